@@ -1,0 +1,1 @@
+"""D3Net and the layers that every network of this project is made of."""

@@ -1,0 +1,1 @@
+"""What runs networks: configs, contexts, prediction, pictures, benchmarks."""

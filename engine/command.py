@@ -1,0 +1,81 @@
+"""The frame of a command line: parse, run, and end with one line and a status that means something.
+
+Needs the standard library only, so that it can say in one line that the rest is not installed.
+"""
+from __future__ import annotations      # so that an older Python gets as far as that line
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+LOG = logging.getLogger('nnseg')
+
+DONE, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message, one line, says what is wrong and what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that answers a mistake with one line instead of its whole usage."""
+
+    def error(self, message):
+        raise UserError(f'{message}; {self.prog} --help lists the options')
+
+
+def run(build_parser: Callable[[], Parser], main: Callable[[argparse.Namespace], int],
+        arguments: Sequence[str] | None = None) -> int:
+    """Parse, call ``main(args)`` and return the exit status; a user's mistake ends as one line on standard error.
+
+    ``--debug``, which is added here, shows the traceback of such a mistake too. ``main`` imports what it needs
+    itself, so that a missing package is a user's mistake as well.
+    """
+    debug = '--debug' in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        parser = build_parser()
+        parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+        args = parser.parse_args(arguments)
+        _set_up_logging(args.debug)
+        return main(args)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:                     # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if debug or not _is_users_mistake(error):
+            raise
+        print(f'error: {_explain(error)}', file=sys.stderr)
+        return MISUSED
+
+
+def _is_users_mistake(error: Exception) -> bool:
+    if isinstance(error, ModuleNotFoundError):
+        return not (PROJECT / error.name.split('.')[0]).is_dir()
+    kinds = [UserError]
+    for package, kind in (('models', 'ModelError'), ('datasets', 'DataError')):
+        if hasattr(sys.modules.get(package), kind):         # raised by it only once it is imported
+            kinds.append(getattr(sys.modules[package], kind))
+    return isinstance(error, tuple(kinds))
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        version = '.'.join(map(str, sys.version_info[:2]))
+        advice = (f'this is Python {version}, NNabla has wheels up to 3.10: use .venv/bin/python, which `make demo` '
+                  'creates' if version != '3.10' else 'python3.10 -m pip install -r requirements.txt')
+        return f'the package {error.name} is not installed; {advice}'
+    return ' '.join(str(error).split())
+
+
+def _set_up_logging(debug: bool):
+    """Our messages on standard error as they are; NNabla's only from warnings on."""
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    logging.getLogger('nnabla').setLevel(logging.WARNING)
+    LOG.setLevel(logging.DEBUG if debug else logging.INFO)

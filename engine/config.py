@@ -1,0 +1,241 @@
+"""Configs: YAML files with the flat keys of the published D3Net files, checked before anything runs.
+
+    config = load('configs/D3Net_L.yaml', ['lr=0.02'])
+    config['lr'], config.name
+
+A file may start from others: ``_base_: D3Net_S.yaml`` (or a list, later ones win), relative to itself. A key set to
+null is as if it were not there. Relative paths are taken from the file in which they stand.
+"""
+import difflib
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+import datasets
+import models
+from engine.command import PROJECT, UserError
+
+BASE = '_base_'
+COMMAND_LINE = '--set'
+DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a key may hold. type: a Python type, ``[type]`` for a list of it, ``[[type]]`` for a list of lists."""
+    type: object
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf            # the value is greater than this
+    length: int | None = None           # of a list, or of each list in a list
+
+
+KEYS = {
+    # what is trained, and on what
+    'network': Key(str), 'dataset': Key(str), 'weights': Key(str),
+    'num_classes': Key(int, least=1, most=255),         # 255 marks pixels to be ignored
+    'classes': Key([str]), 'palette': Key([[int]], least=0, most=255, length=3),
+    'mean': Key([float], length=3), 'std': Key([float], above=0, length=3),
+    # the published training recipe
+    'batch_size': Key(int, least=1), 'image_height': Key(int, least=1), 'image_width': Key(int, least=1),
+    'max_iter': Key(int, least=1), 'save_interval': Key(int, least=1),
+    'lr': Key(float, above=0), 'min_lr': Key(float, least=0), 'power': Key(float, above=0),
+    'momentum': Key(float, least=0, most=1), 'weight_decay': Key(float, least=0),
+}
+# Keys of the published files that no code of theirs reads; another value would promise something that is not done.
+WITHOUT_EFFECT = {'dilation': True, 'input_transform': 'resize_concat', 'kernel_size': 1, 'num_convs': 1,
+                  'concat_input': False, 'dropout_ratio': -1, 'align_corners': False}
+PATHS = ('weights',)
+
+
+class Config(Mapping):
+    """A checked config; ``path`` is its file, ``name`` the file's name without the ending."""
+
+    def __init__(self, path: Path, values: dict, origins: dict):
+        self.name, self.path, self._values, self._origins = path.stem, path, values, origins
+
+    def __getitem__(self, key):
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def origin(self, key: str) -> str:
+        """The file that sets ``key``, or ``--set``."""
+        return str(self._origins.get(key, self.path))
+
+
+def load(path: str | os.PathLike = DEFAULT, overrides: Iterable[str] = ()) -> Config:
+    """Read and check a config; ``overrides`` are ``key=value`` strings, values in YAML.
+
+    A relative path is looked for in the working directory, then in the project. Raises ``UserError``, which names the
+    key and the file.
+    """
+    path = _existing(path)
+    values, origins = _read(path, ())
+    for override in overrides:
+        key, separator, value = override.partition('=')
+        if not separator:
+            raise UserError(f'{COMMAND_LINE} {override}: write it as key=value')
+        values[key.strip()] = _parse(value, f'{COMMAND_LINE} {override}')
+        origins[key.strip()] = COMMAND_LINE
+    values = {key: value for key, value in values.items() if value is not None}
+    config = Config(path, _check_keys(values, origins), origins)
+    _check_together(config)
+    return config
+
+
+def class_info(config: Config) -> datasets.Info:
+    """Names and colours of the classes: the config's, else those of its data set, else numbers and made-up colours."""
+    dataset = _dataset_name(config)
+    known = datasets.info(dataset) if dataset else None
+    count = models.create(config).info.num_classes
+    classes = config.get('classes') or (known.classes if known else [f'class {i}' for i in range(count)])
+    palette = config.get('palette') or (known.palette if known else datasets.distinct_colours(count))
+    return datasets.Info(dataset or config.name, tuple(classes), tuple(map(tuple, palette)))
+
+
+def _dataset_name(config: Config) -> str | None:
+    """The published files name no data set; their 19 classes are those of Cityscapes."""
+    return config.get('dataset') or ('cityscapes' if config.get('num_classes') == 19 else None)
+
+
+def _existing(path: str | os.PathLike) -> Path:
+    for candidate in (Path(path), PROJECT / path):
+        if candidate.is_file():
+            return candidate.resolve()
+    there = ', '.join(sorted(f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')))
+    raise UserError(f'{path}: no such config; there are {there}')
+
+
+def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
+    """The values of a file over those of its bases, and for each the file that sets it."""
+    if path in children:
+        raise UserError(f'{path}: {BASE} leads back to this file, by way of {", ".join(c.name for c in children)}')
+    try:
+        own = _parse(path.read_text(encoding='utf-8'), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: cannot be read as a config ({error})') from error
+    if not isinstance(own, dict):
+        raise UserError(f'{path}: a config is a list of "key: value" lines')
+    values, origins = {}, {}
+    bases = own.pop(BASE, None) or []
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not (path.parent / str(base)).is_file():
+            raise UserError(f'{path}: {BASE} names {base}, which is not beside it')
+        inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
+        values |= inherited
+        origins |= inherited_origins
+    for key in PATHS:
+        if isinstance(own.get(key), str):
+            own[key] = _relative_to(path.parent, own[key])
+    return values | own, origins | dict.fromkeys(own, path)
+
+
+def _relative_to(folder: Path, path: str) -> str:
+    """A path beside the config; a bare name that is not there may be that of a published file and stays."""
+    beside = folder / Path(path).expanduser()
+    return str(beside.resolve()) if beside.exists() or os.sep in path else path
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not silently the last one."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f'the key {key} stands twice', node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str, source):
+    try:
+        return yaml.load(text, _Loader)     # a SafeLoader: it makes plain values only
+    except yaml.YAMLError as error:
+        problem = getattr(error, 'problem', None) or str(error)
+        mark = getattr(error, 'problem_mark', None)
+        where = f' in line {mark.line + 1}' if mark else ''
+        raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
+
+
+def _check_keys(values: dict, origins: dict) -> dict:
+    """Known keys with values of their type, lists of numbers as such; raises ``UserError`` for any other."""
+    try:
+        family = models.family_of(values.get('network', 'd3net'))
+    except models.ModelError as error:
+        raise UserError(f'network: {error} ({origins["network"]})') from error
+    keys = KEYS | {key: Key(type_) for key, type_ in family.keys.items()}
+    checked = {}
+    for key, value in values.items():
+        if key in keys:
+            try:
+                checked[key] = _convert(value, keys[key], keys[key].type)
+            except ValueError as error:
+                raise UserError(f'{key}: {error}, not {value!r} ({origins[key]})') from error
+        elif key in WITHOUT_EFFECT:
+            published = WITHOUT_EFFECT[key]
+            if any(v != published for v in (value if isinstance(value, list) else [value])):
+                raise UserError(f'{key}: this key has no effect on the network, and is accepted at its published value '
+                                f'{published} only, not {value!r} ({origins[key]})')
+        else:
+            nearest = difflib.get_close_matches(str(key), [*keys, BASE], n=1, cutoff=0)
+            raise UserError(f'{key}: unknown key, the nearest is {nearest[0]} ({origins[key]})')
+    return checked
+
+
+def _convert(value, key: Key, type_):
+    """``value`` as ``type_``, in the key's range; raises ``ValueError`` with what it must be."""
+    if isinstance(type_, list):
+        if not isinstance(value, list) or not value:
+            raise ValueError('must be a list')
+        if key.length is not None and not isinstance(type_[0], list) and len(value) != key.length:
+            raise ValueError(f'must be a list of {key.length} values')
+        return [_convert(item, key, type_[0]) for item in value]
+    if type_ is float and isinstance(value, str):       # YAML 1.1 reads 1e-4, without a point, as text
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError('must be a number') from None
+    wrong_bool = isinstance(value, bool) and type_ is not bool
+    if wrong_bool or not isinstance(value, (int, float) if type_ is float else type_):
+        raise ValueError({int: 'must be a whole number', float: 'must be a number', str: 'must be text',
+                          bool: 'must be true or false'}[type_])
+    if type_ in (int, float):
+        if not key.least <= value <= key.most or not value > key.above or not math.isfinite(value):
+            raise ValueError(_range(key))
+        value = type_(value)
+    return value
+
+
+def _range(key: Key) -> str:
+    bounds = [f'at least {key.least:g}'] * (key.least > -math.inf) + [f'at most {key.most:g}'] * (key.most < math.inf)
+    bounds += [f'greater than {key.above:g}'] * (key.above > -math.inf)
+    return 'must be ' + (' and '.join(bounds) or 'finite')
+
+
+def _check_together(config: Config):
+    """What single keys cannot show: that network, classes and colours agree."""
+    try:
+        count = models.create(config).info.num_classes
+    except models.HyperParameterError as error:
+        raise UserError(f'{error} ({config.origin(error.key)})') from error
+    try:
+        info = class_info(config)
+    except datasets.DataError as error:
+        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
+    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+        if len(entries) != count:
+            source = config.origin(key) if key in config else f'of the data set {info.name}'
+            raise UserError(f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
+                            'set classes and palette for classes of your own')
+    if config.get('min_lr', 0) > config.get('lr', math.inf):
+        raise UserError(f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '
+                        f'({config.origin("min_lr")})')

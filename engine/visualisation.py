@@ -1,0 +1,51 @@
+"""Pictures of class maps: colours over the image, a legend beside it, and the share of each class."""
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from datasets import Info
+
+BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float) -> np.ndarray:
+    """Class colours (red, green, blue) over a BGR image (H, W, 3), both ``uint8``.
+
+    ``image * (1 - opacity) + colour * opacity``, cut to whole numbers as in the published code.
+    """
+    colours = np.array(palette, np.float64)[:, ::-1] * opacity
+    return (image * (1 - opacity) + colours[labels]).astype(np.uint8)
+
+
+def shares(labels: np.ndarray, info: Info) -> list[tuple[str, float]]:
+    """The classes that occur in a class map and their share of its pixels, largest first."""
+    counts = np.bincount(labels.ravel(), minlength=len(info.classes))
+    order = np.argsort(-counts, kind='stable')
+    return [(info.classes[i], counts[i] / labels.size) for i in order if counts[i]]
+
+
+def legend(height: int, info: Info) -> np.ndarray:
+    """A panel of ``height`` rows with the name and the colour of every class, BGR ``uint8``.
+
+    As many columns as it takes for readable text.
+    """
+    line = int(np.clip(height / (len(info.classes) + 1), 14, 40))
+    rows = max(1, height // line - 1)
+    font = ImageFont.load_default(size=line * 0.6)
+    widest = max(font.getlength(name) for name in info.classes)
+    column = int(line * 2 + widest)
+    columns = -(-len(info.classes) // rows)
+    panel = Image.new('RGB', (column * columns + line // 2, height), BACKGROUND)
+    draw = ImageDraw.Draw(panel)
+    for i, (name, colour) in enumerate(zip(info.classes, info.palette)):
+        left, top = line // 2 + i // rows * column, line // 2 + i % rows * line
+        draw.rectangle((left, top + line * 0.15, left + line * 0.7, top + line * 0.85), fill=tuple(colour), outline=INK)
+        draw.text((left + line, top + line / 2), name, fill=INK, font=font, anchor='lm')
+    return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
+
+
+def beside(picture: np.ndarray, panel: np.ndarray) -> np.ndarray:
+    """``picture`` with ``panel``, of the same height, on its right."""
+    return np.hstack((picture, panel))
