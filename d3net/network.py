@@ -1,42 +1,72 @@
 """D3Net for semantic segmentation: densely connected multidilated DenseNet.
 
-Takahashi and Mitsufuji, "Densely connected multidilated convolutional networks for dense prediction tasks", CVPR 2021,
-arXiv:2011.11844. Reference: sony/ai-research-code, commit cfe96dfeef567eaaaffe0045b5bcab9ca7fb9e00,
-d3net/d3net_basic_blocks.py and d3net/semantic-segmentation/model.py.
+Takahashi and Mitsufuji, "Densely connected multidilated convolutional networks for dense prediction
+tasks", CVPR 2021, arXiv:2011.11844. Reference: sony/ai-research-code, commit
+cfe96dfeef567eaaaffe0045b5bcab9ca7fb9e00, d3net/d3net_basic_blocks.py and
+d3net/semantic-segmentation/model.py.
 
-Parameter names and shapes are the reference's, so its published ``.h5`` files load unchanged. The hyper-parameters
-keep the names of the reference's YAML files:
+Parameter names and shapes are the reference's, so its published ``.h5`` files load unchanged. The
+hyper-parameters keep the names of the reference's YAML files:
 
     num_init_features        channels of the stem
     num_layers               M, layers of a D2 block, one value a stage
     n_blocks                 L, D2 blocks of a stage
     dens_k                   k, growth rate
-    dense_n_out_layer_block  how many of the last layers of a D2 block form its output (default: all)
-    block_comp               c, channels of a D2 block's output over those of the layers that form it
+    dense_n_out_layer_block  how many of the last layers of a D2 block form its output; default: all
+    block_comp               c, channels of a D2 block's output over those of these layers
     trans_comp_factor        by what the transition between two stages divides the channels
     intermediate_out_ch      channels of a stage's side output, which goes to the head
     channels                 channels of the head
 
-Differs from the original: the number of stages is the length of these lists, not always four; the running sum of a D2
-block is one tensor (see :func:`multidilated_layers`); logits are returned at a quarter of the input's size, and
-upsampling and softmax are left to the caller.
+Differs from the original: the number of stages is the length of these lists, not always four; the
+running sum of a D2 block is one tensor (see :func:`multidilated_layers`); logits are returned at a
+quarter of the input's size, and upsampling and softmax are left to the caller.
 """
+
 import nnabla.initializer as I
 
 from d3net import layers as L
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
-STRIDE = 4      # of the logits
+STRIDE = 4  # of the logits
 
 VARIANTS = {
-    'd3net_s': dict(num_init_features=64, num_layers=(4, 4, 4, 4), n_blocks=(8, 8, 8, 8), dens_k=(36, 36, 36, 36),
-                    block_comp=(0.2, 0.2, 0.2, 0.2), intermediate_out_ch=(32, 40, 64, 128), channels=264),
-    'd3net_l': dict(num_init_features=64, num_layers=(4, 4, 4, 4), n_blocks=(10, 10, 10, 10), dens_k=(64, 64, 64, 64),
-                    block_comp=(0.2, 0.2, 0.2, 0.2), intermediate_out_ch=(32, 48, 96, 192), channels=368),
-    'd3net_t': dict(num_init_features=64, num_layers=(4, 4, 4, 4), n_blocks=(4, 4, 4, 4), dens_k=(24, 24, 24, 24),
-                    block_comp=(0.2, 0.2, 0.2, 0.2), intermediate_out_ch=(32, 40, 64, 128), channels=264),
+    'd3net_s': dict(
+        num_init_features=64,
+        num_layers=(4, 4, 4, 4),
+        n_blocks=(8, 8, 8, 8),
+        dens_k=(36, 36, 36, 36),
+        block_comp=(0.2, 0.2, 0.2, 0.2),
+        intermediate_out_ch=(32, 40, 64, 128),
+        channels=264,
+    ),
+    'd3net_l': dict(
+        num_init_features=64,
+        num_layers=(4, 4, 4, 4),
+        n_blocks=(10, 10, 10, 10),
+        dens_k=(64, 64, 64, 64),
+        block_comp=(0.2, 0.2, 0.2, 0.2),
+        intermediate_out_ch=(32, 48, 96, 192),
+        channels=368,
+    ),
+    'd3net_t': dict(
+        num_init_features=64,
+        num_layers=(4, 4, 4, 4),
+        n_blocks=(4, 4, 4, 4),
+        dens_k=(24, 24, 24, 24),
+        block_comp=(0.2, 0.2, 0.2, 0.2),
+        intermediate_out_ch=(32, 40, 64, 128),
+        channels=264,
+    ),
 }
-STAGE_LISTS = ('num_layers', 'n_blocks', 'dens_k', 'block_comp', 'intermediate_out_ch', 'dense_n_out_layer_block')
+STAGE_LISTS = (
+    'num_layers',
+    'n_blocks',
+    'dens_k',
+    'block_comp',
+    'intermediate_out_ch',
+    'dense_n_out_layer_block',
+)
 
 
 def bn_relu_conv(x, channels, kernel, name, build, dilation=1):
@@ -49,26 +79,32 @@ def bn_relu_conv(x, channels, kernel, name, build, dilation=1):
 def multidilated_layers(x, growth_rate, num_layers, build):
     """The layers 1 to M-1 of a D2 block, (N, M*k, H, W) -> list of M groups (N, k, H, W).
 
-    ``x`` is the output of layer 0: one group of k channels for each layer. Layer i convolves group i-1, complete by
-    then, with dilation 2**i and adds the result to all later groups. This is the multidilated convolution of the
-    paper in split form.
+    ``x`` is the output of layer 0: one group of k channels for each layer. Layer i convolves group
+    i-1, complete by then, with dilation 2**i and adds the result to all later groups. This is the
+    multidilated convolution of the paper in split form.
 
-    Differs from the original: what later groups have received so far is one tensor, to which a layer adds its whole
-    output at once. The original keeps a list of groups and adds slice by slice; the sums are the same, in the same
-    order, from a fifth fewer functions.
+    Differs from the original: what later groups have received so far is one tensor, to which a
+    layer adds its whole output at once. The original keeps a list of groups and adds slice by
+    slice; the sums are the same, in the same order, from a fifth fewer functions.
     """
     groups, pending = [], x
     for i in range(1, num_layers):
         group = L.slice_channels(pending, 0, growth_rate)
         later = L.slice_channels(pending, growth_rate, pending.shape[1])
         with L.scope(f'layers/layer{i}'):
-            pending = later + bn_relu_conv(group, later.shape[1], 3, 'bottle_neck', build, dilation=2 ** i)
+            pending = later + bn_relu_conv(
+                group, later.shape[1], 3, 'bottle_neck', build, dilation=2**i
+            )
         groups.append(group)
     return [*groups, pending]
 
 
-def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers=multidilated_layers):
-    """A D2 block: dense multidilated layers, (N, C, H, W) -> (N, int(k * num_outputs * compression), H, W)."""
+def d2_block(
+    x, growth_rate, num_layers, num_outputs, compression, build, layers=multidilated_layers
+):
+    """A D2 block: dense multidilated layers, (N, C, H, W) -> (N, int(k * num_outputs *
+    compression), H, W).
+    """
     with L.scope('d2block'):
         with L.scope('initial_layer'):
             if x.shape[1] > 4 * growth_rate:
@@ -80,7 +116,9 @@ def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers
     with L.scope('block_dim_reduction'):
         x = L.concatenate(*groups, axis=1) if num_outputs > 1 else groups[0]
         x = L.bn_relu(x, 'norm1', build)
-        return L.convolution(x, int(growth_rate * num_outputs * compression), 1, 'conv1', build, bias=False)
+        return L.convolution(
+            x, int(growth_rate * num_outputs * compression), 1, 'conv1', build, bias=False
+        )
 
 
 def side_output(x, channels, name, build):
@@ -95,19 +133,43 @@ def transition(x, channels, build):
     return L.average_pool(L.convolution(x, channels, 1, 'conv', build, bias=False), 2)
 
 
-def backbone(x, build, *, num_init_features, num_layers, n_blocks, dens_k, block_comp, intermediate_out_ch,
-             dense_n_out_layer_block, trans_comp_factor, layers=multidilated_layers):
-    """D3Net up to the side outputs: (N, 3, H, W) -> one map a stage, at 1/4, 1/8, ... of the input's size."""
+def backbone(
+    x,
+    build,
+    *,
+    num_init_features,
+    num_layers,
+    n_blocks,
+    dens_k,
+    block_comp,
+    intermediate_out_ch,
+    dense_n_out_layer_block,
+    trans_comp_factor,
+    layers=multidilated_layers,
+):
+    """D3Net up to the side outputs: (N, 3, H, W) -> one map a stage, at 1/4, 1/8, ... of the
+    input's size.
+    """
     x = L.convolution(x, num_init_features, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
-    x = L.convolution(x, num_init_features, 3, 'conv2', build, stride=2, bias=False)   # the first D2 block normalises
+    x = L.convolution(
+        x, num_init_features, 3, 'conv2', build, stride=2, bias=False
+    )  # the first D2 block normalises
     features, last = [], len(n_blocks)
     for stage in range(1, last + 1):
         growth_rate, outputs = dens_k[stage - 1], dense_n_out_layer_block[stage - 1]
         with L.scope(f'dense{stage}/d2_block'):
             for i in range(n_blocks[stage - 1]):
                 with L.scope(f'block{i}'), L.recomputed_block(build):
-                    new = d2_block(x, growth_rate, num_layers[stage - 1], outputs, block_comp[stage - 1], build, layers)
+                    new = d2_block(
+                        x,
+                        growth_rate,
+                        num_layers[stage - 1],
+                        outputs,
+                        block_comp[stage - 1],
+                        build,
+                        layers,
+                    )
                 x = L.concatenate(x, new, axis=1)
         name = f'final_out{stage}' if stage == last else f'intermediate_out{stage}'
         features.append(side_output(x, intermediate_out_ch[stage - 1], name, build))
@@ -118,7 +180,9 @@ def backbone(x, build, *, num_init_features, num_layers, n_blocks, dens_k, block
 
 
 def head(features, channels, num_classes, build):
-    """Fully convolutional head on the side outputs, all resized to the first: logits at its size."""
+    """Fully convolutional head on the side outputs, all resized to the first: logits at its
+    size.
+    """
     normal = I.NormalInitializer(0.01)
     x = L.concatenate(*(L.resize(f, features[0].shape[2:]) for f in features), axis=1)
     x = L.convolution(x, channels, 1, 'convs/0/conv', build, bias=False, initializer=normal)
@@ -127,10 +191,12 @@ def head(features, channels, num_classes, build):
 
 
 def d3net(x, build, *, num_classes, channels, layers=multidilated_layers, **hyper):
-    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, ceil(H/4), ceil(W/4))].
+    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, ceil(H/4),
+    ceil(W/4))].
 
-    ``hyper`` are the backbone's hyper-parameters, as :func:`complete` returns them. ``layers`` builds the inside of a
-    D2 block. H and W are at least :func:`smallest_size`; they need not be multiples of anything.
+    ``hyper`` are the backbone's hyper-parameters, as :func:`complete` returns them. ``layers``
+    builds the inside of a D2 block. H and W are at least :func:`smallest_size`; they need not be
+    multiples of anything.
     """
     with L.scope('backbone'):
         features = backbone(x, build, layers=layers, **hyper)
@@ -139,7 +205,9 @@ def d3net(x, build, *, num_classes, channels, layers=multidilated_layers, **hype
 
 
 def complete(hyper: dict) -> dict:
-    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the key that is wrong."""
+    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the
+    key that is wrong.
+    """
     hyper = {'trans_comp_factor': 2, 'dense_n_out_layer_block': hyper.get('num_layers'), **hyper}
     missing = [key for key in (*VARIANTS['d3net_s'], 'num_classes') if hyper.get(key) is None]
     if missing:
@@ -148,12 +216,16 @@ def complete(hyper: dict) -> dict:
     for key, value in hyper.items():
         values = value if key in STAGE_LISTS else (value,)
         if key in STAGE_LISTS and len(values) != len(hyper['n_blocks']):
-            raise ValueError(f'{key}: {len(values)} values for the {len(hyper["n_blocks"])} stages of n_blocks')
+            raise ValueError(
+                f'{key}: {len(values)} values for the {len(hyper["n_blocks"])} stages of n_blocks'
+            )
         if not values or any(v <= 0 for v in values):
             raise ValueError(f'{key}: every value must be greater than 0')
     if any(n > layers for n, layers in zip(hyper['dense_n_out_layer_block'], hyper['num_layers'])):
-        raise ValueError(f'dense_n_out_layer_block: a block of num_layers {list(hyper["num_layers"])} has no more '
-                         f'layers to output than that, not {list(hyper["dense_n_out_layer_block"])}')
+        raise ValueError(
+            f'dense_n_out_layer_block: at most num_layers, {list(hyper["num_layers"])}, '
+            f'not {list(hyper["dense_n_out_layer_block"])}'
+        )
     reduced = zip(hyper['dens_k'], hyper['dense_n_out_layer_block'], hyper['block_comp'])
     if any(int(k * n * c) < 1 for k, n, c in reduced):
         raise ValueError('block_comp: so small that a D2 block keeps no channel')

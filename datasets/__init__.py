@@ -1,7 +1,8 @@
 """Data sets by name. Each has a module that owns its classes and colours.
 
-    datasets.info('cityscapes').classes
+datasets.info('cityscapes').classes
 """
+
 import difflib
 
 from datasets import camvid, cityscapes
@@ -18,7 +19,9 @@ def names() -> list[str]:
 
 
 def info(name: str) -> Info:
-    """Classes and colours of a data set; ``DataError`` with the nearest names when there is none of that name."""
+    """Classes and colours of a data set; ``DataError`` with the nearest names when there is none of
+    that name.
+    """
     if name not in MODULES:
         nearest = difflib.get_close_matches(str(name), MODULES, n=3, cutoff=0.5) or list(MODULES)
         raise DataError(f'no data set is called {name!r}; the nearest are {", ".join(nearest)}')

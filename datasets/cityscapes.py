@@ -1,8 +1,9 @@
 """Cityscapes: urban street scenes, 19 evaluated classes.
 
-Cordts et al., CVPR 2016, arXiv:1604.01685. Classes and colours are those of cityscapesScripts, helpers/labels.py, in
-the order of the trainIds.
+Cordts et al., CVPR 2016, arXiv:1604.01685. Classes and colours are those of cityscapesScripts,
+helpers/labels.py, in the order of the trainIds.
 """
+
 from datasets.info import Info
 
 _CLASSES = {

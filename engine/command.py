@@ -2,7 +2,8 @@
 
 Needs the standard library only, so that it can say in one line that the rest is not installed.
 """
-from __future__ import annotations      # so that an older Python gets as far as that line
+
+from __future__ import annotations  # so that an older Python gets as far as that line
 
 import argparse
 import logging
@@ -18,7 +19,9 @@ DONE, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
 class UserError(Exception):
-    """Something that the user can mend; the message, one line, says what is wrong and what to do."""
+    """Something that the user can mend; the message, one line, says what is wrong and what to
+    do.
+    """
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,12 +31,16 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f'{message}; {self.prog} --help lists the options')
 
 
-def run(build_parser: Callable[[], Parser], main: Callable[[argparse.Namespace], int],
-        arguments: Sequence[str] | None = None) -> int:
-    """Parse, call ``main(args)`` and return the exit status; a user's mistake ends as one line on standard error.
+def run(
+    build_parser: Callable[[], Parser],
+    main: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse, call ``main(args)`` and return the exit status; a user's mistake ends as one line on
+    standard error.
 
-    ``--debug``, which is added here, shows the traceback of such a mistake too. ``main`` imports what it needs
-    itself, so that a missing package is a user's mistake as well.
+    ``--debug``, which is added here, shows the traceback of such a mistake too. ``main`` imports
+    what it needs itself, so that a missing package is a user's mistake as well.
     """
     debug = '--debug' in (sys.argv[1:] if arguments is None else arguments)
     try:
@@ -45,7 +52,7 @@ def run(build_parser: Callable[[], Parser], main: Callable[[argparse.Namespace],
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:                     # the reader of our output has left, as `| head` does
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
@@ -60,7 +67,7 @@ def _is_users_mistake(error: Exception) -> bool:
         return not (PROJECT / error.name.split('.')[0]).is_dir()
     kinds = [UserError]
     for package, kind in (('models', 'ModelError'), ('datasets', 'DataError')):
-        if hasattr(sys.modules.get(package), kind):         # raised by it only once it is imported
+        if hasattr(sys.modules.get(package), kind):  # raised by it only once it is imported
             kinds.append(getattr(sys.modules[package], kind))
     return isinstance(error, tuple(kinds))
 
@@ -68,8 +75,12 @@ def _is_users_mistake(error: Exception) -> bool:
 def _explain(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         version = '.'.join(map(str, sys.version_info[:2]))
-        advice = (f'this is Python {version}, NNabla has wheels up to 3.10: use .venv/bin/python, which `make demo` '
-                  'creates' if version != '3.10' else 'python3.10 -m pip install -r requirements.txt')
+        advice = (
+            f'this is Python {version}, NNabla has wheels up to 3.10: use .venv/bin/python, '
+            'which `make demo` creates'
+            if version != '3.10'
+            else 'python3.10 -m pip install -r requirements.txt'
+        )
         return f'the package {error.name} is not installed; {advice}'
     return ' '.join(str(error).split())
 

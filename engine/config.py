@@ -1,11 +1,14 @@
-"""Configs: YAML files with the flat keys of the published D3Net files, checked before anything runs.
+"""Configs: YAML files with the flat keys of the published D3Net files, checked before anything
+runs.
 
     config = load('configs/D3Net_L.yaml', ['lr=0.02'])
     config['lr'], config.name
 
-A file may start from others: ``_base_: D3Net_S.yaml`` (or a list, later ones win), relative to itself. A key set to
-null is as if it were not there. Relative paths are taken from the file in which they stand.
+A file may start from others: ``_base_: D3Net_S.yaml`` (or a list, later ones win), relative to
+itself. A key set to null is as if it were not there. Relative paths are taken from the file in
+which they stand.
 """
+
 import difflib
 import math
 import os
@@ -26,29 +29,50 @@ DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
 
 @dataclass(frozen=True)
 class Key:
-    """What a key may hold. type: a Python type, ``[type]`` for a list of it, ``[[type]]`` for a list of lists."""
+    """What a key may hold. type: a Python type, ``[type]`` for a list of it, ``[[type]]`` for a
+    list of lists.
+    """
+
     type: object
     least: float = -math.inf
     most: float = math.inf
-    above: float = -math.inf            # the value is greater than this
-    length: int | None = None           # of a list, or of each list in a list
+    above: float = -math.inf  # the value is greater than this
+    length: int | None = None  # of a list, or of each list in a list
 
 
 KEYS = {
     # what is trained, and on what
-    'network': Key(str), 'dataset': Key(str), 'weights': Key(str),
-    'num_classes': Key(int, least=1, most=255),         # 255 marks pixels to be ignored
-    'classes': Key([str]), 'palette': Key([[int]], least=0, most=255, length=3),
-    'mean': Key([float], length=3), 'std': Key([float], above=0, length=3),
+    'network': Key(str),
+    'dataset': Key(str),
+    'weights': Key(str),
+    'num_classes': Key(int, least=1, most=255),  # 255 marks pixels to be ignored
+    'classes': Key([str]),
+    'palette': Key([[int]], least=0, most=255, length=3),
+    'mean': Key([float], length=3),
+    'std': Key([float], above=0, length=3),
     # the published training recipe
-    'batch_size': Key(int, least=1), 'image_height': Key(int, least=1), 'image_width': Key(int, least=1),
-    'max_iter': Key(int, least=1), 'save_interval': Key(int, least=1),
-    'lr': Key(float, above=0), 'min_lr': Key(float, least=0), 'power': Key(float, above=0),
-    'momentum': Key(float, least=0, most=1), 'weight_decay': Key(float, least=0),
+    'batch_size': Key(int, least=1),
+    'image_height': Key(int, least=1),
+    'image_width': Key(int, least=1),
+    'max_iter': Key(int, least=1),
+    'save_interval': Key(int, least=1),
+    'lr': Key(float, above=0),
+    'min_lr': Key(float, least=0),
+    'power': Key(float, above=0),
+    'momentum': Key(float, least=0, most=1),
+    'weight_decay': Key(float, least=0),
 }
-# Keys of the published files that no code of theirs reads; another value would promise something that is not done.
-WITHOUT_EFFECT = {'dilation': True, 'input_transform': 'resize_concat', 'kernel_size': 1, 'num_convs': 1,
-                  'concat_input': False, 'dropout_ratio': -1, 'align_corners': False}
+# Keys of the published files that no code of theirs reads: another value would promise something
+# that is not done.
+WITHOUT_EFFECT = {
+    'dilation': True,
+    'input_transform': 'resize_concat',
+    'kernel_size': 1,
+    'num_convs': 1,
+    'concat_input': False,
+    'dropout_ratio': -1,
+    'align_corners': False,
+}
 PATHS = ('weights',)
 
 
@@ -75,8 +99,8 @@ class Config(Mapping):
 def load(path: str | os.PathLike = DEFAULT, overrides: Iterable[str] = ()) -> Config:
     """Read and check a config; ``overrides`` are ``key=value`` strings, values in YAML.
 
-    A relative path is looked for in the working directory, then in the project. Raises ``UserError``, which names the
-    key and the file.
+    A relative path is looked for in the working directory, then in the project. Raises
+    ``UserError``, which names the key and the file.
     """
     path = _existing(path)
     values, origins = _read(path, ())
@@ -93,12 +117,18 @@ def load(path: str | os.PathLike = DEFAULT, overrides: Iterable[str] = ()) -> Co
 
 
 def class_info(config: Config) -> datasets.Info:
-    """Names and colours of the classes: the config's, else those of its data set, else numbers and made-up colours."""
+    """Names and colours of the classes: the config's, else those of its data set, else numbers and
+    made-up colours.
+    """
     dataset = _dataset_name(config)
     known = datasets.info(dataset) if dataset else None
     count = models.create(config).info.num_classes
-    classes = config.get('classes') or (known.classes if known else [f'class {i}' for i in range(count)])
-    palette = config.get('palette') or (known.palette if known else datasets.distinct_colours(count))
+    classes = config.get('classes') or (
+        known.classes if known else [f'class {i}' for i in range(count)]
+    )
+    palette = config.get('palette') or (
+        known.palette if known else datasets.distinct_colours(count)
+    )
     return datasets.Info(dataset or config.name, tuple(classes), tuple(map(tuple, palette)))
 
 
@@ -118,7 +148,10 @@ def _existing(path: str | os.PathLike) -> Path:
 def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
     """The values of a file over those of its bases, and for each the file that sets it."""
     if path in children:
-        raise UserError(f'{path}: {BASE} leads back to this file, by way of {", ".join(c.name for c in children)}')
+        raise UserError(
+            f'{path}: {BASE} leads back to this file, by way of '
+            + ', '.join(child.name for child in children)
+        )
     try:
         own = _parse(path.read_text(encoding='utf-8'), path)
     except (OSError, UnicodeDecodeError) as error:
@@ -140,7 +173,9 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
 
 
 def _relative_to(folder: Path, path: str) -> str:
-    """A path beside the config; a bare name that is not there may be that of a published file and stays."""
+    """A path beside the config; a bare name that is not there may be that of a published file and
+    stays.
+    """
     beside = folder / Path(path).expanduser()
     return str(beside.resolve()) if beside.exists() or os.sep in path else path
 
@@ -152,13 +187,15 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f'the key {key} stands twice', node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'the key {key} stands twice', node.start_mark
+                )
         return super().construct_mapping(node, deep)
 
 
 def _parse(text: str, source):
     try:
-        return yaml.load(text, _Loader)     # a SafeLoader: it makes plain values only
+        return yaml.load(text, _Loader)  # a SafeLoader: it makes plain values only
     except yaml.YAMLError as error:
         problem = getattr(error, 'problem', None) or str(error)
         mark = getattr(error, 'problem_mark', None)
@@ -167,7 +204,9 @@ def _parse(text: str, source):
 
 
 def _check_keys(values: dict, origins: dict) -> dict:
-    """Known keys with values of their type, lists of numbers as such; raises ``UserError`` for any other."""
+    """Known keys with values of their type, lists of numbers as such; raises ``UserError`` for any
+    other.
+    """
     try:
         family = models.family_of(values.get('network', 'd3net'))
     except models.ModelError as error:
@@ -183,8 +222,10 @@ def _check_keys(values: dict, origins: dict) -> dict:
         elif key in WITHOUT_EFFECT:
             published = WITHOUT_EFFECT[key]
             if any(v != published for v in (value if isinstance(value, list) else [value])):
-                raise UserError(f'{key}: this key has no effect on the network, and is accepted at its published value '
-                                f'{published} only, not {value!r} ({origins[key]})')
+                raise UserError(
+                    f'{key}: has no effect on the network, and is accepted at its published value '
+                    f'{published} only, not {value!r} ({origins[key]})'
+                )
         else:
             nearest = difflib.get_close_matches(str(key), [*keys, BASE], n=1, cutoff=0)
             raise UserError(f'{key}: unknown key, the nearest is {nearest[0]} ({origins[key]})')
@@ -199,15 +240,21 @@ def _convert(value, key: Key, type_):
         if key.length is not None and not isinstance(type_[0], list) and len(value) != key.length:
             raise ValueError(f'must be a list of {key.length} values')
         return [_convert(item, key, type_[0]) for item in value]
-    if type_ is float and isinstance(value, str):       # YAML 1.1 reads 1e-4, without a point, as text
+    if type_ is float and isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, as text
         try:
             value = float(value)
         except ValueError:
             raise ValueError('must be a number') from None
     wrong_bool = isinstance(value, bool) and type_ is not bool
     if wrong_bool or not isinstance(value, (int, float) if type_ is float else type_):
-        raise ValueError({int: 'must be a whole number', float: 'must be a number', str: 'must be text',
-                          bool: 'must be true or false'}[type_])
+        raise ValueError(
+            {
+                int: 'must be a whole number',
+                float: 'must be a number',
+                str: 'must be text',
+                bool: 'must be true or false',
+            }[type_]
+        )
     if type_ in (int, float):
         if not key.least <= value <= key.most or not value > key.above or not math.isfinite(value):
             raise ValueError(_range(key))
@@ -216,7 +263,9 @@ def _convert(value, key: Key, type_):
 
 
 def _range(key: Key) -> str:
-    bounds = [f'at least {key.least:g}'] * (key.least > -math.inf) + [f'at most {key.most:g}'] * (key.most < math.inf)
+    bounds = [f'at least {key.least:g}'] * (key.least > -math.inf) + [f'at most {key.most:g}'] * (
+        key.most < math.inf
+    )
     bounds += [f'greater than {key.above:g}'] * (key.above > -math.inf)
     return 'must be ' + (' and '.join(bounds) or 'finite')
 
@@ -234,8 +283,12 @@ def _check_together(config: Config):
     for key, entries in (('classes', info.classes), ('palette', info.palette)):
         if len(entries) != count:
             source = config.origin(key) if key in config else f'of the data set {info.name}'
-            raise UserError(f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
-                            'set classes and palette for classes of your own')
+            raise UserError(
+                f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
+                'set classes and palette for classes of your own'
+            )
     if config.get('min_lr', 0) > config.get('lr', math.inf):
-        raise UserError(f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '
-                        f'({config.origin("min_lr")})')
+        raise UserError(
+            f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '
+            f'({config.origin("min_lr")})'
+        )

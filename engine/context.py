@@ -1,7 +1,10 @@
-"""NNabla contexts: where a graph runs, in which precision, and why a GPU cannot be used when it cannot.
+"""NNabla contexts: where a graph runs, in which precision, and why a GPU cannot be used when it
+cannot.
 
-A GPU machine needs the wheels of requirements-cuda.txt and a driver; the wheels' libraries are loaded from here.
+A GPU machine needs the wheels of requirements-cuda.txt and a driver; the wheels' libraries are
+loaded from here.
 """
+
 import ctypes
 import importlib
 import os
@@ -20,13 +23,17 @@ from engine.command import UserError
 NAMES = ('auto', 'cpu', 'cudnn')
 TYPES = ('float', 'half')
 INSTALL_CUDA = 'python -m pip install -r requirements-cuda.txt'
-# Not needed by NNabla: recurrent layers of cuDNN, and a library that takes over the CPU's BLAS calls when it is loaded.
+# Not needed by NNabla: recurrent layers of cuDNN, and a library that takes over the CPU's BLAS
+# calls when it is loaded.
 NOT_LOADED = ('libcudnn_adv', 'libnvblas')
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The context in use. name: ``cpu`` or ``cudnn``; reason: why not a GPU, when one was asked for or preferred."""
+    """The context in use. name: ``cpu`` or ``cudnn``; reason: why not a GPU, when one was asked for
+    or preferred.
+    """
+
     name: str
     type_config: str
     reason: str | None = None
@@ -40,16 +47,19 @@ class Choice:
 def use(name: str = 'auto', type_config: str = 'float') -> Choice:
     """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU.
 
-    Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the CPU, where NNabla's
-    results are wrong (sums are kept in half precision too) and 145 times slower.
+    Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the
+    CPU, where NNabla's results are wrong (sums are kept in half precision too) and 145 times
+    slower.
     """
     reason = None if name == 'cpu' else why_no_gpu()
     if name == 'cudnn' and reason:
         raise UserError(f'-c cudnn: {reason}; -c cpu runs without a GPU')
     chosen = 'cpu' if name == 'cpu' or reason else 'cudnn'
     if chosen == 'cpu' and type_config == 'half':
-        raise UserError('-t half: NNabla computes wrongly in half precision on the CPU, it needs a GPU'
-                        + (f' ({reason})' if reason else ''))
+        raise UserError(
+            '-t half: NNabla computes wrongly in half precision on the CPU, it needs a GPU'
+            + (f' ({reason})' if reason else '')
+        )
     nn.set_default_context(get_extension_context(chosen, device_id='0', type_config=type_config))
     return Choice(chosen, type_config, reason)
 
@@ -76,15 +86,21 @@ def why_no_gpu() -> str | None:
 
 
 def load_cuda_libraries():
-    """Load the libraries of the ``nvidia-*-cu12`` wheels, so that the CUDA extension finds them; none is no error.
+    """Load the libraries of the ``nvidia-*-cu12`` wheels, so that the CUDA extension finds them;
+    none is no error.
 
-    The extension opens libmpi and libnccl by itself when it is imported; it is told where the wheels put them.
+    The extension opens libmpi and libnccl by itself when it is imported; it is told where the
+    wheels put them.
     """
     folder = Path(sysconfig.get_paths()['purelib']) / 'nvidia'
     os.environ.setdefault('OMPI_HOME', sys.prefix)
     os.environ.setdefault('NCCL_HOME', str(folder / 'nccl'))
-    waiting = [path for path in sorted(folder.glob('*/lib/lib*.so*')) if not path.name.startswith(NOT_LOADED)]
-    while waiting:      # they depend on each other, in no order that their names show
+    waiting = [
+        path
+        for path in sorted(folder.glob('*/lib/lib*.so*'))
+        if not path.name.startswith(NOT_LOADED)
+    ]
+    while waiting:  # they depend on each other, in no order that their names show
         failed = []
         for path in waiting:
             try:
@@ -92,10 +108,12 @@ def load_cuda_libraries():
             except OSError:
                 failed.append(path)
         if len(failed) == len(waiting):
-            return      # the import of the extension says which library is missing
+            return  # the import of the extension says which library is missing
         waiting = failed
 
 
 def release_cached_memory(choice: Choice):
-    """Give the memory of freed arrays, which NNabla keeps for arrays of the same size, back to the system."""
+    """Give the memory of freed arrays, which NNabla keeps for arrays of the same size, back to the
+    system.
+    """
     importlib.import_module(f'nnabla_ext.{choice.name}').clear_memory_cache()

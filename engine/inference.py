@@ -1,4 +1,7 @@
-"""Segment files: each input goes through the predictor and comes back as a picture, class indices, colours."""
+"""Segment files: each input goes through the predictor and comes back as a picture, class indices,
+colours.
+"""
+
 import logging
 import time
 from collections.abc import Sequence
@@ -20,7 +23,10 @@ DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
 
 @dataclass(frozen=True)
 class Options:
-    """How results look. opacity: of the class colours; scale: by what an image is resized for the network."""
+    """How results look. opacity: of the class colours; scale: by what an image is resized for the
+    network.
+    """
+
     opacity: float = 0.5
     legend: bool = False
     save_labels: bool = False
@@ -31,8 +37,9 @@ class Options:
 def plan(patterns: Sequence[str], output: str | None) -> list[tuple[Input, Path]]:
     """The inputs, each with the path of its picture; raises ``UserError`` before any work is done.
 
-    One file goes to ``output``, by default ``result.jpg`` or ``result.mp4``. Several, a folder or a pattern go to the
-    folder ``output``, by default ``results``, under the names and in the subfolders that they have.
+    One file goes to ``output``, by default ``result.jpg`` or ``result.mp4``. Several, a folder or a
+    pattern go to the folder ``output``, by default ``results``, under the names and in the
+    subfolders that they have.
     """
     one_file = len(patterns) == 1 and Path(patterns[0]).expanduser().is_file()
     inputs = images.find_inputs(patterns, None if one_file else Path(output or DEFAULT_FOLDER))
@@ -46,23 +53,35 @@ def plan(patterns: Sequence[str], output: str | None) -> list[tuple[Input, Path]
         if folder.exists() and not folder.is_dir():
             raise UserError(f'-o {folder}: is a file; several results need a folder')
         stems = [item.relative.with_suffix('') for item in inputs]
-        pairs = [(item, folder / item.relative.with_name(
-            (item.relative.name if stems.count(stem) > 1 else stem.name) + _ending(item)))
-            for item, stem in zip(inputs, stems)]
+        pairs = [
+            (
+                item,
+                folder
+                / item.relative.with_name(
+                    (item.relative.name if stems.count(stem) > 1 else stem.name) + _ending(item)
+                ),
+            )
+            for item, stem in zip(inputs, stems)
+        ]
     sources = {item.path.resolve() for item in inputs}
     for item, target in pairs:
         if target.resolve() in sources:
-            raise UserError(f'{target}: is an input and would be overwritten; name another output with -o')
+            raise UserError(
+                f'{target}: is an input and would be overwritten; name another output with -o'
+            )
         if item.is_video and target.suffix.lower() not in CODECS:
             raise UserError(f'{target}: videos are written as {", ".join(CODECS)}')
     images.check_writable(pairs[0][1])
     return pairs
 
 
-def segment(predictor: Predictor, info: Info, pairs: Sequence[tuple[Input, Path]], options: Options) -> int:
+def segment(
+    predictor: Predictor, info: Info, pairs: Sequence[tuple[Input, Path]], options: Options
+) -> int:
     """Segment all inputs of :func:`plan` and report; returns the exit status.
 
-    One input that cannot be read is an error when it is the only one; among several it is reported and counted.
+    One input that cannot be read is an error when it is the only one; among several it is reported
+    and counted.
     """
     if len(pairs) == 1:
         started = time.monotonic()
@@ -82,12 +101,17 @@ def segment(predictor: Predictor, info: Info, pairs: Sequence[tuple[Input, Path]
                 bar.write(f'error: {error}')
         elapsed = bar.format_dict['elapsed']
     done = len(pairs) - failed
-    print(f'{done} of {len(pairs)} files written to {_common_folder(pairs)} in {elapsed:.1f} s '
-          f'({done / max(elapsed, 1e-9):.2f} a second)' + (f', {failed} could not be read' if failed else ''))
+    print(
+        f'{done} of {len(pairs)} files written to {_common_folder(pairs)} in {elapsed:.1f} s '
+        f'({done / max(elapsed, 1e-9):.2f} a second)'
+        + (f', {failed} could not be read' if failed else '')
+    )
     return SOME_FAILED if failed else DONE
 
 
-def segment_file(predictor: Predictor, info: Info, item: Input, target: Path, options: Options) -> np.ndarray | None:
+def segment_file(
+    predictor: Predictor, info: Info, item: Input, target: Path, options: Options
+) -> np.ndarray | None:
     """Segment one image or video; returns the class map of an image."""
     if item.is_video:
         return _segment_video(predictor, info, item, target, options)
@@ -100,20 +124,28 @@ def segment_file(predictor: Predictor, info: Info, item: Input, target: Path, op
 
 def _segment_video(predictor, info, item, target, options):
     video = Video(item.path)
-    with writing(target, video.rate) as append, tqdm(desc=item.path.name, total=video.frames or None, unit='frame',
-                                                     leave=False) as bar:
+    with (
+        writing(target, video.rate) as append,
+        tqdm(desc=item.path.name, total=video.frames or None, unit='frame', leave=False) as bar,
+    ):
         for frame in video:
             labels = predictor.labels(frame, options.scale)
             append(_picture(frame, labels, info, options))
             _save_maps(labels, info, target.with_suffix('') / f'{bar.n:08d}', options)
             bar.update()
     if bar.n < video.frames:
-        LOG.warning('%s: the header promises %d frames, %d could be read', item.path, video.frames, bar.n)
+        LOG.warning(
+            '%s: the header promises %d frames, %d could be read', item.path, video.frames, bar.n
+        )
 
 
 def _picture(image, labels, info, options):
     picture = visualisation.overlay(image, labels, info.palette, options.opacity)
-    return visualisation.beside(picture, visualisation.legend(len(picture), info)) if options.legend else picture
+    return (
+        visualisation.beside(picture, visualisation.legend(len(picture), info))
+        if options.legend
+        else picture
+    )
 
 
 def _save_maps(labels, info, stem, options):

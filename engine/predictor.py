@@ -1,4 +1,7 @@
-"""From an image to the class of every pixel: normalisation, padding, the graph, upsampling and argmax in one place."""
+"""From an image to the class of every pixel: normalisation, padding, the graph, upsampling and
+argmax in one place.
+"""
+
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -10,14 +13,16 @@ from d3net import layers as L
 from engine.command import UserError
 from models import Info, Network
 
-GRAPHS = 4          # sizes whose graphs are kept: the portraits and landscapes of one camera, and as many again
+GRAPHS = (
+    4  # sizes whose graphs are kept: the portraits and landscapes of one camera, and as many again
+)
 
 
 def normalise(image: np.ndarray, info: Info) -> np.ndarray:
     """A ``uint8`` BGR image (H, W, 3) as the network's input: float32 (3, H, W), (x - mean) / std.
 
-    The subtraction and the multiplication by 1 / std round like the published code's: mean and std are float32 first,
-    the arithmetic is OpenCV's.
+    The subtraction and the multiplication by 1 / std round like the published code's: mean and std
+    are float32 first, the arithmetic is OpenCV's.
     """
     x = image.astype(np.float32)
     if info.channel_order == 'rgb':
@@ -30,30 +35,39 @@ def normalise(image: np.ndarray, info: Info) -> np.ndarray:
 class Predictor:
     """Class maps from one network in NNabla's current context.
 
-    The graphs of the latest ``GRAPHS`` sizes are kept, all on the same parameters. ``on_new_size`` is called before
-    one is built: the place to release memory that fits the old sizes only.
+    The graphs of the latest ``GRAPHS`` sizes are kept, all on the same parameters. ``on_new_size``
+    is called before one is built: the place to release memory that fits the old sizes only.
     """
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
         self._on_new_size = on_new_size
         self._graphs = OrderedDict()
-        self._graph(network.info.smallest_size, network.info.smallest_size, 1, 1)   # registers the parameters
+        self._graph(
+            network.info.smallest_size, network.info.smallest_size, 1, 1
+        )  # registers the parameters
 
     def logits(self, image: np.ndarray, scale: float = 1.0) -> np.ndarray:
-        """Logits (num_classes, H, W), float32, at the size of ``image``, a ``uint8`` BGR array (H, W, 3).
+        """Logits (num_classes, H, W), float32, at the size of ``image``, a ``uint8`` BGR array (H,
+        W, 3).
 
-        scale: by what the image is resized for the network. Sizes that it cannot take are padded with its mean colour,
-        below and on the right. Raises ``UserError`` when the memory does not suffice.
+        scale: by what the image is resized for the network. Sizes that it cannot take are padded
+            with its mean colour, below and on the right. Raises ``UserError`` when the memory does
+            not suffice.
         """
         height, width = image.shape[:2]
         if scale != 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            image = cv2.resize(
+                image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            )
         x = normalise(image, self.network.info)
         pad = [(0, 0), *((0, self._padded(n) - n) for n in x.shape[1:])]
         padded = np.pad(x, pad)
-        out = (round(height * padded.shape[1] / x.shape[1]), round(width * padded.shape[2] / x.shape[2]))
+        out = (
+            round(height * padded.shape[1] / x.shape[1]),
+            round(width * padded.shape[2] / x.shape[2]),
+        )
         try:
             inputs, outputs = self._graph(*padded.shape[1:], *out)
             inputs.d = padded[None]
@@ -61,8 +75,10 @@ class Predictor:
             return outputs.d[0, :, :height, :width]
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or 'alloc' in str(error).lower():
-                raise UserError(f'not enough memory for {padded.shape[2]}x{padded.shape[1]} pixels; '
-                                f'--scale {scale / 2:g} needs a quarter of it') from error
+                raise UserError(
+                    f'not enough memory for {padded.shape[2]}x{padded.shape[1]} pixels; '
+                    f'--scale {scale / 2:g} needs a quarter of it'
+                ) from error
             raise
 
     def labels(self, image: np.ndarray, scale: float = 1.0) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Video files: frames in, frames out, through the FFmpeg that comes with OpenCV."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +14,20 @@ CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi'
 
 
 class Video:
-    """A video that is read frame by frame, once. frames: how many its header promises, 0 when it does not say."""
+    """A video that is read frame by frame, once. frames: how many its header promises, 0 when it
+    does not say.
+    """
 
     def __init__(self, path: Path):
         self._path = path
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
-            reason = 'not a video that FFmpeg reads, or damaged' if path.is_file() else 'no such file'
+            reason = (
+                'not a video that FFmpeg reads, or damaged' if path.is_file() else 'no such file'
+            )
             raise UnreadableError(f'{path}: {reason}')
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0      # frames a second
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0  # frames a second
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Frames as ``uint8`` BGR (H, W, 3); raises ``UnreadableError`` when there is none."""
@@ -40,7 +45,9 @@ class Video:
 
 @contextmanager
 def writing(path: Path, rate: float) -> Iterator:
-    """A function that appends a BGR frame to the video ``path``, which appears when the block ends well."""
+    """A function that appends a BGR frame to the video ``path``, which appears when the block ends
+    well.
+    """
     if path.suffix.lower() not in CODECS:
         raise UserError(f'{path}: videos are written as {", ".join(CODECS)}')
     with replacing(path) as temporary:
@@ -54,6 +61,7 @@ def writing(path: Path, rate: float) -> Iterator:
                 if not writer.isOpened():
                     raise UserError(f'{path}: FFmpeg cannot write this video')
             writer.write(frame)
+
         try:
             yield append
         finally:

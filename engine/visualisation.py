@@ -1,4 +1,7 @@
-"""Pictures of class maps: colours over the image, a legend beside it, and the share of each class."""
+"""Pictures of class maps: colours over the image, a legend beside it, and the share of each
+class.
+"""
+
 from collections.abc import Sequence
 
 import cv2
@@ -10,7 +13,9 @@ from datasets import Info
 BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float) -> np.ndarray:
+def overlay(
+    image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float
+) -> np.ndarray:
     """Class colours (red, green, blue) over a BGR image (H, W, 3), both ``uint8``.
 
     ``image * (1 - opacity) + colour * opacity``, cut to whole numbers as in the published code.
@@ -41,7 +46,11 @@ def legend(height: int, info: Info) -> np.ndarray:
     draw = ImageDraw.Draw(panel)
     for i, (name, colour) in enumerate(zip(info.classes, info.palette)):
         left, top = line // 2 + i // rows * column, line // 2 + i % rows * line
-        draw.rectangle((left, top + line * 0.15, left + line * 0.7, top + line * 0.85), fill=tuple(colour), outline=INK)
+        draw.rectangle(
+            (left, top + line * 0.15, left + line * 0.7, top + line * 0.85),
+            fill=tuple(colour),
+            outline=INK,
+        )
         draw.text((left + line, top + line / 2), name, fill=INK, font=font, anchor='lm')
     return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
 

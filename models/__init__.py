@@ -1,11 +1,22 @@
 """The networks of this project by name, and their weights.
 
-    net = models.create('d3net_s', num_classes=19)
-    logits, *auxiliary = net(x)
-    models.weights.load('D3Net-S.h5')
+net = models.create('d3net_s', num_classes=19)
+logits, *auxiliary = net(x)
+models.weights.load('D3Net-S.h5')
 """
+
 from models import weights
 from models.errors import HyperParameterError, ModelError
 from models.registry import FAMILIES, Info, Network, create, family_of, names
 
-__all__ = ['FAMILIES', 'HyperParameterError', 'Info', 'ModelError', 'Network', 'create', 'family_of', 'names', 'weights']
+__all__ = [
+    'FAMILIES',
+    'HyperParameterError',
+    'Info',
+    'ModelError',
+    'Network',
+    'create',
+    'family_of',
+    'names',
+    'weights',
+]

@@ -1,8 +1,10 @@
-"""Download a file so that an interruption costs nothing and a wrong file is never taken for the right one.
+"""Download a file so that an interruption costs nothing and a wrong file is never taken for the
+right one.
 
-A download goes to ``<target>.part`` and is renamed when it is complete and verified. A later call resumes the part, if
-the server still has the same version of the file.
+A download goes to ``<target>.part`` and is renamed when it is complete and verified. A later call
+resumes the part, if the server still has the same version of the file.
 """
+
 import fcntl
 import hashlib
 import http.client
@@ -17,9 +19,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-CHUNK = 1 << 18                     # bytes
-STALL_SECONDS = 30.0                # without a byte, a connection counts as dead
-ATTEMPTS = 4                        # for one address, as long as each brings something new
+CHUNK = 1 << 18  # bytes
+STALL_SECONDS = 30.0  # without a byte, a connection counts as dead
+ATTEMPTS = 4  # for one address, as long as each brings something new
 
 
 class DownloadError(Exception):
@@ -30,14 +32,21 @@ class _Unusable(Exception):
     """This address will not give the file, however often it is asked."""
 
 
-def fetch(urls: Sequence[str], target: Path, *, size: int | None = None, sha256: str | None = None,
-          check: Callable[[Path], str | None] = lambda path: None, stall_seconds: float = STALL_SECONDS) -> Path:
+def fetch(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+    check: Callable[[Path], str | None] = lambda path: None,
+    stall_seconds: float = STALL_SECONDS,
+) -> Path:
     """Download ``target`` from the first of ``urls`` that gives it, and verify it.
 
-    size (bytes) and sha256 are compared where known; ``check`` looks at the complete file and returns what is wrong
-    with it, or None. Without a known sha256 the digest is written to ``<target>.sha256``, for :func:`recorded_digest`.
-    A second process that wants the same file waits for the first. Raises ``DownloadError``, ``OSError`` when the file
-    cannot be written.
+    size (bytes) and sha256 are compared where known; ``check`` looks at the complete file and
+    returns what is wrong with it, or None. Without a known sha256 the digest is written to
+    ``<target>.sha256``, for :func:`recorded_digest`. A second process that wants the same file
+    waits for the first. Raises ``DownloadError``, ``OSError`` when the file cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _only_one_process(target):
@@ -73,31 +82,45 @@ def recorded_digest(target: Path) -> str | None:
 
 
 def _download(url: str, target: Path, size: int | None, stall_seconds: float):
-    """Complete the part of ``target`` from ``url``, asking again as long as every attempt brings new bytes."""
+    """Complete the part of ``target`` from ``url``, asking again as long as every attempt brings
+    new bytes.
+    """
     for attempt in range(ATTEMPTS):
         before = _length(_part(target))
         try:
             return _transfer(url, target, size, stall_seconds)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and before:                # the part is longer than the file: another version
+            if error.code == 416 and before:  # the part is longer than the file: another version
                 _part(target).unlink()
                 continue
             raise _Unusable(f'answers {error.code} {error.reason}') from error
-        except ValueError as error:                         # not a URL that urllib understands
+        except ValueError as error:  # not a URL that urllib understands
             raise _Unusable(f'is no address: {error}') from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            TimeoutError,
+            ConnectionError,
+            ssl.SSLError,
+        ) as error:
             if _length(_part(target)) <= before or attempt == ATTEMPTS - 1:
                 reason = getattr(error, 'reason', None) or error
                 stalled = isinstance(reason, TimeoutError)
-                raise _Unusable(f'sent nothing for {stall_seconds:g} s' if stalled else f'failed: {reason}') from error
+                raise _Unusable(
+                    f'sent nothing for {stall_seconds:g} s' if stalled else f'failed: {reason}'
+                ) from error
     raise _Unusable('kept changing while it was read')
 
 
 def _transfer(url: str, target: Path, size: int | None, stall_seconds: float):
-    """One request: append to the part, from its end where the server has the same version and can resume."""
+    """One request: append to the part, from its end where the server has the same version and can
+    resume.
+    """
     part, version = _part(target), _version(target)
     have = _length(part)
-    request = urllib.request.Request(url, headers={'User-Agent': 'nnseg', 'Accept-Encoding': 'identity'})
+    request = urllib.request.Request(
+        url, headers={'User-Agent': 'nnseg', 'Accept-Encoding': 'identity'}
+    )
     known = json.loads(version.read_text()) if have and version.exists() else {}
     if known.get('url') == url and known['tag']:
         request.add_header('Range', f'bytes={have}-')
@@ -105,14 +128,18 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float):
     with urllib.request.urlopen(request, timeout=stall_seconds) as answer:
         start = have if answer.status == 206 else 0
         if not start:
-            part.unlink(missing_ok=True)        # first, so that an old part never meets a new tag
+            part.unlink(missing_ok=True)  # first, so that an old part never meets a new tag
             tag = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
             weak = tag is not None and tag.startswith('W/')
             version.write_text(json.dumps({'url': url, 'tag': None if weak else tag}))
         remaining = answer.headers.get('Content-Length')
         total = start + int(remaining) if remaining is not None else size
-        with open(part, 'ab') as file, \
-                tqdm(desc=target.name, total=total, initial=start, unit='B', unit_scale=True, leave=False) as bar:
+        with (
+            open(part, 'ab') as file,
+            tqdm(
+                desc=target.name, total=total, initial=start, unit='B', unit_scale=True, leave=False
+            ) as bar,
+        ):
             while chunk := answer.read1(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))

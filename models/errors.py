@@ -2,7 +2,9 @@
 
 
 class ModelError(Exception):
-    """A network or its weights cannot be had as asked; the message says what is wrong and what to do."""
+    """A network or its weights cannot be had as asked; the message says what is wrong and what to
+    do.
+    """
 
 
 class HyperParameterError(ModelError):

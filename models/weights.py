@@ -1,9 +1,10 @@
 """Weights: the table of published files, finding or downloading one, strict loading, atomic saving.
 
-    path = find('D3Net-S.h5')              # here, in the project, in the cache folder, or downloaded
-    models.create('d3net_s')(x)            # registers the parameters
-    load(path)                             # all of them or none
+path = find('D3Net-S.h5')              # here, in the project, in the cache folder, or downloaded
+models.create('d3net_s')(x)            # registers the parameters
+load(path)                             # all of them or none
 """
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +18,23 @@ from models import download
 from models.errors import ModelError
 
 PROJECT = Path(__file__).resolve().parent.parent
-MIRROR_VARIABLE = 'NNSEG_WEIGHTS_URL'       # environment: a base address that takes the place of the published ones
-CACHE_VARIABLE = 'NNSEG_CACHE'              # environment: the folder for downloads
+MIRROR_VARIABLE = (
+    'NNSEG_WEIGHTS_URL'  # environment: a base address that takes the place of the published ones
+)
+CACHE_VARIABLE = 'NNSEG_CACHE'  # environment: the folder for downloads
 WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
 SONY = ('https://nnabla.org/pretrained-models/ai-research-code/d3net/semantic-segmentation/',)
-BACKBONE = 'backbone/'                      # the prefix that backbone-only files of D3Net leave out
+BACKBONE = 'backbone/'  # the prefix that backbone-only files of D3Net leave out
 
 
 @dataclass(frozen=True)
 class Published:
     """A file that the authors of a network published.
 
-    task: what it was trained for. mirrors: base addresses, tried in turn. size (bytes), sha256: where known.
+    task: what it was trained for. mirrors: base addresses, tried in turn. size (bytes), sha256:
+        where known.
     """
+
     file: str
     network: str
     task: str
@@ -54,20 +59,25 @@ def cache_folder() -> Path:
 
 
 def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
-    """The file of weights called ``name``: a path, or the name of a published file (``_`` and ``-`` are the same).
+    """The file of weights called ``name``: a path, or the name of a published file (``_`` and ``-``
+    are the same).
 
-    A path that exists is taken as it is. Else a published file is looked for beside that path, in the project folder
-    and in the cache folder, then downloaded from ``mirror``, ``$NNSEG_WEIGHTS_URL`` or the published addresses.
-    Raises ``ModelError``.
+    A path that exists is taken as it is. Else a published file is looked for beside that path, in
+    the project folder and in the cache folder, then downloaded from ``mirror``,
+    ``$NNSEG_WEIGHTS_URL`` or the published addresses. Raises ``ModelError``.
     """
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    published = next((p for p in PUBLISHED if p.file.replace('-', '_') == path.name.replace('-', '_')), None)
+    published = next(
+        (p for p in PUBLISHED if p.file.replace('-', '_') == path.name.replace('-', '_')), None
+    )
     if path.is_dir() or published is None:
         reason = 'a folder, not a file of weights' if path.is_dir() else 'no such file of weights'
-        raise ModelError(f'{path}: {reason}; published files are {", ".join(p.file for p in PUBLISHED)}, '
-                         f'and {WITHOUT_DOWNLOAD}')
+        raise ModelError(
+            f'{path}: {reason}; published files are {", ".join(p.file for p in PUBLISHED)}, '
+            f'and {WITHOUT_DOWNLOAD}'
+        )
     for folder in (path.parent, PROJECT):
         for spelling in (published.file, published.file.replace('-', '_')):
             if (folder / spelling).is_file():
@@ -84,14 +94,20 @@ def _download(published: Published, mirror: str | None) -> Path:
         download.fetch(urls, target, size=published.size, sha256=published.sha256, check=_not_hdf5)
         digest = published.sha256 or download.recorded_digest(target)
     except download.DownloadError as error:
-        raise ModelError(f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, or name '
-                         f'another address with --weights-url or {MIRROR_VARIABLE}; {WITHOUT_DOWNLOAD}') from error
+        raise ModelError(
+            f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, '
+            f'or name another address with --weights-url or {MIRROR_VARIABLE}; {WITHOUT_DOWNLOAD}'
+        ) from error
     except OSError as error:
-        raise ModelError(f'cannot write {target} ({error.strerror or error}); name another folder with '
-                         f'{CACHE_VARIABLE}') from error
+        raise ModelError(
+            f'cannot write {target} ({error.strerror or error}); name another folder with '
+            f'{CACHE_VARIABLE}'
+        ) from error
     if digest and download.sha256_of(target) != digest:
-        raise ModelError(f'{target} has changed since it was downloaded (its SHA-256 is not {digest}); '
-                         'delete it to download it again')
+        raise ModelError(
+            f'{target} has changed since it was downloaded (its SHA-256 is not {digest}); '
+            'delete it to download it again'
+        )
     return target
 
 
@@ -106,31 +122,41 @@ def _not_hdf5(path: Path) -> str | None:
 @dataclass(frozen=True)
 class LoadReport:
     """Parameter names by what :func:`load` did: in both, only in the network, only in the file."""
+
     loaded: list[str]
     missing: list[str]
     extra: list[str]
 
 
 def load(source: str | os.PathLike | Mapping, strict: bool = True) -> LoadReport:
-    """Load weights into the registered parameters (``nn.get_parameters(grad_only=False)``): all that fit, or nothing.
+    """Load weights into the registered parameters (``nn.get_parameters(grad_only=False)``): all
+    that fit, or nothing.
 
-    source: an NNabla ``.h5`` file or a mapping from names to arrays. A file of a backbone alone, whose names lack
-    ``backbone/``, is recognised. strict: every parameter must be there, and nothing else; otherwise names that only
-    one side has are left alone and reported. A shape that differs is an error either way, and so is a file from which
-    nothing fits. Live graphs see the new values. Raises ``ModelError``.
+    source: an NNabla ``.h5`` file or a mapping from names to arrays. A file of a backbone alone,
+        whose names lack ``backbone/``, is recognised. strict: every parameter must be there, and
+        nothing else; otherwise names that only one side has are left alone and reported. A shape
+        that differs is an error either way, and so is a file from which nothing fits. Live graphs
+        see the new values. Raises ``ModelError``.
     """
     label = 'the given arrays' if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else read(source)
     own = nn.get_parameters(grad_only=False)
-    backbone_only = not any(name in own for name in arrays) and any(BACKBONE + name in own for name in arrays)
+    backbone_only = not any(name in own for name in arrays) and any(
+        BACKBONE + name in own for name in arrays
+    )
     if backbone_only:
         arrays = {BACKBONE + name: array for name, array in arrays.items()}
-    report = LoadReport([n for n in own if n in arrays], [n for n in own if n not in arrays],
-                        [n for n in arrays if n not in own])
+    report = LoadReport(
+        [n for n in own if n in arrays],
+        [n for n in own if n not in arrays],
+        [n for n in arrays if n not in own],
+    )
     misshapen = [n for n in report.loaded if own[n].shape != arrays[n].shape]
     if misshapen or not report.loaded or strict and (report.missing or report.extra):
-        raise ModelError(f'{label} does not fit the network, nothing was loaded: '
-                         + _misfit(own, arrays, report, misshapen, backbone_only))
+        raise ModelError(
+            f'{label} does not fit the network, nothing was loaded: '
+            + _misfit(own, arrays, report, misshapen, backbone_only)
+        )
     fitting = {n: np.asarray(arrays[n], np.float32) for n in report.loaded}
     for name, array in fitting.items():
         own[name].d = array
@@ -138,21 +164,30 @@ def load(source: str | os.PathLike | Mapping, strict: bool = True) -> LoadReport
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """All arrays of an NNabla ``.h5`` file by parameter name; ``ModelError`` when it cannot be read."""
+    """All arrays of an NNabla ``.h5`` file by parameter name; ``ModelError`` when it cannot be
+    read.
+    """
     arrays = {}
     try:
         with h5py.File(path, 'r') as file:
-            file.visititems(lambda name, item: arrays.update({name: item[()]})
-                            if isinstance(item, h5py.Dataset) else None)
+            file.visititems(
+                lambda name, item: (
+                    arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+                )
+            )
     except FileNotFoundError as error:
         raise ModelError(f'{path}: no such file of weights') from error
     except OSError as error:
-        raise ModelError(f'{path} is truncated or not an NNabla .h5 file ({error}); get it again') from error
+        raise ModelError(
+            f'{path} is truncated or not an NNabla .h5 file ({error}); get it again'
+        ) from error
     return arrays
 
 
 def save(path: str | os.PathLike):
-    """Write all registered parameters as an NNabla ``.h5`` file, so that ``path`` is whole at any moment."""
+    """Write all registered parameters as an NNabla ``.h5`` file, so that ``path`` is whole at any
+    moment.
+    """
     temporary = f'{os.fspath(path)}.{os.getpid()}.tmp.h5'
     try:
         nn.save_parameters(temporary)
@@ -169,19 +204,33 @@ def _misfit(own, arrays, report: LoadReport, misshapen: list[str], backbone_only
         theirs = {arrays[n].shape[0] for n in misshapen if arrays[n].ndim}
         rest_equal = all(own[n].shape[1:] == arrays[n].shape[1:] for n in misshapen)
         if len(ours) == len(theirs) == 1 and rest_equal:
-            return (f'it has {theirs.pop()} classes and the network has {ours.pop()} (num_classes); '
-                    f'different in shape: {_some(misshapen)}')
+            return (
+                f'it has {theirs.pop()} classes and the network has {ours.pop()} (num_classes); '
+                f'different in shape: {_some(misshapen)}'
+            )
     if backbone_only and not misshapen and not report.extra:
-        return ('it holds the backbone alone, which initialises a training; '
-                f'--partial loads it and leaves {len(report.missing)} parameters as they are')
+        return (
+            'it holds the backbone alone, which initialises a training; '
+            f'--partial loads it and leaves {len(report.missing)} parameters as they are'
+        )
     if not report.loaded:
-        return (f'no parameter has a name of the network; the file has {_some(report.extra) or "nothing"}, '
-                f'the network {_some(report.missing) or "no parameters yet: build its graph first"}')
-    shapes = [f'{n} ({"x".join(map(str, arrays[n].shape))} instead of {"x".join(map(str, own[n].shape))})'
-              for n in misshapen]
-    parts = [f'{len(names)} {what}: {_some(names)}'
-             for what, names in (('missing', report.missing), ('unknown', report.extra), ('of another shape', shapes))
-             if names]
+        return (
+            f'no name in it is one of the network; it has {_some(report.extra) or "nothing"}, '
+            f'the network {_some(report.missing) or "no parameters yet: build its graph first"}'
+        )
+    shapes = [
+        f'{n} ({"x".join(map(str, arrays[n].shape))} instead of {"x".join(map(str, own[n].shape))})'
+        for n in misshapen
+    ]
+    parts = [
+        f'{len(names)} {what}: {_some(names)}'
+        for what, names in (
+            ('missing', report.missing),
+            ('unknown', report.extra),
+            ('of another shape', shapes),
+        )
+        if names
+    ]
     return '; '.join(parts) + ' (does the config belong to these weights?)'
 
 

@@ -1,0 +1,38 @@
+# make demo    segment a street photo with the small trained model that comes with the project
+# make test    prove everything
+# Both find or fetch a Python 3.10 and create .venv first; later runs reuse it.
+
+# Any Python 3, by its real path: a pyenv shim would obey .python-version here, and fail where 3.10 is missing.
+PYTHON3 := $(shell cd / && for name in python3 python; do \
+	$$name -c 'import sys; assert sys.version_info >= (3, 5); print(sys.executable)' 2>/dev/null && break; done)
+RUN = .venv/bin/python
+DEMO = resources/street.jpg
+# The model was trained on images 480 pixels wide; the photo has 751.
+DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
+
+.PHONY: demo test lint environment environment-dev cuda clean
+
+demo: environment
+	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
+
+test: environment-dev
+	@$(RUN) -m pytest
+
+lint: environment-dev
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+environment:
+	@$(call bootstrap,requirements.txt)
+
+environment-dev:
+	@$(call bootstrap,requirements.txt requirements-dev.txt)
+
+cuda:
+	@$(call bootstrap,requirements.txt requirements-cuda.txt)
+
+clean:
+	rm -rf .venv .uv .pytest_cache .ruff_cache
+
+bootstrap = $(if $(PYTHON3),$(PYTHON3) engine/bootstrap.py $(1),\
+	{ echo 'error: no python3 here; install Python 3 (any version) with pip, then type make again' >&2; exit 2; })

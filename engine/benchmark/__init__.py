@@ -1,0 +1,4 @@
+"""Benchmarks: contestants run in turns in one process, and compared as ratios.
+
+python -m engine.benchmark blocks
+"""

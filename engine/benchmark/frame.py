@@ -1,0 +1,76 @@
+"""The frame of every benchmark: contestants take turns, so that a noisy machine is noisy for all of
+them.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine.environment import machine
+from engine.images import replacing
+
+
+@dataclass(frozen=True)
+class Result:
+    """Times of one contestant, in milliseconds, and its speed as a multiple of the first
+    contestant's.
+    """
+
+    name: str
+    median_ms: float
+    fastest_ms: float
+    slowest_ms: float
+    ratio: float
+
+
+def compare(
+    contestants: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
+) -> list[Result]:
+    """Run every contestant once a round, ``warm_up`` rounds untimed; the ratio is the median over
+    the rounds.
+    """
+    times = {name: [] for name in contestants}
+    for turn in range(-warm_up, rounds):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if turn >= 0:
+                times[name].append(1000 * (time.perf_counter() - started))
+    first = next(iter(times.values()))
+    return [
+        Result(
+            name,
+            statistics.median(own),
+            min(own),
+            max(own),
+            statistics.median(base / mine for base, mine in zip(first, own)),
+        )
+        for name, own in times.items()
+    ]
+
+
+def table(results: list[Result], settings: Mapping) -> str:
+    """The results as text, below the machine and the settings."""
+    lines = [f'{key}: {value}' for key, value in {**machine(), **settings}.items()]
+    width = max(len(result.name) for result in results)
+    lines += ['', f'{"":{width}}   median ms    fastest    slowest   speed']
+    lines += [
+        f'{r.name:{width}}  {r.median_ms:10.2f} {r.fastest_ms:10.2f} {r.slowest_ms:10.2f}'
+        f'  {r.ratio:5.2f}x'
+        for r in results
+    ]
+    return '\n'.join(lines)
+
+
+def write_json(path: Path, results: list[Result], settings: Mapping):
+    """The same as JSON."""
+    document = {
+        'machine': machine(),
+        'settings': dict(settings),
+        'results': [asdict(result) for result in results],
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + '\n')

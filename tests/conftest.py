@@ -1,0 +1,29 @@
+"""What all tests share: a clean NNabla, and the reference material where it is."""
+
+import os
+from pathlib import Path
+
+import nnabla as nn
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT.parent / 'shared'
+
+
+@pytest.fixture(autouse=True)
+def clean_nnabla():
+    """No parameters of another test, and the CPU."""
+    nn.clear_parameters()
+    nn.set_default_context(nn.Context(['cpu:float'], 'CpuCachedArray', '0'))
+    yield
+    nn.clear_parameters()
+
+
+@pytest.fixture(scope='session')
+def shared():
+    """The folder of reference fixtures and data beside the project; a user may not have it, CI does."""
+    if not SHARED.is_dir():
+        if os.environ.get('CI'):
+            pytest.fail(f'{SHARED} is missing')
+        pytest.skip(f'needs the reference material in {SHARED}')
+    return SHARED

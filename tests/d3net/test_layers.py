@@ -1,0 +1,148 @@
+"""Layers against brute force and OpenCV."""
+
+import cv2
+import helpers
+import nnabla as nn
+import nnabla.functions as F
+import numpy as np
+import pytest
+
+from d3net import layers as L
+
+
+def variable(*shape, seed=0):
+    values = np.random.RandomState(seed).randn(*shape).astype(np.float32)
+    return nn.Variable.from_numpy_array(values, need_grad=True)
+
+
+@pytest.mark.parametrize('kernel, stride, dilation', [(1, 1, 1), (3, 1, 1), (3, 2, 1), (3, 1, 4)])
+def test_convolution_is_padded_to_keep_the_size(kernel, stride, dilation):
+    x = variable(2, 3, 9, 13)
+    y = L.convolution(x, 4, kernel, 'c', L.Build(), stride=stride, dilation=dilation)
+    helpers.randomize_parameters()
+    y.forward()
+    weights = nn.get_parameters()['c/conv/W'].d
+    bias = nn.get_parameters()['c/conv/b'].d
+    pad = dilation * (kernel // 2)
+    padded = np.pad(x.d, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
+    expected = np.zeros((2, 4, -(-9 // stride), -(-13 // stride))) + bias[:, None, None]
+    for row in range(expected.shape[2]):
+        for column in range(expected.shape[3]):
+            top, left = row * stride, column * stride
+            reach = dilation * (kernel - 1) + 1
+            window = padded[:, :, top : top + reach : dilation, left : left + reach : dilation]
+            expected[:, :, row, column] += np.einsum('ncij,ocij->no', window, weights)
+    assert y.shape == expected.shape
+    assert y.d == pytest.approx(expected, abs=1e-5)
+
+
+def test_average_pool_drops_what_fills_no_tile():
+    x = variable(1, 2, 7, 5)
+    y = L.average_pool(x, 2)
+    y.forward()
+    expected = x.d[:, :, :6, :4].reshape(1, 2, 3, 2, 2, 2).mean((3, 5))
+    assert y.d == pytest.approx(expected, abs=1e-6)
+
+
+def test_max_pool_pads_with_nothing():
+    x = variable(1, 2, 7, 6)
+    y = L.max_pool(x, 3, 2)
+    y.forward()
+    padded = np.pad(x.d, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=-np.inf)
+    expected = [
+        [padded[..., i : i + 3, j : j + 3].max((2, 3)) for j in (0, 2, 4)] for i in (0, 2, 4, 6)
+    ]
+    assert np.array_equal(y.d, np.array(expected).transpose(2, 3, 0, 1))
+
+
+@pytest.mark.parametrize('size', [(31, 57), (5, 7), (13, 9), (1, 1)])
+def test_resize_equals_opencv(size):
+    x = variable(1, 3, 9, 13)
+    y = L.resize(x, size)
+    y.forward()
+    expected = cv2.resize(x.d[0].transpose(1, 2, 0), size[::-1], interpolation=cv2.INTER_LINEAR)
+    assert y.shape[2:] == size
+    assert y.d[0].transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)
+
+
+def test_resize_to_the_same_size_costs_nothing():
+    x = variable(1, 3, 9, 13)
+    assert L.resize(x, (9, 13)) is x
+
+
+@pytest.mark.parametrize('size', [1, 2, 1000, 2 * 1031, 1031, 1048583, 3 * 512 * 1024])
+def test_mean_all(size):
+    """1031 and 1048583 are primes: no factor that could be folded away."""
+    x = variable(size)
+    mean = L.mean_all(x)
+    mean.forward()
+    assert mean.shape == (1,)
+    assert mean.d.item() == pytest.approx(x.d.mean(dtype=np.float64), abs=1e-6)
+    x.g = 0
+    mean.backward()
+    assert x.g == pytest.approx(np.full(size, 1 / size), rel=1e-5)
+
+
+def test_mean_all_uses_no_reduction_that_breaks_on_hopper():
+    """There, a mean works when a row has fewer than 2048 values for each value that is kept."""
+    steps = []
+    L.mean_all(variable(8 * 512 * 1024)).visit(steps.append)
+    means = [f for f in steps if f.info.type_name == 'Mean']
+    assert means
+    assert all(f.inputs[0].size // f.outputs[0].size < 2048 for f in means)
+    assert {f.info.type_name for f in steps} <= {'Mean', 'Reshape'}
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_fused_bn_relu_is_the_same(train):
+    x = variable(2, 4, 6, 5)
+    plain = L.bn_relu(x, 'a', L.Build(train=train))
+    fused = L.bn_relu(x, 'b', L.Build(train=train, fused=True))
+    nn.forward_all([plain, fused])
+    assert np.array_equal(plain.d, fused.d)
+    parameters = nn.get_parameters(grad_only=False)
+    for name in ('beta', 'gamma', 'mean', 'var'):
+        assert np.array_equal(parameters[f'a/bn/{name}'].d, parameters[f'b/bn/{name}'].d)
+
+
+def test_batch_norm_updates_the_running_statistics_without_bias():
+    x = variable(2, 3, 4, 5)
+    L.batch_norm(x, 'n', L.Build(train=True), decay_rate=0.9).forward()
+    running = nn.get_parameters(grad_only=False)
+    values = x.d.transpose(1, 0, 2, 3).reshape(3, -1)
+    assert running['n/bn/mean'].d.ravel() == pytest.approx(0.1 * values.mean(1), abs=1e-6)
+    variance = 0.9 + 0.1 * values.var(1, ddof=1)
+    assert running['n/bn/var'].d.ravel() == pytest.approx(variance, abs=1e-6)
+
+
+@pytest.mark.parametrize('policy', [p for p in L.RECOMPUTE_POLICIES if p != 'none'])
+def test_recomputation_changes_no_bit(policy):
+    kept = training_step('none')
+    recomputed = training_step(policy)
+    assert kept.keys() == recomputed.keys()
+    for name in kept:
+        assert np.array_equal(kept[name], recomputed[name]), name
+
+
+def training_step(policy):
+    """Gradients and running statistics after one step of a tiny D3Net."""
+    nn.clear_parameters()
+    x = variable(2, 3, 32, 48)
+    logits = helpers.tiny()(x, train=True, recompute=policy)[0]
+    helpers.randomize_parameters()
+    marked = []
+    logits.visit(lambda f: marked.extend(o.recompute for o in f.outputs))
+    assert any(marked) == (policy != 'none')
+    loss = L.mean_all(F.pow_scalar(logits, 2))
+    for parameter in nn.get_parameters().values():
+        parameter.grad.zero()
+    loss.forward(clear_no_need_grad=True)
+    loss.backward(clear_buffer=True)
+    results = {f'{name}.g': p.g.copy() for name, p in nn.get_parameters().items()}
+    assert all(np.abs(gradient).sum() > 0 for gradient in results.values())
+    return results | {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
+
+
+def test_an_unknown_recompute_policy_names_the_known_ones():
+    with pytest.raises(ValueError, match="'all'.*none, bn_relu, convolution, blocks"):
+        L.Build(recompute='all')

@@ -1,0 +1,82 @@
+"""Seeded stand-ins and small tools for tests."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nnabla as nn
+import numpy as np
+
+import models
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# A member of the D3Net family that builds and runs in milliseconds, with everything uneven that may be.
+TINY = {
+    'num_classes': 5,
+    'num_init_features': 8,
+    'num_layers': [3, 2],
+    'n_blocks': [2, 3],
+    'dens_k': [4, 6],
+    'block_comp': [0.5, 0.4],
+    'intermediate_out_ch': [6, 7],
+    'channels': 10,
+    'dense_n_out_layer_block': [2, 2],
+}
+
+
+def tiny(**changes):
+    """A network of the family that is as small as can be."""
+    return models.create('d3net', **{**TINY, **changes})
+
+
+def randomize_parameters(seed=0):
+    """Fill every registered parameter with seeded numbers, so that none is a neutral 0 or 1."""
+    rng = np.random.RandomState(seed)
+    for name, parameter in nn.get_parameters(grad_only=False).items():
+        if name.endswith(('gamma', 'var')):
+            values = rng.uniform(0.5, 1.5, parameter.shape)
+        else:
+            values = rng.randn(*parameter.shape) * 0.3
+        parameter.d = values.astype(np.float32)
+
+
+def image(height, width, seed=0):
+    """A seeded uint8 BGR image with structure at several scales."""
+    rng = np.random.RandomState(seed)
+    coarse = rng.randint(0, 200, (-(-height // 8), -(-width // 8), 3)).repeat(8, 0).repeat(8, 1)
+    noise = rng.randint(0, 56, (height, width, 3))
+    return (coarse[:height, :width] + noise).astype(np.uint8)
+
+
+def seeded_weights(shared):
+    """The module that regenerates the parameters and inputs of the reference fixtures."""
+    spec = importlib.util.spec_from_file_location(
+        'seeded_weights', shared / 'reference' / 'seeded_weights.py'
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*arguments, cwd=PROJECT, **environment):
+    """Run a Python program of the project as a user does; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def error_line(process, status=2):
+    """The one line on standard error with which a command ends a user's mistake."""
+    assert process.returncode == status, process.stderr
+    assert 'Traceback' not in process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1, process.stderr
+    return errors[0]
