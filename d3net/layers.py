@@ -13,7 +13,6 @@ import nnabla.functions as F
 import nnabla.parametric_functions as PF
 
 scope = nn.parameter_scope
-concatenate = F.concatenate
 
 RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 # A mean over fewer than 2048 values a row is a matrix-vector product in NNabla's CUDA extension.
@@ -126,13 +125,22 @@ def resize(x, size: tuple[int, int]):
     """Bilinear resizing to exactly ``size = (height, width)``, pixel centres at half integers.
 
     Equals ``cv2.INTER_LINEAR`` and PyTorch's bilinear with ``align_corners=False``. A map that has
-    the size already is returned as it is: the interpolation would copy it unchanged.
+    the size already is returned as it is: the interpolation would copy it unchanged. Raises
+    ``ValueError`` when several rows or columns should become one, for which NNabla takes the first
+    instead of the middle.
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x
+    if any(new == 1 < old for old, new in zip(x.shape[2:], size)):
+        raise ValueError(f'cannot resize {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}')
     return F.interpolate(
         x, output_size=tuple(size), mode='linear', align_corners=False, half_pixel=True
     )
+
+
+def concatenate(*maps):
+    """``maps`` of one size, one behind the other along the channels."""
+    return F.concatenate(*maps, axis=1) if len(maps) > 1 else maps[0]
 
 
 def slice_channels(x, start: int, stop: int):

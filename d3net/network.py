@@ -114,8 +114,7 @@ def d2_block(
                 x = bn_relu_conv(x, growth_rate * num_layers, 3, 'bottle_neck', build)
         groups = layers(x, growth_rate, num_layers, build)[-num_outputs:]
     with L.scope('block_dim_reduction'):
-        x = L.concatenate(*groups, axis=1) if num_outputs > 1 else groups[0]
-        x = L.bn_relu(x, 'norm1', build)
+        x = L.bn_relu(L.concatenate(*groups), 'norm1', build)
         return L.convolution(
             x, int(growth_rate * num_outputs * compression), 1, 'conv1', build, bias=False
         )
@@ -170,7 +169,7 @@ def backbone(
                         build,
                         layers,
                     )
-                x = L.concatenate(x, new, axis=1)
+                x = L.concatenate(x, new)
         name = f'final_out{stage}' if stage == last else f'intermediate_out{stage}'
         features.append(side_output(x, intermediate_out_ch[stage - 1], name, build))
         if stage < last:
@@ -184,7 +183,7 @@ def head(features, channels, num_classes, build):
     size.
     """
     normal = I.NormalInitializer(0.01)
-    x = L.concatenate(*(L.resize(f, features[0].shape[2:]) for f in features), axis=1)
+    x = L.concatenate(*(L.resize(f, features[0].shape[2:]) for f in features))
     x = L.convolution(x, channels, 1, 'convs/0/conv', build, bias=False, initializer=normal)
     x = L.bn_relu(x, 'convs/0/bn', build)
     return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)

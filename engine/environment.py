@@ -27,9 +27,9 @@ LINE = 110  # characters
 HOPPER = (9, 0)  # compute capability
 HOPPER_PROBLEM = (
     'on Hopper GPUs (H100, H200) kernels of NNabla 1.39 stop with an illegal instruction: sums, '
-    'means and maxima over everything or the last axis, top-k, depthwise convolution, layer and instance '
-    'norm, prelu, clipping by norm, backward of batch norm with fixed statistics; d3net/layers.py '
-    'offers what works'
+    'means and maxima over everything or the last axis, top-k, depthwise convolution, layer and '
+    'instance norm, prelu, clipping by norm, backward of batch norm with fixed statistics; '
+    'd3net/layers.py offers what works'
 )
 
 

@@ -21,7 +21,7 @@ def clean_nnabla():
 
 @pytest.fixture(scope='session')
 def shared():
-    """The folder of reference fixtures and data beside the project; a user may not have it, CI does."""
+    """The folder of reference material beside the project; a user may not have it, CI does."""
     if not SHARED.is_dir():
         if os.environ.get('CI'):
             pytest.fail(f'{SHARED} is missing')

@@ -13,7 +13,7 @@ import models
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# A member of the D3Net family that builds and runs in milliseconds, with everything uneven that may be.
+# A D3Net that builds and runs in milliseconds, with everything uneven that may be.
 TINY = {
     'num_classes': 5,
     'num_init_features': 8,
@@ -39,7 +39,8 @@ def randomize_parameters(seed=0):
         if name.endswith(('gamma', 'var')):
             values = rng.uniform(0.5, 1.5, parameter.shape)
         else:
-            values = rng.randn(*parameter.shape) * 0.3
+            fan_in = np.prod(parameter.shape[1:]) if name.endswith('/W') else 10
+            values = rng.randn(*parameter.shape) / np.sqrt(fan_in)
         parameter.d = values.astype(np.float32)
 
 

@@ -1,12 +1,12 @@
 """Layers against brute force and OpenCV."""
 
 import cv2
-import helpers
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 import pytest
 
+import helpers
 from d3net import layers as L
 
 
@@ -55,7 +55,7 @@ def test_max_pool_pads_with_nothing():
     assert np.array_equal(y.d, np.array(expected).transpose(2, 3, 0, 1))
 
 
-@pytest.mark.parametrize('size', [(31, 57), (5, 7), (13, 9), (1, 1)])
+@pytest.mark.parametrize('size', [(31, 57), (5, 7), (13, 9), (9, 1000)])
 def test_resize_equals_opencv(size):
     x = variable(1, 3, 9, 13)
     y = L.resize(x, size)
@@ -63,6 +63,12 @@ def test_resize_equals_opencv(size):
     expected = cv2.resize(x.d[0].transpose(1, 2, 0), size[::-1], interpolation=cv2.INTER_LINEAR)
     assert y.shape[2:] == size
     assert y.d[0].transpose(1, 2, 0) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize('size', [(1, 13), (9, 1), (1, 1)])
+def test_resize_refuses_what_nnabla_gets_wrong(size):
+    with pytest.raises(ValueError, match=f'9x13 to {size[0]}x{size[1]}'):
+        L.resize(variable(1, 3, 9, 13), size)
 
 
 def test_resize_to_the_same_size_costs_nothing():
@@ -80,7 +86,7 @@ def test_mean_all(size):
     assert mean.d.item() == pytest.approx(x.d.mean(dtype=np.float64), abs=1e-6)
     x.g = 0
     mean.backward()
-    assert x.g == pytest.approx(np.full(size, 1 / size), rel=1e-5)
+    np.testing.assert_allclose(x.g, 1 / size, rtol=1e-5)
 
 
 def test_mean_all_uses_no_reduction_that_breaks_on_hopper():

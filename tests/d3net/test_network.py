@@ -1,11 +1,11 @@
 """The D3Net graph: the merged D2 block against its plain form, and the whole family."""
 
-import helpers
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 import pytest
 
+import helpers
 import models
 from d3net import layers as L
 from engine.benchmark.blocks import count_functions

@@ -1,12 +1,12 @@
 """D3Net computes what Sony's does: names, outputs, intermediates, gradients, training steps."""
 
-import helpers
 import nnabla as nn
 import nnabla.functions as F
 import nnabla.solvers as S
 import numpy as np
 import pytest
 
+import helpers
 import models
 from d3net import layers as L
 from engine.schedules import poly
@@ -78,7 +78,7 @@ def test_intermediate_activations(fixture):
 
 
 def named_activations(output):
-    """Outputs of convolutions by the scope of their weights, and of poolings by their transition."""
+    """Outputs of convolutions by the scope of their weights, of poolings by their transition."""
     names = {hash(p.data): name for name, p in nn.get_parameters(grad_only=False).items()}
     found, latest = {}, None
 
@@ -158,7 +158,9 @@ def check_norms(arrays, expected, floor):
 
 
 def test_first_training_step_with_batch_statistics(fixture):
-    """Later ones are chaotic in float32: the reference itself moves by 1e-2 for a change of 1e-7."""
+    """Later ones are chaotic in float32: the reference itself moves by 1e-2 when the image does
+    by 1e-7.
+    """
     _, meta, _, network = fixture
     record = meta['train']
     loss = published_loss(network, *training_batch(), train=True)
