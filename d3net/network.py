@@ -211,14 +211,17 @@ def complete(hyper: dict) -> dict:
     missing = [key for key in (*VARIANTS['d3net_s'], 'num_classes') if hyper.get(key) is None]
     if missing:
         raise ValueError(f'{missing[0]}: D3Net needs this hyper-parameter')
-    hyper.update({key: tuple(hyper[key]) for key in STAGE_LISTS})
+    for key in STAGE_LISTS:
+        if not isinstance(hyper[key], (list, tuple)) or not hyper[key]:
+            raise ValueError(f'{key}: must be a list with one value for each stage')
+        hyper[key] = tuple(hyper[key])
     for key, value in hyper.items():
         values = value if key in STAGE_LISTS else (value,)
         if key in STAGE_LISTS and len(values) != len(hyper['n_blocks']):
             raise ValueError(
                 f'{key}: {len(values)} values for the {len(hyper["n_blocks"])} stages of n_blocks'
             )
-        if not values or any(v <= 0 for v in values):
+        if any(v <= 0 for v in values):
             raise ValueError(f'{key}: every value must be greater than 0')
     if any(n > layers for n, layers in zip(hyper['dense_n_out_layer_block'], hyper['num_layers'])):
         raise ValueError(

@@ -184,12 +184,14 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key that stands twice is a mistake, not silently the last one."""
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f'the key {key} stands twice', node.start_mark
+                    problem=f'the key {key} stands twice', problem_mark=key_node.start_mark
                 )
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 

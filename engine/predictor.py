@@ -43,9 +43,8 @@ class Predictor:
         self.network = network
         self._on_new_size = on_new_size
         self._graphs = OrderedDict()
-        self._graph(
-            network.info.smallest_size, network.info.smallest_size, 1, 1
-        )  # registers the parameters
+        smallest = self._padded(1)
+        network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
 
     def logits(self, image: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Logits (num_classes, H, W), float32, at the size of ``image``, a ``uint8`` BGR array (H,
@@ -64,10 +63,12 @@ class Predictor:
         x = normalise(image, self.network.info)
         pad = [(0, 0), *((0, self._padded(n) - n) for n in x.shape[1:])]
         padded = np.pad(x, pad)
-        out = (
-            round(height * padded.shape[1] / x.shape[1]),
-            round(width * padded.shape[2] / x.shape[2]),
-        )
+        # At least 2, because no layer makes one row of several: of an image that has one row, and
+        # of its upscaled logits, the first of two is taken.
+        out = [
+            max(2, round(old * new / scaled))
+            for old, new, scaled in zip((height, width), padded.shape[1:], x.shape[1:])
+        ]
         try:
             inputs, outputs = self._graph(*padded.shape[1:], *out)
             inputs.d = padded[None]

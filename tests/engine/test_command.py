@@ -1,0 +1,80 @@
+"""How commands end."""
+
+import argparse
+import sys
+
+import pytest
+
+import datasets
+import models
+from engine.command import Parser, UserError, run
+
+
+def ended(main, capsys, *arguments):
+    status = run(lambda: Parser(prog='tool'), main, arguments)
+    return status, capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind', [UserError, models.ModelError, datasets.DataError])
+def test_a_users_mistake_is_one_line_and_status_2(kind, capsys):
+    def main(args):
+        raise kind('this is wrong;\ndo that')
+
+    assert ended(main, capsys) == (2, 'error: this is wrong; do that\n')
+    with pytest.raises(kind):
+        ended(main, capsys, '--debug')
+
+
+@pytest.mark.parametrize(
+    'error', [ValueError('a'), KeyError('b'), ModuleNotFoundError(name='d3net.x')]
+)
+def test_a_programming_error_keeps_its_traceback(error, capsys):
+    def main(args):
+        raise error
+
+    with pytest.raises(type(error)):
+        ended(main, capsys)
+
+
+def test_a_missing_package_says_how_to_install_it(capsys):
+    def main(args):
+        import no_such_package  # noqa: F401
+
+    status, line = ended(main, capsys)
+    assert status == 2
+    assert line == (
+        'error: the package no_such_package is not installed; '
+        'python3.10 -m pip install -r requirements.txt\n'
+    )
+
+
+def test_a_missing_package_on_another_python_names_the_right_one(capsys, monkeypatch):
+    def main(args):
+        monkeypatch.setattr(sys, 'version_info', (3, 12, 1))
+        raise ModuleNotFoundError(name='nnabla')
+
+    status, line = ended(main, capsys)
+    assert status == 2
+    assert 'this is Python 3.12, NNabla has wheels up to 3.10: use .venv/bin/python' in line
+
+
+def test_an_unknown_option_is_one_line(capsys):
+    status, line = ended(lambda args: 0, capsys, '--nonsense')
+    assert status == 2
+    assert line.count('\n') == 1
+    assert line.startswith('error: unrecognized arguments: --nonsense; tool --help')
+
+
+def test_an_interruption_is_no_traceback(capsys):
+    def main(args):
+        raise KeyboardInterrupt
+
+    assert ended(main, capsys) == (130, 'interrupted\n')
+
+
+def test_the_status_of_main_is_returned(capsys):
+    def main(args):
+        assert isinstance(args, argparse.Namespace)
+        return 1
+
+    assert ended(main, capsys) == (1, '')

@@ -1,0 +1,184 @@
+"""Configs: inheritance, overrides, checks, and the published files as they are."""
+
+import pytest
+
+import models
+from engine import config
+from engine.command import UserError
+
+PUBLISHED_S = """\
+batch_size: 8
+num_init_features: 64
+num_layers: [4, 4, 4, 4]
+n_blocks: [8, 8, 8, 8]
+dens_k: [36, 36, 36, 36]
+block_comp: [0.2, 0.2, 0.2, 0.2]
+intermediate_out_ch: [32, 40, 64, 128]
+trans_comp_factor: 2
+dense_n_out_layer_block: [4, 4, 4, 4]
+dilation: [True, True, True, True]
+channels: 264
+image_height: 512
+image_width: 1024
+num_classes: 19
+max_iter: 80000
+save_interval: 8000
+lr: 0.01
+momentum: 0.9
+weight_decay: 0.0005
+power: 0.9
+min_lr: 0.0001
+mean: [123.675, 116.28, 103.53]
+std: [58.395, 57.12, 57.375]
+"""
+OLDER_KEYS = """\
+input_transform: 'resize_concat'
+kernel_size: 1
+num_convs: 1
+concat_input: False
+dropout_ratio: -1
+align_corners: False
+"""
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+@pytest.mark.parametrize('extra', ['', OLDER_KEYS])
+def test_the_published_file_loads_as_it_is(tmp_path, extra):
+    loaded = config.load(write(tmp_path, 'theirs.yaml', PUBLISHED_S + extra))
+    ours = config.load('configs/D3Net_S.yaml')
+    assert models.create(loaded).hyper == models.create(ours).hyper
+    assert config.class_info(loaded) == config.class_info(ours)
+    assert config.class_info(loaded).classes[0] == 'road'
+    for key in ('batch_size', 'image_height', 'max_iter', 'lr', 'min_lr', 'weight_decay', 'mean'):
+        assert loaded[key] == ours[key]
+
+
+@pytest.mark.parametrize('network', ['d3net_s', 'd3net_l'])
+def test_our_configs_have_the_published_values(network, shared):
+    import helpers
+
+    meta, _ = helpers.seeded_weights(shared).load_fixture(network)
+    ours = config.load(f'configs/D3Net_{network[-1].upper()}.yaml')
+    for key, value in meta['hyper_parameters'].items():
+        if key in config.WITHOUT_EFFECT:
+            assert key not in ours
+        else:
+            assert ours[key] == value, key
+    assert tuple(map(tuple, ours['palette'])) == config.datasets.info('cityscapes').palette
+
+
+def test_a_base_is_inherited_key_by_key_and_origins_are_known(tmp_path):
+    write(tmp_path, 'grand.yaml', PUBLISHED_S)
+    write(tmp_path, 'base.yaml', '_base_: grand.yaml\nlr: 0.5\nmin_lr: 0.1\n')
+    path = write(tmp_path, 'own.yaml', '_base_: [grand.yaml, base.yaml]\nmin_lr: 0.2\n')
+    loaded = config.load(path)
+    assert (loaded['lr'], loaded['min_lr'], loaded['batch_size']) == (0.5, 0.2, 8)
+    origins = [config.Path(loaded.origin(key)).name for key in ('lr', 'min_lr', 'batch_size')]
+    assert origins == ['base.yaml', 'own.yaml', 'grand.yaml']
+    assert loaded.name == 'own'
+
+
+def test_overrides_are_yaml_and_checked(tmp_path):
+    loaded = config.load('configs/D3Net_S.yaml', ['lr=1e-3', 'n_blocks=[1, 2, 3, 4]', 'palette='])
+    assert (loaded['lr'], loaded['n_blocks']) == (0.001, [1, 2, 3, 4])
+    assert 'palette' not in loaded
+    assert loaded.origin('lr') == '--set'
+
+
+def test_paths_are_relative_to_the_file_in_which_they_stand(tmp_path):
+    (tmp_path / 'sub').mkdir()
+    write(tmp_path, 'mine.h5', '')
+    write(tmp_path, 'base.yaml', PUBLISHED_S + 'weights: mine.h5\n')
+    loaded = config.load(write(tmp_path / 'sub', 'own.yaml', '_base_: ../base.yaml\n'))
+    assert loaded['weights'] == str(tmp_path / 'mine.h5')
+    published = config.load(write(tmp_path, 'p.yaml', PUBLISHED_S + 'weights: D3Net-S.h5\n'))
+    assert published['weights'] == 'D3Net-S.h5'
+
+
+def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.load().name == 'D3Net_L'
+    assert config.load('configs/D3Net_T_camvid.yaml').name == 'D3Net_T_camvid'
+
+
+def test_classes_of_ones_own(tmp_path):
+    own = 'num_classes: 2\nclasses: [cat, dog]\n'
+    text = PUBLISHED_S.replace('num_classes: 19\n', own)
+    info = config.class_info(config.load(write(tmp_path, 'a.yaml', text)))
+    assert info.classes == ('cat', 'dog')
+    assert len(set(info.palette)) == 2
+    text = PUBLISHED_S.replace('num_classes: 19\n', 'num_classes: 3\n')
+    info = config.class_info(config.load(write(tmp_path, 'b.yaml', text)))
+    assert info.classes == ('class 0', 'class 1', 'class 2')
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('learning_rate: 1', 'learning_rate: unknown key, the nearest is .*own.yaml'),
+        ('bach_size: 1', 'bach_size: unknown key, the nearest is batch_size .*own.yaml'),
+        ('lr: fast', "lr: must be a number, not 'fast' .*own.yaml"),
+        ('lr: 0', 'lr: must be greater than 0, not 0'),
+        ('lr: .nan', 'lr: must be greater than 0, not nan'),
+        ('batch_size: 1.5', 'batch_size: must be a whole number, not 1.5'),
+        ('batch_size: yes', 'batch_size: must be a whole number, not True'),
+        ('batch_size: 0', 'batch_size: must be at least 1, not 0'),
+        ('momentum: 2', 'momentum: must be at least 0 and at most 1'),
+        ('num_classes: 256', 'num_classes: must be at least 1 and at most 255'),
+        ('mean: [1, 2]', 'mean: must be a list of 3 values'),
+        ('std: [1, 0, 1]', 'std: must be greater than 0'),
+        ('palette: [[1, 2]]', 'palette: must be a list of 3 values'),
+        ('palette: [[1, 2, 256]]', 'palette: must be at least 0 and at most 255'),
+        ('palette: [[1, 2, 3]]', 'palette: 1 entries for num_classes 19 .*own.yaml'),
+        ('classes: [a, b]', 'classes: 2 entries for num_classes 19 .*own.yaml'),
+        ('num_classes: 5\ndataset: camvid', 'classes: 11 entries for num_classes 5 .*camvid'),
+        ('dens_k: 36', 'dens_k: must be a list'),
+        ('dens_k: [36, 36]', 'dens_k: 2 values for the 4 stages .*own.yaml'),
+        ('network: d3nett', "network: no network is called 'd3nett'.*own.yaml"),
+        ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
+        ('dilation: [True, False]', 'dilation: has no effect .* True only'),
+        ('dropout_ratio: 0.1', 'dropout_ratio: has no effect .* -1 only'),
+        ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
+        ('lr: 1\nlr: 2', 'own.yaml: not valid YAML in line 3: the key lr stands twice'),
+        ('lr: [1', 'own.yaml: not valid YAML in line'),
+        ('lr: !!python/object:os.system 1', 'own.yaml: not valid YAML'),
+    ],
+)
+def test_mistakes_name_the_key_and_the_file(tmp_path, text, message):
+    write(tmp_path, 'base.yaml', PUBLISHED_S)
+    path = write(tmp_path, 'own.yaml', f'_base_: base.yaml\n{text}\n')
+    with pytest.raises(UserError, match=message) as caught:
+        config.load(path)
+    assert '\n' not in ' '.join(str(caught.value).split())
+
+
+def test_files_that_are_no_config(tmp_path):
+    with pytest.raises(UserError, match='none.yaml: no such config; there are configs/D3Net_L'):
+        config.load('none.yaml')
+    with pytest.raises(UserError, match='a config is a list of "key: value" lines'):
+        config.load(write(tmp_path, 'list.yaml', '- 1\n'))
+    with pytest.raises(UserError, match='a config is a list of "key: value" lines'):
+        config.load(write(tmp_path, 'empty.yaml', ''))
+    (tmp_path / 'binary.yaml').write_bytes(b'\xff\xfe\x00\x80')
+    with pytest.raises(UserError, match='cannot be read as a config'):
+        config.load(tmp_path / 'binary.yaml')
+
+
+def test_bases_that_are_missing_or_lead_in_a_circle(tmp_path):
+    with pytest.raises(UserError, match='_base_ names nowhere.yaml, which is not beside it'):
+        config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
+    write(tmp_path, 'b.yaml', '_base_: c.yaml\n')
+    with pytest.raises(UserError, match='leads back to this file, by way of c.yaml, b.yaml'):
+        config.load(write(tmp_path, 'c.yaml', '_base_: b.yaml\n'))
+
+
+def test_an_override_without_a_value(tmp_path):
+    with pytest.raises(UserError, match='--set lr: write it as key=value'):
+        config.load('configs/D3Net_S.yaml', ['lr'])
+    with pytest.raises(UserError, match=r'lrr: unknown key, the nearest is lr \(--set\)'):
+        config.load('configs/D3Net_S.yaml', ['lrr=1'])

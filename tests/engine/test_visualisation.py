@@ -1,0 +1,42 @@
+"""Pictures of class maps."""
+
+import numpy as np
+import pytest
+
+import datasets
+import helpers
+from engine import visualisation
+
+
+@pytest.mark.parametrize('opacity', [0.5, 0.3, 1.0])
+def test_the_overlay_is_the_published_blend(opacity):
+    """image * (1 - opacity) + colour * opacity in float64, cut to whole numbers."""
+    image, labels = helpers.image(6, 7), np.arange(42).reshape(6, 7) % 19
+    palette = datasets.info('cityscapes').palette
+    picture = visualisation.overlay(image, labels.astype(np.uint8), palette, opacity)
+    for (row, column), label in np.ndenumerate(labels):
+        for channel in range(3):
+            value = image[row, column, channel] * (1 - opacity)
+            value += palette[label][2 - channel] * opacity
+            assert picture[row, column, channel] == int(value)
+
+
+def test_shares_are_sorted_and_leave_out_what_is_absent():
+    labels = np.array([[3, 3, 3, 0], [3, 0, 1, 3]], np.uint8)
+    found = visualisation.shares(labels, datasets.info('camvid'))
+    assert found == [('road', 0.625), ('sky', 0.25), ('building', 0.125)]
+
+
+@pytest.mark.parametrize('height, classes', [(563, 11), (40, 19), (1080, 150), (1, 2)])
+def test_the_legend_shows_every_colour_at_the_pictures_height(height, classes):
+    info = datasets.Info(
+        'test', tuple(f'class {i}' for i in range(classes)), datasets.distinct_colours(classes)
+    )
+    panel = visualisation.legend(height, info)
+    assert panel.shape[0] == height
+    assert panel.dtype == np.uint8
+    if height > 30:
+        shown = {tuple(pixel) for pixel in panel.reshape(-1, 3)[:, ::-1].tolist()}
+        assert set(info.palette) <= shown
+    picture = visualisation.beside(np.zeros((height, 5, 3), np.uint8), panel)
+    assert picture.shape == (height, 5 + panel.shape[1], 3)

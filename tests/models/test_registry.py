@@ -1,0 +1,72 @@
+"""Networks by name, by keys and from configs."""
+
+import nnabla as nn
+import pytest
+
+import helpers
+import models
+from engine import config
+
+
+def test_every_name_builds_and_says_what_it_is():
+    for name in models.names():
+        network = models.create(name, **(helpers.TINY if name == 'd3net' else {}))
+        assert network.name == name
+        assert network.info.channel_order in ('rgb', 'bgr')
+        assert len(network.info.mean) == len(network.info.std) == 3
+        assert network.info.paper
+        nn.clear_parameters()
+        size = network.info.smallest_size
+        assert network(nn.Variable((1, 3, size, size)))[0].shape[1] == network.info.num_classes
+
+
+def test_the_reference_networks_are_there():
+    assert {'d3net', 'd3net_s', 'd3net_l'} <= set(models.names())
+    assert models.create('d3net_s').info.num_classes == 19
+
+
+@pytest.mark.parametrize(
+    'name, file', [('d3net_s', 'D3Net_S'), ('d3net_l', 'D3Net_L'), ('d3net_t', 'D3Net_T_camvid')]
+)
+def test_names_and_configs_mean_the_same_network(name, file):
+    by_name, by_config = models.create(name), models.create(config.load(f'configs/{file}.yaml'))
+    assert by_name.hyper == by_config.hyper
+    assert by_name.info == by_config.info
+
+
+def test_overrides_change_a_variant():
+    network = models.create('d3net_s', num_classes=7, n_blocks=[1, 1, 1, 1])
+    assert network.info.num_classes == 7
+    assert network.hyper['n_blocks'] == (1, 1, 1, 1)
+    assert network.hyper['dens_k'] == (36, 36, 36, 36)
+
+
+def test_mean_and_std_of_the_config_go_before_the_familys():
+    network = models.create({**helpers.TINY, 'mean': [1, 2, 3], 'std': [4, 5, 6]})
+    assert (network.info.mean, network.info.std) == ((1, 2, 3), (4, 5, 6))
+
+
+def test_an_unknown_network_names_the_nearest():
+    with pytest.raises(models.ModelError, match="'d3net_m'.*d3net_"):
+        models.create('d3net_m')
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'growth': 3}, 'growth: .*no such hyper-parameter'),
+        ({'den_k': [1]}, 'den_k: .*did you mean dens_k'),
+        ({'dens_k': None}, 'dens_k: D3Net needs this'),
+        ({'dens_k': [4]}, 'dens_k: 1 values for the 2 stages'),
+        ({'dens_k': [4, 0]}, 'dens_k: every value must be greater than 0'),
+        ({'n_blocks': []}, 'n_blocks: must be a list with one value for each stage'),
+        ({'n_blocks': 4}, 'n_blocks: must be a list with one value for each stage'),
+        ({'dense_n_out_layer_block': [2, 3]}, r'dense_n_out_layer_block: at most num_layers'),
+        ({'block_comp': [0.01, 0.5]}, 'block_comp: so small'),
+        ({'num_classes': 0}, 'num_classes: every value must be greater than 0'),
+    ],
+)
+def test_a_wrong_hyper_parameter_is_named(changes, message):
+    with pytest.raises(models.HyperParameterError, match=message) as caught:
+        helpers.tiny(**changes)
+    assert caught.value.key == next(iter(changes))

@@ -1,0 +1,177 @@
+"""Weights: strict loading that changes nothing unless all fits, and finding files."""
+
+from pathlib import Path
+
+import h5py
+import nnabla as nn
+import numpy as np
+import pytest
+
+import helpers
+import models
+from models import weights
+
+
+@pytest.fixture
+def network():
+    """A tiny network with seeded parameters."""
+    network = helpers.tiny()
+    network(nn.Variable((1, 3, 32, 32)))
+    helpers.randomize_parameters()
+    return network
+
+
+def state():
+    return {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert np.array_equal(one[name], other[name]), name
+
+
+def refused(source, message, **options):
+    """``source`` is refused with ``message``, in one line, and no parameter has changed."""
+    before = state()
+    with pytest.raises(models.ModelError, match=message) as caught:
+        weights.load(source, **options)
+    assert '\n' not in str(caught.value)
+    assert_same(state(), before)
+
+
+def test_what_is_saved_loads_into_a_live_graph(network, tmp_path):
+    x = nn.Variable.from_numpy_array(np.ones((1, 3, 32, 32), np.float32))
+    y = network(x)[0]
+    y.forward()
+    expected, saved = y.d.copy(), state()
+    weights.save(tmp_path / 'a.h5')
+    helpers.randomize_parameters(seed=1)
+    y.forward()
+    assert not np.array_equal(y.d, expected)
+    report = weights.load(tmp_path / 'a.h5')
+    assert (len(report.loaded), report.missing, report.extra) == (len(saved), [], [])
+    assert_same(state(), saved)
+    y.forward()
+    assert np.array_equal(y.d, expected)
+
+
+def test_a_file_written_by_nnabla_itself_loads(network, tmp_path):
+    saved = state()
+    nn.save_parameters(str(tmp_path / 'a.h5'))
+    helpers.randomize_parameters(seed=1)
+    weights.load(tmp_path / 'a.h5')
+    assert_same(state(), saved)
+
+
+def test_saving_leaves_the_old_file_whole_when_it_fails(network, tmp_path, monkeypatch):
+    weights.save(tmp_path / 'a.h5')
+    before = (tmp_path / 'a.h5').read_bytes()
+
+    def full_disk(path):
+        Path(path).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(nn, 'save_parameters', full_disk)
+    with pytest.raises(OSError, match='No space'):
+        weights.save(tmp_path / 'a.h5')
+    assert (tmp_path / 'a.h5').read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ['a.h5']
+
+
+def test_float64_arrays_do_not_change_the_type_of_parameters(network):
+    weights.load({name: array.astype(np.float64) for name, array in state().items()})
+    assert {p.d.dtype for p in nn.get_parameters(grad_only=False).values()} == {np.dtype('f4')}
+
+
+def test_missing_extra_and_misshapen_parameters_are_listed(network):
+    arrays = state()
+    del arrays['backbone/conv1/conv/W']
+    arrays['backbone/conv9/conv/W'] = np.zeros(3)
+    arrays['decode_head/conv_seg/conv/W'] = np.zeros((5, 11, 1, 1))
+    refused(
+        arrays,
+        '1 missing: backbone/conv1/conv/W; 1 unknown: backbone/conv9/conv/W; '
+        r'1 of another shape: decode_head/conv_seg/conv/W \(5x11x1x1 instead of 5x10x1x1\)',
+    )
+
+
+def test_another_class_number_is_recognised(network):
+    arrays = state()
+    arrays['decode_head/conv_seg/conv/W'] = np.zeros((19, 10, 1, 1))
+    arrays['decode_head/conv_seg/conv/b'] = np.zeros(19)
+    refused(arrays, 'it has 19 classes and the network has 5')
+    refused(arrays, 'it has 19 classes and the network has 5', strict=False)
+
+
+def test_a_backbone_without_its_prefix_loads_partially(network, tmp_path):
+    saved = state()
+    with nn.parameter_scope('backbone'):
+        nn.save_parameters(str(tmp_path / 'backbone.h5'))
+    helpers.randomize_parameters(seed=1)
+    refused(tmp_path / 'backbone.h5', 'the backbone alone.*--partial')
+    head = {n: a for n, a in state().items() if n.startswith('decode_head/')}
+    report = weights.load(tmp_path / 'backbone.h5', strict=False)
+    assert report.missing == list(head)
+    assert report.extra == []
+    assert_same(state(), {n: head.get(n, a) for n, a in saved.items()})
+
+
+def test_a_file_of_something_else_is_refused_even_partially(network):
+    refused({'fc/W': np.zeros(3)}, 'no name in it is one of the network.*fc/W', strict=False)
+
+
+def test_loading_before_building_says_so():
+    with pytest.raises(models.ModelError, match='build its graph first'):
+        weights.load({'a/W': np.zeros(3)})
+
+
+def test_truncated_empty_and_foreign_files(network, tmp_path):
+    weights.save(tmp_path / 'whole.h5')
+    data = (tmp_path / 'whole.h5').read_bytes()
+    for name, content in (('cut', data[: len(data) // 2]), ('empty', b''), ('text', b'hello' * 99)):
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, f'{name} is truncated or not an NNabla .h5 file')
+    refused(tmp_path / 'none.h5', 'no such file of weights')
+
+
+def test_damage_inside_a_file_changes_nothing(network, tmp_path):
+    """A group that can be listed but not read."""
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        for name, array in state().items():
+            file.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+        offset = file['decode_head/conv_seg/conv/W'].id.get_chunk_info(0).byte_offset
+    with open(tmp_path / 'a.h5', 'r+b') as file:
+        file.seek(offset)
+        file.write(b'\xff' * 16)
+    refused(tmp_path / 'a.h5', 'truncated or not an NNabla .h5 file')
+
+
+def test_published_files_are_found_in_both_spellings(tmp_path, monkeypatch):
+    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'cache'))
+    for there in ('D3Net-L.h5', 'D3Net_S.h5'):
+        (tmp_path / there).touch()
+    monkeypatch.chdir(tmp_path)
+    for name, there in (
+        ('D3Net-L.h5', 'D3Net-L.h5'), ('D3Net_L.h5', 'D3Net-L.h5'), ('D3Net-S.h5', 'D3Net_S.h5')
+    ):  # fmt: skip
+        assert weights.find(name).resolve() == (tmp_path / there).resolve()
+        assert weights.find(tmp_path / name) == tmp_path / there
+
+
+def test_an_unknown_file_names_the_published_ones(tmp_path):
+    with pytest.raises(models.ModelError, match='mine.h5: no such file.*D3Net-L.h5, D3Net-S.h5'):
+        weights.find(tmp_path / 'mine.h5')
+    with pytest.raises(models.ModelError, match='a folder, not a file'):
+        weights.find(tmp_path)
+
+
+def test_the_table_has_all_published_files_of_d3net():
+    files = {p.file for p in weights.PUBLISHED if p.network.startswith('d3net')}
+    assert files == {
+        'D3Net-L.h5',
+        'D3Net-S.h5',
+        'D3Net-L-pretrained-backbone.h5',
+        'D3Net-S-pretrained-backbone.h5',
+    }
+    assert all(p.mirrors for p in weights.PUBLISHED)
