@@ -3,6 +3,7 @@ colours.
 """
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def segment(
                 segment_file(predictor, info, item, target, options)
             except UnreadableError as error:
                 failed += 1
-                bar.write(f'error: {error}')
+                bar.write(f'error: {error}', file=sys.stderr)
         elapsed = bar.format_dict['elapsed']
     done = len(pairs) - failed
     print(

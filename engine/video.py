@@ -1,6 +1,6 @@
 """Video files: frames in, frames out, through the FFmpeg that comes with OpenCV."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,26 +44,29 @@ class Video:
 
 
 @contextmanager
-def writing(path: Path, rate: float) -> Iterator:
+def writing(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends a BGR frame to the video ``path``, which appears when the block ends
-    well.
+    well. Video codecs need even sides: an odd one grows by a pixel, its last row or column again.
     """
     if path.suffix.lower() not in CODECS:
         raise UserError(f'{path}: videos are written as {", ".join(CODECS)}')
     with replacing(path) as temporary:
-        writer = None
+        writer, count = None, 0
 
         def append(frame):
-            nonlocal writer
+            nonlocal writer, count
+            odd = [(0, side % 2) for side in frame.shape[:2]]
+            frame = np.pad(frame, [*odd, (0, 0)], mode='edge')
             if writer is None:
                 codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
                 writer = cv2.VideoWriter(str(temporary), codec, rate, frame.shape[1::-1])
-                if not writer.isOpened():
-                    raise UserError(f'{path}: FFmpeg cannot write this video')
             writer.write(frame)
+            count += 1
 
         try:
             yield append
         finally:
             if writer is not None:
                 writer.release()
+        if count and Video(temporary).frames < count - 1:  # some containers round their length
+            raise UserError(f'{path}: could not be written completely; is the disk full?')
