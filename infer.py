@@ -103,14 +103,14 @@ def main(args) -> int:
     from engine import context, inference
     from engine.predictor import Predictor
 
-    pairs = inference.plan(args.test_image_file, args.output)
+    plan = inference.plan(args.test_image_file, args.output)
     config = configs.load(args.config_file, args.set)
     weights = args.model or config.get('weights')
     if not weights:
         raise UserError(f'{config.path} names no weights: give some with -m')
-    weights = models.weights.find(weights, args.weights_url)
     choice = context.use(args.context, args.type_config)
     LOG.info('%s', choice)
+    weights = models.weights.find(weights, args.weights_url)
     predictor = Predictor(models.create(config), lambda: context.release_cached_memory(choice))
     report = models.weights.load(weights, strict=not args.partial)
     if report.missing or report.extra:
@@ -125,7 +125,7 @@ def main(args) -> int:
     options = inference.Options(
         args.opacity, args.legend, args.save_labels, args.save_color, args.scale
     )
-    return inference.segment(predictor, configs.class_info(config), pairs, options)
+    return inference.segment(predictor, configs.class_info(config), plan, options)
 
 
 if __name__ == '__main__':

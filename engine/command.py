@@ -24,6 +24,10 @@ class UserError(Exception):
     """
 
 
+class InputError(UserError):
+    """One input cannot be used; others may be."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one line instead of its whole usage."""
 
@@ -86,7 +90,10 @@ def _explain(error: Exception) -> str:
 
 
 def _set_up_logging(debug: bool):
-    """Our messages on standard error as they are; NNabla's only from warnings on."""
+    """Our messages on standard error as they are; NNabla's from warnings on; FFmpeg's never, whose
+    failures are found and reported by us.
+    """
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     logging.getLogger('nnabla').setLevel(logging.WARNING)
     LOG.setLevel(logging.DEBUG if debug else logging.INFO)

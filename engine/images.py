@@ -5,6 +5,7 @@ nothing is lost.
 import glob
 import io
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from engine.command import UserError
+from engine.command import InputError, UserError
 
 IMAGES = (
     '.jpg',
@@ -39,10 +40,6 @@ IMAGES = (
     '.sr',
 )
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
-
-
-class UnreadableError(UserError):
-    """One input cannot be read; others may be."""
 
 
 @dataclass(frozen=True)
@@ -104,33 +101,40 @@ def read_image(path: Path) -> np.ndarray:
 
     Grey becomes BGR, 16 bits become 8, alpha is dropped and an EXIF rotation is applied. OpenCV
     decodes, as in the published code; Pillow looks first, because OpenCV returns half an image from
-    a truncated file without a word. Raises ``UnreadableError``.
+    a truncated file without a word. Raises ``InputError``.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UnreadableError(f'{path}: cannot be read ({error.strerror})') from error
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     except UnidentifiedImageError:
         pass  # a format that OpenCV may know
     except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableError(f'{path}: damaged or truncated image ({error})') from error
+        raise InputError(f'{path}: damaged or truncated image ({error})') from error
     except Image.DecompressionBombError:
         pass  # only large: more than 179 million pixels
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
-        raise UnreadableError(f'{path}: cannot be decoded ({error.err})') from error
+        raise InputError(f'{path}: cannot be decoded ({error.err})') from error
     if image is None:
-        raise UnreadableError(f'{path}: not an image, or of a format that OpenCV does not read')
+        raise InputError(f'{path}: not an image, or of a format that OpenCV does not read')
     return image
 
 
 def write_image(path: Path, image: np.ndarray):
     """Write a ``uint8`` BGR or grey image in the format of its ending; raises ``UserError``."""
-    _, data = cv2.imencode(path.suffix, image)
+    try:
+        encoded, data = cv2.imencode(path.suffix, image)
+    except cv2.error as error:
+        raise UserError(f'{path}: cannot be encoded ({error.err})') from error
+    if not encoded:
+        raise UserError(
+            f'{path}: {path.suffix} cannot hold {image.shape[1]}x{image.shape[0]} pixels'
+        )
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -163,16 +167,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path):
-    """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written or has an
-    unknown format.
-    """
-    if path.suffix.lower() not in VIDEOS and not (path.suffix and cv2.haveImageWriter(str(path))):
+    """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f'{path}: cannot be written ({error.strerror})') from error
+
+
+def check_format(path: Path):
+    """Raise ``UserError`` when no image format has the ending of ``path``."""
+    if not path.suffix or not cv2.haveImageWriter(str(path)):
         raise UserError(
-            f'{path}: OpenCV writes no {path.suffix or "files without an ending"}; '
+            f'{path}: OpenCV writes no {path.suffix or "images without an ending"}; '
             'end the name in .jpg or .png'
         )
-    if path.is_dir():
-        raise UserError(f'{path}: is a folder')
-    with replacing(path.with_name(f'{path.name}.test')) as temporary:
-        temporary.touch()
-    path.with_name(f'{path.name}.test').unlink()

@@ -2,9 +2,9 @@
 colours.
 """
 
-import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets import Info
-from engine import images, visualisation
-from engine.command import DONE, LOG, SOME_FAILED, UserError
-from engine.images import Input, UnreadableError
+from engine import images, video, visualisation
+from engine.command import DONE, LOG, SOME_FAILED, InputError, UserError
+from engine.images import Input
 from engine.predictor import Predictor
-from engine.video import CODECS, Video, writing
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
 
@@ -35,77 +34,94 @@ class Options:
     scale: float = 1.0
 
 
-def plan(patterns: Sequence[str], output: str | None) -> list[tuple[Input, Path]]:
-    """The inputs, each with the path of its picture; raises ``UserError`` before any work is done.
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done: inputs with the paths of their pictures, and the folder of several."""
+
+    pairs: list[tuple[Input, Path]]
+    folder: Path | None
+
+
+def plan(patterns: Sequence[str], output: str | None) -> Plan:
+    """The inputs and where their pictures go; raises ``UserError`` before any work is done.
 
     One file goes to ``output``, by default ``result.jpg`` or ``result.mp4``. Several, a folder or a
     pattern go to the folder ``output``, by default ``results``, under the names and in the
     subfolders that they have.
     """
     one_file = len(patterns) == 1 and Path(patterns[0]).expanduser().is_file()
-    inputs = images.find_inputs(patterns, None if one_file else Path(output or DEFAULT_FOLDER))
-    if one_file:
+    folder = None if one_file else Path(output or DEFAULT_FOLDER)
+    inputs = images.find_inputs(patterns, leave_out=folder)
+    if folder is None:
         target = Path(output or DEFAULT_STEM + _ending(inputs[0]))
         if target.is_dir() or (output or '').endswith('/'):
             target = target / (inputs[0].path.stem + _ending(inputs[0]))
-        pairs = [(inputs[0], target)]
+        targets = [target]
     else:
-        folder = Path(output or DEFAULT_FOLDER)
         if folder.exists() and not folder.is_dir():
             raise UserError(f'-o {folder}: is a file; several results need a folder')
-        stems = [item.relative.with_suffix('') for item in inputs]
-        pairs = [
+        targets = [folder / name for name in _result_names(inputs)]
+    _check(inputs, targets)
+    return Plan(list(zip(inputs, targets)), folder)
+
+
+def _result_names(inputs: Sequence[Input]) -> list[Path]:
+    """``a.jpg`` for ``a.png``, or ``a.png.jpg`` when there is more than one file ``a``."""
+    stems = Counter(item.relative.with_suffix('') for item in inputs)
+    return [
+        item.relative.with_name(
             (
-                item,
-                folder
-                / item.relative.with_name(
-                    (item.relative.name if stems.count(stem) > 1 else stem.name) + _ending(item)
-                ),
+                item.relative.stem
+                if stems[item.relative.with_suffix('')] == 1
+                else item.relative.name
             )
-            for item, stem in zip(inputs, stems)
-        ]
-    sources = {item.path.resolve() for item in inputs}
-    for item, target in pairs:
+            + _ending(item)
+        )
+        for item in inputs
+    ]
+
+
+def _check(inputs: Sequence[Input], targets: Sequence[Path]):
+    """Raise ``UserError`` for results that would overwrite something or cannot be written."""
+    sources, counts = {item.path.resolve() for item in inputs}, Counter(targets)
+    for item, target in zip(inputs, targets):
         if target.resolve() in sources:
+            raise UserError(f'{target}: is an input and would be overwritten; change it with -o')
+        if counts[target] > 1:
             raise UserError(
-                f'{target}: is an input and would be overwritten; name another output with -o'
+                f'{target}: {counts[target]} inputs would be written to it; rename some'
             )
-        if item.is_video and target.suffix.lower() not in CODECS:
-            raise UserError(f'{target}: videos are written as {", ".join(CODECS)}')
-    images.check_writable(pairs[0][1])
-    return pairs
+        (video if item.is_video else images).check_format(target)
+    images.check_writable(targets[0])
 
 
-def segment(
-    predictor: Predictor, info: Info, pairs: Sequence[tuple[Input, Path]], options: Options
-) -> int:
-    """Segment all inputs of :func:`plan` and report; returns the exit status.
+def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> int:
+    """Segment all inputs of a plan and report; returns the exit status.
 
-    One input that cannot be read is an error when it is the only one; among several it is reported
-    and counted.
+    An input that cannot be used is an error when it is the only file named; else it is reported and
+    counted.
     """
-    if len(pairs) == 1:
-        started = time.monotonic()
-        labels = segment_file(predictor, info, *pairs[0], options)
-        print(f'{pairs[0][1]} written in {time.monotonic() - started:.1f} s')
+    started = time.monotonic()
+    if plan.folder is None:
+        (item, target), *_ = plan.pairs
+        labels = segment_file(predictor, info, item, target, options)
+        print(f'{target} written in {time.monotonic() - started:.1f} s')
         if labels is not None:
             for name, share in visualisation.shares(labels, info):
                 print(f'{share:7.1%}  {name}')
         return DONE
     failed = 0
-    with tqdm(pairs, unit='file', disable=not LOG.isEnabledFor(logging.INFO)) as bar:
+    with tqdm(plan.pairs, unit='file', disable=None) as bar:  # None: on a terminal only
         for item, target in bar:
             try:
                 segment_file(predictor, info, item, target, options)
-            except UnreadableError as error:
+            except InputError as error:
                 failed += 1
                 bar.write(f'error: {error}', file=sys.stderr)
-        elapsed = bar.format_dict['elapsed']
-    done = len(pairs) - failed
+    elapsed, done = time.monotonic() - started, len(plan.pairs) - failed
     print(
-        f'{done} of {len(pairs)} files written to {_common_folder(pairs)} in {elapsed:.1f} s '
-        f'({done / max(elapsed, 1e-9):.2f} a second)'
-        + (f', {failed} could not be read' if failed else '')
+        f'{done} of {len(plan.pairs)} files written to {plan.folder} in {elapsed:.1f} s '
+        f'({done / elapsed:.2f} a second)' + (f', {failed} could not be used' if failed else '')
     )
     return SOME_FAILED if failed else DONE
 
@@ -124,19 +140,18 @@ def segment_file(
 
 
 def _segment_video(predictor, info, item, target, options):
-    video = Video(item.path)
-    with (
-        writing(target, video.rate) as append,
-        tqdm(desc=item.path.name, total=video.frames or None, unit='frame', leave=False) as bar,
-    ):
-        for frame in video:
+    source, count = video.Video(item.path), 0
+    with video.writing(target, source.rate) as append:
+        frames = tqdm(
+            source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
+        )
+        for count, frame in enumerate(frames, 1):
             labels = predictor.labels(frame, options.scale)
             append(_picture(frame, labels, info, options))
-            _save_maps(labels, info, target.with_suffix('') / f'{bar.n:08d}', options)
-            bar.update()
-    if bar.n < video.frames:
+            _save_maps(labels, info, target.with_suffix('') / f'{count:08d}', options)
+    if count < source.frames:
         LOG.warning(
-            '%s: the header promises %d frames, %d could be read', item.path, video.frames, bar.n
+            '%s: its header promises %d frames, %d can be read', item.path, source.frames, count
         )
 
 
@@ -158,8 +173,3 @@ def _save_maps(labels, info, stem, options):
 
 def _ending(item: Input) -> str:
     return '.mp4' if item.is_video else '.jpg'
-
-
-def _common_folder(pairs) -> Path:
-    (item, target), *_ = pairs
-    return target.parents[len(item.relative.parts) - 1]

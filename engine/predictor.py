@@ -10,7 +10,7 @@ import nnabla as nn
 import numpy as np
 
 from d3net import layers as L
-from engine.command import UserError
+from engine.command import InputError
 from models import Info, Network
 
 GRAPHS = (
@@ -51,7 +51,7 @@ class Predictor:
         W, 3).
 
         scale: by what the image is resized for the network. Sizes that it cannot take are padded
-            with its mean colour, below and on the right. Raises ``UserError`` when the memory does
+            with its mean colour, below and on the right. Raises ``InputError`` when the memory does
             not suffice.
         """
         height, width = image.shape[:2]
@@ -76,7 +76,7 @@ class Predictor:
             return outputs.d[0, :, :height, :width]
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or 'alloc' in str(error).lower():
-                raise UserError(
+                raise InputError(
                     f'not enough memory for {padded.shape[2]}x{padded.shape[1]} pixels; '
                     f'--scale {scale / 2:g} needs a quarter of it'
                 ) from error

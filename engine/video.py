@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.command import UserError
-from engine.images import UnreadableError, replacing
+from engine.command import InputError, UserError
+from engine.images import replacing
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 
@@ -25,12 +25,12 @@ class Video:
             reason = (
                 'not a video that FFmpeg reads, or damaged' if path.is_file() else 'no such file'
             )
-            raise UnreadableError(f'{path}: {reason}')
+            raise InputError(f'{path}: {reason}')
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0  # frames a second
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Frames as ``uint8`` BGR (H, W, 3); raises ``UnreadableError`` when there is none."""
+        """Frames as ``uint8`` BGR (H, W, 3); raises ``InputError`` when there is none."""
         count = 0
         while True:
             there, frame = self._capture.read()
@@ -40,7 +40,7 @@ class Video:
             yield frame
         self._capture.release()
         if not count:
-            raise UnreadableError(f'{self._path}: no frame can be read')
+            raise InputError(f'{self._path}: no frame can be read')
 
 
 @contextmanager
@@ -48,8 +48,6 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends a BGR frame to the video ``path``, which appears when the block ends
     well. Video codecs need even sides: an odd one grows by a pixel, its last row or column again.
     """
-    if path.suffix.lower() not in CODECS:
-        raise UserError(f'{path}: videos are written as {", ".join(CODECS)}')
     with replacing(path) as temporary:
         writer, count = None, 0
 
@@ -68,5 +66,18 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
         finally:
             if writer is not None:
                 writer.release()
-        if count and Video(temporary).frames < count - 1:  # some containers round their length
-            raise UserError(f'{path}: could not be written completely; is the disk full?')
+        if count and _frames_in(temporary) < count - 1:  # some containers round their length
+            raise UserError(f'{path}: cannot be written completely; is the disk full?')
+
+
+def check_format(path: Path):
+    """Raise ``UserError`` when no video format has the ending of ``path``."""
+    if path.suffix.lower() not in CODECS:
+        raise UserError(f'{path}: videos are written as {", ".join(CODECS)}')
+
+
+def _frames_in(path: Path) -> int:
+    try:
+        return Video(path).frames
+    except InputError:
+        return 0

@@ -113,9 +113,16 @@ def test_a_folder_with_a_bad_file(small, capsys):
     written = sorted(str(p.relative_to('results')) for p in Path('results').rglob('*.*'))
     assert written == ['a b ü.jpg', 'sub/c.png.jpg']
     assert '2 of 4 files written to results' in output.out
-    assert '2 could not be read' in output.out
+    assert '2 could not be used' in output.out
     assert 'error: in/cut.png: damaged or truncated' in output.err
     assert 'error: in/sub/c.jpg: not an image' in output.err
+
+
+def test_a_folder_whose_only_file_is_bad(small, capsys):
+    Path('in').mkdir()
+    Path('in/a.jpg').write_text('no image')
+    assert started('-i', 'in', *CAMVID) == 1
+    assert '0 of 1 files written' in capsys.readouterr().out
 
 
 def test_patterns_and_several_files(small, capsys):
@@ -159,7 +166,7 @@ def test_a_video_comes_back_as_a_video(small):
     assert not np.array_equal(frames[0], frames[3])
     assert started('-i', 'in.avi', *CAMVID, '--save-labels', '-o', 'out.avi') == 0
     assert len(read_video('out.avi')[1]) == 4
-    assert sorted(os.listdir('out')) == [f'{i:08d}_labels.png' for i in range(4)]
+    assert sorted(os.listdir('out')) == [f'{i:08d}_labels.png' for i in range(1, 5)]
 
 
 def test_a_video_with_odd_sides(small):
@@ -186,6 +193,14 @@ def test_inputs_that_cannot_be_used(small, capsys):
         ('cut.png', 'cut.png: damaged or truncated'),
     ):
         assert message in refused(capsys, '-i', name, *CAMVID)
+    shutil.copy(small, 'empty/c.png')
+    shutil.copy(small, 'empty/c.png.png')
+    Path('empty/c.jpg').touch()
+    assert 'c.png.jpg: 2 inputs would be written to it' in refused(capsys, '-i', 'empty', *CAMVID)
+    line = refused(capsys, '-i', small, *CAMVID, '-o', 'x.avi')
+    assert 'OpenCV writes no .avi' in line
+    write_video('in.avi', [images.read_image(small)])
+    assert 'videos are written as' in refused(capsys, '-i', 'in.avi', *CAMVID, '-o', 'x.jpg')
     assert not list(Path().glob('result*'))
 
 
@@ -194,6 +209,7 @@ def test_outputs_that_cannot_be_used(small, capsys):
     for output, message in (
         ('file/a.jpg', 'cannot be written'),
         ('a.xyz', 'OpenCV writes no .xyz'),
+        ('a.mp4', 'OpenCV writes no .mp4'),
         ('small.png', 'is an input and would be overwritten'),
     ):
         assert message in refused(capsys, '-i', 'small.png', *CAMVID, '-o', output)

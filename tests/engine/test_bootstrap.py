@@ -1,0 +1,99 @@
+"""The set-up: what `make demo` and `make test` do before anything else."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import helpers
+
+SCRIPT = helpers.PROJECT / 'engine' / 'bootstrap.py'
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the script in a project whose requirements need no package index."""
+    (tmp_path / 'engine').mkdir()
+    shutil.copy(SCRIPT, tmp_path / 'engine')
+    (tmp_path / 'requirements.txt').write_text('# nothing\n')
+    (tmp_path / 'more.txt').write_text('# nothing\n')
+    return tmp_path
+
+
+def set_up(project, *requirements):
+    return subprocess.run(
+        [sys.executable, str(project / 'engine' / 'bootstrap.py'), *requirements],
+        env={**os.environ, 'PIP_NO_INDEX': '1'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_an_environment_is_made_once_and_completed_when_a_file_changes(project):
+    first = set_up(project, 'requirements.txt')
+    assert first.returncode == 0, first.stderr
+    assert 'creating .venv' in first.stderr
+    python = project / '.venv' / 'bin' / 'python'
+    version = subprocess.check_output([python, '-c', 'import sys; print(sys.version_info[:2])'])
+    assert version.strip() == b'(3, 10)'
+
+    again = set_up(project, 'requirements.txt')
+    assert (again.returncode, again.stdout, again.stderr) == (0, '', '')
+
+    (project / 'requirements.txt').write_text('# something else\n')
+    changed = set_up(project, 'more.txt')
+    assert 'creating' not in changed.stderr
+    assert 'installing more.txt, requirements.txt into .venv' in changed.stderr
+    assert set_up(project, 'requirements.txt', 'more.txt').stderr == ''
+
+    python.unlink()  # the interpreter was uninstalled, or the project moved to another machine
+    repaired = set_up(project, 'requirements.txt')
+    assert repaired.returncode == 0, repaired.stderr
+    assert 'creating .venv' in repaired.stderr
+
+
+def test_a_failed_installation_is_not_taken_for_done(project):
+    (project / 'more.txt').write_text('no-such-package==1\n')
+    for _ in range(2):
+        failed = set_up(project, 'more.txt')
+        assert failed.returncode == 1
+        last = failed.stderr.splitlines()[-1]
+        assert last == 'error: pip could not install more.txt; what it says stands above'
+        assert 'no-such-package' in failed.stderr
+
+
+def test_where_no_interpreter_can_be_had_one_line_says_what_to_install(project, monkeypatch):
+    spec = importlib.util.spec_from_file_location('bootstrap', project / 'engine' / 'bootstrap.py')
+    bootstrap = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bootstrap)
+    monkeypatch.setattr(bootstrap, 'VERSION', '3.99')
+    monkeypatch.setenv('PIP_NO_INDEX', '1')  # uv cannot be installed either
+    monkeypatch.setenv('PIP_FIND_LINKS', '')
+    monkeypatch.setenv('PATH', '')
+    with pytest.raises(bootstrap.Failure, match='no Python 3.99 .* was found.*: install Python'):
+        bootstrap.main(['requirements.txt'])
+    assert not (project / '.venv').exists()
+
+
+@pytest.mark.parametrize('name', ['requirements', 'requirements-cuda', 'requirements-dev'])
+def test_every_requirement_is_pinned(name):
+    lines = (helpers.PROJECT / f'{name}.txt').read_text().splitlines()
+    packages = [line.split('#')[0].strip() for line in lines if line.split('#')[0].strip()]
+    pinned = [package for package in packages if '==' in package and '@' not in package]
+    guards = [package for package in packages if package not in pinned]
+    assert pinned
+    assert all('use-Python-3.10' in guard for guard in guards)
+
+
+def test_the_installed_file_is_whole_at_any_moment(project):
+    assert set_up(project, 'requirements.txt').returncode == 0
+    record = project / '.venv' / 'installed.json'
+    assert list(json.loads(record.read_text())) == ['requirements.txt']
+    record.write_text('{"requ')  # killed while writing, by a version that did not rename
+    assert set_up(project, 'requirements.txt').returncode == 0
+    assert list(json.loads(record.read_text())) == ['requirements.txt']
