@@ -3,7 +3,7 @@
 
 import sys
 
-from engine.command import LOG, Parser, UserError, run
+from command import LOG, Parser, UserError, run
 
 
 def build_parser() -> Parser:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from command import UserError
 
-class DataError(Exception):
+
+class DataError(UserError):
     """A data set cannot be had as asked; the message says what is wrong and what to do."""
 
 

@@ -20,7 +20,7 @@ import yaml
 
 import datasets
 import models
-from engine.command import PROJECT, UserError
+from command import PROJECT, UserError
 
 BASE = '_base_'
 COMMAND_LINE = '--set'

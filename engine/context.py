@@ -18,7 +18,7 @@ import nnabla.functions as F
 import numpy as np
 from nnabla.ext_utils import get_extension_context
 
-from engine.command import UserError
+from command import UserError
 
 NAMES = ('auto', 'cpu', 'cudnn')
 TYPES = ('float', 'half')

@@ -9,7 +9,7 @@ import textwrap
 from importlib import metadata
 from pathlib import Path
 
-from engine.command import Parser, run
+from command import Parser, run
 
 PACKAGES = (
     'nnabla',

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from datasets import Info
-from engine import images, video, visualisation
-from engine.command import DONE, LOG, SOME_FAILED, InputError, UserError
-from engine.images import Input
+import files
+from command import DONE, LOG, SOME_FAILED, InputError, UserError
+from datasets import Info, image_files
+from engine import video, visualisation
+from engine.inputs import Input, find_inputs
 from engine.predictor import Predictor
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
@@ -51,7 +52,7 @@ def plan(patterns: Sequence[str], output: str | None) -> Plan:
     """
     one_file = len(patterns) == 1 and Path(patterns[0]).expanduser().is_file()
     folder = None if one_file else Path(output or DEFAULT_FOLDER)
-    inputs = images.find_inputs(patterns, leave_out=folder)
+    inputs = find_inputs(patterns, leave_out=folder)
     if folder is None:
         target = Path(output or DEFAULT_STEM + _ending(inputs[0]))
         if target.is_dir() or (output or '').endswith('/'):
@@ -91,8 +92,8 @@ def _check(inputs: Sequence[Input], targets: Sequence[Path]):
             raise UserError(
                 f'{target}: {counts[target]} inputs would be written to it; rename some'
             )
-        (video if item.is_video else images).check_format(target)
-    images.check_writable(targets[0])
+        (video if item.is_video else image_files).check_format(target)
+    files.check_writable(targets[0])
 
 
 def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> int:
@@ -132,9 +133,9 @@ def segment_file(
     """Segment one image or video; returns the class map of an image."""
     if item.is_video:
         return _segment_video(predictor, info, item, target, options)
-    image = images.read_image(item.path)
+    image = image_files.read_image(item.path)
     labels = predictor.labels(image, options.scale)
-    images.write_image(target, _picture(image, labels, info, options))
+    image_files.write_image(target, _picture(image, labels, info, options))
     _save_maps(labels, info, target.with_suffix(''), options)
     return labels
 
@@ -165,10 +166,13 @@ def _picture(image, labels, info, options):
 
 
 def _save_maps(labels, info, stem, options):
+    def beside(suffix):
+        return stem.with_name(stem.name + suffix)
+
     if options.save_labels:
-        images.write_image(stem.with_name(stem.name + '_labels.png'), labels)
+        image_files.write_image(beside('_labels.png'), labels)
     if options.save_color:
-        images.write_palette_png(stem.with_name(stem.name + '_color.png'), labels, info.palette)
+        image_files.write_palette_png(beside('_color.png'), labels, info.palette)
 
 
 def _ending(item: Input) -> str:

@@ -9,8 +9,8 @@ import cv2
 import nnabla as nn
 import numpy as np
 
+from command import InputError
 from d3net import layers as L
-from engine.command import InputError
 from models import Info, Network
 
 GRAPHS = (

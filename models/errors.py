@@ -1,7 +1,9 @@
-"""What a user of the networks can get wrong; the command lines print these as one line."""
+"""What a user of the networks can get wrong."""
+
+from command import UserError
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """A network or its weights cannot be had as asked; the message says what is wrong and what to
     do.
     """

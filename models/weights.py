@@ -5,6 +5,7 @@ models.create('d3net_s')(x)            # registers the parameters
 load(path)                             # all of them or none
 """
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import h5py
 import nnabla as nn
 import numpy as np
 
-from models import download
+import files
 from models.errors import ModelError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -91,9 +92,9 @@ def _download(published: Published, mirror: str | None) -> Path:
     bases = (base,) if base else published.mirrors
     urls = [f'{base.rstrip("/")}/{published.file}' for base in bases]
     try:
-        download.fetch(urls, target, size=published.size, sha256=published.sha256, check=_not_hdf5)
-        digest = published.sha256 or download.recorded_digest(target)
-    except download.DownloadError as error:
+        files.fetch(urls, target, size=published.size, sha256=published.sha256, check=_not_hdf5)
+        digest = published.sha256 or files.recorded_digest(target)
+    except files.DownloadError as error:
         raise ModelError(
             f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, '
             f'or name another address with --weights-url or {MIRROR_VARIABLE}; {WITHOUT_DOWNLOAD}'
@@ -103,7 +104,7 @@ def _download(published: Published, mirror: str | None) -> Path:
             f'cannot write {target} ({error.strerror or error}); name another folder with '
             f'{CACHE_VARIABLE}'
         ) from error
-    if digest and download.sha256_of(target) != digest:
+    if digest and files.sha256_of(target) != digest:
         raise ModelError(
             f'{target} has changed since it was downloaded (its SHA-256 is not {digest}); '
             'delete it to download it again'
@@ -185,16 +186,15 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def save(path: str | os.PathLike):
-    """Write all registered parameters as an NNabla ``.h5`` file, so that ``path`` is whole at any
-    moment.
+    """Write all registered parameters as an NNabla ``.h5`` file, whole at any moment.
+
+    The file is made in memory first: HDF5 crashes the process when the disk is full. Raises
+    ``UserError`` when it cannot be written.
     """
-    temporary = f'{os.fspath(path)}.{os.getpid()}.tmp.h5'
-    try:
-        nn.save_parameters(temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    content = io.BytesIO()
+    nn.save_parameters(content, extension='.h5')
+    with files.replacing(Path(path)) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _misfit(own, arrays, report: LoadReport, misshapen: list[str], backbone_only: bool) -> str:

@@ -17,8 +17,8 @@ import datasets
 import helpers
 import infer
 import models
-from engine import images
-from engine.command import run
+from command import run
+from datasets import image_files as images
 from models import weights
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']

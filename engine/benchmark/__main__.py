@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from engine.command import Parser, UserError, run
+from command import Parser, UserError, run
 
 
 def build_parser() -> Parser:

@@ -6,10 +6,10 @@ import nnabla as nn
 import numpy as np
 
 import models
+from command import UserError
 from d3net.layers import Build, gains_from_fusion
 from engine.benchmark import frame
 from engine.benchmark.plain import plain_layers
-from engine.command import UserError
 
 
 def count_functions(output: nn.Variable) -> int:

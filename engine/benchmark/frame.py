@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.environment import machine
-from engine.images import replacing
+from files import replacing
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import pytest
 
 import models
+from command import UserError
 from engine import config
-from engine.command import UserError
 
 PUBLISHED_S = """\
 batch_size: 8

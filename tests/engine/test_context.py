@@ -3,8 +3,8 @@
 import nnabla as nn
 import pytest
 
+from command import UserError
 from engine import context
-from engine.command import UserError
 
 
 def test_the_cpu_can_be_asked_for():

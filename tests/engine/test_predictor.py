@@ -7,8 +7,8 @@ import pytest
 
 import helpers
 import models
+from command import UserError
 from engine import context, predictor
-from engine.command import UserError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 import datasets
 import models
-from engine.command import Parser, UserError, run
+from command import Parser, UserError, run
 
 
 def ended(main, capsys, *arguments):

@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
+import files
 import models
-from models import download, weights
+from command import UserError
+from models import weights
 
 FILE = 'D3Net-S.h5'
 
@@ -150,8 +152,8 @@ def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
 def test_a_stalled_server_is_given_up(server, tmp_path):
     server.stall_after = 0
     started = time.monotonic()
-    with pytest.raises(download.DownloadError, match='sent nothing for 0.5 s'):
-        download.fetch([server.url + FILE], tmp_path / 'a', stall_seconds=0.5)
+    with pytest.raises(files.DownloadError, match='sent nothing for 0.5 s'):
+        files.fetch([server.url + FILE], tmp_path / 'a', stall_seconds=0.5)
     assert time.monotonic() - started < 10
 
 
@@ -185,7 +187,7 @@ def test_the_option_goes_before_the_environment(server, monkeypatch):
 
 def test_the_next_mirror_is_tried(server, tmp_path):
     urls = ['http://127.0.0.1:9/a', server.url + 'a']
-    assert download.fetch(urls, tmp_path / 'a').read_bytes() == server.content
+    assert files.fetch(urls, tmp_path / 'a').read_bytes() == server.content
 
 
 def test_an_error_page_is_not_taken_for_weights(server, tmp_path):
@@ -198,12 +200,12 @@ def test_an_error_page_is_not_taken_for_weights(server, tmp_path):
 def test_a_known_digest_and_size_are_verified(server, content, tmp_path):
     digest = hashlib.sha256(content).hexdigest()
     url = [server.url + 'a']
-    with pytest.raises(download.DownloadError, match=f'SHA-256 {digest} instead of 00'):
-        download.fetch(url, tmp_path / 'a', sha256='00')
-    with pytest.raises(download.DownloadError, match=f'{len(content)} bytes instead of 7'):
-        download.fetch(url, tmp_path / 'a', size=7)
+    with pytest.raises(files.DownloadError, match=f'SHA-256 {digest} instead of 00'):
+        files.fetch(url, tmp_path / 'a', sha256='00')
+    with pytest.raises(files.DownloadError, match=f'{len(content)} bytes instead of 7'):
+        files.fetch(url, tmp_path / 'a', size=7)
     assert not (tmp_path / 'a').exists()
-    download.fetch(url, tmp_path / 'a', sha256=digest, size=len(content))
+    files.fetch(url, tmp_path / 'a', sha256=digest, size=len(content))
 
 
 def test_a_cached_file_that_has_changed_is_refused(server):
@@ -231,3 +233,12 @@ def test_a_cache_folder_that_cannot_be_written(server, tmp_path, monkeypatch):
     monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'file' / 'cache'))
     with pytest.raises(models.ModelError, match='cannot write .*NNSEG_CACHE'):
         weights.find(FILE)
+
+
+def test_targets_that_cannot_be_written_are_found_before_the_work(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='file/a.png: cannot be written'):
+        files.check_writable(tmp_path / 'file' / 'a.png')
+    files.check_writable(tmp_path / 'new' / 'a.png')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'new']
+    assert not list((tmp_path / 'new').iterdir())

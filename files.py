@@ -1,5 +1,4 @@
-"""Download a file so that an interruption costs nothing and a wrong file is never taken for the
-right one.
+"""Files that are whole at any moment: written beside their target, downloaded resumably, verified.
 
 A download goes to ``<target>.part`` and is renamed when it is complete and verified. A later call
 resumes the part, if the server still has the same version of the file.
@@ -11,17 +10,48 @@ import http.client
 import json
 import os
 import ssl
+import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
+from command import UserError
+
 CHUNK = 1 << 18  # bytes
 STALL_SECONDS = 30.0  # without a byte, a connection counts as dead
 ATTEMPTS = 4  # for one address, as long as each brings something new
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, which takes its place when the block ends well.
+
+    Raises ``UserError`` when the file cannot be written; what was there before stays then.
+    """
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def check_writable(path: Path):
+    """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f'{path}: cannot be written ({error.strerror})') from error
 
 
 class DownloadError(Exception):

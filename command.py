@@ -12,16 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent
 LOG = logging.getLogger('nnseg')
 
 DONE, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
 class UserError(Exception):
-    """Something that the user can mend; the message, one line, says what is wrong and what to
-    do.
-    """
+    """Something the user can mend; the message, one line, says what is wrong and what to do."""
 
 
 class InputError(UserError):
@@ -68,12 +66,9 @@ def run(
 
 def _is_users_mistake(error: Exception) -> bool:
     if isinstance(error, ModuleNotFoundError):
-        return not (PROJECT / error.name.split('.')[0]).is_dir()
-    kinds = [UserError]
-    for package, kind in (('models', 'ModelError'), ('datasets', 'DataError')):
-        if hasattr(sys.modules.get(package), kind):  # raised by it only once it is imported
-            kinds.append(getattr(sys.modules[package], kind))
-    return isinstance(error, tuple(kinds))
+        package = PROJECT / error.name.split('.')[0]
+        return not package.is_dir() and not package.with_suffix('.py').exists()
+    return isinstance(error, UserError)
 
 
 def _explain(error: Exception) -> str:

@@ -1,8 +1,6 @@
 """Reading whatever comes, writing so that nothing is lost."""
 
 import os
-import resource
-import signal
 
 import cv2
 import numpy as np
@@ -10,8 +8,8 @@ import pytest
 from PIL import Image
 
 import helpers
-from engine import images
-from engine.command import InputError, UserError
+from command import InputError, UserError
+from datasets import image_files as images
 
 PICTURE = helpers.image(24, 40)
 
@@ -98,66 +96,19 @@ def test_a_palette_png_holds_indices_and_shows_colours(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path):
-    """A limit on the size of files stands for the full disk."""
     target = tmp_path / 'a.png'
     images.write_image(target, PICTURE)
     before = target.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-        with pytest.raises(UserError, match='a.png: cannot be written .File too large'):
-            images.write_image(target, helpers.image(200, 200))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with (
+        helpers.full_disk(1000),
+        pytest.raises(UserError, match='a.png: cannot be written .File too large'),
+    ):
+        images.write_image(target, helpers.image(200, 200))
     assert target.read_bytes() == before
     assert os.listdir(tmp_path) == ['a.png']
 
 
-def names(inputs):
-    return [str(item.relative) for item in inputs]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ('b.png', 'a.JPG', 'sub/c.jpeg', 'sub/d.mp4', 'notes.txt', 'out/a.jpg'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    return tmp_path
-
-
-def test_a_folder_means_all_images_and_videos_below(folder):
-    found = images.find_inputs([str(folder)], leave_out=folder / 'out')
-    assert names(found) == ['a.JPG', 'b.png', 'sub/c.jpeg', 'sub/d.mp4']
-    assert [item.is_video for item in found] == [False, False, False, True]
-
-
-def test_patterns_files_and_repetitions(folder):
-    found = images.find_inputs([f'{folder}/*.png', f'{folder}/**/*.jp*g', f'{folder}/b.png'])
-    assert names(found) == ['b.png', 'out/a.jpg', 'sub/c.jpeg']
-    (folder / '[1].png').touch()
-    assert names(images.find_inputs([f'{folder}/[1].png'])) == ['[1].png']
-
-
-def test_inputs_that_are_not_there(folder):
-    for pattern, message in (
-        ('none.png', 'no such file or folder'),
-        ('*.gif', 'no file matches'),
-        ('empty', 'no image or video in this folder'),
-    ):
-        (folder / 'empty').mkdir(exist_ok=True)
-        with pytest.raises(UserError, match=message):
-            images.find_inputs([f'{folder}/{pattern}'])
-
-
-def test_outputs_that_cannot_be_written_are_found_before_the_work(tmp_path):
-    (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match='file/a.png: cannot be written'):
-        images.check_writable(tmp_path / 'file' / 'a.png')
-    images.check_writable(tmp_path / 'new' / 'a.png')
-    assert sorted(os.listdir(tmp_path)) == ['file', 'new']
-    assert os.listdir(tmp_path / 'new') == []
+def test_endings_that_no_format_has(tmp_path):
     for name in ('a.xyz', 'a.mp4', 'a'):
         with pytest.raises(UserError, match='OpenCV writes no'):
             images.check_format(tmp_path / name)
