@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from command import UserError
 
+IGNORE = 255  # the value of pixels that count for nothing, in every label map that a reader returns
+
 
 class DataError(UserError):
     """A data set cannot be had as asked; the message says what is wrong and what to do."""
@@ -11,11 +13,21 @@ class DataError(UserError):
 
 @dataclass(frozen=True)
 class Info:
-    """Class names and their colours (red, green, blue), in the order of the class indices."""
+    """Facts about a data set, in the order of its class indices where there is one a class.
+
+    palette: colours as (red, green, blue). layout: the files that are expected below the root, for
+    people. source: where to get it. categories: the group of every class, where an official score
+    is taken over groups. splits: those that the data set has; ``trainval``, train and val together,
+    comes on top.
+    """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    splits: tuple[str, ...] = ('train', 'val')
+    layout: str = ''
+    source: str = ''
+    categories: tuple[str, ...] | None = None
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:

@@ -1,0 +1,88 @@
+"""A split of a data set: a sequence of samples that are read one at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from command import InputError
+from datasets.image_files import read_image
+from datasets.info import IGNORE, Info
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image file and its label file, None where the split has no labels.
+
+    name: unique in the data set, without ending; results are written under it, so it may contain
+    folders (``frankfurt/frankfurt_000000_000294``).
+    """
+
+    name: str
+    image: Path
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class Dataset(Sequence):
+    """Samples and how to read them; can be pickled, so that worker processes read it too.
+
+    decode: reads a label file as class indices, ``uint8`` (H, W), with 255 for ignored pixels.
+    """
+
+    info: Info
+    split: str
+    samples: tuple[Sample, ...]
+    decode: Callable[[Path], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def image(self, index: int) -> np.ndarray:
+        """The image as ``uint8`` BGR (H, W, 3); raises ``InputError``."""
+        return read_image(self.samples[index].image)
+
+    def label(self, index: int) -> np.ndarray:
+        """Class indices, ``uint8`` (H, W), 255 where ignored; raises ``InputError``."""
+        path = self.samples[index].label
+        if path is None:
+            raise InputError(f'{self.samples[index].image}: the split {self.split} has no labels')
+        labels = self.decode(path)
+        check_range(labels, len(self.info.classes), path)
+        return labels
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and label, of the same height and width; raises ``InputError``."""
+        image, label = self.image(index), self.label(index)
+        if image.shape[:2] != label.shape:
+            sample = self.samples[index]
+            raise InputError(
+                f'{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, but its image '
+                f'{sample.image} has {image.shape[1]}x{image.shape[0]}; they do not belong together'
+            )
+        return image, label
+
+
+def check_range(labels: np.ndarray, num_classes: int, path: Path):
+    """Raise ``InputError`` unless all values are classes or 255: NNabla reads out of bounds."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    wrong = np.flatnonzero(counts[num_classes:IGNORE]) + num_classes
+    if wrong.size:
+        raise InputError(
+            f'{path}: holds the values {", ".join(map(str, wrong[:5]))}, but there are '
+            f'{num_classes} classes, 0 to {num_classes - 1}, and 255 for ignored pixels; '
+            'is it a label file of this data set?'
+        )
+
+
+def to_network(labels: np.ndarray, num_classes: int, path: Path) -> np.ndarray:
+    """Class indices as NNabla's losses take them, int32, with -1 for ignored pixels.
+
+    The only way from label maps to a network; raises ``InputError`` for values that are no class.
+    """
+    check_range(labels, num_classes, path)
+    return np.where(labels == IGNORE, -1, labels.astype(np.int32))
