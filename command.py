@@ -58,13 +58,14 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        if debug or not _is_users_mistake(error):
+        if debug or not is_users_mistake(error):
             raise
         print(f'error: {_explain(error)}', file=sys.stderr)
         return MISUSED
 
 
-def _is_users_mistake(error: Exception) -> bool:
+def is_users_mistake(error: Exception) -> bool:
+    """Whether an error is told in one line, not as a traceback."""
     if isinstance(error, ModuleNotFoundError):
         package = PROJECT / error.name.split('.')[0]
         return not package.is_dir() and not package.with_suffix('.py').exists()

@@ -13,7 +13,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -50,6 +50,16 @@ KEYS = {
     'palette': Key([[int]], least=0, most=255, length=3),
     'mean': Key([float], length=3),
     'std': Key([float], above=0, length=3),
+    # where the data is, and how it is evaluated (see engine/protocols.py)
+    'data_dir': Key(str),
+    'val_split': Key(str),
+    'test_size': Key([int], least=1, length=2),
+    'test_scales': Key([float], above=0, most=16),
+    'test_flip': Key(bool),
+    'test_window': Key([int], least=1, length=2),
+    'test_stride': Key([int], least=1, length=2),
+    'test_short_sides': Key([int], least=1),
+    'test_max_size': Key(int, least=1),
     # the published training recipe
     'batch_size': Key(int, least=1),
     'image_height': Key(int, least=1),
@@ -73,7 +83,7 @@ WITHOUT_EFFECT = {
     'dropout_ratio': -1,
     'align_corners': False,
 }
-PATHS = ('weights',)
+PATHS = ('weights', 'data_dir')
 
 
 class Config(Mapping):
@@ -129,7 +139,14 @@ def class_info(config: Config) -> datasets.Info:
     palette = config.get('palette') or (
         known.palette if known else datasets.distinct_colours(count)
     )
-    return datasets.Info(dataset or config.name, tuple(classes), tuple(map(tuple, palette)))
+    facts = known or datasets.Info(config.name, (), ())
+    categories = None if 'classes' in config else facts.categories
+    return replace(
+        facts,
+        classes=tuple(classes),
+        palette=tuple(map(tuple, palette)),
+        categories=categories,
+    )
 
 
 def _dataset_name(config: Config) -> str | None:

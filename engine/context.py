@@ -44,8 +44,9 @@ class Choice:
         return f'running on {where}{precision}' + (f' ({self.reason})' if self.reason else '')
 
 
-def use(name: str = 'auto', type_config: str = 'float') -> Choice:
-    """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU.
+def use(name: str = 'auto', type_config: str = 'float', device: int = 0) -> Choice:
+    """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU; device is the
+    number of the GPU.
 
     Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the
     CPU, where NNabla's results are wrong (sums are kept in half precision too) and 145 times
@@ -60,7 +61,8 @@ def use(name: str = 'auto', type_config: str = 'float') -> Choice:
             '-t half: NNabla computes wrongly in half precision on the CPU, it needs a GPU'
             + (f' ({reason})' if reason else '')
         )
-    nn.set_default_context(get_extension_context(chosen, device_id='0', type_config=type_config))
+    ctx = get_extension_context(chosen, device_id=str(device), type_config=type_config)
+    nn.set_default_context(ctx)
     return Choice(chosen, type_config, reason)
 
 

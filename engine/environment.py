@@ -39,10 +39,13 @@ def machine() -> dict[str, str]:
         'CPU': f'{_processor()}, {len(os.sched_getaffinity(0))} cores usable, {_memory()} GiB',
         'GPU': ', '.join(gpu['text'] for gpu in _gpus()) or 'none',
         'Python': platform.python_version(),
-        'packages': ', '.join(
-            f'{name} {version}' for name in PACKAGES if (version := _version(name))
-        ),
+        'packages': ', '.join(f'{name} {version}' for name, version in versions().items()),
     }
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that results depend on, where they are installed."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def report() -> list[tuple[str, str]]:

@@ -17,22 +17,21 @@ from command import DONE, LOG, SOME_FAILED, InputError, UserError
 from datasets import Info, image_files
 from engine import video, visualisation
 from engine.inputs import Input, find_inputs
-from engine.predictor import Predictor
+from engine.predictor import WHOLE, Predictor
+from engine.protocols import Protocol
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
 
 
 @dataclass(frozen=True)
 class Options:
-    """How results look. opacity: of the class colours; scale: by what an image is resized for the
-    network.
-    """
+    """How results look, and how the network sees images. opacity: of the class colours."""
 
     opacity: float = 0.5
     legend: bool = False
     save_labels: bool = False
     save_color: bool = False
-    scale: float = 1.0
+    protocol: Protocol = WHOLE
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def segment_file(
     if item.is_video:
         return _segment_video(predictor, info, item, target, options)
     image = image_files.read_image(item.path)
-    labels = predictor.labels(image, options.scale)
+    labels = predictor.labels(image, options.protocol)
     image_files.write_image(target, _picture(image, labels, info, options))
     _save_maps(labels, info, target.with_suffix(''), options)
     return labels
@@ -147,7 +146,7 @@ def _segment_video(predictor, info, item, target, options):
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         for count, frame in enumerate(frames, 1):
-            labels = predictor.labels(frame, options.scale)
+            labels = predictor.labels(frame, options.protocol)
             append(_picture(frame, labels, info, options))
             _save_maps(labels, info, target.with_suffix('') / f'{count:08d}', options)
     if count < source.frames:

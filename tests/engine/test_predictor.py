@@ -9,6 +9,7 @@ import helpers
 import models
 from command import UserError
 from engine import context, predictor
+from engine.protocols import Protocol
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ def test_logits_are_those_of_the_graph_resized_as_opencv_does(tiny):
 
 @pytest.mark.parametrize('scale', [0.5, 0.37, 1.7, 16])
 def test_scaled_images_come_back_at_their_size(tiny, scale):
-    image = helpers.image(90, 121)
-    labels = tiny.labels(image, scale)
+    image, protocol = helpers.image(90, 121), Protocol(scales=(scale,))
+    labels = tiny.labels(image, protocol)
     assert labels.shape == (90, 121)
     assert (labels == tiny.labels(image)).mean() > 0.2
-    assert tiny.labels(helpers.image(1, 2), scale).shape == (1, 2)
+    assert tiny.labels(helpers.image(1, 2), protocol).shape == (1, 2)
 
 
 def test_graphs_are_kept_for_the_latest_sizes_only():
@@ -107,5 +108,5 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
     monkeypatch.setattr(tiny, '_graph', no_memory)
-    with pytest.raises(UserError, match='not enough memory for 48x40 pixels; --scale 0.5'):
+    with pytest.raises(UserError, match='not enough memory for 48x40 pixels; --scales 0.5'):
         tiny.labels(helpers.image(40, 48))

@@ -1,0 +1,38 @@
+"""The data set of a config: where it is, and what its classes are called."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+from command import PROJECT, UserError
+from datasets import Dataset
+from engine.config import Config, class_info
+
+
+def open_dataset(
+    config: Config,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    list_file: str | os.PathLike | None = None,
+) -> Dataset:
+    """A split of the config's data set, with the config's names and colours of classes.
+
+    The root is ``data_dir``, else the config's, else ``data/<data set>`` in the working directory
+    or the project. Raises ``DataError`` or ``UserError``.
+    """
+    info = class_info(config)
+    if info.name not in datasets.names():
+        raise UserError(
+            f'{config.path}: names no data set; set dataset to one of {", ".join(datasets.names())}'
+        )
+    root = Path(data_dir or config.get('data_dir') or Path('data', info.name)).expanduser()
+    if not root.is_dir() and not (data_dir or config.get('data_dir')):
+        root = PROJECT / root if (PROJECT / root).is_dir() else root
+    return replace(datasets.open(info.name, root, split, list_file), info=info)
+
+
+def first_samples(dataset: Dataset, limit: int | None) -> Sequence:
+    """The data set cut to its first ``limit`` samples."""
+    return replace(dataset, samples=dataset.samples[:limit])

@@ -1,0 +1,145 @@
+"""Evaluation: predictions of a whole split become one confusion matrix, and that becomes scores."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets import Dataset
+from engine import metrics
+from engine.communicator import Processes
+from engine.predictor import Predictor
+from engine.protocols import Protocol
+
+Output = Callable[[int, np.ndarray, np.ndarray | None, np.ndarray], None]
+
+
+class Evaluator:
+    """Counts over a data set, from one class map at a time; the same in any order and any shards.
+
+    boundary: count boundary regions too, for boundary IoU.
+    """
+
+    def __init__(self, num_classes: int, boundary: bool = False):
+        self.num_classes, self._with_boundary = num_classes, boundary
+        self.reset()
+
+    def reset(self):
+        """Forget everything."""
+        self.matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
+        self.boundary = np.zeros((self.num_classes, 2), np.int64)
+        self.images = np.zeros(1, np.int64)
+
+    def process(self, labels: np.ndarray, predictions: np.ndarray):
+        """Count one image: two ``uint8`` class maps (H, W) of the labels' original size."""
+        self.matrix += metrics.confusion_matrix(labels, predictions, self.num_classes)
+        if self._with_boundary:
+            self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
+        self.images += 1
+
+    def add_up(self, processes: Processes):
+        """Make the counts those of all processes."""
+        self.matrix = processes.total(self.matrix)
+        self.boundary = processes.total(self.boundary)
+        self.images = processes.total(self.images)
+
+    def report(self, info) -> dict:
+        """The scores in percent, ready for JSON; null where there is nothing to score.
+
+        info: the data set's, for names of classes and categories.
+        """
+        result = metrics.scores(self.matrix)
+        report = {
+            'miou': _percent(result.miou),
+            'mean_accuracy': _percent(result.mean_accuracy),
+            'pixel_accuracy': _percent(result.pixel_accuracy),
+            'fwiou': _percent(result.fwiou),
+            'overall': _percent(result.overall),
+            'classes': {
+                name: {
+                    'iou': _percent(iou),
+                    'accuracy': _percent(accuracy),
+                    'share': _percent(share),
+                }
+                for name, iou, accuracy, share in zip(
+                    info.classes, result.iou, result.accuracy, result.share
+                )
+            },
+            'absent': [n for n, iou in zip(info.classes, result.iou) if math.isnan(iou)],
+            'images': int(self.images[0]),
+        }
+        if info.categories:
+            names, matrix = metrics.merge(self.matrix, info.categories)
+            categories = metrics.scores(matrix)
+            report['category_miou'] = _percent(categories.miou)
+            report['categories'] = {n: _percent(iou) for n, iou in zip(names, categories.iou)}
+        if self._with_boundary:
+            boundary = metrics.boundary_iou(self.boundary)
+            report['boundary_miou'] = _percent(np.nanmean(boundary) if self.images[0] else math.nan)
+            for name, iou in zip(info.classes, boundary):
+                report['classes'][name]['boundary_iou'] = _percent(iou)
+        return report
+
+
+def run(
+    predictor: Predictor,
+    dataset: Dataset,
+    protocol: Protocol,
+    processes: Processes,
+    outputs: list[Output],
+    evaluator: Evaluator | None,
+):
+    """Predict this process's shard; count it, unless ``evaluator`` is None, and call the outputs.
+
+    All labels are read once before the first prediction, so that a bad one is found in minutes.
+    outputs: functions of the sample's number, its image, its label or None, and the prediction.
+    """
+    quiet = True if processes.rank else None  # None: shown on a terminal only
+    shard = processes.shard(len(dataset))
+    if evaluator is not None:
+        for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
+            dataset.check(index)
+    for index in tqdm(shard, dataset.split, unit='image', disable=quiet):
+        image = dataset.image(index)
+        labels = None if evaluator is None else dataset.label(index)
+        predictions = predictor.labels(image, protocol)
+        if evaluator is not None:
+            evaluator.process(labels, predictions)
+        for output in outputs:
+            output(index, image, labels, predictions)
+
+
+def table(report: dict) -> str:
+    """The report as text: a line a class, then the means."""
+    columns = ['iou', 'accuracy', 'share'] + ['boundary_iou'] * ('boundary_miou' in report)
+    titles = {'iou': 'IoU', 'boundary_iou': 'boundary IoU'}
+    width = max(map(len, report['classes']))
+    lines = [' ' * width + ''.join(f'{titles.get(c, c):>14}' for c in columns)]
+    for name, values in report['classes'].items():
+        lines.append(f'{name:{width}}' + ''.join(f'{_number(values[c]):>14}' for c in columns))
+    lines.append('')
+    means = {
+        'mIoU': 'miou',
+        'category mIoU': 'category_miou',
+        'boundary mIoU': 'boundary_miou',
+        'mean accuracy': 'mean_accuracy',
+        'pixel accuracy': 'pixel_accuracy',
+        'frequency-weighted IoU': 'fwiou',
+        'overall (mean of mIoU and pixel accuracy)': 'overall',
+    }
+    lines += [f'{_number(report[key]):>7}  {name}' for name, key in means.items() if key in report]
+    if report['absent']:
+        lines.append(
+            'left out of the mean, in neither labels nor predictions: '
+            + ', '.join(report['absent'])
+        )
+    return '\n'.join(lines)
+
+
+def _percent(share: float) -> float | None:
+    return None if math.isnan(share) else 100 * float(share)
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'

@@ -1,0 +1,121 @@
+"""Scores of class maps, all from counts over the whole set, so that shards can be added up.
+
+A confusion matrix has a row for each true class and a column for each predicted one. Pixels whose
+label is 255 count for nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datasets import IGNORE
+
+BOUNDARY_WIDTH = 0.02  # of the image's diagonal
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts (num_classes, num_classes), int64, of two class maps of one shape, both ``uint8``."""
+    valid = labels != IGNORE
+    pairs = labels[valid].astype(np.int64) * num_classes + predictions[valid]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares from 0 to 1; NaN where a class has no pixel that could decide it.
+
+    iou: of each class, true positives over the union of truth and prediction. A class that occurs
+    in neither has none, and is left out of the mean, as in cityscapesScripts; one that is predicted
+    but not there has 0. accuracy: of each class, the share of its pixels that are found. share: of
+    each class, its share of the labelled pixels.
+    """
+
+    iou: np.ndarray
+    accuracy: np.ndarray
+    share: np.ndarray
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU of the classes that occur."""
+        return _mean(self.iou)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean accuracy of the classes that are in the labels."""
+        return _mean(self.accuracy)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the labelled pixels that are right."""
+        return float(np.nansum(self.accuracy * self.share))
+
+    @property
+    def fwiou(self) -> float:
+        """Mean IoU weighted with the share of each class."""
+        return float(np.nansum(self.iou * self.share))
+
+    @property
+    def overall(self) -> float:
+        """The score of the MIT scene parsing challenge: the mean of mIoU and pixel accuracy."""
+        return (self.miou + self.pixel_accuracy) / 2
+
+
+def scores(matrix: np.ndarray) -> Scores:
+    """The scores of a confusion matrix."""
+    right = np.diag(matrix).astype(np.float64)
+    truth, predicted = matrix.sum(1), matrix.sum(0)
+    with np.errstate(invalid='ignore'):
+        return Scores(
+            right / (truth + predicted - right), right / truth, truth / np.float64(truth.sum())
+        )
+
+
+def merge(matrix: np.ndarray, groups: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The confusion matrix of groups of classes, such as the categories of Cityscapes.
+
+    groups: the group of every class. Returns their names, in order of appearance, and the matrix.
+    """
+    names = tuple(dict.fromkeys(groups))
+    member = np.array([[group == name for group in groups] for name in names], np.int64)
+    return names, member @ matrix @ member.T
+
+
+def boundary_counts(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Intersection and union of the boundary regions of every class: int64 (num_classes, 2).
+
+    A boundary region is what lies inside a class's area, no further than 2 % of the image's
+    diagonal from its contour; the image's border is a contour. Boundary IoU is the quotient of the
+    sums over the set. Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021, arXiv:2103.16562. Pixels
+    with label 255 belong to no class, in the prediction either: both contours follow them.
+    """
+    height, width = labels.shape
+    distance = max(1, round(BOUNDARY_WIDTH * float(np.hypot(height, width))))
+    predictions = np.where(labels == IGNORE, np.uint8(IGNORE), predictions)
+    counts = np.zeros((num_classes, 2), np.int64)
+    for index in np.union1d(np.unique(labels), np.unique(predictions)):
+        if index != IGNORE:
+            true, predicted = (_boundary(m == index, distance) for m in (labels, predictions))
+            counts[index] = (true & predicted).sum(), (true | predicted).sum()
+    return counts
+
+
+def boundary_iou(counts: np.ndarray) -> np.ndarray:
+    """Boundary IoU of every class; NaN where it is in neither labels nor predictions."""
+    with np.errstate(invalid='ignore'):
+        return counts[:, 0] / counts[:, 1].astype(np.float64)
+
+
+def _boundary(mask: np.ndarray, distance: int) -> np.ndarray:
+    """The pixels of a mask that are at most ``distance`` steps (of 8 neighbours) from outside."""
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    kernel = np.ones((3, 3), np.uint8)
+    inside = cv2.erode(padded, kernel, iterations=distance)[1:-1, 1:-1]
+    return mask & (inside == 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN when there is nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float('nan')

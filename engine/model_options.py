@@ -1,0 +1,97 @@
+"""The options that say which network runs where, the same for every command, and what they make."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command import LOG, Parser, UserError
+
+if TYPE_CHECKING:  # this module is imported before it is known that NNabla is installed
+    from engine.config import Config
+    from engine.context import Choice
+    from engine.predictor import Predictor
+
+
+def add_options(parser: Parser):
+    """Network, weights, where to run, in which precision."""
+    parser.add_argument(
+        '-m',
+        '--model',
+        metavar='H5',
+        help='weights: a file, or the name of a published one, which is downloaded when it is not '
+        "there (default: the config's)",
+    )
+    parser.add_argument(
+        '-cfg',
+        '--config-file',
+        default='configs/D3Net_L.yaml',
+        metavar='YAML',
+        help='the network, its classes and colours (default: %(default)s)',
+    )
+    parser.add_argument(
+        '-c',
+        '--context',
+        default='auto',
+        choices=('auto', 'cpu', 'cudnn'),
+        help='auto is cudnn where it works, else cpu (default: %(default)s)',
+    )
+    parser.add_argument(
+        '-t',
+        '--type-config',
+        default='float',
+        choices=('float', 'half'),
+        help='precision; half needs a GPU (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override a key of the config',
+    )
+    parser.add_argument(
+        '--partial',
+        action='store_true',
+        help='load weights that lack parameters or have others, such as a backbone',
+    )
+    parser.add_argument(
+        '--weights-url', metavar='URL', help='the address to download published weights from'
+    )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with its weights, ready to run."""
+
+    predictor: 'Predictor'
+    config: 'Config'
+    weights: Path
+    choice: 'Choice'
+
+
+def load(args, config: 'Config', device: int = 0) -> Loaded:
+    """The network of a config with the weights of the options, or else the config's.
+
+    device: the number of the GPU. Raises ``UserError``.
+    """
+    import models
+    from engine import context
+    from engine.predictor import Predictor
+
+    if not (args.model or config.get('weights')):
+        raise UserError(f'{config.path} names no weights: give some with -m')
+    choice = context.use(args.context, args.type_config, device)
+    LOG.info('%s', choice)
+    weights = models.weights.find(args.model or config['weights'], args.weights_url)
+    predictor = Predictor(models.create(config), lambda: context.release_cached_memory(choice))
+    report = models.weights.load(weights, strict=not args.partial)
+    if report.missing or report.extra:
+        LOG.warning(
+            '%s: %d parameters loaded, %d of the network are not in it and keep their initial '
+            'values, %d of it are unknown to the network',
+            weights,
+            len(report.loaded),
+            len(report.missing),
+            len(report.extra),
+        )
+    return Loaded(predictor, config, weights, choice)

@@ -1,0 +1,137 @@
+"""How an image is shown to a network, and how the views are averaged."""
+
+import numpy as np
+import pytest
+
+import helpers
+from command import Parser, UserError
+from engine import config, predictor, protocols
+from engine.protocols import Protocol
+
+
+@pytest.fixture
+def tiny():
+    made = predictor.Predictor(helpers.tiny())
+    helpers.randomize_parameters()
+    return made
+
+
+def softmax(logits):
+    powers = np.exp(logits.astype(np.float64) - logits.max(0))
+    return powers / powers.sum(0)
+
+
+def chosen(*arguments, overrides=()):
+    parser = Parser()
+    protocols.add_options(parser)
+    loaded = config.load('configs/D3Net_S.yaml', overrides)
+    return protocols.choose(parser.parse_args(arguments), loaded)
+
+
+def test_one_view_needs_no_probabilities(tiny):
+    image = helpers.image(40, 56)
+    expected = softmax(tiny.logits(image))
+    assert tiny.probabilities(image, Protocol()) == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(tiny.labels(image), expected.argmax(0))
+
+
+def test_scales_and_mirrored_views_are_averaged_as_probabilities(tiny):
+    image = helpers.image(40, 56)
+    mirror = image[:, ::-1].copy()
+    views = []
+    for size in ((20, 28), (40, 56), (60, 84)):
+        views.append(softmax(tiny.logits(image, size)))
+        views.append(softmax(tiny.logits(mirror, size))[..., ::-1])
+    protocol = Protocol(scales=(0.5, 1, 1.5), flip=True)
+    found = tiny.probabilities(image, protocol)
+    assert found == pytest.approx(np.mean(views, 0), abs=1e-5)
+    assert found.sum(0) == pytest.approx(np.ones((40, 56)), abs=1e-5)
+    assert np.array_equal(tiny.labels(image, protocol), found.argmax(0))
+
+
+def test_a_fixed_size(tiny):
+    image = helpers.image(40, 56)
+    protocol = Protocol(size=(32, 64))
+    expected = tiny.logits(image, (32, 64)).argmax(0)
+    assert np.array_equal(tiny.labels(image, protocol), expected)
+    assert Protocol(size=(32, 64), scales=(0.5, 2)).views(9, 9) == [(16, 32), (64, 128)]
+
+
+def test_short_sides_are_those_of_csail():
+    """min(short / min side, most / max side), both sides rounded up to multiples of 8."""
+    protocol = Protocol(short_sides=(300, 600), max_size=1000)
+    assert protocol.views(512, 683) == [(304, 400), (600, 800)]
+    assert protocol.views(300, 1500) == [(200, 1000), (200, 1000)]
+    assert protocol.views(480, 640) == [(304, 400), (600, 800)]
+
+
+@pytest.mark.parametrize('size', [(40, 56), (32, 32), (33, 90), (20, 100), (20, 20)])
+@pytest.mark.parametrize('stride', [None, (10, 32), (32, 32)])
+def test_windows_cover_every_pixel_and_stay_inside(size, stride):
+    covered = np.zeros(size, int)
+    for rows, columns in Protocol(window=(32, 32), stride=stride).windows(*size):
+        assert rows.start >= 0
+        assert rows.stop <= max(32, size[0])
+        assert columns.stop <= max(32, size[1])
+        assert (rows.stop - rows.start, columns.stop - columns.start) == (32, 32)
+        covered[rows, columns] += 1
+    assert covered.min() >= 1
+    if size == (32, 32):
+        assert covered.max() == 1
+
+
+def test_windows_are_averaged_with_weights_that_fall_towards_their_edges(tiny):
+    image = helpers.image(32, 48)
+    left = softmax(tiny.logits(image[:, :32].copy()))
+    right = softmax(tiny.logits(image[:, 16:].copy()))
+    found = tiny.probabilities(image, Protocol(window=(32, 32), stride=(32, 16)))
+    assert found[..., :16] == pytest.approx(left[..., :16], abs=1e-5)
+    assert found[..., 32:] == pytest.approx(right[..., 16:], abs=1e-5)
+    for column in range(16, 32):
+        share = (32 - column) / ((32 - column) + (column - 15))
+        expected = share * left[..., column] + (1 - share) * right[..., column - 16]
+        assert found[..., column] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_image_smaller_than_the_window(tiny):
+    image = helpers.image(20, 24)
+    assert tiny.labels(image, Protocol(window=(32, 48))).shape == (20, 24)
+
+
+def test_windows_of_scaled_views_come_back_at_the_images_size(tiny):
+    image = helpers.image(40, 56)
+    protocol = Protocol(scales=(0.75, 1.5), flip=True, window=(32, 32))
+    found = tiny.probabilities(image, protocol)
+    assert found.shape == (5, 40, 56)
+    assert found.sum(0) == pytest.approx(np.ones((40, 56)), abs=1e-4)
+
+
+def test_options_replace_what_the_config_says():
+    keys = ['test_scales=[0.5, 1]', 'test_flip=true', 'test_window=[64, 128]']
+    assert chosen() == Protocol()
+    assert chosen(overrides=keys) == Protocol(scales=(0.5, 1), flip=True, window=(64, 128))
+    assert chosen('--scales', '2,1', overrides=keys).scales == (2, 1)
+    assert chosen('--scale', '0.25').scales == (0.25,)
+    sides = chosen('--short-sides', '300,450', '--max-size', '700', overrides=keys)
+    assert (sides.short_sides, sides.max_size, sides.scales) == ((300, 450), 700, (1.0,))
+    assert chosen('--slide', '512x1024', '--stride', '256x512').stride == (256, 512)
+    assert chosen('--size', '384x768').describe() == {'size': (384, 768)}
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--size', '512'], 'write it as HEIGHTxWIDTH'),
+        (['--size', '0x5'], 'write it as HEIGHTxWIDTH'),
+        (['--scales', '1,,2'], 'write numbers above 0'),
+        (['--scales', 'nan'], 'write numbers above 0'),
+        (['--scales', '17'], 'up to 16'),
+        (['--short-sides', '1.5'], 'write numbers above 0'),
+        (['--stride', '3x3'], '--stride belongs to --slide'),
+        (['--slide', '8x8', '--stride', '8x9'], 'pixels would be left out'),
+        (['--size', '8x8', '--short-sides', '8'], 'give one of them'),
+    ],
+)
+def test_mistakes(arguments, message):
+    with pytest.raises(UserError, match=message):
+        chosen(*arguments)
