@@ -5,14 +5,26 @@
 
 A module has ``INFO``, ``find(root, split)``, which returns samples, and ``decode(path)``, which
 reads a label file; where there is a test server, ``submission(sample, labels)`` too, which returns
-the official file name and what goes into it.
+the official file name and what goes into it. Where the classes depend on the root, as in data of
+one's own, ``info(root)`` and ``decoder(root)`` take the places of ``INFO`` and ``decode``.
 """
 
 import difflib
 import os
 from pathlib import Path
 
-from datasets import camvid, cityscapes
+from datasets import (
+    ade20k,
+    ade20k32,
+    camvid,
+    cityscapes,
+    cocoseg21,
+    cocostuff10k,
+    cocostuff164k,
+    folder,
+    layout,
+    voc,
+)
 from datasets.dataset import Dataset, Sample
 from datasets.info import IGNORE, DataError, Info, distinct_colours
 from datasets.lists import read_list
@@ -30,8 +42,22 @@ __all__ = [
     'open',
 ]
 
-MODULES = {'cityscapes': cityscapes, 'camvid': camvid}
+MODULES = {
+    module.INFO.name: module
+    for module in (
+        cityscapes,
+        camvid,
+        ade20k,
+        ade20k32,
+        voc,
+        cocostuff164k,
+        cocostuff10k,
+        cocoseg21,
+        folder,
+    )
+}
 TRAINVAL = 'trainval'
+WITHOUT_LABELS = 'test'  # the only split whose images may be without labels
 
 
 def names() -> list[str]:
@@ -47,25 +73,36 @@ def module(name: str):
     return MODULES[name]
 
 
-def info(name: str) -> Info:
-    """Classes and colours of a data set; raises ``DataError``."""
-    return module(name).INFO
+def info(name: str, root: str | os.PathLike | None = None) -> Info:
+    """Classes and colours of a data set; raises ``DataError``.
+
+    root: where it is, which data of one's own needs; without it, such data has no classes here.
+    """
+    reader = module(name)
+    if root is None or not hasattr(reader, 'info'):
+        return reader.INFO
+    return reader.info(layout.locate(Path(root), reader.INFO, _others(name)))
 
 
 def open(
-    name: str, root: str | os.PathLike, split: str, list_file: str | os.PathLike | None = None
+    name: str,
+    root: str | os.PathLike,
+    split: str,
+    list_file: str | os.PathLike | None = None,
+    *,
+    complete: bool = True,
 ) -> Dataset:
     """The samples of a split below ``root``; raises ``DataError`` when there are none.
 
-    split: one of ``info(name).splits``, or ``trainval``. list_file: a text file with an image and
-    a label a line, which takes the place of what the module finds.
+    split: one of ``info(name).splits``, or ``trainval``. list_file: a file with an image and a
+    label a line (see lists.py), which takes the place of what the module finds. complete: an image
+    without a label is an error, except in a test split; otherwise its sample names the label file
+    that should be there, so that one can report them all.
     """
     reader, root = module(name), Path(root)
-    if not root.is_dir():
-        raise DataError(f'{root}: no such folder; expected there: {reader.INFO.layout}')
-    if split not in (*reader.INFO.splits, TRAINVAL):
-        known = ', '.join((*reader.INFO.splits, TRAINVAL))
-        raise DataError(f'{name} has no split {split!r}; there are {known}')
+    _check_split(reader.INFO, split)
+    if list_file is None or hasattr(reader, 'info'):
+        root = layout.locate(root, reader.INFO, _others(name))
     if list_file is not None:
         samples = read_list(Path(list_file), root)
     elif split == TRAINVAL and TRAINVAL not in reader.INFO.splits:
@@ -74,6 +111,46 @@ def open(
         samples = reader.find(root, split)
     if not samples:
         raise DataError(
-            f'{root}: nothing found for the split {split}; expected: {reader.INFO.layout}'
+            f'{list_file or root}: nothing found for the split {split}; '
+            f'expected: {reader.INFO.layout}'
         )
-    return Dataset(reader.INFO, split, tuple(samples), reader.decode)
+    _check_names(samples)
+    if complete and split != WITHOUT_LABELS:
+        _check_labels(samples)
+    decode = reader.decoder(root) if hasattr(reader, 'decoder') else reader.decode
+    return Dataset(info(name, root), split, tuple(samples), decode)
+
+
+def _others(name: str) -> list[Info]:
+    return [other.INFO for key, other in MODULES.items() if key != name]
+
+
+def _check_split(known: Info, split: str):
+    splits = tuple(dict.fromkeys((*known.splits, TRAINVAL)))
+    if split not in splits:
+        raise DataError(f'{known.name} has no split {split!r}; there are {", ".join(splits)}')
+
+
+def _check_names(samples: list[Sample]):
+    """Results are written under the names."""
+    seen = {}
+    for sample in samples:
+        if sample.name in seen:
+            raise DataError(
+                f'{sample.image} and {seen[sample.name]} are both called {sample.name}; an image '
+                'may be in a split, or in train and val together, only once'
+            )
+        seen[sample.name] = sample.image
+
+
+def _check_labels(samples: list[Sample]):
+    folders = {sample.label.parent for sample in samples if sample.label}
+    there = {path for path in folders if path.is_dir() for path in path.iterdir()}
+    missing = [sample for sample in samples if sample.label not in there]
+    if missing:
+        first = missing[0]
+        wanted = f', {first.label} is not there' if first.label else ''
+        raise DataError(
+            f'{first.image}: no label{wanted}; {len(missing)} of {len(samples)} images have none: '
+            'complete the labels, or move these images away'
+        )

@@ -16,25 +16,28 @@ class Sample:
     """An image file and its label file, None where the split has no labels.
 
     name: unique in the data set, without ending; results are written under it, so it may contain
-    folders (``frankfurt/frankfurt_000000_000294``).
+    folders (``frankfurt/frankfurt_000000_000294``). key: which image's labels to read, where one
+    file has those of many.
     """
 
     name: str
     image: Path
     label: Path | None
+    key: int | None = None
 
 
 @dataclass(frozen=True)
 class Dataset(Sequence):
     """Samples and how to read them; can be pickled, so that worker processes read it too.
 
-    decode: reads a label file as class indices, ``uint8`` (H, W), with 255 for ignored pixels.
+    decode: reads a label file as class indices, ``uint8`` (H, W), with 255 for ignored pixels. For
+    samples with a key it takes that as a second argument.
     """
 
     info: Info
     split: str
     samples: tuple[Sample, ...]
-    decode: Callable[[Path], np.ndarray]
+    decode: Callable[..., np.ndarray]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -46,13 +49,17 @@ class Dataset(Sequence):
         """The image as ``uint8`` BGR (H, W, 3); raises ``InputError``."""
         return read_image(self.samples[index].image)
 
+    def decoded(self, index: int) -> np.ndarray:
+        """The label as it is, whatever its values; raises ``InputError``."""
+        sample = self.samples[index]
+        if sample.label is None:
+            raise InputError(f'{sample.image}: the split {self.split} has no labels')
+        return self.decode(sample.label, *([] if sample.key is None else [sample.key]))
+
     def label(self, index: int) -> np.ndarray:
         """Class indices, ``uint8`` (H, W), 255 where ignored; raises ``InputError``."""
-        path = self.samples[index].label
-        if path is None:
-            raise InputError(f'{self.samples[index].image}: the split {self.split} has no labels')
-        labels = self.decode(path)
-        check_range(labels, len(self.info.classes), path)
+        labels = self.decoded(index)
+        check_range(labels, len(self.info.classes), self.samples[index].label)
         return labels
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,11 @@ class DataError(UserError):
 class Info:
     """Facts about a data set, in the order of its class indices where there is one a class.
 
-    palette: colours as (red, green, blue). layout: the files that are expected below the root, for
-    people. source: where to get it. categories: the group of every class, where an official score
-    is taken over groups. splits: those that the data set has; ``trainval``, train and val together,
-    comes on top.
+    palette: colours as (red, green, blue). splits: those that the data set has; ``trainval``, train
+    and val together, comes on top. layout: the files that are expected below the root, for people.
+    source: where to get it. categories: the group of every class, where an official score is taken
+    over groups. folders: where below a given folder the root may be, since archives bring folders
+    of their own. marks: glob patterns; what matches one of them is found in every copy.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Info:
     layout: str = ''
     source: str = ''
     categories: tuple[str, ...] | None = None
+    folders: tuple[str, ...] = ('.',)
+    marks: tuple[str, ...] = ()
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
