@@ -11,6 +11,7 @@ import numpy as np
 
 from command import InputError
 from d3net import layers as L
+from datasets import transforms
 from engine.protocols import Protocol, Size
 from models import Info, Network
 
@@ -19,17 +20,8 @@ GRAPHS = 4  # sizes whose graphs are kept: portraits and landscapes of a camera,
 
 
 def normalise(image: np.ndarray, info: Info) -> np.ndarray:
-    """A ``uint8`` BGR image (H, W, 3) as the network's input: float32 (3, H, W), (x - mean) / std.
-
-    The subtraction and the multiplication by 1 / std round like the published code's: mean and std
-    are float32 first, the arithmetic is OpenCV's.
-    """
-    x = image.astype(np.float32)
-    if info.channel_order == 'rgb':
-        x = cv2.cvtColor(x, cv2.COLOR_BGR2RGB)
-    mean, std = (np.float64(np.float32(values).reshape(1, -1)) for values in (info.mean, info.std))
-    x = cv2.multiply(cv2.subtract(x, mean), 1 / std)
-    return np.ascontiguousarray(x.transpose(2, 0, 1))
+    """A ``uint8`` BGR image (H, W, 3) as the network's input, float32 (3, H, W)."""
+    return transforms.normalise(image, info.mean, info.std, info.channel_order)
 
 
 class Predictor:

@@ -1,0 +1,104 @@
+"""Views: windows of resized images and labels, resampled without resizing the rest.
+
+The pixels are those of resizing everything and cropping afterwards. Images and labels may be
+read-only views of files: only what a window needs is touched.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+# A window's first pixel is moved to where the source's grid and the target's meet this closely, in
+# source pixels. Twice this (there are two axes) times 255 levels stays below one level.
+TOLERANCE = 1 / 600
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a resized image: the pixels ``top`` to ``top + height`` and ``left`` to ``left +
+    width`` of the image at ``size`` (height, width), mirrored if ``flip``.
+
+    smooth: a smaller image is averaged, as Pillow does, not interpolated between four pixels, as
+    OpenCV does. Smooth views are of whole images.
+    """
+
+    size: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool = False
+    smooth: bool = False
+
+
+def resample_image(image: np.ndarray, view: View) -> np.ndarray:
+    """The window of a view, ``uint8`` (height, width, 3), bilinear; at most one level from the
+    pixels that resizing the whole image gives.
+    """
+    source = image.shape[:2]
+    if view.smooth and view.size != source:
+        whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
+        out = np.asarray(whole)
+    else:
+        rows = _span(view.top, view.height, source[0], view.size[0])
+        columns = _span(view.left, view.width, source[1], view.size[1])
+        out = image[rows.source, columns.source]
+        if view.size != source:
+            # Given factors instead of a size, OpenCV steps through the source by exactly these.
+            out = cv2.resize(
+                out, None, fx=columns.factor, fy=rows.factor, interpolation=cv2.INTER_LINEAR
+            )
+        out = out[rows.skip : rows.skip + view.height, columns.skip : columns.skip + view.width]
+    return cv2.flip(out, 1) if view.flip else out
+
+
+def resample_label(label: np.ndarray, view: View) -> np.ndarray:
+    """The window of a view, ``uint8`` (height, width), each pixel the one of ``label`` that
+    resizing the whole label with nearest neighbours gives.
+    """
+    if view.smooth and view.size != label.shape:
+        whole = Image.fromarray(label).resize(view.size[::-1], Image.Resampling.NEAREST)
+        out = np.asarray(whole)
+        return cv2.flip(out, 1) if view.flip else out
+    rows = _nearest(view.top, view.height, label.shape[0], view.size[0])
+    columns = _nearest(view.left, view.width, label.shape[1], view.size[1])
+    return label[rows].take(columns[::-1] if view.flip else columns, axis=1)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Source pixels of one axis, the factor to resize them by, and how many pixels to skip then."""
+
+    source: slice
+    factor: float
+    skip: int
+
+
+def _span(first: int, count: int, source: int, target: int) -> _Span:
+    """The pixels of an axis of length ``source`` from which those from ``first`` on of the axis at
+    length ``target`` are interpolated.
+
+    Resizing a part is resizing the whole only if the part begins where both grids meet; so it
+    begins at the last such place before the window.
+    """
+    if source == target:
+        return _Span(slice(first, first + count), 1, 0)
+    step = source / target
+    # The first pixels of a part lack their left neighbours in the source.
+    latest = first - int(np.ceil(0.5 / step))
+    starts = np.arange(max(latest, 0), -1, -1)
+    positions = starts * step
+    aligned = abs(positions - np.rint(positions)) <= TOLERANCE
+    start = int(starts[np.argmax(aligned)])  # 0 always is
+    begin = round(start * step)
+    end = min(source, int(np.ceil((first + count) * step)) + 2)
+    return _Span(slice(begin, end), target / source, first - start)
+
+
+def _nearest(first: int, count: int, source: int, target: int) -> np.ndarray:
+    """OpenCV's nearest source pixels (its rounding included) of ``count`` pixels from ``first``."""
+    step = 1 / (target / source)
+    indices = np.floor(np.arange(first, first + count) * step).astype(np.intp)
+    return np.minimum(indices, source - 1)
