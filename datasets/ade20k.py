@@ -177,7 +177,7 @@ INFO = Info(
     tuple(_CLASSES.values()),
     splits=tuple(FOLDERS),
     layout='images/{training,validation}/*.jpg and annotations/{training,validation}/*.png',
-    source='http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
+    source='python -m datasets.prepare ade20k --download fetches it',
     folders=('.', 'ADEChallengeData2016'),
     marks=('annotations/training', 'annotations/validation', 'images/testing'),
 )

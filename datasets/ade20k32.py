@@ -18,6 +18,7 @@ INFO = replace(
     ade20k.INFO,
     name='ade20k32',
     classes=('background', *ade20k.INFO.classes[: NUM_CLASSES - 1]),
+    source='python -m datasets.prepare ade20k32 --download fetches it',
     palette=((0, 0, 0), *ade20k.INFO.palette[: NUM_CLASSES - 1]),
 )
 _LAST_VALUE = len(ade20k.INFO.classes)

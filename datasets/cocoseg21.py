@@ -33,8 +33,7 @@ INFO = Info(
     voc.INFO.palette,
     layout='annotations/instances_{train2017,val2017}.json and {train2017,val2017}/*.jpg, '
     'or images/{train2017,val2017}/*.jpg',
-    source='http://images.cocodataset.org/zips/{train2017,val2017}.zip and '
-    'http://images.cocodataset.org/annotations/annotations_trainval2017.zip',
+    source='python -m datasets.prepare cocoseg21 --download fetches it',
     marks=('annotations/instances_train2017.json', 'annotations/instances_val2017.json'),
 )
 

@@ -26,8 +26,7 @@ INFO = Info(
     cocostuff164k.CLASSES,
     cocostuff164k.INFO.palette,
     layout='images/*.jpg, annotations/*.mat and imageLists/{train,test}.txt',
-    source='http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/'
-    'cocostuff-10k-v1.1.zip',
+    source='python -m datasets.prepare cocostuff10k --download fetches it',
     marks=('imageLists', 'annotations/*.mat'),
 )
 CONVERTED = cocostuff164k.CONVERTED

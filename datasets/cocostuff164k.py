@@ -50,9 +50,7 @@ INFO = Info(
     CLASSES,
     distinct_colours(len(CLASSES)),
     layout='images/{train2017,val2017}/*.jpg and annotations/{train2017,val2017}/*.png',
-    source='http://images.cocodataset.org/zips/{train2017,val2017}.zip and '
-    'http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/'
-    'stuffthingmaps_trainval2017.zip',
+    source='python -m datasets.prepare cocostuff164k --download fetches it',
     marks=('annotations/train2017', 'annotations/val2017'),
 )
 CONVERTED = '_labelTrainIds'

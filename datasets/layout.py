@@ -103,7 +103,9 @@ def only(
     """
     by_name = {sample.name: sample for sample in samples}
     chosen = []
-    for number, line in enumerate(list_file.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(
+        list_file.read_text(encoding='utf-8', errors='replace').splitlines(), 1
+    ):
         if not line.strip():
             continue
         name = name_of(line.strip())

@@ -26,7 +26,7 @@ INFO = Info(
     splits=('train', 'trainaug', 'val', 'test'),
     layout='JPEGImages/*.jpg, SegmentationClassAug/*.png or SegmentationClass/*.png, '
     'ImageSets/Segmentation/{trainaug,train,val}.txt',
-    source='http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar',
+    source='python -m datasets.prepare voc --download fetches it',
     folders=('.', 'VOC2012', 'VOCdevkit/VOC2012'),
     marks=('ImageSets/Segmentation', 'SegmentationClassAug', 'SegmentationClass'),
 )

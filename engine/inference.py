@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import files
 from command import DONE, LOG, SOME_FAILED, InputError, UserError
-from datasets import Info, image_files
+from datasets import Info, colours, image_files
 from engine import video, visualisation
 from engine.inputs import Input, find_inputs
 from engine.predictor import WHOLE, Predictor
@@ -156,7 +156,7 @@ def _segment_video(predictor, info, item, target, options):
 
 
 def _picture(image, labels, info, options):
-    picture = visualisation.overlay(image, labels, info.palette, options.opacity)
+    picture = colours.overlay(image, labels, info.palette, options.opacity)
     return (
         visualisation.beside(picture, visualisation.legend(len(picture), info))
         if options.legend

@@ -1,8 +1,4 @@
-"""Pictures of class maps: colours over the image, a legend beside it, and the share of each
-class.
-"""
-
-from collections.abc import Sequence
+"""A legend beside the picture of a class map, and the share of each class."""
 
 import cv2
 import numpy as np
@@ -11,17 +7,6 @@ from PIL import Image, ImageDraw, ImageFont
 from datasets import Info
 
 BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
-
-
-def overlay(
-    image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float
-) -> np.ndarray:
-    """Class colours (red, green, blue) over a BGR image (H, W, 3), both ``uint8``.
-
-    ``image * (1 - opacity) + colour * opacity``, cut to whole numbers as in the published code.
-    """
-    colours = np.array(palette, np.float64)[:, ::-1] * opacity
-    return (image * (1 - opacity) + colours[labels]).astype(np.uint8)
 
 
 def shares(labels: np.ndarray, info: Info) -> list[tuple[str, float]]:

@@ -4,21 +4,7 @@ import numpy as np
 import pytest
 
 import datasets
-import helpers
 from engine import visualisation
-
-
-@pytest.mark.parametrize('opacity', [0.5, 0.3, 1.0])
-def test_the_overlay_is_the_published_blend(opacity):
-    """image * (1 - opacity) + colour * opacity in float64, cut to whole numbers."""
-    image, labels = helpers.image(6, 7), np.arange(42).reshape(6, 7) % 19
-    palette = datasets.info('cityscapes').palette
-    picture = visualisation.overlay(image, labels.astype(np.uint8), palette, opacity)
-    for (row, column), label in np.ndenumerate(labels):
-        for channel in range(3):
-            value = image[row, column, channel] * (1 - opacity)
-            value += palette[label][2 - channel] * opacity
-            assert picture[row, column, channel] == int(value)
 
 
 def test_shares_are_sorted_and_leave_out_what_is_absent():

@@ -1,0 +1,115 @@
+"""A contact sheet of a data set, to look at: image, labels and both together, one row a sample.
+
+    python -m datasets.show camvid -d data/camvid --split val -n 8 -o sheet.png
+
+The samples are spread evenly over the split. Below each stand its name, its size, and the classes
+in it with their colours and shares; ignored pixels are black in the labels, and not in the overlay.
+"""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import command
+import datasets
+from datasets import IGNORE, Dataset, Info, image_files
+from datasets.colours import BLACK, overlay, paint
+
+OPACITY = 0.5
+WIDTH, HEIGHT = 480, 480  # the most that a picture takes
+GAP, CAPTION = 8, 44  # pixels between pictures; the height of two lines of text
+PAPER, INK = (255, 255, 255), (32, 32, 32)
+
+
+def build_parser() -> command.Parser:
+    """The options of ``python -m datasets.show``."""
+    parser = command.Parser(
+        'python -m datasets.show', description='Write a contact sheet of a data set.'
+    )
+    add = parser.add_argument
+    add('name', help='the data set, such as cityscapes')
+    add('-d', '--data', metavar='ROOT', type=Path, help='its folder; default: data/NAME')
+    add('--split', metavar='S', default='train', help='default: train')
+    add('--list', metavar='FILE', type=Path, help='a list of images and labels of its own')
+    add('-n', '--number', metavar='N', type=int, default=8, help='of samples; default: 8')
+    add('-o', '--output', metavar='FILE', type=Path, required=True, help='such as sheet.png')
+    return parser
+
+
+def main(args: Namespace) -> int:
+    """Write the sheet."""
+    if args.number < 1:
+        raise command.UserError(f'-n {args.number}: at least 1')
+    image_files.check_format(args.output)
+    dataset = datasets.open(args.name, args.data or Path('data', args.name), args.split, args.list)
+    image_files.write_image(args.output, contact_sheet(dataset, args.number))
+    return command.DONE
+
+
+def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:
+    """Rows of ``number`` samples at most, BGR ``uint8``; raises ``InputError``."""
+    chosen = np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int)
+    return np.vstack([_row(dataset, int(index)) for index in chosen])
+
+
+def _row(dataset: Dataset, index: int) -> np.ndarray:
+    """The pictures of a sample side by side, and its caption."""
+    sample = dataset[index]
+    if sample.label is None:
+        image, labels = dataset.image(index), None
+    else:
+        image, labels = dataset.pair(index)
+    height, width = image.shape[:2]
+    caption = _caption(f'{sample.name}   {width}x{height}', labels, dataset.info)
+    scale = min(WIDTH / width, HEIGHT / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    pictures = [image]
+    if labels is not None:
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        palette = dataset.info.palette
+        pictures += [paint(labels, palette), overlay(image, labels, palette, OPACITY)]
+    row = np.full((size[1] + GAP, 3 * (WIDTH + GAP) + GAP, 3), PAPER, np.uint8)
+    for column, picture in enumerate(pictures):
+        left = GAP + column * (WIDTH + GAP)
+        row[GAP:, left : left + size[0]] = picture
+    return np.vstack((row, caption))
+
+
+def _caption(title: str, labels: np.ndarray | None, info: Info) -> np.ndarray:
+    """The title, and below it the classes of a label map with colours and shares, largest first, as
+    far as the line goes.
+    """
+    panel = Image.new('RGB', (3 * (WIDTH + GAP) + GAP, CAPTION), PAPER)
+    draw, line = ImageDraw.Draw(panel), CAPTION // 2
+    font = ImageFont.load_default(size=line * 0.65)
+    draw.text((GAP, line / 2), title, fill=INK, font=font, anchor='lm')
+    left = GAP
+    for text, colour in _shares(labels, info):
+        right = left + line + font.getlength(text)
+        if right > panel.width - 2 * line:
+            draw.text((left, 1.5 * line), '...', fill=INK, font=font, anchor='lm')
+            break
+        draw.rectangle((left, line + 4, left + line - 8, 2 * line - 4), fill=colour, outline=INK)
+        draw.text((left + line - 4, 1.5 * line), text, fill=INK, font=font, anchor='lm')
+        left = right + GAP
+    return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
+
+
+def _shares(labels: np.ndarray | None, info: Info) -> list[tuple[str, tuple[int, int, int]]]:
+    """What occurs in a label map, with its share of the pixels, and its colour."""
+    if labels is None:
+        return [('no labels', PAPER)]
+    counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)
+    names = dict(enumerate(info.classes)) | {IGNORE: 'ignored'}
+    palette = dict(enumerate(info.palette)) | {IGNORE: BLACK}
+    order = (int(index) for index in np.argsort(-counts, kind='stable') if counts[index])
+    return [(f'{names[i]} {counts[i] / labels.size:.1%}', palette[i]) for i in order]
+
+
+if __name__ == '__main__':
+    sys.exit(command.run(build_parser, main))
