@@ -1,0 +1,152 @@
+"""Checks of whole data sets: nothing on the genuine files, and everything that is made wrong."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from datasets.check import check
+from datasets.image_files import write_image
+
+GENUINE = {
+    'camvid': 'camvid',
+    'cityscapes': 'samples/cityscapes',
+    'ade20k': 'samples/ADEChallengeData2016',
+    'ade20k32': 'samples/ADEChallengeData2016',
+    'voc': 'samples/VOCdevkit/VOC2012',
+    'cocostuff164k': 'samples/cocostuff164k',
+    'cocostuff10k': 'samples/cocostuff10k_from164k',
+}
+
+
+@pytest.mark.parametrize('name', GENUINE)
+def test_genuine_files_are_right_and_counted(name, shared):
+    """Histograms are compared with those of each file, decoded once more."""
+    dataset = datasets.open(name, shared / 'data' / GENUINE[name], 'val', complete=False)
+    report = check(dataset)
+    assert report.problems == ()
+    assert report.samples == len(dataset)
+    labels = [dataset.label(index) for index in range(len(dataset))]
+    for value in range(256):
+        found = [int((label == value).sum()) for label in labels]
+        assert report.pixels[value] == sum(found)
+        assert report.images[value] == sum(count > 0 for count in found)
+
+
+def test_the_shares_of_camvid_are_those_of_its_files(shared):
+    """Pillow reads the values, and 11 is void."""
+    report = check(datasets.open('camvid', shared / 'data/camvid', 'train'))
+    values = [
+        np.asarray(Image.open(path)) for path in (shared / 'data/camvid').glob('trainannot/*')
+    ]
+    for value in range(12):
+        expected = sum(int((label == value).sum()) for label in values)
+        assert report.pixels[255 if value == 11 else value] == expected
+
+
+@pytest.fixture
+def camvid(shared, tmp_path):
+    """A small copy of the SegNet edition: 6 pairs of val, 2 of test."""
+    for split, count in (('val', 6), ('test', 2)):
+        for folder in (split, f'{split}annot'):
+            (tmp_path / folder).mkdir()
+            for path in sorted((shared / 'data/camvid' / folder).iterdir())[:count]:
+                shutil.copy(path, tmp_path / folder)
+    return tmp_path
+
+
+def problems(name, root, split='val', processes=1):
+    report = check(datasets.open(name, root, split, complete=False), processes)
+    assert all(problem.message.startswith(str(problem.file)) for problem in report.problems)
+    return [(problem.file, problem.kind) for problem in report.problems]
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_everything_that_is_wrong_is_told(processes, camvid):
+    images, labels = (sorted((camvid / name).iterdir()) for name in ('val', 'valannot'))
+    images[0].write_bytes(images[0].read_bytes()[:1000])
+    labels[1].write_bytes(labels[1].read_bytes()[:1000])
+    label = cv2.imread(str(labels[2]), cv2.IMREAD_UNCHANGED)
+    write_image(labels[2], label[:-1])
+    write_image(labels[3], np.where(label == 0, 99, label))
+    labels[4].unlink()
+    images[5].unlink()
+    assert sorted(problems('camvid', camvid, processes=processes)) == sorted([
+        (images[0], 'image'),
+        (labels[1], 'label'),
+        (labels[2], 'size'),
+        (labels[3], 'label'),
+        (images[4], 'missing'),
+        (labels[5], 'missing'),
+    ])  # fmt: skip
+
+
+def test_one_sample_may_be_wrong_in_several_ways(camvid):
+    image, label = (next(iter(sorted((camvid / name).iterdir()))) for name in ('val', 'valannot'))
+    image.write_bytes(b'')
+    label.write_bytes(b'')
+    assert problems('camvid', camvid) == [(image, 'image'), (label, 'label')]
+
+
+def test_values_beyond_the_classes(shared, tmp_path):
+    """Those that the files of a data set could have, but no class has: trainIds of 19 and more."""
+    root = tmp_path / 'cityscapes'
+    shutil.copytree(shared / 'data/samples/cityscapes_256x128', root)
+    label = next(root.rglob('*_labelTrainIds.png'))
+    values = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
+    values[0, :3] = 19
+    write_image(label, values)
+    dataset = datasets.open('cityscapes', root, 'val')
+    report = check(dataset)
+    assert [(problem.file, problem.kind) for problem in report.problems] == [(label, 'values')]
+    assert report.pixels[19] == 3
+
+
+def test_only_a_test_split_may_be_without_labels(camvid):
+    for path in (camvid / 'testannot').iterdir():
+        path.unlink()
+    assert problems('camvid', camvid, 'test') == []
+    for path in (camvid / 'valannot').iterdir():
+        path.unlink()
+    assert {kind for _, kind in problems('camvid', camvid)} == {'missing'}
+    assert len(problems('camvid', camvid)) == 6
+
+
+def test_a_test_split_with_some_labels_misses_the_others(camvid):
+    first, second = sorted((camvid / 'testannot').iterdir())
+    first.unlink()
+    assert problems('camvid', camvid, 'test') == [(camvid / 'test' / first.name, 'missing')]
+
+
+def test_labels_without_image_of_other_data_sets(shared, tmp_path):
+    """Labels are told from other files beside them by how their names end."""
+    samples = shared / 'data/samples'
+    city = tmp_path / 'cityscapes'
+    shutil.copytree(samples / 'cityscapes_256x128', city)
+    truth = next(city.rglob('*_labelIds.png'))
+    orphan = truth.with_name('frankfurt_000009_000009_gtFine_labelIds.png')
+    shutil.copy(truth, orphan)
+    truth.with_name('frankfurt_000009_000009_gtFine_polygons.json').write_text('{}')
+    truth.with_name('._frankfurt_000009_000009_gtFine_labelIds.png').write_text('of macOS')
+    assert problems('cityscapes', city) == [(orphan, 'missing')]
+    stuff = tmp_path / 'stuff'
+    shutil.copytree(samples / 'cocostuff10k_from164k', stuff)
+    orphan = stuff / 'annotations' / 'COCO_train2014_000000000001.mat'
+    shutil.copy(next(stuff.glob('annotations/*.mat')), orphan)
+    assert problems('cocostuff10k', stuff) == [(orphan, 'missing')]
+
+
+def test_images_outside_the_lists_are_no_problem(shared, tmp_path):
+    """VOC's folders hold more than its lists name."""
+    shutil.copytree(shared / 'data/samples/VOCdevkit/VOC2012', tmp_path, dirs_exist_ok=True)
+    names = tmp_path / 'ImageSets/Segmentation/val.txt'
+    names.write_text('\n'.join(names.read_text().split()[:3]))
+    assert problems('voc', tmp_path) == []
+
+
+def test_instances_in_one_file(shared):
+    root = shared / 'data/samples/coco_instances'
+    assert problems('cocoseg21', root) == []

@@ -1,0 +1,153 @@
+"""Conversion of labels: the same classes as published, resumed, verified, and one bad file is only
+one.
+"""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+import helpers
+from datasets.convert import CONVERTED, TARGETS, Outcome, convert
+from datasets.image_files import write_image
+
+
+def values(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture(scope='module')
+def small_cityscapes(shared, tmp_path_factory):
+    """The small frame four times, with labelIds alone, as a city of train."""
+    root = tmp_path_factory.mktemp('cityscapes')
+    source = shared / 'data/samples/cityscapes_256x128'
+    for number in range(4):
+        for folder, ending in (('leftImg8bit', 'leftImg8bit'), ('gtFine', 'gtFine_labelIds')):
+            target = root / folder / 'train' / 'city'
+            target.mkdir(parents=True, exist_ok=True)
+            published = next(source.rglob(f'*_{ending}.png'))
+            shutil.copy(published, target / f'city_{number:06}_000000_{ending}.png')
+    return root
+
+
+@pytest.fixture
+def cityscapes(small_cityscapes, tmp_path):
+    shutil.copytree(small_cityscapes, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def opened(root):
+    return datasets.open('cityscapes', root, 'train')
+
+
+def test_label_ids_become_the_genuine_train_ids(shared, tmp_path):
+    """Bit by bit, on the frames that have both."""
+    genuine = shared / 'data/samples/cityscapes'
+    ids = sorted(genuine.rglob('*_labelIds.png'))
+    for path in (*ids, *genuine.rglob('*_leftImg8bit.png')):
+        if 'lindau' in path.name:
+            continue
+        target = tmp_path / path.relative_to(genuine)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+    for split in ('train', 'val'):
+        dataset = datasets.open('cityscapes', tmp_path, split)
+        assert convert(dataset) == Outcome(len(dataset), 0, 0, ())
+    assert len(ids) == 4
+    for path in ids:
+        name = path.relative_to(genuine).as_posix().replace('_labelIds', '_labelTrainIds')
+        assert np.array_equal(values(tmp_path / name), values(genuine / name))
+
+
+def test_cocostuff_10k_and_164k_agree(shared, tmp_path):
+    """The 10k samples were made of 164k labels, and 171 of the 182 numbers have a class, in
+    order.
+    """
+    samples = shared / 'data/samples'
+    for name in ('cocostuff164k', 'cocostuff10k_from164k'):
+        shutil.copytree(samples / name, tmp_path / name)
+    for split in ('train', 'val'):
+        large = datasets.open('cocostuff164k', tmp_path / 'cocostuff164k', split)
+        assert convert(large) == Outcome(len(large), 0, 0, ())
+        small = datasets.open('cocostuff10k', tmp_path / 'cocostuff10k_from164k', split)
+        assert convert(small) == Outcome(len(small), 0, 0, ())
+    names = (samples / 'cocostuff164k' / 'labels.txt').read_text().splitlines()
+    numbers = {int(line.split(':')[0]): line.split(': ')[1] for line in names}
+    classes = datasets.info('cocostuff164k').classes
+    compared = 0
+    for path in (tmp_path / 'cocostuff10k_from164k').rglob(f'*{CONVERTED}'):
+        number = path.name.removesuffix(CONVERTED)[-12:]
+        (published,) = samples.glob(f'cocostuff164k/annotations/*/{number}.png')
+        (other,) = (tmp_path / 'cocostuff164k').rglob(f'{number}{CONVERTED}')
+        assert np.array_equal(values(path), values(other))
+        for value in np.unique(values(published)):
+            (found,) = np.unique(values(path)[values(published) == value])
+            assert found == 255 if value == 255 else classes[found] == numbers[value + 1]
+        compared += 1
+    assert compared == 5
+
+
+def test_the_reader_prefers_the_converted_files(cityscapes):
+    before = list(map(opened(cityscapes).label, range(4)))
+    convert(opened(cityscapes))
+    after = opened(cityscapes)
+    assert all(sample.label.name.endswith(CONVERTED) for sample in after)
+    for index in range(4):
+        assert np.array_equal(after.label(index), before[index])
+
+
+def test_a_second_call_writes_only_what_is_not_right(cityscapes):
+    assert convert(opened(cityscapes)) == Outcome(4, 0, 0, ())
+    assert convert(opened(cityscapes)) == Outcome(0, 4, 0, ())
+    missing, damaged, wrong, older = (sample.label for sample in opened(cityscapes))
+    genuine = values(missing)
+    missing.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    write_image(wrong, (genuine + (genuine == 0)).astype(np.uint8))
+    os.utime(older, (0, 0))
+    assert convert(opened(cityscapes)) == Outcome(4, 0, 0, ())
+    for path in (missing, damaged, wrong, older):
+        assert np.array_equal(values(path), genuine)
+    assert convert(opened(cityscapes)) == Outcome(0, 4, 0, ())
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
+    dataset = opened(cityscapes)
+    dataset[1].label.write_bytes(dataset[1].label.read_bytes()[:300])
+    write_image(dataset[2].label, np.full((128, 256), 77, np.uint8))
+    outcome = convert(dataset, processes)
+    assert (outcome.written, outcome.kept, outcome.plain) == (2, 0, 0)
+    truncated, out_of_range = outcome.problems
+    assert truncated.startswith(f'{dataset[1].label}: ')
+    assert out_of_range.startswith(f'{dataset[2].label}: holds the values 77')
+    targets = [TARGETS['cityscapes'](sample.label).exists() for sample in dataset]
+    assert targets == [True, False, False, True]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half(cityscapes):
+    dataset = opened(cityscapes)
+    with helpers.full_disk(100):
+        outcome = convert(dataset)
+    assert outcome.written == 0
+    assert all('cannot be written (File too large' in problem for problem in outcome.problems)
+    assert not list(cityscapes.rglob(f'*{CONVERTED}'))
+    assert convert(opened(cityscapes)).written == 4
+
+
+def test_labels_that_need_no_conversion(shared):
+    """Neither those of other data sets, nor trainIds without the ids that they were made of."""
+    voc = datasets.open('voc', shared / 'data/samples/VOCdevkit/VOC2012', 'val')
+    assert convert(voc) == Outcome(0, 0, len(voc), ())
+    segnet = datasets.open('camvid', shared / 'data/camvid', 'val')
+    assert convert(segnet) == Outcome(0, 0, len(segnet), ())
+
+
+def test_train_ids_without_ids_are_left_alone(cityscapes):
+    convert(opened(cityscapes))
+    for path in cityscapes.rglob('*_labelIds.png'):
+        path.unlink()
+    assert convert(opened(cityscapes)) == Outcome(0, 0, 4, ())
