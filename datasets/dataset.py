@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from command import InputError
-from datasets.image_files import read_image
+from datasets.image_files import image_size, read_image
 from datasets.info import IGNORE, Info
 
 
@@ -65,13 +65,20 @@ class Dataset(Sequence):
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and label, of the same height and width; raises ``InputError``."""
         image, label = self.image(index), self.label(index)
-        if image.shape[:2] != label.shape:
+        self._check_sizes(index, image.shape[:2], label.shape)
+        return image, label
+
+    def check(self, index: int):
+        """Raise ``InputError`` for what :meth:`pair` would, without decoding the image."""
+        self._check_sizes(index, image_size(self.samples[index].image), self.label(index).shape)
+
+    def _check_sizes(self, index, image, label):
+        if tuple(image) != tuple(label):
             sample = self.samples[index]
             raise InputError(
-                f'{sample.label}: {label.shape[1]}x{label.shape[0]} pixels, but its image '
-                f'{sample.image} has {image.shape[1]}x{image.shape[0]}; they do not belong together'
+                f'{sample.label}: {label[1]}x{label[0]} pixels, but its image {sample.image} has '
+                f'{image[1]}x{image[0]}; they do not belong together'
             )
-        return image, label
 
 
 def check_range(labels: np.ndarray, num_classes: int, path: Path):

@@ -1,0 +1,84 @@
+"""From counts to a report."""
+
+import json
+
+import numpy as np
+import pytest
+
+import datasets
+from engine import evaluator
+from engine.communicator import Processes
+
+
+class TwoProcesses(Processes):
+    """Stands for a job of two ranks that have counted the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = 2
+
+    def total(self, array):
+        return array * 2
+
+
+@pytest.fixture
+def info():
+    colours = datasets.distinct_colours(4)
+    return datasets.Info('test', ('a', 'b', 'c', 'd'), colours, categories=('x', 'y', 'y', 'z'))
+
+
+def counted(**options):
+    counts = evaluator.Evaluator(4, **options)
+    labels = np.array([[0, 0, 1, 1], [2, 2, 2, 255]], np.uint8)
+    predictions = np.array([[0, 1, 1, 2], [2, 2, 2, 0]], np.uint8)
+    counts.process(labels, predictions)
+    return counts
+
+
+def test_the_report_is_in_percent_and_json(info):
+    report = counted(boundary=True).report(info)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report['classes']['a'] == pytest.approx(
+        {'iou': 50, 'accuracy': 50, 'share': 200 / 7, 'boundary_iou': 50}
+    )
+    assert report['classes']['d']['iou'] is None
+    assert report['absent'] == ['d']
+    assert report['miou'] == pytest.approx(100 * (1 / 2 + 1 / 3 + 3 / 4) / 3)
+    assert report['pixel_accuracy'] == pytest.approx(500 / 7)
+    assert report['categories'] == pytest.approx({'x': 50, 'y': 500 / 6, 'z': None})
+    assert report['category_miou'] == pytest.approx((50 + 500 / 6) / 2)
+    assert report['boundary_miou'] is not None
+    assert report['images'] == 1
+
+
+def test_the_table_names_everything(info):
+    text = evaluator.table(counted().report(info))
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:5]}
+    assert rows['a'] == ['50.00', '50.00', '28.57']
+    assert rows['d'] == ['-', '-', '0.00']
+    for part in ('mIoU', 'category mIoU', 'frequency-weighted IoU', 'overall', 'mean accuracy'):
+        assert part in text
+    assert 'left out of the mean, in neither labels nor predictions: d' in text
+    assert 'boundary' not in text
+
+
+def test_counts_of_shards_add_up(info):
+    counts = counted(boundary=True)
+    counts.process(np.full((5, 5), 3, np.uint8), np.full((5, 5), 3, np.uint8))
+    other = counted(boundary=True)
+    other.add_up(TwoProcesses())
+    assert np.array_equal(other.matrix, 2 * counted().matrix)
+    assert other.report(info)['images'] == 2
+    counts.reset()
+    assert counts.matrix.sum() == counts.boundary.sum() == 0
+
+
+def test_shards_are_disjoint_and_complete():
+    def shard(rank, size):
+        processes = Processes()
+        processes.rank, processes.size = rank, size
+        return list(processes.shard(7))
+
+    assert shard(0, 1) == list(range(7))
+    parts = [shard(rank, 3) for rank in range(3)]
+    assert sorted(sum(parts, [])) == list(range(7))

@@ -1,0 +1,171 @@
+"""evaluate.py as a user types it, on the real CamVid test images."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import nnabla as nn
+import numpy as np
+import pytest
+
+import datasets
+import evaluate
+import helpers
+from command import run
+
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
+PUBLISHED = {  # of the weights, in float32 on the CPU
+    'sky': 90.98, 'building': 73.71, 'pole': 28.26, 'road': 91.72, 'pavement': 72.08,
+    'tree': 66.81, 'sign': 32.57, 'fence': 18.08, 'car': 70.75, 'pedestrian': 40.56,
+    'bicyclist': 42.45,
+}  # fmt: skip
+
+
+@pytest.fixture
+def camvid(shared):
+    return shared / 'data' / 'camvid'
+
+
+@pytest.fixture
+def small(camvid, tmp_path):
+    """A CamVid test set of four images, cut to 120x90, that a test may spoil."""
+    for folder in ('test', 'testannot'):
+        (tmp_path / 'small' / folder).mkdir(parents=True)
+        for path in sorted((camvid / folder).iterdir())[:4]:
+            image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[180:270, 200:320]
+            cv2.imwrite(str(tmp_path / 'small' / folder / path.name), image)
+    return tmp_path / 'small'
+
+
+def started(*arguments):
+    nn.clear_parameters()
+    return run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments])
+
+
+def mpirun(processes, *arguments):
+    """Run a program of the project in an MPI job; returns the finished process."""
+    return subprocess.run(
+        [Path(sys.executable).parent / 'mpirun', '-n', str(processes), '--allow-run-as-root',
+         '--oversubscribe', sys.executable, *map(str, arguments)],
+        cwd=helpers.PROJECT, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+
+
+def test_the_trained_model_has_its_published_scores(camvid, tmp_path):
+    """All 233 images, shared by two processes."""
+    report = tmp_path / 'scores.json'
+    process = mpirun(2, 'evaluate.py', '-d', camvid, *CAMVID, '--split', 'test', '--json', report)
+    assert process.returncode == 0, process.stderr
+    scores = json.loads(report.read_text())
+    assert scores['images'] == 233
+    assert scores['miou'] == pytest.approx(57.088, abs=0.05)
+    assert scores['pixel_accuracy'] == pytest.approx(86.845, abs=0.05)
+    assert scores['mean_accuracy'] == pytest.approx(72.026, abs=0.05)
+    ious = {name: values['iou'] for name, values in scores['classes'].items()}
+    assert ious == pytest.approx(PUBLISHED, abs=0.05)
+    assert process.stdout.count('pixel accuracy') == 1  # one table, not one a process
+
+
+def test_processes_change_no_bit(small, tmp_path):
+    options = ['-d', small, *CAMVID, '--split', 'test', '--boundary', '--flip']
+    assert started(*options, '--json', tmp_path / 'one.json') == 0
+    process = mpirun(3, 'evaluate.py', *options, '--json', tmp_path / 'three.json')
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count('left out') <= 1
+    one, three = ((tmp_path / f'{name}.json').read_text() for name in ('one', 'three'))
+    assert one == three
+
+
+def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):
+    folders = {name: tmp_path / name for name in ('pictures', 'labels')}
+    status = started(
+        '-d', small, *CAMVID, '--split', 'test', '--limit', '3', '--json', tmp_path / 'a.json',
+        '--visualize', folders['pictures'], '--save-labels', folders['labels'],
+    )  # fmt: skip
+    assert status == 0
+    table = capsys.readouterr().out
+    scores = json.loads((tmp_path / 'a.json').read_text())
+    assert scores['images'] == 3
+    assert f'{scores["miou"]:.2f}' in table
+    assert {'miou', 'mean_accuracy', 'pixel_accuracy', 'fwiou', 'classes'} <= set(scores)
+    assert set(scores['classes']['sky']) == {'iou', 'accuracy', 'share'}
+    assert scores['settings']['split'] == 'test'
+    assert scores['versions']['nnabla']
+
+    dataset = datasets.open('camvid', small, 'test')
+    matrix = np.zeros((11, 11), int)
+    for index, path in enumerate(sorted(folders['labels'].rglob('*.png'))):
+        predictions, labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED), dataset.label(index)
+        for true, predicted in zip(labels.ravel(), predictions.ravel()):
+            if true != 255:
+                matrix[true, predicted] += 1
+    right = np.trace(matrix) / matrix.sum()
+    assert scores['pixel_accuracy'] == pytest.approx(100 * right)
+    picture = cv2.imread(str(sorted(folders['pictures'].rglob('*.png'))[0]))
+    assert picture.shape == (180, 240, 3)
+    image = dataset.image(0)
+    assert np.array_equal(picture[:90, :120], image)
+    error = picture[90:, 120:]
+    wrong = dataset.label(0) != cv2.imread(str(sorted(folders['labels'].rglob('*.png'))[0]), -1)
+    wrong &= dataset.label(0) != 255
+    assert np.array_equal((error == (0, 0, 220)).all(-1), wrong)
+
+
+def refused(capsys, *arguments):
+    assert started(*arguments) == 2
+    errors = [e for e in capsys.readouterr().err.splitlines() if e.startswith('error: ')]
+    assert len(errors) == 1
+    return errors[0]
+
+
+def test_bad_data_is_found_before_the_first_prediction(small, tmp_path, capsys):
+    options = ['-d', small, *CAMVID, '--split', 'test', '--save-labels', tmp_path / 'out']
+    last_label = sorted((small / 'testannot').iterdir())[-1]
+    last_image = small / 'test' / last_label.name
+    good_label, good_image = last_label.read_bytes(), last_image.read_bytes()
+    out_of_range = np.full((90, 120), 12, np.uint8)
+    for label, message in (
+        (cv2.imencode('.png', out_of_range)[1].tobytes(), 'holds the values 12'),
+        (good_label[: len(good_label) // 2], last_label.name),
+        (cv2.imencode('.png', out_of_range[:50] * 0)[1].tobytes(), '120x50'),
+    ):
+        last_label.write_bytes(label)
+        line = refused(capsys, *options)
+        assert message in line
+        assert str(last_label) in line
+        assert not list((tmp_path / 'out').rglob('*.png'))
+    last_label.unlink()
+    assert last_label.stem in refused(capsys, *options)
+    last_label.write_bytes(good_label)
+    last_image.write_bytes(good_image[:3000])
+    assert str(last_image) in refused(capsys, *options)
+
+
+def test_roots_splits_and_options_that_cannot_be_used(small, shared, tmp_path, capsys):
+    (tmp_path / 'nothing').mkdir()
+    cityscapes = shared / 'data' / 'samples' / 'cityscapes'
+    for options, message in (
+        (['-d', tmp_path / 'none'], 'none'),
+        (['-d', tmp_path / 'nothing'], 'nothing'),
+        (['-d', cityscapes], str(cityscapes)),
+        (['-d', small, '--split', 'trian'], "no split 'trian'"),
+        (['-d', small, '--limit', '0'], '--limit must be at least 1'),
+        (['-d', small, '--format-only', tmp_path / 'x'], 'has no test server'),
+        (['-d', small, '--json', '/proc/x.json'], 'cannot be written'),
+        (['-d', small, '--set', 'dataset='], 'names no data set'),
+    ):
+        assert message in refused(capsys, *CAMVID, '--split', 'test', *options)
+
+
+def test_a_mistake_under_mpirun_is_told_once_and_ends_the_job(small):
+    last = sorted((small / 'testannot').iterdir())[-1]
+    shutil.copy(helpers.PROJECT / 'resources' / 'street.jpg', last)
+    process = mpirun(2, 'evaluate.py', '-d', small, *CAMVID, '--split', 'test')
+    assert process.returncode != 0
+    errors = [e for e in process.stderr.splitlines() if e.startswith('error: ')]
+    assert len(errors) == 1
+    assert last.name in errors[0]
+    assert 'Traceback' not in process.stderr
