@@ -10,6 +10,7 @@ Label files may be converted: ``*_labelTrainIds.png`` beside the MAT-file, with 
 instead of it. PNG files of other names, as in DDRNet's lists, have the values of ``S``.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,11 @@ def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
 
 def _read_mat(path: Path) -> np.ndarray:
     try:
-        content = scipy.io.loadmat(path, variable_names=['S'])
+        data = path.read_bytes()
     except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+    try:
+        content = scipy.io.loadmat(io.BytesIO(data), variable_names=['S'])
     except Exception as error:  # scipy raises whatever the bytes lead it to, zlib.error among them
         raise InputError(
             f'{path}: not a whole MAT-file ({" ".join(str(error).split())}); fetch it again'

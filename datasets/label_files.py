@@ -128,7 +128,7 @@ def _open(path: Path, pixels: bool = True) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'{path}: damaged or truncated ({error}); fetch it again') from error
     if data[_KIND] == _GREY and data[_BITS] < 8:  # decoders stretch such values to 0..255
-        raise InputError(f'{path}: {data[_BITS]} bits a pixel, where label files have 8')
+        raise InputError(f'{path}: {data[_BITS]}-bit grey, where label files have 8 bits')
     return image
 
 

@@ -1,0 +1,175 @@
+"""COCOSeg21: outlines and RLEs become masks, overlaps are ignored, small things are left out."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from command import InputError
+from datasets import DataError, cocoseg21
+
+SQUARE = [[2, 3, 42, 3, 42, 43, 2, 43]]  # columns 2..41, rows 3..42: 1600 pixels
+PERSON, DOG, ZEBRA = 1, 18, 24  # COCO's ids; a zebra is not among the 20
+
+
+def compressed(mask):
+    """The text of an RLE, written from the format's description: runs down the columns, the fourth
+    and later ones as differences, in digits of 5 bits.
+    """
+    runs, value = [], 0
+    for pixel in mask.T.ravel():
+        if pixel != value or not runs:
+            if pixel != value and not runs:
+                runs.append(0)
+            runs.append(0)
+            value = pixel
+        runs[-1] += 1
+    text = ''
+    for index, run in enumerate(runs):
+        rest = run - runs[index - 2] if index > 2 else run
+        while True:
+            digit, rest = rest & 31, rest >> 5
+            done = rest == (-1 if digit & 16 else 0)
+            text += chr(48 + digit + (0 if done else 32))
+            if done:
+                break
+    return runs, text
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'val2017').mkdir()
+    return tmp_path
+
+
+def write(root, annotations, size=(50, 60), key=7):
+    """One image with these (category, segmentation, area) and nothing else."""
+    entries = [
+        {'image_id': key, 'category_id': category, 'segmentation': segmentation}
+        | ({} if area is None else {'area': area})
+        for category, segmentation, area in annotations
+    ]
+    image = {'id': key, 'file_name': 'a.jpg', 'height': size[0], 'width': size[1]}
+    Image.new('RGB', size[::-1]).save(root / 'val2017/a.jpg')
+    path = root / 'annotations/instances_val2017.json'
+    path.write_text(json.dumps({'images': [image], 'annotations': entries}))
+    version = hash(path.read_text()) % 10**9
+    os.utime(path, (version, version))  # files written within a clock tick differ all the same
+    return root
+
+
+def label(root):
+    return datasets.open('cocoseg21', root, 'val').pair(0)[1]
+
+
+def test_a_square_covers_the_pixels_inside(root):
+    expected = np.zeros((50, 60), np.uint8)
+    expected[3:43, 2:42] = 15
+    assert np.array_equal(label(write(root, [(PERSON, SQUARE, 1600)])), expected)
+
+
+def test_a_pixel_of_two_instances_is_ignored_and_not_a_bird(root):
+    other = [[32, 3, 52, 3, 52, 43, 32, 43]]
+    expected = np.zeros((50, 60), np.uint8)
+    expected[3:43, 2:32], expected[3:43, 32:42], expected[3:43, 42:52] = 15, 255, 12
+    assert np.array_equal(label(write(root, [(PERSON, SQUARE, 1), (DOG, other, 1600)])), expected)
+    three = [(PERSON, SQUARE, 9999), (PERSON, SQUARE, 1), (DOG, SQUARE, 1)]
+    assert set(np.unique(label(write(root, three)))) == {0, 255}
+
+
+def test_other_categories_are_dropped(root):
+    labels = label(write(root, [(PERSON, SQUARE, 1600), (ZEBRA, SQUARE, 1600)]))
+    assert set(np.unique(labels)) == {0, 15}
+
+
+@pytest.mark.parametrize('areas, kept', [((1000,), 0), ((1001,), 1), ((600, 401), 1), ((), 0)])
+def test_images_with_little_in_them_are_left_out(root, areas, kept):
+    annotations = [(PERSON, SQUARE, area) for area in areas] + [(ZEBRA, SQUARE, 9999)]
+    write(root, annotations)
+    assert len(cocoseg21.find(root, 'val')) == kept
+    if not kept:
+        with pytest.raises(DataError, match='nothing found for the split val'):
+            datasets.open('cocoseg21', root, 'val')
+
+
+def test_areas_that_are_not_given_are_counted(root):
+    write(root, [(PERSON, SQUARE, None)])
+    assert len(cocoseg21.find(root, 'val')) == 1
+    write(root, [(PERSON, [[2, 3, 12, 3, 12, 13, 2, 13]], None)])
+    assert len(cocoseg21.find(root, 'val')) == 0
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_polygons_cover_the_centres_inside_them(seed):
+    """Against the even-odd rule at pixel centres; a border may fall to either side, which is at
+    most half a pixel away.
+    """
+    rng = np.random.RandomState(seed)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    radius = rng.uniform(15, 38, 9)
+    x, y = 40 + radius * np.cos(angles), 42 + radius * np.sin(angles)
+    mask = cocoseg21.draw([np.stack([x, y], 1).ravel().tolist()], 80, 90)
+    rows, columns = np.mgrid[:80, :90] + 0.5
+    inside, nearest = np.zeros((80, 90), bool), np.full((80, 90), np.inf)
+    for x0, y0, x1, y1 in zip(x, y, np.roll(x, -1), np.roll(y, -1)):
+        crosses = (y0 > rows) != (y1 > rows)
+        inside ^= crosses & (columns < x0 + (rows - y0) * (x1 - x0) / (y1 - y0))
+        along = (columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)
+        along = np.clip(along / ((x1 - x0) ** 2 + (y1 - y0) ** 2), 0, 1)
+        distance = np.hypot(columns - x0 - along * (x1 - x0), rows - y0 - along * (y1 - y0))
+        nearest = np.minimum(nearest, distance)
+    assert mask.sum() > 500
+    assert np.array_equal(mask[nearest > 0.8], inside[nearest > 0.8])
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_rles_as_numbers_and_as_text(seed):
+    rng = np.random.RandomState(seed)
+    mask = np.zeros((37, 61), bool)
+    for _ in range(seed + 1):
+        top, left = rng.randint(0, 30, 2)
+        mask[top : top + 20, left : left + 25] ^= True
+    if seed == 3:
+        mask[0, 0] = True
+    runs, text = compressed(mask)
+    for counts in (runs, text):
+        segmentation = {'counts': counts, 'size': [37, 61]}
+        assert np.array_equal(cocoseg21.draw(segmentation, 37, 61), mask)
+
+
+def test_a_text_of_cocos_own_tools():
+    """pycocotools.mask.encode of a 3x4 mask with a cross, computed once with version 2.0.8."""
+    cross = np.array([[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]], bool)
+    segmentation = {'size': [3, 4], 'counts': '11120N3'}
+    assert np.array_equal(cocoseg21.draw(segmentation, 3, 4), cross)
+
+
+def test_genuine_annotations(shared):
+    dataset = datasets.open('cocoseg21', shared / 'data/samples/coco_instances', 'val')
+    assert [sample.name for sample in dataset] == ['000000000001', '000000000002']
+    for index, name, pixels in ((0, 'person', 117912), (1, 'dog', 75758)):  # by pycocotools 2.0.8
+        labels = dataset.label(index)
+        assert np.bincount(labels.ravel(), minlength=21)[dataset.info.classes.index(name)] == pixels
+        assert len(np.unique(labels)) == 2
+
+
+def test_what_is_missing_or_broken(root):
+    path = root / 'annotations/instances_val2017.json'
+    write(root, [(PERSON, SQUARE, 1600)])
+    dataset = datasets.open('cocoseg21', root, 'val')
+    (root / 'val2017/a.jpg').unlink()
+    with pytest.raises(DataError, match='val2017/a.jpg is not there, which .*2017.json names'):
+        datasets.open('cocoseg21', root, 'val')
+    with pytest.raises(DataError, match='instances_train2017.json is not there'):
+        datasets.open('cocoseg21', root, 'train')
+    for content in ('{"images": [', '[]', '{"images": []}'):
+        path.write_text(content)
+        with pytest.raises(DataError, match='2017.json: not instance annotations of COCO'):
+            datasets.open('cocoseg21', root, 'val')
+    path.unlink()
+    with pytest.raises(InputError, match='2017.json: cannot be read'):
+        dataset.label(0)

@@ -1,0 +1,84 @@
+"""COCO-Stuff 10k: MAT-files with the classes of the 164k."""
+
+import shutil
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+import datasets
+from command import InputError
+from datasets import DataError, cocostuff10k
+
+# What HRNet's code, in chenjun2hao/DDRNet.pytorch, lib/datasets/cocostuff.py, leaves out of 0..182.
+UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
+
+
+@pytest.fixture
+def root(shared):
+    return shared / 'data/samples/cocostuff10k_from164k'
+
+
+@pytest.fixture
+def copy(root, tmp_path):
+    return shutil.copytree(root, tmp_path / '10k', copy_function=shutil.copyfile)
+
+
+def test_the_mat_files_equal_the_png_files_that_they_were_made_of(shared, root):
+    dataset = datasets.open('cocostuff10k', root, 'trainval')
+    other = datasets.open('cocostuff164k', shared / 'data/samples/cocostuff164k', 'trainval')
+    by_number = {sample.name: index for index, sample in enumerate(other)}
+    for index, sample in enumerate(dataset):
+        number = sample.name.rpartition('_')[2]
+        assert np.array_equal(dataset.label(index), other.label(by_number[number]))
+
+
+def test_values_are_those_of_hrnets_mapping(tmp_path):
+    """PNG files in DDRNet's lists have the values of S."""
+    values = np.array([[v for v in range(183) if v not in UNUSED]], np.uint8)
+    Image.fromarray(values).save(tmp_path / 'a.png')
+    assert cocostuff10k.decode(tmp_path / 'a.png').tolist() == [[255, *range(171)]]
+    Image.fromarray(np.array([[12]], np.uint8)).save(tmp_path / 'b.png')
+    with pytest.raises(InputError, match='b.png: holds the values 12, which mean nothing'):
+        cocostuff10k.decode(tmp_path / 'b.png')
+
+
+def test_val_is_the_test_list(root):
+    listed = (root / 'imageLists/test.txt').read_text().split()
+    assert [sample.name for sample in datasets.open('cocostuff10k', root, 'val')] == listed
+
+
+def test_converted_files_come_first(copy):
+    dataset = datasets.open('cocostuff10k', copy, 'val')
+    expected = dataset.label(0)
+    target = copy / 'annotations' / f'{dataset[0].name}_labelTrainIds.png'
+    Image.fromarray(expected).save(target)
+    dataset[0].label.unlink()
+    dataset = datasets.open('cocostuff10k', copy, 'val')
+    assert dataset[0].label == target
+    assert np.array_equal(dataset.label(0), expected)
+
+
+def test_files_that_are_no_label_maps(shared, copy):
+    regions = shared / 'data/samples/cocostuff10k_author_mat/regions'
+    with pytest.raises(InputError, match='000000119938.mat: no label map S in it'):
+        cocostuff10k.decode(regions / 'COCO_train2014_000000119938.mat')
+    path = next((copy / 'annotations').iterdir())
+    whole = path.read_bytes()
+    for data in (b'', b'hello', whole[:200], whole[: len(whole) // 2]):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=f'{path.name}: not a whole MAT-file'):
+            cocostuff10k.decode(path)
+    path.unlink()
+    with pytest.raises(InputError, match=f'{path.name}: cannot be read'):
+        cocostuff10k.decode(path)
+    scipy.io.savemat(path, {'S': np.full((3, 4), 200, np.uint8)})
+    with pytest.raises(InputError, match=f'{path.name}: holds the values 200'):
+        cocostuff10k.decode(path)
+
+
+def test_lists_are_needed(copy):
+    (copy / 'imageLists/test.txt').unlink()
+    with pytest.raises(DataError, match='imageLists/test.txt is not there, which names'):
+        datasets.open('cocostuff10k', copy, 'val')

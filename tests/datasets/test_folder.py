@@ -1,0 +1,169 @@
+"""Data of one's own: a folder of images, a folder of labels and a description."""
+
+import pickle
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import datasets
+import helpers
+from command import InputError
+from datasets import DataError
+
+COLOURS = {'road': [128, 64, 128], 'car': [0, 0, 142], 'tree': [0, 100, 0]}
+INDICES = (np.arange(24) % 3).astype(np.uint8).reshape(4, 6)
+
+
+def make(root, description, label=INDICES, names='ab', images='images', labels='labels', end=''):
+    for name in names:
+        for folder, file, array in (
+            (images, f'{name}.jpg', helpers.image(4, 6)),
+            (labels, f'{name}{end}.png', label),
+        ):
+            (root / folder).mkdir(exist_ok=True, parents=True)
+            Image.fromarray(array).save(root / folder / file)
+    (root / 'dataset.yaml').write_text(yaml.safe_dump(description))
+    return root
+
+
+def opened(root, split='train', **options):
+    return datasets.open('folder', root, split, **options)
+
+
+def test_class_indices(tmp_path):
+    dataset = opened(make(tmp_path, {'classes': ['road', 'car', 'tree']}))
+    assert dataset.info.classes == ('road', 'car', 'tree')
+    assert dataset.info.palette == datasets.distinct_colours(3)
+    assert [sample.name for sample in dataset] == ['a', 'b']
+    assert np.array_equal(dataset.pair(1)[1], INDICES)
+
+
+def test_colours(tmp_path):
+    picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
+    dataset = opened(make(tmp_path, {'classes': COLOURS}, picture))
+    assert dataset.info.palette == tuple(map(tuple, COLOURS.values()))
+    assert np.array_equal(dataset.label(0), INDICES)
+    assert np.array_equal(pickle.loads(pickle.dumps(dataset)).label(0), INDICES)
+    picture[1, 2] = 9
+    Image.fromarray(picture).save(tmp_path / 'labels/a.png')
+    with pytest.raises(InputError, match=r'a.png: the colour \(9, 9, 9\) at row 1, column 2'):
+        dataset.label(0)
+
+
+def test_files_decide_what_they_are_unless_told(tmp_path):
+    make(tmp_path, {'classes': COLOURS})
+    assert np.array_equal(opened(tmp_path).label(0), INDICES)
+    make(tmp_path, {'classes': COLOURS, 'label_format': 'colours'})
+    with pytest.raises(InputError, match='a.png: grey values, where colours are expected'):
+        opened(tmp_path).label(0)
+    picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
+    make(tmp_path, {'classes': COLOURS, 'label_format': 'indices'}, picture)
+    with pytest.raises(InputError, match='a.png: a colour image, where class indices are exp'):
+        opened(tmp_path).label(0)
+    make(tmp_path, {'classes': list(COLOURS)}, picture)
+    with pytest.raises(DataError, match='a.png: a colour image, but dataset.yaml gives .* no colo'):
+        opened(tmp_path).label(0)
+
+
+def test_palette_files_are_indices_or_colours(tmp_path):
+    """As drawing programs save them, with colours in an order of their own."""
+    make(tmp_path, {'classes': COLOURS, 'label_format': 'colours'})
+    image = Image.fromarray(2 - INDICES, 'P')
+    image.putpalette([value for colour in list(COLOURS.values())[::-1] for value in colour])
+    image.save(tmp_path / 'labels/a.png')
+    assert np.array_equal(opened(tmp_path).label(0), INDICES)
+    make(tmp_path, {'classes': COLOURS}, names='b')
+    with pytest.raises(InputError, match='its palette has index 0 in the colour of class 2'):
+        opened(tmp_path).label(0)
+
+
+def test_ignored_values_and_colours(tmp_path):
+    label = INDICES.copy()
+    label[0, 0], label[0, 1] = 7, 255
+    dataset = opened(make(tmp_path, {'classes': list(COLOURS), 'ignore': [7]}, label))
+    expected = np.where(label == 7, 255, label)
+    assert np.array_equal(dataset.label(0), expected)
+    label[0, 2] = 3
+    make(tmp_path, {'classes': list(COLOURS), 'ignore': [7]}, label)
+    with pytest.raises(InputError, match='a.png: holds the values 3, which mean nothing'):
+        opened(tmp_path).label(0)
+    picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
+    picture[expected == 255] = 0
+    make(tmp_path, {'classes': COLOURS, 'ignore': [[0, 0, 0]]}, picture)
+    assert np.array_equal(opened(tmp_path).label(0), expected)
+
+
+def test_folders_for_splits(tmp_path):
+    description = {'classes': list(COLOURS), 'images': 'photos', 'labels': 'truth'}
+    for split, names in (('train', 'ab'), ('val', 'c'), ('test', 'd')):
+        make(tmp_path, description, INDICES, names, f'photos/{split}', f'truth/{split}')
+    (tmp_path / 'truth/test/d.png').unlink()
+    found = {split: [s.name for s in opened(tmp_path, split)] for split in ('train', 'val')}
+    assert found == {'train': ['a', 'b'], 'val': ['c']}
+    assert len(opened(tmp_path, 'trainval')) == 3
+    assert opened(tmp_path, 'test')[0].label is None
+
+
+def test_lists_for_splits(tmp_path):
+    make(tmp_path, {'classes': list(COLOURS), 'label_suffix': '_mask'}, names='abc', end='_mask')
+    (tmp_path / 'train.txt').write_text('c\na.jpg\n')
+    (tmp_path / 'val.txt').write_text('b\n')
+    assert [sample.name for sample in opened(tmp_path)] == ['c', 'a']
+    assert opened(tmp_path, 'val')[0].label == tmp_path / 'labels/b_mask.png'
+    with pytest.raises(DataError, match='nothing found for the split test'):
+        opened(tmp_path, 'test')
+
+
+def test_without_splits_all_is_train(tmp_path):
+    make(tmp_path, {'classes': list(COLOURS)})
+    with pytest.raises(DataError, match='nothing found for the split val.*lists train.txt'):
+        opened(tmp_path, 'val')
+
+
+def test_an_image_without_a_label(tmp_path):
+    make(tmp_path, {'classes': list(COLOURS)})
+    (tmp_path / 'labels/b.png').unlink()
+    with pytest.raises(DataError, match='images/b.jpg: no label, .*labels/b.png is not there'):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'description, problem',
+    [
+        ({}, 'write "key: value" lines|classes must be'),
+        ({'classes': []}, 'classes must be 1 to 255 different names'),
+        ({'classes': ['a', 'a']}, 'classes must be 1 to 255 different names'),
+        ({'classes': {'a': [1, 2]}}, r'the colour of a must be \[red, green, blue\]'),
+        ({'classes': {'a': [1, 2, 256]}}, r'the colour of a must be \[red, green, blue\]'),
+        ({'classes': {'a': [1, 2, 3], 'b': [1, 2, 3]}}, 'two classes have the same colour'),
+        ({'classes': ['a'], 'labls': 'x'}, 'unknown key labls; the nearest is labels'),
+        ({'classes': ['a'], 'labels': 3}, 'labels must be text'),
+        (
+            {'classes': ['a'], 'label_format': 'rgb'},
+            "label_format is indices or colours, not 'rgb'",
+        ),
+        ({'classes': ['a'], 'ignore': 3}, 'ignore must be a list'),
+        ({'classes': ['a'], 'ignore': [300]}, 'ignore has 300'),
+    ],
+)
+def test_descriptions_that_are_not_understood(tmp_path, description, problem):
+    with pytest.raises(DataError, match=f'dataset.yaml: ({problem})'):
+        opened(make(tmp_path, description))
+
+
+def test_a_file_that_is_no_yaml_or_not_there(tmp_path):
+    make(tmp_path, {'classes': ['a']})
+    (tmp_path / 'dataset.yaml').write_text('classes: [a')
+    with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
+        opened(tmp_path)
+    (tmp_path / 'dataset.yaml').unlink()
+    with pytest.raises(DataError, match='no folder there; expected: dataset.yaml with classes'):
+        opened(tmp_path)
+
+
+def test_a_list_of_pairs_serves_too(tmp_path):
+    make(tmp_path, {'classes': list(COLOURS)})
+    (tmp_path / 'some.lst').write_text('images/b.jpg labels/b.png\n')
+    assert np.array_equal(opened(tmp_path, list_file=tmp_path / 'some.lst').label(0), INDICES)

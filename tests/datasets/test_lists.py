@@ -1,0 +1,78 @@
+"""List files as their authors publish them."""
+
+from pathlib import Path
+
+import pytest
+
+from datasets import DataError
+from datasets.lists import read_list
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in ('images/a.jpg', 'images/b c.jpg', 'labels/a.png', 'labels/b c.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def samples(root, text, name='train.lst'):
+    (root / name).write_text(text)
+    return read_list(root / name, root)
+
+
+@pytest.mark.parametrize('separator', ['\t', ' ', ',', ', '])
+def test_columns(root, separator):
+    (sample,) = samples(root, f'\nimages/a.jpg{separator}labels/a.png\n\n')
+    assert sample.name == 'images/a'
+    assert (sample.image, sample.label) == (root / 'images/a.jpg', root / 'labels/a.png')
+
+
+def test_tabs_leave_spaces_to_the_names(root):
+    (sample,) = samples(root, 'images/b c.jpg\tlabels/b c.png\n')
+    assert (sample.image.name, sample.label.name) == ('b c.jpg', 'b c.png')
+
+
+def test_an_image_alone_has_no_label(root):
+    (sample,) = samples(root, 'images/a.jpg\n')
+    assert sample.label is None
+
+
+def test_folders_of_the_authors_machine_are_dropped(root):
+    (sample,) = samples(root, '/SegNet/CamVid/images/a.jpg /SegNet/CamVid/labels/a.png')
+    assert (sample.name, sample.image) == ('images/a', root / 'images/a.jpg')
+
+
+def test_absolute_paths_are_named_by_what_is_below_the_root(root):
+    (sample,) = samples(root, f'{root}/images/a.jpg {root}/labels/a.png')
+    assert sample.name == 'images/a'
+    (sample,) = read_list(root / 'train.lst', root / 'elsewhere')
+    assert sample.image == root / 'images/a.jpg'
+    assert not Path(sample.name).is_absolute()
+
+
+def test_odgt(root):
+    line = '{"fpath_img": "ADE/images/a.jpg", "fpath_segm": "ADE/labels/a.png", "width": 3}\n'
+    (sample,) = samples(root, line, 'a.odgt')
+    assert (sample.image, sample.label) == (root / 'images/a.jpg', root / 'labels/a.png')
+    with pytest.raises(DataError, match='a.odgt, line 2: not a JSON object'):
+        samples(root, line + '{"image": 1}', 'a.odgt')
+
+
+@pytest.mark.parametrize(
+    'line, problem',
+    [
+        ('images/a.jpg labels/a.png 3', '3 columns'),
+        ('images/x.jpg labels/a.png', 'images/x.jpg is not there'),
+        ('images/a.jpg labels/x.png', 'labels/x.png is not there'),
+        ('images/a.jpg ../labels/x.png', 'is not there'),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(root, line, problem):
+    with pytest.raises(DataError, match=f'train.lst, line 2: .*{problem}'):
+        samples(root, f'images/a.jpg\n{line}\n')
+
+
+def test_a_missing_list(tmp_path):
+    with pytest.raises(DataError, match='none.lst: cannot be read as a list'):
+        read_list(tmp_path / 'none.lst', tmp_path)

@@ -1,0 +1,75 @@
+"""Contact sheets."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+import helpers
+from datasets import show
+
+
+@pytest.fixture
+def root(tmp_path):
+    """SegNet's CamVid with five frames of one class each, from dark to bright, and a test frame."""
+    for index in range(5):
+        for folder, array in (
+            ('train', np.full((60, 80, 3), 40 * index, np.uint8)),
+            ('trainannot', np.full((60, 80), 2 * index, np.uint8)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / folder / f'{index}.png')
+    (tmp_path / 'testannot').mkdir()
+    (tmp_path / 'test').mkdir()
+    return tmp_path
+
+
+def cell(sheet, row, column, rows):
+    """The middle pixel of a picture, as red, green, blue."""
+    top = row * (len(sheet) // rows) + show.GAP + 180
+    return sheet[top, show.GAP + column * (show.WIDTH + show.GAP) + 240, ::-1].tolist()
+
+
+def test_rows_are_image_labels_and_overlay_of_evenly_spread_samples(root):
+    dataset = datasets.open('camvid', root, 'train')
+    sheet = show.contact_sheet(dataset, 3)
+    assert sheet.shape == (3 * (360 + show.GAP + show.CAPTION), 3 * 488 + 8, 3)
+    for row, index in enumerate((0, 2, 4)):
+        colour = dataset.info.palette[2 * index]
+        assert cell(sheet, row, 0, 3) == [40 * index] * 3
+        assert cell(sheet, row, 1, 3) == list(colour)
+        assert cell(sheet, row, 2, 3) == [(40 * index + value) // 2 for value in colour]
+    assert len(show.contact_sheet(dataset, 9)) == 5 * len(sheet) // 3
+
+
+def test_ignored_pixels_and_large_images(root):
+    Image.fromarray(helpers.image(900, 700)).save(root / 'train/5.png')
+    Image.fromarray(np.full((900, 700), 11, np.uint8)).save(root / 'trainannot/5.png')
+    dataset = datasets.open('camvid', root, 'train')
+    sheet = show._row(dataset, 5)
+    assert sheet.shape[0] == show.HEIGHT + show.GAP + show.CAPTION
+    assert cell(sheet, 0, 1, 1) == [0, 0, 0]
+    assert cell(sheet, 0, 2, 1) == cell(sheet, 0, 0, 1)
+
+
+def test_images_without_labels(root):
+    Image.fromarray(helpers.image(60, 80)).save(root / 'test/a.png')
+    (root / 'test.lst').write_text('test/a.png')
+    dataset = datasets.open('camvid', root, 'test', root / 'test.lst')
+    sheet = show.contact_sheet(dataset, 8)
+    assert cell(sheet, 0, 1, 1) == [255, 255, 255]
+
+
+def test_the_command(root, tmp_path):
+    run = ('-m', 'datasets.show', 'camvid', '-d', root)
+    assert helpers.run(*run, '-n', 2, '-o', tmp_path / 'sheet.png').returncode == 0
+    expected = show.contact_sheet(datasets.open('camvid', root, 'train'), 2)
+    assert np.array_equal(cv2.imread(str(tmp_path / 'sheet.png')), expected)
+    for options, problem in (
+        (('--split', 'val', '-o', 'a.png'), 'nothing found for the split val'),
+        (('-o', 'a.xyz'), 'OpenCV writes no .xyz'),
+        (('-n', '0', '-o', 'a.png'), '-n 0: at least 1'),
+        ((), 'the following arguments are required: -o/--output'),
+    ):
+        assert problem in helpers.error_line(helpers.run(*run, *options))

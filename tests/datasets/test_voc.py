@@ -1,0 +1,84 @@
+"""PASCAL VOC 2012: palette PNGs read as indices, augmented labels first."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets
+from command import InputError
+from datasets import DataError, Sample, voc
+
+
+@pytest.fixture
+def root(shared):
+    return shared / 'data/samples/VOCdevkit/VOC2012'
+
+
+@pytest.fixture
+def copy(root, tmp_path):
+    return shutil.copytree(root, tmp_path / 'VOC2012', copy_function=shutil.copyfile)
+
+
+def test_the_palette_of_the_genuine_files_is_ours(root):
+    """Each colour that the file shows is that of the class read there."""
+    palette = np.array(datasets.info('voc').palette)
+    dataset = datasets.open('voc', root, 'trainval')
+    seen = set()
+    for index, sample in enumerate(dataset):
+        label = dataset.label(index)
+        colours = np.asarray(Image.open(sample.label).convert('RGB'))
+        known = label != 255
+        assert np.array_equal(colours[known], palette[label[known]])
+        seen |= set(np.unique(label).tolist())
+    assert seen > {0, 15, 255}
+
+
+def test_both_folders_of_labels_agree(root):
+    files = sorted((root / 'SegmentationClass').iterdir())
+    assert len(files) == 5
+    for path in files:
+        assert np.array_equal(
+            voc.decode(path), voc.decode(root / 'SegmentationClassAug' / path.name)
+        )
+
+
+def test_augmented_labels_and_lists_come_first(copy):
+    dataset = datasets.open('voc', copy, 'train')
+    assert {sample.label.parent.name for sample in dataset} == {'SegmentationClassAug'}
+    assert dataset.samples == datasets.open('voc', copy, 'trainaug').samples
+    assert dataset[0].name == '2008_000393'  # which is not in the original labels
+    shutil.rmtree(copy / 'SegmentationClassAug')
+    with pytest.raises(DataError, match='no label, .*SegmentationClass/.* 10 of 15 images'):
+        datasets.open('voc', copy, 'val')
+    (copy / 'ImageSets/Segmentation/val.txt').write_text('2007_000129\n2008_002536\n')
+    dataset = datasets.open('voc', copy, 'val')
+    assert {sample.label.parent.name for sample in dataset} == {'SegmentationClass'}
+    assert len(dataset) == 2
+
+
+def test_lists_are_needed(copy):
+    lists = copy / 'ImageSets/Segmentation'
+    with pytest.raises(DataError, match='Segmentation/test.txt is not there, which names'):
+        datasets.open('voc', copy, 'test')
+    (lists / 'test.txt').write_text('2007_000129\n')
+    assert datasets.open('voc', copy, 'test')[0].label is None
+    (lists / 'trainaug.txt').rename(lists / 'train.txt')
+    assert len(datasets.open('voc', copy, 'train')) == 8
+    (lists / 'val.txt').write_text('2007_000129\n2007_000130\n')
+    with pytest.raises(DataError, match="val.txt, line 2: there is no image called '2007_000130'"):
+        datasets.open('voc', copy, 'val')
+
+
+def test_colours_where_indices_are_expected(root, tmp_path):
+    path = tmp_path / '2007_000129.png'
+    Image.open(root / 'SegmentationClass' / path.name).convert('RGB').save(path)
+    with pytest.raises(InputError, match='2007_000129.png: a colour image.*datasets.prepare'):
+        voc.decode(path)
+
+
+def test_the_server_gets_indices(tmp_path):
+    labels = np.array([[0, 20]], np.uint8)
+    name, values = voc.submission(Sample('x', tmp_path / '2008_000001.jpg', None), labels)
+    assert (name, values.tolist()) == ('2008_000001.png', [[0, 20]])
