@@ -56,11 +56,11 @@ def check(dataset: Dataset, processes: int = 1) -> Report:
 
 def _images_without_label(dataset: Dataset) -> list[Problem]:
     """Only a test split may have none at all."""
-    problems = [
-        Problem(image, 'missing', f'{image}: has no label' + (f', no {label}' if label else ''))
-        for image, label in ((sample.image, sample.label) for sample in dataset)
-        if label is None or not label.exists()
-    ]
+    problems = []
+    for image, label in ((sample.image, sample.label) for sample in dataset):
+        if label is None or not label.exists():
+            wanted = f'; {label} is not there' if label else ''
+            problems.append(Problem(image, 'missing', f'{image}: has no label{wanted}'))
     without_labels = dataset.split == WITHOUT_LABELS and len(problems) == len(dataset)
     return [] if without_labels else problems
 

@@ -15,6 +15,7 @@ import numpy as np
 from command import InputError, UserError
 from datasets.dataset import Dataset
 from datasets.image_files import write_image
+from datasets.label_files import read_indices
 from datasets.parallel import over_samples
 
 CONVERTED = '_labelTrainIds.png'
@@ -93,20 +94,20 @@ def _convert_one(dataset: Dataset, index: int) -> str:
     target = TARGETS[dataset.info.name](original)
     try:
         labels = dataset.label(index)
-        if _is_up_to_date(dataset, original, target, labels):
+        if _is_up_to_date(original, target, labels):
             return 'kept'
         write_image(target, labels)
-        if not np.array_equal(dataset.decode(target), labels):
+        if not np.array_equal(read_indices(target), labels):
             return f'{target}: does not hold what was written to it; is the disk in order?'
     except UserError as error:
         return str(error)
     return 'written'
 
 
-def _is_up_to_date(dataset: Dataset, original: Path, target: Path, labels: np.ndarray) -> bool:
+def _is_up_to_date(original: Path, target: Path, labels: np.ndarray) -> bool:
     if not target.is_file() or target.stat().st_mtime_ns < original.stat().st_mtime_ns:
         return False
     try:
-        return np.array_equal(dataset.decode(target), labels)
+        return np.array_equal(read_indices(target), labels)
     except InputError:  # damaged: it is written again
         return False
