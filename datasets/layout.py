@@ -42,7 +42,7 @@ def _is_marked(folder: Path, info: Info) -> bool:
 
 def _advice(root: Path, info: Info, others: Iterable[Info]) -> str:
     absolute = root.resolve()
-    near = [*list(absolute.parents)[:ABOVE], *_folders_below(absolute)]
+    near = [*_folders_below(absolute), *list(absolute.parents)[:ABOVE]]
     meant = next((folder for folder in near if _located(folder, info)), None)
     if meant is not None:
         return f'it is in {meant}, give that folder'

@@ -126,7 +126,5 @@ def test_ids_under_the_name_of_train_ids(root):
     path = root / 'gtFine/val/frankfurt/frankfurt_000000_000576_gtFine_labelTrainIds.png'
     path.unlink()
     path.with_name(path.name.replace('labelTrainIds', 'labelIds')).rename(path)
-    with pytest.raises(
-        InputError, match='labelTrainIds.png: holds the values 20, 21, 23, 25, 26, but'
-    ):
+    with pytest.raises(InputError, match='labelTrainIds.png: holds the values 20, 21, 23, 25'):
         datasets.open('cityscapes', root, 'val').label(0)

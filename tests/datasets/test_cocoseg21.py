@@ -142,7 +142,7 @@ def test_rles_as_numbers_and_as_text(seed):
 
 
 def test_a_text_of_cocos_own_tools():
-    """pycocotools.mask.encode of a 3x4 mask with a cross, computed once with version 2.0.8."""
+    """A cross in 3x4 pixels, encoded by pycocotools 2.0.8."""
     cross = np.array([[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]], bool)
     segmentation = {'size': [3, 4], 'counts': '11120N3'}
     assert np.array_equal(cocoseg21.draw(segmentation, 3, 4), cross)

@@ -66,7 +66,7 @@ def test_files_that_are_no_label_maps(shared, copy):
         cocostuff10k.decode(regions / 'COCO_train2014_000000119938.mat')
     path = next((copy / 'annotations').iterdir())
     whole = path.read_bytes()
-    for data in (b'', b'hello', whole[:200], whole[: len(whole) // 2]):
+    for data in (b'', b'hello', whole[:200], whole[:1000]):
         path.write_bytes(data)
         with pytest.raises(InputError, match=f'{path.name}: not a whole MAT-file'):
             cocostuff10k.decode(path)

@@ -24,7 +24,7 @@ def make(root, description, label=INDICES, names='ab', images='images', labels='
         ):
             (root / folder).mkdir(exist_ok=True, parents=True)
             Image.fromarray(array).save(root / folder / file)
-    (root / 'dataset.yaml').write_text(yaml.safe_dump(description))
+    (root / 'dataset.yaml').write_text(yaml.safe_dump(description, sort_keys=False))
     return root
 
 
