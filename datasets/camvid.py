@@ -7,7 +7,8 @@ Cipolla, arXiv:1511.00561. There are two editions, and a root holds one of them:
   480x360, folders ``<split>`` and ``<split>annot``, values 0 to 10 and 11 for void;
 - the original, 960x720: colours of 32 classes in files ``*_L.png``, beside the images or in any
   folder. They are grouped as in the table below, which is that of MathWorks' CamVid example;
-  SegNet's authors have not published theirs.
+  SegNet's authors have not published theirs. Converted files beside them, ``*_labelTrainIds.png``
+  with class indices and 255, are read instead.
 
 The original has no splits. Files ``train.txt``, ``val.txt`` and ``test.txt`` in the root, a frame's
 name a line, make them; else images in folders of these names; else they are SegNet's, which go by
@@ -91,7 +92,7 @@ INFO = Info(
     marks=('*annot', '*_L.png', '*/*_L.png'),
 )
 VOID = 11  # in SegNet's files
-ORIGINAL = '_L'  # the end of the original's label file names
+ORIGINAL, CONVERTED = '_L', '_labelTrainIds'  # the ends of the original's label file names
 _MEANINGS = label_files.values_table({i: i for i in range(VOID)} | {VOID: IGNORE})
 _COLOUR_MEANINGS = {_VOID_COLOUR: IGNORE} | {
     colour: index for index, name in enumerate(_CLASSES) for colour in _GROUPS[name].values()
@@ -100,14 +101,14 @@ _COLOUR_MEANINGS = {_VOID_COLOUR: IGNORE} | {
 
 def find(root: Path, split: str) -> list[Sample]:
     """The frames of a split, in either edition."""
-    annotated, coloured = any(root.glob('*annot')), _colour_labels(root)
+    annotated, coloured = any(root.glob('*annot')), _labels(root, ORIGINAL)
     if annotated and coloured:
         raise DataError(
             f'{root}: both editions of CamVid, {next(iter(coloured.values()))} and folders *annot; '
             'keep them in separate folders'
         )
     if coloured:
-        return _find_original(root, split, coloured)
+        return _find_original(root, split, coloured | _labels(root, CONVERTED))
     labels = root / f'{split}annot'
     images = layout.listing(root / split, layout.PNG)
     return layout.pair(
@@ -121,6 +122,8 @@ def decode(path: Path) -> np.ndarray:
         return label_files.indices_of_colours(
             label_files.read_colours(path), _COLOUR_MEANINGS, path
         )
+    if path.stem.endswith(CONVERTED):
+        return label_files.read_indices(path)
     values = label_files.read_indices(path, (*_CLASSES.values(), _VOID_COLOUR))
     return label_files.translate(values, _MEANINGS, path)
 
@@ -129,10 +132,10 @@ def _folders(root: Path) -> list[Path]:
     return [root, *(path for path in sorted(root.iterdir()) if path.is_dir())]
 
 
-def _colour_labels(root: Path) -> dict[str, Path]:
+def _labels(root: Path, end: str) -> dict[str, Path]:
     labels = {}
     for folder in _folders(root):
-        for name, path in layout.listing(folder, layout.PNG, ORIGINAL).items():
+        for name, path in layout.listing(folder, layout.PNG, end).items():
             if name in labels:
                 raise DataError(f'{path} and {labels[name]} are of one frame; keep one of them')
             labels[name] = path
@@ -144,7 +147,8 @@ def _find_original(root: Path, split: str, labels: dict[str, Path]) -> list[Samp
     for folder in _folders(root):
         here = layout.listing(folder, layout.IMAGES)
         if here.keys() & labels.keys():
-            images |= {n: path for n, path in here.items() if not n.endswith(ORIGINAL)}
+            ends = ORIGINAL, CONVERTED
+            images |= {name: path for name, path in here.items() if not name.endswith(ends)}
     folder = next(iter(labels.values())).parent
     samples = layout.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
     names = root / f'{split}.txt'

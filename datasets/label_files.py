@@ -31,7 +31,7 @@ def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> 
     if image.mode in COLOUR_MODES:
         raise InputError(
             f'{path}: a colour image, where class indices are expected; take the label files as '
-            'published, or convert colours with python -m datasets.prepare'
+            'published, or save the indices as 8-bit grey PNG'
         )
     if image.mode not in ('L', 'P'):
         bits = ' (is it a file of instance ids?)' if image.mode.startswith('I') else ''
@@ -139,6 +139,6 @@ def _check_palette(values, own: list[int], palette: Sequence[Sequence[int]], pat
         if index != IGNORE and expected.get(colour, index) != index:
             raise InputError(
                 f'{path}: its palette has index {index} in the colour of class {expected[colour]}, '
-                'so its indices are not class indices; convert its colours with '
-                'python -m datasets.prepare'
+                'so its indices are not class indices; take the label files as published, or save '
+                'the indices as 8-bit grey PNG'
             )

@@ -101,6 +101,18 @@ def test_the_original_edition_in_any_folders(tmp_path, folders):
     assert (dataset.label(0) == 3).all()
 
 
+@pytest.mark.parametrize('folders', [(), ('frames', 'frames')])
+def test_converted_files_come_first(tmp_path, folders):
+    original(tmp_path, ['0006R0_f00930', '0006R0_f00960'], *folders)
+    published = datasets.open('camvid', tmp_path, 'train')[1].label
+    converted = published.with_name('0006R0_f00960_labelTrainIds.png')
+    Image.fromarray(np.full((6, 8), 10, np.uint8)).save(converted)
+    dataset = datasets.open('camvid', tmp_path, 'train')
+    assert [sample.name for sample in dataset] == ['0006R0_f00930', '0006R0_f00960']
+    assert (dataset[0].label.name, dataset[1].label) == ('0006R0_f00930_L.png', converted)
+    assert (dataset.pair(1)[1] == 10).all()
+
+
 def test_frames_of_the_original_go_to_segnets_splits(shared, tmp_path):
     """By sequence and number as SegNet's files do: its test complete, train and val in part."""
     splits = {

@@ -74,7 +74,7 @@ def test_lists_are_needed(copy):
 def test_colours_where_indices_are_expected(root, tmp_path):
     path = tmp_path / '2007_000129.png'
     Image.open(root / 'SegmentationClass' / path.name).convert('RGB').save(path)
-    with pytest.raises(InputError, match='2007_000129.png: a colour image.*datasets.prepare'):
+    with pytest.raises(InputError, match='2007_000129.png: a colour image.* 8-bit grey PNG'):
         voc.decode(path)
 
 
