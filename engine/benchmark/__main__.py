@@ -10,8 +10,18 @@ def build_parser() -> Parser:
     parser = Parser(prog='python -m engine.benchmark', description=__doc__)
     parser.add_argument(
         'kind',
-        choices=('blocks',),
-        help='blocks: D2 blocks with their running sum as one tensor, against the plain form',
+        choices=('blocks', 'loader'),
+        help='blocks: D2 blocks with their running sum as one tensor, against the plain form; '
+        "loader: the loader and packed data, against NNabla's iterator and the usual pipeline",
+    )
+    parser.add_argument(
+        '-d', '--data-dir', type=Path, metavar='DIR', help="loader: the root of the config's data"
+    )
+    parser.add_argument(
+        '--batch-size', type=int, default=4, help='loader: images a batch (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--batches', type=int, default=8, help='loader: batches a run (default: %(default)s)'
     )
     parser.add_argument(
         '-cfg',
@@ -21,7 +31,10 @@ def build_parser() -> Parser:
         help='the network (default: %(default)s)',
     )
     parser.add_argument(
-        '--size', default='128x256', metavar='HxW', help='of the image (default: %(default)s)'
+        '--size',
+        default='128x256',
+        metavar='HxW',
+        help='blocks: of the image (default: %(default)s)',
     )
     parser.add_argument(
         '--rounds', type=int, default=10, help='timed runs of each (default: %(default)s)'
@@ -31,7 +44,7 @@ def build_parser() -> Parser:
         '--context',
         default='auto',
         choices=('auto', 'cpu', 'cudnn'),
-        help='where to run (default: %(default)s)',
+        help='blocks: where to run (default: %(default)s)',
     )
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help='write the results to this file too'
@@ -40,30 +53,43 @@ def build_parser() -> Parser:
 
 
 def main(args) -> int:
-    try:
-        height, width = map(int, args.size.split('x'))
-    except ValueError:
-        raise UserError(f'--size {args.size}: write it as HEIGHTxWIDTH, such as 512x1024') from None
-    if args.rounds < 1:
-        raise UserError(f'--rounds must be at least 1, not {args.rounds}')
+    for option in ('rounds', 'batch_size', 'batches'):
+        if getattr(args, option) < 1:
+            name = option.replace('_', '-')
+            raise UserError(f'--{name} must be at least 1, not {getattr(args, option)}')
 
-    from engine import config, context
-    from engine.benchmark import blocks, frame
+    from engine import config
+    from engine.benchmark import frame
 
-    choice = context.use(args.context)
     settings = config.load(args.config_file)
-    results, facts = blocks.measure(settings, (height, width), args.rounds)
-    facts = {
-        'config': settings.name,
-        'size': args.size,
-        'context': str(choice),
-        'rounds': args.rounds,
-        **facts,
-    }
+    results, facts = {'blocks': _blocks, 'loader': _loader}[args.kind](args, settings)
+    facts = {'config': settings.name, 'rounds': args.rounds, **facts}
     print(frame.table(results, facts))
     if args.json:
         frame.write_json(args.json, results, facts)
     return 0
+
+
+def _blocks(args, settings):
+    try:
+        height, width = map(int, args.size.split('x'))
+    except ValueError:
+        raise UserError(f'--size {args.size}: write it as HEIGHTxWIDTH, such as 512x1024') from None
+
+    from engine import context
+    from engine.benchmark import blocks
+
+    choice = context.use(args.context)
+    results, facts = blocks.measure(settings, (height, width), args.rounds)
+    return results, {'size': args.size, 'context': str(choice), **facts}
+
+
+def _loader(args, settings):
+    from engine.benchmark import loader
+    from engine.data import open_dataset
+
+    dataset = open_dataset(settings, 'train', args.data_dir)
+    return loader.measure(settings, dataset, args.batch_size, args.batches, args.rounds)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,8 @@
 """Reading whatever comes, writing so that nothing is lost."""
 
 import os
+import struct
+from zlib import compress, crc32
 
 import cv2
 import numpy as np
@@ -62,6 +64,71 @@ def test_truncated_files_are_refused(tmp_path, ending):
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     with pytest.raises(InputError, match=f'cut.{ending}: '):
         images.read_image(cut)
+
+
+def png(image, filter_type, extra=()):
+    """A PNG of an RGB image (H, W, 3) with one filter for all rows, and more chunks."""
+
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', crc32(kind + data))
+
+    height, width = image.shape[:2]
+    x = image.reshape(height, -1).astype(int)
+    left, above = np.pad(x, ((0, 0), (3, 0)))[:, :-3], np.pad(x, ((1, 0), (0, 0)))[:-1]
+    corner = np.pad(left, ((1, 0), (0, 0)))[:-1]
+    estimate = left + above - corner
+    distances = abs(np.stack([left, above, corner]) - estimate)
+    paeth = np.choose(distances.argmin(0), [left, above, corner])
+    rows = x - [0 * x, left, above, (left + above) // 2, paeth][filter_type]
+    data = np.insert(rows % 256, 0, filter_type, axis=1).astype(np.uint8).tobytes()
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    chunks = [(b'IHDR', header), *extra, (b'IDAT', compress(data)), (b'IEND', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunk(*each) for each in chunks)
+
+
+@pytest.mark.parametrize('filter_type', range(5))
+def test_plain_png_files_with_every_filter(tmp_path, filter_type):
+    """Against an encoder that is written here, and against OpenCV."""
+    path = tmp_path / 'a.png'
+    path.write_bytes(png(PICTURE[..., ::-1], filter_type))
+    assert np.array_equal(images.read_image(path), PICTURE)
+    assert np.array_equal(cv2.imread(str(path)), PICTURE)
+
+
+def test_png_files_with_a_rotation_or_transparency(tmp_path):
+    """As OpenCV reads them, though other PNG files are not read by it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind, data in ((b'eXIf', exif.tobytes()[6:]), (b'tRNS', bytes(6)), (b'gAMA', bytes(4))):
+        path = tmp_path / f'{kind.decode()}.png'
+        path.write_bytes(png(PICTURE[..., ::-1], 1, [(kind, data)]))
+        image = images.read_image(path)
+        assert np.array_equal(image, cv2.imread(str(path)))
+        assert images.image_size(path) == image.shape[:2]
+
+
+def test_every_changed_byte_of_a_png_is_noticed(tmp_path):
+    whole = png(PICTURE[..., ::-1], 4)
+    path = tmp_path / 'changed.png'
+    for position in (40, len(whole) // 2, len(whole) - 20, len(whole) - 2):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        with pytest.raises(InputError, match='changed.png: damaged'):
+            images.read_image(path)
+    path.write_bytes(whole[:-12])  # without its end
+    with pytest.raises(InputError, match='changed.png: damaged'):
+        images.read_image(path)
+
+
+def test_sizes_without_decoding(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgb = PICTURE[..., ::-1].copy()
+    upright = saved(tmp_path / 'a.jpg', rgb, exif=exif)
+    assert images.image_size(upright) == images.read_image(upright).shape[:2] == (40, 24)
+    cv2.imwrite(str(tmp_path / 'a.ras'), PICTURE)
+    assert images.image_size(tmp_path / 'a.ras') == (24, 40)
+    with pytest.raises(InputError, match='none.png: cannot be read'):
+        images.image_size(tmp_path / 'none.png')
 
 
 def test_files_that_are_no_images(tmp_path):

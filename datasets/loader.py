@@ -1,0 +1,297 @@
+"""The loader: batches for training, behind the interface of NNabla's DataIterator.
+
+    with Loader(dataset, transform, 8, info.mean, info.std, workers=4) as loader:
+        loader = loader.slice(num_of_slices=comm.size, slice_pos=comm.rank)
+        images, labels = loader.next()      # float32 (8, 3, H, W), int32 (8, 1, H, W), -1 ignored
+
+What a batch holds depends on the seed and on its place in training, not on the number of workers.
+"""
+
+import math
+import weakref
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from command import LOG, InputError, UserError
+from datasets import order
+from datasets.dataset import Dataset
+from datasets.image_files import image_size
+from datasets.order import Order, State
+from datasets.pack import PackedDataset
+from datasets.transforms import Batch, Transform
+from datasets.workers import Pool, Recipe, Task, batch_arrays, batch_bytes
+
+UNREADABLE = 1, 1  # the size of an image whose head cannot be read
+
+
+@dataclass
+class _Pending:
+    """A batch that workers are filling."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    state: State
+    missing: int
+    error: Exception | None = None
+    error_row: float = math.inf
+
+
+class Loader:
+    """Endless batches of a data set.
+
+    transform: of :mod:`datasets.transforms`. mean, std, channel_order: of the network. workers:
+    processes that load; with 0 the caller does, in :meth:`next`. prefetch: batches that are loaded
+    ahead (default: two, or as many as keep the workers busy); memory is bounded by these and by
+    those whose arrays the caller keeps. skip_bad: a sample that cannot be read is logged, counted
+    in ``skipped`` and replaced by another, instead of raised.
+
+    The arrays of a batch belong to the caller. Raises ``InputError`` for files that cannot be used,
+    and keeps raising it for that batch; ``UserError``.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        transform: Transform,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channel_order: str = 'rgb',
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        workers: int = 1,
+        prefetch: int | None = None,
+        skip_bad: bool = False,
+    ):
+        if not len(dataset):
+            raise UserError(f'{dataset.info.name}: the split {dataset.split} is empty')
+        if batch_size < 1 or workers < 0 or seed < 0 or (prefetch is not None and prefetch < 1):
+            raise UserError(
+                'batch_size and prefetch must be at least 1, workers and seed at least 0, not '
+                f'{batch_size}, {prefetch}, {workers}, {seed}'
+            )
+        self._recipe = Recipe(
+            dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad
+        )
+        self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
+        self._sizes = _Sizes(dataset, skip_bad)
+        self._order = Order(
+            len(dataset),
+            batch_size,
+            seed,
+            shuffle,
+            is_portrait=self._sizes.is_portrait if transform.by_aspect else None,
+        )
+        self._state = State()
+        self._pool, self._end_pool, self._closed = None, None, False
+        self._pending, self._unsent = deque(), deque()
+        self._awaited, self._tickets = {}, 0  # of tasks: ticket to batch and row
+        self.skipped = Counter()  # how often each problem was met
+
+    # The interface of nnabla.utils.data_iterator.DataIterator
+
+    @property
+    def size(self) -> int:
+        """Samples an epoch; of a slice its share, rounded up."""
+        return -(-self._order.count // self._order.ranks)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch."""
+        return self._order.batch_size
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that all slices together have completed."""
+        return self._state.used // self._order.count
+
+    @property
+    def position(self) -> int:
+        """Samples that this slice has given in the current epoch, on average over the slices."""
+        return self._state.used % self._order.count // self._order.ranks
+
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), with -1 where ignored."""
+        if self._closed:
+            raise ValueError('the loader is closed')
+        if not self._workers:
+            return self._load()
+        self._plan()
+        head = self._pending[0]
+        while head.missing:
+            self._receive()
+        if head.error:
+            raise head.error
+        self._pending.popleft()
+        self._state = head.state
+        self._plan()
+        return head.images, head.labels
+
+    def reset(self):
+        """Back to the first batch of the first epoch."""
+        self._go_to(State())
+
+    def slice(self, rng=None, num_of_slices: int = 1, slice_pos: int = 0) -> 'Loader':
+        """The loader of rank ``slice_pos`` of ``num_of_slices``, which starts where this one is.
+
+        rng: not used, the seed is the same on all ranks; in the place where NNabla has it.
+        """
+        if not 0 <= slice_pos < num_of_slices:
+            raise UserError(f'slice_pos must be 0 to {num_of_slices - 1}, not {slice_pos}')
+        if self._order.ranks > 1:
+            raise UserError('a slice cannot be sliced; slice the whole loader')
+        recipe, base = self._recipe, self._order
+        other = Loader(
+            recipe.dataset,
+            recipe.transform,
+            base.batch_size,
+            recipe.mean,
+            recipe.std,
+            recipe.channel_order,
+            seed=recipe.seed,
+            shuffle=base.shuffle,
+            workers=self._workers,
+            prefetch=self._prefetch,
+            skip_bad=recipe.skip_bad,
+        )
+        other._order = replace(other._order, rank=slice_pos, ranks=num_of_slices)
+        other._state = self._state
+        return other
+
+    def close(self):
+        """End the workers; arrays that were given out stay valid."""
+        self._closed = True
+        self._stop()
+
+    def __iter__(self):
+        return self
+
+    __next__ = next
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    # Continuing
+
+    def state_dict(self) -> dict:
+        """Where this loader stands, of plain values; the same on all ranks."""
+        return {
+            'seed': self._recipe.seed,
+            'count': self._order.count,
+            'shuffle': self._order.shuffle,
+            **asdict(self._state),
+        }
+
+    def load_state_dict(self, state: dict):
+        """Continue where the loader stood that gave ``state``, with identical batches when batch
+        size, slices and transform are the same; raises ``UserError`` for other data or seeds.
+        """
+        own = self.state_dict()
+        for key in ('seed', 'count', 'shuffle'):
+            if state[key] != own[key]:
+                raise UserError(
+                    f'the state of the loader has {key} {state[key]}, now it is {own[key]}; '
+                    'continue with the same data and settings, or start anew'
+                )
+        waiting = tuple(tuple(group) for group in state['waiting'])
+        self._go_to(State(state['batches'], state['cursor'], waiting))
+
+    # Planning and collecting
+
+    def _go_to(self, state: State):
+        self._stop()
+        self._state = state
+
+    def _stop(self):
+        """End the workers with the batches that they were at; the next batch starts new ones."""
+        self._pending.clear()
+        self._unsent.clear()
+        self._awaited.clear()
+        if self._pool is not None:
+            self._end_pool()
+            self._pool = None
+
+    def _load(self) -> tuple[np.ndarray, np.ndarray]:
+        batch, samples, state = self._following(self._state)
+        buffer = np.empty(batch_bytes(len(samples), batch), np.uint8)
+        images, labels = batch_arrays(buffer, len(samples), batch)
+        for row, (epoch, index) in enumerate(samples):
+            self._count(self._recipe.write(epoch, index, batch, images[row], labels[row]))
+        self._state = state
+        return images, labels
+
+    def _plan(self):
+        """Give the workers what is to be loaded ahead, as far as they take it."""
+        if self._pool is None:
+            self._pool = Pool(self._recipe, self._workers)
+            self._end_pool = weakref.finalize(self, self._pool.close)
+        while len(self._pending) < self._prefetch:
+            state = self._pending[-1].state if self._pending else self._state
+            batch, samples, state = self._following(state)
+            offset, buffer = self._pool.memory.block(batch_bytes(len(samples), batch))
+            arrays = batch_arrays(buffer, len(samples), batch)
+            pending = _Pending(*arrays, state, len(samples))
+            self._pending.append(pending)
+            for row, (epoch, index) in enumerate(samples):
+                task = Task(self._tickets, offset, len(samples), batch, row, epoch, index)
+                self._awaited[self._tickets] = pending, row
+                self._unsent.append(task)
+                self._tickets += 1
+        while self._unsent and self._pool.submit(self._unsent[0]):
+            self._unsent.popleft()
+
+    def _receive(self):
+        for ticket, problems, error in self._pool.receive():
+            self._count(problems)
+            pending, row = self._awaited.pop(ticket)
+            pending.missing -= 1
+            if error is not None and row < pending.error_row:  # the first of the batch
+                pending.error, pending.error_row = error, row
+        self._plan()
+
+    def _following(self, state: State) -> tuple[Batch, list[tuple[int, int]], State]:
+        number, samples, state = self._order.following(state)
+        transform = self._recipe.transform
+        if not transform.by_aspect:
+            return Batch(transform.size), samples, state
+        rng = order.generator(self._recipe.seed, order.BATCH, number)
+        sizes = [self._sizes.of(index) for _, index in samples]
+        return transform.batch(sizes, rng), samples, state
+
+    def _count(self, problems: list[str]):
+        for problem in problems:
+            if problem not in self.skipped:
+                LOG.warning('%s; another sample takes its place', problem)
+            self.skipped[problem] += 1
+
+
+class _Sizes:
+    """Heights and widths of the images of a data set, read once."""
+
+    def __init__(self, dataset: Dataset, skip_bad: bool):
+        self._dataset, self._skip_bad, self._known = dataset, skip_bad, {}
+
+    def of(self, index: int) -> tuple[int, int]:
+        if index not in self._known:
+            try:
+                self._known[index] = (
+                    self._dataset.size(index)
+                    if isinstance(self._dataset, PackedDataset)
+                    else image_size(self._dataset[index].image)
+                )
+            except InputError:
+                if not self._skip_bad:
+                    raise
+                self._known[index] = UNREADABLE
+        return self._known[index]
+
+    def is_portrait(self, index: int) -> bool:
+        height, width = self.of(index)
+        return height > width
