@@ -12,7 +12,8 @@ import numpy as np
 from command import LOG, MISUSED, UserError
 
 SIZE_VARIABLE, LOCAL_RANK_VARIABLE = 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'
-COURTESY_SECONDS = 1.0
+COURTESY_SECONDS = 1.5  # for which other ranks let rank 0 speak first
+FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
 
 
 class Processes:
@@ -70,9 +71,10 @@ def joined() -> Iterator[Processes]:
         yield processes
     except Exception as error:
         if processes.rank:
-            time.sleep(COURTESY_SECONDS)  # the same mistake is told once, by rank 0, which ends us
+            time.sleep(COURTESY_SECONDS)  # a mistake of all ranks is told once
         if isinstance(error, UserError):
             print(f'error: {error}', file=sys.stderr, flush=True)
         else:
             traceback.print_exc()
+        time.sleep(FORWARDING_SECONDS)
         MPI.COMM_WORLD.Abort(MISUSED)  # the others wait for this rank, and would do so for ever

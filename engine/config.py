@@ -126,32 +126,44 @@ def load(path: str | os.PathLike = DEFAULT, overrides: Iterable[str] = ()) -> Co
     return config
 
 
-def class_info(config: Config) -> datasets.Info:
+def class_info(config: Config, root: str | os.PathLike | None = None) -> datasets.Info:
     """Names and colours of the classes: the config's, else those of its data set, else numbers and
     made-up colours.
+
+    root: where the data set is, which data of one's own has its classes in; by default the config's
+    ``data_dir``. Raises ``UserError`` when there are not as many as the network has.
     """
     dataset = _dataset_name(config)
-    known = datasets.info(dataset) if dataset else None
+    root = root or config.get('data_dir')
+    try:
+        known = datasets.info(dataset, root if root and Path(root).is_dir() else None)
+    except datasets.DataError as error:
+        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
     count = models.create(config).info.num_classes
-    classes = config.get('classes') or (
-        known.classes if known else [f'class {i}' for i in range(count)]
+    info = replace(
+        known,
+        classes=tuple(
+            config.get('classes') or known.classes or (f'class {i}' for i in range(count))
+        ),
+        palette=tuple(
+            map(tuple, config.get('palette') or known.palette or datasets.distinct_colours(count))
+        ),
+        categories=None if 'classes' in config else known.categories,
     )
-    palette = config.get('palette') or (
-        known.palette if known else datasets.distinct_colours(count)
-    )
-    facts = known or datasets.Info(config.name, (), ())
-    categories = None if 'classes' in config else facts.categories
-    return replace(
-        facts,
-        classes=tuple(classes),
-        palette=tuple(map(tuple, palette)),
-        categories=categories,
-    )
+    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+        if len(entries) != count:
+            source = config.origin(key) if key in config else f'of the data set {known.name}'
+            raise UserError(
+                f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
+                'set classes and palette for classes of your own'
+            )
+    return info
 
 
-def _dataset_name(config: Config) -> str | None:
+def _dataset_name(config: Config) -> str:
     """The published files name no data set; their 19 classes are those of Cityscapes."""
-    return config.get('dataset') or ('cityscapes' if config.get('num_classes') == 19 else None)
+    unnamed = 'cityscapes' if config.get('num_classes') == 19 else 'folder'
+    return config.get('dataset', unnamed)
 
 
 def _existing(path: str | os.PathLike) -> Path:
@@ -292,20 +304,10 @@ def _range(key: Key) -> str:
 def _check_together(config: Config):
     """What single keys cannot show: that network, classes and colours agree."""
     try:
-        count = models.create(config).info.num_classes
+        models.create(config)
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
-    try:
-        info = class_info(config)
-    except datasets.DataError as error:
-        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
-    for key, entries in (('classes', info.classes), ('palette', info.palette)):
-        if len(entries) != count:
-            source = config.origin(key) if key in config else f'of the data set {info.name}'
-            raise UserError(
-                f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
-                'set classes and palette for classes of your own'
-            )
+    class_info(config)
     if config.get('min_lr', 0) > config.get('lr', math.inf):
         raise UserError(
             f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import datasets
-from command import PROJECT, UserError
+from command import PROJECT
 from datasets import Dataset
 from engine.config import Config, class_info
 
@@ -22,15 +22,12 @@ def open_dataset(
     The root is ``data_dir``, else the config's, else ``data/<data set>`` in the working directory
     or the project. Raises ``DataError`` or ``UserError``.
     """
-    info = class_info(config)
-    if info.name not in datasets.names():
-        raise UserError(
-            f'{config.path}: names no data set; set dataset to one of {", ".join(datasets.names())}'
-        )
-    root = Path(data_dir or config.get('data_dir') or Path('data', info.name)).expanduser()
+    name = class_info(config).name
+    root = Path(data_dir or config.get('data_dir') or Path('data', name)).expanduser()
     if not root.is_dir() and not (data_dir or config.get('data_dir')):
         root = PROJECT / root if (PROJECT / root).is_dir() else root
-    return replace(datasets.open(info.name, root, split, list_file), info=info)
+    dataset = datasets.open(name, root, split, list_file)
+    return replace(dataset, info=class_info(config, root))
 
 
 def first_samples(dataset: Dataset, limit: int | None) -> Sequence:

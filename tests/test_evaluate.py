@@ -66,7 +66,7 @@ def test_the_trained_model_has_its_published_scores(camvid, tmp_path):
     assert scores['mean_accuracy'] == pytest.approx(72.026, abs=0.05)
     ious = {name: values['iou'] for name, values in scores['classes'].items()}
     assert ious == pytest.approx(PUBLISHED, abs=0.05)
-    assert process.stdout.count('pixel accuracy') == 1  # one table, not one a process
+    assert process.stdout.count('mean accuracy') == 1  # one table, not one a process
 
 
 def test_processes_change_no_bit(small, tmp_path):
@@ -155,9 +155,27 @@ def test_roots_splits_and_options_that_cannot_be_used(small, shared, tmp_path, c
         (['-d', small, '--limit', '0'], '--limit must be at least 1'),
         (['-d', small, '--format-only', tmp_path / 'x'], 'has no test server'),
         (['-d', small, '--json', '/proc/x.json'], 'cannot be written'),
-        (['-d', small, '--set', 'dataset='], 'names no data set'),
+        (['-d', small, '--set', 'dataset='], 'dataset.yaml'),
+        (['-d', small, '--set', 'dataset=voc'], '21 entries for num_classes 11'),
     ):
         assert message in refused(capsys, *CAMVID, '--split', 'test', *options)
+
+
+def test_data_of_ones_own_needs_no_code(small, tmp_path, capsys):
+    """The same images and labels in a folder with a YAML of classes; the same scores."""
+    own = tmp_path / 'own'
+    (own / 'images').mkdir(parents=True)
+    shutil.copytree(small / 'test', own / 'images' / 'val')
+    shutil.copytree(small / 'testannot', own / 'labels' / 'val')
+    names = [f'{name}: [{i}, {i}, 7]' for i, name in enumerate(PUBLISHED)]
+    (own / 'dataset.yaml').write_text(f'classes: {{{", ".join(names)}}}\nignore: [11]\n')
+    options = ['--set', 'dataset=folder', '--json', tmp_path / 'own.json']
+    assert started('-d', own, *CAMVID, *options) == 0
+    camvid = ['-d', small, *CAMVID, '--split', 'test', '--json', tmp_path / 'camvid.json']
+    assert started(*camvid) == 0
+    own, camvid = (json.loads((tmp_path / f'{n}.json').read_text()) for n in ('own', 'camvid'))
+    assert own['classes'] == camvid['classes']
+    assert own['settings']['dataset'] == 'folder'
 
 
 def test_a_mistake_under_mpirun_is_told_once_and_ends_the_job(small):
