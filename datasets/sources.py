@@ -10,25 +10,19 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
-
-from tqdm import tqdm
+from pathlib import Path
 
 import files
 from command import LOG
+from datasets.archives import CHUNK, gigabytes, unpack
 from datasets.info import DataError
 
 URL_VARIABLE = 'NNSEG_DATA_URL'  # environment: a base address instead of the official ones
 DOWNLOADS = '.downloads'
-CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -148,15 +142,6 @@ REMARKS = {
 }
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A file in an archive. entry: what the module that reads the archive calls it."""
-
-    name: str
-    size: int
-    entry: zipfile.ZipInfo | tarfile.TarInfo
-
-
 def download(name: str, root: Path, base: str | None = None, keep_archives: bool = False):
     """Download and unpack what is not yet below ``root``; raises ``DataError``.
 
@@ -176,7 +161,9 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
             _check_space(wanted, downloads, keep_archives)
             for archive in wanted:
                 path = _fetch(archive, downloads, base)
-                unpack(path, root, archive.folders)
+                staging = downloads / f'{archive.file}.unpacking'
+                sizes = unpack(path, root, archive.folders, staging)
+                _write_record(_record(root, archive.file), sizes)
                 if not keep_archives:
                     path.unlink()
     except OSError as error:
@@ -184,51 +171,6 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
     LOG.info('%s: %s is complete', root, name)
     if name in REMARKS:
         LOG.info('%s: %s', name, REMARKS[name].format(root=root))
-
-
-def unpack(path: Path, root: Path, folders: Mapping[str, str]):
-    """Unpack the ``folders`` of an archive (see :class:`Archive`) to where they belong below
-    ``root``, which sees only complete files; raises ``DataError`` and ``OSError``.
-
-    An archive with a path that leads out of its folder, a link or a device is refused as a whole.
-    """
-    staging = root / DOWNLOADS / f'{path.name}.unpacking'
-    staging.parent.mkdir(parents=True, exist_ok=True)
-    if staging.exists():  # of a call that was killed
-        shutil.rmtree(staging)
-    with _opened(path) as (members, read):
-        places = _places(path, members, folders)
-        needed, free = sum(member.size for member in places.values()), shutil.disk_usage(root).free
-        if needed > free:
-            raise DataError(
-                f'{path}: needs {_gigabytes(needed)} to unpack, {_gigabytes(free)} are free'
-            )
-        with _progress(f'unpacking {path.name}', needed) as bar:
-            for place, member in places.items():
-                (staging / place).parent.mkdir(parents=True, exist_ok=True)
-                with read(member.entry) as source, open(staging / place, 'wb') as target:
-                    while chunk := source.read(CHUNK):
-                        target.write(chunk)
-                        bar.update(len(chunk))
-    for place in places:
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / place, root / place)
-    with files.replacing(_record(root, path.name)) as temporary:
-        lines = [f'{member.size} {place}\n' for place, member in places.items()]
-        temporary.write_text(''.join(lines), encoding='utf-8')
-    shutil.rmtree(staging)
-
-
-def _progress(title: str, size: int) -> tqdm:
-    return tqdm(
-        desc=title,
-        total=size,
-        unit='B',
-        unit_scale=True,
-        unit_divisor=1000,
-        disable=None,
-        leave=False,
-    )
 
 
 def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
@@ -243,8 +185,13 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
             f'cannot download {archive.file} ({error}); call again to go on where it ended, name '
             f'another address with --url or {URL_VARIABLE}, or put the file at {target}'
         ) from error
-    if was_there and (problem := _mismatch(archive, target)):
-        raise DataError(f'{target}: {problem}; delete it to download it again')
+    if was_there:
+        problem = _mismatch(archive, target)
+        recorded = files.recorded_digest(target)
+        if not problem and recorded and files.sha256_of(target) != recorded:
+            problem = f'has changed since it was downloaded (its SHA-256 is not {recorded})'
+        if problem:
+            raise DataError(f'{target} {problem}; delete it to download it again')
     return target
 
 
@@ -266,79 +213,21 @@ def _mismatch(archive: Archive, path: Path) -> str | None:
 def _check_space(archives: list[Archive], folder: Path, keep_archives: bool):
     """Raise ``DataError`` before hours of downloading when the files cannot fit."""
     sizes = [archive.size for archive in archives]
-    there = sum(path.stat().st_size for archive in archives
-                for path in folder.glob(f'{archive.file}*') if path.is_file())  # fmt: skip
+    parts = [path for archive in archives for path in folder.glob(f'{archive.file}*')]
+    there = sum(path.stat().st_size for path in parts if path.is_file())
     needed = sum(sizes) + (sum(sizes) if keep_archives else max(sizes, default=0)) - there
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
-            f'{folder.parent}: needs about {_gigabytes(needed)}, {_gigabytes(free)} are free; name '
+            f'{folder.parent}: needs about {gigabytes(needed)}, {gigabytes(free)} are free; name '
             'a folder on another disk with -d'
         )
 
 
-def _gigabytes(size: float) -> str:
-    return f'{size / 1e9:.1f} GB'
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]]]]:
-    """The files in an archive, all checked to be harmless, and a function that opens one."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                yield _zip_members(path, archive), archive.open
-        else:
-            with tarfile.open(path) as archive:
-                yield _tar_members(path, archive), archive.extractfile
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        zlib.error,
-        NotImplementedError,  # of zipfile, for an unknown compression
-    ) as error:
-        raise DataError(f'{path}: damaged archive ({error}); delete it and call again') from error
-
-
-def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
-    for entry in archive.infolist():
-        kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where a program does not say
-        plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-        _refuse_harmful(path, entry.filename, plain)
-        if entry.flag_bits & 1:
-            raise DataError(f'{path}: refused, {entry.filename!r} in it needs a password')
-    return [
-        _Member(entry.filename, entry.file_size, entry)
-        for entry in archive.infolist() if not entry.is_dir()
-    ]  # fmt: skip
-
-
-def _tar_members(path: Path, archive: tarfile.TarFile) -> list[_Member]:
-    for entry in archive:
-        _refuse_harmful(path, entry.name, entry.isfile() or entry.isdir())
-    return [_Member(entry.name, entry.size, entry) for entry in archive if entry.isfile()]
-
-
-def _refuse_harmful(path: Path, name: str, plain: bool):
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if posix.is_absolute() or windows.drive or windows.root or '..' in windows.parts:
-        raise DataError(f'{path}: refused, {name!r} in it leads out of the folder')
-    if not plain:
-        raise DataError(f'{path}: refused, {name!r} in it is a link or a device')
-
-
-def _places(path: Path, members: list[_Member], folders: Mapping[str, str]) -> dict[str, _Member]:
-    """The wanted members by their path below the root; of two with the same, the last counts."""
-    places = {}
-    for origin, place in folders.items():
-        chosen = [m for m in members if PurePosixPath(m.name).is_relative_to(origin)]
-        if not chosen:
-            raise DataError(f'{path}: holds no {origin or "files"}; is it the right archive?')
-        for member in chosen:
-            below = PurePosixPath(member.name).relative_to(origin)
-            places[str(PurePosixPath(place) / below)] = member
-    return places
+def _write_record(record: Path, sizes: Mapping[str, int]):
+    with files.replacing(record) as temporary:
+        lines = [f'{size} {place}\n' for place, size in sizes.items()]
+        temporary.write_text(''.join(lines), encoding='utf-8')
 
 
 def _record(root: Path, archive: str) -> Path:

@@ -7,8 +7,11 @@ import io
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tarfile
 import threading
+import time
 import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +19,8 @@ from types import SimpleNamespace
 import pytest
 
 import datasets
-from datasets import sources
+import helpers
+from datasets import archives, sources
 from datasets.info import DataError
 
 
@@ -29,6 +33,8 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), Handler)
         self.archives, self.requests = {}, []
         self.cut_after = []  # bytes after which one request each is cut off
+        self.stall_after = None  # bytes after which nothing more is sent, until released
+        self.released = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -49,7 +55,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(content) - start))
         self.end_headers()
         end = start + self.server.cut_after.pop(0) if self.server.cut_after else None
+        if self.server.stall_after is not None:
+            end = self.server.stall_after
         self.wfile.write(content[start:end])
+        self.wfile.flush()
+        if self.server.stall_after is not None:
+            self.server.released.wait(20)
         return None
 
     def log_message(self, *args):
@@ -60,11 +71,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     """The server, for archives that are smaller than the published ones and have other digests."""
     server = Server()
-    for name, archives in sources.SOURCES.items():
-        small = tuple(replace(archive, size=1000, digest=None) for archive in archives)
+    for name, published in sources.SOURCES.items():
+        small = tuple(replace(archive, size=1000, digest=None) for archive in published)
         monkeypatch.setitem(sources.SOURCES, name, small)
     monkeypatch.setenv(sources.URL_VARIABLE, server.url)
     yield server
+    server.released.set()
     server.shutdown()
     server.server_close()
 
@@ -197,6 +209,26 @@ def test_a_download_that_was_cut_off_is_resumed(ten_k, tmp_path):
     assert ten_k.requests[-1] == ('cocostuff-10k-v1.1.zip', 'bytes=5000-')
 
 
+def test_a_download_that_was_killed_is_resumed(ten_k, tmp_path):
+    ten_k.stall_after = 5000
+    words = [sys.executable, '-m', 'datasets.prepare', 'cocostuff10k', '-d', tmp_path, '--download']
+    process = subprocess.Popen(words, cwd=helpers.PROJECT, stderr=subprocess.PIPE)
+    part = tmp_path / sources.DOWNLOADS / 'cocostuff-10k-v1.1.zip.part'
+    deadline = time.monotonic() + 30
+    while not part.exists() or part.stat().st_size < 5000:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert contents(tmp_path) == {}
+    ten_k.stall_after = None
+    finished = helpers.run(*words[1:])
+    assert finished.returncode == 0, finished.stderr
+    assert f'{tmp_path}: cocostuff10k is complete' in finished.stderr
+    assert contents(tmp_path) == TEN_K
+    assert [wanted for _, wanted in ten_k.requests] == [None, 'bytes=5000-']
+
+
 @pytest.mark.parametrize('moved', [0, 1, 2])
 def test_unpacking_that_was_interrupted_is_done_again(moved, ten_k, tmp_path, monkeypatch):
     """Between any two files that take their places; nothing is downloaded twice."""
@@ -209,10 +241,10 @@ def test_unpacking_that_was_interrupted_is_done_again(moved, ten_k, tmp_path, mo
                 raise KeyboardInterrupt
         rename(source, target)
 
-    monkeypatch.setattr(sources.os, 'replace', interrupted)
+    monkeypatch.setattr(os, 'replace', interrupted)
     with pytest.raises(KeyboardInterrupt):
         sources.download('cocostuff10k', tmp_path)
-    monkeypatch.setattr(sources.os, 'replace', rename)
+    monkeypatch.setattr(os, 'replace', rename)
     sources.download('cocostuff10k', tmp_path)
     assert contents(tmp_path) == TEN_K
     assert len(ten_k.requests) == 1
@@ -237,7 +269,9 @@ def test_archives_that_are_kept_are_used_and_verified(ten_k, tmp_path, monkeypat
     shutil.rmtree(tmp_path / 'images')
     archive = tmp_path / sources.DOWNLOADS / 'cocostuff-10k-v1.1.zip'
     archive.write_bytes(archive.read_bytes().replace(b'image', b'IMAGE', 1))
-    with pytest.raises(DataError, match='cocostuff-10k-v1.1.zip.*delete it'):
+    with pytest.raises(
+        DataError, match='cocostuff-10k-v1.1.zip has changed since it was downloaded .*delete it'
+    ):
         sources.download('cocostuff10k', tmp_path)
     assert contents(tmp_path).keys() == TEN_K.keys() - {'images/a.jpg'}
 
@@ -265,8 +299,8 @@ def test_an_error_page_is_not_taken_for_an_archive(ten_k, tmp_path):
 
 def test_published_digests_are_verified(server, shared, tmp_path, monkeypatch):
     """The real table refuses the small archives."""
-    for archives, _ in small_archives(shared / 'data' / 'samples').values():
-        server.archives |= archives
+    for small, _ in small_archives(shared / 'data' / 'samples').values():
+        server.archives |= small
     monkeypatch.undo()
     for name, algorithm in (('ade20k', 'sha1'), ('voc', 'md5'), ('cocoseg21', 'sha1')):
         few = (replace(sources.SOURCES[name][0], size=1000),)
@@ -277,11 +311,11 @@ def test_published_digests_are_verified(server, shared, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_seen_before_the_download(ten_k, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.shutil, 'disk_usage', lambda path: SimpleNamespace(free=1999))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=1999))
     with pytest.raises(DataError, match='needs about 0.0 GB, 0.0 GB are free'):
         sources.download('cocostuff10k', tmp_path)
     assert ten_k.requests == []
-    monkeypatch.setattr(sources.shutil, 'disk_usage', lambda path: SimpleNamespace(free=15000))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=15000))
     with pytest.raises(DataError, match='cocostuff-10k-v1.1.zip: needs .* to unpack'):
         sources.download('cocostuff10k', tmp_path)
     assert contents(tmp_path) == {}
@@ -293,6 +327,10 @@ def test_data_sets_from_elsewhere_say_where(name, tmp_path):
         sources.download(name, tmp_path)
     assert '\n' not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def unpacked(archive, root, folders=None):
+    return archives.unpack(archive, root, folders or {'': ''}, root / '.downloads' / 'staging')
 
 
 def link(name, kind, target='../../etc'):
@@ -343,7 +381,7 @@ def test_hostile_archives_are_refused_as_a_whole(case, tmp_path):
     archive = tmp_path / 'archive'
     archive.write_bytes(content)
     with pytest.raises(DataError, match=f'archive: refused, .*{problem}'):
-        sources.unpack(archive, root, {'': ''})
+        unpacked(archive, root)
     assert files_of(tmp_path).keys() == {'archive'}
 
 
@@ -351,27 +389,27 @@ def test_damaged_archives(tmp_path):
     whole = tmp_path / 'whole'
     for content in (zipped(TEN_K), tarred(TEN_K)):
         whole.write_bytes(content)
-        sources.unpack(whole, tmp_path / 'good', {'': ''})
+        unpacked(whole, tmp_path / 'good')
         assert contents(tmp_path / 'good') == TEN_K
     damaged = tmp_path / 'damaged'
     for content in (zipped(TEN_K).replace(b'image', b'IMAGE', 1), tarred(TEN_K)[:6000]):
         damaged.write_bytes(content)
         with pytest.raises(DataError, match='damaged: damaged archive .*; delete it'):
-            sources.unpack(damaged, tmp_path / 'bad', {'': ''})
+            unpacked(damaged, tmp_path / 'bad')
         assert contents(tmp_path / 'bad') == {}
 
 
 def test_an_archive_of_something_else(tmp_path):
     (tmp_path / 'a.zip').write_bytes(zipped({'other/a': b''}))
     with pytest.raises(DataError, match='a.zip: holds no train2017; is it the right archive'):
-        sources.unpack(tmp_path / 'a.zip', tmp_path, {'train2017': ''})
+        unpacked(tmp_path / 'a.zip', tmp_path, {'train2017': ''})
 
 
 def test_the_table_is_in_order():
     assert not set(sources.SOURCES) & set(sources.ELSEWHERE)
     assert {*sources.SOURCES, *sources.ELSEWHERE} <= set(datasets.names())
-    for archives in sources.SOURCES.values():
-        for archive in archives:
+    for published in sources.SOURCES.values():
+        for archive in published:
             assert all(url.endswith('/' + archive.file) for url in archive.urls)
             digits = {'sha1': 40, 'md5': 32}
             assert archive.digest is None or len(archive.digest[1]) == digits[archive.digest[0]]

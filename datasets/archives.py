@@ -1,0 +1,137 @@
+"""Unpacking zip and tar archives that nobody vouches for.
+
+An archive with a path that leads out of its folder, a link, a device or a password is refused as a
+whole, before anything is written.
+"""
+
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from tqdm import tqdm
+
+from datasets.info import DataError
+
+CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A file in an archive. entry: what the module that reads the archive calls it."""
+
+    name: str
+    size: int
+    entry: zipfile.ZipInfo | tarfile.TarInfo
+
+
+def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) -> dict[str, int]:
+    """Unpack parts of an archive below ``root``, where only complete files appear.
+
+    folders: what goes where, from paths in the archive to paths below the root; the rest is left
+    out. staging: a folder on the same disk, for the files until all are complete; what an earlier
+    call left there is removed. Returns sizes in bytes by path below the root. Raises ``DataError``
+    for an archive that is harmful, damaged, too large for the disk or another one, and ``OSError``.
+    """
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    if staging.exists():
+        shutil.rmtree(staging)
+    with _opened(path) as (members, read):
+        places = _places(path, members, folders)
+        needed = sum(member.size for member in places.values())
+        free = shutil.disk_usage(staging.parent).free
+        if needed > free:
+            raise DataError(
+                f'{path}: needs {gigabytes(needed)} to unpack, {gigabytes(free)} are free'
+            )
+        with tqdm(
+            desc=f'unpacking {path.name}',
+            total=needed,
+            unit='B',
+            unit_scale=True,
+            disable=None,
+            leave=False,
+        ) as bar:
+            for place, member in places.items():
+                (staging / place).parent.mkdir(parents=True, exist_ok=True)
+                with read(member.entry) as source, open(staging / place, 'wb') as target:
+                    while chunk := source.read(CHUNK):
+                        target.write(chunk)
+                        bar.update(len(chunk))
+    for place in places:
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staging / place, root / place)
+    shutil.rmtree(staging)
+    return {place: member.size for place, member in places.items()}
+
+
+def gigabytes(size: float) -> str:
+    """A number of bytes for people."""
+    return f'{size / 1e9:.1f} GB'
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]]]]:
+    """The files in an archive, all checked to be harmless, and a function that opens one."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                yield _zip_members(path, archive), archive.open
+        else:
+            with tarfile.open(path) as archive:
+                yield _tar_members(path, archive), archive.extractfile
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        NotImplementedError,  # of zipfile, for an unknown compression
+    ) as error:
+        raise DataError(f'{path}: damaged archive ({error}); delete it and call again') from error
+
+
+def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
+    for entry in archive.infolist():
+        kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where a program does not say
+        plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+        _refuse_harmful(path, entry.filename, plain)
+        if entry.flag_bits & 1:
+            raise DataError(f'{path}: refused, {entry.filename!r} in it needs a password')
+    return [
+        _Member(entry.filename, entry.file_size, entry)
+        for entry in archive.infolist() if not entry.is_dir()
+    ]  # fmt: skip
+
+
+def _tar_members(path: Path, archive: tarfile.TarFile) -> list[_Member]:
+    for entry in archive:
+        _refuse_harmful(path, entry.name, entry.isfile() or entry.isdir())
+    return [_Member(entry.name, entry.size, entry) for entry in archive if entry.isfile()]
+
+
+def _refuse_harmful(path: Path, name: str, plain: bool):
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if posix.is_absolute() or windows.drive or windows.root or '..' in windows.parts:
+        raise DataError(f'{path}: refused, {name!r} in it leads out of the folder')
+    if not plain:
+        raise DataError(f'{path}: refused, {name!r} in it is a link or a device')
+
+
+def _places(path: Path, members: list[_Member], folders: Mapping[str, str]) -> dict[str, _Member]:
+    """The wanted members by their path below the root; of two with the same, the last counts."""
+    places = {}
+    for origin, place in folders.items():
+        chosen = [m for m in members if PurePosixPath(m.name).is_relative_to(origin)]
+        if not chosen:
+            raise DataError(f'{path}: holds no {origin or "files"}; is it the right archive?')
+        for member in chosen:
+            below = PurePosixPath(member.name).relative_to(origin)
+            places[str(PurePosixPath(place) / below)] = member
+    return places

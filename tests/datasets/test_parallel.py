@@ -1,0 +1,53 @@
+"""Work in processes: in order, with the errors of the workers, and when one of them dies."""
+
+import sys
+
+import pytest
+
+from command import UserError
+from datasets import Dataset, Info, Sample
+from datasets.parallel import over_samples
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A data set of 50 samples, none of which is read."""
+    samples = tuple(Sample(str(number), tmp_path / str(number), None) for number in range(50))
+    return Dataset(Info('none', ('a',), ((0, 0, 0),)), 'train', samples, str)
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """Functions in a module of their own, which worker processes can import."""
+    (tmp_path / 'work_of_test.py').write_text(
+        'import os, time\n'
+        'def name(dataset, index):\n'
+        '    time.sleep(0.01 * (index % 3))\n'
+        '    return dataset[index].name\n'
+        'def fail(dataset, index):\n'
+        '    if index == 30:\n'
+        '        raise LookupError(dataset[index].name)\n'
+        'def die(dataset, index):\n'
+        '    if index == 30:\n'
+        '        os.kill(os.getpid(), 9)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield __import__('work_of_test')
+    del sys.modules['work_of_test']
+
+
+@pytest.mark.parametrize('processes', [1, 3])
+def test_results_come_in_order(processes, numbered, work):
+    found = list(over_samples(numbered, work.name, processes, 'naming'))
+    assert found == [str(number) for number in range(50)]
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_an_exception_in_a_worker_is_ours(processes, numbered, work):
+    with pytest.raises(LookupError, match='30'):
+        list(over_samples(numbered, work.fail, processes, 'failing'))
+
+
+def test_a_worker_that_is_killed_is_told(numbered, work):
+    with pytest.raises(UserError, match='worker process was killed.*--processes'):
+        list(over_samples(numbered, work.die, 2, 'dying'))
