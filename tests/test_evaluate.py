@@ -10,11 +10,13 @@ import cv2
 import nnabla as nn
 import numpy as np
 import pytest
+import yaml
 
 import datasets
 import evaluate
 import helpers
 from command import run
+from models import weights
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
 PUBLISHED = {  # of the weights, in float32 on the CPU
@@ -187,3 +189,30 @@ def test_a_mistake_under_mpirun_is_told_once_and_ends_the_job(small):
     assert len(errors) == 1
     assert last.name in errors[0]
     assert 'Traceback' not in process.stderr
+
+
+def test_files_for_the_test_server_have_official_names_and_ids(shared, tmp_path, capsys):
+    """Cityscapes: 34 ids instead of 19 training classes; no labels are needed."""
+    network = helpers.tiny(num_classes=19)
+    network(nn.Variable((1, 3, 32, 32)))
+    helpers.randomize_parameters()
+    weights.save(tmp_path / 'tiny.h5')
+    keys = {**helpers.TINY, 'num_classes': 19, 'dataset': 'cityscapes', 'weights': 'tiny.h5'}
+    (tmp_path / 'tiny.yaml').write_text(yaml.safe_dump(keys))
+    root = tmp_path / 'cityscapes'
+    source = shared / 'data' / 'samples' / 'cityscapes_256x128' / 'leftImg8bit' / 'val'
+    shutil.copytree(source, root / 'leftImg8bit' / 'test')
+    options = ['-d', root, '-cfg', tmp_path / 'tiny.yaml', '-c', 'cpu', '--split', 'test']
+    assert 'has no labels' in refused(capsys, *options)
+    out = tmp_path / 'out'
+    plain = tmp_path / 'plain'
+    assert started(*options, '--format-only', out, '--save-labels', plain) == 0
+    (written,) = out.rglob('*.png')
+    (indices,) = plain.rglob('*.png')
+    assert written.name.startswith('frankfurt_000000_000294')
+    ids, classes = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in (written, indices))
+    from cityscapesscripts.helpers.labels import trainId2label
+
+    to_id = np.array([trainId2label[i].id for i in range(19)], np.uint8)
+    assert ids.shape == (128, 256)
+    assert np.array_equal(ids, to_id[classes])
