@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from command import InputError
+from command import InputError, UserError
 from datasets import WITHOUT_LABELS
 from datasets.convert import ENDINGS
 from datasets.dataset import Dataset, check_range
@@ -116,7 +116,7 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
         return problems, nothing  # a split without labels, or told already
     try:
         label = dataset.decoded(index)
-    except InputError as error:
+    except UserError as error:
         return [*problems, Problem(sample.label, 'label', str(error))], nothing
     try:
         check_range(label, len(dataset.info.classes), sample.label)

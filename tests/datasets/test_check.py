@@ -150,3 +150,17 @@ def test_images_outside_the_lists_are_no_problem(shared, tmp_path):
 def test_instances_in_one_file(shared):
     root = shared / 'data/samples/coco_instances'
     assert problems('cocoseg21', root) == []
+
+
+def test_labels_of_ones_own_data_that_cannot_be_understood(camvid):
+    """Colours where the description has none: a problem of the file, as all others."""
+    root = camvid / 'own'
+    for folder in ('images', 'labels'):
+        (root / folder).mkdir(parents=True)
+    (root / 'dataset.yaml').write_text('classes: [a, b]')
+    for source in sorted((camvid / 'val').iterdir())[:2]:
+        shutil.copy(source, root / 'images')
+        write_image(root / 'labels' / source.name, np.ones((360, 480), np.uint8))
+    colourful = root / 'labels' / source.name
+    shutil.copy(source, colourful)
+    assert problems('folder', root, 'train') == [(colourful, 'label')]

