@@ -145,8 +145,12 @@ def _check_names(samples: list[Sample]):
 
 def _check_labels(samples: list[Sample]):
     folders = {sample.label.parent for sample in samples if sample.label}
-    there = {path for path in folders if path.is_dir() for path in path.iterdir()}
-    missing = [sample for sample in samples if sample.label not in there]
+    there = {path: set(os.listdir(path)) if path.is_dir() else set() for path in folders}
+    missing = [
+        sample
+        for sample in samples
+        if sample.label is None or sample.label.name not in there[sample.label.parent]
+    ]
     if missing:
         first = missing[0]
         wanted = f', {first.label} is not there' if first.label else ''
