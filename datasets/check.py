@@ -1,8 +1,10 @@
 """Reading a whole data set, and what is wrong with it.
 
-report = check(datasets.open('camvid', 'data/camvid', 'train'), processes=4)
-report.problems             # a line each for people, with the file
-report.pixels               # of every class, and of IGNORE
+    report = check(datasets.open('camvid', 'data/camvid', 'train', complete=False), processes=4)
+    report.problems             # a line each for people, with the file
+    report.pixels               # of every class, and of IGNORE
+
+All problems are collected; none ends the reading.
 """
 
 import os
@@ -20,7 +22,9 @@ from datasets.parallel import over_samples
 
 @dataclass(frozen=True)
 class Problem:
-    """kind: ``missing`` image or label, unreadable ``image``, unreadable ``label``, ``size`` or
+    """What is wrong with a file.
+
+    kind: ``missing`` (the other file of the pair), ``image`` or ``label`` (unreadable), ``size`` or
     ``values``. message: a line that begins with the file.
     """
 

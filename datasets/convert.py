@@ -58,10 +58,10 @@ def convert(dataset: Dataset, processes: int = 1) -> Outcome:
     A target that is younger than its original and holds the same classes is left alone, so an
     interrupted conversion goes on where it ended. Every target is read back and compared.
     """
-    pairs = [_original(dataset.info.name, sample.label) for sample in dataset]
+    originals = [_original(dataset.info.name, sample.label) for sample in dataset]
     chosen = [
         replace(sample, label=original)
-        for sample, original in zip(dataset, pairs)
+        for sample, original in zip(dataset, originals)
         if original is not None
     ]
     work = replace(dataset, samples=tuple(chosen))
