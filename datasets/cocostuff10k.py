@@ -63,6 +63,9 @@ def decode(path: Path) -> np.ndarray:
     return label_files.translate(values, _MEANINGS, path)
 
 
+SUBMITTED_WITH_PALETTE = False
+
+
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
     """The values of the PNG files of the 164k, as an 8-bit grey PNG."""
     return cocostuff164k.submission(sample, labels)

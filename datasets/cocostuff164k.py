@@ -90,6 +90,9 @@ def decode(path: Path) -> np.ndarray:
     return label_files.translate(values, _MEANINGS, path)
 
 
+SUBMITTED_WITH_PALETTE = False
+
+
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
     """The values of the published label files, as an 8-bit grey PNG."""
     return f'{sample.image.stem}.png', cv2.LUT(labels, _VALUE_OF_CLASS)

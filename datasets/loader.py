@@ -77,6 +77,8 @@ class Loader:
         self._recipe = Recipe(
             dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad
         )
+        largest = transform.largest() if transform.by_aspect else Batch(transform.size)
+        self._most_bytes = batch_bytes(batch_size, largest)
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
         self._sizes = _Sizes(dataset, skip_bad)
         self._order = Order(
@@ -230,12 +232,12 @@ class Loader:
     def _plan(self):
         """Give the workers what is to be loaded ahead, as far as they take it."""
         if self._pool is None:
-            self._pool = Pool(self._recipe, self._workers)
+            self._pool = Pool(self._recipe, self._workers, self._most_bytes)
             self._end_pool = weakref.finalize(self, self._pool.close)
         while len(self._pending) < self._prefetch:
             state = self._pending[-1].state if self._pending else self._state
             batch, samples, state = self._following(state)
-            offset, buffer = self._pool.memory.block(batch_bytes(len(samples), batch))
+            offset, buffer = self._pool.memory.block()
             arrays = batch_arrays(buffer, len(samples), batch)
             pending = _Pending(*arrays, state, len(samples))
             self._pending.append(pending)

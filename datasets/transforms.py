@@ -146,14 +146,21 @@ class ShortSides:
         """
         short = self.lengths[rng.randint(len(self.lengths))]
         resized = [self._resized(size, short) for size in sizes]
-        size = tuple(-(-max(lengths) // self.divisor) * self.divisor for lengths in zip(*resized))
-        return Batch(size, short)
+        return Batch(tuple(self._rounded(max(lengths)) for lengths in zip(*resized)), short)
+
+    def largest(self) -> Batch:
+        """A batch than which none has more pixels."""
+        short = min(max(self.lengths), self.longest)
+        return Batch((self._rounded(short), self._rounded(self.longest)), short)
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
         """The whole image, no larger than the batch; draws the flip."""
         size = self._resized(label.shape, batch.short)
         size = _scaled(size, min(1, *(most / length for most, length in zip(batch.size, size))))
         return View(size, 0, 0, *size, flip=bool(rng.rand() < self.flip), smooth=True)
+
+    def _rounded(self, length):
+        return -(-length // self.divisor) * self.divisor
 
     def _resized(self, size, short):
         return _scaled(size, min(short / min(size), self.longest / max(size)))

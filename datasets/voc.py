@@ -62,6 +62,9 @@ def decode(path: Path) -> np.ndarray:
     return label_files.read_indices(path, INFO.palette)
 
 
+SUBMITTED_WITH_PALETTE = True
+
+
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
     """The file for the test server: class indices, as a PNG with the palette of the data set."""
     return f'{sample.image.stem}.png', labels

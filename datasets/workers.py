@@ -126,22 +126,19 @@ def batch_arrays(buffer, count: int, batch: Batch) -> tuple[np.ndarray, np.ndarr
 class SharedMemory:
     """Blocks of memory without a name; a block is free again when no array uses it."""
 
-    def __init__(self):
+    def __init__(self, block_bytes: int):
         self.file = os.memfd_create('batches')
+        self._size = -(-block_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
         self._free, self._end = deque(), 0
 
-    def block(self, size: int) -> tuple[int, np.ndarray]:
-        """The offset and the bytes of a block of at least ``size``."""
-        for _ in range(len(self._free)):
+    def block(self) -> tuple[int, np.ndarray]:
+        """The offset and the bytes of a block."""
+        if self._free:
             offset, mapping = self._free.popleft()
-            if len(mapping) >= size:
-                break
-            self._free.append((offset, mapping))
         else:
-            offset = self._end
-            self._end += -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+            offset, self._end = self._end, self._end + self._size
             os.ftruncate(self.file, self._end)
-            mapping = mmap.mmap(self.file, self._end - offset, offset=offset)
+            mapping = mmap.mmap(self.file, self._size, offset=offset)
         buffer = np.frombuffer(mapping, np.uint8)
         weakref.finalize(buffer, self._free.append, (offset, mapping)).atexit = False
         return offset, buffer
@@ -154,8 +151,8 @@ class SharedMemory:
 class Pool:
     """Worker processes; ``submit`` tasks, ``receive`` what became of them."""
 
-    def __init__(self, recipe: Recipe, workers: int):
-        self.memory = SharedMemory()
+    def __init__(self, recipe: Recipe, workers: int, block_bytes: int):
+        self.memory = SharedMemory(block_bytes)
         self._tasks, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.setblocking(False)
         self._processes = {}

@@ -6,7 +6,7 @@ import numpy as np
 
 import datasets
 from command import UserError
-from datasets import IGNORE, Dataset, image_files
+from datasets import IGNORE, Dataset, colours, image_files
 from engine.evaluator import Output
 
 RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # of the error map, BGR
@@ -17,15 +17,15 @@ def pictures(dataset: Dataset, folder: Path) -> Output:
 
     The error map is grey where the prediction is right, red where wrong, black where ignored.
     """
-    colours = np.zeros((IGNORE + 1, 3), np.uint8)
-    colours[: len(dataset.info.palette)] = np.array(dataset.info.palette, np.uint8)[:, ::-1]
 
     def write(index, image, labels, predictions):
-        rows = [[image, colours[predictions]]]
+        predicted = colours.paint(predictions, dataset.info.palette)
+        rows = [[image, predicted]]
         if labels is not None:
             errors = np.where((labels == predictions)[..., None], RIGHT, WRONG)
             errors = np.where((labels == IGNORE)[..., None], IGNORED, errors).astype(np.uint8)
-            rows = [[image, colours[labels]], [colours[predictions], errors]]
+            truth = colours.paint(labels, dataset.info.palette)
+            rows = [[image, truth], [predicted, errors]]
         picture = np.vstack([np.hstack(row) for row in rows])
         image_files.write_image(folder / f'{dataset[index].name}.png', picture)
 
@@ -49,6 +49,9 @@ def submission(dataset: Dataset, folder: Path) -> Output:
 
     def write(index, image, labels, predictions):
         name, values = module.submission(dataset[index], predictions)
-        image_files.write_image(folder / name, values)
+        if module.SUBMITTED_WITH_PALETTE:
+            image_files.write_palette_png(folder / name, values, dataset.info.palette)
+        else:
+            image_files.write_image(folder / name, values)
 
     return write
