@@ -4,8 +4,8 @@
     image, label = dataset.pair(0)      # uint8 BGR (H, W, 3); class indices (H, W), 255 ignored
 
 A module has ``INFO``, ``find(root, split)``, which returns samples, and ``decode(path)``, which
-reads a label file. Where there is a test server, ``submission(sample, labels)`` returns the official
-file name and what goes into it, with the palette if ``SUBMITTED_WITH_PALETTE``. Where the classes
+reads a label file. Where there is a test server, ``submission(sample, labels)`` returns the file
+name it wants and what goes in, with the palette if ``SUBMITTED_WITH_PALETTE``. Where the classes
 depend on the root, as in data of one's own, ``info(root)`` and ``decoder(root)`` take the places of
 ``INFO`` and ``decode``.
 """
