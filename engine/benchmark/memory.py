@@ -17,8 +17,10 @@ def peak_mib(run: Callable[[], object]) -> float:
     peak, done = [0], threading.Event()
 
     def watch():
-        while not done.wait(INTERVAL):
+        finished = False
+        while not finished:
             peak[0] = max(peak[0], sum(map(_proportional_kib, _family())))
+            finished = done.wait(INTERVAL)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

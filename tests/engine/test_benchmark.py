@@ -1,11 +1,15 @@
 """The frame of the benchmarks."""
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 import helpers
 from engine.benchmark import frame
+from engine.benchmark.memory import peak_mib
 
 
 def test_contestants_take_turns():
@@ -34,11 +38,46 @@ def test_blocks_compares_the_two_graphs(tmp_path):
     assert document['machine']['CPU'] in process.stdout
 
 
+def test_contestants_with_a_clock_of_their_own():
+    results = frame.compare({'a': lambda: 0.5, 'b': lambda: 0.25}, rounds=3, own_clock=True)
+    assert [result.median_ms for result in results] == [500, 250]
+    assert results[1].ratio == 2
+
+
+def test_memory_counts_children():
+    """A child that fills 100 MiB, compared with one that does not."""
+
+    def child(mib):
+        fill = f'x = bytearray({mib} << 20); import time; time.sleep(0.4)'
+        return lambda: subprocess.run([sys.executable, '-S', '-c', fill], check=True)
+
+    assert 90 < peak_mib(child(100)) - peak_mib(child(0)) < 115
+
+
+def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
+    report = tmp_path / 'report.json'
+    process = helpers.run(
+        '-m', 'engine.benchmark', 'loader', '-d', shared / 'data' / 'camvid',
+        '-cfg', 'configs/D3Net_T_camvid.yaml',
+        '--rounds', '1', '--batches', '1', '--batch-size', '1', '--json', report,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    results = {each['name']: each for each in json.loads(report.read_text())['results']}
+    assert list(results) == [
+        'data_iterator_simple', 'loader, 1 worker', 'loader, 2 workers', 'packed, 1 worker',
+        'packed, 2 workers', 'decoding only',
+    ]  # fmt: skip
+    for result in results.values():
+        assert np.isclose(result['details']['images/s'], 1000 / result['median_ms'])
+        assert result['details']['MiB'] > 20
+
+
 @pytest.mark.parametrize(
     'options, message',
     [
         (['--size', 'big'], '--size big: write it as HEIGHTxWIDTH'),
         (['--rounds', '0'], '--rounds must be at least 1'),
+        (['--batch-size', '0'], '--batch-size must be at least 1'),
         (['--size', '8x8'], 'cannot take 8x8 pixels'),
     ],
 )
