@@ -167,7 +167,13 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float):
         with (
             open(part, 'ab') as file,
             tqdm(
-                desc=target.name, total=total, initial=start, unit='B', unit_scale=True, leave=False
+                desc=target.name,
+                total=total,
+                initial=start,
+                unit='B',
+                unit_scale=True,
+                leave=False,
+                disable=None,  # shown on a terminal only
             ) as bar,
         ):
             while chunk := answer.read1(CHUNK):

@@ -36,7 +36,7 @@ def build_parser() -> command.Parser:
     )
     add = parser.add_argument
     add('name', help='the data set, such as cityscapes')
-    add('-d', '--data', metavar='ROOT', type=Path, help='its folder; default: data/NAME')
+    add('-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME')
     add('--split', nargs='+', metavar='S', help='default: all there are; --stats: train')
     add('--download', action='store_true', help='fetch and unpack it, where that needs no account')
     add('--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors')
@@ -57,10 +57,10 @@ def main(args: Namespace) -> int:
         raise UserError(f'nothing to do; name at least one of --{", --".join(ACTIONS)}')
     args.processes = _number_of_processes(args.processes)
     datasets.module(args.name)  # refuses an unknown one before the work
-    args.data = _root(args.data, args.name)
+    args.data_dir = _root(args.data, args.name)
     if args.json:
         files.check_writable(args.json)
-    results = {'dataset': args.name, 'root': str(args.data)}
+    results = {'dataset': args.name, 'root': str(args.data_dir)}
     failed = False
     for action in chosen:
         results[action], problems = ACTIONS[action](args)
@@ -94,7 +94,7 @@ def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int
     complete: refuse images without a label, as for training.
     """
     found, missing = {}, []
-    for split in args.split or datasets.info(args.name, args.data).splits:
+    for split in args.split or datasets.info(args.name, args.data_dir).splits:
         try:
             dataset = datasets.open(args.name, args.data, split, complete=complete)
         except DataError as error:

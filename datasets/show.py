@@ -32,7 +32,7 @@ def build_parser() -> command.Parser:
     )
     add = parser.add_argument
     add('name', help='the data set, such as cityscapes')
-    add('-d', '--data', metavar='ROOT', type=Path, help='its folder; default: data/NAME')
+    add('-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME')
     add('--split', metavar='S', default='train', help='default: train')
     add('--list', metavar='FILE', type=Path, help='a list of images and labels of its own')
     add('-n', '--number', metavar='N', type=int, default=8, help='of samples; default: 8')
@@ -45,7 +45,9 @@ def main(args: Namespace) -> int:
     if args.number < 1:
         raise command.UserError(f'-n {args.number}: at least 1')
     image_files.check_format(args.output)
-    dataset = datasets.open(args.name, args.data or Path('data', args.name), args.split, args.list)
+    dataset = datasets.open(
+        args.name, args.data_dir or Path('data', args.name), args.split, args.list
+    )
     image_files.write_image(args.output, contact_sheet(dataset, args.number))
     return command.DONE
 
