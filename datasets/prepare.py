@@ -57,7 +57,7 @@ def main(args: Namespace) -> int:
         raise UserError(f'nothing to do; name at least one of --{", --".join(ACTIONS)}')
     args.processes = _number_of_processes(args.processes)
     datasets.module(args.name)  # refuses an unknown one before the work
-    args.data_dir = _root(args.data, args.name)
+    args.data_dir = _root(args.data_dir, args.name)
     if args.json:
         files.check_writable(args.json)
     results = {'dataset': args.name, 'root': str(args.data_dir)}
@@ -96,7 +96,7 @@ def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int
     found, missing = {}, []
     for split in args.split or datasets.info(args.name, args.data_dir).splits:
         try:
-            dataset = datasets.open(args.name, args.data, split, complete=complete)
+            dataset = datasets.open(args.name, args.data_dir, split, complete=complete)
         except DataError as error:
             if args.split:
                 raise
@@ -111,7 +111,7 @@ def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int
 
 
 def _download(args: Namespace) -> tuple[dict, int]:
-    sources.download(args.name, args.data, args.url, args.keep_archives)
+    sources.download(args.name, args.data_dir, args.url, args.keep_archives)
     return {'complete': True}, 0
 
 
@@ -175,7 +175,7 @@ def _report_as_json(report: Report, info: Info) -> dict:
 def _stats(args: Namespace) -> tuple[dict, int]:
     results = {}
     for split in args.split or ['train']:
-        dataset = datasets.open(args.name, args.data, split)
+        dataset = datasets.open(args.name, args.data_dir, split)
         found = statistics(dataset, args.processes)
         weights = {
             'median_frequency': found.median_frequency(),
