@@ -7,11 +7,10 @@
 What a batch holds depends on the seed and on its place in training, not on the number of workers.
 """
 
-import math
 import weakref
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -35,8 +34,8 @@ class _Pending:
     labels: np.ndarray
     state: State
     missing: int
-    error: Exception | None = None
-    error_row: float = math.inf
+    problems: dict[int, list[str]] = field(default_factory=dict)  # by row
+    errors: dict[int, Exception] = field(default_factory=dict)  # by row
 
 
 class Loader:
@@ -44,7 +43,7 @@ class Loader:
 
     transform: of :mod:`datasets.transforms`. mean, std, channel_order: of the network. workers:
     processes that load; with 0 the caller does, in :meth:`next`. prefetch: batches that are loaded
-    ahead (default: two, or as many as keep the workers busy); memory is bounded by these and by
+    ahead (default: two, or more where so many workers need it); memory is bounded by these and by
     those whose arrays the caller keeps. skip_bad: a sample that cannot be read is logged, counted
     in ``skipped`` and replaced by another, instead of raised.
 
@@ -126,10 +125,12 @@ class Loader:
         head = self._pending[0]
         while head.missing:
             self._receive()
-        if head.error:
-            raise head.error
+        if head.errors:
+            raise head.errors[min(head.errors)]
         self._pending.popleft()
         self._state = head.state
+        for _, problems in sorted(head.problems.items()):
+            self._count(problems)
         self._plan()
         return head.images, head.labels
 
@@ -251,11 +252,11 @@ class Loader:
 
     def _receive(self):
         for ticket, problems, error in self._pool.receive():
-            self._count(problems)
             pending, row = self._awaited.pop(ticket)
             pending.missing -= 1
-            if error is not None and row < pending.error_row:  # the first of the batch
-                pending.error, pending.error_row = error, row
+            pending.problems[row] = problems
+            if error is not None:
+                pending.errors[row] = error
         self._plan()
 
     def _following(self, state: State) -> tuple[Batch, list[tuple[int, int]], State]:

@@ -168,6 +168,7 @@ class Pool:
                         stdin=subprocess.DEVNULL,
                         env=os.environ | threads,
                         pass_fds=files,
+                        start_new_session=True,  # Ctrl-C is for the loader, which ends them
                     )
                 connection = Connection(ours.detach())
                 self._processes[connection] = process
@@ -222,7 +223,6 @@ class Pool:
 def main():
     """The life of a worker; its three files are the command line's last arguments."""
     tasks_file, results_file, memory_file = map(int, sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the loader, which ends us
     cv2.setNumThreads(0)
     _keep_memory()
     with (

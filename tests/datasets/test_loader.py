@@ -308,7 +308,7 @@ def gone(process):
 
 @pytest.mark.parametrize('ending', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_when_the_program_is_killed(tmp_path, ending):
-    """No process, and no shared memory that has a name; Ctrl-C goes to the workers too."""
+    """No process, and no shared memory that has a name; SIGINT to the group is Ctrl-C."""
     process = subprocess.Popen(
         [sys.executable, '-c', program(tmp_path)],
         stdout=subprocess.PIPE,
