@@ -21,6 +21,7 @@ import yaml
 import datasets
 import models
 from command import PROJECT, UserError
+from datasets import transforms
 
 BASE = '_base_'
 COMMAND_LINE = '--set'
@@ -60,6 +61,18 @@ KEYS = {
     'test_stride': Key([int], least=1, length=2),
     'test_short_sides': Key([int], least=1),
     'test_max_size': Key(int, least=1),
+    # augmentation (see datasets/transforms.py)
+    'augmentation': Key(str),
+    'crop_scales': Key([float], above=0, length=2),
+    'category_ratio': Key(float, above=0, most=1),
+    'flip': Key(float, least=0, most=1),
+    'photometric_distortion': Key(bool),
+    'pad_label': Key(int, least=0, most=255),
+    'resize_height': Key(int, least=1),
+    'resize_width': Key(int, least=1),
+    'short_sides': Key([int], least=1),
+    'max_side': Key(int, least=1),
+    'size_multiple': Key(int, least=1),
     # the published training recipe
     'batch_size': Key(int, least=1),
     'image_height': Key(int, least=1),
@@ -308,6 +321,11 @@ def _check_together(config: Config):
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
+    if 'augmentation' in config:
+        try:
+            transforms.from_config(config)
+        except UserError as error:
+            raise UserError(f'{error} ({config.path})') from error
     if config.get('min_lr', 0) > config.get('lr', math.inf):
         raise UserError(
             f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '

@@ -143,6 +143,10 @@ def test_classes_of_ones_own(tmp_path):
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
         ('dilation: [True, False]', 'dilation: has no effect .* True only'),
         ('dropout_ratio: 0.1', 'dropout_ratio: has no effect .* -1 only'),
+        ('augmentation: mosaic', 'augmentation: must be one of scale_crop, .*own.yaml'),
+        ('augmentation: short_sides', 'augmentation: short_sides needs short_sides too'),
+        ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
+        ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),
         ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
         ('lr: 1\nlr: 2', 'own.yaml: not valid YAML in line 3: the key lr stands twice'),
         ('lr: [1', 'own.yaml: not valid YAML in line'),
@@ -155,6 +159,14 @@ def test_mistakes_name_the_key_and_the_file(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as caught:
         config.load(path)
     assert '\n' not in ' '.join(str(caught.value).split())
+
+
+def test_the_published_keys_make_the_published_augmentation(tmp_path):
+    loaded = config.load(write(tmp_path, 'theirs.yaml', PUBLISHED_S + 'pad_label: 0\n'))
+    transform = config.transforms.from_config(loaded)
+    assert isinstance(transform, config.transforms.ScaleCrop)
+    assert (transform.size, transform.scale) == ((512, 1024), (0.5, 2.0))
+    assert (transform.category_ratio, transform.flip, transform.pad_label) == (0.75, 0.5, 0)
 
 
 def test_files_that_are_no_config(tmp_path):
