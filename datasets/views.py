@@ -37,20 +37,11 @@ def resample_image(image: np.ndarray, view: View) -> np.ndarray:
     """The window of a view, ``uint8`` (height, width, 3), bilinear; at most one level from the
     pixels that resizing the whole image gives.
     """
-    source = image.shape[:2]
-    if view.smooth and view.size != source:
+    if view.smooth and view.size != image.shape[:2]:
         whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
         out = np.asarray(whole)
     else:
-        rows = _span(view.top, view.height, source[0], view.size[0])
-        columns = _span(view.left, view.width, source[1], view.size[1])
-        out = image[rows.source, columns.source]
-        if view.size != source:
-            # Given factors instead of a size, OpenCV steps through the source by exactly these.
-            out = cv2.resize(
-                out, None, fx=columns.factor, fy=rows.factor, interpolation=cv2.INTER_LINEAR
-            )
-        out = out[rows.skip : rows.skip + view.height, columns.skip : columns.skip + view.width]
+        out = _bilinear(image, view)
     return cv2.flip(out, 1) if view.flip else out
 
 
@@ -65,6 +56,22 @@ def resample_label(label: np.ndarray, view: View) -> np.ndarray:
     rows = _nearest(view.top, view.height, label.shape[0], view.size[0])
     columns = _nearest(view.left, view.width, label.shape[1], view.size[1])
     return label[rows].take(columns[::-1] if view.flip else columns, axis=1)
+
+
+def _bilinear(image: np.ndarray, view: View) -> np.ndarray:
+    rows = _span(view.top, view.height, image.shape[0], view.size[0])
+    columns = _span(view.left, view.width, image.shape[1], view.size[1])
+    part = image[rows.source, columns.source]
+    if view.size != image.shape[:2]:
+        size = round(part.shape[0] * rows.factor), round(part.shape[1] * columns.factor)
+        if size == part.shape[:2]:  # OpenCV would copy the part, however the factors differ from 1
+            whole = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_LINEAR)
+            return whole[view.top : view.top + view.height, view.left : view.left + view.width]
+        # Given factors instead of a size, OpenCV steps through the source by exactly these.
+        part = cv2.resize(
+            part, None, fx=columns.factor, fy=rows.factor, interpolation=cv2.INTER_LINEAR
+        )
+    return part[rows.skip : rows.skip + view.height, columns.skip : columns.skip + view.width]
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class Pool:
         self._tasks.setblocking(False)
         self._processes = {}
         command = [sys.executable, '-c', PROGRAM.format(path=sys.path)]
-        threads = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1')
+        one_thread = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1')
         with theirs:
             for _ in range(workers):
                 ours, end = socket.socketpair()
@@ -166,14 +166,18 @@ class Pool:
                     process = subprocess.Popen(
                         [*command, *map(str, files)],
                         stdin=subprocess.DEVNULL,
-                        env=os.environ | threads,
+                        env=os.environ | one_thread,
                         pass_fds=files,
                         start_new_session=True,  # Ctrl-C is for the loader, which ends them
                     )
                 connection = Connection(ours.detach())
                 self._processes[connection] = process
-        for connection in self._processes:
-            self._guard(connection, lambda connection: connection.send(recipe))
+        try:
+            for connection in self._processes:
+                self._guard(connection, lambda connection: connection.send(recipe))
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, task: Task) -> bool:
         """Queue a task; False when the queue is full."""

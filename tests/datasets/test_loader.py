@@ -250,6 +250,21 @@ def test_a_killed_worker_is_reported(dataset):
             take(loader, 50)
 
 
+def test_workers_that_cannot_start_are_reported_and_leave_nothing(dataset, capfd):
+    """Something that only the main program knows cannot be sent to others."""
+    broken = Dataset(dataset.info, 'train', dataset.samples, _Unknown())
+    files = len(os.listdir('/proc/self/fd'))
+    with load(broken, workers=2) as loader, pytest.raises(UserError, match='ended .status 1'):
+        loader.next()
+    assert 'cannot be had in a worker' in capfd.readouterr().err
+    assert len(os.listdir('/proc/self/fd')) == files
+
+
+class _Unknown:
+    def __reduce__(self):
+        return exec, ("raise ImportError('cannot be had in a worker')",)
+
+
 def test_memory_is_bounded_and_reused(dataset):
     """A batch whose arrays are gone makes room for another; those that are kept stay."""
     with load(dataset, workers=2, prefetch=2) as loader:

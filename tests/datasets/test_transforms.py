@@ -51,8 +51,11 @@ def test_windows_at_every_edge_equal_resizing_everything():
     """Where a part begins or ends, its neighbours in the source count too."""
     image, classes = pair(90, 120)
     rng = np.random.RandomState(0)
-    for _ in range(300):
-        size = rng.randint(30, 300), rng.randint(30, 300)
+    for _ in range(600):
+        size = tuple(
+            rng.choice([length, length // 2, length + rng.randint(-3, 4), rng.randint(30, 300)])
+            for length in (90, 120)
+        )
         height, width = rng.randint(1, size[0] + 1), rng.randint(1, size[1] + 1)
         top = rng.choice([0, size[0] - height, rng.randint(size[0] - height + 1)])
         left = rng.choice([0, size[1] - width, rng.randint(size[1] - width + 1)])
