@@ -18,6 +18,7 @@ from command import LOG, InputError, UserError
 from datasets import order
 from datasets.dataset import Dataset
 from datasets.image_files import image_size
+from datasets.info import IGNORE
 from datasets.order import Order, State
 from datasets.pack import PackedDataset
 from datasets.transforms import Batch, Transform
@@ -72,6 +73,12 @@ class Loader:
             raise UserError(
                 'batch_size and prefetch must be at least 1, workers and seed at least 0, not '
                 f'{batch_size}, {prefetch}, {workers}, {seed}'
+            )
+        classes = len(dataset.info.classes)
+        if transform.pad_label != IGNORE and transform.pad_label >= classes:
+            raise UserError(
+                f'pad_label: must be a class, 0 to {classes - 1}, or {IGNORE} for ignored, not '
+                f'{transform.pad_label}'
             )
         self._recipe = Recipe(
             dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad

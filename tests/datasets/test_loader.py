@@ -287,6 +287,8 @@ def test_bad_settings(dataset):
     for options in ({'batch_size': 0}, {'workers': -1}, {'prefetch': 0}):
         with pytest.raises(UserError, match='must be at least'):
             load(dataset, **options)
+    with pytest.raises(UserError, match='pad_label: must be a class, 0 to 9, or 255'):
+        load(dataset, ScaleCrop((24, 32), pad_label=COUNT))
     with pytest.raises(UserError, match='is empty'):
         load(Dataset(dataset.info, 'train', (), dataset.decode))
 
