@@ -16,7 +16,7 @@ demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
 
 test: environment-dev
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n auto
 
 lint: environment-dev
 	@$(RUN) -m ruff check .

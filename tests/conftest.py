@@ -10,6 +10,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / 'shared'
 
 
+def pytest_collection_modifyitems(items):
+    """Long tests first, so that no process ends up with one while the others are idle."""
+    items.sort(key=lambda item: item.get_closest_marker('long') is None)
+
+
 @pytest.fixture(autouse=True)
 def clean_nnabla():
     """No parameters of another test, and the CPU."""

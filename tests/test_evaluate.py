@@ -56,6 +56,7 @@ def mpirun(processes, *arguments):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_trained_model_has_its_published_scores(camvid, tmp_path):
     """All 233 images, shared by two processes."""
     report = tmp_path / 'scores.json'
