@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import ssl
+import stat
 import tempfile
 import urllib.error
 import urllib.request
@@ -24,6 +25,22 @@ from command import UserError
 CHUNK = 1 << 18  # bytes
 STALL_SECONDS = 30.0  # without a byte, a connection counts as dead
 ATTEMPTS = 4  # for one address, as long as each brings something new
+
+
+def kind_of(path: Path) -> str | None:
+    """``'file'``, ``'folder'``, or None for what is not there or neither (a device, a pipe).
+
+    ``Path.is_file`` and its like raise where a name is too long or a folder is closed to the user;
+    this raises ``UserError``.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'{path}: cannot be read ({reason})') from error
+    return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import os
 import threading
 import time
 
@@ -242,3 +243,37 @@ def test_targets_that_cannot_be_written_are_found_before_the_work(tmp_path):
     files.check_writable(tmp_path / 'new' / 'a.png')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'new']
     assert not list((tmp_path / 'new').iterdir())
+
+
+def test_kinds_of_paths(tmp_path):
+    (tmp_path / 'file').touch()
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+    kinds = {
+        'file': 'file',
+        '.': 'folder',
+        'none': None,
+        'file/a': None,
+        'pipe': None,
+        'link': None,
+    }
+    assert {name: files.kind_of(tmp_path / name) for name in kinds} == kinds
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [('x' * 300, 'File name too long'), ('loop', 'symbolic links'), ('a\0b', 'null')],
+)
+def test_a_path_that_cannot_be_asked_is_the_users_mistake(name, reason, tmp_path):
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    with pytest.raises(UserError, match=rf'{name}: cannot be read \(.*{reason}'):
+        files.kind_of(tmp_path / name)
+
+
+def test_a_path_in_a_closed_folder_is_the_users_mistake(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(os, 'stat', refuse)
+    with pytest.raises(UserError, match=r'a.h5: cannot be read \(Permission denied\)'):
+        files.kind_of(tmp_path / 'a.h5')
