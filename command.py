@@ -15,7 +15,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent
 LOG = logging.getLogger('nnseg')
 
-DONE, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, MISUSED = 0, 1, 2
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports the signals
 
 
 class UserError(Exception):
@@ -45,18 +46,21 @@ def run(
     what it needs itself, so that a missing package is a user's mistake as well.
     """
     debug = '--debug' in (sys.argv[1:] if arguments is None else arguments)
+    status = BROKEN_PIPE
     try:
         parser = build_parser()
         parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
         args = parser.parse_args(arguments)
         _set_up_logging(args.debug)
-        return main(args)
+        status = main(args)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return status
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise

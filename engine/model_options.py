@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # this module is imported before it is known that NNabla is i
     from engine.predictor import Predictor
 
 
+CONTEXTS, TYPES = ('auto', 'cpu', 'cudnn'), ('float', 'half')
+
+
 def add_options(parser: Parser):
     """Network, weights, where to run, in which precision."""
     parser.add_argument(
@@ -24,22 +27,21 @@ def add_options(parser: Parser):
     parser.add_argument(
         '-cfg',
         '--config-file',
-        default='configs/D3Net_L.yaml',
         metavar='YAML',
-        help='the network, its classes and colours (default: %(default)s)',
+        help="the network, its classes and colours (default: the project's configs/D3Net_L.yaml)",
     )
     parser.add_argument(
         '-c',
         '--context',
         default='auto',
-        choices=('auto', 'cpu', 'cudnn'),
+        choices=CONTEXTS,
         help='auto is cudnn where it works, else cpu (default: %(default)s)',
     )
     parser.add_argument(
         '-t',
         '--type-config',
         default='float',
-        choices=('float', 'half'),
+        choices=TYPES,
         help='precision; half needs a GPU (default: %(default)s)',
     )
     parser.add_argument(

@@ -1,11 +1,14 @@
 """How commands end."""
 
 import argparse
+import os
+import subprocess
 import sys
 
 import pytest
 
 import datasets
+import helpers
 import models
 from command import Parser, UserError, run
 
@@ -78,3 +81,29 @@ def test_the_status_of_main_is_returned(capsys):
         return 1
 
     assert ended(main, capsys) == (1, '')
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
+    """`tool | true`: what main returns is the status; where it cannot go on writing, 141."""
+    program = (
+        'import sys, time; from command import Parser, run\n'
+        'def main(args):\n'
+        '    time.sleep(0.3)\n'
+        '    print("x" * int(sys.argv[1]))\n'
+        '    return 1\n'
+        'sys.exit(run(Parser, main, []))\n'
+    )
+    for size, statuses in (('10', (1, 141)), ('1000000', (141,))):
+        process = subprocess.Popen(
+            [sys.executable, '-c', program, size],
+            cwd=helpers.PROJECT,
+            env={**os.environ, 'PYTHONUNBUFFERED': unbuffered},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(60) in statuses
+        assert errors == b''
+        process.stderr.close()

@@ -172,7 +172,7 @@ def test_data_of_ones_own_needs_no_code(small, tmp_path, capsys):
     shutil.copytree(small / 'testannot', own / 'labels' / 'val')
     names = [f'{name}: [{i}, {i}, 7]' for i, name in enumerate(PUBLISHED)]
     (own / 'dataset.yaml').write_text(f'classes: {{{", ".join(names)}}}\nignore: [11]\n')
-    options = ['--set', 'dataset=folder', '--json', tmp_path / 'own.json']
+    options = ['--set', 'dataset=folder', '--split', 'val', '--json', tmp_path / 'own.json']
     assert started('-d', own, *CAMVID, *options) == 0
     camvid = ['-d', small, *CAMVID, '--split', 'test', '--json', tmp_path / 'camvid.json']
     assert started(*camvid) == 0

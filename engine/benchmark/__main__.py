@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from command import Parser, UserError, run
+from engine import model_options
 
 
 def build_parser() -> Parser:
@@ -43,7 +44,7 @@ def build_parser() -> Parser:
         '-c',
         '--context',
         default='auto',
-        choices=('auto', 'cpu', 'cudnn'),
+        choices=model_options.CONTEXTS,
         help='blocks: where to run (default: %(default)s)',
     )
     parser.add_argument(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import helpers
+import models
 from d3net import layers as L
 
 
@@ -109,6 +110,24 @@ def test_fused_bn_relu_is_the_same(train):
     parameters = nn.get_parameters(grad_only=False)
     for name in ('beta', 'gamma', 'mean', 'var'):
         assert np.array_equal(parameters[f'a/bn/{name}'].d, parameters[f'b/bn/{name}'].d)
+
+
+def test_networks_are_fused_where_the_context_gains(monkeypatch):
+    x = nn.Variable((1, 3, 32, 32))
+
+    def fused_functions():
+        names = []
+        helpers.tiny()(x)[0].visit(lambda f: names.append(f.info.type_name))
+        return names.count('FusedBatchNormalization'), names.count('ReLU')
+
+    assert fused_functions()[0] == 0
+    nn.set_default_context(nn.Context(['cudnn:float', 'cpu:float'], 'CpuCachedArray', '0'))
+    assert L.gains_from_fusion()
+    monkeypatch.setattr(models.registry, 'gains_from_fusion', lambda: True)
+    nn.set_default_context(nn.Context(['cpu:float'], 'CpuCachedArray', '0'))
+    fused, relu = fused_functions()
+    assert fused > 0
+    assert relu == 0
 
 
 def test_batch_norm_updates_the_running_statistics_without_bias():

@@ -4,6 +4,8 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 
@@ -65,6 +67,41 @@ def test_a_failed_installation_is_not_taken_for_done(project):
         last = failed.stderr.splitlines()[-1]
         assert last == 'error: pip could not install more.txt; what it says stands above'
         assert 'no-such-package' in failed.stderr
+
+
+def test_an_environment_of_someone_else_is_left_alone(project):
+    """A .venv of another Python version that we have not made."""
+    python = project / '.venv' / 'bin' / 'python'
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho 3.12\n')
+    python.chmod(0o755)
+    refused = set_up(project, 'requirements.txt')
+    assert refused.returncode == 1
+    assert 'error: .venv is an environment of Python 3.12' in refused.stderr
+    assert python.read_text().startswith('#!/bin/sh')
+
+
+def test_ctrl_c_is_no_traceback(project):
+    """While pip waits for a package index that does not answer."""
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        (project / 'more.txt').write_text(
+            f'--index-url http://127.0.0.1:{silent.getsockname()[1]}/\nno-such-package==1\n'
+        )
+        process = subprocess.Popen(
+            [sys.executable, str(project / 'engine' / 'bootstrap.py'), 'more.txt'],
+            env={k: v for k, v in os.environ.items() if not k.startswith('PIP_')},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        connection.close()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == 'interrupted; the next call goes on'
+    assert 'Traceback' not in errors
 
 
 def test_where_no_interpreter_can_be_had_one_line_says_what_to_install(project, monkeypatch):

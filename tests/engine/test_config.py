@@ -65,7 +65,7 @@ def test_our_configs_have_the_published_values(network, shared):
     meta, _ = helpers.seeded_weights(shared).load_fixture(network)
     ours = config.load(f'configs/D3Net_{network[-1].upper()}.yaml')
     for key, value in meta['hyper_parameters'].items():
-        if key in config.WITHOUT_EFFECT:
+        if key in config.ONE_VALUE:
             assert key not in ours
         else:
             assert ours[key] == value, key
@@ -106,6 +106,19 @@ def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     assert config.load('configs/D3Net_T_camvid.yaml').name == 'D3Net_T_camvid'
 
 
+def test_the_default_is_the_projects_whatever_lies_in_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / 'configs').mkdir()
+    write(tmp_path / 'configs', 'D3Net_L.yaml', PUBLISHED_S)
+    monkeypatch.chdir(tmp_path)
+    assert config.load().path == config.DEFAULT
+    assert config.load('configs/D3Net_L.yaml').path == tmp_path / 'configs' / 'D3Net_L.yaml'
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(UserError, match='File name too long'):
+        config.load('x' * 300)
+
+
 def test_classes_of_ones_own(tmp_path):
     own = 'num_classes: 2\nclasses: [cat, dog]\n'
     text = PUBLISHED_S.replace('num_classes: 19\n', own)
@@ -120,11 +133,14 @@ def test_classes_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('learning_rate: 1', 'learning_rate: unknown key, the nearest is .*own.yaml'),
-        ('bach_size: 1', 'bach_size: unknown key, the nearest is batch_size .*own.yaml'),
+        (
+            'learning_rate: 1',
+            'learning_rate: unknown key; there are .*batch_size, .*own.yaml',
+        ),
+        ('bach_size: 1', 'bach_size: unknown key; the nearest is batch_size .*own.yaml'),
         ('lr: fast', "lr: must be a number, not 'fast' .*own.yaml"),
         ('lr: 0', 'lr: must be greater than 0, not 0'),
-        ('lr: .nan', 'lr: must be greater than 0, not nan'),
+        ('lr: .nan', 'lr: must be finite, not nan'),
         ('batch_size: 1.5', 'batch_size: must be a whole number, not 1.5'),
         ('batch_size: yes', 'batch_size: must be a whole number, not True'),
         ('batch_size: 0', 'batch_size: must be at least 1, not 0'),
@@ -141,12 +157,14 @@ def test_classes_of_ones_own(tmp_path):
         ('dens_k: [36, 36]', 'dens_k: 2 values for the 4 stages .*own.yaml'),
         ('network: d3nett', "network: no network is called 'd3nett'.*own.yaml"),
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
-        ('dilation: [True, False]', 'dilation: has no effect .* True only'),
-        ('dropout_ratio: 0.1', 'dropout_ratio: has no effect .* -1 only'),
+        ('dilation: [True, False]', 'dilation: is accepted at its published value True only'),
+        ('dropout_ratio: 0.1', 'dropout_ratio: is accepted at its published value -1 only'),
         ('augmentation: mosaic', 'augmentation: must be one of scale_crop, .*own.yaml'),
         ('augmentation: short_sides', 'augmentation: short_sides needs short_sides too'),
         ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
         ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),
+        ('lr: 1e999', 'lr: must be finite, not .1e999'),
+        ('_base_: [3]', '_base_ must name a file, not 3'),
         ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
         ('lr: 1\nlr: 2', 'own.yaml: not valid YAML in line 3: the key lr stands twice'),
         ('lr: [1', 'own.yaml: not valid YAML in line'),
@@ -155,7 +173,8 @@ def test_classes_of_ones_own(tmp_path):
 )
 def test_mistakes_name_the_key_and_the_file(tmp_path, text, message):
     write(tmp_path, 'base.yaml', PUBLISHED_S)
-    path = write(tmp_path, 'own.yaml', f'_base_: base.yaml\n{text}\n')
+    base = '' if '_base_' in text else '_base_: base.yaml\n'
+    path = write(tmp_path, 'own.yaml', f'{base}{text}\n')
     with pytest.raises(UserError, match=message) as caught:
         config.load(path)
     assert '\n' not in ' '.join(str(caught.value).split())
@@ -192,5 +211,7 @@ def test_bases_that_are_missing_or_lead_in_a_circle(tmp_path):
 def test_an_override_without_a_value(tmp_path):
     with pytest.raises(UserError, match='--set lr: write it as key=value'):
         config.load('configs/D3Net_S.yaml', ['lr'])
-    with pytest.raises(UserError, match=r'lrr: unknown key, the nearest is lr \(--set\)'):
+    with pytest.raises(UserError, match='_base_: unknown key; it belongs into the file'):
+        config.load('configs/D3Net_S.yaml', ['_base_=x.yaml'])
+    with pytest.raises(UserError, match=r'lrr: unknown key; the nearest is lr \(--set\)'):
         config.load('configs/D3Net_S.yaml', ['lrr=1'])

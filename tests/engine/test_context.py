@@ -14,6 +14,22 @@ def test_the_cpu_can_be_asked_for():
     assert nn.get_current_context().backend == ['cpu:float']
 
 
+@pytest.mark.parametrize('type_config', ['float', 'half'])
+def test_precision_and_device_reach_nnabla(type_config, monkeypatch):
+    asked = []
+
+    def context_of(name, **options):
+        asked.append((name, options))
+        return nn.Context(['cpu:float'], 'CpuCachedArray', '0')
+
+    monkeypatch.setattr(context, 'why_no_gpu', lambda: None)
+    monkeypatch.setattr(context, 'get_extension_context', context_of)
+    choice = context.use('auto', type_config, device=3)
+    assert asked == [('cudnn', {'device_id': '3', 'type_config': type_config})]
+    assert str(choice).startswith('running on the GPU')
+    assert ('half precision' in str(choice)) == (type_config == 'half')
+
+
 def test_auto_takes_the_gpu_or_says_why_not():
     choice, reason = context.use('auto'), context.why_no_gpu()
     assert choice.name == ('cpu' if reason else 'cudnn')

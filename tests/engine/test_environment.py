@@ -1,5 +1,7 @@
 """The table of what this installation can do."""
 
+import pytest
+
 import helpers
 from engine import environment
 
@@ -22,10 +24,33 @@ def test_the_table_as_a_user_sees_it():
     assert max(map(len, process.stdout.splitlines())) <= 120
 
 
-def test_gpus_and_their_known_problems(monkeypatch):
-    monkeypatch.setattr(environment, '_output', lambda command: SMI)
+@pytest.fixture
+def smi(monkeypatch):
+    """What nvidia-smi answers: (exit status, output)."""
+    answers = []
+    monkeypatch.setattr(environment, '_run', lambda command: answers[-1])
+    return answers
+
+
+def test_gpus_and_their_known_problems(smi):
+    smi.append((0, SMI))
     assert 'NVIDIA H200 (143771 MiB, driver 580.159' in environment.machine()['GPU']
     assert 'NVIDIA A10' in environment.machine()['GPU']
-    assert 'here: NVIDIA H200' in environment._problems()[0]
-    monkeypatch.setattr(environment, '_output', lambda command: SMI.splitlines()[1])
-    assert '(not here)' in environment._problems()[0]
+    assert 'concerns this GPU' in environment._problems()[0]
+    for capability in ('8.6', '12.0', '[N/A]'):
+        smi.append((0, f'Some GPU, 1 MiB, 1, {capability}\n'))
+        assert f'compute capability {capability}' in environment.machine()['GPU']
+        assert 'no such GPU here' in environment._problems()[0]
+
+
+def test_a_driver_that_fails_is_not_taken_for_no_gpu(smi):
+    smi.append((18, 'Failed to initialize NVML: Driver/library version mismatch\n'))
+    assert 'nvidia-smi fails: Failed to initialize NVML' in environment.machine()['GPU']
+    smi.append((environment.MISSING, ''))
+    assert environment.machine()['GPU'] == 'none'
+
+
+def test_two_builds_of_opencv_are_a_known_problem(monkeypatch):
+    assert len(environment._problems()) == 1
+    monkeypatch.setattr(environment, '_version', lambda package: '4.11')
+    assert 'overwrite each other' in environment._problems()[1]
