@@ -1,7 +1,7 @@
 """Where data sets come from: archives to download and unpack, or a place where people register.
 
 Everything is kept in ``<root>/.downloads`` until it is complete: archives, which are resumed and
-verified by :func:`files.fetch`, and their unpacked files, which are renamed into the layout that
+verified by :func:`download.fetch`, and their unpacked files, which are renamed into the layout that
 the reader expects. A list of an archive's files stays there, so that a later call knows what is
 done.
 """
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import files
-from command import LOG
+from command import LOG, UserError
 from datasets.archives import CHUNK, gigabytes, unpack
 from datasets.info import DataError
+from download import DownloadError, changed, fetch
 
 URL_VARIABLE = 'NNSEG_DATA_URL'  # environment: a base address instead of the official ones
 DOWNLOADS = '.downloads'
@@ -179,24 +180,23 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
     urls = (f'{base.rstrip("/")}/{archive.file}',) if base else archive.urls
     was_there = target.exists()
     try:
-        files.fetch(urls, target, check=lambda path: _mismatch(archive, path))
-    except files.DownloadError as error:
+        fetch(urls, target, check=lambda path: _mismatch(archive, path))
+        modified = changed(target) if was_there else None
+    except DownloadError as error:
         raise DataError(
             f'cannot download {archive.file} ({error}); call again to go on where it ended, name '
             f'another address with --url or {URL_VARIABLE}, or put the file at {target}'
         ) from error
-    if was_there:
-        problem = _mismatch(archive, target)
-        recorded = files.recorded_digest(target)
-        if not problem and recorded and files.sha256_of(target) != recorded:
-            problem = f'has changed since it was downloaded (its SHA-256 is not {recorded})'
-        if problem:
-            raise DataError(f'{target} {problem}; delete it to download it again')
+    except UserError as error:
+        raise DataError(str(error)) from error
+    wrong = _mismatch(archive, target) if was_there else None
+    if wrong or modified:
+        raise DataError(f'{target} {wrong}; delete it to download it again' if wrong else modified)
     return target
 
 
 def _mismatch(archive: Archive, path: Path) -> str | None:
-    """What shows that a file is not the archive, for :func:`files.fetch`."""
+    """What shows that a file is not the archive, for :func:`download.fetch`."""
     if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
         return 'is no zip or tar archive'
     if archive.digest is None:

@@ -15,10 +15,11 @@ import h5py
 import nnabla as nn
 import numpy as np
 
+import download
 import files
+from command import LOG, PROJECT, UserError
 from models.errors import ModelError
 
-PROJECT = Path(__file__).resolve().parent.parent
 MIRROR_VARIABLE = (
     'NNSEG_WEIGHTS_URL'  # environment: a base address that takes the place of the published ones
 )
@@ -26,6 +27,7 @@ CACHE_VARIABLE = 'NNSEG_CACHE'  # environment: the folder for downloads
 WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
 SONY = ('https://nnabla.org/pretrained-models/ai-research-code/d3net/semantic-segmentation/',)
 BACKBONE = 'backbone/'  # the prefix that backbone-only files of D3Net leave out
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)  # h5py, damage
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ PUBLISHED = (
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$NNSEG_CACHE``, else ``nnseg`` in the user's cache folder."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE]).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'nnseg'
+    """Where downloads are kept: ``$NNSEG_CACHE``, else ``nnseg`` in the user's cache folder; raises
+    ``ModelError`` when the user has no home.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    folder = own or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'nnseg'
+    return _expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
 
 
 def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
@@ -65,25 +69,85 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
 
     A path that exists is taken as it is. Else a published file is looked for beside that path, in
     the project folder and in the cache folder, then downloaded from ``mirror``,
-    ``$NNSEG_WEIGHTS_URL`` or the published addresses. Raises ``ModelError``.
+    ``$NNSEG_WEIGHTS_URL`` or the published addresses; the log says which was taken. A path into a
+    folder that does not exist is a mistake. Raises ``ModelError``.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = _expanded(name, 'write the path in full')
+    kind = _kind_of(path)
+    if kind == 'file':
         return path
     published = next(
         (p for p in PUBLISHED if p.file.replace('-', '_') == path.name.replace('-', '_')), None
     )
-    if path.is_dir() or published is None:
-        reason = 'a folder, not a file of weights' if path.is_dir() else 'no such file of weights'
+    reason = None
+    if kind == 'folder':
+        reason = 'a folder, not a file of weights'
+    elif _kind_of(path.parent) != 'folder':
+        reason = f'there is no folder {path.parent}'
+    elif published is None:
+        reason = 'no such file of weights'
+    if reason:
         raise ModelError(
             f'{path}: {reason}; published files are {", ".join(p.file for p in PUBLISHED)}, '
             f'and {WITHOUT_DOWNLOAD}'
         )
-    for folder in (path.parent, PROJECT):
-        for spelling in (published.file, published.file.replace('-', '_')):
-            if (folder / spelling).is_file():
-                return folder / spelling
-    return _download(published, mirror)
+    found = (
+        _in_folder(path.parent, published)
+        or _in_folder(PROJECT, published)
+        or _cached(published)
+        or _download(published, mirror)
+    )
+    if found != path:
+        LOG.info('%s: the weights are those of %s', name, found)
+    return found
+
+
+def _expanded(path: str | os.PathLike, advice: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ModelError(f'{path}: no home folder is known for its ~; {advice}') from error
+
+
+def _kind_of(path: Path) -> str | None:
+    """:func:`files.kind_of`, with ``ModelError``."""
+    try:
+        return files.kind_of(path)
+    except UserError as error:
+        raise ModelError(str(error)) from error
+
+
+def _in_folder(folder: Path, published: Published) -> Path | None:
+    spellings = (published.file, published.file.replace('-', '_'))
+    paths = (folder / spelling for spelling in spellings)
+    return next((path for path in paths if _kind_of(path) == 'file'), None)
+
+
+def _cached(published: Published) -> Path | None:
+    """The file in the cache folder, if it is there and still what it was; nothing is written."""
+    folder = cache_folder()
+    try:
+        path = _in_folder(folder, published)
+    except ModelError as error:
+        raise ModelError(f'{error}; name another folder with {CACHE_VARIABLE}') from error
+    if path is None:
+        return None
+    problem = None
+    try:
+        if published.sha256 is None:
+            problem = download.changed(path)
+        elif files.sha256_of(path) != published.sha256:
+            problem = (
+                f'{path} is not the published file (its SHA-256 is not {published.sha256}); delete '
+                'it to download that one, or name yours with its path'
+            )
+    except OSError as error:
+        problem = f'{path}: cannot be read ({error.strerror or error})'
+    except download.RecordError as error:
+        problem = str(error)
+    if problem:
+        raise ModelError(problem)
+    return path
 
 
 def _download(published: Published, mirror: str | None) -> Path:
@@ -92,31 +156,25 @@ def _download(published: Published, mirror: str | None) -> Path:
     bases = (base,) if base else published.mirrors
     urls = [f'{base.rstrip("/")}/{published.file}' for base in bases]
     try:
-        files.fetch(urls, target, size=published.size, sha256=published.sha256, check=_not_hdf5)
-        digest = published.sha256 or files.recorded_digest(target)
-    except files.DownloadError as error:
+        return download.fetch(
+            urls, target, size=published.size, sha256=published.sha256, check=_not_hdf5
+        )
+    except download.DownloadError as error:
         raise ModelError(
             f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, '
             f'or name another address with --weights-url or {MIRROR_VARIABLE}; {WITHOUT_DOWNLOAD}'
         ) from error
-    except OSError as error:
-        raise ModelError(
-            f'cannot write {target} ({error.strerror or error}); name another folder with '
-            f'{CACHE_VARIABLE}'
-        ) from error
-    if digest and files.sha256_of(target) != digest:
-        raise ModelError(
-            f'{target} has changed since it was downloaded (its SHA-256 is not {digest}); '
-            'delete it to download it again'
-        )
-    return target
+    except download.RecordError as error:
+        raise ModelError(str(error)) from error
+    except UserError as error:
+        raise ModelError(f'{error}; name another folder with {CACHE_VARIABLE}') from error
 
 
 def _not_hdf5(path: Path) -> str | None:
     try:
         with h5py.File(path, 'r') as file:
             return None if len(file) else 'sent an empty HDF5 file'
-    except OSError:
+    except UNREADABLE:
         return 'sent something that is not an HDF5 file'
 
 
@@ -168,6 +226,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """All arrays of an NNabla ``.h5`` file by parameter name; ``ModelError`` when it cannot be
     read.
     """
+    kind = _kind_of(Path(path))
+    if kind != 'file':
+        reason = 'a folder, not a file of weights' if kind else 'no such file of weights'
+        raise ModelError(f'{path}: {reason}')
     arrays = {}
     try:
         with h5py.File(path, 'r') as file:
@@ -176,12 +238,16 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
                     arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
                 )
             )
-    except FileNotFoundError as error:
-        raise ModelError(f'{path}: no such file of weights') from error
-    except OSError as error:
+    except PermissionError as error:
+        raise ModelError(f'{path}: cannot be read ({os.strerror(error.errno)})') from error
+    except UNREADABLE as error:
+        reason = ' '.join(str(error).split())
         raise ModelError(
-            f'{path} is truncated or not an NNabla .h5 file ({error}); get it again'
+            f'{path} is truncated or not an NNabla .h5 file ({reason}); get it again'
         ) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in 'fiu':
+            raise ModelError(f'{path} is not an NNabla .h5 file ({name} is not numbers)')
     return arrays
 
 

@@ -1,10 +1,13 @@
 """Weights: strict loading that changes nothing unless all fits, and finding files."""
 
+import os
+
 import h5py
 import nnabla as nn
 import numpy as np
 import pytest
 
+import command
 import helpers
 import models
 from command import UserError
@@ -140,16 +143,150 @@ def test_damage_inside_a_file_changes_nothing(network, tmp_path):
     refused(tmp_path / 'a.h5', 'truncated or not an NNabla .h5 file')
 
 
-def test_published_files_are_found_in_both_spellings(tmp_path, monkeypatch):
-    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'cache'))
-    for there in ('D3Net-L.h5', 'D3Net_S.h5'):
-        (tmp_path / there).touch()
-    monkeypatch.chdir(tmp_path)
-    for name, there in (
-        ('D3Net-L.h5', 'D3Net-L.h5'), ('D3Net_L.h5', 'D3Net-L.h5'), ('D3Net-S.h5', 'D3Net_S.h5')
-    ):  # fmt: skip
-        assert weights.find(name).resolve() == (tmp_path / there).resolve()
-        assert weights.find(tmp_path / name) == tmp_path / there
+def damaged(content, rng):
+    """``content`` with one byte or a range of bytes changed."""
+    content = bytearray(content)
+    start, length = rng.randint(len(content)), rng.choice([1, 1, 8, 200])
+    content[start : start + length] = rng.bytes(len(content[start : start + length]))
+    return content
+
+
+def test_any_damage_is_refused_or_harmless(tmp_path):
+    """HDF5 has no checksums here, so a changed number loads; a changed structure is refused."""
+    shapes = {f'block{i}/conv/W': (3, 4, 3, 3) for i in range(4)}
+    for name, shape in shapes.items():
+        nn.parameter.get_parameter_or_create(name, shape, need_grad=True)
+    helpers.randomize_parameters()
+    weights.save(tmp_path / 'a.h5')
+    content, rng = (tmp_path / 'a.h5').read_bytes(), np.random.RandomState(0)
+    outcomes = {}
+    for _ in range(300):
+        helpers.randomize_parameters(seed=1)
+        before = state()
+        (tmp_path / 'b.h5').write_bytes(damaged(content, rng))
+        try:
+            weights.load(tmp_path / 'b.h5')
+            outcome = 'loaded'
+        except models.ModelError as error:
+            assert '\n' not in str(error)
+            assert_same(state(), before)
+            outcome = type(error.__cause__).__name__
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    assert {'loaded', 'OSError', 'RuntimeError', 'KeyError'} <= outcomes.keys(), outcomes
+
+
+def test_a_file_of_text_is_refused(network, tmp_path):
+    for content in ('text', h5py.Empty('f4')):
+        with h5py.File(tmp_path / 'a.h5', 'w') as file:
+            for name in state():
+                file[name] = content
+        refused(tmp_path / 'a.h5', r'not an NNabla .h5 file \(.* is not numbers\)')
+
+
+def forbid(monkeypatch, forbidden):
+    """No path below ``forbidden`` may be asked for, as in a closed folder."""
+    real = os.stat
+
+    def stat(path, *args, **options):
+        if str(path).startswith(str(forbidden)):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, 'stat', stat)
+
+
+def test_paths_that_cannot_be_asked_are_told_in_one_line(tmp_path, monkeypatch):
+    long = tmp_path / f'{"x" * 300}.h5'
+    for use in (weights.find, weights.load, weights.read):
+        with pytest.raises(models.ModelError, match=f'^{long}: cannot be read .*too long'):
+            use(long)
+        with pytest.raises(models.ModelError, match='a folder, not a file'):
+            use(tmp_path)
+    for name in ('D3Net-S.h5', 'mine.h5'):
+        with pytest.raises(models.ModelError, match='cannot be read .*too long'):
+            weights.find(tmp_path / ('x' * 300) / name)
+    forbid(monkeypatch, tmp_path / 'closed')
+    path = tmp_path / 'closed' / 'D3Net-S.h5'
+    for use in (weights.find, weights.load, weights.read):
+        with pytest.raises(models.ModelError, match=rf'^{path}: cannot be read \(Permission den'):
+            use(path)
+
+
+def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
+    def refuse(path, mode):
+        raise PermissionError(13, 'Unable to open file (name = a)')
+
+    (tmp_path / 'a.h5').touch()
+    monkeypatch.setattr(h5py, 'File', refuse)
+    with pytest.raises(models.ModelError, match=r'a.h5: cannot be read \(Permission denied\)$'):
+        weights.read(tmp_path / 'a.h5')
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Empty folders where a published file is looked for: here, project, cache."""
+    folders = {name: tmp_path / name for name in ('here', 'project', 'cache')}
+    for folder in folders.values():
+        folder.mkdir()
+    monkeypatch.chdir(folders['here'])
+    monkeypatch.setattr(weights, 'PROJECT', folders['project'])
+    monkeypatch.setenv(weights.CACHE_VARIABLE, str(folders['cache']))
+    monkeypatch.setenv(weights.MIRROR_VARIABLE, 'http://127.0.0.1:9/')
+    return folders
+
+
+@pytest.mark.parametrize('spelling', ['D3Net-L.h5', 'D3Net_L.h5'])
+@pytest.mark.parametrize('asked', ['D3Net-L.h5', 'D3Net_L.h5'])
+@pytest.mark.parametrize('place', ['here', 'project', 'cache'])
+def test_every_place_is_searched_for_both_spellings(places, place, spelling, asked, caplog):
+    there = places[place] / spelling
+    there.touch()
+    caplog.set_level('INFO', 'nnseg')
+    assert weights.find(asked).resolve() == there
+    is_told = [f'{asked}: the weights are those of ' in r.message for r in caplog.records]
+    assert is_told == ([] if place == 'here' and spelling == asked else [True])
+    assert weights.find(places['here'] / asked) == there
+
+
+def test_the_project_goes_before_the_cache(places):
+    for place in ('cache', 'project', 'here'):
+        there = places[place] / 'D3Net-S.h5'
+        there.touch()
+        assert weights.find('D3Net-S.h5').resolve() == there
+
+
+def test_a_folder_that_does_not_exist_is_a_mistake(places):
+    """Not a licence to use another file."""
+    for place in places.values():
+        (place / 'D3Net-S.h5').touch()
+    for name in ('D3Net-S.h5', 'mine.h5'):
+        for folder in ('/no/such/folder', 'relative', 'D3Net-S.h5', '~no_such_user'):
+            with pytest.raises(models.ModelError, match=f'{folder}.*(there is no|home) folder'):
+                weights.find(f'{folder}/{name}')
+
+
+def test_a_closed_cache_folder_says_how_to_name_another(places, monkeypatch):
+    forbid(monkeypatch, places['cache'])
+    with pytest.raises(models.ModelError, match='cannot be read .*; name another.*NNSEG_CACHE'):
+        weights.find('D3Net-S.h5')
+
+
+def test_the_cache_folder_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.delenv(weights.CACHE_VARIABLE, raising=False)
+    assert weights.cache_folder() == tmp_path / 'home' / '.cache' / 'nnseg'
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
+    assert weights.cache_folder() == tmp_path / 'xdg' / 'nnseg'
+    monkeypatch.setenv(weights.CACHE_VARIABLE, '~/own')
+    assert weights.cache_folder() == tmp_path / 'home' / 'own'
+    monkeypatch.setenv(weights.CACHE_VARIABLE, '~no_such_user/own')
+    with pytest.raises(models.ModelError, match='no home folder.*NNSEG_CACHE'):
+        weights.cache_folder()
+
+
+def test_there_is_one_project_folder():
+    assert weights.PROJECT is command.PROJECT
 
 
 def test_an_unknown_file_names_the_published_ones(tmp_path):
