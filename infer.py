@@ -53,7 +53,6 @@ def main(args) -> int:
     from engine import config as configs
     from engine import inference
 
-    plan = inference.plan(args.test_image_file, args.output)
     config = configs.load(args.config_file, args.set)
     options = inference.Options(
         opacity=args.opacity,
@@ -62,6 +61,7 @@ def main(args) -> int:
         save_color=args.save_color,
         protocol=protocols.choose(args, config),
     )
+    plan = inference.plan(args.test_image_file, args.output, options)
     network = model_options.load(args, config)
     return inference.segment(network.predictor, configs.class_info(config), plan, options)
 

@@ -2,7 +2,8 @@
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -17,15 +18,20 @@ _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_RGB = bytes((8, 2))  # bits a channel, colour type
 _PNG_SPECIAL = (b'eXIf', b'acTL', b'tRNS')  # rotation, animation, transparency
 _EXIF_ORIENTATION = 0x0112
+_NOT_TURNED = ('WEBP',)  # formats whose EXIF rotation OpenCV does not apply
+_TURNED_AT_ONCE = ('TIFF',)  # formats whose size Pillow gives after the rotation
+_DEEP = ('I', 'F')  # how Pillow's names of pixels of more than 8 bits begin
+_SAMPLE = np.zeros((32, 32, 3), np.uint8)  # JPEG 2000 takes nothing smaller
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image file as a ``uint8`` BGR array (H, W, 3).
+    """An image file as a ``uint8`` BGR array (H, W, 3), of several images the first.
 
     Grey becomes BGR, 16 bits become 8, alpha is dropped and an EXIF rotation is applied. OpenCV
-    decodes, as in the published code; Pillow looks first, because OpenCV returns half an image from
-    a truncated file without a word. Plain PNG files, the bulk of the data sets, are decoded by
-    libspng: the same pixels in 60 % of OpenCV's time. Raises ``InputError``.
+    decodes, as in the published code, and Pillow what OpenCV does not know (GIF, AVIF); Pillow
+    looks first, because OpenCV returns half an image from a truncated file without a word. Plain
+    PNG files, the bulk of the data sets, are decoded by libspng: the same pixels in 60 % of
+    OpenCV's time. Raises ``InputError``.
     """
     data = _read(path)
     if _is_plain_png(data, path):
@@ -33,14 +39,17 @@ def read_image(path: Path) -> np.ndarray:
             return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
         except RuntimeError as error:
             raise InputError(f'{path}: damaged or truncated image ({error})') from error
-    _check_whole(data, path)
+    kind = _check_whole(data, path)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        with silent_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
         raise InputError(f'{path}: cannot be decoded ({error.err})') from error
+    if image is None and kind is None:
+        raise InputError(f'{path}: not an image, or of a format that cannot be read')
     if image is None:
-        raise InputError(f'{path}: not an image, or of a format that OpenCV does not read')
-    return image
+        return _decoded_by_pillow(data, path)
+    return _turned(image, _orientation_of(data)) if kind in _NOT_TURNED else image
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -48,13 +57,61 @@ def image_size(path: Path) -> tuple[int, int]:
     ``InputError``.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            turned = turned and image.format not in _TURNED_AT_ONCE
             return image.size if turned else image.size[::-1]
     except (UnidentifiedImageError, SyntaxError, ValueError):
         return read_image(path).shape[:2]  # a format that OpenCV may know
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """OpenCV writes no lines of its own to standard error; what fails is found and told by us."""
+    level = cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
+
+
+@contextmanager
+def _opened(file) -> Iterator[Image.Image]:
+    """An image as Pillow opens it, however large; by itself Pillow warns from 89 million pixels on
+    and refuses from 179 million on.
+    """
+    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(file) as image:
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = most
+
+
+def _decoded_by_pillow(data: bytes, path: Path) -> np.ndarray:
+    with _opened(io.BytesIO(data)) as image:
+        if image.mode.startswith(_DEEP):
+            raise InputError(f'{path}: of a format that cannot be read ({image.mode} pixels)')
+        pixels = cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
+    return _turned(pixels, _orientation_of(data))
+
+
+def _orientation_of(data: bytes) -> int:
+    with _opened(io.BytesIO(data)) as image:
+        return image.getexif().get(_EXIF_ORIENTATION, 1)
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The image upright; orientation: EXIF's, from 1 (it is) to 8."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
 def _read(path: Path) -> bytes:
@@ -64,17 +121,18 @@ def _read(path: Path) -> bytes:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _check_whole(data: bytes, path: Path):
-    """Raise ``InputError`` for a truncated image of a format that Pillow knows."""
+def _check_whole(data: bytes, path: Path) -> str | None:
+    """The format of an image that Pillow knows, such as ``'WEBP'``; raises ``InputError`` when it
+    is truncated.
+    """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(io.BytesIO(data)) as image:
             image.load()
+            return image.format
     except UnidentifiedImageError:
-        pass  # a format that OpenCV may know
+        return None  # a format that OpenCV may know
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f'{path}: damaged or truncated image ({error})') from error
-    except Image.DecompressionBombError:
-        pass  # only large: more than 179 million pixels
 
 
 def _is_plain_png(data: bytes, path: Path) -> bool:
@@ -98,13 +156,18 @@ def _is_plain_png(data: bytes, path: Path) -> bool:
 
 
 def write_image(path: Path, image: np.ndarray):
-    """Write a ``uint8`` BGR or grey image in the format of its ending; raises ``UserError``."""
+    """Write a ``uint8`` BGR or grey image in the format of its ending.
+
+    Raises ``InputError`` when the format cannot hold this image, ``UserError`` when the file cannot
+    be written.
+    """
     try:
-        encoded, data = cv2.imencode(path.suffix, image)
+        with silent_opencv():
+            encoded, data = cv2.imencode(path.suffix, image)
     except cv2.error as error:
-        raise UserError(f'{path}: cannot be encoded ({error.err})') from error
+        raise InputError(f'{path}: cannot be encoded ({error.err})') from error
     if not encoded:
-        raise UserError(
+        raise InputError(
             f'{path}: {path.suffix} cannot hold {image.shape[1]}x{image.shape[0]} pixels'
         )
     with replacing(path) as temporary:
@@ -122,9 +185,14 @@ def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence
 
 
 def check_format(path: Path):
-    """Raise ``UserError`` when no image format has the ending of ``path``."""
-    if not path.suffix or not cv2.haveImageWriter(str(path)):
-        raise UserError(
-            f'{path}: OpenCV writes no {path.suffix or "images without an ending"}; '
-            'end the name in .jpg or .png'
-        )
+    """Raise ``UserError`` when no image format has the ending of ``path``, or one without colour;
+    found by trying.
+    """
+    try:
+        with silent_opencv():
+            if path.suffix and cv2.imencode(path.suffix, _SAMPLE)[0]:
+                return
+    except cv2.error:
+        pass  # no such format, or one that is switched off in this OpenCV
+    ending = path.suffix or 'images without an ending'
+    raise UserError(f'{path}: OpenCV writes no {ending} in colour; end the name in .jpg or .png')

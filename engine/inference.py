@@ -2,25 +2,33 @@
 colours.
 """
 
+import errno
+import os
+import re
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
-import files
 from command import DONE, LOG, SOME_FAILED, InputError, UserError
 from datasets import Info, colours, image_files
 from engine import video, visualisation
-from engine.inputs import Input, find_inputs
+from engine.inputs import Input, find_inputs, real
 from engine.predictor import WHOLE, Predictor
 from engine.protocols import Protocol
+from files import kind_of
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
+LABELS, COLOR = '_labels.png', '_color.png'  # what follows the picture's name
+ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
@@ -33,36 +41,49 @@ class Options:
     save_color: bool = False
     protocol: Protocol = WHOLE
 
+    @property
+    def maps(self) -> list[str]:
+        """The endings of the class maps that are written beside a picture."""
+        return [LABELS] * self.save_labels + [COLOR] * self.save_color
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: inputs with the paths of their pictures, and the folder of several."""
+    """What is to be done: inputs with the paths of their pictures, the folder of several, and a
+    line for each thing in the inputs' folders that cannot be looked at.
+    """
 
     pairs: list[tuple[Input, Path]]
     folder: Path | None
+    problems: list[str]
 
 
-def plan(patterns: Sequence[str], output: str | None) -> Plan:
-    """The inputs and where their pictures go; raises ``UserError`` before any work is done.
+def plan(patterns: Sequence[str], output: str | None, options: Options = Options()) -> Plan:
+    """The inputs and where their pictures go; raises ``UserError`` before any work is done, and
+    creates nothing.
 
     One file goes to ``output``, by default ``result.jpg`` or ``result.mp4``. Several, a folder or a
     pattern go to the folder ``output``, by default ``results``, under the names and in the
     subfolders that they have.
     """
-    one_file = len(patterns) == 1 and Path(patterns[0]).expanduser().is_file()
-    folder = None if one_file else Path(output or DEFAULT_FOLDER)
-    inputs = find_inputs(patterns, leave_out=folder)
+    first = patterns[0] if len(patterns) == 1 else ''
+    one_file = first.strip() and kind_of(Path(os.path.expanduser(first))) == 'file'
+    folder, problems = None if one_file else Path(output or DEFAULT_FOLDER), []
+    inputs = find_inputs(patterns, folder, problems.append)
     if folder is None:
         target = Path(output or DEFAULT_STEM + _ending(inputs[0]))
-        if target.is_dir() or (output or '').endswith('/'):
+        if _kind_of_output(target) == 'folder' or (output or '').endswith('/'):
             target = target / (inputs[0].path.stem + _ending(inputs[0]))
         targets = [target]
     else:
-        if folder.exists() and not folder.is_dir():
+        if _kind_of_output(folder) == 'file':
             raise UserError(f'-o {folder}: is a file; several results need a folder')
         targets = [folder / name for name in _result_names(inputs)]
-    _check(inputs, targets)
-    return Plan(list(zip(inputs, targets)), folder)
+    for item, target in zip(inputs, targets):
+        (video if item.is_video else image_files).check_format(target)
+    _check_overwriting(inputs, targets, options)
+    _check_writable(targets[0] if folder is None else folder / 'x')
+    return Plan(list(zip(inputs, targets)), folder, problems)
 
 
 def _result_names(inputs: Sequence[Input]) -> list[Path]:
@@ -81,62 +102,144 @@ def _result_names(inputs: Sequence[Input]) -> list[Path]:
     ]
 
 
-def _check(inputs: Sequence[Input], targets: Sequence[Path]):
-    """Raise ``UserError`` for results that would overwrite something or cannot be written."""
-    sources, counts = {item.path.resolve() for item in inputs}, Counter(targets)
+def _check_overwriting(inputs: Sequence[Input], targets: Sequence[Path], options: Options):
+    """Raise ``UserError`` when a picture, a class map or a folder of them would take the place of
+    an input, or of another of them.
+    """
+    sources, planned = {real(item.path) for item in inputs}, []
     for item, target in zip(inputs, targets):
-        if target.resolve() in sources:
-            raise UserError(f'{target}: is an input and would be overwritten; change it with -o')
-        if counts[target] > 1:
+        planned.append(target)
+        if item.is_video:
+            planned += [target.with_suffix('')] * bool(options.maps)
+        else:
+            planned += [_beside(target, ending) for ending in options.maps]
+    counts = Counter(map(real, planned))
+    for path in planned:
+        if real(path) in sources:
+            raise UserError(f'{path}: is an input and would be overwritten; change it with -o')
+        if counts[real(path)] > 1:
             raise UserError(
-                f'{target}: {counts[target]} inputs would be written to it; rename some'
+                f'{path}: {counts[real(path)]} inputs would be written to it; rename some'
             )
-        (video if item.is_video else image_files).check_format(target)
-    files.check_writable(targets[0])
+    folders = {
+        real(target.with_suffix(''))
+        for item, target in zip(inputs, targets)
+        if item.is_video and options.maps
+    }
+    for folder in folders:
+        if _kind_of_output(folder) == 'file':
+            raise UserError(f'{folder}: is a file; the class maps of a video need this folder')
+    names = re.compile(rf'[0-9]{{8,}}({"|".join(map(re.escape, options.maps))})')
+    for path in [*sources, *counts]:
+        if path.parent in folders and names.fullmatch(path.name):
+            raise UserError(f'{path}: would be overwritten by the class maps of a video')
+
+
+def _check_writable(target: Path):
+    """Raise ``UserError`` when ``target`` cannot be written, from a trial that leaves no folder."""
+    place = target.parent
+    while (kind := _kind_of_output(place)) is None and place != place.parent:
+        place = place.parent
+    if kind != 'folder':
+        raise UserError(f'{target}: cannot be written ({place} is no folder)')
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f'{target}: cannot be written ({error.strerror})') from error
+
+
+def _kind_of_output(path: Path) -> str | None:
+    try:
+        return kind_of(path)
+    except UserError as error:
+        reason = getattr(error.__cause__, 'strerror', None) or error.__cause__
+        raise UserError(f'-o {path}: cannot be written ({reason})') from error
 
 
 def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> int:
     """Segment all inputs of a plan and report; returns the exit status.
 
     An input that cannot be used is an error when it is the only file named; else it is reported and
-    counted.
+    counted, and the others are done. What would stop the others too, such as a full disk, is an
+    error.
     """
     started = time.monotonic()
     if plan.folder is None:
         (item, target), *_ = plan.pairs
-        labels = segment_file(predictor, info, item, target, options)
+        labels, status = None, DONE
+        try:
+            labels = segment_file(predictor, info, item, target, options)
+        except video.Incomplete as error:
+            LOG.warning('%s', error)
+            status = SOME_FAILED
         print(f'{target} written in {time.monotonic() - started:.1f} s')
         if labels is not None:
             for name, share in visualisation.shares(labels, info):
                 print(f'{share:7.1%}  {name}')
-        return DONE
-    failed = 0
+        return status
+    failed = len(plan.problems)
+    for problem in plan.problems:
+        print(f'error: {problem}', file=sys.stderr)
     with tqdm(plan.pairs, unit='file', disable=None) as bar:  # None: on a terminal only
         for item, target in bar:
             try:
                 segment_file(predictor, info, item, target, options)
-            except InputError as error:
+            except UserError as error:
+                if not _concerns_one_file(error):
+                    raise
                 failed += 1
                 bar.write(f'error: {error}', file=sys.stderr)
-    elapsed, done = time.monotonic() - started, len(plan.pairs) - failed
+    elapsed, total = time.monotonic() - started, len(plan.pairs) + len(plan.problems)
+    done = total - failed
     print(
-        f'{done} of {len(plan.pairs)} files written to {plan.folder} in {elapsed:.1f} s '
+        f'{done} of {total} files written to {plan.folder} in {elapsed:.1f} s '
         f'({done / elapsed:.2f} a second)' + (f', {failed} could not be used' if failed else '')
     )
     return SOME_FAILED if failed else DONE
 
 
+def _concerns_one_file(error: UserError) -> bool:
+    """Whether other files may fare better: not so when the disk is full or the folder closed."""
+    return isinstance(error, InputError) or getattr(error.__cause__, 'errno', None) in ONE_FILE
+
+
 def segment_file(
     predictor: Predictor, info: Info, item: Input, target: Path, options: Options
 ) -> np.ndarray | None:
-    """Segment one image or video; returns the class map of an image."""
-    if item.is_video:
-        return _segment_video(predictor, info, item, target, options)
-    image = image_files.read_image(item.path)
-    labels = predictor.labels(image, options.protocol)
-    image_files.write_image(target, _picture(image, labels, info, options))
-    _save_maps(labels, info, target.with_suffix(''), options)
-    return labels
+    """Segment one image or video; returns the class map of an image.
+
+    Raises ``InputError`` for what this input alone is to blame for, ``video.Incomplete`` after a
+    truncated video is written as far as it goes, ``UserError`` for what would stop others too.
+    """
+    with _enough_memory(item):
+        if item.is_video:
+            return _segment_video(predictor, info, item, target, options)
+        image = image_files.read_image(item.path)
+        labels = _labels(predictor, image, item, options)
+        image_files.write_image(target, _picture(image, labels, info, options))
+        _save_maps(labels, info, target, options)
+        return labels
+
+
+@contextmanager
+def _enough_memory(item: Input) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, cv2.error) as error:
+        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+            raise
+        raise InputError(
+            f'{item.path}: not enough memory to read and to colour it; make it smaller with '
+            'another program, or leave more memory to this one'
+        ) from error
+
+
+def _labels(predictor, image, item, options):
+    try:
+        return predictor.labels(image, options.protocol)
+    except InputError as error:  # which does not know the file
+        raise InputError(f'{item.path}: {error}') from error
 
 
 def _segment_video(predictor, info, item, target, options):
@@ -146,13 +249,10 @@ def _segment_video(predictor, info, item, target, options):
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         for count, frame in enumerate(frames, 1):
-            labels = predictor.labels(frame, options.protocol)
+            labels = _labels(predictor, frame, item, options)
             append(_picture(frame, labels, info, options))
-            _save_maps(labels, info, target.with_suffix('') / f'{count:08d}', options)
-    if count < source.frames:
-        LOG.warning(
-            '%s: its header promises %d frames, %d can be read', item.path, source.frames, count
-        )
+            _save_maps(labels, info, target.with_suffix('') / f'{count:08d}.png', options)
+    source.check_complete(count)
 
 
 def _picture(image, labels, info, options):
@@ -164,14 +264,15 @@ def _picture(image, labels, info, options):
     )
 
 
-def _save_maps(labels, info, stem, options):
-    def beside(suffix):
-        return stem.with_name(stem.name + suffix)
-
+def _save_maps(labels, info, picture, options):
     if options.save_labels:
-        image_files.write_image(beside('_labels.png'), labels)
+        image_files.write_image(_beside(picture, LABELS), labels)
     if options.save_color:
-        image_files.write_palette_png(beside('_color.png'), labels, info.palette)
+        image_files.write_palette_png(_beside(picture, COLOR), labels, info.palette)
+
+
+def _beside(picture: Path, ending: str) -> Path:
+    return picture.with_name(picture.stem + ending)
 
 
 def _ending(item: Input) -> str:

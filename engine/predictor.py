@@ -1,27 +1,49 @@
 """From an image to the class of every pixel: normalisation, padding, the graph, upsampling and
 argmax in one place.
+
+The network's own maps, of low resolution, are all that is kept of an image. They are resized to the
+image's size in bands of rows, so that memory does not grow with the image times its classes.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import cv2
 import nnabla as nn
 import numpy as np
 
 from command import InputError
-from d3net import layers as L
 from datasets import transforms
 from engine.protocols import Protocol, Size
 from models import Info, Network
 
 WHOLE = Protocol()  # one view, at the image's size
 GRAPHS = 4  # sizes whose graphs are kept: portraits and landscapes of a camera, and as many again
+BAND = 1 << 20  # values a class map is resized in at a time, over all classes: 4 MiB
+SMALL = 256 * 256  # pixels, for which a network needs little more memory than for none
 
 
 def normalise(image: np.ndarray, info: Info) -> np.ndarray:
     """A ``uint8`` BGR image (H, W, 3) as the network's input, float32 (3, H, W)."""
     return transforms.normalise(image, info.mean, info.std, info.channel_order)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the network made of one view: maps (num_classes, h, w). Resized to ``grid`` they show
+    the image in their upper left corner; what is below and on the right is padding.
+    """
+
+    maps: np.ndarray
+    grid: Size
+    mirrored: bool = False
+    probable: bool = False  # probabilities instead of logits
+
+    def rows(self, rows: slice, width: int) -> np.ndarray:
+        """Rows of the image, (num_classes, rows, width), float32."""
+        scores = resize_rows(self.maps, self.grid, rows, width)
+        return scores[..., ::-1] if self.mirrored else scores
 
 
 class Predictor:
@@ -43,32 +65,63 @@ class Predictor:
 
         Raises ``InputError`` when the memory does not suffice.
         """
-        views = protocol.views(*image.shape[:2])
-        if len(views) == 1 and not protocol.flip and not protocol.window:
-            scores = self.logits(image, views[0])  # whose largest is that of the probabilities
-        else:
-            scores = self.probabilities(image, protocol)
-        return scores.argmax(axis=0).astype(np.uint8)
+        size = image.shape[:2]
+        try:
+            if protocol.window:
+                means = self.probabilities(image, protocol)
+                seen = [_Seen(means, size, probable=True)]
+            else:
+                seen = list(self._views(image, protocol))
+            labels = np.empty(size, np.uint8)
+            for rows in self._bands(size):
+                if len(seen) == 1:  # the largest logit is that of the largest probability
+                    scores = seen[0].rows(rows, size[1])
+                else:
+                    scores = sum(_probabilities(each, rows, size[1]) for each in seen)
+                    scores /= np.float32(len(seen))
+                labels[rows] = scores.argmax(axis=0)
+            return labels
+        except MemoryError as error:
+            raise InputError(
+                f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller '
+                'with another program, or leave more memory to this one'
+            ) from error
 
     def logits(self, image: np.ndarray, view: Size | None = None) -> np.ndarray:
         """Logits (num_classes, H, W), float32, at the size of ``image``, seen at ``view``."""
-        x = self._normalised(image, view or image.shape[:2])
-        return self._run(x, image.shape[:2])
+        size = image.shape[:2]
+        seen = self._run(self._normalised(image, view or size), size)
+        return seen.rows(slice(0, size[0]), size[1])
 
     def probabilities(self, image: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Mean class probabilities of all views, (num_classes, H, W), float32."""
-        size, views = image.shape[:2], protocol.views(*image.shape[:2])
+        size, count = image.shape[:2], 0
         total = np.zeros((self.network.info.num_classes, *size), np.float32)
-        for view in views:
+        for seen in self._views(image, protocol):
+            count += 1
+            for rows in self._bands(size):
+                total[:, rows] += _probabilities(seen, rows, size[1])
+        total /= np.float32(count)
+        return total
+
+    def _views(self, image, protocol) -> Iterator[_Seen]:
+        """Every view of an image, and its mirror image where the protocol wants it."""
+        size = image.shape[:2]
+        for view in protocol.views(*size):
             x = self._normalised(image, view)
             for mirrored in (False, True)[: 1 + protocol.flip]:
-                seen = x[..., ::-1] if mirrored else x
+                shown = x[..., ::-1] if mirrored else x
                 if protocol.window:
-                    scores = _resize(self._slide(seen, protocol), size)
+                    yield _Seen(self._slide(shown, protocol), size, mirrored, probable=True)
                 else:
-                    scores = _softmax(self._run(seen, size))
-                total += scores[..., ::-1] if mirrored else scores
-        return total / np.float32(len(views) * (1 + protocol.flip))
+                    yield self._run(shown, size, mirrored)
+
+    def _bands(self, size) -> Iterator[slice]:
+        """Rows of an image of ``size``, a few at a time."""
+        height, width = size
+        step = max(1, BAND // (self.network.info.num_classes * width))
+        for top in range(0, height, step):
+            yield slice(top, min(top + step, height))
 
     def _normalised(self, image, size):
         """The image at a size, as the network takes it: float32 (3, height, width)."""
@@ -89,64 +142,100 @@ class Predictor:
         for rows, columns in protocol.windows(*size):
             part = x[:, rows, columns]
             missing = [(0, full - have) for full, have in zip(window, part.shape[1:])]
-            scores = _softmax(self._run(np.pad(part, [(0, 0), *missing]), window))
+            seen = self._run(np.pad(part, [(0, 0), *missing]), window)
+            scores = _softmax(seen.rows(slice(0, window[0]), window[1]))
             inside = np.s_[: part.shape[1], : part.shape[2]]
             total[:, rows, columns] += (scores * weight)[:, inside[0], inside[1]]
             weights[rows, columns] += weight[inside]
         return total / weights
 
-    def _run(self, x, size):
-        """Logits of (3, h, w) resized to ``size``; what the network cannot take is padded.
+    def _run(self, x, size, mirrored=False) -> _Seen:
+        """What the network makes of a view (3, h, w) of an image of ``size``.
 
-        The padding, with the mean colour, is below and on the right, and is cut off again.
+        What the network cannot take is padded with the mean colour, below and on the right.
         """
-        pad = [(0, 0), *((0, self._padded(side) - side) for side in x.shape[1:])]
-        padded = np.pad(x, pad)
-        # At least 2 rows and columns, because no layer makes one of several: of an image with a
-        # single row that is shown at many, the first of two is taken.
-        out = [
-            max(2, round(side * full / seen))
+        padded = np.pad(x, [(0, 0), *((0, self._padded(side) - side) for side in x.shape[1:])])
+        grid = tuple(
+            round(side * full / seen)
             for side, full, seen in zip(size, padded.shape[1:], x.shape[1:])
-        ]
+        )
         try:
-            inputs, outputs = self._graph(*padded.shape[1:], *out)
+            inputs, outputs = self._graph(*padded.shape[1:])
             inputs.d = padded[None]
             outputs.forward(clear_buffer=True)
-            return outputs.d[0, :, : size[0], : size[1]]
+            return _Seen(np.array(outputs.d[0], np.float32), grid, mirrored)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError) or 'alloc' in str(error).lower():
-                raise InputError(
-                    f'not enough memory for {padded.shape[2]}x{padded.shape[1]} pixels; '
-                    '--scales 0.5 needs a quarter of it, and so does a smaller window of --slide'
-                ) from error
-            raise
+            if not isinstance(error, MemoryError) and 'alloc' not in str(error).lower():
+                raise
+            self._graphs.clear()  # what they hold may be what the next image lacks
+            self._on_new_size()
+            raise InputError(_too_little_memory(*padded.shape[1:])) from error
 
     def _padded(self, length: int) -> int:
         info = self.network.info
         return max(-(-length // info.size_divisor) * info.size_divisor, info.smallest_size)
 
-    def _graph(self, height, width, out_height, out_width):
-        key = height, width, out_height, out_width
+    def _graph(self, height, width):
+        key = height, width
         if key not in self._graphs:
             while len(self._graphs) >= GRAPHS:
                 self._graphs.popitem(last=False)
             self._on_new_size()
             x = nn.Variable((1, 3, height, width))
-            self._graphs[key] = x, L.resize(self.network(x)[0], (out_height, out_width))
+            self._graphs[key] = x, self.network(x)[0]
         self._graphs.move_to_end(key)
         return self._graphs[key]
 
 
+def resize_rows(maps: np.ndarray, size: Size, rows: slice, width: int) -> np.ndarray:
+    """The first ``width`` columns of ``rows`` of ``maps`` (C, h, w) resized to ``size``.
+
+    Equal to the last bit to these rows of the whole maps after ``d3net.layers.resize`` on the CPU:
+    bilinear, pixel centres at half integers, columns before rows, in float32.
+    """
+    if maps.shape[1:] == tuple(size):
+        return maps[:, rows, :width]
+    above, below, down = _taps(maps.shape[1], size[0], rows)
+    left, right, across = _taps(maps.shape[2], size[1], slice(0, width))
+    first = above[0]
+    part = maps[:, first : below[-1] + 1]
+    part = part[..., left] * (1 - across) + part[..., right] * across
+    down = down[:, None]
+    scores = part[:, above - first] * (1 - down)
+    lower = part[:, below - first]
+    lower *= down
+    scores += lower
+    return scores
+
+
+def _taps(length, new_length, where):
+    """The two samples that each of the new samples ``where`` lies between, and the share of the
+    second.
+    """
+    scale = np.float32(length / new_length)
+    at = (np.arange(where.start, where.stop, dtype=np.float32) + np.float32(0.5)) * scale
+    at = np.maximum(at - np.float32(0.5), 0)
+    before = np.minimum(at.astype(np.intp), length - 1)
+    return before, np.minimum(before + 1, length - 1), at - before.astype(np.float32)
+
+
+def _probabilities(seen: _Seen, rows: slice, width: int) -> np.ndarray:
+    scores = seen.rows(rows, width)
+    return scores if seen.probable else _softmax(scores)
+
+
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the first axis; in place of a new array, which is the largest there is."""
+    """Probabilities over the first axis."""
     scores = logits - logits.max(axis=0)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)
     return scores
 
 
-def _resize(scores: np.ndarray, size: Size) -> np.ndarray:
-    """Maps (C, h, w) at another size, bilinearly."""
-    if scores.shape[1:] == tuple(size):
-        return scores
-    return np.stack([cv2.resize(m, size[::-1], interpolation=cv2.INTER_LINEAR) for m in scores])
+def _too_little_memory(height, width) -> str:
+    """One line on what did not fit, with a remedy that helps."""
+    if height * width > SMALL:
+        remedy = 'half of --scales needs a quarter of it, and windows (--slide) need less too'
+    else:
+        remedy = 'leave more memory to this program, or take a smaller network'
+    return f'not enough memory for {width}x{height} pixels at once; {remedy}'

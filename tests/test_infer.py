@@ -5,7 +5,9 @@ import http.server
 import os
 import shutil
 import threading
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import nnabla as nn
@@ -17,8 +19,9 @@ import datasets
 import helpers
 import infer
 import models
-from command import run
+from command import UserError, run
 from datasets import image_files as images
+from engine import context, inference
 from models import weights
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
@@ -185,7 +188,9 @@ def test_inputs_that_cannot_be_used(small, capsys):
     Path('cut.png').write_bytes(small.read_bytes()[:5000])
     Path('empty').mkdir()
     for name, message in (
+        ('', 'an empty name'),
         ('none.png', 'none.png: no such file or folder'),
+        ('x' * 300 + '.png', 'cannot be read (File name too long)'),
         ('*.gif', 'no file matches'),
         ('empty', 'empty: no image or video in this folder'),
         ('text.jpg', 'text.jpg: not an image'),
@@ -209,6 +214,10 @@ def test_outputs_that_cannot_be_used(small, capsys):
     for output, message in (
         ('file/a.jpg', 'cannot be written'),
         ('a.xyz', 'OpenCV writes no .xyz'),
+        ('a.exr', 'OpenCV writes no .exr'),
+        ('a.pgm', 'OpenCV writes no .pgm'),
+        ('x' * 300 + '.png', 'cannot be written (File name too long)'),
+        ('x' * 300 + '/a.png', 'cannot be written (File name too long)'),
         ('a.mp4', 'OpenCV writes no .mp4'),
         ('small.png', 'is an input and would be overwritten'),
     ):
@@ -216,6 +225,214 @@ def test_outputs_that_cannot_be_used(small, capsys):
     line = refused(capsys, '-i', 'small.png', 'small.png', *CAMVID, '-o', 'file')
     assert 'is a file; several results need a folder' in line
     assert small.stat().st_size > 5000
+
+
+@contextmanager
+def without_rights():
+    """As a user who owns nothing here, if this is the superuser; whose folder is passable then."""
+    superuser = os.getuid() == 0
+    if superuser:
+        Path().absolute().chmod(0o755)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+
+
+def test_places_that_are_closed_to_the_user(small, capsys):
+    Path('closed').mkdir(mode=0)
+    options = inference.Options()
+    with without_rights():
+        for name in ('closed/a.png', 'closed/*.png'):
+            with pytest.raises(UserError, match='cannot be read .Permission denied'):
+                inference.plan([name], None, options)
+        for output in ('closed/a.png', 'closed/sub/a.png'):
+            with pytest.raises(UserError, match='cannot be written .Permission denied'):
+                inference.plan(['small.png'], output, options)
+    Path('closed').chmod(0o555)
+    with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
+        inference.plan(['small.png'], 'closed/new/a.png', options)
+
+
+def test_nothing_is_created_for_a_command_that_is_refused(small, capsys):
+    before = sorted(os.listdir())
+    for options in (
+        ['--set', 'lrr=1'],
+        ['-m', 'none.h5'],
+        ['-m', 'small.png'],
+        ['-t', 'half'],
+        ['--stride', '3x3'],
+    ):
+        for output in ('new/deeper/x.png', 'new/'):
+            refused(capsys, '-i', small, *CAMVID, '-o', output, *options)
+        refused(capsys, '-i', small, small, *CAMVID, '-o', 'new', *options)
+    assert sorted(os.listdir()) == before
+
+
+def test_results_that_would_take_the_place_of_inputs_or_of_each_other(small, capsys):
+    frame = images.read_image(small)
+    for name in ('a.png', 'a_labels.png', 'b.jpg', 'w_color.png'):
+        images.write_image(Path('p') / name, frame)
+    write_video('p/v.avi', [frame])
+    images.write_image(Path('q/v/00000001_labels.png'), frame)
+    write_video('q/v.avi', [frame])
+    write_video('w.avi', [frame])
+    before = {path: path.read_bytes() for path in Path().rglob('*.*')}
+    for arguments, message in (
+        (['p/a.png', 'p/a_labels.png', '-o', 'p', '--save-labels'], 'p/a_labels.png: is an input'),
+        (['p/a_labels.png', '-o', 'p/a.png', '--save-labels'], 'p/a_labels.png: is an input'),
+        (['p/w_color.png', '-o', 'p/w.png', '--save-color'], 'p/w_color.png: is an input'),
+        (['p', '-o', 'p'], 'p/b.jpg: is an input'),
+        (['p/*.jpg', '-o', 'p'], 'p/b.jpg: is an input'),
+        (['q', '-o', 'q', '--save-labels'], 'q/v/00000001_labels.png: would be overwritten'),
+    ):
+        assert message in refused(capsys, '-i', *arguments, *CAMVID)
+    Path('v').touch()
+    line = refused(capsys, '-i', 'w.avi', *CAMVID, '-o', 'v.avi', '--save-color')
+    assert 'v: is a file; the class maps of a video need this folder' in line
+    assert {path: path.read_bytes() for path in Path().rglob('*.*')} == before
+
+
+def test_results_beside_their_inputs(small, capsys):
+    for name in ('p/a.png', 'p/sub/b.png'):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(small, name)
+    assert started('-i', 'p/sub', *CAMVID, '-o', '.') == 0
+    assert started('-i', 'p/*.png', *CAMVID, '-o', 'p') == 0
+    Path('p/a.jpg').unlink()
+    assert started('-i', 'p', *CAMVID, '-o', 'p') == 0
+    found = sorted(str(path) for path in Path().rglob('*.jpg'))
+    assert found == ['b.jpg', 'p/a.jpg', 'p/sub/b.jpg']
+
+
+def test_one_bad_file_does_not_end_the_batch(small, capfd, monkeypatch):
+    """Wider than JPEG can be, a name that has no room, a place that is taken, too little memory."""
+    Path('in').mkdir()
+    images.write_image(Path('in/b_wide.png'), np.zeros((2, 66000, 3), np.uint8))
+    for name in ('a', 'c' * 250, 'd', 'e', 'z'):
+        shutil.copy(small, f'in/{name}.png')
+    Path('results/d.jpg').mkdir(parents=True)
+
+    def read_image(path, original=images.read_image):
+        if path.name == 'e.png':
+            raise MemoryError
+        return original(path)
+
+    monkeypatch.setattr(images, 'read_image', read_image)
+    options = '--size', '48x64'
+    assert started('-i', 'in', *CAMVID, *options) == 1
+    output = capfd.readouterr()
+    assert '2 of 6 files written to results' in output.out
+    assert '4 could not be used' in output.out
+    lines = [line for line in output.err.splitlines() if 'running on' not in line]
+    for line, message in zip(
+        lines,
+        ('b_wide.jpg: .jpg cannot hold 66000x2 pixels', 'File name too long',
+         'd.jpg: cannot be written (Is a directory)', 'in/e.png: not enough memory'),
+        strict=True,
+    ):  # fmt: skip
+        assert line.startswith('error: ')
+        assert message in line
+    assert images.read_image(Path('results/z.jpg')).shape == (90, 120, 3)
+
+
+def test_a_full_disk_ends_the_batch(small, capsys):
+    Path('in').mkdir()
+    for name in ('a', 'b'):
+        shutil.copy(small, f'in/{name}.png')
+    with helpers.full_disk(500):
+        assert 'results/a.jpg: cannot be written' in refused(capsys, '-i', 'in', *CAMVID)
+
+
+def test_folders_that_cannot_be_searched_are_counted(small, capsys):
+    for name in ('in/a.png', 'in/sub/b.png'):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(small, name)
+    os.symlink('nothing', 'in/lost.png')
+    assert started('-i', 'in', *CAMVID) == 1
+    output = capsys.readouterr()
+    assert '2 of 3 files written' in output.out
+    assert 'error: in/lost.png: not a file, or a link to nothing' in output.err
+
+
+def test_a_truncated_video_is_written_as_far_as_it_goes(small, capsys, caplog):
+    Path('in').mkdir()
+    frame = images.read_image(small)
+    write_video('in/a.avi', [frame] * 6)
+    whole = Path('in/a.avi').read_bytes()
+    Path('in/b.avi').write_bytes(whole[: len(whole) // 2])
+    assert started('-i', 'in/b.avi', *CAMVID) == 1
+    written = len(read_video('result.mp4')[1])
+    assert 0 < written < 6
+    assert f'in/b.avi: its header promises 6 frames, {written} can be read' in caplog.text
+    assert 'result.mp4 written in' in capsys.readouterr().out
+    assert started('-i', 'in', *CAMVID) == 1
+    output = capsys.readouterr()
+    assert '1 of 2 files written' in output.out
+    assert 'error: in/b.avi: its header promises 6 frames' in output.err
+    assert len(read_video('results/a.mp4')[1]) == 6
+
+
+def test_a_video_too_wide_to_be_written(small, capfd):
+    Path('in').mkdir()
+    write_video('in/a.avi', [np.zeros((8, 9000, 3), np.uint8)])
+    shutil.copy(small, 'in/b.png')
+    process = helpers.run(INFER, '-i', 'in', *CAMVID, '--size', '32x64', cwd=small.parent)
+    assert process.returncode == 1, process.stderr
+    assert process.stderr.splitlines() == [
+        'running on the CPU',
+        'error: results/a.mp4: .mp4 cannot hold 9000x8 pixels at 12.5 frames a second',
+    ]
+    assert os.listdir('results') == ['b.jpg']
+
+
+def test_the_scale_holds_for_videos_too(small):
+    write_video('in.avi', [images.read_image(small)])
+    images.write_image(Path('frame.png'), read_video('in.avi')[1][0])
+    maps = []
+    for name, options in (
+        ('in.avi', ['--scale', '0.3']),
+        ('frame.png', ['--scale', '0.3']),
+        ('frame.png', []),
+    ):
+        shutil.rmtree('out', ignore_errors=True)
+        output = 'out/a.avi' if name == 'in.avi' else 'out/a.png'
+        assert started('-i', name, *CAMVID, *options, '--save-labels', '-o', output) == 0
+        (path,) = Path('out').rglob('*_labels.png')
+        maps.append(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    assert np.array_equal(maps[0], maps[1])
+    assert not np.array_equal(maps[1], maps[2])
+
+
+def test_the_rate_of_a_folder(small, capsys, monkeypatch):
+    Path('in').mkdir()
+    for name in ('a', 'b', 'c'):
+        shutil.copy(small, f'in/{name}.png')
+    Path('in/d.png').touch()
+    times = iter([10.0, 14.0])
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    monkeypatch.setattr(inference, 'time', clock)
+    assert started('-i', 'in', *CAMVID) == 1
+    assert '3 of 4 files written to results in 4.0 s (0.75 a second)' in capsys.readouterr().out
+
+
+def test_memory_is_released_when_the_size_changes(small, monkeypatch):
+    Path('in').mkdir()
+    released = []
+    for name, size in (('a', (120, 90)), ('b', (120, 90)), ('c', (200, 60))):
+        images.write_image(Path(f'in/{name}.png'), cv2.resize(images.read_image(small), size))
+    monkeypatch.setattr(context, 'release_cached_memory', released.append)
+    assert started('-i', 'in', *CAMVID) == 0
+    assert [choice.name for choice in released] == ['cpu', 'cpu']
+
+
+def test_the_address_of_weights_is_that_of_the_option(small, capsys, monkeypatch):
+    monkeypatch.setenv('NNSEG_CACHE', 'cache')
+    address = 'http://127.0.0.1:9/weights'  # where nobody listens
+    line = refused(capsys, '-i', small, '-c', 'cpu', '--weights-url', address)
+    assert address in line
 
 
 def test_options_that_cannot_be_used(small, capsys):
@@ -227,7 +444,7 @@ def test_options_that_cannot_be_used(small, capsys):
         (['--size', '12'], 'write it as HEIGHTxWIDTH'),
         (['--stride', '3x3'], '--stride belongs to --slide'),
         (['-cfg', 'none.yaml'], 'none.yaml: no such config'),
-        (['--set', 'lrr=1'], 'lrr: unknown key, the nearest is lr'),
+        (['--set', 'lrr=1'], 'lrr: unknown key; the nearest is lr'),
         (['-m', 'none.h5'], 'none.h5: no such file of weights'),
         (['-m', 'small.png'], 'truncated or not an NNabla .h5 file'),
         (['--set', 'num_classes=12', '--set', 'dataset=', '--set', 'classes='],
@@ -250,12 +467,10 @@ def test_a_backbone_needs_partial(small, capsys, caplog):
     assert '7 of the network are not in it' in caplog.text
 
 
-def test_with_an_image_alone_d3net_l_is_downloaded(small, shared):
+def test_with_an_image_alone_d3net_l_is_downloaded(small):
     """One of the same names and shapes, from a local server, stands for the published file."""
-    seeded = helpers.seeded_weights(shared)
-    meta, _ = seeded.load_fixture('d3net_l')
     models.create('d3net_l')(nn.Variable((1, 3, 64, 64)))
-    weights.load(dict(seeded.seeded_state(meta)))
+    helpers.randomize_parameters()
     (small.parent / 'site').mkdir()
     weights.save('site/D3Net-L.h5')
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory='site')
@@ -286,7 +501,7 @@ def test_an_interrupted_run_leaves_no_half_file(small):
     command = [sys.executable, str(INFER), '-i', 'in', *CAMVID]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
-        while len(list(Path().glob('results/*.jpg'))) < 3 and time.monotonic() < deadline:
+        while len(list(Path().glob('results/[0-9]*.jpg'))) < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

@@ -7,11 +7,12 @@ from zlib import compress, crc32
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import helpers
 from command import InputError, UserError
 from datasets import image_files as images
+from engine import inputs
 
 PICTURE = helpers.image(24, 40)
 
@@ -53,6 +54,70 @@ def test_an_exif_rotation_is_applied(tmp_path):
     expected = np.rot90(rgb[..., ::-1], -1)
     assert upright.shape == (320, 192, 3)
     assert abs(upright.astype(int) - expected).mean() < 5
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'avif'])
+def test_every_exif_orientation_is_applied_once(tmp_path, ending, orientation):
+    """As Pillow turns images; the white quarter of a black picture shows how it was turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rgb = np.zeros((24, 40, 3), np.uint8)
+    rgb[:12, :20] = 255
+    path = saved(tmp_path / f'a.{ending}', rgb, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert('L')) > 127
+    read = images.read_image(path)
+    assert read.flags.c_contiguous
+    assert np.array_equal(read[..., 1] > 127, expected)
+    assert images.image_size(path) == read.shape[:2] == expected.shape
+
+
+def test_formats_that_opencv_does_not_read(tmp_path, capfd):
+    """The first image of an animation, without a palette, and its rotation if it has one."""
+    rgb = np.zeros((24, 40, 3), np.uint8)
+    rgb[:12], rgb[12:] = (200, 30, 60), (10, 20, 250)
+    frames = [Image.fromarray(each) for each in (rgb, 255 - rgb)]
+    frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
+    assert np.array_equal(images.read_image(tmp_path / 'a.gif'), rgb[..., ::-1])
+    frames[0].save(tmp_path / 'a.avif', quality=100, save_all=True, append_images=frames[1:])
+    read = images.read_image(tmp_path / 'a.avif').astype(int)
+    assert abs(read - rgb[..., ::-1]).mean() < 6
+    alpha = np.dstack((rgb, np.full(rgb.shape[:2], 7, np.uint8)))
+    Image.fromarray(alpha).save(tmp_path / 'b.avif', quality=100)
+    assert images.read_image(tmp_path / 'b.avif').shape == (24, 40, 3)
+    cut = tmp_path / 'cut.avif'
+    cut.write_bytes((tmp_path / 'a.avif').read_bytes()[:-20])
+    with pytest.raises(InputError, match='cut.avif: '):
+        images.read_image(cut)
+    assert capfd.readouterr().err == ''
+
+
+@pytest.mark.parametrize('ending', inputs.IMAGES)
+def test_every_ending_that_counts_as_an_image_can_be_read(tmp_path, ending):
+    """Written by whichever of OpenCV and Pillow can."""
+    path = tmp_path / f'a{ending}'
+    picture = cv2.resize(PICTURE, (320, 192))
+    try:
+        grey = ending in ('.pgm', '.pbm')
+        cv2.imwrite(str(path), picture[..., 0] if grey else picture)
+    except cv2.error:
+        Image.fromarray(picture).save(path)
+    assert images.read_image(path).shape == (192, 320, 3)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('most', [2000, 4000])
+def test_large_images_are_looked_at_too(tmp_path, monkeypatch, most):
+    """Pillow warns from 89 megapixels on, and refuses twice as many; here 2000 and 4000 pixels."""
+    whole = saved(tmp_path / 'whole.jpg', helpers.image(40, 120))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', most)
+    assert images.image_size(whole) == images.read_image(whole).shape[:2] == (40, 120)
+    cut = tmp_path / 'cut.jpg'
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(InputError, match='cut.jpg: damaged or truncated'):
+        images.read_image(cut)
+    assert most == Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'bmp'])
@@ -175,14 +240,18 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path):
     assert os.listdir(tmp_path) == ['a.png']
 
 
-def test_endings_that_no_format_has(tmp_path):
-    for name in ('a.xyz', 'a.mp4', 'a'):
-        with pytest.raises(UserError, match='OpenCV writes no'):
+def test_endings_that_no_format_has(tmp_path, capfd):
+    for name in ('a.xyz', 'a.mp4', 'a', 'a.exr', 'a.pgm', 'a.pbm', 'a.gif'):
+        with pytest.raises(UserError, match='OpenCV writes no .* in colour; end the name in'):
             images.check_format(tmp_path / name)
-    images.check_format(tmp_path / 'a.webp')
+    for ending in ('webp', 'JPG', 'jp2', 'ppm', 'tif', 'bmp'):
+        images.check_format(tmp_path / f'a.{ending}')
+    assert capfd.readouterr().err == ''
 
 
-def test_an_image_too_large_for_its_format(tmp_path):
-    with pytest.raises(UserError, match='a.jpg'):
+def test_an_image_too_large_for_its_format(tmp_path, capfd):
+    """Of this image alone; OpenCV has nothing to add."""
+    with pytest.raises(InputError, match='a.jpg: .jpg cannot hold 70000x1 pixels'):
         images.write_image(tmp_path / 'a.jpg', np.zeros((1, 70000, 3), np.uint8))
     assert os.listdir(tmp_path) == []
+    assert capfd.readouterr().err == ''

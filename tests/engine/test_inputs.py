@@ -1,5 +1,8 @@
 """Which files a user means."""
 
+import os
+from contextlib import contextmanager
+
 import pytest
 
 from command import UserError
@@ -29,6 +32,80 @@ def test_patterns_files_and_repetitions(folder):
     assert names(found) == ['b.png', 'out/a.jpg', 'sub/c.jpeg']
     (folder / '[1].png').touch()
     assert names(inputs.find_inputs([f'{folder}/[1].png'])) == ['[1].png']
+
+
+def test_only_a_folder_of_results_below_the_one_searched_is_left_out(folder):
+    everything = ['a.JPG', 'b.png', 'out/a.jpg', 'sub/c.jpeg', 'sub/d.mp4']
+    for elsewhere in (folder, folder.parent, folder.parent / 'other', None):
+        assert names(inputs.find_inputs([str(folder)], leave_out=elsewhere)) == everything
+    assert names(inputs.find_inputs([f'{folder}/out'], leave_out=folder / 'out')) == ['a.jpg']
+    assert names(inputs.find_inputs([f'{folder}/*.png'], leave_out=folder)) == ['b.png']
+    assert names(inputs.find_inputs([f'{folder}/out/*'], leave_out=folder / 'out')) == ['a.jpg']
+    found = inputs.find_inputs([f'{folder}/**/*.jp*g'], leave_out=folder / 'out')
+    assert names(found) == ['c.jpeg']
+    os.symlink(folder / 'out', folder / 'link')
+    found = inputs.find_inputs([str(folder)], leave_out=folder / 'link')
+    assert 'out/a.jpg' not in names(found)
+
+
+@contextmanager
+def closed(path):
+    """Without any right to ``path``, not even the superuser's."""
+    path.chmod(0)
+    if os.getuid() == 0:
+        path.parent.chmod(0o755)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        path.chmod(0o755)
+
+
+def test_folders_that_are_closed_to_the_user(folder, monkeypatch):
+    monkeypatch.chdir(folder)  # because what is above it is pytest's alone
+    problems = []
+    with closed(folder / 'sub'):
+        found = inputs.find_inputs(['.'], None, problems.append)
+        assert names(found) == ['a.JPG', 'b.png', 'out/a.jpg']
+        assert problems == ['sub: cannot be searched (Permission denied)']
+        for pattern, message in (
+            ('.', 'sub: cannot be searched'),
+            ('sub', 'sub: cannot be searched'),
+            ('sub/c.jpeg', 'sub/c.jpeg: cannot be read .Permission denied'),
+            ('sub/*.jpeg', 'Permission denied'),
+            ('s*/*.jpeg', 'no file matches'),
+        ):
+            with pytest.raises(UserError, match=message):
+                inputs.find_inputs([pattern])
+
+
+def test_what_is_no_file_is_reported(folder):
+    os.symlink('nothing', folder / 'lost.png')
+    os.symlink('loop.png', folder / 'loop.png')
+    os.mkfifo(folder / 'pipe.png')
+    for pattern in (folder, folder / '**' / '*.[pJ]*'):
+        problems = []
+        found = inputs.find_inputs([str(pattern)], None, problems.append)
+        assert names(found)[:2] == ['a.JPG', 'b.png']
+        assert sorted(line.split(':')[0] for line in problems) == [
+            str(folder / name) for name in ('loop.png', 'lost.png', 'pipe.png')
+        ]
+
+
+@pytest.mark.parametrize('pattern', ['', ' '])
+def test_an_empty_name_is_no_folder(folder, monkeypatch, pattern):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match='an empty name'):
+        inputs.find_inputs(['b.png', pattern])
+    assert names(inputs.find_inputs(['.'])) == names(inputs.find_inputs([str(folder)]))
+
+
+@pytest.mark.parametrize('name', ['x' * 300, 'x' * 300 + '*', 'nul\0.png', '~nobody-here/a.png'])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(UserError):
+        inputs.find_inputs([name])
 
 
 def test_inputs_that_are_not_there(folder):

@@ -7,7 +7,8 @@ import pytest
 
 import helpers
 import models
-from command import UserError
+from command import InputError, UserError
+from d3net import layers as L
 from engine import context, predictor
 from engine.protocols import Protocol
 
@@ -108,5 +109,82 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
     monkeypatch.setattr(tiny, '_graph', no_memory)
-    with pytest.raises(UserError, match='not enough memory for 48x40 pixels; --scales 0.5'):
+    with pytest.raises(UserError, match='not enough memory for 48x40 .* smaller network'):
         tiny.labels(helpers.image(40, 48))
+    with pytest.raises(UserError, match='480x400 pixels at once; half of --scales'):
+        tiny.labels(helpers.image(400, 480))
+
+
+def test_an_image_that_does_not_fit_is_an_error_of_the_image(tiny, monkeypatch):
+    def no_memory(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(predictor, 'resize_rows', no_memory)
+    with pytest.raises(InputError, match='not enough memory for an image of 48x40 pixels'):
+        tiny.labels(helpers.image(40, 48))
+
+
+@pytest.mark.parametrize(
+    'small, large',
+    [((17, 24), (68, 96)), ((9, 15), (33, 57)), ((45, 60), (563, 751)), ((45, 60), (30, 50)),
+     ((50, 50), (25, 25)), ((3, 4), (3, 9)), ((1, 1), (7, 5)), ((7, 5), (14, 5))],
+)  # fmt: skip
+def test_rows_are_resized_as_the_whole(small, large):
+    """To the last bit as NNabla resizes whole maps; close to what OpenCV makes of them."""
+    maps = np.random.RandomState(0).randn(4, *small).astype(np.float32)
+    whole = L.resize(nn.Variable.from_numpy_array(maps[None]), large)
+    whole.forward()
+    height, width = large
+    for step in (1, 2, 5, height):
+        for top in range(0, height, step):
+            rows = slice(top, min(top + step, height))
+            for columns in (width, max(1, width - 3)):
+                part = predictor.resize_rows(maps, large, rows, columns)
+                assert np.array_equal(part, whole.d[0, :, rows, :columns])
+    full = predictor.resize_rows(maps, large, slice(0, height), width)
+    opencv = np.stack([cv2.resize(each, large[::-1]) for each in maps])
+    np.testing.assert_allclose(full, opencv, atol=2e-4)
+
+
+def test_one_row_of_several_is_the_middle():
+    maps = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
+    assert predictor.resize_rows(maps, (1, 1), slice(0, 1), 1).tolist() == [[[1.5]]]
+
+
+PROTOCOLS = [
+    Protocol(),
+    Protocol(scales=(0.37,)),
+    Protocol(scales=(1.7,)),
+    Protocol(flip=True),
+    Protocol(scales=(0.5, 1.25), flip=True),
+    Protocol(size=(50, 70)),
+    Protocol(short_sides=(30, 50), flip=True),
+    Protocol(window=(48, 32), scales=(1.5,), flip=True),
+]
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS, ids=lambda p: str(p.describe()))
+@pytest.mark.parametrize('size', [(64, 96), (61, 83), (1, 40)])
+def test_bands_of_rows_change_no_label(tiny, monkeypatch, protocol, size):
+    image = helpers.image(*size)
+    expected = tiny.probabilities(image, protocol).argmax(axis=0)
+    assert np.array_equal(tiny.labels(image, protocol), expected)
+    monkeypatch.setattr(predictor, 'BAND', 1000)  # bands of a few rows
+    assert np.array_equal(tiny.labels(image, protocol), expected)
+
+
+def peak_mib():
+    with open('/proc/self/status') as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith('VmHWM'))
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_scaling_down_bounds_the_memory(tiny, flip):
+    """Scores of 9 megapixels in 5 classes are 172 MiB; their labels are 9."""
+    image, protocol = np.full((3000, 3000, 3), 99, np.uint8), Protocol(scales=(0.02,), flip=flip)
+    tiny.labels(image[:300, :300], protocol)
+    before = resident_mib()
+    with open('/proc/self/clear_refs', 'w') as file:
+        file.write('5')  # the peak starts anew
+    assert tiny.labels(image, protocol).shape == (3000, 3000)
+    assert peak_mib() - before < 60

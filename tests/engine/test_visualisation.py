@@ -26,3 +26,17 @@ def test_the_legend_shows_every_colour_at_the_pictures_height(height, classes):
         assert set(info.palette) <= shown
     picture = visualisation.beside(np.zeros((height, 5, 3), np.uint8), panel)
     assert picture.shape == (height, 5 + panel.shape[1], 3)
+
+
+@pytest.mark.parametrize('chosen', range(7))
+def test_every_name_stands_beside_its_colour(chosen):
+    """One class has a name; where its ink is, the square on the left has its colour."""
+    colours = datasets.distinct_colours(7)
+    names = tuple('Name' if i == chosen else ' ' for i in range(7))
+    panel = visualisation.legend(200, datasets.Info('test', names, colours))[..., ::-1]
+    squares = np.argwhere((panel == colours[chosen]).all(-1))
+    beside = panel[:, squares[:, 1].max() + 3 :]
+    ink = np.argwhere((beside < 100).all(-1))
+    assert len(ink) > 10
+    assert squares[:, 0].min() <= ink[:, 0].min()
+    assert ink[:, 0].max() <= squares[:, 0].max()
