@@ -14,7 +14,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from command import InputError
 from datasets import cocostuff164k, label_files, layout
@@ -72,6 +71,8 @@ def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def _read_mat(path: Path) -> np.ndarray:
+    import scipy.io  # here, because every worker process would pay 60 ms for it
+
     try:
         data = path.read_bytes()
     except OSError as error:

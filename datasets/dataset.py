@@ -49,6 +49,10 @@ class Dataset(Sequence):
         """The image as ``uint8`` BGR (H, W, 3); raises ``InputError``."""
         return read_image(self.samples[index].image)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of the image, without decoding it; raises ``InputError``."""
+        return image_size(self.samples[index].image)
+
     def decoded(self, index: int) -> np.ndarray:
         """The label as it is, whatever its values; raises ``InputError``."""
         sample = self.samples[index]
@@ -70,7 +74,7 @@ class Dataset(Sequence):
 
     def check(self, index: int):
         """Raise ``InputError`` for what :meth:`pair` would, without decoding the image."""
-        self._check_sizes(index, image_size(self.samples[index].image), self.label(index).shape)
+        self._check_sizes(index, self.size(index), self.label(index).shape)
 
     def _check_sizes(self, index, image, label):
         if tuple(image) != tuple(label):

@@ -17,10 +17,8 @@ import numpy as np
 from command import LOG, InputError, UserError
 from datasets import order
 from datasets.dataset import Dataset
-from datasets.image_files import image_size
 from datasets.info import IGNORE
 from datasets.order import Order, State
-from datasets.pack import PackedDataset
 from datasets.transforms import Batch, Transform
 from datasets.workers import Pool, Recipe, Task, batch_arrays, batch_bytes
 
@@ -291,11 +289,7 @@ class _Sizes:
     def of(self, index: int) -> tuple[int, int]:
         if index not in self._known:
             try:
-                self._known[index] = (
-                    self._dataset.size(index)
-                    if isinstance(self._dataset, PackedDataset)
-                    else image_size(self._dataset[index].image)
-                )
+                self._known[index] = self._dataset.size(index)
             except InputError:
                 if not self._skip_bad:
                     raise
