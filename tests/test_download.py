@@ -33,7 +33,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.tells_length = True  # when asked for what comes after the end
         self.ranges = []  # the Range header of every request
         self.released = threading.Event()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def url(self):

@@ -276,6 +276,22 @@ def test_archives_that_are_kept_are_used_and_verified(ten_k, tmp_path, monkeypat
     assert contents(tmp_path).keys() == TEN_K.keys() - {'images/a.jpg'}
 
 
+def test_a_digest_that_was_recorded_holds(ten_k, tmp_path):
+    sources.download('cocostuff10k', tmp_path)
+    shutil.rmtree(tmp_path / 'images')
+    name = 'cocostuff-10k-v1.1.zip'
+    ten_k.archives[name] = zipped({**TEN_K, 'images/a.jpg': b'another'})
+    record = tmp_path / sources.DOWNLOADS / f'{name}.sha256'
+    with pytest.raises(DataError, match=f'if the change is expected, delete {record}'):
+        sources.download('cocostuff10k', tmp_path)
+    record.write_text('')
+    with pytest.raises(DataError, match=f'^{record}: damaged'):
+        sources.download('cocostuff10k', tmp_path)
+    record.unlink()
+    sources.download('cocostuff10k', tmp_path)
+    assert contents(tmp_path)['images/a.jpg'] == b'another'
+
+
 def test_the_option_goes_before_the_environment(ten_k, tmp_path, monkeypatch):
     monkeypatch.setenv(sources.URL_VARIABLE, 'http://127.0.0.1:9/')
     sources.download('cocostuff10k', tmp_path, ten_k.url)
