@@ -28,6 +28,8 @@ from files import kind_of
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
 LABELS, COLOR = '_labels.png', '_color.png'  # what follows the picture's name
+ROWS = 64  # of an image that are coloured at a time
+# Errors of one file: its name is too long, or what it needs is taken.
 ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -256,7 +258,10 @@ def _segment_video(predictor, info, item, target, options):
 
 
 def _picture(image, labels, info, options):
-    picture = colours.overlay(image, labels, info.palette, options.opacity)
+    picture = np.empty_like(image)
+    for top in range(0, len(image), ROWS):  # because blending takes 16 times the image's memory
+        rows = slice(top, top + ROWS)
+        picture[rows] = colours.overlay(image[rows], labels[rows], info.palette, options.opacity)
     return (
         visualisation.beside(picture, visualisation.legend(len(picture), info))
         if options.legend

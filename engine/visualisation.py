@@ -11,7 +11,8 @@ BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
 
 def shares(labels: np.ndarray, info: Info) -> list[tuple[str, float]]:
     """The classes that occur in a class map and their share of its pixels, largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(info.classes))
+    # Row by row, because NumPy counts in an array of 8 bytes a pixel.
+    counts = sum(np.bincount(row, minlength=len(info.classes)) for row in labels)
     order = np.argsort(-counts, kind='stable')
     return [(info.classes[i], counts[i] / labels.size) for i in order if counts[i]]
 

@@ -1,0 +1,90 @@
+"""From files to pictures, without a network."""
+
+import tracemalloc
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import datasets
+import helpers
+from command import InputError, UserError
+from datasets import colours, image_files
+from engine import inference, visualisation
+from engine.inputs import Input
+
+
+class Bands:
+    """Stands for a predictor: class 1 above, 2 below."""
+
+    def labels(self, image, protocol):
+        labels = np.ones(image.shape[:2], np.uint8)
+        labels[len(labels) // 2 :] = 2
+        return labels
+
+
+def segmented(path, target, predictor=None, **options):
+    item = Input(path, Path(path.name))
+    return inference.segment_file(
+        predictor or Bands(), datasets.info('camvid'), item, target, inference.Options(**options)
+    )
+
+
+@pytest.mark.parametrize('height', [1, 63, 64, 200])
+def test_pictures_are_coloured_in_bands(tmp_path, height):
+    image = helpers.image(height, 30)
+    image_files.write_image(tmp_path / 'a.png', image)
+    labels = segmented(tmp_path / 'a.png', tmp_path / 'b.png', opacity=0.3)
+    expected = colours.overlay(image, labels, datasets.info('camvid').palette, 0.3)
+    assert np.array_equal(image_files.read_image(tmp_path / 'b.png'), expected)
+
+
+def test_memory_for_a_large_picture(tmp_path):
+    """A few times the image's 27 MB, though blending alone would take 432."""
+    image_files.write_image(tmp_path / 'a.jpg', np.full((3000, 3000, 3), 99, np.uint8))
+    tracemalloc.start()
+    try:
+        labels = segmented(tmp_path / 'a.jpg', tmp_path / 'b.jpg', save_labels=True)
+        visualisation.shares(labels, datasets.info('camvid'))
+        assert tracemalloc.get_traced_memory()[1] < 110e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    'error, message',
+    [(MemoryError(), 'a.png: not enough memory to read and to colour it; make it smaller'),
+     (InputError('not enough memory for 9x9 pixels'), 'a.png: not enough memory for 9x9 pixels')],
+)  # fmt: skip
+def test_too_little_memory_is_an_error_of_the_file(tmp_path, monkeypatch, error, message):
+    def labels(self, image, protocol):
+        raise error
+
+    monkeypatch.setattr(Bands, 'labels', labels)
+    image_files.write_image(tmp_path / 'a.png', helpers.image(9, 9))
+    with pytest.raises(InputError, match=message):
+        segmented(tmp_path / 'a.png', tmp_path / 'b.png')
+
+
+def test_opencv_without_memory(tmp_path, monkeypatch):
+    def labels(self, image, protocol):
+        return cv2.resize(image, (2**31 - 1, 2**31 - 1))
+
+    monkeypatch.setattr(Bands, 'labels', labels)
+    image_files.write_image(tmp_path / 'a.png', helpers.image(9, 9))
+    with pytest.raises((InputError, cv2.error)) as caught:
+        segmented(tmp_path / 'a.png', tmp_path / 'b.png')
+    no_memory = getattr(caught.value.__cause__ or caught.value, 'code', None)
+    assert isinstance(caught.value, InputError) == (no_memory == cv2.Error.StsNoMem)
+
+
+def test_planning_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image_files.write_image(Path('a.png'), helpers.image(9, 9))
+    for patterns, output in ((['a.png'], 'x/y/z.png'), (['a.png'], 'x/'), (['.'], 'x/y')):
+        plan = inference.plan(patterns, output)
+        assert len(plan.pairs) == 1
+        assert [path.name for path in tmp_path.iterdir()] == ['a.png']
+    with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is no folder'):
+        inference.plan(['a.png'], 'a.png/x.png')
