@@ -6,13 +6,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from command import LOG
+from command import LOG, PROJECT
 from datasets.dataset import Sample
 from datasets.info import DataError, Info
 
 IMAGES = ('.png', '.jpg', '.jpeg')
 PNG = ('.png',)
 ABOVE, BELOW = 3, 2  # levels at which the right root is looked for when a wrong one was given
+
+
+def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
+    """The folder of the data set ``name``: as given, with ``~`` replaced, else ``data/<name>`` in
+    the working directory, or in the project where only that is there.
+    """
+    if given:
+        return Path(given).expanduser()
+    root = Path('data', name)
+    return PROJECT / root if not root.is_dir() and (PROJECT / root).is_dir() else root
 
 
 def locate(root: Path, info: Info, others: Iterable[Info] = ()) -> Path:

@@ -19,8 +19,8 @@ from pathlib import Path
 import command
 import datasets
 import files
-from command import DONE, LOG, PROJECT, SOME_FAILED, UserError
-from datasets import DataError, Dataset, Info, sources
+from command import DONE, LOG, SOME_FAILED, UserError
+from datasets import DataError, Dataset, Info, layout, sources
 from datasets.check import Report, check
 from datasets.convert import convert
 from datasets.info import IGNORE
@@ -57,7 +57,7 @@ def main(args: Namespace) -> int:
         raise UserError(f'nothing to do; name at least one of --{", --".join(ACTIONS)}')
     args.processes = _number_of_processes(args.processes)
     datasets.module(args.name)  # refuses an unknown one before the work
-    args.data_dir = _root(args.data_dir, args.name)
+    args.data_dir = layout.data_root(args.name, args.data_dir)
     if args.json:
         files.check_writable(args.json)
     results = {'dataset': args.name, 'root': str(args.data_dir)}
@@ -77,14 +77,6 @@ def _number_of_processes(wanted: int | None) -> int:
     if wanted < 1:
         raise UserError(f'--processes {wanted}: at least 1 is needed')
     return wanted
-
-
-def _root(given: Path | None, name: str) -> Path:
-    """The folder of the data set: as given, else ``data/<name>`` here or in the project."""
-    root = given.expanduser() if given else Path('data', name)
-    if not given and not root.is_dir() and (PROJECT / root).is_dir():
-        return PROJECT / root
-    return root
 
 
 def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int]:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import command
 import datasets
-from datasets import IGNORE, Dataset, Info, image_files
+from datasets import IGNORE, Dataset, Info, image_files, layout
 from datasets.colours import BLACK, overlay, paint
 
 OPACITY = 0.5
@@ -45,9 +45,8 @@ def main(args: Namespace) -> int:
     if args.number < 1:
         raise command.UserError(f'-n {args.number}: at least 1')
     image_files.check_format(args.output)
-    dataset = datasets.open(
-        args.name, args.data_dir or Path('data', args.name), args.split, args.list
-    )
+    root = layout.data_root(args.name, args.data_dir)
+    dataset = datasets.open(args.name, root, args.split, args.list)
     image_files.write_image(args.output, contact_sheet(dataset, args.number))
     return command.DONE
 

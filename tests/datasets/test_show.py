@@ -7,7 +7,7 @@ from PIL import Image
 
 import datasets
 import helpers
-from datasets import show
+from datasets import layout, show
 
 
 @pytest.fixture
@@ -73,3 +73,12 @@ def test_the_command(root, tmp_path):
         ((), 'the following arguments are required: -o/--output'),
     ):
         assert problem in helpers.error_line(helpers.run(*run, *options))
+
+
+def test_the_default_folder_is_that_of_the_project_too(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, 'PROJECT', tmp_path / 'project')
+    (tmp_path / 'project/data').mkdir(parents=True)
+    (tmp_path / 'project/data/camvid').symlink_to(root)
+    monkeypatch.chdir(tmp_path / 'project/data')
+    args = show.build_parser().parse_args(['camvid', '-n', '1', '-o', str(tmp_path / 'a.png')])
+    assert show.main(args) == 0
