@@ -4,11 +4,10 @@
 Under mpirun, every process takes its share of the images; the scores are the same to the last bit.
 """
 
-import json
 import sys
 from pathlib import Path
 
-from command import DONE, Parser, UserError, run
+from command import Parser, run
 from engine import model_options, protocols
 
 
@@ -31,7 +30,8 @@ def build_parser() -> Parser:
         '--visualize',
         type=Path,
         metavar='DIR',
-        help='write image, truth, prediction and error map of every image',
+        help='write image, truth, prediction and error map of every image (with --format-only: '
+        'image and prediction)',
     )
     parser.add_argument(
         '--save-labels', type=Path, metavar='DIR', help='write predicted class indices'
@@ -48,63 +48,9 @@ def build_parser() -> Parser:
 
 
 def main(args) -> int:
-    if args.limit is not None and args.limit < 1:
-        raise UserError(f'--limit must be at least 1, not {args.limit}')
+    from engine import evaluation
 
-    import files
-    from engine import config as configs
-    from engine import evaluation_outputs, evaluator
-    from engine.communicator import joined
-    from engine.data import first_samples, open_dataset
-    from engine.environment import versions
-
-    with joined() as processes:
-        config = configs.load(args.config_file, args.set)
-        protocol = protocols.choose(args, config)
-        split = args.split or config.get('val_split', 'val')
-        dataset = first_samples(open_dataset(config, split, args.data_dir, args.list), args.limit)
-        writers = {
-            'visualize': evaluation_outputs.pictures,
-            'save_labels': evaluation_outputs.class_indices,
-            'format_only': evaluation_outputs.submission,
-        }
-        outputs = []
-        for option, writer in writers.items():
-            folder = getattr(args, option)
-            if folder is not None:
-                files.check_writable(folder / 'x')
-                outputs.append(writer(dataset, folder))
-        if args.json:
-            files.check_writable(args.json)
-
-        network = model_options.load(args, config, processes.local_rank)
-        counts = None
-        if args.format_only is None:
-            counts = evaluator.Evaluator(len(dataset.info.classes), args.boundary)
-        evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
-        if counts is None:
-            return DONE
-        counts.add_up(processes)
-        if processes.rank:
-            return DONE
-        report = counts.report(dataset.info)
-        print(evaluator.table(report))
-        if args.json:
-            report |= {
-                'settings': {
-                    'config': config.name,
-                    'weights': network.weights.name,
-                    'sha256': files.sha256_of(network.weights),
-                    'dataset': dataset.info.name,
-                    'split': dataset.split,
-                    'protocol': protocol.describe(),
-                    'context': str(network.choice),
-                },
-                'versions': versions(),
-            }
-            with files.replacing(args.json) as temporary:
-                temporary.write_text(json.dumps(report, indent=2) + '\n')
-        return DONE
+    return evaluation.run(args)
 
 
 if __name__ == '__main__':

@@ -73,8 +73,13 @@ class Dataset(Sequence):
         return image, label
 
     def check(self, index: int):
-        """Raise ``InputError`` for what :meth:`pair` would, without decoding the image."""
-        self._check_sizes(index, self.size(index), self.label(index).shape)
+        """Raise ``InputError`` for what :meth:`pair` would, as cheaply as that can be found out.
+
+        The head of a JPEG file does not show that it is truncated: it is decoded.
+        """
+        is_png = self.samples[index].image.suffix.lower() == '.png'
+        size = self.size(index) if is_png else self.image(index).shape[:2]
+        self._check_sizes(index, size, self.label(index).shape)
 
     def _check_sizes(self, index, image, label):
         if tuple(image) != tuple(label):

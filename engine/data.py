@@ -16,17 +16,18 @@ def open_dataset(
     split: str,
     data_dir: str | os.PathLike | None = None,
     list_file: str | os.PathLike | None = None,
+    complete: bool = True,
 ) -> Dataset:
     """A split of the config's data set, with the config's names and colours of classes.
 
     The root is ``data_dir``, else the config's, else ``data/<data set>`` in the working directory
-    or the project. Raises ``DataError`` or ``UserError``.
+    or the project. complete: images without labels are an error. Raises ``UserError``.
     """
     name = class_info(config).name
     root = Path(data_dir or config.get('data_dir') or Path('data', name)).expanduser()
     if not root.is_dir() and not (data_dir or config.get('data_dir')):
         root = PROJECT / root if (PROJECT / root).is_dir() else root
-    dataset = datasets.open(name, root, split, list_file)
+    dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
 
 

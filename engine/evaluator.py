@@ -76,7 +76,7 @@ class Evaluator:
             report['categories'] = {n: _percent(iou) for n, iou in zip(names, categories.iou)}
         if self._with_boundary:
             boundary = metrics.boundary_iou(self.boundary)
-            report['boundary_miou'] = _percent(np.nanmean(boundary) if self.images[0] else math.nan)
+            report['boundary_miou'] = _percent(metrics.mean(boundary))
             for name, iou in zip(info.classes, boundary):
                 report['classes'][name]['boundary_iou'] = _percent(iou)
         return report
@@ -129,9 +129,11 @@ def table(report: dict) -> str:
         'overall (mean of mIoU and pixel accuracy)': 'overall',
     }
     lines += [f'{_number(report[key]):>7}  {name}' for name, key in means.items() if key in report]
+    for name, iou in report.get('categories', {}).items():
+        lines.append(f'{_number(iou):>7}  category {name}')
     if report['absent']:
         lines.append(
-            'left out of the mean, in neither labels nor predictions: '
+            'left out of the mean, as no labelled pixel is or is taken for one: '
             + ', '.join(report['absent'])
         )
     return '\n'.join(lines)

@@ -39,22 +39,22 @@ class Scores:
     @property
     def miou(self) -> float:
         """Mean IoU of the classes that occur."""
-        return _mean(self.iou)
+        return mean(self.iou)
 
     @property
     def mean_accuracy(self) -> float:
         """Mean accuracy of the classes that are in the labels."""
-        return _mean(self.accuracy)
+        return mean(self.accuracy)
 
     @property
     def pixel_accuracy(self) -> float:
         """Share of the labelled pixels that are right."""
-        return float(np.nansum(self.accuracy * self.share))
+        return _total(self.accuracy * self.share)
 
     @property
     def fwiou(self) -> float:
         """Mean IoU weighted with the share of each class."""
-        return float(np.nansum(self.iou * self.share))
+        return _total(self.iou * self.share)
 
     @property
     def overall(self) -> float:
@@ -115,7 +115,13 @@ def _boundary(mask: np.ndarray, distance: int) -> np.ndarray:
     return mask & (inside == 0)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
     """The mean of what is not NaN; NaN when there is nothing."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float('nan')
+
+
+def _total(values: np.ndarray) -> float:
+    """The sum of what is not NaN; NaN when there is nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.sum()) if known.size else float('nan')

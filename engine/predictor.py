@@ -133,20 +133,17 @@ class Predictor:
 
     def _slide(self, x, protocol):
         """Probabilities of a view (3, h, w), window by window: (num_classes, h, w)."""
-        window, size = protocol.window, x.shape[1:]
+        size = x.shape[1:]
+        window = tuple(map(min, protocol.window, size))
         total = np.zeros((self.network.info.num_classes, *size), np.float32)
         weights = np.zeros(size, np.float32)
         # 1 at the window's border, rising by 1 a pixel: windows of one size fade into each other.
         ramps = [np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) for n in window]
         weight = np.outer(*ramps).astype(np.float32)
         for rows, columns in protocol.windows(*size):
-            part = x[:, rows, columns]
-            missing = [(0, full - have) for full, have in zip(window, part.shape[1:])]
-            seen = self._run(np.pad(part, [(0, 0), *missing]), window)
-            scores = _softmax(seen.rows(slice(0, window[0]), window[1]))
-            inside = np.s_[: part.shape[1], : part.shape[2]]
-            total[:, rows, columns] += (scores * weight)[:, inside[0], inside[1]]
-            weights[rows, columns] += weight[inside]
+            seen = self._run(x[:, rows, columns], window)
+            total[:, rows, columns] += _softmax(seen.rows(slice(0, window[0]), window[1])) * weight
+            weights[rows, columns] += weight
         return total / weights
 
     def _run(self, x, size, mirrored=False) -> _Seen:

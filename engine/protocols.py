@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from command import Parser, UserError
 
 Size = tuple[int, int]  # height, width
-SHORT_SIDE_MULTIPLE = 8  # to which CSAIL rounds both sides up
+LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,12 @@ class Protocol:
 
     size: every image is resized to it (TI). scales: factors of the image's size, or of ``size``.
     short_sides: the shorter side of the view, whose longer side is at most max_size; both are
-    rounded up to a multiple of 8 by resizing (CSAILVision/semantic-segmentation-pytorch, commit
+    rounded up to a multiple by resizing (CSAILVision/semantic-segmentation-pytorch, commit
     8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py); takes the place of scales.
-    flip: each view is shown mirrored too. window: a view is cut into overlapping windows of this
-    size, ``stride`` apart (default: two thirds of the window), and their probabilities are averaged
-    with weights that fall linearly towards a window's edges.
+    multiple: of both sides then. flip: each view is shown mirrored too. window: a view is cut into
+    overlapping windows of this size, or its own where that is smaller, ``stride`` apart (default:
+    two thirds of the window), and their probabilities are averaged with weights that fall linearly
+    towards a window's edges.
     """
 
     size: Size | None = None
@@ -33,7 +34,8 @@ class Protocol:
     window: Size | None = None
     stride: Size | None = None
     short_sides: tuple[int, ...] | None = None
-    max_size: int = 1000
+    max_size: int = LONGEST_SIDE
+    multiple: int = SIZE_MULTIPLE
 
     def __post_init__(self):
         if self.short_sides and (self.size or self.scales != (1.0,)):
@@ -57,23 +59,21 @@ class Protocol:
     def _by_short_side(self, height, width, short):
         scale = min(short / min(height, width), self.max_size / max(height, width))
         return tuple(
-            -(-int(side * scale) // SHORT_SIDE_MULTIPLE) * SHORT_SIDE_MULTIPLE
-            or SHORT_SIDE_MULTIPLE
+            max(1, -(-int(side * scale) // self.multiple)) * self.multiple
             for side in (height, width)
         )
 
     def windows(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
         """The windows of a view, row by row; the last ones are moved inwards to end at its edge."""
         stride = self.stride or tuple(max(1, side * 2 // 3) for side in self.window)
+        window = tuple(map(min, self.window, (height, width)))
         tops, lefts = (
-            sorted(
-                {min(at, max(0, full - side)) for at in range(0, max(1, full - side + step), step)}
-            )
-            for full, side, step in zip((height, width), self.window, stride)
+            sorted({min(at, full - side) for at in range(0, full - side + step, step)})
+            for full, side, step in zip((height, width), window, stride)
         )
         for top in tops:
             for left in lefts:
-                yield slice(top, top + self.window[0]), slice(left, left + self.window[1])
+                yield slice(top, top + window[0]), slice(left, left + window[1])
 
     def describe(self) -> dict:
         """The settings that differ from one view at the image's size, for reports."""
@@ -114,22 +114,29 @@ def add_options(parser: Parser):
         metavar='N[,N...]',
         help='resize the shorter side to these and average',
     )
-    group.add_argument('--max-size', type=int, metavar='N', help='of the longer side then')
+    group.add_argument(
+        '--max-size', type=_number, metavar='N', help='most that the longer side has then'
+    )
 
 
 def choose(args, config: Mapping) -> Protocol:
     """The protocol of the options, completed by the config's ``test_*`` keys.
 
-    Options that say how large a view is replace all of the config's that say so.
+    An option that says how large a view is replaces what the config says of it in another way.
     """
     given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
-    configured = {
+    settings = {
         name: _immutable(config[f'test_{name}']) for name in OPTIONS if f'test_{name}' in config
     }
-    sizing = {'size', 'scales', 'short_sides', 'max_size'}
-    if sizing & set(given):
-        configured = {name: value for name, value in configured.items() if name not in sizing}
-    return Protocol(**{**configured, **given})
+    if given.keys() & {'size', 'scales', 'short_sides'}:
+        for name in ('size', 'scales', 'short_sides'):
+            settings.pop(name, None)
+    settings |= given
+    if 'max_size' in given and not settings.get('short_sides'):
+        raise UserError('--max-size belongs to --short-sides, which is not given')
+    if 'size_multiple' in config and settings.get('short_sides'):
+        settings['multiple'] = config['size_multiple']
+    return Protocol(**settings)
 
 
 def _immutable(value):
@@ -141,6 +148,11 @@ def _size(text: str) -> Size:
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise ArgumentTypeError(f'{text!r}: write it as HEIGHTxWIDTH, such as 512x1024')
     return int(height), int(width)
+
+
+def _number(text: str) -> int:
+    (value,) = _numbers(int, most=100_000)(text)[:1]
+    return value
 
 
 def _numbers(kind, most):

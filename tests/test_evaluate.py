@@ -85,7 +85,7 @@ def test_processes_change_no_bit(small, tmp_path):
 def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):
     folders = {name: tmp_path / name for name in ('pictures', 'labels')}
     status = started(
-        '-d', small, *CAMVID, '--split', 'test', '--limit', '3', '--json', tmp_path / 'a.json',
+        '-d', small, *CAMVID, '--limit', '3', '--json', tmp_path / 'a.json', '--set', 'lr=0.1',
         '--visualize', folders['pictures'], '--save-labels', folders['labels'],
     )  # fmt: skip
     assert status == 0
@@ -95,7 +95,10 @@ def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):
     assert f'{scores["miou"]:.2f}' in table
     assert {'miou', 'mean_accuracy', 'pixel_accuracy', 'fwiou', 'classes'} <= set(scores)
     assert set(scores['classes']['sky']) == {'iou', 'accuracy', 'share'}
-    assert scores['settings']['split'] == 'test'
+    settings = scores['settings']
+    assert (settings['split'], settings['limit'], settings['context']) == ('test', 3, 'cpu')
+    assert settings['overrides'] == ['lr=0.1']
+    assert len(settings['sha256']) == 64
     assert scores['versions']['nnabla']
 
     dataset = datasets.open('camvid', small, 'test')
@@ -157,6 +160,7 @@ def test_roots_splits_and_options_that_cannot_be_used(small, shared, tmp_path, c
         (['-d', small, '--split', 'trian'], "no split 'trian'"),
         (['-d', small, '--limit', '0'], '--limit must be at least 1'),
         (['-d', small, '--format-only', tmp_path / 'x'], 'has no test server'),
+        (['-d', small, '--format-only', 'x', '--json', 'y'], 'leave out --json'),
         (['-d', small, '--json', '/proc/x.json'], 'cannot be written'),
         (['-d', small, '--set', 'dataset='], 'dataset.yaml'),
         (['-d', small, '--set', 'dataset=voc'], '21 entries for num_classes 11'),
@@ -204,7 +208,7 @@ def test_files_for_the_test_server_have_official_names_and_ids(shared, tmp_path,
     source = shared / 'data' / 'samples' / 'cityscapes_256x128' / 'leftImg8bit' / 'val'
     shutil.copytree(source, root / 'leftImg8bit' / 'test')
     options = ['-d', root, '-cfg', tmp_path / 'tiny.yaml', '-c', 'cpu', '--split', 'test']
-    assert 'has no labels' in refused(capsys, *options)
+    assert 'so the split test cannot be scored; --format-only' in refused(capsys, *options)
     out = tmp_path / 'out'
     plain = tmp_path / 'plain'
     assert started(*options, '--format-only', out, '--save-labels', plain) == 0
@@ -217,3 +221,6 @@ def test_files_for_the_test_server_have_official_names_and_ids(shared, tmp_path,
     to_id = np.array([trainId2label[i].id for i in range(19)], np.uint8)
     assert ids.shape == (128, 256)
     assert np.array_equal(ids, to_id[classes])
+    shutil.copytree(source, root / 'leftImg8bit' / 'val')  # a split that has labels elsewhere
+    assert started(*options[:-1], 'val', '--format-only', tmp_path / 'val') == 0
+    assert len(list((tmp_path / 'val').rglob('*.png'))) == 1

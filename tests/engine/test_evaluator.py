@@ -58,8 +58,20 @@ def test_the_table_names_everything(info):
     assert rows['d'] == ['-', '-', '0.00']
     for part in ('mIoU', 'category mIoU', 'frequency-weighted IoU', 'overall', 'mean accuracy'):
         assert part in text
-    assert 'left out of the mean, in neither labels nor predictions: d' in text
+    assert 'left out of the mean, as no labelled pixel is or is taken for one: d' in text
+    assert ' 50.00  category x' in text
     assert 'boundary' not in text
+
+
+def test_labels_that_are_all_void_have_no_scores(info, recwarn):
+    counts = evaluator.Evaluator(4, boundary=True)
+    counts.process(np.full((4, 4), 255, np.uint8), np.zeros((4, 4), np.uint8))
+    report = counts.report(info)
+    means = ('miou', 'pixel_accuracy', 'mean_accuracy', 'fwiou', 'overall', 'boundary_miou')
+    assert [report[key] for key in means] == [None] * 6
+    assert report['absent'] == list(info.classes)
+    assert not recwarn
+    assert '-  mIoU' in evaluator.table(report)
 
 
 def test_counts_of_shards_add_up(info):

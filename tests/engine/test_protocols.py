@@ -71,9 +71,10 @@ def test_windows_cover_every_pixel_and_stay_inside(size, stride):
     covered = np.zeros(size, int)
     for rows, columns in Protocol(window=(32, 32), stride=stride).windows(*size):
         assert rows.start >= 0
-        assert rows.stop <= max(32, size[0])
-        assert columns.stop <= max(32, size[1])
-        assert (rows.stop - rows.start, columns.stop - columns.start) == (32, 32)
+        assert rows.stop <= size[0]
+        assert columns.stop <= size[1]
+        lengths = rows.stop - rows.start, columns.stop - columns.start
+        assert lengths == tuple(min(32, side) for side in size)
         covered[rows, columns] += 1
     assert covered.min() >= 1
     if size == (32, 32):
@@ -95,7 +96,8 @@ def test_windows_are_averaged_with_weights_that_fall_towards_their_edges(tiny):
 
 def test_an_image_smaller_than_the_window(tiny):
     image = helpers.image(20, 24)
-    assert tiny.labels(image, Protocol(window=(32, 48))).shape == (20, 24)
+    whole = tiny.probabilities(image, Protocol())
+    assert tiny.probabilities(image, Protocol(window=(5000, 48))) == pytest.approx(whole, abs=1e-5)
 
 
 def test_windows_of_scaled_views_come_back_at_the_images_size(tiny):
@@ -114,6 +116,12 @@ def test_options_replace_what_the_config_says():
     assert chosen('--scale', '0.25').scales == (0.25,)
     sides = chosen('--short-sides', '300,450', '--max-size', '700', overrides=keys)
     assert (sides.short_sides, sides.max_size, sides.scales) == ((300, 450), 700, (1.0,))
+    short = ['test_short_sides=[300]', 'test_max_size=700', 'size_multiple=32']
+    assert chosen(overrides=short).views(512, 683) == [(320, 416)]
+    assert chosen('--max-size', '300', overrides=short).max_size == 300
+    assert chosen('--max-size', '300', overrides=short).short_sides == (300,)
+    assert chosen('--short-sides', '450', overrides=short).max_size == 700
+    assert chosen('--scales', '2', overrides=short).views(10, 20) == [(20, 40)]
     assert chosen('--slide', '512x1024', '--stride', '256x512').stride == (256, 512)
     assert chosen('--size', '384x768').describe() == {'size': (384, 768)}
 
@@ -127,6 +135,8 @@ def test_options_replace_what_the_config_says():
         (['--scales', 'nan'], 'write numbers above 0'),
         (['--scales', '17'], 'up to 16'),
         (['--short-sides', '1.5'], 'write numbers above 0'),
+        (['--max-size', '500'], '--max-size belongs to --short-sides'),
+        (['--short-sides', '9', '--max-size', '0'], 'write numbers above 0'),
         (['--stride', '3x3'], '--stride belongs to --slide'),
         (['--slide', '8x8', '--stride', '8x9'], 'pixels would be left out'),
         (['--size', '8x8', '--short-sides', '8'], 'give one of them'),

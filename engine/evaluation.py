@@ -1,0 +1,103 @@
+"""evaluate.py from its options to its report."""
+
+import json
+from collections.abc import Mapping
+
+import files
+from command import DONE, UserError
+from datasets import Dataset
+from engine import config as configs
+from engine import evaluation_outputs, evaluator, model_options, protocols
+from engine.communicator import Processes, joined
+from engine.data import first_samples, open_dataset
+from engine.environment import versions
+from engine.model_options import Loaded
+from engine.protocols import Protocol
+
+WRITERS = {
+    'visualize': evaluation_outputs.pictures,
+    'save_labels': evaluation_outputs.class_indices,
+    'format_only': evaluation_outputs.submission,
+}
+
+
+def run(args) -> int:
+    """Evaluate as the options say, in all processes of the job; returns the exit status."""
+    _check_options(args)
+    with joined() as processes:
+        config = configs.load(args.config_file, args.set)
+        protocol = protocols.choose(args, config)
+        dataset = _dataset(args, config)
+        outputs = _outputs(args, dataset)
+        network = model_options.load(args, config, processes.local_rank)
+        counts = None
+        if args.format_only is None:
+            counts = evaluator.Evaluator(len(dataset.info.classes), args.boundary)
+        evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
+        if counts is not None:
+            counts.add_up(processes)
+            _report(args, counts.report(dataset.info), processes, network, dataset, protocol)
+        return DONE
+
+
+def _check_options(args):
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f'--limit must be at least 1, not {args.limit}')
+    scores = [name for name in ('json', 'boundary') if getattr(args, name)]
+    if args.format_only and scores:
+        raise UserError(f'--format-only computes no scores; leave out --{scores[0]}')
+
+
+def _dataset(args, config: Mapping) -> Dataset:
+    """What is to be evaluated; without labels only where there is nothing to score."""
+    split = args.split or config.get('val_split', 'val')
+    scored = args.format_only is None
+    dataset = open_dataset(config, split, args.data_dir, args.list, complete=scored)
+    dataset = first_samples(dataset, args.limit)
+    unlabelled = [sample.image for sample in dataset if sample.label is None]
+    if scored and unlabelled:
+        raise UserError(
+            f'{unlabelled[0]} has no label, so the split {split} cannot be scored; '
+            '--format-only DIR writes predictions for the test server, and infer.py pictures'
+        )
+    return dataset
+
+
+def _outputs(args, dataset: Dataset) -> list[evaluator.Output]:
+    """What is written for every image; all places are tried first."""
+    outputs = []
+    for option, writer in WRITERS.items():
+        folder = getattr(args, option)
+        if folder is not None:
+            files.check_writable(folder / 'x')
+            outputs.append(writer(dataset, folder))
+    if args.json:
+        files.check_writable(args.json)
+    return outputs
+
+
+def _report(
+    args, report: dict, processes: Processes, network: Loaded, dataset: Dataset, protocol: Protocol
+):
+    """Print the scores, and write them with all that they depend on; rank 0 does."""
+    if processes.rank:
+        return
+    print(evaluator.table(report))
+    if args.json:
+        settings = {
+            'config': network.config.name,
+            'overrides': args.set,
+            'weights': network.weights.name,
+            'sha256': files.sha256_of(network.weights),
+            'partial': args.partial,
+            'dataset': dataset.info.name,
+            'split': dataset.split,
+            'list': args.list,
+            'limit': args.limit,
+            'protocol': protocol.describe(),
+            'context': network.choice.name,
+            'type_config': network.choice.type_config,
+        }
+        document = {**report, 'settings': settings, 'versions': versions()}
+        with files.replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(document, indent=2) + '\n')
