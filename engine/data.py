@@ -3,11 +3,9 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import datasets
-from command import PROJECT
-from datasets import Dataset
+from datasets import Dataset, layout
 from engine.config import Config, class_info
 
 
@@ -24,9 +22,7 @@ def open_dataset(
     or the project. complete: images without labels are an error. Raises ``UserError``.
     """
     name = class_info(config).name
-    root = Path(data_dir or config.get('data_dir') or Path('data', name)).expanduser()
-    if not root.is_dir() and not (data_dir or config.get('data_dir')):
-        root = PROJECT / root if (PROJECT / root).is_dir() else root
+    root = layout.data_root(name, data_dir or config.get('data_dir'))
     dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
 
