@@ -1,7 +1,8 @@
 """The loader: batches for training, behind the interface of NNabla's DataIterator.
 
-    with Loader(dataset, transform, 8, info.mean, info.std, workers=4) as loader:
-        loader = loader.slice(num_of_slices=comm.size, slice_pos=comm.rank)
+    with Loader(dataset, transform, 8, info.mean, info.std, workers=4).slice(
+        num_of_slices=comm.size, slice_pos=comm.rank
+    ) as loader:
         images, labels = loader.next()      # float32 (8, 3, H, W), int32 (8, 1, H, W), -1 ignored
 
 What a batch holds depends on the seed and on its place in training, not on the number of workers.
@@ -14,15 +15,13 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from command import LOG, InputError, UserError
+from command import LOG, UserError
 from datasets import order
 from datasets.dataset import Dataset
 from datasets.info import IGNORE
-from datasets.order import Order, State
+from datasets.order import Order, Sizes, State
 from datasets.transforms import Batch, Transform
 from datasets.workers import Pool, Recipe, Task, batch_arrays, batch_bytes
-
-UNREADABLE = 1, 1  # the size of an image whose head cannot be read
 
 
 @dataclass
@@ -84,7 +83,7 @@ class Loader:
         largest = transform.largest() if transform.by_aspect else Batch(transform.size)
         self._most_bytes = batch_bytes(batch_size, largest)
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
-        self._sizes = _Sizes(dataset, skip_bad)
+        self._sizes = Sizes(dataset, skip_bad)
         self._order = Order(
             len(dataset),
             batch_size,
@@ -144,7 +143,8 @@ class Loader:
         self._go_to(State())
 
     def slice(self, rng=None, num_of_slices: int = 1, slice_pos: int = 0) -> 'Loader':
-        """The loader of rank ``slice_pos`` of ``num_of_slices``, which starts where this one is.
+        """The loader of rank ``slice_pos`` of ``num_of_slices``, which starts where this one is,
+        and takes its place: the workers of this one end.
 
         rng: not used, the seed is the same on all ranks; in the place where NNabla has it.
         """
@@ -152,6 +152,7 @@ class Loader:
             raise UserError(f'slice_pos must be 0 to {num_of_slices - 1}, not {slice_pos}')
         if self._order.ranks > 1:
             raise UserError('a slice cannot be sliced; slice the whole loader')
+        self._stop()
         recipe, base = self._recipe, self._order
         other = Loader(
             recipe.dataset,
@@ -189,27 +190,35 @@ class Loader:
     # Continuing
 
     def state_dict(self) -> dict:
-        """Where this loader stands, of plain values; the same on all ranks."""
-        return {
-            'seed': self._recipe.seed,
-            'count': self._order.count,
-            'shuffle': self._order.shuffle,
-            **asdict(self._state),
-        }
+        """Where this loader stands, and what that depends on, of plain values; the same on all
+        ranks.
+        """
+        return self._settings() | asdict(self._state)
 
     def load_state_dict(self, state: dict):
-        """Continue where the loader stood that gave ``state``, with identical batches when batch
-        size, slices and transform are the same; raises ``UserError`` for other data or seeds.
+        """Continue where the loader stood that gave ``state``, with identical batches when the
+        transform is the same; raises ``UserError`` for other data, seeds, batch sizes or slices.
         """
-        own = self.state_dict()
-        for key in ('seed', 'count', 'shuffle'):
-            if state[key] != own[key]:
+        for name, own in self._settings().items():
+            if state.get(name) != own:
                 raise UserError(
-                    f'the state of the loader has {key} {state[key]}, now it is {own[key]}; '
+                    f'the state of the loader has {name} {state.get(name)}, now it is {own}; '
                     'continue with the same data and settings, or start anew'
                 )
         waiting = tuple(tuple(group) for group in state['waiting'])
         self._go_to(State(state['batches'], state['cursor'], waiting))
+
+    def _settings(self) -> dict:
+        """What decides which samples are in which batch."""
+        order = self._order
+        return {
+            'samples': order.count,
+            'batch_size': order.batch_size,
+            'slices': order.ranks,
+            'seed': order.seed,
+            'shuffle': order.shuffle,
+            'by_aspect': order.is_portrait is not None,
+        }
 
     # Planning and collecting
 
@@ -278,24 +287,3 @@ class Loader:
             if problem not in self.skipped:
                 LOG.warning('%s; another sample takes its place', problem)
             self.skipped[problem] += 1
-
-
-class _Sizes:
-    """Heights and widths of the images of a data set, read once."""
-
-    def __init__(self, dataset: Dataset, skip_bad: bool):
-        self._dataset, self._skip_bad, self._known = dataset, skip_bad, {}
-
-    def of(self, index: int) -> tuple[int, int]:
-        if index not in self._known:
-            try:
-                self._known[index] = self._dataset.size(index)
-            except InputError:
-                if not self._skip_bad:
-                    raise
-                self._known[index] = UNREADABLE
-        return self._known[index]
-
-    def is_portrait(self, index: int) -> bool:
-        height, width = self.of(index)
-        return height > width

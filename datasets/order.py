@@ -12,7 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from command import InputError
+from datasets.dataset import Dataset
+
 EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # what random numbers are for
+UNREADABLE = 1, 1  # the size of an image whose head cannot be read
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,30 @@ class Order:
 def generator(seed: int, *purpose: int) -> np.random.RandomState:
     """Random numbers for one purpose, independent of those for every other."""
     return np.random.RandomState(np.random.SeedSequence((seed, *purpose)).generate_state(8))
+
+
+class Sizes:
+    """Heights and widths of the images of a data set, read once.
+
+    skip_bad: an image whose head cannot be read is taken for one of 1x1, instead of raising its
+    ``InputError``: whoever loads it will notice.
+    """
+
+    def __init__(self, dataset: Dataset, skip_bad: bool):
+        self._dataset, self._skip_bad, self._known = dataset, skip_bad, {}
+
+    def of(self, index: int) -> tuple[int, int]:
+        """Height and width."""
+        if index not in self._known:
+            try:
+                self._known[index] = self._dataset.size(index)
+            except InputError:
+                if not self._skip_bad:
+                    raise
+                self._known[index] = UNREADABLE
+        return self._known[index]
+
+    def is_portrait(self, index: int) -> bool:
+        """Whether an image is higher than wide."""
+        height, width = self.of(index)
+        return height > width

@@ -152,8 +152,56 @@ def test_continuing_gives_the_same_batches(dataset, workers):
     with load(dataset, workers=0) as other:
         other.load_state_dict(state)
         assert equal(take(other, 4), following)
-    with load(dataset, workers=0, seed=9) as other, pytest.raises(UserError, match='seed 0, now'):
-        other.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'batch_size': 5}, 'batch_size 3, now it is 5'),
+        ({'seed': 9}, 'seed 0, now it is 9'),
+        ({'shuffle': False}, 'shuffle True, now it is False'),
+        ({'transform': ShortSides((16,), 36)}, 'by_aspect False, now it is True'),
+    ],
+)
+def test_the_state_of_another_loader_is_refused(dataset, options, message):
+    with load(dataset, workers=0) as loader, load(dataset, workers=0, **options) as other:
+        loader.next()
+        with pytest.raises(UserError, match=message):
+            other.load_state_dict(loader.state_dict())
+        fewer = Dataset(dataset.info, 'train', dataset.samples[:9], dataset.decode)
+        with load(fewer, workers=0) as other, pytest.raises(UserError, match='samples 10, now'):
+            other.load_state_dict(loader.state_dict())
+        half = loader.slice(num_of_slices=2)
+        with pytest.raises(UserError, match='slices 1, now it is 2'):
+            half.load_state_dict(loader.state_dict())
+        half.load_state_dict(loader.slice(num_of_slices=2, slice_pos=1).state_dict())
+
+
+def running(loader):
+    """The ids of its workers."""
+    return [process.pid for process in loader._pool._processes.values()]
+
+
+def test_closing_a_slice_leaves_no_worker(dataset):
+    with load(dataset, workers=2).slice(num_of_slices=2, slice_pos=1) as loader:
+        loader.next()
+        workers = running(loader)
+        assert len(workers) == 2 and not any(map(gone, workers))
+    assert all(map(gone, workers))
+
+
+def test_a_slice_takes_the_place_of_a_loader_that_has_run(dataset):
+    """Which had workers of its own, and which goes on when it is asked."""
+    with load(dataset, workers=0) as reference:
+        first, second = take(reference, 2)
+    whole = load(dataset, workers=1)
+    assert equal([whole.next()], [first])
+    workers = running(whole)
+    with whole.slice() as loader:
+        assert all(map(gone, workers))
+        assert equal([loader.next()], [second])
+    with whole:
+        assert equal([whole.next()], [second])
 
 
 def test_sizes_by_batch(tmp_path):
