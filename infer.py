@@ -24,26 +24,31 @@ def build_parser() -> Parser:
         help='the picture of one input (default: result.jpg), '
         'the folder of several (default: results)',
     )
-    parser.add_argument(
+    _add_looks(parser)
+    model_options.add_options(parser)
+    protocols.add_options(parser)
+    return parser
+
+
+def _add_looks(parser: Parser):
+    group = parser.add_argument_group('how results look, and what is written beside them')
+    group.add_argument(
         '--opacity',
         type=float,
         default=0.5,
         help='of the class colours, above 0 and at most 1 (default: %(default)s)',
     )
-    parser.add_argument(
+    group.add_argument(
         '--legend', action='store_true', help='draw class names and colours beside the picture'
     )
-    parser.add_argument(
+    group.add_argument(
         '--save-labels', action='store_true', help='write class indices to <picture>_labels.png'
     )
-    parser.add_argument(
+    group.add_argument(
         '--save-color',
         action='store_true',
         help='write class indices with a colour palette to <picture>_color.png',
     )
-    model_options.add_options(parser)
-    protocols.add_options(parser)
-    return parser
 
 
 def main(args) -> int:

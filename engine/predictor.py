@@ -105,16 +105,24 @@ class Predictor:
         return total
 
     def _views(self, image, protocol) -> Iterator[_Seen]:
-        """Every view of an image, and its mirror image where the protocol wants it."""
+        """Every view of an image, and its mirror image where the protocol wants it.
+
+        Raises ``InputError`` when one does not fit in the memory.
+        """
         size = image.shape[:2]
         for view in protocol.views(*size):
-            x = self._normalised(image, view)
-            for mirrored in (False, True)[: 1 + protocol.flip]:
-                shown = x[..., ::-1] if mirrored else x
-                if protocol.window:
-                    yield _Seen(self._slide(shown, protocol), size, mirrored, probable=True)
-                else:
-                    yield self._run(shown, size, mirrored)
+            try:
+                x = self._normalised(image, view)
+                for mirrored in (False, True)[: 1 + protocol.flip]:
+                    shown = x[..., ::-1] if mirrored else x
+                    if protocol.window:
+                        yield _Seen(self._slide(shown, protocol), size, mirrored, probable=True)
+                    else:
+                        yield self._run(shown, size, mirrored)
+            except (MemoryError, cv2.error) as error:
+                if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+                    raise
+                raise InputError(_too_little_memory(view, protocol.window)) from error
 
     def _bands(self, size) -> Iterator[slice]:
         """Rows of an image of ``size``, a few at a time."""
@@ -166,7 +174,7 @@ class Predictor:
                 raise
             self._graphs.clear()  # what they hold may be what the next image lacks
             self._on_new_size()
-            raise InputError(_too_little_memory(*padded.shape[1:])) from error
+            raise MemoryError(str(error)) from error
 
     def _padded(self, length: int) -> int:
         info = self.network.info
@@ -229,10 +237,13 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _too_little_memory(height, width) -> str:
+def _too_little_memory(view: Size, window: Size | None) -> str:
     """One line on what did not fit, with a remedy that helps."""
-    if height * width > SMALL:
-        remedy = 'half of --scales needs a quarter of it, and windows (--slide) need less too'
-    else:
+    height, width = view
+    if height * width <= SMALL:
         remedy = 'leave more memory to this program, or take a smaller network'
-    return f'not enough memory for {width}x{height} pixels at once; {remedy}'
+    elif window:
+        remedy = 'smaller windows (--slide) and smaller views (--scales) need less'
+    else:
+        remedy = 'half of --scales needs a quarter of it, and windows (--slide) need less too'
+    return f'not enough memory for a view of {width}x{height} pixels; {remedy}'

@@ -109,10 +109,21 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
     monkeypatch.setattr(tiny, '_graph', no_memory)
-    with pytest.raises(UserError, match='not enough memory for 48x40 .* smaller network'):
+    with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(helpers.image(40, 48))
-    with pytest.raises(UserError, match='480x400 pixels at once; half of --scales'):
+    with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):
         tiny.labels(helpers.image(400, 480))
+    with pytest.raises(UserError, match='a view of 480x400 pixels; smaller windows'):
+        tiny.labels(helpers.image(200, 240), Protocol(scales=(2.0,), window=(32, 32)))
+
+
+def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
+    def no_memory(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(predictor, 'normalise', no_memory)
+    with pytest.raises(InputError, match='a view of 480x400 pixels; half of --scales'):
+        tiny.labels(helpers.image(40, 48), Protocol(scales=(10.0,)))
 
 
 def test_an_image_that_does_not_fit_is_an_error_of_the_image(tiny, monkeypatch):
