@@ -6,6 +6,12 @@ from pathlib import Path
 from command import Parser, UserError, run
 from engine import model_options
 
+# The options that only one kind has, and what they are when they are not given.
+OPTIONS = {
+    'blocks': {'size': '128x256', 'context': 'auto'},
+    'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8},
+}
+
 
 def build_parser() -> Parser:
     parser = Parser(prog='python -m engine.benchmark', description=__doc__)
@@ -19,10 +25,10 @@ def build_parser() -> Parser:
         '-d', '--data-dir', type=Path, metavar='DIR', help="loader: the root of the config's data"
     )
     parser.add_argument(
-        '--batch-size', type=int, default=4, help='loader: images a batch (default: %(default)s)'
+        '--batch-size', type=int, metavar='N', help='loader: images a batch (default: 4)'
     )
     parser.add_argument(
-        '--batches', type=int, default=8, help='loader: batches a run (default: %(default)s)'
+        '--batches', type=int, metavar='N', help='loader: batches a run (default: 8)'
     )
     parser.add_argument(
         '-cfg',
@@ -31,21 +37,15 @@ def build_parser() -> Parser:
         metavar='YAML',
         help='the network (default: %(default)s)',
     )
-    parser.add_argument(
-        '--size',
-        default='128x256',
-        metavar='HxW',
-        help='blocks: of the image (default: %(default)s)',
-    )
+    parser.add_argument('--size', metavar='HxW', help='blocks: of the image (default: 128x256)')
     parser.add_argument(
         '--rounds', type=int, default=10, help='timed runs of each (default: %(default)s)'
     )
     parser.add_argument(
         '-c',
         '--context',
-        default='auto',
         choices=model_options.CONTEXTS,
-        help='blocks: where to run (default: %(default)s)',
+        help='blocks: where to run (default: auto)',
     )
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help='write the results to this file too'
@@ -54,8 +54,9 @@ def build_parser() -> Parser:
 
 
 def main(args) -> int:
+    _complete(args)
     for option in ('rounds', 'batch_size', 'batches'):
-        if getattr(args, option) < 1:
+        if getattr(args, option) is not None and getattr(args, option) < 1:
             name = option.replace('_', '-')
             raise UserError(f'--{name} must be at least 1, not {getattr(args, option)}')
 
@@ -69,6 +70,17 @@ def main(args) -> int:
     if args.json:
         frame.write_json(args.json, results, facts)
     return 0
+
+
+def _complete(args):
+    """Give the options of this kind their defaults; refuse those of another."""
+    for kind, defaults in OPTIONS.items():
+        for option, default in defaults.items():
+            if kind == args.kind and getattr(args, option) is None:
+                setattr(args, option, default)
+            elif kind != args.kind and getattr(args, option) is not None:
+                name = option.replace('_', '-')
+                raise UserError(f'--{name} is an option of {kind}, {args.kind} has no use for it')
 
 
 def _blocks(args, settings):

@@ -12,14 +12,15 @@ import numpy as np
 from nnabla.utils.data_iterator import data_iterator_simple
 
 import models
+from command import UserError
 from datasets import Dataset, pack
 from datasets.image_files import image_size
 from datasets.loader import Loader
-from datasets.transforms import Transform, from_config
+from datasets.transforms import ScaleCrop, from_config
 from engine.benchmark import frame, straightforward
 from engine.benchmark.memory import peak_mib
 
-SAMPLES = 16  # the data set is repeated to so many
+SAMPLES = 16  # of the data set, which is cut or repeated to so many
 WARM_UP = 3  # batches after the start, until the queues are as full as they stay
 
 
@@ -28,9 +29,17 @@ def measure(
 ) -> tuple[list[frame.Result], dict]:
     """Times of ``batches`` batches of every contestant; images a second and memory of each.
 
-    OpenCV has one thread, so that a contestant without workers has one core.
+    OpenCV has one thread, so that a contestant without workers has one core. Raises ``UserError``
+    for an augmentation that the usual pipeline does not have.
     """
     transform, info = from_config(config), models.create(config).info
+    if not isinstance(transform, ScaleCrop):
+        raise UserError(
+            f'augmentation: {config["augmentation"]} has no usual pipeline to compare with; choose '
+            'a config with scale_crop'
+        )
+    files = min(len(dataset), SAMPLES)
+    dataset = replace(dataset, samples=dataset.samples[:files])
     images = batch_size * batches
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +75,7 @@ def measure(
     ]
     height, width = image_size(dataset[0].image)
     facts = {
+        'data set': f'{files} files repeated to {SAMPLES}, from the page cache',
         'images': f'{images} of {width}x{height} a run, batches of {batch_size}',
         'crop': f'{transform.size[1]}x{transform.size[0]}',
         'MiB': 'the most memory of the process and its workers, proportional set size',
@@ -74,8 +84,8 @@ def measure(
 
 
 def _repeated(dataset: Dataset) -> Dataset:
-    count = len(dataset)
-    return replace(dataset, samples=tuple(dataset.samples[i % count] for i in range(SAMPLES)))
+    samples = (dataset[i % len(dataset)] for i in range(SAMPLES))
+    return replace(dataset, samples=tuple(samples))
 
 
 def _time(open_: Callable, batches: int) -> float:
@@ -89,7 +99,7 @@ def _time(open_: Callable, batches: int) -> float:
         return time.perf_counter() - started
 
 
-def _nnabla(dataset: Dataset, transform: Transform, info, batch_size: int):
+def _nnabla(dataset: Dataset, transform: ScaleCrop, info, batch_size: int):
     rng = np.random.RandomState(0)
 
     def load(index):

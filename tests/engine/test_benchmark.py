@@ -62,7 +62,12 @@ def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
         '--rounds', '1', '--batches', '1', '--batch-size', '1', '--json', report,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    results = {each['name']: each for each in json.loads(report.read_text())['results']}
+    document = json.loads(report.read_text())
+    count = len(list((shared / 'data/camvid/train').iterdir()))
+    expected = f'{min(count, 16)} files repeated to 16, from the page cache'
+    assert document['settings']['data set'] == expected
+    assert f'data set: {expected}' in process.stdout
+    results = {each['name']: each for each in document['results']}
     assert list(results) == [
         'data_iterator_simple', 'loader, 1 worker', 'loader, 2 workers', 'packed, 1 worker',
         'packed, 2 workers', 'decoding only',
@@ -77,10 +82,41 @@ def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
     [
         (['--size', 'big'], '--size big: write it as HEIGHTxWIDTH'),
         (['--rounds', '0'], '--rounds must be at least 1'),
-        (['--batch-size', '0'], '--batch-size must be at least 1'),
         (['--size', '8x8'], 'cannot take 8x8 pixels'),
+        (['--batches', '8'], '--batches is an option of loader, blocks has no use for it'),
+        (['-d', 'data'], '--data-dir is an option of loader, blocks has no use for it'),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options_of_blocks(options, message):
     process = helpers.run('-m', 'engine.benchmark', 'blocks', *options)
     assert message in helpers.error_line(process)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--batch-size', '0'], '--batch-size must be at least 1'),
+        (['--size', '64x64'], '--size is an option of blocks, loader has no use for it'),
+        (['-c', 'cpu'], '--context is an option of blocks, loader has no use for it'),
+    ],
+)
+def test_bad_options_of_loader(options, message):
+    process = helpers.run('-m', 'engine.benchmark', 'loader', *options)
+    assert message in helpers.error_line(process)
+
+
+@pytest.mark.parametrize(
+    'augmentation, keys',
+    [
+        ('short_sides', 'short_sides: [100, 200]'),
+        ('resize_crop', 'resize_height: 800\nresize_width: 1000'),
+    ],
+)
+def test_only_scale_crop_has_a_usual_pipeline(augmentation, keys, shared, tmp_path):
+    config = tmp_path / 'config.yaml'
+    base = helpers.PROJECT / 'configs/D3Net_T_camvid.yaml'
+    config.write_text(f'_base_: {base}\naugmentation: {augmentation}\n{keys}\n')
+    process = helpers.run(
+        '-m', 'engine.benchmark', 'loader', '-d', shared / 'data/camvid', '-cfg', config
+    )
+    assert f'augmentation: {augmentation} has no usual pipeline' in helpers.error_line(process)
