@@ -1,7 +1,7 @@
 """Packed data sets: decoded images and labels in two large files, mapped into memory.
 
     pack(dataset, 'packed/train', processes=4)
-    dataset = pack.open('packed/train')     # a Dataset; a crop reads only its own bytes
+    dataset = pack.open('packed/train')     # a Dataset; a window reads only its own bytes
 
 The folder holds ``images.bin`` (``uint8`` BGR), ``labels.bin`` (``uint8`` class indices, 255
 ignored), one sample after the other, and ``index.json``: classes, and for every sample its shape,
@@ -13,6 +13,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from datasets.image_files import image_size
 from datasets.info import DataError, Info
 from datasets.parallel import over_samples
 
-VERSION = 1
+VERSION = 2
 INDEX, IMAGES, LABELS = 'index.json', 'images.bin', 'labels.bin'
 
 
@@ -87,24 +88,36 @@ class PackedDataset(Dataset):
         """The same; the values were checked when they were packed."""
         return self.decoded(index)
 
-    def crop(self, index: int, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of image and label; no other bytes are read."""
-        return self.image(index)[window], self.label(index)[window]
-
-    def verify(self):
-        """Compare all bytes with their checksums; raises ``DataError`` that names the first sample
-        that differs.
-        """
-        for index, sample in enumerate(self.samples):
-            found = _checksum(self.image(index)), _checksum(self.label(index))
-            if found != self._entry(index).checksums:
-                raise DataError(
-                    f'{self.files.folder}: {sample.name} is not as it was packed; delete the '
-                    'folder and pack the data set again'
-                )
+    def verify(self, processes: int = 1) -> list[str]:
+        """Compare all bytes with their checksums; a line for each sample that differs."""
+        return [line for line in over_samples(self, _differs, processes, 'checking') if line]
 
     def _entry(self, index: int) -> Entry:
         return self.entries[self.samples[index].name]
+
+
+def _differs(packed: PackedDataset, index: int) -> str | None:
+    found = _checksum(packed.image(index)), _checksum(packed.label(index))
+    if found == packed._entry(index).checksums:
+        return None
+    return (
+        f'{packed.files.folder}: {packed[index].name} is not as it was packed; pack the data set '
+        'again'
+    )
+
+
+def folders(root: str | os.PathLike) -> list[Path]:
+    """The packed data sets at ``root``: itself, or one a split in it; none where it is no such
+    folder.
+    """
+    root = Path(root)
+    found = [root, *sorted(path.parent for path in root.glob(f'[!.]*/{INDEX}'))]
+    packed = [
+        folder
+        for folder in found
+        if (folder / INDEX).is_file() and any((folder / x).is_file() for x in (IMAGES, LABELS))
+    ]
+    return packed[:1] if root in packed else packed
 
 
 def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> PackedDataset:
@@ -113,6 +126,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     Raises ``InputError`` for a bad sample, ``UserError`` when the files cannot be written.
     """
     folder = Path(folder)
+    _finish_replacing(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
         raise UserError(f'{folder}: holds something else; name a new folder for packed data')
     partial_folder = folder.with_name(f'.{folder.name}.partial')
@@ -139,6 +153,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
     Sources that are not there any more, or not on this machine, are not compared.
     """
     folder = Path(folder)
+    _finish_replacing(folder)
     try:
         index = json.loads((folder / INDEX).read_text())
     except FileNotFoundError as error:
@@ -152,9 +167,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
             f'{folder}: packed by another version of the project ({index.get("version")}, '
             f'not {VERSION}); pack the data set again'
         )
-    samples = [
-        Sample(name, Path(image), Path(label), key) for name, image, label, key in index['samples']
-    ]
+    samples = [Sample(name, Path(image), Path(label)) for name, image, label in index['samples']]
     entries = [Entry(*_tuples(entry)) for entry in index['entries']]
     _check_length(folder, entries)
     for sample, entry in zip(samples, entries):
@@ -202,7 +215,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
         'info': asdict(dataset.info),
         'split': dataset.split,
         'samples': [
-            [sample.name, str(sample.image.resolve()), str(sample.label.resolve()), sample.key]
+            [sample.name, str(sample.image.resolve()), str(sample.label.resolve())]
             for sample in dataset
         ],
         'entries': [list(asdict(entry).values()) for entry in entries],
@@ -211,12 +224,23 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
 
 
 def _replace_folder(new: Path, target: Path):
-    old = target.with_name(f'.{target.name}.old')
+    old = _set_aside(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _finish_replacing(folder: Path):
+    """Bring back what :func:`_replace_folder` had set aside when it was killed."""
+    if not folder.exists():
+        with suppress(OSError):  # none is there, or it is another's: the folder is missing
+            _set_aside(folder).rename(folder)
+
+
+def _set_aside(folder: Path) -> Path:
+    return folder.with_name(f'.{folder.name}.old')
 
 
 def _check_length(folder: Path, entries: Sequence[Entry]):

@@ -2,6 +2,7 @@
 
     python -m datasets.prepare voc --download --check
     python -m datasets.prepare cityscapes -d DATA --convert --stats --pack PACKED
+    python -m datasets.prepare cityscapes -d PACKED --check
     python -m datasets.prepare cityscapes --help
 
 What is named is done in this order. The exit status is 1 when files are wrong, 2 when nothing could
@@ -42,7 +43,11 @@ def build_parser() -> command.Parser:
     add('--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors')
     add('--keep-archives', action='store_true', help='do not delete what has been unpacked')
     add('--convert', action='store_true', help='write labels as PNG files of class indices')
-    add('--check', action='store_true', help='read everything, report problems and classes')
+    add(
+        '--check',
+        action='store_true',
+        help='read everything, report problems and classes; of packed data: changed bytes, sources',
+    )
     add('--stats', action='store_true', help='mean and deviation of the colours, class weights')
     add('--pack', metavar='FOLDER', type=Path, help='write memory-mapped arrays for fast training')
     add('--processes', type=int, metavar='N', help='default: as many as there are cores')
@@ -123,6 +128,11 @@ def _convert(args: Namespace) -> tuple[dict, int]:
 
 
 def _check(args: Namespace) -> tuple[dict, int]:
+    from datasets import pack
+
+    packed = pack.folders(args.data_dir)
+    if packed:
+        return _check_packed(packed, args)
     results = {}
     splits, missing = _splits(args)
     for dataset in splits:
@@ -141,6 +151,39 @@ def _check(args: Namespace) -> tuple[dict, int]:
         )
         print(f'ignored pixels: {100 * results[dataset.split]["ignored"]:.3f} %')
     return results, missing + sum(len(result['problems']) for result in results.values())
+
+
+def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
+    """Compare packed folders with what they were made from, and their bytes with the checksums."""
+    from datasets import pack
+
+    results, splits = {}, []
+    for folder in folders:
+        samples, absent = 0, 0
+        try:
+            dataset = pack.open(folder)
+        except DataError as error:
+            problems = [str(error)]
+        else:
+            if dataset.info.name != args.name:
+                raise DataError(f'{folder}: is packed {dataset.info.name}, not {args.name}')
+            splits.append(dataset.split)
+            if args.split and dataset.split not in args.split:
+                continue
+            samples = len(dataset)
+            sources = {path for sample in dataset for path in (sample.image, sample.label)}
+            absent = sum(not path.exists() for path in sources)
+            problems = dataset.verify(args.processes)
+        for problem in problems:
+            print(problem)
+        print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
+        if absent:
+            print(f'{folder}: {absent} of the files it was made from are not there to compare')
+        results[str(folder)] = {'samples': samples, 'absent': absent, 'problems': problems}
+    missing = sorted(set(args.split or ()) - set(splits))
+    if missing:
+        raise DataError(f'{args.data_dir}: no packed {", ".join(missing)} there')
+    return results, sum(len(result['problems']) for result in results.values())
 
 
 def _report_as_json(report: Report, info: Info) -> dict:

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ def test_the_same_samples(dataset, tmp_path, processes):
     assert (packed.info, packed.split) == (INFO, 'train')
     assert [sample.name for sample in packed] == [sample.name for sample in dataset]
     assert [packed.size(i) for i in range(4)] == [(40, 60), (33, 21), (50, 31), (64, 64)]
-    packed.verify()
+    assert packed.verify(processes) == []
     assert sorted(os.listdir(tmp_path / 'packed')) == ['images.bin', 'index.json', 'labels.bin']
 
 
@@ -65,10 +66,10 @@ def test_what_is_done_with_data_sets_can_be_done(dataset, tmp_path):
     assert np.array_equal(pickle.loads(sent).image(2), image)
 
 
-def test_a_crop_reads_its_own_bytes(dataset, tmp_path):
+def test_a_window_reads_its_own_bytes(dataset, tmp_path):
     packed = pack.pack(dataset, tmp_path / 'packed')
     window = slice(10, 30), slice(5, 15)
-    image, label = packed.crop(1, window)
+    image, label = (array[window] for array in packed.pair(1))
     assert np.array_equal(image, dataset.image(1)[window])
     assert np.array_equal(label, dataset.label(1)[window])
     for array, file in ((image, packed.files.images), (label, packed.files.labels)):
@@ -98,16 +99,21 @@ def test_changed_sources_are_noticed(dataset, tmp_path):
         pack.open(tmp_path / 'packed')
     label.unlink()
     os.rename(tmp_path / 'packed', tmp_path / 'moved')
-    pack.open(tmp_path / 'moved').verify()
+    assert pack.open(tmp_path / 'moved').verify() == []
 
 
-def test_changed_bytes_are_noticed(dataset, tmp_path):
+@pytest.mark.parametrize('processes', [1, 2])
+def test_changed_bytes_are_noticed(dataset, tmp_path, processes):
     packed = pack.pack(dataset, tmp_path / 'packed')
-    with (tmp_path / 'packed' / 'labels.bin').open('r+b') as file:
-        file.seek(40 * 60 + 5)  # in the second sample
-        file.write(b'\x07')
-    with pytest.raises(DataError, match='city/sample1 is not as it was packed'):
-        packed.verify()
+    for file, place in (('labels.bin', 40 * 60 + 5), ('images.bin', 3 * (40 * 60 + 33 * 21 + 9))):
+        with (tmp_path / 'packed' / file).open('r+b') as opened:
+            opened.seek(place)
+            value = opened.read(1)[0]
+            opened.seek(place)
+            opened.write(bytes([value ^ 1]))
+    first, second = packed.verify(processes)
+    assert 'packed: city/sample1 is not as it was packed' in first
+    assert 'packed: city/sample2 is not as it was packed' in second
 
 
 def test_damaged_folders(dataset, tmp_path):
@@ -156,3 +162,38 @@ def test_packing_again_replaces(dataset, tmp_path):
     with pytest.raises(UserError, match='mine: holds something else'):
         pack.pack(dataset, tmp_path / 'mine')
     assert (tmp_path / 'mine' / 'thesis.txt').exists()
+
+
+@pytest.mark.parametrize('complete', [False, True])
+def test_a_kill_between_the_two_renames_loses_nothing(dataset, tmp_path, monkeypatch, complete):
+    """The old folder is set aside and the new one not yet in its place: packing and opening bring
+    the old one back.
+    """
+    folder = tmp_path / 'packed'
+    pack.pack(dataset, folder)
+    rename = Path.rename
+
+    def killed(self, target):
+        if self.name == '.packed.partial':
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    fewer = replace(dataset, samples=dataset.samples[:2])
+    monkeypatch.setattr(Path, 'rename', killed)
+    with pytest.raises(KeyboardInterrupt):
+        pack.pack(fewer, folder)
+    monkeypatch.undo()
+    assert not folder.exists()
+    if complete:
+        assert same(pack.pack(fewer, folder), fewer)
+    else:
+        worse = replace(dataset, samples=(Sample('x', *[tmp_path / 'x.png'] * 2),))
+        with pytest.raises(InputError, match='x.png: cannot be read'):
+            pack.pack(worse, folder)
+        assert same(pack.open(folder), dataset)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ['packed']
+
+
+def test_opening_brings_back_what_was_set_aside(dataset, tmp_path):
+    pack.pack(dataset, tmp_path / 'packed').files.folder.rename(tmp_path / '.packed.old')
+    assert same(pack.open(tmp_path / 'packed'), dataset)

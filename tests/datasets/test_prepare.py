@@ -21,6 +21,8 @@ from datasets import prepare
 TRAIN_IDS = np.full(256, 255, np.uint8)
 TRAIN_IDS[[7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]] = range(19)
 
+SPLITS = {'train': 3, 'val': 2}  # samples of the small copy of COCO-Stuff 10k
+
 
 def prepared(*arguments, **environment):
     return helpers.run('-m', 'datasets.prepare', *arguments, **environment)
@@ -146,6 +148,51 @@ def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
     )
     assert status == 0
     assert [len(pack.open(tmp_path / split)) for split in ('train', 'val')] == [3, 2]
+
+
+def test_packed_data_is_checked(shared, tmp_path, capsys):
+    """Bytes against their checksums, sources against their times; those that are gone are told."""
+    root, packed = tmp_path / 'data', tmp_path / 'packed'
+    shutil.copytree(shared / 'data/samples/cocostuff10k_from164k', root)
+
+    def checked(folder, *options):
+        return in_process(
+            capsys, 'cocostuff10k', '-d', folder, '--check', '--processes', 1, *options
+        )
+
+    words = ('cocostuff10k', '-d', root, '--pack', packed, '--processes', 1)
+    assert in_process(capsys, *words)[0] == 0
+    good = [f'{packed / split}: {n} packed samples, no problems' for split, n in SPLITS.items()]
+    assert checked(packed)[:2] == (0, good)
+    assert checked(packed / 'val')[:2] == (0, good[1:])
+    assert checked(packed, '--split', 'val')[:2] == (0, good[1:])
+    status, _, errors = checked(packed, '--split', 'val', 'test')
+    assert (status, errors) == (2, [f'error: {packed}: no packed test there'])
+    status, _, errors = in_process(capsys, 'voc', '-d', packed, '--check')
+    assert status == 2
+    assert errors == [f'error: {packed}/train: is packed cocostuff10k, not voc']
+
+    with (packed / 'val/labels.bin').open('r+b') as file:
+        value = file.read(1)[0]
+        file.seek(0)
+        file.write(bytes([value ^ 1]))
+    facts = tmp_path / 'facts.json'
+    status, lines, _ = checked(packed, '--json', facts)
+    assert status == 1
+    assert 'is not as it was packed' in lines[1]
+    assert lines[2] == f'{packed}/val: 2 packed samples, 1 problems'
+    results = json.loads(facts.read_text())['check']
+    assert [len(results[str(packed / split)]['problems']) for split in SPLITS] == [0, 1]
+
+    names = (root / 'imageLists/train.txt').read_text().split()
+    (root / 'images' / f'{names[0]}.jpg').unlink()
+    os.utime(root / 'images' / f'{names[1]}.jpg', ns=(0, 0))
+    status, lines, _ = checked(packed / 'train')
+    assert status == 1
+    assert f'{names[1]}.jpg has changed since it was packed' in lines[0]
+    shutil.rmtree(root)
+    gone = '6 of the files it was made from are not there to compare'
+    assert checked(packed / 'train')[1][1:] == [f'{packed / "train"}: {gone}']
 
 
 @pytest.fixture
