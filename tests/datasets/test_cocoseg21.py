@@ -11,6 +11,12 @@ import datasets
 from datasets import DataError, cocoseg21, pack
 
 SQUARE = [[2, 3, 42, 3, 42, 43, 2, 43]]  # columns 2..41, rows 3..42: 1600 pixels
+# COCO's ids, from its instances_val2017.json, of what PASCAL VOC calls so in its own order.
+KINDS = {
+    'aeroplane': 5, 'bicycle': 2, 'bird': 16, 'boat': 9, 'bottle': 44, 'bus': 6, 'car': 3,
+    'cat': 17, 'chair': 62, 'cow': 21, 'diningtable': 67, 'dog': 18, 'horse': 19, 'motorbike': 4,
+    'person': 1, 'pottedplant': 64, 'sheep': 20, 'sofa': 63, 'train': 7, 'tvmonitor': 72,
+}  # fmt: skip
 PERSON, DOG, ZEBRA = 1, 18, 24  # COCO's ids; a zebra is not among the 20
 
 
@@ -67,6 +73,12 @@ def test_a_square_covers_the_pixels_inside(root):
     expected = np.zeros((50, 60), np.uint8)
     expected[3:43, 2:42] = 15
     assert np.array_equal(label(write(root, [(PERSON, SQUARE, 1600)])), expected)
+
+
+def test_every_kind_has_the_number_and_the_name_of_pascal_voc(root):
+    assert datasets.info('cocoseg21').classes == ('background', *KINDS)
+    for number, category in enumerate(KINDS.values(), 1):
+        assert set(np.unique(label(write(root, [(category, SQUARE, 1600)])))) == {0, number}
 
 
 def test_a_pixel_of_two_instances_is_ignored_and_not_a_bird(root):

@@ -439,3 +439,44 @@ def test_under_mpirun(tmp_path):
     ranks = json.loads(process.stdout)
     assert sorted(ranks[0] + ranks[1]) == list(range(COUNT))
     assert not set(ranks[0]) & set(ranks[1])
+
+
+def test_batches_of_all_ranks_have_numbers_of_their_own():
+    """From which what a batch draws follows; also where portraits and landscapes alternate."""
+    for is_portrait in (None, lambda index: index % 3 == 0):
+        orders = [Order(10, 3, 1, rank=r, ranks=3, is_portrait=is_portrait) for r in range(3)]
+        numbers, states = [], [State()] * 3
+        for _ in range(20):
+            for rank, order in enumerate(orders):
+                number, _, states[rank] = order.following(states[rank])
+                numbers.append(number)
+        assert numbers == list(range(60))
+
+
+def test_every_batch_draws_a_length(dataset):
+    """Over many batches and on both ranks all of them occur, and the ranks do not draw alike."""
+    lengths = (8, 16, 24, 32)
+    whole = load(dataset, ShortSides(lengths, 60), batch_size=1, workers=0)
+    heights = [
+        [images.shape[2] for images, _ in take(whole.slice(None, 2, rank), 20)] for rank in range(2)
+    ]
+    assert set(heights[0]) == set(heights[1]) == set(lengths)
+    assert heights[0] != heights[1]
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_portrait_in_the_place_of_a_bad_landscape(tmp_path, workers):
+    """It is made smaller, until the whole of it fits into the batch."""
+    dataset = write_dataset(tmp_path, size=lambda i: (60, 40) if i else (40, 60))
+    dataset[0].label.write_bytes(b'')
+    transform = ShortSides((16,), longest=60, divisor=8)
+    settings = dict(batch_size=1, shuffle=False, skip_bad=True, workers=workers)
+    with load(dataset, transform, **settings) as loader:
+        shapes = []
+        for _ in range(COUNT):
+            images, labels = loader.next()
+            rows, columns = np.nonzero(labels[0, 0] >= 0)
+            shapes.append((images.shape[2:], (rows.max() + 1, columns.max() + 1)))
+    assert sum(loader.skipped.values()) == 1
+    assert ((16, 24), (16, 10)) in shapes
+    assert shapes.count(((24, 16), (24, 16))) == COUNT - 1

@@ -429,3 +429,22 @@ def test_the_table_is_in_order():
             assert all(url.endswith('/' + archive.file) for url in archive.urls)
             digits = {'sha1': 40, 'md5': 32}
             assert archive.digest is None or len(archive.digest[1]) == digits[archive.digest[0]]
+
+
+def test_the_archives_with_a_published_digest():
+    """All but those of COCO-Stuff, which has none."""
+    published = {
+        archive.file: archive.digest and archive.digest[0]
+        for several in sources.SOURCES.values()
+        for archive in several
+    }
+    assert published == {
+        'ADEChallengeData2016.zip': 'sha1',
+        'release_test.zip': 'sha1',
+        'VOCtrainval_11-May-2012.tar': 'md5',
+        'train2017.zip': 'sha1',
+        'val2017.zip': 'sha1',
+        'annotations_trainval2017.zip': 'sha1',
+        'stuffthingmaps_trainval2017.zip': None,
+        'cocostuff-10k-v1.1.zip': None,
+    }

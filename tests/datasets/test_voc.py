@@ -10,6 +10,13 @@ import datasets
 from command import InputError
 from datasets import DataError, Sample, voc
 
+# VOC.classes of the VOC 2012 development kit, VOCcode/VOCinit.m, behind the background.
+CLASSES = (
+    'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',
+    'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
+    'train', 'tvmonitor',
+)  # fmt: skip
+
 
 @pytest.fixture
 def root(shared):
@@ -33,6 +40,12 @@ def test_the_palette_of_the_genuine_files_is_ours(root):
         assert np.array_equal(colours[known], palette[label[known]])
         seen |= set(np.unique(label).tolist())
     assert seen > {0, 15, 255}
+
+
+def test_names_are_those_of_the_development_kit():
+    """Which sorts them."""
+    assert datasets.info('voc').classes == CLASSES
+    assert list(CLASSES[1:]) == sorted(CLASSES[1:])
 
 
 def test_both_folders_of_labels_agree(root):
