@@ -1,7 +1,6 @@
 """The data set of a config: where it is, and what its classes are called."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 
 import datasets
@@ -27,6 +26,6 @@ def open_dataset(
     return replace(dataset, info=class_info(config, root))
 
 
-def first_samples(dataset: Dataset, limit: int | None) -> Sequence:
+def first_samples(dataset: Dataset, limit: int | None) -> Dataset:
     """The data set cut to its first ``limit`` samples."""
     return replace(dataset, samples=dataset.samples[:limit])
