@@ -126,7 +126,6 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     Raises ``InputError`` for a bad sample, ``UserError`` when the files cannot be written.
     """
     folder = Path(folder)
-    _finish_replacing(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
         raise UserError(f'{folder}: holds something else; name a new folder for packed data')
     partial_folder = folder.with_name(f'.{folder.name}.partial')
@@ -225,8 +224,8 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
 
 def _replace_folder(new: Path, target: Path):
     old = _set_aside(target)
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
+    if target.exists():  # else the old one may be the only one
+        shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
