@@ -126,11 +126,9 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
         check_range(label, len(dataset.info.classes), sample.label)
     except InputError as error:
         problems.append(Problem(sample.label, 'values', str(error)))
-    if image is not None and image.shape[:2] != label.shape:
-        (height, width), (image_height, image_width) = label.shape, image.shape[:2]
-        message = (
-            f'{sample.label}: {width}x{height} pixels, but its image {sample.image} has '
-            f'{image_width}x{image_height}'
-        )
-        problems.append(Problem(sample.label, 'size', message))
+    if image is not None:
+        try:
+            dataset._check_sizes(index, image.shape[:2], label.shape)
+        except InputError as error:
+            problems.append(Problem(sample.label, 'size', str(error)))
     return problems, np.bincount(label.ravel(), minlength=256)

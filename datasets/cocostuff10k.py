@@ -29,7 +29,6 @@ INFO = Info(
     source='python -m datasets.prepare cocostuff10k --download fetches it',
     marks=('imageLists', 'annotations/*.mat'),
 )
-CONVERTED = cocostuff164k.CONVERTED
 _MEANINGS = label_files.values_table(
     {0: IGNORE} | {number: index for index, number in enumerate(cocostuff164k.NUMBERS)}
 )
@@ -56,10 +55,7 @@ def decode(path: Path) -> np.ndarray:
     """Class indices, ``uint8`` (H, W), 255 ignored, of a MAT-file or a PNG."""
     if path.suffix.lower() == '.mat':
         return label_files.translate(_read_mat(path), _MEANINGS, path)
-    values = label_files.read_indices(path)
-    if path.stem.endswith(CONVERTED):
-        return values
-    return label_files.translate(values, _MEANINGS, path)
+    return cocostuff164k.read_png(path, _MEANINGS)
 
 
 SUBMITTED_WITH_PALETTE = False

@@ -84,10 +84,17 @@ def decode(path: Path) -> np.ndarray:
     """Class indices, ``uint8`` (H, W), 255 ignored; the file's name says whether it was
     converted.
     """
+    return read_png(path, _MEANINGS)
+
+
+def read_png(path: Path, table: np.ndarray) -> np.ndarray:
+    """Class indices of a PNG: its values if it was converted, else what ``table`` (256,) makes of
+    them.
+    """
     values = label_files.read_indices(path)
     if path.stem.endswith(CONVERTED):
         return values
-    return label_files.translate(values, _MEANINGS, path)
+    return label_files.translate(values, table, path)
 
 
 SUBMITTED_WITH_PALETTE = False

@@ -38,7 +38,8 @@ def build_parser() -> command.Parser:
     add = parser.add_argument
     add('name', help='the data set, such as cityscapes')
     add('-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME')
-    add('--split', nargs='+', metavar='S', help='default: all there are; --stats: train')
+    add('--split', nargs='+', metavar='S', help='default: all there are; --stats, --list: train')
+    add('--list', metavar='FILE', type=Path, help='a list of images and labels of its own')
     add('--download', action='store_true', help='fetch and unpack it, where that needs no account')
     add('--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors')
     add('--keep-archives', action='store_true', help='do not delete what has been unpacked')
@@ -62,6 +63,8 @@ def main(args: Namespace) -> int:
         raise UserError(f'nothing to do; name at least one of --{", --".join(ACTIONS)}')
     args.processes = _number_of_processes(args.processes)
     datasets.module(args.name)  # refuses an unknown one before the work
+    if args.list:
+        _check_list(args)
     args.data_dir = layout.data_root(args.name, args.data_dir)
     if args.json:
         files.check_writable(args.json)
@@ -84,6 +87,15 @@ def _number_of_processes(wanted: int | None) -> int:
     return wanted
 
 
+def _check_list(args: Namespace):
+    """A list is one split, under the name that is given."""
+    args.split = args.split or ['train']
+    if len(args.split) > 1:
+        raise UserError(f'--split {" ".join(args.split)}: --list takes one name for its samples')
+    if args.download:
+        raise UserError('--list: --download fetches whole data sets; leave one of them out')
+
+
 def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int]:
     """The splits that the options name, else all that are there; and how many are not there that
     should be.
@@ -93,7 +105,7 @@ def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int
     found, missing = {}, []
     for split in args.split or datasets.info(args.name, args.data_dir).splits:
         try:
-            dataset = datasets.open(args.name, args.data_dir, split, complete=complete)
+            dataset = datasets.open(args.name, args.data_dir, split, args.list, complete=complete)
         except DataError as error:
             if args.split:
                 raise
@@ -132,6 +144,8 @@ def _check(args: Namespace) -> tuple[dict, int]:
 
     packed = pack.folders(args.data_dir)
     if packed:
+        if args.list:
+            raise UserError(f'--list: {args.data_dir} is packed, and checked as a whole')
         return _check_packed(packed, args)
     results = {}
     splits, missing = _splits(args)
@@ -210,7 +224,7 @@ def _report_as_json(report: Report, info: Info) -> dict:
 def _stats(args: Namespace) -> tuple[dict, int]:
     results = {}
     for split in args.split or ['train']:
-        dataset = datasets.open(args.name, args.data_dir, split)
+        dataset = datasets.open(args.name, args.data_dir, split, args.list)
         found = statistics(dataset, args.processes)
         weights = {
             'median_frequency': found.median_frequency(),

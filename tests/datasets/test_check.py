@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import datasets
+from command import InputError
 from datasets.check import check
 from datasets.image_files import write_image
 
@@ -82,6 +83,17 @@ def test_everything_that_is_wrong_is_told(processes, camvid):
         (images[4], 'missing'),
         (labels[5], 'missing'),
     ])  # fmt: skip
+
+
+def test_a_wrong_size_is_told_as_in_training(camvid):
+    label = min((camvid / 'valannot').iterdir())
+    write_image(label, cv2.imread(str(label), cv2.IMREAD_UNCHANGED)[:-1])
+    dataset = datasets.open('camvid', camvid, 'val')
+    (problem,) = check(dataset).problems
+    with pytest.raises(InputError) as error:
+        dataset.pair(0)
+    assert problem.message == str(error.value)
+    assert '480x359 pixels, but its image' in problem.message
 
 
 def test_one_sample_may_be_wrong_in_several_ways(camvid):

@@ -150,6 +150,36 @@ def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
     assert [len(pack.open(tmp_path / split)) for split in ('train', 'val')] == [3, 2]
 
 
+def test_a_list_takes_the_place_of_the_splits(shared, tmp_path, capsys):
+    from datasets import pack
+
+    root, chosen = shared / 'data/camvid', tmp_path / 'chosen.lst'
+    pairs = list(zip(*(sorted((root / name).iterdir()) for name in ('val', 'valannot'))))[1:3]
+    chosen.write_text(''.join(f'{image} {label}\n' for image, label in pairs))
+    facts = tmp_path / 'facts.json'
+    words = ('camvid', '-d', root, '--list', chosen, '--processes', 1, '--json', facts)
+    for options, split in (((), 'train'), (('--split', 'val'), 'val')):
+        packed = tmp_path / f'packed-{split}'
+        actions = ('--check', '--stats', '--pack', packed)
+        status, lines, errors = in_process(capsys, *words, *actions, *options)
+        assert (status, errors) == (0, [])
+        assert lines[0] == f'camvid {split}: 2 images, no problems'
+        results = json.loads(facts.read_text())
+        pixels = np.concatenate(
+            [np.asarray(Image.open(image)).reshape(-1, 3) for image, _ in pairs]
+        )
+        np.testing.assert_allclose(results['stats'][split]['mean'], pixels.mean(0))
+        dataset = pack.open(packed / split)
+        assert [sample.image for sample in dataset] == [image.resolve() for image, _ in pairs]
+    for options, message in (
+        (('--split', 'train', 'val', '--check'), '--split train val: --list takes one name'),
+        (('--download',), '--list: --download fetches whole data sets'),
+    ):
+        status, _, errors = in_process(capsys, *words, *options)
+        assert status == 2
+        assert message in errors[0]
+
+
 def test_packed_data_is_checked(shared, tmp_path, capsys):
     """Bytes against their checksums, sources against their times; those that are gone are told."""
     root, packed = tmp_path / 'data', tmp_path / 'packed'
@@ -168,6 +198,8 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     assert checked(packed, '--split', 'val')[:2] == (0, good[1:])
     status, _, errors = checked(packed, '--split', 'val', 'test')
     assert (status, errors) == (2, [f'error: {packed}: no packed test there'])
+    status, _, errors = checked(packed, '--list', 'a.lst')
+    assert (status, errors) == (2, [f'error: --list: {packed} is packed, and checked as a whole'])
     status, _, errors = in_process(capsys, 'voc', '-d', packed, '--check')
     assert status == 2
     assert errors == [f'error: {packed}/train: is packed cocostuff10k, not voc']
