@@ -233,9 +233,10 @@ def _replace_folder(new: Path, target: Path):
 
 def _finish_replacing(folder: Path):
     """Bring back what :func:`_replace_folder` had set aside when it was killed."""
-    if not folder.exists():
-        with suppress(OSError):  # none is there, or it is another's: the folder is missing
-            _set_aside(folder).rename(folder)
+    old = _set_aside(folder)
+    if not folder.exists() and (old / INDEX).is_file():
+        with suppress(OSError):  # it is another's: then the folder is missing
+            old.rename(folder)
 
 
 def _set_aside(folder: Path) -> Path:

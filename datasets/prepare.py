@@ -171,18 +171,21 @@ def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
     """Compare packed folders with what they were made from, and their bytes with the checksums."""
     from datasets import pack
 
-    results, splits = {}, []
+    results, wanted, found = {}, set(args.split or ()), set()
     for folder in folders:
         samples, absent = 0, 0
         try:
             dataset = pack.open(folder)
-        except DataError as error:
+        except DataError as error:  # which split it is, only its name says
+            found |= wanted if len(folders) == 1 else {folder.name}
+            if wanted and len(folders) > 1 and folder.name not in wanted:
+                continue
             problems = [str(error)]
         else:
             if dataset.info.name != args.name:
                 raise DataError(f'{folder}: is packed {dataset.info.name}, not {args.name}')
-            splits.append(dataset.split)
-            if args.split and dataset.split not in args.split:
+            found.add(dataset.split)
+            if wanted and dataset.split not in wanted:
                 continue
             samples = len(dataset)
             sources = {path for sample in dataset for path in (sample.image, sample.label)}
@@ -194,9 +197,8 @@ def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
         if absent:
             print(f'{folder}: {absent} of the files it was made from are not there to compare')
         results[str(folder)] = {'samples': samples, 'absent': absent, 'problems': problems}
-    missing = sorted(set(args.split or ()) - set(splits))
-    if missing:
-        raise DataError(f'{args.data_dir}: no packed {", ".join(missing)} there')
+    if wanted - found:
+        raise DataError(f'{args.data_dir}: no packed {", ".join(sorted(wanted - found))} there')
     return results, sum(len(result['problems']) for result in results.values())
 
 

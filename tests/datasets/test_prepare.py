@@ -222,6 +222,9 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     status, lines, _ = checked(packed / 'train')
     assert status == 1
     assert f'{names[1]}.jpg has changed since it was packed' in lines[0]
+    assert checked(packed, '--split', 'train')[:2] == (1, lines)
+    assert not any('has changed' in line for line in checked(packed, '--split', 'val')[1])
+    assert checked(packed / 'train', '--split', 'train')[:2] == (1, lines)
     shutil.rmtree(root)
     gone = '6 of the files it was made from are not there to compare'
     assert checked(packed / 'train')[1][1:] == [f'{packed / "train"}: {gone}']
