@@ -128,7 +128,7 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
         problems.append(Problem(sample.label, 'values', str(error)))
     if image is not None:
         try:
-            dataset._check_sizes(index, image.shape[:2], label.shape)
+            dataset.check_sizes(index, image.shape[:2], label.shape)
         except InputError as error:
             problems.append(Problem(sample.label, 'size', str(error)))
     return problems, np.bincount(label.ravel(), minlength=256)

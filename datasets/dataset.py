@@ -16,14 +16,14 @@ class Sample:
     """An image file and its label file, None where the split has no labels.
 
     name: unique in the data set, without ending; results are written under it, so it may contain
-    folders (``frankfurt/frankfurt_000000_000294``). key: which image's labels to read, where one
-    file has those of many.
+    folders (``frankfurt/frankfurt_000000_000294``). key: what to draw, where the label
+    file has the outlines of many images.
     """
 
     name: str
     image: Path
     label: Path | None
-    key: int | None = None
+    key: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Dataset(Sequence):
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and label, of the same height and width; raises ``InputError``."""
         image, label = self.image(index), self.label(index)
-        self._check_sizes(index, image.shape[:2], label.shape)
+        self.check_sizes(index, image.shape[:2], label.shape)
         return image, label
 
     def check(self, index: int):
@@ -79,9 +79,10 @@ class Dataset(Sequence):
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
-        self._check_sizes(index, size, self.label(index).shape)
+        self.check_sizes(index, size, self.label(index).shape)
 
-    def _check_sizes(self, index, image, label):
+    def check_sizes(self, index: int, image: tuple[int, int], label: tuple[int, int]):
+        """Raise ``InputError`` when an image and its label differ in (height, width)."""
         if tuple(image) != tuple(label):
             sample = self.samples[index]
             raise InputError(
