@@ -64,7 +64,8 @@ def run(
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise
-        print(f'error: {_explain(error)}', file=sys.stderr)
+        if os.environ.get('OMPI_COMM_WORLD_RANK', '0') == '0':  # a mistake of all is told once
+            print(f'error: {_explain(error)}', file=sys.stderr)
         return MISUSED
 
 

@@ -47,6 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def check_writable(path: Path):
     """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written."""
+    if kind_of(path) == 'folder':
+        raise UserError(f'{path}: is a folder; name a file')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -50,7 +50,7 @@ class Dataset(Sequence):
         return read_image(self.samples[index].image)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the image, without decoding it; raises ``InputError``."""
+        """Height and width of the image, as cheaply as can be; raises ``InputError``."""
         return image_size(self.samples[index].image)
 
     def decoded(self, index: int) -> np.ndarray:
@@ -75,7 +75,8 @@ class Dataset(Sequence):
     def check(self, index: int):
         """Raise ``InputError`` for what :meth:`pair` would, as cheaply as that can be found out.
 
-        The head of a JPEG file does not show that it is truncated: it is decoded.
+        :meth:`size` reads a PNG file to its end. Of others, such as JPEG, the head does not show
+        that they are truncated: they are decoded.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]

@@ -48,6 +48,7 @@ def main(args: Namespace) -> int:
     root = layout.data_root(args.name, args.data_dir)
     dataset = datasets.open(args.name, root, args.split, args.list)
     image_files.write_image(args.output, contact_sheet(dataset, args.number))
+    print(f'{args.output} written')
     return command.DONE
 
 

@@ -23,8 +23,8 @@ WRITERS = {
 
 def run(args) -> int:
     """Evaluate as the options say, in all processes of the job; returns the exit status."""
-    _check_options(args)
     with joined() as processes:
+        _check_options(args)
         config = configs.load(args.config_file, args.set)
         protocol = protocols.choose(args, config)
         dataset = _dataset(args, config)
@@ -71,6 +71,7 @@ def _outputs(args, dataset: Dataset) -> list[evaluator.Output]:
         if folder is not None:
             files.check_writable(folder / 'x')
             outputs.append(writer(dataset, folder))
+    evaluation_outputs.check_targets(dataset, outputs)
     if args.json:
         files.check_writable(args.json)
     return outputs

@@ -1,5 +1,7 @@
 """What an evaluation writes for every image: pictures, indices, files for a test server."""
 
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ def pictures(dataset: Dataset, folder: Path) -> Output:
     The error map is grey where the prediction is right, red where wrong, black where ignored.
     """
 
-    def write(index, image, labels, predictions):
+    def write(path, index, image, labels, predictions):
         predicted = colours.paint(predictions, dataset.info.palette)
         rows = [[image, predicted]]
         if labels is not None:
@@ -26,19 +28,18 @@ def pictures(dataset: Dataset, folder: Path) -> Output:
             errors = np.where((labels == IGNORE)[..., None], IGNORED, errors).astype(np.uint8)
             truth = colours.paint(labels, dataset.info.palette)
             rows = [[image, truth], [predicted, errors]]
-        picture = np.vstack([np.hstack(row) for row in rows])
-        image_files.write_image(folder / f'{dataset[index].name}.png', picture)
+        image_files.write_image(path, np.vstack([np.hstack(row) for row in rows]))
 
-    return write
+    return Output(_under_names(dataset, folder), write)
 
 
 def class_indices(dataset: Dataset, folder: Path) -> Output:
     """Predicted class indices as 8-bit PNG."""
 
-    def write(index, image, labels, predictions):
-        image_files.write_image(folder / f'{dataset[index].name}.png', predictions)
+    def write(path, index, image, labels, predictions):
+        image_files.write_image(path, predictions)
 
-    return write
+    return Output(_under_names(dataset, folder), write)
 
 
 def submission(dataset: Dataset, folder: Path) -> Output:
@@ -47,11 +48,33 @@ def submission(dataset: Dataset, folder: Path) -> Output:
     if not hasattr(module, 'submission'):
         raise UserError(f'--format-only: {dataset.info.name} has no test server')
 
-    def write(index, image, labels, predictions):
-        name, values = module.submission(dataset[index], predictions)
-        if module.SUBMITTED_WITH_PALETTE:
-            image_files.write_palette_png(folder / name, values, dataset.info.palette)
-        else:
-            image_files.write_image(folder / name, values)
+    def target(index):
+        name, _ = module.submission(dataset[index], np.zeros((1, 1), np.uint8))
+        return folder / name
 
-    return write
+    def write(path, index, image, labels, predictions):
+        _, values = module.submission(dataset[index], predictions)
+        if module.SUBMITTED_WITH_PALETTE:
+            image_files.write_palette_png(path, values, dataset.info.palette)
+        else:
+            image_files.write_image(path, values)
+
+    return Output(target, write)
+
+
+def check_targets(dataset: Dataset, outputs: Sequence[Output]):
+    """Raise ``UserError`` for a file that would overwrite the data set or another result."""
+    taken = {os.path.realpath(p) for s in dataset for p in (s.image, s.label) if p is not None}
+    for output in outputs:
+        for index in range(len(dataset)):
+            path = os.path.realpath(output.target(index))
+            if path in taken:
+                raise UserError(
+                    f'{output.target(index)}: would be overwritten; '
+                    'give every kind of result a folder of its own, outside the data set'
+                )
+            taken.add(path)
+
+
+def _under_names(dataset: Dataset, folder: Path) -> Callable[[int], Path]:
+    return lambda index: folder / f'{dataset[index].name}.png'

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +14,17 @@ from engine.communicator import Processes
 from engine.predictor import Predictor
 from engine.protocols import Protocol
 
-Output = Callable[[int, np.ndarray, np.ndarray | None, np.ndarray], None]
+
+@dataclass(frozen=True)
+class Output:
+    """A file that is written for every image.
+
+    target: the sample's number -> the file. write: writes it, from its path, the sample's number,
+    the image, the label or None, and the prediction.
+    """
+
+    target: Callable[[int], Path]
+    write: Callable[[Path, int, np.ndarray, np.ndarray | None, np.ndarray], None]
 
 
 class Evaluator:
@@ -93,7 +105,6 @@ def run(
     """Predict this process's shard; count it, unless ``evaluator`` is None, and call the outputs.
 
     All labels are read once before the first prediction, so that a bad one is found in minutes.
-    outputs: functions of the sample's number, its image, its label or None, and the prediction.
     """
     quiet = True if processes.rank else None  # None: shown on a terminal only
     shard = processes.shard(len(dataset))
@@ -107,7 +118,7 @@ def run(
         if evaluator is not None:
             evaluator.process(labels, predictions)
         for output in outputs:
-            output(index, image, labels, predictions)
+            output.write(output.target(index), index, image, labels, predictions)
 
 
 def table(report: dict) -> str:

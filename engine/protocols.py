@@ -40,13 +40,17 @@ class Protocol:
     def __post_init__(self):
         if self.short_sides and (self.size or self.scales != (1.0,)):
             raise UserError(
-                '--short-sides takes the place of --size and --scales; give one of them'
+                '--short-sides (test_short_sides) takes the place of --size (test_size) and '
+                '--scales (test_scales); give one of them'
             )
         if self.stride and not self.window:
-            raise UserError('--stride belongs to --slide, which is not given')
+            raise UserError(
+                '--stride (test_stride) belongs to --slide (test_window), which is not given'
+            )
         if self.stride and any(s > w for s, w in zip(self.stride, self.window)):
             raise UserError(
-                '--stride is larger than the window of --slide: pixels would be left out'
+                '--stride (test_stride) is larger than the window of --slide (test_window): '
+                'pixels would be left out'
             )
 
     def views(self, height: int, width: int) -> list[Size]:
@@ -131,10 +135,14 @@ def choose(args, config: Mapping) -> Protocol:
     if given.keys() & {'size', 'scales', 'short_sides'}:
         for name in ('size', 'scales', 'short_sides'):
             settings.pop(name, None)
+    if 'window' in given:
+        settings.pop('stride', None)
     settings |= given
     if 'max_size' in given and not settings.get('short_sides'):
         raise UserError('--max-size belongs to --short-sides, which is not given')
-    if 'size_multiple' in config and settings.get('short_sides'):
+    if not settings.get('short_sides'):
+        settings.pop('max_size', None)
+    elif 'size_multiple' in config:
         settings['multiple'] = config['size_multiple']
     return Protocol(**settings)
 

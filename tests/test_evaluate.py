@@ -168,6 +168,17 @@ def test_roots_splits_and_options_that_cannot_be_used(small, shared, tmp_path, c
         assert message in refused(capsys, *CAMVID, '--split', 'test', *options)
 
 
+def test_results_never_overwrite_the_data_or_each_other(small, tmp_path, capsys):
+    options = ['-d', small, *CAMVID, '--split', 'test']
+    labels = {p.name: p.read_bytes() for p in (small / 'testannot').iterdir()}
+    line = refused(capsys, *options, '--save-labels', small / 'testannot')
+    assert 'would be overwritten' in line
+    assert labels == {p.name: p.read_bytes() for p in (small / 'testannot').iterdir()}
+    both = ['--save-labels', tmp_path / 'same', '--visualize', tmp_path / 'same']
+    assert 'would be overwritten' in refused(capsys, *options, *both)
+    assert 'is a folder; name a file' in refused(capsys, *options, '--json', tmp_path)
+
+
 def test_data_of_ones_own_needs_no_code(small, tmp_path, capsys):
     """The same images and labels in a folder with a YAML of classes; the same scores."""
     own = tmp_path / 'own'
@@ -188,6 +199,9 @@ def test_data_of_ones_own_needs_no_code(small, tmp_path, capsys):
 def test_a_mistake_under_mpirun_is_told_once_and_ends_the_job(small):
     last = sorted((small / 'testannot').iterdir())[-1]
     shutil.copy(helpers.PROJECT / 'resources' / 'street.jpg', last)
+    process = mpirun(2, 'evaluate.py', '--bogus')
+    assert process.returncode != 0
+    assert process.stderr.count('error: unrecognized arguments') == 1
     process = mpirun(2, 'evaluate.py', '-d', small, *CAMVID, '--split', 'test')
     assert process.returncode != 0
     errors = [e for e in process.stderr.splitlines() if e.startswith('error: ')]

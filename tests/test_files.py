@@ -41,6 +41,8 @@ def test_targets_that_cannot_be_written_are_found_before_the_work(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='file/a.png: cannot be written'):
         files.check_writable(tmp_path / 'file' / 'a.png')
+    with pytest.raises(UserError, match='is a folder; name a file'):
+        files.check_writable(tmp_path)
     files.check_writable(tmp_path / 'new' / 'a.png')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'new']
     assert not list((tmp_path / 'new').iterdir())

@@ -442,7 +442,7 @@ def test_options_that_cannot_be_used(small, capsys):
         (['--opacity', '0'], '--opacity must be above 0'),
         (['--scale', '-1'], 'write numbers above 0 and up to 16'),
         (['--size', '12'], 'write it as HEIGHTxWIDTH'),
-        (['--stride', '3x3'], '--stride belongs to --slide'),
+        (['--stride', '3x3'], '--stride (test_stride) belongs to --slide'),
         (['-cfg', 'none.yaml'], 'none.yaml: no such config'),
         (['--set', 'lrr=1'], 'lrr: unknown key; the nearest is lr'),
         (['-m', 'none.h5'], 'none.h5: no such file of weights'),

@@ -17,7 +17,8 @@ def written(name, image, folder):
     info = datasets.info(name)
     sample = datasets.Sample('a/b', Path(image), None)
     dataset = datasets.Dataset(info, 'test', (sample,), datasets.module(name).decode)
-    evaluation_outputs.submission(dataset, folder)(0, None, None, LABELS)
+    output = evaluation_outputs.submission(dataset, folder)
+    output.write(output.target(0), 0, None, None, LABELS)
     (path,) = folder.rglob('*.png')
     return path
 

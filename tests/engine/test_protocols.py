@@ -122,6 +122,9 @@ def test_options_replace_what_the_config_says():
     assert chosen('--max-size', '300', overrides=short).short_sides == (300,)
     assert chosen('--short-sides', '450', overrides=short).max_size == 700
     assert chosen('--scales', '2', overrides=short).views(10, 20) == [(20, 40)]
+    assert chosen('--scales', '2', overrides=short).describe() == {'scales': (2.0,)}
+    slide = ['test_window=[360, 360]', 'test_stride=[300, 300]']
+    assert chosen('--slide', '200x200', overrides=slide) == Protocol(window=(200, 200))
     assert chosen('--slide', '512x1024', '--stride', '256x512').stride == (256, 512)
     assert chosen('--size', '384x768').describe() == {'size': (384, 768)}
 
@@ -137,7 +140,7 @@ def test_options_replace_what_the_config_says():
         (['--short-sides', '1.5'], 'write numbers above 0'),
         (['--max-size', '500'], '--max-size belongs to --short-sides'),
         (['--short-sides', '9', '--max-size', '0'], 'write numbers above 0'),
-        (['--stride', '3x3'], '--stride belongs to --slide'),
+        (['--stride', '3x3'], r'--stride .test_stride. belongs to --slide'),
         (['--slide', '8x8', '--stride', '8x9'], 'pixels would be left out'),
         (['--size', '8x8', '--short-sides', '8'], 'give one of them'),
     ],
