@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import cv2
 import nnabla as nn
 import pytest
+
+from datasets import image_files
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / 'shared'
@@ -32,3 +35,19 @@ def shared():
             pytest.fail(f'{SHARED} is missing')
         pytest.skip(f'needs the reference material in {SHARED}')
     return SHARED
+
+
+@pytest.fixture
+def working_folder(tmp_path, monkeypatch):
+    """A working directory of the test's own; configs and weights are found all the same."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def small_photo(working_folder):
+    """A piece of a real street photo, 120 by 90."""
+    path = working_folder / 'small.png'
+    photo = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
+    image_files.write_image(path, cv2.resize(photo, (120, 90)))
+    return path

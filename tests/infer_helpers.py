@@ -1,0 +1,46 @@
+"""What the tests of infer.py share: how it is started, and videos."""
+
+import cv2
+import nnabla as nn
+
+import helpers
+import infer
+from command import run
+
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
+INFER = helpers.PROJECT / 'infer.py'
+STREET = helpers.PROJECT / 'resources' / 'street.jpg'
+
+
+def started(*arguments):
+    """Run infer.py in this process; returns the exit status."""
+    nn.clear_parameters()
+    return run(infer.build_parser, infer.main, [str(a) for a in arguments])
+
+
+def refused(capsys, *arguments):
+    """Run infer.py, which ends with status 2; returns its one line."""
+    assert started(*arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith('error: ')]
+    assert len(errors) == 1, lines
+    return errors[0]
+
+
+def write_video(path, frames, api=cv2.CAP_FFMPEG):
+    writer = cv2.VideoWriter(
+        path, api, cv2.VideoWriter_fourcc(*'MJPG'), 12.5, frames[0].shape[1::-1]
+    )
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def read_video(path):
+    capture = cv2.VideoCapture(str(path))
+    rate, frames = capture.get(cv2.CAP_PROP_FPS), []
+    while True:
+        there, frame = capture.read()
+        if not there:
+            return rate, frames
+        frames.append(frame)

@@ -1,0 +1,225 @@
+"""infer.py when something is wrong: one line, the status, and nothing lost."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import nnabla as nn
+import numpy as np
+import pytest
+
+import helpers
+import models
+from command import UserError
+from datasets import image_files as images
+from engine import inference
+from infer_helpers import CAMVID, refused, started, write_video
+from models import weights
+
+
+def test_inputs_that_cannot_be_used(small_photo, capsys):
+    Path('text.jpg').write_text('hello')
+    Path('text.mp4').write_text('hello')
+    Path('cut.png').write_bytes(small_photo.read_bytes()[:5000])
+    Path('empty').mkdir()
+    for name, message in (
+        ('', 'an empty name'),
+        ('none.png', 'none.png: no such file or folder'),
+        ('x' * 300 + '.png', 'cannot be read (File name too long)'),
+        ('*.gif', 'no file matches'),
+        ('empty', 'empty: no image or video in this folder'),
+        ('text.jpg', 'text.jpg: not an image'),
+        ('text.mp4', 'text.mp4: not a video'),
+        ('cut.png', 'cut.png: damaged or truncated'),
+    ):
+        assert message in refused(capsys, '-i', name, *CAMVID)
+    shutil.copy(small_photo, 'empty/c.png')
+    shutil.copy(small_photo, 'empty/c.png.png')
+    Path('empty/c.jpg').touch()
+    assert 'c.png.jpg: 2 inputs would be written to it' in refused(capsys, '-i', 'empty', *CAMVID)
+    line = refused(capsys, '-i', small_photo, *CAMVID, '-o', 'x.avi')
+    assert 'OpenCV writes no .avi' in line
+    write_video('in.avi', [images.read_image(small_photo)])
+    assert 'videos are written as' in refused(capsys, '-i', 'in.avi', *CAMVID, '-o', 'x.jpg')
+    assert not list(Path().glob('result*'))
+
+
+def test_outputs_that_cannot_be_used(small_photo, capsys):
+    Path('file').touch()
+    for output, message in (
+        ('file/a.jpg', 'cannot be written'),
+        ('a.xyz', 'OpenCV writes no .xyz'),
+        ('a.exr', 'OpenCV writes no .exr'),
+        ('a.pgm', 'OpenCV writes no .pgm'),
+        ('x' * 300 + '.png', 'cannot be written (File name too long)'),
+        ('x' * 300 + '/a.png', 'cannot be written (File name too long)'),
+        ('a.mp4', 'OpenCV writes no .mp4'),
+        ('small.png', 'is an input and would be overwritten'),
+    ):
+        assert message in refused(capsys, '-i', 'small.png', *CAMVID, '-o', output)
+    line = refused(capsys, '-i', 'small.png', 'small.png', *CAMVID, '-o', 'file')
+    assert 'is a file; several results need a folder' in line
+    assert small_photo.stat().st_size > 5000
+
+
+@contextmanager
+def without_rights():
+    """As a user who owns nothing here, if this is the superuser; whose folder is passable then."""
+    superuser = os.getuid() == 0
+    if superuser:
+        Path().absolute().chmod(0o755)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+
+
+def test_places_that_are_closed_to_the_user(small_photo, capsys):
+    Path('closed').mkdir(mode=0)
+    options = inference.Options()
+    with without_rights():
+        for name in ('closed/a.png', 'closed/*.png'):
+            with pytest.raises(UserError, match='cannot be read .Permission denied'):
+                inference.plan([name], None, options)
+        for output in ('closed/a.png', 'closed/sub/a.png'):
+            with pytest.raises(UserError, match='cannot be written .Permission denied'):
+                inference.plan(['small.png'], output, options)
+    Path('closed').chmod(0o555)
+    with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
+        inference.plan(['small.png'], 'closed/new/a.png', options)
+
+
+def test_nothing_is_created_for_a_command_that_is_refused(small_photo, capsys):
+    before = sorted(os.listdir())
+    for options in (
+        ['--set', 'lrr=1'],
+        ['-m', 'none.h5'],
+        ['-m', 'small.png'],
+        ['-t', 'half'],
+        ['--stride', '3x3'],
+    ):
+        for output in ('new/deeper/x.png', 'new/'):
+            refused(capsys, '-i', small_photo, *CAMVID, '-o', output, *options)
+        refused(capsys, '-i', small_photo, small_photo, *CAMVID, '-o', 'new', *options)
+    assert sorted(os.listdir()) == before
+
+
+def test_results_that_would_take_the_place_of_inputs_or_of_each_other(small_photo, capsys):
+    frame = images.read_image(small_photo)
+    for name in ('a.png', 'a_labels.png', 'b.jpg', 'w_color.png'):
+        images.write_image(Path('p') / name, frame)
+    write_video('p/v.avi', [frame])
+    images.write_image(Path('q/v/00000001_labels.png'), frame)
+    write_video('q/v.avi', [frame])
+    write_video('w.avi', [frame])
+    before = {path: path.read_bytes() for path in Path().rglob('*.*')}
+    for arguments, message in (
+        (['p/a.png', 'p/a_labels.png', '-o', 'p', '--save-labels'], 'p/a_labels.png: is an input'),
+        (['p/a_labels.png', '-o', 'p/a.png', '--save-labels'], 'p/a_labels.png: is an input'),
+        (['p/w_color.png', '-o', 'p/w.png', '--save-color'], 'p/w_color.png: is an input'),
+        (['p', '-o', 'p'], 'p/b.jpg: is an input'),
+        (['p/*.jpg', '-o', 'p'], 'p/b.jpg: is an input'),
+        (['q', '-o', 'q', '--save-labels'], 'q/v/00000001_labels.png: would be overwritten'),
+    ):
+        assert message in refused(capsys, '-i', *arguments, *CAMVID)
+    Path('v').touch()
+    line = refused(capsys, '-i', 'w.avi', *CAMVID, '-o', 'v.avi', '--save-color')
+    assert 'v: is a file; the class maps of a video need this folder' in line
+    assert {path: path.read_bytes() for path in Path().rglob('*.*')} == before
+
+
+def test_results_beside_their_inputs(small_photo, capsys):
+    for name in ('p/a.png', 'p/sub/b.png'):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(small_photo, name)
+    assert started('-i', 'p/sub', *CAMVID, '-o', '.') == 0
+    assert started('-i', 'p/*.png', *CAMVID, '-o', 'p') == 0
+    Path('p/a.jpg').unlink()
+    assert started('-i', 'p', *CAMVID, '-o', 'p') == 0
+    found = sorted(str(path) for path in Path().rglob('*.jpg'))
+    assert found == ['b.jpg', 'p/a.jpg', 'p/sub/b.jpg']
+
+
+def test_one_bad_file_does_not_end_the_batch(small_photo, capfd, monkeypatch):
+    """Wider than JPEG can be, a name that has no room, a place that is taken, too little memory."""
+    Path('in').mkdir()
+    images.write_image(Path('in/b_wide.png'), np.zeros((2, 66000, 3), np.uint8))
+    for name in ('a', 'c' * 250, 'd', 'e', 'z'):
+        shutil.copy(small_photo, f'in/{name}.png')
+    Path('results/d.jpg').mkdir(parents=True)
+
+    def read_image(path, original=images.read_image):
+        if path.name == 'e.png':
+            raise MemoryError
+        return original(path)
+
+    monkeypatch.setattr(images, 'read_image', read_image)
+    options = '--size', '48x64'
+    assert started('-i', 'in', *CAMVID, *options) == 1
+    output = capfd.readouterr()
+    assert '2 of 6 files written to results' in output.out
+    assert '4 could not be used' in output.out
+    lines = [line for line in output.err.splitlines() if 'running on' not in line]
+    for line, message in zip(
+        lines,
+        ('b_wide.jpg: .jpg cannot hold 66000x2 pixels', 'File name too long',
+         'd.jpg: cannot be written (Is a directory)', 'in/e.png: not enough memory'),
+        strict=True,
+    ):  # fmt: skip
+        assert line.startswith('error: ')
+        assert message in line
+    assert images.read_image(Path('results/z.jpg')).shape == (90, 120, 3)
+
+
+def test_a_full_disk_ends_the_batch(small_photo, capsys):
+    Path('in').mkdir()
+    for name in ('a', 'b'):
+        shutil.copy(small_photo, f'in/{name}.png')
+    with helpers.full_disk(500):
+        assert 'results/a.jpg: cannot be written' in refused(capsys, '-i', 'in', *CAMVID)
+
+
+def test_folders_that_cannot_be_searched_are_counted(small_photo, capsys):
+    for name in ('in/a.png', 'in/sub/b.png'):
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(small_photo, name)
+    os.symlink('nothing', 'in/lost.png')
+    assert started('-i', 'in', *CAMVID) == 1
+    output = capsys.readouterr()
+    assert '2 of 3 files written' in output.out
+    assert 'error: in/lost.png: not a file, or a link to nothing' in output.err
+
+
+def test_options_that_cannot_be_used(small_photo, capsys):
+    for options, message in (
+        (['-c', 'tpu'], "argument -c/--context: invalid choice: 'tpu'"),
+        (['-t', 'half', '-c', 'cpu'], '-t half: '),
+        (['--opacity', '0'], '--opacity must be above 0'),
+        (['--scale', '-1'], 'write numbers above 0 and up to 16'),
+        (['--size', '12'], 'write it as HEIGHTxWIDTH'),
+        (['--stride', '3x3'], '--stride (test_stride) belongs to --slide'),
+        (['-cfg', 'none.yaml'], 'none.yaml: no such config'),
+        (['--set', 'lrr=1'], 'lrr: unknown key; the nearest is lr'),
+        (['-m', 'none.h5'], 'none.h5: no such file of weights'),
+        (['-m', 'small.png'], 'truncated or not an NNabla .h5 file'),
+        (['--set', 'num_classes=12', '--set', 'dataset=', '--set', 'classes='],
+         'it has 11 classes and the network has 12'),
+        (['--set', 'dens_k=[24, 24, 24, 25]'], 'does the config belong to these weights'),
+    ):  # fmt: skip
+        assert message in refused(capsys, '-i', small_photo, *CAMVID, *options)
+    assert '-i' in refused(capsys)
+
+
+def test_a_backbone_needs_partial(small_photo, capsys, caplog):
+    models.create('d3net_t')(nn.Variable((1, 3, 64, 64)))
+    weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    with nn.parameter_scope('backbone'):
+        nn.save_parameters('backbone.h5')
+    nn.clear_parameters()
+    line = refused(capsys, '-i', small_photo, *CAMVID, '-m', 'backbone.h5')
+    assert 'the backbone alone' in line
+    assert started('-i', small_photo, *CAMVID, '-m', 'backbone.h5', '--partial') == 0
+    assert '7 of the network are not in it' in caplog.text
