@@ -96,7 +96,7 @@ def _interpreters(reasons):
         _say('fetching Python ' + VERSION + ' with uv')
         code, output = _run([uv, 'python', 'install', VERSION])
         if code:
-            reasons.extend(output.strip().splitlines()[-1:])
+            reasons.extend(line.strip() for line in output.strip().splitlines()[-1:])
         found = _run([uv, 'python', 'find', '--managed-python', VERSION])
         if found[0] == 0:
             yield found[1].strip()
