@@ -30,7 +30,7 @@ COMMAND_LINE = '--set'
 DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
 
 
-PATHS = ('weights', 'data_dir')
+PATHS = ('weights', 'pretrained', 'data_dir')
 
 
 class Config(Mapping):

@@ -15,6 +15,7 @@ class Key:
     most: float = math.inf
     above: float = -math.inf  # the value is greater than this
     length: int | None = None  # of a list, or of each list in a list
+    choices: tuple[str, ...] = ()  # of a text
 
 
 KEYS = {
@@ -49,17 +50,54 @@ KEYS = {
     'short_sides': Key([int], least=1),
     'max_side': Key(int, least=1),
     'size_multiple': Key(int, least=1),
-    # the published training recipe
+    # training: data and length; batch_size is per process (see engine/trainer.py)
+    'train_split': Key(str),
+    'pretrained': Key(str),
     'batch_size': Key(int, least=1),
+    'accumulation': Key(int, least=1),
     'image_height': Key(int, least=1),
     'image_width': Key(int, least=1),
     'max_iter': Key(int, least=1),
+    'epochs': Key(int, least=1),
+    'reference_batch': Key(int, least=1),
     'save_interval': Key(int, least=1),
+    'val_interval': Key(int, least=1),
+    'keep_checkpoints': Key(int, least=1),
+    'recompute': Key(str, choices=('none', 'bn_relu', 'convolution', 'blocks')),
+    # the learning rate (see engine/schedules.py)
+    'schedule': Key(str, choices=('poly', 'cosine', 'step', 'one_cycle', 'constant')),
     'lr': Key(float, above=0),
     'min_lr': Key(float, least=0),
     'power': Key(float, above=0),
+    'milestones': Key([int], least=1),
+    'gamma': Key(float, above=0, most=1),
+    'warmup_iter': Key(int, least=0),
+    'warmup_factor': Key(float, least=0, most=1),
+    # the solver (see engine/solvers.py)
+    'solver': Key(str, choices=('momentum', 'nesterov', 'adam', 'adamw')),
     'momentum': Key(float, least=0, most=1),
+    'beta1': Key(float, least=0, most=1),
+    'beta2': Key(float, least=0, most=1),
+    'epsilon': Key(float, above=0),
     'weight_decay': Key(float, least=0),
+    'gradient_reduction': Key(str, choices=('mean', 'sum')),
+    'clip_norm': Key(float, above=0),
+    'ema_decay': Key(float, above=0, most=1),
+    'lr_factors': Key([str]),
+    'no_decay': Key([str]),
+    'freeze': Key([str]),
+    'freeze_statistics': Key(bool),
+    # the loss (see engine/losses.py)
+    'loss': Key(str, choices=('cross_entropy', 'ohem')),
+    'loss_mean': Key(str, choices=('valid', 'all')),
+    'loss_at': Key(str, choices=('input', 'logits')),
+    'class_weights': Key([float], least=0),
+    'label_smoothing': Key(float, least=0, most=1),
+    'ohem_threshold': Key(float, above=0, most=1),
+    'ohem_min_kept': Key(int, least=1),
+    'aux_weights': Key([float], least=0),
+    'dice_weight': Key(float, least=0),
+    'lovasz_weight': Key(float, least=0),
 }
 # Keys of the published files of which only the published value is implemented.
 ONE_VALUE = {
@@ -96,6 +134,8 @@ def convert(value, key: Key, type_):
                 bool: 'must be true or false',
             }[type_]
         )
+    if key.choices and value not in key.choices:
+        raise ValueError(f'must be {", ".join(key.choices[:-1])} or {key.choices[-1]}')
     if type_ in (int, float):
         if not math.isfinite(value):
             raise ValueError('must be finite')
