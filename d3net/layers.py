@@ -1,52 +1,48 @@
-"""Layers: the only callers of NNabla's parametric functions and of its interpolation.
+"""Layers: where every network's functions come from.
 
-Every network is written with these functions, so that parameter names, batch-norm semantics,
-resizing rules, the recompute policy and the way around broken GPU kernels are decided once. Tensors
-are ``(N, C, H, W)`` Variables.
+Parameter names, batch-norm semantics, resizing rules, the recompute policy, the memory layout and
+the way around broken GPU kernels are decided here, once. Tensors are ``(N, C, H, W)`` Variables, or
+``(N, H, W, C)`` in a build that is channel_last: ask :func:`channels_of` and :func:`size_of`.
 """
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import nnabla as nn
 import nnabla.functions as F
-import nnabla.parametric_functions as PF
+import nnabla.initializer as I
 
-scope = nn.parameter_scope
+from d3net.build import Build, on_gpu, scope
+from d3net.synchronized import SynchronizedBatchNorm
 
-RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
+__all__ = ['Build', 'on_gpu', 'scope']  # and what is defined below
+
 # A mean over fewer than 2048 values a row is a matrix-vector product in NNabla's CUDA extension.
 LARGEST_FOLD = 1024
+RESIZING = {
+    'bilinear': dict(mode='linear', half_pixel=True),
+    'bilinear_corners': dict(mode='linear', align_corners=True),
+    'nearest': dict(mode='nearest'),
+}
 
 
-@dataclass(frozen=True)
-class Build:
-    """What is common to all layers of one build of a network.
-
-    train: batch statistics that also update the running ones; otherwise the running statistics are
-        used.
-    recompute: which activations a training step frees and computes again in the backward pass:
-        ``none``; ``bn_relu``, the outputs of batch norm and ReLU; ``convolution``, those of the
-        convolutions (the published D3Net policy); ``blocks``, everything inside the blocks that a
-        network marks with :func:`recomputed_block`.
-    fused: one function for batch norm and ReLU. NNabla gains from it on a GPU, not on the CPU.
-    """
-
-    train: bool = False
-    recompute: str = 'none'
-    fused: bool = False
-
-    def __post_init__(self):
-        if self.recompute not in RECOMPUTE_POLICIES:
-            raise ValueError(
-                f'unknown recompute policy {self.recompute!r}; '
-                f'there are {", ".join(RECOMPUTE_POLICIES)}'
-            )
+def channels_of(x, build: Build) -> int:
+    """C."""
+    return x.shape[_channel_axis(build)]
 
 
-def gains_from_fusion() -> bool:
-    """Whether the current NNabla context runs batch norm and ReLU faster as one function."""
-    return any(backend.startswith('cudnn') for backend in nn.get_current_context().backend)
+def size_of(x, build: Build) -> tuple[int, int]:
+    """H and W."""
+    return tuple(x.shape[1:3] if build.channel_last else x.shape[2:])
+
+
+def to_layout(x, build: Build):
+    """``(N, C, H, W)`` in the layout of the build."""
+    return F.transpose(x, (0, 2, 3, 1)) if build.channel_last else x
+
+
+def from_layout(x, build: Build):
+    """The layout of the build as ``(N, C, H, W)``."""
+    return F.transpose(x, (0, 3, 1, 2)) if build.channel_last else x
 
 
 def convolution(
@@ -58,95 +54,195 @@ def convolution(
     *,
     stride: int = 1,
     dilation: int = 1,
+    groups: int = 1,
+    pad: int | None = None,
     bias: bool = True,
     initializer=None,
 ):
     """A square convolution, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
 
-    Padded so that stride 1 keeps the size. Parameters: ``<name>/conv/W (channels, C, kernel,
-    kernel)``, ``<name>/conv/b (channels,)``.
+    pad: by default what keeps the size at stride 1. initializer: of the weights; by default
+    Glorot's uniform one. Parameters: ``<name>/conv/W (channels, C / groups, kernel, kernel)``,
+    ``<name>/conv/b (channels,)``. With as many groups as channels it is a depthwise convolution,
+    which has a function of its own on the CPU; that one is broken on Hopper GPUs.
     """
-    pad = dilation * (kernel // 2)
-    y = PF.convolution(
-        x,
-        channels,
-        (kernel, kernel),
-        pad=(pad, pad),
-        stride=(stride, stride),
-        dilation=(dilation, dilation),
-        with_bias=bias,
-        w_init=initializer,
-        name=name,
-    )
+    inputs = channels_of(x, build)
+    pad = dilation * (kernel // 2) if pad is None else pad
+    if initializer is None:
+        limit = I.calc_uniform_lim_glorot(inputs, channels, (kernel, kernel))
+        initializer = I.UniformInitializer(limit)
+    with scope(name), scope('conv'):
+        w = build.parameter('W', (channels, inputs // groups, kernel, kernel), initializer)
+        b = build.parameter('b', (channels,), I.ConstantInitializer()) if bias else None
+    pads, strides, dilations = ((value, value) for value in (pad, stride, dilation))
+    if groups == inputs == channels > 1 and not build.cuda:
+        w = F.reshape(w, (channels, kernel, kernel), inplace=False)
+        y = F.depthwise_convolution(x, w, b, pad=pads, stride=strides, dilation=dilations)
+    else:
+        if build.channel_last:
+            w = F.transpose(w, (0, 2, 3, 1))
+        y = F.convolution(
+            x,
+            w,
+            b,
+            pad=pads,
+            stride=strides,
+            dilation=dilations,
+            group=groups,
+            channel_last=build.channel_last,
+        )
     return y.apply(recompute=True) if build.recompute == 'convolution' else y
 
 
 def batch_norm(x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5):
-    """Batch normalisation over N, H and W with statistics local to the process.
+    """Batch normalisation over N, H and W.
 
     ``decay_rate`` is the share of the running statistics that a step keeps: 1 - PyTorch's momentum.
     Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each ``(1, C, 1, 1)``.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        return PF.batch_normalization(
-            x, decay_rate=decay_rate, eps=eps, batch_stat=build.train, name=name
-        )
+        return _batch_norm(x, name, build, decay_rate, eps, relu=False)
 
 
 def bn_relu(x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5):
-    """:func:`batch_norm`, then ReLU; one function where ``build.fused``. Same parameters, same
+    """:func:`batch_norm`, then ReLU; one function where ``build.cuda``. Same parameters, same
     numbers.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        if build.fused:
-            return PF.fused_batch_normalization(
-                x, decay_rate=decay_rate, eps=eps, batch_stat=build.train, name=name
-            )
-        return F.relu(batch_norm(x, name, build, decay_rate=decay_rate, eps=eps))
+        return _batch_norm(x, name, build, decay_rate, eps, relu=True)
 
 
-def average_pool(x, kernel: int):
-    """Mean over ``kernel x kernel`` tiles: ``(N, C, H // kernel, W // kernel)``; what fills no tile
-    is dropped.
+def relu(x, build: Build):
+    """ReLU; recomputed together with batch norm."""
+    with _recompute_if(build.recompute == 'bn_relu'):
+        return F.relu(x)
+
+
+def _batch_norm(x, name, build, decay_rate, eps, relu):
+    shape = (1, channels_of(x, build), 1, 1)
+    with scope(name), scope('bn'):
+        beta = build.parameter('beta', shape, I.ConstantInitializer(0))
+        gamma = build.parameter('gamma', shape, I.ConstantInitializer(1))
+        mean = build.parameter('mean', shape, I.ConstantInitializer(0), trainable=False)
+        var = build.parameter('var', shape, I.ConstantInitializer(1), trainable=False)
+        batch_stat = build.train and not (build.freeze_statistics or build.is_frozen('mean'))
+    parameters = beta, gamma, mean, var
+    options = dict(axes=[_channel_axis(build)], decay_rate=decay_rate, eps=eps)
+    synchronized = batch_stat and build.communicator is not None and build.communicator.size > 1
+    if synchronized and build.communicator.nnabla is None:
+        if build.channel_last:
+            raise ValueError('the CPU computes in (N, C, H, W) only')
+        y = SynchronizedBatchNorm(build.communicator, decay_rate, eps)(x, *parameters)
+        return F.relu(y) if relu else y
+    if build.channel_last:
+        parameters = [F.reshape(p, (1, 1, 1, p.size)) for p in parameters]  # the same memory
+    if synchronized:
+        y = F.sync_batch_normalization(
+            x, *parameters, comm=build.communicator.nnabla, batch_stat=True, **options
+        )
+    elif build.cuda and build.train and not batch_stat:
+        y = scale_and_shift(x, *parameters, eps)
+    elif build.cuda and relu:
+        return F.fused_batch_normalization(x, *parameters, batch_stat=batch_stat, **options)
+    else:
+        y = F.batch_normalization(x, *parameters, batch_stat=batch_stat, **options)
+    return F.relu(y) if relu else y
+
+
+def scale_and_shift(x, beta, gamma, mean, var, eps: float):
+    """Batch normalisation with the running statistics, as a product and a sum.
+
+    NNabla's own form has no backward pass on Hopper GPUs.
     """
-    return F.average_pooling(x, (kernel, kernel))
+    scale = gamma * F.pow_scalar(var + eps, -0.5)
+    return x * scale + (beta - mean * scale)
 
 
-def max_pool(x, kernel: int, stride: int):
+def average_pool(x, kernel: int, build: Build, *, stride: int | None = None, pad: int = 0):
+    """Mean over ``kernel x kernel`` windows, zeros of the padding included; what fills no window is
+    dropped. stride: by default the kernel.
+    """
+    stride = stride or kernel
+    return F.average_pooling(
+        x,
+        (kernel, kernel),
+        stride=(stride, stride),
+        pad=(pad, pad),
+        channel_last=build.channel_last,
+    )
+
+
+def max_pool(x, kernel: int, stride: int, build: Build):
     """Largest of each ``kernel x kernel`` window, padded by ``kernel // 2`` so that ``H' = ceil(H /
     stride)``.
     """
     return F.max_pooling(
-        x, (kernel, kernel), stride=(stride, stride), pad=(kernel // 2, kernel // 2)
+        x,
+        (kernel, kernel),
+        stride=(stride, stride),
+        pad=(kernel // 2, kernel // 2),
+        channel_last=build.channel_last,
     )
 
 
-def resize(x, size: tuple[int, int]):
-    """Bilinear resizing to exactly ``size = (height, width)``, pixel centres at half integers.
+def global_average_pool(x, build: Build):
+    """Mean over all pixels, (N, C, H, W) -> (N, C, 1, 1)."""
+    if build.channel_last:
+        return F.mean(x, axis=(1, 2), keepdims=True)
+    return F.global_average_pooling(x)
 
-    Equals ``cv2.INTER_LINEAR`` and PyTorch's bilinear with ``align_corners=False``. A map that has
-    the size already is returned as it is: the interpolation would copy it unchanged. Raises
-    ``ValueError`` when several rows or columns should become one, for which NNabla takes the first
-    instead of the middle.
+
+def adaptive_average_pool(x, bins: int, build: Build):
+    """Means over ``bins x bins`` tiles, (N, C, H, W) -> (N, C, bins, bins); PyTorch's
+    AdaptiveAvgPool2d: tile i reaches from floor(i H / bins) to ceil((i + 1) H / bins).
     """
-    if tuple(x.shape[2:]) == tuple(size):
+    if bins == 1:
+        return global_average_pool(x, build)
+    height, width = size_of(x, build)
+    if height == width and height % bins == 0:
+        return average_pool(x, height // bins, build)
+    axes = (1, 2) if build.channel_last else (2, 3)
+
+    def tile(i, j):
+        start, stop = [0] * 4, list(x.shape)
+        for axis, index, length in zip(axes, (i, j), (height, width)):
+            start[axis], stop[axis] = index * length // bins, -(-(index + 1) * length // bins)
+        return F.mean(F.slice(x, start=start, stop=stop), axis=axes, keepdims=True)
+
+    rows = [F.concatenate(*(tile(i, j) for j in range(bins)), axis=axes[1]) for i in range(bins)]
+    return F.concatenate(*rows, axis=axes[0])
+
+
+def resize(x, size: tuple[int, int], build: Build | None = None, how: str = 'bilinear'):
+    """Resizing to exactly ``size = (height, width)``; without a build ``x`` is (N, C, H, W).
+
+    how: ``bilinear``, pixel centres at half integers, as ``cv2.INTER_LINEAR`` and PyTorch's
+    bilinear with ``align_corners=False``; ``bilinear_corners``, with ``align_corners=True``;
+    ``nearest``, as PyTorch's. A map that has the size already is returned as it is: the
+    interpolation would copy it unchanged. Raises ``ValueError`` when several rows or columns should
+    become one, for which NNabla takes the first instead of the middle.
+    """
+    build = build or Build()
+    old = size_of(x, build)
+    if old == tuple(size):
         return x
-    if any(new == 1 < old for old, new in zip(x.shape[2:], size)):
-        raise ValueError(f'cannot resize {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}')
+    if any(new == 1 < length for length, new in zip(old, size)):
+        raise ValueError(f'cannot resize {old[0]}x{old[1]} to {size[0]}x{size[1]}')
     return F.interpolate(
-        x, output_size=tuple(size), mode='linear', align_corners=False, half_pixel=True
+        x, output_size=tuple(size), channel_last=build.channel_last, **RESIZING[how]
     )
 
 
-def concatenate(*maps):
+def concatenate(*maps, build: Build):
     """``maps`` of one size, one behind the other along the channels."""
-    return F.concatenate(*maps, axis=1) if len(maps) > 1 else maps[0]
+    return F.concatenate(*maps, axis=_channel_axis(build)) if len(maps) > 1 else maps[0]
 
 
-def slice_channels(x, start: int, stop: int):
+def slice_channels(x, start: int, stop: int, build: Build):
     """Channels ``start`` to ``stop`` (excluded) of ``x``."""
-    n, _, height, width = x.shape
-    return F.slice(x, start=(0, start, 0, 0), stop=(n, stop, height, width))
+    first, last = [0] * 4, list(x.shape)
+    first[_channel_axis(build)], last[_channel_axis(build)] = start, stop
+    return F.slice(x, start=first, stop=last)
 
 
 def recomputed_block(build: Build):
@@ -171,6 +267,10 @@ def mean_all(x):
             return first * (head / n) + rest * (1 - head / n)
         x = F.mean(F.reshape(x, (n // fold, fold), inplace=False), axis=1)
     return x
+
+
+def _channel_axis(build: Build) -> int:
+    return 3 if build.channel_last else 1
 
 
 def _recompute_if(condition: bool):

@@ -89,11 +89,11 @@ def multidilated_layers(x, growth_rate, num_layers, build):
     """
     groups, pending = [], x
     for i in range(1, num_layers):
-        group = L.slice_channels(pending, 0, growth_rate)
-        later = L.slice_channels(pending, growth_rate, pending.shape[1])
+        group = L.slice_channels(pending, 0, growth_rate, build)
+        later = L.slice_channels(pending, growth_rate, L.channels_of(pending, build), build)
         with L.scope(f'layers/layer{i}'):
             pending = later + bn_relu_conv(
-                group, later.shape[1], 3, 'bottle_neck', build, dilation=2**i
+                group, L.channels_of(later, build), 3, 'bottle_neck', build, dilation=2**i
             )
         groups.append(group)
     return [*groups, pending]
@@ -107,14 +107,14 @@ def d2_block(
     """
     with L.scope('d2block'):
         with L.scope('initial_layer'):
-            if x.shape[1] > 4 * growth_rate:
+            if L.channels_of(x, build) > 4 * growth_rate:
                 with L.scope('bc_layer'):
                     x = bn_relu_conv(x, 4 * growth_rate, 1, 'bottle_neck', build)
             with L.scope('init_layer'):
                 x = bn_relu_conv(x, growth_rate * num_layers, 3, 'bottle_neck', build)
         groups = layers(x, growth_rate, num_layers, build)[-num_outputs:]
     with L.scope('block_dim_reduction'):
-        x = L.bn_relu(L.concatenate(*groups), 'norm1', build)
+        x = L.bn_relu(L.concatenate(*groups, build=build), 'norm1', build)
         return L.convolution(
             x, int(growth_rate * num_outputs * compression), 1, 'conv1', build, bias=False
         )
@@ -129,7 +129,7 @@ def side_output(x, channels, name, build):
 def transition(x, channels, build):
     """Between two stages: fewer channels, half the size (an odd last row or column is dropped)."""
     x = L.bn_relu(x, 'bn', build)
-    return L.average_pool(L.convolution(x, channels, 1, 'conv', build, bias=False), 2)
+    return L.average_pool(L.convolution(x, channels, 1, 'conv', build, bias=False), 2, build)
 
 
 def backbone(
@@ -169,12 +169,12 @@ def backbone(
                         build,
                         layers,
                     )
-                x = L.concatenate(x, new)
+                x = L.concatenate(x, new, build=build)
         name = f'final_out{stage}' if stage == last else f'intermediate_out{stage}'
         features.append(side_output(x, intermediate_out_ch[stage - 1], name, build))
         if stage < last:
             with L.scope(f'transition{stage}'):
-                x = transition(x, x.shape[1] // trans_comp_factor, build)
+                x = transition(x, L.channels_of(x, build) // trans_comp_factor, build)
     return features
 
 
@@ -183,7 +183,8 @@ def head(features, channels, num_classes, build):
     size.
     """
     normal = I.NormalInitializer(0.01)
-    x = L.concatenate(*(L.resize(f, features[0].shape[2:]) for f in features))
+    size = L.size_of(features[0], build)
+    x = L.concatenate(*(L.resize(f, size, build) for f in features), build=build)
     x = L.convolution(x, channels, 1, 'convs/0/conv', build, bias=False, initializer=normal)
     x = L.bn_relu(x, 'convs/0/bn', build)
     return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import d3net.network
-from d3net.layers import Build, gains_from_fusion
+from d3net import layers as L
 from models.errors import HyperParameterError, ModelError
 
 
@@ -109,8 +109,8 @@ class Network:
 
         train: batch statistics, and the auxiliary heads are returned. aux: return them from an
             evaluation graph too.
-        build: further fields of :class:`d3net.layers.Build`; by default batch norm and ReLU are
-            fused where the current context gains from it. Raises ``ModelError`` for a size that the
+        build: further fields of :class:`d3net.build.Build`; ``cuda`` is by default whether the
+            current context is a GPU. Raises ``ModelError`` for a size that the
             network cannot take.
         """
         height, width = x.shape[2:]
@@ -123,10 +123,10 @@ class Network:
                 f'{self.name} cannot take {height}x{width} pixels: height and width must be '
                 f'multiples of {self.info.size_divisor}, at least {self.info.smallest_size}'
             )
-        outputs = self.family.graph(
-            x, Build(train=train, **{'fused': gains_from_fusion(), **build}), **self.hyper
-        )
-        return outputs if aux or train else outputs[:1]
+        build = L.Build(train=train, **{'cuda': L.on_gpu(), **build})
+        outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
+        outputs = outputs if aux or train else outputs[:1]
+        return [L.from_layout(output, build) for output in outputs]
 
 
 def names() -> list[str]:

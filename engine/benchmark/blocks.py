@@ -7,7 +7,7 @@ import numpy as np
 
 import models
 from command import UserError
-from d3net.layers import Build, gains_from_fusion
+from d3net.layers import Build, on_gpu
 from engine.benchmark import frame
 from engine.benchmark.plain import plain_layers
 
@@ -25,7 +25,7 @@ def measure(config: Mapping, size: tuple[int, int], rounds: int) -> tuple[list[f
     if network.family.name != 'd3net':
         raise UserError(f'network: {network.name} has no D2 blocks')
     x = nn.Variable.from_numpy_array(np.random.RandomState(0).randn(1, 3, *size).astype(np.float32))
-    build = Build(fused=gains_from_fusion())
+    build = Build(cuda=on_gpu())
     graphs = {
         'plain': network.family.graph(x, build, layers=plain_layers, **network.hyper)[0],
         'merged': network(x)[0],

@@ -13,7 +13,7 @@ def plain_layers(x, growth_rate, num_layers, build):
     """The same as :func:`d3net.network.multidilated_layers`, group by group."""
 
     def group_of(tensor, index):
-        return L.slice_channels(tensor, index * growth_rate, (index + 1) * growth_rate)
+        return L.slice_channels(tensor, index * growth_rate, (index + 1) * growth_rate, build)
 
     groups = [group_of(x, index) for index in range(num_layers)]
     for i in range(1, num_layers):

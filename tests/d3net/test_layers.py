@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import helpers
-import models
 from d3net import layers as L
+from d3net.build import RECOMPUTE_POLICIES
 
 
 def variable(*shape, seed=0):
@@ -39,7 +39,7 @@ def test_convolution_is_padded_to_keep_the_size(kernel, stride, dilation):
 
 def test_average_pool_drops_what_fills_no_tile():
     x = variable(1, 2, 7, 5)
-    y = L.average_pool(x, 2)
+    y = L.average_pool(x, 2, L.Build())
     y.forward()
     expected = x.d[:, :, :6, :4].reshape(1, 2, 3, 2, 2, 2).mean((3, 5))
     assert y.d == pytest.approx(expected, abs=1e-6)
@@ -47,7 +47,7 @@ def test_average_pool_drops_what_fills_no_tile():
 
 def test_max_pool_pads_with_nothing():
     x = variable(1, 2, 7, 6)
-    y = L.max_pool(x, 3, 2)
+    y = L.max_pool(x, 3, 2, L.Build())
     y.forward()
     padded = np.pad(x.d, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=-np.inf)
     expected = [
@@ -104,7 +104,7 @@ def test_mean_all_uses_no_reduction_that_breaks_on_hopper():
 def test_fused_bn_relu_is_the_same(train):
     x = variable(2, 4, 6, 5)
     plain = L.bn_relu(x, 'a', L.Build(train=train))
-    fused = L.bn_relu(x, 'b', L.Build(train=train, fused=True))
+    fused = L.bn_relu(x, 'b', L.Build(train=train, cuda=True))
     nn.forward_all([plain, fused])
     assert np.array_equal(plain.d, fused.d)
     parameters = nn.get_parameters(grad_only=False)
@@ -112,7 +112,7 @@ def test_fused_bn_relu_is_the_same(train):
         assert np.array_equal(parameters[f'a/bn/{name}'].d, parameters[f'b/bn/{name}'].d)
 
 
-def test_networks_are_fused_where_the_context_gains(monkeypatch):
+def test_networks_are_fused_on_a_gpu(monkeypatch):
     x = nn.Variable((1, 3, 32, 32))
 
     def fused_functions():
@@ -122,12 +122,73 @@ def test_networks_are_fused_where_the_context_gains(monkeypatch):
 
     assert fused_functions()[0] == 0
     nn.set_default_context(nn.Context(['cudnn:float', 'cpu:float'], 'CpuCachedArray', '0'))
-    assert L.gains_from_fusion()
-    monkeypatch.setattr(models.registry, 'gains_from_fusion', lambda: True)
+    assert L.on_gpu()
+    monkeypatch.setattr(L, 'on_gpu', lambda: True)
     nn.set_default_context(nn.Context(['cpu:float'], 'CpuCachedArray', '0'))
     fused, relu = fused_functions()
     assert fused > 0
     assert relu == 0
+
+
+@pytest.mark.parametrize('groups, stride', [(2, 1), (3, 2), (6, 1), (6, 2)])
+def test_grouped_and_depthwise_convolution(groups, stride):
+    """Group by group; the depthwise function of the CPU has the weights of a grouped one."""
+    x = variable(2, 6, 9, 7)
+    forms = [
+        L.convolution(x, 6, 3, 'c', L.Build(cuda=cuda), stride=stride, groups=groups, dilation=2)
+        for cuda in (False, True)
+    ]
+    helpers.randomize_parameters()
+    weights, bias = nn.get_parameters()['c/conv/W'], nn.get_parameters()['c/conv/b']
+    size = 6 // groups
+    assert weights.shape == (6, size, 3, 3)
+    nn.forward_all(forms)
+    for group in range(groups):
+        own = slice(group * size, (group + 1) * size)
+        expected = F.convolution(
+            nn.Variable.from_numpy_array(x.d[:, own]),
+            nn.Variable.from_numpy_array(weights.d[own]),
+            nn.Variable.from_numpy_array(bias.d[own]),
+            pad=(2, 2),
+            stride=(stride, stride),
+            dilation=(2, 2),
+        )
+        expected.forward()
+        for form in forms:
+            assert form.d[:, own] == pytest.approx(expected.d, abs=1e-5)
+
+
+@pytest.mark.parametrize('size', [(12, 12), (13, 7), (6, 9)])
+@pytest.mark.parametrize('bins', [1, 2, 3, 6])
+def test_adaptive_average_pool(size, bins):
+    """Tile i reaches from floor(i n / bins) to ceil((i + 1) n / bins), as in PyTorch."""
+    x = variable(2, 3, *size)
+    y = L.adaptive_average_pool(x, bins, L.Build())
+    y.forward()
+    assert y.shape == (2, 3, bins, bins)
+    for i in range(bins):
+        for j in range(bins):
+            (top, bottom), (left, right) = (
+                (int(np.floor(k * n / bins)), int(np.ceil((k + 1) * n / bins)))
+                for k, n in zip((i, j), size)
+            )
+            expected = x.d[:, :, top:bottom, left:right].mean((2, 3), dtype=np.float64)
+            assert y.d[:, :, i, j] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('size', [(31, 57), (5, 7), (20, 9)])
+def test_resize_with_aligned_corners_and_to_the_nearest(size):
+    x = variable(1, 2, 9, 13)
+    corners, nearest = L.resize(x, size, how='bilinear_corners'), L.resize(x, size, how='nearest')
+    nn.forward_all([corners, nearest])
+    rows, columns = (np.linspace(0, old - 1, new) for old, new in zip((9, 13), size))
+    for row, position in enumerate(rows):
+        above, share = min(int(position), 7), position - min(int(position), 7)
+        line = x.d[0, :, above] * (1 - share) + x.d[0, :, above + 1] * share
+        expected = [np.interp(columns, range(13), channel) for channel in line]
+        assert corners.d[0, :, row] == pytest.approx(np.array(expected), abs=1e-5)
+    picked = x.d[:, :, np.arange(size[0]) * 9 // size[0]][..., np.arange(size[1]) * 13 // size[1]]
+    assert np.array_equal(nearest.d, picked)
 
 
 def test_batch_norm_updates_the_running_statistics_without_bias():
@@ -140,7 +201,7 @@ def test_batch_norm_updates_the_running_statistics_without_bias():
     assert running['n/bn/var'].d.ravel() == pytest.approx(variance, abs=1e-6)
 
 
-@pytest.mark.parametrize('policy', [p for p in L.RECOMPUTE_POLICIES if p != 'none'])
+@pytest.mark.parametrize('policy', [p for p in RECOMPUTE_POLICIES if p != 'none'])
 def test_recomputation_changes_no_bit(policy):
     kept = training_step('none')
     recomputed = training_step(policy)

@@ -94,7 +94,7 @@ def test_d3net_s_evaluates_with_at_most_960_functions():
 def test_the_parameters_do_not_depend_on_the_call():
     network, x = helpers.tiny(), nn.Variable((1, 3, 32, 32))
     names = []
-    for call in ({}, {'aux': True}, {'train': True}, {'fused': True}):
+    for call in ({}, {'aux': True}, {'train': True}, {'cuda': True}, {'channel_last': True}):
         nn.clear_parameters()
         outputs = network(x, **call)
         assert len(outputs) == 1

@@ -1,0 +1,169 @@
+"""What a build says holds in every layer: what is frozen, whose statistics, which layout."""
+
+import nnabla as nn
+import nnabla.function_bases as functions
+import nnabla.functions as F
+import numpy as np
+import pytest
+
+import helpers
+from d3net import layers as L
+from d3net.build import matches
+from d3net.synchronized import SynchronizedBatchNorm
+
+
+def image(height=32, width=48):
+    values = np.random.RandomState(0).randn(2, 3, height, width).astype(np.float32)
+    return nn.Variable.from_numpy_array(values)
+
+
+def step(**build):
+    """All parameters before, and values and gradients after one training step of a tiny D3Net."""
+    nn.clear_parameters()
+    loss = L.mean_all(F.pow_scalar(helpers.tiny()(image(), train=True, **build)[0], 2))
+    helpers.randomize_parameters()
+    everything = nn.get_parameters(grad_only=False)
+    before = {name: p.d.copy() for name, p in everything.items()}
+    for parameter in everything.values():
+        parameter.grad.zero()
+    loss.forward(clear_no_need_grad=True)
+    loss.backward(clear_buffer=True)
+    gradients = {name: p.g.copy() for name, p in nn.get_parameters().items()}
+    return before, {name: p.d.copy() for name, p in everything.items()}, gradients
+
+
+def test_frozen_parameters_get_no_gradient_and_their_batch_norms_do_not_move():
+    patterns = ('backbone/dense1/*', 'backbone/conv1/*', '*/conv_seg/conv/b')
+    before, after, gradients = step(frozen=patterns)
+    frozen = [name for name in before if matches(name, patterns)]
+    assert 0 < len(frozen) < len(before)
+    for name in before:
+        if name in frozen:
+            assert np.array_equal(before[name], after[name]), name
+            assert not np.any(gradients.get(name, 0)), name
+        elif name in gradients:
+            assert np.any(gradients[name]), name
+        else:
+            assert not np.array_equal(before[name], after[name]), name
+
+
+def test_frozen_statistics_are_used_and_stay():
+    before, after, gradients = step(freeze_statistics=True)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    nn.clear_parameters()
+    x = image()
+    training = helpers.tiny()(x, train=True, freeze_statistics=True)[0]
+    evaluation = helpers.tiny()(x)[0]
+    helpers.randomize_parameters()
+    nn.forward_all([training, evaluation])
+    assert np.array_equal(training.d, evaluation.d)
+    assert all(np.any(gradient) for gradient in gradients.values())
+
+
+def test_scale_and_shift_is_batch_norm_with_fixed_statistics():
+    _, _, expected = step(freeze_statistics=True)
+    _, _, gradients = step(freeze_statistics=True, cuda=True)
+    types = []
+    helpers.tiny()(image(), train=True, freeze_statistics=True, cuda=True)[0].visit(
+        lambda f: types.append(f.info.type_name)
+    )
+    assert not any('BatchNormalization' in name for name in types)
+    for name in expected:
+        scale = np.abs(expected[name]).max()
+        assert gradients[name] == pytest.approx(expected[name], abs=2e-5 * scale), name
+
+
+class Alone:
+    """What a communicator of one process answers."""
+
+    size, nnabla = 1, None
+
+    def total(self, array):
+        return array
+
+
+@pytest.mark.parametrize('policy', ['none', 'bn_relu'])
+def test_the_cpus_synchronized_batch_norm_is_nnablas_for_one_process(policy):
+    rng = np.random.RandomState(3)
+    x = nn.Variable.from_numpy_array(
+        (rng.randn(3, 4, 6, 5) * 2 + 5).astype(np.float32), need_grad=True
+    )
+    weights = nn.Variable.from_numpy_array(rng.randn(3, 4, 6, 5).astype(np.float32))
+    results = []
+    for function in ('nnabla', 'ours'):
+        nn.clear_parameters()
+        L.batch_norm(x, 'n', L.Build(train=True))
+        helpers.randomize_parameters()
+        p = nn.get_parameters(grad_only=False)
+        arguments = [p[f'n/bn/{key}'] for key in ('beta', 'gamma', 'mean', 'var')]
+        with nn.recompute(policy == 'bn_relu'):
+            if function == 'ours':
+                y = SynchronizedBatchNorm(Alone(), 0.9, 1e-5)(x, *arguments)
+            else:
+                y = F.batch_normalization(x, *arguments, batch_stat=True)
+            y = F.relu(y)
+        loss = F.sum(F.tanh(y * weights))
+        for variable in (x, *arguments):
+            variable.grad.zero()
+        for _ in range(2):
+            loss.forward(clear_no_need_grad=True)
+            loss.backward(clear_buffer=True)
+        results.append(
+            [loss.d.copy(), x.g.copy(), *(a.g.copy() for a in arguments[:2])]
+            + [a.d.copy() for a in arguments]
+        )
+    for expected, own in zip(*results):
+        assert own == pytest.approx(expected, abs=2e-5 * np.abs(expected).max())
+
+
+# NNabla's CPU functions refuse channel_last when they run, so the graph is walked here, and each of
+# them is run in the other layout.
+FUNCTIONS = {
+    'Add2': functions.add2,
+    'AveragePooling': functions.average_pooling,
+    'BatchNormalization': functions.batch_normalization,
+    'Concatenate': functions.concatenate,
+    'Convolution': functions.convolution,
+    'Interpolate': functions.interpolate,
+    'ReLU': functions.relu,
+    'Reshape': functions.reshape,
+    'Slice': functions.slice,
+    'Transpose': functions.transpose,
+}
+
+
+def run_channel_last(graph):
+    """The value of ``graph``, whose parameters and input have theirs."""
+    values = {}
+
+    def run(function):
+        inputs = [values.get(hash(v.data), v.d) for v in function.inputs]
+        arguments = dict(function.info.args)
+        channel_last = arguments.pop('channel_last', False)
+        if channel_last:  # the tensor and a convolution's weights
+            inputs[:2] = [array.transpose(0, 3, 1, 2) for array in inputs[:2]]
+        variables = [nn.Variable.from_numpy_array(np.array(array)) for array in inputs]
+        result = FUNCTIONS[function.info.type_name](*variables, **arguments)
+        result.forward()
+        array = result.d.transpose(0, 2, 3, 1) if channel_last else result.d
+        values[hash(function.outputs[0].data)] = array
+
+    graph.visit(run)
+    return values[hash(graph.data)]
+
+
+def test_channel_last_is_the_same_network_with_the_same_parameters():
+    x = image(36, 50)
+    expected = helpers.tiny()(x)[0]
+    helpers.randomize_parameters()
+    shapes = {name: p.shape for name, p in nn.get_parameters(grad_only=False).items()}
+    graph = helpers.tiny()(x, channel_last=True)[0]
+    assert {name: p.shape for name, p in nn.get_parameters(grad_only=False).items()} == shapes
+    kinds = {}
+    graph.visit(
+        lambda f: kinds.setdefault(f.info.type_name, []).append(f.info.args.get('channel_last'))
+    )
+    for kind in ('Convolution', 'AveragePooling', 'Interpolate'):
+        assert all(kinds[kind]), kind
+    expected.forward()
+    assert run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)
