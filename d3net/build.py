@@ -33,6 +33,7 @@ class Build:
         ``none``; ``bn_relu``, the outputs of batch norm and ReLU; ``convolution``, those of the
         convolutions (the published D3Net policy); ``blocks``, everything inside the blocks that a
         network marks with :func:`d3net.layers.recomputed_block`.
+    dropout: in training, drop what a network's dropout layers drop.
     cuda: the forms that NNabla runs best, or at all, on a GPU: batch norm and ReLU as one function,
         grouped instead of depthwise convolution, a fixed batch norm that is trained through as
         scale and shift. The numbers are the same.
@@ -45,6 +46,7 @@ class Build:
     communicator: object = None
     frozen: tuple[str, ...] = ()
     recompute: str = 'none'
+    dropout: bool = True
     cuda: bool = False
     channel_last: bool = False
 

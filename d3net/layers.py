@@ -158,6 +158,21 @@ def scale_and_shift(x, beta, gamma, mean, var, eps: float):
     return x * scale + (beta - mean * scale)
 
 
+def dropout(x, share: float, build: Build, *, maps: bool = False):
+    """In training, zero a random ``share`` of the values, or of whole ``maps`` (PyTorch's
+    Dropout2d), and scale the others up.
+
+    The numbers are NNabla's function seed's: :func:`nnabla.random.set_function_seed` repeats them.
+    """
+    if not (build.train and build.dropout):
+        return x
+    if not maps:
+        return F.dropout(x, share)
+    shape = [1] * 4
+    shape[0], shape[_channel_axis(build)] = x.shape[0], channels_of(x, build)
+    return x * F.dropout(F.constant(1, shape), share)
+
+
 def average_pool(x, kernel: int, build: Build, *, stride: int | None = None, pad: int = 0):
     """Mean over ``kernel x kernel`` windows, zeros of the padding included; what fills no window is
     dropped. stride: by default the kernel.

@@ -5,9 +5,10 @@ logits, *auxiliary = net(x)
 models.weights.load('D3Net-S.h5')
 """
 
-from models import weights
+from models import convert, weights
 from models.errors import HyperParameterError, ModelError
-from models.registry import FAMILIES, Info, Network, create, family_of, names
+from models.family import Info
+from models.registry import FAMILIES, Network, create, family_of, names
 
 __all__ = [
     'FAMILIES',
@@ -15,6 +16,7 @@ __all__ = [
     'Info',
     'ModelError',
     'Network',
+    'convert',
     'create',
     'family_of',
     'names',

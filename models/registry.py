@@ -1,95 +1,15 @@
-"""The table of networks, and the small object through which all of them are used.
-
-A family of networks is a function that builds the graph, a table of variants, and the facts that
-hold for all of them.
-"""
+"""The table of networks, and the small object through which all of them are used."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import d3net.network
 from d3net import layers as L
+from models import d3net_family
 from models.errors import HyperParameterError, ModelError
+from models.family import Family, Info
 
-
-@dataclass(frozen=True)
-class Info:
-    """Facts about a network that its surroundings need.
-
-    mean, std: of the input's channels, on the scale 0 to 255, in ``channel_order``.
-    size_divisor, smallest_size: height and width are multiples of the one, and at least the other,
-        in pixels.
-    """
-
-    num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    channel_order: str
-    size_divisor: int
-    smallest_size: int
-    paper: str
-
-
-@dataclass(frozen=True)
-class Family:
-    """Networks that share a graph function.
-
-    graph: ``graph(x, build, **hyper)`` returns the list of logits, the main ones first.
-    keys: hyper-parameters that a config may set, each with its type: ``int``, ``[int]`` or
-        ``[float]``.
-    variants: network name -> hyper-parameters; the family's own name stands for one with all of
-        them to be given.
-    complete: fills defaults in and checks; raises ``ValueError('<key>: <problem>')``.
-    info: hyper-parameters -> :class:`Info`.
-    """
-
-    name: str
-    graph: Callable
-    keys: Mapping
-    variants: Mapping
-    complete: Callable
-    info: Callable
-
-    def names(self):
-        return [self.name, *self.variants]
-
-
-def _d3net_info(hyper) -> Info:
-    return Info(
-        num_classes=hyper['num_classes'],
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        channel_order='rgb',
-        size_divisor=1,
-        smallest_size=d3net.network.smallest_size(hyper),
-        paper=d3net.network.PAPER,
-    )
-
-
-FAMILIES = (
-    Family(
-        name='d3net',
-        graph=d3net.network.d3net,
-        keys={
-            'num_init_features': int,
-            'num_layers': [int],
-            'n_blocks': [int],
-            'dens_k': [int],
-            'block_comp': [float],
-            'intermediate_out_ch': [int],
-            'trans_comp_factor': int,
-            'dense_n_out_layer_block': [int],
-            'channels': int,
-        },
-        variants={
-            name: dict(hyper, num_classes=11 if name == 'd3net_t' else 19)
-            for name, hyper in d3net.network.VARIANTS.items()
-        },
-        complete=d3net.network.complete,
-        info=_d3net_info,
-    ),
-)
+FAMILIES = (d3net_family.FAMILY,)
 
 
 @dataclass(frozen=True)
@@ -131,7 +51,7 @@ class Network:
 
 def names() -> list[str]:
     """Every network name that :func:`create` takes."""
-    return [name for family in FAMILIES for name in family.names()]
+    return [name for family in FAMILIES for name in family.variants]
 
 
 def family_of(name: str) -> Family:
@@ -139,7 +59,7 @@ def family_of(name: str) -> Family:
     has.
     """
     for family in FAMILIES:
-        if name in family.names():
+        if name in family.variants:
             return family
     nearest = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.5) or names()
     raise ModelError(f'no network is called {name!r}; the nearest are {", ".join(nearest)}')

@@ -1,0 +1,42 @@
+"""D3Net among the families; the network itself is in :mod:`d3net.network`."""
+
+from d3net import network
+from models.family import Family, Info
+
+NAME = 'd3net'  # also the network all of whose hyper-parameters are given
+
+
+def _info(hyper) -> Info:
+    return Info(
+        num_classes=hyper['num_classes'],
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        channel_order='rgb',
+        size_divisor=1,
+        smallest_size=network.smallest_size(hyper),
+        paper=network.PAPER,
+    )
+
+
+FAMILY = Family(
+    name=NAME,
+    graph=network.d3net,
+    keys={
+        'num_init_features': int,
+        'num_layers': [int],
+        'n_blocks': [int],
+        'dens_k': [int],
+        'block_comp': [float],
+        'intermediate_out_ch': [int],
+        'trans_comp_factor': int,
+        'dense_n_out_layer_block': [int],
+        'channels': int,
+    },
+    variants={NAME: {}}
+    | {
+        name: dict(hyper, num_classes=11 if name == 'd3net_t' else 19)
+        for name, hyper in network.VARIANTS.items()
+    },
+    complete=network.complete,
+    info=_info,
+)
