@@ -1,0 +1,76 @@
+"""The Lovász-softmax loss, a surrogate of the mean IoU.
+
+Berman, Rannen Triki, Blaschko, 2018, arXiv:1705.08790, algorithm 1.
+"""
+
+import numpy as np
+from nnabla.function import PythonFunction
+
+
+def lovasz_softmax(probabilities, labels):
+    """The mean over the classes in ``labels`` of their Lovász-extended Jaccard losses, shape (1,).
+
+    probabilities: (N, C, H, W), after the softmax. labels: (N, 1, H, W), integers, negative where
+    ignored. All valid pixels of the batch are one set (the paper's authors call it
+    ``per_image=False, classes='present'``). Without a valid pixel, loss and gradient are 0. It is
+    computed on the host whatever the context: it sorts the pixels once for each class.
+    """
+    return _LovaszSoftmax()(probabilities, labels)
+
+
+class _LovaszSoftmax(PythonFunction):
+    """Loss and gradient come from one sorting, so the forward pass keeps the gradient."""
+
+    @property
+    def name(self):
+        return 'LovaszSoftmax'
+
+    def min_outputs(self):
+        return 1
+
+    def grad_depends_output_data(self, i, o):
+        return False
+
+    def grad_depends_input_data(self, i, j):
+        return False
+
+    def setup_impl(self, inputs, outputs):
+        outputs[0].reset_shape((1,), True)
+
+    def forward_impl(self, inputs, outputs):
+        loss, self._gradient = _loss_and_gradient(inputs[0].d, inputs[1].d)
+        outputs[0].d = np.full(1, loss, np.float32)
+
+    def backward_impl(self, inputs, outputs, propagate_down, accum):
+        if propagate_down[0]:
+            gradient = self._gradient * outputs[0].g
+            inputs[0].g = inputs[0].g + gradient if accum[0] else gradient
+
+
+def _loss_and_gradient(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """The loss and its gradient by the probabilities, float32 (N, C, H, W)."""
+    gradient = np.zeros(probabilities.shape, np.float32)
+    valid = labels[:, 0] >= 0
+    truth = labels[:, 0][valid]
+    present = np.unique(truth).astype(int)
+    loss = 0.0
+    for index in present:
+        distance = probabilities[:, index][valid] - (truth == index)  # in -1..1, signed
+        errors = np.abs(distance)
+        slopes = _jaccard_slopes(errors, truth == index)
+        loss += np.dot(errors, slopes) / len(present)
+        gradient[:, index][valid] = slopes * np.sign(distance) / len(present)
+    return loss, gradient
+
+
+def _jaccard_slopes(errors: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """What each pixel's error adds to the Jaccard loss, when pixels go wrong from the largest error
+    down; float64 (pixels,).
+    """
+    order = np.argsort(-errors)
+    positive = positive[order]
+    intersection = positive.sum() - np.cumsum(positive)
+    union = positive.sum() + np.cumsum(~positive)
+    slopes = np.empty(len(errors))
+    slopes[order] = np.diff(1 - intersection / union, prepend=0)
+    return slopes
