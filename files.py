@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from command import UserError
+
+LEFTOVER = re.compile(r'\..+\.\d+\.\w+')  # the temporary names of replacing: .name.process.ending
 
 
 def kind_of(path: Path) -> str | None:
@@ -28,8 +31,12 @@ def kind_of(path: Path) -> str | None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """A temporary name beside ``path``, which takes its place when the block ends well.
+
+    durable: it survives a crash of the machine from then on. That waits for the disk, which is for
+        what cannot be made again, not for thousands of pictures. Without it a crash soon after may
+        leave an empty file. A killed process never does.
 
     Raises ``UserError`` when the file cannot be written; what was there before stays then.
     """
@@ -37,12 +44,37 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if durable:
+            _flush(temporary)
         os.replace(temporary, path)
+        if durable:
+            _flush(path.parent)  # where the new name is
     except OSError as error:
         raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path):
+    """Remove the temporary files of :func:`replacing` that killed processes have left; nobody may
+    be writing in ``folder``. Raises ``UserError`` when one cannot be removed.
+    """
+    for path in folder.iterdir():
+        if LEFTOVER.fullmatch(path.name) and kind_of(path) == 'file':
+            try:
+                path.unlink()
+            except OSError as error:
+                raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
+
+
+def _flush(path: Path):
+    """Wait until the disk has a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_writable(path: Path):

@@ -80,3 +80,35 @@ def test_a_path_in_a_closed_folder_is_the_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'stat', refuse)
     with pytest.raises(UserError, match=r'a.h5: cannot be read \(Permission denied\)'):
         files.kind_of(tmp_path / 'a.h5')
+
+
+def test_what_must_survive_a_crash_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+
+    def fsync(descriptor):
+        done.append(os.path.basename(os.readlink(f'/proc/self/fd/{descriptor}')))
+
+    def replace(source, target):
+        done.append('replace')
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'replace', replace)
+    with files.replacing(tmp_path / 'a.txt', durable=True) as temporary:
+        temporary.touch()
+    assert done == [temporary.name, 'replace', tmp_path.name]
+    del done[:]
+    with files.replacing(tmp_path / 'a.txt') as temporary:
+        temporary.touch()
+    assert done == ['replace']
+
+
+def test_leftovers_of_killed_processes(tmp_path):
+    kept = ['.hidden', '.12.h5', 'a.12.h5', 'state.h5', '.state.h5', '.a.x.h5', '.folder.12.h5']
+    (tmp_path / kept[-1]).mkdir()
+    for name in kept[:-1]:
+        (tmp_path / name).touch()
+    for path in ('state.h5', 'model_param_00000001.h5', 'report.png', '.twice.7.h5'):
+        temporary = files.replacing(tmp_path / path).__enter__()  # as if killed within
+        temporary.touch()
+    files.remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)

@@ -1,0 +1,130 @@
+"""The folder of a run: what lies where in it, and which run may write there.
+
+folder = RunFolder('runs/D3Net_L')
+folder.claim(resume=False)             # by one process, as all that writes
+folder.write_config(config)
+folder.save_weights(8000)
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+import files
+from command import UserError
+from engine import checkpoints
+from models import weights
+
+WEIGHTS = re.compile(r'model_param_(\d{8,})\.h5')
+
+
+class RunFolder:
+    """Paths of a run's files as attributes, and the weights among them.
+
+    Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.config = self.path / 'config.yaml'
+        self.state = self.path / 'state.h5'
+        self.best = self.path / 'best.h5'
+        self.final = self.path / 'final.h5'
+
+    def weights(self, iteration: int) -> Path:
+        """The file of weights after ``iteration`` iterations."""
+        return self.path / f'model_param_{iteration:08d}.h5'
+
+    def saved(self) -> dict[int, Path]:
+        """The files of weights that are there, by iteration, the oldest first."""
+        if files.kind_of(self.path) != 'folder':
+            return {}
+        found = {
+            int(match[1]): path
+            for path in self.path.iterdir()
+            if (match := WEIGHTS.fullmatch(path.name))
+        }
+        return dict(sorted(found.items()))
+
+    def latest(self) -> Path | None:
+        """The newest file of weights, for messages; what has this name is whole."""
+        return next(reversed(self.saved().values()), None)
+
+    def occupied(self) -> bool:
+        """Whether the folder holds a run: a state, or weights with an iteration."""
+        return files.kind_of(self.state) is not None or bool(self.saved())
+
+    def claim(self, resume: bool):
+        """Make the folder ready for a run and remove temporary files of killed ones.
+
+        Raises ``UserError`` when it cannot be written, when a new run would overwrite another, and
+        when there is nothing to resume.
+        """
+        if resume and files.kind_of(self.state) is None:
+            latest = self.latest()
+            advice = f'-p {latest} with another -o starts from its weights' if latest else ''
+            raise UserError(
+                f'{self.path}: has no {self.state.name} to resume from; '
+                + (advice or 'leave out --resume to start a run there')
+            )
+        if not resume and self.occupied():
+            raise UserError(
+                f'{self.path}: holds a run{self._where()}: continue it with --resume, '
+                'or name another folder with -o'
+            )
+        if files.kind_of(self.path) == 'file':
+            raise UserError(f'{self.path}: is a file; name a folder with -o')
+        files.check_writable(self.config)
+        files.remove_leftovers(self.path)
+
+    def write_config(self, config: Mapping):
+        """Write the effective config, which ``-cfg`` takes as any other."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100)
+        with files.replacing(self.config, durable=True) as temporary:
+            temporary.write_text(f'# The effective config of this run\n{text}', encoding='utf-8')
+
+    def save_weights(self, iteration: int) -> Path:
+        """Write the registered parameters under the name of an iteration."""
+        return self._save(self.weights(iteration))
+
+    def save_best(self) -> Path:
+        """Write the registered parameters as the best ones."""
+        return self._save(self.best)
+
+    def save_final(self) -> Path:
+        """Write the registered parameters as the last ones."""
+        return self._save(self.final)
+
+    def prune(self, keep: int):
+        """Remove the files of weights but the ``keep`` newest; the best and the last ones stay.
+
+        Raises ``UserError`` when one cannot be removed.
+        """
+        paths = list(self.saved().values())
+        for path in paths[: max(0, len(paths) - keep)]:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
+
+    def _save(self, path: Path) -> Path:
+        """Weights that survive a crash of the machine; ``weights.save`` alone does not wait for the
+        disk.
+        """
+        with files.replacing(path, durable=True) as temporary:
+            try:
+                weights.save(temporary)
+            except UserError as error:
+                raise UserError(str(error).replace(str(temporary), str(path))) from error
+        return path
+
+    def _where(self) -> str:
+        """' at iteration N', from the state, else from the weights."""
+        try:
+            iteration = checkpoints.facts(self.state)['iteration']
+        except UserError:  # damaged or not there; the weights tell as well, and --resume tells why
+            iteration = max(self.saved(), default=None)
+        return '' if iteration is None else f' at iteration {iteration}'
