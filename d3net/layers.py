@@ -25,6 +25,12 @@ RESIZING = {
 }
 
 
+class TooFewValues(ValueError):
+    """Batch statistics were asked for over a single value a channel; NNabla's variance would be
+    NaN.
+    """
+
+
 def channels_of(x, build: Build) -> int:
     """C."""
     return x.shape[_channel_axis(build)]
@@ -58,13 +64,15 @@ def convolution(
     pad: int | None = None,
     bias: bool = True,
     initializer=None,
+    bias_initializer=None,
 ):
     """A square convolution, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
 
     pad: by default what keeps the size at stride 1. initializer: of the weights; by default
-    Glorot's uniform one. Parameters: ``<name>/conv/W (channels, C / groups, kernel, kernel)``,
-    ``<name>/conv/b (channels,)``. With as many groups as channels it is a depthwise convolution,
-    which has a function of its own on the CPU; that one is broken on Hopper GPUs.
+    Glorot's uniform one. bias_initializer: by default zero. Parameters: ``<name>/conv/W (channels,
+    C / groups, kernel, kernel)``, ``<name>/conv/b (channels,)``. With as many groups as channels it
+    is a depthwise convolution, which has a function of its own on the CPU; that one is broken on
+    Hopper GPUs.
     """
     inputs = channels_of(x, build)
     pad = dilation * (kernel // 2) if pad is None else pad
@@ -73,7 +81,8 @@ def convolution(
         initializer = I.UniformInitializer(limit)
     with scope(name), scope('conv'):
         w = build.parameter('W', (channels, inputs // groups, kernel, kernel), initializer)
-        b = build.parameter('b', (channels,), I.ConstantInitializer()) if bias else None
+        start = bias_initializer or I.ConstantInitializer()
+        b = build.parameter('b', (channels,), start) if bias else None
     pads, strides, dilations = ((value, value) for value in (pad, stride, dilation))
     if groups == inputs == channels > 1 and not build.cuda:
         w = F.reshape(w, (channels, kernel, kernel), inplace=False)
@@ -94,22 +103,28 @@ def convolution(
     return y.apply(recompute=True) if build.recompute == 'convolution' else y
 
 
-def batch_norm(x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5):
+def batch_norm(
+    x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5, beta: float = 0.0
+):
     """Batch normalisation over N, H and W.
 
     ``decay_rate`` is the share of the running statistics that a step keeps: 1 - PyTorch's momentum.
-    Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each ``(1, C, 1, 1)``.
+    beta: its initial value. Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each
+    ``(1, C, 1, 1)``. Raises :class:`TooFewValues`, like PyTorch, where batch statistics would be of
+    one value a channel.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, relu=False)
+        return _batch_norm(x, name, build, decay_rate, eps, beta, relu=False)
 
 
-def bn_relu(x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5):
+def bn_relu(
+    x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5, beta: float = 0.0
+):
     """:func:`batch_norm`, then ReLU; one function where ``build.cuda``. Same parameters, same
     numbers.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, relu=True)
+        return _batch_norm(x, name, build, decay_rate, eps, beta, relu=True)
 
 
 def relu(x, build: Build):
@@ -118,10 +133,10 @@ def relu(x, build: Build):
         return F.relu(x)
 
 
-def _batch_norm(x, name, build, decay_rate, eps, relu):
+def _batch_norm(x, name, build, decay_rate, eps, initial_beta, relu):
     shape = (1, channels_of(x, build), 1, 1)
     with scope(name), scope('bn'):
-        beta = build.parameter('beta', shape, I.ConstantInitializer(0))
+        beta = build.parameter('beta', shape, I.ConstantInitializer(initial_beta))
         gamma = build.parameter('gamma', shape, I.ConstantInitializer(1))
         mean = build.parameter('mean', shape, I.ConstantInitializer(0), trainable=False)
         var = build.parameter('var', shape, I.ConstantInitializer(1), trainable=False)
@@ -129,13 +144,20 @@ def _batch_norm(x, name, build, decay_rate, eps, relu):
     parameters = beta, gamma, mean, var
     options = dict(axes=[_channel_axis(build)], decay_rate=decay_rate, eps=eps)
     synchronized = batch_stat and build.communicator is not None and build.communicator.size > 1
+    if batch_stat and not synchronized and x.size == channels_of(x, build):
+        raise TooFewValues(
+            'batch norm cannot be trained on one value a channel: take a batch of at least 2, '
+            'or larger images'
+        )
     if synchronized and build.communicator.nnabla is None:
         if build.channel_last:
             raise ValueError('the CPU computes in (N, C, H, W) only')
         y = SynchronizedBatchNorm(build.communicator, decay_rate, eps)(x, *parameters)
         return F.relu(y) if relu else y
     if build.channel_last:
-        parameters = [F.reshape(p, (1, 1, 1, p.size)) for p in parameters]  # the same memory
+        flat = (1, 1, 1, mean.size)  # the same memory; statistics may not come out of a function
+        parameters = [F.reshape(p, flat) for p in (beta, gamma)]
+        parameters += [p.reshape(flat, unlink=True) for p in (mean, var)]
     if synchronized:
         y = F.sync_batch_normalization(
             x, *parameters, comm=build.communicator.nnabla, batch_stat=True, **options

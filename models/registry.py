@@ -31,7 +31,7 @@ class Network:
             evaluation graph too.
         build: further fields of :class:`d3net.build.Build`; ``cuda`` is by default whether the
             current context is a GPU. Raises ``ModelError`` for a size that the
-            network cannot take.
+            network cannot take, and for a batch that it cannot be trained on.
         """
         height, width = x.shape[2:]
         if (
@@ -44,7 +44,10 @@ class Network:
                 f'multiples of {self.info.size_divisor}, at least {self.info.smallest_size}'
             )
         build = L.Build(train=train, **{'cuda': L.on_gpu(), **build})
-        outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
+        try:
+            outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
+        except L.TooFewValues as error:
+            raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
         outputs = outputs if aux or train else outputs[:1]
         return [L.from_layout(output, build) for output in outputs]
 

@@ -1,8 +1,11 @@
 """Layers against brute force and OpenCV."""
 
+from dataclasses import replace
+
 import cv2
 import nnabla as nn
 import nnabla.functions as F
+import nnabla.initializer as I
 import numpy as np
 import pytest
 
@@ -189,6 +192,31 @@ def test_resize_with_aligned_corners_and_to_the_nearest(size):
         assert corners.d[0, :, row] == pytest.approx(np.array(expected), abs=1e-5)
     picked = x.d[:, :, np.arange(size[0]) * 9 // size[0]][..., np.arange(size[1]) * 13 // size[1]]
     assert np.array_equal(nearest.d, picked)
+
+
+def test_initial_values_of_biases_and_of_beta():
+    x, start = variable(2, 3, 9, 13), I.UniformInitializer((0.5, 0.75))
+    L.batch_norm(x, 'n', L.Build(), beta=1e-4)
+    L.bn_relu(x, 'r', L.Build(), beta=2e-4)
+    L.convolution(x, 40, 3, 'c', L.Build(), bias_initializer=start)
+    values = {name: p.d for name, p in nn.get_parameters().items()}
+    assert np.all(values['n/bn/beta'] == np.float32(1e-4))
+    assert np.all(values['r/bn/beta'] == np.float32(2e-4))
+    bias = values['c/conv/b']
+    assert len(np.unique(bias)) > 30 and 0.5 <= bias.min() < bias.max() <= 0.75
+
+
+@pytest.mark.parametrize('layout', [(1, 4, 1, 1), (1, 1, 1, 4)])
+@pytest.mark.parametrize('norm', [L.batch_norm, L.bn_relu])
+def test_batch_statistics_of_one_value_are_refused(norm, layout):
+    """NNabla would write NaN into the running variance."""
+    build = L.Build(train=True, channel_last=layout[-1] > 1)
+    with pytest.raises(L.TooFewValues, match='a batch of at least 2'):
+        norm(nn.Variable(layout), 'n', build)
+    norm(nn.Variable((2, *layout[1:])), 'n', build)
+    norm(nn.Variable(layout), 'n', L.Build(channel_last=build.channel_last))
+    norm(nn.Variable(layout), 'n', replace(build, freeze_statistics=True))
+    norm(nn.Variable(layout), 'n', replace(build, frozen=('n/*',)))
 
 
 def test_batch_norm_updates_the_running_statistics_without_bias():
