@@ -104,17 +104,24 @@ def convolution(
 
 
 def batch_norm(
-    x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5, beta: float = 0.0
+    x,
+    name: str,
+    build: Build,
+    *,
+    decay_rate: float = 0.9,
+    eps: float = 1e-5,
+    beta: float = 0.0,
+    gamma: float = 1.0,
 ):
     """Batch normalisation over N, H and W.
 
     ``decay_rate`` is the share of the running statistics that a step keeps: 1 - PyTorch's momentum.
-    beta: its initial value. Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each
-    ``(1, C, 1, 1)``. Raises :class:`TooFewValues`, like PyTorch, where batch statistics would be of
-    one value a channel.
+    beta, gamma: their initial values. Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``,
+    each ``(1, C, 1, 1)``. Raises :class:`TooFewValues`, like PyTorch, where batch statistics would
+    be of one value a channel.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, beta, relu=False)
+        return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma), relu=False)
 
 
 def bn_relu(
@@ -124,7 +131,7 @@ def bn_relu(
     numbers.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, beta, relu=True)
+        return _batch_norm(x, name, build, decay_rate, eps, (beta, 1), relu=True)
 
 
 def relu(x, build: Build):
@@ -133,11 +140,22 @@ def relu(x, build: Build):
         return F.relu(x)
 
 
-def _batch_norm(x, name, build, decay_rate, eps, initial_beta, relu):
+def swish(x, build: Build):
+    """x * sigmoid(x), PyTorch's SiLU; recomputed together with batch norm."""
+    with _recompute_if(build.recompute == 'bn_relu'):
+        return F.swish(x)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), for the gates of attention: small maps, never recomputed alone."""
+    return F.sigmoid(x)
+
+
+def _batch_norm(x, name, build, decay_rate, eps, initial, relu):
     shape = (1, channels_of(x, build), 1, 1)
     with scope(name), scope('bn'):
-        beta = build.parameter('beta', shape, I.ConstantInitializer(initial_beta))
-        gamma = build.parameter('gamma', shape, I.ConstantInitializer(1))
+        beta = build.parameter('beta', shape, I.ConstantInitializer(initial[0]))
+        gamma = build.parameter('gamma', shape, I.ConstantInitializer(initial[1]))
         mean = build.parameter('mean', shape, I.ConstantInitializer(0), trainable=False)
         var = build.parameter('var', shape, I.ConstantInitializer(1), trainable=False)
         batch_stat = build.train and not (build.freeze_statistics or build.is_frozen('mean'))
@@ -280,6 +298,28 @@ def slice_channels(x, start: int, stop: int, build: Build):
     first, last = [0] * 4, list(x.shape)
     first[_channel_axis(build)], last[_channel_axis(build)] = start, stop
     return F.slice(x, start=first, stop=last)
+
+
+def space_to_depth(x, size: int, build: Build):
+    """Tiles of ``size x size`` pixels as channels, (N, C, H, W) -> (N, C * size**2, H / size, W /
+    size).
+
+    The new channels count the pixels of a tile row by row, the old channels most slowly: PyTorch's
+    ``pixel_unshuffle``. Raises ``ValueError`` when tiles do not fill the map.
+    """
+    if size == 1:
+        return x
+    (height, width), channels = size_of(x, build), channels_of(x, build)
+    if height % size or width % size:
+        raise ValueError(f'{height}x{width} cannot be cut into tiles of {size}x{size}')
+    rows, columns, depth = height // size, width // size, channels * size**2
+    if build.channel_last:
+        x = F.reshape(x, (x.shape[0], rows, size, columns, size, channels), inplace=False)
+        x = F.transpose(x, (0, 1, 3, 5, 2, 4))
+        return F.reshape(x, (x.shape[0], rows, columns, depth), inplace=False)
+    x = F.reshape(x, (x.shape[0], channels, rows, size, columns, size), inplace=False)
+    x = F.transpose(x, (0, 1, 3, 5, 2, 4))
+    return F.reshape(x, (x.shape[0], depth, rows, columns), inplace=False)
 
 
 def recomputed_block(build: Build):

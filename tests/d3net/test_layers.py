@@ -260,3 +260,40 @@ def training_step(policy):
 def test_an_unknown_recompute_policy_names_the_known_ones():
     with pytest.raises(ValueError, match="'all'.*none, bn_relu, convolution, blocks"):
         L.Build(recompute='all')
+
+
+def test_swish_and_sigmoid():
+    x = variable(2, 3, 4, 5)
+    swish, sigmoid = L.swish(x, L.Build()), L.sigmoid(x)
+    nn.forward_all([swish, sigmoid])
+    share = 1 / (1 + np.exp(-x.d.astype(np.float64)))
+    assert sigmoid.d == pytest.approx(share, abs=1e-6)
+    assert swish.d == pytest.approx(x.d * share, abs=1e-6)
+
+
+@pytest.mark.parametrize('size', [1, 2, 3])
+def test_space_to_depth_counts_channels_then_rows_then_columns(size):
+    x = variable(2, 3, 6, 12)
+    y = L.space_to_depth(x, size, L.Build())
+    build = L.Build(channel_last=True)
+    last = L.from_layout(L.space_to_depth(L.to_layout(x, build), size, build), build)
+    nn.forward_all([y, last])
+    assert y.shape == (2, 3 * size**2, 6 // size, 12 // size)
+    for channel in range(3):
+        for row in range(size):
+            for column in range(size):
+                own = y.d[:, (channel * size + row) * size + column]
+                assert np.array_equal(own, x.d[:, channel, row::size, column::size])
+    assert np.array_equal(y.d, last.d)
+
+
+def test_space_to_depth_needs_whole_tiles():
+    with pytest.raises(ValueError, match='6x13 cannot be cut into tiles of 2x2'):
+        L.space_to_depth(variable(1, 3, 6, 13), 2, L.Build())
+
+
+def test_a_block_may_start_as_its_shortcut():
+    x = variable(2, 3, 4, 5)
+    y = L.batch_norm(x, 'n', L.Build(train=True), gamma=0)
+    y.forward()
+    assert not y.d.any()
