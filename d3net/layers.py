@@ -125,13 +125,26 @@ def batch_norm(
 
 
 def bn_relu(
-    x, name: str, build: Build, *, decay_rate: float = 0.9, eps: float = 1e-5, beta: float = 0.0
+    x,
+    name: str,
+    build: Build,
+    *,
+    decay_rate: float = 0.9,
+    eps: float = 1e-5,
+    beta: float = 0.0,
+    gamma: float = 1.0,
 ):
     """:func:`batch_norm`, then ReLU; one function where ``build.cuda``. Same parameters, same
     numbers.
     """
     with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, (beta, 1), relu=True)
+        return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma), relu=True)
+
+
+def bn_relu6(x, name: str, build: Build, **options):
+    """:func:`batch_norm` with its options, then ReLU6, min(max(x, 0), 6); recomputed together."""
+    with _recompute_if(build.recompute == 'bn_relu'):
+        return F.relu6(batch_norm(x, name, build, **options))
 
 
 def relu(x, build: Build):

@@ -115,6 +115,18 @@ def test_fused_bn_relu_is_the_same(train):
         assert np.array_equal(parameters[f'a/bn/{name}'].d, parameters[f'b/bn/{name}'].d)
 
 
+@pytest.mark.parametrize('cuda', [False, True])
+def test_bn_relu6_is_batch_norm_cut_at_0_and_6(cuda):
+    x = variable(2, 4, 6, 5)
+    build = L.Build(cuda=cuda, recompute='bn_relu')
+    y, linear = L.bn_relu6(x, 'a', build, gamma=9.0), L.batch_norm(x, 'a', L.Build())
+    assert y.parent.inputs[0].recompute
+    nn.forward_all([y, linear])
+    assert linear.d.min() < 0
+    assert linear.d.max() > 6
+    assert np.array_equal(y.d, linear.d.clip(0, 6))
+
+
 def test_networks_are_fused_on_a_gpu(monkeypatch):
     x = nn.Variable((1, 3, 32, 32))
 
