@@ -210,7 +210,7 @@ class Journal:
             self._failed = True
             raise UserError(
                 f'{self._folder}: cannot be written ({error.strerror or error}); '
-                'when it can, --resume goes on from the last state'
+                'mend that, and --resume goes on from the last state'
             ) from error
         except UserError:
             self._failed = True

@@ -49,6 +49,11 @@ class RunFolder:
         }
         return dict(sorted(found.items()))
 
+    def others(self) -> list[Path]:
+        """The best and the last weights and the state, as far as they are there."""
+        paths = (self.best, self.final, self.state)
+        return [path for path in paths if files.kind_of(path) == 'file']
+
     def latest(self) -> Path | None:
         """The newest file of weights, for messages; what has this name is whole."""
         return next(reversed(self.saved().values()), None)

@@ -1,0 +1,197 @@
+"""The picture and the page of a run: finished, in progress, resumed, damaged."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+import helpers
+from command import UserError
+from engine import checkpoints, config, curves, report, summary
+from engine.journal import Journal
+from engine.run_folder import RunFolder
+
+
+def train(path, first=1, last=30, total=1000, validations=True):
+    """A stand-in for a training of ``total`` iterations, as the files of a run see it."""
+    folder = RunFolder(path)
+    settings = config.load(overrides=['max_iter=500'])
+    folder.write_config(settings)
+    with Journal(
+        path, log_interval=10, max_iter=total, active=True, start_iteration=first - 1
+    ) as journal:
+        for i in range(first, last + 1):
+            journal.step(i, 3 / i, 0.01, 0.01, 0.02)
+            if validations and i % 10 == 0:
+                scores = {'road': {'iou': 50.0 + i}, 'a|b': {'iou': None}}
+                miou = 60.0 - (i - 20) ** 2 / 100
+                journal.validation(i, {'miou': miou, 'pixel_accuracy': 80.0, 'classes': scores})
+    return folder
+
+
+def save_state(folder, iteration):
+    arrays = {'w': np.zeros((600, 600), np.float32)}
+    checkpoints.save(
+        folder.state,
+        checkpoints.State(
+            iteration=iteration,
+            parameters=arrays,
+            solver=arrays,
+            average=None,
+            loader={},
+            loss_scale=None,
+            best={'score': 60.0, 'iteration': 20},
+            seed=17,
+            config={},
+            processes=4,
+            versions={'nnabla': '1.39.0', 'numpy': '1.26.4'},
+            name='D3Net_L',
+        ),
+    )
+
+
+def facts(page):
+    """The rows of all tables of a page."""
+    rows = [re.split(r'(?<!\\)\|', line) for line in page.splitlines() if line.startswith('|')]
+    return {name.strip(): value.strip() for _, name, value, _ in rows}
+
+
+def page_of(path):
+    return summary.page(summary.read(path), path / 'report.png')
+
+
+def test_a_run_as_a_user_sees_it(tmp_path):
+    folder = train(tmp_path / 'run')
+    save_state(folder, 30)
+    folder.weights(30).write_bytes(bytes(3 << 20))
+    folder.best.write_bytes(bytes(1 << 20))
+    process = helpers.run('-m', 'engine.report', folder.path)
+    assert (process.returncode, process.stderr) == (0, '')
+    page = (folder.path / 'report.md').read_text()
+    assert process.stdout == page
+    assert page.startswith('# D3Net_L\n')
+    rows = facts(page)
+    last = np.mean([3 / i for i in range(21, 31)])
+    expected = {
+        'network': 'd3net',
+        'data set': 'cityscapes',
+        'iterations': '30 of 1000',
+        'last loss': f'{last:.5g}',
+        'lowest loss': f'{last:.5g} at iteration 30',
+        'last validation mIoU': '59.00 %',
+        'best validation mIoU': '60.00 % at iteration 20',
+        'processes': '4',
+        'seed': '17',
+        'state': 'of iteration 30',
+        'road': '80.00',
+        'model_param_00000030.h5': '3.0',
+        'best.h5': '1.0',
+        'state.h5': '2.8',
+    }
+    assert {name: rows.get(name) for name in expected} == expected
+    assert rows['wall time'].startswith('0:00:0')
+    assert rows['a\\|b'] == '-'
+    assert 'nnabla 1.39.0, numpy 1.26.4' in page
+    assert '![curves](report.png)' in page
+    picture = cv2.imread(str(folder.path / 'report.png'))
+    assert min(picture.shape[:2]) > 800
+
+
+def test_a_run_in_progress_that_has_saved_nothing(tmp_path):
+    folder = train(tmp_path / 'mine', last=12, validations=False)
+    with open(folder.path / 'Training-loss.series.txt', 'a') as file:
+        file.write('20 0.')
+    page = page_of(folder.path)
+    assert page.startswith('# mine\n')
+    rows = facts(page)
+    assert rows['iterations'] == '10 of 1000'
+    assert rows['state'] == 'none yet'
+    assert rows['processes'] == rows['seed'] == rows['validation mIoU'] == '-'
+    assert 'None yet.' in page
+
+
+def test_a_resumed_run(tmp_path):
+    train(tmp_path, last=30)
+    train(tmp_path, first=11, last=20)
+    rows = facts(page_of(tmp_path))
+    assert rows['iterations'] == '20 of 1000'
+    assert rows['last validation mIoU'] == rows['best validation mIoU'].split(' at')[0]
+
+
+def test_a_damaged_state_is_told(tmp_path):
+    folder = train(tmp_path)
+    folder.state.write_bytes(b'what')
+    page = page_of(tmp_path)
+    assert facts(page)['state'] == 'cannot be used'
+    assert f'{folder.state} is not a state of a training' in page
+
+
+def test_the_picture_elsewhere(tmp_path):
+    run, picture = tmp_path / 'run', tmp_path / 'pictures' / 'a.png'
+    train(run)
+    args = report.build_parser().parse_args([str(run), '-o', str(picture)])
+    assert report.main(args) == 0
+    assert picture.exists()
+    assert '![curves](../pictures/a.png)' in (run / 'report.md').read_text()
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda folder: folder.config.unlink(), r'holds no run of train.py \(there is no config'),
+        (lambda folder: folder.config.write_text('a: [b'), 'config.yaml: cannot be read'),
+        (lambda folder: folder.config.write_text('- a'), 'config.yaml: is no config'),
+        (lambda folder: (folder.path / 'validation.json').write_text('['), 'json: cannot be read'),
+    ],
+)
+def test_folders_that_are_no_run(spoil, message, tmp_path):
+    folder = train(tmp_path)
+    spoil(folder)
+    with pytest.raises(UserError, match=message) as caught:
+        summary.read(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_nothing_to_show(tmp_path):
+    with pytest.raises(UserError, match='none: no such folder; name that of a run'):
+        summary.read(tmp_path / 'none')
+    train(tmp_path, last=9)
+    with pytest.raises(UserError, match='the run has nothing to show yet'):
+        summary.read(tmp_path)
+    line = helpers.error_line(helpers.run('-m', 'engine.report', tmp_path))
+    assert 'nothing to show yet' in line
+
+
+def test_a_picture_of_no_kind(tmp_path):
+    with pytest.raises(UserError, match='a.what: no kind of picture; name it .png'):
+        curves.draw(tmp_path / 'a.what', '', [], [], [])
+
+
+@pytest.mark.parametrize(
+    'losses',
+    [
+        [],
+        [(10, 1.0)],
+        [(i, float('nan')) for i in range(100)],
+        [(i, 0.0) for i in range(100)],
+        [(i, 10.0**i if i % 7 else float('inf')) for i in range(100)],
+    ],
+)
+def test_curves_of_all_kinds(losses, tmp_path):
+    curves.draw(tmp_path / 'a.png', 'title', losses, losses[:1], losses[:2])
+    assert cv2.imread(str(tmp_path / 'a.png')) is not None
+
+
+def test_the_running_mean():
+    rng = np.random.RandomState(0)
+    values = rng.rand(50)
+    values[[3, 4, 5, 20]] = np.nan
+    expected = []
+    for i in range(50):
+        reach = min(i, 49 - i, 1)
+        near = values[i - reach : i + reach + 1]
+        expected.append(np.nan if np.isnan(near).all() else np.nanmean(near))
+    np.testing.assert_allclose(curves._running_mean(values, 1), expected, rtol=1e-12)
+    line = np.arange(30.0)
+    np.testing.assert_allclose(curves._running_mean(line, 6), line)
