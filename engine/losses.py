@@ -297,19 +297,22 @@ def _dice(probabilities, targets: _Targets):
     """
     classes = probabilities.shape[1]
 
-    def present(labels):
+    def shares(labels):
         return np.bincount(labels[labels >= 0], minlength=classes) / labels.size
+
+    def shares_or_one(labels):  # a class that is not there has no weight, but must not be 0 / 0
+        return np.where(shares(labels) > 0, shares(labels), 1)
+
+    def weights(labels):
+        there = shares(labels) > 0
+        return there / max(there.sum(), 1)
 
     truth = F.equal(targets.labels, _constant(range(classes), (1, -1, 1, 1)))
     truth.need_grad = False
     overlap = _class_means(probabilities * truth)
     predicted = _class_means(probabilities * targets.valid)
-    # A class that is not there has no weight; 1 keeps its coefficient from being 0 / 0.
-    true = targets.add((classes,), lambda labels: np.where(present(labels), present(labels), 1))
-    weights = targets.add(
-        (classes,), lambda labels: (present(labels) > 0) / max(np.sum(present(labels) > 0), 1)
-    )
-    losses = (1 - 2 * overlap / (predicted + true)) * weights
+    true = targets.add((classes,), shares_or_one)
+    losses = (1 - 2 * overlap / (predicted + true)) * targets.add((classes,), weights)
     return L.mean_all(losses) * classes
 
 

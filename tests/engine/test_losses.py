@@ -26,8 +26,10 @@ def expected_loss(outputs, labels, config):
     weights = config.get('aux_weights', [0.4])
     for logits_labels, weight in zip(auxiliary, weights * (len(auxiliary) // len(weights))):
         loss += weight * expected_cross_entropy(*logits_labels, config)
-    loss += config.get('dice_weight', 0) * expected_dice(*main)
-    return loss + config.get('lovasz_weight', 0) * expected_lovasz(*main)
+    for key, term in (('dice_weight', expected_dice), ('lovasz_weight', expected_lovasz)):
+        if key in config:
+            loss += config[key] * term(*main)
+    return loss
 
 
 def fit(logits, labels, config):
@@ -296,10 +298,10 @@ def test_an_objective_is_used_again_and_again(case):
         assert objective.loss.d.item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize('size', ((1, 1), (1, 7), (37, 41), (31, 67), (64, 96)))
-@pytest.mark.parametrize('case', ALL)
+@pytest.mark.parametrize('size', ((1, 1), (1, 7), (37, 41), (1, 1031), (64, 96)))
+@pytest.mark.parametrize('case', ('default', 'smoothing, weights', 'ohem', 'dice'))
 def test_maps_of_every_size(case, size):
-    """Primes above the largest fold too: 1 * 1 * 37 * 41 pixels and twice 31 * 67."""
+    """Sizes that are folded more than once, and with prime factors."""
     outputs, labels = random_outputs(size), random_labels(size)
     labels[0, 0, 0, 0] = 1
     loss, _ = train(ALL[case], outputs, labels)
@@ -365,13 +367,8 @@ def test_one_weight_serves_all_auxiliary_heads():
 @pytest.mark.parametrize(('weights', 'heads'), (([0.4], 0), ([0.4, 0.4], 1), ([0.4, 0.4], 3)))
 def test_wrong_number_of_auxiliary_weights(weights, heads):
     with pytest.raises(UserError, match=f'^aux_weights: {len(weights)} given'):
-        train(
-            {'aux_weights': weights}, random_outputs(*[(4, 5)] * (heads + 1)), None or labels_45()
-        )
-
-
-def labels_45():
-    return random_labels((4, 5))
+        outputs = random_outputs(*[(4, 5)] * (heads + 1))
+        train({'aux_weights': weights}, outputs, random_labels((4, 5)))
 
 
 @pytest.mark.parametrize(
@@ -412,6 +409,6 @@ def test_half_precision_stays_out_of_the_loss():
         [x], (4, 4), nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
     )
     found = []
-    objective.loss.visit(lambda f: found.append(f.info.context.backend))
+    objective.loss.visit(lambda f: found.append(f.context.backend))
     assert found
     assert all(backend == ['cpu:float'] for backend in found)
