@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent
 LOG = logging.getLogger('nnseg')
 
 DONE, SOME_FAILED, MISUSED = 0, 1, 2
-INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports the signals
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the signals
 
 
 class UserError(Exception):

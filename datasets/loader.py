@@ -17,7 +17,7 @@ import numpy as np
 
 from command import LOG, UserError
 from datasets import order
-from datasets.dataset import Dataset
+from datasets.dataset import Dataset, Sample
 from datasets.info import IGNORE
 from datasets.order import Order, Sizes, State
 from datasets.transforms import Batch, Transform
@@ -30,6 +30,7 @@ class _Pending:
 
     images: np.ndarray
     labels: np.ndarray
+    indices: list[int]
     state: State
     missing: int
     problems: dict[int, list[str]] = field(default_factory=dict)  # by row
@@ -91,7 +92,7 @@ class Loader:
             shuffle,
             is_portrait=self._sizes.is_portrait if transform.by_aspect else None,
         )
-        self._state = State()
+        self._state, self._latest = State(), []
         self._pool, self._end_pool, self._closed = None, None, False
         self._pending, self._unsent = deque(), deque()
         self._awaited, self._tickets = {}, 0  # of tasks: ticket to batch and row
@@ -119,6 +120,11 @@ class Loader:
         """Samples that this slice has given in the current epoch, on average over the slices."""
         return self._state.used % self._order.count // self._order.ranks
 
+    @property
+    def samples(self) -> list[Sample]:
+        """What the latest batch was loaded from."""
+        return [self._recipe.dataset[index] for index in self._latest]
+
     def next(self) -> tuple[np.ndarray, np.ndarray]:
         """Images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), with -1 where ignored."""
         if self._closed:
@@ -132,7 +138,7 @@ class Loader:
         if head.errors:
             raise head.errors[min(head.errors)]
         self._pending.popleft()
-        self._state = head.state
+        self._state, self._latest = head.state, head.indices
         for _, problems in sorted(head.problems.items()):
             self._count(problems)
         self._plan()
@@ -193,7 +199,8 @@ class Loader:
         """Where this loader stands, and what that depends on, of plain values; the same on all
         ranks.
         """
-        return self._settings() | asdict(self._state)
+        waiting = [list(group) for group in self._state.waiting]
+        return self._settings() | asdict(self._state) | {'waiting': waiting}
 
     def load_state_dict(self, state: dict):
         """Continue where the loader stood that gave ``state``, with identical batches when the
@@ -241,7 +248,7 @@ class Loader:
         images, labels = batch_arrays(buffer, len(samples), batch)
         for row, (epoch, index) in enumerate(samples):
             self._count(self._recipe.write(epoch, index, batch, images[row], labels[row]))
-        self._state = state
+        self._state, self._latest = state, [index for _, index in samples]
         return images, labels
 
     def _plan(self):
@@ -254,7 +261,8 @@ class Loader:
             batch, samples, state = self._following(state)
             offset, buffer = self._pool.memory.block()
             arrays = batch_arrays(buffer, len(samples), batch)
-            pending = _Pending(*arrays, state, len(samples))
+            indices = [index for _, index in samples]
+            pending = _Pending(*arrays, indices, state, len(samples))
             self._pending.append(pending)
             for row, (epoch, index) in enumerate(samples):
                 task = Task(self._tickets, offset, len(samples), batch, row, epoch, index)

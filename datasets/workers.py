@@ -229,6 +229,8 @@ def main():
     tasks_file, results_file, memory_file = map(int, sys.argv[1:])
     cv2.setNumThreads(0)
     _keep_memory()
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the loader may go on for a while
+        signal.signal(number, signal.SIG_IGN)
     with (
         socket.socket(fileno=tasks_file) as tasks,
         Connection(results_file) as results,

@@ -1,6 +1,7 @@
 """The processes that mpirun has started, and what they tell each other."""
 
 import os
+import socket
 import sys
 import time
 import traceback
@@ -19,11 +20,14 @@ FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on befor
 class Processes:
     """One process alone, or rank ``rank`` of ``size`` of an MPI job.
 
-    local_rank: the number of the process on its machine, which is that of its GPU.
+    local_rank: the number of the process on its machine, which is that of its GPU. mpi: mpi4py's
+    communicator of all processes, None for one alone.
     """
 
+    nnabla = None  # what d3net.build.Build.communicator needs: sums over hosts go through MPI
+
     def __init__(self, mpi=None):
-        self._mpi = mpi
+        self.mpi = mpi.COMM_WORLD if mpi else None
         self.rank = mpi.COMM_WORLD.rank if mpi else 0
         self.size = mpi.COMM_WORLD.size if mpi else 1
         self.local_rank = int(os.environ.get(LOCAL_RANK_VARIABLE, 0)) if mpi else 0
@@ -37,8 +41,25 @@ class Processes:
         if self.size == 1:
             return array
         result = np.empty_like(array)
-        self._mpi.COMM_WORLD.Allreduce(np.ascontiguousarray(array), result)
+        self.mpi.Allreduce(np.ascontiguousarray(array), result)
         return result
+
+    def gather(self, value) -> list:
+        """``value`` of every process, in the order of ranks, on all of them."""
+        return [value] if self.size == 1 else self.mpi.allgather(value)
+
+    def end_job(self, message: str):
+        """End all processes of the job with a line on standard error; does not return."""
+        if self.rank:
+            time.sleep(COURTESY_SECONDS)  # what all ranks have to say is said once
+        print(f'error: {message}', file=sys.stderr, flush=True)
+        time.sleep(FORWARDING_SECONDS)
+        if self.mpi is not None:
+            self.mpi.Abort(MISUSED)
+        os._exit(MISUSED)
+
+    def __str__(self):
+        return f'rank {self.rank} on {socket.gethostname()}'
 
 
 @contextmanager
@@ -70,11 +91,10 @@ def joined() -> Iterator[Processes]:
     try:
         yield processes
     except Exception as error:
-        if processes.rank:
-            time.sleep(COURTESY_SECONDS)  # a mistake of all ranks is told once
         if isinstance(error, UserError):
-            print(f'error: {error}', file=sys.stderr, flush=True)
-        else:
-            traceback.print_exc()
+            processes.end_job(str(error))
+        if processes.rank:
+            time.sleep(COURTESY_SECONDS)
+        traceback.print_exc()
         time.sleep(FORWARDING_SECONDS)
         MPI.COMM_WORLD.Abort(MISUSED)  # the others wait for this rank, and would do so for ever

@@ -20,6 +20,7 @@ from nnabla.ext_utils import get_extension_context
 
 from command import UserError
 
+TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
 INSTALL_CUDA = 'python -m pip install -r requirements-cuda.txt'
 # Not needed by NNabla: recurrent layers of cuDNN, and a library that takes over the CPU's BLAS
 # calls when it is loaded.
@@ -29,12 +30,13 @@ NOT_LOADED = ('libcudnn_adv', 'libnvblas')
 @dataclass(frozen=True)
 class Choice:
     """The context in use. name: ``cpu`` or ``cudnn``; reason: why not a GPU, when one was asked for
-    or preferred.
+    or preferred; device: the number of the GPU.
     """
 
     name: str
     type_config: str
     reason: str | None = None
+    device: int = 0
 
     def __str__(self):
         where = 'the GPU' if self.name == 'cudnn' else 'the CPU'
@@ -42,14 +44,19 @@ class Choice:
         return f'running on {where}{precision}' + (f' ({self.reason})' if self.reason else '')
 
 
-def use(name: str = 'auto', type_config: str = 'float', device: int = 0) -> Choice:
+def use(
+    name: str = 'auto', type_config: str = 'float', device: int = 0, tf32: bool = False
+) -> Choice:
     """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU; device is the
-    number of the GPU.
+    number of the GPU; tf32: NVIDIA's coarser float for convolutions and matrix products, for the
+    whole process.
 
     Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the
     CPU, where NNabla's results are wrong (sums are kept in half precision too) and 145 times
     slower.
     """
+    if tf32:
+        os.environ[TF32_VARIABLE] = '1'  # read when the extension is imported
     reason = None if name == 'cpu' else why_no_gpu()
     if name == 'cudnn' and reason:
         raise UserError(f'-c cudnn: {reason}; -c cpu runs without a GPU')
@@ -61,7 +68,7 @@ def use(name: str = 'auto', type_config: str = 'float', device: int = 0) -> Choi
         )
     ctx = get_extension_context(chosen, device_id=str(device), type_config=type_config)
     nn.set_default_context(ctx)
-    return Choice(chosen, type_config, reason)
+    return Choice(chosen, type_config, reason, device)
 
 
 def why_no_gpu() -> str | None:

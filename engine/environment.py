@@ -129,6 +129,13 @@ def _gpus() -> list[_Gpu]:
     return gpus
 
 
+def gpu_memory_mib(device: int) -> float:
+    """What is in use of a GPU's memory, by all programs; 0 where nvidia-smi does not tell."""
+    options = ['-i', str(device), '--query-gpu=memory.used', '--format=csv,noheader,nounits']
+    status, output = _run(['nvidia-smi', *options])
+    return 0.0 if status or not output.strip().isdigit() else float(output)
+
+
 def _mpi() -> str:
     own = Path(sys.prefix) / 'bin' / 'mpirun'
     mpirun = str(own) if own.exists() else shutil.which('mpirun')

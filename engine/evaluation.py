@@ -33,6 +33,7 @@ def run(args) -> int:
         counts = None
         if args.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), args.boundary)
+            evaluator.check(dataset, processes)
         evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)

@@ -8,7 +8,7 @@ import numpy as np
 
 import datasets
 from command import UserError
-from datasets import IGNORE, Dataset, colours, image_files
+from datasets import IGNORE, Dataset, Info, colours, image_files
 from engine.evaluator import Output
 
 RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # of the error map, BGR
@@ -21,16 +21,22 @@ def pictures(dataset: Dataset, folder: Path) -> Output:
     """
 
     def write(path, index, image, labels, predictions):
-        predicted = colours.paint(predictions, dataset.info.palette)
-        rows = [[image, predicted]]
-        if labels is not None:
-            errors = np.where((labels == predictions)[..., None], RIGHT, WRONG)
-            errors = np.where((labels == IGNORE)[..., None], IGNORED, errors).astype(np.uint8)
-            truth = colours.paint(labels, dataset.info.palette)
-            rows = [[image, truth], [predicted, errors]]
-        image_files.write_image(path, np.vstack([np.hstack(row) for row in rows]))
+        image_files.write_image(path, picture(dataset.info, image, labels, predictions))
 
     return Output(_under_names(dataset, folder), write)
+
+
+def picture(info: Info, image: np.ndarray, labels: np.ndarray | None, predictions: np.ndarray):
+    """Image, truth, prediction and error map as one picture, BGR; without labels, image and
+    prediction.
+    """
+    predicted = colours.paint(predictions, info.palette)
+    rows = [[image, predicted]]
+    if labels is not None:
+        errors = np.where((labels == predictions)[..., None], RIGHT, WRONG)
+        errors = np.where((labels == IGNORE)[..., None], IGNORED, errors).astype(np.uint8)
+        rows = [[image, colours.paint(labels, info.palette)], [predicted, errors]]
+    return np.vstack([np.hstack(row) for row in rows])
 
 
 def class_indices(dataset: Dataset, folder: Path) -> Output:

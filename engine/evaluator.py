@@ -94,6 +94,14 @@ class Evaluator:
         return report
 
 
+def check(dataset: Dataset, processes: Processes):
+    """Read all labels of this process's shard, so that a bad one is found in minutes, not hours."""
+    quiet = True if processes.rank else None  # None: shown on a terminal only
+    shard = processes.shard(len(dataset))
+    for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
+        dataset.check(index)
+
+
 def run(
     predictor: Predictor,
     dataset: Dataset,
@@ -102,15 +110,9 @@ def run(
     outputs: list[Output],
     evaluator: Evaluator | None,
 ):
-    """Predict this process's shard; count it, unless ``evaluator`` is None, and call the outputs.
-
-    All labels are read once before the first prediction, so that a bad one is found in minutes.
-    """
-    quiet = True if processes.rank else None  # None: shown on a terminal only
+    """Predict this process's shard; count it, unless ``evaluator`` is None; call the outputs."""
+    quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    if evaluator is not None:
-        for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
-            dataset.check(index)
     for index in tqdm(shard, dataset.split, unit='image', disable=quiet):
         image = dataset.image(index)
         labels = None if evaluator is None else dataset.label(index)

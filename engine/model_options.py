@@ -25,6 +25,16 @@ def add_options(parser: Parser):
         "there (default: the config's)",
     )
     parser.add_argument(
+        '--partial',
+        action='store_true',
+        help='load weights that lack parameters or have others, such as a backbone',
+    )
+    add_network_options(parser)
+
+
+def add_network_options(parser: Parser):
+    """Network, where to run, in which precision."""
+    parser.add_argument(
         '-cfg',
         '--config-file',
         metavar='YAML',
@@ -50,11 +60,6 @@ def add_options(parser: Parser):
         default=[],
         metavar='KEY=VALUE',
         help='override a key of the config',
-    )
-    parser.add_argument(
-        '--partial',
-        action='store_true',
-        help='load weights that lack parameters or have others, such as a backbone',
     )
     parser.add_argument(
         '--weights-url', metavar='URL', help='the address to download published weights from'

@@ -124,11 +124,12 @@ def add_options(parser: Parser):
 
 
 def choose(args, config: Mapping) -> Protocol:
-    """The protocol of the options, completed by the config's ``test_*`` keys.
+    """The protocol of the options, completed by the config's ``test_*`` keys; args may be None.
 
     An option that says how large a view is replaces what the config says of it in another way.
     """
-    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    options = {name: getattr(args, name, None) for name in OPTIONS}
+    given = {name: value for name, value in options.items() if value is not None}
     settings = {
         name: _immutable(config[f'test_{name}']) for name in OPTIONS if f'test_{name}' in config
     }

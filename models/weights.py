@@ -222,6 +222,28 @@ def load(source: str | os.PathLike | Mapping, strict: bool = True) -> LoadReport
     return report
 
 
+def initialise(source: str | os.PathLike, num_classes: int) -> LoadReport:
+    """Start a training from the weights of ``source``, of a backbone or of a whole network.
+
+    As :func:`load` where not strict, but a layer of the registered network that has a map for each
+    of its ``num_classes`` keeps its initial values when the file has it for other classes; it is in
+    the report's ``missing``. Raises ``ModelError``.
+    """
+    own, arrays = nn.get_parameters(grad_only=False), read(source)
+
+    def is_of_other_classes(name):
+        shape = own[name].shape
+        return arrays[name].shape[1:] == shape[1:] and len(arrays[name]) != shape[0] == num_classes
+
+    try:
+        return load(
+            {n: a for n, a in arrays.items() if n not in own or not is_of_other_classes(n)},
+            strict=False,
+        )
+    except ModelError as error:
+        raise ModelError(str(error).replace('the given arrays', str(source), 1)) from error
+
+
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """All arrays of an NNabla ``.h5`` file by parameter name; ``ModelError`` when it cannot be
     read.

@@ -1,0 +1,179 @@
+"""Gradients of all processes, summed while the backward pass is still running.
+
+communicator = connect(processes, choice)
+communicator.broadcast(parameters)
+backward = communicator.backward_of(loss, parameters)      # once a graph
+loss.forward(clear_no_need_grad=True)
+backward(1.0)                                              # sums over all processes
+"""
+
+from collections.abc import Callable, Mapping
+
+import nnabla as nn
+import numpy as np
+
+from command import UserError
+from engine.communicator import Processes
+from engine.context import Choice
+
+BUCKET_BYTES = 4 << 20  # that travel together
+
+Backward = Callable[[float], None]
+
+
+class Alone:
+    """One process: nothing to exchange. The interface of all communicators.
+
+    size, nnabla, total: see :class:`d3net.build.Build`.
+    """
+
+    nnabla = None
+
+    def __init__(self, processes: Processes):
+        self._processes, self.size = processes, processes.size
+
+    def total(self, array: np.ndarray) -> np.ndarray:
+        """The sum of a host array over all processes, on all of them."""
+        return self._processes.total(array)
+
+    def broadcast(self, parameters: Mapping[str, nn.Variable]):
+        """Give the values of rank 0 to all; the names and their order are the same on all."""
+
+    def backward_of(self, loss: nn.Variable, parameters: Mapping[str, nn.Variable]) -> Backward:
+        """A backward pass from ``loss`` with a given gradient, after which the gradients of
+        ``parameters`` are the sums over all processes.
+        """
+        return lambda gradient: loss.backward(gradient, clear_buffer=True)
+
+
+class Mpi(Alone):
+    """Over MPI, for the CPU: buckets of gradients are summed as soon as they are complete."""
+
+    def broadcast(self, parameters):
+        for parameter in parameters.values():
+            values = np.ascontiguousarray(parameter.d, np.float32)
+            self._processes.mpi.Bcast(values, 0)
+            parameter.d = values
+
+    def backward_of(self, loss, parameters):
+        uses = _uses(loss, parameters)
+
+        def backward(gradient):
+            buckets = _Buckets(self._processes.mpi, parameters, dict(uses))
+            loss.backward(gradient, clear_buffer=True, function_post_hook=buckets.after)
+            buckets.finish()
+
+        return backward
+
+
+class Nccl(Alone):
+    """Over NCCL, for GPUs: NNabla's own communicator."""
+
+    def __init__(self, processes, nnabla):
+        super().__init__(processes)
+        self.nnabla = nnabla
+
+    def broadcast(self, parameters):
+        self.nnabla.bcast([p.data for p in parameters.values()], 0, inplace=False)
+
+    def backward_of(self, loss, parameters):
+        gradients = [p.grad for p in parameters.values()]
+
+        def backward(gradient):
+            callback = self.nnabla.all_reduce_callback(gradients, BUCKET_BYTES, division=False)
+            loss.backward(gradient, clear_buffer=True, communicator_callbacks=callback)
+
+        return backward
+
+
+def connect(processes: Processes, choice: Choice) -> Alone:
+    """The communicator between the processes on the chosen kind of device.
+
+    Raises ``UserError`` when several processes cannot be joined: they would train clones.
+    """
+    if processes.size == 1:
+        return Alone(processes)
+    if choice.name == 'cpu':
+        return Mpi(processes)
+    import nnabla.communicators as C
+    from nnabla.ext_utils import get_extension_context
+
+    try:
+        context = get_extension_context('cudnn', device_id=str(choice.device))
+        communicator = C.MultiProcessCommunicator(context)
+        communicator.init()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f'mpirun has started {processes.size} processes, but NNabla cannot make a communicator '
+            f'between their GPUs ({reason}); see python -m engine.environment, or train on one '
+            'with plain python'
+        ) from error
+    if communicator.size != processes.size:
+        raise UserError(
+            f'mpirun has started {processes.size} processes, but NCCL joins {communicator.size}: '
+            'they are of different MPI installations; use the mpirun beside this python'
+        )
+    return Nccl(processes, communicator)
+
+
+class _Buckets:
+    """The all-reduces of one backward pass. A gradient is complete after its parameter's last use;
+    that order is the graph's, so it is the same on all ranks.
+    """
+
+    def __init__(self, mpi, parameters, uses):
+        self._mpi, self._uses = mpi, uses
+        self._waiting = {hash(p.data): p for p in parameters.values()}
+        self._bucket, self._bytes, self._pending = [], 0, []
+
+    def after(self, function):
+        """Called when the backward pass of a function is done."""
+        for variable in function.inputs:
+            key = hash(variable.data)
+            if key in self._uses:
+                self._uses[key] -= 1
+                if not self._uses[key]:
+                    self._put(self._waiting.pop(key))
+
+    def finish(self):
+        """Wait for the sums; parameters that the loss does not depend on take part as well."""
+        for parameter in list(self._waiting.values()):
+            self._put(parameter)
+        self._send()
+        for request, sums, parameters in self._pending:
+            request.Wait()
+            start = 0
+            for parameter in parameters:
+                own = sums[start : start + parameter.size]
+                parameter.g[...] = own.reshape(parameter.shape)
+                start += parameter.size
+
+    def _put(self, parameter):
+        self._bucket.append(parameter)
+        self._bytes += 4 * parameter.size
+        if self._bytes >= BUCKET_BYTES:
+            self._send()
+
+    def _send(self):
+        from mpi4py import MPI  # initialises MPI: not in processes that do not use it
+
+        if self._bucket:
+            sums = np.concatenate([p.g.ravel() for p in self._bucket])
+            request = self._mpi.Iallreduce(MPI.IN_PLACE, sums)
+            self._pending.append((request, sums, self._bucket))
+            self._bucket, self._bytes = [], 0
+            MPI.Request.Testall([request for request, _, _ in self._pending])  # moves them on
+
+
+def _uses(loss, parameters) -> dict[int, int]:
+    """How many functions use each of the parameters."""
+    uses = dict.fromkeys((hash(p.data) for p in parameters.values()), 0)
+
+    def count(function):
+        for variable in function.inputs:
+            if hash(variable.data) in uses:
+                uses[hash(variable.data)] += 1
+
+    loss.visit(count)
+    return {key: number for key, number in uses.items() if number}

@@ -1,0 +1,73 @@
+"""What a config means for a number of processes and samples: length, rates, intervals."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from command import UserError
+from engine import schedules
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training, in iterations of one update each.
+
+    max_iter: the length. base_rate: the learning rate of the config, scaled; rate: that of an
+        iteration, counted from 0. weight_decay:
+        as it is added to the gradients. gradient_factor: by which the gradients, which are those of
+        the mean over all processes, are multiplied. batch_size: per process and backward pass.
+        accumulation: backward passes an update.
+    """
+
+    max_iter: int
+    base_rate: float
+    rate: Callable[[int], float]
+    weight_decay: float
+    gradient_factor: float
+    batch_size: int
+    accumulation: int
+    save_interval: int
+    val_interval: int
+    keep_checkpoints: int
+
+
+def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
+    """The recipe of a config; raises ``UserError`` for one that lacks what a training needs.
+
+    samples: of the training split. processes: that train together, each with ``batch_size``.
+
+    ``reference_batch`` scales as sony/ai-research-code does
+    (d3net/semantic-segmentation/train.py at cfe96dfe): with k times that batch over all processes,
+    the rates are k times as high, and ``max_iter`` is a k-th. ``gradient_reduction: sum``
+    multiplies gradients and weight decay by the number of processes, as it does too.
+    """
+    for key in ('batch_size', 'lr'):
+        if key not in config:
+            raise UserError(f'{key}: a training needs it')
+    if ('max_iter' in config) == ('epochs' in config):
+        raise UserError('max_iter, epochs: a training needs one of them')
+    batch_size, accumulation = config['batch_size'], config.get('accumulation', 1)
+    batch = batch_size * accumulation * processes
+    factor = batch / config['reference_batch'] if 'reference_batch' in config else 1
+    if 'max_iter' in config:
+        max_iter = int(config['max_iter'] // factor)
+    else:
+        max_iter = -(-config['epochs'] * samples // batch)
+    if max_iter < 1:
+        raise UserError(
+            f'max_iter: nothing is left of {config["max_iter"]} iterations with {factor:g} times '
+            f'the reference_batch, {config["reference_batch"]}'
+        )
+    summed = processes if config.get('gradient_reduction', 'mean') == 'sum' else 1
+    save_interval = min(config.get('save_interval', max_iter), max_iter)
+    return Recipe(
+        max_iter=max_iter,
+        base_rate=config['lr'] * factor,
+        rate=schedules.from_config(config, max_iter, factor),
+        weight_decay=config.get('weight_decay', 0) * summed,
+        gradient_factor=summed,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        save_interval=save_interval,
+        val_interval=config.get('val_interval', save_interval),
+        keep_checkpoints=config.get('keep_checkpoints', 1),
+    )

@@ -1,0 +1,242 @@
+"""One update after the other: the part of a training that computes.
+
+    trainer = Trainer(network, config, recipe, loader, processes, communicator, seed=0)
+    while trainer.iteration < recipe.max_iter:
+        step = trainer.step()
+
+The sum of losses and gradients over micro-batches and processes is that of one process with one big
+batch: all divide by the same totals, which are counted in the labels before the forward pass.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import nnabla as nn
+import numpy as np
+
+from command import UserError
+from d3net.build import matches
+from datasets.loader import Loader
+from engine import losses
+from engine.communicator import Processes
+from engine.gradients import Alone, Backward
+from engine.losses import Objective
+from engine.precision import LossScale
+from engine.recipe import Recipe
+from engine.solvers import Average, Optimizer
+from models import Network
+
+GRAPHS = 16  # sizes of batches whose graphs are kept
+
+
+class DivergedError(UserError):
+    """The loss or the weights are not finite any more."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an update was like. loss: of all processes, before the update; rate: the learning rate;
+    stop: whether one of the processes asked for the end.
+    """
+
+    loss: float
+    rate: float
+    data_seconds: float
+    seconds: float
+    stop: bool
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The graph for one size of batches."""
+
+    image: nn.Variable
+    objective: Objective
+    backward: Backward  # this process's gradients
+    backward_of_all: Backward  # and then their sum over all processes
+
+
+class Trainer:
+    """A network in training; its parameters are registered, and equal on all processes.
+
+    half: the default context computes in half precision. build: further fields of
+    :class:`d3net.build.Build`. Raises ``UserError`` for a config that cannot be.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: Mapping,
+        recipe: Recipe,
+        loader: Loader,
+        processes: Processes,
+        communicator: Alone,
+        *,
+        seed: int,
+        half: bool = False,
+        build: Mapping | None = None,
+    ):
+        self.recipe, self.loader, self.iteration = recipe, loader, 0
+        self._network, self._processes, self._communicator = network, processes, communicator
+        self._criterion = losses.from_config(config, network.info.num_classes)
+        self._build, self._seed, self._clip = build or {}, seed, config.get('clip_norm')
+        self._parameters = trainable(config.get('freeze', ()))
+        with nn.context_scope(losses.float_context()):  # master weights stay in float
+            self._optimizer = Optimizer(
+                self._parameters, config, lr0=recipe.base_rate, weight_decay=recipe.weight_decay
+            )
+            self._average = None
+            if 'ema_decay' in config:
+                everything = nn.get_parameters(grad_only=False)
+                self._average = Average(everything, config['ema_decay'])
+        self._scale = LossScale(half)
+        self._graphs = OrderedDict()
+
+    def step(self, stop: bool = False) -> Step:
+        """Train on the next batches. stop: this process asks all to stop after it.
+
+        Raises ``DivergedError`` with the files of the batches; ``InputError`` from the loader.
+        """
+        started = time.perf_counter()
+        batches, files = [], []
+        for _ in range(self.recipe.accumulation):
+            batches.append(self.loader.next())
+            files += [sample.image for sample in self.loader.samples]
+        data_seconds = time.perf_counter() - started
+
+        graphs = [self._graph(images.shape) for images, _ in batches]
+        counts = sum(graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches))
+        *totals, stops = self._communicator.total(np.append(counts, float(stop)))
+        rate = self.recipe.rate(self.iteration)
+        self._seed_functions()
+        self._optimizer.zero_grad()
+        gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
+        for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
+            graph.image.d = images
+            graph.objective.feed(labels, np.array(totals))
+            graph.objective.loss.forward(clear_no_need_grad=True)
+            (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
+            loss += float(graph.objective.loss.d.item())
+        self._update(rate)
+        self.iteration += 1
+        return Step(
+            loss=self._loss_of_all(loss, files),
+            rate=rate,
+            data_seconds=data_seconds,
+            seconds=time.perf_counter() - started,
+            stop=stops > 0,
+        )
+
+    def evaluated(self):
+        """A context in which the parameters are those to be judged: the averages, if there are."""
+        return self._average.applied() if self._average else nullcontext()
+
+    def agree(self):
+        """Give all processes the parameters of rank 0; local running statistics differ."""
+        self._communicator.broadcast(nn.get_parameters(grad_only=False))
+
+    def state(self) -> dict:
+        """What the next updates depend on, as fields of :class:`engine.checkpoints.State`.
+
+        Raises ``DivergedError`` when it is not worth keeping.
+        """
+        parameters = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
+        for name, values in parameters.items():
+            if not np.isfinite(values).all():
+                raise DivergedError(
+                    f'the parameter {name} is not finite after iteration {self.iteration}'
+                )
+        return {
+            'iteration': self.iteration,
+            'parameters': parameters,
+            'solver': self._optimizer.state(),
+            'average': self._average.state() if self._average else None,
+            'loader': self.loader.state_dict(),
+            'loss_scale': self._scale.state(),
+        }
+
+    def load_state(self, state):
+        """Go on where a :class:`engine.checkpoints.State` was taken, but for the loader.
+
+        Raises ``UserError`` when it does not fit; some of it may be loaded by then.
+        """
+        everything = nn.get_parameters(grad_only=False)
+        if {n: p.shape for n, p in everything.items()} != {
+            name: array.shape for name, array in state.parameters.items()
+        }:
+            raise UserError('the state is that of another network')
+        for name, parameter in everything.items():
+            parameter.d = state.parameters[name]
+        self._optimizer.load_state(state.solver)
+        if self._average and state.average is not None:
+            self._average.load_state(state.average)
+        self._scale.load_state(state.loss_scale)
+        self.iteration = state.iteration
+
+    def _graph(self, shape: tuple[int, ...]) -> _Graph:
+        if shape in self._graphs:
+            self._graphs.move_to_end(shape)
+            return self._graphs[shape]
+        image = nn.Variable(shape)
+        outputs = self._network(image, train=True, **self._build)
+        objective = self._criterion.build(outputs, shape[2:])
+        graph = _Graph(
+            image,
+            objective,
+            lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
+            self._communicator.backward_of(objective.loss, self._parameters),
+        )
+        self._graphs[shape] = graph
+        if len(self._graphs) > GRAPHS:
+            self._graphs.popitem(last=False)
+        return graph
+
+    def _seed_functions(self):
+        """Make what dropout drops depend on the iteration, not on how training got there."""
+        place = self._seed, self.iteration, self._processes.rank
+        nn.random.set_function_seed(int(np.random.SeedSequence(place).generate_state(1)[0] >> 1))
+
+    def _update(self, rate: float):
+        if self._scale.active:
+            overflow = self._optimizer.has_overflow()
+            if not overflow:
+                self._optimizer.scale_grad(1 / self._scale.factor)
+            self._scale.adapt(overflow)
+            if overflow:
+                return
+        if self._clip:
+            self._optimizer.clip(self._clip)
+        self._optimizer.update(rate)
+        if self._average:
+            self._average.update()
+
+    def _loss_of_all(self, loss: float, files: list) -> float:
+        total = float(self._communicator.total(np.array([loss]))[0])
+        if np.isfinite(total):
+            return total
+        reports = self._processes.gather(None if np.isfinite(loss) else (loss, files))
+        bad = [(rank, *report) for rank, report in enumerate(reports) if report is not None]
+        own = '; '.join(
+            f'rank {rank}: {value} on {", ".join(map(str, names))}' for rank, value, names in bad
+        )
+        raise DivergedError(f'the loss of iteration {self.iteration} is not finite ({own})')
+
+
+def trainable(frozen) -> dict[str, nn.Variable]:
+    """The registered parameters that are trained, without those like the patterns ``frozen``.
+
+    Raises ``UserError`` for a pattern that is like no parameter, and when none is left.
+    """
+    names = nn.get_parameters(grad_only=False)
+    for pattern in frozen:
+        if not any(matches(name, (pattern,)) for name in names):
+            raise UserError(
+                f'freeze: no parameter is like {pattern}; they are called {next(iter(names))} ...'
+            )
+    left = {n: p for n, p in nn.get_parameters().items() if not matches(n, tuple(frozen))}
+    if not left:
+        raise UserError('freeze: leaves nothing to train')
+    return left

@@ -1,0 +1,52 @@
+"""Validation during training: the scores of evaluate.py, and a few pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from engine import context, evaluation_outputs, evaluator, protocols
+from engine.communicator import Processes
+from engine.config import Config
+from engine.context import Choice
+from engine.data import open_dataset
+from engine.evaluator import Output
+from engine.predictor import Predictor
+from engine.watchdog import Watchdog
+from models import Network
+
+PICTURES = 3
+
+
+class Validation:
+    """The config's validation split, and a network in training that is scored on it.
+
+    All labels are checked at once. Raises ``UserError``.
+    """
+
+    def __init__(self, config: Config, network: Network, choice: Choice, processes: Processes):
+        self._dataset = open_dataset(config, config.get('val_split', 'val'))
+        self._protocol = protocols.choose(None, config)
+        self._release = lambda: context.release_cached_memory(choice)
+        self._predictor = Predictor(network, self._release)
+        evaluator.check(self._dataset, processes)
+
+    def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:
+        """The report of :class:`engine.evaluator.Evaluator` for the registered parameters, and
+        pictures of this process's first images by name.
+        """
+        pictures, info = {}, self._dataset.info
+
+        def look(path: Path, index: int, image: np.ndarray, labels, predictions):
+            watchdog.moved(f'image {index} of the validation')
+            if len(pictures) < PICTURES:
+                name = self._dataset[index].name
+                pictures[name] = evaluation_outputs.picture(info, image, labels, predictions)
+
+        self._release()  # training's arrays fit no others
+        counts = evaluator.Evaluator(len(info.classes))
+        outputs = [Output(lambda index: Path(), look)]
+        evaluator.run(self._predictor, self._dataset, self._protocol, processes, outputs, counts)
+        counts.add_up(processes)
+        self._release()
+        return counts.report(info), pictures
