@@ -6,10 +6,12 @@ import resource
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import nnabla as nn
+import nnabla.initializer as I
 import numpy as np
 
 import models
@@ -33,6 +35,20 @@ TINY = {
 def tiny(**changes):
     """A network of the family that is as small as can be."""
     return models.create('d3net', **{**TINY, **changes})
+
+
+@contextmanager
+def zero_parameters():
+    """What is created inside is not drawn but zero: for large networks whose graph, or whose loaded
+    parameters, are all that matters. Drawing tens of millions of numbers takes seconds.
+    """
+    with ExitStack() as patches:
+        for initializer in (I.NormalInitializer, I.UniformInitializer):
+            zeros = mock.patch.object(
+                initializer, '__call__', lambda self, shape: np.zeros(shape, np.float32)
+            )
+            patches.enter_context(zeros)
+        yield
 
 
 def randomize_parameters(seed=0):
