@@ -1,0 +1,202 @@
+"""CSAIL's networks for ADE20K: a ResNet encoder and a decoder, in any combination.
+
+Zhou, Zhao, Puig, Xiao, Fidler, Barriuso, Torralba, "Semantic understanding of scenes through the
+ADE20K dataset", IJCV 2019, arXiv:1608.05442. Reference: CSAILVision/semantic-segmentation-pytorch,
+commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/models.py; the encoders are in
+:mod:`models.resnet`. The names are ``csail_<encoder>_<decoder>``:
+
+    c1            one 3x3 convolution and the classifier
+    ppm           pyramid pooling: PSPNet's, Zhao et al., CVPR 2017, arXiv:1612.01105
+    upernet       pyramid pooling under a feature pyramid: Xiao et al., ECCV 2018, arXiv:1807.10221
+    upernet_lite  the same, half as wide
+    *_deepsup     with an auxiliary head on the encoder's third stage
+
+The reference's ``resnet50dilated`` is ``resnet50dilated8`` here. Every decoder goes with every
+encoder, as the modules of the reference do. Logits are at the size of the encoder's last map, 1/32,
+1/16 or 1/8 of the input's, and at 1/4 from a UPerNet, on a dilated encoder too. The auxiliary ones
+are at the size of the third map: that of the main ones on a dilated encoder, twice that on a plain
+one, where the reference's training loss, with one label map for both heads, cannot be computed.
+
+Pyramid pooling needs two rows and columns in the encoder's last map, or NNabla would resize the
+pooled maps to one of them wrongly. A decoder ``ppm`` normalises a map pooled to one pixel, so it
+cannot be trained on a batch of one, which PyTorch refuses, too; a UPerNet resizes it first.
+
+Differs from the original: a UPerNet takes the widths of its encoder's maps, where the reference's
+builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18; logits are
+returned, and log-softmax, upsampling and softmax are left to the caller.
+"""
+
+from itertools import product
+
+import nnabla.initializer as I
+
+from d3net import layers as L
+from models.family import Family, Info
+from models.resnet import DECAY_RATE, ENCODERS, resnet
+
+NUM_CLASSES = 150
+PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
+DROPPED = 0.1  # share of the maps before a PPM's classifiers
+BETA = 1e-4  # of the decoders' batch norms, at first
+POOLING = dict(pool_scales=(1, 2, 3, 6))
+PAPERS = {
+    'c1': 'Zhou et al., IJCV 2019, arXiv:1608.05442',
+    'ppm': 'Zhao et al., CVPR 2017, arXiv:1612.01105',
+    'upernet': 'Xiao et al., ECCV 2018, arXiv:1807.10221',
+}
+
+
+def conv_bn_relu(x, channels, kernel, name, build, at=0):
+    """A convolution without bias, ``<name>/<at>``, batch norm, ``<name>/<at + 1>``, and ReLU."""
+    normal = _normal(x, channels, kernel, build)
+    with L.scope(name):
+        x = L.convolution(x, channels, kernel, f'{at}', build, bias=False, initializer=normal)
+        return L.bn_relu(x, f'{at + 1}', build, decay_rate=DECAY_RATE, beta=BETA)
+
+
+def classifier(x, num_classes, name, build):
+    """A 1x1 convolution, whose bias starts where PyTorch's does: within 1 / sqrt(C) of 0."""
+    limit = L.channels_of(x, build) ** -0.5
+    return L.convolution(
+        x,
+        num_classes,
+        1,
+        name,
+        build,
+        initializer=_normal(x, num_classes, 1, build),
+        bias_initializer=I.UniformInitializer((-limit, limit)),
+    )
+
+
+def _normal(x, channels, kernel, build):
+    """What the reference fills the decoders' weights with: ``kaiming_normal_`` by the inputs."""
+    inputs = L.channels_of(x, build)
+    return I.NormalInitializer(I.calc_normal_std_he_forward(inputs, channels, (kernel, kernel)))
+
+
+def auxiliary_head(features, num_classes, build, dropped=0.0):
+    """Logits from the third map, for deep supervision."""
+    x = features[-2]
+    x = conv_bn_relu(x, L.channels_of(x, build) // 2, 3, 'cbr_deepsup', build)
+    if dropped:
+        x = L.dropout(x, dropped, build, maps=True)
+    return classifier(x, num_classes, 'conv_last_deepsup', build)
+
+
+def c1(features, build, *, num_classes, deepsup=False):
+    """One convolution on the last map: its logits, and the auxiliary ones with ``deepsup``."""
+    x = features[-1]
+    x = conv_bn_relu(x, L.channels_of(x, build) // 4, 3, 'cbr', build)
+    outputs = [classifier(x, num_classes, 'conv_last', build)]
+    return [*outputs, auxiliary_head(features, num_classes, build)] if deepsup else outputs
+
+
+def ppm(features, build, *, num_classes, pool_scales, deepsup=False):
+    """Pyramid pooling on the last map: means over a few large tiles, convolved, then resized."""
+    x = features[-1]
+    size, maps = L.size_of(x, build), [x]
+    for i, bins in enumerate(pool_scales):
+        pooled = L.adaptive_average_pool(x, bins, build)
+        pooled = conv_bn_relu(pooled, PPM_CHANNELS, 1, f'ppm/{i}', build, at=1)
+        maps.append(L.resize(pooled, size, build))
+    x = conv_bn_relu(L.concatenate(*maps, build=build), PPM_CHANNELS, 3, 'conv_last', build)
+    x = L.dropout(x, DROPPED, build, maps=True)
+    outputs = [classifier(x, num_classes, 'conv_last/4', build)]
+    return [*outputs, auxiliary_head(features, num_classes, build, DROPPED)] if deepsup else outputs
+
+
+def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
+    """Pyramid pooling on the last map, resized before it is convolved; top down, it is added to the
+    maps before, and what comes out at all sizes is joined at the largest.
+    """
+    x = features[-1]
+    size, maps = L.size_of(x, build), [x]
+    for i, bins in enumerate(pool_scales):
+        pooled = L.resize(L.adaptive_average_pool(x, bins, build), size, build)
+        maps.append(conv_bn_relu(pooled, PPM_CHANNELS, 1, f'ppm_conv/{i}', build))
+    x = conv_bn_relu(L.concatenate(*maps, build=build), fpn_dim, 3, 'ppm_last_conv', build)
+    levels = [x]
+    for i in reversed(range(len(features) - 1)):
+        lateral = conv_bn_relu(features[i], fpn_dim, 1, f'fpn_in/{i}', build)
+        x = lateral + L.resize(x, L.size_of(lateral, build), build)
+        levels.insert(0, conv_bn_relu(x, fpn_dim, 3, f'fpn_out/{i}/0', build))
+    size = L.size_of(levels[0], build)
+    x = L.concatenate(*(L.resize(level, size, build) for level in levels), build=build)
+    x = conv_bn_relu(x, fpn_dim, 3, 'conv_last/0', build)
+    return [classifier(x, num_classes, 'conv_last/1', build)]
+
+
+HEADS = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
+DECODERS = {  # hyper-parameters that a config may set
+    'c1': dict(),
+    'c1_deepsup': dict(),
+    'ppm': POOLING,
+    'ppm_deepsup': POOLING,
+    'upernet': dict(POOLING, fpn_dim=512),
+    'upernet_lite': dict(POOLING, fpn_dim=256),
+}
+VARIANTS = {
+    f'csail_{encoder}_{decoder}': dict(options, encoder=encoder, decoder=decoder)
+    for encoder, (decoder, options) in product(ENCODERS, DECODERS.items())
+}
+
+
+def csail(x, build, *, encoder, decoder, **hyper):
+    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, h, w),
+    auxiliary logits where there are such].
+
+    encoder: of :data:`models.resnet.ENCODERS`. decoder: of :data:`DECODERS`; ``hyper`` are its
+    hyper-parameters, and num_classes. pool_scales: tiles per side that pyramid pooling takes means
+    over. fpn_dim: channels inside a UPerNet. H and W need not be multiples of anything.
+    """
+    head, _, addition = decoder.partition('_')
+    if addition == 'deepsup':
+        hyper['deepsup'] = True
+    with L.scope('encoder'):
+        features = resnet(x, build, **ENCODERS[encoder])
+    with L.scope('decoder'):
+        return HEADS[head](features, build, **hyper)
+
+
+def complete(hyper: dict) -> dict:
+    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the
+    key that is wrong.
+    """
+    hyper = {'num_classes': NUM_CLASSES, **hyper}
+    decoder = hyper['decoder']
+    for key in POOLING | DECODERS['upernet']:
+        if key in hyper and key not in DECODERS[decoder]:
+            having = ', '.join(name for name, options in DECODERS.items() if key in options)
+            raise ValueError(f'{key}: the decoder {decoder} has none; those that do are {having}')
+    if 'pool_scales' in hyper:
+        hyper['pool_scales'] = tuple(hyper['pool_scales'])
+        if not hyper['pool_scales'] or min(hyper['pool_scales']) < 1:
+            raise ValueError('pool_scales: a list of numbers greater than 0')
+    for key in ('num_classes', 'fpn_dim'):
+        if hyper.get(key, 1) < 1:
+            raise ValueError(f'{key}: must be greater than 0')
+    return hyper
+
+
+def _info(hyper) -> Info:
+    stride = ENCODERS[hyper['encoder']]['output_stride']
+    pools = max(hyper.get('pool_scales', (1,))) > 1
+    return Info(
+        num_classes=hyper['num_classes'],
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        channel_order='rgb',
+        size_divisor=1,
+        smallest_size=stride + 1 if pools else 1,
+        paper=PAPERS[hyper['decoder'].partition('_')[0]],
+    )
+
+
+FAMILY = Family(
+    name='csail',
+    graph=csail,
+    keys={'pool_scales': [int], 'fpn_dim': int},
+    variants=VARIANTS,
+    complete=complete,
+    info=_info,
+)
