@@ -30,6 +30,14 @@ def kind_of(path: Path) -> str | None:
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
 
 
+def listing(folder: Path) -> list[Path]:
+    """What is in a folder, in no order; ``UserError`` when that cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise UserError(f'{folder}: cannot be read ({error.strerror})') from error
+
+
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """A temporary name beside ``path``, which takes its place when the block ends well.
@@ -60,7 +68,7 @@ def remove_leftovers(folder: Path):
     """Remove the temporary files of :func:`replacing` that killed processes have left; nobody may
     be writing in ``folder``. Raises ``UserError`` when one cannot be removed.
     """
-    for path in folder.iterdir():
+    for path in listing(folder):
         if LEFTOVER.fullmatch(path.name) and kind_of(path) == 'file':
             try:
                 path.unlink()

@@ -52,7 +52,7 @@ class State:
         moving average of the parameters, where one is kept. These are arrays by name, of any type
         of number, in an order that is kept.
     loader, loss_scale, best (score and iteration), config (the effective one), versions, extras:
-        what JSON can hold, with strings for keys, lists rather than tuples and finite numbers.
+        what JSON can hold, with strings for keys and finite numbers; tuples come back as lists.
     processes: how many have trained it. name: the config's.
     """
 
@@ -145,17 +145,25 @@ def changes(old: Mapping, new: Mapping) -> list[str]:
     return texts
 
 
-def _as_json(value) -> bytes:
-    """JSON that is read as an equal value again; raises ``ValueError`` when there is none."""
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except TypeError as error:
-        raise ValueError(f'not for JSON: {error}') from error
-    again = json.loads(text)
-    for name in value:
-        if again.get(name) != value[name]:
-            raise ValueError(f'not for JSON (a tuple, or a key that is no string?): {name}')
-    return text.encode()
+def _as_json(value: dict) -> bytes:
+    """JSON that is read as an equal value again, but for tuples; raises ``ValueError`` when there
+    is none.
+    """
+    for name, part in value.items():
+        try:
+            if json.loads(json.dumps(part, allow_nan=False)) == _with_lists(part):
+                continue
+            problem = 'JSON has no other keys than strings'
+        except (TypeError, ValueError) as error:
+            problem = str(error)
+        raise ValueError(f'{name} cannot be kept: {problem}')
+    return json.dumps(value).encode()
+
+
+def _with_lists(value):
+    if isinstance(value, dict):
+        return {key: _with_lists(part) for key, part in value.items()}
+    return [_with_lists(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def _read(path: Path, read):

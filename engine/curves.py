@@ -41,7 +41,7 @@ def draw(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows):
     for axes in (loss, rate):
         _choose_scale(axes)
     score.set_xlabel('iteration')
-    score.xaxis.set_major_locator(MaxNLocator(integer=True))
+    score.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
     score.xaxis.set_major_formatter(EngFormatter(sep=''))
     score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
     _mark_best(score, _columns(scores))

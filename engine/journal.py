@@ -94,6 +94,7 @@ class Journal:
         """
         if not self._active:
             return
+        self._iteration = iteration
         self._steps.append((loss, lr, data_seconds, step_seconds))
         if self._terminal:
             self._bar.set_postfix_str(
@@ -103,7 +104,7 @@ class Journal:
             )
             self._bar.update(iteration - self._bar.n)
         if iteration % self._interval == 0 or iteration == self._last:
-            self._end_interval(iteration)
+            self._end_interval()
 
     def validation(self, iteration: int, report: Mapping):
         """Note scores as ``engine.evaluator`` reports them."""
@@ -138,17 +139,18 @@ class Journal:
         LOG.info(text, extra={IN_LOG: True})
 
     def close(self):
-        """End all records. Silent where writing has failed before, which was told then."""
+        """End all records, with the iterations since the last interval. Silent where writing has
+        failed before, which was told then.
+        """
         if not self._active:
             return
-        self._active = False
-        told = self._failed
         try:
-            with self._writing():
+            if self._steps and not self._failed:
+                self._end_interval()
+        finally:
+            self._active = False
+            with suppress(OSError) if self._failed else self._writing():
                 self._close_all()
-        except UserError:
-            if not told:
-                raise
 
     def __enter__(self):
         return self
@@ -160,8 +162,9 @@ class Journal:
             with suppress(UserError):  # the error on its way is the one that matters
                 self.close()
 
-    def _end_interval(self, iteration: int):
+    def _end_interval(self):
         """Record the means of the steps since the last time."""
+        iteration = self._iteration
         loss, lr, data, step = np.mean(self._steps, axis=0, dtype=np.float64).tolist()
         self._steps = []
         self._used = self._memory()

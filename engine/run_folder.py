@@ -44,7 +44,7 @@ class RunFolder:
             return {}
         found = {
             int(match[1]): path
-            for path in self.path.iterdir()
+            for path in files.listing(self.path)
             if (match := WEIGHTS.fullmatch(path.name))
         }
         return dict(sorted(found.items()))

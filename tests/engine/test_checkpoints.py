@@ -91,11 +91,18 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
         assert json.loads(file['facts'][()].tobytes())['seed'] == 7
 
 
+def test_tuples_come_back_as_lists(tmp_path):
+    state = dataclasses.replace(make_state(), loader={'waiting': ((1, 2), ()), 'a': [(3,)]})
+    checkpoints.save(tmp_path / 'state.h5', state)
+    loader = checkpoints.load(tmp_path / 'state.h5').loader
+    assert loader == {'waiting': [[1, 2], []], 'a': [[3]]}
+
+
 @pytest.mark.parametrize(
     'change',
     [
         {'best': {'score': float('nan')}},
-        {'loader': {'order': (1, 2)}},
+        {'loader': {'order': [{'a': {2: 1}}]}},
         {'loader': {1: 'one'}},
         {'seed': np.int64(7)},
         {'solver': {'m': np.array(['text'])}},
@@ -103,7 +110,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     ],
 )
 def test_what_could_not_come_back_is_not_saved(change, tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=next(iter(change))):
         checkpoints.save(tmp_path / 'state.h5', dataclasses.replace(make_state(), **change))
     assert not os.listdir(tmp_path)
 
@@ -171,13 +178,14 @@ def test_a_killed_process_leaves_a_whole_state(tmp_path):
     folder = RunFolder(tmp_path)
     rng = random.Random(0)
     last, leftovers = 0, 0
-    for _ in range(25):
+    for kills in range(1, 300):
         process = multiprocessing.get_context('fork').Process(
             target=save_for_ever, args=(folder.state,)
         )
         folder.state.unlink(missing_ok=True)
         process.start()
         while not folder.state.exists():
+            assert process.is_alive()
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.03))
         os.kill(process.pid, signal.SIGKILL)
@@ -188,8 +196,10 @@ def test_a_killed_process_leaves_a_whole_state(tmp_path):
         leftovers += len(os.listdir(tmp_path)) - 1
         folder.claim(resume=True)
         assert os.listdir(tmp_path) == ['state.h5']
-    assert last > 1, 'always killed in the first save'
-    assert leftovers, 'never killed while saving'
+        if kills >= 20 and last > 1 and leftovers:
+            break
+    else:
+        pytest.fail('never killed while a file was being written over another')
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path):

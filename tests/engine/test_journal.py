@@ -87,7 +87,21 @@ def test_a_line_per_interval_on_the_console_and_in_the_log(tmp_path, caplog):
     )
     assert lines[2] == 'INFO iteration 20/100 | validation mIoU 20.00 % | pixel accuracy 80.50 %'
     assert [f'INFO {message}' for message in caplog.messages[:-1]] == lines
-    assert len(lines) == 3
+    assert lines[3].startswith(
+        f'INFO iteration 25/100 | loss {np.mean([1 / i for i in range(21, 26)]):.5g} |'
+    )
+    assert len(lines) == 4
+
+
+def test_an_error_of_the_training_is_the_one_that_counts(tmp_path):
+    with (
+        pytest.raises(ZeroDivisionError),
+        helpers.full_disk(60),
+        Journal(tmp_path, log_interval=10, max_iter=9, active=True) as journal,
+    ):
+        journal.step(1, 1.0, 0.1, 0.0, 0.5)
+        raise ZeroDivisionError
+    assert len((tmp_path / 'train.log').read_text()) == 60
 
 
 def test_the_log_has_what_the_logger_says(tmp_path):

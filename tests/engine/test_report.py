@@ -105,7 +105,7 @@ def test_a_run_in_progress_that_has_saved_nothing(tmp_path):
     page = page_of(folder.path)
     assert page.startswith('# mine\n')
     rows = facts(page)
-    assert rows['iterations'] == '10 of 1000'
+    assert rows['iterations'] == '12 of 1000'
     assert rows['state'] == 'none yet'
     assert rows['processes'] == rows['seed'] == rows['validation mIoU'] == '-'
     assert 'None yet.' in page
@@ -156,7 +156,7 @@ def test_folders_that_are_no_run(spoil, message, tmp_path):
 def test_nothing_to_show(tmp_path):
     with pytest.raises(UserError, match='none: no such folder; name that of a run'):
         summary.read(tmp_path / 'none')
-    train(tmp_path, last=9)
+    train(tmp_path, last=0)
     with pytest.raises(UserError, match='the run has nothing to show yet'):
         summary.read(tmp_path)
     line = helpers.error_line(helpers.run('-m', 'engine.report', tmp_path))
