@@ -65,21 +65,18 @@ class RunFolder:
     def claim(self, resume: bool):
         """Make the folder ready for a run and remove temporary files of killed ones.
 
-        Raises ``UserError`` when it cannot be written, when a new run would overwrite another, and
-        when there is nothing to resume.
+        resume: the run that is there goes on, or one from elsewhere in a folder without a run.
+        Raises ``UserError`` when it cannot be written and when a run there would be overwritten.
         """
-        if resume and files.kind_of(self.state) is None:
-            latest = self.latest()
-            advice = f'-p {latest} with another -o starts from its weights' if latest else ''
-            raise UserError(
-                f'{self.path}: has no {self.state.name} to resume from; '
-                + (advice or 'leave out --resume to start a run there')
+        resumable = files.kind_of(self.state) is not None
+        if self.occupied() and not (resume and resumable):
+            advice = (
+                'continue it with --resume, or name another folder with -o'
+                if resumable
+                else f'it cannot be continued, as it has no {self.state.name}; name another folder '
+                f'with -o, where -p {self.latest()} starts from its weights'
             )
-        if not resume and self.occupied():
-            raise UserError(
-                f'{self.path}: holds a run{self._where()}: continue it with --resume, '
-                'or name another folder with -o'
-            )
+            raise UserError(f'{self.path}: holds a run{self._where()}: {advice}')
         if files.kind_of(self.path) == 'file':
             raise UserError(f'{self.path}: is a file; name a folder with -o')
         files.check_writable(self.config)

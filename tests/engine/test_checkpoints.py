@@ -282,12 +282,13 @@ def test_a_run_is_not_overwritten(tmp_path):
     folder = RunFolder(tmp_path)
     register(1)
     folder.save_weights(40)
-    with pytest.raises(UserError, match='at iteration 40: continue it with --resume, or name ano'):
-        folder.claim(resume=False)
-    with pytest.raises(UserError, match='has no state.h5 to resume from; -p .*00000040.h5 with an'):
-        folder.claim(resume=True)
+    for resume in (False, True):
+        with pytest.raises(
+            UserError, match='at iteration 40: .* no state.h5; .* -p .*040.h5 starts'
+        ):
+            folder.claim(resume)
     checkpoints.save(folder.state, make_state(30))
-    with pytest.raises(UserError, match='at iteration 30: '):
+    with pytest.raises(UserError, match='at iteration 30: continue it with --resume, or'):
         folder.claim(resume=False)
     folder.claim(resume=True)
     folder.state.write_bytes(b'')
@@ -298,10 +299,12 @@ def test_a_run_is_not_overwritten(tmp_path):
         folder.claim(resume=False)
 
 
-def test_folders_that_cannot_be_claimed(tmp_path):
-    with pytest.raises(UserError, match='none: has no state.h5 .* leave out --resume'):
-        RunFolder(tmp_path / 'none').claim(resume=True)
-    assert not os.listdir(tmp_path)
+def test_a_run_from_elsewhere_goes_on_in_a_new_folder(tmp_path):
+    RunFolder(tmp_path / 'new').claim(resume=True)
+    assert (tmp_path / 'new').is_dir()
+
+
+def test_a_file_is_no_folder_of_a_run(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='file: is a file; name a folder'):
         RunFolder(tmp_path / 'file').claim(resume=False)
