@@ -10,7 +10,7 @@ batch: all divide by the same totals, which are counted in the labels before the
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -95,8 +95,9 @@ class Trainer:
         self._scale = LossScale(half)
         self._graphs = OrderedDict()
 
-    def step(self, stop: bool = False) -> Step:
-        """Train on the next batches. stop: this process asks all to stop after it.
+    def step(self, should_stop: Callable[[], bool] = lambda: False) -> Step:
+        """Train on the next batches. should_stop: asked at the end, whether this process wants all
+        to stop.
 
         Raises ``DivergedError`` with the files of the batches; ``InputError`` from the loader.
         """
@@ -109,26 +110,24 @@ class Trainer:
 
         graphs = [self._graph(images.shape) for images, _ in batches]
         counts = sum(graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches))
-        *totals, stops = self._communicator.total(np.append(counts, float(stop)))
+        totals = self._communicator.total(counts)
         rate = self.recipe.rate(self.iteration)
         self._seed_functions()
         self._optimizer.zero_grad()
         gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
         for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
             graph.image.d = images
-            graph.objective.feed(labels, np.array(totals))
+            graph.objective.feed(labels, totals)
             graph.objective.loss.forward(clear_no_need_grad=True)
             (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
             loss += float(graph.objective.loss.d.item())
         self._update(rate)
         self.iteration += 1
-        return Step(
-            loss=self._loss_of_all(loss, files),
-            rate=rate,
-            data_seconds=data_seconds,
-            seconds=time.perf_counter() - started,
-            stop=stops > 0,
-        )
+        total, stops = self._communicator.total(np.array([loss, should_stop()]))
+        if not np.isfinite(total):
+            raise DivergedError(self._where_not_finite(loss, files))
+        seconds = time.perf_counter() - started
+        return Step(float(total), rate, data_seconds, seconds, stop=stops > 0)
 
     def evaluated(self):
         """A context in which the parameters are those to be judged: the averages, if there are."""
@@ -213,16 +212,14 @@ class Trainer:
         if self._average:
             self._average.update()
 
-    def _loss_of_all(self, loss: float, files: list) -> float:
-        total = float(self._communicator.total(np.array([loss]))[0])
-        if np.isfinite(total):
-            return total
+    def _where_not_finite(self, loss: float, files: list) -> str:
         reports = self._processes.gather(None if np.isfinite(loss) else (loss, files))
-        bad = [(rank, *report) for rank, report in enumerate(reports) if report is not None]
-        own = '; '.join(
-            f'rank {rank}: {value} on {", ".join(map(str, names))}' for rank, value, names in bad
+        where = '; '.join(
+            f'rank {rank}: {report[0]} on {", ".join(map(str, report[1]))}'
+            for rank, report in enumerate(reports)
+            if report is not None
         )
-        raise DivergedError(f'the loss of iteration {self.iteration} is not finite ({own})')
+        return f'the loss of iteration {self.iteration} is not finite ({where})'
 
 
 def trainable(frozen) -> dict[str, nn.Variable]:

@@ -41,12 +41,13 @@ def run(args) -> int:
         _check_options(args)
         config = configs.load(args.config_file, _overrides(args))
         folder = RunFolder(args.output or Path('runs') / config.name)
-        state = _state_to_resume(args, folder)
+        source = _state_to_resume(args, folder)
+        state = checkpoints.load(source) if source else None
         seed = _seed(args, state)
         data = open_dataset(config, config.get('train_split', 'train'))
         recipe = recipes.from_config(config, len(data), processes.size)
         if not processes.rank:
-            folder.claim(resume=state is not None)
+            folder.claim(resume=source == folder.state)
         if state is not None:
             _check_changes(args, config, processes, state)
         choice = _choose_context(args, processes)
@@ -107,7 +108,7 @@ class _Run:
             if trainer.iteration:
                 self._finish_milestone()
             while trainer.iteration < last:
-                step = trainer.step(stop=self._signal is not None)
+                step = trainer.step(lambda: self._signal is not None)
                 self._watchdog.moved(f'iteration {trainer.iteration}')
                 self._journal.step(
                     trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
@@ -120,6 +121,10 @@ class _Run:
                 if step.stop and trainer.iteration < last:
                     return self._stopped()
             return DONE
+        except KeyboardInterrupt:
+            if not self._interruptible:
+                raise
+            return self._stopped()
         except DivergedError as error:
             latest = self._folder.latest() or self._folder.state
             there = f'the last good weights are {latest}' if latest.exists() else 'no weights yet'
@@ -146,7 +151,7 @@ class _Run:
         """
         trainer, iteration = self._trainer, self._trainer.iteration
         self._interruptible = True
-        if self._signal is not None:
+        if self._signal is not None:  # came while the state was being saved
             raise KeyboardInterrupt
         with trainer.evaluated():
             if self._saves_at(iteration) and not self._processes.rank:
@@ -188,9 +193,10 @@ class _Run:
         )
 
     def _note_signal(self, number, frame):
-        if self._interruptible or self._signal is not None:
+        """The first signal ends training after the step, and what is done besides at once."""
+        again, self._signal = self._signal is not None, number
+        if again or self._interruptible:
             raise KeyboardInterrupt
-        self._signal = number
 
     def _stopped(self) -> int:
         if not self._processes.rank:
@@ -225,8 +231,8 @@ def _overrides(args) -> list[str]:
     return overrides
 
 
-def _state_to_resume(args, folder: RunFolder) -> State | None:
-    """The state that ``--resume`` means; None to start, also where there is none yet."""
+def _state_to_resume(args, folder: RunFolder) -> Path | None:
+    """The file that ``--resume`` means; None to start, also where there is none yet."""
     if args.resume is None:
         return None
     path = folder.state if args.resume == '' else Path(args.resume)
@@ -235,7 +241,7 @@ def _state_to_resume(args, folder: RunFolder) -> State | None:
     if args.resume == '' and files.kind_of(path) is None:
         LOG.info('%s: no state to resume from, starting anew', path)
         return None
-    return checkpoints.load(path)
+    return path
 
 
 def _seed(args, state: State | None) -> int:
