@@ -59,13 +59,18 @@ def names() -> list[str]:
 
 def family_of(name: str) -> Family:
     """The family that has the network ``name``; ``ModelError`` with the nearest names when none
-    has.
+    has: such as are written like it, such as contain it, or else one of each family.
     """
     for family in FAMILIES:
         if name in family.variants:
             return family
-    nearest = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.5) or names()
-    raise ModelError(f'no network is called {name!r}; the nearest are {", ".join(nearest)}')
+    text, known = str(name).lower(), names()
+    nearest = difflib.get_close_matches(text, known, n=3, cutoff=0.6)
+    nearest += [other for other in known if text and text in other and other not in nearest]
+    if nearest:
+        raise ModelError(f'no network is called {name!r}; the nearest are {", ".join(nearest[:3])}')
+    examples = ', '.join(next(iter(family.variants)) for family in FAMILIES)
+    raise ModelError(f'no network is called {name!r}; there are {examples} and others like them')
 
 
 def create(network: str | Mapping, **overrides) -> Network:

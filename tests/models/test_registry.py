@@ -48,9 +48,21 @@ def test_mean_and_std_of_the_config_go_before_the_familys():
     assert (network.info.mean, network.info.std) == ((1, 2, 3), (4, 5, 6))
 
 
-def test_an_unknown_network_names_the_nearest():
-    with pytest.raises(models.ModelError, match="'d3net_m'.*d3net_"):
-        models.create('d3net_m')
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('d3net_m', 'nearest are.* d3net_'),
+        ('D3Net_L', 'nearest are d3net_l'),
+        ('csail_resnet50dilated_ppm', 'nearest are csail_resnet50dilated8_ppm, '),
+        ('upernet', 'nearest are csail_resnet18_upernet, csail_resnet18_upernet_lite, '),
+        ('swin', 'there are .*csail_.*d3net.* and others like them'),
+        ('', 'there are .*csail_.*d3net.* and others like them'),
+    ],
+)
+def test_an_unknown_network_names_the_nearest(name, message):
+    with pytest.raises(models.ModelError, match=f"'{name}'.*{message}") as caught:
+        models.create(name)
+    assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize(
