@@ -1,0 +1,219 @@
+"""The networks of TI's EdgeAI-Lite: MobileNetV2 and RegNetX with light decoders.
+
+Reference: TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
+references/edgeailite/edgeai_xvision/xvision, models/pixel2pixel (deeplabv3plus_edgeailite.py,
+unet_edgeailite.py, fpn_edgeailite.py) and models/multi_input_net.py; input statistics of
+references/edgeailite/edgeai_xvision/xengine/train_pixel2pixel.py. A network's name is
+
+    deeplabv3plus | unet_aspp | unet | fpn_aspp | fpn | fpn128_aspp | fpn128
+    _ mobilenetv2_tv[_fd] | mobilenetv2_tv_1p4[_fd] | regnetx{400mf,800mf,1p6gf,3p2gf}[_bgr | _fd]
+    _edgeailite
+
+with the meaning that the original's names have:
+
+    1p4     all channels 1.4 times, and ReLU6 for ReLU, in the decoder too; the original spells it
+            ``mobilenetv2_1p4_tv`` behind FPN and ``mobilenetv2_tv_1p4`` behind DeepLabV3+, and here
+            both are names of one network behind all decoders
+    fd      fast downsampling: the encoder's maps, and the logits, are half as large
+    fpn128  128 channels in the decoder, and logits at a quarter of the input's size also with fd
+    aspp    DeepLabV3+ has one always. UNet and FPN without it are not merely without: two levels
+            more, at twice and four times the encoder's stride, take its place
+            (``use_extra_strides``), so that the input's size is a multiple of 128, with fd of 256
+    bgr     the same network; in the original the name reminds that pycls's encoders see BGR
+
+Grouped convolutions of a RegNetX decoder have the encoder's group width, but the number of groups
+is rounded down: where channels are no multiple of the width the groups are larger, and where they
+do not split into that many groups there is no such network (:data:`IMPOSSIBLE`). In a UNet this
+depends on the number of classes.
+
+Differs from the original: there are one image and one decoder; logits are returned at the decoder's
+size, and the last upsampling, bilinear by a whole factor, is left to the caller; a ``bgr`` network
+says so in its :class:`models.family.Info`, where the original leaves the order to a flag. The names
+with ResNet-50 and BiFPN are not here, nor those with ``ericsun``, an encoder that is not published.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+
+from d3net import layers as L
+from models import edgeailite_decoders as decoders
+from models import mobilenetv2, regnet
+from models.edgeailite_blocks import groups_of
+from models.edgeailite_decoders import Decoding
+from models.family import Family, Info
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder, and the decoders' channels beside it.
+
+    features: ``features(x, build, last_stride=..., fast_down=...)`` returns five maps, finest
+    first, with ``maps`` channels.
+    """
+
+    features: Callable
+    maps: tuple[int, ...]
+    paper: str
+    decoder_chan: int = 256
+    narrow_chan: int = 128  # of fpn128
+    shortcut_out: int = 48
+    group_size: int | None = None
+    norm: Callable = L.bn_relu
+
+
+def _mobilenetv2(width=1.0, norm=L.bn_relu):
+    channels = [mobilenetv2.scaled(channels, width) for channels in (256, 128, 48)]
+    features = partial(mobilenetv2.encoder, width=width, norm=norm)
+    maps = mobilenetv2.maps(width)
+    return Encoder(features, maps, mobilenetv2.PAPER, *channels, norm=norm)
+
+
+def _regnet(name, **channels):
+    table = regnet.VARIANTS[name]
+    features, group_size = partial(regnet.encoder, **table), table['group_width']
+    return Encoder(features, table['widths'], regnet.PAPER, group_size=group_size, **channels)
+
+
+ENCODERS = {
+    'mobilenetv2_tv': _mobilenetv2(),
+    'mobilenetv2_tv_1p4': _mobilenetv2(1.4, L.bn_relu6),
+    'regnetx400mf': _regnet('regnetx400mf'),
+    'regnetx800mf': _regnet('regnetx800mf'),
+    'regnetx1p6gf': _regnet('regnetx1p6gf', decoder_chan=264),
+    'regnetx3p2gf': _regnet('regnetx3p2gf', decoder_chan=288),
+}
+REGNETS = tuple(regnet.VARIANTS)
+ENCODER_NAMES = (
+    {name: dict(encoder=name) for name in ENCODERS}
+    | {'mobilenetv2_1p4_tv': dict(encoder='mobilenetv2_tv_1p4')}
+    | {f'{name}_fd': dict(encoder=name, fast_down=True) for name in ENCODERS}
+    | {f'{name}_bgr': dict(encoder=name, channel_order='bgr') for name in REGNETS}
+)
+DECODERS = {
+    'deeplabv3plus': dict(decoder='deeplabv3plus'),
+    'unet_aspp': dict(decoder='unet'),
+    'unet': dict(decoder='unet', use_aspp=False, use_extra_strides=True),
+    'fpn_aspp': dict(decoder='fpn'),
+    'fpn': dict(decoder='fpn', use_aspp=False, use_extra_strides=True),
+    'fpn128_aspp': dict(decoder='fpn128'),
+    'fpn128': dict(decoder='fpn128', use_aspp=False, use_extra_strides=True),
+}
+FUNCTIONS = {
+    'deeplabv3plus': decoders.deeplabv3plus,
+    'unet': decoders.unet,
+    'fpn': decoders.fpn,
+    'fpn128': decoders.fpn,
+}
+# Decoder and encoder whose channels, with 19 classes, do not split into groups.
+IMPOSSIBLE = {('unet', 'regnetx400mf'), ('unet', 'regnetx3p2gf'), ('fpn128', 'regnetx1p6gf')}
+DEFAULTS = dict(
+    fast_down=False,
+    channel_order='rgb',
+    use_aspp=True,
+    use_extra_strides=False,
+    aspp_dil=(6, 12, 18),
+)
+VARIANTS = {
+    f'{decoder_name}_{encoder_name}_edgeailite': dict(num_classes=19, **decoder, **encoder)
+    for decoder_name, decoder in DECODERS.items()
+    for encoder_name, encoder in ENCODER_NAMES.items()
+    if (decoder['decoder'], encoder['encoder']) not in IMPOSSIBLE
+}
+
+
+def edgeailite(x, build, **hyper):
+    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, H / s, W / s)],
+    s as :func:`stride` says. ``hyper`` is as :func:`complete` returns it.
+    """
+    last_stride = 1 if hyper['decoder'] == 'deeplabv3plus' else 2
+    with L.scope('encoder'), L.scope('features'):
+        maps = ENCODERS[hyper['encoder']].features(
+            x, build, last_stride=last_stride, fast_down=hyper['fast_down']
+        )
+    with L.scope('decoders'), L.scope('0'):
+        return [FUNCTIONS[hyper['decoder']](taken(maps, hyper), build, _decoding(hyper))]
+
+
+def taken(maps, hyper) -> list:
+    """What the decoder takes of the encoder's maps, finest first."""
+    if hyper['decoder'] == 'deeplabv3plus':
+        return [maps[1], maps[-1]]
+    whole = hyper['decoder'] == 'unet' or (hyper['decoder'] == 'fpn128' and hyper['fast_down'])
+    return list(maps if whole else maps[1:])
+
+
+def stride(hyper) -> int:
+    """How much larger than the logits the input is."""
+    whole = len(taken(range(5), hyper)) == 5
+    return (2 if whole else 4) * (2 if hyper['fast_down'] else 1)
+
+
+def complete(hyper: dict) -> dict:
+    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the
+    key that is wrong.
+    """
+    encoder, decoder = ENCODERS[hyper['encoder']], hyper['decoder']
+    width = encoder.narrow_chan if decoder == 'fpn128' else encoder.decoder_chan
+    hyper = {**DEFAULTS, 'decoder_chan': width, 'aspp_chan': width, **hyper}
+    hyper['aspp_dil'] = tuple(hyper['aspp_dil'])
+    if len(hyper['aspp_dil']) != 3:
+        raise ValueError('aspp_dil: must be the dilations of three branches')
+    for key in ('num_classes', 'decoder_chan', 'aspp_chan', 'aspp_dil'):
+        if min(hyper[key] if key == 'aspp_dil' else (hyper[key],)) < 1:
+            raise ValueError(f'{key}: must be greater than 0')
+    if hyper['use_extra_strides'] and (hyper['use_aspp'] or decoder == 'deeplabv3plus'):
+        raise ValueError('use_extra_strides: only UNet and FPN have them, in place of the ASPP')
+    maps = taken(encoder.maps, hyper)
+    for channels in decoders.grouped_channels(FUNCTIONS[decoder], maps, _decoding(hyper)):
+        try:
+            groups_of(channels, encoder.group_size)
+        except ValueError as error:
+            key = 'num_classes' if decoder == 'unet' else 'decoder_chan'
+            raise ValueError(
+                f'{key}: there is no such network with {hyper[key]}, for its groups have '
+                f'{encoder.group_size} channels, and {error}'
+            ) from error
+    return hyper
+
+
+def _decoding(hyper) -> Decoding:
+    encoder = ENCODERS[hyper['encoder']]
+    given = {field.name: hyper[field.name] for field in fields(Decoding) if field.name in hyper}
+    return Decoding(
+        norm=encoder.norm,
+        group_size=encoder.group_size,
+        shortcut_out=encoder.shortcut_out,
+        **given,
+    )
+
+
+def _info(hyper) -> Info:
+    coarsest = 16 if hyper['decoder'] == 'deeplabv3plus' else 32
+    coarsest *= (2 if hyper['fast_down'] else 1) * (4 if hyper['use_extra_strides'] else 1)
+    decoder = decoders.PAPERS[FUNCTIONS[hyper['decoder']]]
+    return Info(
+        num_classes=hyper['num_classes'],
+        mean=(128.0,) * 3,
+        std=(64.0,) * 3,
+        channel_order=hyper['channel_order'],
+        size_divisor=coarsest,
+        smallest_size=coarsest,
+        paper=f'{decoder}; {ENCODERS[hyper["encoder"]].paper}',
+    )
+
+
+FAMILY = Family(
+    name='edgeailite',
+    graph=edgeailite,
+    keys={
+        'use_aspp': bool,
+        'use_extra_strides': bool,
+        'decoder_chan': int,
+        'aspp_chan': int,
+        'aspp_dil': [int],
+    },
+    variants=VARIANTS,
+    complete=complete,
+    info=_info,
+)

@@ -1,0 +1,80 @@
+"""MobileNetV2 as an encoder: inverted residuals with linear bottlenecks.
+
+Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted residuals and linear bottlenecks",
+CVPR 2018, arXiv:1801.04381; with fast downsampling as in Qin, Zhang, Chen, Peng, "FD-MobileNet:
+Improved MobileNet with a fast downsampling strategy", arXiv:1802.03750. Reference:
+TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
+references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py. Names of parameters are those of
+torchvision.
+
+The activation is ReLU where the paper has ReLU6, except in the networks of width 1.4.
+
+Differs from the original: the last convolution and the classifier, which its segmentation networks
+leave out as well, are not here, nor are other kernel sizes, expansions and linear depthwise
+convolutions, which none of them uses.
+"""
+
+from d3net import layers as L
+from models.edgeailite_blocks import GAMMA, conv_bn, convolution, linear_norm, unit
+
+PAPER = 'Sandler et al., CVPR 2018, arXiv:1801.04381'
+STEM = 32
+STAGES = (  # expansion, channels, blocks, stride
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+MAPS = (16, 24, 32, 96, 320)  # channels of the last stage of each resolution
+
+
+def scaled(channels: int, width: float) -> int:
+    """``channels * width``, rounded to a multiple of 8 that is not smaller by more than a tenth."""
+    value = channels * width
+    rounded = max(8, int(value + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * value else rounded
+
+
+def maps(width: float) -> tuple[int, ...]:
+    """Channels of the maps that :func:`encoder` returns."""
+    return tuple(scaled(channels, width) for channels in MAPS)
+
+
+def inverted_residual(x, channels, expansion, stride, build, norm):
+    """1x1 expansion, depthwise 3x3 convolution, 1x1 projection without activation, and a shortcut
+    where input and output are alike; (N, C, H, W) -> (N, channels, H / stride, W / stride).
+    """
+    inputs = L.channels_of(x, build)
+    hidden, first = inputs * expansion, int(expansion > 1)
+    with L.scope('conv'):
+        with L.recomputed_block(build):
+            y = unit(x, hidden, 1, '0', build, norm) if first else x
+            y = unit(y, hidden, 3, f'{first}', build, norm, stride=stride, groups=hidden)
+            y = convolution(y, channels, 1, f'{first + 1}', build)
+        y = linear_norm(y, f'{first + 2}', build, gamma=GAMMA)
+    return x + y if stride == 1 and inputs == channels else y
+
+
+def encoder(x, build, *, width=1.0, last_stride=2, fast_down=False, norm=L.bn_relu):
+    """Image (N, 3, H, W) -> the last map of each resolution, finest first: 1/2, 1/4, 1/8, 1/16 and
+    1/32 of the input's size, with the channels of :func:`maps`.
+
+    last_stride: 1 keeps the last map at 1/16; its convolutions are not dilated. fast_down: one
+    stride of 2 more, in the first stage, so that every map is half as large.
+    """
+    x = conv_bn(x, scaled(STEM, width), 3, ('0/0', '0/1'), build, norm, stride=2)
+    results, block = [], 0
+    for expansion, channels, blocks, stride in STAGES:
+        stride = {16: 1 + fast_down, 160: last_stride}.get(channels, stride)
+        for i in range(blocks):
+            block += 1
+            with L.scope(str(block)):
+                x = inverted_residual(
+                    x, scaled(channels, width), expansion, 1 if i else stride, build, norm
+                )
+        if channels in MAPS:
+            results.append(x)
+    return results

@@ -1,0 +1,59 @@
+"""RegNetX as an encoder: residual bottlenecks with grouped convolutions of one group width.
+
+Radosavovic, Kosaraju, Girshick, He, Dollar, "Designing network design spaces", CVPR 2020,
+arXiv:2003.13678. Reference: TexasInstruments/edgeai-torchvision, commit
+f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
+references/edgeailite/edgeai_xvision/xvision/models/regnet.py. Parameter names are pycls's.
+
+Differs from the original: the classifier, which its segmentation networks leave out as well, is not
+here, nor is dilation, which none of them uses.
+"""
+
+from d3net import layers as L
+from models.edgeailite_blocks import conv_bn, groups_of, linear_norm
+
+PAPER = 'Radosavovic et al., CVPR 2020, arXiv:2003.13678'
+
+VARIANTS = {  # channels of the stem and of the four stages, blocks of the stages
+    'regnetx400mf': dict(widths=(32, 32, 64, 160, 384), depths=(1, 2, 7, 12), group_width=16),
+    'regnetx800mf': dict(widths=(32, 64, 128, 288, 672), depths=(1, 3, 7, 5), group_width=16),
+    'regnetx1p6gf': dict(widths=(32, 72, 168, 408, 912), depths=(2, 4, 10, 2), group_width=24),
+    'regnetx3p2gf': dict(widths=(32, 96, 192, 432, 1008), depths=(2, 6, 15, 2), group_width=48),
+}
+
+
+def bottleneck(x, channels, stride, group_width, build):
+    """1x1, grouped 3x3 and 1x1 convolution, and a shortcut, projected where input and output
+    differ; (N, C, H, W) -> (N, channels, H / stride, W / stride).
+    """
+    shortcut, groups = x, groups_of(channels, group_width)
+    with L.recomputed_block(build):
+        with L.scope('f'):
+            y = conv_bn(x, channels, 1, ('a', 'a_bn'), build)
+            y = conv_bn(y, channels, 3, ('b', 'b_bn'), build, stride=stride, groups=groups)
+            y = conv_bn(y, channels, 1, ('c', 'c_bn'), build, linear_norm)
+        if stride > 1 or L.channels_of(x, build) != channels:
+            shortcut = conv_bn(x, channels, 1, ('proj', 'bn'), build, linear_norm, stride=stride)
+        y = y + shortcut
+    return L.relu(y, build)
+
+
+def encoder(x, build, *, widths, depths, group_width, last_stride=2, fast_down=False):
+    """Image (N, 3, H, W) -> the maps of the stem and of the four stages, at 1/2, 1/4, 1/8, 1/16 and
+    1/32 of the input's size, with ``widths`` channels.
+
+    last_stride: 1 keeps the last map at 1/16. fast_down: the stem ends with a max pool, so that
+    every map is half as large.
+    """
+    with L.scope('stem'):
+        x = conv_bn(x, widths[0], 3, ('conv', 'bn'), build, stride=2)
+        if fast_down:
+            x = L.max_pool(x, 3, 2, build)
+    results = [x]
+    strides = 2, 2, 2, last_stride
+    for stage, (channels, blocks, stride) in enumerate(zip(widths[1:], depths, strides), 1):
+        for block in range(1, blocks + 1):
+            with L.scope(f's{stage}'), L.scope(f'b{block}'):
+                x = bottleneck(x, channels, stride if block == 1 else 1, group_width, build)
+        results.append(x)
+    return results
