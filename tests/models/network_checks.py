@@ -1,0 +1,105 @@
+"""What every network is held to besides its fixture."""
+
+import nnabla as nn
+import nnabla.functions as F
+import numpy as np
+import pytest
+
+import helpers
+import models
+from d3net import layers as L
+
+CALLS = (
+    {'aux': True},
+    {'train': True},
+    {'train': True, 'freeze_statistics': True},
+    {'cuda': True},
+    {'cuda': True, 'train': True, 'recompute': 'blocks'},
+    {'cuda': True, 'channel_last': True},
+    {'cuda': True, 'channel_last': True, 'train': True},
+)
+
+
+def check_sizes(name, smallest, divisor):
+    """The smallest size runs; smaller ones, and others that are no multiples, are refused in a
+    line that names what is legal.
+    """
+    network = models.create(name)
+    assert (network.info.smallest_size, network.info.size_divisor) == (smallest, divisor)
+    logits = network(nn.Variable.from_numpy_array(np.zeros((1, 3, smallest, smallest))))[0]
+    logits.forward(clear_buffer=True)
+    assert np.isfinite(logits.d).all()
+    legal = f'multiples of {divisor}, at least {smallest}'
+    for size in (
+        (smallest - divisor, smallest),
+        (smallest, smallest + 1),
+        (2 * smallest - 1, smallest),
+    ):
+        with pytest.raises(models.ModelError, match=f'{size[0]}x{size[1]} .*{legal}'):
+            network(nn.Variable((1, 3, *size)))
+
+
+def check_calls(name, outputs, **hyper):
+    """Every call registers the same parameters, those of the forms for GPUs included, and returns
+    as many logits as it should, of 5 classes.
+    """
+    network = models.create(name, num_classes=5, **hyper)
+    size = network.info.smallest_size
+    with helpers.zero_parameters():
+        evaluation = network(nn.Variable((1, 3, size, size)))
+    assert [logits.shape[1] for logits in evaluation] == [5]
+    shapes = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
+    for call in CALLS:
+        nn.clear_parameters()
+        with helpers.zero_parameters():
+            logits = network(nn.Variable((2, 3, size, size)), **call)
+        every = call.get('aux') or call.get('train')
+        assert [y.shape[:2] for y in logits] == [(2, 5)] * (outputs if every else 1), call
+        own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
+        assert own == shapes, call
+
+
+def check_gradients(name, **hyper):
+    """At the smallest size, a training step reaches every trainable parameter, and leaves running
+    statistics that are numbers.
+    """
+    parameters, gradients = training_step(name, **hyper)
+    assert [n for n, gradient in gradients.items() if not np.any(gradient)] == []
+    assert [n for n, values in parameters.items() if not np.isfinite(values).all()] == []
+
+
+def check_recomputation(name, **hyper):
+    """What blocks free and compute again changes neither gradients nor running statistics."""
+    kept = training_step(name, **hyper)
+    recomputed = training_step(name, recompute='blocks', **hyper)
+    for before, after in zip(kept, recomputed):
+        assert before.keys() == after.keys()
+        assert [n for n in before if not np.array_equal(before[n], after[n])] == []
+
+
+def training_step(name, recompute='none', **hyper):
+    """Parameters, running statistics among them, and gradients after one step on three images."""
+    nn.clear_parameters()
+    network = models.create(name, num_classes=5, **hyper)
+    size = network.info.smallest_size
+    image = np.random.RandomState(3).randn(3, 3, size, size).astype(np.float32)
+    x = nn.Variable.from_numpy_array(image)
+    with helpers.zero_parameters():
+        outputs = network(x, train=True, dropout=False, recompute=recompute)
+    helpers.randomize_parameters()
+    loss = sum(L.mean_all(F.pow_scalar(logits, 2)) for logits in outputs)
+    for parameter in nn.get_parameters().values():
+        parameter.grad.zero()
+    loss.forward(clear_no_need_grad=True)
+    loss.backward(clear_buffer=True)
+    parameters = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
+    return parameters, {n: p.g.copy() for n, p in nn.get_parameters().items()}
+
+
+def check_one_image_is_no_batch(name, size):
+    """A mean over all pixels of one image has no variance: refused in a line, as PyTorch does."""
+    network = models.create(name)
+    x = nn.Variable((1, 3, size, size))
+    with pytest.raises(models.ModelError, match=f'{name}, .*one value.*batch of at least 2'):
+        network(x, train=True)
+    network(x, train=True, freeze_statistics=True)
