@@ -1,0 +1,203 @@
+"""DDRNet: deep dual-resolution networks for road scenes.
+
+Hong, Pan, Sun and Jia, "Deep dual-resolution networks for real-time and accurate semantic
+segmentation of road scenes", 2021, arXiv:2101.06085. References:
+
+* DDRNet-23-slim and -23: chenjun2hao/DDRNet.pytorch, commit
+  bc0e193e87ead839dbc715c48e6bfb059cf21b27, lib/models/ddrnet_23_slim.py and ddrnet_23.py;
+* DDRNet-39: ydhongHIT/DDRNet (the authors), commit de0db317c5af4b0946231f475cf74ca4f51b8ac2,
+  segmentation/DDRNet_39.py; that of the other repository cannot be run as published.
+
+From 1/8 of the input's size on there are two branches: one stays there, the other goes down to
+1/64. They exchange what they know after each stage. The hyper-parameters have the references'
+names:
+
+    layers       blocks of the stages 1 to 4
+    planes       channels of the stem
+    spp_planes   channels of a branch of the deep aggregation pyramid pooling module (DAPPM)
+    head_planes  channels of the heads
+
+New networks start with the references' values: He's normal distribution by the number of outputs,
+PyTorch's own for biases.
+
+Differs from the original: the logits are always [main, auxiliary], the order of ydhongHIT's; the
+other repository has the main ones last. A batch norm in training that would see one value a channel
+is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of two or more.
+"""
+
+from d3net import layers as L
+from models.family import Family, Info
+from models.residual import basic_block, convolution, shortcut
+
+PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
+STRIDE = 8  # of the logits
+POOLS = ((5, 2), (9, 4), (17, 8))  # kernel and stride of the DAPPM's; a global one follows
+
+KEYS = {'layers': [int], 'planes': int, 'spp_planes': int, 'head_planes': int}
+
+# exchanges: how often the branches exchange in stage 3, which is divided into as many parts.
+SIZES = {
+    'ddrnet23_slim': dict(
+        layers=(2, 2, 2, 2), planes=32, spp_planes=128, head_planes=64, exchanges=1
+    ),
+    'ddrnet23': dict(layers=(2, 2, 2, 2), planes=64, spp_planes=128, head_planes=128, exchanges=1),
+    'ddrnet39': dict(layers=(3, 4, 6, 3), planes=64, spp_planes=128, head_planes=256, exchanges=2),
+}
+VARIANTS = {name: dict(hyper, auxiliary=False) for name, hyper in SIZES.items()} | {
+    f'{name}_aux': dict(hyper, auxiliary=True) for name, hyper in SIZES.items()
+}
+
+
+def stage(x, channels, blocks, name, build, stride=1):
+    """Basic blocks one after the other, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W /
+    stride)).
+
+    The last of several leaves the ReLU to those who take its output, with and without.
+    """
+    for i in range(blocks):
+        x = basic_block(
+            x,
+            channels,
+            f'{name}/{i}',
+            build,
+            stride=stride if i == 0 else 1,
+            relu=i == 0 or i < blocks - 1,
+        )
+    return x
+
+
+def bottleneck(x, channels, name, build, stride=1):
+    """1x1, 3x3 and 1x1 convolution beside a shortcut, without a ReLU of the sum; (N, C, H, W) ->
+    (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
+    """
+    with L.scope(name), L.recomputed_block(build):
+        y = L.bn_relu(convolution(x, channels, 1, 'conv1', build), 'bn1', build)
+        y = convolution(y, channels, 3, 'conv2', build, stride=stride)
+        y = convolution(L.bn_relu(y, 'bn2', build), 2 * channels, 1, 'conv3', build)
+        y = L.batch_norm(y, 'bn3', build)
+        x = shortcut(x, 2 * channels, build, stride=stride)
+    return y + x
+
+
+def bn_relu_conv(x, channels, kernel, name, build, first=0):
+    """Batch norm, ReLU, convolution; ``first`` is the batch norm's place in the reference's
+    Sequential.
+    """
+    with L.scope(name):
+        x = L.bn_relu(x, str(first), build)
+        return convolution(x, channels, kernel, str(first + 2), build)
+
+
+def exchange(x, y, stage_name, channels, blocks, build, *, stride):
+    """One stage of both branches, then each adds what the other has made of itself.
+
+    x: the branch of low resolution, y: that at 1/8, both after ReLU. channels: of the downward
+    path's convolutions, as many as make ``y`` as small as ``x`` becomes; the last is that of ``x``.
+    Returns both before ReLU.
+    """
+    high = L.channels_of(y, build)
+    x = stage(x, channels[-1], blocks, f'layer{stage_name}', build, stride)
+    y = stage(y, high, blocks, f'layer{stage_name}_', build)
+    down = L.relu(y, build)
+    with L.scope(f'down{stage_name}'):
+        for i, width in enumerate(channels):
+            down = L.relu(down, build) if i else down
+            down = convolution(down, width, 3, str(3 * i), build, stride=2)
+            down = L.batch_norm(down, str(3 * i + 1), build)
+    with L.scope(f'compression{stage_name}'):
+        up = L.batch_norm(convolution(L.relu(x, build), high, 1, '0', build), '1', build)
+    return x + down, y + L.resize(up, L.size_of(y, build), build)
+
+
+def dappm(x, width, channels, build):
+    """Deep aggregation pyramid pooling: (N, C, H, W) -> (N, channels, H, W).
+
+    Means over larger and larger windows, zeros of the padding counted, are resized back, and each
+    is convolved together with what the smaller ones gave.
+    """
+    size = L.size_of(x, build)
+    branches = [bn_relu_conv(x, width, 1, 'scale0', build)]
+    for i in range(1, len(POOLS) + 2):
+        if i <= len(POOLS):
+            kernel, stride = POOLS[i - 1]
+            pooled = L.average_pool(x, kernel, build, stride=stride, pad=kernel // 2)
+        else:
+            pooled = L.global_average_pool(x, build)
+        pooled = bn_relu_conv(pooled, width, 1, f'scale{i}', build, first=1)
+        y = L.resize(pooled, size, build) + branches[-1]
+        branches.append(bn_relu_conv(y, width, 3, f'process{i}', build))
+    y = bn_relu_conv(L.concatenate(*branches, build=build), channels, 1, 'compression', build)
+    return y + bn_relu_conv(x, channels, 1, 'shortcut', build)
+
+
+def head(x, width, num_classes, name, build):
+    """Logits (N, num_classes, H, W) of a map (N, C, H, W)."""
+    with L.scope(name):
+        x = convolution(L.bn_relu(x, 'bn1', build), width, 3, 'conv1', build)
+        x = L.bn_relu(x, 'bn2', build)
+        return convolution(x, num_classes, 1, 'conv2', build, bias=True)
+
+
+def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, exchanges, auxiliary):
+    """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
+    and with ``auxiliary`` those of the branch at 1/8 after stage 3.
+
+    H and W are multiples of 8.
+    """
+    for i in range(2):
+        x = convolution(x, planes, 3, f'conv1/{3 * i}', build, stride=2, bias=True)
+        x = L.bn_relu(x, f'conv1/{3 * i + 1}', build)
+    x = L.relu(stage(x, planes, layers[0], 'layer1', build), build)
+    x = y = L.relu(stage(x, 2 * planes, layers[1], 'layer2', build, stride=2), build)
+    for i in range(exchanges):
+        part = f'3_{i + 1}' if exchanges > 1 else '3'
+        blocks, stride = layers[2] // exchanges, 1 if i else 2
+        x, after_3 = exchange(x, y, part, [4 * planes], blocks, build, stride=stride)
+        x, y = L.relu(x, build), L.relu(after_3, build)
+    x, y = exchange(x, y, '4', [4 * planes, 8 * planes], layers[3], build, stride=2)
+    y = bottleneck(L.relu(y, build), 2 * planes, 'layer5_/0', build)
+    x = bottleneck(L.relu(x, build), 8 * planes, 'layer5/0', build, stride=2)
+    with L.scope('spp'):
+        x = dappm(x, spp_planes, 4 * planes, build)
+    x = L.resize(x, L.size_of(y, build), build)
+    logits = [head(x + y, head_planes, num_classes, 'final_layer', build)]
+    if auxiliary:
+        logits.append(head(after_3, head_planes, num_classes, 'seghead_extra', build))
+    return logits
+
+
+def _complete(hyper: dict) -> dict:
+    hyper = dict(hyper, layers=tuple(hyper['layers']))
+    for key in ('layers', *KEYS, 'num_classes'):
+        if min(hyper[key] if key == 'layers' else [hyper[key]]) < 1:
+            raise ValueError(f'{key}: must be at least 1')
+    if len(hyper['layers']) != 4:
+        raise ValueError(f'layers: must be 4 numbers of blocks, not {len(hyper["layers"])}')
+    if hyper['layers'][2] % hyper['exchanges']:
+        raise ValueError(
+            f'layers: the third must be a multiple of {hyper["exchanges"]}, as often as the '
+            'branches exchange in stage 3'
+        )
+    return hyper
+
+
+def _info(hyper) -> Info:
+    return Info(
+        num_classes=hyper['num_classes'],
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        channel_order='rgb',
+        size_divisor=STRIDE,
+        smallest_size=STRIDE,
+        paper=PAPER,
+    )
+
+
+FAMILY = Family(
+    name='ddrnet',
+    graph=ddrnet,
+    keys=KEYS,
+    variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
+    complete=_complete,
+    info=_info,
+)

@@ -1,0 +1,53 @@
+"""The residual block of two 3x3 convolutions, with the parameter names of torchvision's ResNets.
+
+He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385.
+"""
+
+from d3net import layers as L
+from models.initializers import default_uniform, kaiming_normal
+
+
+def basic_block(
+    x, channels: int, name: str, build, *, stride: int = 1, relu: bool = True, last_gamma: float = 1
+):
+    """Two 3x3 convolutions beside a shortcut; (N, C, H, W) -> (N, channels, ceil(H / stride),
+    ceil(W / stride)).
+
+    relu: of the sum; without it, that is left to whoever takes the sum. last_gamma: the initial
+    value of the second batch norm's, 0 for a block that starts as its shortcut.
+    """
+    with L.scope(name):
+        with L.recomputed_block(build):
+            y = convolution(x, channels, 3, 'conv1', build, stride=stride)
+            y = convolution(L.bn_relu(y, 'bn1', build), channels, 3, 'conv2', build)
+            y = L.batch_norm(y, 'bn2', build, gamma=last_gamma)
+            x = shortcut(x, channels, build, stride=stride)
+        y = y + x
+        return L.relu(y, build) if relu else y
+
+
+def shortcut(x, channels: int, build, *, stride: int = 1):
+    """``x``, or where the shape changes its projection: a 1x1 convolution and batch norm."""
+    if stride == 1 and L.channels_of(x, build) == channels:
+        return x
+    x = convolution(x, channels, 1, 'downsample/0', build, stride=stride)
+    return L.batch_norm(x, 'downsample/1', build)
+
+
+def convolution(
+    x, channels: int, kernel: int, name: str, build, *, stride: int = 1, bias: bool = False
+):
+    """A convolution as these networks initialise it: weights by the number of outputs, a bias as
+    PyTorch does.
+    """
+    return L.convolution(
+        x,
+        channels,
+        kernel,
+        name,
+        build,
+        stride=stride,
+        bias=bias,
+        initializer=kaiming_normal,
+        bias_initializer=default_uniform(L.channels_of(x, build), kernel),
+    )
