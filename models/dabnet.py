@@ -1,0 +1,214 @@
+"""DABNet: densely aggregated bilateral network for real-time semantic segmentation.
+
+Yang et al., "Real-time semantic segmentation via densely aggregated bilateral network", IEEE
+Transactions on Neural Networks and Learning Systems. Reference: isyangshu/DABNet, commit
+8ad62f02d20e5ed4481d4310c3cb0c8fb49d226f, mmseg/models/backbones/dabnet.py, dabnet_Patch8.py and
+dabnet_eb.py, mmseg/models/decode_heads/fcn_head.py, configs/_base_/models/dabnet_r18-d32.py and
+dabnet_eb1-d32.py.
+
+A context path, the encoder, and a spatial path at 1/8 of the input's size, as in BiSeNet
+(arXiv:1808.00897). After each stage of the encoder a patch module (the reference's class SIM; HFA
+and PCE in its documents) sees the map pixel by pixel and patch by patch. The hyper-parameters:
+
+    patch_size    side of a patch, in pixels of the encoder's maps
+    sim_channels  width of the four patch modules
+
+New networks start with the reference's values: PyTorch's own in the patch modules, He's normal
+distribution by the number of outputs elsewhere, a standard deviation of 0.01 before the logits.
+
+Differs from the original: it is synchronized among processes only where the build has a
+communicator. A batch norm in training that would see one value a channel is refused, as PyTorch
+does: behind the global poolings, a process on its own needs a batch of two or more.
+"""
+
+import nnabla.initializer as I
+
+from d3net import layers as L
+from models import efficientnet, resnet_v1c
+from models.family import Family, Info
+from models.initializers import default_uniform, kaiming_normal
+
+PAPER = 'Yang et al., TNNLS, isyangshu/DABNet'
+STRIDE = 32  # of the encoder's last maps
+SPATIAL = (64, 128)  # channels of the spatial path at 1/8; those of the context path are the last
+FUSED = 256  # channels before the main head
+AUXILIARY = 64  # channels of an auxiliary head
+DROPOUT = 0.1  # share of the maps before the logits
+KEYS = {'patch_size': int, 'sim_channels': [int]}
+ENCODERS = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
+VARIANTS = {
+    f'dabnet_r18_p{patch_size}': dict(
+        encoder='resnet18_v1c', patch_size=patch_size, sim_channels=(32, 64, 64, 64)
+    )
+    for patch_size in (1, 2, 4, 8, 16)
+} | {
+    'dabnet_e': dict(encoder='efficientnet_b1', patch_size=2, sim_channels=(24, 32, 32, 32)),
+}
+
+
+def conv_bn_relu(x, channels, kernel, name, build, stride=1, relu=True):
+    """OpenMMLab's ConvModule: convolution, batch norm, and where ``relu`` says so ReLU."""
+    with L.scope(name):
+        x = L.convolution(
+            x,
+            channels,
+            kernel,
+            'conv',
+            build,
+            stride=stride,
+            bias=False,
+            initializer=kaiming_normal,
+        )
+        return (L.bn_relu if relu else L.batch_norm)(x, 'bn', build)
+
+
+def patch_module(x, width, patch_size, build):
+    """Pixels and patches of (N, C, H, W), which exchange twice what they know: a map of the same
+    shape.
+
+    There are two maps (N, width, ...), one of pixels and one of patches, that is 1 / patch_size as
+    large. A patch is seen through all its pixels, and through their mean.
+    """
+    channels, size = L.channels_of(x, build), L.size_of(x, build)
+
+    def convolution(x, channels, kernel, name):
+        uniform = default_uniform(L.channels_of(x, build), kernel)
+        return L.convolution(
+            x, channels, kernel, name, build, initializer=uniform, bias_initializer=uniform
+        )
+
+    def means(x):
+        return L.average_pool(x, patch_size, build) if patch_size > 1 else x
+
+    with L.recomputed_block(build):
+        pixels = L.bn_relu(convolution(x, width, 3, 'h2h_0'), 'bnh_0', build)
+        patches = convolution(L.space_to_depth(x, patch_size, build), width, 3, 'h2l_0')
+        patches = convolution(L.bn_relu(patches, 'bnl_0', build), width, 1, 'l2l_p1')
+        patches = patches + convolution(means(x), width, 1, 'l2l_p2')
+        patches = L.bn_relu(patches, 'l2l_bn', build)
+
+        to_pixels = convolution(L.resize(patches, size, build), width, 3, 'l2h_1')
+        to_patches = convolution(means(pixels), width, 3, 'h2l_1')
+        pixels = convolution(pixels, width, 3, 'h2h_1') + to_pixels
+        patches = convolution(patches, width, 3, 'l2l_1') + to_patches
+        pixels = L.bn_relu(pixels, 'bnh_1', build)
+        patches = L.bn_relu(patches, 'bnl_1', build)
+
+        to_pixels = convolution(L.resize(patches, size, build), channels, 3, 'l2h_2')
+        pixels = convolution(pixels, channels, 3, 'h2h_2') + to_pixels
+        pixels = L.bn_relu(pixels, 'bnh_2', build)
+    return pixels + x
+
+
+def attention_refinement(x, channels, name, build):
+    """3x3 convolution, and each channel times a share that all of them decide by their means:
+    (N, C, H, W) -> (N, channels, H, W).
+    """
+    with L.scope(name):
+        x = conv_bn_relu(x, channels, 3, 'conv_layer', build)
+        gate = L.global_average_pool(x, build)
+        gate = conv_bn_relu(gate, channels, 1, 'atten_conv_layer/1', build, relu=False)
+        return x * L.sigmoid(gate)
+
+
+def feature_fusion(spatial, context, channels, build):
+    """Both paths together, (N, C, H, W) and (N, C', H, W) -> (N, channels, H, W).
+
+    The ReLU before the sigmoid is the reference's: no channel's share is less than a half.
+    """
+    x = L.concatenate(spatial, context, build=build)
+    with L.scope('ffm'):
+        x = conv_bn_relu(x, channels, 1, 'conv1', build)
+        gate = conv_bn_relu(L.global_average_pool(x, build), channels, 1, 'conv_atten/0', build)
+    return x * L.sigmoid(gate) + x
+
+
+def two_paths(x, build, *, encoder, patch_size, sim_channels):
+    """Everything but the heads: normalised image (N, 3, H, W) -> the fused map (N, 256, H / 8, W /
+    8), and the context path's (N, 128, ...) at 1/8 and 1/16 of the input's size.
+    """
+    encoder = ENCODERS[encoder]
+    with L.scope('backbone'):
+        stem = y = encoder.stem(x, build)
+    maps = []
+    for number in range(1, 5):
+        with L.scope('backbone'):
+            y = encoder.stage(y, number, build)
+        with L.scope(f'SIM_{number - 1}'):
+            y = patch_module(y, sim_channels[number - 1], patch_size, build)
+        maps.append(y)
+    at_4, at_8, at_16, at_32 = maps
+
+    width = L.channels_of(at_4, build)
+    spatial = L.concatenate(L.average_pool(x, 2, build), stem, build=build)
+    spatial = conv_bn_relu(spatial, width, 3, 'sp_0', build, stride=2)
+    spatial = spatial + conv_bn_relu(at_4, width, 3, 'cp_1', build)
+    spatial = conv_bn_relu(spatial, SPATIAL[0], 3, 'sp_1', build, stride=2)
+    spatial = spatial + conv_bn_relu(at_8, SPATIAL[0], 3, 'cp_2', build)
+    spatial = conv_bn_relu(spatial, SPATIAL[1], 1, 'sp_2', build)
+
+    context_16 = attention_refinement(at_32, SPATIAL[1], 'arm32', build)
+    context_16 = L.resize(context_16, L.size_of(at_16, build), build, 'nearest')
+    context_16 = conv_bn_relu(context_16, SPATIAL[1], 3, 'conv_head32', build)
+    context_8 = attention_refinement(at_16, SPATIAL[1], 'arm16', build) + context_16
+    context_8 = L.resize(context_8, L.size_of(at_8, build), build, 'nearest')
+    context_8 = conv_bn_relu(context_8, SPATIAL[1], 3, 'conv_head16', build)
+    return feature_fusion(spatial, context_8, FUSED, build), context_8, context_16
+
+
+def head(x, channels, num_classes, name, build):
+    """OpenMMLab's FCNHead: logits (N, num_classes, H, W) of a map (N, C, H, W)."""
+    with L.scope(name):
+        x = conv_bn_relu(x, channels, 3, 'convs/0', build)
+        x = L.dropout(x, DROPOUT, build, maps=True)
+        normal = I.NormalInitializer(0.01)
+        return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)
+
+
+def dabnet(x, build, *, num_classes, encoder, patch_size, sim_channels):
+    """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
+    those of the context path at 1/8, and at 1/16.
+
+    H and W are multiples of 32 * patch_size.
+    """
+    with L.scope('backbone'):
+        fused, *context = two_paths(
+            x, build, encoder=encoder, patch_size=patch_size, sim_channels=sim_channels
+        )
+    logits = [head(fused, FUSED, num_classes, 'decode_head', build)]
+    for i, features in enumerate(context):
+        logits.append(head(features, AUXILIARY, num_classes, f'auxiliary_head/{i}', build))
+    return logits
+
+
+def _complete(hyper: dict) -> dict:
+    hyper = dict(hyper, sim_channels=tuple(hyper['sim_channels']))
+    for key in ('patch_size', 'num_classes'):
+        if hyper[key] < 1:
+            raise ValueError(f'{key}: must be at least 1')
+    if len(hyper['sim_channels']) != 4 or min(hyper['sim_channels']) < 1:
+        raise ValueError('sim_channels: must be 4 numbers of channels')
+    return hyper
+
+
+def _info(hyper) -> Info:
+    size = STRIDE * hyper['patch_size']
+    return Info(
+        num_classes=hyper['num_classes'],
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        channel_order='rgb',
+        size_divisor=size,
+        smallest_size=size,
+        paper=PAPER,
+    )
+
+
+FAMILY = Family(
+    name='dabnet',
+    graph=dabnet,
+    keys=KEYS,
+    variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
+    complete=_complete,
+    info=_info,
+)

@@ -1,0 +1,105 @@
+"""EfficientNet-B1 as an encoder.
+
+Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019,
+arXiv:1905.11946. Reference: timm 0.4.12 (rwightman/pytorch-image-models), efficientnet_b1 in
+timm/models/efficientnet.py, with timm/models/efficientnet_blocks.py and efficientnet_builder.py:
+not the variant with TensorFlow's padding and batch norms.
+
+New networks start with timm's values: a normal distribution whose variance is 2 / (kernel**2 *
+outputs of a group), biases 0.
+
+Differs from the original: no layers behind the last block, which the features of it do not need
+either; no drop path, which timm switches off by default.
+"""
+
+import math
+
+import nnabla.initializer as I
+
+from d3net import layers as L
+
+STEM = 32  # channels
+EXPANSION = 6
+REDUCTION = 4  # of squeeze and excitation, by the channels of a block's input
+# kernel, stride, channels, number of blocks
+BLOCKS = (
+    (3, 1, 16, 2),
+    (3, 2, 24, 3),
+    (5, 2, 40, 3),
+    (3, 2, 80, 4),
+    (5, 1, 112, 4),
+    (5, 2, 192, 5),
+    (3, 1, 320, 2),
+)
+STAGES = ((1,), (2,), (3, 4), (5, 6))  # the rows of BLOCKS of one size
+
+
+def stem(x, build):
+    """Normalised image (N, 3, H, W) -> (N, 16, H / 2, W / 2); the first row of blocks is in it."""
+    x = _convolution(x, STEM, 3, 'conv_stem', build, stride=2)
+    return _row(L.swish(L.batch_norm(x, 'bn1', build), build), 0, build)
+
+
+def stage(x, number, build):
+    """Stage 1 to 4: (N, C, H, W) -> (N, C', H / 2, W / 2), where C' is 24, 40, 112 and 320."""
+    for row in STAGES[number - 1]:
+        x = _row(x, row, build)
+    return x
+
+
+def _row(x, row, build):
+    kernel, stride, channels, count = BLOCKS[row]
+    for i in range(count):
+        with L.scope(f'blocks/{row}/{i}'):
+            x = block(x, channels, kernel, build, stride=1 if i else stride, expand=row > 0)
+    return x
+
+
+def block(x, channels, kernel, build, *, stride, expand):
+    """An inverted residual: 1x1 convolution to more channels, depthwise convolution, squeeze and
+    excitation, 1x1 convolution to ``channels``; a shortcut where the shape stays.
+
+    Without ``expand`` the first convolution is left out, and timm's names are others.
+    (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    """
+    inputs = L.channels_of(x, build)
+    names = iter(('bn1', 'bn2', 'bn3'))
+    with L.recomputed_block(build):
+        y = x
+        if expand:
+            y = _convolution(y, EXPANSION * inputs, 1, 'conv_pw', build)
+            y = L.swish(L.batch_norm(y, next(names), build), build)
+        width = L.channels_of(y, build)
+        y = _convolution(y, width, kernel, 'conv_dw', build, stride=stride, groups=width)
+        y = L.swish(L.batch_norm(y, next(names), build), build)
+        y = squeeze_excitation(y, inputs // REDUCTION, build)
+        y = _convolution(y, channels, 1, 'conv_pwl' if expand else 'conv_pw', build)
+        y = L.batch_norm(y, next(names), build)
+    return y + x if stride == 1 and channels == inputs else y
+
+
+def squeeze_excitation(x, width, build):
+    """Each channel times a share that all of them decide by their means; ``width`` channels lie
+    between.
+    """
+    channels = L.channels_of(x, build)
+    with L.scope('se'):
+        gate = L.global_average_pool(x, build)
+        gate = L.swish(_convolution(gate, width, 1, 'conv_reduce', build, bias=True), build)
+        gate = _convolution(gate, channels, 1, 'conv_expand', build, bias=True)
+    return x * L.sigmoid(gate)
+
+
+def _convolution(x, channels, kernel, name, build, *, stride=1, groups=1, bias=False):
+    normal = I.NormalInitializer(math.sqrt(2 / (kernel**2 * (channels // groups))))
+    return L.convolution(
+        x,
+        channels,
+        kernel,
+        name,
+        build,
+        stride=stride,
+        groups=groups,
+        bias=bias,
+        initializer=normal,
+    )
