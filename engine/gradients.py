@@ -80,7 +80,7 @@ class Nccl(Alone):
         gradients = [p.grad for p in parameters.values()]
 
         def backward(gradient):
-            callback = self.nnabla.all_reduce_callback(gradients, BUCKET_BYTES, division=False)
+            callback = self.nnabla.all_reduce_callback(gradients, BUCKET_BYTES // 4, division=False)
             loss.backward(gradient, clear_buffer=True, communicator_callbacks=callback)
 
         return backward
