@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from d3net import layers as L
-from models import csail, d3net_family, dabnet, ddrnet
+from models import csail, d3net_family, dabnet, ddrnet, edgeailite
 from models.errors import HyperParameterError, ModelError
 from models.family import Family, Info
 
-FAMILIES = (csail.FAMILY, d3net_family.FAMILY, dabnet.FAMILY, ddrnet.FAMILY)
+FAMILIES = (csail.FAMILY, d3net_family.FAMILY, dabnet.FAMILY, ddrnet.FAMILY, edgeailite.FAMILY)
 
 
 @dataclass(frozen=True)
