@@ -1,7 +1,7 @@
 """DABNet: densely aggregated bilateral network for real-time semantic segmentation.
 
-Yang et al., "Real-time semantic segmentation via densely aggregated bilateral network", IEEE
-Transactions on Neural Networks and Learning Systems. Reference: isyangshu/DABNet, commit
+"Real-time semantic segmentation via densely aggregated bilateral network", IEEE Transactions on
+Neural Networks and Learning Systems. Reference: isyangshu/DABNet, commit
 8ad62f02d20e5ed4481d4310c3cb0c8fb49d226f, mmseg/models/backbones/dabnet.py, dabnet_Patch8.py and
 dabnet_eb.py, mmseg/models/decode_heads/fcn_head.py, configs/_base_/models/dabnet_r18-d32.py and
 dabnet_eb1-d32.py.
@@ -16,9 +16,10 @@ and PCE in its documents) sees the map pixel by pixel and patch by patch. The hy
 New networks start with the reference's values: PyTorch's own in the patch modules, He's normal
 distribution by the number of outputs elsewhere, a standard deviation of 0.01 before the logits.
 
-Differs from the original: it is synchronized among processes only where the build has a
-communicator. A batch norm in training that would see one value a channel is refused, as PyTorch
-does: behind the global poolings, a process on its own needs a batch of two or more.
+Differs from the original: the patch size is a hyper-parameter; the original has a copy of the file
+for each. Batch norms are synchronized among processes only where the build has a communicator. One
+that would see a single value a channel in training is refused, as PyTorch does: behind the global
+poolings, a process on its own needs a batch of two or more.
 """
 
 import nnabla.initializer as I
@@ -28,7 +29,7 @@ from models import efficientnet, resnet_v1c
 from models.family import Family, Info
 from models.initializers import default_uniform, kaiming_normal
 
-PAPER = 'Yang et al., TNNLS, isyangshu/DABNet'
+PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
 STRIDE = 32  # of the encoder's last maps
 SPATIAL = (64, 128)  # channels of the spatial path at 1/8; those of the context path are the last
 FUSED = 256  # channels before the main head
@@ -182,13 +183,13 @@ def dabnet(x, build, *, num_classes, encoder, patch_size, sim_channels):
 
 
 def _complete(hyper: dict) -> dict:
-    hyper = dict(hyper, sim_channels=tuple(hyper['sim_channels']))
-    for key in ('patch_size', 'num_classes'):
-        if hyper[key] < 1:
+    widths = hyper['sim_channels']
+    if not isinstance(widths, (list, tuple)) or len(widths) != 4:
+        raise ValueError(f'sim_channels: must be a list of 4 numbers of channels, not {widths}')
+    for key in (*KEYS, 'num_classes'):
+        if min(widths if key == 'sim_channels' else [hyper[key]]) < 1:
             raise ValueError(f'{key}: must be at least 1')
-    if len(hyper['sim_channels']) != 4 or min(hyper['sim_channels']) < 1:
-        raise ValueError('sim_channels: must be 4 numbers of channels')
-    return hyper
+    return dict(hyper, sim_channels=tuple(widths))
 
 
 def _info(hyper) -> Info:

@@ -167,18 +167,18 @@ def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, ex
 
 
 def _complete(hyper: dict) -> dict:
-    hyper = dict(hyper, layers=tuple(hyper['layers']))
-    for key in ('layers', *KEYS, 'num_classes'):
-        if min(hyper[key] if key == 'layers' else [hyper[key]]) < 1:
+    layers = hyper['layers']
+    if not isinstance(layers, (list, tuple)) or len(layers) != 4:
+        raise ValueError(f'layers: must be a list of 4 numbers of blocks, not {layers}')
+    for key in (*KEYS, 'num_classes'):
+        if min(layers if key == 'layers' else [hyper[key]]) < 1:
             raise ValueError(f'{key}: must be at least 1')
-    if len(hyper['layers']) != 4:
-        raise ValueError(f'layers: must be 4 numbers of blocks, not {len(hyper["layers"])}')
-    if hyper['layers'][2] % hyper['exchanges']:
+    if layers[2] % hyper['exchanges']:
         raise ValueError(
             f'layers: the third must be a multiple of {hyper["exchanges"]}, as often as the '
             'branches exchange in stage 3'
         )
-    return hyper
+    return dict(hyper, layers=tuple(layers))
 
 
 def _info(hyper) -> Info:

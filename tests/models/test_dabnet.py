@@ -59,6 +59,11 @@ def test_sizes(name, divisor):
     network_checks.check_sizes(name, smallest=divisor, divisor=divisor)
 
 
+@pytest.mark.parametrize('name', ['dabnet_r18_p2', 'dabnet_e'])
+def test_forms(name):
+    network_checks.check_forms(name, 64, 128)
+
+
 @pytest.mark.parametrize('name', ['dabnet_r18_p1', 'dabnet_e'])
 def test_gradients(name):
     network_checks.check_gradients(name)
@@ -97,7 +102,8 @@ def test_each_head_drops_maps_in_training_only():
     'changes, message',
     [
         ({'patch_size': 0}, 'patch_size: must be at least 1'),
-        ({'sim_channels': [32, 64]}, 'sim_channels: must be 4 numbers of channels'),
+        ({'sim_channels': [32, 64]}, 'sim_channels: must be a list of 4 numbers of channels'),
+        ({'sim_channels': [9, 9, 0, 9]}, 'sim_channels: must be at least 1'),
         ({'encoder': 'resnet50'}, 'encoder: dabnet_e has no such hyper-parameter'),
     ],
 )
