@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import nnabla as nn
+import nnabla.function_bases as function_bases
 import nnabla.initializer as I
 import numpy as np
 
@@ -61,6 +62,31 @@ def randomize_parameters(seed=0):
             fan_in = np.prod(parameter.shape[1:]) if name.endswith('/W') else 10
             values = rng.randn(*parameter.shape) / np.sqrt(fan_in)
         parameter.d = values.astype(np.float32)
+
+
+def run_channel_last(graph):
+    """The value of ``graph``, whose parameters and input have theirs.
+
+    NNabla's CPU functions refuse channel_last when they run, so the graph is walked, and each of
+    them is run in the other layout.
+    """
+    known = {name.replace('_', ''): function for name, function in vars(function_bases).items()}
+    values = {}
+
+    def run(function):
+        inputs = [values.get(hash(v.data), v.d) for v in function.inputs]
+        arguments = dict(function.info.args)
+        channel_last = arguments.pop('channel_last', False)
+        if channel_last:  # the tensor and a convolution's weights
+            inputs[:2] = [array.transpose(0, 3, 1, 2) for array in inputs[:2]]
+        variables = [nn.Variable.from_numpy_array(np.array(array)) for array in inputs]
+        result = known[function.info.type_name.lower()](*variables, **arguments)
+        result.forward()
+        array = result.d.transpose(0, 2, 3, 1) if channel_last else result.d
+        values[hash(function.outputs[0].data)] = array
+
+    graph.visit(run)
+    return values[hash(graph.data)]
 
 
 def image(height, width, seed=0):

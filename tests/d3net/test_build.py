@@ -1,7 +1,6 @@
 """What a build says holds in every layer: what is frozen, whose statistics, which layout."""
 
 import nnabla as nn
-import nnabla.function_bases as functions
 import nnabla.functions as F
 import numpy as np
 import pytest
@@ -116,42 +115,6 @@ def test_the_cpus_synchronized_batch_norm_is_nnablas_for_one_process(policy):
         assert own == pytest.approx(expected, abs=2e-5 * np.abs(expected).max())
 
 
-# NNabla's CPU functions refuse channel_last when they run, so the graph is walked here, and each of
-# them is run in the other layout.
-FUNCTIONS = {
-    'Add2': functions.add2,
-    'AveragePooling': functions.average_pooling,
-    'BatchNormalization': functions.batch_normalization,
-    'Concatenate': functions.concatenate,
-    'Convolution': functions.convolution,
-    'Interpolate': functions.interpolate,
-    'ReLU': functions.relu,
-    'Reshape': functions.reshape,
-    'Slice': functions.slice,
-    'Transpose': functions.transpose,
-}
-
-
-def run_channel_last(graph):
-    """The value of ``graph``, whose parameters and input have theirs."""
-    values = {}
-
-    def run(function):
-        inputs = [values.get(hash(v.data), v.d) for v in function.inputs]
-        arguments = dict(function.info.args)
-        channel_last = arguments.pop('channel_last', False)
-        if channel_last:  # the tensor and a convolution's weights
-            inputs[:2] = [array.transpose(0, 3, 1, 2) for array in inputs[:2]]
-        variables = [nn.Variable.from_numpy_array(np.array(array)) for array in inputs]
-        result = FUNCTIONS[function.info.type_name](*variables, **arguments)
-        result.forward()
-        array = result.d.transpose(0, 2, 3, 1) if channel_last else result.d
-        values[hash(function.outputs[0].data)] = array
-
-    graph.visit(run)
-    return values[hash(graph.data)]
-
-
 def test_channel_last_is_the_same_network_with_the_same_parameters():
     x = image(36, 50)
     expected = helpers.tiny()(x)[0]
@@ -166,4 +129,4 @@ def test_channel_last_is_the_same_network_with_the_same_parameters():
     for kind in ('Convolution', 'AveragePooling', 'Interpolate'):
         assert all(kinds[kind]), kind
     expected.forward()
-    assert run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)
+    assert helpers.run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)

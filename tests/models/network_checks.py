@@ -26,7 +26,8 @@ def check_sizes(name, smallest, divisor):
     """
     network = models.create(name)
     assert (network.info.smallest_size, network.info.size_divisor) == (smallest, divisor)
-    logits = network(nn.Variable.from_numpy_array(np.zeros((1, 3, smallest, smallest))))[0]
+    with helpers.zero_parameters():
+        logits = network(_seeded_image(1, smallest, smallest))[0]
     logits.forward(clear_buffer=True)
     assert np.isfinite(logits.d).all()
     legal = f'multiples of {divisor}, at least {smallest}'
@@ -59,6 +60,23 @@ def check_calls(name, outputs, **hyper):
         assert own == shapes, call
 
 
+def check_forms(name, height, width, **hyper):
+    """The forms for GPUs, with channels last or not, compute the same numbers."""
+    network = models.create(name, **hyper)
+    x = _seeded_image(1, height, width)
+    with helpers.zero_parameters():
+        plain = network(x, aux=True)
+    fused = network(x, aux=True, cuda=True)
+    last = network(x, aux=True, cuda=True, channel_last=True)
+    helpers.randomize_parameters()
+    nn.forward_all([*plain, *fused])
+    for expected, *forms in zip(plain, fused, last):
+        tolerance = 1e-4 * expected.d.std()
+        assert tolerance > 0
+        assert forms[0].d == pytest.approx(expected.d, abs=tolerance)
+        assert helpers.run_channel_last(forms[1]) == pytest.approx(expected.d, abs=tolerance)
+
+
 def check_gradients(name, **hyper):
     """At the smallest size, a training step reaches every trainable parameter, and leaves running
     statistics that are numbers.
@@ -82,8 +100,7 @@ def training_step(name, recompute='none', **hyper):
     nn.clear_parameters()
     network = models.create(name, num_classes=5, **hyper)
     size = network.info.smallest_size
-    image = np.random.RandomState(3).randn(3, 3, size, size).astype(np.float32)
-    x = nn.Variable.from_numpy_array(image)
+    x = _seeded_image(3, size, size)
     with helpers.zero_parameters():
         outputs = network(x, train=True, dropout=False, recompute=recompute)
     helpers.randomize_parameters()
@@ -103,3 +120,8 @@ def check_one_image_is_no_batch(name, size):
     with pytest.raises(models.ModelError, match=f'{name}, .*one value.*batch of at least 2'):
         network(x, train=True)
     network(x, train=True, freeze_statistics=True)
+
+
+def _seeded_image(count, height, width):
+    values = np.random.RandomState(3).randn(count, 3, height, width)
+    return nn.Variable.from_numpy_array(values.astype(np.float32))
