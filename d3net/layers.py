@@ -341,22 +341,27 @@ def recomputed_block(build: Build):
 
 
 def mean_all(x):
-    """The mean of all values, shape ``(1,)``, in steps that every backend gets right.
+    """The mean of all values, shape ``(1,)``; see :func:`row_means`."""
+    return row_means(F.reshape(x, (1, x.size), inplace=False))
+
+
+def row_means(x):
+    """The mean of each row of ``(rows, n)``, shape ``(rows,)``, in steps that every backend gets
+    right.
 
     NNabla 1.39's reduction kernels stop with an illegal instruction on Hopper GPUs, unless each
-    step reduces to many values at once. So the array is folded, a factor of its size at a time. A
-    size that has no factor up to 1024 is cut in two parts, which are averaged by their share.
+    step reduces to many values at once. So the rows are folded, a factor of their length at a time.
+    A length that has no factor up to 1024 is cut in two parts, which are averaged by their share.
     """
-    x = F.reshape(x, (x.size,), inplace=False)
-    while x.size > 1:
-        n = x.size
+    rows, n = x.shape
+    while n > 1:
         fold = next(f for f in range(min(LARGEST_FOLD, n), 0, -1) if n % f == 0)
         if fold == 1:
-            head = n - n % LARGEST_FOLD
-            first, rest = mean_all(x[:head]), mean_all(x[head:])
+            x, head = F.reshape(x, (rows, n), inplace=False), n - n % LARGEST_FOLD
+            first, rest = row_means(x[:, :head]), row_means(x[:, head:])
             return first * (head / n) + rest * (1 - head / n)
-        x = F.mean(F.reshape(x, (n // fold, fold), inplace=False), axis=1)
-    return x
+        x, n = F.mean(F.reshape(x, (rows * n // fold, fold), inplace=False), axis=1), n // fold
+    return F.reshape(x, (rows,), inplace=False)
 
 
 def _channel_axis(build: Build) -> int:

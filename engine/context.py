@@ -119,6 +119,13 @@ def load_cuda_libraries():
         waiting = failed
 
 
+def float_context(context: nn.Context | None = None) -> nn.Context:
+    """``context``, by default the current one, without the parts that compute in half precision."""
+    context = context or nn.get_current_context()
+    backend = [part for part in context.backend if part.endswith(':float')]
+    return nn.Context(backend, context.array_class, context.device_id)
+
+
 def release_cached_memory(choice: Choice):
     """Give the memory of freed arrays, which NNabla keeps for arrays of the same size, back to the
     system.

@@ -26,7 +26,10 @@ import numpy as np
 
 from command import UserError
 from d3net import layers as L
+from engine.context import float_context
+from engine.dice import soft_dice
 from engine.lovasz import lovasz_softmax
+from engine.ohem import Ohem, mean_of_hard
 
 AUX_WEIGHT = 0.4
 OHEM_THRESHOLD, OHEM_MIN_KEPT = 0.9, 131072
@@ -35,7 +38,7 @@ OHEM_THRESHOLD, OHEM_MIN_KEPT = 0.9, 131072
 def from_config(config: Mapping, num_classes: int) -> 'Criterion':
     """The loss that ``config`` asks for; raises ``UserError`` for keys that do not fit together.
 
-    The keys are those of :class:`Criterion` and, for ``loss: ohem``, of :class:`Ohem`.
+    The keys are those of :class:`Criterion` and, for ``loss: ohem``, of :class:`engine.ohem.Ohem`.
     """
     hard = config.get('loss') == 'ohem'
     if hard and 'loss_mean' in config:
@@ -60,25 +63,6 @@ def from_config(config: Mapping, num_classes: int) -> 'Criterion':
         dice_weight=config.get('dice_weight', 0.0),
         lovasz_weight=config.get('lovasz_weight', 0.0),
     )
-
-
-@dataclass(frozen=True)
-class Ohem:
-    """Online hard example mining: the mean over the pixels that the network finds hardest.
-
-    A pixel is kept when the probability of its true class is below ``threshold``, or below that of
-    the pixel number ``min_kept``, counted from 0 in the order of these probabilities; with at most
-    ``min_kept`` valid pixels the easiest one stands for that. It is the micro-batch that is
-    ordered, and its mean has the weight of its share of all valid pixels, so the loss depends on
-    how a batch is divided. Class weights and smoothing change the losses of pixels, not their
-    order.
-
-    Source: chenjun2hao/DDRNet.pytorch, commit bc0e193e87ead839dbc715c48e6bfb059cf21b27,
-    lib/core/criterion.py. Differs from the original: 0 instead of NaN when no pixel is kept.
-    """
-
-    threshold: float
-    min_kept: int
 
 
 @dataclass(frozen=True)
@@ -146,7 +130,7 @@ class Criterion:
         """What one head adds to the loss."""
         cross_entropy, pixel_losses = self._pixel_losses(logits, targets)
         if main and self.ohem:
-            hard = _mean_of_hard(cross_entropy, pixel_losses, targets, self.ohem)
+            hard = mean_of_hard(cross_entropy, pixel_losses, targets, self.ohem)
             parts = [_Part(hard, weight, targets, _count_valid)]
         else:
             count = self._count_weights if self.mean_over == 'valid' else np.size
@@ -154,7 +138,7 @@ class Criterion:
         if main and (self.dice_weight or self.lovasz_weight):
             probabilities = F.softmax(logits, axis=1)
             if self.dice_weight:
-                dice = _dice(probabilities, targets)
+                dice = soft_dice(probabilities, targets)
                 parts.append(_Part(dice, self.dice_weight, targets, _count_valid))
             if self.lovasz_weight:
                 lovasz = lovasz_softmax(probabilities, targets.labels)
@@ -261,82 +245,6 @@ class _Targets:
             variable.d = values.astype(np.int32 if variable is self.labels else np.float32)
 
 
-def _mean_of_hard(cross_entropy, pixel_losses, targets: _Targets, ohem: Ohem):
-    """The mean of the pixel losses that :class:`Ohem` keeps, (1,)."""
-    size = cross_entropy.size
-    index = min(ohem.min_kept, size - 1)
-    probability = F.exp(cross_entropy * -1)
-    keys = probability + targets.add(targets.shape, lambda labels: _offsets(labels, index))
-    keys = F.sort(F.reshape(keys, (1, size), inplace=False), axis=1)
-    limit = F.maximum_scalar(keys[:, index : index + 1], ohem.threshold)
-    kept = F.less(probability, F.reshape(limit, (1, 1, 1, 1), inplace=False)) * targets.valid
-    kept.need_grad = False
-    share = F.maximum_scalar(L.mean_all(kept), 0.5 / size)  # without a pixel, 0 / share is 0
-    return L.mean_all(pixel_losses * kept) / share
-
-
-def _offsets(labels: np.ndarray, index: int) -> np.ndarray:
-    """What is added to probabilities so that, in their order, number ``index`` is that of a valid
-    pixel: the ``index``-th of them, or the last if they are fewer. Ignored pixels go behind all
-    others, and as many as are needed before them.
-    """
-    offsets = np.zeros(labels.shape, np.float32)
-    ignored = np.flatnonzero(labels < 0)
-    before = max(index + 1 - (labels.size - len(ignored)), 0)
-    offsets.flat[ignored[:before]] = -2
-    offsets.flat[ignored[before:]] = 2
-    return offsets
-
-
-def _dice(probabilities, targets: _Targets):
-    """One minus the Dice coefficient of each class in the labels, averaged over them, (1,).
-
-    The coefficient is ``2 sum(p * y) / (sum(p) + sum(y))`` over the valid pixels of the batch, with
-    ``y`` 1 where the label is the class. Milletari, Navab, Ahmadi, 2016, arXiv:1606.04797, without
-    their squares.
-    """
-    classes = probabilities.shape[1]
-
-    def shares(labels):
-        return np.bincount(labels[labels >= 0], minlength=classes) / labels.size
-
-    def shares_or_one(labels):  # a class that is not there has no weight, but must not be 0 / 0
-        return np.where(shares(labels) > 0, shares(labels), 1)
-
-    def weights(labels):
-        there = shares(labels) > 0
-        return there / max(there.sum(), 1)
-
-    truth = F.equal(targets.labels, _constant(range(classes), (1, -1, 1, 1)))
-    truth.need_grad = False
-    overlap = _class_means(probabilities * truth)
-    predicted = _class_means(probabilities * targets.valid)
-    true = targets.add((classes,), shares_or_one)
-    losses = (1 - 2 * overlap / (predicted + true)) * targets.add((classes,), weights)
-    return L.mean_all(losses) * classes
-
-
-def _class_means(x):
-    """The mean of each channel of (N, C, H, W), shape (C,), folded like ``layers.mean_all``."""
-    classes = x.shape[1]
-    rows = F.reshape(F.transpose(x, (1, 0, 2, 3)), (classes, x.size // classes), inplace=False)
-    return _row_means(rows)
-
-
-def _row_means(x):
-    """The mean of each row of (rows, n), shape (rows,)."""
-    rows, n = x.shape
-    while n > 1:
-        fold = next(f for f in range(min(L.LARGEST_FOLD, n), 0, -1) if n % f == 0)
-        if fold == 1:
-            head = n - n % L.LARGEST_FOLD
-            first, rest = _row_means(x[:, :head]), _row_means(x[:, head:])
-            return first * (head / n) + rest * (1 - head / n)
-        x, n = F.mean(F.reshape(x, (rows * n // fold, fold), inplace=False), axis=1), n // fold
-        x = F.reshape(x, (rows, n), inplace=False)
-    return F.reshape(x, (rows,), inplace=False)
-
-
 def _count_valid(labels: np.ndarray) -> int:
     return np.count_nonzero(labels >= 0)
 
@@ -344,10 +252,3 @@ def _count_valid(labels: np.ndarray) -> int:
 def _constant(values, shape: tuple[int, ...]) -> nn.Variable:
     array = np.array(values, np.float32).reshape(shape)
     return nn.Variable.from_numpy_array(array, need_grad=False)
-
-
-def float_context(context=None):
-    """``context``, by default the current one, without the parts that compute in half precision."""
-    context = context or nn.get_current_context()
-    backend = [part for part in context.backend if part.endswith(':float')]
-    return nn.Context(backend, context.array_class, context.device_id)

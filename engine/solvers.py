@@ -1,6 +1,6 @@
 """Solvers over groups of parameters, and the moving average of weights.
 
-    optimizer = Optimizer(parameters, config, lr0=learning_rate(0))
+    optimizer = Optimizer(parameters, config)
     optimizer.zero_grad()
     loss.forward(clear_no_need_grad=True)
     loss.backward(clear_buffer=True)
@@ -24,7 +24,7 @@ import nnabla.solvers as S
 import numpy as np
 
 from command import UserError
-from engine.losses import float_context
+from engine.context import float_context
 
 STEPS = 'steps'  # in the state of a parameter: the updates so far
 UPDATES = 'updates'  # in the state of an average
@@ -59,8 +59,8 @@ class Optimizer:
     learning rate is constant. And Adam's epsilon is added before the second moment's bias is
     corrected, as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980, section 2).
 
-    lr0: the learning rate until :meth:`update` sets another. weight_decay: replaces the config's.
-    Raises ``UserError`` for patterns that match nothing, and values that do not fit the solver.
+    weight_decay: replaces the config's. Raises ``UserError`` for patterns that match nothing, and
+    values that do not fit the solver.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class Optimizer:
         parameters: Mapping[str, nn.Variable],
         config: Mapping,
         *,
-        lr0: float,
         weight_decay: float | None = None,
     ):
         self._parameters = dict(parameters)
@@ -83,7 +82,6 @@ class Optimizer:
                 own_decay = decay if decays else 0.0
                 solver = _make_solver(config, own_decay)
                 solver.set_parameters({name: parameters[name] for name in members})
-                solver.set_learning_rate(lr0 * factor)
                 in_gradient = 0.0 if config.get('solver') == 'adamw' else own_decay
                 self._groups.append(_Group(solver, factor, in_gradient))
 

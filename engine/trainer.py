@@ -22,6 +22,7 @@ from d3net.build import matches
 from datasets.loader import Loader
 from engine import losses
 from engine.communicator import Processes
+from engine.context import float_context
 from engine.gradients import Alone, Backward
 from engine.losses import Objective
 from engine.precision import LossScale
@@ -84,9 +85,9 @@ class Trainer:
         self._criterion = losses.from_config(config, network.info.num_classes)
         self._build, self._seed, self._clip = build or {}, seed, config.get('clip_norm')
         self._parameters = trainable(config.get('freeze', ()))
-        with nn.context_scope(losses.float_context()):  # master weights stay in float
+        with nn.context_scope(float_context()):  # master weights stay in float
             self._optimizer = Optimizer(
-                self._parameters, config, lr0=recipe.base_rate, weight_decay=recipe.weight_decay
+                self._parameters, config, weight_decay=recipe.weight_decay
             )
             self._average = None
             if 'ema_decay' in config:

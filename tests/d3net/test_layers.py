@@ -93,6 +93,17 @@ def test_mean_all(size):
     np.testing.assert_allclose(x.g, 1 / size, rtol=1e-5)
 
 
+@pytest.mark.parametrize('length', [1, 6, 1031, 3 * 1031])
+def test_row_means(length):
+    x = variable(3, length)
+    means = L.row_means(x)
+    means.forward()
+    np.testing.assert_allclose(means.d, x.d.mean(axis=1, dtype=np.float64), atol=1e-6)
+    x.g = 0
+    means.backward(np.array([1, 2, 4]))
+    np.testing.assert_allclose(x.g, np.array([[1], [2], [4]]) / length * np.ones(length), 1e-5)
+
+
 def test_mean_all_uses_no_reduction_that_breaks_on_hopper():
     """There, a mean works when a row has fewer than 2048 values for each value that is kept."""
     steps = []

@@ -78,3 +78,9 @@ def test_libraries_that_never_load_are_left_to_the_extension(tmp_path, monkeypat
     (folder / 'libbroken.so.1').write_bytes(b'not a library')
     monkeypatch.setattr(context.sysconfig, 'get_paths', lambda: {'purelib': str(tmp_path)})
     context.load_cuda_libraries()
+
+
+def test_half_precision_can_be_taken_out():
+    half = nn.Context(['cudnn:half', 'cudnn:float', 'cuda:half', 'cuda:float', 'cpu:float'])
+    assert context.float_context(half).backend == ['cudnn:float', 'cuda:float', 'cpu:float']
+    assert context.float_context().backend == nn.get_current_context().backend
