@@ -1,0 +1,82 @@
+"""Several processes train as one process does with all their batches, through the real trainer.
+
+Floats differ in the order of sums only. What may be left of that is a bound on ``|a - b| / |b|``
+for each parameter after three steps, running statistics included.
+"""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import mpi_jobs
+import mpi_training
+from engine.communicator import Processes
+
+RECOMPUTE = ('bn_relu', 'convolution', 'blocks')
+CASES = {  # with batches of 2 for each process and update
+    'plain': {'batch_size': 2},
+    'accumulated': {'batch_size': 1, 'accumulation': 2},
+    'all_pixels': {'batch_size': 2, 'loss_mean': 'all'},
+    'summed': {'batch_size': 2, 'gradient_reduction': 'sum'},
+    'normed': {'batch_size': 2, 'network': 'normed'},
+    **{
+        name: {'batch_size': 2, 'network': 'normed', 'build': {'recompute': name}}
+        for name in RECOMPUTE
+    },
+    'local': {'batch_size': 2, 'network': 'normed', 'build': {'communicator': None}},
+    'frozen': {'batch_size': 2, 'network': 'd3net', 'build': {'freeze_statistics': True}},
+    'd3net': {'batch_size': 2, 'network': 'd3net', 'steps': 1},
+}
+SYNCHRONIZED = 2e-5  # statistics of a batch magnify differences of rounding; else 1e-6
+
+
+@pytest.fixture
+def data(tmp_path):
+    mpi_training.write_data(tmp_path / 'data')
+    return tmp_path / 'data'
+
+
+@pytest.mark.parametrize('count', [2, 4])
+def test_ranks_equal_one_process_with_all_their_batches(data, tmp_path, count):
+    """D3Net with batch statistics is chaotic in float32: there it is the first loss, and the
+    statistics after the first step.
+    """
+    job = mpi_jobs.run(count, 'tests/mpi_training.py', data, tmp_path, json.dumps(CASES))
+    assert job.returncode == 0, job.stderr
+    for name, case in CASES.items():
+        ranks = dict(np.load(tmp_path / f'{name}.npz'))
+        one = mpi_training.train(data, Processes(), as_one_process(case, count))
+        assert ranks.keys() == one.keys()
+        differences = {
+            parameter: np.linalg.norm(ranks[parameter] - values) / np.linalg.norm(values)
+            for parameter, values in one.items()
+        }
+        if name == 'local':  # what would be found if the ranks did not talk
+            assert max(differences.values()) > 1e-3
+            continue
+        if name == 'd3net':
+            compared = ('losses', '/bn/mean', '/bn/var')
+            differences = {n: d for n, d in differences.items() if n.endswith(compared)}
+        worst = max(differences, key=differences.get)
+        bound = SYNCHRONIZED if case.get('network') == 'normed' or name == 'd3net' else 1e-6
+        assert differences[worst] < bound, (name, worst)
+
+
+def as_one_process(case: dict, count: int) -> dict:
+    """The same training without other processes: a larger batch, or a larger step."""
+    case = dict(case)
+    case['batch_size'] *= count * case.pop('accumulation', 1)
+    if case.pop('gradient_reduction', 'mean') == 'sum':
+        case['lr'] = count * mpi_training.CONFIG['lr']
+    return case
+
+
+def test_the_ranks_ignore_different_numbers_of_pixels(data):
+    """Else a mean of the ranks' means would do for the test above."""
+    ignored = {
+        (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) == 255).sum()
+        for path in (data / 'labels' / 'train').iterdir()
+    }
+    assert len(ignored) > 4

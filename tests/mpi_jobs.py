@@ -1,0 +1,116 @@
+"""MPI jobs of tests: started as a user does, watched, and what is left of them afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import helpers
+
+MPIRUN = Path(sys.executable).parent / 'mpirun'
+BOUND = 60  # seconds in which a job must end, whatever happens to it
+
+
+def command(processes: int, *arguments) -> list[str]:
+    """The command line for a Python program of the project."""
+    options = ['-n', processes, '--allow-run-as-root', '--oversubscribe', sys.executable]
+    return [str(argument) for argument in (MPIRUN, *options, *arguments)]
+
+
+def run(processes: int, *arguments, **environment) -> subprocess.CompletedProcess:
+    """A job from its start to its end."""
+    with started(processes, *arguments, **environment) as job:
+        return job.finished(timeout=240)
+
+
+class Job:
+    """A running job, and all processes that it has.
+
+    mpirun: its Popen. Every process of it, also a worker of a loader and one whose parent is dead,
+    is known by a variable of its environment.
+    """
+
+    def __init__(self, arguments: list[str], environment: dict):
+        self._mark = f'{os.getpid()}.{time.monotonic_ns()}'
+        environment = {**os.environ, **environment, 'TEST_JOB': self._mark}
+        environment['PYTHONPATH'] = str(helpers.PROJECT)
+        self.mpirun = subprocess.Popen(
+            arguments,
+            cwd=helpers.PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finished(self, timeout: float = BOUND) -> subprocess.CompletedProcess:
+        """Its output and status once it has ended; ``subprocess.TimeoutExpired`` if it does not."""
+        out, err = self.mpirun.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(self.mpirun.args, self.mpirun.returncode, out, err)
+
+    def processes(self) -> dict[int, dict[str, str]]:
+        """The environments of all its processes that live, by process id."""
+        found = {}
+        for path in Path('/proc').iterdir():
+            if path.name.isdigit() and int(path.name) != os.getpid():
+                environment = _environment(path)
+                if environment.get('TEST_JOB') == self._mark:
+                    found[int(path.name)] = environment
+        return found
+
+    def rank(self, number: int) -> int:
+        """The process id of a rank."""
+        for pid, environment in self.processes().items():
+            if environment.get('OMPI_COMM_WORLD_RANK') == str(number) and not _is_worker(pid):
+                return pid
+        raise LookupError(f'no rank {number}')
+
+    def kill(self):
+        """SIGKILL for all its processes."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def is_gone(self, seconds: float = 10) -> bool:
+        """Whether no process of it is left, at the latest after a time."""
+        return wait_for(lambda: not self.processes(), seconds)
+
+
+@contextmanager
+def started(processes: int, *arguments, **environment):
+    """A job that is running; nothing of it survives the block."""
+    job = Job(command(processes, *arguments), environment)
+    try:
+        yield job
+    finally:
+        job.kill()
+        job.mpirun.communicate()
+
+
+def wait_for(condition, seconds: float = BOUND) -> bool:
+    """Whether a condition has come true within a time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether a process is one of those that load data for a rank."""
+    return b'from datasets import workers' in Path(f'/proc/{pid}/cmdline').read_bytes()
+
+
+def _environment(process: Path) -> dict[str, str]:
+    """The environment of a process; empty for one that is dead or another user's."""
+    try:
+        variables = (process / 'environ').read_bytes().decode(errors='replace').split('\0')
+    except OSError:
+        return {}
+    return dict(variable.split('=', 1) for variable in variables if '=' in variable)

@@ -1,0 +1,123 @@
+"""A few steps of the real trainer on small networks, alone or as the ranks of an MPI job.
+
+    mpirun -n 2 python tests/mpi_training.py DATA OUT '{"name": {"network": "plain"}}'
+
+Rank 0 writes what became of each case as OUT/<name>.npz: all parameters, and the losses.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import nnabla as nn
+import nnabla.functions as F
+import numpy as np
+
+import datasets
+import helpers
+from d3net import layers as L
+from datasets import transforms
+from datasets.loader import Loader
+from engine import context, gradients, recipe
+from engine.communicator import Processes, joined
+from engine.predictor import Predictor
+from engine.trainer import Trainer
+from models.family import Family, Info
+from models.registry import Network
+
+HEIGHT, WIDTH, CLASSES = 32, 48, 5
+CONFIG = {
+    'lr': 0.2,
+    'weight_decay': 1e-3,
+    'max_iter': 10,
+    'image_height': HEIGHT - 8,
+    'image_width': WIDTH - 8,
+    'flip': 0.5,
+}
+
+
+def write_data(root: Path, train: int = 16, val: int = 5):
+    """A seeded data set for the reader ``folder``; each label ignores another number of rows."""
+    for split, count in (('train', train), ('val', val)):
+        for folder in ('images', 'labels'):
+            (root / folder / split).mkdir(parents=True)
+        for i in range(count):
+            rng = np.random.RandomState(i)
+            labels = rng.randint(0, CLASSES, (HEIGHT // 8, WIDTH // 8)).repeat(8, 0).repeat(8, 1)
+            labels[: 5 * i % HEIGHT] = 255
+            cv2.imwrite(str(root / 'labels' / split / f'{i}.png'), labels.astype(np.uint8))
+            image = helpers.image(HEIGHT, WIDTH, i) // 2 + 20 * (labels[..., None] % CLASSES)
+            cv2.imwrite(str(root / 'images' / split / f'{i}.png'), image.astype(np.uint8))
+    (root / 'dataset.yaml').write_text('classes: [a, b, c, d, e]\nlabel_format: indices\n')
+
+
+def plain(x, build):
+    """Two convolutions with biases."""
+    x = F.relu(L.convolution(x, 8, 3, 'conv1', build, stride=2))
+    return [L.convolution(x, CLASSES, 3, 'conv2', build)]
+
+
+def normed(x, build):
+    """Batch norm after each convolution but the last. These convolutions have no bias: its gradient
+    would be mathematically zero, so what is computed for it is rounding alone.
+    """
+    x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
+    x = L.bn_relu(x, 'bn1', build)
+    with L.recomputed_block(build):
+        y = L.convolution(x, 8, 3, 'conv2', build, bias=False)
+        x = x + L.relu(L.batch_norm(y, 'bn2', build), build)
+    return [L.convolution(x, CLASSES, 1, 'conv3', build)]
+
+
+def network(name: str) -> Network:
+    """``d3net``, or one of the functions above by its name."""
+    if name == 'd3net':
+        return helpers.tiny(num_classes=CLASSES)
+    family = Family(name, globals()[name], {}, {}, lambda hyper: hyper, lambda hyper: None)
+    info = Info(CLASSES, (120,) * 3, (60,) * 3, 'rgb', 1, 8, 'none')
+    return Network(name, family, {}, info)
+
+
+def train(data: Path, processes: Processes, case: dict) -> dict[str, np.ndarray]:
+    """The parameters after ``steps`` steps, and ``losses``.
+
+    case: network; steps; build, fields of the trainer's; everything else is the config's.
+    """
+    case = {'network': 'plain', 'steps': 3, 'build': {}, **case}
+    config = CONFIG | case
+    nn.clear_parameters()
+    net = network(case['network'])
+    Predictor(net)
+    helpers.randomize_parameters()
+    split = datasets.open('folder', data, 'train')
+    steps = recipe.from_config(config, len(split), processes.size)
+    loader = Loader(
+        split,
+        transforms.from_config(config),
+        steps.batch_size,
+        net.info.mean,
+        net.info.std,
+        net.info.channel_order,
+        workers=0,
+    ).slice(num_of_slices=processes.size, slice_pos=processes.rank)
+    communicator = gradients.connect(processes, context.use('cpu'))
+    build = {'communicator': communicator, **case['build']}
+    trainer = Trainer(net, config, steps, loader, processes, communicator, seed=0, build=build)
+    losses = [trainer.step().loss for _ in range(case['steps'])]
+    return {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()} | {
+        'losses': np.array(losses)
+    }
+
+
+def main():
+    data, out, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    with joined() as processes:
+        for name, case in cases.items():
+            arrays = train(data, processes, case)
+            if not processes.rank:
+                np.savez(out / f'{name}.npz', **arrays)
+
+
+if __name__ == '__main__':
+    main()
