@@ -101,9 +101,9 @@ def exchange(x, y, stage_name, channels, blocks, build, *, stride):
     down = L.relu(y, build)
     with L.scope(f'down{stage_name}'):
         for i, width in enumerate(channels):
-            down = L.relu(down, build) if i else down
             down = convolution(down, width, 3, str(3 * i), build, stride=2)
-            down = L.batch_norm(down, str(3 * i + 1), build)
+            norm = L.bn_relu if i + 1 < len(channels) else L.batch_norm
+            down = norm(down, str(3 * i + 1), build)
     with L.scope(f'compression{stage_name}'):
         up = L.batch_norm(convolution(L.relu(x, build), high, 1, '0', build), '1', build)
     return x + down, y + L.resize(up, L.size_of(y, build), build)
