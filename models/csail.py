@@ -21,6 +21,9 @@ Pyramid pooling needs two rows and columns in the encoder's last map, or NNabla 
 pooled maps to one of them wrongly. A decoder ``ppm`` normalises a map pooled to one pixel, so it
 cannot be trained on a batch of one, which PyTorch refuses, too; a UPerNet resizes it first.
 
+New decoders start with the reference's values: He's normal distribution by the number of inputs,
+PyTorch's own for biases, beta not quite 0.
+
 Differs from the original: a UPerNet takes the widths of its encoder's maps, where the reference's
 builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18; logits are
 returned, and log-softmax, upsampling and softmax are left to the caller.
@@ -28,11 +31,10 @@ returned, and log-softmax, upsampling and softmax are left to the caller.
 
 from itertools import product
 
-import nnabla.initializer as I
-
 from d3net import layers as L
 from models.family import Family, Info
-from models.resnet import DECAY_RATE, ENCODERS, resnet
+from models.initializers import default_uniform, kaiming_normal_by_inputs
+from models.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
 
 NUM_CLASSES = 150
 PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
@@ -48,30 +50,23 @@ PAPERS = {
 
 def conv_bn_relu(x, channels, kernel, name, build, at=0):
     """A convolution without bias, ``<name>/<at>``, batch norm, ``<name>/<at + 1>``, and ReLU."""
-    normal = _normal(x, channels, kernel, build)
+    initializer = kaiming_normal_by_inputs
     with L.scope(name):
-        x = L.convolution(x, channels, kernel, f'{at}', build, bias=False, initializer=normal)
+        x = L.convolution(x, channels, kernel, f'{at}', build, bias=False, initializer=initializer)
         return L.bn_relu(x, f'{at + 1}', build, decay_rate=DECAY_RATE, beta=BETA)
 
 
 def classifier(x, num_classes, name, build):
-    """A 1x1 convolution, whose bias starts where PyTorch's does: within 1 / sqrt(C) of 0."""
-    limit = L.channels_of(x, build) ** -0.5
+    """A 1x1 convolution with bias."""
     return L.convolution(
         x,
         num_classes,
         1,
         name,
         build,
-        initializer=_normal(x, num_classes, 1, build),
-        bias_initializer=I.UniformInitializer((-limit, limit)),
+        initializer=kaiming_normal_by_inputs,
+        bias_initializer=default_uniform(L.channels_of(x, build), 1),
     )
-
-
-def _normal(x, channels, kernel, build):
-    """What the reference fills the decoders' weights with: ``kaiming_normal_`` by the inputs."""
-    inputs = L.channels_of(x, build)
-    return I.NormalInitializer(I.calc_normal_std_he_forward(inputs, channels, (kernel, kernel)))
 
 
 def auxiliary_head(features, num_classes, build, dropped=0.0):
@@ -179,7 +174,6 @@ def complete(hyper: dict) -> dict:
 
 
 def _info(hyper) -> Info:
-    stride = ENCODERS[hyper['encoder']]['output_stride']
     pools = max(hyper.get('pool_scales', (1,))) > 1
     return Info(
         num_classes=hyper['num_classes'],
@@ -187,7 +181,7 @@ def _info(hyper) -> Info:
         std=(58.395, 57.12, 57.375),
         channel_order='rgb',
         size_divisor=1,
-        smallest_size=stride + 1 if pools else 1,
+        smallest_size=output_stride(hyper['encoder']) + 1 if pools else 1,
         paper=PAPERS[hyper['decoder'].partition('_')[0]],
     )
 

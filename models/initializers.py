@@ -17,6 +17,13 @@ def kaiming_normal(shape) -> np.ndarray:
     return I.NormalInitializer(math.sqrt(2 / (outputs * math.prod(kernel))))(shape)
 
 
+def kaiming_normal_by_inputs(shape) -> np.ndarray:
+    """Weights of ``kaiming_normal_`` with its defaults: the variance is 2 / (inputs / groups *
+    kernel**2).
+    """
+    return I.NormalInitializer(math.sqrt(2 / math.prod(shape[1:])))(shape)
+
+
 def default_uniform(inputs: int, kernel: int) -> I.UniformInitializer:
     """Weights and biases of a ``Conv2d`` that nobody initialises: uniform up to
     1 / sqrt(inputs * kernel**2) on both sides of 0; ``inputs`` are those of one group.

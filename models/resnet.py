@@ -12,37 +12,37 @@ clamps the variance to eps from below instead of adding eps, and averages over w
 far instead of starting from 0 and 1; on one GPU it, too, is PyTorch's.
 """
 
-import nnabla.initializer as I
+import math
+from itertools import product
 
 from d3net import layers as L
+from models.initializers import kaiming_normal
 
 DECAY_RATE = 0.999  # 1 - momentum, of every batch norm of the family
 STEM_STRIDE = 4
 WIDTHS = (64, 128, 256, 512)  # of the stages' 3x3 convolutions
 
 
-def resnet(x, build, *, residual, blocks, output_stride):
-    """The outputs of the four stages, (N, 3, H, W) -> [(N, C, h, w), ...].
+def resnet(x, build, *, residual, blocks, strides, dilations):
+    """The outputs of the four stages, (N, 3, H, W) -> [(N, C, h, w), ...], the first at 1/4 of the
+    input's size, rounded up.
 
-    residual: :func:`basic` or :func:`bottleneck`. blocks: of each stage. output_stride: what the
-    last map's size is the input's divided by, rounded up: 4, 8, 16 and 32 for the four maps, and
-    never more than this. A stage that would exceed it keeps its size, and its 3x3 convolutions from
-    the second on are dilated twice as much as those before.
+    residual: :func:`basic` or :func:`bottleneck`. The others have a value a stage. blocks: how many
+    there are. strides: of the first block. dilations: of 3x3 convolutions; half of it, but at least
+    1, of the one that has the stride, or would have it in a plain encoder.
     """
     for i, (channels, stride) in enumerate([(64, 2), (64, 1), (128, 1)], 1):
         x = convolution_bn(x, channels, 3, f'conv{i}', f'bn{i}', build, stride=stride)
-    x = L.max_pool(x, 3, 2, build)
-    features, reached, dilation = [], STEM_STRIDE, 1
-    for stage, (width, count) in enumerate(zip(WIDTHS, blocks), 1):
-        stride, dilations = (1 if stage == 1 else 2), (dilation, dilation)
-        if reached * stride > output_stride:
-            dilation *= stride
-            stride, dilations = 1, (dilation // stride, dilation)
-        reached *= stride
+    x, features = L.max_pool(x, 3, 2, build), []
+    stages = zip(WIDTHS, blocks, strides, dilations)
+    for stage, (width, count, stride, dilation) in enumerate(stages, 1):
         for i in range(count):
             with L.scope(f'layer{stage}/{i}'):
-                x = block(x, width, residual, build, stride if i == 0 else 1, dilations)
-            dilations = (dilation, dilation)
+                if i == 0:
+                    first = max(1, dilation // 2)
+                    x = block(x, width, residual, build, stride, (first, dilation))
+                else:
+                    x = block(x, width, residual, build, 1, (dilation, dilation))
         features.append(x)
     return features
 
@@ -57,7 +57,8 @@ def block(x, width, residual, build, stride, dilations):
         if channels != L.channels_of(x, build):
             with L.scope('downsample'):
                 x = convolution_bn(x, channels, 1, '0', '1', build, stride=stride, relu=False)
-    return L.relu(y + x, build)
+        y = y + x
+    return L.relu(y, build)
 
 
 def basic(x, width, build, stride, dilations):
@@ -76,22 +77,11 @@ def bottleneck(x, width, build, stride, dilations):
 
 
 def convolution_bn(x, channels, kernel, name, norm, build, *, relu=True, **options):
-    """A convolution without bias, batch norm and, by default, ReLU.
-
-    The weights start normal with variance 2 / (kernel**2 * channels). ``options`` are those of
+    """A convolution without bias, batch norm and, by default, ReLU. ``options`` are those of
     :func:`d3net.layers.convolution`.
     """
-    inputs = L.channels_of(x, build)
-    deviation = I.calc_normal_std_he_backward(inputs, channels, (kernel, kernel))
     x = L.convolution(
-        x,
-        channels,
-        kernel,
-        name,
-        build,
-        bias=False,
-        initializer=I.NormalInitializer(deviation),
-        **options,
+        x, channels, kernel, name, build, bias=False, initializer=kaiming_normal, **options
     )
     return (L.bn_relu if relu else L.batch_norm)(x, norm, build, decay_rate=DECAY_RATE)
 
@@ -101,9 +91,17 @@ DEPTHS = {
     'resnet50': dict(residual=bottleneck, blocks=(3, 4, 6, 3)),
     'resnet101': dict(residual=bottleneck, blocks=(3, 4, 23, 3)),
 }
-OUTPUT_STRIDES = {'': 32, 'dilated8': 8, 'dilated16': 16}
-ENCODERS = {
-    depth + suffix: dict(options, output_stride=stride)
-    for depth, options in DEPTHS.items()
-    for suffix, stride in OUTPUT_STRIDES.items()
+DILATIONS = {  # the second half of an encoder's name
+    '': dict(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1)),
+    'dilated8': dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
+    'dilated16': dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
 }
+ENCODERS = {
+    depth + dilation: DEPTHS[depth] | DILATIONS[dilation]
+    for depth, dilation in product(DEPTHS, DILATIONS)
+}
+
+
+def output_stride(encoder: str) -> int:
+    """What the size of an encoder's last map is the input's divided by, rounded up."""
+    return STEM_STRIDE * math.prod(ENCODERS[encoder]['strides'])

@@ -19,6 +19,13 @@ def test_kaiming_normal_goes_by_the_outputs():
     assert abs(weights.mean()) < 1e-3
 
 
+def test_kaiming_normal_by_inputs():
+    weights = initializers.kaiming_normal_by_inputs((400, 100, 3, 3))
+    assert weights.dtype == np.float32
+    assert weights.std() == pytest.approx(np.sqrt(2 / (100 * 9)), rel=1e-2)
+    assert abs(weights.mean()) < 1e-3
+
+
 def test_default_uniform_goes_by_the_inputs():
     weights = initializers.default_uniform(100, 3)((400, 100, 3, 3))
     assert weights.dtype == np.float32
