@@ -26,13 +26,14 @@ VALIDATIONS = 'validation.json'
 
 class History:
     """Writes the numbers of a run in ``folder``, and keeps those up to ``start_iteration``; what
-    is there of later ones is dropped.
+    is there of later ones is dropped. Means are kept up to ``start_of_interval``: that of the
+    iterations from there on is still to come.
 
     All methods raise ``OSError`` or ``UserError`` when the files cannot be written.
     """
 
-    def __init__(self, folder: Path, start_iteration: int):
-        self._path = folder / VALIDATIONS
+    def __init__(self, folder: Path, start_iteration: int, start_of_interval: int):
+        self._folder, self._path = folder, folder / VALIDATIONS
         self._entries = [e for e in read_validations(folder) if e['iteration'] <= start_iteration]
         self._write_entries()
         self._losses, self._rates, self._scores = (
@@ -42,12 +43,9 @@ class History:
         self._times.flush_at = start_iteration
         # A monitor with a folder empties its file; these get theirs with the lines that stay.
         for monitor in (self._losses, self._rates, self._scores, self._times):
-            path = series_path(folder, monitor.name)
-            rows = read_series(folder, monitor.name)
-            lines = [line for line, row in zip(_lines(path), rows) if row[0] <= start_iteration]
-            with files.replacing(path) as temporary:
-                temporary.write_text(''.join(f'{line}\n' for line in lines))
-            monitor.sp = str(path)
+            mean = monitor in (self._losses, self._rates)
+            self._cut(monitor, start_of_interval if mean else start_iteration)
+            monitor.sp = str(series_path(folder, monitor.name))
         times = read_series(folder, TIME)
         if times:
             self._times.start = time.time() - times[-1][3]
@@ -59,7 +57,13 @@ class History:
         self._times.add(iteration)
 
     def validation(self, iteration: int, report: Mapping):
-        """Add scores as ``engine.evaluator`` reports them."""
+        """Add scores as ``engine.evaluator`` reports them, in the place of earlier ones of this
+        iteration: a validation after which a run was killed is done again.
+        """
+        kept = [entry for entry in self._entries if entry['iteration'] < iteration]
+        if len(kept) < len(self._entries):
+            self._cut(self._scores, iteration - 1)
+        self._entries = kept
         self._entries.append(
             {
                 'iteration': iteration,
@@ -71,6 +75,14 @@ class History:
         self._write_entries()
         if report['miou'] is not None:
             self._scores.add(iteration, report['miou'])
+
+    def _cut(self, monitor: MonitorSeries | MonitorTimeElapsed, last: int):
+        """Drop the lines of iterations after ``last``."""
+        path = series_path(self._folder, monitor.name)
+        rows = read_series(self._folder, monitor.name)
+        lines = [line for line, row in zip(_lines(path), rows) if row[0] <= last]
+        with files.replacing(path) as temporary:
+            temporary.write_text(''.join(f'{line}\n' for line in lines))
 
     def _write_entries(self):
         with files.replacing(self._path) as temporary:

@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Journal:
     folder: of the run. log_interval: iterations over which values are averaged. max_iter: of the
         whole run. start_iteration: how many were completed before; what the folder tells about
         later ones is dropped, as they will be done again.
+    pending: what :meth:`pending` gave then.
     memory: MiB in use; by default the most that this process ever had in the machine's memory.
 
     All methods, and messages to the logger meanwhile, raise ``UserError`` when the folder cannot be
@@ -50,6 +51,7 @@ class Journal:
         max_iter: int,
         active: bool,
         start_iteration: int = 0,
+        pending: Sequence[Sequence[float]] = (),
         memory: Callable[[], float] | None = None,
     ):
         self._active, self._failed = active, False
@@ -59,12 +61,14 @@ class Journal:
         self._interval, self._last, self._start = log_interval, max_iter, start_iteration
         self._memory = memory or _peak_memory
         self._used = self._memory()  # asked once an interval: a GPU may take its time to answer
-        self._steps = []
+        self._steps = [tuple(step) for step in pending]
         self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()
         with self._writing(), ExitStack() as stack:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._history = History(self._folder, start_iteration)
+            self._history = History(
+                self._folder, start_iteration, start_iteration - len(self._steps)
+            )
             self._events = Events(self._folder, start_iteration)
             stack.callback(self._events.close)
             _end_last_line(self._folder / LOG_FILE)
@@ -105,6 +109,12 @@ class Journal:
             self._bar.update(iteration - self._bar.n)
         if iteration % self._interval == 0 or iteration == self._last:
             self._end_interval()
+
+    def pending(self) -> list[tuple[float, ...]]:
+        """The steps of the current interval, for the state of the run: who goes on from there gets
+        the mean that a run without a break has.
+        """
+        return list(self._steps) if self._active else []
 
     def validation(self, iteration: int, report: Mapping):
         """Note scores as ``engine.evaluator`` reports them."""
