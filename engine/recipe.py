@@ -47,9 +47,10 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
         raise UserError('max_iter, epochs: a training needs one of them')
     batch_size, accumulation = config['batch_size'], config.get('accumulation', 1)
     batch = batch_size * accumulation * processes
-    factor = batch / config['reference_batch'] if 'reference_batch' in config else 1
+    reference = config.get('reference_batch', batch)
+    factor = batch / reference
     if 'max_iter' in config:
-        max_iter = int(config['max_iter'] // factor)
+        max_iter = config['max_iter'] * reference // batch
     else:
         max_iter = -(-config['epochs'] * samples // batch)
     if max_iter < 1:

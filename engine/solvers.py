@@ -168,6 +168,13 @@ class Average:
         with nn.context_scope(self._context):
             self._averages = {name: _copy(p.data) for name, p in self._parameters.items()}
 
+    def restart(self):
+        """Forget everything; the average begins with the live values."""
+        self._updates = 0
+        with nn.context_scope(self._context):
+            for name, average in self._averages.items():
+                average.copy_from(self._parameters[name].data)
+
     def update(self):
         """Take the live values in."""
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))

@@ -86,9 +86,7 @@ class Trainer:
         self._build, self._seed, self._clip = build or {}, seed, config.get('clip_norm')
         self._parameters = trainable(config.get('freeze', ()))
         with nn.context_scope(float_context()):  # master weights stay in float
-            self._optimizer = Optimizer(
-                self._parameters, config, weight_decay=recipe.weight_decay
-            )
+            self._optimizer = Optimizer(self._parameters, config, weight_decay=recipe.weight_decay)
             self._average = None
             if 'ema_decay' in config:
                 everything = nn.get_parameters(grad_only=False)
@@ -173,6 +171,8 @@ class Trainer:
         self._optimizer.load_state(state.solver)
         if self._average and state.average is not None:
             self._average.load_state(state.average)
+        elif self._average:  # it was made of the parameters as they were before
+            self._average.restart()
         self._scale.load_state(state.loss_scale)
         self.iteration = state.iteration
 

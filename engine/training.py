@@ -32,6 +32,7 @@ from engine.watchdog import Watchdog
 from models import Network
 
 SIGNALS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+LARGEST_SEED = 2**32 - 1  # that NumPy's generators take
 MOST_WORKERS = 4  # a process, unless --workers says so
 
 
@@ -47,7 +48,7 @@ def run(args) -> int:
         data = open_dataset(config, config.get('train_split', 'train'))
         recipe = recipes.from_config(config, len(data), processes.size)
         if not processes.rank:
-            folder.claim(resume=source == folder.state)
+            folder.claim(resume=source is not None and source.resolve() == folder.state.resolve())
         if state is not None:
             _check_changes(args, config, processes, state)
         choice = _choose_context(args, processes)
@@ -59,6 +60,7 @@ def run(args) -> int:
                 max_iter=recipe.max_iter,
                 active=not processes.rank,
                 start_iteration=state.iteration if state else 0,
+                pending=state.extras.get('pending', ()) if state else (),
                 memory=None if choice.name == 'cpu' else lambda: gpu_memory_mib(choice.device),
             )
         )
@@ -96,7 +98,7 @@ class _Run:
         self._config, self._folder, self._trainer = config, folder, trainer
         self._validation, self._journal, self._watchdog = validation, journal, watchdog
         self._processes, self._seed = processes, seed
-        self._best = state.best if state else None
+        self._best = state.best if state and folder.best.exists() else None
         self._signal = None
         self._interruptible = False  # whether a signal ends at once what is being done
 
@@ -189,6 +191,7 @@ class _Run:
                 processes=self._processes.size,
                 versions=versions(),
                 name=self._config.name,
+                extras={'pending': self._journal.pending()},
             ),
         )
 
@@ -213,7 +216,9 @@ def _check_options(args):
         if value is not None and value < least:
             name = option.replace('_', '-')
             raise UserError(f'--{name} must be at least {least}, not {value}')
-    if args.timeout <= 0:
+    if args.seed is not None and args.seed > LARGEST_SEED:
+        raise UserError(f'--seed must be at most {LARGEST_SEED}, not {args.seed}')
+    if not args.timeout > 0:
         raise UserError(f'--timeout must be greater than 0 seconds, not {args.timeout:g}')
 
 
