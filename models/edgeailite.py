@@ -123,8 +123,10 @@ VARIANTS = {
 
 
 def edgeailite(x, build, **hyper):
-    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, H / s, W / s)],
-    s as :func:`stride` says. ``hyper`` is as :func:`complete` returns it.
+    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, H / s, W / s)].
+
+    s is 4, for a UNet 2, and twice as much with fast downsampling, for which ``fpn128`` makes up.
+    ``hyper`` is as :func:`complete` returns it.
     """
     last_stride = 1 if hyper['decoder'] == 'deeplabv3plus' else 2
     with L.scope('encoder'), L.scope('features'):
@@ -141,12 +143,6 @@ def taken(maps, hyper) -> list:
         return [maps[1], maps[-1]]
     whole = hyper['decoder'] == 'unet' or (hyper['decoder'] == 'fpn128' and hyper['fast_down'])
     return list(maps if whole else maps[1:])
-
-
-def stride(hyper) -> int:
-    """How much larger than the logits the input is."""
-    whole = len(taken(range(5), hyper)) == 5
-    return (2 if whole else 4) * (2 if hyper['fast_down'] else 1)
 
 
 def complete(hyper: dict) -> dict:
@@ -171,8 +167,8 @@ def complete(hyper: dict) -> dict:
         except ValueError as error:
             key = 'num_classes' if decoder == 'unet' else 'decoder_chan'
             raise ValueError(
-                f'{key}: there is no such network with {hyper[key]}, for its groups have '
-                f'{encoder.group_size} channels, and {error}'
+                f'{key}: {hyper["num_classes"]} classes and decoder_chan {hyper["decoder_chan"]} '
+                f'are impossible with groups of {encoder.group_size} channels; {error}'
             ) from error
     return hyper
 

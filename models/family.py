@@ -27,8 +27,8 @@ class Family:
     """Networks that share a graph function.
 
     graph: ``graph(x, build, **hyper)`` returns the list of logits, the main ones first.
-    keys: hyper-parameters that a config may set, each with its type: ``int``, ``[int]`` or
-        ``[float]``.
+    keys: hyper-parameters that a config may set, each with its type: ``int``, ``bool``,
+        ``[int]`` or ``[float]``.
     variants: network name -> hyper-parameters; those that it lacks must be given.
     complete: fills defaults in and checks; raises ``ValueError('<key>: <problem>')``.
     info: hyper-parameters -> :class:`Info`.

@@ -190,7 +190,7 @@ def test_parameters_of_every_name(decoder):
 )
 def test_fast_downsampling_halves_the_logits_and_keeps_the_parameters(name, plain, fast):
     parameters, stride = trainable(f'{name}_edgeailite')
-    assert stride == edgeailite.stride(hyper(name)) == plain
+    assert stride == plain
     assert trainable(f'{name}_fd_edgeailite') == (parameters, fast)
 
 
@@ -276,8 +276,8 @@ def test_legal_sizes(name, size):
 
 CHECKED = (
     'deeplabv3plus_mobilenetv2_tv_1p4_edgeailite',
-    'unet_aspp_regnetx800mf_edgeailite',
-    'fpn_mobilenetv2_tv_fd_edgeailite',
+    'unet_aspp_regnetx800mf_fd_edgeailite',
+    'fpn_mobilenetv2_tv_edgeailite',
 )
 
 
@@ -291,6 +291,47 @@ def test_every_call_registers_the_same_parameters(name):
 def test_gradients_reach_every_parameter(name):
     with helpers.zero_parameters():
         network_checks.check_gradients(name)
+
+
+def training_step(recompute):
+    """Gradients and running statistics after a step in which maps are dropped."""
+    nn.clear_parameters()
+    nn.random.set_function_seed(7)
+    image = np.random.RandomState(5).randn(3, 3, 32, 64).astype(np.float32)
+    network = models.create('unet_aspp_mobilenetv2_tv_edgeailite')
+    with helpers.zero_parameters():
+        logits = network(nn.Variable.from_numpy_array(image), train=True, recompute=recompute)[0]
+    helpers.randomize_parameters()
+    loss = L.mean_all(F.pow_scalar(logits, 2))
+    for parameter in nn.get_parameters().values():
+        parameter.grad.zero()
+    loss.forward(clear_no_need_grad=True)
+    loss.backward(clear_buffer=True)
+    results = {f'{name}.g': p.g.copy() for name, p in nn.get_parameters().items()}
+    return results | {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
+
+
+def test_recomputed_blocks_change_no_bit_and_drop_the_same_maps():
+    kept, recomputed = training_step('none'), training_step('blocks')
+    assert kept.keys() == recomputed.keys()
+    for name in kept:
+        assert np.array_equal(kept[name], recomputed[name]), name
+
+
+def test_a_fifth_of_the_maps_is_dropped_in_training_only():
+    shares = {}
+    for train in (False, True):
+        dropped = shares[train] = []
+        network = models.create('fpn_aspp_mobilenetv2_tv_edgeailite')
+        with helpers.zero_parameters():
+            logits = network(nn.Variable((2, 3, 32, 32)), train=train)[0]
+
+        def look(function, dropped=dropped):
+            if function.info.type_name == 'Dropout':
+                dropped.append((function.info.args['p'], function.outputs[0].shape))
+
+        logits.visit(look)
+    assert shares == {False: [], True: [(pytest.approx(0.2), (2, 1024, 1, 1))]}
 
 
 def test_one_image_of_the_smallest_size_is_no_batch():
