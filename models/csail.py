@@ -122,7 +122,8 @@ def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
 
 
 HEADS = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
-DECODERS = {  # hyper-parameters that a config may set
+KEYS = {'pool_scales': [int], 'fpn_dim': int}
+DECODERS = {  # which of them a decoder has, and their values
     'c1': dict(),
     'c1_deepsup': dict(),
     'ppm': POOLING,
@@ -153,24 +154,19 @@ def csail(x, build, *, encoder, decoder, **hyper):
         return HEADS[head](features, build, **hyper)
 
 
-def complete(hyper: dict) -> dict:
-    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the
-    key that is wrong.
-    """
+def _complete(hyper: dict) -> dict:
     hyper = {'num_classes': NUM_CLASSES, **hyper}
-    decoder = hyper['decoder']
-    for key in POOLING | DECODERS['upernet']:
+    decoder, scales = hyper['decoder'], hyper.get('pool_scales', (1,))
+    for key in KEYS:
         if key in hyper and key not in DECODERS[decoder]:
             having = ', '.join(name for name, options in DECODERS.items() if key in options)
             raise ValueError(f'{key}: the decoder {decoder} has none; those that do are {having}')
-    if 'pool_scales' in hyper:
-        hyper['pool_scales'] = tuple(hyper['pool_scales'])
-        if not hyper['pool_scales'] or min(hyper['pool_scales']) < 1:
-            raise ValueError('pool_scales: a list of numbers greater than 0')
+    if not isinstance(scales, (list, tuple)) or not scales or min(scales) < 1:
+        raise ValueError('pool_scales: must be a list of numbers of tiles a side, each at least 1')
     for key in ('num_classes', 'fpn_dim'):
         if hyper.get(key, 1) < 1:
-            raise ValueError(f'{key}: must be greater than 0')
-    return hyper
+            raise ValueError(f'{key}: must be at least 1')
+    return hyper | ({'pool_scales': tuple(scales)} if 'pool_scales' in hyper else {})
 
 
 def _info(hyper) -> Info:
@@ -189,8 +185,8 @@ def _info(hyper) -> Info:
 FAMILY = Family(
     name='csail',
     graph=csail,
-    keys={'pool_scales': [int], 'fpn_dim': int},
+    keys=KEYS,
     variants=VARIANTS,
-    complete=complete,
+    complete=_complete,
     info=_info,
 )

@@ -39,9 +39,11 @@ class Network:
             or height % self.info.size_divisor
             or width % self.info.size_divisor
         ):
+            divisor = self.info.size_divisor
+            multiples = f'multiples of {divisor}, ' if divisor > 1 else ''
             raise ModelError(
                 f'{self.name} cannot take {height}x{width} pixels: height and width must be '
-                f'multiples of {self.info.size_divisor}, at least {self.info.smallest_size}'
+                f'{multiples}at least {self.info.smallest_size}'
             )
         build = L.Build(train=train, **{'cuda': L.on_gpu(), **build})
         try:

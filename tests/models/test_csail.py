@@ -94,7 +94,7 @@ def check_smallest_size(network, smallest):
     network(nn.Variable((1, 3, smallest, smallest + 1)))
     if smallest > 1:
         for size in (smallest - 1, smallest), (smallest, smallest - 1):
-            refusal = f'{size[0]}x{size[1]} pixels: .*at least {smallest}'
+            refusal = f'{size[0]}x{size[1]} pixels: height and width must be at least {smallest}'
             with pytest.raises(models.ModelError, match=refusal):
                 network(nn.Variable((1, 3, *size)))
             with pytest.raises(ValueError, match='cannot resize'):
@@ -237,10 +237,11 @@ def test_hyper_parameters_of_the_decoders():
     [
         ('c1', {'pool_scales': [1]}, 'pool_scales: the decoder c1 has none; .* are ppm, ppm_deeps'),
         ('ppm', {'fpn_dim': 8}, 'fpn_dim: the decoder ppm has none; .* are upernet, upernet_lite'),
-        ('ppm', {'pool_scales': [1, 0]}, 'pool_scales: .*greater than 0'),
-        ('ppm', {'pool_scales': []}, 'pool_scales: .*greater than 0'),
-        ('upernet', {'fpn_dim': 0}, 'fpn_dim: must be greater than 0'),
-        ('c1', {'num_classes': 0}, 'num_classes: must be greater than 0'),
+        ('ppm', {'pool_scales': [1, 0]}, 'pool_scales: must be a list .* at least 1'),
+        ('ppm', {'pool_scales': []}, 'pool_scales: must be a list .* at least 1'),
+        ('ppm', {'pool_scales': 6}, 'pool_scales: must be a list .* at least 1'),
+        ('upernet', {'fpn_dim': 0}, 'fpn_dim: must be at least 1'),
+        ('c1', {'num_classes': 0}, 'num_classes: must be at least 1'),
         ('ppm', {'pool_scale': [1]}, 'pool_scale: .*did you mean pool_scales'),
     ],
 )
