@@ -1,7 +1,7 @@
 """CSAIL's networks for ADE20K: a ResNet encoder and a decoder, in any combination.
 
 Zhou, Zhao, Puig, Xiao, Fidler, Barriuso, Torralba, "Semantic understanding of scenes through the
-ADE20K dataset", IJCV 2019, arXiv:1608.05442. Reference: CSAILVision/semantic-segmentation-pytorch,
+ADE20K dataset", IJCV 2018, arXiv:1608.05442. Reference: CSAILVision/semantic-segmentation-pytorch,
 commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/models.py; the encoders are in
 :mod:`models.resnet`. The names are ``csail_<encoder>_<decoder>``:
 
@@ -11,11 +11,12 @@ commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/models.py; th
     upernet_lite  the same, half as wide
     *_deepsup     with an auxiliary head on the encoder's third stage
 
-The reference's ``resnet50dilated`` is ``resnet50dilated8`` here. Every decoder goes with every
-encoder, as the modules of the reference do. Logits are at the size of the encoder's last map, 1/32,
-1/16 or 1/8 of the input's, and at 1/4 from a UPerNet, on a dilated encoder too. The auxiliary ones
-are at the size of the third map: that of the main ones on a dilated encoder, twice that on a plain
-one, where the reference's training loss, with one label map for both heads, cannot be computed.
+The reference's ``resnet50dilated`` is ``resnet50dilated8`` here; ``dilated16`` is an argument of
+its encoder that its builder never sets. Every decoder goes with every encoder, as the modules of
+the reference do. Logits are at the size of the encoder's last map, 1/32, 1/16 or 1/8 of the
+input's, and at 1/4 from a UPerNet, on a dilated encoder too. The auxiliary ones are at the size of
+the third map: that of the main ones on a dilated encoder, twice that on a plain one, where the
+reference's training loss, with one label map for both heads, cannot be computed.
 
 Pyramid pooling needs two rows and columns in the encoder's last map, or NNabla would resize the
 pooled maps to one of them wrongly. A decoder ``ppm`` normalises a map pooled to one pixel, so it
@@ -42,7 +43,7 @@ DROPPED = 0.1  # share of the maps before a PPM's classifiers
 BETA = 1e-4  # of the decoders' batch norms, at first
 POOLING = dict(pool_scales=(1, 2, 3, 6))
 PAPERS = {
-    'c1': 'Zhou et al., IJCV 2019, arXiv:1608.05442',
+    'c1': 'Zhou et al., IJCV 2018, arXiv:1608.05442',
     'ppm': 'Zhao et al., CVPR 2017, arXiv:1612.01105',
     'upernet': 'Xiao et al., ECCV 2018, arXiv:1807.10221',
 }

@@ -6,10 +6,12 @@ Reference: CSAILVision/semantic-segmentation-pytorch, commit
 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/resnet.py, mit_semseg/models/models.py
 (Resnet, ResnetDilated) and mit_semseg/lib/nn/modules/batchnorm.py.
 
-Differs from the original: with several processes, batch statistics are those of PyTorch's batch
-norm over the whole batch, and so is the running average. The original's synchronized batch norm
-clamps the variance to eps from below instead of adding eps, and averages over what it has seen so
-far instead of starting from 0 and 1; on one GPU it, too, is PyTorch's.
+New networks start as the reference's constructor leaves them, with He's normal distribution by the
+number of outputs; the reference then loads weights trained on ImageNet.
+
+Differs from the original: with several processes, too, batch norm is PyTorch's. There the original
+has its own, which clamps the variance to eps from below instead of adding eps, and whose running
+average gives the initial 0 and 1 the weight of a single batch.
 """
 
 import math
