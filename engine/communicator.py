@@ -6,13 +6,15 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from command import LOG, MISUSED, UserError
+from command import INTERRUPTED, LOG, MISUSED, UserError
 
-SIZE_VARIABLE, LOCAL_RANK_VARIABLE = 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'
+# In which Open MPI, others and Slurm say how many processes they have started. The first one holds:
+# mpirun may have been started by another of them.
+SIZE_VARIABLES = 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'
 COURTESY_SECONDS = 1.5  # for which other ranks let rank 0 speak first
 FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
 
@@ -30,7 +32,7 @@ class Processes:
         self.mpi = mpi.COMM_WORLD if mpi else None
         self.rank = mpi.COMM_WORLD.rank if mpi else 0
         self.size = mpi.COMM_WORLD.size if mpi else 1
-        self.local_rank = int(os.environ.get(LOCAL_RANK_VARIABLE, 0)) if mpi else 0
+        self.local_rank = _rank_on_machine(mpi) if mpi else 0
 
     def shard(self, count: int) -> range:
         """The numbers below ``count`` that are this process's: each belongs to one process."""
@@ -50,13 +52,20 @@ class Processes:
 
     def end_job(self, message: str):
         """End all processes of the job with a line on standard error; does not return."""
+        self.leave(MISUSED, f'error: {message}')
+
+    def leave(self, status: int, text: str = ''):
+        """End all processes of the job, whatever they are doing, with a status and a text on
+        standard error; does not return. The others would wait for ever for one that just ends.
+        """
         if self.rank:
             time.sleep(COURTESY_SECONDS)  # what all ranks have to say is said once
-        print(f'error: {message}', file=sys.stderr, flush=True)
+        with suppress(OSError):  # when nobody reads it any more, the job ends all the same
+            print(text, end='\n' if text else '', file=sys.stderr, flush=True)
         time.sleep(FORWARDING_SECONDS)
         if self.mpi is not None:
-            self.mpi.Abort(MISUSED)
-        os._exit(MISUSED)
+            self.mpi.Abort(status)
+        os._exit(status)
 
     def __str__(self):
         return f'rank {self.rank} on {socket.gethostname()}'
@@ -69,32 +78,38 @@ def joined() -> Iterator[Processes]:
     Messages of ranks other than 0 are shown from warnings on. Raises ``UserError`` when mpirun has
     started several processes that cannot find each other: they would all do the same work.
     """
-    count = int(os.environ.get(SIZE_VARIABLE, 1))
+    variable = next((name for name in SIZE_VARIABLES if name in os.environ), None)
+    count = int(os.environ[variable]) if variable else 1
     if count == 1:
         yield Processes()
         return
+    told = f'{count} processes have been started ({variable}), but'
     try:
         from mpi4py import MPI
     except ImportError as error:
         raise UserError(
-            f'mpirun has started {count} processes, but mpi4py cannot be imported ({error}): '
-            'python -m pip install -r requirements.txt'
+            f'{told} mpi4py cannot be imported ({error}): python -m pip install -r requirements.txt'
         ) from error
-    processes = Processes(MPI)
-    if processes.size != count:
+    if count != MPI.COMM_WORLD.size:
         raise UserError(
-            f'mpirun has started {count} processes, but mpi4py sees {processes.size}: they are of '
-            'different MPI installations; use the mpirun beside this python'
+            f'{told} mpi4py sees {MPI.COMM_WORLD.size}: what has started them is of another MPI; '
+            'use the mpirun beside this python'
         )
+    processes = Processes(MPI)
     if processes.rank:
         LOG.setLevel('WARNING')
     try:
         yield processes
-    except Exception as error:
-        if isinstance(error, UserError):
-            processes.end_job(str(error))
-        if processes.rank:
-            time.sleep(COURTESY_SECONDS)
-        traceback.print_exc()
-        time.sleep(FORWARDING_SECONDS)
-        MPI.COMM_WORLD.Abort(MISUSED)  # the others wait for this rank, and would do so for ever
+    except KeyboardInterrupt:
+        processes.leave(INTERRUPTED)
+    except UserError as error:
+        processes.end_job(str(error))
+    except Exception:
+        processes.leave(MISUSED, traceback.format_exc().rstrip())
+
+
+def _rank_on_machine(mpi) -> int:
+    own = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
+    rank = own.rank
+    own.Free()
+    return rank

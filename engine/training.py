@@ -31,7 +31,12 @@ from engine.validation import Validation
 from engine.watchdog import Watchdog
 from models import Network
 
-SIGNALS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+# mpirun passes SIGUSR1 on and waits; half a second after the other two it kills its processes.
+SIGNALS = {
+    signal.SIGINT: INTERRUPTED,
+    signal.SIGTERM: TERMINATED,
+    signal.SIGUSR1: TERMINATED,
+}
 LARGEST_SEED = 2**32 - 1  # that NumPy's generators take
 MOST_WORKERS = 4  # a process, unless --workers says so
 
@@ -115,18 +120,21 @@ class _Run:
                 self._journal.step(
                     trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
                 )
-                if self._is_milestone(trainer.iteration):
+                milestone = self._is_milestone(trainer.iteration)
+                if milestone or step.stop:
                     self._save_state()
-                    self._finish_milestone()
-                elif step.stop:
-                    self._save_state()
-                if step.stop and trainer.iteration < last:
+                if step.stop:
                     return self._stopped()
+                if milestone:
+                    self._finish_milestone()
             return DONE
         except KeyboardInterrupt:
             if not self._interruptible:
                 raise
-            return self._stopped()
+            status = self._stopped()
+            if self._processes.size > 1:  # the others may wait for this one in what is due
+                self._processes.leave(status)
+            return status
         except DivergedError as error:
             latest = self._folder.latest() or self._folder.state
             there = f'the last good weights are {latest}' if latest.exists() else 'no weights yet'
@@ -177,13 +185,10 @@ class _Run:
                 self._folder.save_best()
 
     def _save_state(self):
-        """Write the state; all ranks check that it is worth it, rank 0 writes."""
+        """Write the state; all ranks check that it is worth it, rank 0 writes, all wait for it."""
         parts = self._trainer.state()
-        if self._processes.rank:
-            return
-        checkpoints.save(
-            self._folder.state,
-            State(
+        if not self._processes.rank:
+            state = State(
                 **parts,
                 best=self._best,
                 seed=self._seed,
@@ -192,8 +197,9 @@ class _Run:
                 versions=versions(),
                 name=self._config.name,
                 extras={'pending': self._journal.pending()},
-            ),
-        )
+            )
+            checkpoints.save(self._folder.state, state)
+        self._processes.gather(None)  # whoever leaves first ends the others
 
     def _note_signal(self, number, frame):
         """The first signal ends training after the step, and what is done besides at once."""
