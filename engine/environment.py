@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from command import Parser, run
+from command import PROJECT, Parser, run
+from engine.hopper import HOPPER_PROBLEM
 
 PACKAGES = (
     'nnabla',
@@ -28,13 +29,17 @@ PACKAGES = (
 )
 LINE = 110  # characters
 HOPPER = 9  # first number of the compute capability
+# What several processes need to train together; tried in a process of its own, which MPI may end.
+MPI_TRIAL = 'from mpi4py import MPI; print("mpi4py with", MPI.Get_library_version().split(",")[0])'
+NCCL_TRIAL = """
+import nnabla as nn
+from engine import context
+context.use({name!r})
+import nnabla.communicators as C
+C.MultiProcessCommunicator(nn.get_current_context())
+print("NNabla's communicator is registered")
+"""
 MISSING = 127  # exit status of a command that is not there
-HOPPER_PROBLEM = (
-    'on Hopper GPUs (H100, H200) kernels of NNabla 1.39 stop with an illegal instruction: sums, '
-    'means and maxima over everything or the last axis, top-k, depthwise convolution, layer and '
-    'instance norm, prelu, clipping by norm, backward of batch norm with fixed statistics; '
-    'the layers of d3net/layers.py avoid them'
-)
 
 
 def machine() -> dict[str, str]:
@@ -66,6 +71,8 @@ def report() -> list[tuple[str, str]]:
     reason = context.why_no_gpu()
     rows.append(('-c cudnn', f'does not work: {reason}' if reason else 'works, in float and half'))
     rows.append(('MPI', _mpi()))
+    rows.append(('mpirun -c cpu', _trial(MPI_TRIAL)))
+    rows.append(('mpirun -c cudnn', f'does not work: {reason}' if reason else _nccl('cudnn')))
     rows += [('known problem', problem) for problem in _problems()]
     return rows
 
@@ -145,11 +152,28 @@ def _mpi() -> str:
     return f'{(output.splitlines() or [f"does not run, status {status}"])[0]}, {mpirun}'
 
 
+def _nccl(name: str) -> str:
+    gpus = len(_gpus())
+    return f'{_trial(NCCL_TRIAL.format(name=name))}; {gpus} GPU{"" if gpus == 1 else "s"} here'
+
+
+def _trial(code: str) -> str:
+    """Whether a piece of Python runs; the last line that it prints, or of its error."""
+    status, output = _run([sys.executable, '-c', code])
+    last = (output.strip().splitlines() or [f'ends with status {status}'])[-1]
+    return f'does not work: {last}' if status else f'works: {last}'
+
+
 def _run(command: list[str]) -> tuple[int, str]:
     """Exit status and output of a command; ``MISSING`` and nothing where it is not there."""
     try:
         process = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30
+            command,
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=30,
         )
     except FileNotFoundError:
         return MISSING, ''

@@ -16,10 +16,11 @@ def test_the_table_as_a_user_sees_it():
     assert process.returncode == 0, process.stderr
     rows = {line.split('  ')[0] for line in process.stdout.splitlines()}
     assert {'CPU', 'GPU', 'Python', 'packages', '-c cpu', '-c cudnn', 'MPI'} <= rows
+    assert {'mpirun -c cpu', 'mpirun -c cudnn'} <= rows
     text = ' '.join(process.stdout.split())
     assert 'nnabla 1.39.0' in text
     assert 'numpy 1.26.4' in text
-    assert 'Open MPI' in text
+    assert 'works: mpi4py with Open MPI' in text
     assert 'illegal instruction' in text
     assert max(map(len, process.stdout.splitlines())) <= 120
 
@@ -54,3 +55,20 @@ def test_two_builds_of_opencv_are_a_known_problem(monkeypatch):
     assert len(environment._problems()) == 1
     monkeypatch.setattr(environment, '_version', lambda package: '4.11')
     assert 'overwrite each other' in environment._problems()[1]
+
+
+def test_a_communicator_that_nnabla_does_not_have():
+    """NNabla has none for the CPU, and says so as it does where the libraries of GPUs are missing."""
+    text = environment._nccl('cpu')
+    assert text.startswith('does not work: ')
+    assert 'could not be found in []' in text
+    assert text.endswith(' here')
+
+
+def test_mpi_that_ends_the_process_is_reported(smi):
+    smi.append((1, 'PMIX failed\nMPI_INIT has failed because of a fault\n'))
+    assert environment._trial('') == 'does not work: MPI_INIT has failed because of a fault'
+    smi.append((-6, ''))
+    assert environment._trial('') == 'does not work: ends with status -6'
+    smi.append((0, 'noise\nfine\n'))
+    assert environment._trial('') == 'works: fine'
