@@ -81,6 +81,11 @@ def build_parser() -> Parser:
         '--channel-last', action='store_true', help='(N, H, W, C) in memory; needs a GPU'
     )
     parser.add_argument(
+        '--skip-self-check',
+        action='store_true',
+        help="train on a GPU without comparing NNabla's functions with the CPU first",
+    )
+    parser.add_argument(
         '--timeout',
         type=float,
         default=1800,

@@ -128,6 +128,10 @@ class Trainer:
         seconds = time.perf_counter() - started
         return Step(float(total), rate, data_seconds, seconds, stop=stops > 0)
 
+    def loss(self, shape: tuple[int, ...]) -> nn.Variable:
+        """The loss of a batch of images of ``shape``, (N, 3, H, W), as a graph."""
+        return self._graph(shape).objective.loss
+
     def evaluated(self):
         """A context in which the parameters are those to be judged: the averages, if there are."""
         return self._average.applied() if self._average else nullcontext()

@@ -13,7 +13,7 @@ import models
 from command import DONE, INTERRUPTED, LOG, TERMINATED, UserError
 from datasets import Dataset, transforms
 from datasets.loader import Loader
-from engine import checkpoints, context, gradients
+from engine import checkpoints, context, gradients, selfcheck
 from engine import config as configs
 from engine import recipe as recipes
 from engine.checkpoints import State
@@ -79,6 +79,9 @@ def run(args) -> int:
             trainer.load_state(state)
             _resume_data(args, trainer.loader, state)
         trainer.agree()
+        if choice.name == 'cudnn' and not args.skip_self_check:
+            _check_gpu(config, trainer, choice, processes)
+            watchdog.moved('the self-check')
         if not processes.rank:
             folder.write_config(config)
         life = _Run(config, folder, trainer, validation, journal, watchdog, processes, seed, state)
@@ -322,6 +325,14 @@ def _make_trainer(
     return Trainer(
         network, config, recipe, loader, processes, communicator, seed=seed, half=half, build=build
     )
+
+
+def _check_gpu(config: Config, trainer: Trainer, choice: Choice, processes: Processes):
+    """Compare what the training computes with the CPU, on two images of the largest size."""
+    transform = transforms.from_config(config)
+    size = transform.largest().size if transform.by_aspect else transform.size
+    loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
+    selfcheck.require(loss, choice, config, processes)
 
 
 def _check_changes(args, config: Config, processes: Processes, state: State):
