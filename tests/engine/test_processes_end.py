@@ -1,0 +1,243 @@
+"""How jobs of several processes end: at the end, by a signal, by a fault, killed, hanging.
+
+Always in bounded time, without a process left, and so that ``--resume`` goes on to the same bits.
+"""
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import helpers
+import mpi_jobs
+import mpi_training
+from command import UserError
+from engine import checkpoints, gradients
+from engine.context import Choice
+
+FAULTS = 'tests/mpi_faults.py'
+
+
+class Training:
+    """A run of train.py on a seeded data set; its folder is ``path``."""
+
+    def __init__(self, path: Path):
+        self.path, self.data = path / 'run', path / 'data'
+        self._config = path / 'config.yaml'
+        mpi_training.write_data(self.data)
+
+    def options(self, *more, **config) -> list:
+        """The arguments of train.py, for a training that would take long."""
+        values = {
+            **helpers.TINY,
+            'network': 'd3net',
+            'dataset': 'folder',
+            'data_dir': str(self.data),
+            'batch_size': 1,
+            'image_height': 24,
+            'image_width': 40,
+            'max_iter': 100000,
+            'lr': 0.01,
+            **config,
+        }
+        self._config.write_text(yaml.safe_dump(values))
+        options = ['-c', 'cpu', '-cfg', self._config, '-o', self.path, '--log-interval', 1]
+        return [*options, '--workers', 1, *more]
+
+    def log(self) -> str:
+        """What it has told so far."""
+        path = self.path / 'train.log'
+        return path.read_text() if path.exists() else ''
+
+    def reaches(self, iteration: int) -> bool:
+        """Whether it comes to an iteration."""
+        return mpi_jobs.wait_for(lambda: f'iteration {iteration}/' in self.log())
+
+    def state(self) -> checkpoints.State:
+        return checkpoints.load(self.path / 'state.h5')
+
+
+@pytest.fixture
+def training(tmp_path):
+    return Training(tmp_path)
+
+
+def ended(job) -> str:
+    """What a job that has failed leaves on standard error: in bounded time, and nothing else."""
+    process = job.finished()
+    assert process.returncode != 0
+    assert job.is_gone()
+    return process.stderr
+
+
+def test_several_processes_write_what_one_writes(tmp_path):
+    """Losses, scores and files."""
+    config = dict(max_iter=4, val_interval=2, save_interval=2, freeze_statistics=True)
+    runs = {}
+    for count in (1, 2):
+        (tmp_path / str(count)).mkdir()
+        runs[count] = Training(tmp_path / str(count))
+    one = helpers.run('train.py', *runs[1].options(batch_size=2, **config))
+    assert one.returncode == 0, one.stderr
+    two = mpi_jobs.run(2, 'train.py', *runs[2].options(batch_size=1, **config))
+    assert two.returncode == 0, two.stderr
+
+    losses = [np.loadtxt(run.path / 'Training-loss.series.txt', usecols=1) for run in runs.values()]
+    assert len(losses[0]) == 4
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    reports = [(run.path / 'validation.json').read_bytes() for run in runs.values()]
+    assert reports[0] == reports[1]
+    files = [
+        sorted(path.name for path in run.path.iterdir() if not path.name.startswith('events'))
+        for run in runs.values()
+    ]
+    assert files[0] == files[1]
+    assert len(list(runs[2].path.glob('events*'))) == 1
+    assert [two.stderr.count(f'rank {rank} on ') for rank in range(3)] == [1, 1, 0]
+    assert two.stderr.count('iteration 4/4 | loss') == 1
+
+
+@pytest.mark.parametrize('variable', ['OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'])
+def test_processes_that_do_not_find_each_other_are_refused(training, variable):
+    """Started by another MPI, each would train alone, into the same folder."""
+    process = helpers.run('train.py', *training.options(), **{variable: '2'})
+    line = helpers.error_line(process)
+    assert variable in line
+    assert 'mpi4py sees 1' in line
+    assert not training.path.exists()
+
+
+def test_without_mpi4py_several_processes_are_refused(training, tmp_path):
+    (tmp_path / 'mpi4py.py').write_text('raise ImportError("cannot be loaded")')
+    process = helpers.run(
+        'train.py', *training.options(), OMPI_COMM_WORLD_SIZE='2', PYTHONPATH=str(tmp_path)
+    )
+    assert 'mpi4py cannot be imported' in helpers.error_line(process)
+
+
+def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
+    """Also when NCCL joins fewer processes than MPI has."""
+
+    class Communicator:
+        size = 1
+
+        def __init__(self, context):
+            pass
+
+        def init(self):
+            pass
+
+    def refuses(self):
+        raise RuntimeError('NCCL error\nno such device')
+
+    processes = type('Two', (), {'size': 2})()
+    monkeypatch.setattr('nnabla.ext_utils.get_extension_context', lambda *_, **__: None)
+    monkeypatch.setattr('nnabla.communicators.MultiProcessCommunicator', Communicator)
+    with pytest.raises(UserError, match='2 processes, but NCCL joins 1'):
+        gradients.connect(processes, Choice('cudnn', 'float'))
+    monkeypatch.setattr(Communicator, 'init', refuses)
+    with pytest.raises(UserError, match=r'cannot make a communicator .*\(no such device\)'):
+        gradients.connect(processes, Choice('cudnn', 'float'))
+
+
+def test_a_killed_rank_ends_the_job(training):
+    with mpi_jobs.started(2, 'train.py', *training.options()) as job:
+        assert training.reaches(3)
+        assert len(job.processes()) == 5  # mpirun, ranks, workers
+        os.kill(job.rank(1), signal.SIGKILL)
+        assert 'exited on\nsignal 9' in ended(job)
+
+
+def test_an_error_of_one_rank_ends_the_job_with_its_traceback(training):
+    with mpi_jobs.started(2, FAULTS, 'crash', 1, *training.options()) as job:
+        errors = ended(job)
+    assert errors.count('RuntimeError: a fault') == 1
+
+
+def test_an_image_that_one_rank_cannot_read_ends_the_job(training):
+    (training.data / 'images' / 'train' / '5.png').write_bytes(b'not a picture')
+    with mpi_jobs.started(2, 'train.py', *training.options()) as job:
+        errors = ended(job)
+    assert 'Traceback' not in errors
+    assert errors.count('error: ') == 1
+    assert '5.png' in errors
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_rank_that_hangs_ends_the_job(training, rank):
+    with mpi_jobs.started(2, 'train.py', *training.options('--timeout', 2)) as job:
+        assert training.reaches(3)
+        os.kill(job.rank(rank), signal.SIGSTOP)
+        errors = ended(job)
+    assert errors.count('error: nothing has moved for 2 seconds since iteration') == 1
+    assert '--resume' in errors
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_signal_during_validation_ends_the_job(training, rank):
+    """While one rank validates, the other waits for it in MPI, where no signal reaches it."""
+    options = training.options(val_interval=2, save_interval=2)
+    with mpi_jobs.started(2, FAULTS, 'linger', rank, *options) as job:
+        assert mpi_jobs.wait_for((training.path / 'model_param_00000002.h5').exists)
+        job.mpirun.send_signal(signal.SIGUSR1)
+        ended(job)
+    assert training.state().iteration == 2
+
+
+RESUMED = dict(max_iter=18, save_interval=6, val_interval=9)
+
+
+@pytest.fixture(scope='module')
+def expected(tmp_path_factory) -> checkpoints.State:
+    """The last state of a run of two processes that nothing interrupts."""
+    whole = Training(tmp_path_factory.mktemp('whole'))
+    process = mpi_jobs.run(2, 'train.py', *whole.options(**RESUMED))
+    assert process.returncode == 0, process.stderr
+    return whole.state()
+
+
+def assert_goes_on_to(training, expected):
+    """A resumed run ends with the very same bits."""
+    process = mpi_jobs.run(2, 'train.py', *training.options('--resume', **RESUMED))
+    assert process.returncode == 0, process.stderr
+    state = training.state()
+    assert state.iteration == expected.iteration
+    for name in ('parameters', 'solver'):
+        mine, theirs = getattr(state, name), getattr(expected, name)
+        assert mine.keys() == theirs.keys()
+        assert all(np.array_equal(mine[key], theirs[key]) for key in theirs), name
+
+
+def test_signals_end_a_job_that_goes_on_to_the_same_bits(training, expected):
+    """mpirun passes SIGUSR1 on: all stop after the same iteration and the state has it. After
+    SIGINT and SIGTERM it kills its processes within half a second: what was saved before counts.
+    """
+    for number, iteration in ((signal.SIGUSR1, 3), (signal.SIGINT, 7), (signal.SIGTERM, 13)):
+        options = training.options('--resume', **RESUMED)
+        with mpi_jobs.started(2, 'train.py', *options) as job:
+            assert training.reaches(iteration)
+            job.mpirun.send_signal(number)
+            errors = ended(job)
+        if number == signal.SIGUSR1:
+            stopped = f'stopped after iteration {training.state().iteration}, which is saved'
+            assert errors.count(stopped) == 1
+        assert training.state().iteration >= iteration // 6 * 6
+    assert_goes_on_to(training, expected)
+
+
+@pytest.mark.long
+def test_a_job_killed_at_any_moment_goes_on_to_the_same_bits(training, expected):
+    moments = random.Random(0)
+    for iteration in (3, 7, 12):
+        options = training.options('--resume', **RESUMED)
+        with mpi_jobs.started(2, 'train.py', *options) as job:
+            assert training.reaches(iteration)
+            mpi_jobs.wait_for(lambda: False, moments.uniform(0, 0.5))
+            job.kill()
+            job.finished()
+            assert job.is_gone()
+    assert_goes_on_to(training, expected)
