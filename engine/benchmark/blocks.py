@@ -7,16 +7,10 @@ import numpy as np
 
 import models
 from command import UserError
+from d3net.graph import count_functions
 from d3net.layers import Build, on_gpu
 from engine.benchmark import frame
 from engine.benchmark.plain import plain_layers
-
-
-def count_functions(output: nn.Variable) -> int:
-    """How many functions NNabla runs for ``output``."""
-    names = []
-    output.visit(lambda function: names.append(function.name))
-    return len(names)
 
 
 def measure(config: Mapping, size: tuple[int, int], rounds: int) -> tuple[list[frame.Result], dict]:

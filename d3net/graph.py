@@ -1,0 +1,73 @@
+"""What a graph costs, from its shapes: functions, multiply-accumulates, memory of activations.
+
+No values are read, and no memory of activations is allocated.
+"""
+
+from collections.abc import Iterable
+
+import nnabla as nn
+import numpy as np
+
+CONVOLUTIONS = ('Convolution', 'DepthwiseConvolution')
+WITH_PARAMETERS = (*CONVOLUTIONS, 'BatchNormalization')  # all inputs but the first
+BYTES = 4  # of a float32
+
+
+def functions(*outputs: nn.Variable) -> list:
+    """Every function that NNabla runs for ``outputs``, in the order in which it runs them."""
+    found = {}
+    for output in outputs:
+        output.visit(lambda function: found.setdefault(function))
+    return list(found)
+
+
+def count_functions(output: nn.Variable) -> int:
+    """How many functions NNabla runs for ``output``."""
+    return len(functions(output))
+
+
+def data_inputs(function) -> list[nn.Variable]:
+    """The inputs of a function that are maps, not parameters."""
+    return function.inputs[: 1 if function.info.type_name in WITH_PARAMETERS else None]
+
+
+def depending_on(image: nn.Variable, order: Iterable) -> list:
+    """Those functions of ``order`` that compute something from ``image``; the others shape
+    parameters.
+    """
+    reached, found = {image}, []
+    for function in order:
+        if not reached.isdisjoint(function.inputs):
+            reached.update(function.outputs)
+            found.append(function)
+    return found
+
+
+def multiply_accumulates(function) -> int:
+    """Of a convolution, its bias not counted; of any other function 0."""
+    if function.info.type_name not in CONVOLUTIONS:
+        return 0
+    return function.outputs[0].size * int(np.prod(function.inputs[1].shape[1:]))
+
+
+def output_bytes(function) -> int:
+    """What a function's outputs take in float32."""
+    return BYTES * sum(output.size for output in function.outputs)
+
+
+def peak_bytes(order: Iterable, kept: Iterable[nn.Variable]) -> int:
+    """The most that outputs of functions take at once, in float32, when the functions run in
+    ``order`` and each output is freed after the last function that reads it, as
+    ``forward(clear_buffer=True)`` does. ``kept`` are never freed.
+    """
+    order = list(order)
+    readers = {variable: i for i, function in enumerate(order) for variable in function.inputs}
+    last_reader = readers | dict.fromkeys(kept)
+    live, peak, made = 0, 0, set()
+    for i, function in enumerate(order):
+        made.update(function.outputs)
+        live += output_bytes(function)
+        peak = max(peak, live)
+        finished = {v for v in function.inputs if v in made and last_reader[v] == i}
+        live -= BYTES * sum(variable.size for variable in finished)
+    return peak

@@ -1,0 +1,209 @@
+"""Receptive fields: which pixels of the image can change a value of a map.
+
+They are followed backwards through the graph, from every row and column of the map to an interval
+of rows and columns of the image: through kernel, stride and dilation of convolutions and poolings,
+along all paths, of which the longest decides. What lies in the padding counts, so that a field may
+be larger than the image. Only shapes are read.
+
+A bilinear resize reads the two nearest rows, one where their centres coincide; a nearest one reads
+one row. A mean over the whole map sees all of it.
+"""
+
+import nnabla as nn
+import numpy as np
+
+from d3net.graph import CONVOLUTIONS, data_inputs, depending_on, functions
+
+GLOBAL = 'GlobalAveragePooling'
+POOLINGS = ('AveragePooling', 'MaxPooling')
+POINTWISE = ('BatchNormalization', 'ReLU', 'ReLU6', 'Sigmoid', 'Swish', 'Add2', 'Mul2')
+NOWHERE = 1 << 40  # an interval from here to minus here is empty
+
+
+def receptive_field(
+    output: nn.Variable, image: nn.Variable, through_global: bool = True
+) -> tuple[int, int]:
+    """Height and width of the largest field that a pixel of ``output`` (N, C, H, W) has in
+    ``image`` (N, 3, H', W').
+
+    through_global: along paths through global poolings, too; without them it is (0, 0) where there
+    are no other paths. Raises ``ValueError`` for a function that has no rule here.
+    """
+    return tuple(
+        max(0, int((last - first).max()) + 1)
+        for first, last in fields(output, image, through_global)
+    )
+
+
+def pools_globally(output: nn.Variable, image: nn.Variable) -> bool:
+    """Whether ``output`` sees the whole image, through a global pooling."""
+    order = depending_on(image, functions(output))
+    return any(function.info.type_name == GLOBAL for function in order)
+
+
+def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True) -> list:
+    """For rows and for columns: first and last of the image that each of ``output`` sees, two
+    arrays; the first is behind the last where it sees nothing.
+    """
+    spans = {output: {axis: (np.arange(output.shape[axis]),) * 2 for axis in (2, 3)}}
+    for function in reversed(depending_on(image, functions(output))):
+        name = function.info.type_name
+        seen = spans.get(function.outputs[0])
+        if seen is None or (name == GLOBAL and not through_global):
+            continue
+        if function.info.args.get('channel_last'):
+            raise ValueError('receptive fields are known of graphs in (N, C, H, W) only')
+        for variable, own in zip(data_inputs(function), _rule(name)(function, seen)):
+            spans[variable] = _union(spans.get(variable, {}), own)
+    nothing = np.array([NOWHERE]), np.array([-NOWHERE])
+    return [spans.get(image, {}).get(axis, nothing) for axis in (2, 3)]
+
+
+def _union(one: dict, other: dict) -> dict:
+    """Of two sets of intervals by axis, the intervals that hold both."""
+    both = {
+        axis: tuple(f(one[axis][i], other[axis][i]) for i, f in enumerate((np.minimum, np.maximum)))
+        for axis in one
+    }
+    return both or other
+
+
+def _rule(name: str):
+    """``rule(function, {axis: interval of the output}) -> [{axis: interval}, ...]``, by input."""
+    rules = {
+        **dict.fromkeys(POINTWISE, _pointwise),
+        **dict.fromkeys((*CONVOLUTIONS, *POOLINGS), _window),
+        **dict.fromkeys((GLOBAL, 'Mean'), _mean),
+        'Concatenate': _concatenate,
+        'Interpolate': _interpolate,
+        'Reshape': _reshape,
+        'Slice': _slice,
+        'Transpose': _transpose,
+    }
+    if name not in rules:
+        raise ValueError(f'there is no rule for receptive fields through {name}')
+    return rules[name]
+
+
+def _pointwise(function, seen):
+    """The same pixels, or the only one of a map that is broadcast."""
+    shape = function.outputs[0].shape
+
+    def of(variable):
+        return {
+            axis: span if variable.shape[axis] == shape[axis] else _all_of(span, 1)
+            for axis, span in seen.items()
+        }
+
+    return [of(variable) for variable in data_inputs(function)]
+
+
+def _window(function, seen):
+    args = function.info.args
+    kernel = args.get('kernel') or function.inputs[1].shape[-2:]
+    dilation = args.get('dilation', (1, 1))
+    spans = {}
+    for axis, (first, last) in seen.items():
+        i = axis - 2
+        start = first * args['stride'][i] - args['pad'][i]
+        stop = last * args['stride'][i] - args['pad'][i] + dilation[i] * (kernel[i] - 1)
+        spans[axis] = start, stop
+    return [spans]
+
+
+def _mean(function, seen):
+    shape = function.inputs[0].shape
+    axes = function.info.args.get('axes', (2, 3))
+    return [{a: _all_of(span, shape[a]) if a in axes else span for a, span in seen.items()}]
+
+
+def _all_of(span, length):
+    """All ``length`` rows, where the interval is not empty."""
+    first, last = span
+    empty = first > last
+    return np.where(empty, first, 0), np.where(empty, last, length - 1)
+
+
+def _concatenate(function, seen):
+    axis = function.info.args['axis']
+    if axis not in seen:
+        return [seen] * len(function.inputs)
+    first, last = (np.clip(end, 0, function.outputs[0].shape[axis] - 1) for end in seen[axis])
+    results, offset = [], 0
+    for variable in function.inputs:
+        length = variable.shape[axis]
+        outside = (first >= offset + length) | (last < offset)
+        span = (
+            np.where(outside, NOWHERE, np.clip(first - offset, 0, length - 1)),
+            np.where(outside, -NOWHERE, np.clip(last - offset, 0, length - 1)),
+        )
+        results.append({**seen, axis: span})
+        offset += length
+    return results
+
+
+def _interpolate(function, seen):
+    """With exact fractions: the source of row i is ``numerator / denominator``."""
+    args, spans = function.info.args, {}
+    for axis, span in seen.items():
+        old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]
+        if args['mode'] == 'nearest':
+            spans[axis] = tuple(end * old // new for end in span)
+            continue
+        if args['align_corners']:
+            numerators, denominator = [end * (old - 1) for end in span], max(new - 1, 1)
+        else:
+            numerators, denominator = [(2 * end + 1) * old - new for end in span], 2 * new
+        spans[axis] = numerators[0] // denominator, -(-numerators[1] // denominator)
+    return [spans]
+
+
+def _slice(function, seen):
+    args = function.info.args
+    return [
+        {
+            axis: tuple(end * args['step'][axis] + args['start'][axis] for end in span)
+            for axis, span in seen.items()
+        }
+    ]
+
+
+def _transpose(function, seen):
+    return [{function.info.args['axes'][axis]: span for axis, span in seen.items()}]
+
+
+def _reshape(function, seen):
+    """An axis that was split, slowest first, is put together again."""
+    spans = {}
+    for sources, targets in _groups(function.inputs[0].shape, function.outputs[0].shape):
+        tracked = [axis for axis in targets if axis in seen]
+        if not tracked:
+            continue
+        if len(sources) > 1:
+            raise ValueError('there is no rule for receptive fields through joined axes')
+        first = last = np.zeros_like(seen[tracked[0]][0])
+        for axis in targets:
+            length = function.outputs[0].shape[axis]
+            low, high = seen.get(axis, (0, length - 1))
+            first, last = first * length + low, last * length + high
+        spans[sources[0]] = first, last
+    return [spans]
+
+
+def _groups(old: tuple[int, ...], new: tuple[int, ...]):
+    """Pairs of runs of axes that hold the same values, as short as can be."""
+    i = j = 0
+    while i < len(old):
+        sources, targets = [i], [j]
+        a, b = old[i], new[j]
+        while a != b:
+            if a < b:
+                i += 1
+                sources.append(i)
+                a *= old[i]
+            else:
+                j += 1
+                targets.append(j)
+                b *= new[j]
+        yield sources, targets
+        i, j = i + 1, j + 1

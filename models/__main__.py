@@ -1,0 +1,68 @@
+"""The networks of this project: python -m models"""
+
+import sys
+
+import models
+from command import DONE, Parser, UserError, run
+from models import complexity
+
+SIZE = (512, 1024)
+HEAD = 'classes  parameters     GMACs  at         multiple of  least  paper'
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog='python -m models',
+        description='Lists the networks: classes, trainable parameters, GMACs of the convolutions '
+        f'at {SIZE[0]}x{SIZE[1]} or the nearest size that the network takes, and what height and '
+        'width of an image must be.',
+    )
+    parser.add_argument('networks', nargs='*', metavar='NETWORK', help='these (default: all)')
+    parser.add_argument('--family', metavar='NAME', help='one family of them')
+    parser.add_argument('--names', action='store_true', help='names only')
+    return parser
+
+
+def main(args) -> int:
+    names = _chosen(args)
+    if args.names:
+        print('\n'.join(names))
+        return DONE
+    width = max(map(len, names))
+    print(f'{"":{width}}  {HEAD}')
+    for name in names:
+        print(f'{name:{width}}  {describe(name)}', flush=True)
+    return DONE
+
+
+def describe(name: str) -> str:
+    """A network's row under :data:`HEAD`."""
+    try:
+        network = models.create(name)
+    except models.HyperParameterError:
+        return 'any other member of the family: its hyper-parameters must be given'
+    info = network.info
+    size = complexity.nearest_size(info, SIZE)
+    work, parameters = complexity.count(network, size)
+    least = complexity.nearest_size(info, (1, 1))[0]
+    return (
+        f'{info.num_classes:7} {parameters:11,} {work / 1e9:9.2f}  {f"{size[0]}x{size[1]}":9}  '
+        f'{info.size_divisor:11} {least:6}  {info.paper}'
+    )
+
+
+def _chosen(args) -> list[str]:
+    families = {family.name: family for family in models.FAMILIES}
+    if args.family is not None and args.family not in families:
+        raise UserError(
+            f'no family is called {args.family!r}; there are {", ".join(sorted(families))}'
+        )
+    if args.family and args.networks:
+        raise UserError('name networks or a --family, not both')
+    for name in args.networks:
+        models.family_of(name)
+    return args.networks or list(families[args.family].variants if args.family else models.names())
+
+
+if __name__ == '__main__':
+    sys.exit(run(build_parser, main))
