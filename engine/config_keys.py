@@ -95,6 +95,7 @@ KEYS = {
     'label_smoothing': Key(float, least=0, most=1),
     'ohem_threshold': Key(float, above=0, most=1),
     'ohem_min_kept': Key(int, least=1),
+    'main_weight': Key(float, least=0),
     'aux_weights': Key([float], least=0),
     'dice_weight': Key(float, least=0),
     'lovasz_weight': Key(float, least=0),

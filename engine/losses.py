@@ -59,6 +59,7 @@ def from_config(config: Mapping, num_classes: int) -> 'Criterion':
         )
         if hard
         else None,
+        main_weight=config.get('main_weight', 1.0),
         aux_weights=tuple(aux_weights) if aux_weights else None,
         dice_weight=config.get('dice_weight', 0.0),
         lovasz_weight=config.get('lovasz_weight', 0.0),
@@ -76,7 +77,8 @@ class Criterion:
     subsampled to each head's size.
     class_weights: one for each class. label_smoothing: the share of a label that is spread evenly
     over all classes. Both as in PyTorch's ``CrossEntropyLoss``.
-    ohem: on the main head instead of plain cross entropy.
+    ohem: on the main head instead of plain cross entropy. main_weight: of the loss that it has of
+    these two.
     aux_weights: of the auxiliary heads' cross entropy, one for all heads or one for each; when the
     key is absent, 0.4 for each head that the network has.
     dice_weight, lovasz_weight: of the soft Dice loss and of the Lovász-softmax loss, added to the
@@ -90,6 +92,7 @@ class Criterion:
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     ohem: Ohem | None = None
+    main_weight: float = 1.0
     aux_weights: tuple[float, ...] | None = None
     dice_weight: float = 0.0
     lovasz_weight: float = 0.0
@@ -104,7 +107,7 @@ class Criterion:
         the precision of the network. Raises ``UserError`` when ``aux_weights`` does not fit the
         number of heads.
         """
-        head_weights = (1.0, *self._weights_of_aux(len(outputs) - 1))
+        head_weights = (self.main_weight, *self._weights_of_aux(len(outputs) - 1))
         targets, parts = {}, []
         with nn.context_scope(float_context(context)):
             for logits, weight in zip(outputs, head_weights):

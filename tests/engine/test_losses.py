@@ -23,6 +23,7 @@ def expected_loss(outputs, labels, config):
         loss = expected_ohem(*main, config)
     else:
         loss = expected_cross_entropy(*main, config)
+    loss *= config.get('main_weight', 1.0)
     weights = config.get('aux_weights', [0.4])
     for logits_labels, weight in zip(auxiliary, weights * (len(auxiliary) // len(weights))):
         loss += weight * expected_cross_entropy(*logits_labels, config)
@@ -228,7 +229,7 @@ def test_loss_and_gradient(case):
 @pytest.mark.parametrize('at', ('input', 'logits'))
 def test_heads_of_lower_and_different_resolution(case, at):
     outputs = random_outputs((2, 3), (3, 2), (2, 3))
-    config = {**ALL[case], 'loss_at': at, 'aux_weights': [0.5, 0.25]}
+    config = {**ALL[case], 'loss_at': at, 'main_weight': 0.4, 'aux_weights': [0.5, 0.25]}
     check(config, outputs, random_labels((5, 7)))
 
 
