@@ -58,7 +58,7 @@ def test_two_builds_of_opencv_are_a_known_problem(monkeypatch):
 
 
 def test_a_communicator_that_nnabla_does_not_have():
-    """NNabla has none for the CPU, and says so as it does where the libraries of GPUs are missing."""
+    """NNabla has none for the CPU, and says so as it does where libraries of GPUs are missing."""
     text = environment._nccl('cpu')
     assert text.startswith('does not work: ')
     assert 'could not be found in []' in text
