@@ -62,6 +62,7 @@ class Journal:
         self._memory = memory or _peak_memory
         self._used = self._memory()  # asked once an interval: a GPU may take its time to answer
         self._steps = [tuple(step) for step in pending]
+        self._iteration = start_iteration
         self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()
         with self._writing(), ExitStack() as stack:
@@ -155,7 +156,7 @@ class Journal:
         if not self._active:
             return
         try:
-            if self._steps and not self._failed:
+            if self._steps and self._iteration > self._start and not self._failed:
                 self._end_interval()
         finally:
             self._active = False

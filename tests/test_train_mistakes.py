@@ -1,0 +1,208 @@
+"""train.py with what cannot be: one line that says so, status 2, nothing left running."""
+
+import os
+import shutil
+
+import cv2
+import nnabla as nn
+import numpy as np
+import pytest
+
+import helpers
+import train_helpers
+from engine import checkpoints
+from models import weights
+from train_helpers import Training, signalled
+
+data = train_helpers.data
+
+
+@pytest.fixture
+def training(data, tmp_path):
+    return Training(data, tmp_path, '--workers', 0, max_iter=2)
+
+
+@pytest.fixture
+def spoilt(data, tmp_path):
+    """A training on data of its own, which a test may spoil."""
+    shutil.copytree(data, tmp_path / 'spoilt')
+    return Training(tmp_path / 'spoilt', tmp_path, '--workers', 2, '--no-validation', max_iter=9)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--bogus'], 'unrecognized arguments: --bogus'),
+        (['--log-interval', '0'], '--log-interval must be at least 1, not 0'),
+        (['--log-interval', 'often'], "--log-interval: invalid int value: 'often'"),
+        (['--workers', '-1'], '--workers must be at least 0, not -1'),
+        (['--seed', '-1'], '--seed must be at least 0, not -1'),
+        (['--seed', 2**32], f'--seed must be at most {2**32 - 1}, not {2**32}'),
+        (['--timeout', '0'], '--timeout must be greater than 0 seconds, not 0'),
+        (['--timeout', 'nan'], '--timeout must be greater than 0 seconds, not nan'),
+        (['-r', 'everything'], "invalid choice: 'everything'"),
+        (['-c', 'tpu'], "invalid choice: 'tpu'"),
+        (['-t', 'half'], 'half'),
+        (['--channel-last'], '--channel-last: the CPU computes in (N, C, H, W) only'),
+        (['-cfg', 'none.yaml'], 'none.yaml: no such config'),
+        (['-d', 'nowhere'], 'nowhere: no such folder; expected there: dataset.yaml'),
+        (['-p', 'none.h5'], 'none.h5: no such file of weights'),
+        (['-p', '.'], 'a folder, not a file of weights'),
+        (['--resume', 'nowhere'], 'nowhere: no such state of a training'),
+        (['--set', 'pretrained=none.h5'], 'none.h5: no such file of weights'),
+        (['--set', 'lr'], '--set lr: write it as key=value'),
+        (['--set', 'learning=1'], 'learning: unknown key; the nearest is'),
+        (['--set', 'lr=-1'], 'lr: must be greater than 0, not -1'),
+        (['--set', 'lr=null'], 'lr: a training needs it'),
+        (['--set', 'batch_size=null'], 'batch_size: a training needs it'),
+        (['--set', 'batch_size=0'], 'batch_size: must be at least 1, not 0'),
+        (['--set', 'epochs=3'], 'max_iter, epochs: a training needs one of them'),
+        (['--set', 'max_iter=null'], 'max_iter, epochs: a training needs one of them'),
+        (['--set', 'max_iter=1', '--set', 'reference_batch=1'], 'nothing is left of 1 iterations'),
+        (['--set', 'image_height=null'], 'scale_crop needs image_height'),
+        (['--set', 'image_height=2'], 'cannot take 2x40 pixels'),
+        (['--set', 'train_split=trian'], "no split 'trian'"),
+        (['--set', 'train_split=test'], 'nothing found for the split test'),
+        (['--set', 'val_split=test'], 'nothing found for the split test'),
+        (['--set', 'schedule=step'], 'milestones: the schedule step needs'),
+        (['--set', 'solver=adam', '--set', 'beta2=1'], 'beta2: must be less than 1'),
+        (['--set', 'freeze=[head/*]'], 'freeze: no parameter is like head/*'),
+        (['--set', 'freeze=["*"]'], 'freeze: leaves nothing to train'),
+        (['--set', 'no_decay=[head/*]'], "no_decay: 'head/*' matches no parameter"),
+        (['--set', 'lr_factors=[backbone/*]'], "write 'backbone/*' as pattern=factor"),
+        (['--set', 'class_weights=[1, 2]'], 'class_weights: 2 values for 5 classes'),
+        (['--set', 'aux_weights=[1, 2]'], 'aux_weights: 2 given, the network has 0'),
+        (['--set', 'loss=ohem', '--set', 'loss_mean=all'], 'loss_mean: does not go with'),
+    ],
+    ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '',
+)
+def test_options_and_keys(options, message, training, capsys):
+    assert message in training.refused(capsys, 'run', *options)
+    assert not (training.folder / 'run' / 'state.h5').exists()
+
+
+def test_folders_that_cannot_be_written(training, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    assert f'{tmp_path}/file: is a file; name a folder with -o' in training.refused(capsys, 'file')
+    assert 'cannot be written' in training.refused(capsys, '/proc/run')
+    assert 'cannot be written' in training.refused(capsys, 'file/run')
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='nothing is closed to root')
+def test_folders_that_are_closed(spoilt, tmp_path, capsys):
+    for folder in (spoilt.data, spoilt.data / 'images' / 'train'):
+        folder.chmod(0)
+        assert str(folder) in spoilt.refused(capsys, 'run')
+        folder.chmod(0o700)
+    (tmp_path / 'closed').mkdir(mode=0o500)
+    assert 'cannot be written' in spoilt.refused(capsys, 'closed')
+
+
+def test_no_images_to_train_on(spoilt, capsys):
+    for path in (spoilt.data / 'images' / 'train').iterdir():
+        path.unlink()
+    for length in ('max_iter=null', 'max_iter=3'):
+        epochs = ['--set', 'epochs=1'] if 'null' in length else []
+        line = spoilt.refused(capsys, 'run', '--set', length, *epochs)
+        assert str(spoilt.data) in line
+        assert 'train' in line
+
+
+def test_a_validation_split_without_labels(spoilt, capsys):
+    """Found at the start, not at the first validation."""
+    spoilt.options = ['--workers', 0]
+    label = spoilt.data / 'labels' / 'val' / '3.png'
+    label.write_bytes(label.read_bytes()[:60])
+    line = spoilt.refused(capsys, 'run')
+    assert str(label) in line
+    label.unlink()
+    assert '3' in spoilt.refused(capsys, 'run')
+    shutil.rmtree(spoilt.data / 'labels' / 'val')
+    assert str(spoilt.data) in spoilt.refused(capsys, 'run')
+    assert not (spoilt.folder / 'run' / 'state.h5').exists()
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_training_image_that_cannot_be_read(workers, spoilt, capsys, caplog):
+    """Its name is told; with --skip-bad another takes its place."""
+    image = spoilt.data / 'images' / 'train' / '7.png'
+    image.write_bytes(image.read_bytes()[:200])
+    line = spoilt.refused(capsys, 'run', '--workers', workers)
+    assert str(image) in line
+    run = spoilt.whole('skipped', '--workers', workers, '--skip-bad')
+    assert f'{image}' in caplog.text
+    assert 'another sample takes its place' in caplog.text
+    assert (run / 'final.h5').exists()
+
+
+def test_a_label_that_is_no_class(spoilt, capsys):
+    label = spoilt.data / 'labels' / 'train' / '7.png'
+    values = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(label), np.where(values == 255, 5, values))
+    line = spoilt.refused(capsys, 'run')
+    assert str(label) in line
+    assert 'the values 5' in line
+
+
+def test_weights_of_something_else(training, tmp_path, capsys):
+    nn.parameter.get_parameter_or_create('other/W', (2, 3))
+    weights.save(tmp_path / 'other.h5')
+    nn.clear_parameters()
+    helpers.tiny(num_init_features=12)(nn.Variable((1, 3, 24, 40)))
+    weights.save(tmp_path / 'wider.h5')
+    whole = (tmp_path / 'wider.h5').read_bytes()
+    (tmp_path / 'half.h5').write_bytes(whole[: len(whole) // 2])
+    for name, message in (
+        ('other', 'does not fit the network, nothing was loaded: no name in it'),
+        ('wider', 'of another shape: backbone/conv1/conv/W (12x3x3x3 instead of 8x3x3x3)'),
+        ('half', 'truncated or not an NNabla .h5 file'),
+    ):
+        line = training.refused(capsys, 'run', '-p', tmp_path / f'{name}.h5')
+        assert f'{name}.h5' in line
+        assert message in line
+
+
+def test_a_run_is_not_started_over(training, tmp_path, capsys):
+    run = training.whole('run')
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    line = training.refused(capsys, 'run')
+    assert f'{run}: holds a run at iteration 2: continue it with --resume' in line
+    (run / 'state.h5').rename(tmp_path / 'state.h5')
+    assert 'it cannot be continued, as it has no state.h5' in training.refused(capsys, 'run')
+    assert training('run', '--resume') == 2
+    (tmp_path / 'state.h5').rename(run / 'state.h5')
+    assert before == {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def test_states_that_cannot_be_gone_on_from(training, data, tmp_path, capsys):
+    with signalled(1):
+        assert training('run') == 143
+    state = tmp_path / 'run' / 'state.h5'
+    good = state.read_bytes()
+    capsys.readouterr()
+
+    line = training.refused(capsys, 'run', '--resume', '--seed', 1)
+    assert '--seed 1: the run that is resumed has the seed 0' in line
+
+    wider = ['--set', 'num_init_features=12']
+    assert 'num_init_features: 12 was 8' in training.refused(capsys, 'run', '--resume', *wider)
+    line = training.refused(capsys, 'run', '--resume', *wider, '--allow-changes')
+    assert 'the state is that of another network' in line
+    adam = ['--resume', '--set', 'solver=adam', '--allow-changes']
+    assert "the solver's state does not fit" in training.refused(capsys, 'run', *adam)
+
+    shutil.copytree(data, tmp_path / 'fewer')
+    for folder in ('images', 'labels'):
+        (tmp_path / 'fewer' / folder / 'train' / '7.png').unlink()
+    line = training.refused(capsys, 'run', '--resume', '-d', tmp_path / 'fewer')
+    assert 'samples 16, now it is 15' in line
+    assert state.read_bytes() == good
+
+    for damaged in (good[:-100], good[:5000] + b'?' + good[5001:], b'', b'text'):
+        state.write_bytes(damaged)
+        line = training.refused(capsys, 'run', '--resume')
+        assert str(state) in line
+        assert 'start from weights' in line
+    state.write_bytes(good)
+    assert training('run', '--resume') == 0
+    assert checkpoints.facts(state)['iteration'] == 2
