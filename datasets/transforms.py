@@ -38,7 +38,10 @@ class ScaleCrop:
     sony/ai-research-code, d3net/semantic-segmentation/image_preprocess.py at cfe96dfe. With the
     same ``RandomState`` the draws are the same. size: of the crop, (height, width).
     category_ratio: a crop in which one class has at least this share of the labelled pixels, or is
-    alone, is drawn again, up to ``tries`` times.
+    alone, is drawn again, up to ``tries`` times. base: the shorter and the longer side to which the
+    scale refers; the image becomes as large as it can between them times the scale, as
+    mmsegmentation's Resize makes it with ``img_scale`` and ``ratio_range``. By default they are the
+    image's own.
 
     Differs from the original: the aspect ratio is kept, where the original makes every image twice
     as wide as high (the same for the 2:1 images of Cityscapes); labels are padded as ignored, where
@@ -52,13 +55,13 @@ class ScaleCrop:
     distort: bool = True
     pad_label: int = IGNORE
     tries: int = 10
+    base: tuple[int, int] | None = None
     by_aspect: ClassVar[bool] = False
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
         """Where to crop; draws the scale, the window, the flip."""
         low, high = self.scale
-        height = max(1, int(label.shape[0] * (rng.random_sample() * (high - low) + low)))
-        size = height, max(1, round(height * label.shape[1] / label.shape[0]))
+        size = self._resized(label.shape, rng.random_sample() * (high - low) + low)
         view = self._window(size, rng)
         for _ in range(self.tries if self.category_ratio < 1 else 0):
             counts = _class_counts(resample_label(label, view))
@@ -66,6 +69,15 @@ class ScaleCrop:
                 break
             view = self._window(size, rng)
         return replace(view, flip=bool(rng.rand() < self.flip))
+
+    def _resized(self, size, factor):
+        if self.base is None:
+            height = max(1, int(size[0] * factor))
+            return height, max(1, round(height * size[1] / size[0]))
+        short, long = (int(length * factor) for length in sorted(self.base))
+        scale = min(short / min(size), long / max(size))
+        height, width = (max(1, int(length * scale + 0.5)) for length in size)
+        return height, width
 
     def _window(self, size, rng) -> View:
         top, left = (
@@ -76,16 +88,19 @@ class ScaleCrop:
 
 @dataclass(frozen=True)
 class ResizeCrop:
-    """TI's: all images at one size, half of them larger, aspect ratio aside; a crop and a flip.
+    """TI's: half the images turned, all at one size, half larger, aspect ratio aside; then a crop
+    and a flip.
 
     TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/transforms/
-    image_transforms.py (RandomScaleCrop, RandomHorizontalFlip, RandomCrop) and
+    image_transforms.py (RandomRotate, RandomScaleCrop, RandomHorizontalFlip, RandomCrop) and
     xengine/train_pixel2pixel.py (get_train_transform) at f85ec314. resize: what an image is resized
     to, times two factors in ``scale`` with probability one half, of which a window of that size is
-    taken. size: of the crop out of that window. Both are (height, width).
+    taken. size: of the crop out of that window. Both are (height, width). rotation: the largest
+    angle, in degrees.
 
-    Differs from the original: the image is resampled in one step, and the last possible offset of
-    the second crop can be drawn.
+    Differs from the original: the last possible offset of the second crop can be drawn; images that
+    shrink are interpolated, not averaged; and where turning leaves nothing of the image, the label
+    is ignored, where the original has class 0.
     """
 
     size: tuple[int, int]
@@ -94,6 +109,7 @@ class ResizeCrop:
     flip: float = 0.5
     distort: bool = False
     pad_label: int = IGNORE
+    rotation: float = 0.0
     by_aspect: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -109,8 +125,13 @@ class ResizeCrop:
             )
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Where to crop; draws the size, the first window, the flip, the second window."""
-        size = self.resize
+        """Where to crop; draws the angle if there is one, the size, the first window, the flip, the
+        second window.
+        """
+        angle, size = 0.0, self.resize
+        if self.rotation:
+            drawn = rng.uniform(-self.rotation, self.rotation)
+            angle = drawn if rng.random_sample() < 0.5 else 0.0
         if rng.random_sample() < 0.5:
             size = tuple(round(rng.uniform(*self.scale) * length) for length in self.resize)
         top, left = (rng.randint(length - inner + 1) for length, inner in zip(size, self.resize))
@@ -120,7 +141,7 @@ class ResizeCrop:
         top += rng.randint(self.resize[0] - height + 1)
         # The second window is drawn in the mirrored first one.
         left += self.resize[1] - width - from_left if flip else from_left
-        return View(size, top, left, height, width, bool(flip))
+        return View(size, top, left, height, width, bool(flip), angle=angle)
 
 
 @dataclass(frozen=True)
@@ -174,8 +195,9 @@ def from_config(config: Mapping) -> Transform:
 
     ``augmentation`` is scale_crop (default), resize_crop or short_sides. Keys of all: ``flip``,
     ``photometric_distortion``, ``pad_label``; of the crops: ``image_height``, ``image_width``,
-    ``crop_scales``; of scale_crop: ``category_ratio``; of resize_crop: ``resize_height``,
-    ``resize_width``; of short_sides: ``short_sides``, ``max_side``, ``size_multiple``.
+    ``crop_scales``; of scale_crop: ``base_size``, ``category_ratio``; of resize_crop:
+    ``resize_height``, ``resize_width``, ``rotation``; of short_sides: ``short_sides``,
+    ``max_side``, ``size_multiple``.
     """
     kind = config.get('augmentation', 'scale_crop')
     if kind not in KEYS:
@@ -199,8 +221,14 @@ COMMON_KEYS = {
     'pad_label': ('pad_label',),
 }
 KEYS = {
-    'scale_crop': (ScaleCrop, {**CROP_KEYS, 'category_ratio': ('category_ratio',)}),
-    'resize_crop': (ResizeCrop, {**CROP_KEYS, 'resize': ('resize_height', 'resize_width')}),
+    'scale_crop': (
+        ScaleCrop,
+        {**CROP_KEYS, 'base': ('base_size',), 'category_ratio': ('category_ratio',)},
+    ),
+    'resize_crop': (
+        ResizeCrop,
+        {**CROP_KEYS, 'resize': ('resize_height', 'resize_width'), 'rotation': ('rotation',)},
+    ),
     'short_sides': (
         ShortSides,
         {'lengths': ('short_sides',), 'longest': ('max_side',), 'divisor': ('size_multiple',)},

@@ -1,7 +1,7 @@
 """Views: windows of resized images and labels, resampled without resizing the rest.
 
 The pixels are those of resizing everything and cropping afterwards. Images and labels may be
-read-only views of files: only what a window needs is touched.
+read-only views of files: only what a window needs is touched, unless the image is turned.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from datasets.info import IGNORE
+
 # A window's first pixel is moved to where the source's grid and the target's meet this closely, in
 # source pixels. Twice this (there are two axes) times 255 levels stays below one level.
 TOLERANCE = 1 / 600
+GREY = (128, 128, 128)  # beside a turned image: the value that TI's networks see as 0
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class View:
     width`` of the image at ``size`` (height, width), mirrored if ``flip``.
 
     smooth: a smaller image is averaged, as Pillow does, not interpolated between four pixels, as
-    OpenCV does. Smooth views are of whole images.
+    OpenCV does. Smooth views are of whole images. angle: in degrees, by which the image is turned
+    to the left about its centre before anything else; what comes in from outside is grey, and
+    ignored in labels.
     """
 
     size: tuple[int, int]
@@ -31,12 +36,15 @@ class View:
     width: int
     flip: bool = False
     smooth: bool = False
+    angle: float = 0.0
 
 
 def resample_image(image: np.ndarray, view: View) -> np.ndarray:
     """The window of a view, ``uint8`` (height, width, 3), bilinear; at most one level from the
     pixels that resizing the whole image gives.
     """
+    if view.angle:
+        image = _turned(image, view.angle, cv2.INTER_LINEAR, GREY)
     if view.smooth and view.size != image.shape[:2]:
         whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
         out = np.asarray(whole)
@@ -49,6 +57,8 @@ def resample_label(label: np.ndarray, view: View) -> np.ndarray:
     """The window of a view, ``uint8`` (height, width), each pixel the one of ``label`` that
     resizing the whole label with nearest neighbours gives.
     """
+    if view.angle:
+        label = _turned(label, view.angle, cv2.INTER_NEAREST, IGNORE)
     if view.smooth and view.size != label.shape:
         whole = Image.fromarray(label).resize(view.size[::-1], Image.Resampling.NEAREST)
         out = np.asarray(whole)
@@ -56,6 +66,12 @@ def resample_label(label: np.ndarray, view: View) -> np.ndarray:
     rows = _nearest(view.top, view.height, label.shape[0], view.size[0])
     columns = _nearest(view.left, view.width, label.shape[1], view.size[1])
     return label[rows].take(columns[::-1] if view.flip else columns, axis=1)
+
+
+def _turned(image: np.ndarray, angle: float, interpolation: int, border) -> np.ndarray:
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width // 2, height // 2), angle, 1)
+    return cv2.warpAffine(image, matrix, (width, height), flags=interpolation, borderValue=border)
 
 
 def _bilinear(image: np.ndarray, view: View) -> np.ndarray:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from command import UserError
 from engine import schedules
 
+# Keys that count epochs, and those that count the same in iterations.
+EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -39,6 +42,8 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
     (d3net/semantic-segmentation/train.py at cfe96dfe): with k times that batch over all processes,
     the rates are k times as high, and ``max_iter`` is a k-th. ``gradient_reduction: sum``
     multiplies gradients and weight decay by the number of processes, as it does too.
+    ``warmup_epochs`` and ``milestone_epochs`` become ``warmup_iter`` and ``milestones``, rounded to
+    whole iterations.
     """
     for key in ('batch_size', 'lr'):
         if key not in config:
@@ -63,7 +68,7 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
     return Recipe(
         max_iter=max_iter,
         base_rate=config['lr'] * factor,
-        rate=schedules.from_config(config, max_iter, factor),
+        rate=schedules.from_config(_in_iterations(config, samples / batch), max_iter, factor),
         weight_decay=config.get('weight_decay', 0) * summed,
         gradient_factor=summed,
         batch_size=batch_size,
@@ -72,3 +77,18 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
         val_interval=config.get('val_interval', save_interval),
         keep_checkpoints=config.get('keep_checkpoints', 1),
     )
+
+
+def _in_iterations(config: Mapping, length: float) -> dict:
+    """The config with iterations for epochs, each of which has ``length`` of them."""
+    counted = dict(config)
+    for key, in_iterations in EPOCH_KEYS.items():
+        if key in config:
+            if in_iterations in config:
+                raise UserError(f'{key}, {in_iterations}: give one of them')
+            epochs = counted.pop(key)
+            several = isinstance(epochs, list)
+            counted[in_iterations] = (
+                [round(e * length) for e in epochs] if several else round(epochs * length)
+            )
+    return counted

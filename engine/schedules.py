@@ -109,7 +109,7 @@ def from_config(config: Mapping, max_iter: int, factor: float = 1.0) -> Callable
 def _milestones(config: Mapping) -> list[int]:
     milestones = config.get('milestones')
     if not milestones:
-        raise UserError('milestones: the schedule step needs the iterations of its steps')
+        raise UserError('milestones: the schedule step needs them, or milestone_epochs')
     if milestones != sorted(set(milestones)):
         raise UserError(f'milestones: must ascend, not {milestones}')
     return milestones

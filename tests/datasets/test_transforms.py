@@ -94,6 +94,21 @@ def test_a_crop_of_one_class_is_drawn_again():
     assert (alone.height, alone.width) == (64, 64)
 
 
+@pytest.mark.parametrize('size', [(480, 640), (640, 427), (720, 960), (200, 2000), (333, 333)])
+@pytest.mark.parametrize('base', [(512, 2048), (2048, 512), (768, 1536)])
+def test_scale_crop_of_a_base_size_is_mmsegmentations_resize(size, base):
+    """Resize(img_scale=base, ratio_range=(0.5, 2)) with keep_ratio, and mmcv's rescale_size."""
+    for seed in range(10):
+        ratio = np.random.RandomState(seed).random_sample() * 1.5 + 0.5
+        scale = int(base[0] * ratio), int(base[1] * ratio)
+        height, width = size
+        factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
+        expected = int(height * float(factor) + 0.5), int(width * float(factor) + 0.5)
+        settings = ScaleCrop((64, 64), base=base, category_ratio=1)
+        view = settings.view(label(*size), np.random.RandomState(seed), Batch((64, 64)))
+        assert view.size == expected
+
+
 @pytest.mark.parametrize('seed', range(20))
 def test_colours_are_the_published_steps(seed):
     image, _ = pair(40, 50, seed)
@@ -150,6 +165,27 @@ def test_resize_crop_is_two_crops_with_a_flip_between(seed):
     assert abs(views.resample_image(image, view) - expected).max() <= 1
 
 
+@pytest.mark.parametrize('seed', range(20))
+def test_resize_crop_turns_half_of_the_images_first(seed):
+    """The original's matrix and draws; it has class 0 where nothing of the image is left."""
+    image, classes = pair(90, 70, seed)
+    settings = ResizeCrop((30, 60), (30, 60), scale=(1, 1), rotation=30, flip=0)
+    rng = np.random.RandomState(seed)
+    angle, turned = rng.uniform(-30, 30), rng.random_sample() < 0.5
+    matrix = cv2.getRotationMatrix2D((35, 45), angle if turned else 0, 1)
+    expected = cv2.warpAffine(
+        image.astype(np.float32) - 128, matrix, (70, 90), flags=cv2.INTER_LINEAR
+    )
+    expected = cv2.resize(expected, (60, 30)) + 128
+    inside = cv2.warpAffine(classes * 0 + 1, matrix, (70, 90), flags=cv2.INTER_NEAREST)
+    truth = cv2.warpAffine(classes, matrix, (70, 90), flags=cv2.INTER_NEAREST)
+    truth = cv2.resize(np.where(inside, truth, 255), (60, 30), interpolation=cv2.INTER_NEAREST)
+    view = settings.view(classes, np.random.RandomState(seed), Batch(settings.size))
+    assert abs(views.resample_image(image, view) - expected).max() <= 2
+    assert np.array_equal(views.resample_label(classes, view), truth)
+    assert (inside == 0).any() == turned
+
+
 def test_short_sides_give_a_batch_the_largest_of_its_members():
     """The published sizes: 600 for the short side, no side over 1000, rounded up to 8."""
     settings = ShortSides((600,), longest=1000, divisor=8)
@@ -198,6 +234,10 @@ def test_settings_come_from_the_config():
     assert transforms.from_config(sides) == ShortSides((300, 375), 500)
     resized = {**crop, 'augmentation': 'resize_crop', 'resize_height': 96, 'resize_width': 192}
     assert transforms.from_config(resized) == ResizeCrop((64, 128), (96, 192))
+    turned = transforms.from_config({**resized, 'rotation': 5.0})
+    assert turned == ResizeCrop((64, 128), (96, 192), rotation=5)
+    based = transforms.from_config({**crop, 'base_size': [512, 2048]})
+    assert based == ScaleCrop((64, 128), base=(512, 2048))
 
 
 @pytest.mark.parametrize(
