@@ -96,11 +96,10 @@ class ResizeCrop:
     xengine/train_pixel2pixel.py (get_train_transform) at f85ec314. resize: what an image is resized
     to, times two factors in ``scale`` with probability one half, of which a window of that size is
     taken. size: of the crop out of that window. Both are (height, width). rotation: the largest
-    angle, in degrees.
+    angle, in degrees. interpolation: ``area``, of images of which a side shrinks, or ``linear``.
 
-    Differs from the original: the last possible offset of the second crop can be drawn; images that
-    shrink are interpolated, not averaged; and where turning leaves nothing of the image, the label
-    is ignored, where the original has class 0.
+    Differs from the original: the last possible offset of the second crop can be drawn; and where
+    turning leaves nothing of the image, the label is ignored, where the original has class 0.
     """
 
     size: tuple[int, int]
@@ -110,6 +109,7 @@ class ResizeCrop:
     distort: bool = False
     pad_label: int = IGNORE
     rotation: float = 0.0
+    interpolation: str = 'area'
     by_aspect: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -141,7 +141,8 @@ class ResizeCrop:
         top += rng.randint(self.resize[0] - height + 1)
         # The second window is drawn in the mirrored first one.
         left += self.resize[1] - width - from_left if flip else from_left
-        return View(size, top, left, height, width, bool(flip), angle=angle)
+        area = self.interpolation == 'area'
+        return View(size, top, left, height, width, bool(flip), angle=angle, area=area)
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ def from_config(config: Mapping) -> Transform:
     ``augmentation`` is scale_crop (default), resize_crop or short_sides. Keys of all: ``flip``,
     ``photometric_distortion``, ``pad_label``; of the crops: ``image_height``, ``image_width``,
     ``crop_scales``; of scale_crop: ``base_size``, ``category_ratio``; of resize_crop:
-    ``resize_height``, ``resize_width``, ``rotation``; of short_sides: ``short_sides``,
-    ``max_side``, ``size_multiple``.
+    ``resize_height``, ``resize_width``, ``rotation``, ``interpolation``; of short_sides:
+    ``short_sides``, ``max_side``, ``size_multiple``.
     """
     kind = config.get('augmentation', 'scale_crop')
     if kind not in KEYS:
@@ -227,7 +228,12 @@ KEYS = {
     ),
     'resize_crop': (
         ResizeCrop,
-        {**CROP_KEYS, 'resize': ('resize_height', 'resize_width'), 'rotation': ('rotation',)},
+        {
+            **CROP_KEYS,
+            'resize': ('resize_height', 'resize_width'),
+            'rotation': ('rotation',),
+            'interpolation': ('interpolation',),
+        },
     ),
     'short_sides': (
         ShortSides,

@@ -1,7 +1,8 @@
 """Views: windows of resized images and labels, resampled without resizing the rest.
 
 The pixels are those of resizing everything and cropping afterwards. Images and labels may be
-read-only views of files: only what a window needs is touched, unless the image is turned.
+read-only views of files: only what a window needs is touched, unless the image is turned or
+averaged.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class View:
     smooth: a smaller image is averaged, as Pillow does, not interpolated between four pixels, as
     OpenCV does. Smooth views are of whole images. angle: in degrees, by which the image is turned
     to the left about its centre before anything else; what comes in from outside is grey, and
-    ignored in labels.
+    ignored in labels. area: an image of which a side shrinks is averaged, as OpenCV's INTER_AREA
+    does.
     """
 
     size: tuple[int, int]
@@ -37,17 +39,21 @@ class View:
     flip: bool = False
     smooth: bool = False
     angle: float = 0.0
+    area: bool = False
 
 
 def resample_image(image: np.ndarray, view: View) -> np.ndarray:
-    """The window of a view, ``uint8`` (height, width, 3), bilinear; at most one level from the
-    pixels that resizing the whole image gives.
+    """The window of a view, ``uint8`` (height, width, 3), bilinear unless averaged; at most one
+    level from the pixels that resizing the whole image gives.
     """
     if view.angle:
         image = _turned(image, view.angle, cv2.INTER_LINEAR, GREY)
     if view.smooth and view.size != image.shape[:2]:
         whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
         out = np.asarray(whole)
+    elif view.area and any(new < old for new, old in zip(view.size, image.shape)):
+        whole = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_AREA)
+        out = whole[view.top : view.top + view.height, view.left : view.left + view.width]
     else:
         out = _bilinear(image, view)
     return cv2.flip(out, 1) if view.flip else out

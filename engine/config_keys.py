@@ -49,6 +49,7 @@ KEYS = {
     'resize_height': Key(int, least=1),
     'resize_width': Key(int, least=1),
     'rotation': Key(float, least=0, most=180),
+    'interpolation': Key(str, choices=('area', 'linear')),
     'short_sides': Key([int], least=1),
     'max_side': Key(int, least=1),
     'size_multiple': Key(int, least=1),

@@ -146,17 +146,21 @@ def test_resize_crop_covers_what_the_original_can_draw():
         assert 0 <= view.left <= view.size[1] - 40
 
 
+@pytest.mark.parametrize('interpolation', ['area', 'linear'])
 @pytest.mark.parametrize('seed', range(20))
-def test_resize_crop_is_two_crops_with_a_flip_between(seed):
+def test_resize_crop_is_two_crops_with_a_flip_between(seed, interpolation):
     """The original's steps one by one, with the same draws."""
     image, classes = pair(50, 90, seed)
-    settings = ResizeCrop((20, 40), (30, 60))
+    settings = ResizeCrop((20, 40), (30, 60), interpolation=interpolation)
     rng = np.random.RandomState(seed)
     size = (30, 60)
     if rng.random_sample() < 0.5:
         size = round(rng.uniform(1, 2) * 30), round(rng.uniform(1, 2) * 60)
     top, left = rng.randint(size[0] - 29), rng.randint(size[1] - 59)
-    expected = cv2.resize(image, size[::-1])[top : top + 30, left : left + 60]
+    area = interpolation == 'area' and (size[0] < 50 or size[1] < 90)
+    expected = cv2.resize(
+        image, size[::-1], interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR
+    )[top : top + 30, left : left + 60]
     if rng.random_sample() < 0.5:
         expected = expected[:, ::-1]
     left, top = rng.randint(60 - 40 + 1), rng.randint(30 - 20 + 1)
@@ -169,14 +173,14 @@ def test_resize_crop_is_two_crops_with_a_flip_between(seed):
 def test_resize_crop_turns_half_of_the_images_first(seed):
     """The original's matrix and draws; it has class 0 where nothing of the image is left."""
     image, classes = pair(90, 70, seed)
-    settings = ResizeCrop((30, 60), (30, 60), scale=(1, 1), rotation=30, flip=0)
+    settings = ResizeCrop((30, 60), (30, 60), (1, 1), rotation=30, flip=0)
     rng = np.random.RandomState(seed)
     angle, turned = rng.uniform(-30, 30), rng.random_sample() < 0.5
     matrix = cv2.getRotationMatrix2D((35, 45), angle if turned else 0, 1)
     expected = cv2.warpAffine(
         image.astype(np.float32) - 128, matrix, (70, 90), flags=cv2.INTER_LINEAR
     )
-    expected = cv2.resize(expected, (60, 30)) + 128
+    expected = cv2.resize(expected, (60, 30), interpolation=cv2.INTER_AREA) + 128
     inside = cv2.warpAffine(classes * 0 + 1, matrix, (70, 90), flags=cv2.INTER_NEAREST)
     truth = cv2.warpAffine(classes, matrix, (70, 90), flags=cv2.INTER_NEAREST)
     truth = cv2.resize(np.where(inside, truth, 255), (60, 30), interpolation=cv2.INTER_NEAREST)
@@ -234,8 +238,8 @@ def test_settings_come_from_the_config():
     assert transforms.from_config(sides) == ShortSides((300, 375), 500)
     resized = {**crop, 'augmentation': 'resize_crop', 'resize_height': 96, 'resize_width': 192}
     assert transforms.from_config(resized) == ResizeCrop((64, 128), (96, 192))
-    turned = transforms.from_config({**resized, 'rotation': 5.0})
-    assert turned == ResizeCrop((64, 128), (96, 192), rotation=5)
+    turned = transforms.from_config({**resized, 'rotation': 5.0, 'interpolation': 'linear'})
+    assert turned == ResizeCrop((64, 128), (96, 192), rotation=5, interpolation='linear')
     based = transforms.from_config({**crop, 'base_size': [512, 2048]})
     assert based == ScaleCrop((64, 128), base=(512, 2048))
 
