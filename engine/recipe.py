@@ -14,15 +14,13 @@ EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
 class Recipe:
     """A training, in iterations of one update each.
 
-    max_iter: the length. base_rate: the learning rate of the config, scaled; rate: that of an
-        iteration, counted from 0. weight_decay:
-        as it is added to the gradients. gradient_factor: by which the gradients, which are those of
+    max_iter: the length. rate: the learning rate of an iteration, counted from 0. weight_decay: as
+        it is added to the gradients. gradient_factor: by which the gradients, which are those of
         the mean over all processes, are multiplied. batch_size: per process and backward pass.
         accumulation: backward passes an update.
     """
 
     max_iter: int
-    base_rate: float
     rate: Callable[[int], float]
     weight_decay: float
     gradient_factor: float
@@ -67,7 +65,6 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
     save_interval = min(config.get('save_interval', max_iter), max_iter)
     return Recipe(
         max_iter=max_iter,
-        base_rate=config['lr'] * factor,
         rate=schedules.from_config(_in_iterations(config, samples / batch), max_iter, factor),
         weight_decay=config.get('weight_decay', 0) * summed,
         gradient_factor=summed,
