@@ -5,18 +5,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
+
+import yaml
 
 import helpers
+import mpi_training
+from engine import checkpoints
 
 MPIRUN = Path(sys.executable).parent / 'mpirun'
 BOUND = 60  # seconds in which a job must end, whatever happens to it
 
 
-def command(processes: int, *arguments) -> list[str]:
-    """The command line for a Python program of the project."""
-    options = ['-n', processes, '--allow-run-as-root', '--oversubscribe', sys.executable]
+def command(processes: int, *arguments, options=('--oversubscribe',)) -> list[str]:
+    """The command line for a Python program of the project; options: of mpirun."""
+    options = ['-n', processes, '--allow-run-as-root', *options, sys.executable]
     return [str(argument) for argument in (MPIRUN, *options, *arguments)]
 
 
@@ -33,7 +39,7 @@ class Job:
     is known by a variable of its environment.
     """
 
-    def __init__(self, arguments: list[str], environment: dict):
+    def __init__(self, arguments: list[str], environment: Mapping):
         self._mark = f'{os.getpid()}.{time.monotonic_ns()}'
         environment = {**os.environ, **environment, 'TEST_JOB': self._mark}
         environment['PYTHONPATH'] = str(helpers.PROJECT)
@@ -52,6 +58,13 @@ class Job:
         """Its output and status once it has ended; ``subprocess.TimeoutExpired`` if it does not."""
         out, err = self.mpirun.communicate(timeout=timeout)
         return subprocess.CompletedProcess(self.mpirun.args, self.mpirun.returncode, out, err)
+
+    def fails(self) -> str:
+        """What it leaves on standard error when it fails, in bounded time, and with no process."""
+        process = self.finished()
+        assert process.returncode != 0
+        assert self.is_gone(), self.processes().keys()
+        return process.stderr
 
     def processes(self) -> dict[int, dict[str, str]]:
         """The environments of all its processes that live, by process id."""
@@ -81,10 +94,57 @@ class Job:
         return wait_for(lambda: not self.processes(), seconds)
 
 
+class Training:
+    """A run of train.py on a seeded data set; its folder is ``path``."""
+
+    def __init__(self, path: Path):
+        self.path, self.data = path / 'run', path / 'data'
+        self._config = path / 'config.yaml'
+        mpi_training.write_data(self.data)
+
+    def options(self, *more, **config) -> list:
+        """The arguments of train.py, for a training that would take long."""
+        values = {
+            **helpers.TINY,
+            'network': 'd3net',
+            'dataset': 'folder',
+            'data_dir': str(self.data),
+            'batch_size': 1,
+            'image_height': 24,
+            'image_width': 40,
+            'max_iter': 100000,
+            'lr': 0.01,
+            **config,
+        }
+        self._config.write_text(yaml.safe_dump(values))
+        options = ['-c', 'cpu', '-cfg', self._config, '-o', self.path, '--log-interval', 1]
+        return [*options, '--workers', 1, *more]
+
+    def log(self) -> str:
+        """What it has told so far."""
+        path = self.path / 'train.log'
+        return path.read_text() if path.exists() else ''
+
+    def reaches(self, iteration: int) -> bool:
+        """Whether it comes to an iteration."""
+        return wait_for(lambda: f'iteration {iteration}/' in self.log())
+
+    def state(self) -> checkpoints.State:
+        """The state in its folder."""
+        return checkpoints.load(self.path / 'state.h5')
+
+
 @contextmanager
 def started(processes: int, *arguments, **environment):
     """A job that is running; nothing of it survives the block."""
-    job = Job(command(processes, *arguments), environment)
+    with running(command(processes, *arguments), environment) as job:
+        yield job
+
+
+@contextmanager
+def running(arguments: list[str], environment: Mapping = MappingProxyType({})):
+    """:func:`started`, by a command line."""
+    job = Job(arguments, environment)
     try:
         yield job
     finally:

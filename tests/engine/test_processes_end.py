@@ -6,72 +6,23 @@ Always in bounded time, without a process left, and so that ``--resume`` goes on
 import os
 import random
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 import helpers
 import mpi_jobs
-import mpi_training
 from command import UserError
 from engine import checkpoints, gradients
 from engine.context import Choice
+from mpi_jobs import Training
 
 FAULTS = 'tests/mpi_faults.py'
-
-
-class Training:
-    """A run of train.py on a seeded data set; its folder is ``path``."""
-
-    def __init__(self, path: Path):
-        self.path, self.data = path / 'run', path / 'data'
-        self._config = path / 'config.yaml'
-        mpi_training.write_data(self.data)
-
-    def options(self, *more, **config) -> list:
-        """The arguments of train.py, for a training that would take long."""
-        values = {
-            **helpers.TINY,
-            'network': 'd3net',
-            'dataset': 'folder',
-            'data_dir': str(self.data),
-            'batch_size': 1,
-            'image_height': 24,
-            'image_width': 40,
-            'max_iter': 100000,
-            'lr': 0.01,
-            **config,
-        }
-        self._config.write_text(yaml.safe_dump(values))
-        options = ['-c', 'cpu', '-cfg', self._config, '-o', self.path, '--log-interval', 1]
-        return [*options, '--workers', 1, *more]
-
-    def log(self) -> str:
-        """What it has told so far."""
-        path = self.path / 'train.log'
-        return path.read_text() if path.exists() else ''
-
-    def reaches(self, iteration: int) -> bool:
-        """Whether it comes to an iteration."""
-        return mpi_jobs.wait_for(lambda: f'iteration {iteration}/' in self.log())
-
-    def state(self) -> checkpoints.State:
-        return checkpoints.load(self.path / 'state.h5')
 
 
 @pytest.fixture
 def training(tmp_path):
     return Training(tmp_path)
-
-
-def ended(job) -> str:
-    """What a job that has failed leaves on standard error: in bounded time, and nothing else."""
-    process = job.finished()
-    assert process.returncode != 0
-    assert job.is_gone()
-    return process.stderr
 
 
 def test_several_processes_write_what_one_writes(tmp_path):
@@ -149,19 +100,19 @@ def test_a_killed_rank_ends_the_job(training):
         assert training.reaches(3)
         assert len(job.processes()) == 5  # mpirun, ranks, workers
         os.kill(job.rank(1), signal.SIGKILL)
-        assert 'exited on\nsignal 9' in ended(job)
+        assert 'exited on\nsignal 9' in job.fails()
 
 
 def test_an_error_of_one_rank_ends_the_job_with_its_traceback(training):
     with mpi_jobs.started(2, FAULTS, 'crash', 1, *training.options()) as job:
-        errors = ended(job)
+        errors = job.fails()
     assert errors.count('RuntimeError: a fault') == 1
 
 
 def test_an_image_that_one_rank_cannot_read_ends_the_job(training):
     (training.data / 'images' / 'train' / '5.png').write_bytes(b'not a picture')
     with mpi_jobs.started(2, 'train.py', *training.options()) as job:
-        errors = ended(job)
+        errors = job.fails()
     assert 'Traceback' not in errors
     assert errors.count('error: ') == 1
     assert '5.png' in errors
@@ -172,7 +123,7 @@ def test_a_rank_that_hangs_ends_the_job(training, rank):
     with mpi_jobs.started(2, 'train.py', *training.options('--timeout', 2)) as job:
         assert training.reaches(3)
         os.kill(job.rank(rank), signal.SIGSTOP)
-        errors = ended(job)
+        errors = job.fails()
     assert errors.count('error: nothing has moved for 2 seconds since iteration') == 1
     assert '--resume' in errors
 
@@ -184,7 +135,7 @@ def test_a_signal_during_validation_ends_the_job(training, rank):
     with mpi_jobs.started(2, FAULTS, 'linger', rank, *options) as job:
         assert mpi_jobs.wait_for((training.path / 'model_param_00000002.h5').exists)
         job.mpirun.send_signal(signal.SIGUSR1)
-        ended(job)
+        job.fails()
     assert training.state().iteration == 2
 
 
@@ -221,7 +172,7 @@ def test_signals_end_a_job_that_goes_on_to_the_same_bits(training, expected):
         with mpi_jobs.started(2, 'train.py', *options) as job:
             assert training.reaches(iteration)
             job.mpirun.send_signal(number)
-            errors = ended(job)
+            errors = job.fails()
         if number == signal.SIGUSR1:
             stopped = f'stopped after iteration {training.state().iteration}, which is saved'
             assert errors.count(stopped) == 1
