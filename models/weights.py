@@ -5,8 +5,10 @@ models.create('d3net_s')(x)            # registers the parameters
 load(path)                             # all of them or none
 """
 
+import difflib
 import io
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,40 +20,18 @@ import numpy as np
 import download
 import files
 from command import LOG, PROJECT, UserError
+from models.convert import checkpoints
 from models.errors import ModelError
+from models.published import PUBLISHED, Published
 
 MIRROR_VARIABLE = (
     'NNSEG_WEIGHTS_URL'  # environment: a base address that takes the place of the published ones
 )
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment: the folder for downloads
 WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
-SONY = ('https://nnabla.org/pretrained-models/ai-research-code/d3net/semantic-segmentation/',)
+CHECKPOINTS = ('.pth', '.pyth', '.pt')  # endings of PyTorch's files
 BACKBONE = 'backbone/'  # the prefix that backbone-only files of D3Net leave out
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)  # h5py, damage
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file that the authors of a network published.
-
-    task: what it was trained for. mirrors: base addresses, tried in turn. size (bytes), sha256:
-        where known.
-    """
-
-    file: str
-    network: str
-    task: str
-    mirrors: tuple[str, ...]
-    size: int | None = None
-    sha256: str | None = None
-
-
-PUBLISHED = (
-    Published('D3Net-L.h5', 'd3net_l', 'Cityscapes, 19 classes', SONY),
-    Published('D3Net-S.h5', 'd3net_s', 'Cityscapes, 19 classes', SONY),
-    Published('D3Net-L-pretrained-backbone.h5', 'd3net_l', 'ImageNet, backbone only', SONY),
-    Published('D3Net-S-pretrained-backbone.h5', 'd3net_s', 'ImageNet, backbone only', SONY),
-)
 
 
 def cache_folder() -> Path:
@@ -76,23 +56,19 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     kind = _kind_of(path)
     if kind == 'file':
         return path
-    published = next(
-        (p for p in PUBLISHED if p.file.replace('-', '_') == path.name.replace('-', '_')), None
-    )
+    published = next((p for p in PUBLISHED if _is_called(path, p)), None)
+    folder = path.parents[len(Path(published.file).parts) - 1] if published else path.parent
     reason = None
     if kind == 'folder':
         reason = 'a folder, not a file of weights'
-    elif _kind_of(path.parent) != 'folder':
-        reason = f'there is no folder {path.parent}'
+    elif _kind_of(folder) != 'folder':
+        reason = f'there is no folder {folder}'
     elif published is None:
         reason = 'no such file of weights'
     if reason:
-        raise ModelError(
-            f'{path}: {reason}; published files are {", ".join(p.file for p in PUBLISHED)}, '
-            f'and {WITHOUT_DOWNLOAD}'
-        )
+        raise ModelError(f'{path}: {reason}; {_others(path)}')
     found = (
-        _in_folder(path.parent, published)
+        _in_folder(folder, published)
         or _in_folder(PROJECT, published)
         or _cached(published)
         or _download(published, mirror)
@@ -100,6 +76,22 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     if found != path:
         LOG.info('%s: the weights are those of %s', name, found)
     return found
+
+
+def _is_called(path: Path, published: Published) -> bool:
+    parts = Path(published.file.replace('-', '_')).parts
+    return Path(str(path).replace('-', '_')).parts[-len(parts) :] == parts
+
+
+def _others(path: Path) -> str:
+    """What else there is of the kind of ``path``."""
+    if path.suffix in CHECKPOINTS:
+        named = [p.file for p in PUBLISHED if p.file.endswith(path.suffix)]
+        nearest = difflib.get_close_matches(str(path), named, n=3, cutoff=0.4)
+        also = f', such as {", ".join(nearest)}' if nearest else ''
+        return f'models/published.py lists the published ones{also}'
+    named = ', '.join(p.file for p in PUBLISHED if p.file.endswith('.h5'))
+    return f'published files are {named}, and {WITHOUT_DOWNLOAD}'
 
 
 def _expanded(path: str | os.PathLike, advice: str) -> Path:
@@ -152,17 +144,32 @@ def _cached(published: Published) -> Path | None:
 
 def _download(published: Published, mirror: str | None) -> Path:
     target = cache_folder() / published.file
+    if not published.mirrors:
+        raise ModelError(
+            f'{published.file} ({published.network}, {published.task}) cannot be downloaded '
+            f'without a browser; get it from {published.page} and name it with its path'
+        )
+    is_nnabla = published.file.endswith('.h5')
     base = mirror or os.environ.get(MIRROR_VARIABLE)
     bases = (base,) if base else published.mirrors
     urls = [f'{base.rstrip("/")}/{published.file}' for base in bases]
     try:
         return download.fetch(
-            urls, target, size=published.size, sha256=published.sha256, check=_not_hdf5
+            urls,
+            target,
+            size=published.size,
+            sha256=published.sha256,
+            check=_not_hdf5 if is_nnabla else _not_checkpoint,
         )
     except download.DownloadError as error:
         raise ModelError(
             f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, '
-            f'or name another address with --weights-url or {MIRROR_VARIABLE}; {WITHOUT_DOWNLOAD}'
+            + (
+                f'or name another address with --weights-url or {MIRROR_VARIABLE}; '
+                f'{WITHOUT_DOWNLOAD}'
+                if is_nnabla
+                else f'or name another address with {MIRROR_VARIABLE}'
+            )
         ) from error
     except download.RecordError as error:
         raise ModelError(str(error)) from error
@@ -176,6 +183,15 @@ def _not_hdf5(path: Path) -> str | None:
             return None if len(file) else 'sent an empty HDF5 file'
     except UNREADABLE:
         return 'sent something that is not an HDF5 file'
+
+
+def _not_checkpoint(path: Path) -> str | None:
+    return None if _is_checkpoint(path) else 'sent something that is not a checkpoint of PyTorch'
+
+
+def _is_checkpoint(path: Path) -> bool:
+    with open(path, 'rb') as file:
+        return checkpoints.is_checkpoint(file.read(16))
 
 
 @dataclass(frozen=True)
@@ -263,6 +279,8 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({os.strerror(error.errno)})') from error
     except UNREADABLE as error:
+        if _is_checkpoint(Path(path)):
+            raise ModelError(_advice_to_convert(Path(path))) from error
         reason = ' '.join(str(error).split())
         raise ModelError(
             f'{path} is truncated or not an NNabla .h5 file ({reason}); get it again'
@@ -271,6 +289,16 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in 'fiu':
             raise ModelError(f'{path} is not an NNabla .h5 file ({name} is not numbers)')
     return arrays
+
+
+def _advice_to_convert(path: Path) -> str:
+    published = next((p for p in PUBLISHED if _is_called(path, p)), None)
+    network = 'NAME' if published is None or '*' in published.network else published.network
+    command = ['--network', network, '-i', str(path), '-o', str(path.with_suffix('.h5'))]
+    return (
+        f'{path} is a checkpoint of PyTorch; convert it first: '
+        f'python -m models.convert {shlex.join(command)}'
+    )
 
 
 def save(path: str | os.PathLike):

@@ -1,5 +1,6 @@
 """Weights: strict loading that changes nothing unless all fits, and finding files."""
 
+import fnmatch
 import os
 
 import h5py
@@ -304,4 +305,45 @@ def test_the_table_has_all_published_files_of_d3net():
         'D3Net-L-pretrained-backbone.h5',
         'D3Net-S-pretrained-backbone.h5',
     }
-    assert all(p.mirrors for p in weights.PUBLISHED)
+    assert all(p.mirrors for p in weights.PUBLISHED if p.network.startswith('d3net'))
+
+
+def test_the_table_of_published_files_is_sound():
+    files = [p.file for p in weights.PUBLISHED]
+    assert len(set(files)) == len(files)
+    for published in weights.PUBLISHED:
+        assert bool(published.mirrors) != bool(published.page), published.file
+        addresses = published.mirrors or (published.page,)
+        assert all(a.startswith(('http://', 'https://')) for a in addresses)
+        assert fnmatch.filter(models.names(), published.network), published.file
+
+
+def test_a_published_checkpoint_is_found_in_its_folder(places):
+    name = 'ade20k-resnet50-upernet/encoder_epoch_30.pth'
+    there = places['cache'] / name
+    there.parent.mkdir()
+    there.touch()
+    assert weights.find(name) == there
+    with pytest.raises(models.ModelError, match='encoder_epoch_30.pth: no such file'):
+        weights.find('encoder_epoch_30.pth')
+
+
+def test_what_only_a_browser_gets_says_where(places):
+    with pytest.raises(models.ModelError, match='without a browser; get it from https://drive.goo'):
+        weights.find('best_val_smaller.pth')
+
+
+def test_a_missing_checkpoint_names_the_nearest_published(places):
+    with pytest.raises(models.ModelError, match='no such file.* such as resnet18-imagenet.pth'):
+        weights.find('resnet18-imagenets.pth')
+
+
+def test_a_checkpoint_says_how_to_convert_it(network, tmp_path):
+    for name, of in (('mine.pth', 'NAME'), ('best_val.pth', 'ddrnet23_aux')):
+        path = tmp_path / name
+        path.write_bytes(b'PK\x03\x04' + bytes(30))
+        refused(
+            path,
+            f'{path} is a checkpoint of PyTorch; convert it first: python -m models.convert '
+            f'--network {of} -i {path} -o {path.with_suffix(".h5")}$',
+        )

@@ -1,0 +1,92 @@
+"""PyTorch's parameters as NNabla's, and back: one mechanical rule for every network but D3Net.
+
+``layer1.0.conv1.weight`` is ``layer1/0/conv1/conv/W``: the module path with ``/`` for ``.``, then
+``conv/W``, ``conv/b``, or ``bn/gamma``, ``bn/beta``, ``bn/mean``, ``bn/var``. D3Net has no PyTorch
+original: its names are those of Sony's NNabla files.
+
+    python -m models.convert --network ddrnet23_slim_aux -i best_val_smaller.pth -o ddrnet23_slim.h5
+
+converts checkpoint files, without PyTorch.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from models.errors import ModelError
+from models.registry import family_of
+
+CONVOLUTION = {'weight': 'conv/W', 'bias': 'conv/b'}
+BATCH_NORM = {
+    'weight': 'bn/gamma',
+    'bias': 'bn/beta',
+    'running_mean': 'bn/mean',
+    'running_var': 'bn/var',
+}
+LEAVES = {own: leaf for table in (CONVOLUTION, BATCH_NORM) for leaf, own in table.items()}
+# What PyTorch's synchronized batch norms count besides, and CSAIL's.
+COUNTERS = ('num_batches_tracked', '_tmp_running_mean', '_tmp_running_var', '_running_iter')
+
+
+def names(state: Mapping[str, object]) -> dict[str, str]:
+    """Reference name -> NNabla name, of every parameter of a ``state_dict``; counters are left out.
+
+    Raises ``ModelError`` for a name that is neither a convolution's nor a batch norm's.
+    """
+    batch_norms = {n.rpartition('.')[0] for n in state if n.endswith('.running_mean')}
+    result = {}
+    for name in state:
+        module, _, kind = name.rpartition('.')
+        if kind in COUNTERS:
+            continue
+        table = BATCH_NORM if module in batch_norms else CONVOLUTION
+        if not module or kind not in table:
+            raise ModelError(f'{name} is not a parameter of a convolution or a batch norm')
+        result[name] = f'{module.replace(".", "/")}/{table[kind]}'
+    return result
+
+
+def reference_name(own: str) -> str:
+    """The reference's name of an NNabla parameter: the inverse of :func:`names`, which is unique
+    because no module's name has a ``/``. Raises ``ModelError``.
+    """
+    module, kind, leaf = ['', '', *own.rsplit('/', 2)][-3:]
+    if not module or f'{kind}/{leaf}' not in LEAVES:
+        raise ModelError(f'{own} is not a parameter of a convolution or a batch norm')
+    return f'{module.replace("/", ".")}.{LEAVES[f"{kind}/{leaf}"]}'
+
+
+def from_pytorch(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays of a reference's ``state_dict`` by NNabla name, in NNabla's shapes, for the network
+    ``name``. Raises ``ModelError``.
+    """
+    check_convertible(name)
+    arrays = {}
+    for reference, own in names(state).items():
+        array = np.asarray(state[reference], np.float32)
+        arrays[own] = array.reshape(1, -1, 1, 1) if '/bn/' in own else array
+    return arrays
+
+
+def to_pytorch(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays of the network ``name`` by the reference's name, in PyTorch's shapes: what its
+    ``load_state_dict`` takes, as tensors. Raises ``ModelError``.
+
+    Differs from the original: the counters ``num_batches_tracked``, which PyTorch adds itself to a
+    dictionary without them, are not there.
+    """
+    check_convertible(name)
+    state = {}
+    for own, array in arrays.items():
+        array = np.asarray(array, np.float32)
+        state[reference_name(own)] = array.ravel() if '/bn/' in own else array
+    return state
+
+
+def check_convertible(name: str):
+    """Raise ``ModelError`` for a network that is not known, or has no PyTorch original."""
+    if family_of(name).name == 'd3net':
+        raise ModelError(
+            f'{name} has no PyTorch original to convert from or to: the published weights of D3Net '
+            'are NNabla .h5 files, and load as they are'
+        )

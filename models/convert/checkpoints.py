@@ -1,0 +1,287 @@
+"""Files of arrays that PyTorch's world writes, read and written without PyTorch.
+
+What a file is, its content says, not its name:
+
+    torch.save since 1.6   a zip archive: data.pkl, data/<key> for each storage, byteorder
+    torch.save before      five pickles one after the other, then the storages
+    safetensors            the length of a JSON header, the header, the arrays
+    numpy                  .npz
+
+Formats: PyTorch's torch/serialization.py; safetensors' README.
+"""
+
+import json
+import math
+import mmap
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import files
+from command import UserError
+from models.convert import unpickling
+from models.convert.unpickling import Storage, Tensor, decoded, item_size
+from models.errors import ModelError
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_PROTOCOL = 1001
+LARGEST_UNPACKED = 1 << 34  # bytes; of the arrays of an .npz, which may be compressed
+SAFETENSORS = {
+    'F64': 'float64',
+    'F32': 'float32',
+    'F16': 'float16',
+    'BF16': 'bfloat16',
+    'I64': 'int64',
+    'I32': 'int32',
+    'I16': 'int16',
+    'I8': 'int8',
+    'U64': 'uint64',
+    'U32': 'uint32',
+    'U16': 'uint16',
+    'U8': 'uint8',
+    'BOOL': 'bool',
+}
+ZIP = b'PK\x03\x04'
+HDF5 = b'\x89HDF'
+WRITABLE = ('.npz', '.safetensors')
+DAMAGE = (*unpickling.DAMAGE, OSError, struct.error, zipfile.BadZipFile, zlib.error)
+
+
+def read(path: str | os.PathLike) -> object:
+    """What a file holds: dictionaries, :class:`Tensor`, and what else is in a pickle.
+
+    Nothing that the file contains is run. Arrays are read when they are asked for. Raises
+    ``ModelError``.
+    """
+    path = Path(path)
+    try:
+        if files.kind_of(path) != 'file':
+            raise ModelError('no such file')
+        with open(path, 'rb') as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise ModelError('the file is empty')
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _reader(content)(content, path)
+    except UserError as error:
+        raise ModelError(f'{path}: cannot be converted ({error})') from error
+    except PermissionError as error:
+        raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
+    except DAMAGE as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ModelError(f'{path}: truncated or damaged ({reason}); get it again') from error
+
+
+def arrays(tree: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Tensors that :func:`read` returned for ``path``, as float32; raises ``ModelError``."""
+    try:
+        return {name: tensor.array() for name, tensor in tree.items()}
+    except (ModelError, *DAMAGE) as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ModelError(f'{path}: truncated or damaged ({reason}); get it again') from error
+
+
+def is_checkpoint(start: bytes) -> bool:
+    """Whether a file that starts so, with 16 bytes or more, can be one that :func:`read` takes."""
+    return start[:4] in (ZIP, b'\x80\x02\x8a\n') or start[8:9] == b'{'
+
+
+def _reader(content):
+    start = content[:16]
+    if start[:4] == HDF5:
+        raise ModelError('it is an HDF5 file, as NNabla writes; --to-pytorch converts these')
+    if start[8:9] == b'{':
+        return _safetensors
+    if start[:4] == ZIP:
+        return _zip_or_npz
+    if start[:1] == b'\x80':
+        return _legacy
+    if content[257:262] == b'ustar':
+        raise ModelError('it is a tar archive, as PyTorch before 0.1.10 wrote or tar itself')
+    raise ModelError('it is none of torch.save, safetensors and .npz')
+
+
+def _zip_or_npz(content, path):
+    archive = zipfile.ZipFile(path)
+    records = {info.filename: info for info in archive.infolist()}
+    if len(records) != len(archive.infolist()):
+        raise ModelError('two records of the archive have one name')
+    pickles = [name for name in records if f'/{name}'.endswith('/data.pkl')]
+    if not pickles:
+        return _npz(archive, records)
+    if any(f'/{name}'.endswith('/constants.pkl') for name in records):
+        raise ModelError('it is a TorchScript archive, not a checkpoint of torch.save')
+    packed = any(info.compress_type != zipfile.ZIP_STORED for info in records.values())
+    if packed or sum(info.file_size for info in records.values()) > len(content):
+        raise ModelError('the records of the archive claim more than is there')
+    root = pickles[0].removesuffix('data.pkl')
+    order = archive.read(f'{root}byteorder') if f'{root}byteorder' in records else b'little'
+    storages = {}
+
+    def storage_of(element, key, count, view):
+        record = records.get(f'{root}data/{key}')
+        size = count * (item_size(element) if element else 1)
+        if record is None or view is not None or record.file_size != size:
+            have = 'missing' if record is None else f'of {record.file_size} bytes'
+            raise ModelError(f'the storage {key[:20]!r} of {size} bytes is {have}')
+        storage = storages.setdefault(
+            key,
+            Storage(element, size, lambda: archive.read(record), _byte_order(order)),
+        )
+        if storage.element != element:
+            raise ModelError(f'the storage {key[:20]!r} is of two types')
+        return storage
+
+    return unpickling.load(archive.read(pickles[0]), storage_of)
+
+
+def _byte_order(record: bytes) -> str:
+    orders = {b'little': '<', b'big': '>'}
+    if record not in orders:
+        raise ModelError(f'a byte order that is not known, {record[:20]!r}')
+    return orders[record]
+
+
+def _legacy(content, _):
+    storages = {}
+
+    def storage_of(element, key, count, view):
+        if element is None:
+            raise ModelError('a storage without a type')
+        size = count * item_size(element)
+        root = storages.setdefault(key, _LegacyStorage(element, size))
+        if (root.element, root.size) != (element, size):
+            raise ModelError(f'the storage {key[:20]!r} is of two types or sizes')
+        if view is None:
+            return root.whole
+        _, first, number = view
+        if not 0 <= first <= first + number <= count:
+            raise ModelError('a view reaches beyond its storage')
+        return root.part(first, number)
+
+    def following():
+        start = content.tell()
+        end = start + unpickling.length(content)
+        content.seek(end)
+        return unpickling.load(content[start:end], storage_of)
+
+    if following() != LEGACY_MAGIC:
+        raise ModelError('a pickle, but not of torch.save')
+    if following() != LEGACY_PROTOCOL:
+        raise ModelError('a version of torch.save that is not known')
+    following()  # of the machine that wrote it; the storages are little-endian on all
+    tree, keys = following(), following()
+    if sorted(keys) != sorted(storages):
+        raise ModelError('storages are missing or not used')
+    for key in keys:
+        (count,) = struct.unpack('<q', content.read(8))
+        storage = storages[key]
+        if count * item_size(storage.element) != storage.size:
+            raise ModelError(f'the storage {key[:20]!r} is not as large as its tensors say')
+        storage.start = content.tell()
+        if storage.start + storage.size > len(content):
+            raise ModelError('the file ends within a storage')
+        storage.content = content
+        content.seek(storage.size, os.SEEK_CUR)
+    return tree
+
+
+class _LegacyStorage:
+    """A storage that lies in a file behind all pickles, at a place that is known later."""
+
+    def __init__(self, element: str, size: int):
+        self.element, self.size = element, size
+        self.content, self.start = None, 0
+        self.whole = Storage(element, size, lambda: self._bytes(0, size))
+
+    def part(self, first: int, number: int) -> Storage:
+        """``number`` elements from ``first``."""
+        width = item_size(self.element)
+        return Storage(
+            self.element, number * width, lambda: self._bytes(first * width, number * width)
+        )
+
+    def _bytes(self, first, size):
+        return self.content[self.start + first : self.start + first + size]
+
+
+def _safetensors(content, _):
+    (length,) = struct.unpack('<Q', content[:8])
+    if 8 + length > len(content):
+        raise ModelError('the file ends within its header')
+    header = json.loads(content[8 : 8 + length], object_pairs_hook=_without_repetition)
+    header.pop('__metadata__', None)
+    tree = {}
+    for name, entry in header.items():
+        shape, (begin, end) = entry['shape'], entry['data_offsets']
+        if entry['dtype'] not in SAFETENSORS:
+            raise ModelError(f'{name} is of the type {entry["dtype"]}')
+        element = SAFETENSORS[entry['dtype']]
+        sound = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+        if not sound or end - begin != math.prod(shape) * item_size(element):
+            raise ModelError(f'{name} is not as large as its shape says')
+        if 8 + length + end > len(content):
+            raise ModelError(f'{name} reaches beyond the file')
+        tree[name] = Tensor(
+            tuple(shape),
+            lambda a=8 + length + begin, b=8 + length + end, e=element: decoded(content[a:b], e),
+        )
+    return tree
+
+
+def _without_repetition(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ModelError('a name is in the header twice')
+    return result
+
+
+def _npz(archive, records):
+    if not records or not all(name.endswith('.npy') for name in records):
+        raise ModelError('a zip archive, but neither of torch.save nor of numpy')
+    if sum(info.file_size for info in records.values()) > LARGEST_UNPACKED:
+        raise ModelError('the arrays of the archive claim to be very large')
+    tree = {}
+    for name, info in records.items():
+        with archive.open(name) as file:
+            version = np.lib.format.read_magic(file)
+            header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, fortran, dtype = header(file)
+            start = file.tell()
+        if dtype.kind not in 'fiub' or info.file_size - start != math.prod(shape) * dtype.itemsize:
+            raise ModelError(f'{name} is not numbers, or not as large as its shape says')
+        tree[name.removesuffix('.npy')] = Tensor(
+            shape,
+            lambda name=name, start=start, shape=shape, fortran=fortran, dtype=dtype: np.frombuffer(
+                archive.read(name)[start:], dtype
+            ).reshape(shape, order='F' if fortran else 'C'),
+        )
+    return tree
+
+
+def write(path: Path, state: Mapping[str, np.ndarray]):
+    """Write float32 arrays as ``.npz`` or, by any other name, as safetensors, whole at any moment;
+    ``UserError`` when that cannot be done.
+    """
+    with files.replacing(path) as temporary:
+        if path.suffix == '.npz':
+            np.savez(temporary, **state)
+            return
+        header, position = {}, 0
+        for name, array in state.items():
+            offsets = [position, position + array.nbytes]
+            header[name] = dict(dtype='F32', shape=list(array.shape), data_offsets=offsets)
+            position = offsets[1]
+        text = json.dumps(header).encode()
+        text += b' ' * (-len(text) % 8)  # so that the arrays are aligned
+        with open(temporary, 'wb') as file:
+            file.write(struct.pack('<Q', len(text)) + text)
+            for array in state.values():
+                file.write(np.ascontiguousarray(array, '<f4').tobytes())

@@ -1,0 +1,120 @@
+"""What a checkpoint is of, when it is not of the network that was named."""
+
+import difflib
+
+from models import registry
+from models.convert.renaming import Fit, fit, is_encoder_of, network_shapes
+from models.errors import ModelError
+from models.registry import Network
+
+Files = list[dict[str, tuple[int, ...]]]  # shapes by key, of each file
+
+TORCHVISION_STEM = ('conv1.weight', (64, 3, 7, 7))
+LEAST_SHARE = 0.3  # of a file's arrays, for a network to be a guess at all
+
+
+def is_part(network: Network, files: Files, found: Fit) -> bool:
+    """Whether files hold a part of a network worth converting: a fair share of them fits, and what
+    is of another shape is the heads for another number of classes.
+    """
+    fitting = len(found.sources) >= LEAST_SHARE * sum(map(len, files))
+    if not fitting or is_torchvision_resnet(files):
+        return False
+    return not found.misshapen or other_class_number(network.name, files, found) is not None
+
+
+def explain(network: Network, files: Files, found: Fit) -> str:
+    """Why files do not make up a network, the most telling reason first."""
+    if is_torchvision_resnet(files):
+        return (
+            'it is a torchvision ResNet, which fits no network here: its stem is one convolution '
+            "of 7x7, theirs are three of 3x3 (CSAIL's resnet18-imagenet.pth and OpenMMLab's "
+            'resnet18_v1c are such)'
+        )
+    name = network.name
+    classes = other_class_number(name, files, found)
+    if classes:
+        return (
+            f'it has {classes} classes, not {network.info.num_classes}; give '
+            f'{_options(name, classes)}, or --partial, which leaves these heads out'
+        )
+    best = recognise(files, name)
+    if best and best[2].faults < found.faults:
+        names, classes, other = best
+        how = f'is nearest, with {other.faults} arrays left over, to'
+        if other.is_whole:
+            how = 'fits'
+        elif is_encoder_of(names[0], other):
+            how = 'is the encoder of'
+        alike = f' (the same shapes have {", ".join(names[1:4])})' if names[1:] else ''
+        return f'it is not of {name}, and {how} {names[0]}: {_options(names[0], classes)}{alike}'
+    halves = {missing.partition('.')[0] for missing in found.missing}
+    if halves in ({'encoder'}, {'decoder'}) and not found.misshapen and not found.extra:
+        return f'the {halves.pop()} is not in it; give its file, too, with another -i'
+    partial = ''
+    if is_part(network, files, found):
+        partial = f'; --partial converts the {len(found.sources)} arrays that fit'
+    return f'it does not make up {name}: {leftovers(found)}{partial}'
+
+
+def is_torchvision_resnet(files: Files) -> bool:
+    """Whether one of the files has the stem of torchvision's ResNets."""
+    key, shape = TORCHVISION_STEM
+    return any(
+        f'.{own}'.endswith(f'.{key}') and own_shape == shape
+        for shapes in files
+        for own, own_shape in shapes.items()
+    )
+
+
+def other_class_number(name: str, files: Files, found: Fit) -> int | None:
+    """The number of classes with which a network has room for all that is misshapen."""
+    counts = {files[i][key][0] for i, key in found.misshapen.values() if files[i][key]}
+    for count in sorted(counts):
+        try:
+            other = fit(files, network_shapes(name, count))
+        except ModelError:  # there is no such network of so many classes
+            continue
+        if not other.misshapen and len(other.sources) > len(found.sources):
+            return count
+    return None
+
+
+def recognise(files: Files, like: str) -> tuple[list[str], int | None, Fit] | None:
+    """The networks that files fit best, with their number of classes where it is not their own;
+    None where too little fits any. ``like``: of equals, the name most alike comes first.
+    """
+    fits = {}
+    for family in registry.FAMILIES:
+        if family.name != 'd3net':
+            for name in family.variants:
+                fits[name] = fit(files, network_shapes(name))
+    fewest = min(found.faults for found in fits.values())
+    names = [name for name, found in fits.items() if found.faults == fewest]
+    names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, like).ratio())
+    found, classes = fits[names[0]], None
+    if found.misshapen:
+        classes = other_class_number(names[0], files, found)
+        if classes:
+            found = fit(files, network_shapes(names[0], classes))
+    if len(found.sources) < LEAST_SHARE * sum(map(len, files)):
+        return None
+    return names, classes, found
+
+
+def leftovers(found: Fit) -> str:
+    """What is left over on both sides, shortened."""
+    parts = [
+        f'{len(names)} {what}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
+        for what, names in (
+            ('missing', found.missing),
+            ('not of the network', [key for _, key, _ in found.extra]),
+            ('of another shape', list(found.misshapen)),
+        )
+        if names
+    ]
+    return '; '.join(parts)
+
+
+def _options(name: str, classes: int | None) -> str:
+    return f'--network {name}' + (f' --num-classes {classes}' if classes else '')

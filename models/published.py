@@ -1,0 +1,134 @@
+"""The files of weights that the authors of the networks published, and where they are.
+
+Addresses are those of the projects' own documents and sources: sony/ai-research-code,
+d3net/semantic-segmentation/README.md; ydhongHIT/DDRNet and chenjun2hao/DDRNet.pytorch, README.md;
+isyangshu/DABNet, README.md, and what it starts from, of OpenMMLab and timm;
+CSAILVision/semantic-segmentation-pytorch, config/*.yaml, demo_test.sh and
+mit_semseg/models/resnet.py; TexasInstruments/edgeai-torchvision,
+references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py and regnet.py, and TI's
+edgeai-modelmaker for its model zoo.
+
+Files of networks that are not here, such as CSAIL's MobileNetV2 and HRNet, are left out.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that the authors of a network published.
+
+    file: its name, with folders where the name alone would not tell; where the authors' page tells
+        none, their title. network: a name, or a pattern of names. task: what it was trained for.
+    mirrors: base addresses, tried in turn; none where a plain request does not get the file.
+    page: where a person gets it then. size (bytes), sha256: where known.
+    """
+
+    file: str
+    network: str
+    task: str
+    mirrors: tuple[str, ...] = ()
+    page: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+
+CITYSCAPES = 'Cityscapes, 19 classes'
+ADE20K = 'ADE20K, 150 classes'
+IMAGENET = 'ImageNet, encoder only'
+COCO = 'COCO, 21 classes'
+SONY = ('https://nnabla.org/pretrained-models/ai-research-code/d3net/semantic-segmentation/',)
+CSAIL = ('http://sceneparsing.csail.mit.edu/model/pytorch/',)
+CSAIL_IMAGENET = ('http://sceneparsing.csail.mit.edu/model/pretrained_resnet/',)
+PYCLS = 'https://dl.fbaipublicfiles.com/pycls/dds_baselines/'
+TI = (
+    'https://software-dl.ti.com/jacinto7/esd/modelzoo/08_06_00_01/models/vision/segmentation/'
+    'cocoseg21/edgeai-tv/',
+)
+TORCHVISION = ('https://download.pytorch.org/models/',)
+OPENMMLAB = ('https://download.openmmlab.com/pretrain/third_party/',)
+TIMM = ('https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/',)
+BAIDU_DDRNET = 'https://pan.baidu.com/s/17pOOTc-HBG6TNf4k_cn4VA (password it2s)'
+BAIDU_DABNET = 'https://pan.baidu.com/s/1frav6gGSJ0p396sCOAhODg (password 2t0o)'
+
+
+def _drive(file: str, network: str, task: str, key: str) -> Published:
+    return Published(file, network, task, page=f'https://drive.google.com/file/d/{key}/view')
+
+
+def _csail(folder: str, epoch: int, network: str) -> tuple[Published, ...]:
+    return tuple(
+        Published(f'{folder}/{half}_epoch_{epoch}.pth', network, f'{ADE20K}, {half}', CSAIL)
+        for half in ('encoder', 'decoder')
+    )
+
+
+def _pycls(number: int, size: str, network: str) -> Published:
+    return Published(f'RegNetX-{size}_dds_8gpu.pyth', network, IMAGENET, (f'{PYCLS}{number}/',))
+
+
+PUBLISHED = (
+    Published('D3Net-L.h5', 'd3net_l', CITYSCAPES, SONY),
+    Published('D3Net-S.h5', 'd3net_s', CITYSCAPES, SONY),
+    Published('D3Net-L-pretrained-backbone.h5', 'd3net_l', 'ImageNet, backbone only', SONY),
+    Published('D3Net-S-pretrained-backbone.h5', 'd3net_s', 'ImageNet, backbone only', SONY),
+    # DDRNet: the names of the ImageNet files are those in the authors' sources, the names of the
+    # Cityscapes files those in the other repository's configs.
+    _drive(
+        'DDRNet23s_imagenet.pth', 'ddrnet23_slim*', IMAGENET, '1mg5tMX7TJ9ZVcAiGSB4PEihPtrJyalB4'
+    ),
+    _drive(
+        'DDRNet_23_slim using timm library',
+        'ddrnet23_slim*',
+        IMAGENET,
+        '17sgZ8mRJFhsItmdTrifI1rloVq5K1WiC',
+    ),
+    _drive('DDRNet23_imagenet.pth', 'ddrnet23*', IMAGENET, '1VoUsERBeuCaiuQJufu8PqpKKtGvCTdug'),
+    _drive('DDRNet39_imagenet.pth', 'ddrnet39*', IMAGENET, '122CMx6DZBaRRf-dOHYwuDY9vG0_UQ10i'),
+    _drive(
+        'best_val_smaller.pth', 'ddrnet23_slim_aux', CITYSCAPES, '1d_K3Af5fKHYwxSo8HkxpnhiekhwovmiP'
+    ),
+    _drive('best_val.pth', 'ddrnet23_aux', CITYSCAPES, '16viDZhbmuc3y7OSsUo2vhA7V6kYO0KX6'),
+    _drive(
+        'DDRNet_23_slim, CamVid', 'ddrnet23_slim*', 'CamVid', '1sh71nLdFKq1l89X3xyVO2J0d_3qBZui8'
+    ),
+    Published('DDRNet23_slim, own model', 'ddrnet23_slim_aux', CITYSCAPES, page=BAIDU_DDRNET),
+    # DABNet: one folder holds all; its files are not named in the README.
+    Published('DABNet_R_P2', 'dabnet_r18_p2', CITYSCAPES, page=BAIDU_DABNET),
+    Published('DABNet_E', 'dabnet_e', CITYSCAPES, page=BAIDU_DABNET),
+    Published('DABNet_R_P2, COCO-10k', 'dabnet_r18_p2', 'COCO-Stuff 10k', page=BAIDU_DABNET),
+    Published('DABNet_E, COCO-10k', 'dabnet_e', 'COCO-Stuff 10k', page=BAIDU_DABNET),
+    Published('resnet18_v1c-b5776b93.pth', 'dabnet_r18_*', IMAGENET, OPENMMLAB),
+    Published('efficientnet_b1-533bc792.pth', 'dabnet_e', IMAGENET, TIMM),
+    *_csail('ade20k-resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
+    *_csail('ade20k-resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
+    *_csail('ade20k-resnet101dilated-ppm_deepsup', 25, 'csail_resnet101dilated8_ppm_deepsup'),
+    *_csail('ade20k-resnet50-upernet', 30, 'csail_resnet50_upernet'),
+    *_csail('ade20k-resnet101-upernet', 50, 'csail_resnet101_upernet'),
+    Published('resnet18-imagenet.pth', 'csail_resnet18*', IMAGENET, CSAIL_IMAGENET),
+    Published('resnet50-imagenet.pth', 'csail_resnet50*', IMAGENET, CSAIL_IMAGENET),
+    Published('resnet101-imagenet.pth', 'csail_resnet101*', IMAGENET, CSAIL_IMAGENET),
+    Published(
+        'fpn_aspp_regnetx800mf_edgeailite_512x512_20210405_checkpoint.pth',
+        'fpn_aspp_regnetx800mf_edgeailite',
+        COCO,
+        TI,
+    ),
+    Published(
+        'unet_aspp_mobilenetv2_edgeailite_512x512_20210407_checkpoint.pth',
+        'unet_aspp_mobilenetv2_tv_edgeailite',
+        COCO,
+        TI,
+    ),
+    Published(
+        'deeplabv3plus_mobilenetv2_edgeailite_512x512_20210405_checkpoint.pth',
+        'deeplabv3plus_mobilenetv2_tv_edgeailite',
+        COCO,
+        TI,
+    ),
+    Published('mobilenet_v2-b0353104.pth', '*_mobilenetv2_tv*_edgeailite', IMAGENET, TORCHVISION),
+    _pycls(160905967, '400MF', '*_regnetx400mf*_edgeailite'),
+    _pycls(160906036, '800MF', '*_regnetx800mf*_edgeailite'),
+    _pycls(160990626, '1.6GF', '*_regnetx1p6gf*_edgeailite'),
+    _pycls(160906139, '3.2GF', '*_regnetx3p2gf*_edgeailite'),
+)
