@@ -49,6 +49,10 @@ class Alone:
 class Mpi(Alone):
     """Over MPI, for the CPU: buckets of gradients are summed as soon as they are complete."""
 
+    def __init__(self, processes):
+        super().__init__(processes)
+        self._of_gradients = processes.mpi.Dup()  # their order among other messages is free
+
     def broadcast(self, parameters):
         for parameter in parameters.values():
             values = np.ascontiguousarray(parameter.d, np.float32)
@@ -57,11 +61,12 @@ class Mpi(Alone):
 
     def backward_of(self, loss, parameters):
         uses = _uses(loss, parameters)
+        buckets = _buckets(parameters)
 
         def backward(gradient):
-            buckets = _Buckets(self._processes.mpi, parameters, dict(uses))
-            loss.backward(gradient, clear_buffer=True, function_post_hook=buckets.after)
-            buckets.finish()
+            sums = _Sums(self._of_gradients, buckets, dict(uses))
+            loss.backward(gradient, clear_buffer=True, function_post_hook=sums.after)
+            sums.finish()
 
         return backward
 
@@ -117,15 +122,20 @@ def connect(processes: Processes, choice: Choice) -> Alone:
     return Nccl(processes, communicator)
 
 
-class _Buckets:
-    """The all-reduces of one backward pass. A gradient is complete after its parameter's last use;
-    that order is the graph's, so it is the same on all ranks.
+class _Sums:
+    """The all-reduces of one backward pass.
+
+    A gradient is complete after its parameter's last use. In which order that happens is the
+    graph's, and the graphs of batches of different sizes may differ. So the buckets and their order
+    are fixed, the same on all ranks: each waits for those before it.
     """
 
-    def __init__(self, mpi, parameters, uses):
-        self._mpi, self._uses = mpi, uses
-        self._waiting = {hash(p.data): p for p in parameters.values()}
-        self._bucket, self._bytes, self._pending = [], 0, []
+    def __init__(self, mpi, buckets: list[list[nn.Variable]], uses: dict[int, int]):
+        self._mpi, self._buckets, self._uses = mpi, buckets, uses
+        keys = [[hash(parameter.data) for parameter in bucket] for bucket in buckets]
+        self._missing = [sum(key in uses for key in bucket) for bucket in keys]
+        self._place = {key: number for number, bucket in enumerate(keys) for key in bucket}
+        self._pending = []
 
     def after(self, function):
         """Called when the backward pass of a function is done."""
@@ -134,36 +144,41 @@ class _Buckets:
             if key in self._uses:
                 self._uses[key] -= 1
                 if not self._uses[key]:
-                    self._put(self._waiting.pop(key))
+                    self._missing[self._place[key]] -= 1
+                    self._send()
 
     def finish(self):
         """Wait for the sums; parameters that the loss does not depend on take part as well."""
-        for parameter in list(self._waiting.values()):
-            self._put(parameter)
+        self._missing = [0] * len(self._buckets)
         self._send()
-        for request, sums, parameters in self._pending:
+        for (request, sums), bucket in zip(self._pending, self._buckets):
             request.Wait()
             start = 0
-            for parameter in parameters:
+            for parameter in bucket:
                 own = sums[start : start + parameter.size]
                 parameter.g[...] = own.reshape(parameter.shape)
                 start += parameter.size
 
-    def _put(self, parameter):
-        self._bucket.append(parameter)
-        self._bytes += 4 * parameter.size
-        if self._bytes >= BUCKET_BYTES:
-            self._send()
-
     def _send(self):
         from mpi4py import MPI  # initialises MPI: not in processes that do not use it
 
-        if self._bucket:
-            sums = np.concatenate([p.g.ravel() for p in self._bucket])
-            request = self._mpi.Iallreduce(MPI.IN_PLACE, sums)
-            self._pending.append((request, sums, self._bucket))
-            self._bucket, self._bytes = [], 0
-            MPI.Request.Testall([request for request, _, _ in self._pending])  # moves them on
+        while len(self._pending) < len(self._buckets) and not self._missing[len(self._pending)]:
+            bucket = self._buckets[len(self._pending)]
+            sums = np.concatenate([parameter.g.ravel() for parameter in bucket])
+            self._pending.append((self._mpi.Iallreduce(MPI.IN_PLACE, sums), sums))
+            MPI.Request.Testall([request for request, _ in self._pending])  # moves them on
+
+
+def _buckets(parameters: Mapping[str, nn.Variable]) -> list[list[nn.Variable]]:
+    """The parameters by about as many bytes, the last ones first, as a backward pass meets them."""
+    buckets, left = [], 0
+    for parameter in reversed(parameters.values()):
+        if left <= 0:
+            buckets.append([])
+            left = BUCKET_BYTES
+        buckets[-1].append(parameter)
+        left -= 4 * parameter.size
+    return buckets
 
 
 def _uses(loss, parameters) -> dict[int, int]:
