@@ -80,3 +80,8 @@ def test_the_ranks_ignore_different_numbers_of_pixels(data):
         for path in (data / 'labels' / 'train').iterdir()
     }
     assert len(ignored) > 4
+
+
+def test_gradients_are_summed_whatever_order_a_rank_finds_them_in():
+    job = mpi_jobs.run(2, 'tests/mpi_gradients.py')
+    assert job.returncode == 0, job.stderr
