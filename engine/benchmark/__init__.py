@@ -1,5 +1,6 @@
-"""Benchmarks: contestants run in turns in one process, and compared as ratios.
+"""Benchmarks: contestants run in turns, and are compared as ratios.
 
 python -m engine.benchmark blocks
 python -m engine.benchmark loader -d DATA
+python -m engine.benchmark training
 """

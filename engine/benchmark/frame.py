@@ -67,10 +67,15 @@ def table(results: list[Result], settings: Mapping) -> str:
     lines += ['', f'{"":{width}}   median ms    fastest    slowest   speed{details}']
     lines += [
         f'{r.name:{width}}  {r.median_ms:10.2f} {r.fastest_ms:10.2f} {r.slowest_ms:10.2f}'
-        f'  {r.ratio:5.2f}x' + ''.join(f'{value:10.1f}' for value in r.details.values())
+        f'  {r.ratio:5.2f}x' + ''.join(map(_cell, r.details.values()))
         for r in results
     ]
     return '\n'.join(lines)
+
+
+def _cell(value: float) -> str:
+    """Five digits are enough to tell losses apart, and one behind the point for larger numbers."""
+    return f'{value:10.1f}' if abs(value) >= 100 else f'{value:10.5g}'
 
 
 def write_json(path: Path, results: list[Result], settings: Mapping):

@@ -32,6 +32,12 @@ def peak_mib(run: Callable[[], object]) -> float:
     return peak[0] / 1024
 
 
+def own_peak_mib() -> float:
+    """The most resident memory in MiB that this process has ever had."""
+    lines = _read(Path('/proc/self/status')).splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:')) / 1024
+
+
 def _family() -> list[int]:
     parents = {}
     for entry in Path('/proc').iterdir():

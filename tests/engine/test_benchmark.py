@@ -1,14 +1,18 @@
 """The frame of the benchmarks."""
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import yaml
 
 import helpers
-from engine.benchmark import frame
+from command import UserError
+from d3net.build import RECOMPUTE_POLICIES
+from engine.benchmark import frame, training
 from engine.benchmark.memory import peak_mib
 
 
@@ -77,6 +81,82 @@ def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
         assert result['details']['MiB'] > 20
 
 
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / 'tiny.yaml'
+    keys = {**helpers.TINY, 'n_blocks': [9, 3], 'lr': 0.1, 'max_iter': 1000}
+    path.write_text(yaml.safe_dump(keys))
+    return path
+
+
+def test_training_compares_the_recompute_policies(tiny, tmp_path):
+    report = tmp_path / 'report.json'
+    process = helpers.run(
+        '-m', 'engine.benchmark', 'training', '-cfg', tiny, '-c', 'cpu', '--size', '256x384',
+        '--batch-size', 2, '--rounds', 1, '--json', report,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert 'nnabla' not in process.stderr
+    document = json.loads(report.read_text())
+    results = {result['name']: result for result in document['results']}
+    assert list(results) == list(RECOMPUTE_POLICIES)
+    assert 'after 4 steps' in document['settings']['loss']
+    assert 'the same, bit for bit' in document['settings']['loss']
+    assert document['settings']['batch'] == '2 images of 256x384'
+    assert len({result['details']['loss'] for result in results.values()}) == 1
+    peaks = {name: result['details']['MiB'] for name, result in results.items()}
+    assert peaks['bn_relu'] < peaks['none'] - 3
+    shares = {name: result['details']['of first'] for name, result in results.items()}
+    assert shares == {name: peak / peaks['none'] for name, peak in peaks.items()}
+    assert f'{peaks["none"]:.1f}' in process.stdout
+
+
+def test_losses_that_differ_are_told():
+    losses = {'none': [1.0, 2.0], 'blocks': [1.0, 2.5]}
+    assert 'after 2 steps; those of the recompute policies differ by up to 0.5' in (
+        training._about_losses(losses)
+    )
+
+
+def test_on_a_gpu_precision_and_layout_are_compared_too():
+    assert list(training.ways('cpu')) == list(RECOMPUTE_POLICIES)
+    others = list(training.ways('cudnn').items())[4:]
+    assert [name for name, _ in others] == ['half', 'channel_last', 'half, channel_last', 'TF32']
+    assert all(way.recompute == 'none' for _, way in others)
+
+
+def test_a_contestant_that_dies_is_named():
+    config = {**helpers.TINY, 'lr': 0.1, 'max_iter': 9, 'batch_size': 2}
+    contestant = training._Contestant('none', training.Way('cpu'), config, (16, 24), device=0)
+    try:
+        with pytest.raises(UserError, match='^none: the process has died'):
+            contestant._ask(os._exit, 1)
+    finally:
+        contestant.close()
+
+
+def test_the_peak_of_a_process_is_its_own():
+    """It stays when the memory is given back, and is not that of the process that started it."""
+    code = 'from engine.benchmark.memory import own_peak_mib; before = own_peak_mib()\n'
+    code += 'x = bytearray(300 << 20); del x; print(before, own_peak_mib())'
+    before, after = map(float, helpers.run('-c', code).stdout.split())
+    assert before < 50
+    assert 295 < after - before < 310
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--size', '4x4'], 'cannot take 4x4 pixels'),
+        (['--size', '64'], '--size 64: write it as HEIGHTxWIDTH'),
+        (['--batches', '2'], '--batches is an option of loader, training has no use for it'),
+    ],
+)
+def test_bad_options_of_training(options, message, tiny):
+    process = helpers.run('-m', 'engine.benchmark', 'training', '-cfg', tiny, *options)
+    assert message in helpers.error_line(process)
+
+
 @pytest.mark.parametrize(
     'options, message',
     [
@@ -96,8 +176,8 @@ def test_bad_options_of_blocks(options, message):
     'options, message',
     [
         (['--batch-size', '0'], '--batch-size must be at least 1'),
-        (['--size', '64x64'], '--size is an option of blocks, loader has no use for it'),
-        (['-c', 'cpu'], '--context is an option of blocks, loader has no use for it'),
+        (['--size', '64x64'], '--size is an option of blocks and training, loader has no use'),
+        (['-c', 'cpu'], '--context is an option of blocks and training, loader has no use'),
     ],
 )
 def test_bad_options_of_loader(options, message):
