@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import nnabla as nn
@@ -24,6 +25,7 @@ from engine.communicator import Processes
 from engine.context import TF32_VARIABLE, Choice
 from engine.selfcheck_child import REFERENCE, Spec, function_of
 
+AFTERWARDS = 'afterwards'  # the part when a function is done and the next has not begun
 LIMIT = 300  # seconds for one function, or for the start of a process
 # What the inputs of functions are like, where any numbers would not do.
 STATISTICS = ('normal', 'normal', 'normal', 'normal', 'positive')
@@ -122,8 +124,8 @@ def require(loss: nn.Variable, choice: Choice, config: Mapping, processes: Proce
 def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     """One function of each kind in a graph, and the types that cannot be compared, with reasons.
 
-    Of a kind it is the one with the smallest inputs; of reductions, the one that reduces the most
-    to one value, as that decides how they are computed.
+    Of a kind it is the one with the smallest inputs; of reductions, the one that makes a value of
+    the most for each that it keeps, as that decides how they are computed.
     """
     functions, kinds, skipped = [], {}, {}
     loss.visit(functions.append)
@@ -146,8 +148,8 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
                 spec.half,
             ]
         )
-        size = sum(variable.size for variable in function.inputs)
-        rank = (-size // function.outputs[0].size if name in REDUCTIONS else 0), size
+        size, kept = sum(v.size for v in function.inputs), function.outputs[0].size
+        rank = (-size / kept**2 if name in REDUCTIONS else 0), size
         if kind not in kinds or rank < kinds[kind][0]:
             kinds[kind] = rank, spec
     return [spec for _, spec in kinds.values()], skipped
@@ -195,13 +197,18 @@ def _examine_until_it_ends(specs, choice, limit, findings) -> int:
             stderr=errors,
             text=True,
         )
+        messages = queue.Queue()
+        reader = threading.Thread(target=_read, args=(process, messages), daemon=True)
+        reader.start()
         try:
-            process.stdin.write(json.dumps(job))
-            process.stdin.close()
-            number, part, problem = _follow(process, specs, limit, findings)
+            with suppress(BrokenPipeError):  # it has ended already; why is found below
+                process.stdin.write(json.dumps(job))
+                process.stdin.close()
+            number, part, problem = _follow(process, messages, specs, limit, findings)
         finally:
             process.kill()
             process.wait()
+            reader.join()
             process.stdout.close()
         errors.seek(0)
         last_line = (errors.read().strip().splitlines() or [''])[-1]
@@ -217,16 +224,16 @@ def _examine_until_it_ends(specs, choice, limit, findings) -> int:
     return number + 1
 
 
-def _follow(process, specs, limit, findings) -> tuple[int | None, str, str | None]:
-    """Which function a process was at when it ended, in which part, with what problem."""
-    messages = queue.Queue()
-
-    def read():
-        for line in process.stdout:
+def _read(process, messages):
+    """Pass on what the process says, and at its end None."""
+    for line in process.stdout:
+        if line.endswith('\n'):  # else it has been ended in the middle of a word
             messages.put(json.loads(line))
-        messages.put(None)
+    messages.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
+
+def _follow(process, messages, specs, limit, findings) -> tuple[int | None, str, str | None]:
+    """Which function a process was at when it ended, in which part, with what problem."""
     number, part, done = None, None, False
     while True:
         try:
@@ -235,7 +242,7 @@ def _follow(process, specs, limit, findings) -> tuple[int | None, str, str | Non
             return number, part, f'takes more than {limit:g} seconds'
         if message is None:
             break
-        number, part = message['number'], message.get('part', part)
+        number, part = message['number'], message.get('part', AFTERWARDS)
         done = 'problem' in message and (message['problem'] or number == len(specs) - 1)
         if message.get('problem'):
             findings.append(Finding(specs[number], *message['problem']))

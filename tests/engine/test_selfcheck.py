@@ -107,8 +107,9 @@ def test_one_of_each_kind_with_the_smallest_inputs():
 
 def test_of_reductions_the_one_that_reduces_most():
     x = nn.Variable((2, 3, 8, 8), need_grad=True)
-    y = F.sum(x, axis=(2, 3)), F.sum(F.slice(x, stop=(2, 3, 4, 4)), axis=(2, 3))
-    specs, _ = selfcheck.collect(F.add2(*y))
+    small, wide = F.slice(x, stop=(2, 3, 4, 4)), F.concatenate(x, x, x, x, axis=1)
+    sums = [F.sum(y, axis=(2, 3)) for y in (small, x, wide)]
+    specs, _ = selfcheck.collect(F.concatenate(*sums, axis=1))
     assert [s.shapes[0] for s in specs if s.type == 'Sum'] == [[2, 3, 8, 8]]
 
 
@@ -289,6 +290,13 @@ def test_what_is_broken_ends_with_what_to_do(findings):
 def test_a_process_that_cannot_start_says_why():
     with pytest.raises(UserError, match='^the self-check does not start: .*cudnn'):
         selfcheck.examine([convolution()], GPU)
+
+
+def test_a_process_that_does_not_even_listen(monkeypatch):
+    """The job is larger than what a pipe holds."""
+    monkeypatch.setattr(selfcheck.sys, 'executable', '/bin/false')
+    with pytest.raises(UserError, match=r'^the self-check does not start: .*\(status 1\)'):
+        selfcheck.examine([convolution()] * 1000, CPU)
 
 
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
