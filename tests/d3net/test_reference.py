@@ -4,7 +4,6 @@ tests/engine/test_trainer.py.
 
 import nnabla as nn
 import nnabla.functions as F
-import numpy as np
 import pytest
 
 import helpers

@@ -114,6 +114,61 @@ def test_a_backbone_without_its_prefix_loads_partially(network, tmp_path):
     assert_same(state(), {n: head.get(n, a) for n, a in saved.items()})
 
 
+def saved_as(path, arrays):
+    """A file with these arrays, as NNabla writes it."""
+    with h5py.File(path, 'w') as file:
+        for number, (name, array) in enumerate(arrays.items()):
+            file[name] = array
+            file[name].attrs.update({'need_grad': True, 'index': number})
+    return path
+
+
+def test_a_training_starts_from_all_that_fits(network, tmp_path):
+    """A whole network, or a backbone whose names lack the prefix."""
+    saved = state()
+    backbone = {n.removeprefix('backbone/'): a for n, a in saved.items() if n[:9] == 'backbone/'}
+    for arrays in (saved, backbone):
+        path = saved_as(tmp_path / 'arrays.h5', arrays)
+        helpers.randomize_parameters(seed=1)
+        head = {n: a for n, a in state().items() if n[:9] != 'backbone/' and arrays is backbone}
+        report = weights.initialise(path, 5)
+        assert report.missing == list(head)
+        assert report.extra == []
+        assert_same(state(), saved | head)
+
+
+def test_a_training_starts_without_the_layer_of_other_classes(network, tmp_path):
+    """Weights and biases of the head alone stay as they are, and it is reported."""
+    arrays = {name: array + 1 for name, array in state().items()}
+    head = ['decode_head/conv_seg/conv/W', 'decode_head/conv_seg/conv/b']
+    arrays[head[0]], arrays[head[1]] = np.zeros((19, 10, 1, 1)), np.zeros(19)
+    before = state()
+    report = weights.initialise(saved_as(tmp_path / 'nineteen.h5', arrays), 5)
+    assert report.missing == head
+    assert report.extra == []
+    assert_same(state(), arrays | {name: before[name] for name in head})
+
+
+def test_a_training_does_not_start_from_what_does_not_fit(network, tmp_path):
+    """Other widths are no other classes; all or nothing, and the file is named."""
+    before = state()
+    narrow, of_other_width = dict(before), dict(before)
+    narrow['backbone/conv1/conv/W'] = np.zeros((6, 3, 3, 3))
+    narrow['backbone/bn1/bn/gamma'] = np.zeros((1, 6, 1, 1))
+    of_other_width['decode_head/conv_seg/conv/W'] = np.zeros((19, 12, 1, 1))
+    foreign = {'fc/W': np.zeros((3, 4))}
+    for arrays, message in (
+        (narrow, r'backbone/conv1/conv/W \(6x3x3x3 instead of 8x3x3x3\)'),
+        (of_other_width, r'decode_head/conv_seg/conv/W \(19x12x1x1 instead of 5x10x1x1\)'),
+        (foreign, 'no name in it is one of the network'),
+    ):
+        path = saved_as(tmp_path / 'arrays.h5', arrays)
+        with pytest.raises(models.ModelError, match=message) as caught:
+            weights.initialise(path, 5)
+        assert str(caught.value).startswith(f'{path} does not fit the network, nothing was loaded')
+        assert_same(state(), before)
+
+
 def test_a_file_of_something_else_is_refused_even_partially(network):
     refused({'fc/W': np.zeros(3)}, 'no name in it is one of the network.*fc/W', strict=False)
 
