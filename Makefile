@@ -1,6 +1,7 @@
 # make demo    segment a street photo with the small trained model that comes with the project
-# make test    prove everything
-# Both find or fetch a Python 3.10 and create .venv first; later runs reuse it.
+# make test    prove everything, with a few networks of each family where all would take long
+# make test-all    the same with every network
+# They find or fetch a Python 3.10 and create .venv first; later runs reuse it.
 
 # Any Python 3, by its real path: a pyenv shim would obey .python-version here, and fail where 3.10 is missing.
 PYTHON3 := $(shell cd / && for name in python3 python; do \
@@ -10,13 +11,16 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo has 751.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test lint environment environment-dev cuda clean
+.PHONY: demo test test-all lint environment environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
 
 test: environment-dev
 	@$(RUN) -m pytest -n auto
+
+test-all: environment-dev
+	@$(RUN) -m pytest -n auto -m ''
 
 lint: environment-dev
 	@$(RUN) -m ruff check .

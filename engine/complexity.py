@@ -79,7 +79,7 @@ def _check(args):
     if args.published:
         others = ('config_file', 'network', 'num_classes', 'size', 'aux', 'json')
         for option in others:
-            if getattr(args, option):
+            if getattr(args, option) is not None and getattr(args, option) is not False:
                 name = option.replace('_', '-')
                 raise UserError(f'--published prints whole tables, --{name} has no effect on them')
     if args.network and args.config_file:
