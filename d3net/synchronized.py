@@ -3,6 +3,7 @@
 NNabla has its own for GPUs, over NCCL; on the CPU its call ends the process.
 """
 
+import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
@@ -17,12 +18,22 @@ class SynchronizedBatchNorm(PythonFunction):
 
     A recomputation calls ``forward_impl`` again before the backward pass; it takes the statistics
     that are known already, so that the running ones move once a step.
+
+    The processes must come to their batch norms in the same order. NNabla's backward pass takes the
+    deepest function first, so it is another one where batches of different sizes make one branch
+    deeper than another: that raises ``RuntimeError`` instead of mixing layers up.
     """
 
     def __init__(self, communicator, decay_rate: float, eps: float, ctx=None):
         super().__init__(ctx)
         self._communicator, self._decay_rate, self._eps = communicator, decay_rate, eps
         self._statistics = None  # until the backward pass: mean, 1 / deviation, pixels
+        self._number = None  # among all parameters, to tell this layer from others
+
+    def __call__(self, x, beta, gamma, mean, variance):
+        y = super().__call__(x, beta, gamma, mean, variance)
+        self._has_backward = any(v.need_grad for v in (x, beta, gamma))
+        return y if self._has_backward else y.apply(recompute=False)
 
     @property
     def name(self):
@@ -42,22 +53,20 @@ class SynchronizedBatchNorm(PythonFunction):
 
     def forward_impl(self, inputs, outputs):
         x, beta, gamma, _, _ = (v.data.data for v in inputs)
-        if self._statistics is None:
-            self._statistics = self._count(inputs)
-        mean, scale, _ = self._statistics
+        statistics = self._statistics or self._count(inputs)
+        if self._has_backward:  # else they would be those of the first batch for ever
+            self._statistics = statistics
+        mean, scale, _ = statistics
         outputs[0].data.data[...] = (x - mean) * (scale * gamma) + beta
 
     def _count(self, inputs):
         x = inputs[0].data.data
         channels = x.shape[1]
-        totals = self._communicator.total(
-            np.concatenate(
-                [
-                    x.sum(STATISTICS_AXES, dtype=np.float64),
-                    np.square(x, dtype=np.float64).sum(STATISTICS_AXES),
-                    [x.size // channels],
-                ]
-            )
+        totals = self._total(
+            inputs,
+            x.sum(STATISTICS_AXES, dtype=np.float64),
+            np.square(x, dtype=np.float64).sum(STATISTICS_AXES),
+            [x.size // channels],
         )
         pixels = totals[-1]
         mean = totals[:channels] / pixels
@@ -83,12 +92,27 @@ class SynchronizedBatchNorm(PythonFunction):
             ]
         )
         if propagate_down[0]:
-            of_beta, of_gamma = map(_per_channel, self._communicator.total(own) / pixels)
+            means = self._total(inputs, *own).reshape(own.shape) / pixels
+            of_beta, of_gamma = map(_per_channel, means)
             of_x = gamma * scale * (gradient - of_beta - normalised * of_gamma)
             _give(inputs[0], of_x, accum[0])
         for i in (1, 2):
             if propagate_down[i]:
                 _give(inputs[i], _per_channel(own[i - 1]), accum[i])
+
+    def _total(self, inputs, *parts) -> np.ndarray:
+        """The sums over all processes of ``parts``, in one array."""
+        if self._number is None:
+            own = hash(inputs[1].data)
+            everything = nn.get_parameters(grad_only=False).values()
+            self._number = next(n for n, p in enumerate(everything) if hash(p.data) == own)
+        *totals, numbers = self._communicator.total(np.concatenate([*parts, [self._number]]))
+        if numbers != self._number * self._communicator.size:
+            raise RuntimeError(
+                'the processes come to their synchronized batch norms in different orders, as '
+                'their batches differ in size: train on crops of one size, or with --no-sync-bn'
+            )
+        return np.array(totals)
 
 
 def _per_channel(values: np.ndarray) -> np.ndarray:

@@ -1,10 +1,13 @@
-"""Graphs that differ from rank to rank: their gradients are summed all the same.
+"""Graphs that differ from rank to rank: their gradients are summed all the same; batch norms, which
+must wait for each other on the way, find out.
 
     mpirun -n 2 python tests/mpi_gradients.py
 
 A network may take a map apart in other functions when it has another size. Here one of two branches
 is deeper, on each rank the other one, so that their parameters are met in opposite orders.
 """
+
+import traceback
 
 import nnabla as nn
 import nnabla.functions as F
@@ -53,6 +56,19 @@ def check_sums(processes: Processes):
             assert np.allclose(p.g, expected[name], rtol=1e-6), name
 
 
+def check_batch_norms(processes: Processes):
+    """Each would get the sums of the other."""
+    nn.clear_parameters()
+    loss = loss_of(processes, gradients.connect(processes, context.use('cpu')))
+    loss.forward()
+    try:
+        loss.backward()
+    except SystemError as error:
+        assert 'in different orders' in ''.join(traceback.format_exception(error))
+    else:
+        raise AssertionError('two layers have been mixed up')
+
+
 def merged(ranks: list[dict]) -> dict[str, list]:
     return {name: [rank[name] for rank in ranks] for name in ranks[0]}
 
@@ -60,3 +76,4 @@ def merged(ranks: list[dict]) -> dict[str, list]:
 if __name__ == '__main__':
     with joined() as processes:
         check_sums(processes)
+        check_batch_norms(processes)

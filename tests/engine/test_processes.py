@@ -7,11 +7,13 @@ for each parameter after three steps, running statistics included.
 import json
 
 import cv2
+import nnabla as nn
 import numpy as np
 import pytest
 
 import mpi_jobs
 import mpi_training
+from d3net import layers as L
 from engine.communicator import Processes
 
 RECOMPUTE = ('bn_relu', 'convolution', 'blocks')
@@ -82,6 +84,35 @@ def test_the_ranks_ignore_different_numbers_of_pixels(data):
     assert len(ignored) > 4
 
 
-def test_gradients_are_summed_whatever_order_a_rank_finds_them_in():
+def test_graphs_that_differ_from_rank_to_rank():
+    """Gradients are summed in whatever order a rank finds them; batch norms refuse."""
     job = mpi_jobs.run(2, 'tests/mpi_gradients.py')
     assert job.returncode == 0, job.stderr
+
+
+def test_a_batch_norm_without_a_backward_pass_takes_the_statistics_of_each_batch():
+    """Where everything up to it is frozen but its statistics."""
+
+    class Twins:
+        size, nnabla = 2, None
+
+        def total(self, array):
+            return 2 * array
+
+    rng = np.random.RandomState(0)
+    build = L.Build(
+        train=True,
+        communicator=Twins(),
+        frozen=('norm/*/gamma', 'norm/*/beta'),
+        recompute='bn_relu',
+    )
+    x = nn.Variable((2, 3, 4, 4))
+    loss = L.mean_all(L.convolution(L.batch_norm(x, 'norm', build), 4, 1, 'conv', build))
+    expected = np.zeros(3)
+    for _ in range(3):
+        x.d = rng.rand(*x.shape)
+        expected = 0.9 * expected + 0.1 * x.d.mean((0, 2, 3))
+        loss.forward(clear_no_need_grad=True)
+        loss.backward(clear_buffer=True)
+        mean = nn.get_parameters(grad_only=False)['norm/bn/mean'].d.ravel()
+        assert mean == pytest.approx(expected, rel=1e-5)
