@@ -119,8 +119,14 @@ def _existing(path: str | os.PathLike) -> Path:
     for candidate in (Path(path), PROJECT / path):
         if files.kind_of(candidate) == 'file':
             return candidate.resolve()
-    there = ', '.join(sorted(f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')))
-    raise UserError(f'{path}: no such config; there are {there}')
+    there = {p.stem.lower(): f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')}
+    close = difflib.get_close_matches(Path(path).stem.lower(), there, n=3, cutoff=0.6)
+    named = [there[name] for name in close]
+    if named:
+        raise UserError(f'{path}: no such config; the nearest are {", ".join(named)}')
+    one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
+    some = ', '.join(sorted(one_a_project.values()))
+    raise UserError(f'{path}: no such config; there are {some} and others like them')
 
 
 def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:

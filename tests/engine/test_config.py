@@ -189,8 +189,10 @@ def test_the_published_keys_make_the_published_augmentation(tmp_path):
 
 
 def test_files_that_are_no_config(tmp_path):
-    with pytest.raises(UserError, match='none.yaml: no such config; there are configs/D3Net_L'):
+    with pytest.raises(UserError, match='none.yaml: no such config; there are .*configs/D3Net_L'):
         config.load('none.yaml')
+    with pytest.raises(UserError, match='nearest are configs/DDRNet23slim_cityscapes.yaml'):
+        config.load('ddrnet23slim.yaml')
     with pytest.raises(UserError, match='a config is a list of "key: value" lines'):
         config.load(write(tmp_path, 'list.yaml', '- 1\n'))
     with pytest.raises(UserError, match='a config is a list of "key: value" lines'):

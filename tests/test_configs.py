@@ -1,0 +1,378 @@
+"""The configs: each against the facts that its project published, and each on the road: the data it
+names is read, its network is built and trained for two iterations, small as it can be.
+"""
+
+import math
+
+import cv2
+import nnabla as nn
+import numpy as np
+import pytest
+import yaml
+
+import datasets
+import evaluate
+import helpers
+import models
+import train
+from command import run
+from datasets import transforms
+from engine import config as configs
+from engine.predictor import Predictor
+from engine.solvers import Optimizer
+from infer_helpers import refused, started
+
+FOLDER = helpers.PROJECT / 'configs'
+NAMES = sorted(path.stem for path in FOLDER.glob('*.yaml'))
+ROOTS = {
+    'camvid': 'camvid',
+    'cityscapes': 'samples/cityscapes',
+    'voc': 'samples/VOCdevkit/VOC2012',
+    'ade20k': 'samples/ADEChallengeData2016',
+    'ade20k32': 'samples/ADEChallengeData2016',
+    'cocostuff10k': 'samples/cocostuff10k_from164k',
+    'cocostuff164k': 'samples/cocostuff164k',
+    'cocoseg21': 'samples/coco_instances',
+}
+# The cheapest of each family, and what others of it do not have: a step schedule, a base size.
+CHEAP = (
+    'D3Net_T_camvid',
+    'DDRNet23slim_cityscapes',
+    'DABNet_R18P2_cocostuff10k',
+    'CSAIL_resnet18dilated8_c1_deepsup_ade20k',
+    'EdgeAILite_unet_aspp_mobilenetv2_tv_cityscapes',
+    'EdgeAILite_fpn_aspp_regnetx400mf_ade20k32',
+)
+EACH_OR_CHEAP = [
+    name if name in CHEAP else pytest.param(name, marks=pytest.mark.whole_registry)
+    for name in NAMES
+]
+
+
+def bases_of(path):
+    bases = yaml.safe_load(path.read_text()).get(configs.BASE, [])
+    return [(path.parent / b).resolve() for b in ([bases] if isinstance(bases, str) else bases)]
+
+
+def load(name, *overrides):
+    return configs.load(FOLDER / f'{name}.yaml', overrides)
+
+
+def root_of(config, shared):
+    return shared / 'data' / ROOTS[config['dataset']]
+
+
+# Facts, from the originals' files; what a project's networks share, and what is each one's own.
+
+CITYSCAPES = dict(dataset='cityscapes', num_classes=19)
+DDRNET = CITYSCAPES | dict(
+    batch_size=8, epochs=484, image_height=1024, image_width=1024,
+    solver='momentum', lr=0.01, momentum=0.9, weight_decay=5e-4, schedule='poly', power=0.9,
+    min_lr=0,
+    loss='ohem', ohem_threshold=0.9, ohem_min_kept=131072, main_weight=0.4, aux_weights=[1.0],
+)  # fmt: skip
+DABNET = dict(
+    loss_mean='all', aux_weights=[0.4, 0.4], crop_scales=[0.5, 2.0], category_ratio=0.75, flip=0.5,
+    photometric_distortion=True, schedule='poly', power=0.9, min_lr=1e-4,
+)  # fmt: skip
+DABNET_DATA = {
+    'cityscapes': CITYSCAPES | dict(image_height=1024, image_width=1024, max_iter=80000),
+    'camvid': dict(
+        num_classes=11, image_height=768, image_width=960, test_size=[768, 960], max_iter=10000,
+        base_size=[768, 1536], batch_size=2, train_split='trainval', val_split='test',
+    ),
+    'cocostuff10k': dict(
+        num_classes=171, image_height=512, image_width=512, test_size=[640, 640], max_iter=80000,
+        base_size=[512, 2048], batch_size=8,
+    ),
+    'cocostuff164k': dict(
+        num_classes=171, image_height=512, image_width=512, test_size=[640, 640], max_iter=160000,
+        base_size=[512, 2048], batch_size=8,
+    ),
+}  # fmt: skip
+DABNET_SGD = dict(
+    solver='momentum', momentum=0.9, weight_decay=5e-4, warmup_iter=1000, warmup_factor=0.1
+)
+DABNET_ADAM = dict(solver='adam', lr=0.001, beta1=0.5, beta2=0.999, weight_decay=0)
+CSAIL_SIZES = [300, 375, 450, 525, 600]
+CSAIL = dict(
+    dataset='ade20k', num_classes=150, batch_size=2, short_sides=CSAIL_SIZES, max_side=1000,
+    test_short_sides=CSAIL_SIZES, test_max_size=1000, solver='momentum', lr=0.02, momentum=0.9,
+    weight_decay=1e-4, schedule='poly', power=0.9, min_lr=0, loss_mean='valid', loss_at='logits',
+    photometric_distortion=False, flip=0.5,
+)  # fmt: skip
+CSAIL_EPOCHS = {
+    'resnet18dilated8_c1_deepsup': 20,
+    'resnet18dilated8_ppm_deepsup': 20,
+    'resnet50dilated8_ppm_deepsup': 20,
+    'resnet101dilated8_ppm_deepsup': 25,
+    'resnet50_upernet': 30,
+    'resnet101_upernet': 40,
+}
+TI = dict(
+    augmentation='resize_crop', crop_scales=[1.0, 2.0], rotation=5, flip=0.5, loss_mean='all',
+    warmup_epochs=5, warmup_factor=0.001,
+)  # fmt: skip
+TI_ADAM = dict(
+    solver='adam', lr=4e-4, weight_decay=1e-4, schedule='step', milestone_epochs=[100, 200],
+    gamma=0.25, epochs=250, batch_size=6,
+)  # fmt: skip
+TI_SGD = dict(solver='momentum', momentum=0.9, schedule='cosine', min_lr=0)
+TI_REGNETX = TI_SGD | dict(lr=0.1, weight_decay=1e-4, epochs=250, batch_size=4)
+TI_60 = TI_SGD | dict(weight_decay=4e-5, epochs=60, batch_size=8)
+TI_DATA = {  # network: size, crop
+    'cityscapes': {
+        'deeplabv3plus_mobilenetv2_tv': ((384, 768), (384, 768)),
+        'unet_aspp_mobilenetv2_tv': ((384, 768), (384, 768)),
+        'fpn_aspp_mobilenetv2_tv': ((384, 768), (384, 768)),
+        'fpn_aspp_mobilenetv2_tv_fd': ((768, 1536), (512, 1024)),
+        'fpn_aspp_regnetx400mf': ((384, 768), (384, 768)),
+        'fpn_aspp_regnetx800mf': ((384, 768), (384, 768)),
+        'fpn_aspp_regnetx1p6gf': ((512, 1024), (512, 1024)),
+        'fpn_aspp_regnetx3p2gf': ((512, 1024), (512, 1024)),
+    },
+    'ade20k32': {
+        'deeplabv3plus_mobilenetv2_tv': ((512, 512), (512, 512)),
+        'unet_aspp_mobilenetv2_tv': ((512, 512), (512, 512)),
+        'fpn_aspp_mobilenetv2_tv': ((512, 512), (512, 512)),
+        'fpn_aspp_mobilenetv2_tv_1p4': ((512, 512), (512, 512)),
+        'fpn_aspp_regnetx400mf': ((384, 384), (384, 384)),
+        'fpn_aspp_regnetx800mf': ((512, 512), (512, 512)),
+    },
+    'cocoseg21': {
+        'deeplabv3plus_mobilenetv2_tv': ((512, 512), (512, 512)),
+        'unet_aspp_mobilenetv2_tv': ((512, 512), (512, 512)),
+        'fpn_aspp_mobilenetv2_tv': ((512, 512), (512, 512)),
+        'fpn_aspp_regnetx800mf': ((512, 512), (512, 512)),
+    },
+    'voc': {'deeplabv3plus_mobilenetv2_tv': ((512, 512), (512, 512))},
+}
+TI_CLASSES = {'cityscapes': 19, 'ade20k32': 32, 'cocoseg21': 21, 'voc': 21}
+
+
+def check(name, network, facts):
+    config = load(name)
+    assert config['network'] == network
+    for key, value in facts.items():
+        assert config[key] == value, f'{name}: {key}'
+    return config
+
+
+def files_of(project):
+    return {name for name in NAMES if name.startswith(project)}
+
+
+def test_ddrnet():
+    names = {'23slim': '23_slim', '23': '23', '39': '39'}
+    for own, theirs in names.items():
+        config = check(f'DDRNet{own}_cityscapes', f'ddrnet{theirs}_aux', DDRNET)
+        assert config['crop_scales'] == [0.5 + step / 10 for step in (0, 16)]
+        assert sum(config['class_weights']) == pytest.approx(19, abs=2e-4)
+        assert config['class_weights'][::6] == [0.8373, 0.9754, 1.1116, 1.0507]
+    assert files_of('DDRNet') == {f'DDRNet{own}_cityscapes' for own in names}
+
+
+def test_dabnet():
+    runs = {f'R18P{patch}_cityscapes': dict(lr=0.025, batch_size=8) for patch in (1, 2, 4, 8, 16)}
+    runs |= {f'R18P2_{data}': dict(lr=0.005) for data in ('cocostuff10k', 'cocostuff164k')}
+    runs |= {'R18P2_camvid': {}, 'E_cityscapes': dict(batch_size=4)}
+    runs |= {'E_camvid': {}, 'E_cocostuff10k': {}}
+    for run_name, own in runs.items():
+        network, data = run_name.split('_')
+        facts = DABNET | DABNET_DATA[data] | (DABNET_ADAM if network == 'E' else DABNET_SGD) | own
+        name = 'dabnet_e' if network == 'E' else f'dabnet_r18_{network[3:].lower()}'
+        check(f'DABNet_{run_name}', name, facts | {'dataset': data})
+    assert files_of('DABNet') == {f'DABNet_{run_name}' for run_name in runs}
+
+
+def test_csail():
+    for network, epochs in CSAIL_EPOCHS.items():
+        upernet = network.endswith('upernet')
+        own = dict(max_iter=5000 * epochs, size_multiple=32 if upernet else 8)
+        name = f'CSAIL_{network}_ade20k'
+        config = check(name, f'csail_{network}', CSAIL | own)
+        assert config.get('aux_weights') == (None if upernet else [0.4])
+    assert files_of('CSAIL') == {f'CSAIL_{network}_ade20k' for network in CSAIL_EPOCHS}
+
+
+@pytest.mark.parametrize(
+    'network', ['csail_resnet18dilated8_ppm_deepsup', 'csail_resnet18_upernet']
+)
+def test_csail_decays_the_weights_of_convolutions_only(network):
+    """The original's group_weight: all of them, and nothing else."""
+    with helpers.zero_parameters():
+        Predictor(models.create(network))
+    parameters = nn.get_parameters()
+    for parameter in parameters.values():
+        parameter.d, parameter.g = 1, 0
+    optimizer = Optimizer(parameters, load('CSAIL_resnet18dilated8_ppm_deepsup_ade20k'))
+    optimizer.update(lr=100)
+    for name, parameter in parameters.items():
+        kept = 1 - 100 * 1e-4 if name.endswith('/conv/W') else 1
+        assert parameter.d.ravel()[0] == pytest.approx(kept), name
+
+
+def test_edgeailite():
+    for data, networks in TI_DATA.items():
+        for network, (size, crop) in networks.items():
+            regnet = 'regnetx' in network
+            if data in ('ade20k32', 'cocoseg21'):
+                recipe = TI_60 | dict(lr=0.1 if regnet else 0.05)
+            else:
+                recipe = TI_REGNETX if regnet else TI_ADAM
+            sizes = dict(
+                resize_height=size[0], resize_width=size[1], test_size=list(size),
+                image_height=crop[0], image_width=crop[1],
+            )  # fmt: skip
+            facts = TI | recipe | sizes | dict(dataset=data, num_classes=TI_CLASSES[data])
+            config = check(f'EdgeAILite_{network}_{data}', f'{network}_edgeailite', facts)
+            info = models.create(config).info
+            assert (info.mean, info.std) == ((128,) * 3, (64,) * 3)
+            assert (config.get('class_weights') is None) == (data in ('cocoseg21', 'voc'))
+    assert files_of('EdgeAILite') == {
+        f'EdgeAILite_{network}_{data}' for data, networks in TI_DATA.items() for network in networks
+    }
+
+
+def test_edgeailite_weighs_classes_as_the_original_does_on_average(shared):
+    """In a fifth of the batches, for ADE20K by the mean share over the class's."""
+    table = root_of({'dataset': 'ade20k32'}, shared) / 'objectInfo150.txt'
+    shares = [float(line.split()[1]) for line in table.read_text().splitlines()[1:]]
+    shares = [1 - sum(shares) + sum(shares[31:]), *shares[:31]]
+    expected = [0.8 + 0.2 * np.mean(shares) / share for share in shares]
+    ade = load('EdgeAILite_fpn_aspp_regnetx800mf_ade20k32')['class_weights']
+    assert ade == pytest.approx(expected, abs=1e-4)
+    cityscapes = load('EdgeAILite_fpn_aspp_regnetx800mf_cityscapes')['class_weights']
+    road, traffic_light = 0.05570516, 5.29974114
+    assert cityscapes[0] == pytest.approx(0.8 + 0.2 * road, abs=1e-4)
+    assert cityscapes[12] == pytest.approx(0.8 + 0.2 * traffic_light, abs=1e-4)
+
+
+# Each of them at work
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_comment_names_the_source_and_no_key_is_in_vain(name):
+    """The commit is in the file or in its bases; keys belong to the solver, schedule and loss that
+    are chosen.
+    """
+    config = load(name)
+    seen, queue = '', [FOLDER / f'{name}.yaml']
+    while queue:
+        path = queue.pop()
+        text = path.read_text()
+        assert text.startswith('# '), path
+        seen += text
+        queue += bases_of(path)
+    sources = ('bc0e193e', '8ad62f02', '8f27c9b9', 'f85ec314', 'd3net/semantic-segmentation')
+    assert any(source in seen for source in sources) or name == 'D3Net_T_camvid'
+    assert ('beta1' in config) <= (config.get('solver') == 'adam')
+    assert ('momentum' in config) <= (config.get('solver', 'momentum') == 'momentum')
+    assert ('power' in config) <= (config.get('schedule', 'poly') == 'poly')
+    for key in ('gamma', 'milestone_epochs'):
+        assert (key in config) <= (config.get('schedule') == 'step')
+    for key in ('ohem_threshold', 'ohem_min_kept'):
+        assert (key in config) <= (config.get('loss') == 'ohem')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_data_sizes_and_network_fit(name, shared):
+    """Both splits are read with the network's classes; the transform's batches, and the size at
+    which images are segmented, are such as the network takes.
+    """
+    config = load(name)
+    info = models.create(config).info
+    root = root_of(config, shared)
+    splits = config.get('train_split', 'train'), config.get('val_split', 'val')
+    for split in splits[1:] if config['dataset'] == 'cocoseg21' else splits:
+        data = datasets.open(config['dataset'], root, split)
+        assert len(data.info.classes) == info.num_classes
+        image, label = data.pair(0)
+        assert image.shape[:2] == label.shape
+    transform = transforms.from_config(config)
+    sizes = [transform.largest().size if transform.by_aspect else transform.size]
+    sizes += [config['test_size']] if 'test_size' in config else []
+    for size in sizes:
+        assert not any(length % info.size_divisor for length in size)
+        assert min(size) >= info.smallest_size
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_network_builds(name):
+    config = load(name)
+    network = models.create(config)
+    divisor = network.info.size_divisor
+    side = -(-max(64, network.info.smallest_size) // divisor) * divisor
+    with helpers.zero_parameters():
+        main, *auxiliary = network(nn.Variable((2, 3, side, side)), train=True)
+    assert main.shape[:2] == (2, config['num_classes'])
+    assert len(config.get('aux_weights', auxiliary)) in (1, len(auxiliary))
+    assert np.prod(main.shape[2:]) < side * side
+
+
+def small(config):
+    """Overrides that make a training as small as its network can be trained."""
+    side = max(64, models.create(config).info.size_divisor)
+    sizes = dict.fromkeys(('image_height', 'image_width'), side)
+    if config.get('augmentation') == 'resize_crop':
+        sizes |= dict.fromkeys(('resize_height', 'resize_width'), side)
+    if config.get('augmentation') == 'short_sides':
+        sizes = dict(short_sides=[side], max_side=96)
+    if 'base_size' in config:
+        sizes['base_size'] = [side, 2 * side]
+    length = dict(epochs=None, max_iter=2, batch_size=2, save_interval=2, warmup_iter=None)
+    if config['dataset'] == 'cocoseg21':  # of which the samples have validation images only
+        length['train_split'] = 'val'
+    changes = sizes | length | dict(reference_batch=None)
+    return [f'{key}={"" if value is None else value}' for key, value in changes.items()]
+
+
+@pytest.mark.parametrize('name', EACH_OR_CHEAP)
+def test_it_trains(name, shared, tmp_path):
+    """train.py on real samples, which ends at a loss that is not finite."""
+    config, folder = load(name), tmp_path / 'run'
+    arguments = ['-cfg', FOLDER / f'{name}.yaml', '-d', root_of(config, shared), '-o', folder]
+    arguments += ['-c', 'cpu', '--no-validation', '--workers', 0, '--log-interval', 1]
+    arguments += [part for override in small(config) for part in ('--set', override)]
+    assert run(train.build_parser, train.main, [str(argument) for argument in arguments]) == 0
+    series = (folder / 'Training-loss.series.txt').read_text().split()
+    losses = [float(value) for value in series[1::2]]
+    assert len(losses) == 2
+    assert all(0 < loss < 100 and math.isfinite(loss) for loss in losses)
+    parameters = nn.get_parameters(grad_only=False)
+    assert all(np.isfinite(parameter.d).all() for parameter in parameters.values())
+
+
+# Inference with them
+
+
+@pytest.mark.parametrize('name', [name for name in CHEAP if name != 'D3Net_T_camvid'])
+def test_images_of_awkward_sizes_are_segmented(name, working_folder):
+    """Sizes that no divisor divides: padded, and cut again."""
+    config = load(name)
+    nn.random.set_parameter_seed(1)
+    Predictor(models.create(config))
+    nn.save_parameters('random.h5')
+    cv2.imwrite('photo.png', helpers.image(67, 91))
+    view = ['--short-sides', 67] if 'test_short_sides' in config else ['--scale', 1]
+    arguments = ['-cfg', FOLDER / f'{name}.yaml', '-c', 'cpu', '-m', 'random.h5', '-i', 'photo.png']
+    assert started(*arguments, *view, '--save-labels', '-o', 'result.png') == 0
+    labels = cv2.imread('result_labels.png', cv2.IMREAD_UNCHANGED)
+    assert labels.shape == (67, 91)
+    assert labels.max() < config['num_classes']
+    assert len(np.unique(labels)) > 1
+
+
+def test_without_weights_it_is_said_what_to_do(working_folder, shared, capsys):
+    path = FOLDER / 'DDRNet23slim_cityscapes.yaml'
+    cv2.imwrite('photo.png', helpers.image(67, 91))
+    said = f'error: {path} names no weights: give some with -m'
+    assert refused(capsys, '-cfg', path, '-c', 'cpu', '-i', 'photo.png') == said
+    arguments = ['-cfg', path, '-c', 'cpu', '-d', root_of({'dataset': 'cityscapes'}, shared)]
+    assert run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_base_is_used():
+    bases = set(FOLDER.resolve().glob('bases/*.yaml'))
+    assert bases <= {base for path in FOLDER.rglob('*.yaml') for base in bases_of(path)}
