@@ -24,8 +24,8 @@ import numpy as np
 
 import files
 from command import UserError
-from models.convert import unpickling
-from models.convert.unpickling import Storage, Tensor, decoded, item_size
+from models.convert import tensors, unpickling
+from models.convert.tensors import Storage, Tensor, decoded, item_size
 from models.errors import ModelError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -49,7 +49,7 @@ SAFETENSORS = {
 ZIP = b'PK\x03\x04'
 HDF5 = b'\x89HDF'
 WRITABLE = ('.npz', '.safetensors')
-DAMAGE = (*unpickling.DAMAGE, OSError, struct.error, zipfile.BadZipFile, zlib.error)
+DAMAGE = (*tensors.DAMAGE, OSError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def read(path: str | os.PathLike) -> object:
@@ -77,12 +77,18 @@ def read(path: str | os.PathLike) -> object:
 
 
 def arrays(tree: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Tensors that :func:`read` returned for ``path``, as float32; raises ``ModelError``."""
+    """Tensors that :func:`read` returned for ``path``, as float32; raises ``ModelError``, also for
+    numbers that are not finite.
+    """
     try:
-        return {name: tensor.array() for name, tensor in tree.items()}
+        result = {name: tensor.array() for name, tensor in tree.items()}
     except (ModelError, *DAMAGE) as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ModelError(f'{path}: truncated or damaged ({reason}); get it again') from error
+    for name, array in result.items():
+        if not np.isfinite(array).all():
+            raise ModelError(f'{path}: {name} is not finite everywhere, so of a failed training')
+    return result
 
 
 def is_checkpoint(start: bytes) -> bool:

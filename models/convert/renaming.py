@@ -14,7 +14,7 @@ from nnabla.parameter import get_parameter, set_parameter
 from d3net import layers as L
 from models import registry
 from models.convert import COUNTERS, reference_name
-from models.convert.unpickling import Tensor
+from models.convert.tensors import Tensor
 from models.errors import ModelError
 
 # Where checkpoints keep the arrays of the network, the first that is there.

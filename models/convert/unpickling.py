@@ -9,35 +9,15 @@ Formats: Python's pickletools; PyTorch's torch/serialization.py, torch/_utils.py
 """
 
 import io
-import math
 import pickle
 import pickletools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
-import numpy as np
-
+from models.convert.tensors import TYPES, Storage, Tensor, is_count, view
 from models.errors import ModelError
 
-# Element types of storages and tensors, by PyTorch's name, as numpy's without a byte order.
-# bfloat16 is the upper half of a float32; numpy has none.
-TYPES = {
-    'float32': 'f4',
-    'float64': 'f8',
-    'float16': 'f2',
-    'bfloat16': 'bfloat16',
-    'int8': 'i1',
-    'int16': 'i2',
-    'int32': 'i4',
-    'int64': 'i8',
-    'uint8': 'u1',
-    'uint16': 'u2',
-    'uint32': 'u4',
-    'uint64': 'u8',
-    'bool': '?',
-}
 STORAGES = {
     'FloatStorage': 'float32',
     'DoubleStorage': 'float64',
@@ -88,77 +68,14 @@ HARMLESS = {
 CLOSED = sys.stdlib_module_names | {'numpy', 'torch', '__builtin__'}  # nothing else from these
 RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # in pickles of Python 2
 FORBIDDEN = {'EXT1', 'EXT2', 'EXT4', 'NEXT_BUFFER', 'READONLY_BUFFER'}
-MOST_DIMENSIONS = 16
-MOST_ELEMENTS = 1 << 40
-# What a damaged pickle, archive or header raises.
-DAMAGE = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RuntimeError,  # too deep; in an archive, a password
-    TypeError,
-    ValueError,
-)
-
-
-def item_size(element: str) -> int:
-    """Bytes of an element."""
-    return 2 if TYPES[element] == 'bfloat16' else np.dtype(TYPES[element]).itemsize
-
-
-def decoded(content, element: str, byte_order: str = '<') -> np.ndarray:
-    """Bytes as a flat array of elements; bfloat16 becomes float32."""
-    if TYPES[element] != 'bfloat16':
-        return np.frombuffer(content, byte_order + TYPES[element])
-    return (np.frombuffer(content, f'{byte_order}u2').astype('u4') << 16).view('f4')
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An array that is not read yet."""
-
-    shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
-
-    def __setstate__(self, state):
-        raise ModelError('it changes a tensor')
-
-    def array(self) -> np.ndarray:
-        """The numbers, float32."""
-        return np.ascontiguousarray(self.read(), np.float32).reshape(self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Storage:
-    """The flat memory of tensors. element: None where only bytes are known. size: bytes that it
-    claims. read: returns them.
-    """
-
-    element: str | None
-    size: int
-    read: Callable[[], bytes]
-    byte_order: str = '<'
-
-    def __setstate__(self, state):
-        raise ModelError('it changes a storage')
-
-    @cached_property
-    def content(self):
-        """The bytes; ``ModelError`` when they are not as many as claimed."""
-        content = self.read()
-        if len(content) != self.size:
-            raise ModelError(f'a storage has {len(content)} bytes instead of {self.size}')
-        return content
 
 
 def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
     """The object that a pickle holds: plain values, :class:`Tensor`, and inert objects.
 
     storage_of: ``storage_of(element, key, count, view)`` returns the storage that a persistent id
-    names. Raises ``ModelError`` for what is not allowed, and what :data:`DAMAGE` lists.
+    names. Raises ``ModelError`` for what is not allowed, and what
+    :data:`models.convert.tensors.DAMAGE` lists.
     """
     length(stream)
     unpickler = _Unpickler(io.BytesIO(stream), encoding='latin1')
@@ -206,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid):
         kind, element, key, _, count, *view = pid if isinstance(pid, tuple) else (None,) * 5
         sound = kind == 'storage' and isinstance(element, _Element) and isinstance(key, str)
-        if not sound or not _is_count(count) or len(view) > 1:
+        if not sound or not is_count(count) or len(view) > 1:
             raise ModelError('it refers to something that is not a storage')
         return self.storage_of(element.name, key, count, view[0] if view else None)
 
@@ -273,37 +190,14 @@ class _Call:
         raise ModelError('it changes a function')
 
 
-def _is_count(value) -> bool:
-    return type(value) is int and value >= 0
-
-
 def _tensor(storage, offset, size, stride, *_, element=None) -> Tensor:
     if not isinstance(storage, Storage):
         raise ModelError('a tensor has no storage')
-    element = element or storage.element
-    if element is None:
-        raise ModelError('a tensor has no type')
-    numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or len(size) > MOST_DIMENSIONS or not all(map(_is_count, numbers)):
-        raise ModelError('a tensor has a shape, strides or an offset that cannot be')
-    elements = storage.size // item_size(element)
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    if math.prod(size) > MOST_ELEMENTS or 0 not in size and last >= elements:
-        raise ModelError(f'a tensor of {list(size)} reaches beyond its storage')
-
-    def read():
-        flat = decoded(storage.content, element, storage.byte_order)
-        if 0 in size:
-            return np.zeros(size, np.float32)
-        return np.lib.stride_tricks.as_strided(
-            flat[offset:], size, [step * flat.itemsize for step in stride], writeable=False
-        )
-
-    return Tensor(tuple(size), read)
+    return view(storage, element or storage.element, offset, size, stride)
 
 
 def _tensor_with_type(storage, offset, size, stride, _, __, element, *___):
-    if not isinstance(element, _Element) or element.name is None:
+    if not isinstance(element, _Element):
         raise ModelError('a tensor is of a type that is not known')
     return _tensor(storage, offset, size, stride, element=element.name)
 
