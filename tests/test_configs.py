@@ -18,6 +18,7 @@ import train
 from command import run
 from datasets import transforms
 from engine import config as configs
+from engine import recipe as recipes
 from engine.predictor import Predictor
 from engine.solvers import Optimizer
 from infer_helpers import refused, started
@@ -246,6 +247,38 @@ def test_edgeailite_weighs_classes_as_the_original_does_on_average(shared):
     road, traffic_light = 0.05570516, 5.29974114
     assert cityscapes[0] == pytest.approx(0.8 + 0.2 * road, abs=1e-4)
     assert cityscapes[12] == pytest.approx(0.8 + 0.2 * traffic_light, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('name', 'samples', 'processes', 'batch', 'length', 'rates'),
+    [
+        ('DDRNet39_cityscapes', 2975, 2, 16, 89994, {0: 0.01, 45000: 0.01 * 0.49997**0.9}),
+        ('DABNet_R18P8_cityscapes', 2975, 4, 32, 80000, {0: 0.0025, 79999: 0.0001}),
+        ('DABNet_E_cityscapes', 2975, 4, 16, 80000, {0: 0.001, 79999: 0.0001}),
+        ('DABNet_R18P2_camvid', 468, 4, 8, 10000, {0: 0.000625, 9999: 0.0001}),
+        ('DABNet_E_cocostuff10k', 9000, 4, 32, 80000, {0: 0.001}),
+        ('CSAIL_resnet50_upernet_ade20k', 20210, 8, 16, 150000, {0: 0.02, 75000: 0.02 * 0.5**0.9}),
+        (
+            'EdgeAILite_fpn_aspp_mobilenetv2_tv_cityscapes', 2975, 2, 12, 61980,
+            {0: 4e-7, 620: 2e-4, 1240: 4e-4, 24790: 4e-4, 24793: 1e-4, 49600: 2.5e-5},
+        ),
+        (
+            'EdgeAILite_fpn_aspp_regnetx800mf_cityscapes', 2975, 4, 16, 46485,
+            {0: 1e-4, 23242: 0.05, 46484: 0},
+        ),
+        (
+            'EdgeAILite_fpn_aspp_mobilenetv2_tv_ade20k32', 20210, 4, 32, 37894,
+            {0: 5e-5, 18947: 0.025, 37893: 0},
+        ),
+    ],
+)  # fmt: skip
+def test_batch_length_and_rates_are_the_published(name, samples, processes, batch, length, rates):
+    """On as many processes as were used, with the real data set's number of images."""
+    recipe = recipes.from_config(load(name), samples, processes)
+    assert recipe.batch_size * recipe.accumulation * processes == batch
+    assert recipe.max_iter == length
+    for iteration, rate in rates.items():
+        assert recipe.rate(iteration) == pytest.approx(rate, rel=1e-3, abs=2e-6), iteration
 
 
 # Each of them at work
