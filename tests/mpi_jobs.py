@@ -106,6 +106,7 @@ class Training:
         """The arguments of train.py, for a training that would take long."""
         values = {
             **helpers.TINY,
+            'n_blocks': [1, 1],
             'network': 'd3net',
             'dataset': 'folder',
             'data_dir': str(self.data),
@@ -125,9 +126,10 @@ class Training:
         path = self.path / 'train.log'
         return path.read_text() if path.exists() else ''
 
-    def reaches(self, iteration: int) -> bool:
-        """Whether it comes to an iteration."""
-        return wait_for(lambda: f'iteration {iteration}/' in self.log())
+    def reaches(self, iteration: int, job: Job) -> bool:
+        """Whether it comes to an iteration before its job ends."""
+        wait_for(lambda: f'iteration {iteration}/' in self.log() or job.mpirun.poll() is not None)
+        return f'iteration {iteration}/' in self.log()
 
     def state(self) -> checkpoints.State:
         """The state in its folder."""

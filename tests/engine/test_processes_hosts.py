@@ -49,7 +49,7 @@ def test_two_hosts_train_as_two_local_processes_do(hosts, tmp_path):
 def test_a_rank_that_is_killed_there_ends_the_job_here(hosts, tmp_path):
     (training,) = trainings(tmp_path, 'there')
     with mpi_jobs.running(hosts.command('train.py', *training.options())) as job:
-        assert training.reaches(3)
+        assert training.reaches(3, job)
         os.kill(job.rank(1), signal.SIGKILL)
         assert 'on node second' in job.fails()
 
@@ -57,12 +57,12 @@ def test_a_rank_that_is_killed_there_ends_the_job_here(hosts, tmp_path):
 def test_a_cable_that_is_pulled_ends_the_ranks_of_both_hosts(hosts, tmp_path):
     """What is left then are the halves of mpirun; the one here waits until Ctrl-C comes twice."""
     (training,) = trainings(tmp_path, 'there')
-    options = training.options('--timeout', 2)
+    options = training.options('--timeout', 6)
     with mpi_jobs.running(hosts.command('train.py', *options)) as job:
-        assert training.reaches(3)
+        assert training.reaches(3, job)
         hosts.pull_the_cable()
         assert mpi_jobs.wait_for(
             lambda: not any('OMPI_COMM_WORLD_RANK' in e for e in job.processes().values())
         )
         job.kill()
-        assert 'error: nothing has moved for 2 seconds' in job.finished().stderr
+        assert 'error: nothing has moved for 6 seconds' in job.finished().stderr
