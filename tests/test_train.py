@@ -44,6 +44,54 @@ def averaged(data, tmp_path_factory):
     return Training(data, folder, '--workers', 0, ema_decay=0.9).whole('run')
 
 
+OVERFITTED = """
+dataset: camvid
+val_split: train
+num_classes: 11
+num_init_features: 16
+num_layers: [2, 2]
+n_blocks: [1, 1]
+dens_k: [12, 16]
+block_comp: [0.5, 0.5]
+intermediate_out_ch: [16, 24]
+channels: 48
+dense_n_out_layer_block: [2, 2]
+augmentation: resize_crop
+resize_height: 120
+resize_width: 160
+image_height: 120
+image_width: 160
+crop_scales: [1, 1]
+flip: 0
+test_size: [120, 160]
+batch_size: 4
+max_iter: 72
+solver: adam
+lr: 0.02
+"""
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_real_images_are_learned_by_heart(processes, shared, tmp_path):
+    """Four of CamVid, by a D3Net of 20 000 parameters, alone and by two processes."""
+    for folder in ('train', 'trainannot'):
+        (tmp_path / 'camvid' / folder).mkdir(parents=True)
+        for path in sorted((shared / 'data' / 'camvid' / folder).iterdir())[::9]:
+            shutil.copy(path, tmp_path / 'camvid' / folder)
+    (tmp_path / 'overfitted.yaml').write_text(OVERFITTED)
+    options = [
+        '-d', tmp_path / 'camvid', '-cfg', tmp_path / 'overfitted.yaml', '-c', 'cpu',
+        '-o', tmp_path / 'run', '--workers', 1, '--set', f'batch_size={4 // processes}',
+    ]  # fmt: skip
+    if processes == 1:
+        process = helpers.run('train.py', *options)
+    else:
+        process = mpi_jobs.run(processes, 'train.py', *options, OMP_NUM_THREADS='1')
+    assert process.returncode == 0, process.stderr
+    (entry,) = json.loads((tmp_path / 'run' / 'validation.json').read_text())
+    assert entry['pixel_accuracy'] > 90
+
+
 def killed(training, kind, number, *options):
     """Whether a training is killed at a point; else it has come to its end."""
     process = helpers.run(
