@@ -1,0 +1,109 @@
+"""The three kinds of files, each written from a graph's input and output.
+
+A writer takes the path, the input and the output Variable, the :class:`engine.export.Form` and what
+the file is to say about itself; it returns what has to stand in a file beside it, or None.
+"""
+
+import io
+import json
+import ssl
+import tempfile
+import zipfile
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import nnabla as nn
+from nnabla.utils.save import save
+
+from d3net.graph import functions
+from engine.export.onnx_graph import build_model, import_onnx
+
+METADATA = 'metadata.json'  # in an NNP, which is a ZIP archive
+NETWORK, EXECUTOR = 'network', 'runtime'  # their names in an NNP
+
+
+def write_onnx(path: Path, image, output, form, facts: dict):
+    """ONNX, opset 13; the facts are the model's metadata."""
+    import engine.export as export
+
+    facts = facts | {'versions': facts['versions'] | {'onnx': import_onnx().__version__}}
+    types = {}
+    if form.pixels == 'uint8':
+        types[export.INPUT] = 'uint8'
+    if form.kind == 'labels':
+        types[form.kind] = 'uint8'
+    model = build_model(
+        {form.kind: output},
+        {export.INPUT: image},
+        types=types,
+        dynamic_batch=form.batch is None,
+        metadata=facts,
+        name=facts['network'],
+    )
+    path.write_bytes(model.SerializeToString())
+
+
+def write_nnp(path: Path, image, output, form, facts: dict):
+    """NNabla's own format; the facts are in ``metadata.json`` of the archive."""
+    content = io.BytesIO(_nnp(image, output, form))
+    with zipfile.ZipFile(content, 'a') as archive:
+        archive.writestr(METADATA, json.dumps(facts, indent=1))
+    path.write_bytes(content.getbuffer())
+
+
+def write_nnb(path: Path, image, output, form, facts: dict) -> str:
+    """The binary of NNabla's C runtime, which has no room for facts: they are returned."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        source = Path(folder) / 'network.nnp'
+        source.write_bytes(_nnp(image, output, form))
+        importer, exporter = _converters()
+        converter = exporter(importer(str(source), expand_network=True).execute(), form.batch)
+        converter._memory_data = bytearray()  # it grows by each array; bytes would be copied
+        converter.execute(str(path), None, None, ['FLOAT32'])
+    return json.dumps(facts, indent=1)
+
+
+def _nnp(image, output, form) -> bytes:
+    """The archive with the parameters that the graph needs, of one fixed size.
+
+    It is made in memory: HDF5 crashes the process when the disk is full.
+    """
+    import engine.export as export
+
+    needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
+    registered = nn.get_parameters(grad_only=False)
+    network = {
+        'name': NETWORK,
+        'batch_size': form.batch,
+        'names': {export.INPUT: image},
+        'outputs': {form.kind: output},
+    }
+    executor = {
+        'name': EXECUTOR,
+        'network': NETWORK,
+        'data': [export.INPUT],
+        'output': [form.kind],
+    }
+    content = io.BytesIO()
+    save(
+        content,
+        {'networks': [network], 'executors': [executor]},
+        variable_batch_size=False,
+        extension='.nnp',
+        parameters={name: v for name, v in registered.items() if v.data in needed},
+    )
+    return content.getvalue()
+
+
+def _converters():
+    """NNabla's classes; their import changes how the whole process opens HTTPS, which is undone."""
+    https = ssl._create_default_https_context
+    try:
+        from nnabla.utils.converter.nnabla import NnpImporter
+        from nnabla.utils.converter.nnablart import NnbExporter
+    finally:
+        ssl._create_default_https_context = https
+    return NnpImporter, NnbExporter
+
+
+WRITERS = {'.onnx': write_onnx, '.nnp': write_nnp, '.nnb': write_nnb}
