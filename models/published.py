@@ -11,7 +11,14 @@ edgeai-modelmaker for its model zoo.
 Files of networks that are not here, such as CSAIL's MobileNetV2 and HRNet, are left out.
 """
 
+import difflib
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
+CHECKPOINTS = ('.pth', '.pyth', '.pt')  # endings of PyTorch's files
 
 
 @dataclass(frozen=True)
@@ -132,3 +139,34 @@ PUBLISHED = (
     _pycls(160990626, '1.6GF', '*_regnetx1p6gf*_edgeailite'),
     _pycls(160906139, '3.2GF', '*_regnetx3p2gf*_edgeailite'),
 )
+
+
+def entry_of(path: Path, table: Sequence[Published] = PUBLISHED) -> Published | None:
+    """The published file that a path ends with the name of; ``_`` and ``-`` are the same."""
+    own = Path(str(path).replace('-', '_')).parts
+    for published in table:
+        parts = Path(published.file.replace('-', '_')).parts
+        if own[-len(parts) :] == parts:
+            return published
+    return None
+
+
+def others(path: Path) -> str:
+    """What there is instead of a file that is not there, in words."""
+    if path.suffix in CHECKPOINTS:
+        named = [p.file for p in PUBLISHED if p.file.endswith(path.suffix)]
+        nearest = difflib.get_close_matches(str(path), named, n=3, cutoff=0.4)
+        also = f', such as {", ".join(nearest)}' if nearest else ''
+        return f'models/published.py lists the published ones{also}'
+    named = ', '.join(p.file for p in PUBLISHED if p.file.endswith('.h5'))
+    return f'published files are {named}, and {WITHOUT_DOWNLOAD}'
+
+
+def conversion_of(path: Path) -> str:
+    """The command that converts a checkpoint of PyTorch; ``NAME`` where its network is not known
+    by its name.
+    """
+    published = entry_of(path)
+    network = 'NAME' if published is None or '*' in published.network else published.network
+    options = ['--network', network, '-i', str(path), '-o', str(path.with_suffix('.h5'))]
+    return f'python -m models.convert {shlex.join(options)}'

@@ -5,10 +5,8 @@ models.create('d3net_s')(x)            # registers the parameters
 load(path)                             # all of them or none
 """
 
-import difflib
 import io
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +20,19 @@ import files
 from command import LOG, PROJECT, UserError
 from models.convert import checkpoints
 from models.errors import ModelError
-from models.published import PUBLISHED, Published
+from models.published import (
+    PUBLISHED,
+    WITHOUT_DOWNLOAD,
+    Published,
+    conversion_of,
+    entry_of,
+    others,
+)
 
 MIRROR_VARIABLE = (
     'NNSEG_WEIGHTS_URL'  # environment: a base address that takes the place of the published ones
 )
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment: the folder for downloads
-WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
-CHECKPOINTS = ('.pth', '.pyth', '.pt')  # endings of PyTorch's files
 BACKBONE = 'backbone/'  # the prefix that backbone-only files of D3Net leave out
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)  # h5py, damage
 
@@ -56,7 +59,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     kind = _kind_of(path)
     if kind == 'file':
         return path
-    published = next((p for p in PUBLISHED if _is_called(path, p)), None)
+    published = entry_of(path, PUBLISHED)
     folder = path.parents[len(Path(published.file).parts) - 1] if published else path.parent
     reason = None
     if kind == 'folder':
@@ -66,7 +69,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     elif published is None:
         reason = 'no such file of weights'
     if reason:
-        raise ModelError(f'{path}: {reason}; {_others(path)}')
+        raise ModelError(f'{path}: {reason}; {others(path)}')
     found = (
         _in_folder(folder, published)
         or _in_folder(PROJECT, published)
@@ -76,22 +79,6 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     if found != path:
         LOG.info('%s: the weights are those of %s', name, found)
     return found
-
-
-def _is_called(path: Path, published: Published) -> bool:
-    parts = Path(published.file.replace('-', '_')).parts
-    return Path(str(path).replace('-', '_')).parts[-len(parts) :] == parts
-
-
-def _others(path: Path) -> str:
-    """What else there is of the kind of ``path``."""
-    if path.suffix in CHECKPOINTS:
-        named = [p.file for p in PUBLISHED if p.file.endswith(path.suffix)]
-        nearest = difflib.get_close_matches(str(path), named, n=3, cutoff=0.4)
-        also = f', such as {", ".join(nearest)}' if nearest else ''
-        return f'models/published.py lists the published ones{also}'
-    named = ', '.join(p.file for p in PUBLISHED if p.file.endswith('.h5'))
-    return f'published files are {named}, and {WITHOUT_DOWNLOAD}'
 
 
 def _expanded(path: str | os.PathLike, advice: str) -> Path:
@@ -186,12 +173,8 @@ def _not_hdf5(path: Path) -> str | None:
 
 
 def _not_checkpoint(path: Path) -> str | None:
-    return None if _is_checkpoint(path) else 'sent something that is not a checkpoint of PyTorch'
-
-
-def _is_checkpoint(path: Path) -> bool:
-    with open(path, 'rb') as file:
-        return checkpoints.is_checkpoint(file.read(16))
+    is_one = checkpoints.is_checkpoint(path)
+    return None if is_one else 'sent something that is not a checkpoint of PyTorch'
 
 
 @dataclass(frozen=True)
@@ -279,8 +262,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({os.strerror(error.errno)})') from error
     except UNREADABLE as error:
-        if _is_checkpoint(Path(path)):
-            raise ModelError(_advice_to_convert(Path(path))) from error
+        if checkpoints.is_checkpoint(Path(path)):
+            raise ModelError(
+                f'{path} is a checkpoint of PyTorch; convert it first: {conversion_of(Path(path))}'
+            ) from error
         reason = ' '.join(str(error).split())
         raise ModelError(
             f'{path} is truncated or not an NNabla .h5 file ({reason}); get it again'
@@ -289,16 +274,6 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in 'fiu':
             raise ModelError(f'{path} is not an NNabla .h5 file ({name} is not numbers)')
     return arrays
-
-
-def _advice_to_convert(path: Path) -> str:
-    published = next((p for p in PUBLISHED if _is_called(path, p)), None)
-    network = 'NAME' if published is None or '*' in published.network else published.network
-    command = ['--network', network, '-i', str(path), '-o', str(path.with_suffix('.h5'))]
-    return (
-        f'{path} is a checkpoint of PyTorch; convert it first: '
-        f'python -m models.convert {shlex.join(command)}'
-    )
 
 
 def save(path: str | os.PathLike):

@@ -89,6 +89,8 @@ def from_pytorch(args, network) -> int:
     print(*reporting.table(found, arrays, paths, args.verbose), sep='\n')
     if encoder:
         print('The encoder alone, as for the start of a training: --partial is implied.')
+        if advice := recognition.advice(args.network, shapes):
+            print(advice)
     with nn.parameter_scope('', {}):
         renaming.register(network)
         strict = not (found.missing or found.misshapen)

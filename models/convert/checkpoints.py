@@ -91,8 +91,10 @@ def arrays(tree: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, np.
     return result
 
 
-def is_checkpoint(start: bytes) -> bool:
-    """Whether a file that starts so, with 16 bytes or more, can be one that :func:`read` takes."""
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file starts like one that :func:`read` takes; raises ``OSError``."""
+    with open(path, 'rb') as file:
+        start = file.read(16)
     return start[:4] in (ZIP, b'\x80\x02\x8a\n') or start[8:9] == b'{'
 
 

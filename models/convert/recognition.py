@@ -9,8 +9,24 @@ from models.registry import Network
 
 Files = list[dict[str, tuple[int, ...]]]  # shapes by key, of each file
 
-TORCHVISION_STEM = ('conv1.weight', (64, 3, 7, 7))
-LEAST_SHARE = 0.3  # of a file's arrays, for a network to be a guess at all
+# What no network here can take: the end of a key, its shape, and why.
+FOREIGN = (
+    (
+        'conv1.weight',
+        (64, 3, 7, 7),
+        'it is a torchvision ResNet, which fits no network here: its stem is one convolution of '
+        "7x7, theirs are three of 3x3 (CSAIL's resnet18-imagenet.pth and OpenMMLab's resnet18_v1c "
+        'are such)',
+    ),
+    (
+        'trunk_output.block4.block4-0.proj.0.weight',
+        (400, 160, 1, 1),
+        "it is torchvision's RegNetX-400MF, whose last stage has 400 channels; the networks here "
+        "have pycls's, with 384 (RegNetX-400MF_dds_8gpu.pyth)",
+    ),
+)
+LEAST_SHARE = 0.3  # of a file's arrays fits, or what fits is no part worth converting
+MOST_FAULTS = 0.1  # of a file's arrays do not fit, or a network is no guess
 
 
 def is_part(network: Network, files: Files, found: Fit) -> bool:
@@ -18,19 +34,15 @@ def is_part(network: Network, files: Files, found: Fit) -> bool:
     is of another shape is the heads for another number of classes.
     """
     fitting = len(found.sources) >= LEAST_SHARE * sum(map(len, files))
-    if not fitting or is_torchvision_resnet(files):
+    if not fitting or foreign(files):
         return False
     return not found.misshapen or other_class_number(network.name, files, found) is not None
 
 
 def explain(network: Network, files: Files, found: Fit) -> str:
     """Why files do not make up a network, the most telling reason first."""
-    if is_torchvision_resnet(files):
-        return (
-            'it is a torchvision ResNet, which fits no network here: its stem is one convolution '
-            "of 7x7, theirs are three of 3x3 (CSAIL's resnet18-imagenet.pth and OpenMMLab's "
-            'resnet18_v1c are such)'
-        )
+    if foreign(files):
+        return foreign(files)
     name = network.name
     classes = other_class_number(name, files, found)
     if classes:
@@ -41,7 +53,7 @@ def explain(network: Network, files: Files, found: Fit) -> str:
     best = recognise(files, name)
     if best and best[2].faults < found.faults:
         names, classes, other = best
-        how = f'is nearest, with {other.faults} arrays left over, to'
+        how = f'is like, but for {other.faults} arrays,'
         if other.is_whole:
             how = 'fits'
         elif is_encoder_of(names[0], other):
@@ -57,14 +69,13 @@ def explain(network: Network, files: Files, found: Fit) -> str:
     return f'it does not make up {name}: {leftovers(found)}{partial}'
 
 
-def is_torchvision_resnet(files: Files) -> bool:
-    """Whether one of the files has the stem of torchvision's ResNets."""
-    key, shape = TORCHVISION_STEM
-    return any(
-        f'.{own}'.endswith(f'.{key}') and own_shape == shape
-        for shapes in files
-        for own, own_shape in shapes.items()
-    )
+def foreign(files: Files) -> str | None:
+    """Why no network here can take one of the files, if that is known."""
+    for end, shape, reason in FOREIGN:
+        for shapes in files:
+            if any(f'.{key}'.endswith(f'.{end}') and shapes[key] == shape for key in shapes):
+                return reason
+    return None
 
 
 def other_class_number(name: str, files: Files, found: Fit) -> int | None:
@@ -97,7 +108,7 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, Fit] | No
         classes = other_class_number(names[0], files, found)
         if classes:
             found = fit(files, network_shapes(names[0], classes))
-    if len(found.sources) < LEAST_SHARE * sum(map(len, files)):
+    if found.faults > MOST_FAULTS * sum(map(len, files)) and not is_encoder_of(names[0], found):
         return None
     return names, classes, found
 
@@ -118,3 +129,12 @@ def leftovers(found: Fit) -> str:
 
 def _options(name: str, classes: int | None) -> str:
     return f'--network {name}' + (f' --num-classes {classes}' if classes else '')
+
+
+def advice(name: str, files: Files) -> str | None:
+    """What else to know about an encoder: those of pycls have learned from BGR images."""
+    bgr = name.replace('_edgeailite', '_bgr_edgeailite')
+    of_pycls = any(key.endswith('head.fc.weight') for shapes in files for key in shapes)
+    if not of_pycls or bgr not in registry.names() or bgr == name:
+        return None
+    return f'pycls trained it on BGR images, which {bgr} takes; {name} takes RGB.'

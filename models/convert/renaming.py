@@ -148,6 +148,7 @@ def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]
 
 def _renamed(shapes, network) -> dict[str, str]:
     bare = {key: _without_wrappers(key) for key in shapes}
+    starts = {name[: len(prefix)] for name in network for prefix in PREFIXES}
     best, most = bare, -1
     for table in ((), TORCHVISION_REGNET):
         plain = {key: _by_table(name, table) for key, name in bare.items()}
@@ -156,7 +157,7 @@ def _renamed(shapes, network) -> dict[str, str]:
         for less in PREFIXES:
             if less and not any(name.startswith(less) for name in plain.values()):
                 continue
-            for more in PREFIXES:
+            for more in filter(starts.__contains__, PREFIXES):
                 names = {key: more + name.removeprefix(less) for key, name in plain.items()}
                 fitting = sum(
                     2 * (network.get(name) == shapes[key]) + (name in network)

@@ -1,5 +1,6 @@
 """PyTorch's names and NNabla's, and python -m models.convert from a file to a file."""
 
+import nnabla as nn
 import numpy as np
 import pytest
 
@@ -9,7 +10,9 @@ from command import run
 from models import weights
 from models.convert import __main__ as convert_command
 from models.convert import checkpoints, renaming
+from models.published import Published
 from tests.models.checkpoint_writer import Call, Checkpoint, Global
+from tests.test_download import Server
 
 FIXTURES = [
     'csail_resnet101_upernet',
@@ -284,8 +287,6 @@ def test_weights_of_another_network_do_not_go_back(checkpoint_file, tmp_path, ca
 
 
 def test_parameters_of_the_caller_are_left_alone(checkpoint_file, tmp_path):
-    import nnabla as nn
-
     nn.parameter.get_parameter_or_create('conv1/0/conv/W', (1, 2), need_grad=True)
     options = '--network', 'ddrnet23_slim', '-i', checkpoint_file, '-o', tmp_path / 'a.h5'
     assert convert(*options, '--check') == 0
@@ -297,3 +298,24 @@ def test_what_cannot_be_written_is_known_before(checkpoint_file, tmp_path, capsy
     options = '--network', 'ddrnet23_slim', '-i', checkpoint_file
     assert convert(*options, '-o', checkpoint_file / 'a.h5') == 2
     assert 'cannot be written' in capsys.readouterr().err
+
+
+def test_a_published_checkpoint_is_downloaded_by_name(small, working_folder, monkeypatch, capsys):
+    monkeypatch.setattr(
+        weights, 'PUBLISHED', (Published('slim.pth', 'ddrnet23_slim', 'nothing', ('http://no/',)),)
+    )
+    checkpoint = Checkpoint()
+    path = checkpoint.save(working_folder / 'a.pth', checkpoint.state(small), legacy=True)
+    server = Server(path.read_bytes())
+    monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
+    monkeypatch.setenv(weights.CACHE_VARIABLE, str(working_folder / 'cache'))
+    options = '--network', 'ddrnet23_slim', '-i', 'slim.pth', '-o', 'a.h5'
+    server.content, content = b'<html>not here</html>', server.content
+    assert convert(*options) == 2
+    assert 'sent something that is not a checkpoint of PyTorch' in capsys.readouterr().err
+    server.content = content
+    for _ in range(2):
+        assert convert(*options) == 0
+    assert len(server.ranges) == 2
+    assert_same('a.h5', models.convert.from_pytorch('ddrnet23_slim', small))
+    server.shutdown()

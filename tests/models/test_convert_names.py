@@ -51,6 +51,7 @@ def check_encoder(tmp_path, capsys, name, path, arrays, prefix):
     assert '--partial is implied' in told.out
     state = {prefix + n: a for n, a in arrays.items()}
     assert_same(target, models.convert.from_pytorch(name, state))
+    return told.out
 
 
 CSAIL = ('csail_resnet18dilated8_ppm_deepsup', 'encoder.', linear('fc', 1000, 512))
@@ -85,7 +86,8 @@ TIMM = {
 def test_imagenet_encoders(shared, tmp_path, capsys, name, prefix, classifier, wrapped):
     arrays = encoder_of(shared, name, prefix)
     path = write(tmp_path / 'a.pth', arrays | classifier, wrapped)
-    check_encoder(tmp_path, capsys, name, path, arrays, prefix)
+    told = check_encoder(tmp_path, capsys, name, path, arrays, prefix)
+    assert ('fpn_aspp_regnetx400mf_bgr_edgeailite takes' in told) == ('regnetx' in name)
 
 
 @pytest.mark.parametrize('name', ['ddrnet23_slim', 'ddrnet39_aux'])
@@ -115,6 +117,13 @@ def as_torchvision(name):
         rest = re.sub(r'^bn\.', 'proj.1.', re.sub(r'^proj\.', 'proj.0.', rest))
         name = f'trunk_output.block{stage}.block{stage}-{int(number) - 1}.{rest}'
     return name
+
+
+def test_torchvisions_regnetx_400mf_is_another(tmp_path, capsys):
+    widths = {'trunk_output.block4.block4-0.proj.0.weight': np.ones((400, 160, 1, 1))}
+    options = '-i', write(tmp_path / 'a.pth', widths), '-o', tmp_path / 'a.h5'
+    message = "torchvision's RegNetX-400MF, whose last stage has 400 channels"
+    refused(capsys, message, 'fpn_aspp_regnetx400mf_edgeailite', *options)
 
 
 def test_torchvisions_regnet(shared, tmp_path, capsys):
@@ -177,7 +186,7 @@ def test_another_number_of_classes(tmp_path, capsys, name):
 def test_another_network_is_named(shared, tmp_path, capsys):
     arrays = seeded(shapes_of(shared, 'ddrnet23_slim_aux'))
     path, target = write(tmp_path / 'a.pth', arrays, 'state_dict', 'model.'), tmp_path / 'a.h5'
-    for asked in ('ddrnet23_slim', 'ddrnet39', 'csail_resnet50_upernet'):
+    for asked in ('ddrnet23_slim', 'csail_resnet50_upernet'):
         message = f'not of {asked}, and fits ddrnet23_slim_aux: --network ddrnet23_slim_aux$'
         refused(capsys, message, asked, '-i', path, '-o', target)
     refused(capsys, 'fits ddrnet23_slim_aux', 'dabnet_e', '-i', path, '-o', target, '--partial')
