@@ -356,7 +356,7 @@ def small(config):
     length = dict(epochs=None, max_iter=2, batch_size=2, save_interval=2, warmup_iter=None)
     if config['dataset'] == 'cocoseg21':  # of which the samples have validation images only
         length['train_split'] = 'val'
-    changes = sizes | length | dict(reference_batch=None)
+    changes = sizes | length | dict(reference_batch=None, pretrained=None)
     return [f'{key}={"" if value is None else value}' for key, value in changes.items()]
 
 
