@@ -13,7 +13,7 @@ from d3net.receptive_field import fields, pools_globally, receptive_field
 
 BUILD = L.Build()
 ROUNDED = 1e-5  # what rounding makes of a bilinear weight that is 0
-WHOLE = ('gate', 'tiles of a pooling')  # every pixel's field reaches beyond the image
+WHOLE = ('gate', 'tiles of one size')  # every pixel's field reaches beyond the image
 
 
 def convolution(x, name='a', **options):
@@ -72,7 +72,7 @@ GRAPHS = {
     'nearest, up': partial(resized, how='nearest', factor=2),
     'nearest, uneven': partial(resized, how='nearest', factor=1.7),
     'tiles': partial(tiles, bins=3),
-    'tiles of a pooling': partial(tiles, bins=2),
+    'tiles of one size': partial(tiles, bins=2),
     'patches': patches,
     'gate': gate,
     'sliced': sliced,
