@@ -31,6 +31,7 @@ from engine.solvers import Average, Optimizer
 from models import Network
 
 GRAPHS = 16  # sizes of batches whose graphs are kept
+CHECK_INTERVAL = 100  # iterations between two looks at all parameters
 
 
 class DivergedError(UserError):
@@ -98,7 +99,9 @@ class Trainer:
         """Train on the next batches. should_stop: asked at the end, whether this process wants all
         to stop.
 
-        Raises ``DivergedError`` with the files of the batches; ``InputError`` from the loader.
+        Raises ``DivergedError`` with the files of the batches, or with a parameter: NNabla's ReLU
+        makes NaN 0, so weights may be lost without a trace in the loss. ``InputError`` from the
+        loader.
         """
         started = time.perf_counter()
         batches, files = [], []
@@ -125,6 +128,8 @@ class Trainer:
         total, stops = self._communicator.total(np.array([loss, should_stop()]))
         if not np.isfinite(total):
             raise DivergedError(self._where_not_finite(loss, files))
+        if self.iteration % CHECK_INTERVAL == 0:
+            self._check_parameters()
         seconds = time.perf_counter() - started
         return Step(float(total), rate, data_seconds, seconds, stop=stops > 0)
 
@@ -145,15 +150,11 @@ class Trainer:
 
         Raises ``DivergedError`` when it is not worth keeping.
         """
-        parameters = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
-        for name, values in parameters.items():
-            if not np.isfinite(values).all():
-                raise DivergedError(
-                    f'the parameter {name} is not finite after iteration {self.iteration}'
-                )
+        self._check_parameters()
+        everything = nn.get_parameters(grad_only=False)
         return {
             'iteration': self.iteration,
-            'parameters': parameters,
+            'parameters': {n: p.data.get_data('r').copy() for n, p in everything.items()},
             'solver': self._optimizer.state(),
             'average': self._average.state() if self._average else None,
             'loader': self.loader.state_dict(),
@@ -216,6 +217,13 @@ class Trainer:
         self._optimizer.update(rate)
         if self._average:
             self._average.update()
+
+    def _check_parameters(self):
+        for name, parameter in nn.get_parameters(grad_only=False).items():
+            if not np.isfinite(parameter.data.get_data('r')).all():
+                raise DivergedError(
+                    f'the parameter {name} is not finite after iteration {self.iteration}'
+                )
 
     def _where_not_finite(self, loss: float, files: list) -> str:
         reports = self._processes.gather(None if np.isfinite(loss) else (loss, files))

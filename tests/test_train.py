@@ -188,6 +188,14 @@ def test_resuming_where_nothing_is_starts(data, tmp_path, caplog):
     assert 'no state to resume from, starting anew' in caplog.text
 
 
+def test_resuming_a_run_that_is_done_changes_nothing(averaged, data, tmp_path):
+    """Its last validation may not have come to its end: it is done again, not told twice."""
+    training = Training(data, tmp_path, '--workers', 0, ema_decay=0.9)
+    shutil.copytree(averaged, tmp_path / 'run')
+    (tmp_path / 'run' / 'final.h5').unlink()
+    assert_same_run(training.whole('run', '--resume'), averaged)
+
+
 def test_a_run_goes_on_in_another_folder(averaged, data, tmp_path):
     """By the name of the folder or of the state, and by any spelling of its own."""
     training = Training(data, tmp_path, '--workers', 0, ema_decay=0.9)

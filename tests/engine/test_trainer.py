@@ -349,6 +349,20 @@ def test_batches_through_the_loader(tmp_path):
         trainer.state()
 
 
+def test_lost_weights_are_noticed_though_the_loss_is_finite():
+    """NNabla's ReLU makes NaN 0."""
+    trainer = make_trainer(small_network(), {**CONFIG, 'max_iter': 1000}, Fixed(*batches()))
+    assert np.isfinite(trainer.step().loss)
+    weights = values()['conv1/conv/W']
+    weights[0] = np.nan
+    nn.get_parameters()['conv1/conv/W'].d = weights
+    assert np.isfinite(trainer.step().loss), 'the loss tells of it'
+    with pytest.raises(UserError, match='the parameter conv1/conv/W is not finite after'):
+        for _ in range(100):
+            trainer.step()
+    assert trainer.iteration <= 100
+
+
 # Half precision
 
 
