@@ -87,6 +87,8 @@ def from_pytorch(args, network) -> int:
         taken = {n: states[number][k] for n, (i, k) in found.sources.items() if i == number}
         arrays |= checkpoints.arrays(taken, path)
     print(*reporting.table(found, arrays, paths, args.verbose), sep='\n')
+    if ignored := sum(map(len, states)) - sum(map(len, shapes)):
+        print(f'ignored, counters of batch norms and arrays of a loss ({ignored})')
     if encoder:
         print('The encoder alone, as for the start of a training: --partial is implied.')
         if advice := recognition.advice(args.network, shapes):

@@ -30,7 +30,6 @@ from models.errors import ModelError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-LARGEST_UNPACKED = 1 << 34  # bytes; of the arrays of an .npz, which may be compressed
 SAFETENSORS = {
     'F64': 'float64',
     'F32': 'float32',
@@ -68,12 +67,21 @@ def read(path: str | os.PathLike) -> object:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _reader(content)(content, path)
     except UserError as error:
-        raise ModelError(f'{path}: cannot be converted ({error})') from error
+        raise ModelError(f'{path}: cannot be converted ({_printable(error)})') from error
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
     except DAMAGE as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise ModelError(f'{path}: truncated or damaged ({reason}); get it again') from error
+        raise ModelError(_damaged(path, error)) from error
+
+
+def _damaged(path, error) -> str:
+    return f'{path}: truncated or damaged ({_printable(error)}); get it again'
+
+
+def _printable(error: Exception) -> str:
+    """A message, which may quote a file, in one line that cannot steer a terminal."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return ''.join(c if c.isprintable() else '?' for c in text)
 
 
 def arrays(tree: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -83,8 +91,7 @@ def arrays(tree: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, np.
     try:
         result = {name: tensor.array() for name, tensor in tree.items()}
     except (ModelError, *DAMAGE) as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise ModelError(f'{path}: truncated or damaged ({reason}); get it again') from error
+        raise ModelError(_damaged(path, error)) from error
     for name, array in result.items():
         if not np.isfinite(array).all():
             raise ModelError(f'{path}: {name} is not finite everywhere, so of a failed training')
@@ -251,8 +258,6 @@ def _without_repetition(pairs):
 def _npz(archive, records):
     if not records or not all(name.endswith('.npy') for name in records):
         raise ModelError('a zip archive, but neither of torch.save nor of numpy')
-    if sum(info.file_size for info in records.values()) > LARGEST_UNPACKED:
-        raise ModelError('the arrays of the archive claim to be very large')
     tree = {}
     for name, info in records.items():
         with archive.open(name) as file:

@@ -34,7 +34,7 @@ def is_part(network: Network, files: Files, found: Fit) -> bool:
     is of another shape is the heads for another number of classes.
     """
     fitting = len(found.sources) >= LEAST_SHARE * sum(map(len, files))
-    if not fitting or foreign(files):
+    if not fitting or found.twice or foreign(files):
         return False
     return not found.misshapen or other_class_number(network.name, files, found) is not None
 
@@ -43,6 +43,9 @@ def explain(network: Network, files: Files, found: Fit) -> str:
     """Why files do not make up a network, the most telling reason first."""
     if foreign(files):
         return foreign(files)
+    if found.twice:
+        some = ', '.join(found.twice[:3])
+        return f'{len(found.twice)} arrays are there twice, in two files or two spellings: {some}'
     name = network.name
     classes = other_class_number(name, files, found)
     if classes:

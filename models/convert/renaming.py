@@ -31,6 +31,7 @@ STATE_KEYS = (
     'state_dict_ema',
     'model_ema',
 )
+DEEPEST = 3  # levels of dictionaries above these
 WRAPPERS = re.compile(r'(?:(?:module|model|net|network|_orig_mod|ema)\.)+')
 PREFIXES = ('', 'backbone.', 'encoder.', 'decoder.', 'encoder.features.', 'backbone.backbone.')
 LOSS = re.compile(r'(?:.*\.)?(?:loss|criterion)\w*\.')
@@ -60,9 +61,11 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
     """The groups of tensors in a checkpoint, each with the keys that lead to it, the network's
     first; raises ``ModelError`` when there is none.
     """
-    found = list(_groups(tree, ()))
+    found = list(_groups(tree, (), set()))
     if not found:
         raise ModelError('it holds no tensors by name, so no state_dict')
+    if not all(name.isprintable() for keys, group in found for name in (*keys, *group)):
+        raise ModelError('names in it are not printable')
     most = max(len(group) for _, group in found)
 
     def rank(item):
@@ -74,15 +77,16 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
     return [('.'.join(keys), group) for keys, group in sorted(found, key=rank)]
 
 
-def _groups(tree, keys) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
-    if not isinstance(tree, Mapping) or len(keys) > 3:
+def _groups(tree, keys, seen) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    if not isinstance(tree, Mapping) or id(tree) in seen or len(keys) > DEEPEST:
         return
+    seen.add(id(tree))  # a pickle may hold a dictionary many times, within itself too
     group = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if group:
         yield keys, group
     for key, value in tree.items():
         if isinstance(key, str) and not key.startswith('optim'):
-            yield from _groups(value, (*keys, key))
+            yield from _groups(value, (*keys, key), seen)
 
 
 def parameters(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -100,31 +104,32 @@ class Fit:
 
     sources: name -> (number of the file, its key), of the same shape. misshapen: the same, of
     another shape. extra: (number of the file, key, key without wrappers) of what is not in the
-    network. missing: names that are not in the files.
+    network. missing: names that are not in the files. twice: keys whose name another key has, too.
     """
 
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     misshapen: dict[str, tuple[int, str]] = field(default_factory=dict)
     extra: list[tuple[int, str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is left over on either side."""
-        return not (self.misshapen or self.extra or self.missing)
+        return not self.faults
 
     @property
     def faults(self) -> int:
         """How much is left over on both sides."""
-        return len(self.misshapen) + len(self.extra) + len(self.missing)
+        parts = self.misshapen, self.extra, self.missing, self.twice
+        return sum(map(len, parts))
 
 
 def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]) -> Fit:
     """What of a network, given by its shapes, is in files, given by those of :func:`parameters`.
 
     Each file's names are taken as they are, without what wraps them, with one prefix less or one
-    more, and by the table of torchvision's names: in the way that fits best. Raises ``ModelError``
-    when two files hold one parameter.
+    more, and by the table of torchvision's names: in the way that fits best.
     """
     result = Fit()
     for number, shapes in enumerate(files):
@@ -132,13 +137,11 @@ def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]
         for key, shape in shapes.items():
             name = renamed[key]
             if name not in network:
-                result.extra.append((number, key, WRAPPERS.sub('', key, count=1)))
+                result.extra.append((number, key, _without_wrappers(key)))
                 continue
             if name in result.sources or name in result.misshapen:
-                raise ModelError(
-                    f'{name} is there twice: two of the files hold it, or one key '
-                    f'with and without a prefix; the second is {key}'
-                )
+                result.twice.append(key)
+                continue
             target = result.sources if shape == network[name] else result.misshapen
             target[name] = number, key
     known = result.sources.keys() | result.misshapen.keys()
@@ -214,6 +217,7 @@ def is_encoder_of(name: str, found: Fit) -> bool:
     pattern = ENCODERS[registry.family_of(name).name]
     return (
         not found.misshapen
+        and not found.twice
         and bool(found.sources)
         and all(pattern.match(n) for n in found.sources)
         and not any(pattern.match(n) for n in found.missing)

@@ -9,7 +9,7 @@ import pytest
 
 import models
 from models.convert import checkpoints, renaming
-from tests.models.checkpoint_writer import Call, Checkpoint, Global, parameter, view
+from tests.models.checkpoint_writer import Call, Checkpoint, Global, Persistent, parameter, view
 
 RNG = np.random.RandomState(0)
 ARRAY = RNG.randn(3, 4, 2).astype(np.float32)
@@ -122,6 +122,19 @@ def test_what_else_checkpoints_hold_is_ignored(tmp_path, legacy):
         ('other', ['c.weight']),
     ]
     assert_holds(path, ARRAY)
+
+
+def test_a_tensor_that_says_its_type_itself(tmp_path):
+    """Types that are newer than the storages with a type."""
+    checkpoint = Checkpoint()
+    checkpoint.storages['0'] = np.arange(6, dtype='<u2').tobytes()
+    storage = Persistent(('storage', Global('torch.storage', 'UntypedStorage'), '0', 'cpu', 12))
+    hooks = Call(Global('collections', 'OrderedDict'))
+    tensor = Call(
+        Global('torch._utils', '_rebuild_tensor_v3'),
+        (storage, 1, (2, 2), (2, 1), False, hooks, Global('torch', 'uint16')),
+    )
+    assert_holds(checkpoint.save(tmp_path / 'a.pth', {'a.weight': tensor}), [[1, 2], [3, 4]])
 
 
 def test_no_tensors(tmp_path):

@@ -267,6 +267,22 @@ def test_a_memo_that_would_fill_the_memory(tmp_path):
     refused(archive(tmp_path / 'a.pth', {'data.pkl': stream}), 'memo out of range')
 
 
+def test_a_dictionary_a_thousand_times_within_itself(tmp_path):
+    """It is looked through once, not a thousand million times."""
+    items = b''.join(opcodes(f'k{i}') + b'h\x00' for i in range(1000))
+    records = {'data.pkl': b'\x80\x02}q\x00(' + items + b'u.'}
+    refused(archive(tmp_path / 'a.pth', records), 'no tensors')
+
+
+def test_names_that_would_steer_a_terminal(tmp_path):
+    escape = '\x1b]0;title\x07'
+    checkpoint = Checkpoint()
+    path = checkpoint.save(tmp_path / 'a.pth', checkpoint.state({escape: [1.0]}))
+    refused(path, 'not printable')
+    path = checkpoint.save(tmp_path / 'a.pth', Call(Global('os', f'system{escape}')))
+    refused(path, 'os.system[?]]0;title[?],')
+
+
 @pytest.mark.parametrize(
     'stream',
     [
