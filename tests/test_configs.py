@@ -44,10 +44,8 @@ CHEAP = (
     'EdgeAILite_unet_aspp_mobilenetv2_tv_cityscapes',
     'EdgeAILite_fpn_aspp_regnetx400mf_ade20k32',
 )
-EACH_OR_CHEAP = [
-    name if name in CHEAP else pytest.param(name, marks=pytest.mark.whole_registry)
-    for name in NAMES
-]
+SLOW = [pytest.mark.whole_registry, pytest.mark.timeout(900)]
+EACH_OR_CHEAP = [name if name in CHEAP else pytest.param(name, marks=SLOW) for name in NAMES]
 
 
 def bases_of(path):
