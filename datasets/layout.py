@@ -33,6 +33,8 @@ def locate(root: Path, info: Info, others: Iterable[Info] = ()) -> Path:
     """
     if not root.is_dir():
         raise DataError(f'{root}: no such folder; expected there: {info.layout}. {info.source}')
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise DataError(f'{root}: cannot be read (Permission denied)')
     if not info.marks:
         return root
     found = _located(root, info)
@@ -47,7 +49,8 @@ def _located(root: Path, info: Info) -> Path | None:
 
 
 def _is_marked(folder: Path, info: Info) -> bool:
-    return any(next(folder.glob(mark), None) is not None for mark in info.marks)
+    there = os.access(folder, os.R_OK | os.X_OK)  # pathlib raises for a closed folder
+    return there and any(next(folder.glob(mark), None) is not None for mark in info.marks)
 
 
 def _advice(root: Path, info: Info, others: Iterable[Info]) -> str:
@@ -72,10 +75,14 @@ def _folders_below(root: Path) -> Iterator[Path]:
 def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[str, Path]:
     """The files of a folder with one of ``endings`` and names that end in ``suffix``, by what is
     left of their names; empty where there is no such folder. Raises ``DataError`` for two files of
-    one name.
+    one name, and for a folder that cannot be read.
     """
     found = {}
-    for file in sorted(os.listdir(folder)) if folder.is_dir() else ():
+    try:
+        names = sorted(os.listdir(folder)) if folder.is_dir() else ()
+    except OSError as error:
+        raise DataError(f'{folder}: cannot be read ({error.strerror})') from error
+    for file in names:
         stem, ending = os.path.splitext(file)  # not Path, which takes seconds for all of COCO
         hidden = file.startswith('.')  # such as the ._ files that macOS puts into archives
         if hidden or ending.lower() not in endings or not stem.endswith(suffix):
