@@ -90,7 +90,8 @@ def test_training_on_one_batch(name):
     nn.seed(0)
     network = create(name)
     size = complexity.nearest_size(network.info, TRAINED_AT.get(network.family.name, (128, 128)))
-    outputs = network(noise(2, 3, *size), train=True, dropout=False)
+    batch = 4 if size == least(network) else 2  # where the last maps are single pixels
+    outputs = network(noise(batch, 3, *size), train=True, dropout=False)
     loss = sum(cross_entropy(logits) for logits in outputs)
     solver = S.Sgd()
     solver.set_parameters(nn.get_parameters())
