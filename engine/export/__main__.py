@@ -100,7 +100,8 @@ def _add_form(parser: Parser):
 
 
 def main(args) -> int:
-    from engine.export import NORMALISED, Form, check_size, export
+    from engine.export.form import NORMALISED, Form, check_size
+    from engine.export.network import export
 
     path = args.output_file
     pixels = NORMALISED if args.normalise is None else args.normalise

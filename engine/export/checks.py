@@ -15,13 +15,21 @@ import numpy as np
 from command import PROJECT
 from datasets import image_files
 from engine import predictor
-from engine.export import INPUT, NORMALISED, Form, nnb
+from engine.export import nnb
+from engine.export.form import INPUT, NORMALISED, Form
+from engine.export.formats import NETWORK
 from engine.export.onnx_graph import INSTALL
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # of the largest logit
 FREE_BATCHES = (1, 3)  # numbers of images that a file is tried with that takes any
+_DIFFERENCES = {
+    'logits': 'largest difference {:.1e}, of logits up to {:.3g}',
+    'maps': 'largest difference {:.1e}, of logits up to {:.3g}',
+    'probabilities': 'largest difference of probabilities {:.1e}',
+    'labels': 'their logits are at most {:.1e} below the largest, which is {:.3g}',
+}
 
 
 @dataclass(frozen=True)
@@ -96,12 +104,9 @@ def compare(
             equal.append(np.mean(found == labels))
     allowed = TOLERANCE * highest
     matches, equal = bool(largest <= allowed), float(np.mean(equal))
-    what = 'logits' if form.kind in ('maps', 'labels') else form.kind
     text = (
-        f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: largest '
-        f'difference of {what} {largest:.1e}'
-        + (f' of {highest:.3g}' if what == 'logits' else '')
-        + f', {equal:.2%} of labels equal'
+        f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
+        f'{_DIFFERENCES[form.kind].format(largest, highest)}, {equal:.2%} of labels equal'
     )
     return Report(matches, text, float(largest), equal)
 
@@ -115,8 +120,6 @@ def _onnx(path: Path):
 
 def _nnp(path: Path, form: Form):
     from nnabla.utils.nnp_graph import NnpLoader
-
-    from engine.export.formats import NETWORK
 
     network = NnpLoader(str(path)).get_network(NETWORK, batch_size=form.batch)
     image, output = network.inputs[INPUT], network.outputs[form.kind]

@@ -1,7 +1,7 @@
 """The three kinds of files, each written from a graph's input and output.
 
-A writer takes the path, the input and the output Variable, the :class:`engine.export.Form` and what
-the file is to say about itself; it returns what has to stand in a file beside it, or None.
+A writer takes the path, the input and the output Variable, the form, and what the file is to say
+about itself; it returns what has to stand in a file beside it, or None.
 """
 
 import io
@@ -16,25 +16,24 @@ import nnabla as nn
 from nnabla.utils.save import save
 
 from d3net.graph import functions
+from engine.export.form import INPUT, Form
 from engine.export.onnx_graph import build_model, import_onnx
 
 METADATA = 'metadata.json'  # in an NNP, which is a ZIP archive
 NETWORK, EXECUTOR = 'network', 'runtime'  # their names in an NNP
 
 
-def write_onnx(path: Path, image, output, form, facts: dict):
+def write_onnx(path: Path, image, output, form: Form, facts: dict):
     """ONNX, opset 13; the facts are the model's metadata."""
-    import engine.export as export
-
     facts = facts | {'versions': facts['versions'] | {'onnx': import_onnx().__version__}}
     types = {}
     if form.pixels == 'uint8':
-        types[export.INPUT] = 'uint8'
+        types[INPUT] = 'uint8'
     if form.kind == 'labels':
         types[form.kind] = 'uint8'
     model = build_model(
         {form.kind: output},
-        {export.INPUT: image},
+        {INPUT: image},
         types=types,
         dynamic_batch=form.batch is None,
         metadata=facts,
@@ -43,7 +42,7 @@ def write_onnx(path: Path, image, output, form, facts: dict):
     path.write_bytes(model.SerializeToString())
 
 
-def write_nnp(path: Path, image, output, form, facts: dict):
+def write_nnp(path: Path, image, output, form: Form, facts: dict):
     """NNabla's own format; the facts are in ``metadata.json`` of the archive."""
     content = io.BytesIO(_nnp(image, output, form))
     with zipfile.ZipFile(content, 'a') as archive:
@@ -51,7 +50,7 @@ def write_nnp(path: Path, image, output, form, facts: dict):
     path.write_bytes(content.getbuffer())
 
 
-def write_nnb(path: Path, image, output, form, facts: dict) -> str:
+def write_nnb(path: Path, image, output, form: Form, facts: dict) -> str:
     """The binary of NNabla's C runtime, which has no room for facts: they are returned."""
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         source = Path(folder) / 'network.nnp'
@@ -63,25 +62,23 @@ def write_nnb(path: Path, image, output, form, facts: dict) -> str:
     return json.dumps(facts, indent=1)
 
 
-def _nnp(image, output, form) -> bytes:
+def _nnp(image, output, form: Form) -> bytes:
     """The archive with the parameters that the graph needs, of one fixed size.
 
     It is made in memory: HDF5 crashes the process when the disk is full.
     """
-    import engine.export as export
-
     needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
     registered = nn.get_parameters(grad_only=False)
     network = {
         'name': NETWORK,
         'batch_size': form.batch,
-        'names': {export.INPUT: image},
+        'names': {INPUT: image},
         'outputs': {form.kind: output},
     }
     executor = {
         'name': EXECUTOR,
         'network': NETWORK,
-        'data': [export.INPUT],
+        'data': [INPUT],
         'output': [form.kind],
     }
     content = io.BytesIO()

@@ -8,6 +8,8 @@ build-tools/code_generator/functions.yaml; ONNX's: onnx/onnx, docs/Operators.md,
 
 from collections.abc import Callable
 
+import nnabla as nn
+import nnabla.function_bases as function_bases
 import numpy as np
 
 from command import UserError
@@ -151,32 +153,27 @@ def _softmax(graph, function, out, *, axis):
 
 
 @_converter('AveragePooling')
-def _average_pooling(
-    graph, function, out, *, kernel, stride, ignore_border, pad, channel_last, including_pad
-):
-    if not ignore_border:  # how runtimes count what is beyond the padding differs
-        raise Unsupported('AveragePooling with ignore_border=False cannot be exported exactly')
-    graph.node(
-        'AveragePool',
-        [graph.name(function.inputs[0])],
-        out,
-        kernel_shape=kernel,
-        strides=stride,
-        pads=[*pad, *pad],
-        count_include_pad=int(including_pad),
-    )
+def _average_pooling(graph, function, out, *, including_pad, **arguments):
+    _pooling(graph, function, out, 'AveragePool', arguments, count_include_pad=int(including_pad))
 
 
 @_converter('MaxPooling')
-def _max_pooling(graph, function, out, *, kernel, stride, ignore_border, pad, channel_last):
+def _max_pooling(graph, function, out, **arguments):
+    _pooling(graph, function, out, 'MaxPool', arguments)
+
+
+def _pooling(graph, function, out, kind, arguments, **attributes):
+    if not arguments['ignore_border']:  # NNabla may have a row more than ONNX's ceil_mode
+        name = function.info.type_name
+        raise Unsupported(f'{name} with ignore_border=False cannot be exported exactly')
     graph.node(
-        'MaxPool',
+        kind,
         [graph.name(function.inputs[0])],
         out,
-        kernel_shape=kernel,
-        strides=stride,
-        pads=[*pad, *pad],
-        ceil_mode=int(not ignore_border),
+        kernel_shape=arguments['kernel'],
+        strides=arguments['stride'],
+        pads=[*arguments['pad'], *arguments['pad']],
+        **attributes,
     )
 
 
@@ -266,6 +263,14 @@ def _interpolate(
     form = mode, align_corners, half_pixel, half_pixel_for_nn
     if form not in RESIZING or len(before) != 4:
         raise Unsupported(f'Interpolate of this form ({function.info.args}) cannot be exported')
+    if mode == 'nearest' and not _copies_whole_times(function):
+        rows, columns = _nearest(function)
+        middle = f'{out}/rows'
+        rows = graph.constant(rows, f'{out}/of_rows')
+        columns = graph.constant(columns, f'{out}/of_columns')
+        graph.node('Gather', [graph.name(function.inputs[0]), rows], middle, axis=2)
+        graph.node('Gather', [middle, columns], out, axis=3)
+        return
     attributes = dict(RESIZING[form], mode=mode)
     if half_pixel and any(new == 1 < old for old, new in zip(before[2:], after[2:])):
         attributes['coordinate_transformation_mode'] = 'pytorch_half_pixel'  # takes the first
@@ -276,3 +281,28 @@ def _interpolate(
     else:
         sizes = graph.constant(np.array(after, np.int64), f'{out}/sizes')
     graph.node('Resize', [graph.name(function.inputs[0]), '', '', sizes], out, **attributes)
+
+
+def _copies_whole_times(function) -> bool:
+    """Whether each sample of a nearest resizing is copied the same number of times.
+
+    Only then do all runtimes agree with NNabla: otherwise some samples lie between two, and which
+    is taken depends on how the factor is rounded.
+    """
+    sizes = zip(function.inputs[0].shape[2:], function.outputs[0].shape[2:], _nearest(function))
+    return all(
+        new % old == 0 and np.array_equal(taken, np.arange(new) // (new // old))
+        for old, new, taken in sizes
+    )
+
+
+def _nearest(function) -> list[np.ndarray]:
+    """Which row and which column of the input NNabla takes for each of the output's."""
+    taken = []
+    for axis in (2, 3):
+        old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]
+        ramp = nn.Variable.from_numpy_array(np.arange(old, dtype=np.float32).reshape(1, 1, 1, old))
+        y = function_bases.interpolate(ramp, **{**function.info.args, 'output_size': (1, new)})
+        y.forward()
+        taken.append(y.d.ravel().astype(np.int64))
+    return taken

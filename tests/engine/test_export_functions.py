@@ -1,0 +1,271 @@
+"""Every function that can become an ONNX node, against NNabla at odd sizes."""
+
+import nnabla as nn
+import nnabla.functions as F
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import helpers
+from command import UserError
+from d3net import layers as L
+from d3net.graph import functions
+from engine.export.onnx_functions import CONVERTERS, SAME, WITH_SCALAR, Unsupported
+from engine.export.onnx_graph import build_model, to_onnx
+
+BUILD, FUSED = L.Build(), L.Build(cuda=True)
+SHAPE = (6, 13, 17)
+
+
+def convolution(channels=6, **options):
+    return lambda x: L.convolution(x, channels, 3, 'c', BUILD, **options)
+
+
+def depthwise_twice(x):
+    """Two maps from each channel."""
+    weight = BUILD.parameter('twice/W', (12, 3, 3), np.float32(0.1) + np.zeros((12, 3, 3)))
+    return F.depthwise_convolution(x, weight, pad=(1, 1), multiplier=2)
+
+
+def fused_with_sum(x):
+    parameters = [BUILD.parameter(name, (1, 6, 1, 1), None) for name in ('b', 'g', 'm', 'var')]
+    return F.fused_batch_normalization(x, *parameters, z=F.sigmoid(x), batch_stat=False)
+
+
+def interpolated(height, width, **options):
+    return lambda x: F.interpolate(x, output_size=(height, width), **options)
+
+
+HALF, CORNERS, EXACT = dict(half_pixel=True), dict(align_corners=True), dict(half_pixel_for_nn=True)
+FUNCTIONS = {
+    'convolution': convolution(channels=5),
+    'convolution without bias': convolution(bias=False, pad=0),
+    'strided': convolution(stride=2),
+    'dilated': convolution(dilation=3),
+    'grouped': convolution(groups=3),
+    'grouped as on a GPU': lambda x: L.convolution(x, 6, 3, 'c', FUSED, groups=6),
+    'depthwise': convolution(groups=6),
+    'depthwise, strided': convolution(groups=6, stride=2),
+    'depthwise, dilated': convolution(groups=6, dilation=2),
+    'depthwise, two maps': depthwise_twice,
+    'batch norm': lambda x: L.batch_norm(x, 'n', BUILD, eps=1e-2),
+    'batch norm and ReLU': lambda x: L.bn_relu(x, 'n', BUILD),
+    'fused': lambda x: L.bn_relu(x, 'n', FUSED),
+    'fused with a sum': fused_with_sum,
+    'batch norm and ReLU6': lambda x: L.bn_relu6(x * 9, 'n', BUILD),
+    'swish': lambda x: L.swish(x, BUILD),
+    'sigmoid': L.sigmoid,
+    'tanh': F.tanh,
+    'identity': F.identity,
+    'gate': lambda x: x * L.sigmoid(L.global_average_pool(x, BUILD)) + x,
+    'difference and quotient': lambda x: (x - F.sigmoid(x)) / (F.sigmoid(x) + 1),
+    'scalars': lambda x: F.pow_scalar(F.sigmoid(x * 3 + 2), 2),
+    'softmax': lambda x: F.softmax(x, axis=1),
+    'softmax of the last axis': lambda x: F.softmax(x, axis=-1),
+    'average pool': lambda x: L.average_pool(x, 2, BUILD),
+    'average pool, padded': lambda x: L.average_pool(x, 5, BUILD, stride=2, pad=2),
+    'average pool larger than the map': lambda x: L.average_pool(x, 17, BUILD, stride=8, pad=8),
+    'average pool without the padding': lambda x: F.average_pooling(
+        x, (3, 3), stride=(2, 2), pad=(1, 1), including_pad=False
+    ),
+    'max pool': lambda x: L.max_pool(x - 5, 3, 2, BUILD),
+    'max pool of no square': lambda x: F.max_pooling(x, (3, 2), (1, 3)),
+    'global average pool': lambda x: L.global_average_pool(x, BUILD),
+    'adaptive pool of slices': lambda x: L.adaptive_average_pool(x, 6, BUILD),
+    'means of rows': lambda x: F.mean(x, axis=3),
+    'channels': lambda x: L.slice_channels(x, 1, 5, BUILD),
+    'slices': lambda x: x[:, 1:-1, 2::3, -7:],
+    'whole slice': lambda x: x[:, :],
+    'concatenation': lambda x: F.concatenate(x, F.relu(x), axis=-2),
+    'space to depth': lambda x: L.space_to_depth(x[:, :, :12, :15], 3, BUILD),
+    'reshape and transpose': lambda x: F.transpose(F.reshape(x, (x.shape[0], 6, -1)), (0, 2, 1)),
+    'bilinear, larger': lambda x: L.resize(x, (41, 18), BUILD),
+    'bilinear, smaller': lambda x: L.resize(x, (7, 5), BUILD),
+    'bilinear of one row': lambda x: L.resize(x[:, :, :1], (9, 30), BUILD),
+    'bilinear to one row': interpolated(1, 9, mode='linear', **HALF),
+    'bilinear corners': lambda x: L.resize(x, (29, 40), BUILD, 'bilinear_corners'),
+    'bilinear corners, smaller': interpolated(5, 8, mode='linear', **CORNERS),
+    'bilinear as NNabla has it': interpolated(31, 9, mode='linear'),
+    'nearest, twice': lambda x: L.resize(x, (26, 34), BUILD, 'nearest'),
+    'nearest, any size': lambda x: L.resize(x, (185, 24), BUILD, 'nearest'),
+    'nearest, smaller': lambda x: L.resize(x, (5, 4), BUILD, 'nearest'),
+    'nearest exact': interpolated(39, 94, mode='nearest', **EXACT),
+    'constants': lambda x: (
+        x * F.concatenate(*(F.constant(i, (1, 1, 1, 1)) for i in range(6)), axis=1)
+    ),
+}
+OVER_BATCH = {
+    'a mean': lambda x: F.mean(x, axis=(0, 2, 3), keepdims=True) + x,
+    'a reshape': lambda x: F.reshape(x, (2 * x.shape[0], 3, 13, 17)),
+    'a concatenation': lambda x: F.concatenate(x, x, axis=0),
+    'a slice': lambda x: x[:1],
+    'a transposition': lambda x: F.transpose(x, (1, 0, 2, 3)),
+    'a softmax': lambda x: F.softmax(x, axis=0),
+}
+REFUSED = {
+    'Dropout': lambda x: F.dropout(x, 0.5),
+    'AveragePooling with ignore_border=False': lambda x: F.average_pooling(
+        x, (3, 3), (2, 2), ignore_border=False
+    ),
+    'MaxPooling with ignore_border=False': lambda x: F.max_pooling(
+        x, (3, 3), (2, 2), ignore_border=False
+    ),
+    'batch statistics': lambda x: L.batch_norm(x, 'n', L.Build(train=True)),
+    'channel_last': lambda x: L.average_pool(x, 2, L.Build(channel_last=True)),
+    'Max other': lambda x: F.max(x, axis=1),
+    'negative step': lambda x: x[:, ::-1],
+    'Interpolate': interpolated(20, 20, mode='nearest', **CORNERS),
+    'no input and no parameter': lambda x: x + nn.Variable(x.shape),
+    'ELU': F.elu,
+}
+
+
+def image(count):
+    return np.random.RandomState(7).randn(count, *SHAPE).astype(np.float32)
+
+
+def exported(function, count, **options):
+    """The model of a function for ``count`` images, with seeded parameters."""
+    x = nn.Variable((count, *SHAPE))
+    with helpers.zero_parameters():
+        y = function(x)
+    helpers.randomize_parameters()
+    return build_model({'y': y}, {'x': x}, **options), x, y
+
+
+def run(model, x):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=['CPUExecutionProvider']
+    )
+    return session.run(None, {'x': x})[0]
+
+
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_a_function_computes_the_same(name):
+    """With the number of images written down, and left free."""
+    model, x, y = exported(FUNCTIONS[name], 2)
+    x.d = image(2)
+    y.forward()
+    assert run(model, x.d) == pytest.approx(y.d, abs=1e-5 * max(1, np.abs(y.d).max()))
+    free, _, _ = exported(FUNCTIONS[name], 2, dynamic_batch=True)
+    x = nn.Variable.from_numpy_array(image(3))
+    y = FUNCTIONS[name](x)
+    y.forward()
+    assert run(free, x.d) == pytest.approx(y.d, abs=1e-5 * max(1, np.abs(y.d).max()))
+
+
+def test_every_converter_is_tried():
+    tried = set()
+    for function in FUNCTIONS.values():
+        nn.clear_parameters()
+        y = function(nn.Variable((2, *SHAPE)))
+        tried.update(f.info.type_name for f in functions(y))
+    assert {*SAME, *WITH_SCALAR, *CONVERTERS} - tried == {'Max'}
+
+
+def test_indices_and_bytes():
+    """The index of the largest value, the first of several, as bytes from bytes."""
+    x = nn.Variable((2, *SHAPE))
+    y = F.max(x * 2, axis=1, only_index=True)
+    model = build_model({'y': y}, {'x': x}, types={'x': 'uint8', 'y': 'uint8'}, dynamic_batch=True)
+    values = np.random.RandomState(3).randint(0, 4, (3, *SHAPE)).astype(np.uint8)
+    result = run(model, values)
+    assert result.dtype == np.uint8
+    assert np.array_equal(result, values.argmax(axis=1))
+
+
+def test_sizes_and_numbers_are_those_of_nnabla_for_all_factors():
+    """Nearest samples that lie between two are NNabla's, whatever a runtime's rounding is."""
+    for old, new in (
+        (4, 194),
+        (20, 24),
+        (28, 4),
+        (30, 185),
+        (39, 213),
+        (70, 5),
+        (41, 512),
+        (7, 31),
+    ):
+        x = nn.Variable.from_numpy_array(np.arange(old, dtype=np.float32).reshape(1, 1, 1, old))
+        for options in (dict(mode='nearest'), dict(mode='nearest', **EXACT)):
+            y = F.interpolate(x, output_size=(1, new), **options)
+            y.forward()
+            assert np.array_equal(run(build_model({'y': y}, {'x': x}), x.d), y.d), (old, new)
+
+
+@pytest.mark.parametrize('name', OVER_BATCH)
+def test_what_mixes_images_is_exact_for_a_fixed_number_and_refused_for_a_free_one(name):
+    model, x, y = exported(OVER_BATCH[name], 2)
+    x.d = image(2)
+    y.forward()
+    assert run(model, x.d) == pytest.approx(y.d, abs=1e-5)
+    with pytest.raises(Unsupported, match='images of a batch'):
+        exported(OVER_BATCH[name], 2, dynamic_batch=True)
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_onnx_cannot_express_is_named(name):
+    with pytest.raises(Unsupported, match=name):
+        exported(REFUSED[name], 2)
+
+
+def test_a_free_number_of_images_needs_a_graph_of_several():
+    with pytest.raises(ValueError, match='2 images or more'):
+        exported(F.relu, 1, dynamic_batch=True)
+
+
+def test_names_are_those_of_the_parameters():
+    def unit(x):
+        with L.scope('stage'):
+            x = L.bn_relu(L.convolution(x, 6, 3, '0', BUILD, groups=6), '1', BUILD)
+            return L.convolution(x, 4, 1, '2', BUILD)
+
+    model, _, _ = exported(unit, 1)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    assert shapes == {
+        'stage/0/conv/W': (6, 1, 3, 3),
+        'stage/0/conv/b': (6,),
+        'stage/1/bn/gamma': (6,),
+        'stage/1/bn/beta': (6,),
+        'stage/1/bn/mean': (6,),
+        'stage/1/bn/var': (6,),
+        'stage/2/conv/W': (4, 6, 1, 1),
+        'stage/2/conv/b': (4,),
+    }
+    nodes = [(node.op_type, node.name) for node in model.graph.node]
+    assert nodes[:3] == [('Conv', 'stage/0/conv'), ('BatchNormalization', 'stage/1/bn'),
+                         ('Relu', 'ReLU')]  # fmt: skip
+    assert nodes[3][0] == 'Conv'
+
+
+def test_shared_weights_are_stored_once():
+    def twice(x):
+        return L.convolution(L.convolution(x, 6, 3, 'c', BUILD), 6, 3, 'c', BUILD)
+
+    model, _, _ = exported(twice, 1)
+    assert sorted(tensor.name for tensor in model.graph.initializer) == ['c/conv/W', 'c/conv/b']
+    assert [node.name for node in model.graph.node] == ['c/conv', 'y']
+
+
+def test_several_outputs_and_one_that_is_passed_on(tmp_path):
+    x = nn.Variable((1, *SHAPE))
+    y = F.relu(x)
+    to_onnx({'y': y, 'again': y, 'x too': x}, {'x': x}, tmp_path / 'a.onnx', metadata={'n': [1]})
+    model = onnx.load(tmp_path / 'a.onnx')
+    assert {p.key: p.value for p in model.metadata_props} == {'n': '[1]'}
+    assert model.opset_import[0].version == 13
+    session = onnxruntime.InferenceSession(str(tmp_path / 'a.onnx'))
+    results = session.run(['y', 'again', 'x too'], {'x': image(1)})
+    assert all(np.array_equal(r, e) for r, e in zip(results, [np.maximum(image(1), 0)] * 2))
+    assert np.array_equal(results[2], image(1))
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    x = nn.Variable((1, *SHAPE))
+    path = tmp_path / 'a.onnx'
+    path.write_text('before')
+    with helpers.full_disk(20), pytest.raises(UserError, match='a.onnx: cannot be written'):
+        to_onnx({'y': F.relu(x)}, {'x': x}, path)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.onnx']
+    assert path.read_text() == 'before'
