@@ -162,7 +162,7 @@ def test_a_signal_during_validation_or_saving_ends_it_at_once(
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_to_the_command(number, status, data, tmp_path):
     """As a scheduler or a terminal sends them; one line tells of it, no worker is left."""
-    training = Training(data, tmp_path, '--workers', 2, max_iter=2000, no_decay=['*/b'])
+    training = Training(data, tmp_path, '--workers', 2, max_iter=2000)
     process = subprocess.Popen(
         [sys.executable, helpers.PROJECT / 'train.py', *training.arguments('run')],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
