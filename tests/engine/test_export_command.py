@@ -1,0 +1,133 @@
+"""python -m engine.export as a user types it."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import nnabla as nn
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import datasets
+import files
+import helpers
+from command import run
+
+CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
+WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
+
+
+def started(*arguments):
+    """Run the command in this process; returns the exit status."""
+    nn.clear_parameters()
+    command = importlib.import_module('engine.export.__main__')
+    return run(command.build_parser, command.main, [str(a) for a in arguments])
+
+
+def refused(capsys, *arguments):
+    """Run the command, which ends with status 2; returns its one line."""
+    assert started(*arguments) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1
+    return errors[0]
+
+
+def test_onnx_from_any_folder(working_folder):
+    """As a process of its own: status, the one line, and what the file says about itself."""
+    process = helpers.run(
+        '-m', 'engine.export', *CAMVID, '-o', working_folder / 'a.onnx', '--size', '48x64',
+        '--output', 'labels', '--normalise', '--dynamic-batch',
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    (line,) = process.stdout.splitlines()
+    assert line.startswith(f'{working_folder / "a.onnx"} written (')
+    assert 'labels of 48x64): onnxruntime' in line
+    assert 'agrees with NNabla on street.jpg' in line
+    facts = {p.key: p.value for p in onnx.load(working_folder / 'a.onnx').metadata_props}
+    info = datasets.info('camvid')
+    assert json.loads(facts['classes']) == list(info.classes)
+    assert json.loads(facts['palette']) == [list(colour) for colour in info.palette]
+    assert facts['weights_sha256'] == files.sha256_of(WEIGHTS)
+    assert facts['weights'] == 'D3Net_T_camvid.h5'
+    assert facts['config_name'] == 'D3Net_T_camvid'
+    assert json.loads(facts['config'])['n_blocks'] == [4, 4, 4, 4]
+    assert str(helpers.PROJECT) not in str(facts)
+    session = onnxruntime.InferenceSession(str(working_folder / 'a.onnx'))
+    labels = session.run(None, {'image': np.zeros((2, 3, 48, 64), np.uint8)})[0]
+    assert labels.shape == (2, 48, 64)
+
+
+@pytest.mark.parametrize('ending', ['nnp', 'nnb'])
+def test_the_other_formats(ending, working_folder, capsys):
+    options = '--size', '32x40', '--normalise'
+    assert started(*CAMVID, '-o', f'new/a.{ending}', *options) == 0
+    assert 'agrees with NNabla on street.jpg' in capsys.readouterr().out
+    assert Path(f'new/a.{ending}').stat().st_size > 8e6
+
+
+@pytest.mark.parametrize(
+    'options, size',
+    [
+        ([], (360, 480)),
+        (['--set', 'test_size=[90, 120]'], (90, 120)),
+        (['--size', 'hd'], (720, 1280)),
+        (['--size', 'hd', '--set', 'network=dabnet_r18_p8'], (768, 1280)),
+    ],
+)
+def test_the_size(options, size, working_folder, capsys, monkeypatch):
+    """That of the config, or one with a name, brought to what the network takes, which is said."""
+    taken = []
+    command = importlib.import_module('engine.export.__main__')
+    monkeypatch.setattr('engine.model_options.load', lambda *arguments: taken.append(1) or 1 / 0)
+    choose = command.choose_size
+    monkeypatch.setattr(command, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0])
+    config = CAMVID if 'network=dabnet_r18_p8' not in options else ('-cfg', 'own.yaml')
+    Path('own.yaml').write_text('network: d3net_s\nnum_classes: 19\n')
+    with pytest.raises(ZeroDivisionError):
+        started(*config, '-o', 'a.onnx', *options)
+    assert taken == [size, 1]
+
+
+@pytest.mark.parametrize(
+    'options, line',
+    [
+        (['-o', 'a.pb'], 'a.pb: the ending says what is written; there are .onnx, .nnp, .nnb'),
+        (['-o', 'a'], 'a: the ending says'),
+        (['-o', 'a.onnx', '--size', '20x40'], '--size 20x40: .* at least 29 .* is 29x40'),
+        (
+            ['-o', 'a.onnx', '--size', '100x200', '--set', 'network=ddrnet23_slim'],
+            'multiples of 8 and at least 8 for ddrnet23_slim; the nearest is 104x200',
+        ),
+        (['-o', 'a.onnx', '--size', '0x40'], '--size 0x40: write HxW'),
+        (['-o', 'a.onnx', '--size', 'big'], '--size big: .*vga.*training'),
+        (['-o', 'a.onnx', '--batch-size', '0'], '--batch-size must be at least 1, not 0'),
+        (['-o', 'a.nnp', '--dynamic-batch'], '--dynamic-batch: .nnp files have one size'),
+        (['-o', 'a.nnb', '--normalise', 'uint8'], '--normalise uint8: .nnb files take float32'),
+        (['-o', 'a.nnb', '--output', 'labels'], "--output labels: NNB's numbers are floats"),
+        (['-o', 'a.onnx', '--output', 'classes'], 'invalid choice'),
+        (['-o', 'a.onnx', '--batch-size', '2', '--dynamic-batch'], 'not allowed with'),
+        (['-o', 'a.onnx', '-m', 'no.h5'], 'no.h5: no such file of weights'),
+        (['-o', 'a.onnx', '--set', 'weights=null'], 'names no weights: give some with -m'),
+        (['-o', 'a.onnx', '--set', 'n_blocks=[1, 1, 1, 1]', '--size', '32x32'], 'does not fit'),
+        (['-o', '/proc/no/a.onnx'], '/proc/no/a.onnx: cannot be written'),
+        (['-o', '.onnx/a.onnx/'], r'is a folder; name a file'),
+    ],
+)
+def test_a_mistake_is_one_line(options, line, working_folder, capsys):
+    if 'network=ddrnet23_slim' in options:
+        Path('own.yaml').write_text('network: ddrnet23_slim\nnum_classes: 19\n')
+        options = [*options[:4], '-cfg', 'own.yaml']
+    else:
+        options = [*CAMVID, *options]
+    Path('.onnx/a.onnx').mkdir(parents=True)
+    message = refused(capsys, *options)
+    assert re.search(line, message), message
+    assert not [p for p in working_folder.iterdir() if p.name not in ('.onnx', 'own.yaml')]
+
+
+def test_a_config_without_a_size(working_folder, capsys):
+    Path('own.yaml').write_text('network: ddrnet23_slim\nnum_classes: 19\n')
+    assert '--size' in refused(capsys, '-cfg', 'own.yaml', '-o', 'a.onnx')
