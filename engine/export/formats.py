@@ -6,7 +6,6 @@ about itself; it returns what has to stand in a file beside it, or None.
 
 import io
 import json
-import ssl
 import tempfile
 import zipfile
 from contextlib import redirect_stdout
@@ -17,6 +16,7 @@ from nnabla.utils.save import save
 
 from d3net.graph import functions
 from engine.export.form import INPUT, Form
+from engine.export.nnb import import_converter
 from engine.export.onnx_graph import build_model, import_onnx
 
 METADATA = 'metadata.json'  # in an NNP, which is a ZIP archive
@@ -52,11 +52,16 @@ def write_nnp(path: Path, image, output, form: Form, facts: dict):
 
 def write_nnb(path: Path, image, output, form: Form, facts: dict) -> str:
     """The binary of NNabla's C runtime, which has no room for facts: they are returned."""
+    import_converter()
+    from nnabla.utils.converter.nnabla import NnpImporter
+    from nnabla.utils.converter.nnablart import NnbExporter
+
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         source = Path(folder) / 'network.nnp'
         source.write_bytes(_nnp(image, output, form))
-        importer, exporter = _converters()
-        converter = exporter(importer(str(source), expand_network=True).execute(), form.batch)
+        # Repetitions are not in our graphs; to expand them NNabla recurses to the graph's depth.
+        nnp = NnpImporter(str(source), expand_network=False).execute()
+        converter = NnbExporter(nnp, form.batch)
         converter._memory_data = bytearray()  # it grows by each array; bytes would be copied
         converter.execute(str(path), None, None, ['FLOAT32'])
     return json.dumps(facts, indent=1)
@@ -90,17 +95,6 @@ def _nnp(image, output, form: Form) -> bytes:
         parameters={name: v for name, v in registered.items() if v.data in needed},
     )
     return content.getvalue()
-
-
-def _converters():
-    """NNabla's classes; their import changes how the whole process opens HTTPS, which is undone."""
-    https = ssl._create_default_https_context
-    try:
-        from nnabla.utils.converter.nnabla import NnpImporter
-        from nnabla.utils.converter.nnablart import NnbExporter
-    finally:
-        ssl._create_default_https_context = https
-    return NnpImporter, NnbExporter
 
 
 WRITERS = {'.onnx': write_onnx, '.nnp': write_nnp, '.nnb': write_nnb}

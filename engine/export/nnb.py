@@ -4,6 +4,8 @@ Reference: sony/nnabla, v1.39.0, python/src/nnabla/utils/converter/nnablart/nnb.
 header, the offsets of all lists, and the lists; numbers are little-endian.
 """
 
+import importlib
+import ssl
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,22 +96,30 @@ def run(contents: Contents, x: np.ndarray) -> np.ndarray:
     return np.array(output.d)
 
 
+def import_converter():
+    """NNabla's converter; its import changes how the process opens HTTPS, which is undone."""
+    https = ssl._create_default_https_context
+    try:
+        return importlib.import_module('nnabla.utils.converter')
+    finally:
+        ssl._create_default_https_context = https
+
+
 def _functions_by_number() -> dict[int, dict]:
     """What NNabla says about its functions; it reads long files for it."""
-    from nnabla.utils import converter
-
+    converter = import_converter()
     levels, information = converter.get_api_level_info(), converter.get_function_info()
     levels.set_api_level(-1)
     return {levels.get_func_id(name): information[name] for name in levels.get_function_list()}
 
 
 def _call(memory, offset, numbers, known) -> Call:
-    from nnabla.utils.converter import type_to_pack_format
-
     number, _, *both = struct.unpack_from(FUNCTION, memory, offset)
     information = known[number]
     described = information.get('arguments', {})
-    formats = [type_to_pack_format(entry['type']) for entry in described.values()]
+    formats = [
+        import_converter().type_to_pack_format(entry['type']) for entry in described.values()
+    ]
     offset += struct.calcsize(FUNCTION)
     values = iter(struct.unpack_from('@' + ''.join(formats), memory, offset))
     arguments = {}

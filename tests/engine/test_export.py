@@ -1,11 +1,13 @@
 """Whole networks as files: what they compute, what they say about themselves, what is refused."""
 
 import json
+import ssl
 import sys
 import zipfile
 
 import cv2
 import nnabla as nn
+import nnabla.functions as F
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +18,7 @@ import models
 from command import UserError
 from d3net import layers as L
 from datasets import image_files
-from engine.export import checks, nnb, onnx_functions
+from engine.export import checks, formats, nnb, onnx_functions
 from engine.export.form import Form, build
 from engine.export.network import export
 from engine.predictor import Predictor, normalise
@@ -221,6 +223,19 @@ def test_nnb(tmp_path):
     with pytest.raises(ValueError, match='bytes instead of'):
         path.write_bytes(path.read_bytes()[:-4])
         nnb.read(path)
+
+
+def test_a_deep_graph_as_nnb(tmp_path):
+    """Deeper than Python recurses; and the process opens HTTPS as it did before."""
+    https = ssl._create_default_https_context
+    x = y = nn.Variable((1, 3, 2, 2))
+    for _ in range(1 + sys.getrecursionlimit()):
+        y = F.relu(y)
+    formats.write_nnb(tmp_path / 'a.nnb', x, y, NORMALISED, {})
+    contents = nnb.read(tmp_path / 'a.nnb')
+    assert len(contents.calls) > sys.getrecursionlimit()
+    assert np.array_equal(nnb.run(contents, images(1, 2, 2)), np.maximum(images(1, 2, 2), 0))
+    assert ssl._create_default_https_context is https
 
 
 def test_onnx_says_what_it_is(tmp_path):

@@ -131,3 +131,16 @@ def test_a_mistake_is_one_line(options, line, working_folder, capsys):
 def test_a_config_without_a_size(working_folder, capsys):
     Path('own.yaml').write_text('network: ddrnet23_slim\nnum_classes: 19\n')
     assert '--size' in refused(capsys, '-cfg', 'own.yaml', '-o', 'a.onnx')
+
+
+def test_requirements_are_pinned_and_agree():
+    """One environment can have all three files, and what tests run is what is deployed."""
+    pins = {}
+    for name in ('requirements', 'requirements-dev', 'requirements-deploy'):
+        for line in (helpers.PROJECT / f'{name}.txt').read_text().splitlines():
+            line = line.partition('#')[0].strip()
+            if line and '@' not in line:
+                package, _, version = line.partition('==')
+                assert version, line
+                assert pins.setdefault(package.lower(), version) == version, line
+    assert {'onnx', 'onnxruntime', 'openvino', 'nncf'} <= pins.keys()
