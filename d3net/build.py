@@ -5,7 +5,7 @@ a parameter to tell whether it is frozen.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -57,6 +57,11 @@ class Build:
                 f'there are {", ".join(RECOMPUTE_POLICIES)}'
             )
 
+    @property
+    def channel_axis(self) -> int:
+        """Which axis of the maps counts channels."""
+        return 3 if self.channel_last else 1
+
     def is_frozen(self, name: str) -> bool:
         """Whether the parameter ``name`` of the current scope is frozen."""
         return matches('/'.join([*_path, name]), self.frozen)
@@ -82,6 +87,11 @@ def scope(name: str) -> Iterator[None]:
             yield
     finally:
         _path.pop()
+
+
+def recompute_if(condition: bool):
+    """A context in which outputs are freed and computed again in the backward pass, or none."""
+    return nn.recompute(True) if condition else nullcontext()
 
 
 def on_gpu() -> bool:

@@ -1,20 +1,29 @@
 """Layers: where every network's functions come from.
 
-Parameter names, batch-norm semantics, resizing rules, the recompute policy, the memory layout and
-the way around broken GPU kernels are decided here, once. Tensors are ``(N, C, H, W)`` Variables, or
-``(N, H, W, C)`` in a build that is channel_last: ask :func:`channels_of` and :func:`size_of`.
+Parameter names, resizing rules, the recompute policy, the memory layout and the way around broken
+GPU kernels are decided here and, for batch norms, in :mod:`d3net.norms`, once. Tensors are
+``(N, C, H, W)`` Variables, or ``(N, H, W, C)`` in a build that is channel_last: ask
+:func:`channels_of` and :func:`size_of`.
 """
-
-from contextlib import nullcontext
 
 import nnabla as nn
 import nnabla.functions as F
 import nnabla.initializer as I
+import numpy as np
 
-from d3net.build import Build, on_gpu, scope
-from d3net.synchronized import SynchronizedBatchNorm
+from d3net.build import Build, on_gpu, recompute_if, scope
+from d3net.norms import TooFewValues, batch_norm, bn_add_relu, bn_relu, bn_relu6
 
-__all__ = ['Build', 'on_gpu', 'scope']  # and what is defined below
+__all__ = [  # and what is defined below
+    'Build',
+    'TooFewValues',
+    'batch_norm',
+    'bn_add_relu',
+    'bn_relu',
+    'bn_relu6',
+    'on_gpu',
+    'scope',
+]
 
 # A mean over fewer than 2048 values a row is a matrix-vector product in NNabla's CUDA extension.
 LARGEST_FOLD = 1024
@@ -25,15 +34,9 @@ RESIZING = {
 }
 
 
-class TooFewValues(ValueError):
-    """Batch statistics were asked for over a single value a channel; NNabla's variance would be
-    NaN.
-    """
-
-
 def channels_of(x, build: Build) -> int:
     """C."""
-    return x.shape[_channel_axis(build)]
+    return x.shape[build.channel_axis]
 
 
 def size_of(x, build: Build) -> tuple[int, int]:
@@ -103,112 +106,21 @@ def convolution(
     return y.apply(recompute=True) if build.recompute == 'convolution' else y
 
 
-def batch_norm(
-    x,
-    name: str,
-    build: Build,
-    *,
-    decay_rate: float = 0.9,
-    eps: float = 1e-5,
-    beta: float = 0.0,
-    gamma: float = 1.0,
-):
-    """Batch normalisation over N, H and W.
-
-    ``decay_rate`` is the share of the running statistics that a step keeps: 1 - PyTorch's momentum.
-    beta, gamma: their initial values. Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``,
-    each ``(1, C, 1, 1)``. Raises :class:`TooFewValues`, like PyTorch, where batch statistics would
-    be of one value a channel.
-    """
-    with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma), relu=False)
-
-
-def bn_relu(
-    x,
-    name: str,
-    build: Build,
-    *,
-    decay_rate: float = 0.9,
-    eps: float = 1e-5,
-    beta: float = 0.0,
-    gamma: float = 1.0,
-):
-    """:func:`batch_norm`, then ReLU; one function where ``build.cuda``. Same parameters, same
-    numbers.
-    """
-    with _recompute_if(build.recompute == 'bn_relu'):
-        return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma), relu=True)
-
-
-def bn_relu6(x, name: str, build: Build, **options):
-    """:func:`batch_norm` with its options, then ReLU6, min(max(x, 0), 6); recomputed together."""
-    with _recompute_if(build.recompute == 'bn_relu'):
-        return F.relu6(batch_norm(x, name, build, **options))
-
-
 def relu(x, build: Build):
     """ReLU; recomputed together with batch norm."""
-    with _recompute_if(build.recompute == 'bn_relu'):
+    with recompute_if(build.recompute == 'bn_relu'):
         return F.relu(x)
 
 
 def swish(x, build: Build):
     """x * sigmoid(x), PyTorch's SiLU; recomputed together with batch norm."""
-    with _recompute_if(build.recompute == 'bn_relu'):
+    with recompute_if(build.recompute == 'bn_relu'):
         return F.swish(x)
 
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), for the gates of attention: small maps, never recomputed alone."""
     return F.sigmoid(x)
-
-
-def _batch_norm(x, name, build, decay_rate, eps, initial, relu):
-    shape = (1, channels_of(x, build), 1, 1)
-    with scope(name), scope('bn'):
-        beta = build.parameter('beta', shape, I.ConstantInitializer(initial[0]))
-        gamma = build.parameter('gamma', shape, I.ConstantInitializer(initial[1]))
-        mean = build.parameter('mean', shape, I.ConstantInitializer(0), trainable=False)
-        var = build.parameter('var', shape, I.ConstantInitializer(1), trainable=False)
-        batch_stat = build.train and not (build.freeze_statistics or build.is_frozen('mean'))
-    parameters = beta, gamma, mean, var
-    options = dict(axes=[_channel_axis(build)], decay_rate=decay_rate, eps=eps)
-    synchronized = batch_stat and build.communicator is not None and build.communicator.size > 1
-    if batch_stat and not synchronized and x.size == channels_of(x, build):
-        raise TooFewValues(
-            'batch norm cannot be trained on one value a channel: take a batch of at least 2, '
-            'or larger images'
-        )
-    if synchronized and build.communicator.nnabla is None:
-        if build.channel_last:
-            raise ValueError('the CPU computes in (N, C, H, W) only')
-        y = SynchronizedBatchNorm(build.communicator, decay_rate, eps)(x, *parameters)
-        return F.relu(y) if relu else y
-    if build.channel_last:
-        flat = (1, 1, 1, mean.size)  # the same memory; statistics may not come out of a function
-        parameters = [F.reshape(p, flat) for p in (beta, gamma)]
-        parameters += [p.reshape(flat, unlink=True) for p in (mean, var)]
-    if synchronized:
-        y = F.sync_batch_normalization(
-            x, *parameters, comm=build.communicator.nnabla, batch_stat=True, **options
-        )
-    elif build.cuda and build.train and not batch_stat:
-        y = scale_and_shift(x, *parameters, eps)
-    elif build.cuda and relu:
-        return F.fused_batch_normalization(x, *parameters, batch_stat=batch_stat, **options)
-    else:
-        y = F.batch_normalization(x, *parameters, batch_stat=batch_stat, **options)
-    return F.relu(y) if relu else y
-
-
-def scale_and_shift(x, beta, gamma, mean, var, eps: float):
-    """Batch normalisation with the running statistics, as a product and a sum.
-
-    NNabla's own form has no backward pass on Hopper GPUs.
-    """
-    scale = gamma * F.pow_scalar(var + eps, -0.5)
-    return x * scale + (beta - mean * scale)
 
 
 def dropout(x, share: float, build: Build, *, maps: bool = False):
@@ -222,7 +134,7 @@ def dropout(x, share: float, build: Build, *, maps: bool = False):
     if not maps:
         return F.dropout(x, share)
     shape = [1] * 4
-    shape[0], shape[_channel_axis(build)] = x.shape[0], channels_of(x, build)
+    shape[0], shape[build.channel_axis] = x.shape[0], channels_of(x, build)
     return x * F.dropout(F.constant(1, shape), share)
 
 
@@ -263,10 +175,16 @@ def global_average_pool(x, build: Build):
 def adaptive_average_pool(x, bins: int, build: Build):
     """Means over ``bins x bins`` tiles, (N, C, H, W) -> (N, C, bins, bins); PyTorch's
     AdaptiveAvgPool2d: tile i reaches from floor(i H / bins) to ceil((i + 1) H / bins).
+
+    On a GPU it is one product with a constant matrix instead of two functions for each tile.
     """
     if bins == 1:
         return global_average_pool(x, build)
     height, width = size_of(x, build)
+    if build.cuda and not build.channel_last:
+        shares = [_tile_shares(length, bins) for length in (height, width)]
+        matrix = np.einsum('hi,wj->hwij', *shares).reshape(height * width, bins, bins)
+        return F.affine(x, nn.Variable.from_numpy_array(matrix), base_axis=2)
     axes = (1, 2) if build.channel_last else (2, 3)
 
     def tile(i, j):
@@ -277,6 +195,15 @@ def adaptive_average_pool(x, bins: int, build: Build):
 
     rows = [F.concatenate(*(tile(i, j) for j in range(bins)), axis=axes[1]) for i in range(bins)]
     return F.concatenate(*rows, axis=axes[0])
+
+
+def _tile_shares(length: int, bins: int) -> np.ndarray:
+    """What share of the mean over a tile each of ``length`` values has, (length, bins)."""
+    shares = np.zeros((length, bins), np.float32)
+    for i in range(bins):
+        tile = slice(i * length // bins, -(-(i + 1) * length // bins))
+        shares[tile, i] = 1 / (tile.stop - tile.start)
+    return shares
 
 
 def resize(x, size: tuple[int, int], build: Build | None = None, how: str = 'bilinear'):
@@ -301,14 +228,20 @@ def resize(x, size: tuple[int, int], build: Build | None = None, how: str = 'bil
 
 def concatenate(*maps, build: Build):
     """``maps`` of one size, one behind the other along the channels."""
-    return F.concatenate(*maps, axis=_channel_axis(build)) if len(maps) > 1 else maps[0]
+    return F.concatenate(*maps, axis=build.channel_axis) if len(maps) > 1 else maps[0]
 
 
 def slice_channels(x, start: int, stop: int, build: Build):
     """Channels ``start`` to ``stop`` (excluded) of ``x``."""
     first, last = [0] * 4, list(x.shape)
-    first[_channel_axis(build)], last[_channel_axis(build)] = start, stop
+    first[build.channel_axis], last[build.channel_axis] = start, stop
     return F.slice(x, start=first, stop=last)
+
+
+def pad_channels(x, count: int, build: Build):
+    """``count`` channels of zeros before those of ``x``."""
+    behind = 0 if build.channel_last else 2  # axes that follow the channels
+    return F.pad(x, (count, 0) + (0, 0) * behind)
 
 
 def space_to_depth(x, size: int, build: Build):
@@ -335,7 +268,7 @@ def space_to_depth(x, size: int, build: Build):
 
 def recomputed_block(build: Build):
     """A context for the inside of a block, freed and computed again under the policy ``blocks``."""
-    return _recompute_if(build.recompute == 'blocks')
+    return recompute_if(build.recompute == 'blocks')
 
 
 def mean_all(x):
@@ -360,11 +293,3 @@ def row_means(x):
             return first * (head / n) + rest * (1 - head / n)
         x, n = F.mean(F.reshape(x, (rows * n // fold, fold), inplace=False), axis=1), n // fold
     return F.reshape(x, (rows,), inplace=False)
-
-
-def _channel_axis(build: Build) -> int:
-    return 3 if build.channel_last else 1
-
-
-def _recompute_if(condition: bool):
-    return nn.recompute(True) if condition else nullcontext()

@@ -99,9 +99,23 @@ def multidilated_layers(x, growth_rate, num_layers, build):
     return [*groups, pending]
 
 
-def d2_block(
-    x, growth_rate, num_layers, num_outputs, compression, build, layers=multidilated_layers
-):
+def padded_layers(x, growth_rate, num_layers, build):
+    """:func:`multidilated_layers` for inference on a GPU: a list of one map, all groups.
+
+    What a layer adds is padded to the width of the whole sum, which thus becomes the block's
+    output without a concatenation: zeros cost less to add than a function to launch.
+    """
+    for i in range(1, num_layers):
+        done = i * growth_rate
+        group = L.slice_channels(x, done - growth_rate, done, build)
+        with L.scope(f'layers/layer{i}'):
+            later = L.channels_of(x, build) - done
+            new = bn_relu_conv(group, later, 3, 'bottle_neck', build, dilation=2**i)
+        x = x + L.pad_channels(new, done, build)
+    return [x]
+
+
+def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers):
     """A D2 block: dense multidilated layers, (N, C, H, W) -> (N, int(k * num_outputs *
     compression), H, W).
     """
@@ -112,12 +126,13 @@ def d2_block(
                     x = bn_relu_conv(x, 4 * growth_rate, 1, 'bottle_neck', build)
             with L.scope('init_layer'):
                 x = bn_relu_conv(x, growth_rate * num_layers, 3, 'bottle_neck', build)
-        groups = layers(x, growth_rate, num_layers, build)[-num_outputs:]
+        maps = layers(x, growth_rate, num_layers, build)[-num_outputs:]
+        x, wanted = L.concatenate(*maps, build=build), growth_rate * num_outputs
+        if (channels := L.channels_of(x, build)) > wanted:
+            x = L.slice_channels(x, channels - wanted, channels, build)
     with L.scope('block_dim_reduction'):
-        x = L.bn_relu(L.concatenate(*groups, build=build), 'norm1', build)
-        return L.convolution(
-            x, int(growth_rate * num_outputs * compression), 1, 'conv1', build, bias=False
-        )
+        x = L.bn_relu(x, 'norm1', build)
+        return L.convolution(x, int(wanted * compression), 1, 'conv1', build, bias=False)
 
 
 def side_output(x, channels, name, build):
@@ -144,7 +159,7 @@ def backbone(
     intermediate_out_ch,
     dense_n_out_layer_block,
     trans_comp_factor,
-    layers=multidilated_layers,
+    layers,
 ):
     """D3Net up to the side outputs: (N, 3, H, W) -> one map a stage, at 1/4, 1/8, ... of the
     input's size.
@@ -190,14 +205,16 @@ def head(features, channels, num_classes, build):
     return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)
 
 
-def d3net(x, build, *, num_classes, channels, layers=multidilated_layers, **hyper):
+def d3net(x, build, *, num_classes, channels, layers=None, **hyper):
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, ceil(H/4),
     ceil(W/4))].
 
     ``hyper`` are the backbone's hyper-parameters, as :func:`complete` returns them. ``layers``
-    builds the inside of a D2 block. H and W are at least :func:`smallest_size`; they need not be
-    multiples of anything.
+    builds the inside of a D2 block, by default in the form that suits the build. H and W are at
+    least :func:`smallest_size`; they need not be multiples of anything.
     """
+    if layers is None:
+        layers = padded_layers if build.cuda and not build.train else multidilated_layers
     with L.scope('backbone'):
         features = backbone(x, build, layers=layers, **hyper)
     with L.scope('decode_head'):

@@ -48,11 +48,12 @@ VARIANTS = {name: dict(hyper, auxiliary=False) for name, hyper in SIZES.items()}
 }
 
 
-def stage(x, channels, blocks, name, build, stride=1):
+def stage(x, channels, blocks, name, build, stride=1, relu=False):
     """Basic blocks one after the other, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W /
     stride)).
 
-    The last of several leaves the ReLU to those who take its output, with and without.
+    The last of several, unless ``relu`` says otherwise, leaves the ReLU to those who take its
+    output, with and without.
     """
     for i in range(blocks):
         x = basic_block(
@@ -61,7 +62,7 @@ def stage(x, channels, blocks, name, build, stride=1):
             f'{name}/{i}',
             build,
             stride=stride if i == 0 else 1,
-            relu=i == 0 or i < blocks - 1,
+            relu=relu or i == 0 or i < blocks - 1,
         )
     return x
 
@@ -93,7 +94,7 @@ def exchange(x, y, stage_name, channels, blocks, build, *, stride):
 
     x: the branch of low resolution, y: that at 1/8, both after ReLU. channels: of the downward
     path's convolutions, as many as make ``y`` as small as ``x`` becomes; the last is that of ``x``.
-    Returns both before ReLU.
+    Returns ``x`` after ReLU, ``y`` before.
     """
     high = L.channels_of(y, build)
     x = stage(x, channels[-1], blocks, f'layer{stage_name}', build, stride)
@@ -101,12 +102,13 @@ def exchange(x, y, stage_name, channels, blocks, build, *, stride):
     down = L.relu(y, build)
     with L.scope(f'down{stage_name}'):
         for i, width in enumerate(channels):
+            if i:
+                down = L.bn_relu(down, str(3 * i - 2), build)
             down = convolution(down, width, 3, str(3 * i), build, stride=2)
-            norm = L.bn_relu if i + 1 < len(channels) else L.batch_norm
-            down = norm(down, str(3 * i + 1), build)
+        low = L.bn_add_relu(down, x, str(3 * i + 1), build)
     with L.scope(f'compression{stage_name}'):
         up = L.batch_norm(convolution(L.relu(x, build), high, 1, '0', build), '1', build)
-    return x + down, y + L.resize(up, L.size_of(y, build), build)
+    return low, y + L.resize(up, L.size_of(y, build), build)
 
 
 def dappm(x, width, channels, build):
@@ -147,16 +149,16 @@ def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, ex
     for i in range(2):
         x = convolution(x, planes, 3, f'conv1/{3 * i}', build, stride=2, bias=True)
         x = L.bn_relu(x, f'conv1/{3 * i + 1}', build)
-    x = L.relu(stage(x, planes, layers[0], 'layer1', build), build)
-    x = y = L.relu(stage(x, 2 * planes, layers[1], 'layer2', build, stride=2), build)
+    x = stage(x, planes, layers[0], 'layer1', build, relu=True)
+    x = y = stage(x, 2 * planes, layers[1], 'layer2', build, stride=2, relu=True)
     for i in range(exchanges):
         part = f'3_{i + 1}' if exchanges > 1 else '3'
         blocks, stride = layers[2] // exchanges, 1 if i else 2
         x, after_3 = exchange(x, y, part, [4 * planes], blocks, build, stride=stride)
-        x, y = L.relu(x, build), L.relu(after_3, build)
+        y = L.relu(after_3, build)
     x, y = exchange(x, y, '4', [4 * planes, 8 * planes], layers[3], build, stride=2)
     y = bottleneck(L.relu(y, build), 2 * planes, 'layer5_/0', build)
-    x = bottleneck(L.relu(x, build), 8 * planes, 'layer5/0', build, stride=2)
+    x = bottleneck(x, 8 * planes, 'layer5/0', build, stride=2)
     with L.scope('spp'):
         x = dappm(x, spp_planes, 4 * planes, build)
     x = L.resize(x, L.size_of(y, build), build)

@@ -10,7 +10,7 @@ here, nor is dilation, which none of them uses.
 """
 
 from d3net import layers as L
-from models.edgeailite_blocks import conv_bn, groups_of, linear_norm
+from models.edgeailite_blocks import GAMMA, conv_bn, convolution, groups_of, linear_norm
 
 PAPER = 'Radosavovic et al., CVPR 2020, arXiv:2003.13678'
 
@@ -31,11 +31,11 @@ def bottleneck(x, channels, stride, group_width, build):
         with L.scope('f'):
             y = conv_bn(x, channels, 1, ('a', 'a_bn'), build)
             y = conv_bn(y, channels, 3, ('b', 'b_bn'), build, stride=stride, groups=groups)
-            y = conv_bn(y, channels, 1, ('c', 'c_bn'), build, linear_norm)
+            y = convolution(y, channels, 1, 'c', build)
         if stride > 1 or L.channels_of(x, build) != channels:
             shortcut = conv_bn(x, channels, 1, ('proj', 'bn'), build, linear_norm, stride=stride)
-        y = y + shortcut
-    return L.relu(y, build)
+    with L.scope('f'):
+        return L.bn_add_relu(y, shortcut, 'c_bn', build, gamma=GAMMA)
 
 
 def encoder(x, build, *, widths, depths, group_width, last_stride=2, fast_down=False):

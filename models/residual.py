@@ -20,10 +20,10 @@ def basic_block(
         with L.recomputed_block(build):
             y = convolution(x, channels, 3, 'conv1', build, stride=stride)
             y = convolution(L.bn_relu(y, 'bn1', build), channels, 3, 'conv2', build)
-            y = L.batch_norm(y, 'bn2', build, gamma=last_gamma)
+            if not relu:
+                y = L.batch_norm(y, 'bn2', build, gamma=last_gamma)
             x = shortcut(x, channels, build, stride=stride)
-        y = y + x
-        return L.relu(y, build) if relu else y
+        return L.bn_add_relu(y, x, 'bn2', build, gamma=last_gamma) if relu else y + x
 
 
 def shortcut(x, channels: int, build, *, stride: int = 1):

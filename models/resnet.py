@@ -54,38 +54,42 @@ def block(x, width, residual, build, stride, dilations):
     of every stage.
     """
     with L.recomputed_block(build):
-        y = residual(x, width, build, stride, dilations)
+        y, last_norm = residual(x, width, build, stride, dilations)
         channels = L.channels_of(y, build)
         if channels != L.channels_of(x, build):
             with L.scope('downsample'):
                 x = convolution_bn(x, channels, 1, '0', '1', build, stride=stride, relu=False)
-        y = y + x
-    return L.relu(y, build)
+    return L.bn_add_relu(y, x, last_norm, build, decay_rate=DECAY_RATE)
 
 
 def basic(x, width, build, stride, dilations):
-    """Two 3x3 convolutions, with a dilation each: (N, C, H, W) -> (N, width, H', W')."""
+    """Two 3x3 convolutions, with a dilation each: (N, C, H, W) -> (N, width, H', W'), and the name
+    of the batch norm that follows.
+    """
     x = convolution_bn(x, width, 3, 'conv1', 'bn1', build, stride=stride, dilation=dilations[0])
-    return convolution_bn(x, width, 3, 'conv2', 'bn2', build, dilation=dilations[1], relu=False)
+    return convolution(x, width, 3, 'conv2', build, dilation=dilations[1]), 'bn2'
 
 
 def bottleneck(x, width, build, stride, dilations):
     """1x1, 3x3 and 1x1 convolutions; the 3x3 one has the stride and the first dilation: (N, C, H,
-    W) -> (N, 4 * width, H', W').
+    W) -> (N, 4 * width, H', W'), and the name of the batch norm that follows.
     """
     x = convolution_bn(x, width, 1, 'conv1', 'bn1', build)
     x = convolution_bn(x, width, 3, 'conv2', 'bn2', build, stride=stride, dilation=dilations[0])
-    return convolution_bn(x, 4 * width, 1, 'conv3', 'bn3', build, relu=False)
+    return convolution(x, 4 * width, 1, 'conv3', build), 'bn3'
 
 
 def convolution_bn(x, channels, kernel, name, norm, build, *, relu=True, **options):
-    """A convolution without bias, batch norm and, by default, ReLU. ``options`` are those of
-    :func:`d3net.layers.convolution`.
-    """
-    x = L.convolution(
+    """:func:`convolution`, batch norm and, by default, ReLU."""
+    x = convolution(x, channels, kernel, name, build, **options)
+    return (L.bn_relu if relu else L.batch_norm)(x, norm, build, decay_rate=DECAY_RATE)
+
+
+def convolution(x, channels, kernel, name, build, **options):
+    """A convolution without bias. ``options`` are those of :func:`d3net.layers.convolution`."""
+    return L.convolution(
         x, channels, kernel, name, build, bias=False, initializer=kaiming_normal, **options
     )
-    return (L.bn_relu if relu else L.batch_norm)(x, norm, build, decay_rate=DECAY_RATE)
 
 
 DEPTHS = {

@@ -1,0 +1,149 @@
+"""The end of a residual block in one function: the numbers of batch norm, sum and ReLU."""
+
+import nnabla as nn
+import nnabla.functions as F
+import numpy as np
+import pytest
+
+import helpers
+from d3net import layers as L
+from d3net.build import RECOMPUTE_POLICIES
+from engine import selfcheck
+from engine.hopper import broken_on_hopper
+from engine.selfcheck_child import compare
+
+
+class Twins:
+    """What a communicator answers when two processes have the same batch."""
+
+    size, nnabla = 2, None
+
+    def total(self, array):
+        return 2 * np.asarray(array)
+
+
+def plain_end(x, shortcut, name, build, **options):
+    """The three functions."""
+    return L.relu(L.batch_norm(x, name, build, **options) + shortcut, build)
+
+
+def two_blocks(x, end, build):
+    """Residual blocks, the second of which adds what the first has made, as it is."""
+    for name in ('a', 'b'):
+        shortcut, options = x, dict(decay_rate=0.8, gamma=1.5)
+        with L.scope(name):
+            with L.recomputed_block(build):
+                y = L.convolution(x, 4, 3, 'c', build)
+                if name == 'a':
+                    shortcut = L.convolution(x, 4, 1, 'd', build)
+            x = end(y, shortcut, 'n', build, **options)
+    return x
+
+
+def step(end, **build):
+    """Everything that a training step of the blocks computes and changes."""
+    nn.clear_parameters()
+    values = np.random.RandomState(5).randn(3, 3, 6, 5).astype(np.float32)
+    x = nn.Variable.from_numpy_array(values, need_grad=True)
+    y = two_blocks(x, end, L.Build(train=True, **build))
+    helpers.randomize_parameters()
+    loss = F.sum(F.sin(y))
+    everything = {'x': x, **nn.get_parameters(grad_only=False)}
+    for variable in everything.values():
+        variable.grad.zero()
+    for _ in range(2):
+        loss.forward(clear_no_need_grad=True)
+        loss.backward(clear_buffer=True)
+    results = {name: v.d.copy() for name, v in everything.items()}
+    results |= {f'{n}.g': v.g.copy() for n, v in everything.items() if v.need_grad}
+    return results | {'loss': loss.d.copy()}
+
+
+def kinds(end, **build):
+    types, build = [], L.Build(**build)
+    x = L.to_layout(nn.Variable((2, 3, 6, 5)), build)
+    two_blocks(x, end, build).visit(lambda f: types.append(f.info.type_name))
+    return types
+
+
+@pytest.mark.parametrize('policy', RECOMPUTE_POLICIES)
+@pytest.mark.parametrize('cuda', [False, True])
+@pytest.mark.parametrize(
+    'others',
+    [{}, {'freeze_statistics': True}, {'frozen': ('a/n/*',)}, {'communicator': Twins()}],
+    ids=lambda others: next(iter(others), 'alone'),
+)
+def test_a_training_step_is_that_of_three_functions(others, cuda, policy):
+    expected = step(plain_end, cuda=cuda, **others)
+    found = step(L.bn_add_relu, cuda=cuda, recompute=policy, **others)
+    assert expected.keys() == found.keys()
+    assert np.any(expected['x.g'])
+    for name in expected.keys() - {'x.g'}:
+        assert np.array_equal(expected[name], found[name]), name
+    # What two branches give to their common input may be added up in the other order.
+    assert found['x.g'] == pytest.approx(expected['x.g'], abs=2e-6)
+
+
+def test_inference_is_that_of_three_functions():
+    x = nn.Variable.from_numpy_array(np.random.RandomState(5).randn(2, 3, 6, 5).astype(np.float32))
+    expected = two_blocks(x, plain_end, L.Build())
+    helpers.randomize_parameters()
+    for build in ({}, {'cuda': True}):
+        found = two_blocks(x, L.bn_add_relu, L.Build(**build))
+        nn.forward_all([expected, found])
+        assert np.array_equal(expected.d, found.d)
+
+
+def test_channel_last_is_the_same():
+    values = np.random.RandomState(5).randn(2, 3, 6, 5).astype(np.float32)
+    expected = two_blocks(nn.Variable.from_numpy_array(values), L.bn_add_relu, L.Build())
+    helpers.randomize_parameters()
+    build = L.Build(cuda=True, channel_last=True)
+    x = L.to_layout(nn.Variable.from_numpy_array(values), build)
+    found = L.from_layout(two_blocks(x, L.bn_add_relu, build), build)
+    expected.forward()
+    assert helpers.run_channel_last(found) == pytest.approx(expected.d, abs=1e-5)
+
+
+def test_which_builds_have_one_function():
+    for build in ({}, {'train': True}):
+        types = kinds(L.bn_add_relu, cuda=True, **build)
+        assert types.count('FusedBatchNormalization') == 2
+        assert not {'Add2', 'ReLU', 'BatchNormalization'} & set(types)
+    assert 'FusedBatchNormalization' not in kinds(L.bn_add_relu)
+    apart = dict(cuda=True, train=True)
+    for others in ({'freeze_statistics': True}, {'channel_last': True}, {'communicator': Twins()}):
+        assert 'FusedBatchNormalization' not in kinds(L.bn_add_relu, **apart, **others)
+
+
+def test_the_outputs_of_blocks_are_kept():
+    """What each policy frees, by the type of function; the sum or the one function is kept."""
+    freed = {}
+    for policy in RECOMPUTE_POLICIES:
+        for cuda in (False, True):
+            build = L.Build(train=True, cuda=cuda, recompute=policy)
+            found = freed[policy, cuda] = set()
+            y = two_blocks(nn.Variable((2, 3, 6, 5)), L.bn_add_relu, build)
+            y.visit(lambda f, found=found: found.update(
+                {f.info.type_name} if f.outputs[0].recompute else ()
+            ))  # fmt: skip
+    assert freed['bn_relu', False] == {'BatchNormalization', 'ReLU'}
+    assert freed['blocks', False] == {'BatchNormalization', 'Add2', 'Convolution'}
+    assert freed['bn_relu', True] == set()
+    assert freed['blocks', True] == {'Convolution'}
+
+
+def test_the_self_check_compares_the_sum_too():
+    """As a function of its own kind, with the gradient of the shortcut."""
+    build = L.Build(train=True, cuda=True)
+    x = nn.Variable((2, 4, 6, 6), need_grad=True)
+    y = L.bn_add_relu(L.bn_relu(x, 'a', build), x, 'b', build)
+    specs, skipped = selfcheck.collect(L.mean_all(L.adaptive_average_pool(y, 3, build)))
+    assert not skipped
+    kinds = {(spec.type, len(spec.shapes)): spec for spec in specs}
+    assert kinds['FusedBatchNormalization', 6].gradients == [True] * 3 + [False] * 2 + [True]
+    assert {('FusedBatchNormalization', 5), ('Affine', 2)} < kinds.keys()
+    cpu = nn.get_current_context()
+    for spec in specs:
+        assert broken_on_hopper(spec) is None
+        assert compare(spec, cpu, cpu, lambda part: None) is None
