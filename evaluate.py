@@ -43,6 +43,7 @@ def build_parser() -> Parser:
         help='write the files that the test server takes, and no scores; needs no labels',
     )
     model_options.add_options(parser)
+    model_options.add_engine_options(parser)
     protocols.add_options(parser)
     return parser
 

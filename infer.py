@@ -26,6 +26,7 @@ def build_parser() -> Parser:
     )
     _add_looks(parser)
     model_options.add_options(parser)
+    model_options.add_engine_options(parser)
     protocols.add_options(parser)
     return parser
 

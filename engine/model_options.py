@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command import LOG, Parser, UserError
+from engine.engines import AUTO, ENGINES, PRECISIONS, Settings
 
 if TYPE_CHECKING:  # this module is imported before it is known that NNabla is installed
     from engine.config import Config
@@ -66,6 +67,36 @@ def add_network_options(parser: Parser):
     )
 
 
+def add_engine_options(parser: Parser):
+    """What computes the network's maps."""
+    group = parser.add_argument_group('what computes; the numbers are the same but for rounding')
+    group.add_argument(
+        '--engine',
+        default=AUTO,
+        choices=(AUTO, *ENGINES),
+        help='auto is the fastest that is installed, agrees with NNabla and pays: on a CPU '
+        'openvino, onnxruntime, nnabla; on a GPU tensorrt, nnabla (default: %(default)s)',
+    )
+    group.add_argument(
+        '--precision',
+        default='float32',
+        choices=PRECISIONS,
+        help='the other two are for openvino: bfloat16 on CPUs that have it, int8 with ranges from '
+        'images (default: %(default)s)',
+    )
+    group.add_argument(
+        '--calibration',
+        metavar='DIR|GLOB',
+        help="images for --precision int8 (default: the training images of the config's data set)",
+    )
+    group.add_argument(
+        '--threads',
+        type=int,
+        metavar='N',
+        help='of an engine that is not nnabla (default: the cores that this process may use)',
+    )
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A network with its weights, ready to run."""
@@ -79,7 +110,8 @@ class Loaded:
 def load(args, config: 'Config', device: int = 0) -> Loaded:
     """The network of a config with the weights of the options, or else the config's.
 
-    device: the number of the GPU. Raises ``UserError``.
+    device: the number of the GPU. Without the options of an engine it is NNabla. Raises
+    ``UserError``.
     """
     import models
     from engine import context
@@ -90,7 +122,12 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     choice = context.use(args.context, args.type_config, device)
     LOG.info('%s', choice)
     weights = models.weights.find(args.model or config['weights'], args.weights_url)
-    predictor = Predictor(models.create(config), lambda: context.release_cached_memory(choice))
+    network = models.create(config)
+
+    def release():
+        context.release_cached_memory(choice)
+
+    predictor = Predictor(network, release)
     report = models.weights.load(weights, strict=not args.partial)
     if report.missing or report.extra:
         LOG.warning(
@@ -101,4 +138,22 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
             len(report.missing),
             len(report.extra),
         )
+    if hasattr(args, 'engine'):
+        from engine.engines import choice as engine_choice
+
+        settings = _settings(args, network, config)
+        predictor.engine = engine_choice.create(settings, network, choice, release)
     return Loaded(predictor, config, weights, choice)
+
+
+def _settings(args, network, config: 'Config') -> Settings:
+    """What the options say of the engine; raises ``UserError``."""
+    calibration = None
+    if args.precision == 'int8':
+        from engine.engines import calibration as images
+
+        data_dir = getattr(args, 'data_dir', None)
+        calibration = images.find(network, config, args.calibration, data_dir)
+    elif args.calibration is not None:
+        raise UserError('--calibration belongs to --precision int8, which is not given')
+    return Settings(args.engine, args.precision, args.threads, calibration)

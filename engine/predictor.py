@@ -1,11 +1,10 @@
-"""From an image to the class of every pixel: normalisation, padding, the graph, upsampling and
+"""From an image to the class of every pixel: normalisation, padding, the engine, upsampling and
 argmax in one place.
 
 The network's own maps, of low resolution, are all that is kept of an image. They are resized to the
 image's size in bands of rows, so that memory does not grow with the image times its classes.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,11 +14,12 @@ import numpy as np
 
 from command import InputError
 from datasets import transforms
+from engine.engines import Engine
+from engine.engines.nnabla import Graphs
 from engine.protocols import Protocol, Size
 from models import Info, Network
 
 WHOLE = Protocol()  # one view, at the image's size
-GRAPHS = 4  # sizes whose graphs are kept: portraits and landscapes of a camera, and as many again
 BAND = 1 << 20  # values a class map is resized in at a time, over all classes: 4 MiB
 SMALL = 256 * 256  # pixels, for which a network needs little more memory than for none
 
@@ -47,16 +47,15 @@ class _Seen:
 
 
 class Predictor:
-    """Class maps from one network in NNabla's current context.
+    """Class maps from one network, whose parameters it registers.
 
-    The graphs of the latest ``GRAPHS`` sizes are kept, all on the same parameters. ``on_new_size``
-    is called before one is built: the place to release memory that fits the old sizes only.
+    The network's maps are computed by ``engine``, at first NNabla's graphs in the current context;
+    ``on_new_size`` is called before one is built.
     """
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
-        self._on_new_size = on_new_size
-        self._graphs = OrderedDict()
+        self.engine: Engine = Graphs(network, on_new_size)
         smallest = self._padded(1)
         network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
 
@@ -165,31 +164,16 @@ class Predictor:
             for side, full, seen in zip(size, padded.shape[1:], x.shape[1:])
         )
         try:
-            inputs, outputs = self._graph(*padded.shape[1:])
-            inputs.d = padded[None]
-            outputs.forward(clear_buffer=True)
-            return _Seen(np.array(outputs.d[0], np.float32), grid, mirrored)
+            return _Seen(self.engine.run(padded[None])[0], grid, mirrored)
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and 'alloc' not in str(error).lower():
                 raise
-            self._graphs.clear()  # what they hold may be what the next image lacks
-            self._on_new_size()
+            self.engine.close()  # what it holds may be what the next image lacks
             raise MemoryError(str(error)) from error
 
     def _padded(self, length: int) -> int:
         info = self.network.info
         return max(-(-length // info.size_divisor) * info.size_divisor, info.smallest_size)
-
-    def _graph(self, height, width):
-        key = height, width
-        if key not in self._graphs:
-            while len(self._graphs) >= GRAPHS:
-                self._graphs.popitem(last=False)
-            self._on_new_size()
-            x = nn.Variable((1, 3, height, width))
-            self._graphs[key] = x, self.network(x)[0]
-        self._graphs.move_to_end(key)
-        return self._graphs[key]
 
 
 def resize_rows(maps: np.ndarray, size: Size, rows: slice, width: int) -> np.ndarray:

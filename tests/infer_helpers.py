@@ -7,7 +7,7 @@ import helpers
 import infer
 from command import run
 
-CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--engine', 'nnabla']
 INFER = helpers.PROJECT / 'infer.py'
 STREET = helpers.PROJECT / 'resources' / 'street.jpg'
 

@@ -18,7 +18,7 @@ import helpers
 from command import run
 from models import weights
 
-CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--engine', 'nnabla']
 PUBLISHED = {  # of the weights, in float32 on the CPU
     'sky': 90.98, 'building': 73.71, 'pole': 28.26, 'road': 91.72, 'pavement': 72.08,
     'tree': 66.81, 'sign': 32.57, 'fence': 18.08, 'car': 70.75, 'pedestrian': 40.56,

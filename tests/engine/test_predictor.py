@@ -9,7 +9,7 @@ import helpers
 import models
 from command import InputError, UserError
 from d3net import layers as L
-from engine import context, predictor
+from engine import context, engines, predictor
 from engine.protocols import Protocol
 
 
@@ -62,16 +62,16 @@ def test_scaled_images_come_back_at_their_size(tiny, scale):
 def test_graphs_are_kept_for_the_latest_sizes_only():
     built = []
     made = predictor.Predictor(helpers.tiny(), on_new_size=lambda: built.append(1))
-    sizes = [(32, 32 + 4 * i) for i in range(predictor.GRAPHS)]
+    sizes = [(32, 32 + 4 * i) for i in range(engines.KEPT)]
     for _ in range(3):
         for size in sizes:
             made.labels(helpers.image(*size))
-    assert len(built) == predictor.GRAPHS
+    assert len(built) == engines.KEPT
     made.labels(helpers.image(80, 80))
     made.labels(helpers.image(*sizes[1]))
-    assert len(built) == 1 + predictor.GRAPHS
+    assert len(built) == 1 + engines.KEPT
     made.labels(helpers.image(*sizes[0]))  # was the oldest
-    assert len(built) == 2 + predictor.GRAPHS
+    assert len(built) == 2 + engines.KEPT
 
 
 def test_weights_loaded_later_reach_kept_graphs(tiny):
@@ -108,7 +108,7 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
-    monkeypatch.setattr(tiny, '_graph', no_memory)
+    monkeypatch.setattr(tiny.engine, 'run', no_memory)
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(helpers.image(40, 48))
     with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):

@@ -1,0 +1,52 @@
+"""What computes a network's maps: NNabla itself, or a runtime that its ONNX export runs in.
+
+    engine = create(Settings('auto'), network, choice)
+    maps = engine.run(x)        # normalised float32 (N, 3, H, W) -> logits (N, classes, h, w)
+
+All engines have the interface :class:`Engine`. An export is used for a shape only after its maps
+have been compared with NNabla's (:mod:`engine.engines.exported`); it is kept compiled, so that
+later processes start at once (:mod:`engine.engines.cache`).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # the commands' options need the names before it is known what is installed
+    import numpy as np
+
+    from engine.engines.calibration import Calibration
+
+Shape = tuple[int, int, int, int]
+
+ENGINES = ('nnabla', 'onnxruntime', 'openvino', 'tensorrt')
+AUTO = 'auto'
+PRECISIONS = ('float32', 'bfloat16', 'int8')
+KEPT = 4  # shapes kept ready: portraits and landscapes of a camera, and as many again
+
+
+class Engine(Protocol):
+    """Computes a network's maps, with the parameters that are registered when it is first used."""
+
+    used: set[str]  # names of the engines that have computed maps
+
+    def prepare(self, shape: Shape, x: 'np.ndarray | None' = None):
+        """Make ready for inputs of ``shape``, which :meth:`run` does by itself; x: a real one."""
+
+    def run(self, x: 'np.ndarray') -> 'np.ndarray':
+        """Normalised float32 (N, 3, H, W) -> the network's logits (N, classes, h, w), float32.
+
+        Raises ``MemoryError``, ``RuntimeError`` of a failed allocation, ``EngineError``.
+        """
+
+    def close(self):
+        """Release the memory; the next :meth:`run` makes ready anew."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options say. threads: None is what this process may use (engine.engines.machine)."""
+
+    engine: str = AUTO
+    precision: str = 'float32'
+    threads: int | None = None
+    calibration: 'Calibration | None' = None

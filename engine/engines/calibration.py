@@ -1,0 +1,72 @@
+"""The images that an 8-bit network's ranges are found on."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+import files
+from command import UserError
+from datasets import image_files
+from engine.data import open_dataset
+from engine.engines import Shape
+from engine.inputs import IMAGES
+from models import Network
+
+MOST = 64  # images; more change the ranges little
+
+
+class Calibration:
+    """Up to ``MOST`` of the image files ``paths``, at even distances."""
+
+    def __init__(self, network: Network, paths: Sequence[Path]):
+        self._network = network
+        step = max(1, len(paths) / MOST)
+        self.paths = [paths[int(i * step)] for i in range(min(MOST, len(paths)))]
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with the content of any of the files; raises ``UserError``."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            try:
+                digest.update(files.sha256_of(path).encode())
+            except OSError as error:
+                raise UserError(f'{path}: cannot be read ({error.strerror})') from error
+        return digest.hexdigest()
+
+    def inputs(self, shape: Shape) -> list[np.ndarray]:
+        """The images as inputs of a shape; raises ``InputError``."""
+        from engine.engines.exported import as_input
+
+        return [as_input(image_files.read_image(path), self._network, shape) for path in self.paths]
+
+
+def find(
+    network: Network, config: Mapping, source: str | None = None, data_dir: str | None = None
+) -> Calibration:
+    """The images of a folder or a pattern, by default the config's training images.
+
+    Raises ``UserError`` when there are none.
+    """
+    if source is None:
+        try:
+            dataset = open_dataset(config, config.get('train_split', 'train'), data_dir)
+        except UserError as error:
+            raise UserError(
+                f'--precision int8 needs images to find ranges on: {error}; or name some with '
+                '--calibration'
+            ) from error
+        return Calibration(network, [sample.image for sample in dataset.samples])
+    path = Path(os.path.expanduser(source))
+    if files.kind_of(path) == 'folder':
+        found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGES]
+    else:
+        found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
+    if not found:
+        raise UserError(f'--calibration {source}: no image there')
+    return Calibration(network, sorted(found))

@@ -1,0 +1,231 @@
+"""A network in another runtime: exported to ONNX, compared with NNabla, compiled, kept.
+
+A runtime (``engine.engines.openvino`` and its like) has ``name``, ``precision``, ``versions``,
+``fits`` (what compiled code depends on beside the versions), ``compile(onnx, inputs)`` and
+``load(payload)``; both return a model with ``run(x)`` and ``payload()``.
+"""
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+
+import cv2
+import nnabla as nn
+import numpy as np
+
+from command import LOG, PROJECT
+from datasets import image_files, transforms
+from engine.engines import KEPT, Engine, Shape
+from engine.engines.cache import Cache
+from engine.engines.calibration import Calibration
+from engine.engines.errors import Disagreement
+from engine.export.onnx_graph import build_model
+from models import Network
+
+PHOTO = PROJECT / 'resources' / 'street.jpg'
+TOLERANCE = 1e-4  # of the largest logit
+FLAT = 0.1  # standard deviation of an input below which it shows too little to compare with
+SOURCES = ('d3net', 'models', 'engine/export', 'engine/engines')  # what an export depends on
+JUDGED = 7  # images of the calibration that a precision is judged by, beside the one at hand
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two engines agree. largest: difference of logits; highest: logit of the reference; equal:
+    share of equal labels.
+    """
+
+    largest: float
+    highest: float
+    equal: float
+    images: int = 1
+
+    @property
+    def exact(self) -> bool:
+        """Whether they compute the same, but for rounding; a NaN is never the same."""
+        return self.largest <= TOLERANCE * self.highest
+
+    def __str__(self):
+        return (
+            f'largest difference {self.largest:.1e}, of logits up to {self.highest:.3g}, '
+            f'{self.equal:.2%} of labels equal'
+        )
+
+
+class Exported:
+    """The models of the latest ``KEPT`` shapes in a runtime, of the parameters as they are when it
+    is first used.
+
+    reference: NNabla's graphs. The first use of a shape compares with them on the input at hand,
+    or on a photo where that is one flat colour; later ones load what was compiled then. Raises
+    ``Disagreement`` when the numbers differ, ``EngineError`` when the runtime cannot take the
+    network.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        runtime,
+        reference: Engine,
+        cache: Cache,
+        calibration: Calibration | None = None,
+    ):
+        self.network, self.runtime, self.used = network, runtime, set()
+        self._reference, self._cache, self._calibration = reference, cache, calibration
+        self._models, self._parameters = OrderedDict(), None
+        self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
+
+    def is_ready(self, shape: Shape) -> bool:
+        """Whether :meth:`prepare` has nothing to compile, as far as file names tell."""
+        return shape in self._models or self._cache.has(self._name(shape))
+
+    def prepare(self, shape: Shape, x: np.ndarray | None = None):
+        """Load or compile the model for a shape; x: a real input to compare on."""
+        if shape not in self._models:
+            while len(self._models) >= KEPT:
+                self._models.popitem(last=False)
+            self._models[shape] = self._load(shape) or self._build(shape, x)
+        self._models.move_to_end(shape)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """The logits of ``x``; raises ``MemoryError``, ``RuntimeError`` of an allocation."""
+        self.prepare(x.shape, x)
+        self.used.add(self.runtime.name)
+        return self._models[x.shape].run(x)
+
+    def close(self):
+        """Drop all models, and the graphs that they were compared with."""
+        self._models.clear()
+        self._reference.close()
+
+    def _load(self, shape):
+        kept = self._cache.read(self._name(shape), self._versions)
+        if kept is None:
+            return None
+        payload, record = kept
+        try:
+            model = self.runtime.load(payload)
+        except RuntimeError as error:
+            LOG.warning('what is kept of %s cannot be loaded: %s', self.runtime.name, error)
+            return None
+        self._tell_precision(Agreement(**record['agreement']))
+        return model
+
+    def _build(self, shape, x):
+        started, name = time.monotonic(), self._name(shape)
+        if x is None or x.std() < FLAT:
+            x = photo(self.network, shape)
+        onnx = export(self.network, shape)
+        exact = self.runtime.exact()
+        model = exact.compile(onnx, None)
+        agreement = compare(self._reference, model, [x])
+        if not agreement.exact:
+            raise Disagreement(
+                f'{self.runtime.name} computes something else than NNabla for '
+                f'{self.network.name} at {shape[2]}x{shape[3]}: {agreement}; the export is not '
+                f'used, {self._cache.keep_rejected(name, onnx)}'
+            )
+        self._reference.close()
+        if self.runtime.precision != exact.precision:
+            inputs = [] if self._calibration is None else self._calibration.inputs(shape)
+            reduced = self.runtime.compile(onnx, inputs)
+            agreement = compare(model, reduced, [x, *inputs[:JUDGED]])
+            model = reduced
+        self._cache.write(name, self._versions, model.payload(), {'agreement': asdict(agreement)})
+        LOG.info(
+            '%s: compiled for %dx%d in %.1f s%s',
+            self.runtime.name,
+            *shape[2:],
+            time.monotonic() - started,
+            f', agrees with NNabla: {agreement}' if self.runtime.precision == 'float32' else '',
+        )
+        self._tell_precision(agreement)
+        return model
+
+    def _tell_precision(self, agreement):
+        if self.runtime.precision != 'float32':
+            LOG.info(
+                '%s: %.2f %% of labels are those of float32, on %s',
+                self.runtime.precision,
+                100 * agreement.equal,
+                'one image' if agreement.images == 1 else f'{agreement.images} images',
+            )
+
+    def _name(self, shape) -> str:
+        """What is compiled, as a file name."""
+        if self._parameters is None:
+            self._parameters = parameters()
+        facts = {
+            'hyper': dict(self.network.hyper),
+            'parameters': self._parameters,
+            'fits': self.runtime.fits,
+            'calibration': self._calibration and self._calibration.digest,
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+        size = 'x'.join(map(str, shape))
+        runtime = self.runtime
+        return (
+            f'{self.network.name}-{size}-{runtime.name}-{runtime.precision}-'
+            + (digest.hexdigest()[:24])
+        )
+
+
+def export(network: Network, shape: Shape) -> bytes:
+    """The network from normalised inputs of ``shape`` to its maps, as ONNX."""
+    with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
+        x = nn.Variable(shape)
+        maps = network(x, cuda=False)[0]
+        return build_model({'maps': maps}, {'image': x}, name=network.name).SerializeToString()
+
+
+def compare(reference, model, inputs: Iterable[np.ndarray]) -> Agreement:
+    """Hold the maps of ``model`` against those of ``reference``."""
+    largest = highest = 0.0
+    equal = []
+    for x in inputs:
+        expected, found = reference.run(x), model.run(x)
+        largest = np.maximum(largest, np.abs(expected - found).max())  # which keeps a NaN
+        highest = np.maximum(highest, np.abs(expected).max())
+        equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
+    return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
+
+
+def photo(network: Network, shape: Shape) -> np.ndarray:
+    """A street photo as an input of ``shape``."""
+    return as_input(image_files.read_image(PHOTO), network, shape)
+
+
+def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
+    """An image, uint8 BGR, as an input of ``shape``: as many times as there are images in it."""
+    image = cv2.resize(image, (shape[3], shape[2]), interpolation=cv2.INTER_AREA)
+    info = network.info
+    x = transforms.normalise(image, info.mean, info.std, info.channel_order)
+    return np.repeat(x[None], shape[0], axis=0)
+
+
+def parameters() -> str:
+    """A digest of all registered parameters with their names."""
+    digest = hashlib.sha256()
+    for name, variable in nn.get_parameters(grad_only=False).items():
+        digest.update(f'{name} {variable.shape}'.encode())
+        digest.update(np.ascontiguousarray(variable.data.get_data('r')))
+    return digest.hexdigest()
+
+
+@cache
+def sources() -> str:
+    """A digest of the project's code that networks and exports are made by."""
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted((PROJECT / folder).glob('*.py')):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {package: metadata.version(package) for package in packages}
