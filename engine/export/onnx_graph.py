@@ -109,6 +109,7 @@ class Graph:
         self, inputs: Mapping[str, nn.Variable], types: Mapping[str, str], dynamic_batch: bool
     ):
         self.nodes, self.constants, self.dynamic_batch = [], {}, dynamic_batch
+        self._helper = import_onnx().helper
         self._names, self._used = {}, set(inputs)
         self._parameters = {
             variable.data: name for name, variable in nn.get_parameters(grad_only=False).items()
@@ -120,10 +121,7 @@ class Graph:
         for name, variable in inputs.items():
             self._names[variable] = name
             if name in types:
-                onnx = import_onnx()
-                self._names[variable] = self.node(
-                    'Cast', [name], self._unused(f'{name}/float'), to=onnx.TensorProto.FLOAT
-                )
+                self._names[variable] = self._cast(name, self._unused(f'{name}/float'), 'float32')
 
     def walk(self, outputs: Mapping[str, nn.Variable], types: Mapping[str, str]):
         """Add all that ``outputs`` need."""
@@ -141,9 +139,7 @@ class Graph:
         for name, variable in outputs.items():
             source = self.name(variable)
             if name in types:
-                onnx = import_onnx()
-                to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(types[name]))
-                self.node('Cast', [source], name, to=to)
+                self._cast(source, name, types[name])
             elif source != name:
                 self.node('Identity', [source], name)
 
@@ -172,18 +168,21 @@ class Graph:
 
     def node(self, kind: str, inputs: list[str], out: str, **attributes) -> str:
         """Add a node, which has the name of its output."""
-        onnx = import_onnx()
-        self.nodes.append(onnx.helper.make_node(kind, inputs, [out], name=out, **attributes))
+        make_node = self._helper.make_node
+        self.nodes.append(make_node(kind, inputs, [out], name=out, **attributes))
         return out
+
+    def _cast(self, source: str, out: str, dtype: str) -> str:
+        to = self._helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self.node('Cast', [source], out, to=to)
 
     def batch(self) -> str:
         """The number of images, int64 (1,)."""
         if self._batch_name is None:
-            onnx = import_onnx()
-            shape = onnx.helper.make_node('Shape', [self._first], ['batch/shape'], 'batch/shape')
+            shape = self.node('Shape', [self._first], self._unused('batch/shape'))
             zero = self.constant(np.zeros(1, np.int64), 'batch/axis')
-            self.nodes.append(shape)
-            self._batch_name = self.node('Gather', ['batch/shape', zero], 'batch/size', axis=0)
+            size = self._unused('batch/size')
+            self._batch_name = self.node('Gather', [shape, zero], size, axis=0)
         return self._batch_name
 
     def not_over_batch(self, function, *axes: int):
