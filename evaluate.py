@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Score a network on a data set: python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml
 
-Under mpirun, every process takes its share of the images; the scores are the same to the last bit.
+Under mpirun, every process takes its share of the images; with --engine nnabla the scores are the
+same to the last bit, with the others as good as that.
 """
 
 import sys

@@ -37,7 +37,9 @@ def run(args) -> int:
         evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
-            _report(args, counts.report(dataset.info), processes, network, dataset, protocol)
+            used = set().union(*processes.gather(network.predictor.engine.used))
+            report = counts.report(dataset.info)
+            _report(args, report, processes, network, dataset, protocol, used)
         return DONE
 
 
@@ -79,9 +81,17 @@ def _outputs(args, dataset: Dataset) -> list[evaluator.Output]:
 
 
 def _report(
-    args, report: dict, processes: Processes, network: Loaded, dataset: Dataset, protocol: Protocol
+    args,
+    report: dict,
+    processes: Processes,
+    network: Loaded,
+    dataset: Dataset,
+    protocol: Protocol,
+    used: set[str],
 ):
-    """Print the scores, and write them with all that they depend on; rank 0 does."""
+    """Print the scores, and write them with all that they depend on; rank 0 does. used: the engines
+    that have computed maps.
+    """
     if processes.rank:
         return
     print(evaluator.table(report))
@@ -99,6 +109,8 @@ def _report(
             'protocol': protocol.describe(),
             'context': network.choice.name,
             'type_config': network.choice.type_config,
+            'engine': ', '.join(sorted(used)),
+            'precision': args.precision,
         }
         document = {**report, 'settings': settings, 'versions': versions()}
         with files.replacing(args.json) as temporary:

@@ -121,13 +121,18 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
         raise UserError(f'{config.path} names no weights: give some with -m')
     choice = context.use(args.context, args.type_config, device)
     LOG.info('%s', choice)
-    weights = models.weights.find(args.model or config['weights'], args.weights_url)
     network = models.create(config)
 
     def release():
         context.release_cached_memory(choice)
 
     predictor = Predictor(network, release)
+    if hasattr(args, 'engine'):
+        from engine.engines import choice as engine_choice
+
+        settings = _settings(args, network, config)
+        predictor.engine = engine_choice.create(settings, network, choice, release)
+    weights = models.weights.find(args.model or config['weights'], args.weights_url)
     report = models.weights.load(weights, strict=not args.partial)
     if report.missing or report.extra:
         LOG.warning(
@@ -138,11 +143,6 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
             len(report.missing),
             len(report.extra),
         )
-    if hasattr(args, 'engine'):
-        from engine.engines import choice as engine_choice
-
-        settings = _settings(args, network, config)
-        predictor.engine = engine_choice.create(settings, network, choice, release)
     return Loaded(predictor, config, weights, choice)
 
 

@@ -91,7 +91,7 @@ def scores(training: Training, model: Path, *options) -> dict:
     nn.clear_parameters()
     report = training.folder / 'scores.json'
     arguments = ['-d', training.data, '-cfg', training.config, '-c', 'cpu', '-m', model]
-    arguments += ['--split', 'val', '--json', report, *options]
+    arguments += ['--engine', 'nnabla', '--split', 'val', '--json', report, *options]
     assert run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 0
     return yaml.safe_load(report.read_text())
 

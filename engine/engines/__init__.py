@@ -8,6 +8,7 @@ have been compared with NNabla's (:mod:`engine.engines.exported`); it is kept co
 later processes start at once (:mod:`engine.engines.cache`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,7 +28,7 @@ KEPT = 4  # shapes kept ready: portraits and landscapes of a camera, and as many
 class Engine(Protocol):
     """Computes a network's maps, with the parameters that are registered when it is first used."""
 
-    used: set[str]  # names of the engines that have computed maps
+    used: Collection[str]  # names of the engines that maps come from
 
     def prepare(self, shape: Shape, x: 'np.ndarray | None' = None):
         """Make ready for inputs of ``shape``, which :meth:`run` does by itself; x: a real one."""

@@ -23,44 +23,34 @@ class Auto:
 
     def __init__(self, exports: Sequence[Callable[[], Engine]], graphs: Engine):
         self._exports, self._graphs = list(exports), graphs
-        self._met, self._engine, self._done = set(), None, set()
-
-    @property
-    def used(self) -> set[str]:
-        """Names of the engines that have computed maps."""
-        current = self._engine.used if self._engine else set()
-        return self._graphs.used | self._done | current
+        self._met, self._engine, self.used = set(), None, set()
 
     def prepare(self, shape: Shape, x: np.ndarray | None = None):
         """Make the engine for a shape ready, whichever it is."""
-        while (engine := self._engine_for(shape)) is not self._graphs:
-            try:
-                engine.prepare(shape, x)
-                break
-            except EngineError as error:
-                self._give_up(error)
-        else:
-            self._graphs.prepare(shape)
+        self._prepared(shape, x)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``, ``RuntimeError`` of an allocation."""
-        shape = x.shape
-        while (engine := self._engine_for(shape)) is not self._graphs:
-            try:
-                result = engine.run(x)
-                break
-            except EngineError as error:
-                self._give_up(error)
-        else:
-            result = self._graphs.run(x)
-        self._met.add(shape)
-        return result
+        engine = self._prepared(x.shape, x)
+        self._met.add(x.shape)
+        self.used.update(engine.used)
+        return engine.run(x)
 
     def close(self):
         """Release the memory of all engines."""
         if self._engine:
             self._engine.close()
         self._graphs.close()
+
+    def _prepared(self, shape, x) -> Engine:
+        """The engine for a shape, ready; one that cannot be is given up for good."""
+        while True:
+            engine = self._engine_for(shape)
+            try:
+                engine.prepare(shape, x)
+                return engine
+            except EngineError as error:
+                self._give_up(error)
 
     def _engine_for(self, shape) -> Engine:
         while self._engine is None and self._exports:
@@ -74,7 +64,5 @@ class Auto:
 
     def _give_up(self, error):
         LOG.warning('%s; the next engine is tried', error)
-        if self._engine:
-            self._done |= self._engine.used
         self._engine = None
         del self._exports[0]

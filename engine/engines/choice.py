@@ -72,6 +72,8 @@ def create(
     taken = exports[0].runtime if exports else nnabla.NAME
     LOG.info('engine: %s%s', taken, f' ({"; ".join(dict.fromkeys(reasons))})' if reasons else '')
     others = [lambda each=each: exported(each) for each in order if not _missing(each)]
+    if not exports:
+        return graphs
     return Auto([*(lambda each=each: each for each in exports), *others], graphs)
 
 

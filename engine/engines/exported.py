@@ -75,7 +75,7 @@ class Exported:
         cache: Cache,
         calibration: Calibration | None = None,
     ):
-        self.network, self.runtime, self.used = network, runtime, set()
+        self.network, self.runtime, self.used = network, runtime, frozenset({runtime.name})
         self._reference, self._cache, self._calibration = reference, cache, calibration
         self._models, self._parameters = OrderedDict(), None
         self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
@@ -95,7 +95,6 @@ class Exported:
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``, ``RuntimeError`` of an allocation."""
         self.prepare(x.shape, x)
-        self.used.add(self.runtime.name)
         return self._models[x.shape].run(x)
 
     def close(self):

@@ -19,8 +19,10 @@ class Graphs:
     that fits the old shapes only. Weights that are loaded later reach the kept graphs.
     """
 
+    used = frozenset({NAME})
+
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
-        self.network, self.used = network, set()
+        self.network = network
         self._on_new_size = on_new_size
         self._graphs = OrderedDict()
 
@@ -40,7 +42,6 @@ class Graphs:
         inputs, outputs = self._graphs[x.shape]
         inputs.d = x
         outputs.forward(clear_buffer=True)
-        self.used.add(NAME)
         return np.array(outputs.d, np.float32)
 
     def close(self):
