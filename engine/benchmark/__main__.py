@@ -1,17 +1,31 @@
 """python -m engine.benchmark KIND: compare ways to compute the same, side by side in one run."""
 
+import os
 import sys
 from pathlib import Path
 
 from command import Parser, UserError, run
 from engine import model_options
+from engine.engines import AUTO, ENGINES
 
 # The options of each kind that not all kinds have, and what they are when they are not given.
 OPTIONS = {
     'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
+    'inference': {
+        'size': '512x1024',
+        'context': 'auto',
+        'rounds': 5,
+        'engine': ['nnabla', 'auto'],
+        'precision': ['float32'],
+        'threads': 'all cores',
+        'peer': 'none',
+        'peer_python': 'this one',
+    },
     'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
     'training': {'size': '256x512', 'batch_size': 2, 'context': 'auto', 'rounds': 5},
 }
+PEERS = ('none', 'pytorch')
+PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
 
 
 def build_parser() -> Parser:
@@ -20,6 +34,8 @@ def build_parser() -> Parser:
         'kind',
         choices=tuple(OPTIONS),
         help='blocks: D2 blocks with their running sum as one tensor, against the plain form; '
+        'inference: latency, frames a second, memory and start-up of networks across engines and '
+        'precisions, and in PyTorch; '
         "loader: the loader and packed data, against NNabla's iterator and the usual pipeline; "
         'training: a step of training and its memory under each recompute policy, on a GPU also in '
         'half precision, channel_last and TF32',
@@ -27,9 +43,10 @@ def build_parser() -> Parser:
     parser.add_argument(
         '-cfg',
         '--config-file',
-        default='configs/D3Net_S.yaml',
+        nargs='+',
+        default=['configs/D3Net_S.yaml'],
         metavar='YAML',
-        help='the network (default: %(default)s)',
+        help='the network; for inference any number of them (default: configs/D3Net_S.yaml)',
     )
     _add(parser, 'data_dir', '-d', '--data-dir', type=Path, metavar='DIR', help='the data')
     _add(parser, 'size', '--size', metavar='HxW', help='of the image')
@@ -37,6 +54,11 @@ def build_parser() -> Parser:
     _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches a run')
     _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each')
     _add(parser, 'context', '-c', '--context', choices=model_options.CONTEXTS, help='where to run')
+    _add(parser, 'engine', '--engine', nargs='+', choices=(*ENGINES, AUTO), help='what computes')
+    _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='in which numbers')
+    _add(parser, 'threads', '--threads', type=int, metavar='N', help='cores that all may use')
+    _add(parser, 'peer', '--peer', choices=PEERS, help='the same network in another framework')
+    _add(parser, 'peer_python', '--peer-python', metavar='PYTHON', help='a Python that has torch')
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help='write the results to this file too'
     )
@@ -45,17 +67,23 @@ def build_parser() -> Parser:
 
 def main(args) -> int:
     _complete(args)
-    for option in ('rounds', 'batch_size', 'batches'):
-        if getattr(args, option) is not None and getattr(args, option) < 1:
+    for option in ('rounds', 'batch_size', 'batches', 'threads'):
+        if isinstance(getattr(args, option), int) and getattr(args, option) < 1:
             raise UserError(f'{_flag(option)} must be at least 1, not {getattr(args, option)}')
 
     from engine import config
     from engine.benchmark import frame
 
-    settings = config.load(args.config_file)
-    measure = {'blocks': _blocks, 'loader': _loader, 'training': _training}[args.kind]
-    results, facts = measure(args, settings)
-    facts = {'config': settings.name, 'rounds': args.rounds, **facts}
+    configs = [config.load(path) for path in args.config_file]
+    if args.kind == 'inference':
+        results, facts = _inference(args, configs)
+    elif len(configs) > 1:
+        raise UserError(f'-cfg: {args.kind} takes one config, inference any number')
+    else:
+        measure = {'blocks': _blocks, 'loader': _loader, 'training': _training}[args.kind]
+        results, facts = measure(args, configs[0])
+    names = ', '.join(each.name for each in configs)
+    facts = {'config': names, 'rounds': args.rounds, **facts}
     print(frame.table(results, facts))
     if args.json:
         frame.write_json(args.json, results, facts)
@@ -64,14 +92,22 @@ def main(args) -> int:
 
 def _add(parser: Parser, option: str, *flags, help: str, **keywords):
     """An option of some kinds; its help says of which, and with which defaults."""
-    defaults = ', '.join(
-        f'{kind}: {OPTIONS[kind][option] or "as the config says"}' for kind in _kinds_with(option)
-    )
+    defaults = ', '.join(f'{kind}: {_default(kind, option)}' for kind in _kinds_with(option))
     parser.add_argument(*flags, help=f'{help} ({defaults})', **keywords)
+
+
+def _default(kind: str, option: str) -> str:
+    value = OPTIONS[kind][option]
+    return ' '.join(value) if isinstance(value, list) else str(value or 'as the config says')
 
 
 def _kinds_with(option: str) -> list[str]:
     return [kind for kind, options in OPTIONS.items() if option in options]
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f'{", ".join(others)} and {last}' if others else last
 
 
 def _flag(option: str) -> str:
@@ -83,8 +119,8 @@ def _complete(args):
     for option in {option: None for options in OPTIONS.values() for option in options}:
         if option not in OPTIONS[args.kind] and getattr(args, option) is not None:
             raise UserError(
-                f'{_flag(option)} is an option of {" and ".join(_kinds_with(option))}, {args.kind} '
-                'has no use for it'
+                f'{_flag(option)} is an option of {_listed(_kinds_with(option))}, {args.kind} has '
+                'no use for it'
             )
         if getattr(args, option) is None:
             setattr(args, option, OPTIONS[args.kind].get(option))
@@ -107,6 +143,26 @@ def _blocks(args, settings):
     choice = context.use(args.context)
     results, facts = blocks.measure(settings, size, args.rounds)
     return results, {'size': args.size, 'context': str(choice), **facts}
+
+
+def _inference(args, configs):
+    size = _size(args)
+
+    from engine import context
+    from engine.benchmark import inference, peer
+
+    choice = context.use(args.context)
+    with_peer = args.peer == 'pytorch'
+    python = sys.executable if args.peer_python == 'this one' else args.peer_python
+    if with_peer:
+        peer.check(python)
+    threads = len(os.sched_getaffinity(0)) if args.threads == 'all cores' else args.threads
+    compared, left_out = inference.ways(args.engine, args.precision, with_peer, choice.name)
+    results, facts = inference.measure(
+        configs, compared, size, args.rounds, threads, choice.name, python
+    )
+    settings = {'size': args.size, 'context': str(choice), 'threads': threads}
+    return results, settings | left_out | facts
 
 
 def _loader(args, settings):

@@ -24,7 +24,9 @@ class Result:
     fastest_ms: float
     slowest_ms: float
     ratio: float
-    details: Mapping[str, float] = field(default_factory=dict)  # further columns of the table
+    details: Mapping[str, float | None] = field(
+        default_factory=dict
+    )  # further columns of the table
 
 
 def compare(
@@ -63,7 +65,7 @@ def table(results: list[Result], settings: Mapping) -> str:
     """The results as text, below the machine and the settings."""
     lines = [f'{key}: {value}' for key, value in {**machine(), **settings}.items()]
     width = max(len(result.name) for result in results)
-    details = ''.join(f'{name:>10}' for name in results[0].details)
+    details = ''.join(f'{name:>11}' for name in results[0].details)
     lines += ['', f'{"":{width}}   median ms    fastest    slowest   speed{details}']
     lines += [
         f'{r.name:{width}}  {r.median_ms:10.2f} {r.fastest_ms:10.2f} {r.slowest_ms:10.2f}'
@@ -73,9 +75,11 @@ def table(results: list[Result], settings: Mapping) -> str:
     return '\n'.join(lines)
 
 
-def _cell(value: float) -> str:
+def _cell(value: float | None) -> str:
     """Five digits are enough to tell losses apart, and one behind the point for larger numbers."""
-    return f'{value:10.1f}' if abs(value) >= 100 else f'{value:10.5g}'
+    if value is None:
+        return f'{"-":>11}'
+    return f'{value:11.1f}' if abs(value) >= 100 else f'{value:11.5g}'
 
 
 def write_json(path: Path, results: list[Result], settings: Mapping):

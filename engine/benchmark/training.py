@@ -5,12 +5,8 @@ backward, update. They take turns. Between its turns a process gives the memory 
 back, so each turn begins with a step that is not timed.
 """
 
-import logging
-import multiprocessing
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -18,11 +14,11 @@ import nnabla as nn
 import numpy as np
 
 import models
-from command import UserError
 from d3net.build import RECOMPUTE_POLICIES
 from engine import context, recipe
 from engine.benchmark import frame
 from engine.benchmark.memory import own_peak_mib
+from engine.benchmark.process import Process
 from engine.communicator import Processes
 from engine.context import Choice
 from engine.environment import gpu_memory_mib
@@ -114,15 +110,10 @@ class _Contestant:
     """
 
     def __init__(self, name: str, way: Way, config: Mapping, size: tuple[int, int], device: int):
-        self._name, self.losses = name, []
-        self._pool = ProcessPoolExecutor(
-            1,
-            multiprocessing.get_context('spawn'),
-            initializer=logging.getLogger('nnabla').setLevel,
-            initargs=(logging.WARNING,),
-        )
+        self.losses = []
+        self._process = Process(name, 'try a smaller --size or --batch-size')
         try:
-            self.idle = self._ask(_start, config, way, size, device)
+            self.idle = self._process.ask(_start, config, way, size, device)
             self.turn()
         except BaseException:
             self.close()
@@ -130,21 +121,12 @@ class _Contestant:
 
     def turn(self) -> float:
         """Seconds of a step."""
-        seconds, losses, self.peak = self._ask(_turn)
+        seconds, losses, self.peak = self._process.ask(_turn)
         self.losses += losses
         return seconds
 
     def close(self):
-        self._pool.shutdown()
-
-    def _ask(self, function, *arguments):
-        try:
-            return self._pool.submit(function, *arguments).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                f'{self._name}: the process has died, perhaps for want of memory; try a smaller '
-                '--size or --batch-size'
-            ) from error
+        self._process.close()
 
 
 class _SameBatch:

@@ -14,6 +14,7 @@ from command import UserError
 from d3net.build import RECOMPUTE_POLICIES
 from engine.benchmark import frame, training
 from engine.benchmark.memory import peak_mib
+from engine.benchmark.process import Process
 
 
 def test_contestants_take_turns():
@@ -126,13 +127,12 @@ def test_on_a_gpu_precision_and_layout_are_compared_too():
 
 
 def test_a_contestant_that_dies_is_named():
-    config = {**helpers.TINY, 'lr': 0.1, 'max_iter': 9, 'batch_size': 2}
-    contestant = training._Contestant('none', training.Way('cpu'), config, (16, 24), device=0)
+    process = Process('none', 'try a smaller --size or --batch-size')
     try:
         with pytest.raises(UserError, match='^none: the process has died'):
-            contestant._ask(os._exit, 1)
+            process.ask(os._exit, 1)
     finally:
-        contestant.close()
+        process.close()
 
 
 def test_the_peak_of_a_process_is_its_own():
@@ -176,8 +176,11 @@ def test_bad_options_of_blocks(options, message):
     'options, message',
     [
         (['--batch-size', '0'], '--batch-size must be at least 1'),
-        (['--size', '64x64'], '--size is an option of blocks and training, loader has no use'),
-        (['-c', 'cpu'], '--context is an option of blocks and training, loader has no use'),
+        (
+            ['--size', '64x64'],
+            '--size is an option of blocks, inference and training, loader has no',
+        ),
+        (['-c', 'cpu'], '--context is an option of blocks, inference and training, loader'),
     ],
 )
 def test_bad_options_of_loader(options, message):

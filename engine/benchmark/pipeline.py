@@ -1,0 +1,122 @@
+"""From an image file to a file of class indices with one engine, in a process of its own.
+
+process.ask(start, task, engine, precision)
+logits = process.ask(first_logits)
+device, whole, peak = process.ask(turn, 0.5)
+"""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import models
+from datasets import image_files
+from engine import context, predictor
+from engine.benchmark.memory import own_peak_mib
+from engine.engines import Settings
+from engine.engines.cache import Cache
+from engine.engines.calibration import Calibration
+from engine.engines.choice import create
+
+BAND = 1 << 20  # values that are resized at a time, as in the predictor
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all contestants do: a network of ``config`` with ``weights``, and one ``image``.
+
+    input: a file with the prepared input, float32 (1, 3, H, W). context: ``cpu`` or ``cudnn``.
+    """
+
+    config: Mapping
+    weights: Path
+    image: Path
+    input: Path
+    size: tuple[int, int]
+    context: str
+    threads: int
+    device: int = 0
+
+
+class Pipeline:
+    """A network that an engine runs; what it keeps for later goes into the folder ``kept``.
+
+    The ranges of 8-bit numbers are found on the task's image. Raises ``UserError`` for an engine or
+    a precision that is not there.
+    """
+
+    def __init__(self, task: Task, engine: str, precision: str, kept: Path):
+        self._task = task
+        half = engine == 'nnabla' and precision == 'float16'
+        choice = context.use(task.context, 'half' if half else 'float', task.device)
+        self._network = models.create(task.config)
+        predictor.Predictor(self._network)  # registers the parameters
+        models.weights.load(task.weights)
+        settings = Settings(
+            engine,
+            'float32' if half else precision,
+            None if engine == 'nnabla' else task.threads,
+            Calibration(self._network, [task.image]) if precision == 'int8' else None,
+        )
+        self._engine = create(settings, self._network, choice, cache=Cache(kept))
+
+    @property
+    def used(self) -> str:
+        """The engines that have computed."""
+        return ', '.join(sorted(self._engine.used))
+
+    def logits(self) -> np.ndarray:
+        """Of the task's input, (1, num_classes, h, w)."""
+        return self._engine.run(np.load(self._task.input))
+
+    def run(self) -> tuple[float, float]:
+        """Seconds from input to logits, and from the image file to the encoded class indices."""
+        started = time.perf_counter()
+        image = image_files.read_image(self._task.image)
+        x = predictor.normalise(image, self._network.info)[None]
+        before = time.perf_counter()
+        maps = self._engine.run(x)[0]
+        device = time.perf_counter() - before
+        cv2.imencode('.png', labels(maps, self._task.size))
+        return device, time.perf_counter() - started
+
+
+def labels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Class indices, ``uint8`` (H, W), of logits (num_classes, h, w), a band of rows at a time."""
+    height, width = size
+    result = np.empty(size, np.uint8)
+    step = max(1, BAND // (maps.shape[0] * width))
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        result[rows] = predictor.resize_rows(maps, size, rows, width).argmax(axis=0)
+    return result
+
+
+_pipeline = None  # of this process, a contestant's
+
+
+def start(task: Task, engine: str, precision: str, kept: Path):
+    """Prepare this process."""
+    global _pipeline
+    _pipeline = Pipeline(task, engine, precision, kept)
+
+
+def first_logits() -> tuple[np.ndarray, str]:
+    """The logits of the task's input, and the names of the engines that have computed them."""
+    return _pipeline.logits(), _pipeline.used
+
+
+def turn(least_seconds: float) -> tuple[float, float, float]:
+    """As many runs as fit into some seconds: the median of their seconds from input to logits, that
+    from file to file, and the most resident memory so far in MiB.
+    """
+    runs = [_pipeline.run()]
+    while sum(whole for _, whole in runs) < least_seconds:
+        runs.append(_pipeline.run())
+    device, whole = (statistics.median(each) for each in zip(*runs))
+    return device, whole, own_peak_mib()
