@@ -27,10 +27,10 @@ lint: environment-dev
 	@$(RUN) -m ruff format --check .
 
 environment:
-	@$(call bootstrap,requirements.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt)
 
 environment-dev:
-	@$(call bootstrap,requirements.txt requirements-dev.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-int8.txt requirements-dev.txt)
 
 cuda:
 	@$(call bootstrap,requirements.txt requirements-cuda.txt)

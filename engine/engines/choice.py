@@ -58,23 +58,25 @@ def create(
         LOG.info('%s', engine.runtime)
         return engine
     order = list(ON_GPU if choice.name == 'cudnn' else ON_CPU)
-    exports, reasons = [], []
+    exports, reasons, install = [], [], None
     while order and not exports:
         name = order.pop(0)
         missing = _missing(name)
         if missing:
-            reasons.append(f'the package {missing} is not installed: {RUNTIMES[name].INSTALL}')
+            reasons.append(f'{missing} is not installed')
+            install = RUNTIMES[name].INSTALL
             continue
         try:
             exports.append(exported(name))
         except EngineError as error:
             reasons.append(str(error))
+    why = '; '.join(reasons) + (f': {install}' if install else '')
     taken = exports[0].runtime if exports else nnabla.NAME
-    LOG.info('engine: %s%s', taken, f' ({"; ".join(dict.fromkeys(reasons))})' if reasons else '')
-    others = [lambda each=each: exported(each) for each in order if not _missing(each)]
+    LOG.info('engine: %s%s', taken, f' ({why})' if why else '')
     if not exports:
         return graphs
-    return Auto([*(lambda each=each: each for each in exports), *others], graphs)
+    others = [lambda each=each: exported(each) for each in order if not _missing(each)]
+    return Auto([lambda: exports[0], *others], graphs)
 
 
 def _runtime(name, precision, threads, choice, cache):
