@@ -1,0 +1,488 @@
+"""Networks in other runtimes: they compute what NNabla does, and what is kept is what was made."""
+
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+
+import nnabla as nn
+import numpy as np
+import pytest
+
+import helpers
+import models
+from command import UserError
+from datasets import image_files
+from engine import config as configs
+from engine import predictor
+from engine.context import Choice
+from engine.engines import KEPT, Settings, calibration, choice, exported, machine, openvino
+from engine.engines.auto import Auto
+from engine.engines.cache import Cache
+from engine.engines.errors import Disagreement, EngineError
+from engine.engines.nnabla import Graphs
+from engine.protocols import Protocol
+
+for package in ('onnx', 'onnxruntime', 'openvino'):
+    pytest.importorskip(package)
+
+CPU = Choice('cpu', 'float')
+EXPORTS = 'openvino', 'onnxruntime'
+STREET = helpers.PROJECT / 'resources' / 'street.jpg'
+
+
+@pytest.fixture
+def tiny():
+    made = predictor.Predictor(helpers.tiny())
+    helpers.randomize_parameters()
+    return made
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return Cache(tmp_path / 'engines')
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.INFO, 'nnseg')
+    return caplog
+
+
+def engine(name, made, kept, **settings):
+    return choice.create(Settings(name, **settings), made.network, CPU, cache=kept)
+
+
+def with_engine(name, network, kept):
+    made = predictor.Predictor(network)
+    made.engine = engine(name, made, kept)
+    return made
+
+
+def an_input(made, height=64, width=96, seed=0):
+    return predictor.normalise(helpers.image(height, width, seed), made.network.info)[None]
+
+
+def fail(*args):
+    raise AssertionError('compiled anew')
+
+
+@pytest.mark.parametrize('name', [*EXPORTS, 'auto'])
+@pytest.mark.parametrize('size', [(61, 83), (1, 40)])
+def test_every_protocol_sees_what_nnabla_computes(tiny, kept, name, size):
+    other, image = with_engine(name, tiny.network, kept), helpers.image(*size)
+    for protocol in (
+        Protocol(),
+        Protocol(scales=(0.5, 1.7), flip=True),
+        Protocol(window=(48, 32), scales=(1.5,), flip=True),
+    ):
+        expected = tiny.probabilities(image, protocol)
+        np.testing.assert_allclose(other.probabilities(image, protocol), expected, atol=1e-5)
+        assert np.mean(other.labels(image, protocol) == tiny.labels(image, protocol)) > 0.999
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+@pytest.mark.parametrize('size', [(97, 131), (180, 240)])
+def test_the_trained_network_sees_the_same_in_a_real_photo(kept, name, size):
+    network = models.create('d3net_t', num_classes=11)
+    nnabla = predictor.Predictor(network)
+    models.weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    image = image_files.read_image(STREET)[100 : 100 + size[0], 200 : 200 + size[1]]
+    expected = nnabla.logits(image)
+    found = with_engine(name, network, kept).logits(image)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.mean(found.argmax(0) == expected.argmax(0)) > 0.9999
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+def test_a_batch(tiny, kept, name):
+    x = np.concatenate([an_input(tiny, seed=seed) for seed in range(3)])
+    expected = np.concatenate([tiny.engine.run(x[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(engine(name, tiny, kept).run(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+def test_the_second_start_compiles_nothing(tiny, kept, name, monkeypatch, log):
+    x = an_input(tiny)
+    first = engine(name, tiny, kept).run(x)
+    assert 'agrees with NNabla: largest difference' in log.text
+    monkeypatch.setattr(exported, 'export', fail)
+    monkeypatch.setattr(Graphs, 'run', fail)
+    again = engine(name, tiny, kept)
+    assert again.is_ready(x.shape)
+    assert np.array_equal(again.run(x), first)
+
+
+def test_what_makes_another_network_is_compiled_anew(tiny, kept, monkeypatch):
+    """Weights, hyper-parameters, shape, engine; and each of the versions."""
+    folder = kept.folder
+
+    def files_after(network, name='onnxruntime', size=(64, 96)):
+        made = predictor.Predictor(network)
+        engine(name, made, kept).run(an_input(made, *size))
+        return len(list(folder.iterdir()))
+
+    assert files_after(tiny.network) == 1
+    assert files_after(tiny.network) == 1
+    assert files_after(tiny.network, 'openvino') == 2
+    assert files_after(tiny.network, size=(64, 64)) == 3
+    parameter = next(iter(nn.get_parameters().values()))
+    parameter.d = parameter.d * 1.01
+    assert files_after(tiny.network) == 4
+    nn.clear_parameters()
+    assert files_after(helpers.tiny(channels=12)) == 5
+    calls = Counter()
+    export = exported.export
+    monkeypatch.setattr(exported, 'export', lambda *a: calls.update(['export']) or export(*a))
+    assert files_after(helpers.tiny(channels=12)) == 5
+    assert not calls
+    monkeypatch.setattr(exported, 'sources', lambda: 'younger')
+    assert files_after(helpers.tiny(channels=12)) == 5  # in the place of the old one
+    assert files_after(helpers.tiny(channels=12)) == 5
+    assert calls['export'] == 1
+    monkeypatch.setattr(machine, 'cpu', lambda: 'another')
+    files_after(helpers.tiny(channels=12))
+    assert calls['export'] == 1  # an ONNX file fits any CPU
+    files_after(helpers.tiny(channels=12), 'openvino')
+    assert calls['export'] == 2
+
+
+@pytest.mark.parametrize('damage', [lambda data: data[:-1], lambda data: b'', lambda data: b'[]\n'])
+def test_a_damaged_file_is_made_anew(tiny, kept, damage, log):
+    x = an_input(tiny)
+    expected = engine('openvino', tiny, kept).run(x)
+    (path,) = kept.folder.iterdir()
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    assert np.array_equal(engine('openvino', tiny, kept).run(x), expected)
+    assert f'{path} is damaged and made anew' in log.text
+    assert len(path.read_bytes()) == len(good)
+
+
+def test_what_openvino_refuses_to_load_is_made_anew(tiny, kept, log):
+    x = an_input(tiny)
+    made = engine('openvino', tiny, kept)
+    expected = made.run(x)
+    (path,) = kept.folder.iterdir()
+    record = json.loads(path.read_bytes().split(b'\n', 1)[0])
+    kept.write(path.stem, record['versions'], b'another format', record)
+    assert np.array_equal(engine('openvino', tiny, kept).run(x), expected)
+    assert 'cannot be loaded' in log.text
+
+
+def test_without_a_place_to_keep_it_all_stays_in_memory(tiny, tmp_path, monkeypatch, log):
+    (tmp_path / 'file').touch()
+    made = engine('openvino', tiny, Cache(tmp_path / 'file' / 'engines'))
+    for width in (64, 96):
+        made.run(an_input(tiny, width=width))
+    assert log.text.count('compiled networks are not kept for the next start') == 1
+    monkeypatch.setattr(exported, 'export', fail)
+    made.run(an_input(tiny))
+    monkeypatch.delenv('NNSEG_CACHE', raising=False)
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.delenv('HOME')
+    monkeypatch.setattr('pathlib.Path.expanduser', no_home)
+    assert Cache().folder is None
+    assert not Cache().has('anything')
+
+
+def no_home(path):
+    raise RuntimeError('no home')
+
+
+def test_the_oldest_make_room(tmp_path, monkeypatch):
+    kept = Cache(tmp_path)
+    monkeypatch.setattr('engine.engines.cache.MOST_BYTES', 3500)
+    for number in range(5):
+        kept.write(f'n{number}', {}, bytes(1000), {})
+        os.utime(tmp_path / f'n{number}.engine', (number, number))
+        kept.read('n0', {})
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ['n0', 'n3', 'n4']
+
+
+@pytest.fixture
+def perturbed(monkeypatch):
+    """Exports are those of weights that are a little different."""
+    export = exported.export
+
+    def other(network, shape):
+        parameter = next(iter(nn.get_parameters().values()))
+        before = parameter.d.copy()
+        parameter.d = before * 1.001
+        try:
+            return export(network, shape)
+        finally:
+            parameter.d = before
+
+    monkeypatch.setattr(exported, 'export', other)
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+def test_an_export_that_computes_something_else_is_refused_and_kept(tiny, kept, name, perturbed):
+    with pytest.raises(Disagreement, match=f'{name} computes something else .* kept as') as raised:
+        engine(name, tiny, kept).run(an_input(tiny))
+    path = Path(str(raised.value).split('kept as ')[1])
+    assert path.parent == kept.folder
+    import onnx
+
+    onnx.checker.check_model(onnx.load(path))
+    with pytest.raises(Disagreement):  # the next start does not trust it either
+        engine(name, tiny, kept).run(an_input(tiny))
+
+
+def test_auto_goes_on_when_an_export_computes_something_else(tiny, kept, perturbed, log):
+    made, x = engine('auto', tiny, kept), an_input(tiny)
+    assert np.array_equal(made.run(x), tiny.engine.run(x))
+    assert made.used == {'nnabla'}
+    assert [r.levelname for r in log.records].count('WARNING') == 2  # one an engine
+    made.run(x)
+    assert [r.levelname for r in log.records].count('WARNING') == 2
+
+
+def test_one_flat_colour_is_no_image_to_compare_on(tiny, kept, monkeypatch):
+    seen = []
+    compare = exported.compare
+    monkeypatch.setattr(
+        exported, 'compare', lambda r, m, inputs: seen.append(inputs[0]) or compare(r, m, inputs)
+    )
+    made = engine('onnxruntime', tiny, kept)
+    made.run(np.zeros((1, 3, 64, 96), np.float32))
+    x = an_input(tiny, 64, 64)
+    made.run(x)
+    made.prepare((1, 3, 96, 64))
+    assert seen[1] is x
+    for shown, shape in ((seen[0], (64, 96)), (seen[2], (96, 64))):
+        assert np.array_equal(shown, exported.photo(tiny.network, (1, 3, *shape)))
+
+
+def test_numbers_that_are_none_never_agree():
+    class Fixed:
+        def __init__(self, value):
+            self.value = value
+
+        def run(self, x):
+            return np.full((1, 2, 3, 4), self.value, np.float32)
+
+    x = np.zeros(1)
+    assert exported.compare(Fixed(5), Fixed(5), [x]).exact
+    assert not exported.compare(Fixed(5), Fixed(np.nan), [x]).exact
+    assert not exported.compare(Fixed(5), Fixed(5.001), [x]).exact
+    assert exported.compare(Fixed(5), Fixed(5.0001), [x]).exact
+
+
+class Stub:
+    """An export that notes the shapes it is made ready for."""
+
+    used = frozenset({'stub'})
+
+    def __init__(self, known=()):
+        self.shapes, self.known = [], known
+
+    def is_ready(self, shape):
+        return shape in self.shapes or shape in self.known
+
+    def prepare(self, shape, x=None):
+        self.shapes.append(shape)
+
+    def run(self, x):
+        return x
+
+
+def test_auto_compiles_for_the_first_shape_and_for_what_comes_back(tiny):
+    x = [an_input(tiny, 32, 32 + 4 * i) for i in range(4)]
+    stub = Stub(known=[x[3].shape])
+    auto = Auto([lambda: stub], tiny.engine)
+    for i in (0, 1, 2):
+        auto.run(x[i])
+    assert set(stub.shapes) == {x[0].shape}
+    assert auto.used == {'stub', 'nnabla'}
+    auto.run(x[1])
+    assert set(stub.shapes) == {x[0].shape, x[1].shape}
+    auto.run(x[3])  # compiled by an earlier process
+    assert set(stub.shapes) == {x[0].shape, x[1].shape, x[3].shape}
+
+
+def test_models_of_the_latest_shapes_are_in_memory(tiny, kept, monkeypatch):
+    loads = Counter()
+    load = openvino.OpenVINO.load
+    monkeypatch.setattr(
+        openvino.OpenVINO, 'load', lambda self, data: loads.update([1]) or load(self, data)
+    )
+    made = engine('openvino', tiny, kept)
+    shapes = [(32, 32 + 4 * i) for i in range(KEPT + 1)]
+    for shape in [*shapes, *shapes[1:]]:
+        made.run(an_input(tiny, *shape))
+    assert not loads
+    made.run(an_input(tiny, *shapes[0]))
+    assert loads[1] == 1
+    made.close()
+    made.run(an_input(tiny, *shapes[0]))
+    assert loads[1] == 2
+
+
+def hide(monkeypatch, *packages):
+    for package in packages:
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+def test_what_is_not_installed_is_told_with_its_pip_line(tiny, kept, monkeypatch, log):
+    with pytest.raises(UserError, match='the package tensorrt is not installed: python -m pip'):
+        engine('tensorrt', tiny, kept)
+    hide(monkeypatch, 'openvino')
+    with pytest.raises(UserError, match='openvino is not .*pip install -r requirements-deploy.txt'):
+        engine('openvino', tiny, kept)
+    x = an_input(tiny)
+    made = engine('auto', tiny, kept)
+    assert 'engine: onnxruntime' in log.text
+    assert '(openvino is not installed: python -m pip install -r requirements-' in log.text
+    made.run(x)
+    assert made.used == {'onnxruntime'}
+    hide(monkeypatch, 'onnxruntime')
+    log.clear()
+    assert isinstance(engine('auto', tiny, kept), Graphs)
+    (line,) = log.messages
+    assert line.startswith('engine: nnabla (openvino is not installed; onnxruntime is not')
+
+
+def test_eight_bits_without_nncf(tiny, kept, monkeypatch):
+    def version(package):
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(openvino.metadata, 'version', version)
+    with pytest.raises(EngineError, match='nncf is not installed: .* requirements-int8.txt'):
+        openvino.OpenVINO('int8')
+
+
+def test_options_that_no_engine_has(tiny, kept, monkeypatch):
+    for settings, message in (
+        (Settings('nnabla', 'int8'), 'only --engine openvino has it'),
+        (Settings('onnxruntime', 'bfloat16'), 'only --engine openvino has it'),
+        (Settings('nnabla', threads=2), 'NNabla has one thread'),
+        (Settings('auto', threads=0), '--threads must be at least 1'),
+    ):
+        with pytest.raises(UserError, match=message):
+            choice.create(settings, tiny.network, CPU, cache=kept)
+    half = Choice('cudnn', 'half')
+    with pytest.raises(UserError, match='-t half is for NNabla'):
+        choice.create(Settings('openvino'), tiny.network, half, cache=kept)
+    assert isinstance(choice.create(Settings(), tiny.network, half, cache=kept), Graphs)
+    gpu = Choice('cudnn', 'float')
+    assert isinstance(choice.create(Settings(), tiny.network, gpu, cache=kept), Graphs)
+    with pytest.raises(UserError, match='onnxruntime has no CUDAExecutionProvider: .*-c cpu'):
+        choice.create(Settings('onnxruntime'), tiny.network, gpu, cache=kept)
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+def test_a_file_that_is_no_network(tiny, kept, name):
+    runtime = engine(name, tiny, kept).runtime
+    with pytest.raises(EngineError, match=f'{name} takes no such network'):
+        runtime.compile(b'no network', None)
+
+
+def test_threads_are_what_this_process_may_use(tmp_path, monkeypatch):
+    for name in machine.LOCAL_SIZES:
+        monkeypatch.delenv(name, raising=False)
+    cores = {0: set(range(12)), os.getppid(): set(range(12))}
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: cores[process])
+    monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
+    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
+    assert (machine.threads(), machine.threads(5)) == (12, 5)
+    (tmp_path / 'cgroup').write_text('0::/jobs/mine\n')
+    (tmp_path / 'jobs' / 'mine').mkdir(parents=True)
+    (tmp_path / 'jobs' / 'mine' / 'cpu.max').write_text('max 100000\n')
+    assert machine.threads() == 12
+    (tmp_path / 'jobs' / 'cpu.max').write_text('650000 100000\n')
+    assert machine.threads() == 6
+    (tmp_path / 'jobs' / 'cpu.max').write_text('50000 100000\n')
+    assert machine.threads() == 1
+    (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/docker/123\n')  # a container's root is its own
+    (tmp_path / 'cpu').mkdir()
+    (tmp_path / 'cpu' / 'cpu.cfs_quota_us').write_text('-1\n')
+    (tmp_path / 'cpu' / 'cpu.cfs_period_us').write_text('100000\n')
+    assert machine.threads() == 12
+    (tmp_path / 'cpu' / 'cpu.cfs_quota_us').write_text('800000\n')
+    assert machine.threads() == 8
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '4')
+    assert machine.threads() == 2
+    (tmp_path / 'cgroup').unlink()
+    assert machine.threads() == 3
+    cores[0] = {0, 1}  # bound by mpirun to some of its cores
+    assert machine.threads() == 2
+
+
+def test_threads_reach_openvino(tiny, kept):
+    made = engine('openvino', tiny, kept, threads=1)
+    for _ in range(2):  # compiled, then from the file
+        made.run(an_input(tiny))
+        (model,) = made._models.values()
+        assert model._compiled.get_property('INFERENCE_NUM_THREADS') == 1
+        made = engine('openvino', tiny, kept, threads=1)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / 'photos' / 'some'
+    folder.mkdir(parents=True)
+    street = image_files.read_image(STREET)
+    for i in range(6):
+        image_files.write_image(folder / f'{i}.png', street[40 * i : 40 * i + 150, : 200 + i])
+    return folder.parent
+
+
+def test_eight_bits_agree_with_float32_mostly(tiny, kept, photos, monkeypatch, log):
+    pytest.importorskip('nncf')
+    images = calibration.find(tiny.network, {}, str(photos))
+    assert len(images.paths) == 6
+    x = as_photo(tiny)
+    expected = tiny.engine.run(x)
+    for turn in range(2):
+        made = engine('auto', tiny, kept, precision='int8', calibration=images)
+        found = made.run(x)
+        assert not np.array_equal(found, expected)
+        assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.8
+        assert log.text.count('of labels are those of float32, on 7 images') == turn + 1
+        monkeypatch.setattr(exported, 'export', fail)
+    fewer = calibration.find(tiny.network, {}, str(photos / 'some' / '[0-3].png'))
+    other = engine('openvino', tiny, kept, precision='int8', calibration=fewer)
+    assert not other.is_ready(x.shape)
+    (photos / 'some' / '0.png').write_bytes((photos / 'some' / '1.png').read_bytes())
+    changed = calibration.find(tiny.network, {}, str(photos))
+    assert changed.digest != images.digest
+
+
+def as_photo(made):
+    return exported.photo(made.network, (1, 3, 64, 96))
+
+
+def test_images_for_eight_bits(tiny, photos, working_folder, shared):
+    with pytest.raises(UserError, match='--calibration .*: no image there'):
+        calibration.find(tiny.network, {}, str(photos / '*.gif'))
+    camvid = shared / 'data' / 'camvid'
+    yaml = helpers.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
+    with pytest.raises(UserError, match='name some with --calibration'):
+        calibration.find(tiny.network, configs.load(yaml, []))
+    found = calibration.find(tiny.network, configs.load(yaml, [f'data_dir={camvid}']))
+    assert sorted(found.paths) == sorted((camvid / 'train').iterdir())[: calibration.MOST]
+    many = calibration.Calibration(tiny.network, list(range(200)))
+    assert (len(set(many.paths)), many.paths[0], many.paths[-1]) == (64, 0, 196)
+
+
+def test_bfloat16_where_the_cpu_has_it(tiny, kept, monkeypatch, log):
+    x = as_photo(tiny)
+    expected = tiny.engine.run(x)
+    try:
+        made = engine('openvino', tiny, kept, precision='bfloat16')
+    except EngineError as error:
+        assert 'neither AVX512-BF16 nor AMX' in str(error)
+        pytest.skip('no bfloat16 on this CPU')
+    found = made.run(x)
+    assert 'bfloat16: ' in log.text
+    assert not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+    core = type('Core', (), {'get_property': lambda *args: ['FP32']})
+    monkeypatch.setattr('openvino.Core', core)
+    with pytest.raises(EngineError, match='neither AVX512-BF16 nor AMX'):
+        engine('openvino', tiny, kept, precision='bfloat16')
