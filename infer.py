@@ -27,6 +27,13 @@ def build_parser() -> Parser:
     _add_looks(parser)
     model_options.add_options(parser)
     model_options.add_engine_options(parser)
+    parser.add_argument(
+        '--processes',
+        type=int,
+        metavar='N',
+        help='that share the files of a folder where NNabla computes on the CPU, in one thread '
+        'each (default: the usable cores, as far as files and memory suffice; 1: this one alone)',
+    )
     protocols.add_options(parser)
     return parser
 
@@ -57,7 +64,7 @@ def main(args) -> int:
         raise UserError(f'--opacity must be above 0 and at most 1, not {args.opacity:g}')
 
     from engine import config as configs
-    from engine import inference
+    from engine import inference, spread
 
     config = configs.load(args.config_file, args.set)
     options = inference.Options(
@@ -69,7 +76,9 @@ def main(args) -> int:
     )
     plan = inference.plan(args.test_image_file, args.output, options)
     network = model_options.load(args, config)
-    return inference.segment(network.predictor, configs.class_info(config), plan, options)
+    info = configs.class_info(config)
+    outcomes = spread.choose(args, network, info, plan, options)
+    return inference.segment(network.predictor, info, plan, options, outcomes)
 
 
 if __name__ == '__main__':

@@ -9,9 +9,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from command import DONE, LOG, SOME_FAILED, InputError, UserError
 from datasets import Info, colours, image_files
 from engine import video, visualisation
 from engine.inputs import Input, find_inputs, real
+from engine.overlap import overlapped
 from engine.predictor import WHOLE, Predictor
 from engine.protocols import Protocol
 from files import kind_of
@@ -35,18 +37,34 @@ ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 @dataclass(frozen=True)
 class Options:
-    """How results look, and how the network sees images. opacity: of the class colours."""
+    """How results look, and how the network sees images. opacity: of the class colours. progress:
+    show, on terminals, how far a video is.
+    """
 
     opacity: float = 0.5
     legend: bool = False
     save_labels: bool = False
     save_color: bool = False
     protocol: Protocol = WHOLE
+    progress: bool = True
 
     @property
     def maps(self) -> list[str]:
         """The endings of the class maps that are written beside a picture."""
         return [LABELS] * self.save_labels + [COLOR] * self.save_color
+
+
+Pair = tuple[Input, Path]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file. error: None when it is done. fatal: other files would fare no better,
+    as when the disk is full.
+    """
+
+    error: UserError | None = None
+    fatal: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class Plan:
     line for each thing in the inputs' folders that cannot be looked at.
     """
 
-    pairs: list[tuple[Input, Path]]
+    pairs: list[Pair]
     folder: Path | None
     problems: list[str]
 
@@ -159,8 +177,16 @@ def _kind_of_output(path: Path) -> str | None:
         raise UserError(f'-o {path}: cannot be written ({reason})') from error
 
 
-def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> int:
+def segment(
+    predictor: Predictor,
+    info: Info,
+    plan: Plan,
+    options: Options,
+    outcomes: Callable[[Sequence[Pair]], Iterator[Outcome]] | None = None,
+) -> int:
     """Segment all inputs of a plan and report; returns the exit status.
+
+    outcomes: does several files, by default :func:`all_outcomes` in this process.
 
     An input that cannot be used is an error when it is the only file named; else it is reported and
     counted, and the others are done. What would stop the others too, such as a full disk, is an
@@ -183,16 +209,21 @@ def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> i
     failed = len(plan.problems)
     for problem in plan.problems:
         print(f'error: {problem}', file=sys.stderr)
-    with tqdm(plan.pairs, unit='file', disable=None) as bar:  # None: on a terminal only
-        for item, target in bar:
-            try:
-                segment_file(predictor, info, item, target, options)
-            except UserError as error:
-                if not _concerns_one_file(error):
-                    raise
+    if outcomes is None:
+        outcomes = partial(all_outcomes, predictor, info, options)
+    total = len(plan.pairs)
+    with (
+        tqdm(total=total, unit='file', disable=None) as bar,  # None: on a terminal only
+        closing(outcomes(plan.pairs)) as results,
+    ):
+        for outcome in results:
+            if outcome.fatal:
+                raise outcome.error
+            if outcome.error is not None:
                 failed += 1
-                bar.write(f'error: {error}', file=sys.stderr)
-    elapsed, total = time.monotonic() - started, len(plan.pairs) + len(plan.problems)
+                bar.write(f'error: {outcome.error}', file=sys.stderr)
+            bar.update()
+    elapsed, total = time.monotonic() - started, total + len(plan.problems)
     done = total - failed
     print(
         f'{done} of {total} files written to {plan.folder} in {elapsed:.1f} s '
@@ -201,9 +232,46 @@ def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> i
     return SOME_FAILED if failed else DONE
 
 
-def _concerns_one_file(error: UserError) -> bool:
-    """Whether other files may fare better: not so when the disk is full or the folder closed."""
-    return isinstance(error, InputError) or getattr(error.__cause__, 'errno', None) in ONE_FILE
+def all_outcomes(
+    predictor: Predictor, info: Info, options: Options, pairs: Sequence[Pair]
+) -> Iterator[Outcome]:
+    """Segment files one after the other, while the next image is read and the last one written."""
+
+    def read(pair):
+        return None if pair[0].is_video else _read(pair[0])
+
+    def compute(pair, image):
+        if image is None:
+            segment_file(predictor, info, *pair, options)
+            return None
+        return image, _labels(predictor, image, pair[0], options)
+
+    def write(pair, result):
+        if result is not None:
+            _write(*result, info, *pair, options)
+
+    # OpenCV's messages are switched on and off for all threads.
+    with image_files.silent_opencv():
+        errors = overlapped(pairs, read, compute, write, lambda image: getattr(image, 'nbytes', 0))
+        with closing(errors):
+            yield from map(_outcome, errors)
+
+
+def outcome(
+    predictor: Predictor, info: Info, item: Input, target: Path, options: Options
+) -> Outcome:
+    """What becomes of one of several files."""
+    try:
+        segment_file(predictor, info, item, target, options)
+    except UserError as error:
+        return _outcome(error)
+    return Outcome()
+
+
+def _outcome(error: UserError | None) -> Outcome:
+    if error is None or isinstance(error, InputError):
+        return Outcome(error)
+    return Outcome(error, fatal=getattr(error.__cause__, 'errno', None) not in ONE_FILE)
 
 
 def segment_file(
@@ -214,14 +282,24 @@ def segment_file(
     Raises ``InputError`` for what this input alone is to blame for, ``video.Incomplete`` after a
     truncated video is written as far as it goes, ``UserError`` for what would stop others too.
     """
-    with _enough_memory(item):
-        if item.is_video:
+    if item.is_video:
+        with _enough_memory(item):
             return _segment_video(predictor, info, item, target, options)
-        image = image_files.read_image(item.path)
-        labels = _labels(predictor, image, item, options)
+    image = _read(item)
+    labels = _labels(predictor, image, item, options)
+    _write(image, labels, info, item, target, options)
+    return labels
+
+
+def _read(item) -> np.ndarray:
+    with _enough_memory(item):
+        return image_files.read_image(item.path)
+
+
+def _write(image, labels, info, item, target, options):
+    with _enough_memory(item):
         image_files.write_image(target, _picture(image, labels, info, options))
         _save_maps(labels, info, target, options)
-        return labels
 
 
 @contextmanager
@@ -238,17 +316,19 @@ def _enough_memory(item: Input) -> Iterator[None]:
 
 
 def _labels(predictor, image, item, options):
-    try:
-        return predictor.labels(image, options.protocol)
-    except InputError as error:  # which does not know the file
-        raise InputError(f'{item.path}: {error}') from error
+    with _enough_memory(item):
+        try:
+            return predictor.labels(image, options.protocol)
+        except InputError as error:  # which does not know the file
+            raise InputError(f'{item.path}: {error}') from error
 
 
 def _segment_video(predictor, info, item, target, options):
     source, count = video.Video(item.path), 0
     with video.writing(target, source.rate) as append:
+        hidden = None if options.progress else True  # None: on a terminal only
         frames = tqdm(
-            source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
+            source, item.path.name, source.frames or None, leave=False, unit='frame', disable=hidden
         )
         for count, frame in enumerate(frames, 1):
             labels = _labels(predictor, frame, item, options)
