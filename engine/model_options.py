@@ -95,6 +95,11 @@ def add_engine_options(parser: Parser):
         metavar='N',
         help='of an engine that is not nnabla (default: the cores that this process may use)',
     )
+    group.add_argument(
+        '--on-host',
+        action='store_true',
+        help='of nnabla on a GPU: normalise images and resize logits on the CPU, as all others do',
+    )
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,12 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     predictor = Predictor(network, release)
     if hasattr(args, 'engine'):
         from engine.engines import choice as engine_choice
+        from engine.engines.nnabla import Graphs
 
         settings = _settings(args, network, config)
         predictor.engine = engine_choice.create(settings, network, choice, release)
+        if choice.name == 'cudnn' and isinstance(predictor.engine, Graphs) and not args.on_host:
+            predictor.stay_on_device()
     weights = models.weights.find(args.model or config['weights'], args.weights_url)
     report = models.weights.load(weights, strict=not args.partial)
     if report.missing or report.extra:

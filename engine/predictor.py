@@ -17,6 +17,7 @@ from datasets import transforms
 from engine.engines import Engine
 from engine.engines.nnabla import Graphs
 from engine.protocols import Protocol, Size
+from engine.whole import WholeImages
 from models import Info, Network
 
 WHOLE = Protocol()  # one view, at the image's size
@@ -50,14 +51,21 @@ class Predictor:
     """Class maps from one network, whose parameters it registers.
 
     The network's maps are computed by ``engine``, at first NNabla's graphs in the current context;
-    ``on_new_size`` is called before one is built.
+    ``on_new_size`` is called before one is built. On a GPU, ``whole`` computes class maps of whole
+    images from beginning to end, see :meth:`stay_on_device`.
     """
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
         self.engine: Engine = Graphs(network, on_new_size)
+        self.whole: WholeImages | None = None
+        self._on_new_size = on_new_size
         smallest = self._padded(1)
         network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
+
+    def stay_on_device(self):
+        """Whole images at their own size go through one graph, with nothing but bytes copied."""
+        self.whole = WholeImages(self.network, self._padded, self._on_new_size)
 
     def labels(self, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
         """The class index of every pixel, ``uint8`` (H, W), of a ``uint8`` BGR image (H, W, 3).
@@ -65,6 +73,10 @@ class Predictor:
         Raises ``InputError`` when the memory does not suffice.
         """
         size = image.shape[:2]
+        if self.whole and protocol == WHOLE and self.whole.takes(size):
+            labels = self.whole.labels(image)
+            if labels is not None:
+                return labels
         try:
             if protocol.window:
                 means = self.probabilities(image, protocol)

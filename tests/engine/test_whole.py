@@ -1,0 +1,155 @@
+"""Class maps from one graph, on the CPU: those of the predictor, which normalises and resizes on
+the host.
+"""
+
+import nnabla as nn
+import numpy as np
+import pytest
+
+import helpers
+import models
+from command import PROJECT
+from d3net.graph import functions
+from datasets import image_files
+from engine import config as configs
+from engine import selfcheck, whole
+from engine.engines import KEPT
+from engine.hopper import broken_on_hopper
+from engine.predictor import Predictor, normalise
+from engine.protocols import Protocol
+
+STREET = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
+
+
+def both(network, image):
+    """Labels of the host and of the graph."""
+    predictor = Predictor(network)
+    helpers.randomize_parameters()
+    expected = predictor.labels(image)
+    predictor.stay_on_device()
+    return expected, predictor.labels(image)
+
+
+@pytest.mark.parametrize('size', [(64, 96), (33, 57), (5, 5), (1, 80)])
+def test_any_size(size):
+    expected, found = both(helpers.tiny(), helpers.image(*size))
+    assert (found.shape, found.dtype) == (size, np.uint8)
+    assert np.array_equal(found, expected)
+    assert len(np.unique(expected)) > 1 or min(size) < 10
+
+
+@pytest.mark.parametrize(
+    'name', ['dabnet_r18_p2', 'ddrnet23_slim', 'fpn_aspp_regnetx400mf_bgr_edgeailite']
+)
+def test_networks_that_pad_and_see_bgr(name):
+    """Padding is zero after normalisation, and cut off after upsampling."""
+    expected, found = both(models.create(name), np.ascontiguousarray(STREET[:130:2, :150:2]))
+    assert found.shape == (65, 75)
+    assert np.array_equal(found, expected)
+    assert len(np.unique(expected)) > 1
+
+
+def test_a_photo_and_the_trained_model():
+    config = configs.load('configs/D3Net_T_camvid.yaml', [])
+    predictor = Predictor(models.create(config))
+    models.weights.load(models.weights.find(config['weights']))
+    image = np.ascontiguousarray(STREET[:301, :401])
+    expected = predictor.labels(image)
+    predictor.stay_on_device()
+    for _ in range(2):  # what a pass leaves behind does not disturb the next
+        assert np.array_equal(predictor.labels(image), expected)
+    assert predictor.engine.used == {'nnabla'}
+    assert len(np.unique(expected)) > 3
+
+
+def test_normalisation_has_the_same_bits():
+    """All 256 values, by the division here and by the host's table."""
+    for name in ('d3net_s', 'deeplabv3plus_mobilenetv2_tv_edgeailite'):
+        info = models.create(name).info
+        table = whole_normalised(info)
+        values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+        assert np.array_equal(table, normalise(values, info))
+
+
+def whole_normalised(info):
+    values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    x = nn.Variable(values.shape)
+    x.d = values
+    y = whole.normalised(x, info)
+    y.forward()
+    return y.d[0]
+
+
+def test_of_equal_logits_the_first_class_is_taken():
+    network = helpers.tiny()
+    predictor = Predictor(network)
+    for parameter in nn.get_parameters().values():
+        parameter.d = 0
+    predictor.stay_on_device()
+    assert not predictor.labels(helpers.image(20, 30)).any()
+
+
+def test_all_functions_work_on_hopper():
+    """Those around the network; its own are those of the layers."""
+    graph = whole.WholeImages(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
+    y = graph._build(nn.Variable((1, 70, 90, 3)))
+    specs = [selfcheck.spec_of(function, trained=False) for function in functions(y)]
+    assert {spec.type for spec in specs} >= {'Transpose', 'Pad', 'Div2', 'Interpolate', 'Max'}
+    for spec in specs:
+        if spec.type != 'DepthwiseConvolution':
+            assert broken_on_hopper(spec) is None, spec
+
+
+def test_other_views_and_large_images_go_the_other_way(monkeypatch):
+    predictor, image = Predictor(helpers.tiny()), helpers.image(40, 50)
+    helpers.randomize_parameters()
+    expected = {p: predictor.labels(image, p) for p in (Protocol(), Protocol(flip=True))}
+    predictor.stay_on_device()
+    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 40 * 50 - 1)
+    monkeypatch.setattr(whole.WholeImages, 'labels', None)
+    for protocol, labels in expected.items():
+        assert np.array_equal(predictor.labels(image, protocol), labels)
+    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 40 * 50)
+    with pytest.raises(TypeError):
+        predictor.labels(image)
+    assert np.array_equal(predictor.labels(image, Protocol(flip=True)), expected[protocol])
+
+
+def test_too_little_memory_is_remembered(monkeypatch):
+    released, tried = [], []
+    predictor = Predictor(helpers.tiny(), lambda: released.append(1))
+    helpers.randomize_parameters()
+    image = helpers.image(40, 50)
+    expected = predictor.labels(image)
+    predictor.stay_on_device()
+
+    def fail(self, size):
+        tried.append(size)
+        raise RuntimeError('Failed to allocate')
+
+    monkeypatch.setattr(whole.WholeImages, '_graph', fail)
+    for _ in range(2):
+        assert np.array_equal(predictor.labels(image), expected)
+    assert tried == [(40, 50)]
+    predictor.labels(helpers.image(41, 50))
+    assert len(tried) == 2
+
+    def break_down(self, size):
+        raise RuntimeError('an illegal instruction was encountered')
+
+    monkeypatch.setattr(whole.WholeImages, '_graph', break_down)
+    with pytest.raises(RuntimeError, match='illegal instruction'):
+        predictor.labels(helpers.image(42, 50))
+
+
+def test_graphs_of_the_latest_sizes_are_kept():
+    built = []
+    predictor = Predictor(helpers.tiny(), lambda: built.append(1))
+    helpers.randomize_parameters()
+    predictor.stay_on_device()
+    sizes = [(20 + i, 30) for i in range(KEPT + 1)]
+    for size in [*sizes, *sizes[1:]]:
+        predictor.labels(helpers.image(*size))
+    assert len(built) == KEPT + 1
+    predictor.labels(helpers.image(*sizes[0]))
+    assert len(built) == KEPT + 2
