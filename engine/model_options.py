@@ -1,11 +1,11 @@
 """The options that say which network runs where, the same for every command, and what they make."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command import LOG, Parser, UserError
-from engine.engines import AUTO, ENGINES, PRECISIONS, Settings
+from engine.engines import AUTO, ENGINES, PRECISIONS, Engine, Settings
 
 if TYPE_CHECKING:  # this module is imported before it is known that NNabla is installed
     from engine.config import Config
@@ -100,6 +100,13 @@ def add_engine_options(parser: Parser):
         action='store_true',
         help='of nnabla on a GPU: normalise images and resize logits on the CPU, as all others do',
     )
+    group.add_argument(
+        '--processes',
+        type=int,
+        metavar='N',
+        help='of nnabla on the CPU, where it has one thread: how many share the images (default: '
+        'the usable cores, as far as images and memory suffice; 1: this one alone)',
+    )
 
 
 @dataclass(frozen=True)
@@ -133,11 +140,9 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
 
     predictor = Predictor(network, release)
     if hasattr(args, 'engine'):
-        from engine.engines import choice as engine_choice
         from engine.engines.nnabla import Graphs
 
-        settings = _settings(args, network, config)
-        predictor.engine = engine_choice.create(settings, network, choice, release)
+        predictor.engine = _engine(args, config, network, choice, release)
         if choice.name == 'cudnn' and isinstance(predictor.engine, Graphs) and not args.on_host:
             predictor.stay_on_device()
     weights = models.weights.find(args.model or config['weights'], args.weights_url)
@@ -154,14 +159,17 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     return Loaded(predictor, config, weights, choice)
 
 
-def _settings(args, network, config: 'Config') -> Settings:
-    """What the options say of the engine; raises ``UserError``."""
-    calibration = None
-    if args.precision == 'int8':
-        from engine.engines import calibration as images
+def _engine(args, config: 'Config', network, choice: 'Choice', release) -> Engine:
+    """The engine of the options; raises ``UserError``."""
+    from engine.engines import calibration
+    from engine.engines import choice as engine_choice
 
+    settings = Settings(args.engine, args.precision, args.threads)
+    engine_choice.check(settings, choice)
+    if settings.precision == 'int8':
         data_dir = getattr(args, 'data_dir', None)
-        calibration = images.find(network, config, args.calibration, data_dir)
+        images = calibration.find(network, config, args.calibration, data_dir)
+        settings = replace(settings, calibration=images)
     elif args.calibration is not None:
         raise UserError('--calibration belongs to --precision int8, which is not given')
-    return Settings(args.engine, args.precision, args.threads, calibration)
+    return engine_choice.create(settings, network, choice, release)

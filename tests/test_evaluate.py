@@ -57,14 +57,19 @@ def mpirun(processes, *arguments):
 
 
 @pytest.mark.long
-def test_the_trained_model_has_its_published_scores(camvid, tmp_path):
+@pytest.mark.parametrize(
+    'engine', ['auto', pytest.param('nnabla', marks=pytest.mark.whole_registry)]
+)
+def test_the_trained_model_has_its_published_scores(camvid, tmp_path, engine, monkeypatch):
     """All 233 images, shared by two processes."""
     report = tmp_path / 'scores.json'
-    process = mpirun(2, 'evaluate.py', '-d', camvid, *CAMVID, '--split', 'test', '--json', report)
+    monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
+    options = [*CAMVID, '--engine', engine, '--split', 'test', '--json', report]
+    process = mpirun(2, 'evaluate.py', '-d', camvid, *options)
     assert process.returncode == 0, process.stderr
     scores = json.loads(report.read_text())
     assert scores['images'] == 233
-    assert scores['miou'] == pytest.approx(57.088, abs=0.05)
+    assert scores['miou'] == pytest.approx(57.088, abs=0.01)
     assert scores['pixel_accuracy'] == pytest.approx(86.845, abs=0.05)
     assert scores['mean_accuracy'] == pytest.approx(72.026, abs=0.05)
     ious = {name: values['iou'] for name, values in scores['classes'].items()}
@@ -80,6 +85,23 @@ def test_processes_change_no_bit(small, tmp_path):
     assert process.stdout.count('left out') <= 1
     one, three = ((tmp_path / f'{name}.json').read_text() for name in ('one', 'three'))
     assert one == three
+
+
+def test_every_engine_has_the_same_scores(small, tmp_path, monkeypatch):
+    monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
+    reports = {}
+    for engine in ('nnabla', 'openvino', 'onnxruntime', 'auto'):
+        if engine not in ('nnabla', 'auto'):
+            pytest.importorskip(engine)
+        options = ['--split', 'test', '--json', tmp_path / f'{engine}.json']
+        assert started('-d', small, *CAMVID, '--engine', engine, *options) == 0
+        reports[engine] = json.loads((tmp_path / f'{engine}.json').read_text())
+        assert reports[engine]['settings']['precision'] == 'float32'
+    expected = reports['nnabla']['pixel_accuracy']
+    for engine, report in reports.items():
+        assert report['pixel_accuracy'] == pytest.approx(expected, abs=0.01)
+        used = {'auto': 'openvino'}.get(engine, engine)
+        assert report['settings']['engine'] == used
 
 
 def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):

@@ -3,8 +3,11 @@
 import functools
 import http.server
 import os
+import re
 import shutil
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +22,7 @@ import helpers
 import models
 from datasets import image_files as images
 from engine import context, inference
+from engine.engines import exported
 from infer_helpers import CAMVID, INFER, STREET, refused, started
 from models import weights
 
@@ -46,6 +50,60 @@ def test_the_trained_model_sees_sky_above_and_houses(working_folder):
     assert classes[np.bincount(labels[150:300, 20:180].ravel()).argmax()] == 'building'
     ground = np.bincount(labels[450:, 150:450].ravel(), minlength=11)
     assert classes[ground.argmax()] in ('road', 'pavement')
+
+
+def test_the_engine_is_chosen_compared_and_kept(small_photo):
+    """Two processes that compile at once, a third that finds what they have kept."""
+    pytest.importorskip('openvino')
+    camvid = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
+    environment = {'NNSEG_CACHE': str(small_photo.parent / 'cache')}
+
+    def start(name):
+        return helpers.run(
+            INFER, '-i', 'small.png', *camvid, '-o', name, '--save-labels', '--threads', '1',
+            cwd=small_photo.parent, **environment,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(2) as pool:
+        processes = [*pool.map(start, ('a.png', 'b.png')), start('c.png')]
+    taken = re.compile(r'engine: openvino \S+ on the CPU, one thread')
+    for process in processes:
+        assert process.returncode == 0, process.stderr
+        assert taken.fullmatch(process.stderr.splitlines()[1])
+    for process in processes[:2]:
+        assert 'agrees with NNabla' in process.stderr.splitlines()[2]
+    assert len(processes[2].stderr.splitlines()) == 2
+    (kept,) = (small_photo.parent / 'cache' / 'engines').iterdir()
+    assert kept.stat().st_size > 1e6
+    assert started('-i', small_photo, *CAMVID, '-o', 'nnabla.png', '--save-labels') == 0
+    expected = cv2.imread('nnabla_labels.png', -1)
+    for name in 'abc':
+        assert np.mean(cv2.imread(f'{name}_labels.png', -1) == expected) > 0.9995
+
+
+def test_an_engine_that_cannot_be_used(small_photo, capsys, monkeypatch):
+    camvid = ['-i', small_photo, *CAMVID]
+    for options, message in (
+        (['--engine', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
+        (['--precision', 'int8'], 'only --engine openvino has it'),
+        (['--engine', 'auto', '--precision', 'int8'], '--calibration'),
+        (['--engine', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
+        (['--calibration', '.'], 'belongs to --precision int8'),
+        (['--threads', '2'], 'NNabla has one thread'),
+    ):
+        assert message in refused(capsys, *camvid, *options)
+    monkeypatch.setenv('NNSEG_CACHE', str(small_photo.parent / 'cache'))
+    compare = exported.compare
+    different = exported.Agreement(1.5, 9.0, 0.4)
+    monkeypatch.setattr(exported, 'compare', lambda *args: different)
+    line = refused(capsys, *camvid, '--engine', 'onnxruntime')
+    assert 'largest difference 1.5e+00, of logits up to 9, 40.00% of labels equal' in line
+    assert Path(line.split('kept as ')[1]).stat().st_size > 1e6
+    assert not Path('result.jpg').exists()
+    monkeypatch.setattr(exported, 'compare', compare)
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    line = refused(capsys, *camvid, '--engine', 'openvino')
+    assert 'the package onnx is not installed: python -m pip install -r requirements-' in line
 
 
 def test_the_options_of_a_picture(small_photo):

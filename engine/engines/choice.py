@@ -18,6 +18,30 @@ ON_GPU = (tensorrt.NAME,)  # only where it is installed is an export faster ther
 REDUCED = openvino.NAME  # the only one with other precisions
 
 
+def check(settings: Settings, choice: Choice) -> str:
+    """The engine that is meant, ``auto`` among them; raises ``UserError`` when it cannot be had."""
+    name = settings.engine
+    if settings.precision != 'float32':
+        if name not in (AUTO, REDUCED):
+            raise UserError(f'--precision {settings.precision}: only --engine {REDUCED} has it')
+        name = REDUCED
+    if name == nnabla.NAME:
+        if settings.threads is not None:
+            raise UserError('--threads: NNabla has one thread, only the other engines have more')
+        return name
+    machine.threads(settings.threads)
+    if choice.type_config == 'half':
+        if name != AUTO:
+            raise UserError(f'--engine {name}: -t half is for NNabla; leave one of them out')
+        return nnabla.NAME
+    missing = None if name == AUTO else _missing(name)
+    if missing:
+        raise UserError(
+            f'--engine {name}: the package {missing} is not installed: {RUNTIMES[name].INSTALL}'
+        )
+    return name
+
+
 def create(
     settings: Settings,
     network: Network,
@@ -32,28 +56,16 @@ def create(
     ``UserError`` when what is asked for cannot be had.
     """
     graphs = nnabla.Graphs(network, on_new_size)
-    name = settings.engine
-    if settings.precision != 'float32':
-        if name not in (AUTO, REDUCED):
-            raise UserError(f'--precision {settings.precision}: only --engine {REDUCED} has it')
-        name = REDUCED
+    name = check(settings, choice)
     if name == nnabla.NAME:
-        if settings.threads is not None:
-            raise UserError('--threads: NNabla has one thread, only the other engines have more')
         return graphs
-    threads = machine.threads(settings.threads)
-    if choice.type_config == 'half':
-        if name != AUTO:
-            raise UserError(f'--engine {name}: -t half is for NNabla; leave one of them out')
-        return graphs
-    cache = cache or Cache()
+    threads, cache = machine.threads(settings.threads), cache or Cache()
 
     def exported(name: str) -> Exported:
         runtime = _runtime(name, settings.precision, threads, choice, cache)
         return Exported(network, runtime, graphs, cache, settings.calibration)
 
     if name != AUTO:
-        _require(name)
         engine = exported(name)
         LOG.info('%s', engine.runtime)
         return engine
@@ -92,14 +104,6 @@ def _runtime(name, precision, threads, choice, cache):
         return tensorrt.TensorRT(device, cache.folder and str(cache.folder))
     except ImportError as error:
         raise EngineError(f'{name} is installed but cannot be imported ({error})') from error
-
-
-def _require(name: str):
-    missing = _missing(name)
-    if missing:
-        raise UserError(
-            f'--engine {name}: the package {missing} is not installed: {RUNTIMES[name].INSTALL}'
-        )
 
 
 def _missing(name: str) -> str | None:
