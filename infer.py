@@ -27,13 +27,6 @@ def build_parser() -> Parser:
     _add_looks(parser)
     model_options.add_options(parser)
     model_options.add_engine_options(parser)
-    parser.add_argument(
-        '--processes',
-        type=int,
-        metavar='N',
-        help='that share the files of a folder where NNabla computes on the CPU, in one thread '
-        'each (default: the usable cores, as far as files and memory suffice; 1: this one alone)',
-    )
     protocols.add_options(parser)
     return parser
 
@@ -77,7 +70,7 @@ def main(args) -> int:
     plan = inference.plan(args.test_image_file, args.output, options)
     network = model_options.load(args, config)
     info = configs.class_info(config)
-    outcomes = spread.choose(args, network, info, plan, options)
+    outcomes = spread.files(args, network, info, plan, options)
     return inference.segment(network.predictor, info, plan, options, outcomes)
 
 

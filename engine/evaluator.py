@@ -50,6 +50,12 @@ class Evaluator:
             self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
         self.images += 1
 
+    def add(self, other: 'Evaluator'):
+        """Count what another has counted, too."""
+        self.matrix += other.matrix
+        self.boundary += other.boundary
+        self.images += other.images
+
     def add_up(self, processes: Processes):
         """Make the counts those of all processes."""
         self.matrix = processes.total(self.matrix)
@@ -114,13 +120,25 @@ def run(
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
     for index in tqdm(shard, dataset.split, unit='image', disable=quiet):
-        image = dataset.image(index)
-        labels = None if evaluator is None else dataset.label(index)
-        predictions = predictor.labels(image, protocol)
-        if evaluator is not None:
-            evaluator.process(labels, predictions)
-        for output in outputs:
-            output.write(output.target(index), index, image, labels, predictions)
+        one(predictor, dataset, protocol, index, outputs, evaluator)
+
+
+def one(
+    predictor: Predictor,
+    dataset: Dataset,
+    protocol: Protocol,
+    index: int,
+    outputs: list[Output],
+    evaluator: Evaluator | None,
+):
+    """Predict one sample; count it, unless ``evaluator`` is None; call the outputs."""
+    image = dataset.image(index)
+    labels = None if evaluator is None else dataset.label(index)
+    predictions = predictor.labels(image, protocol)
+    if evaluator is not None:
+        evaluator.process(labels, predictions)
+    for output in outputs:
+        output.write(output.target(index), index, image, labels, predictions)
 
 
 def table(report: dict) -> str:

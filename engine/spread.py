@@ -1,191 +1,71 @@
-"""A folder of files spread over processes, as NNabla has one thread on the CPU.
-
-Each process loads the network once and takes one file after the other; this one only tells what
-became of them.
-"""
+"""The files of infer.py and the samples of evaluate.py in the processes of :mod:`engine.pool`."""
 
 import argparse
-import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
 
-import cv2
-
-from command import LOG, TERMINATED, InputError, UserError
-from d3net import graph
-from datasets import Info, image_files
-from engine import config as configs
-from engine import inference, model_options
-from engine.engines import machine, nnabla
+from datasets import Dataset, Info
+from engine import evaluation_outputs, evaluator, inference, pool
+from engine.evaluator import Evaluator
 from engine.inference import Options, Outcome, Pair, Plan
 from engine.model_options import Loaded
-from models import complexity
-
-NNABLA = {'engine': nnabla.NAME, 'threads': None}  # which auto has become
-FILES = 4  # for which it pays to start a process
-BASE = 250 << 20  # bytes of a process without a network
-CGROUP_MEMORY = (  # folder, limit and what is used, of both versions
-    ('/sys/fs/cgroup', 'memory.max', 'memory.current'),
-    ('/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'),
-)
-CACHED_FILES = 'inactive_file'  # counted as used, but given up when others need it
-PATIENCE = 5.0  # seconds in which a process without a parent may finish its file
+from engine.pool import Job
+from engine.protocols import Protocol
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a process must know. arguments: the command line's."""
-
-    arguments: argparse.Namespace
-    info: Info
-    options: Options
-
-
-def choose(
+def files(
     args: argparse.Namespace, network: Loaded, info: Info, plan: Plan, options: Options
 ) -> Callable[[Sequence[Pair]], Iterator[Outcome]] | None:
     """What does the files of a plan in ``--processes``; None: this process alone.
 
     Raises ``UserError`` for an option that makes no sense.
     """
-    count = _count(args.processes, network, plan, options)
+    images = [item.path for item, _ in plan.pairs if not item.is_video]
+    count = pool.count(args.processes, network, options.protocol, len(plan.pairs), images)
     if count == 1:
         return None
+    job = Job(args, _file, (info, replace(options, progress=False)))
     alone = partial(inference.all_outcomes, network.predictor, info, options)
-    return partial(outcomes, job=Job(args, info, options), processes=count, alone=alone)
+    return partial(pool.spread, job=job, processes=count, alone=alone)
 
 
-def _count(asked, network, plan, options) -> int:
-    alone = network.choice.name == 'cpu' and isinstance(network.predictor.engine, nnabla.Graphs)
-    if asked is not None:
-        if asked < 1:
-            raise UserError(f'--processes must be at least 1, not {asked}')
-        if asked > 1 and not alone:
-            raise UserError(
-                '--processes is for NNabla on the CPU (--engine nnabla -c cpu); all else uses the '
-                'whole machine in one process'
-            )
-        return min(asked, len(plan.pairs))
-    count = min(machine.threads(), len(plan.pairs) // FILES) if alone else 1
-    if count < 2:
-        return 1
-    return max(1, min(count, free_memory() // needed_memory(network, plan.pairs, options)))
+def _file(network: Loaded, settings: tuple[Info, Options], pair: Pair) -> Outcome:
+    info, options = settings
+    return inference.outcome(network.predictor, info, *pair, options)
 
 
-def needed_memory(network: Loaded, pairs: Sequence[Pair], options: Options) -> int:
-    """About how many bytes a process needs for the largest file that is an image."""
-    images = [item.path for item, _ in pairs if not item.is_video]
-    try:
-        size = image_files.image_size(max(images, key=os.path.getsize)) if images else (1080, 1920)
-    except (InputError, OSError):
-        return BASE
-    views = [options.protocol.window] if options.protocol.window else options.protocol.views(*size)
-    model = network.predictor.network
-    view = complexity.nearest_size(model.info, max(views, key=lambda view: view[0] * view[1]))
-    outlined = complexity.outline(model, view)
-    order = graph.functions(*outlined.outputs)
-    windows = [f for f in order if f.info.type_name == 'Convolution' and f.inputs[1].shape[2] > 1]
-    unfolded = max((_unfolded_bytes(f) for f in windows), default=0)
-    return BASE + graph.peak_bytes(order, outlined.outputs) + unfolded
-
-
-def _unfolded_bytes(convolution) -> int:
-    """What NNabla unfolds the windows of a convolution into."""
-    channels, output = convolution.inputs[0].shape[1], convolution.outputs[0].shape
-    return graph.BYTES * channels * convolution.inputs[1].shape[2] ** 2 * output[2] * output[3]
-
-
-def free_memory() -> int:
-    """The bytes that the machine and the cgroup, such as a container's, have left."""
-    with open('/proc/meminfo') as lines:
-        facts = dict(line.split(':') for line in lines)
-    free = [int(facts['MemAvailable'].split()[0]) << 10]
-    for folder, *names in CGROUP_MEMORY:
-        with suppress(OSError, ValueError):  # another version of cgroups, or no limit
-            limit, used = (int(Path(folder, name).read_text()) for name in names)
-            facts = dict(map(str.split, Path(folder, 'memory.stat').read_text().splitlines()))
-            free.append(limit - used + int(facts[CACHED_FILES]))
-    return max(0, min(free))
-
-
-def outcomes(
-    pairs: Sequence[Pair],
-    job: Job,
-    processes: int,
-    alone: Callable[[Sequence[Pair]], Iterator[Outcome]],
-) -> Iterator[Outcome]:
-    """What became of each file, in order.
-
-    When a process is killed, such as for want of memory, ``alone`` does what is left. After Ctrl-C
-    each process finishes its file.
+@dataclass(frozen=True)
+class Samples:
+    """What is done with each sample of a data set. folders: of the outputs, by option. scored:
+    the arguments of an :class:`engine.evaluator.Evaluator`; None where nothing is counted.
     """
-    pool = ProcessPoolExecutor(
-        processes,
-        # a fork of a process in which OpenCV or NNabla have threads can hang
-        multiprocessing.get_context('forkserver'),
-        initializer=_start,
-        initargs=(job,),
-    )
-    done = 0
-    try:
-        for outcome in pool.map(_segment, pairs):
-            yield outcome
-            done += 1
-        return
-    except BrokenProcessPool:
-        LOG.warning(
-            'a process was killed, perhaps for want of memory; going on with one (--processes 1)'
-        )
-    finally:
-        pool.shutdown(cancel_futures=True)
-    yield from alone(pairs[done:])
+
+    dataset: Dataset
+    protocol: Protocol
+    folders: dict[str, Path]
+    scored: tuple[int, bool] | None
 
 
-_job: Job | None = None  # of a process that takes part
-_network: Loaded | None = None
+def samples(
+    args: argparse.Namespace, network: Loaded, work: Samples
+) -> Iterator[Evaluator | None] | None:
+    """The counts of each sample of a data set, from ``--processes``; None: this process alone.
+
+    Raises ``UserError`` for an option that makes no sense.
+    """
+    dataset = work.dataset
+    images = [sample.image for sample in dataset]
+    count = pool.count(args.processes, network, work.protocol, len(dataset), images)
+    if count == 1:
+        return None
+    alone = partial(map, partial(_sample, network, work))
+    return pool.spread(range(len(dataset)), Job(args, _sample, work), count, alone)
 
 
-def _start(job: Job):
-    """What a process needs before its first file."""
-    global _job
-    _job = job
-    cv2.setNumThreads(1)
-    LOG.setLevel('ERROR')  # the first process has said it all
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first one, which ends us
-    signal.signal(signal.SIGTERM, _leave)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _leave(*_):
-    raise SystemExit(TERMINATED)  # temporary files are removed on the way
-
-
-def _end_with(sentinel: int):
-    wait([sentinel])  # until the parent is gone, killed perhaps
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE)
-    os._exit(TERMINATED)
-
-
-def _segment(pair: Pair) -> Outcome:
-    global _network
-    try:
-        if _network is None:
-            args = argparse.Namespace(**vars(_job.arguments) | NNABLA)
-            config = configs.load(args.config_file, args.set)
-            _network = model_options.load(args, config)
-        options = replace(_job.options, progress=False)
-        return inference.outcome(_network.predictor, _job.info, *pair, options)
-    except SystemExit:
-        os._exit(TERMINATED)
+def _sample(network: Loaded, work: Samples, index: int) -> Evaluator | None:
+    counts = None if work.scored is None else Evaluator(*work.scored)
+    outputs = evaluation_outputs.writers(work.dataset, work.folders)
+    evaluator.one(network.predictor, work.dataset, work.protocol, index, outputs, counts)
+    return counts

@@ -13,9 +13,10 @@ import cv2
 import pytest
 
 import models
+from command import UserError
 from datasets import image_files as images
 from engine import config as configs
-from engine import inference, spread
+from engine import pool
 from engine.engines import machine, nnabla
 from engine.predictor import Predictor
 from engine.protocols import Protocol
@@ -116,21 +117,22 @@ def test_the_default_is_what_cores_files_and_memory_suffice_for(
     monkeypatch, cores, files, gigabytes, expected
 ):
     monkeypatch.setattr(machine, 'threads', lambda: cores)
-    monkeypatch.setattr(spread, 'free_memory', lambda: gigabytes << 30)
-    monkeypatch.setattr(spread, 'needed_memory', lambda *_: 500 << 20)
+    monkeypatch.setattr(pool, 'free_memory', lambda: gigabytes << 30)
+    monkeypatch.setattr(pool, 'needed_memory', lambda *_: 500 << 20)
     network = SimpleNamespace(
         choice=SimpleNamespace(name='cpu'),
         predictor=SimpleNamespace(engine=nnabla.Graphs(network=None)),
     )
-    plan = inference.Plan([None] * files, Path('results'), [])
-    assert spread._count(None, network, plan, inference.Options()) == expected
+    assert pool.count(None, network, Protocol(), files, []) == expected
     network.choice.name = 'cudnn'
-    assert spread._count(None, network, plan, inference.Options()) == 1
+    assert pool.count(None, network, Protocol(), files, []) == 1
+    with pytest.raises(UserError, match='--processes is for NNabla on the CPU'):
+        pool.count(2, network, Protocol(), files, [])
 
 
 def test_free_memory_is_less_than_the_machine_has():
     pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    assert 0 <= spread.free_memory() < pages
+    assert 0 <= pool.free_memory() < pages
 
 
 def test_a_killed_process_does_not_stop_the_others(small_photo):
@@ -167,20 +169,19 @@ def test_the_memory_that_a_process_needs(small_photo):
     folder(small_photo, 2)
     large = cv2.resize(images.read_image(small_photo), (640, 480))
     images.write_image(Path('in/large.png'), large)
-    pairs = inference.plan(['in'], 'out').pairs
+    paths = sorted(Path('in').iterdir())
     config = configs.load(CAMVID[1], [])
     network = SimpleNamespace(predictor=Predictor(models.create(config)))
 
-    def needed(pairs, **protocol):
-        options = inference.Options(protocol=Protocol(**protocol))
-        return spread.needed_memory(network, pairs, options)
+    def needed(paths, **protocol):
+        return pool.needed_memory(network, Protocol(**protocol), paths)
 
     peak_memory()
     before = peak_memory()
     network.predictor.labels(large)
     taken = peak_memory() - before
-    assert taken < needed(pairs) < taken + 2 * spread.BASE
-    assert spread.BASE < needed(pairs[:2]) < needed(pairs, window=(128, 128)) < needed(pairs)
+    assert taken < needed(paths) < taken + 2 * pool.BASE
+    assert pool.BASE < needed(paths[:2]) < needed(paths, window=(128, 128)) < needed(paths)
 
 
 def peak_memory() -> int:
