@@ -4,14 +4,16 @@ import glob
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import files
 from command import UserError
-from datasets import image_files
+from datasets import image_files, transforms
 from engine.data import open_dataset
 from engine.engines import Shape
 from engine.inputs import IMAGES
@@ -39,11 +41,34 @@ class Calibration:
                 raise UserError(f'{path}: cannot be read ({error.strerror})') from error
         return digest.hexdigest()
 
-    def inputs(self, shape: Shape) -> list[np.ndarray]:
-        """The images as inputs of a shape; raises ``InputError``."""
-        from engine.engines.exported import as_input
+    def inputs(self, shape: Shape) -> 'Inputs':
+        """The images as inputs of a shape."""
+        return Inputs(self._network, self.paths, shape)
 
-        return [as_input(image_files.read_image(path), self._network, shape) for path in self.paths]
+
+@dataclass(frozen=True)
+class Inputs(Sequence):
+    """Image files as a network's inputs of a shape, each read when it is asked for; raises
+    ``InputError`` then.
+    """
+
+    network: Network
+    paths: Sequence[Path]
+    shape: Shape
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
+
+
+def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
+    """An image, uint8 BGR, as an input of ``shape``: as many times as there are images in it."""
+    image = cv2.resize(image, (shape[3], shape[2]), interpolation=cv2.INTER_AREA)
+    info = network.info
+    x = transforms.normalise(image, info.mean, info.std, info.channel_order)
+    return np.repeat(x[None], shape[0], axis=0)
 
 
 def find(

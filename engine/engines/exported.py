@@ -13,17 +13,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
+from itertools import islice
 
-import cv2
 import nnabla as nn
 import numpy as np
 
 from command import LOG, PROJECT
-from datasets import image_files, transforms
+from datasets import image_files
 from engine.engines import KEPT, Engine, Shape
 from engine.engines.cache import Cache
-from engine.engines.calibration import Calibration
-from engine.engines.errors import Disagreement
+from engine.engines.calibration import Calibration, as_input
+from engine.engines.errors import Disagreement, EngineError
+from engine.export.onnx_functions import Unsupported
 from engine.export.onnx_graph import build_model
 from models import Network
 
@@ -133,7 +134,7 @@ class Exported:
         if self.runtime.precision != exact.precision:
             inputs = [] if self._calibration is None else self._calibration.inputs(shape)
             reduced = self.runtime.compile(onnx, inputs)
-            agreement = compare(model, reduced, [x, *inputs[:JUDGED]])
+            agreement = compare(model, reduced, [x, *islice(inputs, JUDGED)])
             model = reduced
         self._cache.write(name, self._versions, model.payload(), {'agreement': asdict(agreement)})
         LOG.info(
@@ -175,11 +176,17 @@ class Exported:
 
 
 def export(network: Network, shape: Shape) -> bytes:
-    """The network from normalised inputs of ``shape`` to its maps, as ONNX."""
+    """The network from normalised inputs of ``shape`` to its maps, as ONNX; raises
+    ``EngineError``.
+    """
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         x = nn.Variable(shape)
         maps = network(x, cuda=False)[0]
-        return build_model({'maps': maps}, {'image': x}, name=network.name).SerializeToString()
+        try:
+            model = build_model({'maps': maps}, {'image': x}, name=network.name)
+        except Unsupported as error:
+            raise EngineError(f'{network.name} cannot be exported: {error}') from error
+        return model.SerializeToString()
 
 
 def compare(reference, model, inputs: Iterable[np.ndarray]) -> Agreement:
@@ -197,14 +204,6 @@ def compare(reference, model, inputs: Iterable[np.ndarray]) -> Agreement:
 def photo(network: Network, shape: Shape) -> np.ndarray:
     """A street photo as an input of ``shape``."""
     return as_input(image_files.read_image(PHOTO), network, shape)
-
-
-def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
-    """An image, uint8 BGR, as an input of ``shape``: as many times as there are images in it."""
-    image = cv2.resize(image, (shape[3], shape[2]), interpolation=cv2.INTER_AREA)
-    info = network.info
-    x = transforms.normalise(image, info.mean, info.std, info.channel_order)
-    return np.repeat(x[None], shape[0], axis=0)
 
 
 def parameters() -> str:

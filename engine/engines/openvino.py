@@ -71,6 +71,8 @@ class OpenVINO:
             'INFERENCE_PRECISION_HINT': HINTS[self.precision],
             'INFERENCE_NUM_THREADS': self._threads,
             'PERFORMANCE_HINT': 'LATENCY',
+            # Processes that share a machine would all be bound to its first cores.
+            'ENABLE_CPU_PINNING': False,
         }
 
 
