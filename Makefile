@@ -1,6 +1,8 @@
 # make demo    segment a street photo with the small trained model that comes with the project
 # make test    prove everything, with a few networks of each family where all would take long
 # make test-all    the same with every network
+# make bench   time loader, training and inference, and refresh their tables in README.md; DATA=folder of Cityscapes,
+#              PEER_PYTHON=a Python with torch to compare with
 # They find or fetch a Python 3.10 and create .venv first; later runs reuse it.
 
 # Any Python 3, by its real path: a pyenv shim would obey .python-version here, and fail where 3.10 is missing.
@@ -11,7 +13,7 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo has 751.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-all lint environment environment-dev cuda clean
+.PHONY: demo test test-all lint bench environment environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
@@ -25,6 +27,9 @@ test-all: environment-dev
 lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+
+bench: environment
+	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 environment:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)

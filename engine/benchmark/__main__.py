@@ -22,7 +22,14 @@ OPTIONS = {
         'peer_python': 'this one',
     },
     'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
-    'training': {'size': '256x512', 'batch_size': 2, 'context': 'auto', 'rounds': 5},
+    'training': {
+        'size': '256x512',
+        'batch_size': 2,
+        'context': 'auto',
+        'rounds': 5,
+        'peer': 'none',
+        'peer_python': 'this one',
+    },
 }
 PEERS = ('none', 'pytorch')
 PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
@@ -145,19 +152,27 @@ def _blocks(args, settings):
     return results, {'size': args.size, 'context': str(choice), **facts}
 
 
+def _peer_python(args) -> str | None:
+    """The Python of the peer, if there is to be one."""
+    from engine.benchmark import peer
+
+    if args.peer == 'none':
+        return None
+    python = sys.executable if args.peer_python == 'this one' else args.peer_python
+    peer.check(python)
+    return python
+
+
 def _inference(args, configs):
     size = _size(args)
 
     from engine import context
-    from engine.benchmark import inference, peer
+    from engine.benchmark import inference
 
     choice = context.use(args.context)
-    with_peer = args.peer == 'pytorch'
-    python = sys.executable if args.peer_python == 'this one' else args.peer_python
-    if with_peer:
-        peer.check(python)
+    python = _peer_python(args)
     threads = len(os.sched_getaffinity(0)) if args.threads == 'all cores' else args.threads
-    compared, left_out = inference.ways(args.engine, args.precision, with_peer, choice.name)
+    compared, left_out = inference.ways(args.engine, args.precision, python, choice.name)
     results, facts = inference.measure(
         configs, compared, size, args.rounds, threads, choice.name, python
     )
@@ -180,7 +195,9 @@ def _training(args, settings):
     from engine.benchmark import training
 
     choice = context.use(args.context)
-    results, facts = training.measure(settings, choice, size, args.batch_size, args.rounds)
+    results, facts = training.measure(
+        settings, choice, size, args.batch_size, args.rounds, _peer_python(args)
+    )
     return results, {'context': str(choice), **facts}
 
 

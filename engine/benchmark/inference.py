@@ -67,7 +67,7 @@ REFERENCE = Way('nnabla', 'float32')
 
 
 def ways(
-    engines: Sequence[str], precisions: Sequence[str], peer: bool, context: str
+    engines: Sequence[str], precisions: Sequence[str], peer: str | None, context: str
 ) -> tuple[list[Way], dict[str, str]]:
     """What is compared, first what all others are measured by; and what is left out, and why."""
     compared, left_out = [], {}
@@ -98,7 +98,7 @@ def measure(
     rounds: int,
     threads: int,
     context: str,
-    peer_python: str,
+    peer_python: str | None,
 ) -> tuple[list[frame.Result], dict]:
     """Times, memory and differences of all ways to run each network.
 
@@ -182,7 +182,7 @@ class _Contestants:
     facts: by name, what is used and what is left out, and why.
     """
 
-    def __init__(self, task: Task, network: Network, peer_python: str, folder: Path):
+    def __init__(self, task: Task, network: Network, peer_python: str | None, folder: Path):
         self._task, self._network, self._folder = task, network, folder
         self._python, self._stack = peer_python, ExitStack()
         self.running, self.details, self.facts = {}, {}, {}

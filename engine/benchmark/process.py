@@ -5,7 +5,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from command import UserError
+from command import LOG, UserError
 
 
 class Process:
@@ -19,8 +19,7 @@ class Process:
         self._pool = ProcessPoolExecutor(
             1,
             multiprocessing.get_context('spawn'),
-            initializer=logging.getLogger('nnabla').setLevel,
-            initargs=(logging.WARNING,),
+            initializer=_quiet,
         )
 
     def ask(self, function, *arguments):
@@ -34,3 +33,8 @@ class Process:
 
     def close(self):
         self._pool.shutdown()
+
+
+def _quiet():
+    for name in ('nnabla', LOG.name):
+        logging.getLogger(name).setLevel(logging.WARNING)

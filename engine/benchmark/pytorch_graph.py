@@ -118,6 +118,12 @@ def _interpolate(
     return F.interpolate(x, tuple(output_size), **form)
 
 
+@_function('SoftmaxCrossEntropy')
+def _softmax_cross_entropy(x, label, *, axis):
+    _refuse_if(axis != 1, 'SoftmaxCrossEntropy')
+    return F.cross_entropy(x, label[:, 0].long(), reduction='none', ignore_index=-1)[:, None]
+
+
 def _refuse_if(condition, kind):
     if condition:
         raise ValueError(f'{kind} of this form has no counterpart in PyTorch here')
@@ -205,10 +211,7 @@ class Worker:
         self._precision = nullcontext()
         if precision != 'float32':
             self._precision = torch.autocast(device, getattr(torch, precision))
-        return (
-            f'{torch.__version__} in Python {platform.python_version()}, '
-            f'{torch.get_num_threads()} threads'
-        )
+        return self._version()
 
     def logits(self, input, output):
         """The first output for an array in a file, into another."""
@@ -235,10 +238,37 @@ class Worker:
         np.save(labels, classes)
         return {'device': inner, 'whole': whole}
 
+    def start_training(self, folder, device, channels_last, threads, rate, momentum, weight_decay):
+        """Load the graph of a loss of its own tensors, to be trained by gradient descent."""
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = False
+        self._device = device
+        self._graph = Graph(folder, device, channels_last, train=True)
+        self._solver = torch.optim.SGD(self._graph.trained, rate, momentum, 0, weight_decay)
+        return self._version()
+
+    def step(self):
+        """The loss before an update, and its seconds."""
+        started = time.perf_counter()
+        self._solver.zero_grad()
+        (loss,) = self._graph()
+        loss.sum().backward()
+        self._solver.step()
+        loss = loss.sum().item()
+        if self._device == 'cuda':
+            torch.cuda.synchronize()
+        return loss, time.perf_counter() - started
+
     def memory(self):
         """The most resident memory so far, in MiB."""
         lines = Path('/proc/self/status').read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:')) / 1024
+
+    def _version(self):
+        return (
+            f'{torch.__version__} in Python {platform.python_version()}, '
+            f'{torch.get_num_threads()} threads'
+        )
 
     def _forward(self, x):
         """The first output, where it is computed, and copied to the host."""

@@ -5,10 +5,12 @@ backward, update. They take turns. Between its turns a process gives the memory 
 back, so each turn begins with a step that is not timed.
 """
 
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import nnabla as nn
 import numpy as np
@@ -16,8 +18,9 @@ import numpy as np
 import models
 from d3net.build import RECOMPUTE_POLICIES
 from engine import context, recipe
-from engine.benchmark import frame
+from engine.benchmark import frame, peer_training
 from engine.benchmark.memory import own_peak_mib
+from engine.benchmark.peer_training import STEPS
 from engine.benchmark.process import Process
 from engine.communicator import Processes
 from engine.context import Choice
@@ -26,7 +29,7 @@ from engine.gradients import Alone
 from engine.predictor import Predictor
 from engine.trainer import Trainer
 
-STEPS = 2  # of a turn; the last one is timed
+LAYOUTS = {'pytorch': False, 'pytorch channels_last': True}
 ON_CPU = (
     'the most resident memory of the process of a contestant: {idle:.0f} of it are Python and its '
     'libraries, the rest parameters, their gradients and momentum, activations, and what '
@@ -61,11 +64,17 @@ def ways(name: str) -> dict[str, Way]:
 
 
 def measure(
-    config: Mapping, choice: Choice, size: tuple[int, int], batch_size: int, rounds: int
+    config: Mapping,
+    choice: Choice,
+    size: tuple[int, int],
+    batch_size: int,
+    rounds: int,
+    peer_python: str | None = None,
 ) -> tuple[list[frame.Result], dict]:
     """Times, peak memory and losses of all ways, on a seeded batch that every step sees again.
 
-    Raises ``UserError`` for a config that cannot train, and when a process dies.
+    peer_python: a Python with torch, which takes part in both of its layouts. Raises ``UserError``
+    for a config that cannot train, when a process dies, and when a peer's first loss is not ours.
     """
     config = {**config, 'batch_size': batch_size, 'accumulation': 1}
     compared = ways(choice.name)
@@ -74,9 +83,19 @@ def measure(
         for name, way in compared.items():
             contestants[name] = _Contestant(name, way, config, size, choice.device)
             stack.callback(contestants[name].close)
+        first, facts = next(iter(contestants.values())), {}
+        if peer_python:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            training = peer_training.write(config, size, folder)
+            for name, channels_last in LAYOUTS.items():
+                peer = peer_training.Contestant(
+                    name, peer_python, folder, config, choice, training, channels_last
+                )
+                stack.callback(peer.close)
+                peer.start(first.losses[0])
+                contestants[name], facts = peer, peer.facts
         turns = {name: contestant.turn for name, contestant in contestants.items()}
         results = frame.compare(turns, rounds, warm_up=0, own_clock=True)
-    first = next(iter(contestants.values()))
     results = [
         replace(
             result,
@@ -88,7 +107,7 @@ def measure(
         )
         for result in results
     ]
-    facts = {
+    facts |= {
         'batch': f'{batch_size} images of {size[0]}x{size[1]}',
         'MiB': ON_CPU.format(idle=first.idle) if choice.name == 'cpu' else ON_GPU,
         'loss': _about_losses({name: contestants[name].losses for name in RECOMPUTE_POLICIES}),
@@ -135,12 +154,10 @@ class _SameBatch:
     samples = ()
 
     def __init__(self, shape: tuple[int, ...], classes: int):
-        rng = np.random.RandomState(0)
-        self._images = rng.randn(*shape).astype(np.float32)
-        self._labels = rng.randint(-1, classes, (shape[0], 1, *shape[2:])).astype(np.int32)
+        self._batch = peer_training.batch(shape, classes)
 
     def next(self):
-        return self._images, self._labels
+        return self._batch
 
 
 class _Turns:

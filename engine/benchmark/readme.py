@@ -1,0 +1,131 @@
+"""Tables of benchmarks between markers of a Markdown file.
+
+<!-- benchmark:NAME --> and <!-- end -->, each on a line of its own, enclose what is replaced.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from command import UserError
+from files import replacing
+
+BEGIN, END = '<!-- benchmark:{} -->', '<!-- end -->'
+FACTS = ('size', 'batch', 'data set', 'images', 'crop', 'threads', 'weights', 'PyTorch', 'engines')
+
+
+def _digits(number: int) -> Callable[[float], str]:
+    return lambda value: f'{value:.{number}f}'
+
+
+def _times(value: float) -> str:
+    return f'{value:.2f}x'
+
+
+COLUMNS = {  # kind -> title of a column, field or detail of a result, how it is written
+    'inference': (
+        ('ms', 'median_ms', _digits(0)),
+        ('FPS', 'FPS', _digits(2)),
+        ('speed', 'ratio', _times),
+        ('end to end, ms', 'e2e ms', _digits(0)),
+        ('MiB', 'MiB', _digits(0)),
+        ('start, s', 'start s', _digits(1)),
+        ('again, s', 'again s', _digits(1)),
+        ('differs', 'differs', '{:.0e}'.format),
+    ),
+    'loader': (
+        ('images/s', 'images/s', _digits(1)),
+        ('speed', 'ratio', _times),
+        ('MiB', 'MiB', _digits(0)),
+    ),
+    'training': (
+        ('s a step', 'median_ms', lambda value: f'{value / 1000:.2f}'),
+        ('speed', 'ratio', _times),
+        ('MiB', 'MiB', _digits(0)),
+        ('of first', 'of first', _digits(2)),
+    ),
+}
+
+
+def replaced(text: str, blocks: Mapping[str, str]) -> str:
+    """``text`` with the content of its blocks; all else stays.
+
+    Raises ``UserError`` when a block is not there exactly once, or does not end.
+    """
+    for name, content in blocks.items():
+        begin = BEGIN.format(name)
+        count = text.count(f'{begin}\n')
+        if count != 1:
+            raise UserError(f'{begin} is there {count} times, not once')
+        before, after = text.split(f'{begin}\n')
+        inside, end, rest = after.partition(f'{END}\n')
+        if not end or '<!-- benchmark:' in inside:
+            raise UserError(f'{begin} has no {END}')
+        text = f'{before}{begin}\n{content.strip()}\n{END}\n{rest}'
+    return text
+
+
+def check(path: Path, names: Sequence[str]):
+    """Raise ``UserError`` now, not after an hour's work, when a file lacks a block."""
+    _replaced_in(path, dict.fromkeys(names, ''))
+
+
+def update(path: Path, blocks: Mapping[str, str]):
+    """Replace blocks of a file, which is read anew; raises ``UserError``."""
+    text = _replaced_in(path, blocks)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def _replaced_in(path: Path, blocks: Mapping[str, str]) -> str:
+    try:
+        return replaced(path.read_text(), blocks)
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+
+
+def markdown(kind: str, documents: Sequence[Mapping]) -> str:
+    """One table of the documents that runs of a kind have written with --json, below a line on
+    where they ran.
+    """
+    machine = documents[0]['machine']
+    where = machine['CPU'] if machine['GPU'] == 'none' else f'{machine["CPU"]}; {machine["GPU"]}'
+    packages = [name for name in machine['packages'].split(', ') if name.startswith('nnabla')]
+    facts = _common(documents)
+    lines = [f'{where}; {", ".join(packages)}; {"; ".join(facts)}.', '']
+    columns = COLUMNS[kind]
+    lines.append('| ' + ' | '.join(['contestant', *(title for title, *_ in columns)]) + ' |')
+    lines.append('| --- |' + ' ---: |' * len(columns))
+    for document in documents:
+        several = len(documents) > 1
+        if several:
+            title = f'**{document["settings"]["config"]}**, {document["settings"]["size"]}'
+            lines.append(f'| {title} |' + ' |' * len(columns))
+        for result in document['results']:
+            values = {**result, **result['details']}
+            cells = [_cell(values.get(key), written) for _, key, written in columns]
+            lines.append('| ' + ' | '.join([result['name'], *cells]) + ' |')
+    left_out = {
+        f'{key.removeprefix("left out, ")}: {value}'
+        for document in documents
+        for key, value in document['settings'].items()
+        if key.startswith('left out, ')
+    }
+    if left_out:
+        lines += ['', f'Left out: {"; ".join(sorted(left_out))}.']
+    return '\n'.join(lines)
+
+
+def _common(documents) -> list[str]:
+    """The settings that all documents share, as far as a table needs them."""
+    settings = [document['settings'] for document in documents]
+    return [
+        f'{key} {settings[0][key]}'
+        for key in ('config', *FACTS)
+        if all(key in each and each[key] == settings[0][key] for each in settings)
+    ]
+
+
+def _cell(value: float | None, written: Callable[[float], str]) -> str:
+    return '' if value is None else written(value)

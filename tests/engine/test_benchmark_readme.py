@@ -1,0 +1,131 @@
+"""The tables of README.md: what is replaced, and what is written."""
+
+import json
+
+import pytest
+
+import helpers
+from command import PROJECT, UserError
+from engine.benchmark import frame, readme, suite
+
+TEXT = """# Title
+<!-- benchmark:one -->
+old
+<!-- end -->
+between
+<!-- benchmark:two -->
+<!-- end -->
+after
+"""
+
+
+def result(name, ratio, **details):
+    return frame.Result(name, 100 / ratio, 90 / ratio, 110 / ratio, ratio, details)
+
+
+def test_only_what_is_between_the_markers_changes():
+    text = readme.replaced(TEXT, {'one': 'new\n', 'two': '| a |\n| --- |'})
+    assert text == TEXT.replace('old', 'new').replace('two -->\n', 'two -->\n| a |\n| --- |\n')
+    assert readme.replaced(text, {'one': 'old', 'two': ''}).replace('\n\n', '\n') == TEXT
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('nothing', 'is there 0 times'),
+        (TEXT + TEXT, 'is there 2 times'),
+        ('<!-- benchmark:one -->\n', 'has no <!-- end -->'),
+        ('<!-- benchmark:one -->\n<!-- benchmark:two -->\n<!-- end -->\n', 'has no <!-- end -->'),
+    ],
+)
+def test_bad_markers(text, message, tmp_path):
+    path = tmp_path / 'page.md'
+    path.write_text(text)
+    for attempt in (lambda: readme.check(path, ['one']), lambda: readme.update(path, {'one': ''})):
+        with pytest.raises(UserError, match=f'page.md: <!-- benchmark:one --> {message}'):
+            attempt()
+    assert path.read_text() == text
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match='cannot be read'):
+        readme.check(tmp_path / 'page.md', ['one'])
+
+
+def test_a_table_of_what_was_written_as_json(tmp_path):
+    details = {'FPS': 10, 'e2e ms': 120.4, 'MiB': 99.6, 'start s': 1.26, 'differs': 2e-6}
+    documents = []
+    for config, threads in (('D3Net_S', 2), ('D3Net_L', 2)):
+        settings = {'config': config, 'size': '64x128', 'threads': threads}
+        settings |= {'left out, nnabla int8': 'why', 'median ms': 'about'}
+        results = [
+            result('nnabla float32', 1, **details, **{'again s': None}),
+            result('auto float32', 12.5, **details, **{'again s': 0.84}),
+        ]
+        frame.write_json(tmp_path / 'report.json', results, settings)
+        documents.append(json.loads((tmp_path / 'report.json').read_text()))
+    lines = readme.markdown('inference', documents).splitlines()
+    assert documents[0]['machine']['CPU'] in lines[0]
+    assert lines[0].endswith('size 64x128; threads 2.')
+    table = [line for line in lines if line.startswith('|')]
+    assert table[2].startswith('| **D3Net_S**, 64x128 |')
+    assert table[4] == '| auto float32 | 8 | 10.00 | 12.50x | 120 | 100 | 1.3 | 0.8 | 2e-06 |'
+    assert table[3].endswith('| 1.3 |  | 2e-06 |')
+    assert {line.count('|') for line in table} == {10}
+    assert lines[-1] == 'Left out: nnabla int8: why.'
+
+
+def test_seconds_of_a_step():
+    document = {
+        'machine': {'CPU': 'a CPU', 'GPU': 'none', 'packages': 'nnabla 1.39.0, numpy 1'},
+        'settings': {'config': 'D3Net_T', 'batch': '2 images'},
+        'results': [
+            {'name': 'none', 'median_ms': 1234.0, 'ratio': 1.0, 'details': {'MiB': 10.0}},
+        ],
+    }
+    text = readme.markdown('training', [document])
+    assert text.startswith('a CPU; nnabla 1.39.0; config D3Net_T; batch 2 images.')
+    assert text.endswith('| none | 1.23 | 1.00x | 10 |  |')
+
+
+def test_the_suite_writes_into_the_markers(tmp_path, monkeypatch):
+    """What is skipped keeps its table, and the rest of the file is what it was."""
+    page = tmp_path / 'page.md'
+    page.write_text(
+        ''.join(f'<!-- benchmark:{name} -->\nold\n<!-- end -->\n' for name in suite.NAMES)
+    )
+    asked = []
+
+    def written(options, report):
+        asked.append([str(option) for option in options])
+        frame.write_json(report, [result('a', 1, MiB=1.0)], {'config': 'C', 'size': '1x1'})
+        return json.loads(report.read_text())
+
+    monkeypatch.setattr(suite, '_run', written)
+    monkeypatch.setattr(suite, '_loader', lambda args: [])
+    monkeypatch.setattr(suite, '_peer', lambda args: [])
+    assert suite.main(suite.build_parser().parse_args(['-o', str(page)])) == 0
+    kinds = [options[0] for options in asked]
+    assert kinds == ['training'] + ['inference'] * len(suite.INFERRED)
+    assert page.read_text().startswith('<!-- benchmark:loader -->\nold\n<!-- end -->\n')
+    assert page.read_text().count('old') == 1
+    assert page.read_text().count('| a |') == 1 + len(suite.INFERRED)
+
+
+def test_a_loader_without_data_is_skipped_with_a_line(working_folder, monkeypatch, caplog):
+    monkeypatch.setattr(suite, 'LOADED', ('configs/D3Net_S.yaml',))
+    args = suite.build_parser().parse_args(['-d', str(working_folder / 'none')])
+    with caplog.at_level('INFO', 'nnseg'):
+        assert suite._loader(args) == []
+    assert 'loader, D3Net_S: skipped' in caplog.text
+
+
+def test_the_project_has_all_markers_and_configs():
+    readme.check(PROJECT / 'README.md', suite.NAMES)
+    for path in (*suite.LOADED, suite.TRAINED, *(path for path, *_ in suite.INFERRED)):
+        assert (PROJECT / path).is_file()
+
+
+def test_a_mistake_is_told_before_anything_runs(tmp_path):
+    process = helpers.run('-m', 'engine.benchmark.suite', '-o', tmp_path / 'page.md')
+    assert 'page.md: cannot be read' in helpers.error_line(process)
