@@ -57,17 +57,17 @@ def main(args) -> int:
         raise UserError(f'--opacity must be above 0 and at most 1, not {args.opacity:g}')
 
     from engine import config as configs
-    from engine import inference, spread
+    from engine import inference, planning, spread
 
     config = configs.load(args.config_file, args.set)
-    options = inference.Options(
+    options = planning.Options(
         opacity=args.opacity,
         legend=args.legend,
         save_labels=args.save_labels,
         save_color=args.save_color,
         protocol=protocols.choose(args, config),
     )
-    plan = inference.plan(args.test_image_file, args.output, options)
+    plan = planning.plan(args.test_image_file, args.output, options)
     network = model_options.load(args, config)
     info = configs.class_info(config)
     outcomes = spread.files(args, network, info, plan, options)

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from datasets import Dataset
+from datasets import Dataset, image_files
 from engine import metrics
 from engine.communicator import Processes
+from engine.overlap import overlapped
 from engine.predictor import Predictor
 from engine.protocols import Protocol
 
@@ -108,6 +110,40 @@ def check(dataset: Dataset, processes: Processes):
         dataset.check(index)
 
 
+@dataclass(frozen=True)
+class Stages:
+    """What is done with a sample: read, predict, finish. evaluator: None where nothing is counted,
+    and labels are not read.
+    """
+
+    predictor: Predictor
+    dataset: Dataset
+    protocol: Protocol
+    outputs: list[Output]
+    evaluator: Evaluator | None
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Image and label."""
+        labels = None if self.evaluator is None else self.dataset.label(index)
+        return self.dataset.image(index), labels
+
+    def predict(self, index: int, sample: tuple) -> tuple:
+        """The sample and its class map."""
+        return *sample, self.predictor.labels(sample[0], self.protocol)
+
+    def finish(self, index: int, result: tuple):
+        """Count and call the outputs."""
+        image, labels, predictions = result
+        if self.evaluator is not None:
+            self.evaluator.process(labels, predictions)
+        for output in self.outputs:
+            output.write(output.target(index), index, image, labels, predictions)
+
+    def all(self, index: int):
+        """One after the other."""
+        self.finish(index, self.predict(index, self.read(index)))
+
+
 def run(
     predictor: Predictor,
     dataset: Dataset,
@@ -116,29 +152,25 @@ def run(
     outputs: list[Output],
     evaluator: Evaluator | None,
 ):
-    """Predict this process's shard; count it, unless ``evaluator`` is None; call the outputs."""
+    """Predict this process's shard; count it, unless ``evaluator`` is None; call the outputs.
+
+    Samples are read, and counted and written, in threads beside the one that predicts.
+    """
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    for index in tqdm(shard, dataset.split, unit='image', disable=quiet):
-        one(predictor, dataset, protocol, index, outputs, evaluator)
+    stages = Stages(predictor, dataset, protocol, outputs, evaluator)
+    # OpenCV's messages are switched on and off for all threads.
+    with (
+        image_files.silent_opencv(),
+        closing(overlapped(shard, stages.read, stages.predict, stages.finish, _bytes)) as errors,
+    ):
+        for error in tqdm(errors, dataset.split, len(shard), unit='image', disable=quiet):
+            if error is not None:
+                raise error
 
 
-def one(
-    predictor: Predictor,
-    dataset: Dataset,
-    protocol: Protocol,
-    index: int,
-    outputs: list[Output],
-    evaluator: Evaluator | None,
-):
-    """Predict one sample; count it, unless ``evaluator`` is None; call the outputs."""
-    image = dataset.image(index)
-    labels = None if evaluator is None else dataset.label(index)
-    predictions = predictor.labels(image, protocol)
-    if evaluator is not None:
-        evaluator.process(labels, predictions)
-    for output in outputs:
-        output.write(output.target(index), index, image, labels, predictions)
+def _bytes(sample) -> int:
+    return sum(array.nbytes for array in sample if array is not None)
 
 
 def table(report: dict) -> str:

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, Info
-from engine import evaluation_outputs, evaluator, inference, pool
-from engine.evaluator import Evaluator
-from engine.inference import Options, Outcome, Pair, Plan
+from engine import evaluation_outputs, inference, pool
+from engine.evaluator import Evaluator, Stages
+from engine.inference import Outcome
 from engine.model_options import Loaded
+from engine.planning import Options, Pair, Plan
 from engine.pool import Job
 from engine.protocols import Protocol
 
@@ -67,5 +68,5 @@ def samples(
 def _sample(network: Loaded, work: Samples, index: int) -> Evaluator | None:
     counts = None if work.scored is None else Evaluator(*work.scored)
     outputs = evaluation_outputs.writers(work.dataset, work.folders)
-    evaluator.one(network.predictor, work.dataset, work.protocol, index, outputs, counts)
+    Stages(network.predictor, work.dataset, work.protocol, outputs, counts).all(index)
     return counts

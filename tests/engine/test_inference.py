@@ -11,7 +11,7 @@ import datasets
 import helpers
 from command import InputError, UserError
 from datasets import colours, image_files
-from engine import inference, visualisation
+from engine import inference, planning, visualisation
 from engine.inputs import Input
 
 
@@ -27,7 +27,7 @@ class Bands:
 def segmented(path, target, predictor=None, **options):
     item = Input(path, Path(path.name))
     return inference.segment_file(
-        predictor or Bands(), datasets.info('camvid'), item, target, inference.Options(**options)
+        predictor or Bands(), datasets.info('camvid'), item, target, planning.Options(**options)
     )
 
 
@@ -86,8 +86,8 @@ def test_planning_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image_files.write_image(Path('a.png'), helpers.image(9, 9))
     for patterns, output in ((['a.png'], 'x/y/z.png'), (['a.png'], 'x/'), (['.'], 'x/y')):
-        plan = inference.plan(patterns, output)
+        plan = planning.plan(patterns, output)
         assert len(plan.pairs) == 1
         assert [path.name for path in tmp_path.iterdir()] == ['a.png']
     with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is no folder'):
-        inference.plan(['a.png'], 'a.png/x.png')
+        planning.plan(['a.png'], 'a.png/x.png')
