@@ -133,6 +133,8 @@ class Exported:
         self._reference.close()
         if self.runtime.precision != exact.precision:
             inputs = [] if self._calibration is None else self._calibration.inputs(shape)
+            if inputs:
+                LOG.info('int8: finding the ranges of values on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
             agreement = compare(model, reduced, [x, *islice(inputs, JUDGED)])
             model = reduced
