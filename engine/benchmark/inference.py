@@ -9,10 +9,9 @@ import itertools
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -25,17 +24,13 @@ import models
 from command import PROJECT, UserError
 from datasets import image_files
 from engine import predictor
-from engine.benchmark import frame, graph_file, pipeline
-from engine.benchmark.peer import Peer
+from engine.benchmark import frame, graph_file
+from engine.benchmark.contestants import LAYOUTS, REFERENCE, Contestants, Way
 from engine.benchmark.pipeline import Task
-from engine.benchmark.process import Process
-from engine.environment import gpu_memory_mib
 from models import Network, complexity
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 LEAST_SECONDS = 0.5  # of a turn; short runs are repeated
-TOLERANCE = 1e-4  # of the largest logit, between two engines in float32
-LAYOUTS = ('pytorch', 'pytorch channels_last')
 PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
 PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
 ABOUT = {
@@ -50,20 +45,6 @@ ABOUT = {
     'differs': 'largest difference of the logits from NNabla in float32, as a share of the largest '
     'logit',
 }
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a contestant runs a network."""
-
-    engine: str
-    precision: str
-
-    def __str__(self):
-        return f'{self.engine} {self.precision}'
-
-
-REFERENCE = Way('nnabla', 'float32')
 
 
 def ways(
@@ -147,101 +128,12 @@ def using_cores(count: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-class _Own:
-    """The process of an engine that runs in this Python. facts: the engines that are used."""
-
-    def __init__(self, name: str, task: Task, way: Way, kept: Path):
-        self._name, self._process, self._peak = name, Process(name), 0.0
-        self.facts, self._engine = {}, way.engine
-        try:
-            self._process.ask(pipeline.start, task, way.engine, way.precision, kept)
-        except BaseException:
-            self.close()
-            raise
-
-    def logits(self) -> np.ndarray:
-        logits, used = self._process.ask(pipeline.first_logits)
-        if used != self._engine:
-            self.facts = {self._name: used}
-        return logits
-
-    def turn(self, least_seconds: float) -> tuple[float, float]:
-        device, whole, self._peak = self._process.ask(pipeline.turn, least_seconds)
-        return device, whole
-
-    def memory(self) -> float:
-        return self._peak
-
-    def close(self):
-        self._process.close()
-
-
-class _Contestants:
-    """The processes of all ways to run a network, and what was measured when they started.
-
-    facts: by name, what is used and what is left out, and why.
-    """
-
-    def __init__(self, task: Task, network: Network, peer_python: str | None, folder: Path):
-        self._task, self._network, self._folder = task, network, folder
-        self._python, self._stack = peer_python, ExitStack()
-        self.running, self.details, self.facts = {}, {}, {}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._stack.close()
-
-    def start(self, way: Way, reference: np.ndarray | None) -> np.ndarray | None:
-        """The first logits; None when it cannot run here.
-
-        Raises ``UserError`` when they are not those of ``reference``.
-        """
-        name, kept = str(way), self._folder / str(len(self.details))
-        before = gpu_memory_mib(self._task.device) if self._task.context != 'cpu' else 0.0
-        try:
-            contestant, logits, seconds = self._launch(way, kept)
-            again = None
-            if kept.is_dir():
-                contestant.close()
-                contestant, logits, again = self._launch(way, kept)
-        except UserError as error:
-            self.facts[f'left out, {name}'] = str(error)
-            return None
-        self._stack.callback(contestant.close)
-        self.running[name], self.facts = contestant, self.facts | contestant.facts
-        difference = 0.0 if reference is None else _difference(way, logits, reference)
-        self.details[name] = {'start s': seconds, 'again s': again, 'differs': difference}
-        if self._task.context != 'cpu':
-            contestant.turn(0)
-            self.details[name]['MiB'] = gpu_memory_mib(self._task.device) - before
-        return logits
-
-    def _launch(self, way: Way, kept: Path):
-        """A contestant, its first logits, and the seconds to them."""
-        started, name = time.perf_counter(), str(way)
-        if way.engine in LAYOUTS:
-            last = way.engine == LAYOUTS[1]
-            contestant = Peer(
-                name, self._python, self._folder, self._network.info, self._task,
-                way.precision, last,
-            )  # fmt: skip
-        else:
-            contestant = _Own(name, self._task, way, kept)
-        try:
-            return contestant, contestant.logits(), time.perf_counter() - started
-        except BaseException:
-            contestant.close()
-            raise
-
-
 def _measure(config, network, compared, size, rounds, threads, context, peer_python, folder):
     task, weights, graph = _prepare(config, network, size, threads, context, folder)
     if any(way.engine in LAYOUTS for way in compared):
         graph_file.write(folder, *graph)
     reference = None if compared[0] == REFERENCE else _run(graph, task)
-    with _Contestants(task, network, peer_python, folder) as contestants:
+    with Contestants(task, network, peer_python, folder) as contestants:
         for way in compared:
             logits = contestants.start(way, reference)
             if logits is None and way == compared[0]:
@@ -292,17 +184,6 @@ def _columns(result, whole, first, details) -> dict:
         'e2e x': statistics.median(base / mine for base, mine in zip(first, whole)),
         **{key: details[result.name][key] for key in ('MiB', 'start s', 'again s', 'differs')},
     }
-
-
-def _difference(way: Way, logits: np.ndarray, reference: np.ndarray) -> float:
-    """As a share of the largest logit; raises ``UserError`` where it may not be that large."""
-    difference = float(np.abs(logits - reference).max() / np.abs(reference).max())
-    if way.precision == 'float32' and not difference <= TOLERANCE:
-        raise UserError(
-            f'{way}: its logits differ from those of NNabla by {difference:.1e} of the largest, so '
-            'its time would say nothing'
-        )
-    return difference
 
 
 def _prepare(config, network: Network, size, threads, context, folder: Path):

@@ -13,8 +13,15 @@ import helpers
 import models
 from command import UserError
 from engine import config as configs
-from engine.benchmark import graph_file, inference, peer_training, pipeline, pytorch_graph
-from engine.benchmark.inference import Way
+from engine.benchmark import (
+    contestants,
+    graph_file,
+    inference,
+    peer_training,
+    pipeline,
+    pytorch_graph,
+)
+from engine.benchmark.contestants import Way
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec('torch') is None, reason='torch is not installed in this Python'
@@ -54,7 +61,7 @@ def test_networks_and_engines_are_compared(tiny, tmp_path):
         assert details['e2e ms'] > result['median_ms'] > 0
         assert details['FPS'] == pytest.approx(1000 / result['median_ms'])
         assert details['MiB'] > 50 and details['start s'] > 0
-        assert details['differs'] <= inference.TOLERANCE
+        assert details['differs'] <= contestants.TOLERANCE
         assert (details['again s'] is None) == ('nnabla' in name)
     assert 'D3Net_T_camvid: auto float32' in process.stdout
 
@@ -96,10 +103,10 @@ def test_other_numbers_are_refused_in_float32():
     reference = np.ones((1, 2, 3, 3), np.float32)
     off = reference.copy()
     off[0, 0, 0, 0] += 0.01
-    assert inference._difference(Way('auto', 'int8'), off, reference) == pytest.approx(0.01)
+    assert contestants.difference(Way('auto', 'int8'), off, reference) == pytest.approx(0.01)
     for wrong in (off, off * np.nan):
         with pytest.raises(UserError, match='auto float32: its logits differ'):
-            inference._difference(Way('auto', 'float32'), wrong, reference)
+            contestants.difference(Way('auto', 'float32'), wrong, reference)
 
 
 def test_cores_are_given_back():
