@@ -3,8 +3,8 @@ the device and back is a byte a colour and a byte a pixel.
 
 Normalisation, padding, the network, upsampling and the largest logit of every pixel are functions
 of the graph; those that this adds to the network's all run on Hopper GPUs (:mod:`engine.hopper`).
-On one device the numbers are the predictor's to the last bit, but for two classes of the same
-logit, of which the first is taken here as there.
+They compute in float32 also where the network is in half precision. On one device the numbers are
+the predictor's to the last bit, and of two classes with the same logit the first is taken, too.
 """
 
 from collections import OrderedDict
@@ -16,10 +16,14 @@ import numpy as np
 
 from command import LOG
 from d3net import layers as L
+from engine.context import float_context
 from engine.engines import KEPT
 from models import Info, Network
 
 MOST = 4 << 30  # bytes of the logits at the image's size; larger ones are resized on the host
+# Pixels of an image. The maximum over classes works on Hopper GPUs where pixels follow the classes
+# in memory, and was tried with thousands of them.
+LEAST = 64 * 64
 
 
 class WholeImages:
@@ -39,10 +43,12 @@ class WholeImages:
         self._graphs, self._too_large = OrderedDict(), set()
 
     def takes(self, size: tuple[int, int]) -> bool:
-        """Whether an image of ``size = (height, width)`` fits the memory, as far as is known."""
+        """Whether this way is for an image of ``size = (height, width)``: it is neither tiny nor,
+        as far as is known, larger than the memory allows.
+        """
         height, width = map(self._padded, size)
         logits = 4 * self._network.info.num_classes * height * width
-        return logits <= MOST and size not in self._too_large
+        return size[0] * size[1] >= LEAST and logits <= MOST and tuple(size) not in self._too_large
 
     def labels(self, image: np.ndarray) -> np.ndarray | None:
         """The class of every pixel, ``uint8`` (H, W), of a ``uint8`` BGR image (H, W, 3); None when
@@ -82,13 +88,16 @@ class WholeImages:
         """Class indices (1, H, W) of an image (1, H, W, 3) of BGR values from 0 to 255."""
         info, size = self._network.info, x.shape[1:3]
         grid = tuple(map(self._padded, size))
-        x = normalised(x, info)
-        if grid != size:
-            x = F.pad(x, (0, grid[0] - size[0], 0, grid[1] - size[1]))
-        logits = L.resize(self._network(x)[0], grid)
-        if grid != size:
-            logits = logits[:, :, : size[0], : size[1]]
-        return F.max(logits, axis=1, only_index=True)
+        with nn.context_scope(float_context()):
+            x = normalised(x, info)
+            if grid != size:
+                x = F.pad(x, (0, grid[0] - size[0], 0, grid[1] - size[1]))
+        logits = self._network(x)[0]
+        with nn.context_scope(float_context()):
+            logits = L.resize(logits, grid)
+            if grid != size:
+                logits = logits[:, :, : size[0], : size[1]]
+            return F.max(logits, axis=1, only_index=True)
 
 
 def normalised(x, info: Info):

@@ -27,7 +27,7 @@ def both(network, image):
     helpers.randomize_parameters()
     expected = predictor.labels(image)
     predictor.stay_on_device()
-    return expected, predictor.labels(image)
+    return expected, predictor.whole.labels(image)
 
 
 @pytest.mark.parametrize('size', [(64, 96), (33, 57), (5, 5), (1, 80)])
@@ -86,7 +86,7 @@ def test_of_equal_logits_the_first_class_is_taken():
     for parameter in nn.get_parameters().values():
         parameter.d = 0
     predictor.stay_on_device()
-    assert not predictor.labels(helpers.image(20, 30)).any()
+    assert not predictor.labels(helpers.image(70, 60)).any()
 
 
 def test_all_functions_work_on_hopper():
@@ -101,15 +101,16 @@ def test_all_functions_work_on_hopper():
 
 
 def test_other_views_and_large_images_go_the_other_way(monkeypatch):
-    predictor, image = Predictor(helpers.tiny()), helpers.image(40, 50)
+    predictor, image = Predictor(helpers.tiny()), helpers.image(80, 60)
     helpers.randomize_parameters()
     expected = {p: predictor.labels(image, p) for p in (Protocol(), Protocol(flip=True))}
     predictor.stay_on_device()
-    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 40 * 50 - 1)
+    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 80 * 60 - 1)
     monkeypatch.setattr(whole.WholeImages, 'labels', None)
     for protocol, labels in expected.items():
         assert np.array_equal(predictor.labels(image, protocol), labels)
-    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 40 * 50)
+    assert predictor.labels(helpers.image(63, 64)).shape == (63, 64)  # too few pixels
+    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 80 * 60)
     with pytest.raises(TypeError):
         predictor.labels(image)
     assert np.array_equal(predictor.labels(image, Protocol(flip=True)), expected[protocol])
@@ -119,7 +120,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
     released, tried = [], []
     predictor = Predictor(helpers.tiny(), lambda: released.append(1))
     helpers.randomize_parameters()
-    image = helpers.image(40, 50)
+    image = helpers.image(80, 60)
     expected = predictor.labels(image)
     predictor.stay_on_device()
 
@@ -130,8 +131,8 @@ def test_too_little_memory_is_remembered(monkeypatch):
     monkeypatch.setattr(whole.WholeImages, '_graph', fail)
     for _ in range(2):
         assert np.array_equal(predictor.labels(image), expected)
-    assert tried == [(40, 50)]
-    predictor.labels(helpers.image(41, 50))
+    assert tried == [(80, 60)]
+    predictor.labels(helpers.image(81, 60))
     assert len(tried) == 2
 
     def break_down(self, size):
@@ -139,7 +140,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
 
     monkeypatch.setattr(whole.WholeImages, '_graph', break_down)
     with pytest.raises(RuntimeError, match='illegal instruction'):
-        predictor.labels(helpers.image(42, 50))
+        predictor.labels(helpers.image(82, 60))
 
 
 def test_graphs_of_the_latest_sizes_are_kept():
@@ -147,7 +148,7 @@ def test_graphs_of_the_latest_sizes_are_kept():
     predictor = Predictor(helpers.tiny(), lambda: built.append(1))
     helpers.randomize_parameters()
     predictor.stay_on_device()
-    sizes = [(20 + i, 30) for i in range(KEPT + 1)]
+    sizes = [(70 + i, 60) for i in range(KEPT + 1)]
     for size in [*sizes, *sizes[1:]]:
         predictor.labels(helpers.image(*size))
     assert len(built) == KEPT + 1
