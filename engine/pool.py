@@ -32,7 +32,7 @@ from engine.protocols import Protocol
 from models import complexity
 
 NNABLA = {'engine': nnabla.NAME, 'threads': None}  # which auto has become
-ITEMS = 4  # for which it pays to start a process
+ITEMS = 8  # for which it pays to start a process
 BASE = 250 << 20  # bytes of a process without a network
 PHOTO = (1080, 1920)  # the size that is assumed where none is known
 CGROUP_MEMORY = (  # folder, limit and what is used, of both versions

@@ -106,8 +106,8 @@ def test_options_that_make_no_sense(small_photo, capsys):
     'cores, files, gigabytes, expected',
     [
         (4, 100, 64, 4),
-        (4, 11, 64, 2),
-        (4, 7, 64, 1),
+        (4, 23, 64, 2),
+        (4, 15, 64, 1),
         (1, 100, 64, 1),
         (8, 100, 1, 2),
         (8, 99, 0, 1),
