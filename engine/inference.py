@@ -3,6 +3,7 @@ colours.
 """
 
 import errno
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ def all_outcomes(
 
     # OpenCV's messages are switched on and off for all threads.
     with image_files.silent_opencv():
-        errors = overlapped(pairs, read, compute, write, lambda image: getattr(image, 'nbytes', 0))
+        errors = overlapped(pairs, read, compute, write, _bytes)
         with closing(errors):
             yield from map(_outcome, errors)
 
@@ -184,17 +185,42 @@ def _labels(predictor, image, item, options):
             raise InputError(f'{item.path}: {error}') from error
 
 
+class _End(UserError):
+    """A video has no more frames."""
+
+
+def _bytes(image) -> int:
+    return 0 if image is None else image.nbytes
+
+
 def _segment_video(predictor, info, item, target, options):
     source, count = video.Video(item.path), 0
+
+    def read(number):
+        return next(frames, None)
+
+    def compute(number, frame):
+        if frame is None:
+            raise _End
+        return frame, _labels(predictor, frame, item, options)
+
+    def write(number, result):
+        nonlocal count
+        frame, labels = result
+        append(_picture(frame, labels, info, options))
+        _save_maps(labels, info, target.with_suffix('') / f'{number:08d}.png', options)
+        count = number
+
     with video.writing(target, source.rate) as append:
         hidden = None if options.progress else True  # None: on a terminal only
         frames = tqdm(
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=hidden
         )
-        for count, frame in enumerate(frames, 1):
-            labels = _labels(predictor, frame, item, options)
-            append(_picture(frame, labels, info, options))
-            _save_maps(labels, info, target.with_suffix('') / f'{count:08d}.png', options)
+        frames = iter(frames)
+        with closing(overlapped(itertools.count(1), read, compute, write, _bytes)) as errors:
+            error = next(filter(None, errors))
+        if not isinstance(error, _End):
+            raise error
     source.check_complete(count)
 
 
