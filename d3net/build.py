@@ -94,6 +94,13 @@ def recompute_if(condition: bool):
     return nn.recompute(True) if condition else nullcontext()
 
 
+def float_context(context: nn.Context | None = None) -> nn.Context:
+    """``context``, by default the current one, without the parts that compute in half precision."""
+    context = context or nn.get_current_context()
+    backend = [part for part in context.backend if part.endswith(':float')]
+    return nn.Context(backend, context.array_class, context.device_id)
+
+
 def on_gpu() -> bool:
     """Whether NNabla's current context is a GPU."""
     return any(

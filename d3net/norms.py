@@ -2,10 +2,11 @@
 what of it a training step frees. Used through :mod:`d3net.layers`.
 """
 
+import nnabla as nn
 import nnabla.functions as F
 import nnabla.initializer as I
 
-from d3net.build import Build, recompute_if, scope
+from d3net.build import Build, float_context, recompute_if, scope
 from d3net.synchronized import SynchronizedBatchNorm
 
 
@@ -132,7 +133,9 @@ def _batch_norm(x, name, build, decay_rate, eps, initial, fused=False, shortcut=
         parameters += [p.reshape(flat, unlink=True) for p in (mean, var)]
     if synchronized:
         options['comm'] = build.communicator.nnabla
-        return F.sync_batch_normalization(x, *parameters, batch_stat=True, **options)
+        # In half precision it counts the pixels in half as well, where 65504 is the largest number.
+        with nn.context_scope(float_context()):
+            return F.sync_batch_normalization(x, *parameters, batch_stat=True, **options)
     if build.cuda and build.train and not batch_stat:
         return scale_and_shift(x, *parameters, eps)
     if fused:
@@ -144,7 +147,10 @@ def _batch_norm(x, name, build, decay_rate, eps, initial, fused=False, shortcut=
 def scale_and_shift(x, beta, gamma, mean, var, eps: float):
     """Batch normalisation with the running statistics, as a product and a sum.
 
-    NNabla's own form has no backward pass on Hopper GPUs.
+    NNabla's own form has no backward pass on Hopper GPUs. Both factors are computed in float: a
+    variance may be larger or smaller than numbers in half precision can be.
     """
-    scale = gamma * F.pow_scalar(var + eps, -0.5)
-    return x * scale + (beta - mean * scale)
+    with nn.context_scope(float_context()):
+        scale = gamma * F.pow_scalar(var + eps, -0.5)
+        shift = beta - mean * scale
+    return x * scale + shift

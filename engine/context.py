@@ -30,16 +30,17 @@ NOT_LOADED = ('libcudnn_adv', 'libnvblas')
 @dataclass(frozen=True)
 class Choice:
     """The context in use. name: ``cpu`` or ``cudnn``; reason: why not a GPU, when one was asked for
-    or preferred; device: the number of the GPU.
+    or preferred; device: the number of the GPU; tf32: whether its float is the coarser one.
     """
 
     name: str
     type_config: str
     reason: str | None = None
     device: int = 0
+    tf32: bool = False
 
     def __str__(self):
-        where = 'the GPU' if self.name == 'cudnn' else 'the CPU'
+        where = f'the GPU {self.device}' if self.name == 'cudnn' else 'the CPU'
         precision = ', half precision' if self.type_config == 'half' else ''
         return f'running on {where}{precision}' + (f' ({self.reason})' if self.reason else '')
 
@@ -49,15 +50,19 @@ def use(
 ) -> Choice:
     """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU; device is the
     number of the GPU; tf32: NVIDIA's coarser float for convolutions and matrix products, for the
-    whole process.
+    whole process, whatever its environment says.
+
+    A GPU is counted among those that ``CUDA_VISIBLE_DEVICES`` leaves. Where that is one alone, as
+    Slurm gives each process its own, it is that one, number 0, whatever ``device`` says.
 
     Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the
     CPU, where NNabla's results are wrong (sums are kept in half precision too) and 145 times
     slower.
     """
-    if tf32:
-        os.environ[TF32_VARIABLE] = '1'  # read when the extension is imported
-    reason = None if name == 'cpu' else why_no_gpu()
+    os.environ[TF32_VARIABLE] = str(int(tf32))  # read when the extension is imported
+    if _sees_one_gpu():
+        device = 0
+    reason = None if name == 'cpu' else why_no_gpu(device)
     if name == 'cudnn' and reason:
         raise UserError(f'-c cudnn: {reason}; -c cpu runs without a GPU')
     chosen = 'cpu' if name == 'cpu' or reason else 'cudnn'
@@ -68,14 +73,21 @@ def use(
         )
     ctx = get_extension_context(chosen, device_id=str(device), type_config=type_config)
     nn.set_default_context(ctx)
-    return Choice(chosen, type_config, reason, device)
+    return Choice(chosen, type_config, reason, device, tf32)
 
 
-def why_no_gpu() -> str | None:
-    """What keeps NNabla from running on a GPU here, found by trying; None when it runs."""
+def _sees_one_gpu() -> bool:
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES', '')
+    return bool(visible) and ',' not in visible
+
+
+def why_no_gpu(device: int = 0) -> str | None:
+    """What keeps NNabla from running on the GPU of that number, found by trying; None when it
+    runs.
+    """
     load_cuda_libraries()
     try:
-        importlib.import_module('nnabla_ext.cudnn')
+        extension = importlib.import_module('nnabla_ext.cudnn')
     except ModuleNotFoundError:
         return f'nnabla-ext-cuda120 is not installed: {INSTALL_CUDA}'
     except ImportError as error:
@@ -83,13 +95,34 @@ def why_no_gpu() -> str | None:
         if library.startswith('libcuda.so'):
             return f'no NVIDIA driver: {library} is missing'
         return f'{library} is missing: {INSTALL_CUDA}'
+    except Exception as error:  # at its import it asks the driver which GPUs there are
+        if not _is_of_driver(error):
+            raise
+        return f'NNabla refuses the GPU: {_last_line(error)}'
     try:
-        with nn.context_scope(get_extension_context('cudnn', device_id='0')):
+        count = extension.get_device_count()
+        if device >= count:
+            return f'{count} GPUs here, this process needs number {device}: start fewer processes'
+        with nn.context_scope(get_extension_context('cudnn', device_id=str(device))):
             y = F.relu(nn.Variable.from_numpy_array(np.ones((1, 1), np.float32)))
             y.forward()
             return None if y.d.sum() == 1 else 'the GPU computes wrong numbers'
-    except RuntimeError as error:
-        return f'the GPU does not answer: {str(error).strip().splitlines()[-1]}'
+    except Exception as error:
+        if not (isinstance(error, RuntimeError) or _is_of_driver(error)):
+            raise
+        return f'the GPU does not answer: {_last_line(error)}'
+
+
+def _is_of_driver(error: Exception) -> bool:
+    """Whether it tells of a GPU that cannot be used; the classes of NVML's errors are nowhere to be
+    had when its package is missing.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, ValueError) or 'NVMLError' in names
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def load_cuda_libraries():
@@ -117,13 +150,6 @@ def load_cuda_libraries():
         if len(failed) == len(waiting):
             return  # the import of the extension says which library is missing
         waiting = failed
-
-
-def float_context(context: nn.Context | None = None) -> nn.Context:
-    """``context``, by default the current one, without the parts that compute in half precision."""
-    context = context or nn.get_current_context()
-    backend = [part for part in context.backend if part.endswith(':float')]
-    return nn.Context(backend, context.array_class, context.device_id)
 
 
 def release_cached_memory(choice: Choice):

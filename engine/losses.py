@@ -26,7 +26,7 @@ import numpy as np
 
 from command import UserError
 from d3net import layers as L
-from engine.context import float_context
+from d3net.build import float_context
 from engine.dice import soft_dice
 from engine.lovasz import lovasz_softmax
 from engine.ohem import Ohem, mean_of_hard

@@ -22,7 +22,7 @@ import nnabla as nn
 
 from command import LOG, PROJECT, UserError
 from engine.communicator import Processes
-from engine.context import TF32_VARIABLE, Choice
+from engine.context import Choice
 from engine.selfcheck_child import REFERENCE, Spec, function_of
 
 AFTERWARDS = 'afterwards'  # the part when a function is done and the next has not begun
@@ -109,7 +109,7 @@ def require(loss: nn.Variable, choice: Choice, config: Mapping, processes: Proce
     found = dict(pair for report in reports for pair in report)
     if found:
         settings = {setting: None for setting in found.values() if setting}
-        if os.environ.get(TF32_VARIABLE, '0') != '0':
+        if choice.tf32:
             settings['--tf32'] = None
         without = f', or without {", ".join(settings)}' if settings else ''
         raise UserError(
@@ -184,6 +184,7 @@ def _examine_until_it_ends(specs, choice, limit, findings) -> int:
     job = {
         'name': choice.name,
         'device': choice.device,
+        'tf32': choice.tf32,
         'specs': [asdict(spec) for spec in specs],
     }
     environment = {k: v for k, v in os.environ.items() if not k.startswith(MPI_VARIABLES)}

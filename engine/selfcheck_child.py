@@ -206,7 +206,7 @@ def main():
     with os.fdopen(os.dup(1), 'w', buffering=1) as channel:
         os.dup2(2, 1)  # what libraries print is not taken for ours
         job = json.load(sys.stdin)
-        context.use(job['name'], device=job['device'])
+        context.use(job['name'], device=job['device'], tf32=job['tf32'])
         candidates = {
             half: get_extension_context(
                 job['name'], device_id=str(job['device']), type_config=type_config

@@ -12,7 +12,6 @@ Everything computes on the device of the context in which it was made, in float3
 network in half precision: weights of 1 would not notice a step of 1e-4 there.
 """
 
-import fnmatch
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,8 @@ import nnabla.solvers as S
 import numpy as np
 
 from command import UserError
-from engine.context import float_context
+from d3net.build import float_context
+from engine.patterns import matching
 
 STEPS = 'steps'  # in the state of a parameter: the updates so far
 UPDATES = 'updates'  # in the state of an average
@@ -234,9 +234,9 @@ def _group_keys(names: list[str], config: Mapping) -> dict[str, tuple[float, boo
     factors, decays = dict.fromkeys(names, 1.0), dict.fromkeys(names, True)
     for entry in config.get('lr_factors', ()):
         pattern, factor = _parse_factor(entry)
-        factors |= dict.fromkeys(_matches('lr_factors', pattern, names), factor)
+        factors |= dict.fromkeys(matching('lr_factors', pattern, names), factor)
     for pattern in config.get('no_decay', ()):
-        decays |= dict.fromkeys(_matches('no_decay', pattern, names), False)
+        decays |= dict.fromkeys(matching('no_decay', pattern, names), False)
     return {name: (factors[name], decays[name]) for name in names}
 
 
@@ -249,14 +249,6 @@ def _parse_factor(entry: str) -> tuple[str, float]:
     if not pattern or not 0 <= factor < math.inf:
         raise UserError(f"lr_factors: write '{entry}' as pattern=factor, such as backbone/*=0.1")
     return pattern, factor
-
-
-def _matches(key: str, pattern: str, names: list[str]) -> list[str]:
-    found = fnmatch.filter(names, pattern)
-    if not found:
-        some = ', '.join(names[:: max(1, len(names) // 3)][:3])
-        raise UserError(f"{key}: '{pattern}' matches no parameter; there are {some}")
-    return found
 
 
 def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str):

@@ -18,13 +18,13 @@ import nnabla as nn
 import numpy as np
 
 from command import UserError
-from d3net.build import matches
+from d3net.build import float_context
 from datasets.loader import Loader
 from engine import losses
 from engine.communicator import Processes
-from engine.context import float_context
 from engine.gradients import Alone, Backward
 from engine.losses import Objective
+from engine.patterns import matching
 from engine.precision import LossScale
 from engine.recipe import Recipe
 from engine.solvers import Average, Optimizer
@@ -241,12 +241,8 @@ def trainable(frozen) -> dict[str, nn.Variable]:
     Raises ``UserError`` for a pattern that is like no parameter, and when none is left.
     """
     names = nn.get_parameters(grad_only=False)
-    for pattern in frozen:
-        if not any(matches(name, (pattern,)) for name in names):
-            raise UserError(
-                f'freeze: no parameter is like {pattern}; they are called {next(iter(names))} ...'
-            )
-    left = {n: p for n, p in nn.get_parameters().items() if not matches(n, tuple(frozen))}
+    fixed = {name for pattern in frozen for name in matching('freeze', pattern, names)}
+    left = {n: p for n, p in nn.get_parameters().items() if n not in fixed}
     if not left:
         raise UserError('freeze: leaves nothing to train')
     return left

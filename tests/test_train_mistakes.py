@@ -66,7 +66,7 @@ def spoilt(data, tmp_path):
         (['--set', 'val_split=test'], 'nothing found for the split test'),
         (['--set', 'schedule=step'], 'milestones: the schedule step needs'),
         (['--set', 'solver=adam', '--set', 'beta2=1'], 'beta2: must be less than 1'),
-        (['--set', 'freeze=[head/*]'], 'freeze: no parameter is like head/*'),
+        (['--set', 'freeze=[head/*]'], "freeze: 'head/*' matches no parameter; there are backbone/"),
         (['--set', 'freeze=["*"]'], 'freeze: leaves nothing to train'),
         (['--set', 'no_decay=[head/*]'], "no_decay: 'head/*' matches no parameter"),
         (['--set', 'lr_factors=[backbone/*]'], "write 'backbone/*' as pattern=factor"),

@@ -7,7 +7,7 @@ import pytest
 
 import helpers
 from d3net import layers as L
-from d3net.build import matches
+from d3net.build import float_context, matches
 from d3net.synchronized import SynchronizedBatchNorm
 
 
@@ -130,3 +130,9 @@ def test_channel_last_is_the_same_network_with_the_same_parameters():
         assert all(kinds[kind]), kind
     expected.forward()
     assert helpers.run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)
+
+
+def test_half_precision_can_be_taken_out():
+    half = nn.Context(['cudnn:half', 'cudnn:float', 'cuda:half', 'cuda:float', 'cpu:float'])
+    assert float_context(half).backend == ['cudnn:float', 'cuda:float', 'cpu:float']
+    assert float_context().backend == nn.get_current_context().backend

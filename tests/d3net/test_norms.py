@@ -1,5 +1,7 @@
 """The end of a residual block in one function: the numbers of batch norm, sum and ReLU."""
 
+from types import SimpleNamespace
+
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import helpers
 from d3net import layers as L
+from d3net import norms
 from d3net.build import RECOMPUTE_POLICIES
 from engine import selfcheck
 from engine.hopper import broken_on_hopper
@@ -147,3 +150,39 @@ def test_the_self_check_compares_the_sum_too():
     for spec in specs:
         assert broken_on_hopper(spec) is None
         assert compare(spec, cpu, cpu, lambda part: None) is None
+
+
+# Functions that NNabla's CPU can compute in half precision are.
+HALF = nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
+
+
+def test_synchronized_statistics_are_taken_in_float(monkeypatch):
+    """In half precision NNabla counts to 65504 pixels."""
+    seen = []
+
+    def function(x, *parameters, **options):
+        seen.append((nn.get_current_context().backend, options['comm']))
+        return x
+
+    monkeypatch.setattr(norms.F, 'sync_batch_normalization', function)
+    communicator = SimpleNamespace(size=2, nnabla='over GPUs')
+    with nn.context_scope(HALF):
+        x = nn.Variable((2, 4, 3, 3))
+        L.batch_norm(x, 'n', L.Build(train=True, cuda=True, communicator=communicator))
+        assert nn.get_current_context().backend == HALF.backend
+    assert seen == [(['cpu:float'], 'over GPUs')]
+
+
+def test_a_fixed_batch_norm_in_half_precision_has_its_factors_in_float():
+    """Neither 1e5 nor 1e-9 + 1e-5 is a number there."""
+    rng = np.random.RandomState(2)
+    var = np.array([1e5, 1e-9, 1.0], np.float32).reshape(1, 3, 1, 1)
+    x = (rng.randn(2, 3, 4, 4) * np.sqrt(var)).astype(np.float32)
+    beta, gamma, mean = (rng.rand(1, 3, 1, 1).astype(np.float32) for _ in range(3))
+    mean *= np.sqrt(var)
+    inputs = [nn.Variable.from_numpy_array(a) for a in (x, beta, gamma, mean, var)]
+    with nn.context_scope(HALF):
+        y = norms.scale_and_shift(*inputs, 1e-5)
+        y.forward()
+    expected = (x - mean) / np.sqrt(var.astype(np.float64) + 1e-5) * gamma + beta
+    assert y.d == pytest.approx(expected, abs=5e-3)

@@ -1,5 +1,8 @@
 """Contexts, on a machine with or without a GPU."""
 
+import sys
+from types import ModuleType
+
 import nnabla as nn
 import pytest
 
@@ -22,11 +25,12 @@ def test_precision_and_device_reach_nnabla(type_config, monkeypatch):
         asked.append((name, options))
         return nn.Context(['cpu:float'], 'CpuCachedArray', '0')
 
-    monkeypatch.setattr(context, 'why_no_gpu', lambda: None)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    monkeypatch.setattr(context, 'why_no_gpu', asked.append)
     monkeypatch.setattr(context, 'get_extension_context', context_of)
     choice = context.use('auto', type_config, device=3)
-    assert asked == [('cudnn', {'device_id': '3', 'type_config': type_config})]
-    assert str(choice).startswith('running on the GPU')
+    assert asked == [3, ('cudnn', {'device_id': '3', 'type_config': type_config})]
+    assert str(choice).startswith('running on the GPU 3')
     assert ('half precision' in str(choice)) == (type_config == 'half')
 
 
@@ -39,13 +43,88 @@ def test_auto_takes_the_gpu_or_says_why_not():
 
 
 def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(context, 'why_no_gpu', lambda: 'no NVIDIA driver')
+    monkeypatch.setattr(context, 'why_no_gpu', lambda device: 'no NVIDIA driver')
     with pytest.raises(UserError, match='-c cudnn: no NVIDIA driver; -c cpu runs'):
         context.use('cudnn')
     with pytest.raises(UserError, match='-t half: .*needs a GPU .no NVIDIA driver'):
         context.use('auto', 'half')
     with pytest.raises(UserError, match='-t half'):
         context.use('cpu', 'half')
+
+
+@pytest.mark.parametrize(('visible', 'device'), [('5', 0), ('GPU-1f', 0), ('4,5', 1), ('', 1)])
+def test_a_process_that_sees_one_gpu_takes_it(visible, device, monkeypatch):
+    """Whatever its number on the machine is; among several it takes that of its number."""
+    asked = []
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    monkeypatch.setattr(context, 'why_no_gpu', asked.append)
+    monkeypatch.setattr(context, 'get_extension_context', lambda *_, **__: nn.get_current_context())
+    assert context.use('cudnn', device=1).device == device
+    assert asked == [device]
+
+
+@pytest.mark.parametrize('inherited', ['0', '1'])
+def test_tf32_is_what_is_asked_for(inherited, monkeypatch):
+    for tf32 in (True, False):
+        monkeypatch.setenv(context.TF32_VARIABLE, inherited)
+        assert context.use('cpu', tf32=tf32).tf32 == tf32
+        assert context.os.environ[context.TF32_VARIABLE] == str(int(tf32))
+
+
+class NVMLError(Exception):
+    """Named as that of NVML."""
+
+
+class NVMLErrorDriverNotLoaded(NVMLError):
+    """One of its many kinds."""
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    """Stands for NNabla's extension, on a machine with two GPUs; it computes on the CPU."""
+    module = ModuleType('nnabla_ext.cudnn')
+    module.get_device_count = lambda: 2
+    monkeypatch.setitem(sys.modules, 'nnabla_ext.cudnn', module)
+    monkeypatch.setattr(context, 'load_cuda_libraries', lambda: None)
+    monkeypatch.setattr(context, 'get_extension_context', lambda *_, **__: nn.get_current_context())
+    return module
+
+
+def test_the_gpu_of_the_process_is_tried(extension, monkeypatch):
+    tried = []
+
+    def context_of(name, device_id):
+        tried.append(device_id)
+        return nn.get_current_context()
+
+    monkeypatch.setattr(context, 'get_extension_context', context_of)
+    assert context.why_no_gpu(1) is None
+    assert tried == ['1']
+    assert context.why_no_gpu(2) == (
+        '2 GPUs here, this process needs number 2: start fewer processes'
+    )
+    assert tried == ['1']
+
+
+@pytest.mark.parametrize(
+    'error',
+    [NVMLErrorDriverNotLoaded('no driver'), ValueError('no driver'), RuntimeError('\nno driver')],
+)
+def test_a_driver_that_refuses_is_a_reason(error, extension, monkeypatch):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(context, 'get_extension_context', refuse)
+    assert context.why_no_gpu() == 'the GPU does not answer: no driver'
+    if not isinstance(error, RuntimeError):
+        monkeypatch.setattr(context.importlib, 'import_module', refuse)
+        assert context.why_no_gpu() == 'NNabla refuses the GPU: no driver'
+
+
+def test_an_error_of_the_program_is_no_reason(extension, monkeypatch):
+    monkeypatch.setattr(extension, 'get_device_count', lambda: len(None))
+    with pytest.raises(TypeError):
+        context.why_no_gpu()
 
 
 def test_libraries_are_loaded_in_whatever_order_they_need(tmp_path, monkeypatch):
@@ -78,9 +157,3 @@ def test_libraries_that_never_load_are_left_to_the_extension(tmp_path, monkeypat
     (folder / 'libbroken.so.1').write_bytes(b'not a library')
     monkeypatch.setattr(context.sysconfig, 'get_paths', lambda: {'purelib': str(tmp_path)})
     context.load_cuda_libraries()
-
-
-def test_half_precision_can_be_taken_out():
-    half = nn.Context(['cudnn:half', 'cudnn:float', 'cuda:half', 'cuda:float', 'cpu:float'])
-    assert context.float_context(half).backend == ['cudnn:float', 'cuda:float', 'cpu:float']
-    assert context.float_context().backend == nn.get_current_context().backend
