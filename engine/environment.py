@@ -16,6 +16,10 @@ from engine.hopper import HOPPER_PROBLEM
 PACKAGES = (
     'nnabla',
     'nnabla-ext-cuda120',
+    'openvino',
+    'onnxruntime',
+    'onnx',
+    'nncf',
     'numpy',
     'opencv-python-headless',
     'opencv-python',

@@ -110,7 +110,7 @@ class Exported:
         payload, record = kept
         try:
             model = self.runtime.load(payload)
-        except RuntimeError as error:
+        except (RuntimeError, EngineError) as error:
             LOG.warning('what is kept of %s cannot be loaded: %s', self.runtime.name, error)
             return None
         self._tell_precision(Agreement(**record['agreement']))
@@ -137,6 +137,11 @@ class Exported:
                 LOG.info('int8: finding the ranges of values on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
             agreement = compare(model, reduced, [x, *islice(inputs, JUDGED)])
+            if np.isnan(agreement.largest):
+                raise Disagreement(
+                    f'--precision {self.runtime.precision}: {self.network.name} computes numbers '
+                    'that are none; take float32'
+                )
             model = reduced
         self._cache.write(name, self._versions, model.payload(), {'agreement': asdict(agreement)})
         LOG.info(

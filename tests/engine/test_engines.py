@@ -457,6 +457,17 @@ def as_photo(made):
     return exported.photo(made.network, (1, 3, 64, 96))
 
 
+def test_numbers_that_are_none_in_another_precision(tiny, kept, photos, monkeypatch):
+    pytest.importorskip('nncf')
+    images = calibration.find(tiny.network, {}, str(photos))
+    made = engine('openvino', tiny, kept, precision='int8', calibration=images)
+    results = iter([exported.Agreement(0, 1, 1), exported.Agreement(np.nan, 1, 0)])
+    monkeypatch.setattr(exported, 'compare', lambda *args: next(results))
+    with pytest.raises(Disagreement, match='--precision int8: .* take float32'):
+        made.run(as_photo(tiny))
+    assert not kept.folder.exists()
+
+
 def test_images_for_eight_bits(tiny, photos, working_folder, shared):
     with pytest.raises(UserError, match='--calibration .*: no image there'):
         calibration.find(tiny.network, {}, str(photos / '*.gif'))
