@@ -7,31 +7,24 @@ what became of them. Nobody outlives it.
 import argparse
 import multiprocessing
 import os
-import signal
-import threading
-import time
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from command import LOG, TERMINATED, InputError, UserError
+from command import LOG, InputError, UserError
 from d3net import graph
 from datasets import image_files
-from engine import config as configs
-from engine import model_options
+from engine import pool_child
 from engine.engines import machine, nnabla
 from engine.model_options import Loaded
 from engine.protocols import Protocol
 from models import complexity
 
-NNABLA = {'engine': nnabla.NAME, 'threads': None}  # which auto has become
 ITEMS = 8  # for which it pays to start a process
 BASE = 250 << 20  # bytes of a process without a network
 PHOTO = (1080, 1920)  # the size that is assumed where none is known
@@ -40,7 +33,6 @@ CGROUP_MEMORY = (  # folder, limit and what is used, of both versions
     ('/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'),
 )
 CACHED_FILES = 'inactive_file'  # counted as used, but given up when others need it
-PATIENCE = 5.0  # seconds in which a process without a parent may finish its item
 
 
 @dataclass(frozen=True)
@@ -127,12 +119,12 @@ def spread(
         processes,
         # a fork of a process in which OpenCV or NNabla have threads can hang
         multiprocessing.get_context('forkserver'),
-        initializer=_start,
-        initargs=(job,),
+        initializer=pool_child.start,
+        initargs=(pickle.dumps(job),),  # which imports NNabla where it is unpacked
     )
     done = 0
     try:
-        for result in pool.map(_work, items):
+        for result in pool.map(pool_child.work, items):
             yield result
             done += 1
         return
@@ -143,42 +135,3 @@ def spread(
     finally:
         pool.shutdown(cancel_futures=True)
     yield from alone(items[done:])
-
-
-_job: Job | None = None  # of a process that takes part
-_network: Loaded | None = None
-
-
-def _start(job: Job):
-    """What a process needs before its first item."""
-    global _job
-    _job = job
-    cv2.setNumThreads(1)
-    LOG.setLevel('ERROR')  # the first process has said it all
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first one, which ends us
-    signal.signal(signal.SIGTERM, _leave)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _leave(*_):
-    raise SystemExit(TERMINATED)  # temporary files are removed on the way
-
-
-def _end_with(sentinel: int):
-    wait([sentinel])  # until the parent is gone, killed perhaps
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE)
-    os._exit(TERMINATED)
-
-
-def _work(item):
-    global _network
-    try:
-        if _network is None:
-            args = argparse.Namespace(**vars(_job.arguments) | NNABLA)
-            config = configs.load(args.config_file, args.set)
-            _network = model_options.load(args, config)
-        return _job.work(_network, _job.settings, item)
-    except SystemExit:
-        os._exit(TERMINATED)

@@ -16,7 +16,7 @@ import numpy as np
 
 from command import LOG
 from d3net import layers as L
-from engine.context import float_context
+from d3net.build import float_context
 from engine.engines import KEPT
 from models import Info, Network
 

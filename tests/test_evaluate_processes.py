@@ -36,7 +36,7 @@ def started(*arguments):
     return run(evaluate.build_parser, evaluate.main, options)
 
 
-def test_scores_and_files_are_those_of_one_process(data, tmp_path, capsys):
+def test_scores_and_files_are_those_of_one_process(data, tmp_path, capfd):
     said = []
     for count in (1, 2):
         place = tmp_path / f'out{count}'
@@ -45,7 +45,7 @@ def test_scores_and_files_are_those_of_one_process(data, tmp_path, capsys):
             '--save-labels', place / 'labels', '--visualize', place / 'pictures',
         )  # fmt: skip
         assert status == 0
-        said.append(capsys.readouterr().out)
+        said.append(capfd.readouterr())
     assert said[0] == said[1]
     one, two = (tmp_path / 'out1', tmp_path / 'out2')
     report = json.loads((one / 'scores.json').read_text())

@@ -74,7 +74,7 @@ def running(*arguments):
     return process
 
 
-def test_the_same_files_and_words_as_one_process(small_photo, capsys):
+def test_the_same_files_and_words_as_one_process(small_photo, capfd):
     folder(small_photo, 5)
     image = images.read_image(small_photo)
     images.write_image(Path('in/wide.png'), cv2.resize(image, (150, 40)))
@@ -85,7 +85,7 @@ def test_the_same_files_and_words_as_one_process(small_photo, capsys):
         output = f'out{count}'
         options = ('-o', output, '--save-labels', '--processes', count)
         assert started('-i', 'in', *CAMVID, *options) == 1
-        captured = capsys.readouterr()
+        captured = capfd.readouterr()
         said.append((captured.err, captured.out.split(' in ')[0].replace(output, 'out')))
     assert said[0] == said[1]
     assert said[0][1] == '5 of 7 files written to out'
@@ -141,6 +141,7 @@ def test_a_killed_process_does_not_stop_the_others(small_photo):
     os.kill(min(workers(process.pid)), signal.SIGKILL)
     output, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, errors
+    assert len(errors.splitlines()) == 2, errors  # where it runs comes first
     assert 'going on with one (--processes 1)' in errors
     assert '40 of 40 files written' in output
     assert len(list(Path('results').glob('[0-9]*.jpg'))) == 40
@@ -155,6 +156,8 @@ def test_nobody_stays_behind(small_photo, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
+    if number == signal.SIGINT:
+        assert errors.splitlines() == ['running on the CPU', 'interrupted']
     assert 'Traceback' not in errors
     wait_until(lambda: not any(Path(f'/proc/{p}').exists() for p in below))
     written = list(Path('results').iterdir())
