@@ -8,7 +8,9 @@ from __future__ import annotations  # so that an older Python gets as far as tha
 import argparse
 import logging
 import os
+import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +19,15 @@ LOG = logging.getLogger('nnseg')
 
 DONE, SOME_FAILED, MISUSED = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the signals
+# In which Open MPI, others and Slurm tell a process how many they have started and its number among
+# them. The first pair holds: mpirun may have been started by another of them.
+LAUNCHERS = {
+    'OMPI_COMM_WORLD_SIZE': 'OMPI_COMM_WORLD_RANK',
+    'PMI_SIZE': 'PMI_RANK',
+    'MV2_COMM_WORLD_SIZE': 'MV2_COMM_WORLD_RANK',
+    'SLURM_STEP_NUM_TASKS': 'SLURM_PROCID',
+}
+COURTESY_SECONDS = 1.5  # for which other ranks let rank 0 speak first
 
 
 class UserError(Exception):
@@ -64,9 +75,25 @@ def run(
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise
-        if os.environ.get('OMPI_COMM_WORLD_RANK', '0') == '0':  # a mistake of all is told once
-            print(f'error: {_explain(error)}', file=sys.stderr)
+        text, rank = _explain(error), _rank()
+        if rank:  # a mistake of all is told once: a launcher ends us when rank 0 has told it
+            time.sleep(COURTESY_SECONDS)
+            text = f'{text} (rank {rank} on {socket.gethostname()})'
+        print(f'error: {text}', file=sys.stderr)
         return MISUSED
+
+
+def launcher() -> str | None:
+    """The variable in which a launcher says how many processes it has started; None when none
+    has.
+    """
+    return next((name for name in LAUNCHERS if name in os.environ), None)
+
+
+def _rank() -> int:
+    """This process's number, as its launcher says, before MPI is known to work."""
+    name = launcher()
+    return int(os.environ.get(LAUNCHERS[name], 0)) if name else 0
 
 
 def is_users_mistake(error: Exception) -> bool:

@@ -10,29 +10,23 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from command import INTERRUPTED, LOG, MISUSED, UserError
+from command import COURTESY_SECONDS, INTERRUPTED, LOG, MISUSED, UserError, launcher
 
-# In which Open MPI, others and Slurm say how many processes they have started. The first one holds:
-# mpirun may have been started by another of them.
-SIZE_VARIABLES = 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MV2_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'
-COURTESY_SECONDS = 1.5  # for which other ranks let rank 0 speak first
 FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
 
 
 class Processes:
     """One process alone, or rank ``rank`` of ``size`` of an MPI job.
 
-    local_rank: the number of the process on its machine, which is that of its GPU. mpi: mpi4py's
-    communicator of all processes, None for one alone.
+    local_rank: the number of the process on its machine, which is that of its GPU; local_size: how
+    many of them run there. mpi: mpi4py's communicator of all processes, None for one alone.
     """
-
-    nnabla = None  # what d3net.build.Build.communicator needs: sums over hosts go through MPI
 
     def __init__(self, mpi=None):
         self.mpi = mpi.COMM_WORLD if mpi else None
         self.rank = mpi.COMM_WORLD.rank if mpi else 0
         self.size = mpi.COMM_WORLD.size if mpi else 1
-        self.local_rank = _rank_on_machine(mpi) if mpi else 0
+        self.local_rank, self.local_size = _place_on_machine(mpi) if mpi else (0, 1)
 
     def shard(self, count: int) -> range:
         """The numbers below ``count`` that are this process's: each belongs to one process."""
@@ -52,7 +46,8 @@ class Processes:
 
     def end_job(self, message: str):
         """End all processes of the job with a line on standard error; does not return."""
-        self.leave(MISUSED, f'error: {message}')
+        who = f' ({self})' if self.rank else ''
+        self.leave(MISUSED, f'error: {message}{who}')
 
     def leave(self, status: int, text: str = ''):
         """End all processes of the job, whatever they are doing, with a status and a text on
@@ -78,7 +73,7 @@ def joined() -> Iterator[Processes]:
     Messages of ranks other than 0 are shown from warnings on. Raises ``UserError`` when mpirun has
     started several processes that cannot find each other: they would all do the same work.
     """
-    variable = next((name for name in SIZE_VARIABLES if name in os.environ), None)
+    variable = launcher()
     count = int(os.environ[variable]) if variable else 1
     if count == 1:
         yield Processes()
@@ -108,8 +103,9 @@ def joined() -> Iterator[Processes]:
         processes.leave(MISUSED, traceback.format_exc().rstrip())
 
 
-def _rank_on_machine(mpi) -> int:
+def _place_on_machine(mpi) -> tuple[int, int]:
+    """The number of this process among those of its machine, and how many there are."""
     own = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
-    rank = own.rank
+    place = own.rank, own.size
     own.Free()
-    return rank
+    return place

@@ -2,7 +2,7 @@
 
     criterion = from_config(config, num_classes)
     objective = criterion.build(network(x, train=True), x.shape[2:])
-    totals = communicator.sum(sum(objective.counts(labels) for labels in micro_batches))
+    totals = communicator.total(sum(objective.counts(labels) for labels in micro_batches))
     for labels in micro_batches:
         objective.feed(labels, totals)
         objective.loss.forward(clear_no_need_grad=True)
@@ -136,8 +136,7 @@ class Criterion:
             hard = mean_of_hard(cross_entropy, pixel_losses, targets, self.ohem)
             parts = [_Part(hard, weight, targets, _count_valid)]
         else:
-            count = self._count_weights if self.mean_over == 'valid' else np.size
-            parts = [_Part(L.mean_all(pixel_losses), weight, targets, count, np.size)]
+            parts = [_Part(L.mean_all(pixel_losses), weight, targets, self._count(), np.size)]
         if main and (self.dice_weight or self.lovasz_weight):
             probabilities = F.softmax(logits, axis=1)
             if self.dice_weight:
@@ -164,8 +163,14 @@ class Criterion:
             losses = losses * (1 - share) + evenly * (-share / self.num_classes)
         return plain, losses
 
+    def _count(self) -> Callable[[np.ndarray], float]:
+        """What cross entropy divides by, of labels."""
+        if self.mean_over == 'all':
+            return np.size
+        return self._count_weights if self.class_weights else _count_valid
+
     def _pixel_weights(self, labels: np.ndarray) -> np.ndarray:
-        weights = np.array(self.class_weights or np.ones(self.num_classes), np.float32)
+        weights = np.array(self.class_weights, np.float32)
         return weights[labels] * (labels >= 0)
 
     def _count_weights(self, labels: np.ndarray) -> float:
@@ -188,7 +193,7 @@ class Objective:
 
         labels: (N, 1, H, W), of the input's size.
         """
-        return np.array([part.count(part.targets.at(labels)) for part in self._parts], np.float64)
+        return np.array(self._measured([part.count for part in self._parts], labels), np.float64)
 
     def feed(self, labels: np.ndarray, totals: np.ndarray):
         """Set the labels of the next forward pass; totals: the sum of the counts of all
@@ -196,9 +201,18 @@ class Objective:
         """
         for targets in {id(part.targets): part.targets for part in self._parts}.values():
             targets.feed(labels)
-        for part, total in zip(self._parts, totals):
-            own = part.multiplier(part.targets.at(labels))
+        multipliers = self._measured([part.multiplier for part in self._parts], labels)
+        for part, own, total in zip(self._parts, multipliers, totals):
             part.factor.d = np.full(1, part.weight * own / total if total else 0, np.float32)
+
+    def _measured(self, measures: Sequence[Callable], labels: np.ndarray) -> list[float]:
+        """A measure of the labels for each part; what parts have in common is done once."""
+        known = {}
+        for part, measure in zip(self._parts, measures):
+            key = id(part.targets), measure
+            if key not in known:
+                known[key] = measure(part.targets.at(labels))
+        return [known[id(part.targets), measure] for part, measure in zip(self._parts, measures)]
 
 
 class _Part:

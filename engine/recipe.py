@@ -8,6 +8,7 @@ from engine import schedules
 
 # Keys that count epochs, and those that count the same in iterations.
 EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
+SAVE_INTERVAL = 1000  # iterations, unless the config says so
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
             f'the reference_batch, {config["reference_batch"]}'
         )
     summed = processes if config.get('gradient_reduction', 'mean') == 'sum' else 1
-    save_interval = min(config.get('save_interval', max_iter), max_iter)
+    save_interval = min(config.get('save_interval', SAVE_INTERVAL), max_iter)
     return Recipe(
         max_iter=max_iter,
         rate=schedules.from_config(_in_iterations(config, samples / batch), max_iter, factor),

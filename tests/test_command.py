@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
+import command
 import datasets
 import helpers
 import models
@@ -26,6 +28,27 @@ def test_a_users_mistake_is_one_line_and_status_2(kind, capsys):
     assert ended(main, capsys) == (2, 'error: this is wrong; do that\n')
     with pytest.raises(kind):
         ended(main, capsys, '--debug')
+
+
+@pytest.mark.parametrize('size', command.LAUNCHERS)
+def test_every_rank_tells_its_mistake_the_others_later(size, capsys, monkeypatch):
+    """A launcher that is told by rank 0 ends the others before; a mistake of one is told by it."""
+
+    def main(args):
+        raise UserError('this is wrong')
+
+    pauses = []
+    monkeypatch.setattr(command.time, 'sleep', pauses.append)
+    for name in (*command.LAUNCHERS, *command.LAUNCHERS.values()):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(size, '4')
+    monkeypatch.setenv(command.LAUNCHERS[size], '0')
+    assert ended(main, capsys) == (2, 'error: this is wrong\n')
+    assert pauses == []
+    monkeypatch.setenv(command.LAUNCHERS[size], '3')
+    line = f'error: this is wrong (rank 3 on {socket.gethostname()})\n'
+    assert ended(main, capsys) == (2, line)
+    assert pauses == [command.COURTESY_SECONDS]
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,24 @@ def test_maps_of_every_size(case, size):
     assert loss == pytest.approx(expected_loss(outputs, labels, ALL[case]), rel=2e-5)
 
 
+def test_what_parts_have_in_common_is_counted_once(monkeypatch):
+    counted = []
+
+    def count(labels):
+        counted.append(labels.shape)
+        return np.count_nonzero(labels >= 0)
+
+    monkeypatch.setattr(losses, '_count_valid', count)
+    criterion = losses.from_config({'dice_weight': 1.0, 'loss_at': 'logits'}, CLASSES)
+    sizes = (8, 8), (8, 8), (4, 4)
+    outputs = [nn.Variable((2, CLASSES, *size)) for size in sizes]
+    labels = random_labels((8, 8))
+    found = criterion.build(outputs, (8, 8)).counts(labels)
+    valid = np.count_nonzero(labels >= 0)
+    assert found[:3].tolist() == [valid] * 3
+    assert counted == [(2, 1, 8, 8), (2, 1, 4, 4)]
+
+
 # OHEM
 
 

@@ -84,6 +84,19 @@ def test_the_ranks_ignore_different_numbers_of_pixels(data):
     assert len(ignored) > 4
 
 
+def test_processes_know_how_many_share_their_machine():
+    """Here all do."""
+    program = (
+        'from engine.communicator import joined\n'
+        'with joined() as processes:\n'
+        '    print(processes.local_rank, processes.local_size, flush=True)\n'
+    )
+    job = mpi_jobs.run(3, '-c', program)
+    assert job.returncode == 0, job.stderr
+    assert sorted(job.stdout.split('\n')) == ['', '0 3', '1 3', '2 3']
+    assert (Processes().local_rank, Processes().local_size) == (0, 1)
+
+
 def test_graphs_that_differ_from_rank_to_rank():
     """Gradients are summed in whatever order a rank finds them; batch norms refuse."""
     job = mpi_jobs.run(2, 'tests/mpi_gradients.py')

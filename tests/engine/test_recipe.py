@@ -77,7 +77,8 @@ def test_epochs_with_a_reference_batch_scale_the_rate_alone():
     ('changes', 'save', 'val', 'keep'),
     [
         ({}, 8000, 8000, 1),
-        ({'save_interval': None}, 80000, 80000, 1),
+        ({'save_interval': None}, 1000, 1000, 1),
+        ({'save_interval': None, 'max_iter': 700}, 700, 700, 1),
         ({'save_interval': 100000}, 80000, 80000, 1),
         ({'val_interval': 500, 'keep_checkpoints': 3}, 8000, 500, 3),
     ],
