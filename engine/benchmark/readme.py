@@ -30,7 +30,7 @@ COLUMNS = {  # kind -> title of a column, field or detail of a result, how it is
         ('MiB', 'MiB', _digits(0)),
         ('start, s', 'start s', _digits(1)),
         ('again, s', 'again s', _digits(1)),
-        ('differs', 'differs', '{:.0e}'.format),
+        ('differs', 'differs', lambda value: f'{value:.0e}' if value else '0'),
     ),
     'loader': (
         ('images/s', 'images/s', _digits(1)),

@@ -64,7 +64,7 @@ def _loader(args) -> list[list]:
 
     for path in LOADED:
         config = configs.load(PROJECT / path)
-        own = args.data_dir if path == LOADED[0] else None
+        own = args.data_dir.resolve() if args.data_dir and path == LOADED[0] else None
         try:
             open_dataset(config, 'train', own)
         except UserError as error:
