@@ -64,6 +64,8 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     reason = None
     if kind == 'folder':
         reason = 'a folder, not a file of weights'
+    elif published is not None and published.obstacle:
+        reason = f'it is published, but {published.obstacle}'
     elif _kind_of(folder) != 'folder':
         reason = f'there is no folder {folder}'
     elif published is None:
@@ -262,6 +264,9 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({os.strerror(error.errno)})') from error
     except UNREADABLE as error:
+        published = entry_of(Path(path))
+        if published is not None and published.obstacle:
+            raise ModelError(f'{path} cannot be used: {published.obstacle}') from error
         if checkpoints.is_checkpoint(Path(path)):
             raise ModelError(
                 f'{path} is a checkpoint of PyTorch; convert it first: {conversion_of(Path(path))}'
