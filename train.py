@@ -90,7 +90,8 @@ def build_parser() -> Parser:
         type=float,
         default=1800,
         metavar='SECONDS',
-        help='end the job when nothing has moved for so long (default: %(default)s)',
+        help='end a job of several processes when nothing has moved for so long (default: '
+        '%(default)s)',
     )
     model_options.add_network_options(parser)
     return parser

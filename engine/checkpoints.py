@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +24,7 @@ import files
 from command import UserError
 
 HEADER_SIZE = 512  # bytes; the smallest user block
-MAGIC, VERSION = b'nnseg training state', b'1'
+MAGIC, VERSION = b'nnseg training state', b'2'
 ARRAYS = ('parameters', 'solver', 'average')
 ADVICE = 'start from weights (-p model_param_*.h5 or best.h5 of a run) in another folder (-o)'
 # Keys of a config that say where a training starts, where its data is, what it computes in which
@@ -53,7 +53,8 @@ class State:
         of number, in an order that is kept.
     loader, loss_scale, best (score and iteration), config (the effective one), versions, extras:
         what JSON can hold, with strings for keys and finite numbers; tuples come back as lists.
-    processes: how many have trained it. name: the config's.
+    processes: how many have trained it. options: those of the command line that change numbers, as
+        they are written, with ``on`` or ``off`` for those without a value. name: the config's.
     """
 
     iteration: int
@@ -66,6 +67,7 @@ class State:
     seed: int
     config: dict
     processes: int
+    options: dict
     versions: dict
     name: str = ''
     extras: dict = field(default_factory=dict)
@@ -134,12 +136,27 @@ def changes(old: Mapping, new: Mapping) -> list[str]:
     Left out are the keys that do not influence the parameters of a run that has started:
     ``WITHOUT_INFLUENCE`` and what begins with ``test_``.
     """
+    keys = (
+        key
+        for key in dict.fromkeys([*new, *old])
+        if key not in WITHOUT_INFLUENCE and not key.startswith(OF_EVALUATION)
+    )
+    return _differences(old, new, keys)
+
+
+def changed_options(old: Mapping, new: Mapping) -> list[str]:
+    """What differs between the options of a run and those it shall go on with, a text per option:
+    ``--tf32: on was off``.
+    """
+    return _differences(old, new, dict.fromkeys([*new, *old]))
+
+
+def _differences(old: Mapping, new: Mapping, keys: Iterable[str]) -> list[str]:
     texts = []
-    for key in dict.fromkeys([*new, *old]):
-        told = key not in WITHOUT_INFLUENCE and not key.startswith(OF_EVALUATION)
-        if told and old.get(key) != new.get(key):
+    for key in keys:
+        if old.get(key) != new.get(key):
             now, before = (
-                config[key] if config.get(key) is not None else 'not set' for config in (new, old)
+                values[key] if values.get(key) is not None else 'not set' for values in (new, old)
             )
             texts.append(f'{key}: {now} was {before}')
     return texts

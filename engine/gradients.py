@@ -72,7 +72,12 @@ class Mpi(Alone):
 
 
 class Nccl(Alone):
-    """Over NCCL, for GPUs: NNabla's own communicator."""
+    """Over NCCL, for GPUs: NNabla's own communicator.
+
+    It sums gradients in the order in which a rank's backward pass makes them. Where the graphs of
+    two ranks differ in that, as they may for batches of different sizes, it adds up the gradients
+    of different parameters: that is not detected. Crops of one size are safe.
+    """
 
     def __init__(self, processes, nnabla):
         super().__init__(processes)
@@ -82,6 +87,13 @@ class Nccl(Alone):
         self.nnabla.bcast([p.data for p in parameters.values()], 0, inplace=False)
 
     def backward_of(self, loss, parameters):
+        uses = _uses(loss, parameters)
+        for name, parameter in parameters.items():
+            if uses.get(hash(parameter.data), 0) > 1:
+                raise UserError(
+                    f'{name}: the network uses it several times, and NNabla would sum its gradient '
+                    'over the GPUs after each of them; train on one GPU'
+                )
         gradients = [p.grad for p in parameters.values()]
 
         def backward(gradient):
@@ -103,6 +115,7 @@ def connect(processes: Processes, choice: Choice) -> Alone:
     import nnabla.communicators as C
     from nnabla.ext_utils import get_extension_context
 
+    _check_device(processes.local_rank, choice)
     try:
         context = get_extension_context('cudnn', device_id=str(choice.device))
         communicator = C.MultiProcessCommunicator(context)
@@ -119,7 +132,18 @@ def connect(processes: Processes, choice: Choice) -> Alone:
             f'mpirun has started {processes.size} processes, but NCCL joins {communicator.size}: '
             'they are of different MPI installations; use the mpirun beside this python'
         )
+    _check_device(communicator.local_rank, choice)
     return Nccl(processes, communicator)
+
+
+def _check_device(number: int, choice: Choice):
+    """number: of the process on its machine, for which the communicator takes the GPU as well."""
+    if number != choice.device:
+        raise UserError(
+            f'NNabla joins process {number} of a machine to others on GPU {number} alone, this one '
+            f'has GPU {choice.device}: let every process see all GPUs (CUDA_VISIBLE_DEVICES; with '
+            'Slurm --gpu-bind=none)'
+        )
 
 
 class _Sums:

@@ -61,7 +61,7 @@ class Journal:
         self._interval, self._last, self._start = log_interval, max_iter, start_iteration
         self._memory = memory or _peak_memory
         self._used = self._memory()  # asked once an interval: a GPU may take its time to answer
-        self._steps = [tuple(step) for step in pending]
+        self._steps, self._skipped = [tuple(step) for step in pending], []
         self._iteration = start_iteration
         self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()
@@ -110,6 +110,14 @@ class Journal:
             self._bar.update(iteration - self._bar.n)
         if iteration % self._interval == 0 or iteration == self._last:
             self._end_interval()
+
+    def skipped(self, iteration: int, loss_scale: float):
+        """Note an iteration without an update, before its :meth:`step`; told with the interval.
+
+        loss_scale: of the next one.
+        """
+        if self._active:
+            self._skipped.append((iteration, loss_scale))
 
     def pending(self) -> list[tuple[float, ...]]:
         """The steps of the current interval, for the state of the run: who goes on from there gets
@@ -177,7 +185,15 @@ class Journal:
         """Record the means of the steps since the last time."""
         iteration = self._iteration
         loss, lr, data, step = np.mean(self._steps, axis=0, dtype=np.float64).tolist()
-        self._steps = []
+        if self._skipped:
+            LOG.warning(
+                '%d of the last %d iterations, the latest of them %d, have changed nothing: '
+                'gradients overflow in half precision; the loss is now scaled by %g',
+                len(self._skipped),
+                len(self._steps),
+                *self._skipped[-1],
+            )
+        self._steps, self._skipped = [], []
         self._used = self._memory()
         scalars = {
             'train/loss': loss,

@@ -9,14 +9,20 @@ LARGEST, SMALLEST = 2.0**24, 2.0**-14
 class LossScale:
     """The factor of the loss. It is the same on all processes, which see the same summed gradients.
 
-    A step whose gradients overflow is to be skipped, and halves the factor; ``patience`` good steps
-    in a row double it. Not ``active``, it stays 1, and nothing is checked.
+    A step whose gradients overflow is to be skipped, and halves the factor, unless that is
+    ``exhausted``; ``patience`` good steps in a row double it. Not ``active``, it stays 1, and
+    nothing is checked.
     """
 
     def __init__(self, active: bool, first: float = 2.0**15, patience: int = 2000):
         self.active, self._patience = active, patience
         self.factor = first if active else 1.0
         self.good_steps = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the factor cannot become smaller."""
+        return self.factor <= SMALLEST
 
     def adapt(self, overflow: bool):
         """Note how a step went."""

@@ -6,15 +6,20 @@ folder.write_config(config)
 folder.save_weights(8000)
 """
 
+import errno
+import fcntl
 import os
 import re
+import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 
 import files
-from command import UserError
+from command import LOG, UserError
 from engine import checkpoints
 from models import weights
 
@@ -25,6 +30,8 @@ class RunFolder:
     """Paths of a run's files as attributes, and the weights among them.
 
     Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
+    Once claimed, the folder is locked until :meth:`release` or the end of the process, also by
+    SIGKILL.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -33,6 +40,8 @@ class RunFolder:
         self.state = self.path / 'state.h5'
         self.best = self.path / 'best.h5'
         self.final = self.path / 'final.h5'
+        self.lock = self.path / 'lock'
+        self._locked = None
 
     def weights(self, iteration: int) -> Path:
         """The file of weights after ``iteration`` iterations."""
@@ -66,7 +75,8 @@ class RunFolder:
         """Make the folder ready for a run and remove temporary files of killed ones.
 
         resume: the run that is there goes on, or one from elsewhere in a folder without a run.
-        Raises ``UserError`` when it cannot be written and when a run there would be overwritten.
+        Raises ``UserError`` when it cannot be written, when a run there would be overwritten, and
+        when another process has claimed it.
         """
         resumable = files.kind_of(self.state) is not None
         if self.occupied() and not (resume and resumable):
@@ -80,13 +90,53 @@ class RunFolder:
         if files.kind_of(self.path) == 'file':
             raise UserError(f'{self.path}: is a file; name a folder with -o')
         files.check_writable(self.config)
+        self._acquire()
         files.remove_leftovers(self.path)
 
-    def write_config(self, config: Mapping):
-        """Write the effective config, which ``-cfg`` takes as any other."""
+    def release(self):
+        """Let another process claim the folder."""
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None
+
+    def _acquire(self):
+        self.release()  # closing a file later would end the lock of another on the same file
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
+                if self._could_lock(file):
+                    file.truncate(0)
+                    file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
+            except OSError as error:
+                raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
+            stack.pop_all()
+            self._locked = file
+
+    def _could_lock(self, file: BinaryIO) -> bool:
+        """Whether the file could be locked; raises ``UserError`` when another process has it."""
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                who = file.read().decode(errors='replace') or 'another process'
+                raise UserError(
+                    f'{self.path}: {who} is training there; wait for it or end it'
+                ) from error
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+            LOG.warning('%s: cannot be locked: start no other run there', self.path)
+            return False
+
+    def write_config(self, config: Mapping, made_by: str = ''):
+        """Write the effective config, which ``-cfg`` takes as any other; made_by: a line of comment
+        on what else the run depends on.
+        """
         text = yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100)
+        comment = '# The effective config of this run\n' + (f'# {made_by}\n' if made_by else '')
         with files.replacing(self.config, durable=True) as temporary:
-            temporary.write_text(f'# The effective config of this run\n{text}', encoding='utf-8')
+            temporary.write_text(comment + text, encoding='utf-8')
 
     def save_weights(self, iteration: int) -> Path:
         """Write the registered parameters under the name of an iteration."""

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 
 import nnabla as nn
@@ -24,6 +24,7 @@ from command import LOG, PROJECT, UserError
 from engine.communicator import Processes
 from engine.context import Choice
 from engine.selfcheck_child import REFERENCE, Spec, function_of
+from engine.watchdog import Watchdog
 
 AFTERWARDS = 'afterwards'  # the part when a function is done and the next has not begun
 LIMIT = 300  # seconds for one function, or for the start of a process
@@ -82,6 +83,10 @@ class Finding:
         return SETTINGS.get(self.spec.type)
 
 
+def _nowhere(what: str):
+    """Nobody watches."""
+
+
 def check(loss: nn.Variable, choice: Choice, config: Mapping | None = None) -> list[str]:
     """What is wrong with the functions of a training on the device of ``choice``: sentences, none
     when all agree with the CPU.
@@ -94,18 +99,27 @@ def check(loss: nn.Variable, choice: Choice, config: Mapping | None = None) -> l
     return [str(f) for f in examine(specs, choice) if f.part != REFERENCE]
 
 
-def require(loss: nn.Variable, choice: Choice, config: Mapping, processes: Processes):
+def require(
+    loss: nn.Variable,
+    choice: Choice,
+    config: Mapping,
+    processes: Processes,
+    watchdog: Watchdog | None = None,
+):
     """:func:`check` by one process of each machine; raises ``UserError`` on all of them when one
-    finds something.
+    finds something. The watchdog is told of every function that is done; the other processes' have
+    nothing to watch.
     """
     specs, skipped = collect(loss)
     specs += updates(config, choice)
-    findings = [] if processes.local_rank else examine(specs, choice)
+    moved = watchdog.moved if watchdog else _nowhere
+    findings = [] if processes.local_rank else examine(specs, choice, moved=moved)
     for finding in findings:
         if finding.part == REFERENCE:
             skipped[finding.spec.type] = finding.problem
     own = [(str(f), f.setting) for f in findings if f.part != REFERENCE]
-    reports = processes.gather(own)
+    with watchdog.paused() if watchdog else nullcontext():
+        reports = processes.gather(own)
     found = dict(pair for report in reports for pair in report)
     if found:
         settings = {setting: None for setting in found.values() if setting}
@@ -167,19 +181,24 @@ def updates(config: Mapping, choice: Choice) -> list[Spec]:
     return [Spec(name, arguments, PARAMETERS) for name, arguments in used.items()]
 
 
-def examine(specs: list[Spec], choice: Choice, limit: float = LIMIT) -> list[Finding]:
+def examine(
+    specs: list[Spec],
+    choice: Choice,
+    limit: float = LIMIT,
+    moved: Callable[[str], None] = _nowhere,
+) -> list[Finding]:
     """Compare in processes that may end.
 
-    limit: seconds after which a function counts as hanging. Raises ``UserError`` when a process
-    ends before it tries anything.
+    limit: seconds after which a function counts as hanging. moved: told of progress. Raises
+    ``UserError`` when a process ends before it tries anything.
     """
     findings, first = [], 0
     while first < len(specs):
-        first += _examine_until_it_ends(specs[first:], choice, limit, findings)
+        first += _examine_until_it_ends(specs[first:], choice, limit, findings, moved)
     return findings
 
 
-def _examine_until_it_ends(specs, choice, limit, findings) -> int:
+def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
     """One process; returns how many functions are done."""
     job = {
         'name': choice.name,
@@ -205,7 +224,7 @@ def _examine_until_it_ends(specs, choice, limit, findings) -> int:
             with suppress(BrokenPipeError):  # it has ended already; why is found below
                 process.stdin.write(json.dumps(job))
                 process.stdin.close()
-            number, part, problem = _follow(process, messages, specs, limit, findings)
+            number, part, problem = _follow(process, messages, specs, limit, findings, moved)
         finally:
             process.kill()
             process.wait()
@@ -233,7 +252,7 @@ def _read(process, messages):
     messages.put(None)
 
 
-def _follow(process, messages, specs, limit, findings) -> tuple[int | None, str, str | None]:
+def _follow(process, messages, specs, limit, findings, moved) -> tuple[int | None, str, str | None]:
     """Which function a process was at when it ended, in which part, with what problem."""
     number, part, done = None, None, False
     while True:
@@ -244,6 +263,7 @@ def _follow(process, messages, specs, limit, findings) -> tuple[int | None, str,
         if message is None:
             break
         number, part = message['number'], message.get('part', AFTERWARDS)
+        moved(f'the self-check of {specs[number].type}')
         done = 'problem' in message and (message['problem'] or number == len(specs) - 1)
         if message.get('problem'):
             findings.append(Finding(specs[number], *message['problem']))

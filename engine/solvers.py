@@ -214,6 +214,13 @@ class Average:
         self._updates = int(arrays[UPDATES])
 
 
+def check(config: Mapping):
+    """Raise ``UserError`` for the keys of a solver that can be no parameters' at all."""
+    _make_solver(config, 0.0)
+    for entry in config.get('lr_factors', ()):
+        _parse_factor(entry)
+
+
 def _make_solver(config: Mapping, decay: float) -> S.Solver:
     name = config.get('solver', 'momentum')
     if name in ('momentum', 'nesterov'):

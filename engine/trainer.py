@@ -8,6 +8,7 @@ The sum of losses and gradients over micro-batches and processes is that of one 
 batch: all divide by the same totals, which are counted in the labels before the forward pass.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -41,7 +42,8 @@ class DivergedError(UserError):
 @dataclass(frozen=True)
 class Step:
     """What an update was like. loss: of all processes, before the update; rate: the learning rate;
-    stop: whether one of the processes asked for the end.
+    stop: whether one of the processes asked for the end. skipped: whether there was no update, as
+    gradients overflowed in half precision. loss_scale: of the next step.
     """
 
     loss: float
@@ -49,6 +51,8 @@ class Step:
     data_seconds: float
     seconds: float
     stop: bool
+    skipped: bool
+    loss_scale: float
 
 
 @dataclass(frozen=True)
@@ -95,19 +99,24 @@ class Trainer:
         self._scale = LossScale(half)
         self._graphs = OrderedDict()
 
-    def step(self, should_stop: Callable[[], bool] = lambda: False) -> Step:
-        """Train on the next batches. should_stop: asked at the end, whether this process wants all
-        to stop.
+    def step(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        moved: Callable[[str], None] = lambda what: None,
+    ) -> Step:
+        """Train on the next batches. should_stop: asked before the update, whether this process
+        wants all to stop after it. moved: told of progress, batch by batch.
 
         Raises ``DivergedError`` with the files of the batches, or with a parameter: NNabla's ReLU
-        makes NaN 0, so weights may be lost without a trace in the loss. ``InputError`` from the
-        loader.
+        makes NaN 0, so weights may be lost without a trace in the loss. Loss and gradients are
+        looked at before the update, which does not take place then. ``InputError`` from the loader.
         """
         started = time.perf_counter()
         batches, files = [], []
         for _ in range(self.recipe.accumulation):
             batches.append(self.loader.next())
             files += [sample.image for sample in self.loader.samples]
+            moved(f'iteration {self.iteration + 1}, batch {len(batches)}, loaded')
         data_seconds = time.perf_counter() - started
 
         graphs = [self._graph(images.shape) for images, _ in batches]
@@ -123,19 +132,29 @@ class Trainer:
             graph.objective.loss.forward(clear_no_need_grad=True)
             (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
             loss += float(graph.objective.loss.d.item())
-        self._update(rate)
-        self.iteration += 1
+            moved(f'iteration {self.iteration + 1}, batch {number}')
         total, stops = self._communicator.total(np.array([loss, should_stop()]))
         if not np.isfinite(total):
             raise DivergedError(self._where_not_finite(loss, files))
+        updated = self._update(rate)
+        self.iteration += 1
         if self.iteration % CHECK_INTERVAL == 0:
             self._check_parameters()
         seconds = time.perf_counter() - started
-        return Step(float(total), rate, data_seconds, seconds, stop=stops > 0)
+        return Step(
+            float(total),
+            rate,
+            data_seconds,
+            seconds,
+            stop=stops > 0,
+            skipped=not updated,
+            loss_scale=self._scale.factor,
+        )
 
     def loss(self, shape: tuple[int, ...]) -> nn.Variable:
-        """The loss of a batch of images of ``shape``, (N, 3, H, W), as a graph."""
-        return self._graph(shape).objective.loss
+        """The loss of a batch of images of ``shape``, (N, 3, H, W), as a graph of its own."""
+        _, objective = self._build_graph(shape)
+        return objective.loss
 
     def evaluated(self):
         """A context in which the parameters are those to be judged: the averages, if there are."""
@@ -185,9 +204,7 @@ class Trainer:
         if shape in self._graphs:
             self._graphs.move_to_end(shape)
             return self._graphs[shape]
-        image = nn.Variable(shape)
-        outputs = self._network(image, train=True, **self._build)
-        objective = self._criterion.build(outputs, shape[2:])
+        image, objective = self._build_graph(shape)
         graph = _Graph(
             image,
             objective,
@@ -199,24 +216,38 @@ class Trainer:
             self._graphs.popitem(last=False)
         return graph
 
+    def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
+        image = nn.Variable(shape)
+        outputs = self._network(image, train=True, **self._build)
+        return image, self._criterion.build(outputs, shape[2:])
+
     def _seed_functions(self):
         """Make what dropout drops depend on the iteration, not on how training got there."""
         place = self._seed, self.iteration, self._processes.rank
         nn.random.set_function_seed(int(np.random.SeedSequence(place).generate_state(1)[0] >> 1))
 
-    def _update(self, rate: float):
+    def _update(self, rate: float) -> bool:
+        """Change the weights; returns whether that was done."""
         if self._scale.active:
             overflow = self._optimizer.has_overflow()
+            if overflow and self._scale.exhausted:
+                raise DivergedError(
+                    f'the gradients of iteration {self.iteration + 1} overflow in half precision, '
+                    f'though the loss is scaled by no more than {self._scale.factor:g}'
+                )
             if not overflow:
                 self._optimizer.scale_grad(1 / self._scale.factor)
             self._scale.adapt(overflow)
             if overflow:
-                return
-        if self._clip:
-            self._optimizer.clip(self._clip)
+                return False
+        if self._clip and not math.isfinite(self._optimizer.clip(self._clip)):
+            raise DivergedError(
+                f'the norm of the gradients of iteration {self.iteration + 1} is not finite'
+            )
         self._optimizer.update(rate)
         if self._average:
             self._average.update()
+        return True
 
     def _check_parameters(self):
         for name, parameter in nn.get_parameters(grad_only=False).items():
@@ -232,7 +263,9 @@ class Trainer:
             for rank, report in enumerate(reports)
             if report is not None
         )
-        return f'the loss of iteration {self.iteration} is not finite ({where})'
+        if not where:
+            where = 'that of every process is, their sum is not'
+        return f'the loss of iteration {self.iteration + 1} is not finite ({where})'
 
 
 def trainable(frozen) -> dict[str, nn.Variable]:

@@ -1,19 +1,17 @@
 """Validation during training: the scores of evaluate.py, and a few pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from engine import context, evaluation_outputs, evaluator, protocols
+from engine import evaluation_outputs, evaluator, protocols
 from engine.communicator import Processes
 from engine.config import Config
-from engine.context import Choice
 from engine.data import open_dataset
 from engine.evaluator import Output
 from engine.predictor import Predictor
 from engine.watchdog import Watchdog
-from models import Network
 
 PICTURES = 3
 
@@ -21,14 +19,20 @@ PICTURES = 3
 class Validation:
     """The config's validation split, and a network in training that is scored on it.
 
-    All labels are checked at once. Raises ``UserError``.
+    release: gives memory that nothing uses back to the system. All labels are checked at once.
+    Raises ``UserError``.
     """
 
-    def __init__(self, config: Config, network: Network, choice: Choice, processes: Processes):
+    def __init__(
+        self,
+        config: Config,
+        predictor: Predictor,
+        release: Callable[[], None],
+        processes: Processes,
+    ):
         self._dataset = open_dataset(config, config.get('val_split', 'val'))
         self._protocol = protocols.choose(None, config)
-        self._release = lambda: context.release_cached_memory(choice)
-        self._predictor = Predictor(network, self._release)
+        self._predictor, self._release = predictor, release
         evaluator.check(self._dataset, processes)
 
     def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:

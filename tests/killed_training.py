@@ -16,7 +16,7 @@ from pathlib import Path
 import train
 from command import PROJECT as FOLDER
 from command import run
-from engine import training
+from engine.life import Life
 from engine.predictor import Predictor
 
 PROJECT = f'{FOLDER}{os.sep}'
@@ -66,7 +66,7 @@ def main() -> int:
     kind, number, *options = sys.argv[1:]
     killer = Killer(int(number))
     if kind == 'call':
-        training._Run.live = killer.profiled(training._Run.live)
+        Life.live = killer.profiled(Life.live)
     elif kind == 'write':
         Path.write_bytes = lambda path, content: killer.write_bytes(path, content)
     elif kind == 'replace':

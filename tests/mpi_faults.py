@@ -25,6 +25,15 @@ def crash():
     Trainer.step = fails
 
 
+def mistake():
+    """Something is wrong before the processes have joined."""
+
+    def main(args):
+        raise command.UserError('only here')
+
+    train.main = main
+
+
 def linger():
     """Validation takes its time, where signals reach it."""
     process = Evaluator.process

@@ -214,8 +214,9 @@ def test_resuming_with_changes(data, tmp_path, capsys, caplog):
     with signalled(5):
         assert training('run') == 143
     capsys.readouterr()
-    batch = ['--set', 'batch_size=3', '--set', 'lr=0.02']
+    batch = ['--set', 'batch_size=3', '--set', 'lr=0.02', '--skip-bad']
     line = training.refused(capsys, 'run', '--resume', *batch)
+    assert '--skip-bad: on was off' in line
     assert 'batch_size: 3 was 2' in line
     assert 'lr: 0.02 was 0.05' in line
     assert '--allow-changes' in line
@@ -224,6 +225,42 @@ def test_resuming_with_changes(data, tmp_path, capsys, caplog):
     assert 'the order of the samples starts anew: ' in caplog.text
     facts = checkpoints.facts(tmp_path / 'run' / 'state.h5')
     assert (facts['config']['batch_size'], facts['iteration']) == (3, 10)
+    assert facts['options']['--skip-bad'] == 'on'
+    comment = (tmp_path / 'run' / 'config.yaml').read_text().splitlines()[1]
+    assert comment == '# Trained by 1 process with -c cpu -t float --skip-bad'
+
+
+def test_resuming_tells_what_it_does_not_take(data, tmp_path, caplog):
+    """Weights to start from are not read, even where there are none; the data may have moved."""
+    training = Training(data, tmp_path, '--workers', 0, '--no-validation')
+    with signalled(5):
+        assert training('run') == 143
+    shutil.copytree(data, tmp_path / 'moved')
+    training.data = tmp_path / 'moved'
+    training.whole('run', '--resume', '-p', 'none.h5')
+    assert '-p none.h5 is not read: the weights are those of the state' in caplog.text
+    assert f'the folder of the data is {tmp_path / "moved"}, it was {data}' in caplog.text
+
+
+def test_a_run_that_is_running_is_not_resumed(data, tmp_path, capsys):
+    """Not by another process, until it is dead."""
+    training = Training(data, tmp_path, '--workers', 0, max_iter=2000)
+    process = subprocess.Popen(
+        [sys.executable, helpers.PROJECT / 'train.py', *training.arguments('run')],
+        stderr=subprocess.DEVNULL,
+    )
+    state = tmp_path / 'run' / 'state.h5'
+    try:
+        assert mpi_jobs.wait_for(state.exists)
+        line = training.refused(capsys, 'run', '--resume')
+        assert f'{tmp_path / "run"}: process {process.pid} on ' in line
+        assert 'is training there; wait for it or end it' in line
+    finally:
+        process.kill()
+        process.wait()
+    last = checkpoints.facts(state)['iteration'] + 1
+    with signalled(last):
+        assert training('run', '--resume') == 143
 
 
 def test_an_average_that_is_switched_on_begins_with_the_weights(data, tmp_path):
@@ -292,6 +329,7 @@ def test_what_diverges_ends_with_its_files_and_the_last_good_weights(
     named = [path for path in (data / 'images' / 'train').iterdir() if str(path) in line]
     assert len(named) == 2
     assert f'the last good weights are {run / "model_param_00000004.h5"}' in line
+    assert f'the last good state is {run / "state.h5"}; with a lower lr, --resume' in line
     assert (run / 'state.h5').read_bytes() == good
     assert_same_run(training.whole('run', '--resume'), averaged)
 

@@ -66,7 +66,7 @@ def spoilt(data, tmp_path):
         (['--set', 'val_split=test'], 'nothing found for the split test'),
         (['--set', 'schedule=step'], 'milestones: the schedule step needs'),
         (['--set', 'solver=adam', '--set', 'beta2=1'], 'beta2: must be less than 1'),
-        (['--set', 'freeze=[head/*]'], "freeze: 'head/*' matches no parameter; there are backbone/"),
+        (['--set', 'freeze=[head/*]'], "freeze: 'head/*' matches no parameter; there are b"),
         (['--set', 'freeze=["*"]'], 'freeze: leaves nothing to train'),
         (['--set', 'no_decay=[head/*]'], "no_decay: 'head/*' matches no parameter"),
         (['--set', 'lr_factors=[backbone/*]'], "write 'backbone/*' as pattern=factor"),
@@ -79,6 +79,21 @@ def spoilt(data, tmp_path):
 def test_options_and_keys(options, message, training, capsys):
     assert message in training.refused(capsys, 'run', *options)
     assert not (training.folder / 'run' / 'state.h5').exists()
+
+
+@pytest.mark.parametrize(
+    'keys',
+    [
+        ['class_weights=[1, 2]'],
+        ['loss=ohem', 'loss_mean=all'],
+        ['solver=adam', 'beta1=1'],
+        ['lr_factors=[backbone/*]'],
+        ['schedule=step'],
+    ],
+)
+def test_keys_that_need_no_data_are_looked_at_before_there_is_a_folder(keys, training, capsys):
+    training.refused(capsys, 'run', *(part for key in keys for part in ('--set', key)))
+    assert not (training.folder / 'run').exists()
 
 
 def test_folders_that_cannot_be_written(training, tmp_path, capsys):

@@ -47,6 +47,7 @@ def make_state(iteration=8, seed=0, size=20):
         seed=7,
         config={'network': 'd3net', 'lr': 0.01, 'crop_scales': [0.5, 2.0], 'flip': None},
         processes=4,
+        options={'-t': 'half', '--tf32': 'off'},
         versions={'nnabla': '1.39.0'},
         name='D3Net_L',
         extras={'note': 'Größe'},
@@ -131,7 +132,7 @@ def test_files_that_are_no_state(tmp_path):
     assert f'is truncated: it has {len(content) - 1} bytes' in load_error(foreign)
     foreign.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert 'is damaged' in load_error(foreign)
-    foreign.write_bytes(content.replace(b'state 1', b'state 9', 1))
+    foreign.write_bytes(content.replace(b'state 2', b'state 9', 1))
     assert 'another version of this program' in load_error(foreign)
 
 
@@ -193,9 +194,9 @@ def test_a_killed_process_leaves_a_whole_state(tmp_path):
         state = checkpoints.load(folder.state)
         assert_equal(state, make_state(state.iteration, seed=state.iteration, size=3000))
         last = max(last, state.iteration)
-        leftovers += len(os.listdir(tmp_path)) - 1
+        leftovers += sum(name.startswith('.') for name in os.listdir(tmp_path))
         folder.claim(resume=True)
-        assert os.listdir(tmp_path) == ['state.h5']
+        assert sorted(os.listdir(tmp_path)) == ['lock', 'state.h5']
         if kills >= 20 and last > 1 and leftovers:
             break
     else:
@@ -228,6 +229,37 @@ def test_changes_of_a_config():
     assert checkpoints.changes(new, new | ignored) == []
 
 
+def test_changes_of_options():
+    old, new = {'-t': 'float', '--tf32': 'off'}, {'-t': 'float', '--tf32': 'on'}
+    assert checkpoints.changed_options(old, new) == ['--tf32: on was off']
+    assert checkpoints.changed_options(new, new) == []
+
+
+def test_a_claim_holds_until_it_is_released(tmp_path):
+    """Twice claimed by one process it is still locked for others; SIGKILL unlocks it."""
+    folder, claimed = RunFolder(tmp_path / 'run'), multiprocessing.get_context('fork').Event()
+
+    def claim_for_ever():
+        other = RunFolder(tmp_path / 'run')
+        other.claim(resume=False)
+        other.claim(resume=False)
+        claimed.set()
+        time.sleep(600)
+
+    process = multiprocessing.get_context('fork').Process(target=claim_for_ever)
+    process.start()
+    assert claimed.wait(60)
+    told = f'run: process {process.pid} on .* is training there; wait for it or end it'
+    for _ in range(2):  # to be refused does not end the lock
+        with pytest.raises(UserError, match=told):
+            folder.claim(resume=False)
+    process.kill()
+    process.join()
+    folder.claim(resume=False)
+    assert folder.lock.read_text().startswith(f'process {os.getpid()} on ')
+    folder.release()
+
+
 def test_keys_without_influence_are_keys():
     assert set(config.KEYS) >= checkpoints.WITHOUT_INFLUENCE
 
@@ -256,6 +288,7 @@ def test_weights_of_a_run(tmp_path):
     assert sorted(os.listdir(folder.path)) == [
         'best.h5',
         'final.h5',
+        'lock',
         'model_param_00000020.h5',
         'model_param_0007.h5',
         'model_param_123456789.h5',

@@ -313,3 +313,17 @@ def test_a_bar_on_a_terminal(tmp_path):
     assert 's/step' not in text  # that is in the log
     lines = log_lines(tmp_path)
     assert ['iteration' in line for line in lines] == [True, True, False]
+
+
+def test_skipped_steps_are_told_once_an_interval(tmp_path, caplog):
+    with Journal(tmp_path, log_interval=3, max_iter=9, active=True) as journal:
+        for i in range(1, 8):
+            if i in (1, 3, 7):
+                journal.skipped(i, 2.0**-i)
+            journal.step(i, 1.0, 0.01, 0.1, 0.4)
+    told = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    assert [text.split(' have')[0] for text in told] == [
+        '2 of the last 3 iterations, the latest of them 3,',
+        '1 of the last 1 iterations, the latest of them 7,',
+    ]
+    assert told[0].endswith('overflow in half precision; the loss is now scaled by 0.125')

@@ -6,6 +6,7 @@ Always in bounded time, without a process left, and so that ``--resume`` goes on
 import os
 import random
 import signal
+import socket
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
     """Also when NCCL joins fewer processes than MPI has."""
 
     class Communicator:
-        size = 1
+        size, local_rank = 1, 0
 
         def __init__(self, context):
             pass
@@ -85,11 +86,18 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
     def refuses(self):
         raise RuntimeError('NCCL error\nno such device')
 
-    processes = type('Two', (), {'size': 2})()
+    processes = type('Two', (), {'size': 2, 'local_rank': 0})()
     monkeypatch.setattr('nnabla.ext_utils.get_extension_context', lambda *_, **__: None)
     monkeypatch.setattr('nnabla.communicators.MultiProcessCommunicator', Communicator)
     with pytest.raises(UserError, match='2 processes, but NCCL joins 1'):
         gradients.connect(processes, Choice('cudnn', 'float'))
+    monkeypatch.setattr(Communicator, 'size', 2)
+    assert isinstance(gradients.connect(processes, Choice('cudnn', 'float')), gradients.Nccl)
+    monkeypatch.setattr(Communicator, 'local_rank', 1)  # as where two machines have one name
+    for device in (0, 1):
+        told = f'process {1 - device} of a machine .*, this one has GPU {device}: let every'
+        with pytest.raises(UserError, match=told):
+            gradients.connect(processes, Choice('cudnn', 'float', device=device))
     monkeypatch.setattr(Communicator, 'init', refuses)
     with pytest.raises(UserError, match=r'cannot make a communicator .*\(no such device\)'):
         gradients.connect(processes, Choice('cudnn', 'float'))
@@ -116,6 +124,18 @@ def test_an_image_that_one_rank_cannot_read_ends_the_job(training):
     assert 'Traceback' not in errors
     assert errors.count('error: ') == 1
     assert '5.png' in errors
+
+
+def test_a_mistake_of_one_rank_alone_is_told_by_it(training):
+    """Before the processes have joined; one of all is told by rank 0 alone."""
+    with mpi_jobs.started(2, FAULTS, 'mistake', 1, *training.options()) as job:
+        errors = job.fails()
+    assert errors.count('error: ') == 1
+    assert f'error: only here (rank 1 on {socket.gethostname()})' in errors
+    with mpi_jobs.started(2, 'train.py', '--bogus') as job:
+        errors = job.fails()
+    assert errors.count('error: ') == 1
+    assert 'rank' not in errors.split('error: ')[1].splitlines()[0]
 
 
 @pytest.mark.parametrize('rank', [0, 1])

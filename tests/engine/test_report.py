@@ -45,6 +45,7 @@ def save_state(folder, iteration):
             seed=17,
             config={},
             processes=4,
+            options={'-t': 'float'},
             versions={'nnabla': '1.39.0', 'numpy': '1.26.4'},
             name='D3Net_L',
         ),

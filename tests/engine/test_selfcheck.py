@@ -254,7 +254,7 @@ def test_inputs_are_exact_in_half_precision(values):
 def findings(monkeypatch):
     """What the comparison with a GPU finds."""
     found = []
-    monkeypatch.setattr(selfcheck, 'examine', lambda specs, choice: found)
+    monkeypatch.setattr(selfcheck, 'examine', lambda specs, choice, moved: found)
     return found
 
 
@@ -285,6 +285,16 @@ def test_what_is_broken_ends_with_what_to_do(findings):
     )
     del findings[:3]
     selfcheck.require(loss_of(), GPU, {}, Processes())
+
+
+def test_progress_is_told_function_by_function():
+    told = []
+    assert (
+        selfcheck.examine([convolution(), *selfcheck.updates({}, CPU)], CPU, moved=told.append)
+        == []
+    )
+    functions = ['Convolution', 'update of the weights']
+    assert list(dict.fromkeys(told)) == [f'the self-check of {name}' for name in functions]
 
 
 def test_a_process_that_cannot_start_says_why():

@@ -22,7 +22,8 @@ from engine import recipe as recipes
 from engine.communicator import Processes
 from engine.gradients import Alone
 from engine.predictor import Predictor
-from engine.trainer import Trainer
+from engine.solvers import Optimizer
+from engine.trainer import DivergedError, Trainer
 from models.family import Family
 from models.registry import Network
 
@@ -345,7 +346,7 @@ def test_batches_through_the_loader(tmp_path):
     with pytest.raises(UserError, match='the loss of iteration 2 is not finite') as caught:
         trainer.step()
     assert all(str(sample.image) in str(caught.value) for sample in loader.samples)
-    with pytest.raises(UserError, match='parameter .* is not finite after iteration 2'):
+    with pytest.raises(UserError, match='parameter .* is not finite after iteration 1'):
         trainer.state()
 
 
@@ -361,6 +362,43 @@ def test_lost_weights_are_noticed_though_the_loss_is_finite():
         for _ in range(100):
             trainer.step()
     assert trainer.iteration <= 100
+
+
+def test_gradients_whose_norm_is_not_finite_do_not_reach_the_weights():
+    """The gradients themselves and the loss are finite here."""
+    network = mpi_training.network('plain')
+    Predictor(network)
+    images, labels = batches()[0]
+    config = {**CONFIG, 'clip_norm': 1.0}
+    trainer = make_trainer(network, config, Fixed((images * 1e25, labels)))
+    before = values()
+    with pytest.raises(DivergedError, match='the norm of the gradients of iteration 1 is not'):
+        trainer.step()
+    assert all(np.array_equal(array, before[name]) for name, array in values().items())
+
+
+def test_a_sum_of_finite_losses_that_is_not_finite():
+    class TooLarge(Alone):
+        def total(self, array):
+            return array + [np.inf, 0] if array.shape == (2,) else array
+
+    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    trainer._communicator = TooLarge(Processes())
+    with pytest.raises(DivergedError, match='that of every process is, their sum is not'):
+        trainer.step()
+
+
+def test_progress_is_told_batch_by_batch():
+    config, told = {**CONFIG, 'accumulation': 3}, []
+    trainer = make_trainer(small_network(), config, Fixed(*batches()))
+    trainer.step(lambda: False, told.append)
+    loaded = [f'iteration 1, batch {number}, loaded' for number in (1, 2, 3)]
+    assert told == [*loaded, *(f'iteration 1, batch {number}' for number in (1, 2, 3))]
+
+
+def test_a_graph_to_look_at_is_not_kept():
+    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    assert trainer.loss((2, 3, 24, 40)) != trainer.loss((2, 3, 24, 40))
 
 
 # Half precision
@@ -411,7 +449,9 @@ def test_an_overflow_skips_the_step(solver):
     too_much = {'factor': 2.0**24, 'good_steps': 7}
     trainer.load_state(SimpleNamespace(**{**trainer.state(), 'loss_scale': too_much}))
     before = trainer.state()
-    assert np.isfinite(trainer.step().loss)
+    step = trainer.step()
+    assert np.isfinite(step.loss)
+    assert (step.skipped, step.loss_scale) == (True, 2.0**23)
     after = trainer.state()
     assert after['iteration'] == before['iteration'] + 1
     assert after['loss_scale'] == {'factor': 2.0**23, 'good_steps': 0}
@@ -420,10 +460,21 @@ def test_an_overflow_skips_the_step(solver):
     for name in nn.get_parameters():
         assert np.array_equal(after['parameters'][name], before['parameters'][name])
     for _ in range(20):
-        if trainer.state()['loss_scale']['good_steps']:
+        if not trainer.step().skipped:
             break
-        trainer.step()
     final = trainer.state()
     assert 1 < final['loss_scale']['factor'] < 2.0**23
     moved, old = (state['parameters']['main/conv/W'] for state in (final, before))
     assert not np.array_equal(moved, old)
+
+
+def test_an_overflow_that_no_scale_can_help_is_an_end(monkeypatch):
+    monkeypatch.setattr(Optimizer, 'has_overflow', lambda optimizer: True)
+    trainer = make_trainer(
+        small_network(), {**CONFIG, 'max_iter': 40}, Fixed(*batches()), half=True
+    )
+    smallest = {'factor': 2.0**-13, 'good_steps': 0}
+    trainer.load_state(SimpleNamespace(**{**trainer.state(), 'loss_scale': smallest}))
+    assert trainer.step().skipped
+    with pytest.raises(DivergedError, match='the gradients of iteration 2 overflow in half'):
+        trainer.step()

@@ -1,0 +1,81 @@
+"""``--resume``: which state is meant, whether it is of the same training, and what it decides."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+import files
+from command import LOG, UserError
+from datasets.loader import Loader
+from engine import checkpoints
+from engine.checkpoints import State
+from engine.communicator import Processes
+from engine.run_folder import RunFolder
+
+
+def find(args: Namespace, folder: RunFolder) -> Path | None:
+    """The file that ``--resume`` means; None to start, also where there is none yet."""
+    if args.resume is None:
+        return None
+    path = folder.state if args.resume == '' else Path(args.resume)
+    if files.kind_of(path) == 'folder':
+        path = RunFolder(path).state
+    if args.resume == '' and files.kind_of(path) is None:
+        LOG.info('%s: no state to resume from, starting anew', path)
+        return None
+    return path
+
+
+def seed(args: Namespace, state: State | None) -> int:
+    """The seed of a run; raises ``UserError`` for another one than that of its state."""
+    if state is None:
+        return args.seed or 0
+    if args.seed not in (None, state.seed):
+        raise UserError(
+            f'--seed {args.seed}: the run that is resumed has the seed {state.seed}; '
+            'leave --seed out'
+        )
+    return state.seed
+
+
+def check_changes(
+    state: State,
+    config: Mapping,
+    options: Mapping[str, str],
+    processes: Processes,
+    allowed: bool,
+):
+    """Log what differs from the training that the state is of; raises ``UserError`` where that is
+    not allowed.
+    """
+    changed = checkpoints.changes(state.config, config)
+    changed += checkpoints.changed_options(state.options, options)
+    if state.processes != processes.size:
+        changed.append(f'processes: {processes.size} was {state.processes}')
+    if not changed:
+        return
+    if not allowed:
+        raise UserError(
+            f'the run that is resumed was another: {"; ".join(changed)}; '
+            '--allow-changes resumes it all the same'
+        )
+    LOG.warning('resuming with changes: %s', '; '.join(changed))
+
+
+def tell_what_is_not_taken(state: State, args: Namespace, config: Mapping):
+    """Log the options that mean something else to a run that is resumed."""
+    if args.pretrained:
+        LOG.info('-p %s is not read: the weights are those of the state', args.pretrained)
+    now, before = (keys.get('data_dir', 'the default') for keys in (config, state.config))
+    if now != before:
+        LOG.info('the folder of the data is %s, it was %s', now, before)
+
+
+def resume_data(state: State, loader: Loader, args: Namespace):
+    """Go on in the epoch; where another batch or data set makes that impossible, start one."""
+    try:
+        loader.load_state_dict(state.loader)
+    except UserError as error:
+        if not args.allow_changes:
+            raise
+        LOG.warning('the order of the samples starts anew: %s', error)

@@ -1,0 +1,77 @@
+"""How a training is made from its options, for what takes several machines or GPUs."""
+
+from types import SimpleNamespace
+
+import nnabla as nn
+import nnabla.functions as F
+import nnabla.parametric_functions as PF
+import pytest
+
+import train
+from command import UserError
+from engine import gradients, training
+from engine.context import Choice
+
+CPU = Choice('cpu', 'float', 'no NVIDIA driver')
+
+
+class Ranks:
+    """Stands for the processes of a job."""
+
+    def __init__(self, *choices, local_size=1):
+        self.size, self.rank, self.local_size = len(choices), 0, local_size
+        self._choices = choices
+
+    def gather(self, value):
+        return [
+            (f'rank {rank} on host{rank}', 100 + rank, choice)
+            for rank, choice in enumerate(self._choices)
+        ]
+
+    def __str__(self):
+        return 'rank 0 on host0'
+
+
+def plan(*choices, options=()):
+    """Of a job whose processes have chosen so."""
+    args = train.build_parser().parse_args(options)
+    return training._Plan(args, {}, 0, Ranks(*choices), choices[0])
+
+
+def test_all_processes_compute_on_the_same_kind_of_device():
+    """Else some would wait over MPI, the others over NCCL."""
+    assert training._places(plan(CPU, CPU)) == [
+        f'rank {rank} on host{rank}, process {100 + rank}: running on the CPU (no NVIDIA driver)'
+        for rank in (0, 1)
+    ]
+    with pytest.raises(UserError) as caught:
+        training._places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
+    assert str(caught.value) == (
+        'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
+        'driver); mend that, or take -c cpu'
+    )
+
+
+def test_what_is_written_about_a_run():
+    options = ['--skip-bad', '--no-sync-bn', '-t', 'half']
+    made = plan(Choice('cudnn', 'half'), Choice('cudnn', 'half'), options=options)
+    assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
+    assert str(plan(CPU)) == 'by 1 process with -c cpu -t float'
+
+
+@pytest.mark.parametrize(('cores', 'local', 'workers'), [(16, 1, 4), (16, 8, 2), (2, 4, 1)])
+def test_the_processes_of_a_machine_share_its_cores(cores, local, workers, monkeypatch):
+    monkeypatch.setattr(training.os, 'sched_getaffinity', lambda process: range(cores))
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
+    assert training._workers(Ranks(CPU, local_size=local)) == workers
+
+
+def test_a_parameter_that_is_used_twice_is_refused_over_nccl():
+    """NNabla would sum its gradient twice."""
+    communicator = gradients.Nccl(SimpleNamespace(size=2), nnabla=None)
+    x = nn.Variable((2, 3, 4, 4))
+    y = PF.convolution(x, 3, (3, 3), pad=(1, 1), name='c')
+    communicator.backward_of(F.mean(y), nn.get_parameters())
+    y = PF.convolution(y, 3, (3, 3), pad=(1, 1), name='c')
+    with pytest.raises(UserError, match='^c/conv/W: the network uses it several times'):
+        communicator.backward_of(F.mean(y), nn.get_parameters())
