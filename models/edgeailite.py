@@ -24,7 +24,8 @@ with the meaning that the original's names have:
 Grouped convolutions of a RegNetX decoder have the encoder's group width, but the number of groups
 is rounded down: where channels are no multiple of the width the groups are larger, and where they
 do not split into that many groups there is no such network (:data:`IMPOSSIBLE`). In a UNet this
-depends on the number of classes.
+depends on the number of classes: :func:`complete` refuses one that does not do, and networks that
+cannot have 19 classes are created with others (:data:`CLASSES`).
 
 Differs from the original: there are one image and one decoder; logits are returned at the decoder's
 size, and the last upsampling, bilinear by a whole factor, is left to the caller; a ``bgr`` network
@@ -35,6 +36,7 @@ with ResNet-50 and BiFPN are not here, nor those with ``ericsun``, an encoder th
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import product
 
 from d3net import layers as L
 from models import edgeailite_decoders as decoders
@@ -105,8 +107,11 @@ FUNCTIONS = {
     'fpn': decoders.fpn,
     'fpn128': decoders.fpn,
 }
-# Decoder and encoder whose channels, with 19 classes, do not split into groups.
-IMPOSSIBLE = {('unet', 'regnetx400mf'), ('unet', 'regnetx3p2gf'), ('fpn128', 'regnetx1p6gf')}
+# Decoder and encoder whose channels do not split into groups, whatever the number of classes.
+IMPOSSIBLE = {('fpn128', 'regnetx1p6gf')}
+# Classes of a network as created: those of Cityscapes, and where these cannot be, of ADE20K32.
+NUM_CLASSES = 19
+CLASSES = {('unet', 'regnetx400mf'): 32, ('unet', 'regnetx3p2gf'): 32}
 DEFAULTS = dict(
     fast_down=False,
     channel_order='rgb',
@@ -114,12 +119,20 @@ DEFAULTS = dict(
     use_extra_strides=False,
     aspp_dil=(6, 12, 18),
 )
-VARIANTS = {
-    f'{decoder_name}_{encoder_name}_edgeailite': dict(num_classes=19, **decoder, **encoder)
-    for decoder_name, decoder in DECODERS.items()
-    for encoder_name, encoder in ENCODER_NAMES.items()
-    if (decoder['decoder'], encoder['encoder']) not in IMPOSSIBLE
-}
+
+
+def _variants():
+    for (decoder_name, decoder), (encoder_name, encoder) in product(
+        DECODERS.items(), ENCODER_NAMES.items()
+    ):
+        pair = decoder['decoder'], encoder['encoder']
+        if pair not in IMPOSSIBLE:
+            num_classes = CLASSES.get(pair, NUM_CLASSES)
+            name = f'{decoder_name}_{encoder_name}_edgeailite'
+            yield name, dict(num_classes=num_classes, **decoder, **encoder)
+
+
+VARIANTS = dict(_variants())
 
 
 def edgeailite(x, build, **hyper):

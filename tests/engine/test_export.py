@@ -38,6 +38,14 @@ NETWORKS = (
     'unet_aspp_mobilenetv2_tv_1p4_edgeailite',
     'fpn128_aspp_mobilenetv2_tv_fd_edgeailite',
 )
+COSTLY = (  # with these, every encoder and every decoder is there
+    'ddrnet23',
+    'ddrnet39',
+    'csail_resnet101dilated16_c1',
+    'unet_mobilenetv2_tv_edgeailite',
+    'fpn_regnetx1p6gf_edgeailite',
+    'fpn128_regnetx3p2gf_edgeailite',
+)
 NORMALISED = Form()
 
 
@@ -109,6 +117,15 @@ def check_network(network, tmp_path):
 @pytest.mark.parametrize('name', NETWORKS)
 def test_a_network_computes_the_same(name, tmp_path):
     check_network(prepared(name), tmp_path)
+
+
+@pytest.mark.parametrize('name', COSTLY)
+def test_a_costly_network_computes_the_same_on_an_image_of_the_smallest_size(name, tmp_path):
+    network, path = prepared(name), tmp_path / 'a.onnx'
+    smallest, _ = sizes_of(network)
+    export(network, smallest, path, check=False)
+    x = images(1, *smallest)
+    assert_same(run(path, x), logits_of(network, x))
 
 
 def test_a_tiny_d3net_computes_the_same_at_odd_sizes(tmp_path):

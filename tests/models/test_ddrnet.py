@@ -39,7 +39,7 @@ def test_forms():
     network_checks.check_forms('ddrnet39_aux', 64, 128, **NARROW)
 
 
-@pytest.mark.parametrize('name', ['ddrnet23_slim_aux', 'ddrnet39_aux'])
+@pytest.mark.parametrize('name', ['ddrnet23_slim_aux', 'ddrnet23_aux', 'ddrnet39_aux'])
 def test_gradients(name):
     network_checks.check_gradients(name)
 

@@ -11,6 +11,7 @@ import models
 from command import PROJECT
 from d3net import layers as L
 from datasets import image_files, transforms
+from engine.predictor import Predictor
 from models import complexity
 
 pytestmark = [pytest.mark.whole_registry, pytest.mark.long, pytest.mark.timeout(1200)]
@@ -80,6 +81,22 @@ def finite(network, logits):
     assert logits.shape[1] == network.info.num_classes
     assert np.isfinite(logits.d).all()
     return logits.d.copy()
+
+
+@pytest.mark.parametrize('name', models.names())
+def test_prediction_at_an_awkward_size(name):
+    """What a network cannot take is padded, by several times the image for some, and cut off."""
+    network, size = create(name), (67, 91)
+    with helpers.zero_parameters():
+        predictor = Predictor(network)
+    helpers.randomize_parameters()
+    image = helpers.image(*size)
+    logits = predictor.logits(image)
+    assert logits.shape == (network.info.num_classes, *size)
+    assert np.isfinite(logits).all()
+    labels = predictor.labels(image)
+    assert labels.shape == size
+    assert np.array_equal(labels, logits.argmax(axis=0))
 
 
 @pytest.mark.parametrize('name', models.names())
