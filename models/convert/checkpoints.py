@@ -190,7 +190,8 @@ def _legacy(content, _):
         raise ModelError('a version of torch.save that is not known')
     following()  # of the machine that wrote it; the storages are little-endian on all
     tree, keys = following(), following()
-    if sorted(keys) != sorted(storages):
+    named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not named or sorted(keys) != sorted(storages):
         raise ModelError('storages are missing or not used')
     for key in keys:
         (count,) = struct.unpack('<q', content.read(8))

@@ -2,8 +2,11 @@
 
 A pickle is a program that may call anything importable. Here nothing is imported: a name becomes
 one of the few functions below that rebuild tensors, a plain container, or an inert object that
-takes everything and does nothing; other names are refused. Sizes, strides and offsets are checked
-against the storage before a tensor is made of them.
+takes everything and does nothing. Of the standard library, numpy and torch only the names below are
+allowed, and others are refused; a name of anything else becomes an inert object, and the log says
+which these were. Keys of dictionaries are plain values: hashing a tuple of tuples takes time that
+doubles with each level. Sizes, strides and offsets are checked against the storage before a tensor
+is made of them.
 
 Formats: Python's pickletools; PyTorch's torch/serialization.py, torch/_utils.py (``_rebuild_*``).
 """
@@ -15,6 +18,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from command import LOG
 from models.convert.tensors import TYPES, Storage, Tensor, is_count, view
 from models.errors import ModelError
 
@@ -67,6 +71,9 @@ HARMLESS = {
 }
 CLOSED = sys.stdlib_module_names | {'numpy', 'torch', '__builtin__'}  # nothing else from these
 RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # in pickles of Python 2
+PLAIN = (str, int, float, bool, bytes, type(None))  # keys of dictionaries, and flat tuples of these
+MOST_IGNORED = 1000  # different names that become inert objects
+MOST_NAMED = 6  # of these in the log
 FORBIDDEN = {'EXT1', 'EXT2', 'EXT4', 'NEXT_BUFFER', 'READONLY_BUFFER'}
 
 
@@ -80,7 +87,17 @@ def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
     length(stream)
     unpickler = _Unpickler(io.BytesIO(stream), encoding='latin1')
     unpickler.storage_of = storage_of
-    return unpickler.load()
+    unpickler.inert = {}
+    try:
+        result = unpickler.load()
+    except (TypeError, AttributeError, AssertionError) as error:
+        raise ModelError(f'a pickle that is not of a checkpoint: {error}') from error
+    if names := sorted(name for name in unpickler.inert if name not in HARMLESS):
+        rest = len(names) - MOST_NAMED
+        shown = ''.join(c if c.isprintable() else '?' for c in ', '.join(names[:MOST_NAMED]))
+        more = f' and {rest} others' if rest > 0 else ''
+        LOG.info('ignored, objects that are no arrays: %s%s', shown, more)
+    return result
 
 
 def length(stream) -> int:
@@ -97,10 +114,44 @@ def length(stream) -> int:
     return end - start
 
 
-class _Unpickler(pickle.Unpickler):
-    """A pickle.Unpickler to which only a few names mean anything."""
+class _Unpickler(pickle._Unpickler):
+    """A pickle.Unpickler to which only a few names mean anything, and which looks at what it is
+    about to hash. That in C can be asked for the former only.
+    """
 
     storage_of: Callable[..., Storage]
+    inert: dict[str, type]  # by name, the classes that have taken its place
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def load_setitem(self):
+        check_key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self):
+        for key in self.stack[::2]:
+            check_key(key)
+        super().load_setitems()
+
+    def load_dict(self):
+        for key in self.stack[::2]:
+            check_key(key)
+        super().load_dict()
+
+    def load_additems(self):
+        for item in self.stack:
+            check_key(item)
+        super().load_additems()
+
+    def load_frozenset(self):
+        for item in self.stack:
+            check_key(item)
+        super().load_frozenset()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.ADDITEMS[0]] = load_additems
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
 
     def find_class(self, module, name):
         module = RENAMED.get(module, module)
@@ -114,11 +165,18 @@ class _Unpickler(pickle.Unpickler):
         if module == 'torch' and name in TYPES:
             return _Element(name)
         if full in HARMLESS or module.partition('.')[0] not in CLOSED:
-            return type(name, (_Inert,), {'__slots__': ()})
+            return self._inert(full)
         advice = ''
         if module.startswith(('torch.nn', 'torch.optim')):
             advice = ': save the state_dict() of the network, not the network'
         raise ModelError(f'it needs {full}, which is not one of the names that are allowed{advice}')
+
+    def _inert(self, full):
+        if full not in self.inert:
+            if len(self.inert) == MOST_IGNORED:
+                raise ModelError(f'it has objects of more than {MOST_IGNORED} classes')
+            self.inert[full] = type('Inert', (_Inert,), {'__slots__': ()})
+        return self.inert[full]
 
     def persistent_load(self, pid):
         kind, element, key, _, count, *view = pid if isinstance(pid, tuple) else (None,) * 5
@@ -126,6 +184,17 @@ class _Unpickler(pickle.Unpickler):
         if not sound or not is_count(count) or len(view) > 1:
             raise ModelError('it refers to something that is not a storage')
         return self.storage_of(element.name, key, count, view[0] if view else None)
+
+
+def check_key(key):
+    """Raise ``ModelError`` for what a dictionary or a set may not have.
+
+    Inert objects, which the bytes of protocol 2 and numpy's numbers are here, hash as quickly as
+    plain values.
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if not all(isinstance(part, (*PLAIN, _Inert)) for part in parts):
+        raise ModelError('a key of a dictionary is not a plain value')
 
 
 class _Inert:
@@ -159,7 +228,10 @@ class _Dictionary(dict):
     __slots__ = ()
 
     def __init__(self, items=()):
-        super().__init__(items if isinstance(items, list | dict) else ())
+        pairs = [tuple(pair) for pair in items] if isinstance(items, list) else []
+        for key, _ in pairs:
+            check_key(key)
+        super().__init__(items if isinstance(items, dict) else pairs)
 
     def __setstate__(self, state):
         pass
@@ -214,13 +286,20 @@ def _from_type(function, _, arguments, *__):
     return function(*arguments)
 
 
+def _set(items=()) -> set:
+    items = list(items)
+    for item in items:
+        check_key(item)
+    return set(items)
+
+
 def _reconstructed(kind, *_):
     return kind() if isinstance(kind, type) and issubclass(kind, _Inert) else _Dictionary()
 
 
 CALLS = {
-    'builtins.set': set,
-    'builtins.frozenset': frozenset,
+    'builtins.set': _set,
+    'builtins.frozenset': _set,
     'copyreg._reconstructor': _reconstructed,
     'torch.Size': tuple,
     'torch._utils._rebuild_tensor': _tensor,

@@ -104,7 +104,7 @@ def test_what_rebuilds_tensors_cannot_be_changed(tmp_path):
     for module, name in (('collections', 'OrderedDict'), ('any', 'Thing')):
         changed = opcodes(Global(module, name)) + opcodes({'keys': 1}) + b'b'
         records = {'data.pkl': b'\x80\x02' + changed + b'.'}
-        refused(archive(tmp_path / 'a.pth', records), 'truncated or damaged')
+        refused(archive(tmp_path / 'a.pth', records), 'a pickle that is not of a checkpoint')
     checkpoint = Checkpoint()
     tensor = checkpoint.tensor([1.0])
     tree = {'a': Call(tensor.function, tensor.arguments, {'shape': (9,)})}
@@ -272,6 +272,65 @@ def test_a_dictionary_a_thousand_times_within_itself(tmp_path):
     items = b''.join(opcodes(f'k{i}') + b'h\x00' for i in range(1000))
     records = {'data.pkl': b'\x80\x02}q\x00(' + items + b'u.'}
     refused(archive(tmp_path / 'a.pth', records), 'no tensors')
+
+
+DOUBLED = b'K\x01\x85' + b'2\x86' * 60  # a tuple of twice the same, sixty times
+
+
+@pytest.mark.parametrize(
+    'stream',
+    [
+        b'}' + DOUBLED + b'Ns.',
+        b'}(' + DOUBLED + b'Nu.',
+        b'(' + DOUBLED + b'Nd.',
+        b'\x8f(' + DOUBLED + b'\x90.',
+        b'(' + DOUBLED + b'\x91.',
+        b'cbuiltins\nset\n]' + DOUBLED + b'a\x85R.',
+        b'cbuiltins\nfrozenset\n]' + DOUBLED + b'a\x85R.',
+        b'ccollections\nOrderedDict\n]' + DOUBLED + b'N\x86a\x85R.',
+    ],
+)
+def test_keys_that_take_forever_to_hash(tmp_path, stream):
+    """Of dictionaries and sets, however they are made."""
+    path = archive(tmp_path / 'a.pth', {'data.pkl': b'\x80\x04' + stream})
+    refused(path, 'a key of a dictionary is not a plain value')
+
+
+def test_keys_of_storages_that_take_forever_to_compare(tmp_path):
+    checkpoint = Checkpoint()
+    path = checkpoint.save(tmp_path / 'a.pth', {'a': checkpoint.tensor([1.0])}, legacy=True)
+    content, keys = path.read_bytes(), pickled(['0'])
+    assert content.count(keys) == 1
+    path.write_bytes(content.replace(keys, b'\x80\x02](' + DOUBLED + DOUBLED + b'e.'))
+    refused(path, 'storages are missing or not used')
+
+
+def test_plain_keys_are_taken(tmp_path):
+    checkpoint = Checkpoint()
+    tree = {'state_dict': checkpoint.state({'a.weight': [1.0]})}
+    tree['more'] = {7: 2, 1.5: 2, True: 3, None: 4, ('a', 1): 5}
+    scalar = Call(Global('numpy.core.multiarray', 'scalar'))
+    path = checkpoint.save(tmp_path / 'a.pth', tree | {'scores': {scalar: 1, b'x': 2}})
+    assert checkpoints.read(path)['more'] == tree['more']
+
+
+def test_objects_of_many_classes(tmp_path):
+    """One class for each name, of which there are not too many."""
+    same = [Call(Global('any', 'Thing'), (i,)) for i in range(2000)]
+    path = Checkpoint().save(tmp_path / 'a.pth', {'x': same})
+    assert len({type(thing) for thing in checkpoints.read(path)['x']}) == 1
+    many = [Call(Global('any', f'Thing{i}')) for i in range(2000)]
+    path = Checkpoint().save(tmp_path / 'b.pth', {'x': many})
+    refused(path, 'objects of more than 1000 classes')
+
+
+def test_what_is_ignored_is_told(tmp_path, caplog):
+    caplog.set_level('INFO', 'nnseg')
+    names = ['argparse.Namespace', 'yacs.config.CfgNode', 'mmcv.Con\x1bfig']
+    tree = {n: Call(Global(*n.rsplit('.', 1))) for n in names}
+    checkpoints.read(Checkpoint().save(tmp_path / 'a.pth', tree))
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == 'ignored, objects that are no arrays: mmcv.Con?fig, yacs.config.CfgNode'
 
 
 def test_names_that_would_steer_a_terminal(tmp_path):
