@@ -18,7 +18,7 @@ import numpy as np
 import download
 import files
 from command import LOG, PROJECT, UserError
-from models.convert import checkpoints
+from models.convert import checkpoints, recognition
 from models.errors import ModelError
 from models.published import (
     PUBLISHED,
@@ -309,6 +309,11 @@ def _misfit(own, arrays, report: LoadReport, misshapen: list[str], backbone_only
             'it holds the backbone alone, which initialises a training; '
             f'--partial loads it and leaves {len(report.missing)} parameters as they are'
         )
+    names, classes = recognition.networks_of({n: a.shape for n, a in arrays.items()})
+    if names:
+        number = f' with {classes} classes' if classes else ''
+        alike = f' (and so may be {", ".join(names[1:4])})' if names[1:] else ''
+        return f'it is of {names[0]}{number}{alike}; take a config of that network'
     if not report.loaded:
         return (
             f'no name in it is one of the network; it has {_some(report.extra) or "nothing"}, '

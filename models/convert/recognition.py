@@ -1,8 +1,10 @@
-"""What a checkpoint is of, when it is not of the network that was named."""
+"""What a checkpoint or a file of weights is of, when it is not of the network that was named."""
 
 import difflib
+from collections.abc import Mapping
 
 from models import registry
+from models.convert import reference_name
 from models.convert.renaming import Fit, fit, is_encoder_of, network_shapes
 from models.errors import ModelError
 from models.registry import Network
@@ -114,6 +116,42 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, Fit] | No
     if found.faults > MOST_FAULTS * sum(map(len, files)) and not is_encoder_of(names[0], found):
         return None
     return names, classes, found
+
+
+def networks_of(weights: Mapping[str, tuple[int, ...]]) -> tuple[list[str], int | None]:
+    """The networks that have these parameters and no others, shapes by NNabla's names, with the
+    number of classes where it is not their own.
+    """
+    try:
+        shapes = {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in weights.items()}
+    except ModelError:
+        return [], None
+    alike = [name for name in _similar(shapes) if network_shapes(name).keys() == shapes.keys()]
+    names = [name for name in alike if network_shapes(name) == shapes]
+    if names:
+        return names, None
+    for name in alike:
+        found = fit([shapes], network_shapes(name))
+        classes = other_class_number(name, [shapes], found)
+        if classes and network_shapes(name, classes) == shapes:
+            return [name], classes
+    return [], None
+
+
+def _similar(shapes) -> list[str]:
+    """Networks of the families whose last network has more than half of the outermost names."""
+
+    def outermost(names):
+        return {name.partition('.')[0] for name in names}
+
+    own = outermost(shapes)
+    return [
+        name
+        for family in registry.FAMILIES
+        if 2 * len(own & outermost(network_shapes(list(family.variants)[-1]))) > len(own)
+        for name, hyper in family.variants.items()
+        if hyper  # d3net, of which nothing is given, is no single network
+    ]
 
 
 def leftovers(found: Fit) -> str:

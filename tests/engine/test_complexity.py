@@ -93,6 +93,16 @@ def test_published_numbers():
     assert all(f'\n{number}. ' in text for number in (1, 2, 3))
 
 
+def test_readme_has_the_tables():
+    """All their lines, as the command prints them; notes there may be broken elsewhere."""
+    process = helpers.run('-m', 'engine.complexity', '--published')
+    assert process.returncode == 0, process.stderr
+    lines = [line for line in process.stdout.splitlines() if line.startswith('|')]
+    assert len(lines) > 40
+    readme = (helpers.PROJECT / 'README.md').read_text().splitlines()
+    assert [line for line in lines if line not in readme] == []
+
+
 def test_what_the_notes_say():
     """MobileNetV2 with FPN at 384x768 has TI's GigaMACs with 34 classes."""
     row = next(row for row in complexity_tables.PUBLISHED if row.gmacs == 3.84)

@@ -12,6 +12,7 @@ import helpers
 import models
 from command import UserError
 from models import weights
+from models.convert import renaming
 
 
 @pytest.fixture
@@ -391,6 +392,33 @@ def test_what_only_a_browser_gets_says_where(places):
 def test_a_missing_checkpoint_names_the_nearest_published(places):
     with pytest.raises(models.ModelError, match='no such file.* such as resnet18-imagenet.pth'):
         weights.find('resnet18-imagenets.pth')
+
+
+@pytest.mark.parametrize(
+    'file, changes, network, message',
+    [
+        ('ddrnet23_slim_aux', {}, 'dabnet_e', 'it is of ddrnet23_slim_aux; take a config of'),
+        ('ddrnet23_slim', {}, 'ddrnet23', 'it is of ddrnet23_slim;'),
+        ('ddrnet23', {'num_classes': 7}, 'ddrnet23_aux', 'it is of ddrnet23 with 7 classes;'),
+        ('d3net_s', {}, 'ddrnet23_slim', 'it is of d3net_s;'),
+        (
+            'fpn_aspp_regnetx400mf_edgeailite',
+            {},
+            'unet_aspp_regnetx800mf_edgeailite',
+            r'it is of fpn_aspp_regnetx400mf_edgeailite \(and so may be fpn_aspp_regnetx400mf_fd_',
+        ),
+    ],
+)
+def test_weights_of_another_network_are_named(tmp_path, file, changes, network, message):
+    for name, options in ((file, changes), (network, {})):
+        nn.clear_parameters()
+        renaming.register(models.create(name, **options))
+        if name == file:
+            for parameter in nn.get_parameters(grad_only=False).values():
+                parameter.data.zero()
+            weights.save(tmp_path / 'a.h5')
+    with pytest.raises(models.ModelError, match=f'nothing was loaded: {message}'):
+        weights.load(tmp_path / 'a.h5')
 
 
 def test_a_checkpoint_says_how_to_convert_it(network, tmp_path):
