@@ -82,15 +82,15 @@ def run(args) -> int:
         if not processes.rank:
             folder.claim(resume=source is not None and source.resolve() == folder.state.resolve())
             stack.callback(folder.release)
+        watchdog = stack.enter_context(
+            Watchdog(args.timeout, processes.end_job, armed=processes.size > 1)
+        )
         plan = _Plan(args, config, seed, processes, _choose_context(args, processes))
         places = _places(plan)
         if state is not None:
             resuming.check_changes(
                 state, config, plan.options, processes, allowed=args.allow_changes
             )
-        watchdog = stack.enter_context(
-            Watchdog(args.timeout, processes.end_job, armed=processes.size > 1)
-        )
         journal = stack.enter_context(_journal(plan, folder, recipe, state))
         LOG.info('the run is in %s, seed %d', folder.path, seed)
         for line in places:
