@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import nnabla as nn
-from nnabla.parameter import get_parameter_or_create
+from nnabla.parameter import get_parameter, get_parameter_or_create, set_parameter
 
 RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 
@@ -71,6 +71,17 @@ class Build:
         return get_parameter_or_create(
             name, shape, initializer, trainable, trainable and not self.is_frozen(name)
         )
+
+
+class Outline(Build):
+    """A build of parameters that have shapes and no values."""
+
+    def parameter(self, name, shape, initializer, trainable=True):
+        known = get_parameter(name)
+        if known is None:
+            known = nn.Variable(shape, need_grad=trainable)
+            set_parameter(name, known)
+        return known
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import nnabla as nn
 
 from d3net import graph
-from d3net import layers as L
+from d3net.build import Outline
 from d3net.receptive_field import pools_globally, receptive_field
 from models.family import Info
 from models.registry import Network
@@ -71,24 +71,13 @@ class Outlined:
     parameters: dict
 
 
-class _Outline(L.Build):
-    """A build of parameters that have shapes and no values."""
-
-    def parameter(self, name, shape, initializer, trainable=True):
-        known = nn.parameter.get_parameter(name)
-        if known is None:
-            known = nn.Variable(shape, need_grad=trainable)
-            nn.parameter.set_parameter(name, known)
-        return known
-
-
 def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outlined:
     """The evaluation graph of a network on one image of ``size = (height, width)``, in the form for
     the CPU. Raises ``ModelError`` for a size that the network cannot take.
     """
 
     def build_graph(x, build, **hyper):
-        return network.family.graph(x, _Outline(**vars(build)), **hyper)
+        return network.family.graph(x, Outline(**vars(build)), **hyper)
 
     without_values = replace(network, family=replace(network.family, graph=build_graph))
     image = nn.Variable((1, 3, *size))

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import nnabla as nn
-from nnabla.parameter import get_parameter, set_parameter
 
-from d3net import layers as L
+from d3net.build import Outline
 from models import registry
+from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
 from models.convert.tensors import Tensor
 from models.errors import ModelError
@@ -182,20 +182,10 @@ def _by_table(name: str, table) -> str:
     return name
 
 
-class _Unfilled(L.Build):
-    """A build whose new parameters have shapes and no numbers yet."""
-
-    def parameter(self, name, shape, initializer, trainable=True):
-        if get_parameter(name) is None:
-            set_parameter(name, nn.Variable(shape, need_grad=trainable))
-        return super().parameter(name, shape, initializer, trainable)
-
-
 def register(network):
     """Register a network's parameters in the current scope, without initial values."""
-    divisor = network.info.size_divisor
-    size = -(-network.info.smallest_size // divisor) * divisor
-    network.family.graph(nn.Variable((1, 3, size, size)), _Unfilled(), **network.hyper)
+    size = nearest_size(network.info, (1, 1))
+    network.family.graph(nn.Variable((1, 3, *size)), Outline(), **network.hyper)
 
 
 @cache
