@@ -312,8 +312,8 @@ def _misfit(own, arrays, report: LoadReport, misshapen: list[str], backbone_only
     names, classes = recognition.networks_of({n: a.shape for n, a in arrays.items()})
     if names:
         number = f' with {classes} classes' if classes else ''
-        alike = f' (and so may be {", ".join(names[1:4])})' if names[1:] else ''
-        return f'it is of {names[0]}{number}{alike}; take a config of that network'
+        one = ' or '.join(names[:3])
+        return f'it is of {one}{number} (does the config belong to these weights?)'
     if not report.loaded:
         return (
             f'no name in it is one of the network; it has {_some(report.extra) or "nothing"}, '

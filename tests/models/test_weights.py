@@ -397,15 +397,15 @@ def test_a_missing_checkpoint_names_the_nearest_published(places):
 @pytest.mark.parametrize(
     'file, changes, network, message',
     [
-        ('ddrnet23_slim_aux', {}, 'dabnet_e', 'it is of ddrnet23_slim_aux; take a config of'),
-        ('ddrnet23_slim', {}, 'ddrnet23', 'it is of ddrnet23_slim;'),
-        ('ddrnet23', {'num_classes': 7}, 'ddrnet23_aux', 'it is of ddrnet23 with 7 classes;'),
-        ('d3net_s', {}, 'ddrnet23_slim', 'it is of d3net_s;'),
+        ('ddrnet23_slim_aux', {}, 'dabnet_e', r'it is of ddrnet23_slim_aux \(does the config'),
+        ('ddrnet23_slim', {}, 'ddrnet23', 'it is of ddrnet23_slim '),
+        ('ddrnet23', {'num_classes': 7}, 'ddrnet23_aux', 'it is of ddrnet23 with 7 classes '),
+        ('d3net_s', {}, 'ddrnet23_slim', 'it is of d3net_s '),
         (
             'fpn_aspp_regnetx400mf_edgeailite',
             {},
             'unet_aspp_regnetx800mf_edgeailite',
-            r'it is of fpn_aspp_regnetx400mf_edgeailite \(and so may be fpn_aspp_regnetx400mf_fd_',
+            'it is of fpn_aspp_regnetx400mf_edgeailite or fpn_aspp_regnetx400mf_fd_edgeailite or ',
         ),
     ],
 )
