@@ -28,7 +28,8 @@ lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench: environment
+bench:
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-int8.txt)
 	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 environment:

@@ -27,6 +27,14 @@ def clean_nnabla():
     nn.clear_parameters()
 
 
+@pytest.fixture(autouse=True, scope='session')
+def own_cache(tmp_path_factory):
+    """The tests download and compile for themselves, not into the cache of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('NNSEG_CACHE', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
 @pytest.fixture(scope='session')
 def shared():
     """The folder of reference material beside the project; a user may not have it, CI does."""

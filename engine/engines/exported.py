@@ -48,8 +48,8 @@ class Agreement:
 
     @property
     def exact(self) -> bool:
-        """Whether they compute the same, but for rounding; a NaN is never the same."""
-        return self.largest <= TOLERANCE * self.highest
+        """Whether they compute the same, but for rounding; what is not finite is never the same."""
+        return bool(np.isfinite(self.highest)) and self.largest <= TOLERANCE * self.highest
 
     def __str__(self):
         return (
@@ -137,7 +137,7 @@ class Exported:
                 LOG.info('int8: finding the ranges of values on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
             agreement = compare(model, reduced, [x, *islice(inputs, JUDGED)])
-            if np.isnan(agreement.largest):
+            if not np.isfinite(agreement.largest):
                 raise Disagreement(
                     f'--precision {self.runtime.precision}: {self.network.name} computes numbers '
                     'that are none; take float32'
@@ -171,8 +171,11 @@ class Exported:
             'hyper': dict(self.network.hyper),
             'parameters': self._parameters,
             'fits': self.runtime.fits,
-            'calibration': self._calibration and self._calibration.digest,
         }
+        if self._calibration is not None:  # its images are normalised
+            info = self.network.info
+            facts['calibration'] = self._calibration.digest
+            facts['normalisation'] = info.mean, info.std, info.channel_order
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         size = 'x'.join(map(str, shape))
         runtime = self.runtime

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.engines.errors import EngineError
+from engine.environment import machine
 
 NAME = 'onnxruntime'
 PACKAGES = ('onnxruntime', 'onnx')
@@ -19,10 +20,11 @@ CUDA = ('CUDAExecutionProvider', {'use_tf32': 0})
 class ONNXRuntime:
     """Models on the CPU with a number of threads, or on a GPU; raises ``EngineError``.
 
-    What is kept of a model is its ONNX file, which fits any machine.
+    What is kept of a model is its ONNX file, which fits any machine; on a GPU it was compared with
+    NNabla there, so it is kept for that GPU alone.
     """
 
-    name, precision, fits = NAME, 'float32', 'any'
+    name, precision = NAME, 'float32'
 
     def __init__(self, threads: int = 1, device: int | None = None):
         import onnxruntime
@@ -30,6 +32,7 @@ class ONNXRuntime:
         self._runtime, self._threads = onnxruntime, threads
         self.versions = {NAME: onnxruntime.__version__}
         self._providers = [CPU] if device is None else self._on_gpu(device)
+        self.fits = 'any' if device is None else f'{device} of {machine()["GPU"]}'
 
     def _on_gpu(self, device: int) -> list:
         name, options = CUDA

@@ -269,6 +269,8 @@ def test_numbers_that_are_none_never_agree():
     x = np.zeros(1)
     assert exported.compare(Fixed(5), Fixed(5), [x]).exact
     assert not exported.compare(Fixed(5), Fixed(np.nan), [x]).exact
+    assert not exported.compare(Fixed(np.inf), Fixed(5), [x]).exact
+    assert not exported.compare(Fixed(5), Fixed(np.inf), [x]).exact
     assert not exported.compare(Fixed(5), Fixed(5.001), [x]).exact
     assert exported.compare(Fixed(5), Fixed(5.0001), [x]).exact
 
