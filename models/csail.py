@@ -33,7 +33,7 @@ returned, and log-softmax, upsampling and softmax are left to the caller.
 from itertools import product
 
 from d3net import layers as L
-from models.family import Family, Info
+from models.family import IMAGENET, Family, Info
 from models.initializers import default_uniform, kaiming_normal_by_inputs
 from models.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
 
@@ -174,9 +174,7 @@ def _info(hyper) -> Info:
     pools = max(hyper.get('pool_scales', (1,))) > 1
     return Info(
         num_classes=hyper['num_classes'],
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        channel_order='rgb',
+        **IMAGENET,
         size_divisor=1,
         smallest_size=output_stride(hyper['encoder']) + 1 if pools else 1,
         paper=PAPERS[hyper['decoder'].partition('_')[0]],

@@ -1,7 +1,7 @@
 """D3Net among the families; the network itself is in :mod:`d3net.network`."""
 
 from d3net import network
-from models.family import Family, Info
+from models.family import IMAGENET, Family, Info
 
 NAME = 'd3net'  # also the network all of whose hyper-parameters are given
 
@@ -9,9 +9,7 @@ NAME = 'd3net'  # also the network all of whose hyper-parameters are given
 def _info(hyper) -> Info:
     return Info(
         num_classes=hyper['num_classes'],
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        channel_order='rgb',
+        **IMAGENET,
         size_divisor=1,
         smallest_size=network.smallest_size(hyper),
         paper=network.PAPER,

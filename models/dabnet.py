@@ -26,7 +26,7 @@ import nnabla.initializer as I
 
 from d3net import layers as L
 from models import efficientnet, resnet_v1c
-from models.family import Family, Info
+from models.family import IMAGENET, Family, Info
 from models.initializers import default_uniform, kaiming_normal
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
@@ -196,9 +196,7 @@ def _info(hyper) -> Info:
     size = STRIDE * hyper['patch_size']
     return Info(
         num_classes=hyper['num_classes'],
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        channel_order='rgb',
+        **IMAGENET,
         size_divisor=size,
         smallest_size=size,
         paper=PAPER,

@@ -26,7 +26,7 @@ is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of tw
 """
 
 from d3net import layers as L
-from models.family import Family, Info
+from models.family import IMAGENET, Family, Info
 from models.residual import basic_block, convolution, shortcut
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
@@ -186,9 +186,7 @@ def _complete(hyper: dict) -> dict:
 def _info(hyper) -> Info:
     return Info(
         num_classes=hyper['num_classes'],
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        channel_order='rgb',
+        **IMAGENET,
         size_divisor=STRIDE,
         smallest_size=STRIDE,
         paper=PAPER,

@@ -3,6 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+# How most networks want their input: the statistics of ImageNet's images.
+IMAGENET = {
+    'mean': (123.675, 116.28, 103.53),
+    'std': (58.395, 57.12, 57.375),
+    'channel_order': 'rgb',
+}
+
 
 @dataclass(frozen=True)
 class Info:
