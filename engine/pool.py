@@ -28,11 +28,6 @@ from models import complexity
 ITEMS = 8  # for which it pays to start a process
 BASE = 250 << 20  # bytes of a process without a network
 PHOTO = (1080, 1920)  # the size that is assumed where none is known
-CGROUP_MEMORY = (  # folder, limit and what is used, of both versions
-    ('/sys/fs/cgroup', 'memory.max', 'memory.current'),
-    ('/sys/fs/cgroup/memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'),
-)
-CACHED_FILES = 'inactive_file'  # counted as used, but given up when others need it
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def count(
     wanted = min(machine.threads(), items // ITEMS) if alone else 1
     if wanted < 2:
         return 1
-    return max(1, min(wanted, free_memory() // needed_memory(network, protocol, images)))
+    return max(1, min(wanted, machine.free_memory() // needed_memory(network, protocol, images)))
 
 
 def needed_memory(network: Loaded, protocol: Protocol, images: Sequence[Path]) -> int:
@@ -89,19 +84,6 @@ def _unfolded_bytes(convolution) -> int:
     """What NNabla unfolds the windows of a convolution into."""
     channels, output = convolution.inputs[0].shape[1], convolution.outputs[0].shape
     return graph.BYTES * channels * convolution.inputs[1].shape[2] ** 2 * output[2] * output[3]
-
-
-def free_memory() -> int:
-    """The bytes that the machine and the cgroup, such as a container's, have left."""
-    with open('/proc/meminfo') as lines:
-        facts = dict(line.split(':') for line in lines)
-    free = [int(facts['MemAvailable'].split()[0]) << 10]
-    for folder, *names in CGROUP_MEMORY:
-        with suppress(OSError, ValueError):  # another version of cgroups, or no limit
-            limit, used = (int(Path(folder, name).read_text()) for name in names)
-            facts = dict(map(str.split, Path(folder, 'memory.stat').read_text().splitlines()))
-            free.append(limit - used + int(facts[CACHED_FILES]))
-    return max(0, min(free))
 
 
 def spread(

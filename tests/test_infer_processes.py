@@ -117,7 +117,7 @@ def test_the_default_is_what_cores_files_and_memory_suffice_for(
     monkeypatch, cores, files, gigabytes, expected
 ):
     monkeypatch.setattr(machine, 'threads', lambda: cores)
-    monkeypatch.setattr(pool, 'free_memory', lambda: gigabytes << 30)
+    monkeypatch.setattr(machine, 'free_memory', lambda: gigabytes << 30)
     monkeypatch.setattr(pool, 'needed_memory', lambda *_: 500 << 20)
     network = SimpleNamespace(
         choice=SimpleNamespace(name='cpu'),
@@ -132,7 +132,7 @@ def test_the_default_is_what_cores_files_and_memory_suffice_for(
 
 def test_free_memory_is_less_than_the_machine_has():
     pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    assert 0 <= pool.free_memory() < pages
+    assert 0 <= machine.free_memory() < pages
 
 
 def test_a_killed_process_does_not_stop_the_others(small_photo):

@@ -1,8 +1,11 @@
-"""What this machine gives to this process: cores, and the kind of CPU that compiled code fits."""
+"""What this machine gives to this process: cores, memory, and the kind of CPU that compiled
+code fits.
+"""
 
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +13,13 @@ from command import UserError
 
 CGROUPS = Path('/sys/fs/cgroup')
 OWN_CGROUPS = Path('/proc/self/cgroup')
+OWN_STATUS = Path('/proc/self/status')
+MEMORY = Path('/proc/meminfo')
+# By version: the limit, what is used, and of that what is given up when others need it.
+MEMORY_FILES = {
+    1: ('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'),
+    2: ('memory.max', 'memory.current', 'inactive_file'),
+}
 # How many processes of a job run on this machine, as Open MPI, MPICH and Slurm say it.
 LOCAL_SIZES = 'OMPI_COMM_WORLD_LOCAL_SIZE', 'MPI_LOCALNRANKS', 'SLURM_NTASKS_PER_NODE'
 
@@ -50,29 +60,63 @@ def _processes() -> int:
 
 def cgroup_limit() -> float | None:
     """The cores' worth of time that the cgroups of this process allow; None when any."""
-    limits = []
-    for line in _read(OWN_CGROUPS).splitlines():
-        _, controllers, path = line.split(':', 2)
-        if controllers == '':
-            root, parse = CGROUPS, _version2
-        elif 'cpu' in controllers.split(','):
-            root, parse = CGROUPS / 'cpu', _version1
-        else:
-            continue
-        folder = root / path.lstrip('/')
-        # In a container the path may be the host's; the root is then the container's own.
-        limits += [parse(each) for each in (folder, *folder.parents) if each.is_relative_to(root)]
+    limits = (
+        _cores2(folder) if version == 2 else _cores1(folder) for version, folder in _cgroups('cpu')
+    )
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _version2(folder: Path) -> float | None:
+def _cores2(folder: Path) -> float | None:
     quota, _, period = _read(folder / 'cpu.max').strip().partition(' ')
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
-def _version1(folder: Path) -> float | None:
+def _cores1(folder: Path) -> float | None:
     quota, period = (_read(folder / f'cpu.cfs_{name}_us').strip() for name in ('quota', 'period'))
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def free_memory() -> int:
+    """The bytes that the machine and the cgroups of this process have left; 0 where nothing
+    tells.
+    """
+    free = [_facts(MEMORY).get('MemAvailable', 0) << 10]
+    for version, folder in _cgroups('memory'):
+        limit, used, cached = MEMORY_FILES[version]
+        limit, used = (_read(folder / name).strip() for name in (limit, used))
+        if limit.isdigit() and used.isdigit():  # else there is no limit
+            free.append(int(limit) - int(used) + _facts(folder / 'memory.stat').get(cached, 0))
+    return max(0, min(free))
+
+
+def own_memory() -> int:
+    """The resident bytes of this process."""
+    return _facts(OWN_STATUS).get('VmRSS', 0) << 10
+
+
+def _cgroups(controller: str) -> Iterator[tuple[int, Path]]:
+    """The folders of the cgroups that limit this process, its own and all above, each with the
+    version, 1 or 2, that its files are of.
+    """
+    for line in _read(OWN_CGROUPS).splitlines():
+        _, controllers, path = line.split(':', 2)
+        if controllers == '':
+            version, root = 2, CGROUPS
+        elif controller in controllers.split(','):
+            version, root = 1, CGROUPS / controller
+        else:
+            continue
+        folder = root / path.lstrip('/')
+        # In a container the path may be the host's; the root is then the container's own.
+        for each in (folder, *folder.parents):
+            if each.is_relative_to(root):
+                yield version, each
+
+
+def _facts(path: Path) -> dict[str, int]:
+    """The numbers of a file that has a name and a number a line."""
+    rows = (line.replace(':', ' ').split() for line in _read(path).splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
 
 def _read(path: Path) -> str:

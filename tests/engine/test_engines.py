@@ -415,6 +415,44 @@ def test_threads_are_what_this_process_may_use(tmp_path, monkeypatch):
     assert machine.threads() == 2
 
 
+def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
+    """Of the machine, and of both versions of cgroups: a process's own, and those above."""
+    monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
+    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
+    monkeypatch.setattr(machine, 'MEMORY', tmp_path / 'meminfo')
+    assert machine.free_memory() == 0  # nothing tells
+    (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemAvailable:  7000 kB\nHugePages: 0\n')
+    (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/a\n3:memory:/jobs/mine\n0::/jobs/mine\n')
+    assert machine.free_memory() == 7000 << 10
+
+    def write(folder, **files):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (tmp_path / folder / f'memory.{name}').write_text(f'{text}\n')
+
+    def version2(folder, limit, used, cached):
+        write(folder, max=limit, current=used, stat=f'anon 1\ninactive_file {cached}')
+
+    def version1(folder, limit, used, cached):
+        stat = f'inactive_file 5\ntotal_inactive_file {cached}'
+        write(folder, limit_in_bytes=limit, usage_in_bytes=used, stat=stat)
+
+    version2('jobs/mine', 'max', 500, 0)
+    version2('jobs', 6_000_000, 1_000_000, 300)
+    assert machine.free_memory() == 5_000_300
+    version2('jobs/mine', 2_000_000, 500_000, 0)
+    assert machine.free_memory() == 1_500_000
+    version1('memory/jobs/mine', 9_223_372_036_854_771_712, 500, 0)
+    assert machine.free_memory() == 1_500_000
+    version1('memory/jobs', 1_000_000, 600_000, 70_000)
+    assert machine.free_memory() == 470_000
+    (tmp_path / 'cgroup').write_text('3:memory:/docker/123\n')  # a container's root is its own
+    version1('memory', 900_000, 890_000, 1_000)
+    assert machine.free_memory() == 11_000
+    version1('memory', 900_000, 990_000, 0)
+    assert machine.free_memory() == 0
+
+
 def test_threads_reach_openvino(tiny, kept):
     made = engine('openvino', tiny, kept, threads=1)
     for _ in range(2):  # compiled, then from the file
