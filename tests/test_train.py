@@ -20,7 +20,7 @@ import train_helpers
 from engine import checkpoints
 from engine.predictor import Predictor
 from models import weights
-from train_helpers import Training, assert_same_run, children, same_weights, signalled
+from train_helpers import Training, assert_same_run, children, handle, same_weights, signalled
 
 data = train_helpers.data
 POINTS = {'call': 400000, 'write': 70, 'replace': 25, 'image': 12}  # about as many has a run
@@ -149,7 +149,7 @@ def test_a_signal_during_validation_or_saving_ends_it_at_once(
         def interrupted(*arguments, done=done, original=original):
             done.append(True)
             if len(done) == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
+                handle(signal.SIGTERM)
             return original(*arguments)
 
         monkeypatch.setattr(owner, function, interrupted)
