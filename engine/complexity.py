@@ -53,11 +53,11 @@ def build_parser() -> Parser:
 def main(args) -> int:
     _check(args)
     import models
-    from engine import complexity_tables, config
+    from engine import complexity_published, complexity_tables, config
     from models import complexity
 
     if args.published:
-        print(complexity_tables.usual(), complexity_tables.published(), sep='\n\n')
+        print(complexity_tables.usual(), complexity_published.published(), sep='\n\n')
         return DONE
     if args.network:
         classes = {} if args.num_classes is None else {'num_classes': args.num_classes}
