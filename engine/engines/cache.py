@@ -4,6 +4,9 @@ A file is a line of JSON and the engine's own bytes. Its name says what was comp
 shape, engine, precision and a digest of everything else that makes another network of it. The line
 has the versions that it was compiled by, the digest of the bytes, and how well they agree with
 NNabla. What has other versions, another digest or another length is as good as not there.
+
+Beside them are exports that compute something else, for inspection, and what TensorRT keeps. All
+together have a limit: what was not used for longest makes room.
 """
 
 import hashlib
@@ -17,14 +20,14 @@ import files
 from command import LOG, UserError
 from models import weights
 
-FOLDER, ENDING = 'engines', '.engine'
-MOST_BYTES = 4 << 30  # of all files; those that were not used for longest make room
+FOLDER, ENDING, REJECTED = 'engines', '.engine', '.mismatch.onnx'
+MOST_BYTES = 4 << 30  # of all files in the folder
 
 
 class Cache:
     """A folder of compiled exports; without one, or where it cannot be written, nothing is kept.
 
-    folder: where they are, None when there is no place for them.
+    folder: where they are, and nothing else; None when there is no place for them.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -45,10 +48,7 @@ class Cache:
                 line, payload = file.readline(), file.read()
         except OSError:
             return None
-        try:
-            record = dict(json.loads(line))
-        except (ValueError, TypeError):
-            record = {}
+        record = _record(line)
         if record.get('sha256') != hashlib.sha256(payload).hexdigest():
             LOG.warning('%s is damaged and made anew', path)
             return None
@@ -58,10 +58,16 @@ class Cache:
             os.utime(path)
         return payload, record
 
-    def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+    def has(self, name: str, versions: Mapping) -> bool:
+        """Whether there is an export of that name and these versions, if its bytes are whole."""
         path = self._path(name)
-        return path is not None and path.is_file()
+        if path is None:
+            return False
+        try:
+            with open(path, 'rb') as file:
+                return _record(file.readline()).get('versions') == dict(versions)
+        except OSError:
+            return False
 
     def write(self, name: str, versions: Mapping, payload: bytes, record: Mapping):
         """Keep an export; where that is impossible, it is said once."""
@@ -84,12 +90,13 @@ class Cache:
         path = self._path(name)
         if path is None:
             return 'it could not be kept'
-        path = path.with_suffix('.mismatch.onnx')
+        path = path.with_suffix(REJECTED)
         try:
             with files.replacing(path) as temporary:
                 temporary.write_bytes(onnx)
         except UserError as error:
             return f'it could not be kept ({error})'
+        self._make_room(path)
         return f'it is kept as {path}'
 
     def _path(self, name: str) -> Path | None:
@@ -98,9 +105,9 @@ class Cache:
     def _make_room(self, newest: Path):
         """Remove the files that were not used for longest until the rest is small enough."""
         with suppress(OSError):  # another process may do the same
-            found = [(p.stat(), p) for p in self.folder.glob('*' + ENDING) if p != newest]
+            found = [(p.stat(), p) for p in self.folder.iterdir() if p.is_file() and p != newest]
             total = newest.stat().st_size
-            for stat, path in sorted(found, key=lambda each: each[0].st_mtime, reverse=True):
+            for stat, path in sorted(found, key=lambda each: _last_use(each[0]), reverse=True):
                 total += stat.st_size
                 if total > MOST_BYTES:
                     path.unlink()
@@ -109,3 +116,18 @@ class Cache:
         if not self._told:
             LOG.warning('compiled networks are not kept for the next start: %s', error)
         self._told = True
+
+
+def _record(line: bytes) -> dict:
+    """What the first line of a file says; nothing when it is damaged."""
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _last_use(stat: os.stat_result) -> float:
+    """When a file was last written or, as far as the file system notes it, read: TensorRT reads its
+    own without touching them.
+    """
+    return max(stat.st_mtime, stat.st_atime)
