@@ -121,7 +121,9 @@ class Predictor:
         Raises ``InputError`` when one does not fit in the memory.
         """
         size = image.shape[:2]
-        for view in protocol.views(*size):
+        views = protocol.views(*size)
+        self.engine.need(len({self._shape(view, protocol.window) for view in views}))
+        for view in views:
             try:
                 x = self._normalised(image, view)
                 for mirrored in (False, True)[: 1 + protocol.flip]:
@@ -134,6 +136,10 @@ class Predictor:
                 if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
                     raise
                 raise InputError(_too_little_memory(view, protocol.window)) from error
+
+    def _shape(self, view, window) -> Size:
+        """The size at which the network sees a view, or the windows of it."""
+        return tuple(self._padded(min(sides)) for sides in zip(view, window or view))
 
     def _bands(self, size) -> Iterator[slice]:
         """Rows of an image of ``size``, a few at a time."""
@@ -177,11 +183,9 @@ class Predictor:
         )
         try:
             return _Seen(self.engine.run(padded[None])[0], grid, mirrored)
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and 'alloc' not in str(error).lower():
-                raise
+        except MemoryError:
             self.engine.close()  # what it holds may be what the next image lacks
-            raise MemoryError(str(error)) from error
+            raise
 
     def _padded(self, length: int) -> int:
         info = self.network.info

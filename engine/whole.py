@@ -18,6 +18,7 @@ from command import LOG
 from d3net import layers as L
 from d3net.build import float_context
 from engine.engines import KEPT
+from engine.engines.errors import is_of_memory
 from models import Info, Network
 
 MOST = 4 << 30  # bytes of the logits at the image's size; larger ones are resized on the host
@@ -62,7 +63,7 @@ class WholeImages:
             y.data.cast(np.uint8, nn.get_current_context())  # on the device
             return np.array(y.data.data[0])
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and 'alloc' not in str(error).lower():
+            if not is_of_memory(error):
                 raise
             LOG.debug('%dx%d pixels are resized on the host: %s', *size[::-1], error)
             self._too_large.add(size)

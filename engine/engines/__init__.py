@@ -22,13 +22,17 @@ Shape = tuple[int, int, int, int]
 ENGINES = ('nnabla', 'onnxruntime', 'openvino', 'tensorrt')
 AUTO = 'auto'
 PRECISIONS = ('float32', 'bfloat16', 'int8')
-KEPT = 4  # shapes kept ready: portraits and landscapes of a camera, and as many again
+KEPT = 4  # shapes kept ready, at least: portraits and landscapes, and as many again
 
 
 class Engine(Protocol):
     """Computes a network's maps, with the parameters that are registered when it is first used."""
 
     used: Collection[str]  # names of the engines that maps come from
+    threads: int  # that it computes with on the CPU
+
+    def need(self, shapes: int):
+        """Keep as many shapes ready as an image is seen in, where the memory suffices."""
 
     def prepare(self, shape: Shape, x: 'np.ndarray | None' = None):
         """Make ready for inputs of ``shape``, which :meth:`run` does by itself; x: a real one."""
@@ -36,7 +40,7 @@ class Engine(Protocol):
     def run(self, x: 'np.ndarray') -> 'np.ndarray':
         """Normalised float32 (N, 3, H, W) -> the network's logits (N, classes, h, w), float32.
 
-        Raises ``MemoryError``, ``RuntimeError`` of a failed allocation, ``EngineError``.
+        Raises ``MemoryError``, ``EngineError``.
         """
 
     def close(self):

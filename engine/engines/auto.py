@@ -1,6 +1,7 @@
 """The fastest engine that is right: an export, or NNabla where there is none or it does not pay."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +20,39 @@ class Auto:
     which may be the only one, and any other when it is met for the second time; until then NNabla
     computes it. A folder of pictures of a thousand sizes is not compiled a thousand times. What an
     earlier process has compiled is used at once.
+
+    An engine that cannot be compiled, or that fails on an input, is given up for good. Where the
+    memory suffices for no engine at all, the input is to blame, and none is given up for it.
     """
 
     def __init__(self, exports: Sequence[Callable[[], Engine]], graphs: Engine):
         self._exports, self._graphs = list(exports), graphs
         self._met, self._engine, self.used = set(), None, set()
+        self._shapes = 1
+
+    @property
+    def threads(self) -> int:
+        """Of the engine that is preferred now."""
+        return (self._engine or self._graphs).threads
+
+    def need(self, shapes: int):
+        """Keep as many shapes ready as an image is seen in."""
+        self._shapes = shapes
+        for engine in filter(None, (self._engine, self._graphs)):
+            engine.need(shapes)
 
     def prepare(self, shape: Shape, x: np.ndarray | None = None):
         """Make the engine for a shape ready, whichever it is."""
-        self._prepared(shape, x)
+        self._first_that_can(shape, lambda engine: engine.prepare(shape, x))
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The logits of ``x``; raises ``MemoryError``, ``RuntimeError`` of an allocation."""
-        engine = self._prepared(x.shape, x)
+        """The logits of ``x``; raises ``MemoryError``."""
+        engine, maps = self._first_that_can(x.shape, lambda engine: engine.run(x))
         self._met.add(x.shape)
         self.used.update(engine.used)
-        return engine.run(x)
+        if engine is self._graphs and self._engine:
+            engine.close()  # the next input of this shape is not for it
+        return maps
 
     def close(self):
         """Release the memory of all engines."""
@@ -42,27 +60,37 @@ class Auto:
             self._engine.close()
         self._graphs.close()
 
-    def _prepared(self, shape, x) -> Engine:
-        """The engine for a shape, ready; one that cannot be is given up for good."""
+    def _first_that_can(self, shape, use: Callable[[Engine], Any]) -> tuple[Engine, Any]:
+        """The engine for a shape with what ``use`` makes of it."""
+        lacked_memory = []
         while True:
             engine = self._engine_for(shape)
             try:
-                engine.prepare(shape, x)
-                return engine
+                return engine, use(engine)
             except EngineError as error:
-                self._give_up(error)
+                self._give_up(error.what)
+            except MemoryError:
+                if engine is self._graphs:
+                    self._exports[:0] = lacked_memory
+                    raise
+                lacked_memory.append(self._exports[0])
+                names = ', '.join(engine.used)
+                self._give_up(f'{names}: not enough memory for {shape[2]}x{shape[3]}')
 
     def _engine_for(self, shape) -> Engine:
         while self._engine is None and self._exports:
             try:
                 self._engine = self._exports[0]()
+                self._engine.need(self._shapes)
             except EngineError as error:
-                self._give_up(error)
+                self._give_up(error.what)
         engine = self._engine
         pays = not self._met or shape in self._met
         return engine if engine and (pays or engine.is_ready(shape)) else self._graphs
 
-    def _give_up(self, error):
-        LOG.warning('%s; the next engine is tried', error)
+    def _give_up(self, reason: str):
+        LOG.warning('%s; the next engine is tried', reason)
+        if self._engine:
+            self._engine.close()
         self._engine = None
         del self._exports[0]

@@ -1,11 +1,37 @@
 """What keeps an engine from being used."""
 
 from command import UserError
+from engine.engines import Shape
+
+REMEDY = '--engine nnabla, in float32, takes what the others do not'
 
 
 class EngineError(UserError):
-    """An engine cannot be used for a network here; another may be."""
+    """An engine cannot be used for a network here; another may be.
+
+    what: the message without ``remedy``, which is for those who have asked for this engine.
+    """
+
+    def __init__(self, what: str, remedy: str | None = None):
+        super().__init__(f'{what}; {remedy}' if remedy else what)
+        self.what = what
 
 
 class Disagreement(EngineError):
     """The export computes other numbers than the network does."""
+
+
+def is_of_memory(error: Exception) -> bool:
+    """Whether it tells of a failed allocation, for which NNabla and the runtimes have no class."""
+    return isinstance(error, MemoryError) or 'alloc' in str(error).lower()
+
+
+def explained(error: Exception, what: str, reason: str, remedy: str | None = None) -> Exception:
+    """A runtime's error as one to raise: ``MemoryError`` or ``EngineError``, of one line."""
+    reason = ' '.join(reason.split())
+    return MemoryError(reason) if is_of_memory(error) else EngineError(f'{what} ({reason})', remedy)
+
+
+def failed(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
+    """What is raised when the runtime of that name fails on an input of ``shape``."""
+    return explained(error, f'{name} has failed at {shape[2]}x{shape[3]}', reason, REMEDY)

@@ -8,7 +8,6 @@ A runtime (``engine.engines.openvino`` and its like) has ``name``, ``precision``
 import hashlib
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,10 +19,11 @@ import numpy as np
 
 from command import LOG, PROJECT
 from datasets import image_files
-from engine.engines import KEPT, Engine, Shape
+from engine.engines import Engine, Shape
 from engine.engines.cache import Cache
 from engine.engines.calibration import Calibration, as_input
 from engine.engines.errors import Disagreement, EngineError
+from engine.engines.kept import Kept
 from engine.export.onnx_functions import Unsupported
 from engine.export.onnx_graph import build_model
 from models import Network
@@ -59,13 +59,13 @@ class Agreement:
 
 
 class Exported:
-    """The models of the latest ``KEPT`` shapes in a runtime, of the parameters as they are when it
-    is first used.
+    """The models of the latest shapes in a runtime, of the parameters as they are when it is first
+    used.
 
     reference: NNabla's graphs. The first use of a shape compares with them on the input at hand,
     or on a photo where that is one flat colour; later ones load what was compiled then. Raises
     ``Disagreement`` when the numbers differ, ``EngineError`` when the runtime cannot take the
-    network.
+    network or fails on an input, ``MemoryError``.
     """
 
     def __init__(
@@ -77,31 +77,40 @@ class Exported:
         calibration: Calibration | None = None,
     ):
         self.network, self.runtime, self.used = network, runtime, frozenset({runtime.name})
+        self.threads = runtime.threads
         self._reference, self._cache, self._calibration = reference, cache, calibration
-        self._models, self._parameters = OrderedDict(), None
+        self._models, self._parameters = Kept(), None
         self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
 
     def is_ready(self, shape: Shape) -> bool:
-        """Whether :meth:`prepare` has nothing to compile, as far as file names tell."""
-        return shape in self._models or self._cache.has(self._name(shape))
+        """Whether :meth:`prepare` has nothing to compile, as far as a file's first line tells."""
+        return shape in self._models or self._cache.has(self._name(shape), self._versions)
+
+    def need(self, shapes: int):
+        """Keep the models of as many shapes as an image is seen in."""
+        self._models.need(shapes)
 
     def prepare(self, shape: Shape, x: np.ndarray | None = None):
         """Load or compile the model for a shape; x: a real input to compare on."""
-        if shape not in self._models:
-            while len(self._models) >= KEPT:
-                self._models.popitem(last=False)
-            self._models[shape] = self._load(shape) or self._build(shape, x)
-        self._models.move_to_end(shape)
+        self._model(shape, x)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The logits of ``x``; raises ``MemoryError``, ``RuntimeError`` of an allocation."""
-        self.prepare(x.shape, x)
-        return self._models[x.shape].run(x)
+        """The logits of ``x``."""
+        try:
+            return self._model(x.shape, x).run(x)
+        except MemoryError:
+            if not self._models.keys() - {x.shape}:
+                raise
+        self.close()  # what the others hold may be what this one lacks
+        return self._model(x.shape, x).run(x)
 
     def close(self):
         """Drop all models, and the graphs that they were compared with."""
         self._models.clear()
         self._reference.close()
+
+    def _model(self, shape, x):
+        return self._models.get_or_make(shape, lambda: self._load(shape) or self._build(shape, x))
 
     def _load(self, shape):
         kept = self._cache.read(self._name(shape), self._versions)

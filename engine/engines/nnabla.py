@@ -1,48 +1,57 @@
 """NNabla's own graphs, in the current context: the reference."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import nnabla as nn
 import numpy as np
 
-from engine.engines import KEPT, Shape
+from engine.engines import Shape
+from engine.engines.errors import is_of_memory
+from engine.engines.kept import Kept
 from models import Network
 
 NAME = 'nnabla'
 
 
 class Graphs:
-    """The graphs of the latest ``KEPT`` shapes, all on the registered parameters.
+    """The graphs of the latest shapes, all on the registered parameters.
 
     on_new_size: called before one is built, and when all are dropped: the place to release memory
     that fits the old shapes only. Weights that are loaded later reach the kept graphs.
     """
 
-    used = frozenset({NAME})
+    used, threads = frozenset({NAME}), 1
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
         self._on_new_size = on_new_size
-        self._graphs = OrderedDict()
+        self._graphs = Kept()
+
+    def need(self, shapes: int):
+        """Keep the graphs of as many shapes as an image is seen in."""
+        self._graphs.need(shapes)
 
     def prepare(self, shape: Shape, x: np.ndarray | None = None):
         """Build the graph for a shape."""
-        if shape not in self._graphs:
-            while len(self._graphs) >= KEPT:
-                self._graphs.popitem(last=False)
-            self._on_new_size()
-            variable = nn.Variable(shape)
-            self._graphs[shape] = variable, self.network(variable)[0]
-        self._graphs.move_to_end(shape)
+        self._graphs.get_or_make(shape, lambda: self._built(shape))
+
+    def _built(self, shape):
+        self._on_new_size()
+        variable = nn.Variable(shape)
+        return variable, self.network(variable)[0]
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The logits of ``x``; raises ``MemoryError``, and ``RuntimeError`` of an allocation."""
-        self.prepare(x.shape)
-        inputs, outputs = self._graphs[x.shape]
-        inputs.d = x
-        outputs.forward(clear_buffer=True)
-        return np.array(outputs.d, np.float32)
+        """The logits of ``x``; raises ``MemoryError``."""
+        try:
+            self.prepare(x.shape)
+            inputs, outputs = self._graphs[x.shape]
+            inputs.d = x
+            outputs.forward(clear_buffer=True)
+            return np.array(outputs.d, np.float32)
+        except RuntimeError as error:
+            if is_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise
 
     def close(self):
         """Drop all graphs."""

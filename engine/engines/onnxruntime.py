@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.engines.errors import EngineError
+from engine.engines.errors import EngineError, explained, failed
 from engine.environment import machine
 
 NAME = 'onnxruntime'
@@ -29,7 +29,7 @@ class ONNXRuntime:
     def __init__(self, threads: int = 1, device: int | None = None):
         import onnxruntime
 
-        self._runtime, self._threads = onnxruntime, threads
+        self._runtime, self.threads = onnxruntime, threads
         self.versions = {NAME: onnxruntime.__version__}
         self._providers = [CPU] if device is None else self._on_gpu(device)
         self.fits = 'any' if device is None else f'{device} of {machine()["GPU"]}'
@@ -47,7 +47,7 @@ class ONNXRuntime:
             )
 
     def __str__(self):
-        threads = 'one thread' if self._threads == 1 else f'{self._threads} threads'
+        threads = 'one thread' if self.threads == 1 else f'{self.threads} threads'
         where = f'the CPU, {threads}' if self._providers == [CPU] else 'the GPU'
         return f'{self.name} {self.versions[NAME]} on {where}'
 
@@ -58,16 +58,16 @@ class ONNXRuntime:
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'Model':
         """A model from ONNX."""
         options = self._runtime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = self._threads, QUIET
+        options.intra_op_num_threads, options.log_severity_level = self.threads, QUIET
         try:
             session = self._runtime.InferenceSession(onnx, options, providers=self._providers)
         except Exception as error:  # its errors have no other class in common
-            raise _explained(error, f'{self.name} takes no such network') from error
+            raise explained(error, f'{self.name} takes no such network', str(error)) from error
         first = self._providers[0]
         wanted = first if isinstance(first, str) else first[0]
         if session.get_providers()[0] != wanted:  # it goes on with the next one by itself
             raise EngineError(f'{self.name}: {wanted} cannot be started here')
-        return Model(session, onnx)
+        return Model(self.name, session, onnx)
 
     def load(self, payload: bytes) -> 'Model':
         """A model from what :meth:`Model.payload` has returned."""
@@ -77,22 +77,17 @@ class ONNXRuntime:
 class Model:
     """A network for one shape."""
 
-    def __init__(self, session, onnx: bytes):
-        self._session, self._onnx = session, onnx
+    def __init__(self, name: str, session, onnx: bytes):
+        self._name, self._session, self._onnx = name, session, onnx
         self._input = session.get_inputs()[0].name
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The maps of ``x``; raises ``MemoryError``."""
+        """The maps of ``x``; raises ``MemoryError``, ``EngineError``."""
         try:
             return self._session.run(None, {self._input: x})[0]
         except Exception as error:  # its errors have no other class in common
-            raise _explained(error, 'onnxruntime has failed') from error
+            raise failed(error, self._name, x.shape, str(error)) from error
 
     def payload(self) -> bytes:
         """The ONNX file."""
         return self._onnx
-
-
-def _explained(error: Exception, what: str) -> Exception:
-    text = ' '.join(str(error).split())
-    return MemoryError(text) if 'alloc' in text.lower() else EngineError(f'{what} ({text})')

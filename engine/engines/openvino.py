@@ -9,7 +9,7 @@ from importlib import metadata
 import numpy as np
 
 from engine.engines import machine
-from engine.engines.errors import EngineError
+from engine.engines.errors import EngineError, explained, failed
 
 NAME = 'openvino'
 PACKAGES = ('openvino', 'onnx')
@@ -27,7 +27,7 @@ class OpenVINO:
     def __init__(self, precision: str = 'float32', threads: int = 1):
         import openvino
 
-        self._core, self._threads, self.precision = openvino.Core(), threads, precision
+        self._core, self.threads, self.precision = openvino.Core(), threads, precision
         self.versions = {NAME: openvino.__version__}
         self.fits = machine.cpu()
         if precision == 'bfloat16':
@@ -46,11 +46,11 @@ class OpenVINO:
                 ) from error
 
     def __str__(self):
-        return f'{NAME} {self.versions[NAME].split("-")[0]} on the CPU, {_count(self._threads)}'
+        return f'{NAME} {self.versions[NAME].split("-")[0]} on the CPU, {_count(self.threads)}'
 
     def exact(self) -> 'OpenVINO':
         """The same in float32."""
-        return self if self.precision == 'float32' else OpenVINO('float32', self._threads)
+        return self if self.precision == 'float32' else OpenVINO('float32', self.threads)
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'Model':
         """A model from ONNX; inputs: those that 8-bit ranges are found on."""
@@ -60,7 +60,7 @@ class OpenVINO:
                 model = _quantized(model, inputs)
             return Model(self._core.compile_model(model, 'CPU', self._options()))
         except RuntimeError as error:
-            raise _explained(error, 'takes no such network') from error
+            raise explained(error, f'{NAME} takes no such network', _reason(error)) from error
 
     def load(self, payload: bytes) -> 'Model':
         """A model from what :meth:`Model.payload` has returned; raises ``RuntimeError``."""
@@ -69,7 +69,7 @@ class OpenVINO:
     def _options(self):
         return {
             'INFERENCE_PRECISION_HINT': HINTS[self.precision],
-            'INFERENCE_NUM_THREADS': self._threads,
+            'INFERENCE_NUM_THREADS': self.threads,
             'PERFORMANCE_HINT': 'LATENCY',
             # Processes that share a machine would all be bound to its first cores.
             'ENABLE_CPU_PINNING': False,
@@ -84,8 +84,11 @@ class Model:
         self._request = compiled.create_infer_request()
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The maps of ``x``; raises ``RuntimeError`` of a failed allocation."""
-        return self._request.infer([x])[0]
+        """The maps of ``x``; raises ``MemoryError``, ``EngineError``."""
+        try:
+            return self._request.infer([x])[0]
+        except RuntimeError as error:
+            raise failed(error, NAME, x.shape, _reason(error)) from error
 
     def payload(self) -> bytes:
         """The compiled network, for this version on this kind of CPU."""
@@ -101,11 +104,9 @@ def _quantized(model, inputs):
         return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs))
 
 
-def _explained(error: RuntimeError, what: str) -> Exception:
-    if 'alloc' in str(error).lower():
-        return MemoryError(str(error))
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return EngineError(f'{NAME} {what} ({lines[-1]})')
+def _reason(error: RuntimeError) -> str:
+    """The last line; those before say where in the source it was found."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _count(threads: int) -> str:

@@ -13,6 +13,7 @@ import models
 from command import InputError, UserError
 from d3net import layers as L
 from engine import context, engines, predictor
+from engine.engines.nnabla import Graphs
 from engine.protocols import Protocol
 
 
@@ -125,7 +126,7 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
-    monkeypatch.setattr(tiny.engine, 'run', no_memory)
+    monkeypatch.setattr(tiny, 'engine', Graphs(no_memory))
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(helpers.image(40, 48))
     with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):
