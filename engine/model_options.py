@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command import LOG, Parser, UserError
-from engine.engines import AUTO, ENGINES, PRECISIONS, Engine, Settings
+from engine.engines import AUTO, ENGINES, PRECISIONS, Settings
 
 if TYPE_CHECKING:  # this module is imported before it is known that NNabla is installed
     from engine.config import Config
     from engine.context import Choice
+    from engine.engines.calibration import Calibration
     from engine.predictor import Predictor
 
 
@@ -111,12 +112,13 @@ def add_engine_options(parser: Parser):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network with its weights, ready to run."""
+    """A network with its weights, ready to run. calibration: what 8-bit ranges are found on."""
 
     predictor: 'Predictor'
     config: 'Config'
     weights: Path
     choice: 'Choice'
+    calibration: 'Calibration | None' = None
 
 
 def load(args, config: 'Config', device: int = 0) -> Loaded:
@@ -138,13 +140,11 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     def release():
         context.release_cached_memory(choice)
 
-    predictor = Predictor(network, release)
+    predictor, calibration = Predictor(network, release), None
     if hasattr(args, 'engine'):
-        from engine.engines.nnabla import Graphs
-
-        predictor.engine = _engine(args, config, network, choice, release)
-        if choice.name == 'cudnn' and isinstance(predictor.engine, Graphs) and not args.on_host:
-            predictor.stay_on_device()
+        settings = _settings(args, config, network, choice)
+        calibration = settings.calibration
+        _use_engine(predictor, settings, choice, release, args.on_host)
     weights = models.weights.find(args.model or config['weights'], args.weights_url)
     report = models.weights.load(weights, strict=not args.partial)
     if report.missing or report.extra:
@@ -156,11 +156,24 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
             len(report.missing),
             len(report.extra),
         )
-    return Loaded(predictor, config, weights, choice)
+    return Loaded(predictor, config, weights, choice, calibration)
 
 
-def _engine(args, config: 'Config', network, choice: 'Choice', release) -> Engine:
-    """The engine of the options; raises ``UserError``."""
+def _use_engine(predictor: 'Predictor', settings, choice: 'Choice', release, on_host: bool):
+    """Let the engine of the settings compute; raises ``UserError``."""
+    from engine.engines import choice as engine_choice
+    from engine.engines.nnabla import Graphs
+
+    predictor.engine = engine_choice.create(settings, predictor.network, choice, release)
+    if choice.name == 'cudnn' and isinstance(predictor.engine, Graphs):
+        if not on_host:
+            predictor.stay_on_device()
+    elif on_host:
+        LOG.warning('--on-host has no effect: only NNabla on a GPU does otherwise')
+
+
+def _settings(args, config: 'Config', network, choice: 'Choice') -> Settings:
+    """What the options say of engines; raises ``UserError``."""
     from engine.engines import calibration
     from engine.engines import choice as engine_choice
 
@@ -172,4 +185,4 @@ def _engine(args, config: 'Config', network, choice: 'Choice', release) -> Engin
         settings = replace(settings, calibration=images)
     elif args.calibration is not None:
         raise UserError('--calibration belongs to --precision int8, which is not given')
-    return engine_choice.create(settings, network, choice, release)
+    return settings

@@ -23,10 +23,12 @@ MOST = 64  # images; more change the ranges little
 
 
 class Calibration:
-    """Up to ``MOST`` of the image files ``paths``, at even distances."""
+    """Up to ``MOST`` of the image files ``paths``, at even distances. source: where they are from,
+    for reports.
+    """
 
-    def __init__(self, network: Network, paths: Sequence[Path]):
-        self._network = network
+    def __init__(self, network: Network, paths: Sequence[Path], source: str = 'files'):
+        self._network, self._source = network, source
         step = max(1, len(paths) / MOST)
         self.paths = [paths[int(i * step)] for i in range(min(MOST, len(paths)))]
 
@@ -40,6 +42,10 @@ class Calibration:
             except OSError as error:
                 raise UserError(f'{path}: cannot be read ({error.strerror})') from error
         return digest.hexdigest()
+
+    def describe(self) -> dict:
+        """What a report says; raises ``UserError``."""
+        return {'source': self._source, 'images': len(self.paths), 'sha256': self.digest}
 
     def inputs(self, shape: Shape) -> 'Inputs':
         """The images as inputs of a shape."""
@@ -86,7 +92,8 @@ def find(
                 f'--precision int8 needs images to find ranges on: {error}; or name some with '
                 '--calibration'
             ) from error
-        return Calibration(network, [sample.image for sample in dataset.samples])
+        source = f'{dataset.info.name} {dataset.split}'
+        return Calibration(network, [sample.image for sample in dataset.samples], source)
     path = Path(os.path.expanduser(source))
     if files.kind_of(path) == 'folder':
         found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGES]
@@ -94,4 +101,4 @@ def find(
         found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
     if not found:
         raise UserError(f'--calibration {source}: no image there')
-    return Calibration(network, sorted(found))
+    return Calibration(network, sorted(found), source)

@@ -1,7 +1,7 @@
 """From what a user asks for to an engine, with a line on what was taken and why."""
 
-import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from command import LOG, UserError
 from engine.context import Choice
@@ -32,7 +32,9 @@ def check(settings: Settings, choice: Choice) -> str:
     machine.threads(settings.threads)
     if choice.type_config == 'half':
         if name != AUTO:
-            raise UserError(f'--engine {name}: -t half is for NNabla; leave one of them out')
+            by_name = settings.engine != AUTO
+            given = f'--engine {name}' if by_name else f'--precision {settings.precision}'
+            raise UserError(f'{given}: -t half is for NNabla; leave one of them out')
         return nnabla.NAME
     missing = None if name == AUTO else _missing(name)
     if missing:
@@ -58,6 +60,7 @@ def create(
     graphs = nnabla.Graphs(network, on_new_size)
     name = check(settings, choice)
     if name == nnabla.NAME:
+        _tell_unused_threads(settings)
         return graphs
     threads, cache = machine.threads(settings.threads), cache or Cache()
 
@@ -86,6 +89,7 @@ def create(
     taken = exports[0].runtime if exports else nnabla.NAME
     LOG.info('engine: %s%s', taken, f' ({why})' if why else '')
     if not exports:
+        _tell_unused_threads(settings)
         return graphs
     others = [lambda each=each: exported(each) for each in order if not _missing(each)]
     return Auto([lambda: exports[0], *others], graphs)
@@ -101,14 +105,19 @@ def _runtime(name, precision, threads, choice, cache):
         if device is None:
             reason = choice.reason or '-c cpu is given'
             raise EngineError(f'--engine {tensorrt.NAME}: needs a GPU ({reason})')
-        return tensorrt.TensorRT(device, cache.folder and str(cache.folder))
+        return tensorrt.TensorRT(device, threads, cache.folder and str(cache.folder))
     except ImportError as error:
         raise EngineError(f'{name} is installed but cannot be imported ({error})') from error
+
+
+def _tell_unused_threads(settings):
+    if settings.threads is not None:
+        LOG.warning('--threads %d has no effect: NNabla computes, which has one', settings.threads)
 
 
 def _missing(name: str) -> str | None:
     """The first package that an engine needs and that cannot be imported."""
     for package in RUNTIMES[name].PACKAGES:
-        if importlib.util.find_spec(package) is None:
+        if find_spec(package) is None:
             return package
     return None

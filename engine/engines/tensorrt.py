@@ -11,16 +11,17 @@ PROVIDER = 'TensorrtExecutionProvider'
 class TensorRT(onnxruntime.ONNXRuntime):
     """Models on a GPU, in float32; raises ``EngineError``.
 
-    folder: where TensorRT keeps what it builds in minutes; None: nowhere.
+    threads: for what is left to the CPU. folder: where TensorRT keeps what it builds in minutes;
+    None: nowhere.
     """
 
     name = NAME
 
-    def __init__(self, device: int, folder: str | None = None):
+    def __init__(self, device: int, threads: int = 1, folder: str | None = None):
         import tensorrt
 
         self._folder = folder
-        super().__init__(device=device)
+        super().__init__(threads, device)
         self.versions[NAME] = tensorrt.__version__
 
     def _on_gpu(self, device: int) -> list:

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import nnabla as nn
 import numpy as np
@@ -17,9 +18,18 @@ import models
 from command import UserError
 from datasets import image_files
 from engine import config as configs
-from engine import predictor
+from engine import model_options, predictor
 from engine.context import Choice
-from engine.engines import KEPT, Settings, calibration, choice, exported, machine, openvino
+from engine.engines import (
+    KEPT,
+    Settings,
+    calibration,
+    choice,
+    exported,
+    machine,
+    openvino,
+    tensorrt,
+)
 from engine.engines.auto import Auto
 from engine.engines.cache import Cache
 from engine.engines.errors import Disagreement, EngineError
@@ -114,6 +124,8 @@ def test_the_second_start_compiles_nothing(tiny, kept, name, monkeypatch, log):
     again = engine(name, tiny, kept)
     assert again.is_ready(x.shape)
     assert np.array_equal(again.run(x), first)
+    monkeypatch.setattr(exported, 'sources', lambda: 'younger')
+    assert not engine(name, tiny, kept).is_ready(x.shape)
 
 
 def test_what_makes_another_network_is_compiled_anew(tiny, kept, monkeypatch):
@@ -186,7 +198,7 @@ def test_without_a_place_to_keep_it_all_stays_in_memory(tiny, tmp_path, monkeypa
     monkeypatch.delenv('HOME')
     monkeypatch.setattr('pathlib.Path.expanduser', no_home)
     assert Cache().folder is None
-    assert not Cache().has('anything')
+    assert not Cache().has('anything', {})
 
 
 def no_home(path):
@@ -201,6 +213,15 @@ def test_the_oldest_make_room(tmp_path, monkeypatch):
         os.utime(tmp_path / f'n{number}.engine', (number, number))
         kept.read('n0', {})
     assert sorted(path.stem for path in tmp_path.iterdir()) == ['n0', 'n3', 'n4']
+    profile = tmp_path / 'TensorrtExecutionProvider_1_sm90.profile'  # all that is there counts
+    profile.write_bytes(bytes(1000))
+    os.utime(profile, (10, 3))  # not written for long, but read
+    assert 'it is kept as' in kept.keep_rejected('other', bytes(1000))
+    left = {'n0.engine', profile.name, 'other.mismatch.onnx'}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    os.utime(tmp_path / 'other.mismatch.onnx', (9, 9))
+    kept.write('n5', {}, bytes(1000), {})
+    assert {path.name for path in tmp_path.iterdir()} == {'n0.engine', profile.name, 'n5.engine'}
 
 
 @pytest.fixture
@@ -276,21 +297,27 @@ def test_numbers_that_are_none_never_agree():
 
 
 class Stub:
-    """An export that notes the shapes it is made ready for."""
+    """An export that notes the shapes it computes, and lacks memory for those ``too_large``."""
 
-    used = frozenset({'stub'})
+    used, threads = frozenset({'stub'}), 3
 
-    def __init__(self, known=()):
-        self.shapes, self.known = [], known
+    def __init__(self, known=(), too_large=()):
+        self.shapes, self.known, self.too_large = [], known, too_large
 
     def is_ready(self, shape):
         return shape in self.shapes or shape in self.known
 
-    def prepare(self, shape, x=None):
-        self.shapes.append(shape)
+    def need(self, shapes):
+        pass
 
     def run(self, x):
+        if x.shape in self.too_large:
+            raise MemoryError
+        self.shapes.append(x.shape)
         return x
+
+    def close(self):
+        self.shapes.clear()
 
 
 def test_auto_compiles_for_the_first_shape_and_for_what_comes_back(tiny):
@@ -305,6 +332,127 @@ def test_auto_compiles_for_the_first_shape_and_for_what_comes_back(tiny):
     assert set(stub.shapes) == {x[0].shape, x[1].shape}
     auto.run(x[3])  # compiled by an earlier process
     assert set(stub.shapes) == {x[0].shape, x[1].shape, x[3].shape}
+
+
+def test_graphs_that_nnabla_has_computed_with_leave_the_memory(tiny, kept):
+    """Those of the comparison, of shapes that do not pay yet, and of what is loaded later."""
+    dropped = []
+    made = choice.create(Settings(), tiny.network, CPU, lambda: dropped.append(1), kept)
+    first, second = an_input(tiny), an_input(tiny, 32, 32)
+    for x, expected in ((first, {'openvino'}), (second, {'openvino', 'nnabla'})):
+        made.run(x)
+        assert made.used == expected
+        assert not made._graphs._graphs
+    assert len(dropped) == 4  # before a graph is built, and when it is dropped
+    made.run(second)
+    assert len(dropped) == 6
+    assert not made._graphs._graphs
+
+
+def spoil(made, shape):
+    """Let a runtime meet inputs of a shape with a model of another one."""
+    other = exported.export(made.network, (*shape[:3], shape[3] + 32))
+    made._models[shape] = made.runtime.compile(other, None)
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+def test_a_run_that_fails_is_one_line(tiny, kept, name):
+    made, x = engine(name, tiny, kept), an_input(tiny)
+    spoil(made, x.shape)
+    with pytest.raises(
+        UserError, match=f'^{name} has failed at 64x96 .*; --engine nnabla'
+    ) as error:
+        made.run(x)
+    assert '\n' not in str(error.value)
+    assert 'xpect' in str(error.value)  # the runtime's own reason
+
+
+def test_auto_goes_on_when_a_run_fails(tiny, kept, log):
+    made, x = engine('auto', tiny, kept), an_input(tiny)
+    expected = tiny.engine.run(x)
+    made.run(x)
+    for failing, following in ((EXPORTS[0], EXPORTS[1]), (EXPORTS[1], 'nnabla')):
+        assert failing in made.used
+        log.clear()
+        spoil(made._engine, x.shape)
+        np.testing.assert_allclose(made.run(x), expected, rtol=1e-4, atol=1e-4)
+        (line,) = (r.getMessage() for r in log.records if r.levelname == 'WARNING')
+        assert line.startswith(f'{failing} has failed at 64x96 (')
+        assert line.endswith('); the next engine is tried')
+        assert following in made.used
+    log.clear()
+    assert np.array_equal(made.run(x), expected)
+    assert not log.records
+
+
+def test_auto_goes_on_when_an_export_lacks_memory(tiny, log):
+    x = an_input(tiny)
+    first, second = Stub(too_large=[x.shape]), Stub()
+    auto = Auto([lambda: first, lambda: second], tiny.engine)
+    auto.run(x)
+    auto.run(x)
+    assert (first.shapes, second.shapes) == ([], [x.shape] * 2)
+    assert log.messages == ['stub: not enough memory for 64x96; the next engine is tried']
+
+
+def test_an_input_that_fits_no_engine_gives_none_up(tiny):
+    def no_memory(*args):
+        raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
+
+    x, small = an_input(tiny), an_input(tiny, 32, 32)
+    stub = Stub(too_large=[x.shape])
+    auto = Auto([lambda: stub], Graphs(no_memory))
+    with pytest.raises(MemoryError, match='Failed to allocate 10 GB'):
+        auto.run(x)
+    auto.run(small)
+    assert stub.shapes == [small.shape]
+
+
+def test_a_model_that_lacks_memory_gets_that_of_the_others(tiny, kept):
+    made, shapes = engine('openvino', tiny, kept), [(64, 96), (32, 32)]
+    x, other = (an_input(tiny, *shape) for shape in shapes)
+    expected = made.run(x)
+
+    class Large:
+        def run(self, x):
+            raise MemoryError
+
+    made._models[x.shape] = Large()
+    with pytest.raises(MemoryError):
+        made.run(x)
+    made.run(other)
+    assert np.array_equal(made.run(x), expected)
+    assert list(made._models) == [x.shape]
+
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+@pytest.mark.parametrize('name', [*EXPORTS, 'auto'])
+def test_all_scales_of_a_protocol_stay_ready(tiny, kept, name, monkeypatch):
+    other, image = with_engine(name, tiny.network, kept), helpers.image(64, 96)
+    protocol = Protocol(scales=SCALES, flip=True)
+    other.labels(image, protocol)
+    runtimes = ['openvino.OpenVINO', 'onnxruntime.ONNXRuntime']
+    for failing in (f'engine.engines.{runtime}.{do}' for runtime in runtimes for do in DONE_ONCE):
+        monkeypatch.setattr(failing, fail)
+    for _ in range(2):
+        other.labels(image[::-1], protocol)
+
+
+DONE_ONCE = 'compile', 'load'
+
+
+@pytest.mark.parametrize('free, count', [(0, KEPT), (1 << 60, len(SCALES))])
+def test_memory_bounds_the_scales_that_stay_ready(tiny, monkeypatch, free, count):
+    monkeypatch.setattr(machine, 'free_memory', lambda: free)
+    for _ in range(2):
+        tiny.labels(helpers.image(64, 96), Protocol(scales=SCALES))
+    assert len(tiny.engine._graphs) == count
+    tiny.labels(helpers.image(200, 200), Protocol(scales=SCALES, window=(32, 32)))
+    for width in range(32, 80, 4):  # windows are all of one shape: no more than at first
+        tiny.labels(helpers.image(32, width))
+    assert len(tiny.engine._graphs) == KEPT
 
 
 def test_models_of_the_latest_shapes_are_in_memory(tiny, kept, monkeypatch):
@@ -370,6 +518,11 @@ def test_options_that_no_engine_has(tiny, kept, monkeypatch):
     half = Choice('cudnn', 'half')
     with pytest.raises(UserError, match='-t half is for NNabla'):
         choice.create(Settings('openvino'), tiny.network, half, cache=kept)
+    for name in ('auto', 'openvino'):
+        given = Settings(name, 'bfloat16')
+        named = '--precision bfloat16' if name == 'auto' else '--engine openvino'
+        with pytest.raises(UserError, match=f'^{named}: -t half is for NNabla'):
+            choice.create(given, tiny.network, half, cache=kept)
     assert isinstance(choice.create(Settings(), tiny.network, half, cache=kept), Graphs)
     gpu = Choice('cudnn', 'float')
     assert isinstance(choice.create(Settings(), tiny.network, gpu, cache=kept), Graphs)
@@ -460,6 +613,45 @@ def test_threads_reach_openvino(tiny, kept):
         (model,) = made._models.values()
         assert model._compiled.get_property('INFERENCE_NUM_THREADS') == 1
         made = engine('openvino', tiny, kept, threads=1)
+
+
+def test_threads_that_nobody_uses_are_told(tiny, kept, monkeypatch, log):
+    line = '--threads 3 has no effect: NNabla computes, which has one'
+    for given, here in ((Choice('cudnn', 'half'), 1), (Choice('cudnn', 'float'), 1), (CPU, 0)):
+        log.clear()
+        made = choice.create(Settings(threads=3), tiny.network, given, cache=kept)
+        assert log.messages.count(line) == here
+        assert made.threads == 1  # of what has computed so far
+    hide(monkeypatch, 'openvino', 'onnxruntime')
+    choice.create(Settings(threads=3), tiny.network, CPU, cache=kept)
+    assert log.messages.count(line) == 1
+
+
+def test_threads_of_tensorrt(monkeypatch):
+    """They reach ONNX Runtime, for what is left to the CPU; TensorRT itself need not be there."""
+    monkeypatch.setitem(sys.modules, 'tensorrt', SimpleNamespace(__version__='10'))
+    monkeypatch.setattr(
+        'onnxruntime.get_available_providers', lambda: [tensorrt.PROVIDER, 'CUDAExecutionProvider']
+    )
+    assert choice._runtime('tensorrt', 'float32', 3, Choice('cudnn', 'float'), Cache()).threads == 3
+
+
+def test_on_host_without_nnabla_on_a_gpu_is_told(tiny, log):
+    def release():
+        pass
+
+    line = '--on-host has no effect: only NNabla on a GPU does otherwise'
+    for name, on_host, here in (('auto', True, 1), ('nnabla', True, 1), ('auto', False, 0)):
+        log.clear()
+        model_options._use_engine(tiny, Settings(name), CPU, release, on_host)
+        assert log.messages.count(line) == here
+    assert tiny.whole is None
+    gpu = Choice('cudnn', 'float')
+    for on_host in (True, False):
+        log.clear()
+        model_options._use_engine(tiny, Settings('nnabla'), gpu, release, on_host)
+        assert line not in log.messages
+        assert (tiny.whole is None) == on_host
 
 
 @pytest.fixture
