@@ -132,7 +132,9 @@ def _report(
             'context': network.choice.name,
             'type_config': network.choice.type_config,
             'engine': ', '.join(sorted(used)),
+            'threads': network.predictor.engine.threads,
             'precision': args.precision,
+            'calibration': network.calibration and network.calibration.describe(),
         }
         document = {**report, 'settings': settings, 'versions': versions()}
         with files.replacing(args.json) as temporary:

@@ -104,6 +104,26 @@ def test_every_engine_has_the_same_scores(small, tmp_path, monkeypatch):
         assert report['settings']['engine'] == used
 
 
+def test_the_report_says_how_eight_bits_were_found(small, tmp_path):
+    """The calibration's images, by default the training images of the data set, and the threads."""
+    pytest.importorskip('nncf')
+    shutil.copytree(small / 'test', small / 'train')
+    shutil.copytree(small / 'testannot', small / 'trainannot')
+    (small / 'train' / sorted((small / 'train').iterdir())[0].name).unlink()
+    options = ['-d', small, *CAMVID[:-1], 'auto', '--split', 'test', '--limit', '1']
+    options += ['--precision', 'int8', '--threads', '2', '--set', 'train_split=train']
+    found = {}
+    for name, images in (('own', []), ('folder', ['--calibration', small / 'test'])):
+        path = tmp_path / f'{name}.json'
+        assert started(*options, *images, '--json', path) == 0
+        settings = json.loads(path.read_text())['settings']
+        assert (settings['engine'], settings['threads']) == ('openvino', 2)
+        found[name] = settings['calibration']
+        assert len(found[name].pop('sha256')) == 64
+    assert found['own'] == {'source': 'camvid train', 'images': 3}
+    assert found['folder'] == {'source': str(small / 'test'), 'images': 4}
+
+
 def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):
     folders = {name: tmp_path / name for name in ('pictures', 'labels')}
     status = started(
@@ -120,6 +140,7 @@ def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):
     settings = scores['settings']
     assert (settings['split'], settings['limit'], settings['context']) == ('test', 3, 'cpu')
     assert settings['overrides'] == ['lr=0.1']
+    assert (settings['threads'], settings['calibration']) == (1, None)
     assert len(settings['sha256']) == 64
     assert scores['versions']['nnabla']
 
