@@ -15,6 +15,8 @@ import numpy as np
 from command import PROJECT
 from datasets import image_files
 from engine import predictor
+from engine.engines import machine
+from engine.engines.onnxruntime import ONNXRuntime
 from engine.export import nnb
 from engine.export.form import INPUT, NORMALISED, Form
 from engine.export.formats import NETWORK
@@ -49,7 +51,10 @@ NONE = Report(True, 'not checked')
 
 
 def check(path: Path, network: Network, size: tuple[int, int], form: Form) -> Report:
-    """Run a file of a network and compare with NNabla."""
+    """Run a file of a network and compare with NNabla.
+
+    Raises ``EngineError`` when ONNX Runtime cannot run it, ``MemoryError``.
+    """
     ending = path.suffix.lower()
     if ending == '.nnp':
         runtime, run = f'NNabla {nn.__version__} with the loaded file', _nnp(path, form)
@@ -58,12 +63,13 @@ def check(path: Path, network: Network, size: tuple[int, int], form: Form) -> Re
         runtime, run = f'what is in the file, run by NNabla {nn.__version__},', _nnb(path)
     else:
         try:
-            import onnxruntime
+            onnxruntime = ONNXRuntime(machine.threads())
         except ModuleNotFoundError:
             return Report(
                 True, f'valid, but not run, because onnxruntime is not installed: {INSTALL}'
             )
-        runtime, run = f'onnxruntime {onnxruntime.__version__}', _onnx(path)
+        runtime = f'{onnxruntime.name} {onnxruntime.versions[onnxruntime.name]}'
+        run = onnxruntime.compile(path.read_bytes(), None).run
     counts = FREE_BATCHES if form.batch is None else (form.batch,)
     return compare(run, runtime, network, size, form, counts)
 
@@ -109,13 +115,6 @@ def compare(
         f'{_DIFFERENCES[form.kind].format(largest, highest)}, {equal:.2%} of labels equal'
     )
     return Report(matches, text, float(largest), equal)
-
-
-def _onnx(path: Path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    return lambda x: session.run(None, {INPUT: x})[0]
 
 
 def _nnp(path: Path, form: Form):

@@ -7,6 +7,7 @@ import nnabla as nn
 
 import files
 from command import UserError
+from engine.engines.errors import EngineError
 from engine.export import checks, formats
 from engine.export.form import LOGITS, Form, build, check_size, describe
 from models import Network
@@ -27,8 +28,8 @@ def export(
 
     metadata: what the file says about itself beside what is known here. check: run the file, where
     its runtime is installed, on a photo, and compare with NNabla. Returns a sentence on what was
-    checked. The file is whole at any moment. Raises ``UserError``: also when the file does not
-    compute what the network does, which then lies beside as ``FILE.mismatch``.
+    checked. The file is whole at any moment. Raises ``UserError``: also when the file cannot be run
+    or does not compute what the network does, which then lies beside as ``FILE.mismatch``.
     """
     path = Path(path)
     form.check(path)
@@ -52,6 +53,8 @@ def export(
 def _check(path: Path, network: Network, size: tuple[int, int], form: Form) -> checks.Report:
     try:
         return checks.check(path, network, size, form)
+    except EngineError as error:
+        return checks.Report(False, error.what)
     except MemoryError as error:
         raise UserError(
             f'not enough memory to run {network.name} on {size[0]}x{size[1]} pixels; export it for '

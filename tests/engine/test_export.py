@@ -290,6 +290,60 @@ def test_a_file_that_computes_something_else_is_kept_beside(tmp_path, monkeypatc
     onnx.checker.check_model(onnx.load(tmp_path / 'a.onnx.mismatch', 'protobuf'))
 
 
+def damaged(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def with_four_channels(path):
+    """What it says of its input is not what comes."""
+    model = onnx.load(path, 'protobuf')
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
+    onnx.save(model, path)
+
+
+def with_output_of_terabytes(path):
+    node, constant = onnx.helper.make_node, onnx.numpy_helper.from_array
+    size = constant(np.array([1, 5, 1 << 20, 1 << 20]), 'size')
+    nodes = [
+        node('ReduceMax', ['image'], ['largest'], keepdims=1),
+        node('Expand', ['largest', 'size'], ['logits']),
+    ]
+    infos = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4)
+        for name in ('image', 'logits')
+    ]
+    graph = onnx.helper.make_graph(nodes, 'large', infos[:1], infos[1:], [size])
+    opset = onnx.helper.make_opsetid('', 13)
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset]), path)
+
+
+@pytest.mark.parametrize(
+    'change, line, left',
+    [
+        (damaged, 'a.onnx: not written, onnxruntime takes no such network .*; it is kept', 1),
+        (
+            with_four_channels,
+            'a.onnx: not written, onnxruntime has failed at 45x70 .*; it is kept',
+            1,
+        ),
+        (with_output_of_terabytes, 'not enough memory to run .* smaller --size', 0),
+    ],
+)
+def test_what_onnxruntime_cannot_run_is_one_line(tmp_path, monkeypatch, change, line, left):
+    write = formats.WRITERS['.onnx']
+
+    def changed(path, *arguments):
+        write(path, *arguments)
+        change(path)
+
+    monkeypatch.setitem(formats.WRITERS, '.onnx', changed)
+    with pytest.raises(UserError, match=line) as error:
+        export(tiny(), (45, 70), tmp_path / 'a.onnx')
+    assert '\n' not in str(error.value)
+    assert '--engine' not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.onnx.mismatch'] * left
+
+
 @pytest.mark.parametrize('kind', ['logits', 'probabilities', 'labels'])
 def test_a_comparison_sees_what_is_wrong(kind):
     """Channels the other way round, images mixed up, not a number."""
