@@ -119,8 +119,8 @@ class Exported:
         payload, record = kept
         try:
             model = self.runtime.load(payload)
-        except (RuntimeError, EngineError) as error:
-            LOG.warning('what is kept of %s cannot be loaded: %s', self.runtime.name, error)
+        except EngineError as error:
+            LOG.warning('%s; it is made anew', error.what)
             return None
         self._tell_precision(Agreement(**record['agreement']))
         return model

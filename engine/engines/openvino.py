@@ -63,8 +63,11 @@ class OpenVINO:
             raise explained(error, f'{NAME} takes no such network', _reason(error)) from error
 
     def load(self, payload: bytes) -> 'Model':
-        """A model from what :meth:`Model.payload` has returned; raises ``RuntimeError``."""
-        return Model(self._core.import_model(io.BytesIO(payload), 'CPU', self._options()))
+        """A model from what :meth:`Model.payload` has returned."""
+        try:
+            return Model(self._core.import_model(io.BytesIO(payload), 'CPU', self._options()))
+        except RuntimeError as error:
+            raise explained(error, f'{NAME} cannot load what is kept', _reason(error)) from error
 
     def _options(self):
         return {
