@@ -2,7 +2,7 @@
 # make test    prove everything, with a few networks of each family where all would take long
 # make test-all    the same with every network
 # make bench   time loader, training and inference, and refresh their tables in README.md; DATA=folder of Cityscapes,
-#              PEER_PYTHON=a Python with torch to compare with
+#              PEER_PYTHON=a Python with torch to compare with, CAMVID=folder of CamVid to score 8-bit numbers on
 # They find or fetch a Python 3.10 and create .venv first; later runs reuse it.
 
 # Any Python 3, by its real path: a pyenv shim would obey .python-version here, and fail where 3.10 is missing.
@@ -30,7 +30,8 @@ lint: environment-dev
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-int8.txt)
-	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(CAMVID),--camvid $(CAMVID)) \
+		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 environment:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)

@@ -1,13 +1,15 @@
 """python -m engine.benchmark KIND: compare ways to compute the same, side by side in one run."""
 
-import os
 import sys
 from pathlib import Path
 
 from command import Parser, UserError, run
 from engine import model_options
-from engine.engines import AUTO, ENGINES
+from engine.engines import AUTO, ENGINES, machine
 
+# Defaults that are known only when it is known what is measured.
+ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all that there are'
+PHOTO = "the project's photo"
 # The options of each kind that not all kinds have, and what they are when they are not given.
 OPTIONS = {
     'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
@@ -15,11 +17,15 @@ OPTIONS = {
         'size': '512x1024',
         'context': 'auto',
         'rounds': 5,
-        'engine': ['nnabla', 'auto'],
+        'seconds': 0.5,
+        'engine': ['plain', 'nnabla', 'auto'],
         'precision': ['float32'],
-        'threads': 'all cores',
+        'threads': ALL_CORES,
+        'data_dir': PHOTO,
         'peer': 'none',
-        'peer_python': 'this one',
+        'peer_python': THIS_PYTHON,
+        'peer_form': ALL_FORMS,
+        'compile_mode': 'reduce-overhead',
     },
     'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
     'training': {
@@ -28,11 +34,14 @@ OPTIONS = {
         'context': 'auto',
         'rounds': 5,
         'peer': 'none',
-        'peer_python': 'this one',
+        'peer_python': THIS_PYTHON,
     },
 }
 PEERS = ('none', 'pytorch')
 PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
+PLAIN = 'plain'  # the graph as the published code builds it
+FORMS = ('contiguous', 'channels_last', 'compiled', 'recorded')
+COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
 
 
 def build_parser() -> Parser:
@@ -45,7 +54,7 @@ def build_parser() -> Parser:
         'precisions, and in PyTorch; '
         "loader: the loader and packed data, against NNabla's iterator and the usual pipeline; "
         'training: a step of training and its memory under each recompute policy, on a GPU also in '
-        'half precision, channel_last and TF32',
+        'half precision, channel_last and TF32, and in PyTorch',
     )
     parser.add_argument(
         '-cfg',
@@ -55,17 +64,35 @@ def build_parser() -> Parser:
         metavar='YAML',
         help='the network; for inference any number of them (default: configs/D3Net_S.yaml)',
     )
-    _add(parser, 'data_dir', '-d', '--data-dir', type=Path, metavar='DIR', help='the data')
+    _add(
+        parser, 'data_dir', '-d', '--data-dir', type=Path, metavar='DIR',
+        help="the data; for inference the images that int8's ranges are found on",
+    )  # fmt: skip
     _add(parser, 'size', '--size', metavar='HxW', help='of the image')
     _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images a batch')
     _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches a run')
     _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each')
     _add(parser, 'context', '-c', '--context', choices=model_options.CONTEXTS, help='where to run')
-    _add(parser, 'engine', '--engine', nargs='+', choices=(*ENGINES, AUTO), help='what computes')
+    _add(
+        parser, 'seconds', '--seconds', type=float, metavar='S',
+        help='at least, of a turn: short runs are repeated',
+    )  # fmt: skip
+    _add(
+        parser, 'engine', '--engine', nargs='+', choices=(PLAIN, *ENGINES, AUTO),
+        help='what computes; plain: NNabla, the graph as the published code builds it',
+    )  # fmt: skip
     _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='in which numbers')
     _add(parser, 'threads', '--threads', type=int, metavar='N', help='cores that all may use')
     _add(parser, 'peer', '--peer', choices=PEERS, help='the same network in another framework')
     _add(parser, 'peer_python', '--peer-python', metavar='PYTHON', help='a Python that has torch')
+    _add(
+        parser, 'peer_form', '--peer-form', nargs='+', choices=FORMS,
+        help='how PyTorch runs: in two memory layouts, compiled by torch.compile, recorded as a '
+        'CUDA graph; on a CPU the first two unless compiled is asked for',
+    )  # fmt: skip
+    _add(
+        parser, 'compile_mode', '--compile-mode', choices=COMPILE_MODES, help='of torch.compile'
+    )  # fmt: skip
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help='write the results to this file too'
     )
@@ -77,6 +104,8 @@ def main(args) -> int:
     for option in ('rounds', 'batch_size', 'batches', 'threads'):
         if isinstance(getattr(args, option), int) and getattr(args, option) < 1:
             raise UserError(f'{_flag(option)} must be at least 1, not {getattr(args, option)}')
+    if args.seconds is not None and not args.seconds >= 0:
+        raise UserError(f'--seconds must be at least 0, not {args.seconds}')
 
     from engine import config
     from engine.benchmark import frame
@@ -158,7 +187,7 @@ def _peer_python(args) -> str | None:
 
     if args.peer == 'none':
         return None
-    python = sys.executable if args.peer_python == 'this one' else args.peer_python
+    python = sys.executable if args.peer_python == THIS_PYTHON else args.peer_python
     peer.check(python)
     return python
 
@@ -167,17 +196,37 @@ def _inference(args, configs):
     size = _size(args)
 
     from engine import context
-    from engine.benchmark import inference
+    from engine.benchmark import contestants, inference
 
     choice = context.use(args.context)
     python = _peer_python(args)
-    threads = len(os.sched_getaffinity(0)) if args.threads == 'all cores' else args.threads
-    compared, left_out = inference.ways(args.engine, args.precision, python, choice.name)
-    results, facts = inference.measure(
-        configs, compared, size, args.rounds, threads, choice.name, python
-    )
-    settings = {'size': args.size, 'context': str(choice), 'threads': threads}
+    threads = machine.threads(None if args.threads == ALL_CORES else args.threads)
+    forms = _forms(args, choice.name) if python else []
+    compared, left_out = inference.ways(args.engine, args.precision, forms, choice.name)
+    plan = inference.Plan(
+        size, args.rounds, args.seconds, threads, choice.name,
+        contestants.PeerOptions(python, args.compile_mode) if python else None,
+        None if args.data_dir == PHOTO else args.data_dir,
+    )  # fmt: skip
+    results, facts = inference.measure(configs, compared, plan)
+    settings = {
+        'size': args.size,
+        'precision': ', '.join(args.precision),
+        'context': str(choice),
+        'threads': threads,
+    }
+    if 'compiled' in forms:
+        settings['torch.compile'] = args.compile_mode
     return results, settings | left_out | facts
+
+
+def _forms(args, context: str) -> list[str]:
+    """The forms of PyTorch that take part. On a CPU torch.compile needs a compiler and minutes, so
+    it must be asked for.
+    """
+    if args.peer_form != ALL_FORMS:
+        return args.peer_form
+    return [form for form in FORMS if context != 'cpu' or form not in ('compiled', 'recorded')]
 
 
 def _loader(args, settings):

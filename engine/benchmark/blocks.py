@@ -10,18 +10,18 @@ from command import UserError
 from d3net.graph import count_functions
 from d3net.layers import Build, on_gpu
 from engine.benchmark import frame
-from engine.benchmark.plain import plain_layers
+from engine.benchmark.plain import has_plain_form, plain_logits
 
 
 def measure(config: Mapping, size: tuple[int, int], rounds: int) -> tuple[list[frame.Result], dict]:
     """Times of the forward pass of both graphs; and their functions, and how far they differ."""
     network = models.create(config)
-    if network.family.name != 'd3net':
+    if not has_plain_form(network):
         raise UserError(f'network: {network.name} has no D2 blocks')
     x = nn.Variable.from_numpy_array(np.random.RandomState(0).randn(1, 3, *size).astype(np.float32))
     build = Build(cuda=on_gpu())
     graphs = {
-        'plain': network.family.graph(x, build, layers=plain_layers, **network.hyper)[0],
+        'plain': plain_logits(network, x, build),
         'merged': network(x)[0],
     }
 

@@ -8,29 +8,44 @@ from pathlib import Path
 import numpy as np
 
 from command import UserError
-from engine.benchmark import pipeline
-from engine.benchmark.peer import Peer
-from engine.benchmark.pipeline import Task
+from engine.benchmark import pipeline, plain
+from engine.benchmark.peer import FORMS, Peer
+from engine.benchmark.pipeline import NATIVE, Task
 from engine.benchmark.process import Process
 from engine.environment import gpu_memory_mib
 from models import Network
 
 TOLERANCE = 1e-4  # of the largest logit, between two engines in float32
-LAYOUTS = ('pytorch', 'pytorch channels_last')
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a contestant runs a network."""
+    """How a contestant runs a network. engine: one of ours, ``plain``, or a form of PyTorch."""
 
     engine: str
     precision: str
 
     def __str__(self):
-        return f'{self.engine} {self.precision}'
+        prefix = 'nnabla ' if self.engine == plain.NAME else 'pytorch ' if self.is_peer else ''
+        return f'{prefix}{self.engine} {self.precision}'
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether PyTorch computes."""
+        return self.engine in FORMS
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the logits of all others must be its own."""
+        return self.engine in NATIVE and self.precision == 'float32'
 
 
-REFERENCE = Way('nnabla', 'float32')
+@dataclass(frozen=True)
+class PeerOptions:
+    """What PyTorch runs in. mode: of torch.compile."""
+
+    python: str
+    mode: str
 
 
 class Own:
@@ -68,9 +83,9 @@ class Contestants:
     facts: by name, what is used and what is left out, and why.
     """
 
-    def __init__(self, task: Task, network: Network, peer_python: str | None, folder: Path):
+    def __init__(self, task: Task, network: Network, peer: PeerOptions | None, folder: Path):
         self._task, self._network, self._folder = task, network, folder
-        self._python, self._stack = peer_python, ExitStack()
+        self._peer, self._stack = peer, ExitStack()
         self.running, self.details, self.facts = {}, {}, {}
 
     def __enter__(self):
@@ -108,10 +123,10 @@ class Contestants:
     def _launch(self, way: Way, kept: Path):
         """A contestant, its first logits, and the seconds to them."""
         started, name = time.perf_counter(), str(way)
-        if way.engine in LAYOUTS:
+        if way.is_peer:
             contestant = Peer(
-                name, self._python, self._folder, self._network.info, self._task,
-                way.precision, channels_last=way.engine == LAYOUTS[1],
+                name, self._peer.python, self._folder, kept, self._network.info, self._task,
+                way.precision, FORMS[way.engine], self._peer.mode,
             )  # fmt: skip
         else:
             contestant = Own(name, self._task, way, kept)

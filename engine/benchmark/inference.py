@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -23,46 +23,77 @@ import numpy as np
 import models
 from command import PROJECT, UserError
 from datasets import image_files
-from engine import predictor
-from engine.benchmark import frame, graph_file
-from engine.benchmark.contestants import LAYOUTS, REFERENCE, Contestants, Way
-from engine.benchmark.pipeline import Task
+from engine import engines, predictor
+from engine.benchmark import frame, graph_file, peer, plain
+from engine.benchmark.contestants import Contestants, PeerOptions, Way
+from engine.benchmark.pipeline import NATIVE, Task
+from engine.engines import calibration
 from models import Network, complexity
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-LEAST_SECONDS = 0.5  # of a turn; short runs are repeated
+RANGES = 8  # images that the ranges of 8-bit numbers are found on: more take minutes
 PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
-PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
+OF_NETWORK = ('weights', 'int8')  # facts that differ from network to network
 ABOUT = {
     'median ms': 'device only: from the prepared input in the memory of the host to the logits '
     "there, at the network's own resolution; medians of the turns, as all that follows",
     'e2e ms': 'end to end: decode a JPEG, normalise, infer, resize the logits to its size, argmax, '
     'encode a PNG (no disk; for PyTorch, decoding and encoding in another process)',
     'e2e x': 'its multiple of the first contestant, end to end',
+    'x plain': 'its multiple of the plain native graph, as the published code builds it',
+    'x nnabla': "its multiple of this project's native graph in float32",
+    'x pytorch': 'its multiple of PyTorch with channels_last in the same numbers, where it has '
+    'them, else in float32',
+    'x float32': 'its multiple of the same engine in float32',
     'start s': 'from the start of the process to the first logits, imports and weights included, '
     'nothing kept from before',
     'again s': 'the same with what an engine has kept, where it keeps anything',
+    'pytorch': 'eager, with autocast where the numbers are not float32; compiled by torch.compile '
+    'and recorded as a CUDA graph with channels_last; channels_last: maps and kernels in memory as '
+    '(N, H, W, C)',
     'differs': 'largest difference of the logits from NNabla in float32, as a share of the largest '
     'logit',
 }
+CHANNELS_LAST = 'channels_last'  # the form of PyTorch that the others are measured by
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long is measured, and on what.
+
+    seconds: at least those of a turn; short runs are repeated. context: ``cpu`` or ``cudnn``.
+    data_dir: the data set with the images for 8-bit numbers; by default the project's photo.
+    """
+
+    size: tuple[int, int]
+    rounds: int
+    seconds: float
+    threads: int
+    context: str
+    peer: PeerOptions | None = None
+    data_dir: Path | None = None
 
 
 def ways(
-    engines: Sequence[str], precisions: Sequence[str], peer: str | None, context: str
+    own: Sequence[str], precisions: Sequence[str], forms: Sequence[str], context: str
 ) -> tuple[list[Way], dict[str, str]]:
-    """What is compared, first what all others are measured by; and what is left out, and why."""
+    """What is compared, first what all others are measured by; and what is left out, and why.
+
+    own: engines. forms: of PyTorch.
+    """
     compared, left_out = [], {}
-    every = [*engines, *(LAYOUTS if peer else ())]
-    for precision, engine in itertools.product(precisions, every):
+    for precision, engine in itertools.product(precisions, [*own, *forms]):
         way, reason = Way(engine, precision), None
-        if engine == 'nnabla' and context == 'cpu' and precision != 'float32':
+        if engine in NATIVE and context == 'cpu' and precision != 'float32':
             reason = 'NNabla computes in float32 only on a CPU'
-        elif engine == 'nnabla' and precision in ('bfloat16', 'int8'):
+        elif engine in NATIVE and precision in ('bfloat16', 'int8'):
             reason = 'NNabla has no such functions'
-        elif engine not in ('nnabla', *LAYOUTS) and precision == 'float16':
+        elif engine in own and engine not in NATIVE and precision not in engines.PRECISIONS:
             reason = 'the other engines have no such form'
-        elif engine in LAYOUTS and precision == 'int8':
+        elif engine in forms and precision == 'int8':
             reason = 'there is no counterpart'
+        elif engine in peer.ON_GPU and context == 'cpu':
+            reason = 'a CUDA graph needs a GPU'
         if reason:
             left_out[f'left out, {way}'] = reason
         else:
@@ -73,20 +104,14 @@ def ways(
 
 
 def measure(
-    configs: Sequence[Mapping],
-    compared: Sequence[Way],
-    size: tuple[int, int],
-    rounds: int,
-    threads: int,
-    context: str,
-    peer_python: str | None,
+    configs: Sequence[Mapping], compared: Sequence[Way], plan: Plan
 ) -> tuple[list[frame.Result], dict]:
     """Times, memory and differences of all ways to run each network.
 
     Raises ``UserError`` for a size that a network cannot take, when a process dies, and when two
     engines in float32 do not compute the same.
     """
-    networks = [models.create(config) for config in configs]
+    networks, size = [models.create(config) for config in configs], plan.size
     for network in networks:
         nearest = complexity.nearest_size(network.info, size)
         if nearest != size:
@@ -95,21 +120,19 @@ def measure(
                 f'{nearest[0]}x{nearest[1]}'
             )
     results, facts = [], {}
-    with using_cores(threads):
+    with using_cores(plan.threads):
         for config, network in zip(configs, networks):
             with tempfile.TemporaryDirectory() as folder:
-                own, found = _measure(
-                    config, network, compared, size, rounds, threads, context, peer_python,
-                    Path(folder),
-                )  # fmt: skip
-            prefix = f'{config.name}: ' if len(configs) > 1 else ''
+                own, found = _measure(config, network, compared, plan, Path(folder))
+            several = len(configs) > 1
+            prefix = f'{config.name}: ' if several else ''
             results += [replace(result, name=prefix + result.name) for result in own]
-            weights = f'weights, {config.name}' if prefix else 'weights'
-            facts |= {weights if key == 'weights' else key: found[key] for key in found}
+            for key, fact in found.items():
+                facts[f'{key}, {config.name}' if several and key in OF_NETWORK else key] = fact
     facts['engines'] = _engines()
     memory = (
         'the most resident memory of its process'
-        if context == 'cpu'
+        if plan.context == 'cpu'
         else 'what its process adds to the used memory by nvidia-smi'
     )
     return results, facts | ABOUT | {'MiB': memory}
@@ -128,34 +151,47 @@ def using_cores(count: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _measure(config, network, compared, size, rounds, threads, context, peer_python, folder):
-    task, weights, graph = _prepare(config, network, size, threads, context, folder)
-    if any(way.engine in LAYOUTS for way in compared):
+def _measure(config, network, compared, plan: Plan, folder):
+    task, facts, graph = _prepare(config, network, compared, plan, folder)
+    if not plain.has_plain_form(network):
+        for way in [way for way in compared if way.engine == plain.NAME]:
+            facts[f'left out, {way}'] = f'the graph of {network.name} is the published one'
+        compared = [way for way in compared if way.engine != plain.NAME]
+        if not compared:
+            raise UserError(f'nothing to compare: the graph of {network.name} is the published one')
+    if any(way.is_peer for way in compared):
         graph_file.write(folder, *graph)
-    reference = None if compared[0] == REFERENCE else _run(graph, task)
-    with Contestants(task, network, peer_python, folder) as contestants:
+    reference = None if compared[0].is_reference else _run(graph, task)
+    with Contestants(task, network, plan.peer, folder) as contestants:
         for way in compared:
             logits = contestants.start(way, reference)
             if logits is None and way == compared[0]:
                 raise UserError(f'{way}: {contestants.facts[f"left out, {way}"]}')
             reference = logits if reference is None else reference
-        whole = {name: [] for name in contestants.running}
+        device, whole = ({name: [] for name in contestants.running} for _ in range(2))
 
         def turn(name):
-            device, end_to_end = contestants.running[name].turn(LEAST_SECONDS)
+            seconds, end_to_end = contestants.running[name].turn(plan.seconds)
+            device[name].append(seconds)
             whole[name].append(end_to_end)
-            return device
+            return seconds
 
         turns = {name: partial(turn, name) for name in contestants.running}
-        results = frame.compare(turns, rounds, warm_up=0, own_clock=True)
+        results = frame.compare(turns, plan.rounds, warm_up=0, own_clock=True)
         for name, contestant in contestants.running.items():
             contestants.details[name].setdefault('MiB', contestant.memory())
-    first = whole[results[0].name]
+    first, names = whole[results[0].name], {str(way): way for way in compared}
     results = [
-        replace(each, details=_columns(each, whole[each.name], first, contestants.details))
+        replace(
+            each,
+            details={
+                **_columns(each, whole[each.name], first, contestants.details[each.name]),
+                **_multiples(names[each.name], device),
+            },
+        )
         for each in results
     ]
-    return results, {'weights': weights, **contestants.facts}
+    return results, facts | contestants.facts
 
 
 def _engines() -> str:
@@ -175,21 +211,40 @@ def _run(graph, task: Task) -> np.ndarray:
     return y.d.copy()
 
 
+def _multiples(way: Way, device: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
+    """How many times as fast as others a contestant is; None where those do not take part.
+
+    device: seconds of the turns.
+    """
+    bases = {
+        'x plain': [Way(plain.NAME, 'float32')],
+        'x nnabla': [Way('nnabla', 'float32')],
+        'x pytorch': [Way(CHANNELS_LAST, way.precision), Way(CHANNELS_LAST, 'float32')],
+        'x float32': [Way(way.engine, 'float32')],
+    }
+    found = {}
+    for column, candidates in bases.items():
+        base = next((str(each) for each in candidates if str(each) in device), None)
+        found[column] = base and frame.multiple(device[base], device[str(way)])
+    return found
+
+
 def _columns(result, whole, first, details) -> dict:
     end_to_end = 1000 * statistics.median(whole)
     return {
         'FPS': 1000 / result.median_ms,
         'e2e ms': end_to_end,
         'e2e FPS': 1000 / end_to_end,
-        'e2e x': statistics.median(base / mine for base, mine in zip(first, whole)),
-        **{key: details[result.name][key] for key in ('MiB', 'start s', 'again s', 'differs')},
+        'e2e x': frame.multiple(first, whole),
+        **{key: details[key] for key in ('MiB', 'start s', 'again s', 'differs')},
     }
 
 
-def _prepare(config, network: Network, size, threads, context, folder: Path):
-    """The task, with its files in ``folder``; what its weights are; the graph for the CPU, as a
-    list of inputs and one of outputs.
+def _prepare(config, network: Network, compared: Sequence[Way], plan: Plan, folder: Path):
+    """The task, with its files in ``folder``; what its weights are, and the images for 8-bit
+    numbers; the graph for the CPU, as a list of inputs and one of outputs.
     """
+    size = plan.size
     nn.clear_parameters()
     nn.random.set_parameter_seed(0)
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
@@ -204,8 +259,17 @@ def _prepare(config, network: Network, size, threads, context, folder: Path):
     image_files.write_image(image, photo)
     pixels = image_files.read_image(image)
     np.save(prepared, predictor.normalise(pixels, network.info)[None])
-    task = Task(dict(config), weights, image, prepared, size, context, threads)
-    return task, source.name if source else 'random, seed 0', ([x], [y])
+    facts, paths = {'weights': source.name if source else 'random, seed 0'}, [image]
+    if any(way.precision == 'int8' for way in compared):
+        facts['int8'] = f'ranges from {PHOTO.name}'
+        if plan.data_dir:
+            paths = calibration.find(network, config, data_dir=str(plan.data_dir)).paths
+            paths = paths[:: -(-len(paths) // RANGES)]
+            facts['int8'] = f'ranges from {len(paths)} training images of {plan.data_dir.name}'
+    task = Task(
+        dict(config), weights, image, prepared, size, plan.context, plan.threads, tuple(paths)
+    )
+    return task, facts, ([x], [y])
 
 
 def _local(name: str | None) -> Path | None:

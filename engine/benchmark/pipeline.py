@@ -17,12 +17,14 @@ import numpy as np
 import models
 from datasets import image_files
 from engine import context, predictor
+from engine.benchmark import plain
 from engine.benchmark.memory import own_peak_mib
 from engine.engines import Settings
 from engine.engines.cache import Cache
 from engine.engines.calibration import Calibration
 from engine.engines.choice import create
 
+NATIVE = ('nnabla', plain.NAME)  # the engines that are NNabla itself
 BAND = 1 << 20  # values that are resized at a time, as in the predictor
 
 
@@ -31,6 +33,7 @@ class Task:
     """What all contestants do: a network of ``config`` with ``weights``, and one ``image``.
 
     input: a file with the prepared input, float32 (1, 3, H, W). context: ``cpu`` or ``cudnn``.
+    calibration: the images that the ranges of 8-bit numbers are found on.
     """
 
     config: Mapping
@@ -40,28 +43,31 @@ class Task:
     size: tuple[int, int]
     context: str
     threads: int
+    calibration: tuple[Path, ...] = ()
     device: int = 0
 
 
 class Pipeline:
     """A network that an engine runs; what it keeps for later goes into the folder ``kept``.
 
-    The ranges of 8-bit numbers are found on the task's image. Raises ``UserError`` for an engine or
-    a precision that is not there.
+    Raises ``UserError`` for an engine or a precision that is not there.
     """
 
     def __init__(self, task: Task, engine: str, precision: str, kept: Path):
         self._task = task
-        half = engine == 'nnabla' and precision == 'float16'
+        half = engine in NATIVE and precision == 'float16'
         choice = context.use(task.context, 'half' if half else 'float', task.device)
         self._network = models.create(task.config)
         predictor.Predictor(self._network)  # registers the parameters
         models.weights.load(task.weights)
+        if engine == plain.NAME:
+            self._engine = plain.Plain(self._network)
+            return
         settings = Settings(
             engine,
             'float32' if half else precision,
             None if engine == 'nnabla' else task.threads,
-            Calibration(self._network, [task.image]) if precision == 'int8' else None,
+            Calibration(self._network, task.calibration) if precision == 'int8' else None,
         )
         self._engine = create(settings, self._network, choice, cache=Cache(kept))
 

@@ -1,19 +1,22 @@
 """A graph of NNabla in PyTorch: run in another Python, which needs torch and numpy only.
 
-    echo '{"do": "start", "folder": ...}' | python pytorch_graph.py
-
-reads commands, one JSON object a line (see :class:`Worker`), and answers each with a line. The
-graph is that of :mod:`engine.benchmark.graph_file`; ``FUNCTIONS`` says what each of NNabla's
-functions is in PyTorch. Nothing of the project is imported.
+It reads commands such as {"do": "start", "folder": ...}, one JSON object a line (see
+:class:`Worker`), and answers each with a line; when there are no more to come, it ends in the
+middle of what it is doing. The graph is that of
+:mod:`engine.benchmark.graph_file`; ``FUNCTIONS`` says what each of NNabla's functions is in
+PyTorch. Nothing of the project is imported.
 """
 
 import json
 import os
 import platform
+import queue
+import signal
 import sys
+import threading
 import time
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +56,7 @@ RESIZING = {  # mode, align_corners, half_pixel, half_pixel_for_nn
     ('nearest', False, False, True): dict(mode='nearest-exact'),
 }
 RANDOM = ('Dropout',)  # not computed ahead
+WARM_UP = 3  # runs before one is recorded: libraries choose their kernels in the first ones
 
 
 def _function(kind):
@@ -197,20 +201,49 @@ class Graph:
         return steps[::-1]
 
 
+class Recorded:
+    """A graph on a GPU that is recorded in its first run, and launched as a whole from then on."""
+
+    def __init__(self, graph):
+        self._graph, self._recording = graph, None
+
+    def __call__(self, x):
+        """The outputs for a tensor on the GPU; the next run overwrites them."""
+        if self._recording is None:
+            self._record(x)
+        self._input.copy_(x)
+        self._recording.replay()
+        return self._outputs
+
+    def _record(self, x):
+        self._input, stream = x.clone(), torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                self._graph(self._input)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._recording = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._recording):
+            self._outputs = self._graph(self._input)
+
+
 class Worker:
     """What the commands do; ``do`` names the method, the other keys are its arguments."""
 
-    def start(self, folder, device, channels_last, precision, threads, mean, std, swap):
-        """Load a graph. mean, std: of the pixels; swap: whether its input is RGB."""
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # as in NNabla
-        self._device = device
-        self._graph = Graph(folder, device, channels_last)
+    def start(
+        self, folder, device, channels_last, precision, threads, form, mode, mean, std, swap
+    ):  # fmt: skip
+        """Load a graph. form: ``eager``, ``compiled`` by torch.compile in its ``mode``, or
+        ``recorded`` as a CUDA graph. mean, std: of the pixels; swap: whether its input is RGB.
+        """
+        graph = self._load(folder, device, channels_last, precision, threads)
+        self._run = {
+            'eager': lambda: graph,
+            'compiled': lambda: torch.compile(graph.__call__, mode=mode),
+            'recorded': lambda: Recorded(graph),
+        }[form]()
         self._mean, self._factor = (np.float32(mean), 1 / np.float32(std))
         self._swap = swap
-        self._precision = nullcontext()
-        if precision != 'float32':
-            self._precision = torch.autocast(device, getattr(torch, precision))
         return self._version()
 
     def logits(self, input, output):
@@ -238,23 +271,28 @@ class Worker:
         np.save(labels, classes)
         return {'device': inner, 'whole': whole}
 
-    def start_training(self, folder, device, channels_last, threads, rate, momentum, weight_decay):
-        """Load the graph of a loss of its own tensors, to be trained by gradient descent."""
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False
-        self._device = device
-        self._graph = Graph(folder, device, channels_last, train=True)
-        self._solver = torch.optim.SGD(self._graph.trained, rate, momentum, 0, weight_decay)
+    def start_training(
+        self, folder, device, channels_last, precision, threads, rate, momentum, weight_decay
+    ):
+        """Load the graph of a loss of its own tensors, to be trained by gradient descent; in half
+        precision the loss is scaled.
+        """
+        self._run = self._load(folder, device, channels_last, precision, threads, train=True)
+        self._solver = torch.optim.SGD(self._run.trained, rate, momentum, 0, weight_decay)
+        self._scaler = torch.amp.GradScaler(device, enabled=precision == 'float16')
         return self._version()
 
     def step(self):
         """The loss before an update, and its seconds."""
         started = time.perf_counter()
         self._solver.zero_grad()
-        (loss,) = self._graph()
-        loss.sum().backward()
-        self._solver.step()
-        loss = loss.sum().item()
+        with self._precision:
+            (loss,) = self._run()
+        loss = loss.float().sum()
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._solver)
+        self._scaler.update()
+        loss = loss.item()
         if self._device == 'cuda':
             torch.cuda.synchronize()
         return loss, time.perf_counter() - started
@@ -263,6 +301,15 @@ class Worker:
         """The most resident memory so far, in MiB."""
         lines = Path('/proc/self/status').read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:')) / 1024
+
+    def _load(self, folder, device, channels_last, precision, threads, train=False):
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = False  # as in NNabla
+        torch.backends.cudnn.benchmark = True  # the fastest kernels, found by trying
+        self._device, self._precision = device, nullcontext()
+        if precision != 'float32':
+            self._precision = torch.autocast(device, getattr(torch, precision))
+        return Graph(folder, device, channels_last, train)
 
     def _version(self):
         return (
@@ -273,23 +320,34 @@ class Worker:
     def _forward(self, x):
         """The first output, where it is computed, and copied to the host."""
         with torch.inference_mode(), self._precision:
-            maps = self._graph(x.to(self._device))[0].float()
+            maps = self._run(x.to(self._device))[0].float()
             return maps, maps.cpu().numpy()
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the one that asks, which ends us
     answers, worker = os.fdopen(os.dup(1), 'w', buffering=1), Worker()
     os.dup2(2, 1)  # whatever a library prints is no answer
-    for line in sys.stdin:
-        command = json.loads(line)
+    commands = queue.SimpleQueue()
+    threading.Thread(target=listen, args=(sys.stdin, commands), daemon=True).start()
+    while True:
         try:
+            command = json.loads(commands.get())
             if torch is None:
                 raise ModuleNotFoundError('torch is not installed')
             answer = {'answer': getattr(worker, command.pop('do'))(**command)}
         except Exception as error:
             traceback.print_exc()
             answer = {'error': f'{type(error).__name__}: {error}'}
-        print(json.dumps(answer), file=answers)
+        with suppress(BrokenPipeError):  # the listener ends this process
+            print(json.dumps(answer), file=answers)
+
+
+def listen(lines, commands):
+    """Pass on what is asked; end the process with whoever asks."""
+    for line in lines:
+        commands.put(line)
+    os._exit(0)
 
 
 if __name__ == '__main__':

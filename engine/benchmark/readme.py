@@ -10,7 +10,10 @@ from command import UserError
 from files import replacing
 
 BEGIN, END = '<!-- benchmark:{} -->', '<!-- end -->'
-FACTS = ('size', 'batch', 'data set', 'images', 'crop', 'threads', 'weights', 'PyTorch', 'engines')
+FACTS = (
+    'size', 'batch', 'data set', 'images', 'crop', 'threads', 'weights', 'int8', 'PyTorch',
+    'engines',
+)  # fmt: skip
 
 
 def _digits(number: int) -> Callable[[float], str]:
@@ -21,11 +24,27 @@ def _times(value: float) -> str:
     return f'{value:.2f}x'
 
 
-COLUMNS = {  # kind -> title of a column, field or detail of a result, how it is written
+def _spread(digits: int, unit_ms: float) -> Callable[[Mapping], str]:
+    """The median of the times of a result, and in brackets the fastest and the slowest."""
+
+    def written(values: Mapping) -> str:
+        keys = 'median_ms', 'fastest_ms', 'slowest_ms'
+        median, *ends = (f'{values[key] / unit_ms:.{digits}f}' for key in keys)
+        return f'{median} ({"-".join(ends)})'
+
+    return written
+
+
+# Kind -> title of a column, field or detail of a result, how it is written; without a field, all of
+# the result is written.
+COLUMNS = {
     'inference': (
-        ('ms', 'median_ms', _digits(0)),
+        ('ms', None, _spread(0, 1)),
         ('FPS', 'FPS', _digits(2)),
-        ('speed', 'ratio', _times),
+        ('x plain', 'x plain', _times),
+        ('x nnabla', 'x nnabla', _times),
+        ('x pytorch', 'x pytorch', _times),
+        ('x float32', 'x float32', _times),
         ('end to end, ms', 'e2e ms', _digits(0)),
         ('MiB', 'MiB', _digits(0)),
         ('start, s', 'start s', _digits(1)),
@@ -38,10 +57,16 @@ COLUMNS = {  # kind -> title of a column, field or detail of a result, how it is
         ('MiB', 'MiB', _digits(0)),
     ),
     'training': (
-        ('s a step', 'median_ms', lambda value: f'{value / 1000:.2f}'),
+        ('s a step', None, _spread(2, 1000)),
         ('speed', 'ratio', _times),
         ('MiB', 'MiB', _digits(0)),
         ('of first', 'of first', _digits(2)),
+        ('loss', 'loss', _digits(4)),
+    ),
+    'accuracy': (
+        ('mIoU, %', 'miou', _digits(2)),
+        ('difference', 'difference', lambda value: f'{value:+.2f}'),
+        ('pixel accuracy, %', 'pixel_accuracy', _digits(2)),
     ),
 }
 
@@ -93,10 +118,8 @@ def markdown(kind: str, documents: Sequence[Mapping]) -> str:
     where = machine['CPU'] if machine['GPU'] == 'none' else f'{machine["CPU"]}; {machine["GPU"]}'
     packages = [name for name in machine['packages'].split(', ') if name.startswith('nnabla')]
     facts = _common(documents)
-    lines = [f'{where}; {", ".join(packages)}; {"; ".join(facts)}.', '']
     columns = COLUMNS[kind]
-    lines.append('| ' + ' | '.join(['contestant', *(title for title, *_ in columns)]) + ' |')
-    lines.append('| --- |' + ' ---: |' * len(columns))
+    lines = [f'{where}; {", ".join(packages)}; {"; ".join(facts)}.', '', *head(kind)]
     for document in documents:
         several = len(documents) > 1
         if several:
@@ -104,7 +127,9 @@ def markdown(kind: str, documents: Sequence[Mapping]) -> str:
             lines.append(f'| {title} |' + ' |' * len(columns))
         for result in document['results']:
             values = {**result, **result['details']}
-            cells = [_cell(values.get(key), written) for _, key, written in columns]
+            cells = [
+                _cell(values.get(key) if key else values, written) for _, key, written in columns
+            ]
             lines.append('| ' + ' | '.join([result['name'], *cells]) + ' |')
     left_out = {
         f'{key.removeprefix("left out, ")}: {value}'
@@ -117,6 +142,15 @@ def markdown(kind: str, documents: Sequence[Mapping]) -> str:
     return '\n'.join(lines)
 
 
+def head(kind: str) -> list[str]:
+    """The first two lines of a table."""
+    titles = [title for title, *_ in COLUMNS[kind]]
+    return [
+        '| ' + ' | '.join(['contestant', *titles]) + ' |',
+        '| --- |' + ' ---: |' * len(titles),
+    ]
+
+
 def _common(documents) -> list[str]:
     """The settings that all documents share, as far as a table needs them."""
     settings = [document['settings'] for document in documents]
@@ -127,5 +161,5 @@ def _common(documents) -> list[str]:
     ]
 
 
-def _cell(value: float | None, written: Callable[[float], str]) -> str:
+def _cell(value: float | Mapping | None, written: Callable[[float | Mapping], str]) -> str:
     return '' if value is None else written(value)

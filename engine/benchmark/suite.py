@@ -1,10 +1,11 @@
 """python -m engine.benchmark.suite: the benchmarks of README.md, whose tables are written anew.
 
-It takes up to ten minutes on two cores that do nothing else.
+It takes less than ten minutes on two cores that do nothing else; the accuracy, for which a folder
+must be named, some minutes more.
 """
 
 import json
-import subprocess
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -12,14 +13,26 @@ from pathlib import Path
 from command import LOG, PROJECT, Parser, UserError, run
 
 README = PROJECT / 'README.md'
-NAMES = ('loader', 'training', 'inference')
+NAMES = ('loader', 'training', 'inference', 'accuracy')
+BENCHMARK, EVALUATE = 'engine/benchmark/__main__.py', 'evaluate.py'
 LOADED = ('configs/D3Net_S.yaml', 'configs/D3Net_T_camvid.yaml')  # the first that has its data
-TRAINED = 'configs/D3Net_T_camvid.yaml'
-INFERRED = (  # config, size, rounds, precisions; NNabla alone takes most of the time
-    ('configs/D3Net_S.yaml', '512x1024', 3, ('float32', 'bfloat16', 'int8')),
-    ('configs/D3Net_L.yaml', '512x1024', 1, ('float32',)),
-    ('configs/DDRNet23slim_cityscapes.yaml', '1024x2048', 3, ('float32',)),
-)
+TRAINED = ('configs/D3Net_T_camvid.yaml', '192x384')  # config, size
+# Config, size, engines, precisions, forms of PyTorch. Three rounds of two seconds: what is slow
+# runs three times, what is fast more often. NNabla takes most of the time, and with D3Net-L so much
+# that only its plain form takes part.
+INFERRED = (
+    (
+        'configs/D3Net_S.yaml', '512x1024', ('plain', 'nnabla', 'auto'),
+        ('float32', 'bfloat16', 'int8'), ('contiguous', 'channels_last'),
+    ),
+    ('configs/D3Net_L.yaml', '512x1024', ('plain', 'auto'), ('float32',), ('channels_last',)),
+    (
+        'configs/DDRNet23slim_cityscapes.yaml', '1024x2048', ('nnabla', 'auto'), ('float32',),
+        ('contiguous', 'channels_last'),
+    ),
+)  # fmt: skip
+ROUNDS, SECONDS = 3, 2
+SCORED, PRECISIONS = 'configs/D3Net_T_camvid.yaml', ('float32', 'bfloat16', 'int8')
 
 
 def build_parser() -> Parser:
@@ -28,7 +41,14 @@ def build_parser() -> Parser:
         '--only', nargs='+', default=NAMES, choices=NAMES, help='these tables (default: all)'
     )
     parser.add_argument(
-        '-d', '--data-dir', type=Path, metavar='DIR', help='Cityscapes, for the loader'
+        '-d',
+        '--data-dir',
+        type=Path,
+        metavar='DIR',
+        help='Cityscapes, for the loader and the ranges of 8-bit numbers',
+    )
+    parser.add_argument(
+        '--camvid', type=Path, metavar='DIR', help='CamVid, for the accuracy of each precision'
     )
     parser.add_argument(
         '--peer-python', metavar='PYTHON', help='a Python that has torch (default: this one)'
@@ -42,15 +62,17 @@ def build_parser() -> Parser:
 def main(args) -> int:
     from engine.benchmark import readme
 
-    runs = {'loader': _loader, 'training': _training, 'inference': _inference}
+    runs = {
+        'loader': _loader,
+        'training': _training,
+        'inference': _inference,
+        'accuracy': _accuracy,
+    }
     chosen, blocks = [name for name in NAMES if name in args.only], {}
     readme.check(args.output, chosen)
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
-            documents = [
-                _run(options, Path(folder) / f'{name}{number}.json')
-                for number, options in enumerate(runs[name](args))
-            ]
+            documents = runs[name](args, Path(folder))
             if documents:
                 blocks[name] = readme.markdown(name, documents)
                 readme.update(args.output, {name: blocks[name]})
@@ -58,36 +80,87 @@ def main(args) -> int:
     return 0
 
 
-def _loader(args) -> list[list]:
+def _loader(args, folder: Path) -> list[dict]:
     from engine import config as configs
     from engine.data import open_dataset
 
-    for path in LOADED:
-        config = configs.load(PROJECT / path)
-        own = args.data_dir.resolve() if args.data_dir and path == LOADED[0] else None
+    for path, own in zip(LOADED, (args.data_dir, args.camvid)):
+        config, own = configs.load(PROJECT / path), own and own.resolve()
         try:
             open_dataset(config, 'train', own)
         except UserError as error:
             LOG.info('loader, %s: skipped, %s', config.name, error)
             continue
         data = ['-d', own] if own else []
-        return [['loader', '-cfg', PROJECT / path, *data, '--rounds', 3]]
+        options = ['loader', '-cfg', PROJECT / path, *data, '--rounds', ROUNDS]
+        return [_run(BENCHMARK, options, folder)]
     return []
 
 
-def _training(args) -> list[list]:
-    options = ['training', '-cfg', PROJECT / TRAINED, '--size', '256x512', '--rounds', 3]
-    return [[*options, '-c', 'cpu', *_peer(args)]]
+def _training(args, folder: Path) -> list[dict]:
+    path, size = TRAINED
+    options = ['training', '-cfg', PROJECT / path, '--size', size, '--rounds', ROUNDS, '-c', 'cpu']
+    return [_run(BENCHMARK, [*options, *_peer(args)], folder)]
 
 
-def _inference(args) -> list[list]:
-    return [
-        [
-            *('inference', '-cfg', PROJECT / path, '--size', size, '--rounds', rounds, '-c', 'cpu'),
-            *('--engine', 'nnabla', 'auto', '--precision', *precisions, *_peer(args)),
+def _inference(args, folder: Path) -> list[dict]:
+    peer, documents = _peer(args), []
+    data = ['-d', args.data_dir.resolve()] if args.data_dir else []
+    for path, size, engines, precisions, forms in INFERRED:
+        options = [
+            *('inference', '-cfg', PROJECT / path, '--size', size, '-c', 'cpu'),
+            *('--rounds', ROUNDS, '--seconds', SECONDS),
+            *('--engine', *engines, '--precision', *precisions),
+            *(data if 'int8' in precisions else []),
+            *([*peer, '--peer-form', *forms] if peer else []),
         ]
-        for path, size, rounds, precisions in INFERRED
+        documents.append(_run(BENCHMARK, options, folder))
+    return documents
+
+
+def _accuracy(args, folder: Path) -> list[dict]:
+    """What evaluate.py finds with each precision, as one document of a benchmark."""
+    if args.camvid is None:
+        LOG.info('accuracy: skipped, --camvid names no data')
+        return []
+    options = ['-d', args.camvid.resolve(), '-cfg', PROJECT / SCORED, '-c', 'cpu']
+    return [
+        _scores(
+            [
+                _run(EVALUATE, [*options, '--precision', precision], folder)
+                for precision in PRECISIONS
+            ]
+        )
     ]
+
+
+def _scores(reports: list[dict]) -> dict:
+    from engine import environment
+
+    first, versions = reports[0]['settings'], reports[0]['versions']
+    runtimes = [f'{name} {versions[name]}' for name in ('openvino', 'nncf') if name in versions]
+    settings = {
+        'config': first['config'],
+        'data set': f'{first["dataset"]} {first["split"]}',
+        'images': reports[0]['images'],
+        'weights': first['weights'],
+        'engines': ', '.join(runtimes),
+    }
+    results = []
+    for report in reports:
+        used = report['settings']
+        if used['calibration']:
+            settings['int8'] = (
+                f'ranges from {used["calibration"]["images"]} images of '
+                f'{used["calibration"]["source"]}'
+            )
+        details = {
+            'miou': report['miou'],
+            'difference': report['miou'] - reports[0]['miou'],
+            'pixel_accuracy': report['pixel_accuracy'],
+        }
+        results.append({'name': f'{used["engine"]} {used["precision"]}', 'details': details})
+    return {'machine': environment.machine(), 'settings': settings, 'results': results}
 
 
 def _peer(args) -> list[str]:
@@ -105,14 +178,28 @@ def _peer(args) -> list[str]:
     return ['--peer', 'pytorch', '--peer-python', python]
 
 
-def _run(options, report: Path) -> dict:
-    """What a benchmark has written; its table is shown."""
-    command = [sys.executable, '-m', 'engine.benchmark', *map(str, options), '--json', str(report)]
-    LOG.info('%s', ' '.join(command[1:-2]))
-    process = subprocess.run(command, cwd=PROJECT)
-    if process.returncode:
-        raise UserError(f'{" ".join(command[1:-2])}: ended with status {process.returncode}')
+def _run(script: str, options: list, folder: Path) -> dict:
+    """What a command has written with --json; what it shows is shown. It has a process of its own,
+    and that ends with this one.
+    """
+    from engine.benchmark.process import Process
+
+    report = folder / 'report.json'
+    options = [*map(str, options), '--json', str(report)]
+    LOG.info('%s %s', script, ' '.join(options[:-2]))
+    process = Process(script, 'give it more memory')
+    try:
+        process.ask(_command, script, options, folder)
+    finally:
+        process.close()
     return json.loads(report.read_text())
+
+
+def _command(script: str, options: list[str], folder: Path):
+    """Run a command in this process; its temporary files are removed with ``folder``."""
+    tempfile.tempdir = str(folder)
+    program = runpy.run_path(str(PROJECT / script))
+    program['main'](program['build_parser']().parse_args(options))
 
 
 if __name__ == '__main__':

@@ -18,18 +18,18 @@ import numpy as np
 import models
 from d3net.build import RECOMPUTE_POLICIES
 from engine import context, recipe
-from engine.benchmark import frame, peer_training
+from engine.benchmark import frame, peer
 from engine.benchmark.memory import own_peak_mib
-from engine.benchmark.peer_training import STEPS
+from engine.benchmark.peer import STEPS
 from engine.benchmark.process import Process
 from engine.communicator import Processes
 from engine.context import Choice
+from engine.engines import machine
 from engine.environment import gpu_memory_mib
 from engine.gradients import Alone
 from engine.predictor import Predictor
 from engine.trainer import Trainer
 
-LAYOUTS = {'pytorch': False, 'pytorch channels_last': True}
 ON_CPU = (
     'the most resident memory of the process of a contestant: {idle:.0f} of it are Python and its '
     'libraries, the rest parameters, their gradients and momentum, activations, and what '
@@ -63,6 +63,17 @@ def ways(name: str) -> dict[str, Way]:
     return found
 
 
+def peers(name: str) -> dict[str, tuple[str, bool]]:
+    """The forms of PyTorch that take part on a kind of device: precision, and whether maps lie in
+    memory as (N, H, W, C).
+    """
+    layouts = {'contiguous': False, 'channels_last': True}
+    found = {f'pytorch {layout}': ('float32', last) for layout, last in layouts.items()}
+    if name == 'cudnn':
+        found |= {f'pytorch half, {layout}': ('float16', last) for layout, last in layouts.items()}
+    return found
+
+
 def measure(
     config: Mapping,
     choice: Choice,
@@ -73,8 +84,8 @@ def measure(
 ) -> tuple[list[frame.Result], dict]:
     """Times, peak memory and losses of all ways, on a seeded batch that every step sees again.
 
-    peer_python: a Python with torch, which takes part in both of its layouts. Raises ``UserError``
-    for a config that cannot train, when a process dies, and when a peer's first loss is not ours.
+    peer_python: a Python with torch, which takes part in all its forms. Raises ``UserError`` for a
+    config that cannot train, when a process dies, and when a peer's first loss is not ours.
     """
     config = {**config, 'batch_size': batch_size, 'accumulation': 1}
     compared = ways(choice.name)
@@ -86,14 +97,14 @@ def measure(
         first, facts = next(iter(contestants.values())), {}
         if peer_python:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            training = peer_training.write(config, size, folder)
-            for name, channels_last in LAYOUTS.items():
-                peer = peer_training.Contestant(
-                    name, peer_python, folder, config, choice, training, channels_last
+            training = peer.write_training(config, size, folder)
+            for name, form in peers(choice.name).items():
+                contestant = peer.TrainingPeer(
+                    name, peer_python, folder, config, choice, training, *form
                 )
-                stack.callback(peer.close)
-                peer.start(first.losses[0])
-                contestants[name], facts = peer, peer.facts
+                stack.callback(contestant.close)
+                contestant.start(first.losses[0])
+                contestants[name], facts = contestant, contestant.facts
         turns = {name: contestant.turn for name, contestant in contestants.items()}
         results = frame.compare(turns, rounds, warm_up=0, own_clock=True)
     results = [
@@ -109,6 +120,9 @@ def measure(
     ]
     facts |= {
         'batch': f'{batch_size} images of {size[0]}x{size[1]}',
+        'step': 'forward, loss, backward and update, after one that is not timed; no loading',
+        'precision': 'float32, but where a name says half (PyTorch: autocast and a loss scale)',
+        'threads': f'{machine.threads()}; NNabla has one on a CPU',
         'MiB': ON_CPU.format(idle=first.idle) if choice.name == 'cpu' else ON_GPU,
         'loss': _about_losses({name: contestants[name].losses for name in RECOMPUTE_POLICIES}),
     }
@@ -154,7 +168,7 @@ class _SameBatch:
     samples = ()
 
     def __init__(self, shape: tuple[int, ...], classes: int):
-        self._batch = peer_training.batch(shape, classes)
+        self._batch = peer.batch(shape, classes)
 
     def next(self):
         return self._batch

@@ -1,6 +1,5 @@
 """The benchmark of inference."""
 
-import importlib.util
 import json
 import os
 
@@ -10,22 +9,11 @@ import pytest
 import yaml
 
 import helpers
-import models
 from command import UserError
-from engine import config as configs
-from engine.benchmark import (
-    contestants,
-    graph_file,
-    inference,
-    peer_training,
-    pipeline,
-    pytorch_graph,
-)
+from engine.benchmark import __main__ as command
+from engine.benchmark import contestants, inference, peer, pipeline
 from engine.benchmark.contestants import Way
-
-needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec('torch') is None, reason='torch is not installed in this Python'
-)
+from engine.engines import machine
 
 
 @pytest.fixture
@@ -49,13 +37,15 @@ def test_networks_and_engines_are_compared(tiny, tmp_path):
     document = json.loads(report.read_text())
     settings, results = document['settings'], {r['name']: r for r in document['results']}
     assert list(results) == [
-        'tiny: nnabla float32', 'tiny: auto float32',
-        'D3Net_T_camvid: nnabla float32', 'D3Net_T_camvid: auto float32',
+        'tiny: nnabla plain float32', 'tiny: nnabla float32', 'tiny: auto float32',
+        'D3Net_T_camvid: nnabla plain float32', 'D3Net_T_camvid: nnabla float32',
+        'D3Net_T_camvid: auto float32',
     ]  # fmt: skip
     assert settings['weights, tiny'] == 'random, seed 0'
     assert settings['weights, D3Net_T_camvid'] == 'D3Net_T_camvid.h5'
     assert settings['left out, nnabla float16'] == 'NNabla computes in float32 only on a CPU'
-    assert settings['threads'] == len(os.sched_getaffinity(0))
+    assert settings['threads'] == machine.threads()
+    assert settings['precision'] == 'float32, float16'
     for name, result in results.items():
         details = result['details']
         assert details['e2e ms'] > result['median_ms'] > 0
@@ -63,7 +53,82 @@ def test_networks_and_engines_are_compared(tiny, tmp_path):
         assert details['MiB'] > 50 and details['start s'] > 0
         assert details['differs'] <= contestants.TOLERANCE
         assert (details['again s'] is None) == ('nnabla' in name)
+        prefix = name.split(':')[0]
+        for column, base in (('x plain', 'nnabla plain'), ('x nnabla', 'nnabla')):
+            first = results[f'{prefix}: {base} float32']['median_ms']
+            assert details[column] == pytest.approx(first / result['median_ms'])
+        assert details['x pytorch'] is None and details['x float32'] == 1
     assert 'D3Net_T_camvid: auto float32' in process.stdout
+
+
+@pytest.mark.parametrize('with_data', (False, True))
+def test_ranges_are_from_the_photo_or_a_data_set(with_data, shared, tmp_path):
+    pytest.importorskip('nncf')
+    report = tmp_path / 'report.json'
+    data = ['-d', shared / 'data' / 'camvid'] if with_data else []
+    process = bench(
+        '-cfg', 'configs/D3Net_T_camvid.yaml', '--size', '64x96', '--json', report, *data,
+        '--engine', 'auto', '--precision', 'float32', 'int8', '--seconds', '0',
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    document = json.loads(report.read_text())
+    _, reduced = document['results']
+    expected = '8 training images of camvid' if with_data else 'street.jpg'
+    assert document['settings']['int8'] == f'ranges from {expected}'
+    assert reduced['details']['x float32'] == pytest.approx(reduced['ratio'])
+    assert contestants.TOLERANCE < reduced['details']['differs'] < 0.5
+
+
+def test_the_published_graph_of_other_networks_is_ours(tmp_path):
+    report = tmp_path / 'report.json'
+    process = bench(
+        '-cfg', 'configs/DABNet_E_cityscapes.yaml', '--size', '64x128', '--json', report,
+        '--engine', 'plain', 'nnabla', '--seconds', '0',
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    document = json.loads(report.read_text())
+    assert [result['name'] for result in document['results']] == ['nnabla float32']
+    assert 'is the published one' in document['settings']['left out, nnabla plain float32']
+
+
+def test_threads_are_those_of_the_machine(monkeypatch):
+    """Not all that the process may run on, where a limit says less."""
+    plans = []
+
+    def measure(configs, compared, plan):
+        plans.append(plan)
+        return [], {}
+
+    monkeypatch.setattr(inference, 'measure', measure)
+    monkeypatch.setattr(machine, 'cgroup_limit', lambda: 1.5)
+    for options in ([], ['--threads', '7']):
+        args = command.build_parser().parse_args(['inference', '-c', 'cpu', *options])
+        command._complete(args)
+        command._inference(args, [])
+    assert [plan.threads for plan in plans] == [1, 7]
+
+
+def test_multiples_are_of_the_same_turns():
+    """And in the numbers that there are."""
+    device = {
+        'nnabla plain float32': [8.0, 16.0, 8.0],
+        'nnabla float32': [4.0, 8.0, 8.0],
+        'auto float32': [1.0, 2.0, 1.0],
+        'pytorch channels_last float32': [2.0, 4.0, 2.0],
+        'pytorch channels_last bfloat16': [1.0, 2.0, 1.0],
+        'auto bfloat16': [0.5, 1.0, 0.5],
+        'auto int8': [0.25, 0.5, 0.25],
+    }
+    columns = ('x plain', 'x nnabla', 'x pytorch', 'x float32')
+    for precision, expected in (
+        ('float32', (8, 4, 2, 1)),
+        ('bfloat16', (16, 8, 2, 2)),
+        ('int8', (32, 16, 8, 4)),
+    ):
+        found = inference._multiples(Way('auto', precision), device)
+        assert found == dict(zip(columns, expected))
+    found = inference._multiples(Way('auto', 'int8'), {'auto int8': [1.0]})
+    assert found == dict.fromkeys(columns)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +139,7 @@ def test_networks_and_engines_are_compared(tiny, tmp_path):
         (['--threads', '0'], '--threads must be at least 1'),
         (['--engine', 'nnabla', '--precision', 'int8'], 'nothing to compare: NNabla computes in'),
         (['--batch-size', '2'], '--batch-size is an option of loader and training'),
+        (['--seconds', '-1'], '--seconds must be at least 0'),
         (['--peer', 'pytorch', '--peer-python', '/no/python'], 'no such program'),
     ],
 )
@@ -87,16 +153,35 @@ def test_other_kinds_take_one_config(tiny):
 
 
 def test_what_is_left_out_has_a_reason():
-    compared, left_out = inference.ways(['nnabla', 'auto'], ['float32', 'int8'], 'python', 'cpu')
+    own, forms = ['plain', 'nnabla', 'auto'], ['contiguous', 'channels_last', 'recorded']
+    compared, left_out = inference.ways(own, ['float32', 'int8'], forms, 'cpu')
     assert [str(way) for way in compared] == [
-        'nnabla float32', 'auto float32', 'pytorch float32', 'pytorch channels_last float32',
-        'auto int8',
+        'nnabla plain float32', 'nnabla float32', 'auto float32', 'pytorch contiguous float32',
+        'pytorch channels_last float32', 'auto int8',
     ]  # fmt: skip
     assert set(left_out) == {
-        f'left out, {name} int8' for name in ('nnabla', 'pytorch', 'pytorch channels_last')
-    }
-    compared, _ = inference.ways(['nnabla'], ['float16'], None, 'cudnn')
-    assert compared == [Way('nnabla', 'float16')]
+        'left out, pytorch recorded float32', 'left out, nnabla plain int8',
+        'left out, nnabla int8', 'left out, pytorch contiguous int8',
+        'left out, pytorch channels_last int8', 'left out, pytorch recorded int8',
+    }  # fmt: skip
+    compared, _ = inference.ways(['nnabla'], ['float16'], ['compiled', 'recorded'], 'cudnn')
+    assert list(map(str, compared)) == [
+        'nnabla float16', 'pytorch compiled float16', 'pytorch recorded float16',
+    ]  # fmt: skip
+
+
+def test_forms_of_pytorch_are_those_of_the_device():
+    """On a CPU torch.compile is for those who ask for it."""
+
+    def forms(context, *options):
+        args = command.build_parser().parse_args(['inference', *options])
+        command._complete(args)
+        return command._forms(args, context)
+
+    assert forms('cpu') == ['contiguous', 'channels_last']
+    assert forms('cudnn') == ['contiguous', 'channels_last', 'compiled', 'recorded']
+    assert forms('cpu', '--peer-form', 'compiled') == ['compiled']
+    assert set(command.FORMS) == set(peer.FORMS)
 
 
 def test_other_numbers_are_refused_in_float32():
@@ -131,53 +216,3 @@ def test_labels_are_those_of_the_predictor(monkeypatch):
     for band in (1, 1 << 20):
         monkeypatch.setattr(pipeline, 'BAND', band)
         np.testing.assert_array_equal(pipeline.labels(maps.d[0], (48, 64)), expected)
-
-
-def test_a_training_graph_holds_its_batch(tiny, tmp_path):
-    """Nothing is fed from outside, and the table has all of its functions."""
-    config = {**configs.load(tiny), 'batch_size': 2, 'accumulation': 1}
-    peer_training.write(config, (32, 48), tmp_path)
-    document = json.loads((tmp_path / graph_file.GRAPH).read_text())
-    assert document['inputs'] == []
-    assert {each['kind'] for each in document['functions']} <= set(pytorch_graph.FUNCTIONS)
-    assert len(document['trained']) == len(nn.get_parameters())
-
-
-def test_random_steps_have_no_peer(tmp_path):
-    config = {'network': 'dabnet_e', 'num_classes': 5, 'batch_size': 2, 'lr': 0.1, 'max_iter': 9}
-    with pytest.raises(UserError, match='solver adam has no counterpart'):
-        peer_training.write({**config, 'solver': 'adam'}, (64, 64), tmp_path)
-    config['network'] = next(name for name in models.names() if 'mobilenetv2' in name)
-    with helpers.zero_parameters(), pytest.raises(UserError, match='drops values at random'):
-        peer_training.write(config, (128, 128), tmp_path)
-
-
-@needs_torch
-@pytest.mark.parametrize('channels_last', (False, True))
-def test_steps_of_training_are_those_of_nnabla(channels_last, tiny, tmp_path):
-    from engine.communicator import Processes
-    from engine.gradients import Alone
-    from engine.recipe import from_config
-    from engine.trainer import Trainer
-
-    config = {**configs.load(tiny), 'batch_size': 2, 'accumulation': 1}
-    training = peer_training.write(config, (32, 48), tmp_path)
-    network, processes = models.create(config), Processes()
-
-    class Loader:
-        samples = ()
-
-        def next(self):
-            return peer_training.batch((2, 3, 32, 48), network.info.num_classes)
-
-    recipe = from_config(config, 2, 1)
-    trainer = Trainer(network, config, recipe, Loader(), processes, Alone(processes), seed=0)
-    expected = [trainer.step().loss for _ in range(3)]
-    worker = pytorch_graph.Worker()
-    worker.start_training(
-        tmp_path, 'cpu', channels_last, 1, training.rate(0), 0.9, training.weight_decay
-    )
-    found = [worker.step()[0] for _ in range(3)]
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
-    np.testing.assert_allclose(found, expected, rtol=1e-2)
-    assert expected[2] < expected[0]

@@ -1,7 +1,11 @@
-"""The peer of the benchmark: graphs as files, and what runs them without NNabla."""
+"""The peer of the benchmark: graphs as files, and what runs them without NNabla.
 
-import importlib.util
+PEER_PYTHON is a Python that has torch, by default this one.
+"""
+
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -16,13 +20,34 @@ from command import UserError
 from d3net import layers as L
 from d3net.graph import functions
 from engine.benchmark import graph_file, peer, pytorch_graph
+from engine.communicator import Processes
+from engine.gradients import Alone
+from engine.trainer import Trainer
 from models import complexity
 
 LAYOUTS = (False, True)
 NETWORKS = ('d3net', 'ddrnet23_slim_aux', 'fpn_regnetx400mf_edgeailite')
-needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec('torch') is None, reason='torch is not installed in this Python'
-)
+PYTHON = os.environ.get('PEER_PYTHON', sys.executable)
+START = dict(device='cpu', precision='float32')
+PIXELS = dict(mean=[0, 0, 0], std=[1, 1, 1], swap=False)
+
+
+@pytest.fixture(scope='module')
+def program(tmp_path_factory):
+    """A process with torch that runs one graph after the other."""
+    try:
+        peer.check(PYTHON)
+    except UserError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp('peer')
+    x = variable(1, 1)
+    graph_file.write(folder, [x], [F.relu(x)])
+    program = peer.Program(
+        'peer', PYTHON, folder, folder / 'kept', 1, 'start',
+        channels_last=False, form='eager', mode='default', **START, **PIXELS,
+    )  # fmt: skip
+    yield program
+    program.close()
 
 
 def create(name):
@@ -94,10 +119,18 @@ import runpy, sys
 sys.modules['torch'] = None
 runpy.run_path({str(peer.SCRIPT)!r}, run_name='__main__')
 """
-    process = subprocess.run(
-        [sys.executable, '-c', code], input='{"do": "memory"}\n', capture_output=True, text=True
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
-    assert 'torch is not installed' in json.loads(process.stdout)['error']
+    process.stdin.write('{"do": "memory"}\n')
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    process.communicate()
+    assert 'torch is not installed' in answer['error']
 
 
 def test_a_python_without_torch_is_refused(tmp_path):
@@ -110,20 +143,27 @@ def test_a_python_without_torch_is_refused(tmp_path):
         peer.check(str(tmp_path / 'other'))
 
 
-@needs_torch
 @pytest.mark.parametrize('channels_last', LAYOUTS)
 @pytest.mark.parametrize('name', NETWORKS)
-def test_networks_compute_the_same_in_pytorch(name, channels_last, tmp_path):
-    network = create(name)
-    size = complexity.nearest_size(network.info, (96, 128))
-    x = variable(1, 3, *size)
-    with helpers.zero_parameters():
-        y = network(x)[0]
-    helpers.randomize_parameters()
-    check(x, y, channels_last, tmp_path)
+def test_networks_compute_the_same_in_pytorch(name, channels_last, program, tmp_path):
+    x, y = evaluated(name)
+    assert differs(program, x, y, tmp_path, channels_last=channels_last) <= 1e-5
 
 
-@needs_torch
+def test_bfloat16_is_about_the_same(program, tmp_path):
+    x, y = evaluated('d3net')
+    difference = differs(program, x, y, tmp_path, precision='bfloat16', channels_last=True)
+    assert 1e-5 < difference < 0.1
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile needs a compiler')
+def test_a_compiled_network_computes_the_same(program, tmp_path):
+    x, y = evaluated('d3net')
+    options = dict(form='compiled', mode='reduce-overhead')
+    assert differs(program, x, y, tmp_path, channels_last=True, **options) <= 1e-5
+
+
 @pytest.mark.parametrize('channels_last', LAYOUTS)
 @pytest.mark.parametrize(
     'function',
@@ -142,17 +182,83 @@ def test_networks_compute_the_same_in_pytorch(name, channels_last, tmp_path):
         lambda x: F.softmax(x, axis=1) ** 2,
     ],
 )
-def test_functions_compute_the_same_in_pytorch(function, channels_last, tmp_path):
+def test_functions_compute_the_same_in_pytorch(function, channels_last, program, tmp_path):
     x = variable(2, 4, 9, 11)
-    check(x, function(x), channels_last, tmp_path)
+    assert differs(program, x, function(x), tmp_path, channels_last=channels_last) <= 1e-5
 
 
-def check(x, y, channels_last, folder):
-    import torch
+def test_a_training_graph_holds_its_batch(tmp_path):
+    """Nothing is fed from outside, and the table has all of its functions."""
+    peer.write_training(training_config(), (32, 48), tmp_path)
+    document = json.loads((tmp_path / graph_file.GRAPH).read_text())
+    assert document['inputs'] == []
+    assert {each['kind'] for each in document['functions']} <= set(pytorch_graph.FUNCTIONS)
+    assert len(document['trained']) == len(nn.get_parameters())
 
+
+def test_random_steps_have_no_peer(tmp_path):
+    config = {'network': 'dabnet_e', 'num_classes': 5, 'batch_size': 2, 'lr': 0.1, 'max_iter': 9}
+    with pytest.raises(UserError, match='solver adam has no counterpart'):
+        peer.write_training({**config, 'solver': 'adam'}, (64, 64), tmp_path)
+    config['network'] = next(name for name in models.names() if 'mobilenetv2' in name)
+    with helpers.zero_parameters(), pytest.raises(UserError, match='drops values at random'):
+        peer.write_training(config, (128, 128), tmp_path)
+
+
+@pytest.mark.parametrize(
+    'channels_last, precision, exact',
+    [(False, 'float32', 1e-5), (True, 'float32', 1e-5), (True, 'bfloat16', 1e-2)],
+)
+def test_steps_of_training_are_those_of_nnabla(channels_last, precision, exact, program, tmp_path):
+    config = training_config()
+    training = peer.write_training(config, (32, 48), tmp_path)
+    expected = own_steps(config, training, 3)
+    program.ask(
+        'start_training', folder=str(tmp_path), device='cpu', channels_last=channels_last,
+        precision=precision, threads=1, rate=training.rate(0), momentum=0.9,
+        weight_decay=training.weight_decay,
+    )  # fmt: skip
+    found = [program.ask('step')[0] for _ in range(3)]
+    np.testing.assert_allclose(found[0], expected[0], rtol=exact)
+    np.testing.assert_allclose(found, expected, rtol=1e-2 if precision == 'float32' else 1e-1)
+    assert expected[2] < expected[0]
+
+
+def training_config() -> dict:
+    return {**helpers.TINY, 'lr': 0.1, 'max_iter': 9, 'batch_size': 2, 'accumulation': 1,
+            'network': 'd3net'}  # fmt: skip
+
+
+def own_steps(config, recipe, count) -> list[float]:
+    """The losses of NNabla's own training, on the batch that the graph holds."""
+    network, processes = models.create(config), Processes()
+
+    class Loader:
+        samples = ()
+
+        def next(self):
+            return peer.batch((2, 3, 32, 48), network.info.num_classes)
+
+    trainer = Trainer(network, config, recipe, Loader(), processes, Alone(processes), seed=0)
+    return [trainer.step().loss for _ in range(count)]
+
+
+def evaluated(name):
+    """An input of a network, and its logits."""
+    network = create(name)
+    x = variable(1, 3, *complexity.nearest_size(network.info, (96, 128)))
+    with helpers.zero_parameters():
+        y = network(x)[0]
+    helpers.randomize_parameters()
+    return x, y
+
+
+def differs(program, x, y, folder, **options) -> float:
+    """How far PyTorch's result is from that of NNabla, as a share of the largest value."""
     y.forward()
     graph_file.write(folder, [x], [y])
-    graph = pytorch_graph.Graph(folder, channels_last=channels_last)
-    with torch.inference_mode():
-        result = graph(torch.from_numpy(x.d))[0].numpy()
-    assert np.abs(result - y.d).max() <= 1e-5 * np.abs(y.d).max()
+    options = {'form': 'eager', 'mode': 'default', **START, **PIXELS, **options}
+    program.ask('start', folder=str(folder), threads=1, **options)
+    np.save(folder / 'x.npy', x.d)
+    program.ask('logits', input=str(folder / 'x.npy'), output=str(folder / 'y.npy'))
+    return np.abs(np.load(folder / 'y.npy') - y.d).max() / np.abs(y.d).max()

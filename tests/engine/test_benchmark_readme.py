@@ -7,6 +7,7 @@ import pytest
 import helpers
 from command import PROJECT, UserError
 from engine.benchmark import frame, readme, suite
+from engine.benchmark.__main__ import build_parser as benchmark_parser
 
 TEXT = """# Title
 <!-- benchmark:one -->
@@ -54,6 +55,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_table_of_what_was_written_as_json(tmp_path):
     details = {'FPS': 10, 'e2e ms': 120.4, 'MiB': 99.6, 'start s': 1.26, 'differs': 2e-6}
+    details |= {'x plain': 12.5, 'x nnabla': 11, 'x pytorch': None, 'x float32': 1}
     documents = []
     for config, threads in (('D3Net_S', 2), ('D3Net_L', 2)):
         settings = {'config': config, 'size': '64x128', 'threads': threads}
@@ -69,9 +71,12 @@ def test_a_table_of_what_was_written_as_json(tmp_path):
     assert lines[0].endswith('size 64x128; threads 2.')
     table = [line for line in lines if line.startswith('|')]
     assert table[2].startswith('| **D3Net_S**, 64x128 |')
-    assert table[4] == '| auto float32 | 8 | 10.00 | 12.50x | 120 | 100 | 1.3 | 0.8 | 2e-06 |'
+    assert table[4] == (
+        '| auto float32 | 8 (7-9) | 10.00 | 12.50x | 11.00x |  | 1.00x | 120 | 100 | 1.3 | 0.8 '
+        '| 2e-06 |'
+    )
     assert table[3].endswith('| 1.3 |  | 2e-06 |')
-    assert {line.count('|') for line in table} == {10}
+    assert {line.count('|') for line in table} == {13}
     assert lines[-1] == 'Left out: nnabla int8: why.'
 
 
@@ -80,12 +85,19 @@ def test_seconds_of_a_step():
         'machine': {'CPU': 'a CPU', 'GPU': 'none', 'packages': 'nnabla 1.39.0, numpy 1'},
         'settings': {'config': 'D3Net_T', 'batch': '2 images'},
         'results': [
-            {'name': 'none', 'median_ms': 1234.0, 'ratio': 1.0, 'details': {'MiB': 10.0}},
+            {
+                'name': 'none',
+                'median_ms': 1234.0,
+                'fastest_ms': 1220.0,
+                'slowest_ms': 1300.0,
+                'ratio': 1.0,
+                'details': {'MiB': 10.0, 'loss': 2.34567},
+            },
         ],
     }
     text = readme.markdown('training', [document])
     assert text.startswith('a CPU; nnabla 1.39.0; config D3Net_T; batch 2 images.')
-    assert text.endswith('| none | 1.23 | 1.00x | 10 |  |')
+    assert text.endswith('| none | 1.23 (1.22-1.30) | 1.00x | 10 |  | 2.3457 |')
 
 
 def test_the_suite_writes_into_the_markers(tmp_path, monkeypatch):
@@ -96,34 +108,89 @@ def test_the_suite_writes_into_the_markers(tmp_path, monkeypatch):
     )
     asked = []
 
-    def written(options, report):
+    def written(script, options, folder):
         asked.append([str(option) for option in options])
-        frame.write_json(report, [result('a', 1, MiB=1.0)], {'config': 'C', 'size': '1x1'})
-        return json.loads(report.read_text())
+        frame.write_json(folder / 'r', [result('a', 1, MiB=1.0)], {'config': 'C', 'size': '1x1'})
+        return json.loads((folder / 'r').read_text())
 
     monkeypatch.setattr(suite, '_run', written)
-    monkeypatch.setattr(suite, '_loader', lambda args: [])
-    monkeypatch.setattr(suite, '_peer', lambda args: [])
-    assert suite.main(suite.build_parser().parse_args(['-o', str(page)])) == 0
+    monkeypatch.setattr(suite, '_loader', lambda args, folder: [])
+    monkeypatch.setattr(suite, '_peer', lambda args: ['--peer', 'pytorch'])
+    assert suite.main(suite.build_parser().parse_args(['-o', str(page), '-d', 'data'])) == 0
     kinds = [options[0] for options in asked]
     assert kinds == ['training'] + ['inference'] * len(suite.INFERRED)
-    assert page.read_text().startswith('<!-- benchmark:loader -->\nold\n<!-- end -->\n')
-    assert page.read_text().count('old') == 1
+    for options in asked:
+        benchmark_parser().parse_args(options)
+        assert ('int8' in options) == ('-d' in options)
+    kept = {
+        name: f'<!-- benchmark:{name} -->\nold\n<!-- end -->\n' for name in ('loader', 'accuracy')
+    }
+    assert page.read_text().startswith(kept['loader'])
+    assert page.read_text().endswith(kept['accuracy'])
+    assert page.read_text().count('old') == 2
     assert page.read_text().count('| a |') == 1 + len(suite.INFERRED)
+
+
+def test_the_suite_measures_eight_bits_and_the_plain_graph():
+    """What the claims about speed are made of."""
+    compared = {path: each for path, *each in suite.INFERRED}
+    _, engines, precisions, forms = compared['configs/D3Net_S.yaml']
+    assert set(precisions) == {'float32', 'bfloat16', 'int8'}
+    for path in ('configs/D3Net_S.yaml', 'configs/D3Net_L.yaml'):
+        size, engines, _, forms = compared[path]
+        assert size == '512x1024' and {'plain', 'auto'} <= set(engines)
+        assert 'channels_last' in forms
+    assert compared['configs/DDRNet23slim_cityscapes.yaml'][0] == '1024x2048'
+
+
+def test_scores_are_those_of_evaluate(working_folder, monkeypatch, shared):
+    """On an image, by the command itself, in a process of its own."""
+    page = working_folder / 'page.md'
+    page.write_text('<!-- benchmark:accuracy -->\nold\n<!-- end -->\n')
+    monkeypatch.setattr(suite, 'PRECISIONS', ('float32', 'bfloat16'))
+    run, reports = suite._run, []
+
+    def first_image(script, options, folder):
+        assert script == suite.EVALUATE
+        reports.append(run(script, [*options, '--limit', 1], folder))
+        return reports[-1]
+
+    monkeypatch.setattr(suite, '_run', first_image)
+    options = ['--only', 'accuracy', '--camvid', str(shared / 'data/camvid'), '-o', str(page)]
+    assert suite.main(suite.build_parser().parse_args(options)) == 0
+    exact, rounded = reports
+    assert exact['settings']['precision'] == 'float32' and exact['images'] == 1
+    row = f'{rounded["miou"]:.2f} | {rounded["miou"] - exact["miou"]:+.2f}'
+    assert f'bfloat16 | {row} | {rounded["pixel_accuracy"]:.2f} |' in page.read_text()
+    assert 'data set camvid test; images 1; weights D3Net_T_camvid.h5' in page.read_text()
+
+
+def test_a_mistake_in_a_command_of_the_suite_is_told(tmp_path):
+    options = ['loader', '-cfg', tmp_path / 'none.yaml']
+    with pytest.raises(UserError, match='none.yaml'):
+        suite._run(suite.BENCHMARK, options, tmp_path)
 
 
 def test_a_loader_without_data_is_skipped_with_a_line(working_folder, monkeypatch, caplog):
     monkeypatch.setattr(suite, 'LOADED', ('configs/D3Net_S.yaml',))
     args = suite.build_parser().parse_args(['-d', str(working_folder / 'none')])
     with caplog.at_level('INFO', 'nnseg'):
-        assert suite._loader(args) == []
+        assert suite._loader(args, working_folder) == []
     assert 'loader, D3Net_S: skipped' in caplog.text
 
 
 def test_the_project_has_all_markers_and_configs():
     readme.check(PROJECT / 'README.md', suite.NAMES)
-    for path in (*suite.LOADED, suite.TRAINED, *(path for path, *_ in suite.INFERRED)):
+    inferred = [path for path, *_ in suite.INFERRED]
+    for path in (*suite.LOADED, suite.TRAINED[0], *inferred, suite.SCORED):
         assert (PROJECT / path).is_file()
+
+
+@pytest.mark.parametrize('name', suite.NAMES)
+def test_the_tables_of_the_project_have_all_columns(name):
+    text = (PROJECT / 'README.md').read_text()
+    block = text.split(readme.BEGIN.format(name))[1].split(readme.END)[0]
+    assert '\n'.join(readme.head(name)) in block
 
 
 def test_a_mistake_is_told_before_anything_runs(tmp_path):

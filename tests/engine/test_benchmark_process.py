@@ -1,0 +1,171 @@
+"""Contestants' processes: what comes back, and that they end with whoever started them."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import helpers
+from command import UserError
+from engine.benchmark.process import Process, RemoteError
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+PATIENCE = 60  # seconds; what is asked of the processes takes ten minutes
+
+
+@pytest.fixture
+def process():
+    process = Process('none', 'try a smaller --size or --batch-size')
+    yield process
+    process.close()
+
+
+def test_a_contestant_that_dies_is_named(process):
+    with pytest.raises(UserError, match='^none: the process has died.*--batch-size$'):
+        process.ask(os._exit, 1)
+
+
+def test_an_exception_comes_back_with_its_traceback(process):
+    with pytest.raises(ModuleNotFoundError, match='nowhere') as caught:
+        process.ask(importlib.import_module, 'nowhere')
+    assert isinstance(caught.value.__cause__, RemoteError)
+    assert 'importlib' in str(caught.value.__cause__)
+    assert process.ask(abs, -1) == 1
+
+
+def test_closing_does_not_wait(process):
+    process._connection.send((time.sleep, (600,)))
+    started = time.monotonic()
+    process.close()
+    assert time.monotonic() - started < PATIENCE
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_a_contestant_ends_with_the_benchmark(number, tmp_path):
+    code = """
+        import os, time
+        from engine.benchmark.process import Process
+        process = Process('busy')
+        tell(process.ask(os.getpid))
+        try:
+            process.ask(time.sleep, 600)
+        finally:
+            process.close()
+        """
+    assert_ended_by(number, start(code, tmp_path), count=1)
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_all_ends_with_the_suite(number, tmp_path):
+    """The command that it runs, and that one's contestants."""
+    command = tmp_path / 'command.py'
+    command.write_text(
+        textwrap.dedent("""
+        import argparse, os, time
+        from pathlib import Path
+        from engine.benchmark.process import Process
+
+        def build_parser():
+            parser = argparse.ArgumentParser()
+            parser.add_argument('pids', type=Path)
+            parser.add_argument('--json')
+            return parser
+
+        def main(args):
+            process = Process('busy')
+            with args.pids.open('a') as file:
+                file.write(f'{os.getpid()}\\n{process.ask(os.getpid)}\\n')
+            process.ask(time.sleep, 600)
+        """)
+    )
+    code = f"""
+        from engine.benchmark import suite
+        suite._run({str(command)!r}, [PIDS], PIDS.parent)
+        """
+    assert_ended_by(number, start(code, tmp_path), count=2)
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_the_program_of_a_peer_ends_with_the_benchmark(number, tmp_path):
+    """With a torch that takes ten minutes for the first thing that is asked of it."""
+    torch = tmp_path / 'torch'
+    (torch / 'nn').mkdir(parents=True)
+    (torch / 'nn' / '__init__.py').touch()
+    (torch / 'nn' / 'functional.py').touch()
+    (torch / '__init__.py').write_text(
+        'import os, time\n'
+        'def set_num_threads(count):\n'
+        '    with open(os.environ["PIDS"], "a") as file:\n'
+        '        file.write(f"{os.getpid()}\\n")\n'
+        '    time.sleep(600)\n'
+    )
+    code = f"""
+        import os, sys
+        from engine.benchmark.peer import Program
+        os.environ.update(PIDS=str(PIDS), PYTHONPATH={str(tmp_path)!r})
+        Program(
+            'peer', sys.executable, PIDS.parent, PIDS.parent, 1, 'start_training',
+            device='cpu', channels_last=False, precision='float32', rate=0, momentum=0,
+            weight_decay=0,
+        )
+        """
+    assert_ended_by(number, start(code, tmp_path), count=1)
+
+
+def start(code: str, folder: Path) -> tuple[subprocess.Popen, Path]:
+    """A program that writes the numbers of the processes that it starts into a file, ``PIDS``."""
+    pids = folder / 'pids'
+    head = f"""
+        from pathlib import Path
+        PIDS = Path({str(pids)!r})
+        def tell(pid):
+            with PIDS.open('a') as file:
+                file.write(f'{{pid}}\\n')
+        """
+    program = subprocess.Popen(
+        [sys.executable, '-c', textwrap.dedent(head) + textwrap.dedent(code)],
+        cwd=helpers.PROJECT,
+        stderr=subprocess.DEVNULL,
+    )
+    return program, pids
+
+
+def assert_ended_by(number: int, started: tuple[subprocess.Popen, Path], count: int):
+    """A signal ends the program and, in little time, the processes of which it has told."""
+    program, pids = started
+    found = []
+    try:
+        assert wait_for(lambda: pids.exists() and pids.read_text().count('\n') == count)
+        found = [int(line) for line in pids.read_text().split()]
+        assert all(map(runs, found))
+        program.send_signal(number)
+        assert wait_for(lambda: program.poll() is not None)
+        assert wait_for(lambda: not any(map(runs, found)))
+    finally:
+        program.kill()
+        program.wait()
+        for pid in filter(runs, found):
+            os.kill(pid, signal.SIGKILL)
+
+
+def wait_for(condition) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] not in 'ZX'
+    except (FileNotFoundError, ProcessLookupError):
+        return False
