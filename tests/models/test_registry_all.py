@@ -1,10 +1,13 @@
-"""Every network of the registry, at the smallest size that it can take: `make test-all`."""
+"""Every network of the registry, at the smallest size that it can take, and through infer.py at one
+that few can take: `make test-all`.
+"""
 
 import cv2
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 import pytest
+import yaml
 
 import helpers
 import models
@@ -12,6 +15,7 @@ from command import PROJECT
 from d3net import layers as L
 from datasets import image_files, transforms
 from engine.predictor import Predictor
+from infer_helpers import started
 from models import complexity
 
 pytestmark = [pytest.mark.whole_registry, pytest.mark.long, pytest.mark.timeout(1200)]
@@ -56,24 +60,38 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize('name', models.names())
-def test_inference_and_saved_weights(name, tmp_path):
-    """Logits are finite and of the right number of classes, and come back from a file."""
-    network = create(name)
-    smallest = noise(1, 3, *least(network))
+def test_inference_and_saved_weights_through_infer(name, tmp_path):
+    """Logits are finite and of the right number of classes. infer.py, with the weights in a file
+    and the network in a config, gives an image of an awkward size the same labels: what the network
+    cannot take is padded, by several times the image for some, and cut off. `make test` has some of
+    each family in tests/test_configs.py.
+    """
+    network, size = create(name), (67, 91)
     with helpers.zero_parameters():
-        logits = network(smallest)[0]
+        predictor = Predictor(network)
     helpers.randomize_parameters()
-    before = finite(network, logits)
+    smallest = noise(1, 3, *least(network))
+    before = finite(network, network(smallest)[0])
     finite(network, network(noise(1, 3, *awkward(network)))[0])
+    image, expected = helpers.image(*size), kinds()
+    logits = predictor.logits(image)
+    assert logits.shape == (network.info.num_classes, *size)
+    assert np.isfinite(logits).all()
 
-    models.weights.save(tmp_path / 'weights.h5')
-    expected = kinds()
-    nn.clear_parameters()
+    image_files.write_image(tmp_path / 'image.png', image)
+    keys = {'network': name, **(helpers.TINY if name == 'd3net' else {})}
+    (tmp_path / 'own.yaml').write_text(yaml.safe_dump(keys))
+    models.weights.save(tmp_path / 'own.h5')
+    paths = {'-i': 'image.png', '-cfg': 'own.yaml', '-m': 'own.h5', '-o': 'picture.png'}
+    options = [part for option, file in paths.items() for part in (option, tmp_path / file)]
     with helpers.zero_parameters():
-        logits = network(smallest)[0]
-    report = models.weights.load(tmp_path / 'weights.h5', strict=True)
-    assert sorted(report.loaded) == sorted(expected) and kinds() == expected
-    np.testing.assert_array_equal(finite(network, logits), before)
+        assert started(*options, '-c', 'cpu', '--engine', 'nnabla', '--save-labels') == 0
+    (tmp_path / 'own.h5').unlink()  # up to 600 MB, in a folder that pytest keeps
+    labels = cv2.imread(str(tmp_path / 'picture_labels.png'), cv2.IMREAD_UNCHANGED)
+    assert (labels.shape, labels.dtype) == (size, np.uint8)
+    assert np.array_equal(labels, logits.argmax(axis=0))
+    assert kinds() == expected
+    np.testing.assert_array_equal(finite(network, network(smallest)[0]), before)
 
 
 def finite(network, logits):
@@ -81,22 +99,6 @@ def finite(network, logits):
     assert logits.shape[1] == network.info.num_classes
     assert np.isfinite(logits.d).all()
     return logits.d.copy()
-
-
-@pytest.mark.parametrize('name', models.names())
-def test_prediction_at_an_awkward_size(name):
-    """What a network cannot take is padded, by several times the image for some, and cut off."""
-    network, size = create(name), (67, 91)
-    with helpers.zero_parameters():
-        predictor = Predictor(network)
-    helpers.randomize_parameters()
-    image = helpers.image(*size)
-    logits = predictor.logits(image)
-    assert logits.shape == (network.info.num_classes, *size)
-    assert np.isfinite(logits).all()
-    labels = predictor.labels(image)
-    assert labels.shape == size
-    assert np.array_equal(labels, logits.argmax(axis=0))
 
 
 @pytest.mark.parametrize('name', models.names())
