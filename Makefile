@@ -28,8 +28,7 @@ lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench:
-	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-int8.txt)
+bench: environment
 	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(CAMVID),--camvid $(CAMVID)) \
 		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
@@ -37,7 +36,7 @@ environment:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)
 
 environment-dev:
-	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-int8.txt requirements-dev.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-dev.txt)
 
 cuda:
 	@$(call bootstrap,requirements.txt requirements-cuda.txt)

@@ -14,7 +14,6 @@ from engine.engines.errors import EngineError, explained, failed
 NAME = 'openvino'
 PACKAGES = ('openvino', 'onnx')
 INSTALL = 'python -m pip install -r requirements-deploy.txt'
-INSTALL_INT8 = 'python -m pip install -r requirements-int8.txt'
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
 NO_TELEMETRY = 'NNCF_CI'  # environment: with it NNCF reports nothing of its use to its makers
 
@@ -42,7 +41,7 @@ class OpenVINO:
                 self.versions['nncf'] = metadata.version('nncf')
             except metadata.PackageNotFoundError as error:
                 raise EngineError(
-                    f'--precision int8: the package nncf is not installed: {INSTALL_INT8}'
+                    f'--precision int8: the package nncf is not installed: {INSTALL}'
                 ) from error
 
     def __str__(self):

@@ -505,7 +505,7 @@ def test_eight_bits_without_nncf(tiny, kept, monkeypatch):
         raise metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(openvino.metadata, 'version', version)
-    with pytest.raises(EngineError, match='nncf is not installed: .* requirements-int8.txt'):
+    with pytest.raises(EngineError, match='nncf is not installed: .* requirements-deploy.txt'):
         openvino.OpenVINO('int8')
 
 
