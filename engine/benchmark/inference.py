@@ -31,7 +31,7 @@ from engine.engines import calibration
 from models import Network, complexity
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-RANGES = 8  # images that the ranges of 8-bit numbers are found on: more take minutes
+RANGES = 4  # images that the ranges of 8-bit numbers are found on: more take minutes
 PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
 OF_NETWORK = ('weights', 'int8')  # facts that differ from network to network
 ABOUT = {

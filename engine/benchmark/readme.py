@@ -152,13 +152,14 @@ def head(kind: str) -> list[str]:
 
 
 def _common(documents) -> list[str]:
-    """The settings that all documents share, as far as a table needs them."""
+    """The settings that all documents share which have them, as far as a table needs them."""
     settings = [document['settings'] for document in documents]
-    return [
-        f'{key} {settings[0][key]}'
-        for key in ('config', *FACTS)
-        if all(key in each and each[key] == settings[0][key] for each in settings)
-    ]
+    found = []
+    for key in ('config', *FACTS):
+        values = {each[key] for each in settings if key in each}
+        if len(values) == 1:
+            found.append(f'{key} {values.pop()}')
+    return found
 
 
 def _cell(value: float | Mapping | None, written: Callable[[float | Mapping], str]) -> str:

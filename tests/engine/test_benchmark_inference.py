@@ -73,7 +73,7 @@ def test_ranges_are_from_the_photo_or_a_data_set(with_data, shared, tmp_path):
     assert process.returncode == 0, process.stderr
     document = json.loads(report.read_text())
     _, reduced = document['results']
-    expected = '8 training images of camvid' if with_data else 'street.jpg'
+    expected = '4 training images of camvid' if with_data else 'street.jpg'
     assert document['settings']['int8'] == f'ranges from {expected}'
     assert reduced['details']['x float32'] == pytest.approx(reduced['ratio'])
     assert contestants.TOLERANCE < reduced['details']['differs'] < 0.5

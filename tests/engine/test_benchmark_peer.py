@@ -13,6 +13,7 @@ import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 import pytest
+import yaml
 
 import helpers
 import models
@@ -222,6 +223,29 @@ def test_steps_of_training_are_those_of_nnabla(channels_last, precision, exact, 
     np.testing.assert_allclose(found[0], expected[0], rtol=exact)
     np.testing.assert_allclose(found, expected, rtol=1e-2 if precision == 'float32' else 1e-1)
     assert expected[2] < expected[0]
+
+
+@pytest.mark.parametrize('kind', ('inference', 'training'))
+def test_pytorch_takes_part(kind, program, tmp_path):
+    """The program is asked for only because it shows that there is a torch."""
+    config, report = tmp_path / 'tiny.yaml', tmp_path / 'report.json'
+    config.write_text(yaml.safe_dump({**helpers.TINY, 'lr': 0.1, 'max_iter': 9}))
+    process = helpers.run(
+        '-m', 'engine.benchmark', kind, '-cfg', config, '-c', 'cpu', '--size', '64x96',
+        '--rounds', 1, '--json', report, '--peer', 'pytorch', '--peer-python', PYTHON,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    document = json.loads(report.read_text())
+    precision = ' float32' if kind == 'inference' else ''
+    names = [f'pytorch {form}{precision}' for form in ('contiguous', 'channels_last')]
+    found = {result['name']: result['details'] for result in document['results']}
+    assert list(found)[-2:] == names
+    for name in names:
+        assert found[name]['MiB'] > 50
+    assert 'threads' in document['settings']['PyTorch']
+    if kind == 'inference':
+        assert found[names[1]]['x pytorch'] == 1
+        assert found[names[1]]['differs'] <= 1e-4
 
 
 def training_config() -> dict:
