@@ -38,7 +38,8 @@ ABOUT = {
     'median ms': 'device only: from the prepared input in the memory of the host to the logits '
     "there, at the network's own resolution; medians of the turns, as all that follows",
     'e2e ms': 'end to end: decode a JPEG, normalise, infer, resize the logits to its size, argmax, '
-    'encode a PNG (no disk; for PyTorch, decoding and encoding in another process)',
+    'encode a PNG (no disk; for PyTorch, decoding and encoding in another process; on a GPU NNabla '
+    'and PyTorch resize there)',
     'e2e x': 'its multiple of the first contestant, end to end',
     'x plain': 'its multiple of the plain native graph, as the published code builds it',
     'x nnabla': "its multiple of this project's native graph in float32",

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 import helpers
+import models
 from command import UserError
+from datasets import image_files
 from engine.benchmark import __main__ as command
 from engine.benchmark import contestants, inference, peer, pipeline
 from engine.benchmark.contestants import Way
@@ -199,6 +201,27 @@ def test_cores_are_given_back():
     with inference.using_cores(1):
         assert len(os.sched_getaffinity(0)) == 1
     assert os.sched_getaffinity(0) == before
+
+
+def test_classes_are_the_same_where_images_stay_on_the_device(tmp_path):
+    """And the time of the network alone is measured then, too."""
+    network, image = helpers.tiny(), helpers.image(64, 96)
+    network(nn.Variable((1, 3, 64, 96)))
+    models.weights.save(tmp_path / 'weights.h5')
+    image_files.write_image(tmp_path / 'image.png', image)
+    task = pipeline.Task(
+        {'network': 'd3net', **helpers.TINY}, tmp_path / 'weights.h5', tmp_path / 'image.png',
+        tmp_path / 'input.npy', (64, 96), 'cpu', 1,
+    )  # fmt: skip
+    contestant = pipeline.Pipeline(task, 'nnabla', 'float32', tmp_path)
+    expected, seconds = contestant.classes(image)
+    assert seconds > 0 and len(np.unique(expected)) > 1
+    contestant.stay_on_device()
+    found, seconds = contestant.classes(image)
+    assert seconds is None
+    np.testing.assert_array_equal(found, expected)
+    device, whole = contestant.run()
+    assert device > 0 and whole > 0
 
 
 def test_labels_are_those_of_the_predictor(monkeypatch):
