@@ -18,7 +18,8 @@ NAMES = ('loader', 'training', 'inference', 'accuracy')
 BENCHMARK, EVALUATE = 'engine/benchmark/__main__.py', 'evaluate.py'
 LOADED = ('configs/D3Net_S.yaml', 'configs/D3Net_T_camvid.yaml')  # the first that has its data
 TRAINED = ('configs/D3Net_T_camvid.yaml', '128x256')  # config, size
-ROUNDS, SECONDS = 3, 2  # what is slow runs once a round, what is fast for so many seconds
+BATCHES = 4  # of a loader's turn
+ROUNDS, SECONDS = 3, 1  # what is slow runs once a round, what is fast for so many seconds
 # Config, size, rounds, engines, precisions, forms of PyTorch. NNabla takes most of the time, and
 # with D3Net-L half a minute a run, so there only its plain form takes part. PyTorch runs in both
 # layouts where it is not known which is the faster one.
@@ -95,8 +96,8 @@ def _loader(args, folder: Path) -> list[dict]:
             LOG.info('loader, %s: skipped, %s', config.name, error)
             continue
         data = ['-d', own] if own else []
-        options = ['loader', '-cfg', PROJECT / path, *data, '--rounds', ROUNDS]
-        return [_run(BENCHMARK, options, folder)]
+        options = ['loader', '-cfg', PROJECT / path, *data]
+        return [_run(BENCHMARK, [*options, '--rounds', ROUNDS, '--batches', BATCHES], folder)]
     return []
 
 
