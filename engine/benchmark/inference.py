@@ -24,7 +24,7 @@ import models
 from command import PROJECT, UserError
 from datasets import image_files
 from engine import engines, predictor
-from engine.benchmark import frame, graph_file, peer, plain
+from engine.benchmark import frame, graph_file, limit, peer, plain
 from engine.benchmark.contestants import Contestants, PeerOptions, Way
 from engine.benchmark.pipeline import NATIVE, Task
 from engine.engines import calibration
@@ -46,6 +46,9 @@ ABOUT = {
     'x pytorch': 'its multiple of PyTorch with channels_last in the same numbers, where it has '
     'them, else in float32',
     'x float32': 'its multiple of the same engine in float32',
+    'GMAC/s': 'multiply-accumulates of the convolutions a second, device only, in 10^9',
+    'of limit': f'its share of those that {limit.NAME} reaches in the same numbers and turns, by '
+    'OpenVINO on this CPU: more than 1 is beyond the processor, unless convolutions are replaced',
     'start s': 'from the start of the process to the first logits, imports and weights included, '
     'nothing kept from before',
     'again s': 'the same with what an engine has kept, where it keeps anything',
@@ -170,8 +173,12 @@ def _measure(config, network, compared, plan: Plan, folder):
                 raise UserError(f'{way}: {contestants.facts[f"left out, {way}"]}')
             reference = logits if reference is None else reference
         device, whole = ({name: [] for name in contestants.running} for _ in range(2))
+        limits = _limits(compared, plan)
 
         def turn(name):
+            if name == str(compared[0]):
+                for each in limits.values():
+                    each.turn()
             seconds, end_to_end = contestants.running[name].turn(plan.seconds)
             device[name].append(seconds)
             whole[name].append(end_to_end)
@@ -182,17 +189,31 @@ def _measure(config, network, compared, plan: Plan, folder):
         for name, contestant in contestants.running.items():
             contestants.details[name].setdefault('MiB', contestant.memory())
     first, names = whole[results[0].name], {str(way): way for way in compared}
+    gmacs = complexity.measure(network, plan.size).gmacs
     results = [
         replace(
             each,
             details={
                 **_columns(each, whole[each.name], first, contestants.details[each.name]),
                 **_multiples(names[each.name], device),
+                **_rates(1000 * gmacs / each.median_ms, limits.get(names[each.name].precision)),
             },
         )
         for each in results
     ]
     return results, facts | contestants.facts
+
+
+def _limits(compared: Sequence[Way], plan: Plan) -> dict[str, limit.Limit]:
+    """What the CPU can do at most in each precision."""
+    if plan.context != 'cpu':
+        return {}
+    precisions = dict.fromkeys(way.precision for way in compared)
+    return {precision: limit.Limit(precision, plan.threads) for precision in precisions}
+
+
+def _rates(rate: float, bound: limit.Limit | None) -> dict[str, float | None]:
+    return {'GMAC/s': rate, 'of limit': rate / bound.best if bound and bound.best else None}
 
 
 def _engines() -> str:

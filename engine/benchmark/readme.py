@@ -45,6 +45,8 @@ COLUMNS = {
         ('x nnabla', 'x nnabla', _times),
         ('x pytorch', 'x pytorch', _times),
         ('x float32', 'x float32', _times),
+        ('GMAC/s', 'GMAC/s', _digits(1)),
+        ('of limit', 'of limit', lambda value: f'{value:.0%}'),
         ('end to end, ms', 'e2e ms', _digits(0)),
         ('MiB', 'MiB', _digits(0)),
         ('start, s', 'start s', _digits(1)),

@@ -12,10 +12,12 @@ import helpers
 import models
 from command import UserError
 from datasets import image_files
+from engine import config as configs
 from engine.benchmark import __main__ as command
 from engine.benchmark import contestants, inference, peer, pipeline
 from engine.benchmark.contestants import Way
 from engine.engines import machine
+from models import complexity
 
 
 @pytest.fixture
@@ -60,6 +62,10 @@ def test_networks_and_engines_are_compared(tiny, tmp_path):
             first = results[f'{prefix}: {base} float32']['median_ms']
             assert details[column] == pytest.approx(first / result['median_ms'])
         assert details['x pytorch'] is None and details['x float32'] == 1
+        config = 'configs/D3Net_T_camvid.yaml' if prefix == 'D3Net_T_camvid' else tiny
+        gmacs = complexity.measure(models.create(configs.load(config)), (64, 96)).gmacs
+        assert details['GMAC/s'] == pytest.approx(1000 * gmacs / result['median_ms'])
+        assert 0 < details['of limit'] < 1.5  # of one process, in moments that may be busier
     assert 'D3Net_T_camvid: auto float32' in process.stdout
 
 

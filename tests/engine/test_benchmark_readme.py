@@ -56,6 +56,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_table_of_what_was_written_as_json(tmp_path):
     details = {'FPS': 10, 'e2e ms': 120.4, 'MiB': 99.6, 'start s': 1.26, 'differs': 2e-6}
     details |= {'x plain': 12.5, 'x nnabla': 11, 'x pytorch': None, 'x float32': 1}
+    details |= {'GMAC/s': 98.36, 'of limit': 0.874}
     documents = []
     for config, threads in (('D3Net_S', 2), ('D3Net_L', 2)):
         settings = {'config': config, 'size': '64x128', 'threads': threads}
@@ -73,11 +74,11 @@ def test_a_table_of_what_was_written_as_json(tmp_path):
     table = [line for line in lines if line.startswith('|')]
     assert table[2].startswith('| **D3Net_S**, 64x128 |')
     assert table[4] == (
-        '| auto float32 | 8 (7-9) | 10.00 | 12.50x | 11.00x |  | 1.00x | 120 | 100 | 1.3 | 0.8 '
-        '| 2e-06 |'
+        '| auto float32 | 8 (7-9) | 10.00 | 12.50x | 11.00x |  | 1.00x | 98.4 | 87% | 120 '
+        '| 100 | 1.3 | 0.8 | 2e-06 |'
     )
     assert table[3].endswith('| 1.3 |  | 2e-06 |')
-    assert {line.count('|') for line in table} == {13}
+    assert {line.count('|') for line in table} == {15}
     assert lines[-1] == 'Left out: nnabla int8: why.'
 
 
