@@ -11,8 +11,9 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,8 @@ from command import LOG, UserError
 from engine import checkpoints
 from models import weights
 
+SAVING_SECONDS = 120  # that the last state of an ended run may take
+SAVING = b' (saving)'  # in the lock while it does
 WEIGHTS = re.compile(r'model_param_(\d{8,})\.h5')
 
 
@@ -30,8 +33,8 @@ class RunFolder:
     """Paths of a run's files as attributes, and the weights among them.
 
     Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
-    Once claimed, the folder is locked until :meth:`release` or the end of the process, also by
-    SIGKILL.
+    Once claimed, the folder is locked until :meth:`release` or the end of the process and of its
+    forks, also by SIGKILL.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -99,14 +102,42 @@ class RunFolder:
             self._locked.close()
             self._locked = None
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the lock's file, which holds the lock as long as it is open in any process."""
+        return self._locked.fileno() if self._locked is not None else None
+
+    def note_saving(self):
+        """Tell in the lock that a fork of the run saves its state, which is soon done."""
+        with suppress(OSError):  # a full disk; then nobody waits for it
+            self._locked.truncate(0)
+            self._locked.write(_process() + SAVING)
+
+    def settle(self):
+        """Wait while the last state of an ended run is still being written."""
+        end = time.monotonic() + SAVING_SECONDS
+        while self._is_being_saved() and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _is_being_saved(self) -> bool:
+        try:
+            with open(self.lock, 'rb') as file:
+                if file.read().endswith(SAVING):
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no folder yet, or one that is closed to us, which is told elsewhere
+            pass
+        return False
+
     def _acquire(self):
-        self.release()  # closing a file later would end the lock of another on the same file
+        self.release()  # what it holds it would refuse to itself
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
                 if self._could_lock(file):
                     file.truncate(0)
-                    file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
+                    file.write(_process())
             except OSError as error:
                 raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
             stack.pop_all()
@@ -115,7 +146,7 @@ class RunFolder:
     def _could_lock(self, file: BinaryIO) -> bool:
         """Whether the file could be locked; raises ``UserError`` when another process has it."""
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
@@ -180,3 +211,8 @@ class RunFolder:
         except UserError:  # damaged or not there; the weights tell as well, and --resume tells why
             iteration = max(self.saved(), default=None)
         return '' if iteration is None else f' at iteration {iteration}'
+
+
+def _process() -> bytes:
+    """This process, as the lock names it."""
+    return f'process {os.getpid()} on {socket.gethostname()}'.encode()
