@@ -125,13 +125,16 @@ class Optimizer:
                 group.solver.weight_decay(group.decay)
             group.solver.update()
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of what :meth:`load_state` needs to continue bit for bit: for each parameter its
-        moments and the number of updates, such as ``conv/W/m`` and ``conv/W/steps``.
+    def state(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """What :meth:`load_state` needs to continue bit for bit: for each parameter its moments and
+        the number of updates, such as ``conv/W/m`` and ``conv/W/steps``. copy: else the moments
+        change with the next update.
         """
         arrays = {}
         for name, state in self._states():
-            arrays |= {f'{name}/{key}': value.d.copy() for key, value in state.pstate.items()}
+            for key, value in state.pstate.items():
+                moments = value.data.get_data('r')
+                arrays[f'{name}/{key}'] = moments.copy() if copy else moments
             arrays[f'{name}/{STEPS}'] = np.array(state.t, np.int64)
         return arrays
 
@@ -199,9 +202,13 @@ class Average:
             for name, value in values.items():
                 self._parameters[name].data.copy_from(value)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of the averages, ``average/<name>``, and the number of updates."""
-        arrays = {f'average/{name}': a.data.copy() for name, a in self._averages.items()}
+    def state(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """The averages, ``average/<name>``, and the number of updates. copy: else the averages
+        change with the next update.
+        """
+        arrays = {f'average/{name}': a.get_data('r') for name, a in self._averages.items()}
+        if copy:
+            arrays = {name: array.copy() for name, array in arrays.items()}
         return arrays | {UPDATES: np.array(self._updates, np.int64)}
 
     def load_state(self, arrays: Mapping[str, np.ndarray]):

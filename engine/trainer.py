@@ -103,9 +103,11 @@ class Trainer:
         self,
         should_stop: Callable[[], bool] = lambda: False,
         moved: Callable[[str], None] = lambda what: None,
+        before_update: Callable[[], None] = lambda: None,
     ) -> Step:
         """Train on the next batches. should_stop: asked before the update, whether this process
-        wants all to stop after it. moved: told of progress, batch by batch.
+        wants all to stop after it. moved: told of progress, batch by batch. before_update: called
+        when all that has changed so far are running statistics and the loader.
 
         Raises ``DivergedError`` with the files of the batches, or with a parameter: NNabla's ReLU
         makes NaN 0, so weights may be lost without a trace in the loss. Loss and gradients are
@@ -136,6 +138,7 @@ class Trainer:
         total, stops = self._communicator.total(np.array([loss, should_stop()]))
         if not np.isfinite(total):
             raise DivergedError(self._where_not_finite(loss, files))
+        before_update()
         updated = self._update(rate)
         self.iteration += 1
         if self.iteration % CHECK_INTERVAL == 0:
@@ -170,12 +173,25 @@ class Trainer:
         Raises ``DivergedError`` when it is not worth keeping.
         """
         self._check_parameters()
+        return self._state(copy=True)
+
+    def live_state(self) -> dict:
+        """:meth:`state` until the next update, which changes its arrays, and unchecked: what only
+        an update changes is not copied.
+        """
+        return self._state(copy=False)
+
+    def _state(self, copy: bool) -> dict:
         everything = nn.get_parameters(grad_only=False)
+        parameters = {name: p.data.get_data('r') for name, p in everything.items()}
+        for name, parameter in everything.items():
+            if copy or not parameter.need_grad:  # running statistics: every forward pass has its
+                parameters[name] = parameters[name].copy()
         return {
             'iteration': self.iteration,
-            'parameters': {n: p.data.get_data('r').copy() for n, p in everything.items()},
-            'solver': self._optimizer.state(),
-            'average': self._average.state() if self._average else None,
+            'parameters': parameters,
+            'solver': self._optimizer.state(copy),
+            'average': self._average.state(copy) if self._average else None,
             'loader': self.loader.state_dict(),
             'loss_scale': self._scale.state(),
         }
@@ -250,11 +266,8 @@ class Trainer:
         return True
 
     def _check_parameters(self):
-        for name, parameter in nn.get_parameters(grad_only=False).items():
-            if not np.isfinite(parameter.data.get_data('r')).all():
-                raise DivergedError(
-                    f'the parameter {name} is not finite after iteration {self.iteration}'
-                )
+        everything = nn.get_parameters(grad_only=False)
+        require_finite({n: p.data.get_data('r') for n, p in everything.items()}, self.iteration)
 
     def _where_not_finite(self, loss: float, files: list) -> str:
         reports = self._processes.gather(None if np.isfinite(loss) else (loss, files))
@@ -279,3 +292,10 @@ def trainable(frozen) -> dict[str, nn.Variable]:
     if not left:
         raise UserError('freeze: leaves nothing to train')
     return left
+
+
+def require_finite(parameters: Mapping[str, np.ndarray], iteration: int):
+    """Raise ``DivergedError`` for parameters after an iteration that are no numbers any more."""
+    for name, array in parameters.items():
+        if not np.isfinite(array).all():
+            raise DivergedError(f'the parameter {name} is not finite after iteration {iteration}')
