@@ -10,12 +10,13 @@ from engine.communicator import Processes
 from engine.config import Config
 from engine.environment import versions
 from engine.journal import Journal
+from engine.lifeboat import Lifeboat
 from engine.run_folder import RunFolder
 from engine.trainer import DivergedError, Trainer
 from engine.validation import Validation
 from engine.watchdog import Watchdog
 
-# mpirun passes SIGUSR1 on and waits; half a second after the other two it kills its processes.
+# mpirun passes SIGUSR1 on and waits; after the other two it kills its processes.
 SIGNALS = {
     signal.SIGINT: INTERRUPTED,
     signal.SIGTERM: TERMINATED,
@@ -48,37 +49,22 @@ class Life:
         folder: RunFolder,
         journal: Journal,
         watchdog: Watchdog,
+        lifeboat: Lifeboat,
         best: dict | None = None,
     ):
         self._origin, self._trainer, self._validation = origin, trainer, validation
         self._processes, self._folder = processes, folder
         self._journal, self._watchdog, self._best = journal, watchdog, best
+        self._lifeboat, self._versions = lifeboat, versions()
         self._signal = None
         self._interruptible = False  # whether a signal ends at once what is being done
 
     def live(self) -> int:
         """Train to the end, or until a signal; returns the exit status."""
-        trainer, last = self._trainer, self._trainer.recipe.max_iter
         before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
         try:
-            if trainer.iteration:
-                self._finish_milestone()
-            while trainer.iteration < last:
-                step = trainer.step(lambda: self._signal is not None, self._watchdog.moved)
-                self._watchdog.moved(f'iteration {trainer.iteration}')
-                if step.skipped:
-                    self._journal.skipped(trainer.iteration, step.loss_scale)
-                self._journal.step(
-                    trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
-                )
-                milestone = self._is_milestone(trainer.iteration)
-                if milestone or step.stop:
-                    self._save_state()
-                if step.stop:
-                    return self._stopped()
-                if milestone:
-                    self._finish_milestone()
-            return DONE
+            with self._lifeboat:
+                return self._train()
         except KeyboardInterrupt:
             if not self._interruptible:
                 raise
@@ -91,6 +77,30 @@ class Life:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _train(self) -> int:
+        trainer, last = self._trainer, self._trainer.recipe.max_iter
+        if trainer.iteration:
+            self._finish_milestone()
+        while trainer.iteration < last:
+            step = trainer.step(
+                lambda: self._signal is not None, self._watchdog.moved, self._lifeboat.withdraw
+            )
+            self._watchdog.moved(f'iteration {trainer.iteration}')
+            if step.skipped:
+                self._journal.skipped(trainer.iteration, step.loss_scale)
+            self._journal.step(
+                trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
+            )
+            self._lifeboat.offer(lambda: self._state(trainer.live_state()))
+            milestone = self._is_milestone(trainer.iteration)
+            if milestone or step.stop:
+                self._save_state()
+            if step.stop:
+                return self._stopped()
+            if milestone:
+                self._finish_milestone()
+        return DONE
 
     def _what_is_good(self) -> str:
         """What is left of a run that has diverged, and what to do with it."""
@@ -147,19 +157,24 @@ class Life:
         """Write the state; all ranks check that it is worth it, rank 0 writes, all wait for it."""
         parts = self._trainer.state()
         if not self._processes.rank:
-            state = State(
-                **parts,
-                best=self._best,
-                seed=self._origin.seed,
-                config=dict(self._origin.config),
-                processes=self._processes.size,
-                options=self._origin.options,
-                versions=versions(),
-                name=self._origin.config.name,
-                extras={'pending': self._journal.pending()},
-            )
-            checkpoints.save(self._folder.state, state)
+            self._lifeboat.wait()
+            checkpoints.save(self._folder.state, self._state(parts))
+            self._lifeboat.saved()  # only now: to be killed while writing is no loss
         self._processes.gather(None)  # whoever leaves first ends the others
+
+    def _state(self, parts: dict) -> State:
+        """parts: the trainer's."""
+        return State(
+            **parts,
+            best=self._best,
+            seed=self._origin.seed,
+            config=dict(self._origin.config),
+            processes=self._processes.size,
+            options=self._origin.options,
+            versions=self._versions,
+            name=self._origin.config.name,
+            extras={'pending': self._journal.pending()},
+        )
 
     def _note_signal(self, number, frame):
         """The first signal ends training after the step, and what is done besides at once."""

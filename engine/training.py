@@ -25,6 +25,7 @@ from engine.data import open_dataset
 from engine.environment import gpu_memory_mib
 from engine.journal import Journal
 from engine.life import Life, Origin
+from engine.lifeboat import Lifeboat
 from engine.predictor import Predictor
 from engine.recipe import Recipe
 from engine.run_folder import RunFolder
@@ -72,6 +73,8 @@ def run(args) -> int:
         _check_options(args)
         config = configs.load(args.config_file, _overrides(args))
         folder = RunFolder(args.output or Path('runs') / config.name)
+        if args.resume is not None:
+            _settle(args, folder, processes)
         source = resuming.find(args, folder)
         state = checkpoints.load(source) if source else None
         seed = resuming.seed(args, state)
@@ -116,6 +119,11 @@ def run(args) -> int:
             folder=folder,
             journal=journal,
             watchdog=watchdog,
+            # A child has no access to a GPU. One process alone is given the time for its step.
+            lifeboat=Lifeboat(
+                folder,
+                armed=processes.size > 1 and not processes.rank and plan.choice.name == 'cpu',
+            ),
             best=state.best if state and folder.best.exists() else None,
         )
         return life.live()
@@ -131,6 +139,16 @@ def _check_options(args):
         raise UserError(f'--seed must be at most {LARGEST_SEED}, not {args.seed}')
     if not args.timeout > 0:
         raise UserError(f'--timeout must be greater than 0 seconds, not {args.timeout:g}')
+
+
+def _settle(args, folder: RunFolder, processes: Processes):
+    """Let a run that was just ended write its last state, so that all processes read that."""
+    if not processes.rank:
+        folder.settle()
+        if args.resume:
+            path = Path(args.resume)
+            RunFolder(path if files.kind_of(path) == 'folder' else path.parent).settle()
+    processes.gather(None)
 
 
 def _check_keys(config: Config, network: Network):

@@ -3,14 +3,19 @@
 mpirun -n 2 python tests/mpi_faults.py crash 1 -cfg CONFIG
 """
 
+import hashlib
 import os
 import sys
 import time
 
 import command
 import train
+from engine import checkpoints
 from engine.evaluator import Evaluator
+from engine.solvers import Optimizer
 from engine.trainer import Trainer
+
+COMPUTATIONS = 5_000_000  # about two seconds
 
 
 def crash():
@@ -45,6 +50,36 @@ def linger():
         process(self, *arguments)
 
     Evaluator.process = slow
+
+
+def slow_gradients():
+    """What comes before the update takes seconds, in C, where no handler of a signal runs."""
+    Optimizer.zero_grad = _and_then_compute(Optimizer.zero_grad)
+
+
+def slow_update():
+    """The update takes seconds; what it has changed by then is no state of any iteration."""
+    Optimizer.update = _and_then_compute(Optimizer.update)
+
+
+def slow_disk():
+    """The state takes longer to save than mpirun waits, and the steps as well."""
+    slow_gradients()
+    save = checkpoints.save
+
+    def lingers(*arguments):
+        time.sleep(5)
+        save(*arguments)
+
+    checkpoints.save = lingers
+
+
+def _and_then_compute(method):
+    def slow(self, *arguments):
+        method(self, *arguments)
+        hashlib.pbkdf2_hmac('sha256', b'', b'', COMPUTATIONS)
+
+    return slow
 
 
 if __name__ == '__main__':

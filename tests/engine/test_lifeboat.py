@@ -1,0 +1,212 @@
+"""A child saves what is offered, after a signal and when its parent is killed in an update."""
+
+import multiprocessing
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import helpers
+from command import UserError
+from engine import checkpoints, lifeboat
+from engine.checkpoints import State
+from engine.lifeboat import Lifeboat
+from engine.run_folder import RunFolder
+from mpi_jobs import wait_for
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Claimed by this process."""
+    folder = RunFolder(tmp_path / 'run')
+    folder.claim(resume=False)
+    yield folder
+    folder.release()
+
+
+def make_state(iteration, size=10):
+    """Its weights tell the iteration."""
+    return State(
+        iteration=iteration,
+        parameters={'W': np.full(size, iteration, np.float32)},
+        solver={},
+        average=None,
+        loader={},
+        loss_scale=None,
+        best=None,
+        seed=0,
+        config={},
+        processes=2,
+        options={},
+        versions={},
+    )
+
+
+@contextmanager
+def boarded(folder):
+    """An armed lifeboat, as in a process whose handler of SIGTERM does not end it."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with Lifeboat(folder, armed=True) as boat:
+            yield boat
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def saved(folder) -> int | None:
+    """The iteration in the folder's state."""
+    return checkpoints.load(folder.state).iteration if folder.state.exists() else None
+
+
+def test_what_is_offered_is_saved_though_it_changes_soon_after(folder):
+    state = make_state(3)
+    with boarded(folder) as boat:
+        boat.offer(lambda: state)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait_for(lambda: boat._saved is state)
+        boat.withdraw()
+        state.parameters['W'][:] = -1
+        boat.wait()
+    found = checkpoints.load(folder.state)
+    assert found.iteration == 3
+    assert (found.parameters['W'] == 3).all()
+
+
+def test_without_a_signal_or_an_offer_nothing_is_saved(folder):
+    with boarded(folder) as boat:
+        boat.offer(lambda: make_state(3))
+        boat.withdraw()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        boat.wait()
+        assert not folder.state.exists()
+        boat.offer(lambda: make_state(4))  # the next iteration has come to its end
+        assert wait_for(folder.state.exists)
+    assert saved(folder) == 4
+
+
+def test_what_is_saved_already_is_not_saved_again(folder, monkeypatch):
+    monkeypatch.setattr(lifeboat, 'QUICK_SECONDS', -1)
+    with boarded(folder) as boat:
+        boat.withdraw()
+        boat.offer(lambda: make_state(3))
+        boat.saved()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait_for(lambda: boat._signalled)
+        boat.withdraw()
+        assert boat._standby is None
+        boat.wait()
+    assert not folder.state.exists()
+
+
+def test_each_state_is_saved_once_in_their_order(folder, monkeypatch):
+    """However many signals come; one that takes long does not overtake the next."""
+    save = checkpoints.save
+
+    def slow(path, state):
+        with open(folder.path / 'calls', 'a') as calls:
+            calls.write(f'{state.iteration} ')
+        time.sleep(0.5 if state.iteration == 3 else 0)
+        save(path, state)
+
+    monkeypatch.setattr(checkpoints, 'save', slow)
+    with boarded(folder) as boat:
+        for iteration in (3, 4):
+            state = make_state(iteration)
+            boat.offer(lambda state=state: state)
+            for _ in range(5):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert wait_for(lambda state=state: boat._saved is state)
+            boat.withdraw()
+        boat.wait()
+        assert saved(folder) == 4
+    assert (folder.path / 'calls').read_text() == '3 4 '
+
+
+def test_without_arms_it_does_nothing(folder):
+    with Lifeboat(folder, armed=False) as boat:
+        boat.offer(lambda: pytest.fail('is not asked for the state'))
+        boat.withdraw()
+        boat.wait()
+        assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_weights_that_are_no_numbers_do_not_replace_a_good_state(folder, capfd):
+    checkpoints.save(folder.state, make_state(2))
+    with boarded(folder) as boat:
+        boat.offer(lambda: make_state(np.nan))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait_for(lambda: boat._working)
+        boat.wait()
+    assert saved(folder) == 2
+    assert 'error: the parameter W is not finite' in capfd.readouterr().err
+
+
+def test_a_full_disk_leaves_the_state_before(folder, capfd):
+    checkpoints.save(folder.state, make_state(2))
+    with boarded(folder) as boat, helpers.full_disk(2000):
+        boat.offer(lambda: make_state(3, size=1000))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait_for(lambda: boat._working)
+        boat.wait()
+    assert saved(folder) == 2
+    assert f'error: {folder.state}: cannot be written' in capfd.readouterr().err
+    assert sorted(path.name for path in folder.path.iterdir()) == ['lock', 'state.h5']
+
+
+@pytest.mark.parametrize('offers', [False, True])
+def test_killed_in_a_long_update_the_state_before_is_saved(folder, offers, monkeypatch):
+    """Not any more when the update has come to its end."""
+    monkeypatch.setattr(lifeboat, 'QUICK_SECONDS', -1)
+    context = multiprocessing.get_context('fork')
+    ready = context.Event()
+
+    def train():
+        with boarded(folder) as boat:
+            boat.withdraw()
+            state = make_state(3)
+            boat.offer(lambda: state)
+            boat.withdraw()
+            state.parameters['W'][:] = -1
+            if offers:
+                boat.offer(lambda: make_state(4))
+            ready.set()
+            time.sleep(600)
+
+    process = context.Process(target=train)
+    process.start()
+    assert ready.wait(60)
+    process.kill()
+    process.join()
+    if offers:
+        time.sleep(0.5)
+        assert saved(folder) is None
+    else:
+        assert wait_for(folder.state.exists)
+        assert (checkpoints.load(folder.state).parameters['W'] == 3).all()
+
+
+def test_a_folder_in_which_a_child_saves_is_waited_for(folder, monkeypatch):
+    save = checkpoints.save
+
+    def slow(*arguments):
+        time.sleep(1)
+        save(*arguments)
+
+    monkeypatch.setattr(checkpoints, 'save', slow)
+    other = RunFolder(folder.path)
+    other.settle()  # a run that trains is not waited for
+    with boarded(folder) as boat:
+        boat.offer(lambda: make_state(3))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait_for(lambda: folder.lock.read_text().endswith('(saving)'))
+        folder.release()  # as when this process is killed
+        with pytest.raises(UserError, match='process .* \\(saving\\) is training there; wait'):
+            other.claim(resume=False)
+        other.settle()
+        assert saved(folder) == 3
+        other.claim(resume=True)
+        other.release()
