@@ -157,6 +157,11 @@ class Journal:
         self._append(text)
         LOG.info(text, extra={IN_LOG: True})
 
+    def record(self, text: str):
+        """Say something in train.log alone, which a fork of the process may do as well."""
+        if self._active:
+            self._append(text)
+
     def close(self):
         """End all records, with the iterations since the last interval. Silent where writing has
         failed before, which was told then.

@@ -5,7 +5,7 @@ A step may take seconds, all of them in C++, where no handler of Python runs. So
 the signal and forks: the child has the memory as it is, leaves the process group that mpirun kills,
 and writes the state that was offered.
 
-    with Lifeboat(folder, armed=True) as lifeboat:
+    with Lifeboat(folder, journal.record, armed=True) as lifeboat:
         for iteration in range(1, last + 1):
             compute_gradients()             # a signal here saves the iteration before
             lifeboat.withdraw()             # what was offered changes from here on
@@ -37,12 +37,13 @@ DISMISSED = b'1'
 class Lifeboat:
     """Saves, in a child of its own, the state that is offered when a signal comes.
 
-    folder: claimed, where the state is written. armed: else nothing happens at all. Handlers of the
-    signals must have been set before, as Python's own end the process.
+    folder: claimed, where the state is written. record: called in the child with what it has done.
+    armed: else nothing happens at all. Handlers of the signals must have been set before, as
+    Python's own end the process.
     """
 
-    def __init__(self, folder: RunFolder, *, armed: bool):
-        self._folder, self._armed = folder, armed
+    def __init__(self, folder: RunFolder, record: Callable[[str], None], *, armed: bool):
+        self._folder, self._record, self._armed = folder, record, armed
         self._state, self._closed = None, False
         self._changed = threading.Condition()
         self._signalled, self._saved = False, None
@@ -194,8 +195,8 @@ class Lifeboat:
         for descriptor in self._working:
             os.read(descriptor, 1)
         require_finite(state.parameters, state.iteration)
-        _print(f'saving the state after iteration {state.iteration}; --resume goes on from there')
         checkpoints.save(self._folder.state, state)
+        self._record(f'iteration {state.iteration} is saved; --resume goes on from there')
 
 
 def _tell(descriptor: int):

@@ -122,6 +122,7 @@ def run(args) -> int:
             # A child has no access to a GPU. One process alone is given the time for its step.
             lifeboat=Lifeboat(
                 folder,
+                journal.record,
                 armed=processes.size > 1 and not processes.rank and plan.choice.name == 'cpu',
             ),
             best=state.best if state and folder.best.exists() else None,

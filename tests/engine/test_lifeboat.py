@@ -50,7 +50,7 @@ def boarded(folder):
     """An armed lifeboat, as in a process whose handler of SIGTERM does not end it."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with Lifeboat(folder, armed=True) as boat:
+        with Lifeboat(folder, (folder.path / 'log').write_text, armed=True) as boat:
             yield boat
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -73,6 +73,8 @@ def test_what_is_offered_is_saved_though_it_changes_soon_after(folder):
     found = checkpoints.load(folder.state)
     assert found.iteration == 3
     assert (found.parameters['W'] == 3).all()
+    told = (folder.path / 'log').read_text()
+    assert told == 'iteration 3 is saved; --resume goes on from there'
 
 
 def test_without_a_signal_or_an_offer_nothing_is_saved(folder):
@@ -127,7 +129,7 @@ def test_each_state_is_saved_once_in_their_order(folder, monkeypatch):
 
 
 def test_without_arms_it_does_nothing(folder):
-    with Lifeboat(folder, armed=False) as boat:
+    with Lifeboat(folder, print, armed=False) as boat:
         boat.offer(lambda: pytest.fail('is not asked for the state'))
         boat.withdraw()
         boat.wait()

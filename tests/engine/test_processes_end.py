@@ -205,6 +205,9 @@ def test_jobs_killed_within_long_steps_go_on_to_the_same_bits(training, tmp_path
             assert time.monotonic() - sent < 10
         assert training.state().iteration == iteration
         assert f'iteration {iteration + 1}/' not in training.log()
+        assert training.log().endswith(
+            f'iteration {iteration} is saved; --resume goes on from there\n'
+        )
     (tmp_path / 'whole').mkdir()
     whole = Training(tmp_path / 'whole')
     assert mpi_jobs.run(2, 'train.py', *whole.options(**short)).returncode == 0
