@@ -13,7 +13,7 @@ import nnabla.parametric_functions as PF
 import numpy as np
 
 from engine.engines.errors import EngineError
-from engine.engines.openvino import OpenVINO
+from engine.engines.openvino import HINTS, OpenVINO
 from engine.export.onnx_graph import build_model
 
 CHANNELS, HEIGHT, WIDTH = 256, 64, 128
@@ -30,6 +30,8 @@ class Limit:
     def __init__(self, precision: str, threads: int):
         self.best, self._model = None, None
         self._input = np.random.RandomState(0).randn(1, CHANNELS, HEIGHT, WIDTH).astype(np.float32)
+        if precision not in HINTS:
+            return
         with suppress(ImportError, EngineError):
             engine = OpenVINO(precision, threads)
             self._model = engine.compile(_onnx(self._input.shape), [self._input])

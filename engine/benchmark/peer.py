@@ -89,8 +89,8 @@ class Program:
         start: str,
         **arguments,
     ):
-        self._name = name
-        with (folder / 'errors.txt').open('a') as errors:
+        self._name, self._errors = name, folder / 'errors.txt'
+        with self._errors.open('w') as errors:
             self._process = subprocess.Popen(
                 [python, str(SCRIPT)],
                 stdin=subprocess.PIPE,
@@ -122,13 +122,12 @@ class Program:
         except BrokenPipeError:
             line = ''
         if not line:
-            raise UserError(
-                f'{self._name}: the process has died, perhaps for want of memory; try a smaller '
-                '--size'
-            )
+            last = self._errors.read_text(errors='replace').strip().splitlines()[-1:]
+            reason = last[0] if last else 'perhaps for want of memory'
+            raise UserError(f'{self._name}: the process has died ({reason}); try a smaller --size')
         answer = json.loads(line)
         if 'error' in answer:
-            raise UserError(f'{self._name}: {answer["error"]}')
+            raise UserError(f'{self._name}: {" ".join(answer["error"].split())}')
         return answer['answer']
 
     def close(self):

@@ -74,11 +74,21 @@ def _serve(connection: Connection):
             function, arguments = pickle.loads(pickled)
             reply = function(*arguments), None, ''
         except Exception as error:
-            reply = None, error, traceback.format_exc()
+            told = traceback.format_exc()
+            reply = None, error if _travels(error) else RuntimeError(repr(error)), told
         sys.stdout.flush()  # so that what is printed here comes before what the asker prints next
         busy.clear()
         with suppress(*GONE):
             connection.send(reply)
+
+
+def _travels(error: Exception) -> bool:
+    """Whether the asker gets what is sent."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return True
+    except Exception:
+        return False
 
 
 def _listen(connection: Connection, asked: queue.SimpleQueue, busy: threading.Event):

@@ -127,18 +127,19 @@ def _accuracy(args, folder: Path) -> list[dict]:
     if args.camvid is None:
         LOG.info('accuracy: skipped, --camvid names no data')
         return []
+    from engine.engines.errors import EngineError
+
     options = ['-d', args.camvid.resolve(), '-cfg', PROJECT / SCORED, '-c', 'cpu']
-    return [
-        _scores(
-            [
-                _run(EVALUATE, [*options, '--precision', precision], folder)
-                for precision in PRECISIONS
-            ]
-        )
-    ]
+    reports, left_out = [], {}
+    for precision in PRECISIONS:
+        try:
+            reports.append(_run(EVALUATE, [*options, '--precision', precision], folder))
+        except EngineError as error:  # as on a CPU without bfloat16
+            left_out[f'left out, {precision}'] = error.what
+    return [_scores(reports, left_out)]
 
 
-def _scores(reports: list[dict]) -> dict:
+def _scores(reports: list[dict], left_out: dict[str, str]) -> dict:
     from engine import environment
 
     first, versions = reports[0]['settings'], reports[0]['versions']
@@ -149,6 +150,7 @@ def _scores(reports: list[dict]) -> dict:
         'images': reports[0]['images'],
         'weights': first['weights'],
         'engines': ', '.join(runtimes),
+        **left_out,
     }
     results = []
     for report in reports:

@@ -21,13 +21,13 @@ class Auto:
     computes it. A folder of pictures of a thousand sizes is not compiled a thousand times. What an
     earlier process has compiled is used at once.
 
-    An engine that cannot be compiled, or that fails on an input, is given up for good. Where the
-    memory suffices for no engine at all, the input is to blame, and none is given up for it.
+    An engine that cannot be compiled, or that fails on an input, is given up for good; one that
+    lacks memory for a shape only for that shape, which NNabla then does.
     """
 
     def __init__(self, exports: Sequence[Callable[[], Engine]], graphs: Engine):
         self._exports, self._graphs = list(exports), graphs
-        self._met, self._engine, self.used = set(), None, set()
+        self._met, self._too_large, self._engine, self.used = set(), set(), None, set()
         self._shapes = 1
 
     @property
@@ -62,7 +62,6 @@ class Auto:
 
     def _first_that_can(self, shape, use: Callable[[Engine], Any]) -> tuple[Engine, Any]:
         """The engine for a shape with what ``use`` makes of it."""
-        lacked_memory = []
         while True:
             engine = self._engine_for(shape)
             try:
@@ -71,13 +70,15 @@ class Auto:
                 self._give_up(error.what)
             except MemoryError:
                 if engine is self._graphs:
-                    self._exports[:0] = lacked_memory
                     raise
-                lacked_memory.append(self._exports[0])
-                names = ', '.join(engine.used)
-                self._give_up(f'{names}: not enough memory for {shape[2]}x{shape[3]}')
+                names, size = ', '.join(engine.used), f'{shape[2]}x{shape[3]}'
+                LOG.warning('%s: not enough memory for %s, which NNabla does', names, size)
+                engine.close()
+                self._too_large.add(shape)
 
     def _engine_for(self, shape) -> Engine:
+        if shape in self._too_large:
+            return self._graphs
         while self._engine is None and self._exports:
             try:
                 self._engine = self._exports[0]()

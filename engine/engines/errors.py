@@ -3,6 +3,7 @@
 from command import UserError
 from engine.engines import Shape
 
+OF_MEMORY = ('alloc', 'out of memory', 'outofmemory')  # in messages of runtimes and of CUDA
 REMEDY = '--engine nnabla, in float32, takes what the others do not'
 
 
@@ -23,7 +24,8 @@ class Disagreement(EngineError):
 
 def is_of_memory(error: Exception) -> bool:
     """Whether it tells of a failed allocation, for which NNabla and the runtimes have no class."""
-    return isinstance(error, MemoryError) or 'alloc' in str(error).lower()
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in text for word in OF_MEMORY)
 
 
 def explained(error: Exception, what: str, reason: str, remedy: str | None = None) -> Exception:

@@ -39,7 +39,14 @@ def test_an_exception_comes_back_with_its_traceback(process):
     assert process.ask(abs, -1) == 1
 
 
-def test_closing_does_not_wait(process):
+def test_an_exception_that_cannot_be_sent_is_told(process):
+    with pytest.raises(RuntimeError, match='unsendable') as caught:
+        process.ask(exec, 'raise type("unsendable", (Exception,), {})()')
+    assert isinstance(caught.value.__cause__, RemoteError)
+
+
+def test_closing_does_not_wait(process, monkeypatch):
+    monkeypatch.setattr('engine.benchmark.process.PATIENCE', 600)
     process._connection.send((time.sleep, (600,)))
     started = time.monotonic()
     process.close()
@@ -122,7 +129,9 @@ def start(code: str, folder: Path) -> tuple[subprocess.Popen, Path]:
     """A program that writes the numbers of the processes that it starts into a file, ``PIDS``."""
     pids = folder / 'pids'
     head = f"""
+        import signal
         from pathlib import Path
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # may be inherited as ignored
         PIDS = Path({str(pids)!r})
         def tell(pid):
             with PIDS.open('a') as file:

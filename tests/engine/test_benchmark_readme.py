@@ -8,6 +8,7 @@ import helpers
 from command import PROJECT, UserError
 from engine.benchmark import frame, readme, suite
 from engine.benchmark.__main__ import build_parser as benchmark_parser
+from engine.engines.errors import EngineError
 
 TEXT = """# Title
 <!-- benchmark:one -->
@@ -148,7 +149,7 @@ def test_scores_are_those_of_evaluate(working_folder, monkeypatch, shared):
     """On an image, by the command itself, in a process of its own."""
     page = working_folder / 'page.md'
     page.write_text('<!-- benchmark:accuracy -->\nold\n<!-- end -->\n')
-    monkeypatch.setattr(suite, 'PRECISIONS', ('float32', 'bfloat16'))
+    monkeypatch.setattr(suite, 'PRECISIONS', ('float32', 'int8'))
     run, reports = suite._run, []
 
     def first_image(script, options, folder):
@@ -162,8 +163,29 @@ def test_scores_are_those_of_evaluate(working_folder, monkeypatch, shared):
     exact, rounded = reports
     assert exact['settings']['precision'] == 'float32' and exact['images'] == 1
     row = f'{rounded["miou"]:.2f} | {rounded["miou"] - exact["miou"]:+.2f}'
-    assert f'bfloat16 | {row} | {rounded["pixel_accuracy"]:.2f} |' in page.read_text()
+    assert f'int8 | {row} | {rounded["pixel_accuracy"]:.2f} |' in page.read_text()
     assert 'data set camvid test; images 1; weights D3Net_T_camvid.h5' in page.read_text()
+
+
+def test_a_precision_that_the_cpu_lacks_is_left_out(tmp_path, monkeypatch):
+    report = {
+        'settings': {
+            'config': 'a', 'dataset': 'b', 'split': 'c', 'weights': 'd', 'engine': 'openvino',
+            'precision': 'float32', 'calibration': None,
+        },
+        'versions': {}, 'images': 1, 'miou': 50.0, 'pixel_accuracy': 80.0,
+    }  # fmt: skip
+
+    def run(script, options, folder):
+        if 'bfloat16' in options:
+            raise EngineError('this CPU has no bfloat16')
+        return report
+
+    monkeypatch.setattr(suite, '_run', run)
+    args = suite.build_parser().parse_args(['--camvid', str(tmp_path)])
+    (document,) = suite._accuracy(args, tmp_path)
+    assert document['settings']['left out, bfloat16'] == 'this CPU has no bfloat16'
+    assert len(document['results']) == len(suite.PRECISIONS) - 1
 
 
 def test_a_mistake_in_a_command_of_the_suite_is_told(tmp_path):

@@ -301,9 +301,9 @@ def with_four_channels(path):
     onnx.save(model, path)
 
 
-def with_output_of_terabytes(path):
+def beyond_the_address_space(path):
     node, constant = onnx.helper.make_node, onnx.numpy_helper.from_array
-    size = constant(np.array([1, 5, 1 << 20, 1 << 20]), 'size')
+    size = constant(np.array([1, 5, 1 << 22, 1 << 22]), 'size')
     nodes = [
         node('ReduceMax', ['image'], ['largest'], keepdims=1),
         node('Expand', ['largest', 'size'], ['logits']),
@@ -326,7 +326,7 @@ def with_output_of_terabytes(path):
             'a.onnx: not written, onnxruntime has failed at 45x70 .*; it is kept',
             1,
         ),
-        (with_output_of_terabytes, 'not enough memory to run .* smaller --size', 0),
+        (beyond_the_address_space, 'not enough memory to run .* smaller --size', 0),
     ],
 )
 def test_what_onnxruntime_cannot_run_is_one_line(tmp_path, monkeypatch, change, line, left):
