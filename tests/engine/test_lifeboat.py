@@ -47,13 +47,26 @@ def make_state(iteration, size=10):
 
 @contextmanager
 def boarded(folder):
-    """An armed lifeboat, as in a process whose handler of SIGTERM does not end it."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    """An armed lifeboat."""
+    with Lifeboat(folder, (folder.path / 'log').write_text, armed=True) as boat:
+        yield boat
+
+
+def send_term(boat):
+    """What SIGTERM does to the lifeboat; the process of the tests itself must never get it."""
+    os.write(boat._woken, bytes([signal.SIGTERM]))
+
+
+@contextmanager
+def forked(work):
+    """A process that does ``work()``, and is killed at the end of the block."""
+    process = multiprocessing.get_context('fork').Process(target=work)
+    process.start()
     try:
-        with Lifeboat(folder, (folder.path / 'log').write_text, armed=True) as boat:
-            yield boat
+        yield process
     finally:
-        signal.signal(signal.SIGTERM, before)
+        process.kill()
+        process.join()
 
 
 def saved(folder) -> int | None:
@@ -65,7 +78,7 @@ def test_what_is_offered_is_saved_though_it_changes_soon_after(folder):
     state = make_state(3)
     with boarded(folder) as boat:
         boat.offer(lambda: state)
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_term(boat)
         assert wait_for(lambda: boat._saved is state)
         boat.withdraw()
         state.parameters['W'][:] = -1
@@ -77,11 +90,31 @@ def test_what_is_offered_is_saved_though_it_changes_soon_after(folder):
     assert told == 'iteration 3 is saved; --resume goes on from there'
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_what_is_offered(folder, number):
+    """A real one, in a process of its own, whose handler does not end it."""
+    ready = multiprocessing.get_context('fork').Event()
+
+    def train():
+        signal.signal(number, lambda *_: None)
+        with boarded(folder) as boat:
+            boat.offer(lambda: make_state(3))
+            ready.set()
+            time.sleep(600)
+
+    with forked(train) as process:
+        assert ready.wait(60)
+        os.kill(process.pid, number)
+        assert wait_for(folder.state.exists)
+        assert process.is_alive()
+    assert saved(folder) == 3
+
+
 def test_without_a_signal_or_an_offer_nothing_is_saved(folder):
     with boarded(folder) as boat:
         boat.offer(lambda: make_state(3))
         boat.withdraw()
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_term(boat)
         time.sleep(0.2)
         boat.wait()
         assert not folder.state.exists()
@@ -96,7 +129,7 @@ def test_what_is_saved_already_is_not_saved_again(folder, monkeypatch):
         boat.withdraw()
         boat.offer(lambda: make_state(3))
         boat.saved()
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_term(boat)
         assert wait_for(lambda: boat._signalled)
         boat.withdraw()
         assert boat._standby is None
@@ -120,7 +153,7 @@ def test_each_state_is_saved_once_in_their_order(folder, monkeypatch):
             state = make_state(iteration)
             boat.offer(lambda state=state: state)
             for _ in range(5):
-                os.kill(os.getpid(), signal.SIGTERM)
+                send_term(boat)
             assert wait_for(lambda state=state: boat._saved is state)
             boat.withdraw()
         boat.wait()
@@ -140,7 +173,7 @@ def test_weights_that_are_no_numbers_do_not_replace_a_good_state(folder, capfd):
     checkpoints.save(folder.state, make_state(2))
     with boarded(folder) as boat:
         boat.offer(lambda: make_state(np.nan))
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_term(boat)
         assert wait_for(lambda: boat._working)
         boat.wait()
     assert saved(folder) == 2
@@ -151,7 +184,7 @@ def test_a_full_disk_leaves_the_state_before(folder, capfd):
     checkpoints.save(folder.state, make_state(2))
     with boarded(folder) as boat, helpers.full_disk(2000):
         boat.offer(lambda: make_state(3, size=1000))
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_term(boat)
         assert wait_for(lambda: boat._working)
         boat.wait()
     assert saved(folder) == 2
@@ -163,8 +196,7 @@ def test_a_full_disk_leaves_the_state_before(folder, capfd):
 def test_killed_in_a_long_update_the_state_before_is_saved(folder, offers, monkeypatch):
     """Not any more when the update has come to its end."""
     monkeypatch.setattr(lifeboat, 'QUICK_SECONDS', -1)
-    context = multiprocessing.get_context('fork')
-    ready = context.Event()
+    ready = multiprocessing.get_context('fork').Event()
 
     def train():
         with boarded(folder) as boat:
@@ -178,11 +210,8 @@ def test_killed_in_a_long_update_the_state_before_is_saved(folder, offers, monke
             ready.set()
             time.sleep(600)
 
-    process = context.Process(target=train)
-    process.start()
-    assert ready.wait(60)
-    process.kill()
-    process.join()
+    with forked(train):
+        assert ready.wait(60)
     if offers:
         time.sleep(0.5)
         assert saved(folder) is None
@@ -203,7 +232,7 @@ def test_a_folder_in_which_a_child_saves_is_waited_for(folder, monkeypatch):
     other.settle()  # a run that trains is not waited for
     with boarded(folder) as boat:
         boat.offer(lambda: make_state(3))
-        os.kill(os.getpid(), signal.SIGTERM)
+        send_term(boat)
         assert wait_for(lambda: folder.lock.read_text().endswith('(saving)'))
         folder.release()  # as when this process is killed
         with pytest.raises(UserError, match='process .* \\(saving\\) is training there; wait'):
