@@ -30,7 +30,9 @@ from engine.trainer import require_finite
 
 ENDING = (signal.SIGINT, signal.SIGTERM)  # after which a launcher kills
 QUICK_SECONDS = 0.05  # that an update may take without a child that stands by
+AGAIN_SECONDS = 0.05  # until a child is tried again that could not be made
 END = b'\0'  # in place of a signal's number
+READ, WRITE = 0, 1  # the ends of a pipe
 DISMISSED = b'1'
 
 
@@ -49,6 +51,7 @@ class Lifeboat:
         self._signalled, self._saved = False, None
         self._working = []  # for each child that saves a pipe, which ends when it does
         self._withdrawn_at, self._slow, self._standby = None, False, None
+        self._warned = False
 
     def offer(self, state: Callable[[], State]):
         """From now on ``state()`` is what is saved. What it holds must stay as it is until
@@ -124,7 +127,7 @@ class Lifeboat:
             while not self._closed:
                 if self._is_due():
                     self._save_aside()
-                self._changed.wait()
+                self._changed.wait(AGAIN_SECONDS if self._is_due() else None)
 
     def _is_due(self) -> bool:
         """Whether something is offered that nobody saves or has saved."""
@@ -132,19 +135,18 @@ class Lifeboat:
 
     def _save_aside(self):
         """Make a child that saves what is offered."""
-        self._saved = self._state
-        ends, works = os.pipe()
-        self._fork(lambda: self._save(self._state), works)
-        os.close(works)
-        self._working.append(ends)
-        self._dismiss()
+        state = self._state
+        if made := self._fork(lambda works: self._save(state), WRITE):
+            self._working.append(made[1])
+            self._saved = state
+            self._dismiss()
 
     def _stand_by(self):
         """Make a child that saves what is offered unless it is dismissed."""
-        hears, tells = os.pipe()
-        child = self._fork(lambda: os.read(hears, 1) or self._save(self._state), hears)
-        os.close(hears)
-        self._standby = child, tells
+        state = self._state
+        if made := self._fork(lambda hears: os.read(hears, 1) or self._save(state), READ):
+            self._dismiss()  # one whose state is older
+            self._standby = made
 
     def _dismiss(self):
         if self._standby is None:
@@ -152,22 +154,27 @@ class Lifeboat:
         (child, tells), self._standby = self._standby, None
         _tell(tells)
         os.close(tells)
-        if child is not None:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
-    def _fork(self, work: Callable, descriptor: int) -> int | None:
-        """The number of a child that does its work and ends; None where none can be made.
+    def _fork(self, work: Callable[[int], object], end: int) -> tuple[int, int] | None:
+        """The number of a child that does its work and ends, and this process's end of a pipe to
+        it; None where none can be made.
 
-        descriptor: what it keeps open, besides what all of them need.
+        work: is given the child's end of the pipe; end: which one that is, ``READ`` or ``WRITE``.
         """
+        pipe = ()
         try:
+            pipe = os.pipe()
             child = os.fork()
         except OSError as error:
-            LOG.warning('no process can be made that saves the state (%s)', error.strerror)
+            for descriptor in pipe:
+                os.close(descriptor)
+            self._warn(error)
             return None
         if child:
-            return child
+            os.close(pipe[end])
+            return child, pipe[not end]
         status = 1
         try:
             os.setsid()  # out of reach of what ends the parent
@@ -178,8 +185,8 @@ class Lifeboat:
             if self._standby is not None:  # its state is older
                 _tell(self._standby[1])
             # Whoever waits for the end of a pipe of the parent's must not wait for this process.
-            _close_all_but({0, 1, 2, self._folder.descriptor, *self._working, descriptor})
-            work()
+            _close_all_but({0, 1, 2, self._folder.descriptor, *self._working, pipe[end]})
+            work(pipe[end])
             status = 0
         except UserError as error:
             _print(f'error: {error}')
@@ -187,6 +194,16 @@ class Lifeboat:
             _print(traceback.format_exc())
         finally:
             os._exit(status)  # what is registered for the end of the process is the parent's
+
+    def _warn(self, error: OSError):
+        """Once: what has no memory now may have none for thousands of updates."""
+        if not self._warned:
+            self._warned = True
+            LOG.warning(
+                'no process can be made that saves the state when this one is killed (%s): free '
+                'memory, or end the job with SIGUSR1',
+                error.strerror,
+            )
 
     def _save(self, state: State):
         """In a child: after those before it, and in bounded time."""

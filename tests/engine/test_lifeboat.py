@@ -1,5 +1,6 @@
 """A child saves what is offered, after a signal and when its parent is killed in an update."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -218,6 +219,41 @@ def test_killed_in_a_long_update_the_state_before_is_saved(folder, offers, monke
     else:
         assert wait_for(folder.state.exists)
         assert (checkpoints.load(folder.state).parameters['W'] == 3).all()
+
+
+@pytest.mark.parametrize('what', ['fork', 'pipe'])
+def test_without_room_for_a_child_it_is_tried_again(folder, what, monkeypatch, caplog):
+    """And told once; a child that stands by stays until there is another."""
+    monkeypatch.setattr(lifeboat, 'QUICK_SECONDS', -1)
+    tries = []
+
+    def fails():
+        tries.append(what)
+        raise OSError(errno.EAGAIN, 'no room')
+
+    with boarded(folder) as boat:
+        boat.withdraw()
+        boat.offer(lambda: make_state(3))
+        boat.withdraw()
+        standby = boat._standby
+        assert standby is not None
+        send_term(boat)
+        assert wait_for(lambda: boat._signalled)
+        with monkeypatch.context() as patch:
+            patch.setattr(lifeboat.os, what, fails)
+            for iteration in (4, 5):
+                state = make_state(iteration)
+                boat.offer(lambda state=state: state)
+                before = len(tries)
+                assert wait_for(lambda before=before: len(tries) > before + 2)
+                boat.withdraw()
+                assert boat._standby is standby
+            boat.offer(lambda: make_state(6))
+        assert wait_for(folder.state.exists)
+        assert wait_for(lambda: boat._standby is None)
+    assert saved(folder) == 6
+    assert len(caplog.messages) == 1
+    assert '(no room): free memory, or end the job with SIGUSR1' in caplog.text
 
 
 def test_a_folder_in_which_a_child_saves_is_waited_for(folder, monkeypatch):
