@@ -13,6 +13,7 @@ and writes the state that was offered.
             lifeboat.offer(lambda: state)   # arrays of it may be those that the update changes
 """
 
+import faulthandler
 import gc
 import os
 import signal
@@ -25,13 +26,14 @@ from contextlib import suppress
 from command import LOG, UserError
 from engine import checkpoints
 from engine.checkpoints import State
-from engine.run_folder import SAVING_SECONDS, RunFolder
+from engine.run_folder import KILLED_SECONDS, SAVING_SECONDS, RunFolder
 from engine.trainer import require_finite
 
 ENDING = (signal.SIGINT, signal.SIGTERM)  # after which a launcher kills
 QUICK_SECONDS = 0.05  # that an update may take without a child that stands by
 AGAIN_SECONDS = 0.05  # until a child is tried again that could not be made
 END = b'\0'  # in place of a signal's number
+STANDARD_ERROR = 2
 READ, WRITE = 0, 1  # the ends of a pipe
 DISMISSED = b'1'
 
@@ -49,7 +51,7 @@ class Lifeboat:
         self._state, self._closed = None, False
         self._changed = threading.Condition()
         self._signalled, self._saved = False, None
-        self._working = []  # for each child that saves a pipe, which ends when it does
+        self._working = {}  # of each child that saves a pipe, which ends when it does
         self._withdrawn_at, self._slow, self._standby = None, False, None
         self._warned = False
 
@@ -89,9 +91,11 @@ class Lifeboat:
     def wait(self):
         """Until all children have saved, so that none overtakes a newer state."""
         with self._changed:
-            working = list(self._working)
+            working = list(self._working.values())
         for descriptor in working:
             os.read(descriptor, 1)
+        with self._changed:
+            self._reap()
 
     def __enter__(self):
         if self._armed:
@@ -112,7 +116,8 @@ class Lifeboat:
             self._dismiss()
         os.write(self._woken, END)
         self._thread.join()
-        for descriptor in (self._signals, self._woken, *self._working):
+        self._reap()
+        for descriptor in (self._signals, self._woken, *self._working.values()):
             os.close(descriptor)
 
     def _watch(self):
@@ -137,9 +142,16 @@ class Lifeboat:
         """Make a child that saves what is offered."""
         state = self._state
         if made := self._fork(lambda works: self._save(state), WRITE):
-            self._working.append(made[1])
+            child, ends = made
+            self._working[child] = ends
             self._saved = state
             self._dismiss()
+
+    def _reap(self):
+        """Forget the children that have saved; one that still does is not waited for."""
+        for child in list(self._working):
+            if os.waitpid(child, os.WNOHANG)[0]:
+                os.close(self._working.pop(child))
 
     def _stand_by(self):
         """Make a child that saves what is offered unless it is dismissed."""
@@ -184,12 +196,15 @@ class Lifeboat:
                 signal.signal(number, signal.SIG_IGN)
             if self._standby is not None:  # its state is older
                 _tell(self._standby[1])
+            working = self._working.values()
             # Whoever waits for the end of a pipe of the parent's must not wait for this process.
-            _close_all_but({0, 1, 2, self._folder.descriptor, *self._working, pipe[end]})
+            _close_all_but({0, 1, STANDARD_ERROR, self._folder.descriptor, *working, pipe[end]})
             work(pipe[end])
             status = 0
         except UserError as error:
             _print(f'error: {error}')
+            with suppress(UserError):  # the disk may be full
+                self._record(f'error: {error}')
         except Exception:
             _print(traceback.format_exc())
         finally:
@@ -207,12 +222,23 @@ class Lifeboat:
 
     def _save(self, state: State):
         """In a child: after those before it, and in bounded time."""
+
+        def give_up(*_):
+            raise UserError(
+                f'{self._folder.state}: iteration {state.iteration} is not saved within '
+                f'{SAVING_SECONDS} s, the file is as it was; is its disk overloaded?'
+            )
+
+        signal.signal(signal.SIGALRM, give_up)
         signal.alarm(SAVING_SECONDS)
+        # Within a call of C that does not return no handler runs.
+        faulthandler.dump_traceback_later(KILLED_SECONDS, exit=True, file=STANDARD_ERROR)
         self._folder.note_saving()
-        for descriptor in self._working:
+        for descriptor in self._working.values():
             os.read(descriptor, 1)
         require_finite(state.parameters, state.iteration)
         checkpoints.save(self._folder.state, state)
+        signal.alarm(0)
         self._record(f'iteration {state.iteration} is saved; --resume goes on from there')
 
 
@@ -227,7 +253,7 @@ def _tell(descriptor: int):
 def _print(text: str):
     """On standard error, past Python's file, which another thread may have locked."""
     with suppress(OSError):  # nobody may be left who reads it
-        os.write(2, f'{text}\n'.encode())
+        os.write(STANDARD_ERROR, f'{text}\n'.encode())
 
 
 def _close_all_but(descriptors: set[int | None]):

@@ -25,7 +25,9 @@ from engine import checkpoints
 from models import weights
 
 SAVING_SECONDS = 120  # that the last state of an ended run may take
-SAVING = b' (saving)'  # in the lock while it does
+KILLED_SECONDS = SAVING_SECONDS + 10  # after which what writes it is killed
+SETTLED_SECONDS = KILLED_SECONDS + 10
+SAVING = ' (saving)'  # in the lock while it does
 WEIGHTS = re.compile(r'model_param_(\d{8,})\.h5')
 
 
@@ -110,25 +112,37 @@ class RunFolder:
     def note_saving(self):
         """Tell in the lock that a fork of the run saves its state, which is soon done."""
         with suppress(OSError):  # a full disk; then nobody waits for it
-            self._locked.truncate(0)
-            self._locked.write(_process() + SAVING)
+            self._locked.write(f'\n{_process()}{SAVING}'.encode())
 
     def settle(self):
-        """Wait while the last state of an ended run is still being written."""
-        end = time.monotonic() + SAVING_SECONDS
-        while self._is_being_saved() and time.monotonic() < end:
+        """Wait while the last state of an ended run is still being written; ``UserError`` when that
+        does not come to its end.
+        """
+        end, told = time.monotonic() + SETTLED_SECONDS, False
+        while who := self._saver():
+            if time.monotonic() > end:
+                raise UserError(
+                    f'{self.path}: {who} has been saving for {SETTLED_SECONDS} s and more; end it: '
+                    'then --resume goes on from the state before'
+                )
+            if not told:
+                LOG.info('%s: waiting for %s, which saves the last state', self.path, who)
+                told = True
             time.sleep(0.05)
 
-    def _is_being_saved(self) -> bool:
+    def _saver(self) -> str | None:
+        """The process that still writes the last state of an ended run."""
+        who = ''
         try:
             with open(self.lock, 'rb') as file:
-                if file.read().endswith(SAVING):
+                who = _last_line(file)
+                if who.endswith(SAVING):
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
+            return who.removesuffix(SAVING)
         except OSError:  # no folder yet, or one that is closed to us, which is told elsewhere
             pass
-        return False
+        return None
 
     def _acquire(self):
         self.release()  # what it holds it would refuse to itself
@@ -137,7 +151,7 @@ class RunFolder:
                 file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
                 if self._could_lock(file):
                     file.truncate(0)
-                    file.write(_process())
+                    file.write(_process().encode())
             except OSError as error:
                 raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
             stack.pop_all()
@@ -151,7 +165,7 @@ class RunFolder:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
-                who = file.read().decode(errors='replace') or 'another process'
+                who = _last_line(file) or 'another process'
                 raise UserError(
                     f'{self.path}: {who} is training there; wait for it or end it'
                 ) from error
@@ -213,6 +227,11 @@ class RunFolder:
         return '' if iteration is None else f' at iteration {iteration}'
 
 
-def _process() -> bytes:
+def _process() -> str:
     """This process, as the lock names it."""
-    return f'process {os.getpid()} on {socket.gethostname()}'.encode()
+    return f'process {os.getpid()} on {socket.gethostname()}'
+
+
+def _last_line(lock: BinaryIO) -> str:
+    """Who has written into the lock last: its owner, or the fork of it that saves."""
+    return lock.read().decode(errors='replace').rpartition('\n')[2]

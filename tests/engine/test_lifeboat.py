@@ -12,7 +12,7 @@ import pytest
 
 import helpers
 from command import UserError
-from engine import checkpoints, lifeboat
+from engine import checkpoints, lifeboat, run_folder
 from engine.checkpoints import State
 from engine.lifeboat import Lifeboat
 from engine.run_folder import RunFolder
@@ -189,8 +189,51 @@ def test_a_full_disk_leaves_the_state_before(folder, capfd):
         assert wait_for(lambda: boat._working)
         boat.wait()
     assert saved(folder) == 2
-    assert f'error: {folder.state}: cannot be written' in capfd.readouterr().err
-    assert sorted(path.name for path in folder.path.iterdir()) == ['lock', 'state.h5']
+    error = f'error: {folder.state}: cannot be written'
+    assert error in capfd.readouterr().err
+    assert error in (folder.path / 'log').read_text()
+    assert sorted(path.name for path in folder.path.iterdir()) == ['lock', 'log', 'state.h5']
+
+
+@pytest.mark.parametrize('hangs', [False, True])
+def test_a_disk_that_takes_too_long_leaves_the_state_before(folder, hangs, monkeypatch, capfd):
+    """hangs: in C, where no handler of Python runs."""
+
+    def fsync(descriptor):
+        if hangs:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        time.sleep(600)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(lifeboat, 'SAVING_SECONDS', 1)
+    monkeypatch.setattr(lifeboat, 'KILLED_SECONDS', 2)
+    with boarded(folder) as boat:
+        boat.offer(lambda: make_state(3))
+        send_term(boat)
+        assert wait_for(lambda: boat._working)
+        boat.wait()
+    errors = capfd.readouterr().err
+    if hangs:
+        assert 'Timeout' in errors
+    else:
+        error = f'error: {folder.state}: iteration 3 is not saved within 1 s'
+        assert error in errors
+        assert error in (folder.path / 'log').read_text()
+        assert sorted(path.name for path in folder.path.iterdir()) == ['lock', 'log']
+    assert not folder.state.exists()
+
+
+def test_children_that_have_saved_are_no_zombies(folder):
+    with boarded(folder) as boat:
+        boat.offer(lambda: make_state(3))
+        send_term(boat)
+        assert wait_for(lambda: boat._working)
+        (child,) = boat._working
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        boat.wait()
+        assert not boat._working
+        with pytest.raises(ChildProcessError):
+            os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize('offers', [False, True])
@@ -256,7 +299,8 @@ def test_without_room_for_a_child_it_is_tried_again(folder, what, monkeypatch, c
     assert '(no room): free memory, or end the job with SIGUSR1' in caplog.text
 
 
-def test_a_folder_in_which_a_child_saves_is_waited_for(folder, monkeypatch):
+def test_a_folder_in_which_a_child_saves_is_waited_for(folder, monkeypatch, caplog):
+    caplog.set_level('INFO')
     save = checkpoints.save
 
     def slow(*arguments):
@@ -273,7 +317,13 @@ def test_a_folder_in_which_a_child_saves_is_waited_for(folder, monkeypatch):
         folder.release()  # as when this process is killed
         with pytest.raises(UserError, match='process .* \\(saving\\) is training there; wait'):
             other.claim(resume=False)
+        with monkeypatch.context() as patch, pytest.raises(UserError, match='process .* end it'):
+            patch.setattr(run_folder, 'SETTLED_SECONDS', 0)
+            other.settle()
+        caplog.clear()
         other.settle()
         assert saved(folder) == 3
+        told = [message for message in caplog.messages if 'waiting for process' in message]
+        assert len(told) == 1
         other.claim(resume=True)
         other.release()
