@@ -7,15 +7,18 @@ import hashlib
 import os
 import sys
 import time
+from pathlib import Path
 
 import command
 import train
-from engine import checkpoints
+from engine import checkpoints, lifeboat
 from engine.evaluator import Evaluator
 from engine.solvers import Optimizer
 from engine.trainer import Trainer
 
-COMPUTATIONS = 5_000_000  # about two seconds
+CALL = 3  # that does not return, of those that a fault makes slow
+COMPUTATIONS = 2**31 - 1  # a quarter of an hour and more
+SIGNS = 'FAULT_SIGNS'  # the folder of files in which a fault and its test tell each other things
 
 
 def crash():
@@ -52,34 +55,45 @@ def linger():
     Evaluator.process = slow
 
 
-def slow_gradients():
-    """What comes before the update takes seconds, in C, where no handler of a signal runs."""
+def endless_gradients():
+    """What comes before the third update computes for ever, in C, where no handler of a signal
+    runs; the file ``computing`` tells when.
+    """
     Optimizer.zero_grad = _and_then_compute(Optimizer.zero_grad)
 
 
-def slow_update():
-    """The update takes seconds; what it has changed by then is no state of any iteration."""
+def endless_update():
+    """The third update computes for ever; what it has changed by then is no state of any
+    iteration.
+    """
+    lifeboat.QUICK_SECONDS = -1  # as after an update that was long
     Optimizer.update = _and_then_compute(Optimizer.update)
 
 
 def slow_disk():
-    """The state takes longer to save than mpirun waits, and the steps as well."""
-    slow_gradients()
+    """The state is not written until there is the file ``write``, nor does the third step end."""
+    endless_gradients()
     save = checkpoints.save
 
     def lingers(*arguments):
-        time.sleep(5)
+        while not (Path(os.environ[SIGNS]) / 'write').exists():
+            time.sleep(0.02)
         save(*arguments)
 
     checkpoints.save = lingers
 
 
 def _and_then_compute(method):
-    def slow(self, *arguments):
-        method(self, *arguments)
-        hashlib.pbkdf2_hmac('sha256', b'', b'', COMPUTATIONS)
+    calls = []
 
-    return slow
+    def endless(self, *arguments):
+        method(self, *arguments)
+        calls.append(arguments)
+        if len(calls) == CALL:
+            (Path(os.environ[SIGNS]) / 'computing').touch()
+            hashlib.pbkdf2_hmac('sha256', b'', b'', COMPUTATIONS)
+
+    return endless
 
 
 if __name__ == '__main__':
