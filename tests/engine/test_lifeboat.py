@@ -4,9 +4,14 @@ import errno
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 from contextlib import contextmanager
 
+import nnabla as nn
+import nnabla.functions as F
+import nnabla.solvers as S
 import numpy as np
 import pytest
 
@@ -221,6 +226,43 @@ def test_a_disk_that_takes_too_long_leaves_the_state_before(folder, hangs, monke
         assert error in (folder.path / 'log').read_text()
         assert sorted(path.name for path in folder.path.iterdir()) == ['lock', 'log']
     assert not folder.state.exists()
+
+
+@pytest.fixture
+def ticks():
+    """A list that a thread makes longer whenever another one lets it, which Python does not."""
+    ticks, ended = [], threading.Event()
+
+    def tick():
+        while not ended.wait(0.001):
+            ticks.append(None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    thread = threading.Thread(target=tick)
+    thread.start()
+    yield ticks
+    sys.setswitchinterval(interval)
+    ended.set()
+    thread.join()
+
+
+def test_the_thread_that_waits_for_signals_runs_while_nnabla_computes(ticks):
+    """A step is little else than these."""
+    images, kernel = nn.Variable((1, 32, 256, 256)), nn.Variable((32, 32, 3, 3), need_grad=True)
+    weights = nn.Variable((5_000_000,), need_grad=True)
+    images.d, kernel.d, weights.d, weights.g = 1, 1, 1, 1
+    features = F.convolution(images, kernel, pad=(1, 1))
+    solver = S.Momentum()
+    solver.set_parameters({'weights': weights})
+
+    def lets_tick(compute):
+        before = len(ticks)
+        compute()
+        return len(ticks) > before
+
+    for compute in (features.forward, features.backward, solver.update):
+        assert wait_for(lambda compute=compute: lets_tick(compute)), compute
 
 
 def test_children_that_have_saved_are_no_zombies(folder):
