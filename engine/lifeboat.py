@@ -1,9 +1,10 @@
 """The last finished iteration is saved also when the step at hand is not let come to its end.
 
-mpirun passes SIGINT and SIGTERM on as SIGTERM, and kills its processes a quarter of a second later.
-A step may take seconds, all of them in C++, where no handler of Python runs. So a thread waits for
-the signal and forks: the child has the memory as it is, leaves the process group that mpirun kills,
-and writes the state that was offered.
+mpirun passes SIGINT and SIGTERM on as SIGTERM, and kills its processes a quarter of a second after
+that, half a second after the signal came. A step may take seconds, all of them in C++, where no
+handler of Python runs. So a thread waits for the signal and forks: the child has the memory as it
+is, leaves the process group that mpirun kills, and writes the state that was offered. What kills a
+whole cgroup (containers, Slurm steps, systemd units) kills the child too.
 
     with Lifeboat(folder, journal.record, armed=True) as lifeboat:
         for iteration in range(1, last + 1):
@@ -189,6 +190,7 @@ class Lifeboat:
             return child, pipe[not end]
         status = 1
         try:
+            os.close(pipe[not end])
             os.setsid()  # out of reach of what ends the parent
             gc.disable()  # objects of NNabla may wait for threads that are not here
             signal.set_wakeup_fd(-1)
@@ -226,7 +228,7 @@ class Lifeboat:
         def give_up(*_):
             raise UserError(
                 f'{self._folder.state}: iteration {state.iteration} is not saved within '
-                f'{SAVING_SECONDS} s, the file is as it was; is its disk overloaded?'
+                f'{SAVING_SECONDS} s: is the disk overloaded? --resume goes on from what is there'
             )
 
         signal.signal(signal.SIGALRM, give_up)
