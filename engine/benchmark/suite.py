@@ -93,6 +93,8 @@ def _loader(args, folder: Path) -> list[dict]:
         try:
             open_dataset(config, 'train', own)
         except UserError as error:
+            if own:
+                raise
             LOG.info('loader, %s: skipped, %s', config.name, error)
             continue
         data = ['-d', own] if own else []

@@ -196,10 +196,12 @@ def test_a_mistake_in_a_command_of_the_suite_is_told(tmp_path):
 
 def test_a_loader_without_data_is_skipped_with_a_line(working_folder, monkeypatch, caplog):
     monkeypatch.setattr(suite, 'LOADED', ('configs/D3Net_S.yaml',))
-    args = suite.build_parser().parse_args(['-d', str(working_folder / 'none')])
     with caplog.at_level('INFO', 'nnseg'):
-        assert suite._loader(args, working_folder) == []
+        assert suite._loader(suite.build_parser().parse_args([]), working_folder) == []
     assert 'loader, D3Net_S: skipped' in caplog.text
+    args = suite.build_parser().parse_args(['-d', str(working_folder / 'none')])
+    with pytest.raises(UserError, match='none: no such folder'):  # what is named must be there
+        suite._loader(args, working_folder)
 
 
 def test_the_project_has_all_markers_and_configs():
@@ -211,9 +213,12 @@ def test_the_project_has_all_markers_and_configs():
 
 @pytest.mark.parametrize('name', suite.NAMES)
 def test_the_tables_of_the_project_have_all_columns(name):
+    """With a number in each."""
     text = (PROJECT / 'README.md').read_text()
     block = text.split(readme.BEGIN.format(name))[1].split(readme.END)[0]
     assert '\n'.join(readme.head(name)) in block
+    rows = [line.split('|')[1:-1] for line in block.splitlines() if line.startswith('|')][2:]
+    assert all(any(cell.strip() for cell in column) for column in zip(*rows))
 
 
 def test_a_mistake_is_told_before_anything_runs(tmp_path):
