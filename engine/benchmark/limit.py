@@ -9,9 +9,9 @@ from collections import OrderedDict
 from contextlib import suppress
 
 import nnabla as nn
-import nnabla.parametric_functions as PF
 import numpy as np
 
+from d3net import layers as L
 from engine.engines.errors import EngineError
 from engine.engines.openvino import HINTS, OpenVINO
 from engine.export.onnx_graph import build_model
@@ -53,5 +53,5 @@ def _onnx(shape) -> bytes:
     cpu = nn.Context(['cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(cpu), nn.parameter_scope('limit', OrderedDict()):
         x = nn.Variable(shape)
-        y = PF.convolution(x, CHANNELS, (3, 3), pad=(1, 1))
+        y = L.convolution(x, CHANNELS, 3, 'convolution', L.Build())
         return build_model({'y': y}, {'x': x}).SerializeToString()

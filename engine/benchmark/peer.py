@@ -89,7 +89,7 @@ class Program:
         start: str,
         **arguments,
     ):
-        self._name, self._errors = name, folder / 'errors.txt'
+        self._name, self._errors = name, folder / f'errors of {name}.txt'
         with self._errors.open('w') as errors:
             self._process = subprocess.Popen(
                 [python, str(SCRIPT)],
@@ -123,8 +123,11 @@ class Program:
             line = ''
         if not line:
             last = self._errors.read_text(errors='replace').strip().splitlines()[-1:]
-            reason = last[0] if last else 'perhaps for want of memory'
-            raise UserError(f'{self._name}: the process has died ({reason}); try a smaller --size')
+            words = f' (its last words: {last[0]})' if last else ''
+            raise UserError(
+                f'{self._name}: the process has died, perhaps for want of memory{words}; '
+                'try a smaller --size'
+            )
         answer = json.loads(line)
         if 'error' in answer:
             raise UserError(f'{self._name}: {" ".join(answer["error"].split())}')

@@ -13,6 +13,7 @@ import pytest
 
 import helpers
 from command import UserError
+from engine.benchmark.peer import Program
 from engine.benchmark.process import Process, RemoteError
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -123,6 +124,28 @@ def test_the_program_of_a_peer_ends_with_the_benchmark(number, tmp_path):
         )
         """
     assert_ended_by(number, start(code, tmp_path), count=1)
+
+
+def test_the_last_words_of_a_peer_that_dies_are_quoted(tmp_path, monkeypatch):
+    """Its own: another one's are in another file."""
+    torch = tmp_path / 'torch'
+    (torch / 'nn').mkdir(parents=True)
+    (torch / 'nn' / '__init__.py').touch()
+    (torch / 'nn' / 'functional.py').touch()
+    (torch / '__init__.py').write_text(
+        'import os, sys\n'
+        'def set_num_threads(count):\n'
+        '    print("no room for", count, file=sys.stderr, flush=True)\n'
+        '    os._exit(1)\n'
+    )
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    for count in (3, 4):
+        with pytest.raises(UserError, match=rf'^peer {count}: .*words: no room for {count}\)'):
+            Program(
+                f'peer {count}', sys.executable, tmp_path, tmp_path, count, 'start_training',
+                device='cpu', channels_last=False, precision='float32', rate=0, momentum=0,
+                weight_decay=0,
+            )  # fmt: skip
 
 
 def start(code: str, folder: Path) -> tuple[subprocess.Popen, Path]:
