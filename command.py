@@ -75,7 +75,7 @@ def run(
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise
-        text, rank = _explain(error), _rank()
+        text, rank = _explain(error), launched_rank()
         if rank:  # a mistake of all is told once: a launcher ends us when rank 0 has told it
             time.sleep(COURTESY_SECONDS)
             text = f'{text} (rank {rank} on {socket.gethostname()})'
@@ -90,8 +90,8 @@ def launcher() -> str | None:
     return next((name for name in LAUNCHERS if name in os.environ), None)
 
 
-def _rank() -> int:
-    """This process's number, as its launcher says, before MPI is known to work."""
+def launched_rank() -> int:
+    """This process's number, as its launcher says, before MPI is known to work; 0 without one."""
     name = launcher()
     return int(os.environ.get(LAUNCHERS[name], 0)) if name else 0
 

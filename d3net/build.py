@@ -62,6 +62,11 @@ class Build:
         """Which axis of the maps counts channels."""
         return 3 if self.channel_last else 1
 
+    @property
+    def synchronizes(self) -> bool:
+        """Whether batch norms wait for those of other processes."""
+        return self.train and self.communicator is not None and self.communicator.size > 1
+
     def is_frozen(self, name: str) -> bool:
         """Whether the parameter ``name`` of the current scope is frozen."""
         return matches('/'.join([*_path, name]), self.frozen)

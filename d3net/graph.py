@@ -3,6 +3,7 @@
 No values are read, and no memory of activations is allocated.
 """
 
+import heapq
 from collections.abc import Iterable
 
 import nnabla as nn
@@ -71,3 +72,30 @@ def peak_bytes(order: Iterable, kept: Iterable[nn.Variable]) -> int:
         finished = {v for v in function.inputs if v in made and last_reader[v] == i}
         live -= BYTES * sum(variable.size for variable in finished)
     return peak
+
+
+def backward_order(output: nn.Variable) -> list:
+    """Return the functions that a backward pass from ``output`` runs through, in its order.
+
+    NNabla takes the function with the longest path from the inputs first, and of several the one
+    that it came across first (nnabla, src/nbla/computation_graph/variable.cpp,
+    visit_function_backward).
+    """
+    depths = {}
+    for function in functions(output):
+        depths[function] = 1 + max((depths.get(v.parent, 0) for v in function.inputs), default=0)
+    order, waiting, numbers = [], [], {}
+
+    def add(function):
+        if function not in numbers:
+            numbers[function] = len(numbers)
+            heapq.heappush(waiting, (-depths[function], numbers[function], function))
+
+    add(output.parent)
+    while waiting:
+        _, _, function = heapq.heappop(waiting)
+        order.append(function)
+        for variable in function.inputs:
+            if variable.need_grad and variable.parent is not None:
+                add(variable.parent)
+    return order

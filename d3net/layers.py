@@ -211,13 +211,18 @@ def resize(x, size: tuple[int, int], build: Build | None = None, how: str = 'bil
 
     how: ``bilinear``, pixel centres at half integers, as ``cv2.INTER_LINEAR`` and PyTorch's
     bilinear with ``align_corners=False``; ``bilinear_corners``, with ``align_corners=True``;
-    ``nearest``, as PyTorch's. A map that has the size already is returned as it is: the
-    interpolation would copy it unchanged. Raises ``ValueError`` when several rows or columns should
-    become one, for which NNabla takes the first instead of the middle.
+    ``nearest``, as PyTorch's.
+
+    A map that has the size already is returned as it is: the interpolation would copy it unchanged.
+    Where batch norms are synchronized it is copied, so that the order in which a backward pass
+    meets them does not depend on the size of a process's images.
+
+    Raises ``ValueError`` when several rows or columns should become one, for which NNabla takes the
+    first instead of the middle.
     """
     build = build or Build()
     old = size_of(x, build)
-    if old == tuple(size):
+    if old == tuple(size) and not build.synchronizes:
         return x
     if any(new == 1 < length for length, new in zip(old, size)):
         raise ValueError(f'cannot resize {old[0]}x{old[1]} to {size[0]}x{size[1]}')

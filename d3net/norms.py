@@ -97,8 +97,7 @@ def _statistics(name, build) -> tuple[bool, bool]:
     """Whether a layer takes the statistics of the batch, and of that of all processes."""
     with scope(name), scope('bn'):
         of_batch = build.train and not (build.freeze_statistics or build.is_frozen('mean'))
-    several = build.communicator is not None and build.communicator.size > 1
-    return of_batch, of_batch and several
+    return of_batch, of_batch and build.synchronizes
 
 
 def _can_be_fused(name, build) -> bool:

@@ -3,7 +3,6 @@
 NNabla has its own for GPUs, over NCCL; on the CPU its call ends the process.
 """
 
-import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
@@ -19,16 +18,14 @@ class SynchronizedBatchNorm(PythonFunction):
     A recomputation calls ``forward_impl`` again before the backward pass; it takes the statistics
     that are known already, so that the running ones move once a step.
 
-    The processes must come to their batch norms in the same order. NNabla's backward pass takes the
-    deepest function first, so it is another one where batches of different sizes make one branch
-    deeper than another: that raises ``RuntimeError`` instead of mixing layers up.
+    The processes must come to their batch norms in the same order, which the caller checks: see
+    :meth:`engine.gradients.Alone.require_same_order`.
     """
 
     def __init__(self, communicator, decay_rate: float, eps: float, ctx=None):
         super().__init__(ctx)
         self._communicator, self._decay_rate, self._eps = communicator, decay_rate, eps
         self._statistics = None  # until the backward pass: mean, 1 / deviation, pixels
-        self._number = None  # among all parameters, to tell this layer from others
 
     def __call__(self, x, beta, gamma, mean, variance):
         y = super().__call__(x, beta, gamma, mean, variance)
@@ -62,11 +59,14 @@ class SynchronizedBatchNorm(PythonFunction):
     def _count(self, inputs):
         x = inputs[0].data.data
         channels = x.shape[1]
-        totals = self._total(
-            inputs,
-            x.sum(STATISTICS_AXES, dtype=np.float64),
-            np.square(x, dtype=np.float64).sum(STATISTICS_AXES),
-            [x.size // channels],
+        totals = self._communicator.total(
+            np.concatenate(
+                [
+                    x.sum(STATISTICS_AXES, dtype=np.float64),
+                    np.square(x, dtype=np.float64).sum(STATISTICS_AXES),
+                    [x.size // channels],
+                ]
+            )
         )
         pixels = totals[-1]
         mean = totals[:channels] / pixels
@@ -92,27 +92,13 @@ class SynchronizedBatchNorm(PythonFunction):
             ]
         )
         if propagate_down[0]:
-            means = self._total(inputs, *own).reshape(own.shape) / pixels
+            means = self._communicator.total(own) / pixels
             of_beta, of_gamma = map(_per_channel, means)
             of_x = gamma * scale * (gradient - of_beta - normalised * of_gamma)
             _give(inputs[0], of_x, accum[0])
         for i in (1, 2):
             if propagate_down[i]:
                 _give(inputs[i], _per_channel(own[i - 1]), accum[i])
-
-    def _total(self, inputs, *parts) -> np.ndarray:
-        """The sums over all processes of ``parts``, in one array."""
-        if self._number is None:
-            own = hash(inputs[1].data)
-            everything = nn.get_parameters(grad_only=False).values()
-            self._number = next(n for n, p in enumerate(everything) if hash(p.data) == own)
-        *totals, numbers = self._communicator.total(np.concatenate([*parts, [self._number]]))
-        if numbers != self._number * self._communicator.size:
-            raise RuntimeError(
-                'the processes come to their synchronized batch norms in different orders, as '
-                'their batches differ in size: train on crops of one size, or with --no-sync-bn'
-            )
-        return np.array(totals)
 
 
 def _per_channel(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 import numpy as np
 
 from command import COURTESY_SECONDS, INTERRUPTED, LOG, MISUSED, UserError, launcher
+from engine import libraries
 
+OPEN_MPI_VARIABLE = 'OMPI_COMM_WORLD_SIZE'  # that Open MPI's mpirun gives to what it starts
 FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
 
 
@@ -58,9 +60,9 @@ class Processes:
         with suppress(OSError):  # when nobody reads it any more, the job ends all the same
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
         time.sleep(FORWARDING_SECONDS)
-        if self.mpi is not None:
+        if self.mpi is not None and OPEN_MPI_VARIABLE not in os.environ:
             self.mpi.Abort(status)
-        os._exit(status)
+        os._exit(status)  # mpirun ends the others, with fewer lines than after an abort
 
     def __str__(self):
         return f'rank {self.rank} on {socket.gethostname()}'
@@ -80,7 +82,9 @@ def joined() -> Iterator[Processes]:
         return
     told = f'{count} processes have been started ({variable}), but'
     try:
-        from mpi4py import MPI
+        # Not global, whatever the program has set: it would get into NNabla's CUDA extension's way.
+        with libraries.import_flags(libraries.LOCAL):
+            from mpi4py import MPI
     except ImportError as error:
         raise UserError(
             f'{told} mpi4py cannot be imported ({error}): python -m pip install -r requirements.txt'

@@ -1,30 +1,24 @@
 """NNabla contexts: where a graph runs, in which precision, and why a GPU cannot be used when it
 cannot.
 
-A GPU machine needs the wheels of requirements-cuda.txt and a driver; the wheels' libraries are
-loaded from here.
+A GPU machine needs the wheels of requirements-cuda.txt and a driver; :mod:`engine.extension` loads
+the wheels' libraries.
 """
 
-import ctypes
 import importlib
 import os
-import sys
-import sysconfig
 from dataclasses import dataclass
-from pathlib import Path
 
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 from nnabla.ext_utils import get_extension_context
 
-from command import UserError
+from command import UserError, launched_rank
+from engine import extension
+from engine.extension import UnusableError
 
 TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
-INSTALL_CUDA = 'python -m pip install -r requirements-cuda.txt'
-# Not needed by NNabla: recurrent layers of cuDNN, and a library that takes over the CPU's BLAS
-# calls when it is loaded.
-NOT_LOADED = ('libcudnn_adv', 'libnvblas')
 
 
 @dataclass(frozen=True)
@@ -85,71 +79,33 @@ def why_no_gpu(device: int = 0) -> str | None:
     """What keeps NNabla from running on the GPU of that number, found by trying; None when it
     runs.
     """
-    load_cuda_libraries()
     try:
-        extension = importlib.import_module('nnabla_ext.cudnn')
-    except ModuleNotFoundError:
-        return f'nnabla-ext-cuda120 is not installed: {INSTALL_CUDA}'
-    except ImportError as error:
-        library = str(error).split(':')[0]
-        if library.startswith('libcuda.so'):
-            return f'no NVIDIA driver: {library} is missing'
-        return f'{library} is missing: {INSTALL_CUDA}'
-    except Exception as error:  # at its import it asks the driver which GPUs there are
-        if not _is_of_driver(error):
-            raise
-        return f'NNabla refuses the GPU: {_last_line(error)}'
+        cudnn = extension.load()
+    except UnusableError as error:
+        return str(error)
     try:
-        count = extension.get_device_count()
+        count = cudnn.get_device_count()
+        if not count:
+            return 'no GPU here'
         if device >= count:
-            return f'{count} GPUs here, this process needs number {device}: start fewer processes'
+            return (
+                f'{count} GPU{"" if count == 1 else "s"} here; rank {launched_rank()} needs '
+                f'{_ordinal(device + 1)} one: start one process a GPU'
+            )
         with nn.context_scope(get_extension_context('cudnn', device_id=str(device))):
             y = F.relu(nn.Variable.from_numpy_array(np.ones((1, 1), np.float32)))
             y.forward()
             return None if y.d.sum() == 1 else 'the GPU computes wrong numbers'
     except Exception as error:
-        if not (isinstance(error, RuntimeError) or _is_of_driver(error)):
+        if not (isinstance(error, RuntimeError) or extension.is_of_driver(error)):
             raise
-        return f'the GPU does not answer: {_last_line(error)}'
+        return f'the GPU does not answer: {extension.last_line(error)}'
 
 
-def _is_of_driver(error: Exception) -> bool:
-    """Whether it tells of a GPU that cannot be used; the classes of NVML's errors are nowhere to be
-    had when its package is missing.
-    """
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return isinstance(error, ValueError) or 'NVMLError' in names
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-def load_cuda_libraries():
-    """Load the libraries of the ``nvidia-*-cu12`` wheels, so that the CUDA extension finds them;
-    none is no error.
-
-    The extension opens libmpi and libnccl by itself when it is imported; it is told where the
-    wheels put them.
-    """
-    folder = Path(sysconfig.get_paths()['purelib']) / 'nvidia'
-    os.environ.setdefault('OMPI_HOME', sys.prefix)
-    os.environ.setdefault('NCCL_HOME', str(folder / 'nccl'))
-    waiting = [
-        path
-        for path in sorted(folder.glob('*/lib/lib*.so*'))
-        if not path.name.startswith(NOT_LOADED)
-    ]
-    while waiting:  # they depend on each other, in no order that their names show
-        failed = []
-        for path in waiting:
-            try:
-                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-            except OSError:
-                failed.append(path)
-        if len(failed) == len(waiting):
-            return  # the import of the extension says which library is missing
-        waiting = failed
+def _ordinal(number: int) -> str:
+    """The number of a GPU in words: ``a second``, ``a third``."""
+    words = {2: 'second', 3: 'third'}
+    return f'a {words.get(number, f"{number}th")}'
 
 
 def release_cached_memory(choice: Choice):

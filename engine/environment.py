@@ -1,8 +1,13 @@
-"""What this machine and this installation can do: python -m engine.environment"""
+"""What this machine and this installation can do: python -m engine.environment
+
+What may end a process, MPI and the GPU, is tried in child processes: the table is always printed.
+"""
 
 import os
 import platform
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -10,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from command import PROJECT, Parser, run
+from command import PROJECT, Parser, launched_rank, run
 from engine.hopper import HOPPER_PROBLEM
 
 PACKAGES = (
@@ -33,16 +38,16 @@ PACKAGES = (
 )
 LINE = 110  # characters
 HOPPER = 9  # first number of the compute capability
-# What several processes need to train together; tried in a process of its own, which MPI may end.
+# What several processes need to train together on CPUs.
 MPI_TRIAL = 'from mpi4py import MPI; print("mpi4py with", MPI.Get_library_version().split(",")[0])'
-NCCL_TRIAL = """
-import nnabla as nn
+GPU_TRIAL = """
 from engine import context
-context.use({name!r})
-import nnabla.communicators as C
-C.MultiProcessCommunicator(nn.get_current_context())
-print("NNabla's communicator is registered")
+reason = context.why_no_gpu()
+print(reason or "in float and half")
+raise SystemExit(reason is not None)
 """
+# What the ranks of a job may have differently, as they may run on several machines.
+ROWS_OF_EACH_RANK = ('GPU', '-c cudnn', "extension's libmpi", "extension's libnccl", 'communicator')
 MISSING = 127  # exit status of a command that is not there
 
 
@@ -63,22 +68,24 @@ def versions() -> dict[str, str]:
 
 def report() -> list[tuple[str, str]]:
     """The whole table as rows of a name and a fact."""
-    from engine import context
+    from engine import extension
 
-    rows = [('system', platform.platform()), *machine().items()]
-    rows.append(
+    findings = extension.examine()
+    return [
+        ('system', platform.platform()),
+        *machine().items(),
         (
             '-c cpu',
             'works, in float; NNabla uses one core; half is refused, its sums are wrong there',
-        )
-    )
-    reason = context.why_no_gpu()
-    rows.append(('-c cudnn', f'does not work: {reason}' if reason else 'works, in float and half'))
-    rows.append(('MPI', _mpi()))
-    rows.append(('mpirun -c cpu', _trial(MPI_TRIAL)))
-    rows.append(('mpirun -c cudnn', f'does not work: {reason}' if reason else _nccl('cudnn')))
-    rows += [('known problem', problem) for problem in _problems()]
-    return rows
+        ),
+        ('-c cudnn', f'does not work: {findings.problem}' if findings.problem else try_gpu()),
+        ('MPI', _mpi()),
+        ('mpirun -c cpu', try_python(MPI_TRIAL)),
+        ("extension's libmpi", findings.extension_mpi or 'none'),
+        ("extension's libnccl", findings.extension_nccl or 'none'),
+        ('communicator', findings.communicator),
+        *(('known problem', problem) for problem in _problems()),
+    ]
 
 
 def _problems() -> list[str]:
@@ -133,7 +140,11 @@ def _gpus() -> list[_Gpu]:
         return [_Gpu(f'nvidia-smi fails: {" ".join(output.split())}')]
     gpus = []
     for line in output.splitlines():
-        name, memory, driver, capability = (part.strip() for part in line.split(','))
+        parts = [part.strip() for part in line.rsplit(',', 3)]
+        if len(parts) < 4:
+            gpus.append(_Gpu(line))
+            continue
+        name, memory, driver, capability = parts
         generation = capability.split('.')[0]
         text = f'{name} ({memory}, driver {driver}, compute capability {capability})'
         gpus.append(_Gpu(text, int(generation) if generation.isdigit() else None))
@@ -156,16 +167,23 @@ def _mpi() -> str:
     return f'{(output.splitlines() or [f"does not run, status {status}"])[0]}, {mpirun}'
 
 
-def _nccl(name: str) -> str:
-    gpus = len(_gpus())
-    return f'{_trial(NCCL_TRIAL.format(name=name))}; {gpus} GPU{"" if gpus == 1 else "s"} here'
+def try_gpu() -> str:
+    """Whether NNabla computes on the GPU, in words."""
+    return try_python(GPU_TRIAL)
 
 
-def _trial(code: str) -> str:
-    """Whether a piece of Python runs; the last line that it prints, or of its error."""
+def try_python(code: str) -> str:
+    """Run Python code in a child process: whether it works, and the last line that it prints."""
     status, output = _run([sys.executable, '-c', code])
-    last = (output.strip().splitlines() or [f'ends with status {status}'])[-1]
+    ending = f'status {status}' if status > 0 else f'the signal {_name_of_signal(-status)}'
+    last = (output.strip().splitlines() or [f'ends with {ending}'])[-1]
+    if status < 0:
+        last = f'ends with {ending}'
     return f'does not work: {last}' if status else f'works: {last}'
+
+
+def _name_of_signal(number: int) -> str:
+    return signal.Signals(number).name if number else ''
 
 
 def _run(command: list[str]) -> tuple[int, str]:
@@ -177,7 +195,8 @@ def _run(command: list[str]) -> tuple[int, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=30,
+            errors='replace',
+            timeout=120,
         )
     except FileNotFoundError:
         return MISSING, ''
@@ -191,20 +210,19 @@ def build_parser() -> Parser:
 
 
 def main(args) -> int:
-    rows = report()
-    indent = max(len(name) for name, _ in rows) + 2
+    rows, rank = report(), launched_rank()
+    if rank:  # rank 0 prints the rest for all
+        who = f'rank {rank} on {socket.gethostname()}'
+        rows = [(f'{who}, {name}', fact) for name, fact in rows if name in ROWS_OF_EACH_RANK]
     for name, fact in rows:
-        print(
-            textwrap.fill(
-                fact,
-                LINE,
-                initial_indent=name.ljust(indent),
-                subsequent_indent=' ' * indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-        )
+        print(f'{name}: {fact}' if name.endswith('communicator') else _wrapped(f'{name}: {fact}'))
     return 0
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(
+        text, LINE, subsequent_indent='    ', break_long_words=False, break_on_hyphens=False
+    )
 
 
 if __name__ == '__main__':

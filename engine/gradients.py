@@ -1,4 +1,4 @@
-"""Gradients of all processes, summed while the backward pass is still running.
+"""Gradients of all processes, summed; on CPUs while the backward pass is still running.
 
 communicator = connect(processes, choice)
 communicator.broadcast(parameters)
@@ -7,16 +7,21 @@ loss.forward(clear_no_need_grad=True)
 backward(1.0)                                              # sums over all processes
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import nnabla as nn
 import numpy as np
+from nnabla.ext_utils import get_extension_context
 
 from command import UserError
+from d3net import graph
+from engine import extension
 from engine.communicator import Processes
 from engine.context import Choice
 
-BUCKET_BYTES = 4 << 20  # that travel together
+BUCKET_BYTES = 4 << 20  # that travel together while the backward pass is running
+NCCL_BUCKET_BYTES = 64 << 20  # a copy of so much is in the GPU's memory while it is summed
+SYNCHRONIZED = ('SyncBatchNormalization', 'SynchronizedBatchNorm')  # NNabla's, and for the CPU
 
 Backward = Callable[[float], None]
 
@@ -45,6 +50,24 @@ class Alone:
         """
         return lambda gradient: loss.backward(gradient, clear_buffer=True)
 
+    def require_same_order(self, orders: Sequence[tuple[str, ...]]):
+        """Check, before a step, that all processes come to their synchronized batch norms in the
+        same order; a batch norm that meets another one would take its sums for its own.
+
+        Args:
+            orders: What :func:`order_of` returns for each graph of the step.
+
+        Raises:
+            UserError: On all processes, when the orders differ.
+        """
+        for others in self._processes.gather(list(orders)):
+            if others != list(orders):
+                raise UserError(
+                    'the processes come to their synchronized batch norms in different orders, as '
+                    'their batches differ in size: train on crops of one size, or with '
+                    '--no-sync-bn'
+                )
+
 
 class Mpi(Alone):
     """Over MPI, for the CPU: buckets of gradients are summed as soon as they are complete."""
@@ -61,7 +84,7 @@ class Mpi(Alone):
 
     def backward_of(self, loss, parameters):
         uses = _uses(loss, parameters)
-        buckets = _buckets(parameters)
+        buckets = _buckets(parameters, BUCKET_BYTES)
 
         def backward(gradient):
             sums = _Sums(self._of_gradients, buckets, dict(uses))
@@ -74,9 +97,10 @@ class Mpi(Alone):
 class Nccl(Alone):
     """Over NCCL, for GPUs: NNabla's own communicator.
 
-    It sums gradients in the order in which a rank's backward pass makes them. Where the graphs of
-    two ranks differ in that, as they may for batches of different sizes, it adds up the gradients
-    of different parameters: that is not detected. Crops of one size are safe.
+    Gradients are summed after the backward pass, in buckets that are the same on all processes.
+    NNabla's callback, which sums them while the backward pass is running, takes them in the order
+    of each process's graph: where those differ, as they may for batches of different sizes, it adds
+    up the gradients of different parameters without a word.
     """
 
     def __init__(self, processes, nnabla):
@@ -87,20 +111,27 @@ class Nccl(Alone):
         self.nnabla.bcast([p.data for p in parameters.values()], 0, inplace=False)
 
     def backward_of(self, loss, parameters):
-        uses = _uses(loss, parameters)
-        for name, parameter in parameters.items():
-            if uses.get(hash(parameter.data), 0) > 1:
-                raise UserError(
-                    f'{name}: the network uses it several times, and NNabla would sum its gradient '
-                    'over the GPUs after each of them; train on one GPU'
-                )
-        gradients = [p.grad for p in parameters.values()]
+        buckets = [[p.grad for p in bucket] for bucket in _buckets(parameters, NCCL_BUCKET_BYTES)]
 
         def backward(gradient):
-            callback = self.nnabla.all_reduce_callback(gradients, BUCKET_BYTES // 4, division=False)
-            loss.backward(gradient, clear_buffer=True, communicator_callbacks=callback)
+            loss.backward(gradient, clear_buffer=True)
+            for bucket in buckets:
+                self.nnabla.all_reduce(bucket, division=False, inplace=False)
 
         return backward
+
+
+def order_of(loss: nn.Variable) -> tuple[str, ...]:
+    """Return the names of the synchronized batch norms of a graph, in the order in which a forward
+    and a backward pass meet them.
+    """
+    names = {hash(p.data): name for name, p in nn.get_parameters(grad_only=False).items()}
+    functions = [*graph.functions(loss), *graph.backward_order(loss)]
+    return tuple(
+        names[hash(function.inputs[1].data)]  # beta
+        for function in functions
+        if function.info.type_name in SYNCHRONIZED
+    )
 
 
 def connect(processes: Processes, choice: Choice) -> Alone:
@@ -112,16 +143,14 @@ def connect(processes: Processes, choice: Choice) -> Alone:
         return Alone(processes)
     if choice.name == 'cpu':
         return Mpi(processes)
-    import nnabla.communicators as C
-    from nnabla.ext_utils import get_extension_context
-
     _check_device(processes.local_rank, choice)
     try:
         context = get_extension_context('cudnn', device_id=str(choice.device))
-        communicator = C.MultiProcessCommunicator(context)
+        communicator = extension.create_communicator(context)
         communicator.init()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        findings = extension.examine()
+        reason = extension.last_line(error) if findings.registered else findings.communicator
         raise UserError(
             f'mpirun has started {processes.size} processes, but NNabla cannot make a communicator '
             f'between their GPUs ({reason}); see python -m engine.environment, or train on one '
@@ -193,13 +222,15 @@ class _Sums:
             MPI.Request.Testall([request for request, _ in self._pending])  # moves them on
 
 
-def _buckets(parameters: Mapping[str, nn.Variable]) -> list[list[nn.Variable]]:
-    """The parameters by about as many bytes, the last ones first, as a backward pass meets them."""
+def _buckets(parameters: Mapping[str, nn.Variable], size: int) -> list[list[nn.Variable]]:
+    """Parameters in buckets of about ``size`` bytes, the last ones first, as a backward pass meets
+    them.
+    """
     buckets, left = [], 0
     for parameter in reversed(parameters.values()):
         if left <= 0:
             buckets.append([])
-            left = BUCKET_BYTES
+            left = size
         buckets[-1].append(parameter)
         left -= 4 * parameter.size
     return buckets

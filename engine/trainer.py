@@ -21,7 +21,7 @@ import numpy as np
 from command import UserError
 from d3net.build import float_context
 from datasets.loader import Loader
-from engine import losses
+from engine import gradients, losses
 from engine.communicator import Processes
 from engine.gradients import Alone, Backward
 from engine.losses import Objective
@@ -63,6 +63,7 @@ class _Graph:
     objective: Objective
     backward: Backward  # this process's gradients
     backward_of_all: Backward  # and then their sum over all processes
+    order: tuple[str, ...]  # of its synchronized batch norms
 
 
 class Trainer:
@@ -124,6 +125,7 @@ class Trainer:
         graphs = [self._graph(images.shape) for images, _ in batches]
         counts = sum(graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches))
         totals = self._communicator.total(counts)
+        self._communicator.require_same_order([graph.order for graph in graphs])
         rate = self.recipe.rate(self.iteration)
         self._seed_functions()
         self._optimizer.zero_grad()
@@ -226,6 +228,7 @@ class Trainer:
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
+            gradients.order_of(objective.loss),
         )
         self._graphs[shape] = graph
         if len(self._graphs) > GRAPHS:

@@ -7,12 +7,11 @@ A network may take a map apart in other functions when it has another size. Here
 is deeper, on each rank the other one, so that their parameters are met in opposite orders.
 """
 
-import traceback
-
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 
+from command import UserError
 from d3net import layers as L
 from engine import context, gradients
 from engine.communicator import Processes, joined
@@ -35,12 +34,47 @@ def loss_of(processes: Processes, communicator: gradients.Alone | None) -> nn.Va
     return branches[0] + branches[1]
 
 
-def check_sums(processes: Processes):
-    """The sums are those of what each rank finds alone."""
-    gradients.BUCKET_BYTES = 4  # a bucket for each parameter
-    loss = loss_of(processes, None)
+class Recorder:
+    """Stands for NNabla's communicator between GPUs: sums arrays over MPI, and records the order in
+    which it gets them.
+    """
+
+    def __init__(self, processes: Processes):
+        self.given, self._processes = [], processes
+
+    def all_reduce(self, arrays, division, inplace):
+        assert (division, inplace) == (False, False)
+        self.given.append([hash(array) for array in arrays])
+        for array in arrays:
+            array.data = self._processes.total(array.data.copy())
+
+
+def check_order(processes: Processes):
+    """On GPUs, too, the ranks sum the same parameters at the same time, though their backward
+    passes come to them in opposite orders; parameters that are used twice included.
+    """
+    nn.clear_parameters()
+    gradients.NCCL_BUCKET_BYTES = 4
+    recorder = Recorder(processes)
+    loss = loss_of(processes, None) + loss_of(processes, None)
     parameters = nn.get_parameters()
-    backward = gradients.connect(processes, context.use('cpu')).backward_of(loss, parameters)
+    met = []
+    loss.forward()
+    loss.backward(function_post_hook=lambda f: met.extend(hash(v.data) for v in f.inputs))
+    names = {hash(p.data): name for name, p in parameters.items()}
+    orders = processes.gather([names[key] for key in met if key in names])
+    assert orders[0] != orders[1]
+    check_sums(processes, gradients.Nccl(processes, recorder), loss)
+    names = {hash(p.grad): name for name, p in parameters.items()}
+    given = processes.gather([[names[key] for key in bucket] for bucket in recorder.given])
+    assert given[0] == given[1]
+    assert len(given[0]) == STEPS * len(parameters)
+
+
+def check_sums(processes: Processes, communicator: gradients.Alone, loss: nn.Variable):
+    """The sums are those of what each rank finds alone."""
+    parameters = nn.get_parameters()
+    backward = communicator.backward_of(loss, parameters)
     for _ in range(STEPS):
         for p in parameters.values():
             p.grad.zero()
@@ -59,12 +93,14 @@ def check_sums(processes: Processes):
 def check_batch_norms(processes: Processes):
     """Each would get the sums of the other."""
     nn.clear_parameters()
-    loss = loss_of(processes, gradients.connect(processes, context.use('cpu')))
-    loss.forward()
+    communicator = gradients.connect(processes, context.use('cpu'))
+    order = gradients.order_of(loss_of(processes, communicator))
+    assert set(order) == {'norm0/bn/beta', 'norm1/bn/beta'}
+    communicator.require_same_order([order[:2]])  # forward
     try:
-        loss.backward()
-    except SystemError as error:
-        assert 'in different orders' in ''.join(traceback.format_exception(error))
+        communicator.require_same_order([order])
+    except UserError as error:
+        assert 'in different orders' in str(error)
     else:
         raise AssertionError('two layers have been mixed up')
 
@@ -75,5 +111,8 @@ def merged(ranks: list[dict]) -> dict[str, list]:
 
 if __name__ == '__main__':
     with joined() as processes:
-        check_sums(processes)
+        gradients.BUCKET_BYTES = 4  # a bucket for each parameter
+        on_cpu = gradients.connect(processes, context.use('cpu'))
+        check_sums(processes, on_cpu, loss_of(processes, None))
+        check_order(processes)
         check_batch_norms(processes)

@@ -42,7 +42,8 @@ class Job:
     def __init__(self, arguments: list[str], environment: Mapping):
         self._mark = f'{os.getpid()}.{time.monotonic_ns()}'
         environment = {**os.environ, **environment, 'TEST_JOB': self._mark}
-        environment['PYTHONPATH'] = str(helpers.PROJECT)
+        paths = str(helpers.PROJECT), environment.get('PYTHONPATH')
+        environment['PYTHONPATH'] = os.pathsep.join(filter(None, paths))
         self.mpirun = subprocess.Popen(
             arguments,
             cwd=helpers.PROJECT,

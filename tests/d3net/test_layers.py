@@ -80,6 +80,22 @@ def test_resize_to_the_same_size_costs_nothing():
     assert L.resize(x, (9, 13)) is x
 
 
+@pytest.mark.parametrize('how', ['bilinear', 'bilinear_corners', 'nearest'])
+def test_resize_to_the_same_size_copies_where_processes_wait_for_each_other(how):
+    """Value and gradient are the same bits."""
+    twins = type('Twins', (), {'size': 2, 'nnabla': None})()
+    x = variable(2, 3, 9, 13)
+    x.need_grad = True
+    y = L.resize(x, (9, 13), L.Build(train=True, communicator=twins), how)
+    assert y.parent.info.type_name == 'Interpolate'
+    y.forward()
+    assert np.array_equal(y.d, x.d)
+    gradient = np.random.RandomState(1).randn(*y.shape).astype(np.float32)
+    x.grad.zero()
+    y.backward(gradient)
+    assert np.array_equal(x.g, gradient)
+
+
 @pytest.mark.parametrize('size', [1, 2, 1000, 2 * 1031, 1031, 1048583, 3 * 512 * 1024])
 def test_mean_all(size):
     """1031 and 1048583 are primes: no factor that could be folded away."""

@@ -3,6 +3,7 @@
 import pytest
 
 import helpers
+import mpi_jobs
 from engine import environment
 
 SMI = """\
@@ -14,15 +15,16 @@ NVIDIA A10, 23028 MiB, 580.159, 8.6
 def test_the_table_as_a_user_sees_it():
     process = helpers.run('-m', 'engine.environment')
     assert process.returncode == 0, process.stderr
-    rows = {line.split('  ')[0] for line in process.stdout.splitlines()}
+    rows = {line.split(': ')[0] for line in process.stdout.splitlines()}
     assert {'CPU', 'GPU', 'Python', 'packages', '-c cpu', '-c cudnn', 'MPI'} <= rows
-    assert {'mpirun -c cpu', 'mpirun -c cudnn'} <= rows
+    assert {'mpirun -c cpu', "extension's libmpi", "extension's libnccl", 'communicator'} <= rows
     text = ' '.join(process.stdout.split())
     assert 'nnabla 1.39.0' in text
     assert 'numpy 1.26.4' in text
     assert 'works: mpi4py with Open MPI' in text
     assert 'illegal instruction' in text
-    assert max(map(len, process.stdout.splitlines())) <= 120
+    lengths = [len(line) for line in process.stdout.splitlines() if 'communicator' not in line]
+    assert max(lengths) <= 120
 
 
 @pytest.fixture
@@ -57,18 +59,31 @@ def test_two_builds_of_opencv_are_a_known_problem(monkeypatch):
     assert 'overwrite each other' in environment._problems()[1]
 
 
-def test_a_communicator_that_nnabla_does_not_have():
-    """NNabla has none for the CPU, and says so as it does where libraries of GPUs are missing."""
-    text = environment._nccl('cpu')
-    assert text.startswith('does not work: ')
-    assert 'could not be found in []' in text
-    assert text.endswith(' here')
-
-
-def test_mpi_that_ends_the_process_is_reported(smi):
+def test_what_ends_a_child_process_is_reported(smi):
     smi.append((1, 'PMIX failed\nMPI_INIT has failed because of a fault\n'))
-    assert environment._trial('') == 'does not work: MPI_INIT has failed because of a fault'
-    smi.append((-6, ''))
-    assert environment._trial('') == 'does not work: ends with status -6'
+    assert environment.try_python('') == 'does not work: MPI_INIT has failed because of a fault'
+    smi.append((-6, 'free(): invalid pointer\n'))
+    assert environment.try_python('') == 'does not work: ends with the signal SIGABRT'
+    smi.append((3, ''))
+    assert environment.try_python('') == 'does not work: ends with status 3'
     smi.append((0, 'noise\nfine\n'))
-    assert environment._trial('') == 'works: fine'
+    assert environment.try_python('') == 'works: fine'
+
+
+def test_a_gpu_that_nvidia_smi_describes_otherwise_is_shown_as_it_is(smi):
+    smi.append((0, 'Some, other, answer\nName, with comma, 1 MiB, 2, 9.0\n'))
+    assert environment.machine()['GPU'] == (
+        'Some, other, answer, Name, with comma (1 MiB, driver 2, compute capability 9.0)'
+    )
+
+
+def test_each_rank_tells_what_it_has_of_its_own():
+    job = mpi_jobs.run(2, '-m', 'engine.environment')
+    assert job.returncode == 0, job.stderr
+    lines = job.stdout.splitlines()
+    reason = 'is not registered: nnabla-ext-cuda120 is not installed: '
+    communicators = [line for line in lines if 'communicator: ' in line]
+    assert len(communicators) == 2
+    assert all(f'communicator: {reason}' in line for line in communicators)
+    assert len([line for line in lines if line.startswith('rank 1 on ')]) == 5
+    assert len([line for line in lines if line.startswith('packages: ')]) == 1

@@ -98,7 +98,9 @@ def test_processes_know_how_many_share_their_machine():
 
 
 def test_graphs_that_differ_from_rank_to_rank():
-    """Gradients are summed in whatever order a rank finds them; batch norms refuse."""
+    """Gradients are summed whatever order a rank finds them in, on CPUs and GPUs; a step whose
+    batch norms would meet others is refused.
+    """
     job = mpi_jobs.run(2, 'tests/mpi_gradients.py')
     assert job.returncode == 0, job.stderr
 

@@ -14,7 +14,7 @@ import pytest
 import helpers
 import mpi_jobs
 from command import UserError
-from engine import checkpoints, gradients
+from engine import checkpoints, extension, gradients
 from engine.context import Choice
 from mpi_jobs import Training
 
@@ -87,7 +87,7 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
         raise RuntimeError('NCCL error\nno such device')
 
     processes = type('Two', (), {'size': 2, 'local_rank': 0})()
-    monkeypatch.setattr('nnabla.ext_utils.get_extension_context', lambda *_, **__: None)
+    monkeypatch.setattr(gradients, 'get_extension_context', lambda *_, **__: None)
     monkeypatch.setattr('nnabla.communicators.MultiProcessCommunicator', Communicator)
     with pytest.raises(UserError, match='2 processes, but NCCL joins 1'):
         gradients.connect(processes, Choice('cudnn', 'float'))
@@ -99,8 +99,24 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
         with pytest.raises(UserError, match=told):
             gradients.connect(processes, Choice('cudnn', 'float', device=device))
     monkeypatch.setattr(Communicator, 'init', refuses)
+    with pytest.raises(
+        UserError, match=r'cannot make a communicator .*\(is not registered: nnabla-'
+    ):
+        gradients.connect(processes, Choice('cudnn', 'float'))
+    registered = extension.Findings(registered=('cuda:float',))
+    monkeypatch.setattr(extension, 'examine', lambda: registered)
     with pytest.raises(UserError, match=r'cannot make a communicator .*\(no such device\)'):
         gradients.connect(processes, Choice('cudnn', 'float'))
+
+
+def test_mpirun_says_little_about_a_mistake(training):
+    """It is told once, and what mpirun adds is that the job has ended."""
+    job = mpi_jobs.run(2, 'train.py', *training.options(), '-c', 'cudnn')
+    assert job.returncode == 2
+    lines = job.stderr.strip().splitlines()
+    assert lines[0].startswith('error: -c cudnn: nnabla-ext-cuda120 is not installed')
+    assert 'MPI_ABORT' not in job.stderr
+    assert len(lines) <= 8
 
 
 def test_a_killed_rank_ends_the_job(training):

@@ -1,0 +1,265 @@
+"""NNabla's CUDA extension on a machine without a GPU: how it is imported, and what cannot happen.
+
+What only the genuine wheels can show is in tests/cuda.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import helpers
+import mpi_jobs
+from engine import extension, libraries
+from engine.extension import Findings, UnusableError
+
+PHOTO = helpers.PROJECT / 'resources' / 'street.jpg'
+SEGMENT = ('infer.py', '-i', PHOTO, '-cfg', 'configs/D3Net_T_camvid.yaml', '--scale', '0.1')
+ALL_IS_THERE = """
+import ctypes, json, os, sys
+from engine import extension, libraries
+flags, before = sys.getdlopenflags(), dict(os.environ)
+module = extension.load()
+from mpi4py import MPI
+print(json.dumps({
+    'home': module.HOME,
+    'library': module.LIBRARY,
+    'own': extension.mpi_of_mpi4py(MPI)[0],
+    'loaded': sorted({l.split()[-1] for l in open('/proc/self/maps') if 'libmpi.so' in l}),
+    'global': [libraries.file_of_function(None, f) for f in ('ncclCommInitRank', 'MPI_Init')],
+    'restored': dict(os.environ) == before and sys.getdlopenflags() == flags,
+}))
+"""
+FAKE = """
+import ctypes, os
+HOME = os.environ['OMPI_HOME']
+LIBRARY = ctypes.CDLL(HOME + '/lib/libmpi.so') and os.path.realpath(HOME + '/lib/libmpi.so')
+print('noise of an import')
+os.write(2, b'noise of a library\\n')
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Makes an extension of Python code, beside a driver that can be loaded and does nothing.
+
+    Returns a function of the code, whose result is the environment for a program.
+    """
+    monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
+    (tmp_path / 'driver').mkdir()
+    shutil.copy(__import__('_heapq').__file__, tmp_path / 'driver' / extension.DRIVER)
+
+    def install(code):
+        package = tmp_path / 'packages' / 'nnabla_ext' / 'cudnn'
+        package.mkdir(parents=True, exist_ok=True)
+        (package / '__init__.py').write_text(code)
+        return {
+            'PYTHONPATH': f'{tmp_path / "packages"}{os.pathsep}{helpers.PROJECT}',
+            'LD_LIBRARY_PATH': str(tmp_path / 'driver'),
+            'TMPDIR': str(tmp_path),
+        }
+
+    return install
+
+
+def test_the_extension_gets_the_mpi_of_mpi4py(installed, tmp_path):
+    """Alone, with another one named by the user; nothing is global, and nothing is left behind."""
+    wrong = {'OMPI_HOME': '/no/such/folder', 'NCCL_HOME': '/no/such/folder'}
+    process = helpers.run('-c', ALL_IS_THERE, **installed(FAKE), **wrong)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout.splitlines()[-1])
+    assert found['library'] == found['own']
+    assert found['loaded'] == [found['own']]
+    assert found['global'] == [None, None]
+    assert found['restored']
+    assert found['home'] != wrong['OMPI_HOME']
+    assert not Path(found['home']).exists()
+    assert not list(tmp_path.glob('nnseg-*'))
+    assert 'noise' not in process.stdout + process.stderr
+
+
+def test_each_rank_gets_the_mpi_of_mpi4py(installed, tmp_path):
+    program = tmp_path / 'program.py'
+    program.write_text('from mpi4py import MPI\nMPI.COMM_WORLD.Barrier()\n' + ALL_IS_THERE)
+    job = mpi_jobs.run(2, program, **installed(FAKE))
+    assert job.returncode == 0, job.stderr
+    found = [json.loads(line) for line in job.stdout.splitlines() if line.startswith('{')]
+    assert len(found) == 2
+    assert len({each['library'] for each in found}) == 1
+    for each in found:
+        assert each['library'] == each['own']
+        assert each['global'] == [None, None]
+        assert each['restored']
+
+
+@pytest.mark.parametrize('order', ['before', 'after'])
+def test_an_mpi4py_that_is_global_does_not_matter(order, installed):
+    """Python code cannot be bound to the wrong names; that the genuine one is not is tested in
+    tests/cuda. Here it is that the import takes place, deep where it must be.
+    """
+    flags = 'sys.setdlopenflags({})\n'
+    import_globally = (
+        'import os, sys\n'
+        + flags.format('os.RTLD_NOW | os.RTLD_GLOBAL')
+        + 'from mpi4py import MPI\n'
+        + flags.format('os.RTLD_NOW')
+    )
+    load = (
+        'import sys\nfrom engine import extension\n'
+        'print("global", extension.symbols_are_global())\nprint(extension.load().FLAGS)\n'
+    )
+    program = import_globally + load if order == 'before' else load + import_globally
+    code = FAKE + 'import sys\nFLAGS = sys.getdlopenflags()\n'
+    process = helpers.run('-c', program, **installed(code))
+    assert process.returncode == 0, process.stderr
+    deep = os.RTLD_DEEPBIND if order == 'before' else 0
+    assert process.stdout.split('\n')[:2] == [
+        f'global {order == "before"}',
+        str(os.RTLD_NOW | deep),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('signal', 'name'), [('SIGSEGV', 'a segmentation fault'), ('SIGILL', 'an illegal instruction')]
+)
+def test_an_import_that_crashes_is_a_line(signal, name, installed, working_folder):
+    crash = f'import os, signal\nos.kill(os.getpid(), signal.{signal})\n'
+    variables = installed(crash)
+    crashed = f'the import of nnabla_ext.cudnn ends with {name}: '
+
+    automatic = helpers.run(*SEGMENT, '-o', working_folder / 'a.jpg', **variables)
+    assert automatic.returncode == 0, automatic.stderr
+    assert f'running on the CPU ({crashed}' in automatic.stderr
+    assert (working_folder / 'a.jpg').exists()
+
+    asked = helpers.run(*SEGMENT, '-o', working_folder / 'b.jpg', '-c', 'cudnn', **variables)
+    assert helpers.error_line(asked).startswith(f'error: -c cudnn: {crashed}')
+
+    table = helpers.run('-m', 'engine.environment', **variables)
+    assert table.returncode == 0, table.stderr
+    lines = table.stdout.splitlines()
+    assert any(line.startswith(f'communicator: is not registered: {crashed}') for line in lines)
+    assert not list(working_folder.glob('nnseg-*'))
+
+
+@pytest.mark.parametrize(
+    ('code', 'problem'),
+    [
+        ('raise ImportError("libcudnn.so.8: cannot open shared object file")', 'libcudnn.so.8 is'),
+        ('raise ValueError("Currently, it does not support your GPU.")', 'NNabla refuses the GPU'),
+        ('import sys\nsys.exit(3)', 'ends with status 3'),
+        ('len(None)', "ends with status 1: TypeError: object of type 'NoneType' has no len()"),
+    ],
+)
+def test_an_import_that_fails_is_a_line(code, problem, installed):
+    process = helpers.run('-m', 'engine.environment', **installed(code))
+    assert process.returncode == 0, process.stderr
+    line = next(line for line in process.stdout.splitlines() if line.startswith('communicator: '))
+    assert problem in line
+
+
+def test_an_import_that_hangs_is_a_line(installed, monkeypatch):
+    for name, value in installed('import time\ntime.sleep(60)').items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(extension, 'CHILD_SECONDS', 3)
+    assert extension._ask_child(False).problem == (
+        'the import of nnabla_ext.cudnn takes more than 3 seconds'
+    )
+
+
+def test_only_what_goes_well_is_remembered(installed, tmp_path):
+    """And no longer than the files that it depends on stay as they are."""
+    count = f"with open({str(tmp_path / 'imports')!r}, 'a') as file:\n    file.write('x')\n"
+
+    def imports(code, **more):
+        before = len((tmp_path / 'imports').read_text()) if (tmp_path / 'imports').exists() else 0
+        variables = installed(code)
+        process = helpers.run(
+            '-c', 'from engine import extension; extension.examine()', **{**variables, **more}
+        )
+        assert process.returncode == 0, process.stderr
+        return len((tmp_path / 'imports').read_text()) - before
+
+    failing = count + 'raise ImportError("libx.so: no")'
+    assert [imports(failing), imports(failing)] == [1, 1]
+    assert [imports(count + FAKE), imports(count + FAKE)] == [1, 0]
+    os.utime(tmp_path / 'driver' / extension.DRIVER, (1, 1))  # another driver
+    assert [imports(count + FAKE), imports(count + FAKE)] == [1, 0]
+    other = {'LD_LIBRARY_PATH': f'{tmp_path / "driver"}:/usr/lib'}
+    assert [imports(count + FAKE, **other), imports(count + FAKE, **other)] == [1, 0]
+    closed = {'NNSEG_CACHE': '/proc/nowhere'}  # a home that cannot be written
+    assert [imports(count + FAKE, **closed), imports(count + FAKE, **closed)] == [1, 1]
+
+
+def test_what_is_remembered_and_damaged_is_found_out_anew(tmp_path):
+    path = tmp_path / 'findings.json'
+    findings = Findings(None, '/x/libmpi.so.40', 'Open MPI v5', '/x/libmpi.so.40', None, ('a', 'b'))
+    extension._write(path, findings)
+    assert extension._read(path) == findings
+    for damage in ('', '[]', '{}', '{"findings": {"other": 1}}', path.read_text()[:-9]):
+        path.write_text(damage)
+        assert extension._read(path) is None
+
+
+@pytest.mark.parametrize(
+    ('findings', 'line'),
+    [
+        (
+            Findings(registered=('cuda:float', 'cuda:half')),
+            'is registered for cuda:float, cuda:half',
+        ),
+        (Findings('no driver'), 'is not registered: no driver'),
+        (Findings(), 'is not registered: mpi4py cannot be imported: '),
+        (
+            Findings(mpi='/x/libmpi.so.12', mpi_version='MPICH Version: 4.0'),
+            "is not registered: mpi4py's MPI is MPICH Version: 4.0 (/x/libmpi.so.12), NNabla's is",
+        ),
+        (
+            Findings(mpi='/x/libmpi.so.40', mpi_version='Open MPI v5.0.11'),
+            'is not registered: the extension does not take /x/libmpi.so.40, which mpi4py uses',
+        ),
+        (
+            Findings(None, '/x/libmpi.so.40', 'Open MPI v5.0.11', '/x/libmpi.so.40'),
+            'is not registered: libnccl is missing: ',
+        ),
+    ],
+)
+def test_why_there_is_no_communicator(findings, line):
+    assert findings.communicator.startswith(line)
+
+
+def test_without_mpi4py_the_extension_finds_no_other_mpi(tmp_path):
+    """What it is given instead has no MPI, and can be opened, so that it looks no further."""
+    home = extension._mpi_home(str(tmp_path), None)
+    library = ctypes.CDLL(f'{home}/lib/libmpi.so')
+    assert not hasattr(library, 'MPI_Init')
+
+
+def test_nnabla_loads_no_mpi_for_its_communicator(monkeypatch):
+    """On a CPU it has none; what it asks the loader for before it says so is seen."""
+    import nnabla as nn
+
+    asked = []
+    original = ctypes.CDLL
+
+    def spy(name, *args, **kwargs):
+        asked.append(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(ctypes, 'CDLL', spy)
+    with pytest.raises(RuntimeError, match='could not be found in'):
+        extension.create_communicator(nn.Context(['cpu:float'], 'CpuCachedArray', '0'))
+    assert asked == [None]
+    assert ctypes.CDLL is spy
+
+
+def test_not_installed_is_known_without_a_child(monkeypatch):
+    monkeypatch.setattr(extension, '_ask_child', lambda are_global: pytest.fail('asked'))
+    monkeypatch.delitem(sys.modules, extension.MODULE, raising=False)
+    with pytest.raises(UnusableError, match='nnabla-ext-cuda120 is not installed'):
+        extension.load()
+    assert libraries.file_of_function(None, 'MPI_Init') is None
