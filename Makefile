@@ -1,6 +1,9 @@
 # make demo    segment a street photo with the small trained model that comes with the project
 # make test    prove everything, with a few networks of each family where all would take long
 # make test-all    the same with every network
+# make test-cuda-install    install the CUDA wheels into a fresh environment and import them, without a GPU; 5 GB
+# make test-gpu    prove what needs NVIDIA GPUs, on one or more; SHARED=folder of reference material and data,
+#                  OUT=folder for the table as gpu_tests.json (default: results)
 # make bench   time loader, training and inference, and refresh their tables in README.md; DATA=folder of Cityscapes,
 #              PEER_PYTHON=a Python with torch to compare with, CAMVID=folder of CamVid to score 8-bit numbers on
 # They find or fetch a Python 3.10 and create .venv first; later runs reuse it.
@@ -13,7 +16,7 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo has 751.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-all lint bench environment environment-dev cuda clean
+.PHONY: demo test test-all test-cuda-install test-gpu lint bench environment environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
@@ -22,7 +25,14 @@ test: environment-dev
 	@$(RUN) -m pytest -n auto
 
 test-all: environment-dev
-	@$(RUN) -m pytest -n auto -m ''
+	@$(RUN) -m pytest -n auto -m 'not cuda_install and not gpu'
+
+test-cuda-install: environment-dev
+	@$(RUN) -m pytest -v -s -m cuda_install tests/cuda_install
+
+test-gpu:
+	@$(call bootstrap,requirements.txt requirements-cuda.txt requirements-dev.txt)
+	@$(RUN) -m pytest -m gpu tests/gpu
 
 lint: environment-dev
 	@$(RUN) -m ruff check .

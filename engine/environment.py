@@ -48,6 +48,7 @@ raise SystemExit(reason is not None)
 """
 # What the ranks of a job may have differently, as they may run on several machines.
 ROWS_OF_EACH_RANK = ('GPU', '-c cudnn', "extension's libmpi", "extension's libnccl", 'communicator')
+NOT_WRAPPED = ("extension's libmpi", "extension's libnccl", 'communicator')
 MISSING = 127  # exit status of a command that is not there
 
 
@@ -215,7 +216,8 @@ def main(args) -> int:
         who = f'rank {rank} on {socket.gethostname()}'
         rows = [(f'{who}, {name}', fact) for name, fact in rows if name in ROWS_OF_EACH_RANK]
     for name, fact in rows:
-        print(f'{name}: {fact}' if name.endswith('communicator') else _wrapped(f'{name}: {fact}'))
+        row = f'{name}: {fact}'
+        print(row if name.endswith(NOT_WRAPPED) else _wrapped(row))
     return 0
 
 

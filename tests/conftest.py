@@ -10,7 +10,7 @@ import pytest
 from datasets import image_files
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHARED = PROJECT.parent / 'shared'
+SHARED = Path(os.environ.get('SHARED') or PROJECT.parent / 'shared')
 
 
 def pytest_collection_modifyitems(items):

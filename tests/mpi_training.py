@@ -1,8 +1,9 @@
 """A few steps of the real trainer on small networks, alone or as the ranks of an MPI job.
 
-    mpirun -n 2 python tests/mpi_training.py DATA OUT '{"name": {"network": "plain"}}'
+    mpirun -n 2 python tests/mpi_training.py DATA OUT '{"name": {"network": "plain"}}' [CONTEXT]
 
-Rank 0 writes what became of each case as OUT/<name>.npz: all parameters, and the losses.
+Rank 0 writes what became of each case as OUT/<name>.npz: all parameters, and the losses. CONTEXT is
+that of train.py's -c, by default cpu.
 """
 
 import json
@@ -79,13 +80,17 @@ def network(name: str) -> Network:
     return Network(name, family, {}, info)
 
 
-def train(data: Path, processes: Processes, case: dict) -> dict[str, np.ndarray]:
+def train(
+    data: Path, processes: Processes, case: dict, where: str = 'cpu'
+) -> dict[str, np.ndarray]:
     """The parameters after ``steps`` steps, and ``losses``.
 
-    case: network; steps; build, fields of the trainer's; everything else is the config's.
+    where: the context, one GPU for each process. case: network; steps; build, fields of the
+    trainer's; everything else is the config's.
     """
     case = {'network': 'plain', 'steps': 3, 'build': {}, **case}
     config = CONFIG | case
+    choice = context.use(where, device=processes.local_rank)
     nn.clear_parameters()
     net = network(case['network'])
     Predictor(net)
@@ -101,7 +106,7 @@ def train(data: Path, processes: Processes, case: dict) -> dict[str, np.ndarray]
         net.info.channel_order,
         workers=0,
     ).slice(num_of_slices=processes.size, slice_pos=processes.rank)
-    communicator = gradients.connect(processes, context.use('cpu'))
+    communicator = gradients.connect(processes, choice)
     build = {'communicator': communicator, **case['build']}
     trainer = Trainer(net, config, steps, loader, processes, communicator, seed=0, build=build)
     losses = [trainer.step().loss for _ in range(case['steps'])]
@@ -112,9 +117,10 @@ def train(data: Path, processes: Processes, case: dict) -> dict[str, np.ndarray]
 
 def main():
     data, out, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    where = sys.argv[4] if len(sys.argv) > 4 else 'cpu'
     with joined() as processes:
         for name, case in cases.items():
-            arrays = train(data, processes, case)
+            arrays = train(data, processes, case, where)
             if not processes.rank:
                 np.savez(out / f'{name}.npz', **arrays)
 

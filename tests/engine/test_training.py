@@ -1,15 +1,10 @@
 """How a training is made from its options, for what takes several machines or GPUs."""
 
-from types import SimpleNamespace
-
-import nnabla as nn
-import nnabla.functions as F
-import nnabla.parametric_functions as PF
 import pytest
 
 import train
 from command import UserError
-from engine import gradients, training
+from engine import training
 from engine.context import Choice
 
 CPU = Choice('cpu', 'float', 'no NVIDIA driver')
@@ -64,14 +59,3 @@ def test_the_processes_of_a_machine_share_its_cores(cores, local, workers, monke
     monkeypatch.setattr(training.os, 'sched_getaffinity', lambda process: range(cores))
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
     assert training._workers(Ranks(CPU, local_size=local)) == workers
-
-
-def test_a_parameter_that_is_used_twice_is_refused_over_nccl():
-    """NNabla would sum its gradient twice."""
-    communicator = gradients.Nccl(SimpleNamespace(size=2), nnabla=None)
-    x = nn.Variable((2, 3, 4, 4))
-    y = PF.convolution(x, 3, (3, 3), pad=(1, 1), name='c')
-    communicator.backward_of(F.mean(y), nn.get_parameters())
-    y = PF.convolution(y, 3, (3, 3), pad=(1, 1), name='c')
-    with pytest.raises(UserError, match='^c/conv/W: the network uses it several times'):
-        communicator.backward_of(F.mean(y), nn.get_parameters())

@@ -18,11 +18,15 @@ def named(outputs):
     return dict(zip(OUTPUTS, outputs))
 
 
+def evaluated(network, x):
+    return named(network(x, aux=True))
+
+
 @pytest.mark.parametrize('name', NETWORKS)
 def test_the_reference(name, shared):
     reference = Reference(name, shared)
     reference.check_state()
-    reference.check_outputs(lambda network, x: named(network(x, aux=True)))
+    reference.check_outputs(evaluated)
     reference.check_training(lambda network, x: named(network(x, train=True)))
 
 

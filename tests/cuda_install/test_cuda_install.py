@@ -1,0 +1,164 @@
+"""The genuine CUDA extension in a fresh environment, with a driver that does nothing: it is loaded
+and finds MPI and NCCL. `make test-cuda-install`; it needs gcc, nm and 5 GB for the environment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import helpers
+from tests.cuda_install import driver
+
+pytestmark = [pytest.mark.cuda_install, pytest.mark.timeout(1800)]
+
+REQUIREMENTS = ('requirements.txt', 'requirements-cuda.txt')
+REGISTERED = 'communicator: is registered for cuda:float, cuda:half'
+IMPORT_GLOBALLY = """
+import os, sys
+sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
+from mpi4py import MPI
+sys.setdlopenflags(os.RTLD_NOW)
+"""
+LOAD = """
+import json, os, sys
+from engine import extension, libraries
+before = dict(os.environ), sys.getdlopenflags()
+extension.load()
+found = {
+    'restored': (dict(os.environ), sys.getdlopenflags()) == before,
+    'global': [libraries.file_of_function(None, f) for f in extension.SYMBOLS.values()],
+}
+"""
+REPORT = """
+import nnabla as nn
+from mpi4py import MPI
+for kind in ('float', 'half'):
+    extension.create_communicator(nn.Context(['cuda:' + kind], 'CudaCachedArray', '0'))
+own = extension.library_path()
+found['mpi4py'] = extension.mpi_of_mpi4py(MPI)[0]
+found['libmpi'] = libraries.file_behind_pointer(own, 'MPI_Init')
+found['libnccl'] = libraries.file_behind_pointer(own, 'ncclCommInitRank')
+lines = open('/proc/self/maps').read().splitlines()
+found['loaded'] = sorted({line.split()[-1] for line in lines if '/libmpi.so' in line})
+found['size'] = MPI.COMM_WORLD.size
+print(json.dumps(found), flush=True)
+"""
+PROGRAMS = {
+    'alone': LOAD + REPORT,
+    'after mpi4py': 'from mpi4py import MPI' + LOAD + REPORT,
+    'before mpi4py': LOAD + 'from mpi4py import MPI' + REPORT,
+    'after a global mpi4py': IMPORT_GLOBALLY + LOAD + REPORT,
+    'before a global mpi4py': LOAD + IMPORT_GLOBALLY + REPORT,
+}
+# What the project did once: libraries with global symbols, before the extension.
+GLOBAL_LIBRARIES = """
+import ctypes, sys
+from mpi4py import MPI
+from engine import extension
+ctypes.CDLL(extension.mpi_of_mpi4py(MPI)[0], mode=ctypes.RTLD_GLOBAL)
+"""
+
+
+class Environment:
+    """An environment with requirements-cuda.txt, and the stand-in for the driver."""
+
+    def __init__(self, folder: Path):
+        self.bin, self.home = folder / 'venv' / 'bin', folder
+        subprocess.run([sys.executable, '-m', 'venv', folder / 'venv'], check=True)
+        files = [part for name in REQUIREMENTS for part in ('-r', helpers.PROJECT / name)]
+        pip = [self.bin / 'python', '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
+        subprocess.run([*pip, *files], check=True)
+        (self.site_packages,) = (folder / 'venv' / 'lib').glob('python*/site-packages')
+        self._driver = driver.build(self.site_packages, folder).parent
+
+    def run(self, *arguments, processes=0, **variables) -> subprocess.CompletedProcess:
+        """A program of the project in the environment; under mpirun, if there are processes."""
+        own = {'LD_LIBRARY_PATH': str(self._driver), 'PYTHONPATH': str(helpers.PROJECT)}
+        own['NNSEG_CACHE'] = str(self.home / 'cache')
+        options = ['-n', processes, '--allow-run-as-root', '--oversubscribe']
+        launcher = [self.bin / 'mpirun', *options] if processes else []
+        return subprocess.run(
+            [str(part) for part in (*launcher, self.bin / 'python', *arguments)],
+            cwd=helpers.PROJECT,
+            env={**os.environ, **own, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+
+@pytest.fixture(scope='module')
+def environment(tmp_path_factory):
+    return Environment(tmp_path_factory.mktemp('environment'))
+
+
+def check(environment, process, ranks):
+    """Every rank has one MPI, that of mpi4py, the NCCL of the wheels, and its variables."""
+    assert process.returncode == 0, process.stderr
+    reports = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{')]
+    assert [report['size'] for report in reports] == [ranks] * ranks
+    for report in reports:
+        assert report['libmpi'] == report['mpi4py']
+        assert report['libmpi'] == str(environment.home / 'venv' / 'lib' / 'libmpi.so.40')
+        assert report['loaded'] == [report['mpi4py']]
+        assert report['libnccl'].startswith(str(environment.site_packages / 'nvidia' / 'nccl'))
+        assert report['restored']
+    print(f'{ranks} x {reports[0]}')
+    return reports
+
+
+@pytest.mark.parametrize('program', PROGRAMS)
+def test_alone(environment, program):
+    (report,) = check(environment, environment.run('-c', PROGRAMS[program]), 1)
+    if program != 'after a global mpi4py':
+        assert report['global'] == [None, None]
+
+
+@pytest.mark.parametrize('program', PROGRAMS)
+def test_under_mpirun(environment, program):
+    check(environment, environment.run('-c', PROGRAMS[program], processes=2), 2)
+
+
+def test_the_users_own_variables_do_not_matter(environment):
+    variables = {'OMPI_HOME': '/usr', 'NCCL_HOME': '/usr'}
+    check(environment, environment.run('-c', PROGRAMS['alone'], **variables), 1)
+
+
+@pytest.mark.parametrize('processes', [0, 2])
+def test_the_table(environment, processes):
+    process = environment.run('-m', 'engine.environment', processes=processes)
+    assert process.returncode == 0, process.stderr
+    print(process.stdout)
+    lines = [line for line in process.stdout.splitlines() if line.endswith(REGISTERED)]
+    assert len(lines) == max(1, processes)
+    assert 'Initializing' not in process.stdout + process.stderr
+
+
+def test_the_commands_go_on_without_a_gpu(environment, tmp_path):
+    """The driver that does nothing has none; what the extension prints is not shown."""
+    photo, config = 'resources/street.jpg', 'configs/D3Net_T_camvid.yaml'
+    options = ['-i', photo, '-cfg', config, '--scale', '0.1', '-o', tmp_path / 'result.jpg']
+    process = environment.run('infer.py', *options)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.startswith('running on the CPU (the GPU does not answer: ')
+    for noise in ('Initializing', 'openmpi library', 'compatibility could not be verified'):
+        assert noise not in process.stdout + process.stderr
+
+
+def test_what_would_crash_without_all_this(environment):
+    """Else the tests above would prove nothing."""
+    naive = GLOBAL_LIBRARIES + (
+        'import tempfile\n'
+        'from engine import libraries\n'
+        'home = extension._mpi_home(tempfile.mkdtemp(), extension.mpi_of_mpi4py(MPI)[0])\n'
+        'libraries.load(extension._nvidia_libraries(extension._nvidia_folder()))\n'
+        'with libraries.environment(OMPI_HOME=home):\n'
+        '    import nnabla_ext.cudnn\n'
+    )
+    assert environment.run('-c', naive).returncode == -signal.SIGSEGV
+    check(environment, environment.run('-c', GLOBAL_LIBRARIES + LOAD + REPORT), 1)
