@@ -19,6 +19,7 @@ import nnabla as nn
 import numpy as np
 
 from command import UserError
+from d3net import recompute
 from d3net.build import float_context
 from datasets.loader import Loader
 from engine import gradients, losses
@@ -238,7 +239,9 @@ class Trainer:
     def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
         image = nn.Variable(shape)
         outputs = self._network(image, train=True, **self._build)
-        return image, self._criterion.build(outputs, shape[2:])
+        objective = self._criterion.build(outputs, shape[2:])
+        recompute.keep_touched(objective.loss)
+        return image, objective
 
     def _seed_functions(self):
         """Make what dropout drops depend on the iteration, not on how training got there."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from d3net import layers as L
+from d3net import recompute
 from models import csail, d3net_family, dabnet, ddrnet, edgeailite
 from models.errors import HyperParameterError, ModelError
 from models.family import Family, Info
@@ -50,6 +51,8 @@ class Network:
             outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
         except L.TooFewValues as error:
             raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
+        if build.recompute != 'none':
+            recompute.keep_touched(*outputs)
         outputs = outputs if aux or train else outputs[:1]
         return [L.from_layout(output, build) for output in outputs]
 

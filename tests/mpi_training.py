@@ -71,6 +71,16 @@ def normed(x, build):
     return [L.convolution(x, CLASSES, 1, 'conv3', build)]
 
 
+def gated(x, build):
+    """:func:`normed` with the gate of attention, whose sigmoid reads what ReLU has left, in front
+    of its last convolution.
+    """
+    x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
+    x = L.bn_relu(x, 'bn1', build)
+    y = L.bn_relu(L.convolution(x, 8, 1, 'gate', build, bias=False), 'gate_bn', build)
+    return [L.convolution(x * L.sigmoid(y), CLASSES, 1, 'conv3', build)]
+
+
 def network(name: str) -> Network:
     """``d3net``, or one of the functions above by its name."""
     if name == 'd3net':

@@ -27,6 +27,10 @@ CASES = {  # with batches of 2 for each process and update
         name: {'batch_size': 2, 'network': 'normed', 'build': {'recompute': name}}
         for name in RECOMPUTE
     },
+    **{
+        f'gated {name}': {'batch_size': 2, 'network': 'gated', 'build': {'recompute': name}}
+        for name in ('none', *RECOMPUTE)
+    },
     'local': {'batch_size': 2, 'network': 'normed', 'build': {'communicator': None}},
     'frozen': {'batch_size': 2, 'network': 'd3net', 'build': {'freeze_statistics': True}},
     'd3net': {'batch_size': 2, 'network': 'd3net', 'steps': 1},
@@ -62,8 +66,13 @@ def test_ranks_equal_one_process_with_all_their_batches(data, tmp_path, count):
             compared = ('losses', '/bn/mean', '/bn/var')
             differences = {n: d for n, d in differences.items() if n.endswith(compared)}
         worst = max(differences, key=differences.get)
-        bound = SYNCHRONIZED if case.get('network') == 'normed' or name == 'd3net' else 1e-6
-        assert differences[worst] < bound, (name, worst)
+        synchronized = case.get('network') in ('normed', 'gated') or name == 'd3net'
+        assert differences[worst] < (SYNCHRONIZED if synchronized else 1e-6), (name, worst)
+    for prefix, without in (('', 'normed'), ('gated ', 'gated none')):
+        expected = dict(np.load(tmp_path / f'{without}.npz'))
+        for policy in RECOMPUTE:
+            found = dict(np.load(tmp_path / f'{prefix}{policy}.npz'))
+            assert [n for n in expected if not np.array_equal(found[n], expected[n])] == [], policy
 
 
 def as_one_process(case: dict, count: int) -> dict:

@@ -8,6 +8,7 @@ import pytest
 import helpers
 import models
 from d3net import layers as L
+from d3net.build import RECOMPUTE_POLICIES
 
 CALLS = (
     {'aux': True},
@@ -87,12 +88,14 @@ def check_gradients(name, **hyper):
 
 
 def check_recomputation(name, **hyper):
-    """What blocks free and compute again changes neither gradients nor running statistics."""
+    """Under no policy does recomputation change a bit of gradients or running statistics."""
     kept = training_step(name, **hyper)
-    recomputed = training_step(name, recompute='blocks', **hyper)
-    for before, after in zip(kept, recomputed):
-        assert before.keys() == after.keys()
-        assert [n for n in before if not np.array_equal(before[n], after[n])] == []
+    for policy in RECOMPUTE_POLICIES[1:]:
+        recomputed = training_step(name, recompute=policy, **hyper)
+        for before, after in zip(kept, recomputed):
+            assert before.keys() == after.keys()
+            changed = [n for n in before if not np.array_equal(before[n], after[n])]
+            assert changed == [], (policy, len(changed), len(before))
 
 
 def training_step(name, recompute='none', **hyper):

@@ -213,11 +213,6 @@ def test_forms(name):
     network_checks.check_forms(f'csail_{name}', 70, 97)
 
 
-@pytest.mark.parametrize('name', ['resnet18dilated8_upernet_lite', 'resnet18_c1_deepsup'])
-def test_recomputation(name):
-    network_checks.check_recomputation(f'csail_{name}')
-
-
 def test_hyper_parameters_of_the_decoders():
     network = models.create({'network': 'csail_resnet18_upernet', 'pool_scales': [1, 4]}, fpn_dim=8)
     assert network.hyper['pool_scales'] == (1, 4)

@@ -83,11 +83,6 @@ def test_gradients(name):
 
 
 @pytest.mark.parametrize('name', ['dabnet_r18_p1', 'dabnet_e'])
-def test_recomputation(name):
-    network_checks.check_recomputation(name)
-
-
-@pytest.mark.parametrize('name', ['dabnet_r18_p1', 'dabnet_e'])
 def test_one_image_is_no_batch(name):
     network_checks.check_one_image_is_no_batch(name, size=128)  # attention
 

@@ -48,10 +48,6 @@ def test_gradients(name):
     network_checks.check_gradients(name)
 
 
-def test_recomputation():
-    network_checks.check_recomputation('ddrnet23_slim_aux', **NARROW)
-
-
 def test_one_image_is_no_batch():
     network_checks.check_one_image_is_no_batch('ddrnet23_slim', size=128)  # DAPPM
 
