@@ -6,8 +6,8 @@ import nnabla as nn
 import nnabla.functions as F
 import nnabla.initializer as I
 
+from d3net import batch_statistics
 from d3net.build import Build, float_context, recompute_if, scope
-from d3net.synchronized import SynchronizedBatchNorm
 
 
 class TooFewValues(ValueError):
@@ -122,10 +122,12 @@ def _batch_norm(x, name, build, decay_rate, eps, initial, fused=False, shortcut=
             'batch norm cannot be trained on one value a channel: take a batch of at least 2, '
             'or larger images'
         )
-    if synchronized and build.communicator.nnabla is None:
-        if build.channel_last:
-            raise ValueError('the CPU computes in (N, C, H, W) only')
-        return SynchronizedBatchNorm(build.communicator, decay_rate, eps)(x, *parameters)
+    without_nccl = synchronized and build.communicator.nnabla is None
+    if without_nccl and build.channel_last:
+        raise ValueError('the CPU computes in (N, C, H, W) only')
+    if without_nccl or (batch_stat and not (build.cuda or build.channel_last)):
+        communicator = build.communicator if synchronized else None
+        return batch_statistics.batch_norm(x, *parameters, communicator, decay_rate, eps)
     if build.channel_last:
         flat = (1, 1, 1, mean.size)  # the same memory; statistics may not come out of a function
         parameters = [F.reshape(p, flat) for p in (beta, gamma)]

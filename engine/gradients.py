@@ -21,7 +21,10 @@ from engine.context import Choice
 
 BUCKET_BYTES = 4 << 20  # that travel together while the backward pass is running
 NCCL_BUCKET_BYTES = 64 << 20  # a copy of so much is in the GPU's memory while it is summed
-SYNCHRONIZED = ('SyncBatchNormalization', 'SynchronizedBatchNorm')  # NNabla's, and for the CPU
+# Functions that talk to other processes, NNabla's and those for the CPU, and the number of an input
+# of theirs that is a parameter.
+IN_FORWARD = {'SyncBatchNormalization': 1, 'SynchronizedBatchStatistics': 1}
+IN_BACKWARD = {'SyncBatchNormalization': 1, 'SynchronizedNormalization': 2}
 
 Backward = Callable[[float], None]
 
@@ -126,11 +129,12 @@ def order_of(loss: nn.Variable) -> tuple[str, ...]:
     and a backward pass meet them.
     """
     names = {hash(p.data): name for name, p in nn.get_parameters(grad_only=False).items()}
-    functions = [*graph.functions(loss), *graph.backward_order(loss)]
+    orders = (graph.functions(loss), IN_FORWARD), (graph.backward_order(loss), IN_BACKWARD)
     return tuple(
-        names[hash(function.inputs[1].data)]  # beta
+        names[hash(function.inputs[types[function.info.type_name]].data)].rpartition('/')[0]
+        for functions, types in orders
         for function in functions
-        if function.info.type_name in SYNCHRONIZED
+        if function.info.type_name in types
     )
 
 

@@ -93,6 +93,18 @@ def _batch_norm(
     return F.batch_norm(x, *vectors, batch_stat, 1 - decay_rate, eps)
 
 
+# The project's batch norm in training on a CPU is two functions, of which PyTorch's is the second.
+@_function('BatchStatistics')
+def _batch_statistics(x, mean, var, *, decay_rate, eps):
+    return mean.view(-1), var.view(-1), decay_rate, eps
+
+
+@_function('Normalization')
+def _normalization(x, statistics, beta, gamma):
+    mean, var, decay_rate, eps = statistics
+    return F.batch_norm(x, mean, var, gamma.view(-1), beta.view(-1), True, 1 - decay_rate, eps)
+
+
 @_function('MaxPooling')
 def _max_pooling(x, *, kernel, stride, ignore_border, pad, channel_last):
     _refuse_if(channel_last, 'MaxPooling')

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import helpers
+from d3net import batch_statistics
 from d3net import layers as L
 from d3net.build import float_context, matches
-from d3net.synchronized import SynchronizedBatchNorm
 
 
 def image(height=32, width=48):
@@ -82,7 +82,7 @@ class Alone:
 
 
 @pytest.mark.parametrize('policy', ['none', 'bn_relu'])
-def test_the_cpus_synchronized_batch_norm_is_nnablas_for_one_process(policy):
+def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
     rng = np.random.RandomState(3)
     x = nn.Variable.from_numpy_array(
         (rng.randn(3, 4, 6, 5) * 2 + 5).astype(np.float32), need_grad=True
@@ -97,7 +97,7 @@ def test_the_cpus_synchronized_batch_norm_is_nnablas_for_one_process(policy):
         arguments = [p[f'n/bn/{key}'] for key in ('beta', 'gamma', 'mean', 'var')]
         with nn.recompute(policy == 'bn_relu'):
             if function == 'ours':
-                y = SynchronizedBatchNorm(Alone(), 0.9, 1e-5)(x, *arguments)
+                y = batch_statistics.batch_norm(x, *arguments, Alone(), 0.9, 1e-5)
             else:
                 y = F.batch_normalization(x, *arguments, batch_stat=True)
             y = F.relu(y)

@@ -136,10 +136,12 @@ def test_fused_bn_relu_is_the_same(train):
     plain = L.bn_relu(x, 'a', L.Build(train=train))
     fused = L.bn_relu(x, 'b', L.Build(train=train, cuda=True))
     nn.forward_all([plain, fused])
-    assert np.array_equal(plain.d, fused.d)
+    tolerance = 2e-6 if train else 0  # NNabla's statistics of a batch are rounded otherwise
+    assert plain.d == pytest.approx(fused.d, abs=tolerance)
     parameters = nn.get_parameters(grad_only=False)
     for name in ('beta', 'gamma', 'mean', 'var'):
-        assert np.array_equal(parameters[f'a/bn/{name}'].d, parameters[f'b/bn/{name}'].d)
+        own, other = (parameters[f'{layer}/bn/{name}'].d for layer in 'ab')
+        assert own == pytest.approx(other, abs=tolerance)
 
 
 @pytest.mark.parametrize('cuda', [False, True])

@@ -130,8 +130,8 @@ def test_the_outputs_of_blocks_are_kept():
             y.visit(lambda f, found=found: found.update(
                 {f.info.type_name} if f.outputs[0].recompute else ()
             ))  # fmt: skip
-    assert freed['bn_relu', False] == {'BatchNormalization', 'ReLU'}
-    assert freed['blocks', False] == {'BatchNormalization', 'Add2', 'Convolution'}
+    assert freed['bn_relu', False] == {'Normalization', 'ReLU'}
+    assert freed['blocks', False] == {'Normalization', 'Add2', 'Convolution'}
     assert freed['bn_relu', True] == set()
     assert freed['blocks', True] == {'Convolution'}
 

@@ -107,4 +107,4 @@ def test_only_what_is_touched_is_kept():
     recompute.keep_touched(y)
     kept = []
     y.visit(lambda f: kept.append((f.info.type_name, f.outputs[0].recompute)))
-    assert [n for n, r in kept if r] == ['BatchNormalization', 'ReLU', 'BatchNormalization']
+    assert [n for n, r in kept if r] == ['Normalization', 'ReLU', 'Normalization']
