@@ -42,6 +42,14 @@ class _BatchFunction(PythonFunction):
     def grad_depends_output_data(self, i, o):
         return False
 
+    def forward_impl(self, inputs, outputs):
+        with np.errstate(all='ignore'):  # the trainer finds what is not finite
+            self._forward(inputs, outputs)
+
+    def backward_impl(self, inputs, outputs, propagate_down, accum):
+        with np.errstate(all='ignore'):
+            self._backward(inputs, outputs, propagate_down, accum)
+
     def _total(self, sums: np.ndarray) -> np.ndarray:
         return sums if self._communicator is None else self._communicator.total(sums)
 
@@ -69,7 +77,7 @@ class BatchStatistics(_BatchFunction):
     def setup_impl(self, inputs, outputs):
         outputs[0].reset_shape((3, inputs[0].shape[1]), True)
 
-    def forward_impl(self, inputs, outputs):
+    def _forward(self, inputs, outputs):
         x = _planes(inputs[0].data.data)
         channels = x.shape[1]
         sums = np.zeros((3, channels))
@@ -89,7 +97,7 @@ class BatchStatistics(_BatchFunction):
         scale = 1 / np.sqrt(variance + self._eps)
         outputs[0].data.cast(np.float64)[...] = mean, scale, count
 
-    def backward_impl(self, inputs, outputs, propagate_down, accum):
+    def _backward(self, inputs, outputs, propagate_down, accum):
         """The gradient through the statistics is part of :class:`Normalization`'s."""
 
 
@@ -107,7 +115,7 @@ class Normalization(_BatchFunction):
     def setup_impl(self, inputs, outputs):
         outputs[0].reset_shape(inputs[0].shape, True)
 
-    def forward_impl(self, inputs, outputs):
+    def _forward(self, inputs, outputs):
         x, y = _planes(inputs[0].data.data), _planes(outputs[0].data.data)
         mean, scale, _ = inputs[1].data.data
         beta, gamma = (v.data.data.reshape(-1).astype(np.float64) for v in inputs[2:])
@@ -120,7 +128,7 @@ class Normalization(_BatchFunction):
             values *= factor[block]
             values += shift[block]
 
-    def backward_impl(self, inputs, outputs, propagate_down, accum):
+    def _backward(self, inputs, outputs, propagate_down, accum):
         x, gradient = _planes(inputs[0].data.data), _planes(outputs[0].grad.data)
         mean, scale, count = inputs[1].data.data
         gamma = inputs[3].data.data.reshape(-1).astype(np.float64)

@@ -20,7 +20,7 @@ import numpy as np
 
 from command import UserError
 from d3net import recompute
-from d3net.build import float_context
+from d3net.build import float_context, on_gpu
 from datasets.loader import Loader
 from engine import gradients, losses
 from engine.communicator import Processes
@@ -33,7 +33,7 @@ from engine.solvers import Average, Optimizer
 from models import Network
 
 GRAPHS = 16  # sizes of batches whose graphs are kept
-CHECK_INTERVAL = 100  # iterations between two looks at all parameters
+GPU_CHECK_INTERVAL = 100  # iterations between two copies of all parameters to look at
 
 
 class DivergedError(UserError):
@@ -113,7 +113,8 @@ class Trainer:
 
         Raises ``DivergedError`` with the files of the batches, or with a parameter: NNabla's ReLU
         makes NaN 0, so weights may be lost without a trace in the loss. Loss and gradients are
-        looked at before the update, which does not take place then. ``InputError`` from the loader.
+        looked at before the update, which does not take place then; on a CPU all parameters after
+        it. ``InputError`` from the loader.
         """
         started = time.perf_counter()
         batches, files = [], []
@@ -142,10 +143,13 @@ class Trainer:
         if not np.isfinite(total):
             raise DivergedError(self._where_not_finite(loss, files))
         before_update()
-        updated = self._update(rate)
-        self.iteration += 1
-        if self.iteration % CHECK_INTERVAL == 0:
-            self._check_parameters()
+        try:
+            updated = self._update(rate)
+            self.iteration += 1
+            if not on_gpu() or self.iteration % GPU_CHECK_INTERVAL == 0:
+                self._check_parameters()
+        except DivergedError as error:
+            raise DivergedError(f'{error} (on {", ".join(map(str, files))})') from error
         seconds = time.perf_counter() - started
         return Step(
             float(total),
@@ -262,6 +266,11 @@ class Trainer:
             self._scale.adapt(overflow)
             if overflow:
                 return False
+        elif self._optimizer.has_overflow():
+            raise DivergedError(
+                f'the gradient of {self._first_not_finite()} is not finite in iteration '
+                f'{self.iteration + 1}'
+            )
         if self._clip and not math.isfinite(self._optimizer.clip(self._clip)):
             raise DivergedError(
                 f'the norm of the gradients of iteration {self.iteration + 1} is not finite'
@@ -270,6 +279,10 @@ class Trainer:
         if self._average:
             self._average.update()
         return True
+
+    def _first_not_finite(self) -> str:
+        """The name of a parameter whose gradient is not finite."""
+        return next(n for n, p in self._parameters.items() if not np.isfinite(p.g).all())
 
     def _check_parameters(self):
         everything = nn.get_parameters(grad_only=False)

@@ -324,8 +324,7 @@ def test_what_diverges_ends_with_its_files_and_the_last_good_weights(
     good = (run / 'state.h5').read_bytes()
     capsys.readouterr()
     line = training.refused(capsys, 'run', '--resume', '--allow-changes', '--set', 'lr=1e+20')
-    iteration = int(re.search(r'the loss of iteration (\d+) is not finite', line)[1])
-    assert iteration in (7, 8)  # large weights may have a loss for a while
+    assert re.search(r'is not finite (after|in) iteration 7 ', line)
     named = [path for path in (data / 'images' / 'train').iterdir() if str(path) in line]
     assert len(named) == 2
     assert f'the last good weights are {run / "model_param_00000004.h5"}' in line
@@ -338,7 +337,7 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, capsys):
     """The loss is that before the update, which may be the one that spoils them."""
     training = Training(data, tmp_path, '--workers', 0, save_interval=1, lr=1e39)
     line = training.refused(capsys, 'run')
-    assert 'is not finite after iteration 1; no weights yet' in line
+    assert 'is not finite after iteration 1 ' in line
     assert not list((tmp_path / 'run').glob('*.h5'))
 
 
