@@ -28,7 +28,7 @@ class Build:
         has ``size``, ``total(array)`` (the sum over all processes), and ``nnabla``, the
         communicator of NNabla's that synchronizes on GPUs, or None.
     frozen: patterns of parameter names, as in a shell; these parameters get no gradient, and batch
-        norms whose running mean is among them keep their statistics.
+        norms whose running mean or variance is among them keep and use both.
     recompute: which activations a training step frees and computes again in the backward pass:
         ``none``; ``bn_relu``, the outputs of batch norm and ReLU; ``convolution``, those of the
         convolutions (the published D3Net policy); ``blocks``, everything inside the blocks that a

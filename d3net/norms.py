@@ -96,7 +96,8 @@ def bn_relu6(x, name: str, build: Build, **options):
 def _statistics(name, build) -> tuple[bool, bool]:
     """Whether a layer takes the statistics of the batch, and of that of all processes."""
     with scope(name), scope('bn'):
-        of_batch = build.train and not (build.freeze_statistics or build.is_frozen('mean'))
+        frozen = build.freeze_statistics or build.is_frozen('mean') or build.is_frozen('var')
+        of_batch = build.train and not frozen
     return of_batch, of_batch and build.synchronizes
 
 

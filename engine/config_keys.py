@@ -81,6 +81,7 @@ KEYS = {
     # the solver (see engine/solvers.py)
     'solver': Key(str, choices=('momentum', 'nesterov', 'adam', 'adamw')),
     'momentum': Key(float, least=0, most=1),
+    'momentum_form': Key(str, choices=('nnabla', 'pytorch')),
     'beta1': Key(float, least=0, most=1),
     'beta2': Key(float, least=0, most=1),
     'epsilon': Key(float, above=0),

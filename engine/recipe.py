@@ -39,7 +39,8 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
 
     ``reference_batch`` scales as sony/ai-research-code does
     (d3net/semantic-segmentation/train.py at cfe96dfe): with k times that batch over all processes,
-    the rates are k times as high, and ``max_iter`` is a k-th. ``gradient_reduction: sum``
+    the rates are k times as high, and ``max_iter``, ``milestones`` and ``warmup_iter`` a k-th.
+    ``gradient_reduction: sum``
     multiplies gradients and weight decay by the number of processes, as it does too.
     ``warmup_epochs`` and ``milestone_epochs`` become ``warmup_iter`` and ``milestones``, rounded to
     whole iterations.
@@ -66,7 +67,9 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
     save_interval = min(config.get('save_interval', SAVE_INTERVAL), max_iter)
     return Recipe(
         max_iter=max_iter,
-        rate=schedules.from_config(_in_iterations(config, samples / batch), max_iter, factor),
+        rate=schedules.from_config(
+            _in_iterations(_scaled(config, factor), samples / batch), max_iter, factor
+        ),
         weight_decay=config.get('weight_decay', 0) * summed,
         gradient_factor=summed,
         batch_size=batch_size,
@@ -75,6 +78,27 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
         val_interval=config.get('val_interval', save_interval),
         keep_checkpoints=config.get('keep_checkpoints', 1),
     )
+
+
+def _scaled(config: Mapping, factor: float) -> dict:
+    """The config with its iterations of a schedule for ``factor`` times the batch.
+
+    Raises ``UserError`` when milestones come too close to be told apart.
+    """
+    scaled = dict(config)
+    if factor == 1:
+        return scaled
+    if 'warmup_iter' in config:
+        scaled['warmup_iter'] = round(config['warmup_iter'] / factor)
+    if config.get('milestones'):
+        milestones = [round(milestone / factor) for milestone in config['milestones']]
+        if len(set(milestones)) < len(milestones) or milestones[0] < 1:
+            raise UserError(
+                f'milestones: {config["milestones"]} become {milestones} with {factor:g} times the '
+                f'reference_batch, {config.get("reference_batch")}'
+            )
+        scaled['milestones'] = milestones
+    return scaled
 
 
 def _in_iterations(config: Mapping, length: float) -> dict:

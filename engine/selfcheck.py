@@ -56,7 +56,7 @@ SETTINGS = {
     'moving average of the weights': 'ema_decay',
 }
 PARAMETERS = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # on which updates are tried
-SOLVER_KEYS = ('solver', 'momentum', 'beta1', 'beta2', 'epsilon', 'weight_decay')
+SOLVER_KEYS = ('solver', 'momentum', 'momentum_form', 'beta1', 'beta2', 'epsilon', 'weight_decay')
 MPI_VARIABLES = ('OMPI_COMM_WORLD_', 'PMIX_', 'PRTE_')
 
 

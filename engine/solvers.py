@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import nnabla as nn
 import nnabla.functions as F
@@ -27,7 +28,83 @@ from d3net.build import float_context
 from engine.patterns import matching
 
 STEPS = 'steps'  # in the state of a parameter: the updates so far
+# In the state of a parameter under PyTorch's form of momentum; NNabla's own solvers call theirs v
+# or m, so that the one form's state is not taken for the other's.
+VELOCITY = 'velocity'
 UPDATES = 'updates'  # in the state of an average
+ANOTHER_SOLVER = (
+    'was the config changed? A run from before there was the key momentum_form goes on with '
+    '--set momentum_form=nnabla --allow-changes'
+)
+
+
+class PyTorchMomentum:
+    """PyTorch's SGD with momentum, with the interface of NNabla's solvers, of which it is made.
+
+    Source: pytorch/pytorch, torch/optim/sgd.py at v2.13.0, without dampening.
+    """
+
+    def __init__(self, momentum: float, nesterov: bool):
+        self._momentum, self._nesterov, self._steps = momentum, nesterov, 0
+        self._gradients = S.Sgd(1.0)  # of the parameters
+        self._velocities = S.Sgd(-1.0)  # which add up gradients
+        self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
+        self._states = {}
+
+    def set_parameters(self, parameters: Mapping[str, nn.Variable]):
+        """Take the parameters, and give each a velocity of zeros."""
+        self._gradients.set_parameters(parameters)
+        for name, parameter in parameters.items():
+            velocity = nn.Variable(parameter.shape)
+            velocity.data.zero()
+            velocity.grad = parameter.grad
+            moved = nn.Variable(parameter.shape)
+            moved.data, moved.grad = parameter.data, velocity.data
+            self._velocities.set_parameters({name: velocity}, reset=False)
+            self._weights.set_parameters({name: moved}, reset=False)
+            self._states[name] = velocity
+
+    def zero_grad(self):
+        """Zero the gradients of all parameters."""
+        self._gradients.zero_grad()
+
+    def scale_grad(self, factor: float):
+        """Multiply all gradients by ``factor``."""
+        self._gradients.scale_grad(factor)
+
+    def check_inf_or_nan_grad(self) -> bool:
+        """Return whether a gradient is infinite or not a number."""
+        return self._gradients.check_inf_or_nan_grad()
+
+    def set_learning_rate(self, rate: float):
+        """Set the rate of the next update."""
+        self._rate = rate
+
+    def weight_decay(self, decay: float):
+        """Add ``decay * weights`` to the gradients."""
+        self._gradients.weight_decay(decay)
+
+    def update(self):
+        """Change the weights; the gradients are arbitrary afterwards."""
+        self._velocities.weight_decay(self._momentum - 1)  # g + (m - 1) v, of which with v
+        self._velocities.update()  # the sum is m v + g
+        self._weights.set_learning_rate(self._rate)
+        self._weights.update()
+        if self._nesterov:  # besides v, g + (m - 1) v = m (g + (m - 1) v_old) of g + m v
+            self._gradients.set_learning_rate(self._rate * self._momentum)
+            self._gradients.update()
+        self._steps += 1
+
+    def get_states(self) -> dict[str, SimpleNamespace]:
+        """Return the velocity of each parameter and the number of updates."""
+        return {
+            name: SimpleNamespace(pstate={VELOCITY: velocity}, t=self._steps)
+            for name, velocity in self._states.items()
+        }
+
+    def set_states(self, states: Mapping[str, SimpleNamespace]):
+        """Continue with these updates; the velocities are those of :meth:`get_states`."""
+        self._steps = next(iter(states.values())).t
 
 
 @dataclass(frozen=True)
@@ -38,7 +115,7 @@ class _Group:
     its own instead.
     """
 
-    solver: S.Solver
+    solver: S.Solver | PyTorchMomentum
     factor: float
     decay: float
 
@@ -54,10 +131,13 @@ class Optimizer:
     patterns of parameters without weight decay. Patterns are those of shells and meet the whole
     name.
 
-    Numbers are PyTorch's, with two exceptions. As in the published D3Net, momentum gathers ``lr *
-    gradient`` (``v = momentum * v + lr * g``, ``w -= v``), which is PyTorch's as long as the
-    learning rate is constant. And Adam's epsilon is added before the second moment's bias is
-    corrected, as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980, section 2).
+    ``momentum_form`` says where the learning rate is. ``nnabla`` (default), as in the published
+    D3Net, has it inside of what momentum gathers: ``v = momentum * v + lr * g``, ``w -= v``.
+    ``pytorch`` has it outside: ``v = momentum * v + g``, ``w -= lr * v``. They differ where the
+    learning rate changes, most after a milestone and in a warm-up.
+
+    Numbers are PyTorch's, but Adam's epsilon is added before the second moment's bias is corrected,
+    as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980, section 2).
 
     weight_decay: replaces the config's. Raises ``UserError`` for patterns that match nothing, and
     values that do not fit the solver.
@@ -142,7 +222,7 @@ class Optimizer:
         """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
         when it is that of another solver or of other parameters.
         """
-        _check_fit(self.state(), arrays, "the solver's")
+        _check_fit(self.state(), arrays, "the solver's", ANOTHER_SOLVER)
         for group in self._groups:
             states = group.solver.get_states()
             for name, state in states.items():
@@ -228,8 +308,10 @@ def check(config: Mapping):
         _parse_factor(entry)
 
 
-def _make_solver(config: Mapping, decay: float) -> S.Solver:
+def _make_solver(config: Mapping, decay: float) -> S.Solver | PyTorchMomentum:
     name = config.get('solver', 'momentum')
+    if name in ('momentum', 'nesterov') and config.get('momentum_form') == 'pytorch':
+        return PyTorchMomentum(config.get('momentum', 0.9), name == 'nesterov')
     if name in ('momentum', 'nesterov'):
         solver = {'momentum': S.Momentum, 'nesterov': S.Nesterov}[name]
         return solver(1.0, config.get('momentum', 0.9))
@@ -265,7 +347,12 @@ def _parse_factor(entry: str) -> tuple[str, float]:
     return pattern, factor
 
 
-def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str):
+def _check_fit(
+    own: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray],
+    whose: str,
+    advice: str = 'was the config changed?',
+):
     """Raises ``UserError`` unless the names and shapes are the same."""
     problem = None
     for name in [*own, *arrays]:
@@ -276,7 +363,7 @@ def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], 
         elif np.shape(arrays[name]) != own[name].shape:
             problem = f'{name} has shape {np.shape(arrays[name])} instead of {own[name].shape}'
         if problem:
-            raise UserError(f'{whose} state does not fit: {problem}; was the config changed?')
+            raise UserError(f'{whose} state does not fit: {problem}; {advice}')
 
 
 def _copy(array: nn.NdArray) -> nn.NdArray:

@@ -70,8 +70,9 @@ class _Graph:
 class Trainer:
     """A network in training; its parameters are registered, and equal on all processes.
 
-    half: the default context computes in half precision. build: further fields of
-    :class:`d3net.build.Build`. Raises ``UserError`` for a config that cannot be.
+    config: with what the network's family adds. half: the default context computes in half
+    precision. build: further fields of :class:`d3net.build.Build`. Raises ``UserError`` for a
+    config that cannot be.
     """
 
     def __init__(
@@ -89,11 +90,14 @@ class Trainer:
     ):
         self.recipe, self.loader, self.iteration = recipe, loader, 0
         self._network, self._processes, self._communicator = network, processes, communicator
+        self.config = {'momentum_form': network.family.momentum_form, **config}
         self._criterion = losses.from_config(config, network.info.num_classes)
         self._build, self._seed, self._clip = build or {}, seed, config.get('clip_norm')
         self._parameters = trainable(config.get('freeze', ()))
         with nn.context_scope(float_context()):  # master weights stay in float
-            self._optimizer = Optimizer(self._parameters, config, weight_decay=recipe.weight_decay)
+            self._optimizer = Optimizer(
+                self._parameters, self.config, weight_decay=recipe.weight_decay
+            )
             self._average = None
             if 'ema_decay' in config:
                 everything = nn.get_parameters(grad_only=False)

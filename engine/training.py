@@ -261,7 +261,7 @@ def _check_gpu(plan: _Plan, trainer: Trainer, watchdog: Watchdog):
     transform = transforms.from_config(plan.config)
     size = transform.largest().size if transform.by_aspect else transform.size
     loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
-    selfcheck.require(loss, plan.choice, plan.config, plan.processes, watchdog)
+    selfcheck.require(loss, plan.choice, trainer.config, plan.processes, watchdog)
     watchdog.moved('the self-check')
 
 

@@ -37,4 +37,5 @@ FAMILY = Family(
     },
     complete=network.complete,
     info=_info,
+    momentum_form='nnabla',
 )

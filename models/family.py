@@ -39,6 +39,8 @@ class Family:
     variants: network name -> hyper-parameters; those that it lacks must be given.
     complete: fills defaults in and checks; raises ``ValueError('<key>: <problem>')``.
     info: hyper-parameters -> :class:`Info`.
+    momentum_form: of the original's solver, ``nnabla`` or ``pytorch``; see
+        :class:`engine.solvers.Optimizer`.
     """
 
     name: str
@@ -47,3 +49,4 @@ class Family:
     variants: Mapping
     complete: Callable
     info: Callable
+    momentum_form: str = 'pytorch'

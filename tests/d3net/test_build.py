@@ -46,6 +46,14 @@ def test_frozen_parameters_get_no_gradient_and_their_batch_norms_do_not_move():
             assert not np.array_equal(before[name], after[name]), name
 
 
+@pytest.mark.parametrize('pattern', ['*/mean', '*/var'])
+def test_a_frozen_mean_or_variance_freezes_both(pattern):
+    before, after, _ = step(frozen=(pattern,))
+    for name in before:
+        still = name.endswith(('/mean', '/var'))
+        assert np.array_equal(before[name], after[name]) or not still, name
+
+
 def test_frozen_statistics_are_used_and_stay():
     before, after, gradients = step(freeze_statistics=True)
     assert all(np.array_equal(before[name], after[name]) for name in before)

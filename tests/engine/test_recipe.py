@@ -47,6 +47,25 @@ def test_without_a_reference_batch_nothing_is_scaled():
         assert made.rate(40000) == poly(40000, lr=0.01, min_lr=0.0001, max_iter=80000, power=0.9)
 
 
+def test_milestones_and_warm_up_scale_with_the_length():
+    """With k times the batch, everything comes after a k-th of the iterations."""
+    schedule = {
+        'schedule': 'step', 'milestones': [30000, 60000], 'gamma': 0.1, 'warmup_iter': 1000,
+        'warmup_factor': 0.1, 'reference_batch': 8,
+    }  # fmt: skip
+    one, four = (recipe.from_config({**CONFIG, **schedule}, 2975, n) for n in (1, 4))
+    assert (one.max_iter, four.max_iter) == (80000, 20000)
+    for iteration in (0, 100, 250, 1000, 7499, 7500, 14999, 15000, 19999):
+        assert four.rate(iteration) == pytest.approx(4 * one.rate(4 * iteration), rel=1e-12)
+    assert four.rate(7500) == pytest.approx(four.rate(7499) / 10)
+
+
+def test_milestones_that_fall_together_are_refused():
+    schedule = {'schedule': 'step', 'milestones': [3, 4], 'reference_batch': 1}
+    with pytest.raises(UserError, match=r'milestones: \[3, 4\] become \[0, 0\] with 8 times'):
+        recipe.from_config({**CONFIG, **schedule}, 100, 1)
+
+
 def test_accumulation_counts_as_a_larger_batch():
     changes = {'batch_size': 2, 'accumulation': 4, 'reference_batch': 8}
     made = recipe.from_config({**CONFIG, **changes}, 2975, 2)

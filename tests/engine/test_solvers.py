@@ -14,7 +14,14 @@ SHAPES = {
     'head/conv/W': (2, 4, 1, 1),
     'scale': (),
 }
-SOLVERS = ('momentum', 'nesterov', 'adam', 'adamw')
+SOLVERS = {
+    'momentum': {'solver': 'momentum'},
+    'nesterov': {'solver': 'nesterov'},
+    'pytorch momentum': {'solver': 'momentum', 'momentum_form': 'pytorch'},
+    'pytorch nesterov': {'solver': 'nesterov', 'momentum_form': 'pytorch'},
+    'adam': {'solver': 'adam'},
+    'adamw': {'solver': 'adamw'},
+}
 RISING, STEADY = (0.01, 0.03, 0.1), (0.03, 0.03, 0.03)
 
 
@@ -89,9 +96,10 @@ def expected_values(start, solver, lrs, decay=0.0, **options):
     for name, value in start.items():
         gs = [gradients(10 + number)[name].astype(np.float64) for number in range(len(lrs))]
         w = value.astype(np.float64)
-        if solver in ('momentum', 'nesterov'):
-            momentum = options.get('momentum', 0.9)
-            found[name] = published_sgd(w, gs, lrs, decay, momentum, solver == 'nesterov')
+        if not solver.startswith('adam'):
+            formula = pytorch_sgd if solver.startswith('pytorch') else published_sgd
+            nesterov = solver.endswith('nesterov')
+            found[name] = formula(w, gs, lrs, decay, options.get('momentum', 0.9), nesterov)
         else:
             found[name] = adam(w, gs, lrs, decay, solver == 'adamw', **options)
     return found
@@ -108,7 +116,7 @@ def check(params, expected):
 def test_three_steps_with_a_changing_learning_rate(solver, decay):
     params = parameters()
     start = values(params)
-    train(Optimizer(params, {'solver': solver, 'weight_decay': decay}), params)
+    train(Optimizer(params, {**SOLVERS[solver], 'weight_decay': decay}), params)
     check(params, expected_values(start, solver, RISING, decay))
 
 
@@ -116,7 +124,7 @@ def test_three_steps_with_a_changing_learning_rate(solver, decay):
 def test_momentum_is_pytorchs_while_the_learning_rate_is_constant(solver):
     params = parameters()
     start = values(params)
-    config = {'solver': solver, 'weight_decay': 0.3, 'momentum': 0.8}
+    config = {**SOLVERS[solver], 'weight_decay': 0.3, 'momentum': 0.8}
     train(Optimizer(params, config), params, STEADY)
     for name, value in start.items():
         gs = [gradients(10 + number)[name].astype(np.float64) for number in range(3)]
@@ -124,11 +132,43 @@ def test_momentum_is_pytorchs_while_the_learning_rate_is_constant(solver):
         assert params[name].d == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.parametrize('schedule', ['warmup', 'milestone', 'poly', 'to zero'])
+@pytest.mark.parametrize('solver', ['momentum', 'nesterov', 'pytorch momentum', 'pytorch nesterov'])
+def test_both_forms_of_momentum_over_rates_that_change(solver, schedule):
+    """And they are not the same: this is what the key is for."""
+    count = 30
+    rates = {
+        'warmup': [0.01 * (0.1 + 0.9 * min(i / 10, 1)) for i in range(count)],
+        'milestone': [0.01 if i < 15 else 0.001 for i in range(count)],
+        'poly': [0.01 * (1 - i / count) ** 0.9 for i in range(count)],
+        'to zero': [0.0, 0.01, 0.0, *[0.01] * (count - 3)],
+    }[schedule]
+    params = parameters()
+    start = values(params)
+    train(Optimizer(params, {**SOLVERS[solver], 'weight_decay': 0.01}), params, rates)
+    check(params, expected_values(start, solver, rates, 0.01))
+    other = solver.removeprefix('pytorch ') if 'pytorch' in solver else f'pytorch {solver}'
+    otherwise = expected_values(start, other, rates, 0.01)
+    assert max(abs(params[n].d - value).max() for n, value in otherwise.items()) > 1e-3
+
+
+@pytest.mark.parametrize('solver', ['momentum', 'nesterov'])
+def test_the_state_of_one_form_of_momentum_is_not_taken_for_the_others(solver):
+    states = {}
+    for name in (solver, f'pytorch {solver}'):
+        optimizer = Optimizer(parameters(), SOLVERS[name])
+        states[name] = optimizer, optimizer.state()
+    (nnabla, of_nnabla), (pytorch, of_pytorch) = states.values()
+    for optimizer, state in ((nnabla, of_pytorch), (pytorch, of_nnabla)):
+        with pytest.raises(UserError, match='momentum_form=nnabla --allow-changes'):
+            optimizer.load_state(state)
+
+
 @pytest.mark.parametrize('solver', ('adam', 'adamw'))
 def test_the_options_of_adam(solver):
     params = parameters()
     start = values(params)
-    config = {'solver': solver, 'beta1': 0.7, 'beta2': 0.9, 'epsilon': 1e-6, 'weight_decay': 0.1}
+    config = {**SOLVERS[solver], 'beta1': 0.7, 'beta2': 0.9, 'epsilon': 1e-6, 'weight_decay': 0.1}
     train(Optimizer(params, config), params)
     options = dict(beta1=0.7, beta2=0.9, eps=1e-6)
     check(params, expected_values(start, solver, RISING, 0.1, **options))
@@ -147,7 +187,7 @@ def test_a_first_learning_rate_of_zero(solver):
     params = parameters()
     start = values(params)
     rates = (0.0, 0.01, 0.1)
-    optimizer = Optimizer(params, {'solver': solver, 'weight_decay': 0.3})
+    optimizer = Optimizer(params, {**SOLVERS[solver], 'weight_decay': 0.3})
     train(optimizer, params, rates)
     check(params, expected_values(start, solver, rates, 0.3))
 
@@ -167,7 +207,7 @@ def test_groups_have_their_own_learning_rate_and_decay(solver):
     params = parameters()
     start = values(params)
     config = {
-        'solver': solver,
+        **SOLVERS[solver],
         'weight_decay': 0.3,
         'lr_factors': ['*/conv/*=10', 'head/*=2'],
         'no_decay': ['*/b', '*/bn/*'],
@@ -188,7 +228,7 @@ def test_a_factor_of_zero_keeps_parameters_where_they_are():
     for solver in SOLVERS:
         params = parameters()
         start = values(params)
-        config = {'solver': solver, 'weight_decay': 0.3, 'lr_factors': ['stem/*=0']}
+        config = {**SOLVERS[solver], 'weight_decay': 0.3, 'lr_factors': ['stem/*=0']}
         train(Optimizer(params, config), params)
         for name in SHAPES:
             assert np.array_equal(params[name].d, start[name]) == name.startswith('stem'), name
@@ -278,7 +318,7 @@ def test_gradients_of_several_backward_passes_add_up():
 
 @pytest.mark.parametrize('solver', SOLVERS)
 def test_training_continues_from_a_state_bit_for_bit(solver):
-    config = {'solver': solver, 'weight_decay': 0.3, **GROUPS}
+    config = {**SOLVERS[solver], 'weight_decay': 0.3, **GROUPS}
     params = parameters()
     optimizer = Optimizer(params, config)
     train(optimizer, params)

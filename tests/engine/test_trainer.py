@@ -270,7 +270,8 @@ def test_a_trainer_goes_on_from_its_state_with_the_same_bits():
     assert not np.array_equal(expected['conv1/conv/W'], expected_average['conv1/conv/W'])
 
 
-def test_one_step_is_the_formula():
+@pytest.mark.parametrize('form', ['nnabla', 'pytorch'])
+def test_one_step_is_the_formula(form):
     """Two micro-batches of different numbers of valid pixels, class weights, weight decay and
     momentum, in float64 with NumPy; the network is one 1x1 convolution.
     """
@@ -279,7 +280,7 @@ def test_one_step_is_the_formula():
     def linear(x, build):
         return [L.convolution(x, 5, 1, 'conv', build)]
 
-    family = Family('linear', linear, {}, {}, lambda hyper: hyper, lambda hyper: info)
+    family = Family('linear', linear, {}, {}, lambda hyper: hyper, lambda hyper: info, form)
     network = Network('linear', family, {}, info)
     network(nn.Variable((1, 3, 24, 40)))
     helpers.randomize_parameters()
@@ -305,8 +306,9 @@ def test_one_step_is_the_formula():
         at_logits = (p - np.eye(5)[labels]) * share[:, None]
         lr = 0.3 * (1 - iteration / 4) ** 0.5
         gradients = at_logits.T @ pixels + 0.02 * w, at_logits.sum(axis=0) + 0.02 * b
-        velocity = [0.7 * v + lr * g for v, g in zip(velocity, gradients)]
-        w, b = w - velocity[0], b - velocity[1]
+        inside, outside = (lr, 1) if form == 'nnabla' else (1, lr)
+        velocity = [0.7 * v + inside * g for v, g in zip(velocity, gradients)]
+        w, b = w - outside * velocity[0], b - outside * velocity[1]
         step = trainer.step()
         assert step.loss == pytest.approx(loss, rel=1e-5)
         assert step.rate == pytest.approx(lr)
