@@ -28,6 +28,7 @@ KEYS = {
     'palette': Key([[int]], least=0, most=255, length=3),
     'mean': Key([float], length=3),
     'std': Key([float], above=0, length=3),
+    'channel_order': Key(str, choices=('rgb', 'bgr')),
     # where the data is, and how it is evaluated (see engine/protocols.py)
     'data_dir': Key(str),
     'val_split': Key(str),

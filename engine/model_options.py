@@ -130,12 +130,15 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     import models
     from engine import context
     from engine.predictor import Predictor
+    from models.input_statistics import obeyed
 
     if not (args.model or config.get('weights')):
         raise UserError(f'{config.path} names no weights: give some with -m')
     choice = context.use(args.context, args.type_config, device)
     LOG.info('%s', choice)
-    network = models.create(config)
+    weights = models.weights.find(args.model or config['weights'], args.weights_url)
+    statistics = models.weights.input_statistics(weights)
+    network = obeyed(models.create(config), statistics, config, weights)
 
     def release():
         context.release_cached_memory(choice)
@@ -145,7 +148,6 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
         settings = _settings(args, config, network, choice)
         calibration = settings.calibration
         _use_engine(predictor, settings, choice, release, args.on_host)
-    weights = models.weights.find(args.model or config['weights'], args.weights_url)
     report = models.weights.load(weights, strict=not args.partial)
     if report.missing or report.extra:
         LOG.warning(

@@ -46,6 +46,7 @@ class RunFolder:
         self.best = self.path / 'best.h5'
         self.final = self.path / 'final.h5'
         self.lock = self.path / 'lock'
+        self.info = None  # of the network; saved weights carry the statistics of its input
         self._locked = None
 
     def weights(self, iteration: int) -> Path:
@@ -102,7 +103,8 @@ class RunFolder:
         """Let another process claim the folder."""
         if self._locked is not None:
             self._locked.close()
-            self._locked = None
+            self.info = None  # of the network; saved weights carry the statistics of its input
+        self._locked = None
 
     @property
     def descriptor(self) -> int | None:
@@ -213,7 +215,7 @@ class RunFolder:
         """
         with files.replacing(path, durable=True) as temporary:
             try:
-                weights.save(temporary)
+                weights.save(temporary, self.info)
             except UserError as error:
                 raise UserError(str(error).replace(str(temporary), str(path))) from error
         return path

@@ -32,7 +32,7 @@ from engine.run_folder import RunFolder
 from engine.trainer import Trainer
 from engine.validation import Validation
 from engine.watchdog import Watchdog
-from models import Network
+from models import Network, input_statistics
 
 LARGEST_SEED = 2**32 - 1  # that NumPy's generators take
 MOST_WORKERS = 4  # a process, unless --workers says so
@@ -80,7 +80,9 @@ def run(args) -> int:
         seed = resuming.seed(args, state)
         data = open_dataset(config, config.get('train_split', 'train'))
         recipe = recipes.from_config(config, len(data), processes.size)
+        config = _with_input_statistics(args, config, state)
         network = models.create(config)
+        folder.info = network.info
         _check_keys(config, network)
         if not processes.rank:
             folder.claim(resume=source is not None and source.resolve() == folder.state.resolve())
@@ -170,6 +172,25 @@ def _overrides(args) -> list[str]:
     if args.recompute:
         overrides.append(f'recompute={args.recompute}')
     return overrides
+
+
+def _with_input_statistics(args, config: Config, state: State | None) -> Config:
+    """The config with the statistics of the input that the weights to start from were trained on,
+    unless it says its own; a run that goes on keeps those of its state.
+    """
+    if state is not None:
+        known = {key: state.config[key] for key in input_statistics.KEYS if key in state.config}
+    elif 'pretrained' in config:
+        path = models.weights.find(config['pretrained'], args.weights_url)
+        known = models.weights.input_statistics(path)
+        own = models.create(config)
+        if input_statistics.obeyed(own, known, config, path) is own:
+            return config
+    else:
+        return config
+    missing = [key for key in known if key not in config]
+    overrides = [f'{key}={json.dumps(known[key])}' for key in missing]
+    return configs.load(args.config_file, [*_overrides(args), *overrides]) if missing else config
 
 
 def _choose_context(args, processes: Processes) -> Choice:

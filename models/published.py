@@ -37,6 +37,8 @@ class Published:
     page: where a person gets it then. size (bytes), sha256: where known.
     num_classes: where not the network's own. halves: names of all files of the network in the same
         folder, where there are several. obstacle: why nothing here can take the file, if so.
+    statistics: of the input that it was trained on, a name in
+        :data:`models.input_statistics.KNOWN`; None for the network's own.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Published:
     num_classes: int | None = None
     halves: tuple[str, ...] = ()
     obstacle: str | None = None
+    statistics: str | None = None
 
     def networks(self) -> list[str]:
         """The names of all networks that the file is for."""
@@ -70,6 +73,7 @@ TI = (
     'https://software-dl.ti.com/jacinto7/esd/modelzoo/08_06_00_01/models/vision/segmentation/'
     'cocoseg21/edgeai-tv/',
 )
+CSAIL_FOLDERS = {'baseline-': 'csail_bgr', 'ade20k-': 'imagenet'}  # by how their names begin
 TI_ZOO = 'https://github.com/TexasInstruments/edgeai-modelzoo (models/vision/segmentation/'
 TORCHVISION = ('https://download.pytorch.org/models/',)
 OPENMMLAB = ('https://download.openmmlab.com/pretrain/third_party/',)
@@ -86,7 +90,11 @@ def _drive(file: str, network: str, task: str, key: str) -> Published:
 
 
 def _csail(
-    folder: str, epoch: int, network: str, obstacle: str | None = None
+    folder: str,
+    epoch: int,
+    network: str,
+    obstacle: str | None = None,
+    statistics: str = 'imagenet',
 ) -> tuple[Published, ...]:
     halves = tuple(f'{half}_epoch_{epoch}.pth' for half in ('encoder', 'decoder'))
     return tuple(
@@ -97,9 +105,15 @@ def _csail(
             CSAIL,
             halves=halves,
             obstacle=obstacle,
+            statistics=statistics,
         )
         for half in halves
     )
+
+
+def _csail_2018(folder: str, epoch: int, network: str) -> tuple[Published, ...]:
+    """The same architectures before August 2019, whose input is another one."""
+    return _csail(f'baseline-{folder}', epoch, network, statistics='csail_bgr')
 
 
 def _ti(file: str, network: str) -> Published:
@@ -168,6 +182,14 @@ PUBLISHED = (
     *_csail('ade20k-resnet101-upernet', 50, 'csail_resnet101_upernet'),
     *_csail('ade20k-mobilenetv2dilated-c1_deepsup', 20, '', NO_NETWORK),
     *_csail('ade20k-hrnetv2-c1', 30, '', NO_NETWORK),
+    # README.md and demo_test.sh at 42bc6cb name the folder of resnet50dilated-ppm_deepsup, and the
+    # page that has all; the names of the others follow it, with the epochs of the README's table.
+    *_csail_2018('resnet18dilated-c1_deepsup', 20, 'csail_resnet18dilated8_c1_deepsup'),
+    *_csail_2018('resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
+    *_csail_2018('resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
+    *_csail_2018('resnet101dilated-ppm_deepsup', 25, 'csail_resnet101dilated8_ppm_deepsup'),
+    *_csail_2018('resnet50-upernet', 20, 'csail_resnet50_upernet'),
+    *_csail_2018('resnet101-upernet', 25, 'csail_resnet101_upernet'),
     Published('resnet18-imagenet.pth', 'csail_resnet18*', IMAGENET, CSAIL_IMAGENET),
     Published('resnet50-imagenet.pth', 'csail_resnet50*', IMAGENET, CSAIL_IMAGENET),
     Published('resnet101-imagenet.pth', 'csail_resnet101*', IMAGENET, CSAIL_IMAGENET),
@@ -231,6 +253,19 @@ def entry_of(path: Path, table: Sequence[Published] = PUBLISHED) -> Published | 
         if own[-len(parts) :] == parts:
             return published
     return None
+
+
+def input_statistics_of(path: Path) -> str | None:
+    """Return the name of the statistics of a file's input, as far as the names of the file and its
+    folder tell: those of a published file, or of one that is called like CSAIL's; else None.
+    """
+    published = entry_of(path)
+    if published is not None and published.statistics:
+        return published.statistics
+    parts = path.parts[-2:]
+    return next(
+        (s for start, s in CSAIL_FOLDERS.items() for p in parts if p.startswith(start)), None
+    )
 
 
 def others(path: Path) -> str:

@@ -83,7 +83,7 @@ def create(network: str | Mapping, **overrides) -> Network:
 
     ``create('d3net_s', num_classes=11)`` changes a variant, ``create('d3net', ...)`` takes all
     hyper-parameters, and ``create(config)`` takes from the mapping those of the network that its
-    key ``network`` names, and its ``mean`` and ``std``. Raises ``ModelError``,
+    key ``network`` names, and its ``mean``, ``std`` and ``channel_order``. Raises ``ModelError``,
     ``HyperParameterError`` when it is a key that is wrong.
     """
     config = {} if isinstance(network, str) else {k: v for k, v in network.items() if v is not None}
@@ -104,4 +104,5 @@ def create(network: str | Mapping, **overrides) -> Network:
     except ValueError as error:
         raise HyperParameterError(*str(error).split(': ', 1)) from error
     statistics = {key: tuple(config[key]) for key in ('mean', 'std') if key in config}
+    statistics |= {key: config[key] for key in ('channel_order',) if key in config}
     return Network(name, family, hyper, replace(family.info(hyper), **statistics))

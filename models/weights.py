@@ -18,8 +18,10 @@ import numpy as np
 import download
 import files
 from command import LOG, PROJECT, UserError
+from models import input_statistics as statistics_of
 from models.convert import checkpoints, recognition
 from models.errors import ModelError
+from models.family import Info
 from models.published import (
     PUBLISHED,
     WITHOUT_DOWNLOAD,
@@ -281,14 +283,34 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return arrays
 
 
-def save(path: str | os.PathLike):
+def input_statistics(path: str | os.PathLike) -> dict | None:
+    """Return what a file of weights says of its network's input, as ``mean``, ``std`` and
+    ``channel_order``; None for a file that says nothing, or that :func:`read` refuses.
+    """
+    try:
+        with h5py.File(path, 'r') as file:
+            return statistics_of.from_attributes(file.attrs)
+    except UNREADABLE:
+        return None
+
+
+def save(path: str | os.PathLike, info: Info | None = None):
     """Write all registered parameters as an NNabla ``.h5`` file, whole at any moment.
 
-    The file is made in memory first: HDF5 crashes the process when the disk is full. Raises
-    ``UserError`` when it cannot be written.
+    The file is made in memory first: HDF5 crashes the process when the disk is full.
+
+    Args:
+        path: The file to write.
+        info: Of the network, the statistics of whose input the file carries; None: none.
+
+    Raises:
+        UserError: It cannot be written.
     """
     content = io.BytesIO()
     nn.save_parameters(content, extension='.h5')
+    if info is not None:
+        with h5py.File(content, 'r+') as file:
+            file.attrs.update(statistics_of.attributes(statistics_of.of_info(info)))
     with files.replacing(Path(path)) as temporary:
         temporary.write_bytes(content.getbuffer())
 

@@ -191,7 +191,13 @@ def test_csail():
         name = f'CSAIL_{network}_ade20k'
         config = check(name, f'csail_{network}', CSAIL | own)
         assert config.get('aux_weights') == (None if upernet else [0.4])
-    assert files_of('CSAIL') == {f'CSAIL_{network}_ade20k' for network in CSAIL_EPOCHS}
+        older = load(f'CSAIL_baseline_{network}_ade20k')
+        differing = {key for key in {*older, *config} if older.get(key) != config.get(key)}
+        assert differing == {'mean', 'std', 'channel_order'}
+        assert older['mean'] == [102.9801, 115.9465, 122.7717]
+        assert (older['std'], older['channel_order']) == ([1, 1, 1], 'bgr')
+    kinds = ('CSAIL', 'CSAIL_baseline')
+    assert files_of('CSAIL') == {f'{k}_{network}_ade20k' for k in kinds for network in CSAIL_EPOCHS}
 
 
 @pytest.mark.parametrize(

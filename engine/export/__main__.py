@@ -131,7 +131,7 @@ def main(args) -> int:
         'weights': loaded.weights.name,
         'weights_sha256': files.sha256_of(loaded.weights),
     }
-    report = export(network, size, path, form, metadata=metadata)
+    report = export(loaded.predictor.network, size, path, form, metadata=metadata)
     height, width = size
     print(
         f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {form.kind} of {height}x{width}): '

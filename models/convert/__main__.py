@@ -11,7 +11,7 @@ import nnabla as nn
 
 import files
 from command import Parser, UserError, run
-from models import convert, registry, weights
+from models import convert, input_statistics, published, registry, weights
 from models.convert import checkpoints, recognition, renaming, reporting
 from models.errors import ModelError
 
@@ -34,6 +34,13 @@ def build_parser() -> Parser:
         type=Path,
         metavar='FILE',
         help='the other way: write the .h5 file given with -i as .npz or .safetensors',
+    )
+    parser.add_argument(
+        '--input-statistics',
+        choices=input_statistics.KNOWN,
+        help='of the images that it was trained on, which the .h5 file keeps: imagenet, RGB with '
+        "ImageNet's mean and deviation; csail_bgr, BGR less a mean, of CSAIL's baseline-* files "
+        "(default: by the name of a published file, else the network's)",
     )
     parser.add_argument('--num-classes', type=int, metavar='N', help="default: the network's")
     parser.add_argument(
@@ -62,7 +69,7 @@ def main(args) -> int:
         raise UserError(f'{target}: the name of what is written must end in {endings}')
     convert.check_convertible(args.network)
     overrides = {} if args.num_classes is None else dict(num_classes=args.num_classes)
-    network = registry.create(args.network, **overrides)
+    network = _with_input_statistics(registry.create(args.network, **overrides), args)
     files.check_writable(target)
     return to_pytorch(args, network) if args.to_pytorch else from_pytorch(args, network)
 
@@ -101,8 +108,9 @@ def from_pytorch(args, network) -> int:
             print(*reporting.trial(network), sep='\n')
         for name in report.missing:
             nn.parameter.pop_parameter(name)
-        weights.save(args.output)
-    print(f'{args.output}: {len(report.loaded)} arrays of {args.network}')
+        weights.save(args.output, network.info)
+    statistics = input_statistics.described(input_statistics.of_info(network.info))
+    print(f'{args.output}: {len(report.loaded)} arrays of {args.network}, for {statistics}')
     return 0
 
 
@@ -116,6 +124,22 @@ def to_pytorch(args, network) -> int:
     checkpoints.write(args.to_pytorch, state)
     print(f'{args.to_pytorch}: {len(state)} arrays of {args.network}, by the names of its original')
     return 0
+
+
+def _with_input_statistics(network: registry.Network, args) -> registry.Network:
+    """The network with the statistics of the options, else of what the files' names say."""
+    name = args.input_statistics
+    if name is None:
+        found = {published.input_statistics_of(Path(path)) for path in args.input} - {None}
+        if len(found) > 1:
+            raise UserError(f'-i: files for different inputs, {" and ".join(sorted(found))}')
+        name = next(iter(found), None)
+    if name is None and network.family.name == 'csail':
+        print(
+            'The names do not tell the input: RGB is assumed, as of files from August 2019 on; '
+            '--input-statistics csail_bgr is for older ones (baseline-*).'
+        )
+    return input_statistics.applied(network, input_statistics.KNOWN.get(name))
 
 
 def _state_of(path: Path) -> dict:

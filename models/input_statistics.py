@@ -1,0 +1,86 @@
+"""How a network wants its input, and how weights say it: channel order, mean and deviation.
+
+The same network may have been trained on different inputs. CSAIL's published weights are of two
+kinds, which look the same: those of March 2018 to August 2019 take BGR, 0 to 255, less a mean and
+undivided, those since then RGB with ImageNet's mean and deviation
+(CSAILVision/semantic-segmentation-pytorch, dataset.py at 42bc6cb and at ac0019c). So files of
+weights carry the statistics as attributes, which NNabla's and Sony's loaders do not read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from command import LOG
+from models.family import IMAGENET, Info
+
+if TYPE_CHECKING:
+    from models.registry import Network
+
+CSAIL_BGR = {
+    'mean': (102.9801, 115.9465, 122.7717),
+    'std': (1.0, 1.0, 1.0),
+    'channel_order': 'bgr',
+}
+KNOWN = {'imagenet': IMAGENET, 'csail_bgr': CSAIL_BGR}  # by the names of --input-statistics
+KEYS = ('mean', 'std', 'channel_order')  # of a config, and fields of Info
+PREFIX = 'input_'  # of the attributes
+ORDERS = ('rgb', 'bgr')
+
+
+def of_info(info: Info) -> dict:
+    """Return the statistics of a network's input."""
+    return {key: getattr(info, key) for key in KEYS}
+
+
+def attributes(statistics: Mapping) -> dict:
+    """Return the attributes of a file of weights."""
+    return {PREFIX + key: statistics[key] for key in KEYS}
+
+
+def from_attributes(found: Mapping) -> dict | None:
+    """Return the statistics that attributes say; None when they are not there, or not as
+    :func:`attributes` makes them.
+    """
+    try:
+        mean, std = (tuple(float(v) for v in found[PREFIX + key]) for key in ('mean', 'std'))
+        order = str(found[PREFIX + 'channel_order'])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0 or order not in ORDERS:
+        return None
+    return {'mean': mean, 'std': std, 'channel_order': order}
+
+
+def applied(network: 'Network', statistics: Mapping | None) -> 'Network':
+    """Return the network with other statistics of its input; itself without any."""
+    return replace(network, info=replace(network.info, **statistics)) if statistics else network
+
+
+def obeyed(network: 'Network', statistics: Mapping | None, config: Mapping, source) -> 'Network':
+    """Return the network with the statistics that weights say, unless the config says others.
+
+    Args:
+        network: As created from ``config``, which its statistics are of.
+        statistics: What ``source`` says; None when it says nothing.
+        config: A key of it that is among ``KEYS`` wins over the weights, with a warning.
+        source: The file of weights, for the warning.
+    """
+    if statistics is None or statistics == of_info(network.info):
+        return network
+    if any(key in config for key in KEYS):
+        LOG.warning(
+            '%s: trained on %s; the config says %s, and that is what is taken',
+            source,
+            described(statistics),
+            described(of_info(network.info)),
+        )
+        return network
+    LOG.info('%s: takes %s', source, described(statistics))
+    return applied(network, statistics)
+
+
+def described(statistics: Mapping) -> str:
+    """Describe statistics in a few words."""
+    mean, std = (', '.join(f'{v:g}' for v in statistics[key]) for key in ('mean', 'std'))
+    return f'{statistics["channel_order"].upper()}, mean {mean}, deviation {std}'

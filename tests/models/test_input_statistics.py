@@ -1,0 +1,166 @@
+"""Weights say how they want their input, and every command obeys: CSAIL's are of two kinds."""
+
+import logging
+from types import SimpleNamespace
+
+import cv2
+import h5py
+import nnabla as nn
+import numpy as np
+import pytest
+import yaml
+
+import helpers
+import infer
+import models
+import train_helpers
+from command import run
+from engine import config as configs
+from models import input_statistics, published, weights
+from models.convert.__main__ import build_parser, main
+
+NETWORK = 'csail_resnet18dilated8_c1_deepsup'
+CONFIG = helpers.PROJECT / 'configs' / 'CSAIL_resnet18dilated8_c1_deepsup_ade20k.yaml'
+OLDER = CONFIG.with_name(f'CSAIL_baseline_{CONFIG.name.removeprefix("CSAIL_")}')
+BGR = input_statistics.CSAIL_BGR
+data = train_helpers.data
+
+
+@pytest.fixture(scope='module')
+def state(tmp_path_factory):
+    """A checkpoint of all arrays of the network, seeded."""
+    with nn.parameter_scope('', {}):
+        with helpers.zero_parameters():
+            models.create(NETWORK)(nn.Variable((1, 3, 32, 32)))
+        helpers.randomize_parameters()
+        arrays = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
+    return models.convert.to_pytorch(NETWORK, arrays)
+
+
+def converted(state, folder, name, *options):
+    """The .h5 file that models.convert makes of a checkpoint called ``name``."""
+    source, target = folder / name, folder / 'out.h5'
+    source.parent.mkdir(exist_ok=True)
+    np.savez(source, **state)
+    arguments = ['--network', NETWORK, '-i', source, '-o', target, *options]
+    assert run(build_parser, main, [str(a) for a in arguments]) == 0
+    return target
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'expected', 'assumed'),
+    [
+        ('baseline-resnet18dilated-c1_deepsup/all.npz', (), BGR, False),
+        ('baseline-mine.npz', (), BGR, False),
+        ('ade20k-resnet18dilated-c1_deepsup/all.npz', (), models.family.IMAGENET, False),
+        ('mine.npz', (), models.family.IMAGENET, True),
+        ('mine.npz', ('--input-statistics', 'csail_bgr'), BGR, False),
+        ('baseline-x.npz', ('--input-statistics', 'imagenet'), models.family.IMAGENET, False),
+    ],
+)
+def test_a_converted_file_says_it(name, options, expected, assumed, state, tmp_path, capsys):
+    path = converted(state, tmp_path, name, *options)
+    assert weights.input_statistics(path) == expected
+    told = capsys.readouterr().out
+    assert ('The names do not tell the input' in told) == assumed
+    assert f'for {input_statistics.described(expected)}' in told
+    with h5py.File(path) as file:  # what NNabla and Sony's loaders read is as before
+        assert set(file) == {'encoder', 'decoder'}
+    assert len(weights.read(path)) == len(state)
+
+
+def labels(photo, config, *options):
+    arguments = ['-i', photo, '-cfg', config, '-c', 'cpu', '--engine', 'nnabla', '--save-labels']
+    arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[90]', *options]
+    nn.clear_parameters()
+    assert run(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
+    return cv2.imread(str(photo.parent / 'result_labels.png'), cv2.IMREAD_UNCHANGED)
+
+
+def test_infer_obeys_the_file(state, small_photo, tmp_path):
+    """The same labels as by the older config, whose weights say nothing; others than by RGB."""
+    told = converted(state, tmp_path, 'baseline-x.npz')
+    silent = tmp_path / 'silent.h5'
+    with h5py.File(told) as old, h5py.File(silent, 'w') as new:
+        for name in old:
+            old.copy(name, new)
+    assert weights.input_statistics(silent) is None
+    expected = labels(small_photo, OLDER, '-m', silent)
+    assert np.array_equal(labels(small_photo, CONFIG, '-m', told), expected)
+    assert not np.array_equal(labels(small_photo, CONFIG, '-m', silent), expected)
+
+
+def test_a_config_wins_with_a_warning(state, tmp_path, caplog):
+    path = converted(state, tmp_path, 'baseline-x.npz')
+    network = models.create(NETWORK)
+    stored = weights.input_statistics(path)
+    explicit = {'mean': [1, 2, 3]}
+    with caplog.at_level(logging.WARNING, logger='nnseg'):
+        own = models.create({'network': NETWORK, **explicit})
+        assert input_statistics.obeyed(own, stored, explicit, path) is own
+    assert 'trained on BGR, mean 102.98' in caplog.text
+    assert 'the config says RGB, mean 1, 2, 3' in caplog.text
+    obeyed = input_statistics.obeyed(network, stored, {}, path)
+    assert input_statistics.of_info(obeyed.info) == BGR
+    assert obeyed.info.num_classes == network.info.num_classes
+    assert input_statistics.obeyed(network, None, {}, path) is network
+
+
+@pytest.mark.parametrize(
+    'attributes',
+    [
+        {},
+        {'input_mean': (1, 2, 3)},
+        {'input_mean': (1, 2), 'input_std': (1, 1, 1), 'input_channel_order': 'rgb'},
+        {'input_mean': (1, 2, 3), 'input_std': (1, 0, 1), 'input_channel_order': 'rgb'},
+        {'input_mean': (1, 2, 3), 'input_std': (1, 1, 1), 'input_channel_order': 'hsv'},
+        {'input_mean': 'abc', 'input_std': (1, 1, 1), 'input_channel_order': 'rgb'},
+    ],
+)
+def test_attributes_that_do_not_say_it_are_none(attributes):
+    assert input_statistics.from_attributes(attributes) is None
+
+
+def test_both_kinds_are_published():
+    bgr, rgb = (
+        {p.file.partition('/')[0] for p in published.PUBLISHED if p.statistics == name}
+        for name in ('csail_bgr', 'imagenet')
+    )
+    assert len(bgr) == 6
+    assert all(name.startswith('baseline-') for name in bgr)
+    assert all(name.startswith('ade20k-') for name in rgb)
+    for network in bgr:
+        entry = next(p for p in published.PUBLISHED if p.file.startswith(f'{network}/'))
+        (name,) = entry.networks()
+        assert (
+            CONFIG.parent / f'CSAIL_baseline_{name.removeprefix("csail_")}_ade20k.yaml'
+        ).exists()
+
+
+def test_channel_order_is_a_key_of_a_config():
+    config = configs.load(CONFIG, ['channel_order=bgr'])
+    assert models.create(config).info.channel_order == 'bgr'
+    with pytest.raises(Exception, match='channel_order.*rgb or bgr'):
+        configs.load(CONFIG, ['channel_order=hsv'])
+
+
+def test_a_training_goes_on_with_the_input_of_its_weights(data, tmp_path):
+    """A run that starts from weights writes their statistics into its config and its weights; so
+    does one that resumes it, when those weights are gone.
+    """
+    training = train_helpers.Training(data, tmp_path, '--workers', 0, max_iter=8)
+    first = training.whole('first')
+    with nn.parameter_scope('', {}):
+        network = models.create(configs.load(training.config))
+        network(nn.Variable((1, 3, 24, 40)))
+        weights.load(first / 'final.h5')
+        weights.save(tmp_path / 'start.h5', SimpleNamespace(**BGR))
+    with train_helpers.signalled(5):
+        assert training('second', '-p', tmp_path / 'start.h5') == 143
+    written = yaml.safe_load((tmp_path / 'second' / 'config.yaml').read_text())
+    assert written['channel_order'] == 'bgr'
+    assert written['mean'] == list(BGR['mean'])
+    (tmp_path / 'start.h5').unlink()
+    second = training.whole('second', '--resume', '-p', 'start.h5', '--allow-changes')
+    assert weights.input_statistics(second / 'final.h5') == BGR
+    assert weights.input_statistics(first / 'final.h5') == input_statistics.of_info(network.info)
