@@ -17,6 +17,7 @@ import numpy as np
 
 import datasets
 import helpers
+import models
 from d3net import layers as L
 from datasets import transforms
 from datasets.loader import Loader
@@ -82,9 +83,11 @@ def gated(x, build):
 
 
 def network(name: str) -> Network:
-    """``d3net``, or one of the functions above by its name."""
+    """``d3net`` as small as can be, another network by its name, or one of the functions above."""
     if name == 'd3net':
         return helpers.tiny(num_classes=CLASSES)
+    if name in models.names():
+        return models.create(name, num_classes=CLASSES)
     family = Family(name, globals()[name], {}, {}, lambda hyper: hyper, lambda hyper: None)
     info = Info(CLASSES, (120,) * 3, (60,) * 3, 'rgb', 1, 8, 'none')
     return Network(name, family, {}, info)
