@@ -28,6 +28,7 @@ OPTIONS = {
         'compile_mode': 'reduce-overhead',
     },
     'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
+    'norms': {'size': '256x512', 'batch_size': 2, 'rounds': 5},
     'training': {
         'size': '256x512',
         'batch_size': 2,
@@ -53,6 +54,7 @@ def build_parser() -> Parser:
         'inference: latency, frames a second, memory and start-up of networks across engines and '
         'precisions, and in PyTorch; '
         "loader: the loader and packed data, against NNabla's iterator and the usual pipeline; "
+        "norms: a training step on a CPU with the project's batch norm and with NNabla's; "
         'training: a step of training and its memory under each recompute policy, on a GPU also in '
         'half precision, channel_last and TF32, and in PyTorch',
     )
@@ -116,7 +118,8 @@ def main(args) -> int:
     elif len(configs) > 1:
         raise UserError(f'-cfg: {args.kind} takes one config, inference any number')
     else:
-        measure = {'blocks': _blocks, 'loader': _loader, 'training': _training}[args.kind]
+        kinds = {'blocks': _blocks, 'loader': _loader, 'norms': _norms, 'training': _training}
+        measure = kinds[args.kind]
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
     facts = {'config': names, 'rounds': args.rounds, **facts}
@@ -235,6 +238,18 @@ def _loader(args, settings):
 
     dataset = open_dataset(settings, 'train', args.data_dir)
     return loader.measure(settings, dataset, args.batch_size, args.batches, args.rounds)
+
+
+def _norms(args, settings):
+    size = _size(args)
+
+    from engine import context
+    from engine.benchmark import norms
+
+    choice = context.use('cpu')
+    results, facts = norms.measure(settings, size, args.batch_size, args.rounds)
+    batch = f'{args.batch_size} images of {args.size}'
+    return results, {'batch': batch, 'context': str(choice), **facts}
 
 
 def _training(args, settings):

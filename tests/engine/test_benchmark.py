@@ -40,6 +40,19 @@ def test_blocks_compares_the_two_graphs(tmp_path):
     assert document['machine']['CPU'] in process.stdout
 
 
+def test_norms_compares_both_batch_norms(tmp_path):
+    report = tmp_path / 'report.json'
+    process = helpers.run(
+        '-m', 'engine.benchmark', 'norms', '--size', '32x48', '--rounds', '2',
+        '-cfg', 'configs/D3Net_T_camvid.yaml', '--json', report,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    document = json.loads(report.read_text())
+    names = [result['name'] for result in document['results']]
+    assert names == ["NNabla's batch norm", "the project's"]
+    assert document['settings']['batch'] == '2 images of 32x48'
+
+
 def test_contestants_with_a_clock_of_their_own():
     results = frame.compare({'a': lambda: 0.5, 'b': lambda: 0.25}, rounds=3, own_clock=True)
     assert [result.median_ms for result in results] == [500, 250]
@@ -173,7 +186,7 @@ def test_bad_options_of_blocks(options, message):
         (['--batch-size', '0'], '--batch-size must be at least 1'),
         (
             ['--size', '64x64'],
-            '--size is an option of blocks, inference and training, loader has no',
+            '--size is an option of blocks, inference, norms and training, loader has no',
         ),
         (['-c', 'cpu'], '--context is an option of blocks, inference and training, loader'),
     ],
