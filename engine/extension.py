@@ -164,7 +164,7 @@ def import_extension(mpi: str | None, deep: bool) -> ModuleType:
         libraries.load([Path(mpi)])
     printed = []
     try:
-        with tempfile.TemporaryDirectory(prefix='nnseg-') as home:
+        with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as home:
             variables = {'OMPI_HOME': _mpi_home(home, mpi)}
             if (nvidia / 'nccl').is_dir():
                 variables['NCCL_HOME'] = str(nvidia / 'nccl')
@@ -285,7 +285,8 @@ def _ask_child(are_global: bool) -> Findings:
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_VARIABLES)}
     try:
-        with tempfile.TemporaryDirectory(prefix='nnseg-') as folder:  # a crash leaves files in it
+        # A crash of the child leaves files in it.
+        with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as folder:
             child = subprocess.run(
                 [sys.executable, '-m', 'engine.extension_child', *[GLOBAL] * are_global],
                 cwd=PROJECT,

@@ -95,7 +95,7 @@ def check(loss: nn.Variable, choice: Choice, config: Mapping | None = None) -> l
     weights are in use.
     """
     specs, _ = collect(loss)
-    specs += updates(config or {}, choice)
+    specs += updates(config or {})
     return [str(f) for f in examine(specs, choice) if f.part != REFERENCE]
 
 
@@ -111,7 +111,7 @@ def require(
     nothing to watch.
     """
     specs, skipped = collect(loss)
-    specs += updates(config, choice)
+    specs += updates(config)
     moved = watchdog.moved if watchdog else _nowhere
     findings = [] if processes.local_rank else examine(specs, choice, moved=moved)
     for finding in findings:
@@ -169,13 +169,14 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     return [spec for _, spec in kinds.values()], skipped
 
 
-def updates(config: Mapping, choice: Choice) -> list[Spec]:
+def updates(config: Mapping) -> list[Spec]:
     """What is done with the gradients."""
-    used = {'update of the weights': {k: config[k] for k in SOLVER_KEYS if k in config}}
+    used = {
+        'update of the weights': {k: config[k] for k in SOLVER_KEYS if k in config},
+        'look for overflow': {},
+    }
     if 'clip_norm' in config:
         used['clipping of gradients'] = {'clip_norm': 1.0}
-    if choice.type_config == 'half':
-        used['look for overflow'] = {}
     if 'ema_decay' in config:
         used['moving average of the weights'] = {'ema_decay': config['ema_decay']}
     return [Spec(name, arguments, PARAMETERS) for name, arguments in used.items()]

@@ -162,7 +162,7 @@ def test_a_wrong_gradient_is_named():
 @pytest.mark.parametrize('used', selfcheck_child.UPDATES)
 def test_updates_of_the_weights(used):
     config = {'clip_norm': 1.0, 'ema_decay': 0.9, 'weight_decay': 0.01, 'solver': 'adam'}
-    (spec,) = [s for s in selfcheck.updates(config, GPU) if s.type == used]
+    (spec,) = [s for s in selfcheck.updates(config) if s.type == used]
     assert selfcheck.examine([spec], CPU) == []
     other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
     if used != 'look for overflow':
@@ -289,11 +289,8 @@ def test_what_is_broken_ends_with_what_to_do(findings):
 
 def test_progress_is_told_function_by_function():
     told = []
-    assert (
-        selfcheck.examine([convolution(), *selfcheck.updates({}, CPU)], CPU, moved=told.append)
-        == []
-    )
-    functions = ['Convolution', 'update of the weights']
+    assert selfcheck.examine([convolution(), *selfcheck.updates({})], CPU, moved=told.append) == []
+    functions = ['Convolution', 'update of the weights', 'look for overflow']
     assert list(dict.fromkeys(told)) == [f'the self-check of {name}' for name in functions]
 
 
