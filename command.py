@@ -16,6 +16,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent
 LOG = logging.getLogger('nnseg')
+# Here, as every command imports this module before NNabla, which reports that it is imported.
+logging.getLogger('nnabla').setLevel(logging.WARNING)
 
 DONE, SOME_FAILED, MISUSED = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the signals
@@ -118,10 +120,9 @@ def _explain(error: Exception) -> str:
 
 
 def _set_up_logging(debug: bool):
-    """Our messages on standard error as they are; NNabla's from warnings on; FFmpeg's never, whose
-    failures are found and reported by us.
+    """Our messages on standard error as they are; FFmpeg's never, whose failures are found and
+    reported by us.
     """
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    logging.getLogger('nnabla').setLevel(logging.WARNING)
     LOG.setLevel(logging.DEBUG if debug else logging.INFO)

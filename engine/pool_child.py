@@ -1,6 +1,4 @@
-"""A process of :mod:`engine.pool`. NNabla, which reports that it is imported, is told to be silent
-before that.
-"""
+"""A process of :mod:`engine.pool`."""
 
 import argparse
 import logging
@@ -27,7 +25,6 @@ def start(pickled: bytes):
     does.
     """
     global _job
-    logging.getLogger('nnabla').setLevel(logging.WARNING)
     LOG.setLevel(logging.ERROR)  # the first process has said it all
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first one, which ends us

@@ -130,3 +130,21 @@ def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
         assert process.wait(60) in statuses
         assert errors == b''
         process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ('-m', 'models', '--family', 'd3net'),
+        ('-m', 'models.convert', '--network', 'ddrnet23_slim', '-i', 'none.pth', '-o', 'x.h5'),
+        ('-m', 'engine.environment'),
+        ('-m', 'engine.complexity', '--network', 'd3net_t'),
+        ('infer.py', '-i', 'none.jpg'),
+        ('evaluate.py', '-d', 'none'),
+        ('train.py', '-d', 'none'),
+    ],
+)
+def test_what_nnabla_reports_at_its_import_is_not_shown(arguments):
+    process = helpers.run(*arguments)
+    assert process.returncode in (0, 2), process.stderr
+    assert '[nnabla]' not in process.stdout + process.stderr

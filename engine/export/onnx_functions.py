@@ -39,6 +39,7 @@ RESIZING = {
     ),
 }
 CONVERTERS: dict[str, Callable] = {}
+OF_A_BATCH = 'batch norm with batch statistics cannot be exported: take the evaluation graph'
 
 
 class Unsupported(UserError):
@@ -57,6 +58,8 @@ def convert(graph, function, out: str):
         graph.node(WITH_SCALAR[kind], [graph.name(function.inputs[0]), value], out)
     elif kind in CONVERTERS:
         CONVERTERS[kind](graph, function, out, **arguments)
+    elif kind.endswith('BatchStatistics'):  # on a CPU; see d3net/batch_statistics.py
+        raise Unsupported(OF_A_BATCH)
     else:
         raise Unsupported(f"NNabla's function {kind} cannot be exported to ONNX")
 
@@ -117,7 +120,7 @@ def _batch_norm(
     """With the running statistics; runtimes fold it into the convolution before."""
     kind = function.info.type_name
     if batch_stat:
-        raise Unsupported(f'{kind} with batch statistics cannot be exported: take the test graph')
+        raise Unsupported(OF_A_BATCH)
     if axes != [1] or no_scale or no_bias or nonlinearity not in (None, '', 'relu'):
         raise Unsupported(f'{kind} of this form ({function.info.args}) cannot be exported')
     x, beta, gamma, mean, var, *added = function.inputs

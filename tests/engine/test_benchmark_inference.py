@@ -147,7 +147,7 @@ def test_multiples_are_of_the_same_turns():
         (['--threads', '9999'], '--threads 9999: there are'),
         (['--threads', '0'], '--threads must be at least 1'),
         (['--engine', 'nnabla', '--precision', 'int8'], 'nothing to compare: NNabla computes in'),
-        (['--batch-size', '2'], '--batch-size is an option of loader and training'),
+        (['--batch-size', '2'], '--batch-size is an option of loader, norms and training'),
         (['--seconds', '-1'], '--seconds must be at least 0'),
         (['--peer', 'pytorch', '--peer-python', '/no/python'], 'no such program'),
     ],
