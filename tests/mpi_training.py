@@ -87,7 +87,7 @@ def network(name: str) -> Network:
     if name == 'd3net':
         return helpers.tiny(num_classes=CLASSES)
     if name in models.names():
-        return models.create(name, num_classes=CLASSES)
+        return models.create(name)
     family = Family(name, globals()[name], {}, {}, lambda hyper: hyper, lambda hyper: None)
     info = Info(CLASSES, (120,) * 3, (60,) * 3, 'rgb', 1, 8, 'none')
     return Network(name, family, {}, info)

@@ -26,7 +26,7 @@ class Twins:
 
 
 def check_order(name):
-    network, orders = models.create(name, num_classes=3), set()
+    network, orders = models.create(name), set()
     unit = max(network.info.smallest_size, network.info.size_divisor)
     unit = -(-unit // network.info.size_divisor) * network.info.size_divisor
     for size in SIZES:
@@ -47,6 +47,6 @@ def test_the_order_of_batch_norms_does_not_depend_on_the_size_of_images(name):
 
 
 @pytest.mark.whole_registry
-@pytest.mark.parametrize('name', sorted(set(models.names()) - set(ONE_OF_EACH_FAMILY)))
+@pytest.mark.parametrize('name', sorted(set(models.names()) - set(ONE_OF_EACH_FAMILY) - {'d3net'}))
 def test_the_order_of_batch_norms_in_every_network(name):
     check_order(name)

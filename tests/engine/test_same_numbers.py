@@ -66,7 +66,7 @@ class Images:
 
 def make_trainer(name, batch, accumulation, step=0):
     nn.clear_parameters()
-    network = models.create(name, num_classes=CLASSES)
+    network = models.create(name)
     with helpers.zero_parameters():
         Predictor(network)
     helpers.randomize_parameters()

@@ -101,7 +101,7 @@ def check_recomputation(name, **hyper):
 def training_step(name, recompute='none', **hyper):
     """Parameters, running statistics among them, and gradients after one step on three images."""
     nn.clear_parameters()
-    network = models.create(name, num_classes=5, **hyper)
+    network = models.create(name, **hyper)
     size = network.info.smallest_size
     x = _seeded_image(3, size, size)
     with helpers.zero_parameters():

@@ -22,6 +22,6 @@ def test_no_policy_changes_a_bit(name):
 
 @pytest.mark.whole_registry
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize('name', sorted(set(models.names()) - set(ONE_OF_EACH_FAMILY)))
+@pytest.mark.parametrize('name', sorted(set(models.names()) - set(ONE_OF_EACH_FAMILY) - {'d3net'}))
 def test_no_policy_changes_a_bit_of_any_network(name):
     network_checks.check_recomputation(name)
