@@ -1,4 +1,5 @@
-"""What a graph costs, from its shapes: functions, multiply-accumulates, memory of activations.
+"""What a graph runs in which order, and what it costs, from its shapes: functions,
+multiply-accumulates, memory of activations.
 
 No values are read, and no memory of activations is allocated.
 """

@@ -85,9 +85,11 @@ def joined() -> Iterator[Processes]:
         # Not global, whatever the program has set: it would get into NNabla's CUDA extension's way.
         with libraries.import_flags(libraries.LOCAL):
             from mpi4py import MPI
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: it finds no libmpi
+        reason = ' '.join(str(error).split())
         raise UserError(
-            f'{told} mpi4py cannot be imported ({error}): python -m pip install -r requirements.txt'
+            f'{told} mpi4py cannot be imported ({reason}): python -m pip install -r '
+            'requirements.txt'
         ) from error
     if count != MPI.COMM_WORLD.size:
         raise UserError(

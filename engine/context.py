@@ -18,6 +18,7 @@ from command import UserError, launched_rank
 from engine import extension
 from engine.extension import UnusableError
 
+ORDINALS = {1: 'a second one', 2: 'a third one'}  # GPUs by their numbers, in words
 TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
 
 
@@ -90,7 +91,7 @@ def why_no_gpu(device: int = 0) -> str | None:
         if device >= count:
             return (
                 f'{count} GPU{"" if count == 1 else "s"} here; rank {launched_rank()} needs '
-                f'{_ordinal(device + 1)} one: start one process a GPU'
+                f'{ORDINALS.get(device, f"number {device + 1}")}: start one process a GPU'
             )
         with nn.context_scope(get_extension_context('cudnn', device_id=str(device))):
             y = F.relu(nn.Variable.from_numpy_array(np.ones((1, 1), np.float32)))
@@ -100,12 +101,6 @@ def why_no_gpu(device: int = 0) -> str | None:
         if not (isinstance(error, RuntimeError) or extension.is_of_driver(error)):
             raise
         return f'the GPU does not answer: {extension.last_line(error)}'
-
-
-def _ordinal(number: int) -> str:
-    """The number of a GPU in words: ``a second``, ``a third``."""
-    words = {2: 'second', 3: 'third'}
-    return f'a {words.get(number, f"{number}th")}'
 
 
 def release_cached_memory(choice: Choice):

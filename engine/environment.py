@@ -6,7 +6,6 @@ What may end a process, MPI and the GPU, is tried in child processes: the table 
 import os
 import platform
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -175,16 +174,14 @@ def try_gpu() -> str:
 
 def try_python(code: str) -> str:
     """Run Python code in a child process: whether it works, and the last line that it prints."""
+    from engine.extension import name_of_signal
+
     status, output = _run([sys.executable, '-c', code])
-    ending = f'status {status}' if status > 0 else f'the signal {_name_of_signal(-status)}'
+    ending = f'status {status}' if status > 0 else f'the signal {name_of_signal(-status)}'
     last = (output.strip().splitlines() or [f'ends with {ending}'])[-1]
     if status < 0:
         last = f'ends with {ending}'
     return f'does not work: {last}' if status else f'works: {last}'
-
-
-def _name_of_signal(number: int) -> str:
-    return signal.Signals(number).name if number else ''
 
 
 def _run(command: list[str]) -> tuple[int, str]:

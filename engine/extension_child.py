@@ -23,8 +23,10 @@ def main():
     def announce(**findings):
         print(json.dumps(findings), file=channel)
 
-    announce(stage='mpi4py')
-    mpi, version = _find_mpi()
+    mpi = version = None
+    if extension.WITHOUT_MPI not in sys.argv[1:]:
+        announce(stage=extension.MPI4PY)
+        mpi, version = _find_mpi()
     announce(mpi=mpi, mpi_version=version)
     if extension.GLOBAL in sys.argv[1:] and mpi:
         ctypes.CDLL(mpi, mode=os.RTLD_GLOBAL)
@@ -38,7 +40,7 @@ def main():
     for name, function in extension.SYMBOLS.items():
         found = own and libraries.file_behind_pointer(own, function)
         announce(**{f'extension_{name.removeprefix("lib")}': found})
-    announce(stage='the communicator')
+    announce(stage=extension.COMMUNICATOR)
     announce(registered=[name for name in map(_backend, TYPES) if _is_registered(name)])
 
 

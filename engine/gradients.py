@@ -129,9 +129,15 @@ def order_of(loss: nn.Variable) -> tuple[str, ...]:
     and a backward pass meet them.
     """
     names = {hash(p.data): name for name, p in nn.get_parameters(grad_only=False).items()}
+
+    def layer(variable):
+        while hash(variable.data) not in names:  # reshaped, as for channel_last
+            variable = variable.parent.inputs[0]
+        return names[hash(variable.data)].rpartition('/')[0]
+
     orders = (graph.functions(loss), IN_FORWARD), (graph.backward_order(loss), IN_BACKWARD)
     return tuple(
-        names[hash(function.inputs[types[function.info.type_name]].data)].rpartition('/')[0]
+        layer(function.inputs[types[function.info.type_name]])
         for functions, types in orders
         for function in functions
         if function.info.type_name in types

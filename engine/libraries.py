@@ -3,6 +3,7 @@ global, and keep quiet what they print.
 """
 
 import ctypes
+import fcntl
 import os
 import sys
 import tempfile
@@ -126,22 +127,30 @@ def captured_output(lines: list[str]) -> Iterator[None]:
     It redirects the process's file descriptors 1 and 2: what other threads print at that time is
     captured as well.
     """
-    with tempfile.TemporaryFile('w+', errors='replace') as file:
-        saved = {}
+    with tempfile.TemporaryFile('w+') as file:
+        # Beyond the standard ones, any of which a daemon may have closed.
+        target, saved = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3), {}
         _flush()
         for number in (1, 2):
-            with suppress(OSError):  # a daemon may have closed them
-                saved[number] = os.dup(number)
-                os.dup2(file.fileno(), number)
+            try:
+                saved[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
+            except OSError:
+                saved[number] = None
+        for number in saved:
+            os.dup2(target, number)
         try:
             yield
         finally:
             _flush()
             for number, copy in saved.items():
-                os.dup2(copy, number)
-                os.close(copy)
-            file.seek(0)
-            lines += file.read().splitlines()
+                if copy is None:
+                    os.close(number)
+                else:
+                    os.dup2(copy, number)
+                    os.close(copy)
+            with os.fdopen(target, errors='replace') as captured:
+                captured.seek(0)
+                lines += captured.read().splitlines()
 
 
 def _flush():

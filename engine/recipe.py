@@ -1,5 +1,6 @@
 """What a config means for a number of processes and samples: length, rates, intervals."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
     return Recipe(
         max_iter=max_iter,
         rate=schedules.from_config(
-            _in_iterations(_scaled(config, factor), samples / batch), max_iter, factor
+            _in_iterations(_scaled(config, factor, max_iter), samples / batch), max_iter, factor
         ),
         weight_decay=config.get('weight_decay', 0) * summed,
         gradient_factor=summed,
@@ -80,22 +81,26 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
     )
 
 
-def _scaled(config: Mapping, factor: float) -> dict:
+def _scaled(config: Mapping, factor: float, max_iter: int) -> dict:
     """The config with its iterations of a schedule for ``factor`` times the batch.
 
-    Raises ``UserError`` when milestones come too close to be told apart.
+    Raises ``UserError`` when milestones fall together, or on the start or the end.
     """
     scaled = dict(config)
     if factor == 1:
         return scaled
     if 'warmup_iter' in config:
         scaled['warmup_iter'] = round(config['warmup_iter'] / factor)
-    if config.get('milestones'):
-        milestones = [round(milestone / factor) for milestone in config['milestones']]
-        if len(set(milestones)) < len(milestones) or milestones[0] < 1:
+    if config.get('schedule') == 'step' and config.get('milestones'):
+        given = schedules.milestones_of(config)
+        milestones = [round(milestone / factor) for milestone in given]
+        lost = sum(m >= max_iter for m in milestones) > sum(
+            m >= config.get('max_iter', math.inf) for m in given
+        )
+        if len(set(milestones)) < len(milestones) or milestones[0] < 1 or lost:
             raise UserError(
-                f'milestones: {config["milestones"]} become {milestones} with {factor:g} times the '
-                f'reference_batch, {config.get("reference_batch")}'
+                f'milestones: {given} become {milestones} of {max_iter} iterations with {factor:g} '
+                f'times the reference_batch, {config.get("reference_batch")}'
             )
         scaled['milestones'] = milestones
     return scaled

@@ -7,7 +7,7 @@ from pathlib import Path
 import files
 from command import LOG, UserError
 from datasets.loader import Loader
-from engine import checkpoints
+from engine import checkpoints, solvers
 from engine.checkpoints import State
 from engine.communicator import Processes
 from engine.run_folder import RunFolder
@@ -48,7 +48,15 @@ def check_changes(
     """Log what differs from the training that the state is of; raises ``UserError`` where that is
     not allowed.
     """
-    changed = checkpoints.changes(state.config, config)
+    before, changed = state.config, []
+    if solvers.MOMENTUM_FORM in config and solvers.MOMENTUM_FORM not in before:
+        # The state is of a version that had the one form only, and did not scale these keys.
+        before = {**before, solvers.MOMENTUM_FORM: 'nnabla'}
+        scaled = [key for key in ('milestones', 'warmup_iter') if config.get(key)]
+        batch = config['batch_size'] * config.get('accumulation', 1) * processes.size
+        if scaled and config.get('reference_batch', batch) != batch:
+            changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
+    changed += checkpoints.changes(before, config)
     changed += checkpoints.changed_options(state.options, options)
     if state.processes != processes.size:
         changed.append(f'processes: {processes.size} was {state.processes}')

@@ -103,8 +103,7 @@ class RunFolder:
         """Let another process claim the folder."""
         if self._locked is not None:
             self._locked.close()
-            self.info = None  # of the network; saved weights carry the statistics of its input
-        self._locked = None
+            self._locked = None
 
     @property
     def descriptor(self) -> int | None:

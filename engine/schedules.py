@@ -87,7 +87,7 @@ def from_config(config: Mapping, max_iter: int, factor: float = 1.0) -> Callable
     name = config.get('schedule', 'poly')
     if name == 'step':
         schedule = partial(
-            step, lr=lr, milestones=_milestones(config), gamma=config.get('gamma', 0.1)
+            step, lr=lr, milestones=milestones_of(config), gamma=config.get('gamma', 0.1)
         )
     else:
         schedule = {
@@ -106,7 +106,8 @@ def from_config(config: Mapping, max_iter: int, factor: float = 1.0) -> Callable
     return lambda iteration: warm(iteration) * schedule(iteration)
 
 
-def _milestones(config: Mapping) -> list[int]:
+def milestones_of(config: Mapping) -> list[int]:
+    """Return the milestones of a config; raises ``UserError`` for none, and for a wrong order."""
     milestones = config.get('milestones')
     if not milestones:
         raise UserError('milestones: the schedule step needs them, or milestone_epochs')

@@ -27,12 +27,14 @@ from command import UserError
 from d3net.build import float_context
 from engine.patterns import matching
 
+WITH_MOMENTUM = ('momentum', 'nesterov')  # solvers
+MOMENTUM_FORM = 'momentum_form'  # the key
 STEPS = 'steps'  # in the state of a parameter: the updates so far
 # In the state of a parameter under PyTorch's form of momentum; NNabla's own solvers call theirs v
 # or m, so that the one form's state is not taken for the other's.
 VELOCITY = 'velocity'
 UPDATES = 'updates'  # in the state of an average
-ANOTHER_SOLVER = (
+ANOTHER_FORM = (
     'was the config changed? A run from before there was the key momentum_form goes on with '
     '--set momentum_form=nnabla --allow-changes'
 )
@@ -47,7 +49,8 @@ class PyTorchMomentum:
     def __init__(self, momentum: float, nesterov: bool):
         self._momentum, self._nesterov, self._steps = momentum, nesterov, 0
         self._gradients = S.Sgd(1.0)  # of the parameters
-        self._velocities = S.Sgd(-1.0)  # which add up gradients
+        self._decayed = S.Sgd(1 - momentum)  # velocities that are their own gradients
+        self._velocities = S.Sgd(-1.0)  # to which gradients are added
         self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
         self._states = {}
 
@@ -58,8 +61,11 @@ class PyTorchMomentum:
             velocity = nn.Variable(parameter.shape)
             velocity.data.zero()
             velocity.grad = parameter.grad
+            decayed = nn.Variable(parameter.shape)
+            decayed.data = decayed.grad = velocity.data
             moved = nn.Variable(parameter.shape)
             moved.data, moved.grad = parameter.data, velocity.data
+            self._decayed.set_parameters({name: decayed}, reset=False)
             self._velocities.set_parameters({name: velocity}, reset=False)
             self._weights.set_parameters({name: moved}, reset=False)
             self._states[name] = velocity
@@ -85,13 +91,14 @@ class PyTorchMomentum:
         self._gradients.weight_decay(decay)
 
     def update(self):
-        """Change the weights; the gradients are arbitrary afterwards."""
-        self._velocities.weight_decay(self._momentum - 1)  # g + (m - 1) v, of which with v
-        self._velocities.update()  # the sum is m v + g
-        self._weights.set_learning_rate(self._rate)
+        """Change the velocities and the weights."""
+        self._decayed.update()
+        self._velocities.update()
+        share = self._momentum if self._nesterov else 1
+        self._weights.set_learning_rate(self._rate * share)
         self._weights.update()
-        if self._nesterov:  # besides v, g + (m - 1) v = m (g + (m - 1) v_old) of g + m v
-            self._gradients.set_learning_rate(self._rate * self._momentum)
+        if self._nesterov:
+            self._gradients.set_learning_rate(self._rate)
             self._gradients.update()
         self._steps += 1
 
@@ -222,7 +229,10 @@ class Optimizer:
         """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
         when it is that of another solver or of other parameters.
         """
-        _check_fit(self.state(), arrays, "the solver's", ANOTHER_SOLVER)
+        own = self.state()
+        velocities = any(name.endswith(f'/{VELOCITY}') for name in (*own, *arrays))
+        advice = {'advice': ANOTHER_FORM} if velocities else {}
+        _check_fit(own, arrays, "the solver's", **advice)
         for group in self._groups:
             states = group.solver.get_states()
             for name, state in states.items():
@@ -310,9 +320,9 @@ def check(config: Mapping):
 
 def _make_solver(config: Mapping, decay: float) -> S.Solver | PyTorchMomentum:
     name = config.get('solver', 'momentum')
-    if name in ('momentum', 'nesterov') and config.get('momentum_form') == 'pytorch':
+    if name in WITH_MOMENTUM and config.get(MOMENTUM_FORM) == 'pytorch':
         return PyTorchMomentum(config.get('momentum', 0.9), name == 'nesterov')
-    if name in ('momentum', 'nesterov'):
+    if name in WITH_MOMENTUM:
         solver = {'momentum': S.Momentum, 'nesterov': S.Nesterov}[name]
         return solver(1.0, config.get('momentum', 0.9))
     betas = {'beta1': config.get('beta1', 0.9), 'beta2': config.get('beta2', 0.999)}

@@ -153,7 +153,8 @@ class Trainer:
             if not on_gpu() or self.iteration % GPU_CHECK_INTERVAL == 0:
                 self._check_parameters()
         except DivergedError as error:
-            raise DivergedError(f'{error} (on {", ".join(map(str, files))})') from error
+            where = 'on' if self._processes.size == 1 else f'{self._processes} had'
+            raise DivergedError(f'{error} ({where} {", ".join(map(str, files))})') from error
         seconds = time.perf_counter() - started
         return Step(
             float(total),

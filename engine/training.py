@@ -3,6 +3,7 @@
 import json
 import os
 from argparse import Namespace
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def run(args) -> int:
         seed = resuming.seed(args, state)
         data = open_dataset(config, config.get('train_split', 'train'))
         recipe = recipes.from_config(config, len(data), processes.size)
-        config = _with_input_statistics(args, config, state)
+        config = _with_momentum_form(args, _with_input_statistics(args, config, state))
         network = models.create(config)
         folder.info = network.info
         _check_keys(config, network)
@@ -178,18 +179,34 @@ def _with_input_statistics(args, config: Config, state: State | None) -> Config:
     """The config with the statistics of the input that the weights to start from were trained on,
     unless it says its own; a run that goes on keeps those of its state.
     """
+    if 'pretrained' not in config:
+        return config
     if state is not None:
         known = {key: state.config[key] for key in input_statistics.KEYS if key in state.config}
-    elif 'pretrained' in config:
+    else:
         path = models.weights.find(config['pretrained'], args.weights_url)
         known = models.weights.input_statistics(path)
         own = models.create(config)
         if input_statistics.obeyed(own, known, config, path) is own:
             return config
-    else:
+    return _completed(args, config, known)
+
+
+def _with_momentum_form(args, config: Config) -> Config:
+    """The config with the form of momentum that its network's family has, unless it says one."""
+    if config.get('solver', 'momentum') not in solvers.WITH_MOMENTUM:
         return config
-    missing = [key for key in known if key not in config]
-    overrides = [f'{key}={json.dumps(known[key])}' for key in missing]
+    form = models.create(config).family.momentum_form
+    return _completed(args, config, {solvers.MOMENTUM_FORM: form})
+
+
+def _completed(args, config: Config, known: Mapping) -> Config:
+    """The config with those keys of ``known`` that it lacks."""
+    given = {
+        key: config[key] for key in (*input_statistics.KEYS, solvers.MOMENTUM_FORM) if key in config
+    }
+    missing = {key: value for key, value in known.items() if key not in given}
+    overrides = [f'{key}={json.dumps(value)}' for key, value in (given | missing).items()]
     return configs.load(args.config_file, [*_overrides(args), *overrides]) if missing else config
 
 

@@ -14,10 +14,16 @@ import nnabla as nn
 import nnabla.function_bases as function_bases
 import nnabla.initializer as I
 import numpy as np
+import pytest
 
 import models
 
 PROJECT = Path(__file__).resolve().parent.parent
+SMALL_LIBRARY = importlib.util.find_spec('yaml._yaml').origin  # a file of its own in every Python
+# Tests of what is told where the CUDA wheels are not installed, as `make cuda` does in .venv.
+without_cuda = pytest.mark.skipif(
+    importlib.util.find_spec('nnabla_ext.cudnn') is not None, reason='CUDA is installed'
+)
 
 # A D3Net that builds and runs in milliseconds, with everything uneven that may be.
 TINY = {

@@ -81,6 +81,7 @@ def test_a_gpu_that_nvidia_smi_describes_otherwise_is_shown_as_it_is(smi):
     )
 
 
+@helpers.without_cuda
 def test_each_rank_tells_what_it_has_of_its_own():
     job = mpi_jobs.run(2, '-m', 'engine.environment')
     assert job.returncode == 0, job.stderr

@@ -1,6 +1,6 @@
 """NNabla's CUDA extension on a machine without a GPU: how it is imported, and what cannot happen.
 
-What only the genuine wheels can show is in tests/cuda.
+What only the genuine wheels can show is in tests/cuda_install.
 """
 
 import ctypes
@@ -51,7 +51,7 @@ def installed(tmp_path, monkeypatch):
     """
     monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
     (tmp_path / 'driver').mkdir()
-    shutil.copy(__import__('_heapq').__file__, tmp_path / 'driver' / extension.DRIVER)
+    shutil.copy(helpers.SMALL_LIBRARY, tmp_path / 'driver' / extension.DRIVER)
 
     def install(code):
         package = tmp_path / 'packages' / 'nnabla_ext' / 'cudnn'
@@ -99,7 +99,7 @@ def test_each_rank_gets_the_mpi_of_mpi4py(installed, tmp_path):
 @pytest.mark.parametrize('order', ['before', 'after'])
 def test_an_mpi4py_that_is_global_does_not_matter(order, installed):
     """Python code cannot be bound to the wrong names; that the genuine one is not is tested in
-    tests/cuda. Here it is that the import takes place, deep where it must be.
+    tests/cuda_install. Here it is that the import takes place, deep where it must be.
     """
     flags = 'sys.setdlopenflags({})\n'
     import_globally = (
@@ -153,6 +153,10 @@ def test_an_import_that_crashes_is_a_line(signal, name, installed, working_folde
         ('raise ValueError("Currently, it does not support your GPU.")', 'NNabla refuses the GPU'),
         ('import sys\nsys.exit(3)', 'ends with status 3'),
         ('len(None)', "ends with status 1: TypeError: object of type 'NoneType' has no len()"),
+        ('import no_such_package', "No module named 'no_such_package'"),
+        ('raise ImportError("/x/libnnabla_cuda.so: undefined symbol: f")', 'undefined symbol: f'),
+        ('import ctypes\nctypes.CDLL("libnvidia-x.so.1")', 'libnvidia-x.so.1 is missing'),
+        ('import os\nos.kill(os.getpid(), 40)', 'ends with the signal 40'),
     ],
 )
 def test_an_import_that_fails_is_a_line(code, problem, installed):
@@ -184,6 +188,8 @@ def test_only_what_goes_well_is_remembered(installed, tmp_path):
         assert process.returncode == 0, process.stderr
         return len((tmp_path / 'imports').read_text()) - before
 
+    # The stand-in has no communicator of its own, which would be a failure, too.
+    count += 'import nnabla.communicators as C\nC.MultiProcessCommunicator = lambda context: None\n'
     failing = count + 'raise ImportError("libx.so: no")'
     assert [imports(failing), imports(failing)] == [1, 1]
     assert [imports(count + FAKE), imports(count + FAKE)] == [1, 0]
@@ -193,6 +199,23 @@ def test_only_what_goes_well_is_remembered(installed, tmp_path):
     assert [imports(count + FAKE, **other), imports(count + FAKE, **other)] == [1, 0]
     closed = {'NNSEG_CACHE': '/proc/nowhere'}  # a home that cannot be written
     assert [imports(count + FAKE, **closed), imports(count + FAKE, **closed)] == [1, 1]
+
+
+def test_an_mpi4py_that_crashes_takes_nothing_but_the_communicator(installed, tmp_path):
+    """The extension can be used all the same, on one GPU."""
+    variables = installed(FAKE)
+    broken = tmp_path / 'broken'
+    (broken / 'mpi4py').mkdir(parents=True)
+    (broken / 'mpi4py' / '__init__.py').write_text('import os\nos.abort()\n')
+    variables['PYTHONPATH'] = f'{broken}{os.pathsep}{variables["PYTHONPATH"]}'
+    program = (
+        'from engine import extension\nprint(extension.load().HOME)\n'
+        'print(extension.examine().communicator)\n'
+    )
+    process = helpers.run('-c', program, **variables)
+    assert process.returncode == 0, process.stderr
+    expected = 'is not registered: the import of mpi4py ends with an abort: '
+    assert process.stdout.splitlines()[-1].startswith(expected)
 
 
 def test_what_is_remembered_and_damaged_is_found_out_anew(tmp_path):
@@ -257,6 +280,7 @@ def test_nnabla_loads_no_mpi_for_its_communicator(monkeypatch):
     assert ctypes.CDLL is spy
 
 
+@helpers.without_cuda
 def test_not_installed_is_known_without_a_child(monkeypatch):
     monkeypatch.setattr(extension, '_ask_child', lambda are_global: pytest.fail('asked'))
     monkeypatch.delitem(sys.modules, extension.MODULE, raising=False)

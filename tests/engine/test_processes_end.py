@@ -71,6 +71,13 @@ def test_without_mpi4py_several_processes_are_refused(training, tmp_path):
     assert 'mpi4py cannot be imported' in helpers.error_line(process)
 
 
+def test_an_mpi4py_that_finds_no_mpi_is_refused(training):
+    variables = {'OMPI_COMM_WORLD_SIZE': '2', 'MPI4PY_LIBMPI': '/no/such/library.so'}
+    process = helpers.run('train.py', *training.options(), **variables)
+    assert 'mpi4py cannot be imported' in helpers.error_line(process)
+
+
+@helpers.without_cuda
 def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
     """Also when NCCL joins fewer processes than MPI has."""
 
@@ -109,6 +116,7 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
         gradients.connect(processes, Choice('cudnn', 'float'))
 
 
+@helpers.without_cuda
 def test_mpirun_says_little_about_a_mistake(training):
     """It is told once, and what mpirun adds is that the job has ended."""
     job = mpi_jobs.run(2, 'train.py', *training.options(), '-c', 'cudnn')

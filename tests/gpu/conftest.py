@@ -47,6 +47,8 @@ def _seconds(report) -> dict:
 
 
 def pytest_terminal_summary(terminalreporter):
+    if not _rows:
+        return
     facts = environment.machine() | {'device': DEVICE}
     for row in _rows:
         figures = ', '.join(

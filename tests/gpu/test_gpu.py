@@ -218,8 +218,8 @@ def test_self_check(name):
     type_config = TYPES[-1]
     choice, trainer = trainer_of(name, DEVICE, type_config)
     loss = trainer.loss((2, 3, *TRAINED[name]))
-    config = configs.load(helpers.PROJECT / 'configs' / f'{name}.yaml')
-    assert selfcheck.check(loss, choice, {**config, 'ema_decay': 0.9, 'clip_norm': 1.0}) == []
+    config = {**trainer.config, 'ema_decay': 0.9, 'clip_norm': 1.0}
+    assert selfcheck.check(loss, choice, config) == []
 
 
 def arguments_of_train(folder, data, *more):
