@@ -179,7 +179,7 @@ def _with_input_statistics(args, config: Config, state: State | None) -> Config:
     """The config with the statistics of the input that the weights to start from were trained on,
     unless it says its own; a run that goes on keeps those of its state.
     """
-    if 'pretrained' not in config:
+    if 'pretrained' not in (config if state is None else state.config):
         return config
     if state is not None:
         known = {key: state.config[key] for key in input_statistics.KEYS if key in state.config}

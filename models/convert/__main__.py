@@ -62,6 +62,8 @@ def main(args) -> int:
         raise UserError('say with -o which .h5 file to write, or with --to-pytorch which other')
     if args.to_pytorch and (args.check or len(args.input) > 1):
         raise UserError('--to-pytorch takes one file of weights, and no --check')
+    if args.to_pytorch and args.input_statistics:
+        raise UserError('--input-statistics is for .h5 files, which --to-pytorch does not write')
 
     target = args.output or args.to_pytorch
     if target.suffix not in (('.h5',) if args.output else checkpoints.WRITABLE):
@@ -69,7 +71,9 @@ def main(args) -> int:
         raise UserError(f'{target}: the name of what is written must end in {endings}')
     convert.check_convertible(args.network)
     overrides = {} if args.num_classes is None else dict(num_classes=args.num_classes)
-    network = _with_input_statistics(registry.create(args.network, **overrides), args)
+    network = registry.create(args.network, **overrides)
+    if not args.to_pytorch:
+        network = _with_input_statistics(network, args)
     files.check_writable(target)
     return to_pytorch(args, network) if args.to_pytorch else from_pytorch(args, network)
 

@@ -161,6 +161,6 @@ def test_a_training_goes_on_with_the_input_of_its_weights(data, tmp_path):
     assert written['channel_order'] == 'bgr'
     assert written['mean'] == list(BGR['mean'])
     (tmp_path / 'start.h5').unlink()
-    second = training.whole('second', '--resume', '-p', 'start.h5', '--allow-changes')
+    second = training.whole('second', '--resume')
     assert weights.input_statistics(second / 'final.h5') == BGR
     assert weights.input_statistics(first / 'final.h5') == input_statistics.of_info(network.info)
