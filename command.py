@@ -29,6 +29,13 @@ LAUNCHERS = {
     'MV2_COMM_WORLD_SIZE': 'MV2_COMM_WORLD_RANK',
     'SLURM_STEP_NUM_TASKS': 'SLURM_PROCID',
 }
+# Where a launcher says which of its processes on one machine this is.
+LOCAL_RANKS = (
+    'OMPI_COMM_WORLD_LOCAL_RANK',
+    'MPI_LOCALRANKID',
+    'MV2_COMM_WORLD_LOCAL_RANK',
+    'SLURM_LOCALID',
+)
 COURTESY_SECONDS = 1.5  # for which other ranks let rank 0 speak first
 
 
@@ -96,6 +103,13 @@ def launched_rank() -> int:
     """This process's number, as its launcher says, before MPI is known to work; 0 without one."""
     name = launcher()
     return int(os.environ.get(LAUNCHERS[name], 0)) if name else 0
+
+
+def launched_local_rank() -> int:
+    """This process's number among those of its machine, as its launcher says; 0 without one."""
+    if launcher() is None:
+        return 0
+    return int(next((os.environ[name] for name in LOCAL_RANKS if name in os.environ), 0))
 
 
 def is_users_mistake(error: Exception) -> bool:

@@ -55,6 +55,8 @@ class State:
         what JSON can hold, with strings for keys and finite numbers; tuples come back as lists.
     processes: how many have trained it. options: those of the command line that change numbers, as
         they are written, with ``on`` or ``off`` for those without a value. name: the config's.
+    scaled: whether ``reference_batch`` has scaled milestones and warm-up; it did not in states
+        without this field.
     """
 
     iteration: int
@@ -71,6 +73,7 @@ class State:
     versions: dict
     name: str = ''
     extras: dict = field(default_factory=dict)
+    scaled: bool = False
 
 
 FACTS = tuple(f.name for f in fields(State) if f.name not in ARRAYS)

@@ -44,19 +44,15 @@ def use(
     name: str = 'auto', type_config: str = 'float', device: int = 0, tf32: bool = False
 ) -> Choice:
     """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU; device is the
-    number of the GPU; tf32: NVIDIA's coarser float for convolutions and matrix products, for the
-    whole process, whatever its environment says.
-
-    A GPU is counted among those that ``CUDA_VISIBLE_DEVICES`` leaves. Where that is one alone, as
-    Slurm gives each process its own, it is that one, number 0, whatever ``device`` says.
+    number of the GPU, see :func:`gpu_of`; tf32: NVIDIA's coarser float for convolutions and matrix
+    products, for the whole process, whatever its environment says.
 
     Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the
     CPU, where NNabla's results are wrong (sums are kept in half precision too) and 145 times
     slower.
     """
     os.environ[TF32_VARIABLE] = str(int(tf32))  # read when the extension is imported
-    if _sees_one_gpu():
-        device = 0
+    device = gpu_of(device)
     reason = None if name == 'cpu' else why_no_gpu(device)
     if name == 'cudnn' and reason:
         raise UserError(f'-c cudnn: {reason}; -c cpu runs without a GPU')
@@ -71,9 +67,14 @@ def use(
     return Choice(chosen, type_config, reason, device, tf32)
 
 
-def _sees_one_gpu() -> bool:
+def gpu_of(local_rank: int) -> int:
+    """Return the number of a process's GPU among those that ``CUDA_VISIBLE_DEVICES`` leaves.
+
+    It is the process's number on its machine; where one GPU alone is visible, as Slurm gives each
+    process its own, it is that one, number 0.
+    """
     visible = os.environ.get('CUDA_VISIBLE_DEVICES', '')
-    return bool(visible) and ',' not in visible
+    return 0 if visible and ',' not in visible else local_rank
 
 
 def why_no_gpu(device: int = 0) -> str | None:

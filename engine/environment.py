@@ -40,14 +40,16 @@ HOPPER = 9  # first number of the compute capability
 # What several processes need to train together on CPUs.
 MPI_TRIAL = 'from mpi4py import MPI; print("mpi4py with", MPI.Get_library_version().split(",")[0])'
 GPU_TRIAL = """
+from command import launched_local_rank
 from engine import context
-reason = context.why_no_gpu()
+reason = context.why_no_gpu(context.gpu_of(launched_local_rank()))
 print(reason or "in float and half")
 raise SystemExit(reason is not None)
 """
 # What the ranks of a job may have differently, as they may run on several machines.
 ROWS_OF_EACH_RANK = ('GPU', '-c cudnn', "extension's libmpi", "extension's libnccl", 'communicator')
 NOT_WRAPPED = ("extension's libmpi", "extension's libnccl", 'communicator')
+TRIAL_SECONDS = 300  # the GPU's import has a limit of its own, which is shorter
 MISSING = 127  # exit status of a command that is not there
 
 
@@ -194,7 +196,7 @@ def _run(command: list[str]) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             text=True,
             errors='replace',
-            timeout=120,
+            timeout=TRIAL_SECONDS,
         )
     except FileNotFoundError:
         return MISSING, ''

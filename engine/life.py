@@ -174,6 +174,7 @@ class Life:
             versions=self._versions,
             name=self._origin.config.name,
             extras={'pending': self._journal.pending()},
+            scaled=True,
         )
 
     def _note_signal(self, number, frame):

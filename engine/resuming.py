@@ -46,16 +46,23 @@ def check_changes(
     allowed: bool,
 ):
     """Log what differs from the training that the state is of; raises ``UserError`` where that is
-    not allowed.
+    not allowed, and for what would be another form of momentum.
     """
     before, changed = state.config, []
-    if solvers.MOMENTUM_FORM in config and solvers.MOMENTUM_FORM not in before:
-        # The state is of a version that had the one form only, and did not scale these keys.
-        before = {**before, solvers.MOMENTUM_FORM: 'nnabla'}
-        scaled = [key for key in ('milestones', 'warmup_iter') if config.get(key)]
-        batch = config['batch_size'] * config.get('accumulation', 1) * processes.size
-        if scaled and config.get('reference_batch', batch) != batch:
-            changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
+    if solvers.MOMENTUM_FORM in config:
+        # States from before there was the key have the form that was the only one.
+        before = {solvers.MOMENTUM_FORM: 'nnabla', **before}
+        form, own = config[solvers.MOMENTUM_FORM], before[solvers.MOMENTUM_FORM]
+        now, then = (each.get('solver', 'momentum') for each in (config, before))
+        if form != own and now == then:
+            raise UserError(
+                f'the run that is resumed has the momentum of momentum_form {own}, which {form} '
+                f'cannot go on with: --set momentum_form={own} does'
+            )
+    scaled = [key for key in ('milestones', 'warmup_iter') if config.get(key)]
+    batch = config['batch_size'] * config.get('accumulation', 1) * processes.size
+    if scaled and not state.scaled and config.get('reference_batch', batch) != batch:
+        changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
     changed += checkpoints.changes(before, config)
     changed += checkpoints.changed_options(state.options, options)
     if state.processes != processes.size:

@@ -34,10 +34,6 @@ STEPS = 'steps'  # in the state of a parameter: the updates so far
 # or m, so that the one form's state is not taken for the other's.
 VELOCITY = 'velocity'
 UPDATES = 'updates'  # in the state of an average
-ANOTHER_FORM = (
-    'was the config changed? A run from before there was the key momentum_form goes on with '
-    '--set momentum_form=nnabla --allow-changes'
-)
 
 
 class PyTorchMomentum:
@@ -229,10 +225,7 @@ class Optimizer:
         """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
         when it is that of another solver or of other parameters.
         """
-        own = self.state()
-        velocities = any(name.endswith(f'/{VELOCITY}') for name in (*own, *arrays))
-        advice = {'advice': ANOTHER_FORM} if velocities else {}
-        _check_fit(own, arrays, "the solver's", **advice)
+        _check_fit(self.state(), arrays, "the solver's")
         for group in self._groups:
             states = group.solver.get_states()
             for name, state in states.items():
@@ -357,12 +350,7 @@ def _parse_factor(entry: str) -> tuple[str, float]:
     return pattern, factor
 
 
-def _check_fit(
-    own: Mapping[str, np.ndarray],
-    arrays: Mapping[str, np.ndarray],
-    whose: str,
-    advice: str = 'was the config changed?',
-):
+def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str):
     """Raises ``UserError`` unless the names and shapes are the same."""
     problem = None
     for name in [*own, *arrays]:
@@ -373,7 +361,7 @@ def _check_fit(
         elif np.shape(arrays[name]) != own[name].shape:
             problem = f'{name} has shape {np.shape(arrays[name])} instead of {own[name].shape}'
         if problem:
-            raise UserError(f'{whose} state does not fit: {problem}; {advice}')
+            raise UserError(f'{whose} state does not fit: {problem}; was the config changed?')
 
 
 def _copy(array: nn.NdArray) -> nn.NdArray:

@@ -1,5 +1,6 @@
 """train.py as a user types it: what a run does, and that it goes on as if nothing had happened."""
 
+import dataclasses
 import json
 import os
 import re
@@ -228,6 +229,23 @@ def test_resuming_with_changes(data, tmp_path, capsys, caplog):
     assert facts['options']['--skip-bad'] == 'on'
     comment = (tmp_path / 'run' / 'config.yaml').read_text().splitlines()[1]
     assert comment == '# Trained by 1 process with -c cpu -t float --skip-bad'
+
+
+@pytest.mark.parametrize('solver', ['momentum', 'adam'])
+def test_a_run_from_before_milestones_were_scaled(solver, data, tmp_path, capsys):
+    schedule = {'schedule': 'step', 'milestones': [2, 6], 'reference_batch': 1}
+    training = Training(data, tmp_path, '--workers', 0, solver=solver, **schedule)
+    with signalled(1):
+        assert training('run') == 143
+    path = tmp_path / 'run' / 'state.h5'
+    state = checkpoints.load(path)
+    state.config.pop('momentum_form', None)  # nor was there this key
+    checkpoints.save(path, dataclasses.replace(state, scaled=False))
+    capsys.readouterr()
+    line = training.refused(capsys, 'run', '--resume')
+    assert 'was another: milestones: now scaled by the reference_batch; --allow' in line
+    training.whole('run', '--resume', '--allow-changes')
+    assert checkpoints.load(path).scaled
 
 
 def test_resuming_tells_what_it_does_not_take(data, tmp_path, caplog):

@@ -205,6 +205,10 @@ def test_states_that_cannot_be_gone_on_from(training, data, tmp_path, capsys):
     assert 'num_init_features: 12 was 8' in training.refused(capsys, 'run', '--resume', *wider)
     line = training.refused(capsys, 'run', '--resume', *wider, '--allow-changes')
     assert 'the state is that of another network' in line
+    for allowed in ([], ['--allow-changes']):
+        form = ['--resume', '--set', 'momentum_form=pytorch', *allowed]
+        line = training.refused(capsys, 'run', *form)
+        assert line.endswith('--set momentum_form=nnabla does')
     adam = ['--resume', '--set', 'solver=adam', '--allow-changes']
     assert "the solver's state does not fit" in training.refused(capsys, 'run', *adam)
 

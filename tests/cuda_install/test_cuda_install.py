@@ -27,11 +27,12 @@ sys.setdlopenflags(os.RTLD_NOW)
 LOAD = """
 import json, os, sys
 from engine import extension, libraries
+from engine.extension import importing
 before = dict(os.environ), sys.getdlopenflags()
 extension.load()
 found = {
     'restored': (dict(os.environ), sys.getdlopenflags()) == before,
-    'global': [libraries.file_of_function(None, f) for f in extension.SYMBOLS.values()],
+    'global': [libraries.file_of_function(None, f) for f in importing.SYMBOLS.values()],
 }
 """
 REPORT = """
@@ -39,8 +40,8 @@ import nnabla as nn
 from mpi4py import MPI
 for kind in ('float', 'half'):
     extension.create_communicator(nn.Context(['cuda:' + kind], 'CudaCachedArray', '0'))
-own = extension.library_path()
-found['mpi4py'] = extension.mpi_of_mpi4py(MPI)[0]
+own = importing.library_path()
+found['mpi4py'] = importing.mpi_of_mpi4py(MPI)[0]
 found['libmpi'] = libraries.file_behind_pointer(own, 'MPI_Init')
 found['libnccl'] = libraries.file_behind_pointer(own, 'ncclCommInitRank')
 lines = open('/proc/self/maps').read().splitlines()
@@ -59,8 +60,8 @@ PROGRAMS = {
 GLOBAL_LIBRARIES = """
 import ctypes, sys
 from mpi4py import MPI
-from engine import extension
-ctypes.CDLL(extension.mpi_of_mpi4py(MPI)[0], mode=ctypes.RTLD_GLOBAL)
+from engine.extension import importing
+ctypes.CDLL(importing.mpi_of_mpi4py(MPI)[0], mode=ctypes.RTLD_GLOBAL)
 """
 
 
@@ -155,8 +156,8 @@ def test_what_would_crash_without_all_this(environment):
     naive = GLOBAL_LIBRARIES + (
         'import tempfile\n'
         'from engine import libraries\n'
-        'home = extension._mpi_home(tempfile.mkdtemp(), extension.mpi_of_mpi4py(MPI)[0])\n'
-        'libraries.load(extension._nvidia_libraries(extension._nvidia_folder()))\n'
+        'home = importing._mpi_home(tempfile.mkdtemp(), importing.mpi_of_mpi4py(MPI)[0])\n'
+        'libraries.load(importing.nvidia_libraries(importing.nvidia_folder()))\n'
         'with libraries.environment(OMPI_HOME=home):\n'
         '    import nnabla_ext.cudnn\n'
     )

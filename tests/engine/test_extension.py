@@ -15,20 +15,23 @@ import pytest
 import helpers
 import mpi_jobs
 from engine import extension, libraries
-from engine.extension import Findings, UnusableError
+from engine.extension import UnusableError, importing, trial
+from engine.extension import findings as remembered
+from engine.extension.findings import Findings
 
 PHOTO = helpers.PROJECT / 'resources' / 'street.jpg'
 SEGMENT = ('infer.py', '-i', PHOTO, '-cfg', 'configs/D3Net_T_camvid.yaml', '--scale', '0.1')
 ALL_IS_THERE = """
 import ctypes, json, os, sys
 from engine import extension, libraries
+from engine.extension import importing
 flags, before = sys.getdlopenflags(), dict(os.environ)
 module = extension.load()
 from mpi4py import MPI
 print(json.dumps({
     'home': module.HOME,
     'library': module.LIBRARY,
-    'own': extension.mpi_of_mpi4py(MPI)[0],
+    'own': importing.mpi_of_mpi4py(MPI)[0],
     'loaded': sorted({l.split()[-1] for l in open('/proc/self/maps') if 'libmpi.so' in l}),
     'global': [libraries.file_of_function(None, f) for f in ('ncclCommInitRank', 'MPI_Init')],
     'restored': dict(os.environ) == before and sys.getdlopenflags() == flags,
@@ -51,7 +54,7 @@ def installed(tmp_path, monkeypatch):
     """
     monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
     (tmp_path / 'driver').mkdir()
-    shutil.copy(helpers.SMALL_LIBRARY, tmp_path / 'driver' / extension.DRIVER)
+    shutil.copy(helpers.SMALL_LIBRARY, tmp_path / 'driver' / remembered.DRIVER)
 
     def install(code):
         package = tmp_path / 'packages' / 'nnabla_ext' / 'cudnn'
@@ -109,8 +112,8 @@ def test_an_mpi4py_that_is_global_does_not_matter(order, installed):
         + flags.format('os.RTLD_NOW')
     )
     load = (
-        'import sys\nfrom engine import extension\n'
-        'print("global", extension.symbols_are_global())\nprint(extension.load().FLAGS)\n'
+        'import sys\nfrom engine import extension\nfrom engine.extension import importing\n'
+        'print("global", importing.symbols_are_global())\nprint(extension.load().FLAGS)\n'
     )
     program = import_globally + load if order == 'before' else load + import_globally
     code = FAKE + 'import sys\nFLAGS = sys.getdlopenflags()\n'
@@ -166,11 +169,27 @@ def test_an_import_that_fails_is_a_line(code, problem, installed):
     assert problem in line
 
 
+def test_each_rank_tries_a_gpu_of_its_own(installed):
+    job = mpi_jobs.run(2, '-m', 'engine.environment', **installed('get_device_count = lambda: 1\n'))
+    assert job.returncode == 0, job.stderr
+    told = [line for line in job.stdout.splitlines() if '1 GPU here; rank 1 needs a second' in line]
+    assert len(told) == 1
+    assert told[0].startswith('rank 1 on ')
+
+
+def test_what_the_system_refuses_is_not_blamed_on_the_wheels(installed):
+    code = "raise OSError(28, 'No space left on device')\n"
+    process = helpers.run('-m', 'engine.environment', **installed(code))
+    assert process.returncode == 0, process.stderr
+    line = next(line for line in process.stdout.splitlines() if line.startswith('communicator: '))
+    assert line.endswith('cannot be imported: [Errno 28] No space left on device')
+
+
 def test_an_import_that_hangs_is_a_line(installed, monkeypatch):
     for name, value in installed('import time\ntime.sleep(60)').items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(extension, 'CHILD_SECONDS', 3)
-    assert extension._ask_child(False).problem == (
+    monkeypatch.setattr(trial, 'CHILD_SECONDS', 3)
+    assert trial._ask_child(False).problem == (
         'the import of nnabla_ext.cudnn takes more than 3 seconds'
     )
 
@@ -188,12 +207,10 @@ def test_only_what_goes_well_is_remembered(installed, tmp_path):
         assert process.returncode == 0, process.stderr
         return len((tmp_path / 'imports').read_text()) - before
 
-    # The stand-in has no communicator of its own, which would be a failure, too.
-    count += 'import nnabla.communicators as C\nC.MultiProcessCommunicator = lambda context: None\n'
     failing = count + 'raise ImportError("libx.so: no")'
     assert [imports(failing), imports(failing)] == [1, 1]
     assert [imports(count + FAKE), imports(count + FAKE)] == [1, 0]
-    os.utime(tmp_path / 'driver' / extension.DRIVER, (1, 1))  # another driver
+    os.utime(tmp_path / 'driver' / remembered.DRIVER, (1, 1))  # another driver
     assert [imports(count + FAKE), imports(count + FAKE)] == [1, 0]
     other = {'LD_LIBRARY_PATH': f'{tmp_path / "driver"}:/usr/lib'}
     assert [imports(count + FAKE, **other), imports(count + FAKE, **other)] == [1, 0]
@@ -221,11 +238,11 @@ def test_an_mpi4py_that_crashes_takes_nothing_but_the_communicator(installed, tm
 def test_what_is_remembered_and_damaged_is_found_out_anew(tmp_path):
     path = tmp_path / 'findings.json'
     findings = Findings(None, '/x/libmpi.so.40', 'Open MPI v5', '/x/libmpi.so.40', None, ('a', 'b'))
-    extension._write(path, findings)
-    assert extension._read(path) == findings
+    remembered.write(path, findings)
+    assert remembered.read(path) == findings
     for damage in ('', '[]', '{}', '{"findings": {"other": 1}}', path.read_text()[:-9]):
         path.write_text(damage)
-        assert extension._read(path) is None
+        assert remembered.read(path) is None
 
 
 @pytest.mark.parametrize(
@@ -257,7 +274,7 @@ def test_why_there_is_no_communicator(findings, line):
 
 def test_without_mpi4py_the_extension_finds_no_other_mpi(tmp_path):
     """What it is given instead has no MPI, and can be opened, so that it looks no further."""
-    home = extension._mpi_home(str(tmp_path), None)
+    home = importing._mpi_home(str(tmp_path), None)
     library = ctypes.CDLL(f'{home}/lib/libmpi.so')
     assert not hasattr(library, 'MPI_Init')
 
@@ -282,8 +299,8 @@ def test_nnabla_loads_no_mpi_for_its_communicator(monkeypatch):
 
 @helpers.without_cuda
 def test_not_installed_is_known_without_a_child(monkeypatch):
-    monkeypatch.setattr(extension, '_ask_child', lambda are_global: pytest.fail('asked'))
-    monkeypatch.delitem(sys.modules, extension.MODULE, raising=False)
+    monkeypatch.setattr(trial, '_ask_child', lambda are_global: pytest.fail('asked'))
+    monkeypatch.delitem(sys.modules, importing.MODULE, raising=False)
     with pytest.raises(UnusableError, match='nnabla-ext-cuda120 is not installed'):
         extension.load()
     assert libraries.file_of_function(None, 'MPI_Init') is None

@@ -1,7 +1,7 @@
-"""The child process of :mod:`engine.extension`: import the extension, and print what it found.
+"""The child process of :mod:`engine.extension.trial`: import the extension, print what it found.
 
 Standard output has one JSON object a line: ``stage`` names what is imported next, the others are
-fields of :class:`engine.extension.Findings`. The parent reads how far a crash let it come.
+fields of :class:`engine.extension.findings.Findings`. The parent reads how far a crash let it come.
 """
 
 import ctypes
@@ -11,7 +11,8 @@ import sys
 
 import nnabla as nn
 
-from engine import extension, libraries
+from engine import libraries
+from engine.extension import importing, trial
 
 TYPES = ('float', 'half')
 
@@ -24,23 +25,23 @@ def main():
         print(json.dumps(findings), file=channel)
 
     mpi = version = None
-    if extension.WITHOUT_MPI not in sys.argv[1:]:
-        announce(stage=extension.MPI4PY)
+    if trial.WITHOUT_MPI not in sys.argv[1:]:
+        announce(stage=trial.MPI4PY)
         mpi, version = _find_mpi()
     announce(mpi=mpi, mpi_version=version)
-    if extension.GLOBAL in sys.argv[1:] and mpi:
+    if trial.GLOBAL in sys.argv[1:] and mpi:
         ctypes.CDLL(mpi, mode=os.RTLD_GLOBAL)
-    announce(stage=extension.MODULE)
+    announce(stage=importing.MODULE)
     try:
-        extension.import_extension(mpi, extension.symbols_are_global())
-    except extension.UnusableError as error:
+        importing.import_extension(mpi, importing.symbols_are_global())
+    except importing.UnusableError as error:
         announce(problem=str(error), registered=[])
         return
-    own = extension.library_path()
-    for name, function in extension.SYMBOLS.items():
+    own = importing.library_path()
+    for name, function in importing.SYMBOLS.items():
         found = own and libraries.file_behind_pointer(own, function)
         announce(**{f'extension_{name.removeprefix("lib")}': found})
-    announce(stage=extension.COMMUNICATOR)
+    announce(stage=trial.COMMUNICATOR)
     announce(registered=[name for name in map(_backend, TYPES) if _is_registered(name)])
 
 
@@ -54,7 +55,7 @@ def _find_mpi() -> tuple[str | None, str | None]:
             from mpi4py import MPI
     except (ImportError, RuntimeError):  # RuntimeError: it finds no libmpi
         return None, None
-    return extension.mpi_of_mpi4py(MPI)
+    return importing.mpi_of_mpi4py(MPI)
 
 
 def _backend(type_config: str) -> str:
@@ -63,7 +64,7 @@ def _backend(type_config: str) -> str:
 
 def _is_registered(backend: str) -> bool:
     try:
-        extension.create_communicator(nn.Context([backend], 'CudaCachedArray', '0'))
+        importing.create_communicator(nn.Context([backend], 'CudaCachedArray', '0'))
     except RuntimeError:
         return False
     return True
