@@ -16,6 +16,7 @@ import mpi_jobs
 from command import UserError
 from engine import checkpoints, extension, gradients
 from engine.context import Choice
+from engine.extension.findings import Findings
 from mpi_jobs import Training
 
 FAULTS = 'tests/mpi_faults.py'
@@ -110,7 +111,7 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
         UserError, match=r'cannot make a communicator .*\(is not registered: nnabla-'
     ):
         gradients.connect(processes, Choice('cudnn', 'float'))
-    registered = extension.Findings(registered=('cuda:float',))
+    registered = Findings(registered=('cuda:float',))
     monkeypatch.setattr(extension, 'examine', lambda: registered)
     with pytest.raises(UserError, match=r'cannot make a communicator .*\(no such device\)'):
         gradients.connect(processes, Choice('cudnn', 'float'))
