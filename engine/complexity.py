@@ -42,23 +42,15 @@ def build_parser() -> Parser:
         '--aux', action='store_true', help='as if the auxiliary heads ran at inference'
     )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers to this file')
-    parser.add_argument(
-        '--published',
-        action='store_true',
-        help='the tables of README.md instead: usual sizes, and the numbers that TI published',
-    )
     return parser
 
 
 def main(args) -> int:
     _check(args)
     import models
-    from engine import complexity_published, complexity_tables, config
+    from engine import config
     from models import complexity
 
-    if args.published:
-        print(complexity_tables.usual(), complexity_published.published(), sep='\n\n')
-        return DONE
     if args.network:
         classes = {} if args.num_classes is None else {'num_classes': args.num_classes}
         network = models.create(args.network, **classes)
@@ -76,12 +68,6 @@ def main(args) -> int:
 
 
 def _check(args):
-    if args.published:
-        others = ('config_file', 'network', 'num_classes', 'size', 'aux', 'json')
-        for option in others:
-            if getattr(args, option) is not None and getattr(args, option) is not False:
-                name = option.replace('_', '-')
-                raise UserError(f'--published prints whole tables, --{name} has no effect on them')
     if args.network and args.config_file:
         raise UserError('give a network with --network or with -cfg, not both')
     if args.num_classes is not None and not args.network:
@@ -100,8 +86,6 @@ def _size(text: str) -> tuple[int, int]:
 
 def table(measured) -> str:
     """A network and its stages as text."""
-    from engine.complexity_tables import field, mebibytes
-
     height, width = measured.size
     width_of_name = max(len(stage.name) for stage in (measured, *measured.stages))
     lines = [
@@ -119,6 +103,16 @@ def table(measured) -> str:
     if any(stage.sees_all for stage in measured.stages):
         lines.append('+: and the whole image, through global poolings')
     return '\n'.join(lines)
+
+
+def field(stage) -> str:
+    """A receptive field in words; a ``+`` says that global poolings show the whole image, too."""
+    height, width = stage.receptive_field
+    return f'{height}x{width}{"+" if stage.sees_all else ""}'
+
+
+def mebibytes(count: int) -> str:
+    return f'{count / 2**20:.0f}'
 
 
 def document(measured) -> dict:
