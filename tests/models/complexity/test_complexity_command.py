@@ -1,12 +1,14 @@
-"""python -m engine.complexity."""
+"""python -m models.complexity."""
 
 import json
 
 import pytest
 
 import helpers
+import models
 from command import run
-from engine import complexity
+from engine import config
+from models.complexity import __main__ as complexity
 
 
 def command(*options):
@@ -16,7 +18,7 @@ def command(*options):
 def test_a_network_by_name_as_a_user_calls_it(tmp_path):
     report = tmp_path / 'numbers.json'
     process = helpers.run(
-        '-m', 'engine.complexity', '--network', 'ddrnet23_slim_aux', '--size', '1024x2048',
+        '-m', 'models.complexity', '--network', 'ddrnet23_slim_aux', '--size', '1024x2048',
         '--json', report,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -34,9 +36,15 @@ def test_a_network_by_name_as_a_user_calls_it(tmp_path):
     assert sum(stage['gmacs'] for stage in numbers['stages']) == pytest.approx(numbers['gmacs'])
 
 
-def test_the_network_of_a_config(capsys):
-    assert command('-cfg', 'configs/D3Net_S.yaml') == 0
-    assert ' 98.36' in capsys.readouterr().out  # 512x1024
+def test_the_network_of_every_config_has_a_name():
+    """Its hyper-parameters are those of the name and the number of classes."""
+    paths = sorted((helpers.PROJECT / 'configs').glob('*.yaml'))
+    assert len(paths) > 40
+    for path in paths:
+        network = models.create(config.load(path))
+        own = ('d3net_s', 'd3net_l', 'd3net_t') if network.name == 'd3net' else (network.name,)
+        named = [models.create(name, num_classes=network.info.num_classes) for name in own]
+        assert network.hyper in [other.hyper for other in named], path
 
 
 def test_without_a_size_the_nearest_legal_one(capsys):
@@ -54,12 +62,11 @@ def test_auxiliary_heads_can_be_counted(capsys):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (['--size', 'big'], '--size big: write it as HEIGHTxWIDTH'),
-        (['--size', '0x8'], '--size 0x8: height and width must be at least 1'),
-        (['--size', '8x8'], 'cannot take 8x8 pixels'),
+        ([], 'required: --network'),
+        (['--network', 'd3net_s', '--size', 'big'], '--size big: write it as HEIGHTxWIDTH'),
+        (['--network', 'd3net_s', '--size', '0x8'], '--size 0x8: height and width must be'),
+        (['--network', 'd3net_s', '--size', '8x8'], 'cannot take 8x8 pixels'),
         (['--network', 'ddrnet'], "no network is called 'ddrnet'"),
-        (['--network', 'd3net_s', '-cfg', 'x.yaml'], '--network or with -cfg, not both'),
-        (['--num-classes', '5'], '--num-classes belongs to --network'),
         (['--network', 'd3net_s', '--num-classes', '0'], 'num_classes: '),
     ],
 )
