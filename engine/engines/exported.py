@@ -239,7 +239,7 @@ def sources() -> str:
     """A digest of the project's code that networks and exports are made by."""
     digest = hashlib.sha256()
     for folder in SOURCES:
-        for path in sorted((PROJECT / folder).glob('*.py')):
+        for path in sorted((PROJECT / folder).rglob('*.py')):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

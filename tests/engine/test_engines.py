@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import sys
 from collections import Counter
 from importlib import metadata
@@ -280,6 +281,19 @@ def test_one_flat_colour_is_no_image_to_compare_on(tiny, kept, monkeypatch):
     assert seen[1] is x
     for shown, shape in ((seen[0], (64, 96)), (seen[2], (96, 64))):
         assert np.array_equal(shown, exported.photo(tiny.network, (1, 3, *shape)))
+
+
+def test_what_is_kept_depends_on_all_code_that_makes_a_network(tmp_path, monkeypatch):
+    """Modules of subpackages among it."""
+    for folder in exported.SOURCES:
+        shutil.copytree(helpers.PROJECT / folder, tmp_path / folder)
+    monkeypatch.setattr(exported, 'PROJECT', tmp_path)
+    digests = {exported.sources.__wrapped__()}
+    for module in ('d3net/layers.py', 'models/csail.py', 'models/encoders/resnet.py'):
+        with open(tmp_path / module, 'a') as file:
+            file.write('# changed')
+        digests.add(exported.sources.__wrapped__())
+    assert len(digests) == 4
 
 
 def test_numbers_that_are_none_never_agree():
