@@ -588,6 +588,11 @@ def test_threads_are_what_this_process_may_use(tmp_path, monkeypatch):
     assert machine.threads() == 2
 
 
+def test_free_memory_is_less_than_the_machine_has():
+    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    assert 0 <= machine.free_memory() < pages
+
+
 def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
     """Of the machine, and of both versions of cgroups: a process's own, and those above."""
     monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
