@@ -22,7 +22,7 @@ from engine.export.onnx_functions import Unsupported, convert
 OPSET = 13
 IR_VERSION = 8  # the one that belongs to opset 13 to 16; older runtimes refuse younger ones
 BATCH = 'batch'  # the name of the dimension that is not fixed
-INSTALL = 'python -m pip install -r requirements-deploy.txt'
+INSTALL = 'python -m pip install -r requirements.txt'
 
 
 def import_onnx():
