@@ -37,12 +37,8 @@ class Evaluator:
 
     def __init__(self, num_classes: int, boundary: bool = False):
         self.num_classes, self._with_boundary = num_classes, boundary
-        self.reset()
-
-    def reset(self):
-        """Forget everything."""
-        self.matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
-        self.boundary = np.zeros((self.num_classes, 2), np.int64)
+        self.matrix = np.zeros((num_classes, num_classes), np.int64)
+        self.boundary = np.zeros((num_classes, 2), np.int64)
         self.images = np.zeros(1, np.int64)
 
     def process(self, labels: np.ndarray, predictions: np.ndarray):
