@@ -92,8 +92,8 @@ def test_the_networks_at_their_usual_sizes(row):
         'parameters': f'{measured.parameters:,}',
         'size': row['size'],
         'GMACs': f'{measured.gmacs:.2f}',
-        'activations': f'{measured.activation_bytes / 2**20:.0f}',
-        'at once': f'{measured.peak_bytes / 2**20:.0f}',
+        'activations, MiB': f'{measured.activation_bytes / 2**20:.0f}',
+        'at once, MiB': f'{measured.peak_bytes / 2**20:.0f}',
         'receptive field': f'{height}x{width}{"+" if measured.sees_all else ""}',
     }
 
