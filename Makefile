@@ -38,12 +38,13 @@ lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-bench: environment
+bench:
+	@$(call bootstrap,requirements.txt requirements-deploy.txt)
 	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(CAMVID),--camvid $(CAMVID)) \
 		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 environment:
-	@$(call bootstrap,requirements.txt requirements-deploy.txt)
+	@$(call bootstrap,requirements.txt)
 
 environment-dev:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-dev.txt)

@@ -13,7 +13,7 @@ from engine import model_options, protocols
 
 
 def build_parser() -> Parser:
-    parser = Parser(description=__doc__)
+    parser = Parser(prog='evaluate.py', description=__doc__)
     parser.add_argument(
         '-d',
         '--data-dir',

@@ -8,7 +8,7 @@ from engine import model_options, protocols
 
 
 def build_parser() -> Parser:
-    parser = Parser(description='Segment images, folders of images and videos.')
+    parser = Parser(prog='infer.py', description='Segment images, folders of images and videos.')
     parser.add_argument(
         '-i',
         '--test-image-file',
@@ -57,7 +57,7 @@ def main(args) -> int:
         raise UserError(f'--opacity must be above 0 and at most 1, not {args.opacity:g}')
 
     from engine import config as configs
-    from engine import inference, planning, spread
+    from engine import inference, planning
 
     config = configs.load(args.config_file, args.set)
     options = planning.Options(
@@ -70,8 +70,7 @@ def main(args) -> int:
     plan = planning.plan(args.test_image_file, args.output, options)
     network = model_options.load(args, config)
     info = configs.class_info(config)
-    outcomes = spread.files(args, network, info, plan, options)
-    return inference.segment(network.predictor, info, plan, options, outcomes)
+    return inference.segment(network.predictor, info, plan, options)
 
 
 if __name__ == '__main__':

@@ -1,48 +1,40 @@
 """evaluate.py from its options to its report."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
-
-from tqdm import tqdm
+from collections.abc import Mapping
 
 import files
 from command import DONE, UserError
 from datasets import Dataset
 from engine import config as configs
-from engine import evaluation_outputs, evaluator, model_options, protocols, spread
+from engine import evaluation_outputs, evaluator, model_options, protocols
 from engine.communicator import Processes, joined
 from engine.data import first_samples, open_dataset
 from engine.environment import versions
-from engine.evaluator import Evaluator
 from engine.model_options import Loaded
 from engine.protocols import Protocol
-from engine.spread import Samples
+
+WRITERS = {  # what writes into the folder of an option
+    'visualize': evaluation_outputs.pictures,
+    'save_labels': evaluation_outputs.class_indices,
+    'format_only': evaluation_outputs.submission,
+}
 
 
 def run(args) -> int:
     """Evaluate as the options say, in all processes of the job; returns the exit status."""
     with joined() as processes:
-        _check_options(args, processes)
+        _check_options(args)
         config = configs.load(args.config_file, args.set)
         protocol = protocols.choose(args, config)
         dataset = _dataset(args, config)
-        folders = _folders(args)
-        outputs = _outputs(args, dataset, folders)
+        outputs = _outputs(args, dataset)
         network = model_options.load(args, config, processes.local_rank)
         counts = None
         if args.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), args.boundary)
             evaluator.check(dataset, processes)
-        parts = None
-        if processes.size == 1:
-            scored = counts and (counts.num_classes, args.boundary)
-            parts = spread.samples(args, network, Samples(dataset, protocol, folders, scored))
-        if parts is None:
-            evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
-        else:
-            _collect(parts, dataset, counts)
+        evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
             used = set().union(*processes.gather(network.predictor.engine.used))
@@ -51,11 +43,9 @@ def run(args) -> int:
         return DONE
 
 
-def _check_options(args, processes: Processes):
+def _check_options(args):
     if args.limit is not None and args.limit < 1:
         raise UserError(f'--limit must be at least 1, not {args.limit}')
-    if args.processes is not None and processes.size > 1:
-        raise UserError('--processes: mpirun has started the processes already')
     scores = [name for name in ('json', 'boundary') if getattr(args, name)]
     if args.format_only and scores:
         raise UserError(f'--format-only computes no scores; leave out --{scores[0]}')
@@ -76,26 +66,14 @@ def _dataset(args, config: Mapping) -> Dataset:
     return dataset
 
 
-def _collect(parts: Iterator[Evaluator | None], dataset: Dataset, counts: Evaluator | None):
-    """Add up what other processes have counted."""
-    bar = tqdm(parts, dataset.split, len(dataset), unit='image', disable=None)
-    with closing(parts):
-        for part in bar:
-            if counts is not None:
-                counts.add(part)
-
-
-def _folders(args) -> dict[str, Path]:
-    """Where images' outputs are written, by option."""
-    named = {option: getattr(args, option) for option in evaluation_outputs.WRITERS}
-    return {option: folder for option, folder in named.items() if folder is not None}
-
-
-def _outputs(args, dataset: Dataset, folders: Mapping[str, Path]) -> list[evaluator.Output]:
+def _outputs(args, dataset: Dataset) -> list[evaluator.Output]:
     """What is written for every image; all places are tried first."""
-    for folder in folders.values():
-        files.check_writable(folder / 'x')
-    outputs = evaluation_outputs.writers(dataset, folders)
+    outputs = []
+    for option, writer in WRITERS.items():
+        folder = getattr(args, option)
+        if folder is not None:
+            files.check_writable(folder / 'x')
+            outputs.append(writer(dataset, folder))
     evaluation_outputs.check_targets(dataset, outputs)
     if args.json:
         files.check_writable(args.json)

@@ -1,7 +1,7 @@
 """What an evaluation writes for every image: pictures, indices, files for a test server."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +66,6 @@ def submission(dataset: Dataset, folder: Path) -> Output:
             image_files.write_image(path, values)
 
     return Output(target, write)
-
-
-WRITERS = {'visualize': pictures, 'save_labels': class_indices, 'format_only': submission}
-
-
-def writers(dataset: Dataset, folders: Mapping[str, Path]) -> list[Output]:
-    """Outputs by the options that name their folders."""
-    return [WRITERS[option](dataset, folder) for option, folder in folders.items()]
 
 
 def check_targets(dataset: Dataset, outputs: Sequence[Output]):

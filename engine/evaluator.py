@@ -37,12 +37,8 @@ class Evaluator:
 
     def __init__(self, num_classes: int, boundary: bool = False):
         self.num_classes, self._with_boundary = num_classes, boundary
-        self.reset()
-
-    def reset(self):
-        """Forget everything."""
-        self.matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
-        self.boundary = np.zeros((self.num_classes, 2), np.int64)
+        self.matrix = np.zeros((num_classes, num_classes), np.int64)
+        self.boundary = np.zeros((num_classes, 2), np.int64)
         self.images = np.zeros(1, np.int64)
 
     def process(self, labels: np.ndarray, predictions: np.ndarray):
@@ -51,12 +47,6 @@ class Evaluator:
         if self._with_boundary:
             self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
         self.images += 1
-
-    def add(self, other: 'Evaluator'):
-        """Count what another has counted, too."""
-        self.matrix += other.matrix
-        self.boundary += other.boundary
-        self.images += other.images
 
     def add_up(self, processes: Processes):
         """Make the counts those of all processes."""
@@ -110,40 +100,6 @@ def check(dataset: Dataset, processes: Processes):
         dataset.check(index)
 
 
-@dataclass(frozen=True)
-class Stages:
-    """What is done with a sample: read, predict, finish. evaluator: None where nothing is counted,
-    and labels are not read.
-    """
-
-    predictor: Predictor
-    dataset: Dataset
-    protocol: Protocol
-    outputs: list[Output]
-    evaluator: Evaluator | None
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Image and label."""
-        labels = None if self.evaluator is None else self.dataset.label(index)
-        return self.dataset.image(index), labels
-
-    def predict(self, index: int, sample: tuple) -> tuple:
-        """The sample and its class map."""
-        return *sample, self.predictor.labels(sample[0], self.protocol)
-
-    def finish(self, index: int, result: tuple):
-        """Count and call the outputs."""
-        image, labels, predictions = result
-        if self.evaluator is not None:
-            self.evaluator.process(labels, predictions)
-        for output in self.outputs:
-            output.write(output.target(index), index, image, labels, predictions)
-
-    def all(self, index: int):
-        """One after the other."""
-        self.finish(index, self.predict(index, self.read(index)))
-
-
 def run(
     predictor: Predictor,
     dataset: Dataset,
@@ -156,13 +112,28 @@ def run(
 
     Samples are read, and counted and written, in threads beside the one that predicts.
     """
+
+    def read(index):
+        labels = None if evaluator is None else dataset.label(index)
+        return dataset.image(index), labels
+
+    def predict(index, sample):
+        image, labels = sample
+        return image, labels, predictor.labels(image, protocol)
+
+    def finish(index, result):
+        image, labels, predictions = result
+        if evaluator is not None:
+            evaluator.process(labels, predictions)
+        for output in outputs:
+            output.write(output.target(index), index, image, labels, predictions)
+
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    stages = Stages(predictor, dataset, protocol, outputs, evaluator)
     # OpenCV's messages are switched on and off for all threads.
     with (
         image_files.silent_opencv(),
-        closing(overlapped(shard, stages.read, stages.predict, stages.finish, _bytes)) as errors,
+        closing(overlapped(shard, read, predict, finish, _bytes)) as errors,
     ):
         for error in tqdm(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:

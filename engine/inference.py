@@ -6,10 +6,8 @@ import errno
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -29,26 +27,8 @@ ROWS = 64  # of an image that are coloured at a time
 ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a file. error: None when it is done. fatal: other files would fare no better,
-    as when the disk is full.
-    """
-
-    error: UserError | None = None
-    fatal: bool = False
-
-
-def segment(
-    predictor: Predictor,
-    info: Info,
-    plan: Plan,
-    options: Options,
-    outcomes: Callable[[Sequence[Pair]], Iterator[Outcome]] | None = None,
-) -> int:
+def segment(predictor: Predictor, info: Info, plan: Plan, options: Options) -> int:
     """Segment all inputs of a plan and report; returns the exit status.
-
-    outcomes: does several files, by default :func:`all_outcomes` in this process.
 
     An input that cannot be used is an error when it is the only file named; else it is reported and
     counted, and the others are done. What would stop the others too, such as a full disk, is an
@@ -71,19 +51,17 @@ def segment(
     failed = len(plan.problems)
     for problem in plan.problems:
         print(f'error: {problem}', file=sys.stderr)
-    if outcomes is None:
-        outcomes = partial(all_outcomes, predictor, info, options)
     total = len(plan.pairs)
     with (
         tqdm(total=total, unit='file', disable=None) as bar,  # None: on a terminal only
-        closing(outcomes(plan.pairs)) as results,
+        closing(_segment_files(predictor, info, plan.pairs, options)) as errors,
     ):
-        for outcome in results:
-            if outcome.fatal:
-                raise outcome.error
-            if outcome.error is not None:
+        for error in errors:
+            if error is not None:
+                if not _concerns_one_file(error):
+                    raise error
                 failed += 1
-                bar.write(f'error: {outcome.error}', file=sys.stderr)
+                bar.write(f'error: {error}', file=sys.stderr)
             bar.update()
     elapsed, total = time.monotonic() - started, total + len(plan.problems)
     done = total - failed
@@ -94,10 +72,13 @@ def segment(
     return SOME_FAILED if failed else DONE
 
 
-def all_outcomes(
-    predictor: Predictor, info: Info, options: Options, pairs: Sequence[Pair]
-) -> Iterator[Outcome]:
-    """Segment files one after the other, while the next image is read and the last one written."""
+def _segment_files(
+    predictor: Predictor, info: Info, pairs: Sequence[Pair], options: Options
+) -> Iterator[UserError | None]:
+    """Segment files one after the other, while the next image is read and the last one written.
+
+    Yields the error of each file, in order; None for a file that is done.
+    """
 
     def read(pair):
         return None if pair[0].is_video else _read(pair[0])
@@ -113,27 +94,16 @@ def all_outcomes(
             _write(*result, info, *pair, options)
 
     # OpenCV's messages are switched on and off for all threads.
-    with image_files.silent_opencv():
-        errors = overlapped(pairs, read, compute, write, _bytes)
-        with closing(errors):
-            yield from map(_outcome, errors)
+    with (
+        image_files.silent_opencv(),
+        closing(overlapped(pairs, read, compute, write, _bytes)) as errors,
+    ):
+        yield from errors
 
 
-def outcome(
-    predictor: Predictor, info: Info, item: Input, target: Path, options: Options
-) -> Outcome:
-    """What becomes of one of several files."""
-    try:
-        segment_file(predictor, info, item, target, options)
-    except UserError as error:
-        return _outcome(error)
-    return Outcome()
-
-
-def _outcome(error: UserError | None) -> Outcome:
-    if error is None or isinstance(error, InputError):
-        return Outcome(error)
-    return Outcome(error, fatal=getattr(error.__cause__, 'errno', None) not in ONE_FILE)
+def _concerns_one_file(error: UserError) -> bool:
+    """Whether other files may fare better: not so when the disk is full or the folder closed."""
+    return isinstance(error, InputError) or getattr(error.__cause__, 'errno', None) in ONE_FILE
 
 
 def segment_file(
@@ -212,9 +182,8 @@ def _segment_video(predictor, info, item, target, options):
         count = number
 
     with video.writing(target, source.rate) as append:
-        hidden = None if options.progress else True  # None: on a terminal only
-        frames = tqdm(
-            source, item.path.name, source.frames or None, leave=False, unit='frame', disable=hidden
+        frames = tqdm(  # on a terminal only
+            source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         frames = iter(frames)
         with closing(overlapped(itertools.count(1), read, compute, write, _bytes)) as errors:

@@ -1,5 +1,6 @@
 """The options that say which network runs where, the same for every command, and what they make."""
 
+from argparse import SUPPRESS, Action
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,15 @@ if TYPE_CHECKING:  # this module is imported before it is known that NNabla is i
 
 
 CONTEXTS, TYPES = ('auto', 'cpu', 'cudnn'), ('float', 'half')
+# Options that were removed: the option, the commands that had it, and what to use instead.
+REMOVED = (
+    (
+        '--processes',
+        ('infer.py',),
+        'openvino and onnxruntime use all cores by themselves, --threads N sets how many',
+    ),
+    ('--processes', ('evaluate.py',), 'use mpirun -n N python evaluate.py'),
+)
 
 
 def add_options(parser: Parser):
@@ -101,13 +111,25 @@ def add_engine_options(parser: Parser):
         action='store_true',
         help='of nnabla on a GPU: normalise images and resize logits on the CPU, as all others do',
     )
-    group.add_argument(
-        '--processes',
-        type=int,
-        metavar='N',
-        help='of nnabla on the CPU, where it has one thread: how many share the images (default: '
-        'the usable cores, as far as images and memory suffice; 1: this one alone)',
-    )
+    _add_removed_options(parser)
+
+
+def _add_removed_options(parser: Parser):
+    """Make the parser refuse the options that its command had once; help does not list them."""
+    for option, commands, successor in REMOVED:
+        if parser.prog in commands:
+            parser.add_argument(option, action=_Removed, successor=successor)
+
+
+class _Removed(Action):
+    """Raise a ``UserError`` that names the successor of an option, with or without a value."""
+
+    def __init__(self, option_strings: list[str], dest: str, successor: str):
+        super().__init__(option_strings, SUPPRESS, nargs='?', default=SUPPRESS, help=SUPPRESS)
+        self._successor = successor
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        raise UserError(f'{self.option_strings[0]} was removed: {self._successor}')
 
 
 @dataclass(frozen=True)

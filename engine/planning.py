@@ -22,16 +22,13 @@ LABELS, COLOR = '_labels.png', '_color.png'  # what follows the picture's name
 
 @dataclass(frozen=True)
 class Options:
-    """How results look, and how the network sees images. opacity: of the class colours. progress:
-    show, on terminals, how far a video is.
-    """
+    """How results look, and how the network sees images. opacity: of the class colours."""
 
     opacity: float = 0.5
     legend: bool = False
     save_labels: bool = False
     save_color: bool = False
     protocol: Protocol = WHOLE
-    progress: bool = True
 
     @property
     def maps(self) -> list[str]:

@@ -3,7 +3,7 @@
 Zhou, Zhao, Puig, Xiao, Fidler, Barriuso, Torralba, "Semantic understanding of scenes through the
 ADE20K dataset", IJCV 2018, arXiv:1608.05442. Reference: CSAILVision/semantic-segmentation-pytorch,
 commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/models.py; the encoders are in
-:mod:`models.resnet`. The names are ``csail_<encoder>_<decoder>``:
+:mod:`models.encoders.resnet`. The names are ``csail_<encoder>_<decoder>``:
 
     c1            one 3x3 convolution and the classifier
     ppm           pyramid pooling: PSPNet's, Zhao et al., CVPR 2017, arXiv:1612.01105
@@ -33,9 +33,9 @@ returned, and log-softmax, upsampling and softmax are left to the caller.
 from itertools import product
 
 from d3net import layers as L
+from models.encoders.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
 from models.family import IMAGENET, Family, Info
 from models.initializers import default_uniform, kaiming_normal_by_inputs
-from models.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
 
 NUM_CLASSES = 150
 PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
@@ -142,9 +142,9 @@ def csail(x, build, *, encoder, decoder, **hyper):
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, h, w),
     auxiliary logits where there are such].
 
-    encoder: of :data:`models.resnet.ENCODERS`. decoder: of :data:`DECODERS`; ``hyper`` are its
-    hyper-parameters, and num_classes. pool_scales: tiles per side that pyramid pooling takes means
-    over. fpn_dim: channels inside a UPerNet. H and W need not be multiples of anything.
+    encoder: of :data:`models.encoders.resnet.ENCODERS`. decoder: of :data:`DECODERS`; ``hyper`` are
+    its hyper-parameters, and num_classes. pool_scales: tiles per side that pyramid pooling takes
+    means over. fpn_dim: channels inside a UPerNet. H and W need not be multiples of anything.
     """
     head, _, addition = decoder.partition('_')
     if addition == 'deepsup':

@@ -25,7 +25,7 @@ poolings, a process on its own needs a batch of two or more.
 import nnabla.initializer as I
 
 from d3net import layers as L
-from models import efficientnet, resnet_v1c
+from models.encoders import efficientnet, resnet_v1c
 from models.family import IMAGENET, Family, Info
 from models.initializers import default_uniform, kaiming_normal
 

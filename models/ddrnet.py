@@ -26,8 +26,8 @@ is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of tw
 """
 
 from d3net import layers as L
+from models.encoders.residual import basic_block, convolution, shortcut
 from models.family import IMAGENET, Family, Info
-from models.residual import basic_block, convolution, shortcut
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
 STRIDE = 8  # of the logits

@@ -40,9 +40,9 @@ from itertools import product
 
 from d3net import layers as L
 from models import edgeailite_decoders as decoders
-from models import mobilenetv2, regnet
 from models.edgeailite_blocks import groups_of
 from models.edgeailite_decoders import Decoding
+from models.encoders import mobilenetv2, regnet
 from models.family import Family, Info
 
 

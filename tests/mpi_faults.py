@@ -12,7 +12,7 @@ from pathlib import Path
 import command
 import train
 from engine import checkpoints, lifeboat
-from engine.evaluator import Stages
+from engine.predictor import Predictor
 from engine.solvers import Optimizer
 from engine.trainer import Trainer
 
@@ -44,15 +44,15 @@ def mistake():
 
 def linger():
     """Validation takes its time in the main thread, where signals reach it."""
-    predict = Stages.predict
+    labels = Predictor.labels
 
     def slow(self, *arguments):
         print('validating', file=sys.stderr, flush=True)
         for _ in range(600):
             time.sleep(0.1)
-        return predict(self, *arguments)
+        return labels(self, *arguments)
 
-    Stages.predict = slow
+    Predictor.labels = slow
 
 
 def endless_gradients():

@@ -138,7 +138,7 @@ def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
         ('-m', 'models', '--family', 'd3net'),
         ('-m', 'models.convert', '--network', 'ddrnet23_slim', '-i', 'none.pth', '-o', 'x.h5'),
         ('-m', 'engine.environment'),
-        ('-m', 'engine.complexity', '--network', 'd3net_t'),
+        ('-m', 'models.complexity', '--network', 'd3net_t'),
         ('infer.py', '-i', 'none.jpg'),
         ('evaluate.py', '-d', 'none'),
         ('train.py', '-d', 'none'),

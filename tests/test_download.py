@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import importlib
 import os
 import threading
 import time
@@ -14,8 +15,10 @@ import pytest
 import download
 import models
 from models import weights
+from models.weights import published
 
 FILE = 'D3Net-S.h5'
+FIND = importlib.import_module('models.weights.find')  # weights.find is the function in it
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -89,7 +92,7 @@ def server(content, tmp_path, monkeypatch):
     server = Server(content)
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'cache'))
-    monkeypatch.setattr(weights, 'PROJECT', tmp_path)
+    monkeypatch.setattr(FIND, 'PROJECT', tmp_path)
     monkeypatch.chdir(tmp_path)
     yield server
     server.released.set()
@@ -335,8 +338,8 @@ def test_a_record_that_cannot_be_read(server, tmp_path):
 def test_a_cached_file_is_compared_with_the_published_digest(server, content, monkeypatch):
     path = weights.find(FILE)
     for digest in (hashlib.sha256(content).hexdigest(), '00'):
-        known = tuple(replace(p, sha256=digest) for p in weights.PUBLISHED)
-        monkeypatch.setattr(weights, 'PUBLISHED', known)
+        known = tuple(replace(p, sha256=digest) for p in published.PUBLISHED)
+        monkeypatch.setattr(published, 'PUBLISHED', known)
         if digest != '00':
             assert weights.find(FILE) == path
     with pytest.raises(models.ModelError, match='is not the published file.*delete it'):

@@ -54,7 +54,6 @@ def test_the_trained_model_sees_sky_above_and_houses(working_folder):
 
 def test_the_engine_is_chosen_compared_and_kept(small_photo):
     """Two processes that compile at once, a third that finds what they have kept."""
-    pytest.importorskip('openvino')
     camvid = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
     environment = {'NNSEG_CACHE': str(small_photo.parent / 'cache')}
 
@@ -103,7 +102,7 @@ def test_an_engine_that_cannot_be_used(small_photo, capsys, monkeypatch):
     monkeypatch.setattr(exported, 'compare', compare)
     monkeypatch.setitem(sys.modules, 'onnx', None)
     line = refused(capsys, *camvid, '--engine', 'openvino')
-    assert 'the package onnx is not installed: python -m pip install -r requirements-' in line
+    assert 'the package onnx is not installed: python -m pip install -r requirements.txt' in line
 
 
 def test_the_options_of_a_picture(small_photo):

@@ -34,9 +34,6 @@ class Engine(Protocol):
     def need(self, shapes: int):
         """Keep as many shapes ready as an image is seen in, where the memory suffices."""
 
-    def prepare(self, shape: Shape, x: 'np.ndarray | None' = None):
-        """Make ready for inputs of ``shape``, which :meth:`run` does by itself; x: a real one."""
-
     def run(self, x: 'np.ndarray') -> 'np.ndarray':
         """Normalised float32 (N, 3, H, W) -> the network's logits (N, classes, h, w), float32.
 

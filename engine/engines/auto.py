@@ -1,12 +1,11 @@
 """The fastest engine that is right: an export, or NNabla where there is none or it does not pay."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from command import LOG
-from engine.engines import Engine, Shape
+from engine.engines import Engine
 from engine.engines.errors import EngineError
 
 
@@ -41,13 +40,9 @@ class Auto:
         for engine in filter(None, (self._engine, self._graphs)):
             engine.need(shapes)
 
-    def prepare(self, shape: Shape, x: np.ndarray | None = None):
-        """Make the engine for a shape ready, whichever it is."""
-        self._first_that_can(shape, lambda engine: engine.prepare(shape, x))
-
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
-        engine, maps = self._first_that_can(x.shape, lambda engine: engine.run(x))
+        engine, maps = self._first_that_can(x)
         self._met.add(x.shape)
         self.used.update(engine.used)
         if engine is self._graphs and self._engine:
@@ -60,12 +55,13 @@ class Auto:
             self._engine.close()
         self._graphs.close()
 
-    def _first_that_can(self, shape, use: Callable[[Engine], Any]) -> tuple[Engine, Any]:
-        """The engine for a shape with what ``use`` makes of it."""
+    def _first_that_can(self, x) -> tuple[Engine, np.ndarray]:
+        """The engine that computes the logits of ``x``, and the logits."""
+        shape = x.shape
         while True:
             engine = self._engine_for(shape)
             try:
-                return engine, use(engine)
+                return engine, engine.run(x)
             except EngineError as error:
                 self._give_up(error.what)
             except MemoryError:

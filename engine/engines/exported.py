@@ -83,34 +83,32 @@ class Exported:
         self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
 
     def is_ready(self, shape: Shape) -> bool:
-        """Whether :meth:`prepare` has nothing to compile, as far as a file's first line tells."""
+        """Whether :meth:`run` has nothing to compile for a shape, as far as a file's first line
+        tells.
+        """
         return shape in self._models or self._cache.has(self._name(shape), self._versions)
 
     def need(self, shapes: int):
         """Keep the models of as many shapes as an image is seen in."""
         self._models.need(shapes)
 
-    def prepare(self, shape: Shape, x: np.ndarray | None = None):
-        """Load or compile the model for a shape; x: a real input to compare on."""
-        self._model(shape, x)
-
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``."""
         try:
-            return self._model(x.shape, x).run(x)
+            return self._model(x).run(x)
         except MemoryError:
             if not self._models.keys() - {x.shape}:
                 raise
         self.close()  # what the others hold may be what this one lacks
-        return self._model(x.shape, x).run(x)
+        return self._model(x).run(x)
 
     def close(self):
         """Drop all models, and the graphs that they were compared with."""
         self._models.clear()
         self._reference.close()
 
-    def _model(self, shape, x):
-        return self._models.get_or_make(shape, lambda: self._load(shape) or self._build(shape, x))
+    def _model(self, x):
+        return self._models.get_or_make(x.shape, lambda: self._load(x.shape) or self._build(x))
 
     def _load(self, shape):
         kept = self._cache.read(self._name(shape), self._versions)
@@ -125,9 +123,10 @@ class Exported:
         self._tell_precision(Agreement(**record['agreement']))
         return model
 
-    def _build(self, shape, x):
-        started, name = time.monotonic(), self._name(shape)
-        if x is None or x.std() < FLAT:
+    def _build(self, x):
+        started, shape = time.monotonic(), x.shape
+        name = self._name(shape)
+        if x.std() < FLAT:
             x = photo(self.network, shape)
         onnx = export(self.network, shape)
         exact = self.runtime.exact()
@@ -239,7 +238,7 @@ def sources() -> str:
     """A digest of the project's code that networks and exports are made by."""
     digest = hashlib.sha256()
     for folder in SOURCES:
-        for path in sorted((PROJECT / folder).glob('*.py')):
+        for path in sorted((PROJECT / folder).rglob('*.py')):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -31,20 +31,10 @@ class Graphs:
         """Keep the graphs of as many shapes as an image is seen in."""
         self._graphs.need(shapes)
 
-    def prepare(self, shape: Shape, x: np.ndarray | None = None):
-        """Build the graph for a shape."""
-        self._graphs.get_or_make(shape, lambda: self._built(shape))
-
-    def _built(self, shape):
-        self._on_new_size()
-        variable = nn.Variable(shape)
-        return variable, self.network(variable)[0]
-
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
         try:
-            self.prepare(x.shape)
-            inputs, outputs = self._graphs[x.shape]
+            inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
             outputs.forward(clear_buffer=True)
             return np.array(outputs.d, np.float32)
@@ -57,3 +47,9 @@ class Graphs:
         """Drop all graphs."""
         self._graphs.clear()
         self._on_new_size()
+
+    def _build(self, shape: Shape) -> tuple[nn.Variable, nn.Variable]:
+        """Build the graph for a shape; returns its input and its output."""
+        self._on_new_size()
+        variable = nn.Variable(shape)
+        return variable, self.network(variable)[0]

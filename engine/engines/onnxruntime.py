@@ -9,7 +9,7 @@ from engine.environment import machine
 
 NAME = 'onnxruntime'
 PACKAGES = ('onnxruntime', 'onnx')
-INSTALL = 'python -m pip install -r requirements-deploy.txt'
+INSTALL = 'python -m pip install -r requirements.txt'
 INSTALL_GPU = 'python -m pip install onnxruntime-gpu'
 QUIET = 3  # errors only
 CPU = 'CPUExecutionProvider'

@@ -13,7 +13,8 @@ from engine.engines.errors import EngineError, explained, failed
 
 NAME = 'openvino'
 PACKAGES = ('openvino', 'onnx')
-INSTALL = 'python -m pip install -r requirements-deploy.txt'
+INSTALL = 'python -m pip install -r requirements.txt'
+INSTALL_NNCF = 'python -m pip install -r requirements-deploy.txt'
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
 NO_TELEMETRY = 'NNCF_CI'  # environment: with it NNCF reports nothing of its use to its makers
 
@@ -41,7 +42,7 @@ class OpenVINO:
                 self.versions['nncf'] = metadata.version('nncf')
             except metadata.PackageNotFoundError as error:
                 raise EngineError(
-                    f'--precision int8: the package nncf is not installed: {INSTALL}'
+                    f'--precision int8: the package nncf is not installed: {INSTALL_NNCF}'
                 ) from error
 
     def __str__(self):

@@ -40,8 +40,6 @@ class Report:
 
     matches: bool
     text: str
-    largest: float = 0.0
-    equal: float = 1.0
 
     def __str__(self):
         return self.text
@@ -108,13 +106,12 @@ def compare(
                 difference, found = np.abs(expected - result), result.argmax(axis=0)
             largest = np.maximum(largest, difference.max())  # which keeps a NaN
             equal.append(np.mean(found == labels))
-    allowed = TOLERANCE * highest
-    matches, equal = bool(largest <= allowed), float(np.mean(equal))
+    matches = bool(largest <= TOLERANCE * highest)
     text = (
         f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
-        f'{_DIFFERENCES[form.kind].format(largest, highest)}, {equal:.2%} of labels equal'
+        f'{_DIFFERENCES[form.kind].format(largest, highest)}, {np.mean(equal):.2%} of labels equal'
     )
-    return Report(matches, text, float(largest), equal)
+    return Report(matches, text)
 
 
 def _nnp(path: Path, form: Form):

@@ -1,7 +1,7 @@
 """NNabla graphs as ONNX models: every function that depends on an input becomes a node, everything
 else a constant.
 
-    to_onnx({'logits': y}, {'image': x}, 'network.onnx')
+    model = build_model({'logits': y}, {'image': x})
 
 Needs the package onnx and nothing of NNabla's converter. Constants have the names of the
 parameters, and nodes those of the parameters' scopes. Batch norm stays a node, as runtimes fold it.
@@ -9,12 +9,10 @@ parameters, and nodes those of the parameters' scopes. Batch norm stays a node, 
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import nnabla as nn
 import numpy as np
 
-import files
 from command import UserError
 from d3net.graph import functions
 from engine.export.onnx_functions import Unsupported, convert
@@ -22,7 +20,7 @@ from engine.export.onnx_functions import Unsupported, convert
 OPSET = 13
 IR_VERSION = 8  # the one that belongs to opset 13 to 16; older runtimes refuse younger ones
 BATCH = 'batch'  # the name of the dimension that is not fixed
-INSTALL = 'python -m pip install -r requirements-deploy.txt'
+INSTALL = 'python -m pip install -r requirements.txt'
 
 
 def import_onnx():
@@ -36,19 +34,6 @@ def import_onnx():
     return onnx
 
 
-def to_onnx(
-    outputs: Mapping[str, nn.Variable], inputs: Mapping[str, nn.Variable], path: Path, **options
-):
-    """Write the graph from ``inputs`` to ``outputs``, both by the names that they get; ``options``
-    are those of :func:`build_model`. The file is whole at any moment.
-
-    Raises ``Unsupported``, and ``UserError`` when onnx is missing or the file cannot be written.
-    """
-    content = build_model(outputs, inputs, **options).SerializeToString()
-    with files.replacing(Path(path)) as temporary:
-        temporary.write_bytes(content)
-
-
 def build_model(
     outputs: Mapping[str, nn.Variable],
     inputs: Mapping[str, nn.Variable],
@@ -58,13 +43,21 @@ def build_model(
     metadata: Mapping[str, object] | None = None,
     name: str = 'network',
 ):
-    """The ``onnx.ModelProto``, checked by onnx.
+    """Return the graph from ``inputs`` to ``outputs`` as an ``onnx.ModelProto``, checked by onnx.
 
-    types: of inputs and outputs that are not float32, as numpy calls them; they are cast. An index
-        (NNabla's ``max`` with ``only_index``) has a type there. dynamic_batch: the first dimension
-        of inputs and outputs is free; the graph must have been built for 2 images or more, or a
-        dimension of 1 could not be told from it. metadata: texts stay as they are, all else becomes
-        JSON. Raises ``Unsupported`` with the function that cannot be exported.
+    Args:
+        outputs: Variables by the names that the model gives them.
+        inputs: Likewise.
+        types: Of inputs and outputs that are not float32, as numpy calls them; they are cast. An
+            index (NNabla's ``max`` with ``only_index``) has a type there.
+        dynamic_batch: Leave the first dimension of inputs and outputs free; the graph must have
+            been built for 2 images or more, or a dimension of 1 could not be told from it.
+        metadata: Texts stay as they are, all else becomes JSON.
+        name: Of the graph.
+
+    Raises:
+        Unsupported: A function cannot be exported; the message names it.
+        UserError: The package onnx is not installed.
     """
     onnx = import_onnx()
     types = types or {}

@@ -11,9 +11,10 @@ import nnabla as nn
 
 import files
 from command import Parser, UserError, run
-from models import convert, input_statistics, published, registry, weights
+from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, recognition, renaming, reporting
 from models.errors import ModelError
+from models.weights import published
 
 
 def build_parser() -> Parser:

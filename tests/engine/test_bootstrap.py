@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import helpers
 
 SCRIPT = helpers.PROJECT / 'engine' / 'bootstrap.py'
+BY_VENV = {'setuptools'}  # what an environment has that nothing was installed into
 
 
 @pytest.fixture
@@ -117,7 +121,9 @@ def test_where_no_interpreter_can_be_had_one_line_says_what_to_install(project, 
     assert not (project / '.venv').exists()
 
 
-@pytest.mark.parametrize('name', ['requirements', 'requirements-cuda', 'requirements-dev'])
+@pytest.mark.parametrize(
+    'name', ['requirements', 'requirements-cuda', 'requirements-deploy', 'requirements-dev']
+)
 def test_every_requirement_is_pinned(name):
     lines = (helpers.PROJECT / f'{name}.txt').read_text().splitlines()
     packages = [line.split('#')[0].strip() for line in lines if line.split('#')[0].strip()]
@@ -125,6 +131,61 @@ def test_every_requirement_is_pinned(name):
     guards = [package for package in packages if package not in pinned]
     assert pinned
     assert all('use-Python-3.10' in guard for guard in guards)
+
+
+def pinned(name):
+    """Package -> version, of a file of requirements; and the packages that only others import,
+    which stand below its last heading.
+    """
+    text = (helpers.PROJECT / f'{name}.txt').read_text()
+    _, _, below = text.rpartition('\n# What ')
+    both = []
+    for part in (text, below):
+        lines = [line.split('#')[0].strip().split('==') for line in part.splitlines()]
+        both.append({canonicalize_name(line[0]): line[1] for line in lines if len(line) == 2})
+    return both[0], both[1].keys()
+
+
+@pytest.mark.parametrize('name', ['requirements', 'requirements-deploy', 'requirements-dev'])
+def test_a_file_pins_what_its_packages_import_and_nothing_else(name):
+    """Beside requirements.txt, none of whose lines it repeats."""
+    plain, _ = pinned('requirements')
+    own, imported = pinned(name)
+    assert name == 'requirements' or not own.keys() & plain.keys()
+    needed = set()
+    for package in own:
+        for requirement in map(Requirement, metadata.requires(package) or []):
+            other = canonicalize_name(requirement.name)
+            applies = requirement.marker is None or requirement.marker.evaluate({'extra': ''})
+            if applies and other not in BY_VENV:
+                version = (plain | own).get(other)
+                assert version, f'{package} needs {other}'
+                assert requirement.specifier.contains(version), f'{package} needs {requirement}'
+                needed.add(other)
+    assert imported <= needed
+
+
+def test_what_two_files_pin_has_one_version():
+    """They are installed together."""
+    deploy, dev = (pinned(f'requirements-{name}')[0] for name in ('deploy', 'dev'))
+    assert all(deploy[package] == dev[package] for package in deploy.keys() & dev.keys())
+
+
+@pytest.mark.parametrize(
+    'target, files',
+    [
+        ('demo', 'requirements.txt'),
+        ('bench', 'requirements.txt requirements-deploy.txt'),
+        ('test', 'requirements.txt requirements-deploy.txt requirements-dev.txt'),
+    ],
+)
+def test_what_make_installs(target, files):
+    command = ['make', '--no-print-directory', '-n', target]  # these tests run under make, too
+    process = subprocess.run(
+        command, cwd=helpers.PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[0].endswith(f' engine/bootstrap.py {files}')
 
 
 def test_the_installed_file_is_whole_at_any_moment(project):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import sys
 from collections import Counter
 from importlib import metadata
@@ -35,9 +36,6 @@ from engine.engines.cache import Cache
 from engine.engines.errors import Disagreement, EngineError, is_of_memory
 from engine.engines.nnabla import Graphs
 from engine.protocols import Protocol
-
-for package in ('onnx', 'onnxruntime', 'openvino'):
-    pytest.importorskip(package)
 
 CPU = Choice('cpu', 'float')
 EXPORTS = 'openvino', 'onnxruntime'
@@ -276,10 +274,21 @@ def test_one_flat_colour_is_no_image_to_compare_on(tiny, kept, monkeypatch):
     made.run(np.zeros((1, 3, 64, 96), np.float32))
     x = an_input(tiny, 64, 64)
     made.run(x)
-    made.prepare((1, 3, 96, 64))
     assert seen[1] is x
-    for shown, shape in ((seen[0], (64, 96)), (seen[2], (96, 64))):
-        assert np.array_equal(shown, exported.photo(tiny.network, (1, 3, *shape)))
+    assert np.array_equal(seen[0], exported.photo(tiny.network, (1, 3, 64, 96)))
+
+
+def test_what_is_kept_depends_on_all_code_that_makes_a_network(tmp_path, monkeypatch):
+    """Modules of subpackages among it."""
+    for folder in exported.SOURCES:
+        shutil.copytree(helpers.PROJECT / folder, tmp_path / folder)
+    monkeypatch.setattr(exported, 'PROJECT', tmp_path)
+    digests = {exported.sources.__wrapped__()}
+    for module in ('d3net/layers.py', 'models/csail.py', 'models/encoders/resnet.py'):
+        with open(tmp_path / module, 'a') as file:
+            file.write('# changed')
+        digests.add(exported.sources.__wrapped__())
+    assert len(digests) == 4
 
 
 def test_numbers_that_are_none_never_agree():
@@ -502,12 +511,12 @@ def test_what_is_not_installed_is_told_with_its_pip_line(tiny, kept, monkeypatch
     with pytest.raises(UserError, match='the package tensorrt is not installed: python -m pip'):
         engine('tensorrt', tiny, kept)
     hide(monkeypatch, 'openvino')
-    with pytest.raises(UserError, match='openvino is not .*pip install -r requirements-deploy.txt'):
+    with pytest.raises(UserError, match='openvino is not .*pip install -r requirements.txt'):
         engine('openvino', tiny, kept)
     x = an_input(tiny)
     made = engine('auto', tiny, kept)
     assert 'engine: onnxruntime' in log.text
-    assert '(openvino is not installed: python -m pip install -r requirements-' in log.text
+    assert '(openvino is not installed: python -m pip install -r requirements.txt)' in log.text
     made.run(x)
     assert made.used == {'onnxruntime'}
     hide(monkeypatch, 'onnxruntime')
@@ -522,7 +531,7 @@ def test_eight_bits_without_nncf(tiny, kept, monkeypatch):
         raise metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(openvino.metadata, 'version', version)
-    with pytest.raises(EngineError, match='nncf is not installed: .* requirements-deploy.txt'):
+    with pytest.raises(EngineError, match='nncf is not installed: .* -r requirements-deploy.txt'):
         openvino.OpenVINO('int8')
 
 
@@ -586,6 +595,11 @@ def test_threads_are_what_this_process_may_use(tmp_path, monkeypatch):
     assert machine.threads() == 3
     cores[0] = {0, 1}  # bound by mpirun to some of its cores
     assert machine.threads() == 2
+
+
+def test_free_memory_is_less_than_the_machine_has():
+    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    assert 0 <= machine.free_memory() < pages
 
 
 def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):

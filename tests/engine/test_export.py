@@ -1,6 +1,7 @@
 """Whole networks as files: what they compute, what they say about themselves, what is refused."""
 
 import json
+import re
 import ssl
 import sys
 import zipfile
@@ -11,6 +12,7 @@ import nnabla.functions as F
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 
 import helpers
@@ -362,7 +364,7 @@ def test_a_comparison_sees_what_is_wrong(kind):
         return checks.compare(run, 'x', network, size, form, (1, 3))
 
     assert compare(right).matches
-    assert compare(right).equal > 0.999
+    assert float(re.search(r'([\d.]+)% of labels equal', str(compare(right))).group(1)) > 99.9
     assert not compare(lambda x: right(x[:, ::-1])).matches
     assert not compare(lambda x: right(x[::-1])).matches
     assert not compare(lambda x: right(x)[:1]).matches
@@ -371,24 +373,26 @@ def test_a_comparison_sees_what_is_wrong(kind):
 
 
 @pytest.mark.parametrize('ending', ['onnx', 'nnp', 'nnb'])
-def test_a_full_disk(ending, tmp_path):
+def test_a_full_disk_leaves_what_was_there(ending, tmp_path):
     path = tmp_path / f'a.{ending}'
+    path.write_text('before')
     network = tiny()
     with helpers.full_disk(3000), pytest.raises(UserError, match='cannot be written'):
         export(network, (45, 70), path)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == 'before'
 
 
 def test_without_onnxruntime_the_file_is_checked_for_being_valid(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     report = export(tiny(), (45, 70), tmp_path / 'a.onnx')
     assert report.startswith('valid, but not run')
-    assert 'requirements-deploy.txt' in report
+    assert 'pip install -r requirements.txt' in report
 
 
 def test_without_onnx_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(UserError, match='the package onnx is not installed: .*-deploy.txt'):
+    with pytest.raises(UserError, match='package onnx is not installed: .* -r requirements.txt'):
         export(tiny(), (45, 70), tmp_path / 'a.onnx')
 
 
@@ -403,7 +407,6 @@ def test_too_little_memory_is_one_line(tmp_path, monkeypatch):
 
 
 def test_openvino_computes_the_same(tmp_path):
-    openvino = pytest.importorskip('openvino')
     network, path = prepared('csail_resnet18dilated8_ppm', num_classes=5), tmp_path / 'a.onnx'
     export(network, (19, 26), path, Form(batch=None), check=False)
     model = openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})

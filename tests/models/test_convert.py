@@ -10,7 +10,7 @@ from command import run
 from models import weights
 from models.convert import __main__ as convert_command
 from models.convert import checkpoints, renaming
-from models.published import Published
+from models.weights import published
 from tests.models.checkpoint_writer import Call, Checkpoint, Global
 from tests.test_download import Server
 
@@ -303,9 +303,8 @@ def test_what_cannot_be_written_is_known_before(checkpoint_file, tmp_path, capsy
 
 
 def test_a_published_checkpoint_is_downloaded_by_name(small, working_folder, monkeypatch, capsys):
-    monkeypatch.setattr(
-        weights, 'PUBLISHED', (Published('slim.pth', 'ddrnet23_slim', 'nothing', ('http://no/',)),)
-    )
+    entry = published.Published('slim.pth', 'ddrnet23_slim', 'nothing', ('http://no/',))
+    monkeypatch.setattr(published, 'PUBLISHED', (entry,))
     checkpoint = Checkpoint()
     path = checkpoint.save(working_folder / 'a.pth', checkpoint.state(small), legacy=True)
     server = Server(path.read_bytes())

@@ -11,7 +11,7 @@ import helpers
 import models
 from d3net import layers as L
 from models.csail import DECODERS
-from models.resnet import DEPTHS
+from models.encoders.resnet import DEPTHS
 from tests.models import network_checks
 from tests.models.reference_tester import Reference
 

@@ -42,35 +42,6 @@ OTHERS = (
     'fpn_aspp_regnetx1p6gf_bgr_edgeailite',
     'fpn_aspp_regnetx3p2gf_bgr_edgeailite',
 )
-# references/edgeailite/docs/semantic_segmentation.md: classes, height, width, GigaMACs.
-PUBLISHED = (
-    ('deeplabv3plus_mobilenetv2_tv', 32, 512, 512, 3.28),
-    ('unet_aspp_mobilenetv2_tv', 32, 512, 512, 2.427),
-    ('fpn_aspp_mobilenetv2_tv', 32, 512, 512, 3.481),
-    ('fpn_aspp_mobilenetv2_1p4_tv', 32, 512, 512, 6.646),
-    ('fpn_aspp_regnetx400mf', 32, 384, 384, 3.1526),
-    ('fpn_aspp_regnetx800mf', 32, 512, 512, 8.0683),
-    ('deeplabv3plus_mobilenetv2_tv', 21, 512, 512, 3.161),
-    ('unet_aspp_mobilenetv2_tv', 21, 512, 512, 2.009),
-    ('fpn_aspp_mobilenetv2_tv', 21, 512, 512, 3.357),
-    ('fpn_aspp_regnetx800mf', 21, 512, 512, 7.864),
-    ('fpn_aspp_regnetx800mf', 19, 384, 768, 8.84),
-    ('fpn_aspp_regnetx1p6gf', 19, 512, 1024, 24.29),
-    ('fpn_aspp_regnetx3p2gf', 19, 512, 1024, 49.40),
-    ('fpn_aspp_regnetx3p2gf', 19, 768, 1536, 111.16),
-    ('fpn_aspp_regnetx400mf', 19, 384, 768, 6.09),
-    ('fpn_aspp_regnetx400mf', 19, 768, 1536, 24.37),
-    ('deeplabv3plus_mobilenetv2_tv', 19, 384, 768, 3.54),
-    ('unet_aspp_mobilenetv2_tv', 19, 384, 768, 2.20),
-    ('fpn_aspp_mobilenetv2_tv', 19, 384, 768, 3.84),
-    ('fpn_aspp_mobilenetv2_tv', 19, 768, 1536, 15.07),
-    ('fpn_aspp_mobilenetv2_tv_fd', 19, 768, 1536, 3.96),
-    ('fpn_aspp_mobilenetv2_tv_fd', 19, 1024, 2048, 7.03),
-)
-# Rows that disagree with what the original's own code counts, by the difference; why is not known.
-# The fixtures' README finds the same for these two. The rows of 32 classes are higher throughout,
-# by up to 3.3 per cent.
-CONTRADICTORY = {('fpn_aspp_regnetx1p6gf', 24.29): 0.086, ('fpn_aspp_mobilenetv2_tv', 3.84): -0.019}
 # Of each encoder: trainable parameters, channels of its maps, group size; then the channels of the
 # decoder, of fpn128's and of DeepLabV3+'s shortcut. Parameters are those of the classifiers that
 # torchvision, timm (width 1.4, three digits) and pycls publish, less what follows the last map.
@@ -200,34 +171,6 @@ def test_fpn128_ends_at_a_quarter_also_with_fast_downsampling():
     assert trainable('fpn128_aspp_mobilenetv2_tv_edgeailite')[1] == 4
     assert trainable('fpn128_aspp_mobilenetv2_tv_fd_edgeailite')[1] == 4
     assert hyper('fpn128_aspp_mobilenetv2_tv_fd')['decoder_chan'] == 128
-
-
-def multiplications(network, size):
-    total = []
-
-    def count(function):
-        if function.info.type_name in ('Convolution', 'DepthwiseConvolution'):
-            kernel = function.inputs[1].shape[1:]
-            total.append(function.outputs[0].size * int(np.prod(kernel)))
-
-    with helpers.zero_parameters():
-        network(nn.Variable((1, 3, *size)))[0].visit(count)
-    return sum(total)
-
-
-def test_published_gigamacs():
-    """All 22 rows; a size is counted by its ratio to the smallest square."""
-    counted = {}
-    for name, classes, height, width, published in PUBLISHED:
-        if (name, classes) not in counted:
-            nn.clear_parameters()
-            network = models.create(f'{name}_edgeailite', num_classes=classes)
-            size = network.info.smallest_size
-            counted[name, classes] = multiplications(network, (size, size)) / size**2
-        found = counted[name, classes] * height * width / 1e9
-        difference = CONTRADICTORY.get((name, published), -0.024 if classes == 32 else 0)
-        tolerance = 0.009 if classes == 32 else 0.001 + 0.005 / published
-        assert found / published - 1 == pytest.approx(difference, abs=tolerance), (name, published)
 
 
 def activations(name, **changes):

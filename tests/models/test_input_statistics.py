@@ -16,8 +16,9 @@ import models
 import train_helpers
 from command import run
 from engine import config as configs
-from models import input_statistics, published, weights
+from models import input_statistics, weights
 from models.convert.__main__ import build_parser, main
+from models.weights import published
 
 NETWORK = 'csail_resnet18dilated8_c1_deepsup'
 CONFIG = helpers.PROJECT / 'configs' / 'CSAIL_resnet18dilated8_c1_deepsup_ade20k.yaml'

@@ -8,8 +8,9 @@ import pytest
 
 import helpers
 import models
-from models import published, weights
+from models import weights
 from models.convert import renaming
+from models.weights import published
 from tests.models.checkpoint_writer import Checkpoint
 from tests.models.test_convert import assert_same, convert
 from tests.models.test_convert_names import seeded
@@ -98,7 +99,7 @@ def encoder_shapes(name):
 
 @pytest.mark.parametrize(
     'entry',
-    [p for p in weights.PUBLISHED if p.task == published.IMAGENET and not p.obstacle],
+    [p for p in published.PUBLISHED if p.task == published.IMAGENET and not p.obstacle],
     ids=lambda entry: entry.file,
 )
 def test_networks_of_a_published_encoder_have_the_same(entry):

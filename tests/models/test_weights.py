@@ -1,5 +1,6 @@
 """Weights: strict loading that changes nothing unless all fits, and finding files."""
 
+import importlib
 import os
 
 import h5py
@@ -13,6 +14,9 @@ import models
 from command import UserError
 from models import weights
 from models.convert import renaming
+from models.weights.published import PUBLISHED
+
+FIND = importlib.import_module('models.weights.find')  # weights.find is the function in it
 
 
 @pytest.fixture
@@ -285,7 +289,7 @@ def places(tmp_path, monkeypatch):
     for folder in folders.values():
         folder.mkdir()
     monkeypatch.chdir(folders['here'])
-    monkeypatch.setattr(weights, 'PROJECT', folders['project'])
+    monkeypatch.setattr(FIND, 'PROJECT', folders['project'])
     monkeypatch.setenv(weights.CACHE_VARIABLE, str(folders['cache']))
     monkeypatch.setenv(weights.MIRROR_VARIABLE, 'http://127.0.0.1:9/')
     return folders
@@ -342,7 +346,7 @@ def test_the_cache_folder_of_the_user(monkeypatch, tmp_path):
 
 
 def test_there_is_one_project_folder():
-    assert weights.PROJECT is command.PROJECT
+    assert FIND.PROJECT is command.PROJECT
 
 
 def test_an_unknown_file_names_the_published_ones(tmp_path):
@@ -353,20 +357,20 @@ def test_an_unknown_file_names_the_published_ones(tmp_path):
 
 
 def test_the_table_has_all_published_files_of_d3net():
-    files = {p.file for p in weights.PUBLISHED if p.network.startswith('d3net')}
+    files = {p.file for p in PUBLISHED if p.network.startswith('d3net')}
     assert files == {
         'D3Net-L.h5',
         'D3Net-S.h5',
         'D3Net-L-pretrained-backbone.h5',
         'D3Net-S-pretrained-backbone.h5',
     }
-    assert all(p.mirrors for p in weights.PUBLISHED if p.network.startswith('d3net'))
+    assert all(p.mirrors for p in PUBLISHED if p.network.startswith('d3net'))
 
 
 def test_the_table_of_published_files_is_sound():
-    files = [p.file for p in weights.PUBLISHED]
+    files = [p.file for p in PUBLISHED]
     assert len(set(files)) == len(files)
-    for published in weights.PUBLISHED:
+    for published in PUBLISHED:
         assert bool(published.mirrors) != bool(published.page), published.file
         addresses = published.mirrors or (published.page,)
         assert all(a.startswith(('http://', 'https://')) for a in addresses)

@@ -15,7 +15,6 @@ trusted, and later it must be what it was then (:mod:`download`).
 
 import difflib
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,15 +29,21 @@ CHECKPOINTS = ('.pth', '.pyth', '.pt')  # endings of PyTorch's files
 class Published:
     """A file that the authors of a network published.
 
-    file: its name, with folders where the name alone would not tell; where the authors' page tells
-        none, their title. network: names, or patterns of names, with blanks between them; a file
-        for several holds what they have in common. task: what it was trained for.
-    mirrors: base addresses, tried in turn; none where a plain request does not get the file.
-    page: where a person gets it then. size (bytes), sha256: where known.
-    num_classes: where not the network's own. halves: names of all files of the network in the same
-        folder, where there are several. obstacle: why nothing here can take the file, if so.
-    statistics: of the input that it was trained on, a name in
-        :data:`models.input_statistics.KNOWN`; None for the network's own.
+    Attributes:
+        file: Its name, with folders where the name alone would not tell; where the authors' page
+            has none, their title.
+        network: Names, or patterns of names, with blanks between them; a file for several holds
+            what they have in common.
+        task: What it was trained for.
+        mirrors: Base addresses, tried in turn; none where a plain request does not get the file.
+        page: Where a person gets it then.
+        size: In bytes, where known.
+        sha256: Where known.
+        num_classes: Where not the network's own.
+        halves: Names of all files of the network in the same folder, where there are several.
+        obstacle: Why nothing here can take the file, if so.
+        statistics: Of the input that it was trained on, a name in
+            :data:`models.input_statistics.KNOWN`; None: the network's own.
     """
 
     file: str
@@ -54,7 +59,7 @@ class Published:
     statistics: str | None = None
 
     def networks(self) -> list[str]:
-        """The names of all networks that the file is for."""
+        """Return the names of all networks that the file is for."""
         patterns = self.network.split()
         return [n for n in registry.names() if any(fnmatchcase(n, p) for p in patterns)]
 
@@ -245,10 +250,10 @@ PUBLISHED = (
 )
 
 
-def entry_of(path: Path, table: Sequence[Published] = PUBLISHED) -> Published | None:
-    """The published file that a path ends with the name of; ``_`` and ``-`` are the same."""
+def entry_of(path: Path) -> Published | None:
+    """Return the published file whose name a path ends with; ``_`` and ``-`` are the same."""
     own = Path(str(path).replace('-', '_')).parts
-    for published in table:
+    for published in PUBLISHED:
         parts = Path(published.file.replace('-', '_')).parts
         if own[-len(parts) :] == parts:
             return published
@@ -269,21 +274,21 @@ def input_statistics_of(path: Path) -> str | None:
 
 
 def others(path: Path) -> str:
-    """What there is instead of a file that is not there, in words."""
+    """Say what there is instead of a file that does not exist."""
     if path.suffix in CHECKPOINTS:
         named = [p.file for p in PUBLISHED if p.file.endswith(path.suffix) and not p.obstacle]
         nearest = difflib.get_close_matches(str(path), named, n=3, cutoff=0.4)
         also = f', such as {", ".join(nearest)}' if nearest else ''
-        return f'models/published.py lists the published ones{also}'
+        return f'models/weights/published.py lists the published ones{also}'
     named = ', '.join(p.file for p in PUBLISHED if p.file.endswith('.h5'))
     return f'published files are {named}, and {WITHOUT_DOWNLOAD}'
 
 
 def conversion_of(path: Path) -> str:
-    """The command that converts a checkpoint of PyTorch; ``NAME`` where its network is not known
-    by its name.
+    """Return the command that converts a checkpoint of PyTorch.
 
-    What is for several networks converts to the same arrays for all, so the first is named.
+    It has ``NAME`` for a network that the name of the file does not tell. A file for several
+    networks converts to the same arrays for all, so the command has the first.
     """
     published = entry_of(path)
     if published is None:

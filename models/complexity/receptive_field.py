@@ -1,12 +1,12 @@
 """Receptive fields: which pixels of the image can change a value of a map.
 
-They are followed backwards through the graph, from every row and column of the map to an interval
-of rows and columns of the image: through kernel, stride and dilation of convolutions and poolings,
-along all paths, of which the longest decides. What lies in the padding counts, so that a field may
-be larger than the image. Only shapes are read.
+Each row and column of the map is followed backwards through the graph to an interval of rows and
+columns of the image, through kernel, stride and dilation of convolutions and poolings. Where there
+are several paths, the interval holds those of all. Padding counts, so that a field may be larger
+than the image. Only shapes are read.
 
-A bilinear resize reads the two nearest rows, one where their centres coincide; a nearest one reads
-one row. A mean over the whole map sees all of it.
+A bilinear resize reads the two nearest rows, or one where their centres coincide; a nearest one
+reads one row. A mean over the whole map reads all of it.
 """
 
 import nnabla as nn
@@ -23,11 +23,16 @@ NOWHERE = 1 << 40  # an interval from here to minus here is empty
 def receptive_field(
     output: nn.Variable, image: nn.Variable, through_global: bool = True
 ) -> tuple[int, int]:
-    """Height and width of the largest field that a pixel of ``output`` (N, C, H, W) has in
-    ``image`` (N, 3, H', W').
+    """Return height and width of the largest field that a pixel of a map has in the image.
 
-    through_global: along paths through global poolings, too; without them it is (0, 0) where there
-    are no other paths. Raises ``ValueError`` for a function that has no rule here.
+    Args:
+        output: Map of the graph, (N, C, H, W).
+        image: Input of the graph, (N, 3, H', W').
+        through_global: Whether paths through global poolings count. Without them the field is
+            (0, 0) where every path has one.
+
+    Raises:
+        ValueError: A function of the graph has no rule here.
     """
     return tuple(
         max(0, int((last - first).max()) + 1)
@@ -36,14 +41,19 @@ def receptive_field(
 
 
 def pools_globally(output: nn.Variable, image: nn.Variable) -> bool:
-    """Whether ``output`` sees the whole image, through a global pooling."""
+    """Return whether ``output`` sees the whole image, through a global pooling."""
     order = depending_on(image, functions(output))
     return any(function.info.type_name == GLOBAL for function in order)
 
 
 def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True) -> list:
-    """For rows and for columns: first and last of the image that each of ``output`` sees, two
-    arrays; the first is behind the last where it sees nothing.
+    """Return the field of each row and of each column of a map.
+
+    Arguments and errors are those of :func:`receptive_field`.
+
+    Returns:
+        For rows, then for columns: two arrays, the first and the last row or column of the image
+        that each of ``output`` sees. The first is behind the last where it sees nothing.
     """
     spans = {output: {axis: (np.arange(output.shape[axis]),) * 2 for axis in (2, 3)}}
     for function in reversed(depending_on(image, functions(output))):
@@ -60,7 +70,7 @@ def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True)
 
 
 def _union(one: dict, other: dict) -> dict:
-    """Of two sets of intervals by axis, the intervals that hold both."""
+    """Return, for each axis, the interval that holds both of two."""
     both = {
         axis: tuple(f(one[axis][i], other[axis][i]) for i, f in enumerate((np.minimum, np.maximum)))
         for axis in one
@@ -69,7 +79,11 @@ def _union(one: dict, other: dict) -> dict:
 
 
 def _rule(name: str):
-    """``rule(function, {axis: interval of the output}) -> [{axis: interval}, ...]``, by input."""
+    """Return the rule of a function by its type.
+
+    A rule takes the function and ``{axis: interval of its output}``, and returns such a dict for
+    each of its inputs.
+    """
     rules = {
         **dict.fromkeys(POINTWISE, _pointwise),
         **dict.fromkeys((*CONVOLUTIONS, *POOLINGS), _window),
@@ -86,7 +100,7 @@ def _rule(name: str):
 
 
 def _pointwise(function, seen):
-    """The same pixels, or the only one of a map that is broadcast."""
+    """See the same pixels, or the only one of a map that is broadcast."""
     shape = function.outputs[0].shape
 
     def of(variable):
@@ -118,7 +132,7 @@ def _mean(function, seen):
 
 
 def _all_of(span, length):
-    """All ``length`` rows, where the interval is not empty."""
+    """Return all ``length`` rows where the interval is not empty."""
     first, last = span
     empty = first > last
     return np.where(empty, first, 0), np.where(empty, last, length - 1)
@@ -143,7 +157,7 @@ def _concatenate(function, seen):
 
 
 def _interpolate(function, seen):
-    """With exact fractions: the source of row i is ``numerator / denominator``."""
+    """Compute in exact fractions: the source of row i is ``numerator / denominator``."""
     args, spans = function.info.args, {}
     for axis, span in seen.items():
         old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]
@@ -173,7 +187,7 @@ def _transpose(function, seen):
 
 
 def _reshape(function, seen):
-    """An axis that was split, slowest first, is put together again."""
+    """Put an axis together again that was split, slowest first."""
     spans = {}
     for sources, targets in _groups(function.inputs[0].shape, function.outputs[0].shape):
         tracked = [axis for axis in targets if axis in seen]
@@ -191,7 +205,7 @@ def _reshape(function, seen):
 
 
 def _groups(old: tuple[int, ...], new: tuple[int, ...]):
-    """Pairs of runs of axes that hold the same values, as short as can be."""
+    """Yield the shortest pairs of runs of old and new axes that hold the same values."""
     i = j = 0
     while i < len(old):
         sources, targets = [i], [j]

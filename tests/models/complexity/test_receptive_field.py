@@ -9,7 +9,7 @@ import pytest
 
 import helpers
 from d3net import layers as L
-from d3net.receptive_field import fields, pools_globally, receptive_field
+from models.complexity.receptive_field import fields, pools_globally, receptive_field
 
 BUILD = L.Build()
 ROUNDED = 1e-5  # what rounding makes of a bilinear weight that is 0

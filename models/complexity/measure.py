@@ -1,10 +1,7 @@
-"""What a network costs: multiply-accumulates, parameters, memory of activations, receptive field.
+"""Measure a network and its stages from the shapes of its graph.
 
-    measured = measure(models.create('ddrnet23_slim'), (1024, 2048))
-    measured.gmacs, measured.parameters, measured.peak_bytes
-
-The network is built with parameters that have shapes and no values, and apart from NNabla's
-registered parameters, so that this takes a fraction of a second and little memory at any size.
+The graph is built with parameters that have shapes and no values, and that NNabla does not
+register, so that measuring takes a fraction of a second and little memory at any size of the image.
 """
 
 import re
@@ -15,7 +12,7 @@ import nnabla as nn
 
 from d3net import graph
 from d3net.build import Outline
-from d3net.receptive_field import pools_globally, receptive_field
+from models.complexity.receptive_field import pools_globally, receptive_field
 from models.family import Info
 from models.registry import Network
 
@@ -26,14 +23,18 @@ _STAGE = re.compile(f'(?:(?:{_CONTAINERS})/)*[^/]+')
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network, named by the scope of its parameters, at one input size.
+    """A part of a network, named by the scope of its parameters, at one size of the image.
 
-    runs: at inference; heads that only training needs do not, and cost nothing.
-    multiply_accumulates: of its convolutions. parameters: trainable ones. activation_bytes: all
-        that its functions put out, in float32.
-    receptive_field: (height, width) in pixels of the image, the largest that its layers and their
-        sums have; paths through global poolings do not count, and it is (0, 0) where there are no
-        others. sees_all: whether there are paths through global poolings.
+    Attributes:
+        name: The scope.
+        runs: Whether it runs at inference; heads that only training needs do not, and cost nothing.
+        multiply_accumulates: Those of its convolutions.
+        parameters: Number of trainable parameters.
+        activation_bytes: Size of the outputs of all its functions in float32.
+        receptive_field: Height and width in pixels of the image: the largest field of its last
+            layer and its last sum of maps, along paths without a global pooling; (0, 0) where every
+            path has one.
+        sees_all: Whether a path goes through a global pooling.
     """
 
     name: str
@@ -51,10 +52,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Complexity(Stage):
-    """The same of a whole network for one image; receptive field and all that of the main logits.
+    """A whole network for one image; ``receptive_field`` and ``sees_all`` are of the main logits.
 
-    size: (height, width) of the image. peak_bytes: the most that is alive at once, see
-        :func:`d3net.graph.peak_bytes`; neither image nor parameters are counted.
+    Attributes:
+        size: Height and width of the image in pixels.
+        peak_bytes: Size of the activations that are alive at the same time, at most, as
+            :func:`d3net.graph.peak_bytes` counts it; without the image and the parameters.
+        stages: Its parts in the order in which they are built.
     """
 
     size: tuple[int, int]
@@ -64,7 +68,13 @@ class Complexity(Stage):
 
 @dataclass(frozen=True)
 class Outlined:
-    """A graph without values. parameters: by name, those of heads that do not run among them."""
+    """A graph without values.
+
+    Attributes:
+        image: Input of the graph, (1, 3, H, W).
+        outputs: Logits, the main ones first.
+        parameters: Parameters by name, with those of heads that do not run.
+    """
 
     image: nn.Variable
     outputs: list
@@ -72,8 +82,15 @@ class Outlined:
 
 
 def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outlined:
-    """The evaluation graph of a network on one image of ``size = (height, width)``, in the form for
-    the CPU. Raises ``ModelError`` for a size that the network cannot take.
+    """Build the evaluation graph of a network, in the form for the CPU, without values.
+
+    Args:
+        network: As :func:`models.create` returns it.
+        size: Height and width of the image in pixels.
+        aux: Whether auxiliary heads are outputs, too.
+
+    Raises:
+        ModelError: The network cannot take this size.
     """
 
     def build_graph(x, build, **hyper):
@@ -87,16 +104,25 @@ def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outli
 
 
 def count(network: Network, size: tuple[int, int], aux: bool = False) -> tuple[int, int]:
-    """Multiply-accumulates and trainable parameters, in less time than :func:`measure`."""
+    """Return multiply-accumulates and trainable parameters, in less time than :func:`measure`.
+
+    Arguments and errors are those of :func:`measure`.
+    """
     outlined = outline(network, size, aux)
     work = sum(map(graph.multiply_accumulates, graph.functions(*outlined.outputs)))
     return work, _trainable(outlined.parameters.values())
 
 
 def measure(network: Network, size: tuple[int, int], aux: bool = False) -> Complexity:
-    """All of a network and of its stages, in the order in which they are built.
+    """Measure a network and its stages.
 
-    aux: as if the auxiliary heads ran at inference.
+    Args:
+        network: As :func:`models.create` returns it.
+        size: Height and width of the image in pixels.
+        aux: Whether auxiliary heads count as if they ran at inference.
+
+    Raises:
+        ModelError: The network cannot take this size.
     """
     outlined = outline(network, size, aux)
     order = graph.depending_on(outlined.image, graph.functions(*outlined.outputs))
@@ -116,7 +142,7 @@ def measure(network: Network, size: tuple[int, int], aux: bool = False) -> Compl
 
 
 def nearest_size(info: Info, size: tuple[int, int]) -> tuple[int, int]:
-    """The size nearest to ``size`` that a network can take; of two the larger."""
+    """Return the (height, width) nearest to ``size`` that a network can take; of two the larger."""
     step = info.size_divisor
     least = -(-info.smallest_size // step) * step
     return tuple(max(least, (2 * length + step) // (2 * step) * step) for length in size)
@@ -138,9 +164,9 @@ def _stage(name, order, parameters, image) -> Stage:
 
 
 def _deepest(order) -> list[nn.Variable]:
-    """What the last layer puts out, and the last sum or product of maps that both are the stage's.
+    """Return the output of a stage's last layer, and of its last sum or product of maps.
 
-    A sum with another stage's map shows the field of that one.
+    Both maps must be the stage's own: a sum with another stage's map has the field of that one.
     """
     made = {output for function in order for output in function.outputs}
     layers = [f for f in order if f.info.type_name in graph.WITH_PARAMETERS]
@@ -153,11 +179,11 @@ def _trainable(parameters) -> int:
 
 
 def _stages(order, parameters) -> dict:
-    """Functions and parameters of each stage, by name.
+    """Return the functions and the parameters of each stage by name.
 
-    Stages are the scopes that have convolutions. A function belongs to that of its parameters, and
-    where there is none to that of its input, of several the one computed last; a parameter, to the
-    stage of the function that takes it.
+    Stages are the scopes that have convolutions. A function belongs to the stage of its parameters;
+    one without parameters, to the stage of its input, of several inputs the one computed last. A
+    parameter belongs to the stage of the function that takes it.
     """
     names = {variable: name for name, variable in parameters.items()}
     own = {function: [] for function in order}

@@ -9,7 +9,7 @@ and the last gamma of a residual block is 0.
 """
 
 from d3net import layers as L
-from models.residual import basic_block, convolution
+from models.encoders.residual import basic_block, convolution
 
 STEM = (32, 32, 64)  # channels
 STAGES = (64, 128, 256, 512)  # channels of two blocks each

@@ -1,0 +1,62 @@
+"""Print what a network costs: python -m models.complexity --network ddrnet23_slim"""
+
+import json
+import sys
+from pathlib import Path
+
+import files
+import models
+from command import DONE, Parser, UserError, run
+from models import complexity
+from models.complexity.table import as_json, as_text
+
+SIZE = (512, 1024)  # height and width of the image, in pixels
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog='python -m models.complexity',
+        description='Prints what a network and its stages cost for one image: GMACs (10^9 '
+        'multiply-accumulates) of the convolutions that run at inference, trainable parameters, '
+        'memory of activations in float32, receptive field. Only shapes are computed; '
+        'docs/complexity.md defines each column.',
+    )
+    parser.add_argument('--network', required=True, metavar='NAME', help='one of python -m models')
+    parser.add_argument('--num-classes', type=int, metavar='N', help="default: the network's own")
+    parser.add_argument(
+        '--size',
+        metavar='HxW',
+        help=f'of the image (default: the size nearest to {SIZE[0]}x{SIZE[1]} that the network '
+        'takes)',
+    )
+    parser.add_argument(
+        '--aux', action='store_true', help='count auxiliary heads as if they ran at inference'
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers to this file')
+    return parser
+
+
+def main(args) -> int:
+    classes = {} if args.num_classes is None else {'num_classes': args.num_classes}
+    network = models.create(args.network, **classes)
+    size = complexity.nearest_size(network.info, SIZE) if args.size is None else _size(args.size)
+    measured = complexity.measure(network, size, args.aux)
+    print(as_text(measured))
+    if args.json:
+        with files.replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(as_json(measured), indent=2) + '\n')
+    return DONE
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.split('x'))
+    except ValueError:
+        raise UserError(f'--size {text}: write it as HEIGHTxWIDTH, such as 512x1024') from None
+    if min(height, width) < 1:
+        raise UserError(f'--size {text}: height and width must be at least 1')
+    return height, width
+
+
+if __name__ == '__main__':
+    sys.exit(run(build_parser, main))

@@ -1,0 +1,24 @@
+"""Weights: the published files, finding or downloading one, strict loading, atomic saving.
+
+path = weights.find('D3Net-S.h5')      # here, in the project, in the cache folder, or downloaded
+models.create('d3net_s')(x)            # registers the parameters
+weights.load(path)                     # all of them or none
+"""
+
+from models.weights import published
+from models.weights.find import CACHE_VARIABLE, MIRROR_VARIABLE, cache_folder, find
+from models.weights.h5 import LoadReport, initialise, input_statistics, load, read, save
+
+__all__ = [
+    'CACHE_VARIABLE',
+    'MIRROR_VARIABLE',
+    'LoadReport',
+    'cache_folder',
+    'find',
+    'initialise',
+    'input_statistics',
+    'load',
+    'published',
+    'read',
+    'save',
+]

@@ -1,0 +1,52 @@
+"""The options that infer.py and evaluate.py share, and those that they no longer have."""
+
+import pytest
+
+import evaluate
+import infer
+from command import run
+from engine import model_options
+
+COMMANDS = {'infer.py': infer, 'evaluate.py': evaluate}
+REMOVED = [
+    (command, option, successor)
+    for option, commands, successor in model_options.REMOVED
+    for command in commands
+]
+
+
+def refused(command, capsys, *arguments):
+    """Run a command of the project, which ends with status 2; returns its one line."""
+    program = COMMANDS[command]
+    assert run(program.build_parser, program.main, arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize('value', [(), ('4',)])
+@pytest.mark.parametrize('command, option, successor', REMOVED)
+def test_a_removed_option_names_its_successor(command, option, successor, value, capsys):
+    line = refused(command, capsys, option, *value)
+    assert line == f'error: {option} was removed: {successor}'
+
+
+def test_processes_are_those_of_mpirun_and_threads_those_of_the_engines(capsys):
+    assert 'mpirun -n N python evaluate.py' in refused('evaluate.py', capsys, '--processes=2')
+    line = refused('infer.py', capsys, '-i', 'a.png', '--processes', '2')
+    assert 'use all cores by themselves' in line
+    assert '--threads' in line
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_lists_no_removed_option(command, monkeypatch):
+    """Nor does a command take those that only another one had."""
+    rows = (
+        ('--old', ('infer.py', 'evaluate.py'), 'use --new'),
+        ('--elsewhere', ('train.py',), 'use --new'),
+    )
+    monkeypatch.setattr(model_options, 'REMOVED', rows)
+    parser = COMMANDS[command].build_parser()
+    words = parser.format_help().split()
+    assert '--threads' in words
+    assert not {'--old', '--elsewhere'} & set(words)
+    assert parser.parse_known_args(['-i', 'a.png', '--elsewhere'])[1][-1:] == ['--elsewhere']
