@@ -37,10 +37,11 @@ test-gpu:
 lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
+	@.venv/bin/lint-imports --no-cache
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)
-	@$(RUN) -m engine.benchmark.suite $(if $(DATA),-d $(DATA)) $(if $(CAMVID),--camvid $(CAMVID)) \
+	@$(RUN) -m benchmarks.suite $(if $(DATA),-d $(DATA)) $(if $(CAMVID),--camvid $(CAMVID)) \
 		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
 
 environment:
@@ -55,5 +56,5 @@ cuda:
 clean:
 	rm -rf .venv .uv .pytest_cache .ruff_cache
 
-bootstrap = $(if $(PYTHON3),$(PYTHON3) engine/bootstrap.py $(1),\
+bootstrap = $(if $(PYTHON3),$(PYTHON3) tools/bootstrap.py $(1),\
 	{ echo 'error: no python3 here; install Python 3 (any version) with pip, then type make again' >&2; exit 2; })

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Score a network on a data set: python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml
 
-Under mpirun, every process takes its share of the images; with --engine nnabla the scores are the
+Under mpirun, every process takes its share of the images; with --backend nnabla the scores are the
 same to the last bit, with the others as good as that.
 """
 
 import sys
 from pathlib import Path
 
-from command import Parser, run
-from engine import model_options, protocols
+from common.command import Parser, run
+from engine import options
+from engine.inference import test_time
 
 
 def build_parser() -> Parser:
@@ -43,16 +44,16 @@ def build_parser() -> Parser:
         metavar='DIR',
         help='write the files that the test server takes, and no scores; needs no labels',
     )
-    model_options.add_options(parser)
-    model_options.add_engine_options(parser)
-    protocols.add_options(parser)
+    options.add_options(parser)
+    options.add_backend_options(parser)
+    test_time.add_options(parser)
     return parser
 
 
 def main(args) -> int:
-    from engine import evaluation
+    from engine.evaluation import evaluate
 
-    return evaluation.run(args)
+    return evaluate.run(args)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,10 @@
 
 import sys
 
-from command import Parser, UserError, run
-from engine import model_options, protocols
+from common.command import Parser, run
+from common.errors import UserError
+from engine import options
+from engine.inference import test_time
 
 
 def build_parser() -> Parser:
@@ -25,9 +27,9 @@ def build_parser() -> Parser:
         'the folder of several (default: results)',
     )
     _add_looks(parser)
-    model_options.add_options(parser)
-    model_options.add_engine_options(parser)
-    protocols.add_options(parser)
+    options.add_options(parser)
+    options.add_backend_options(parser)
+    test_time.add_options(parser)
     return parser
 
 
@@ -57,20 +59,20 @@ def main(args) -> int:
         raise UserError(f'--opacity must be above 0 and at most 1, not {args.opacity:g}')
 
     from engine import config as configs
-    from engine import inference, planning
+    from engine.inference import planning, segment
 
     config = configs.load(args.config_file, args.set)
-    options = planning.Options(
+    settings = planning.Options(
         opacity=args.opacity,
         legend=args.legend,
         save_labels=args.save_labels,
         save_color=args.save_color,
-        protocol=protocols.choose(args, config),
+        protocol=test_time.choose(args, config),
     )
-    plan = planning.plan(args.test_image_file, args.output, options)
-    network = model_options.load(args, config)
+    plan = planning.plan(args.test_image_file, args.output, settings)
+    network = options.load(args, config)
     info = configs.class_info(config)
-    return inference.segment(network.predictor, info, plan, options)
+    return segment.segment(network.predictor, info, plan, settings)
 
 
 if __name__ == '__main__':

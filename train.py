@@ -6,8 +6,8 @@ On several devices: mpirun -n 4 python train.py; every process takes its share o
 
 import sys
 
-from command import Parser, run
-from engine import model_options
+from common.command import Parser, run
+from engine import options
 
 
 def build_parser() -> Parser:
@@ -93,14 +93,14 @@ def build_parser() -> Parser:
         help='end a job of several processes when nothing has moved for so long (default: '
         '%(default)s)',
     )
-    model_options.add_network_options(parser)
+    options.add_network_options(parser)
     return parser
 
 
 def main(args) -> int:
-    from engine import training
+    from engine.training import train
 
-    return training.run(args)
+    return train.run(args)
 
 
 if __name__ == '__main__':

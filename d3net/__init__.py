@@ -1,1 +1,1 @@
-"""D3Net and the layers that every network of this project is made of."""
+"""D3Net, the densely connected multidilated DenseNet."""

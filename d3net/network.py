@@ -25,7 +25,7 @@ quarter of the input's size, and upsampling and softmax are left to the caller.
 
 import nnabla.initializer as I
 
-from d3net import layers as L
+from layers import functions as L
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
 STRIDE = 4  # of the logits

@@ -14,7 +14,9 @@ import difflib
 import os
 from pathlib import Path
 
-from datasets import (
+from datasets.dataset import Dataset, Sample
+from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
+from datasets.readers import (
     ade20k,
     ade20k32,
     camvid,
@@ -26,15 +28,13 @@ from datasets import (
     layout,
     voc,
 )
-from datasets.dataset import Dataset, Sample
-from datasets.info import IGNORE, DataError, Info, distinct_colours
-from datasets.lists import read_list
+from datasets.readers.lists import read_list
 
 __all__ = [
     'IGNORE',
     'DataError',
     'Dataset',
-    'Info',
+    'DatasetInfo',
     'Sample',
     'distinct_colours',
     'info',
@@ -74,7 +74,7 @@ def module(name: str):
     return MODULES[name]
 
 
-def info(name: str, root: str | os.PathLike | None = None) -> Info:
+def info(name: str, root: str | os.PathLike | None = None) -> DatasetInfo:
     """Classes and colours of a data set; raises ``DataError``.
 
     root: where it is, which data of one's own needs; without it, such data has no classes here.
@@ -122,11 +122,11 @@ def open(
     return Dataset(info(name, root), split, tuple(samples), decode)
 
 
-def _others(name: str) -> list[Info]:
+def _others(name: str) -> list[DatasetInfo]:
     return [other.INFO for key, other in MODULES.items() if key != name]
 
 
-def _check_split(known: Info, split: str):
+def _check_split(known: DatasetInfo, split: str):
     splits = tuple(dict.fromkeys((*known.splits, TRAINVAL)))
     if split not in splits:
         raise DataError(f'{known.name} has no split {split!r}; there are {", ".join(splits)}')

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from command import InputError
+from common.errors import InputError
 from datasets.image_files import image_size, read_image
-from datasets.info import IGNORE, Info
+from datasets.info import IGNORE, DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Dataset(Sequence):
     samples with a key it takes that as a second argument.
     """
 
-    info: Info
+    info: DatasetInfo
     split: str
     samples: tuple[Sample, ...]
     decode: Callable[..., np.ndarray]

@@ -12,8 +12,8 @@ import numpy as np
 import pyspng
 from PIL import Image, UnidentifiedImageError
 
-from command import InputError, UserError
-from files import replacing
+from common.errors import InputError, UserError
+from common.files import replacing
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_RGB = bytes((8, 2))  # bits a channel, colour type

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from command import UserError
+from common.errors import UserError
 
 IGNORE = 255  # the value of pixels that count for nothing, in every label map that a reader returns
 
@@ -12,7 +12,7 @@ class DataError(UserError):
 
 
 @dataclass(frozen=True)
-class Info:
+class DatasetInfo:
     """Facts about a data set, in the order of its class indices where there is one a class.
 
     palette: colours as (red, green, blue). splits: those that the data set has; ``trainval``, train

@@ -17,15 +17,18 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import command
 import datasets
-import files
-from command import DONE, LOG, SOME_FAILED, UserError
-from datasets import DataError, Dataset, Info, layout, sources
-from datasets.check import Report, check
-from datasets.convert import convert
+from common import command, files
+from common.command import DONE, SOME_FAILED
+from common.errors import UserError
+from common.log import LOG
+from datasets import DataError, Dataset, DatasetInfo
 from datasets.info import IGNORE
-from datasets.statistics import statistics
+from datasets.preparation import sources
+from datasets.preparation.check import SplitReport, check
+from datasets.preparation.convert import convert
+from datasets.preparation.statistics import statistics
+from datasets.readers import layout
 
 NEEDED = ('train', 'val')  # the others are often not to be had
 
@@ -140,7 +143,7 @@ def _convert(args: Namespace) -> tuple[dict, int]:
 
 
 def _check(args: Namespace) -> tuple[dict, int]:
-    from datasets import pack
+    from datasets.loading import pack
 
     packed = pack.folders(args.data_dir)
     if packed:
@@ -169,7 +172,7 @@ def _check(args: Namespace) -> tuple[dict, int]:
 
 def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
     """Compare packed folders with what they were made from, and their bytes with the checksums."""
-    from datasets import pack
+    from datasets.loading import pack
 
     results, wanted, found = {}, set(args.split or ()), set()
     for folder in folders:
@@ -202,7 +205,7 @@ def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
     return results, sum(len(result['problems']) for result in results.values())
 
 
-def _report_as_json(report: Report, info: Info) -> dict:
+def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict:
     """Shares are of all pixels of the readable labels, ignored ones too."""
     total = max(int(report.pixels.sum()), 1)
     return {
@@ -252,7 +255,7 @@ def _stats(args: Namespace) -> tuple[dict, int]:
 
 
 def _pack(args: Namespace) -> tuple[dict, int]:
-    from datasets.pack import pack
+    from datasets.loading.pack import pack
 
     results = {}
     splits, missing = _splits(args, complete=True)

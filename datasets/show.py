@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-import command
 import datasets
-from datasets import IGNORE, Dataset, Info, image_files, layout
+from common import command
+from datasets import IGNORE, Dataset, DatasetInfo, image_files
 from datasets.colours import BLACK, overlay, paint
+from datasets.readers import layout
 
 OPACITY = 0.5
 WIDTH, HEIGHT = 480, 480  # the most that a picture takes
@@ -82,7 +83,7 @@ def _row(dataset: Dataset, index: int) -> np.ndarray:
     return np.vstack((row, caption))
 
 
-def _caption(title: str, labels: np.ndarray | None, info: Info) -> np.ndarray:
+def _caption(title: str, labels: np.ndarray | None, info: DatasetInfo) -> np.ndarray:
     """The title, and below it the classes of a label map with colours and shares, largest first, as
     far as the line goes.
     """
@@ -102,7 +103,7 @@ def _caption(title: str, labels: np.ndarray | None, info: Info) -> np.ndarray:
     return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
 
 
-def _shares(labels: np.ndarray | None, info: Info) -> list[tuple[str, tuple[int, int, int]]]:
+def _shares(labels: np.ndarray | None, info: DatasetInfo) -> list[tuple[str, tuple[int, int, int]]]:
     """What occurs in a label map, with its share of the pixels, and its colour."""
     if labels is None:
         return [('no labels', PAPER)]

@@ -1,5 +1,12 @@
-"""What runs networks: configs, contexts, prediction, evaluation, pictures, benchmarks."""
+"""What runs networks: inference, evaluation, training, export.
 
+    from engine import Predictor, Protocol
+
+A name that this package offers is imported when it is first used, so that importing the package, as
+every command does, loads neither NNabla nor OpenCV.
+"""
+
+import importlib
 import sys
 
 if sys.version_info < (3, 10):  # before a module whose syntax is younger ends in a traceback
@@ -8,3 +15,21 @@ if sys.version_info < (3, 10):  # before a module whose syntax is younger ends i
         'which `make demo` creates\n' % sys.version_info[:2]
     )
     sys.exit(2)
+
+_HOMES = {
+    'Evaluator': 'engine.evaluation.evaluator',
+    'Predictor': 'engine.inference.predictor',
+    'Protocol': 'engine.inference.test_time',
+    'Trainer': 'engine.training.trainer',
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})

@@ -24,11 +24,12 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from command import LOG, UserError
-from engine import checkpoints
-from engine.checkpoints import State
-from engine.run_folder import KILLED_SECONDS, SAVING_SECONDS, RunFolder
-from engine.trainer import require_finite
+from common.errors import UserError
+from common.log import LOG
+from engine.runs import checkpoints
+from engine.runs.checkpoints import TrainingState
+from engine.runs.run_folder import KILLED_SECONDS, SAVING_SECONDS, RunFolder
+from engine.training.trainer import require_finite
 
 ENDING = (signal.SIGINT, signal.SIGTERM)  # after which a launcher kills
 QUICK_SECONDS = 0.05  # that an update may take without a child that stands by
@@ -56,7 +57,7 @@ class Lifeboat:
         self._withdrawn_at, self._slow, self._standby = None, False, None
         self._warned = False
 
-    def offer(self, state: Callable[[], State]):
+    def offer(self, state: Callable[[], TrainingState]):
         """From now on ``state()`` is what is saved. What it holds must stay as it is until
         :meth:`withdraw`.
         """
@@ -222,7 +223,7 @@ class Lifeboat:
                 error.strerror,
             )
 
-    def _save(self, state: State):
+    def _save(self, state: TrainingState):
         """In a child: after those before it, and in bounded time."""
 
         def give_up(*_):

@@ -7,13 +7,13 @@ models.weights.load('D3Net-S.h5')
 
 from models import convert, weights
 from models.errors import HyperParameterError, ModelError
-from models.family import Info
+from models.family import NetworkInfo
 from models.registry import FAMILIES, Network, create, family_of, names
 
 __all__ = [
     'FAMILIES',
     'HyperParameterError',
-    'Info',
+    'NetworkInfo',
     'ModelError',
     'Network',
     'convert',

@@ -3,7 +3,8 @@
 import sys
 
 import models
-from command import DONE, Parser, UserError, run
+from common.command import DONE, Parser, run
+from common.errors import UserError
 from models import complexity
 
 SIZE = (512, 1024)

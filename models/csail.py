@@ -32,10 +32,10 @@ returned, and log-softmax, upsampling and softmax are left to the caller.
 
 from itertools import product
 
-from d3net import layers as L
+from layers import functions as L
+from layers.initializers import default_uniform, kaiming_normal_by_inputs
 from models.encoders.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
-from models.family import IMAGENET, Family, Info
-from models.initializers import default_uniform, kaiming_normal_by_inputs
+from models.family import IMAGENET, Family, NetworkInfo
 
 NUM_CLASSES = 150
 PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
@@ -170,9 +170,9 @@ def _complete(hyper: dict) -> dict:
     return hyper | ({'pool_scales': tuple(scales)} if 'pool_scales' in hyper else {})
 
 
-def _info(hyper) -> Info:
+def _info(hyper) -> NetworkInfo:
     pools = max(hyper.get('pool_scales', (1,))) > 1
-    return Info(
+    return NetworkInfo(
         num_classes=hyper['num_classes'],
         **IMAGENET,
         size_divisor=1,

@@ -1,13 +1,13 @@
 """D3Net among the families; the network itself is in :mod:`d3net.network`."""
 
 from d3net import network
-from models.family import IMAGENET, Family, Info
+from models.family import IMAGENET, Family, NetworkInfo
 
 NAME = 'd3net'  # also the network all of whose hyper-parameters are given
 
 
-def _info(hyper) -> Info:
-    return Info(
+def _info(hyper) -> NetworkInfo:
+    return NetworkInfo(
         num_classes=hyper['num_classes'],
         **IMAGENET,
         size_divisor=1,

@@ -24,10 +24,10 @@ poolings, a process on its own needs a batch of two or more.
 
 import nnabla.initializer as I
 
-from d3net import layers as L
+from layers import functions as L
+from layers.initializers import default_uniform, kaiming_normal
 from models.encoders import efficientnet, resnet_v1c
-from models.family import IMAGENET, Family, Info
-from models.initializers import default_uniform, kaiming_normal
+from models.family import IMAGENET, Family, NetworkInfo
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
 STRIDE = 32  # of the encoder's last maps
@@ -192,9 +192,9 @@ def _complete(hyper: dict) -> dict:
     return dict(hyper, sim_channels=tuple(widths))
 
 
-def _info(hyper) -> Info:
+def _info(hyper) -> NetworkInfo:
     size = STRIDE * hyper['patch_size']
-    return Info(
+    return NetworkInfo(
         num_classes=hyper['num_classes'],
         **IMAGENET,
         size_divisor=size,

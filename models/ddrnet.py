@@ -25,9 +25,9 @@ other repository has the main ones last. A batch norm in training that would see
 is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of two or more.
 """
 
-from d3net import layers as L
+from layers import functions as L
 from models.encoders.residual import basic_block, convolution, shortcut
-from models.family import IMAGENET, Family, Info
+from models.family import IMAGENET, Family, NetworkInfo
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
 STRIDE = 8  # of the logits
@@ -183,8 +183,8 @@ def _complete(hyper: dict) -> dict:
     return dict(hyper, layers=tuple(layers))
 
 
-def _info(hyper) -> Info:
-    return Info(
+def _info(hyper) -> NetworkInfo:
+    return NetworkInfo(
         num_classes=hyper['num_classes'],
         **IMAGENET,
         size_divisor=STRIDE,

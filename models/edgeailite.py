@@ -29,8 +29,9 @@ cannot have 19 classes are created with others (:data:`CLASSES`).
 
 Differs from the original: there are one image and one decoder; logits are returned at the decoder's
 size, and the last upsampling, bilinear by a whole factor, is left to the caller; a ``bgr`` network
-says so in its :class:`models.family.Info`, where the original leaves the order to a flag. The names
-with ResNet-50 and BiFPN are not here, nor those with ``ericsun``, an encoder that is not published.
+says so in its :class:`models.family.NetworkInfo`, where the original leaves the order to a flag.
+The names with ResNet-50 and BiFPN are not here, nor those with ``ericsun``, an encoder that is not
+published.
 """
 
 from collections.abc import Callable
@@ -38,12 +39,12 @@ from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
 
-from d3net import layers as L
+from layers import functions as L
 from models import edgeailite_decoders as decoders
 from models.edgeailite_blocks import groups_of
 from models.edgeailite_decoders import Decoding
 from models.encoders import mobilenetv2, regnet
-from models.family import Family, Info
+from models.family import Family, NetworkInfo
 
 
 @dataclass(frozen=True)
@@ -197,11 +198,11 @@ def _decoding(hyper) -> Decoding:
     )
 
 
-def _info(hyper) -> Info:
+def _info(hyper) -> NetworkInfo:
     coarsest = 16 if hyper['decoder'] == 'deeplabv3plus' else 32
     coarsest *= (2 if hyper['fast_down'] else 1) * (4 if hyper['use_extra_strides'] else 1)
     decoder = decoders.PAPERS[FUNCTIONS[hyper['decoder']]]
-    return Info(
+    return NetworkInfo(
         num_classes=hyper['num_classes'],
         mean=(128.0,) * 3,
         std=(64.0,) * 3,

@@ -7,14 +7,15 @@ as in TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab
 references/edgeailite/edgeai_xvision/xvision/models/pixel2pixel/pixel2pixelnet.py: convolutions from
 a normal distribution by the number of outputs (He), scales of batch norms at 1 - 1e-5.
 
-No convolution has a bias. ``norm`` is :func:`d3net.layers.bn_relu` or, in networks of width 1.4,
-:func:`d3net.layers.bn_relu6`.
+No convolution has a bias. ``norm`` is :func:`layers.functions.bn_relu` or, in networks of width
+1.4,
+:func:`layers.functions.bn_relu6`.
 """
 
 from functools import partial
 
-from d3net import layers as L
-from models.initializers import kaiming_normal
+from layers import functions as L
+from layers.initializers import kaiming_normal
 
 GAMMA = 1 - 1e-5
 DROPPED = 0.2  # share of the maps that enter the last convolution of the ASPP

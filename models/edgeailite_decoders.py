@@ -12,7 +12,7 @@ same for all sizes that the networks accept.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from d3net import layers as L
+from layers import functions as L
 from models.edgeailite_blocks import aspp, prediction, separable, unit
 
 

@@ -1,6 +1,6 @@
 """What a user of the networks can get wrong."""
 
-from command import UserError
+from common.errors import UserError
 
 
 class ModelError(UserError):

@@ -12,7 +12,7 @@ IMAGENET = {
 
 
 @dataclass(frozen=True)
-class Info:
+class NetworkInfo:
     """Facts about a network that its surroundings need.
 
     mean, std: of the input's channels, on the scale 0 to 255, in ``channel_order``.
@@ -38,9 +38,9 @@ class Family:
         ``[int]`` or ``[float]``.
     variants: network name -> hyper-parameters; those that it lacks must be given.
     complete: fills defaults in and checks; raises ``ValueError('<key>: <problem>')``.
-    info: hyper-parameters -> :class:`Info`.
+    info: hyper-parameters -> :class:`NetworkInfo`.
     momentum_form: of the original's solver, ``nnabla`` or ``pytorch``; see
-        :class:`engine.solvers.Optimizer`.
+        :class:`engine.training.optimizer.Optimizer`.
     """
 
     name: str

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from command import LOG
-from models.family import IMAGENET, Info
+from common.log import LOG
+from models.family import IMAGENET, NetworkInfo
 
 if TYPE_CHECKING:
     from models.registry import Network
@@ -28,7 +28,7 @@ PREFIX = 'input_'  # of the attributes
 ORDERS = ('rgb', 'bgr')
 
 
-def of_info(info: Info) -> dict:
+def of_info(info: NetworkInfo) -> dict:
     """Return the statistics of a network's input."""
     return {key: getattr(info, key) for key in KEYS}
 

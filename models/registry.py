@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from d3net import layers as L
-from d3net import recompute
+from layers import functions as L
+from layers import recompute
 from models import csail, d3net_family, dabnet, ddrnet, edgeailite
 from models.errors import HyperParameterError, ModelError
-from models.family import Family, Info
+from models.family import Family, NetworkInfo
 
 FAMILIES = (csail.FAMILY, d3net_family.FAMILY, dabnet.FAMILY, ddrnet.FAMILY, edgeailite.FAMILY)
 
@@ -22,7 +22,7 @@ class Network:
     name: str
     family: Family
     hyper: Mapping
-    info: Info
+    info: NetworkInfo
 
     def __call__(self, x, *, aux: bool = False, train: bool = False, **build) -> list:
         """Build the graph on ``x`` (N, 3, H, W), normalised float32; returns logits ``[main,
@@ -30,7 +30,7 @@ class Network:
 
         train: batch statistics, and the auxiliary heads are returned. aux: return them from an
             evaluation graph too.
-        build: further fields of :class:`d3net.build.Build`; ``cuda`` is by default whether the
+        build: further fields of :class:`layers.build.Build`; ``cuda`` is by default whether the
             current context is a GPU. Raises ``ModelError`` for a size that the
             network cannot take, and for a batch that it cannot be trained on.
         """

@@ -5,9 +5,9 @@ import nnabla as nn
 
 import helpers
 import infer
-from command import run
+from common.command import run
 
-CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--engine', 'nnabla']
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
 INFER = helpers.PROJECT / 'infer.py'
 STREET = helpers.PROJECT / 'resources' / 'street.jpg'
 

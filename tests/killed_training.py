@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 import train
-from command import PROJECT as FOLDER
-from command import run
-from engine.life import Life
-from engine.predictor import Predictor
+from common import PROJECT as FOLDER
+from common.command import run
+from engine.inference.predictor import Predictor
+from engine.training.loop import Life
 
 PROJECT = f'{FOLDER}{os.sep}'
 PIECES = 8  # in which a file is written

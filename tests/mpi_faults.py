@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import command
 import train
-from engine import checkpoints, lifeboat
-from engine.predictor import Predictor
-from engine.solvers import Optimizer
-from engine.trainer import Trainer
+from common import command
+from engine import lifeboat
+from engine.inference.predictor import Predictor
+from engine.runs import checkpoints
+from engine.training.optimizer import Optimizer
+from engine.training.trainer import Trainer
 
 CALL = 3  # that does not return, of those that a fault makes slow
 COMPUTATIONS = 2**31 - 1  # a quarter of an hour and more

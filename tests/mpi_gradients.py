@@ -11,15 +11,16 @@ import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 
-from command import UserError
-from d3net import layers as L
-from engine import context, gradients
-from engine.communicator import Processes, joined
+from common.errors import UserError
+from engine.device import context
+from engine.distributed import communicators
+from engine.distributed.processes import Processes, joined
+from layers import functions as L
 
 STEPS = 3
 
 
-def loss_of(processes: Processes, communicator: gradients.Alone | None) -> nn.Variable:
+def loss_of(processes: Processes, communicator: communicators.Alone | None) -> nn.Variable:
     """The loss of this rank's own input, with batch norm if there is a communicator."""
     rng = np.random.RandomState(processes.rank)
     build = L.Build(train=True, communicator=communicator)
@@ -54,7 +55,7 @@ def check_order(processes: Processes):
     passes come to them in opposite orders; parameters that are used twice included.
     """
     nn.clear_parameters()
-    gradients.NCCL_BUCKET_BYTES = 4
+    communicators.NCCL_BUCKET_BYTES = 4
     recorder = Recorder(processes)
     loss = loss_of(processes, None) + loss_of(processes, None)
     parameters = nn.get_parameters()
@@ -64,14 +65,14 @@ def check_order(processes: Processes):
     names = {hash(p.data): name for name, p in parameters.items()}
     orders = processes.gather([names[key] for key in met if key in names])
     assert orders[0] != orders[1]
-    check_sums(processes, gradients.Nccl(processes, recorder), loss)
+    check_sums(processes, communicators.Nccl(processes, recorder), loss)
     names = {hash(p.grad): name for name, p in parameters.items()}
     given = processes.gather([[names[key] for key in bucket] for bucket in recorder.given])
     assert given[0] == given[1]
     assert len(given[0]) == STEPS * len(parameters)
 
 
-def check_sums(processes: Processes, communicator: gradients.Alone, loss: nn.Variable):
+def check_sums(processes: Processes, communicator: communicators.Alone, loss: nn.Variable):
     """The sums are those of what each rank finds alone."""
     parameters = nn.get_parameters()
     backward = communicator.backward_of(loss, parameters)
@@ -93,8 +94,8 @@ def check_sums(processes: Processes, communicator: gradients.Alone, loss: nn.Var
 def check_batch_norms(processes: Processes):
     """Each would get the sums of the other."""
     nn.clear_parameters()
-    communicator = gradients.connect(processes, context.use('cpu'))
-    order = gradients.order_of(loss_of(processes, communicator))
+    communicator = communicators.connect(processes, context.use('cpu'))
+    order = communicators.order_of(loss_of(processes, communicator))
     assert set(order) == {'norm0/bn', 'norm1/bn'}
     communicator.require_same_order([order[:2]])  # forward
     try:
@@ -111,8 +112,8 @@ def merged(ranks: list[dict]) -> dict[str, list]:
 
 if __name__ == '__main__':
     with joined() as processes:
-        gradients.BUCKET_BYTES = 4  # a bucket for each parameter
-        on_cpu = gradients.connect(processes, context.use('cpu'))
+        communicators.BUCKET_BYTES = 4  # a bucket for each parameter
+        on_cpu = communicators.connect(processes, context.use('cpu'))
         check_sums(processes, on_cpu, loss_of(processes, None))
         check_order(processes)
         check_batch_norms(processes)

@@ -14,7 +14,7 @@ import yaml
 
 import helpers
 import mpi_training
-from engine import checkpoints
+from engine.runs import checkpoints
 
 MPIRUN = Path(sys.executable).parent / 'mpirun'
 BOUND = 60  # seconds in which a job must end, whatever happens to it
@@ -132,7 +132,7 @@ class Training:
         wait_for(lambda: f'iteration {iteration}/' in self.log() or job.mpirun.poll() is not None)
         return f'iteration {iteration}/' in self.log()
 
-    def state(self) -> checkpoints.State:
+    def state(self) -> checkpoints.TrainingState:
         """The state in its folder."""
         return checkpoints.load(self.path / 'state.h5')
 
@@ -167,7 +167,9 @@ def wait_for(condition, seconds: float = BOUND) -> bool:
 
 def _is_worker(pid: int) -> bool:
     """Whether a process is one of those that load data for a rank."""
-    return b'from datasets import workers' in Path(f'/proc/{pid}/cmdline').read_bytes()
+    return (
+        b'from datasets.loading import sample_workers' in Path(f'/proc/{pid}/cmdline').read_bytes()
+    )
 
 
 def _environment(process: Path) -> dict[str, str]:

@@ -18,14 +18,16 @@ import numpy as np
 import datasets
 import helpers
 import models
-from d3net import layers as L
-from datasets import transforms
-from datasets.loader import Loader
-from engine import context, gradients, recipe
-from engine.communicator import Processes, joined
-from engine.predictor import Predictor
-from engine.trainer import Trainer
-from models.family import Family, Info
+from datasets.loading import transforms
+from datasets.loading.loader import Loader
+from engine.device import context
+from engine.distributed import communicators
+from engine.distributed.processes import Processes, joined
+from engine.inference.predictor import Predictor
+from engine.training import recipe
+from engine.training.trainer import Trainer
+from layers import functions as L
+from models.family import Family, NetworkInfo
 from models.registry import Network
 
 HEIGHT, WIDTH, CLASSES = 32, 48, 5
@@ -89,7 +91,7 @@ def network(name: str) -> Network:
     if name in models.names():
         return models.create(name)
     family = Family(name, globals()[name], {}, {}, lambda hyper: hyper, lambda hyper: None)
-    info = Info(CLASSES, (120,) * 3, (60,) * 3, 'rgb', 1, 8, 'none')
+    info = NetworkInfo(CLASSES, (120,) * 3, (60,) * 3, 'rgb', 1, 8, 'none')
     return Network(name, family, {}, info)
 
 
@@ -119,7 +121,7 @@ def train(
         net.info.channel_order,
         workers=0,
     ).slice(num_of_slices=processes.size, slice_pos=processes.rank)
-    communicator = gradients.connect(processes, choice)
+    communicator = communicators.connect(processes, choice)
     build = {'communicator': communicator, **case['build']}
     trainer = Trainer(net, config, steps, loader, processes, communicator, seed=0, build=build)
     losses = [trainer.step().loss for _ in range(case['steps'])]

@@ -15,12 +15,12 @@ import evaluate
 import helpers
 import models
 import train
-from command import run
-from datasets import transforms
+from common.command import run
+from datasets.loading import transforms
 from engine import config as configs
-from engine import recipe as recipes
-from engine.predictor import Predictor
-from engine.solvers import Optimizer
+from engine.inference.predictor import Predictor
+from engine.training import recipe as recipes
+from engine.training.optimizer import Optimizer
 from infer_helpers import refused, started
 
 FOLDER = helpers.PROJECT / 'configs'
@@ -49,7 +49,7 @@ EACH_OR_CHEAP = [name if name in CHEAP else pytest.param(name, marks=SLOW) for n
 
 
 def bases_of(path):
-    bases = yaml.safe_load(path.read_text()).get(configs.BASE, [])
+    bases = yaml.safe_load(path.read_text()).get('_base_', [])
     return [(path.parent / b).resolve() for b in ([bases] if isinstance(bases, str) else bases)]
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.server
-import importlib
 import os
 import threading
 import time
@@ -12,13 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-import download
 import models
+from common import download
 from models import weights
-from models.weights import published
+from models.weights import lookup, published
 
 FILE = 'D3Net-S.h5'
-FIND = importlib.import_module('models.weights.find')  # weights.find is the function in it
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -92,7 +90,7 @@ def server(content, tmp_path, monkeypatch):
     server = Server(content)
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'cache'))
-    monkeypatch.setattr(FIND, 'PROJECT', tmp_path)
+    monkeypatch.setattr(lookup, 'PROJECT', tmp_path)
     monkeypatch.chdir(tmp_path)
     yield server
     server.released.set()

@@ -15,10 +15,10 @@ import yaml
 import datasets
 import evaluate
 import helpers
-from command import run
+from common.command import run
 from models import weights
 
-CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--engine', 'nnabla']
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
 PUBLISHED = {  # of the weights, in float32 on the CPU
     'sky': 90.98, 'building': 73.71, 'pole': 28.26, 'road': 91.72, 'pavement': 72.08,
     'tree': 66.81, 'sign': 32.57, 'fence': 18.08, 'car': 70.75, 'pedestrian': 40.56,
@@ -58,13 +58,13 @@ def mpirun(processes, *arguments):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    'engine', ['auto', pytest.param('nnabla', marks=pytest.mark.whole_registry)]
+    'backend', ['auto', pytest.param('nnabla', marks=pytest.mark.whole_registry)]
 )
-def test_the_trained_model_has_its_published_scores(camvid, tmp_path, engine, monkeypatch):
+def test_the_trained_model_has_its_published_scores(camvid, tmp_path, backend, monkeypatch):
     """All 233 images, shared by two processes."""
     report = tmp_path / 'scores.json'
     monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
-    options = [*CAMVID, '--engine', engine, '--split', 'test', '--json', report]
+    options = [*CAMVID, '--backend', backend, '--split', 'test', '--json', report]
     process = mpirun(2, 'evaluate.py', '-d', camvid, *options)
     assert process.returncode == 0, process.stderr
     scores = json.loads(report.read_text())
@@ -99,19 +99,19 @@ def test_processes_change_no_bit(small, tmp_path):
         assert (one / name).read_bytes() == (three / name).read_bytes(), name
 
 
-def test_every_engine_has_the_same_scores(small, tmp_path, monkeypatch):
+def test_every_backend_has_the_same_scores(small, tmp_path, monkeypatch):
     monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
     reports = {}
-    for engine in ('nnabla', 'openvino', 'onnxruntime', 'auto'):
-        options = ['--split', 'test', '--json', tmp_path / f'{engine}.json']
-        assert started('-d', small, *CAMVID, '--engine', engine, *options) == 0
-        reports[engine] = json.loads((tmp_path / f'{engine}.json').read_text())
-        assert reports[engine]['settings']['precision'] == 'float32'
+    for backend in ('nnabla', 'openvino', 'onnxruntime', 'auto'):
+        options = ['--split', 'test', '--json', tmp_path / f'{backend}.json']
+        assert started('-d', small, *CAMVID, '--backend', backend, *options) == 0
+        reports[backend] = json.loads((tmp_path / f'{backend}.json').read_text())
+        assert reports[backend]['settings']['precision'] == 'float32'
     expected = reports['nnabla']['pixel_accuracy']
-    for engine, report in reports.items():
+    for backend, report in reports.items():
         assert report['pixel_accuracy'] == pytest.approx(expected, abs=0.01)
-        used = {'auto': 'openvino'}.get(engine, engine)
-        assert report['settings']['engine'] == used
+        used = {'auto': 'openvino'}.get(backend, backend)
+        assert report['settings']['backend'] == used
 
 
 def test_the_report_says_how_eight_bits_were_found(small, tmp_path):
@@ -127,7 +127,7 @@ def test_the_report_says_how_eight_bits_were_found(small, tmp_path):
         path = tmp_path / f'{name}.json'
         assert started(*options, *images, '--json', path) == 0
         settings = json.loads(path.read_text())['settings']
-        assert (settings['engine'], settings['threads']) == ('openvino', 2)
+        assert (settings['backend'], settings['threads']) == ('openvino', 2)
         found[name] = settings['calibration']
         assert len(found[name].pop('sha256')) == 64
     assert found['own'] == {'source': 'camvid train', 'images': 3}

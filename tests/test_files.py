@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-import files
-from command import UserError
+from common import files
+from common.errors import UserError
 
 
 def test_what_is_there_stays_until_all_is_written(tmp_path):

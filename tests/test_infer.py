@@ -21,8 +21,9 @@ import datasets
 import helpers
 import models
 from datasets import image_files as images
-from engine import context, inference
-from engine.engines import exported
+from engine.backends import exported
+from engine.device import context
+from engine.inference import segment
 from infer_helpers import CAMVID, INFER, STREET, refused, started
 from models import weights
 
@@ -52,7 +53,7 @@ def test_the_trained_model_sees_sky_above_and_houses(working_folder):
     assert classes[ground.argmax()] in ('road', 'pavement')
 
 
-def test_the_engine_is_chosen_compared_and_kept(small_photo):
+def test_the_backend_is_chosen_compared_and_kept(small_photo):
     """Two processes that compile at once, a third that finds what they have kept."""
     camvid = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu']
     environment = {'NNSEG_CACHE': str(small_photo.parent / 'cache')}
@@ -65,14 +66,14 @@ def test_the_engine_is_chosen_compared_and_kept(small_photo):
 
     with ThreadPoolExecutor(2) as pool:
         processes = [*pool.map(start, ('a.png', 'b.png')), start('c.png')]
-    taken = re.compile(r'engine: openvino \S+ on the CPU, one thread')
+    taken = re.compile(r'backend: openvino \S+ on the CPU, one thread')
     for process in processes:
         assert process.returncode == 0, process.stderr
         assert taken.fullmatch(process.stderr.splitlines()[1])
     for process in processes[:2]:
         assert 'agrees with NNabla' in process.stderr.splitlines()[2]
     assert len(processes[2].stderr.splitlines()) == 2
-    (kept,) = (small_photo.parent / 'cache' / 'engines').iterdir()
+    (kept,) = (small_photo.parent / 'cache' / 'backends').iterdir()
     assert kept.stat().st_size > 1e6
     assert started('-i', small_photo, *CAMVID, '-o', 'nnabla.png', '--save-labels') == 0
     expected = cv2.imread('nnabla_labels.png', -1)
@@ -80,13 +81,13 @@ def test_the_engine_is_chosen_compared_and_kept(small_photo):
         assert np.mean(cv2.imread(f'{name}_labels.png', -1) == expected) > 0.9995
 
 
-def test_an_engine_that_cannot_be_used(small_photo, capsys, monkeypatch):
+def test_an_backend_that_cannot_be_used(small_photo, capsys, monkeypatch):
     camvid = ['-i', small_photo, *CAMVID]
     for options, message in (
-        (['--engine', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
-        (['--precision', 'int8'], 'only --engine openvino has it'),
-        (['--engine', 'auto', '--precision', 'int8'], '--calibration'),
-        (['--engine', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
+        (['--backend', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
+        (['--precision', 'int8'], 'only --backend openvino has it'),
+        (['--backend', 'auto', '--precision', 'int8'], '--calibration'),
+        (['--backend', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
         (['--calibration', '.'], 'belongs to --precision int8'),
         (['--threads', '2'], 'NNabla has one thread'),
     ):
@@ -95,13 +96,13 @@ def test_an_engine_that_cannot_be_used(small_photo, capsys, monkeypatch):
     compare = exported.compare
     different = exported.Agreement(1.5, 9.0, 0.4)
     monkeypatch.setattr(exported, 'compare', lambda *args: different)
-    line = refused(capsys, *camvid, '--engine', 'onnxruntime')
+    line = refused(capsys, *camvid, '--backend', 'onnxruntime')
     assert 'largest difference 1.5e+00, of logits up to 9, 40.00% of labels equal' in line
     assert Path(line.split('kept as ')[1]).stat().st_size > 1e6
     assert not Path('result.jpg').exists()
     monkeypatch.setattr(exported, 'compare', compare)
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    line = refused(capsys, *camvid, '--engine', 'openvino')
+    line = refused(capsys, *camvid, '--backend', 'openvino')
     assert 'the package onnx is not installed: python -m pip install -r requirements.txt' in line
 
 
@@ -167,7 +168,7 @@ def test_the_rate_of_a_folder(small_photo, capsys, monkeypatch):
     Path('in/d.png').touch()
     times = iter([10.0, 14.0])
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    monkeypatch.setattr(inference, 'time', clock)
+    monkeypatch.setattr(segment, 'time', clock)
     assert started('-i', 'in', *CAMVID) == 1
     assert '3 of 4 files written to results in 4.0 s (0.75 a second)' in capsys.readouterr().out
 

@@ -11,9 +11,9 @@ import pytest
 
 import helpers
 import models
-from command import UserError
+from common.errors import UserError
 from datasets import image_files as images
-from engine import planning
+from engine.inference import planning
 from infer_helpers import CAMVID, refused, started, write_video
 from models import weights
 

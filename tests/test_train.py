@@ -18,8 +18,8 @@ import yaml
 import helpers
 import mpi_jobs
 import train_helpers
-from engine import checkpoints
-from engine.predictor import Predictor
+from engine.inference.predictor import Predictor
+from engine.runs import checkpoints
 from models import weights
 from train_helpers import Training, assert_same_run, children, handle, same_weights, signalled
 

@@ -10,7 +10,7 @@ import pytest
 
 import helpers
 import train_helpers
-from engine import checkpoints
+from engine.runs import checkpoints
 from models import weights
 from train_helpers import Training, signalled
 

@@ -15,8 +15,8 @@ import evaluate
 import helpers
 import mpi_training
 import train
-from command import run
-from engine.trainer import Trainer
+from common.command import run
+from engine.training.trainer import Trainer
 from models import weights
 
 SERIES = [f'{name}.series.txt' for name in ('Training-loss', 'Learning-rate', 'Validation-mIoU')]
@@ -91,7 +91,7 @@ def scores(training: Training, model: Path, *options) -> dict:
     nn.clear_parameters()
     report = training.folder / 'scores.json'
     arguments = ['-d', training.data, '-cfg', training.config, '-c', 'cpu', '-m', model]
-    arguments += ['--engine', 'nnabla', '--split', 'val', '--json', report, *options]
+    arguments += ['--backend', 'nnabla', '--split', 'val', '--json', report, *options]
     assert run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 0
     return yaml.safe_load(report.read_text())
 

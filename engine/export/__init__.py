@@ -1,7 +1,7 @@
 """Networks as files for other runtimes: ONNX, NNabla's NNP, and NNB for its C runtime.
 
-    from engine.export.form import Form
-    from engine.export.network import export
+    from engine.export.spec import Form
+    from engine.export.exporter import export
 
     network = models.create('ddrnet23_slim')
     ...                                     # its parameters are registered and loaded

@@ -1,7 +1,7 @@
 """Whether an exported file computes what the network does: both see the same photo.
 
-The other side is :class:`engine.predictor.Predictor`, which normalises and resizes without a graph,
-so that normalisation, channel order and upsampling are checked too.
+The other side is :class:`engine.inference.predictor.Predictor`, which normalises and resizes
+without a graph, so that normalisation, channel order and upsampling are checked too.
 """
 
 from collections.abc import Callable
@@ -12,15 +12,14 @@ import cv2
 import nnabla as nn
 import numpy as np
 
-from command import PROJECT
+from common import PROJECT, machine
 from datasets import image_files
-from engine import predictor
-from engine.engines import machine
-from engine.engines.onnxruntime import ONNXRuntime
-from engine.export import nnb
-from engine.export.form import INPUT, NORMALISED, Form
-from engine.export.formats import NETWORK
-from engine.export.onnx_graph import INSTALL
+from engine.backends.onnxruntime import ONNXRuntime
+from engine.export import nnb_reader
+from engine.export.spec import INPUT, NORMALISED, ExportSpec
+from engine.export.writers import NETWORK
+from engine.inference import predictor
+from engine.onnx.builder import INSTALL
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
@@ -35,7 +34,7 @@ _DIFFERENCES = {
 
 
 @dataclass(frozen=True)
-class Report:
+class Agreement:
     """What a check has found, as a sentence."""
 
     matches: bool
@@ -45,13 +44,13 @@ class Report:
         return self.text
 
 
-NONE = Report(True, 'not checked')
+NONE = Agreement(True, 'not checked')
 
 
-def check(path: Path, network: Network, size: tuple[int, int], form: Form) -> Report:
+def check(path: Path, network: Network, size: tuple[int, int], form: ExportSpec) -> Agreement:
     """Run a file of a network and compare with NNabla.
 
-    Raises ``EngineError`` when ONNX Runtime cannot run it, ``MemoryError``.
+    Raises ``BackendError`` when ONNX Runtime cannot run it, ``MemoryError``.
     """
     ending = path.suffix.lower()
     if ending == '.nnp':
@@ -63,7 +62,7 @@ def check(path: Path, network: Network, size: tuple[int, int], form: Form) -> Re
         try:
             onnxruntime = ONNXRuntime(machine.threads())
         except ModuleNotFoundError:
-            return Report(
+            return Agreement(
                 True, f'valid, but not run, because onnxruntime is not installed: {INSTALL}'
             )
         runtime = f'{onnxruntime.name} {onnxruntime.versions[onnxruntime.name]}'
@@ -77,9 +76,9 @@ def compare(
     runtime: str,
     network: Network,
     size: tuple[int, int],
-    form: Form,
+    form: ExportSpec,
     counts: tuple[int, ...],
-) -> Report:
+) -> Agreement:
     """Hold ``run``, from input to output of the form, against the network for as many images.
 
     Logits and maps may differ by ``TOLERANCE`` of the largest logit, probabilities by as much, and
@@ -93,7 +92,7 @@ def compare(
     for count in counts:
         results = run(np.stack([_pixels(photo, network, form) for photo in photos[:count]]))
         if len(results) != count:
-            return Report(False, f'{runtime} returns {len(results)} results for {count} images')
+            return Agreement(False, f'{runtime} returns {len(results)} results for {count} images')
         for logits, result in zip(scores, results):
             labels = logits.argmax(axis=0)
             if form.kind == 'labels':
@@ -111,10 +110,10 @@ def compare(
         f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
         f'{_DIFFERENCES[form.kind].format(largest, highest)}, {np.mean(equal):.2%} of labels equal'
     )
-    return Report(matches, text)
+    return Agreement(matches, text)
 
 
-def _nnp(path: Path, form: Form):
+def _nnp(path: Path, form: ExportSpec):
     from nnabla.utils.nnp_graph import NnpLoader
 
     network = NnpLoader(str(path)).get_network(NETWORK, batch_size=form.batch)
@@ -129,8 +128,8 @@ def _nnp(path: Path, form: Form):
 
 
 def _nnb(path: Path):
-    contents = nnb.read(path)
-    return lambda x: nnb.run(contents, x)
+    contents = nnb_reader.read(path)
+    return lambda x: nnb_reader.run(contents, x)
 
 
 def _photo(size, shift: float) -> np.ndarray:
@@ -139,7 +138,7 @@ def _photo(size, shift: float) -> np.ndarray:
     return np.roll(photo, -int(shift * size[1]), axis=1)
 
 
-def _pixels(photo: np.ndarray, network: Network, form: Form) -> np.ndarray:
+def _pixels(photo: np.ndarray, network: Network, form: ExportSpec) -> np.ndarray:
     """A photo as the file's input, (3, H, W)."""
     if form.pixels == NORMALISED:
         return predictor.normalise(photo, network.info)

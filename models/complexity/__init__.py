@@ -6,6 +6,6 @@
 ``python -m models.complexity`` prints the same, and docs/complexity.md has it for many networks.
 """
 
-from models.complexity.measure import count, measure, nearest_size, outline
+from models.complexity.counts import count, measure, nearest_size, outline
 
 __all__ = ['count', 'measure', 'nearest_size', 'outline']

@@ -4,9 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-import files
 import models
-from command import DONE, Parser, UserError, run
+from common import files
+from common.command import DONE, Parser, run
+from common.errors import UserError
 from models import complexity
 from models.complexity.table import as_json, as_text
 

@@ -12,7 +12,7 @@ reads one row. A mean over the whole map reads all of it.
 import nnabla as nn
 import numpy as np
 
-from d3net.graph import CONVOLUTIONS, data_inputs, depending_on, functions
+from layers.graph import CONVOLUTIONS, data_inputs, depending_on, functions
 
 GLOBAL = 'GlobalAveragePooling'
 POOLINGS = ('AveragePooling', 'MaxPooling')

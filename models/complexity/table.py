@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from models.complexity.measure import Complexity, Stage
+from models.complexity.counts import Complexity, Stage
 
 
 def as_text(measured: Complexity) -> str:

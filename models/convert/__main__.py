@@ -9,8 +9,9 @@ from pathlib import Path
 
 import nnabla as nn
 
-import files
-from command import Parser, UserError, run
+from common import files
+from common.command import Parser, run
+from common.errors import UserError
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, recognition, renaming, reporting
 from models.errors import ModelError

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-import files
-from command import UserError
+from common import files
+from common.errors import UserError
 from models.convert import tensors, unpickling
 from models.convert.tensors import Storage, Tensor, decoded, item_size
 from models.errors import ModelError

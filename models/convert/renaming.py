@@ -10,7 +10,7 @@ from functools import cache
 
 import nnabla as nn
 
-from d3net.build import Outline
+from layers.build import Outline
 from models import registry
 from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name

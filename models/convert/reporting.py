@@ -9,7 +9,7 @@ import cv2
 import nnabla as nn
 import numpy as np
 
-from command import PROJECT
+from common import PROJECT
 from models import convert
 from models.convert.renaming import Fit
 from models.errors import ModelError

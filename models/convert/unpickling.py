@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from command import LOG
+from common.log import LOG
 from models.convert.tensors import TYPES, Storage, Tensor, is_count, view
 from models.errors import ModelError
 

@@ -16,7 +16,7 @@ import math
 
 import nnabla.initializer as I
 
-from d3net import layers as L
+from layers import functions as L
 
 STEM = 32  # channels
 EXPANSION = 6

@@ -14,7 +14,7 @@ leave out as well, are not here, nor are other kernel sizes, expansions and line
 convolutions, which none of them uses.
 """
 
-from d3net import layers as L
+from layers import functions as L
 from models.edgeailite_blocks import GAMMA, conv_bn, convolution, linear_norm, unit
 
 PAPER = 'Sandler et al., CVPR 2018, arXiv:1801.04381'

@@ -9,7 +9,7 @@ Differs from the original: the classifier, which its segmentation networks leave
 here, nor is dilation, which none of them uses.
 """
 
-from d3net import layers as L
+from layers import functions as L
 from models.edgeailite_blocks import GAMMA, conv_bn, convolution, groups_of, linear_norm
 
 PAPER = 'Radosavovic et al., CVPR 2020, arXiv:2003.13678'

@@ -3,8 +3,8 @@
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385.
 """
 
-from d3net import layers as L
-from models.initializers import default_uniform, kaiming_normal
+from layers import functions as L
+from layers.initializers import default_uniform, kaiming_normal
 
 
 def basic_block(

@@ -17,8 +17,8 @@ average gives the initial 0 and 1 the weight of a single batch.
 import math
 from itertools import product
 
-from d3net import layers as L
-from models.initializers import kaiming_normal
+from layers import functions as L
+from layers.initializers import kaiming_normal
 
 DECAY_RATE = 0.999  # 1 - momentum, of every batch norm of the family
 STEM_STRIDE = 4
@@ -86,7 +86,7 @@ def convolution_bn(x, channels, kernel, name, norm, build, *, relu=True, **optio
 
 
 def convolution(x, channels, kernel, name, build, **options):
-    """A convolution without bias. ``options`` are those of :func:`d3net.layers.convolution`."""
+    """A convolution without bias. ``options`` are those of :func:`layers.functions.convolution`."""
     return L.convolution(
         x, channels, kernel, name, build, bias=False, initializer=kaiming_normal, **options
     )

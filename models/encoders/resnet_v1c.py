@@ -8,7 +8,7 @@ New networks start with the reference's values: He's normal distribution by the 
 and the last gamma of a residual block is 0.
 """
 
-from d3net import layers as L
+from layers import functions as L
 from models.encoders.residual import basic_block, convolution
 
 STEM = (32, 32, 64)  # channels

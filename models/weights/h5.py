@@ -10,12 +10,12 @@ import h5py
 import nnabla as nn
 import numpy as np
 
-import files
-from command import UserError
+from common import files
+from common.errors import UserError
 from models import input_statistics as statistics_of
 from models.convert import checkpoints, recognition
 from models.errors import ModelError
-from models.family import Info
+from models.family import NetworkInfo
 from models.weights.published import conversion_of, entry_of
 
 BACKBONE = 'backbone/'  # the prefix that backbone-only files of D3Net leave out
@@ -155,7 +155,7 @@ def input_statistics(path: str | os.PathLike) -> dict | None:
         return None
 
 
-def save(path: str | os.PathLike, info: Info | None = None):
+def save(path: str | os.PathLike, info: NetworkInfo | None = None):
     """Write all registered parameters as an NNabla ``.h5`` file, whole at any moment.
 
     The file is made in memory first: HDF5 crashes the process when the disk is full.

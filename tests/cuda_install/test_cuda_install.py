@@ -26,8 +26,8 @@ sys.setdlopenflags(os.RTLD_NOW)
 """
 LOAD = """
 import json, os, sys
-from engine import extension, libraries
-from engine.extension import importing
+from engine.device import extension, libraries
+from engine.device.extension import importing
 before = dict(os.environ), sys.getdlopenflags()
 extension.load()
 found = {
@@ -60,7 +60,7 @@ PROGRAMS = {
 GLOBAL_LIBRARIES = """
 import ctypes, sys
 from mpi4py import MPI
-from engine.extension import importing
+from engine.device.extension import importing
 ctypes.CDLL(importing.mpi_of_mpi4py(MPI)[0], mode=ctypes.RTLD_GLOBAL)
 """
 
@@ -155,7 +155,7 @@ def test_what_would_crash_without_all_this(environment):
     """Else the tests above would prove nothing."""
     naive = GLOBAL_LIBRARIES + (
         'import tempfile\n'
-        'from engine import libraries\n'
+        'from engine.device import libraries\n'
         'home = importing._mpi_home(tempfile.mkdtemp(), importing.mpi_of_mpi4py(MPI)[0])\n'
         'libraries.load(importing.nvidia_libraries(importing.nvidia_folder()))\n'
         'with libraries.environment(OMPI_HOME=home):\n'

@@ -4,8 +4,8 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from d3net import batch_statistics
-from d3net import layers as L
+from layers import functions as L
+from layers import sync_batch_norm
 
 AXES = (0, 2, 3)
 EPS, DECAY = 1e-5, 0.9
@@ -43,7 +43,7 @@ def compute(x, gradient, beta, gamma, communicator=None):
     for variable in variables[:3]:
         variable.need_grad = True
         variable.grad.zero()
-    y = batch_statistics.batch_norm(*variables, communicator, DECAY, EPS)
+    y = sync_batch_norm.batch_norm(*variables, communicator, DECAY, EPS)
     y.forward()
     y.backward(gradient.astype(np.float32))
     found = [variables[i].g.copy() for i in range(3)]
@@ -156,7 +156,7 @@ def test_gradients_are_added_where_there_are_some_already():
         variable.need_grad = True
         variable.g = 1.0
     statistics = [nn.Variable.from_numpy_array(np.zeros(shape, np.float32)) for _ in range(2)]
-    y = batch_statistics.batch_norm(x, beta, gamma, *statistics, None, DECAY, EPS)
+    y = sync_batch_norm.batch_norm(x, beta, gamma, *statistics, None, DECAY, EPS)
     y.forward()
     y.backward(arguments[1])
     expected = reference(*arguments)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import helpers
-from d3net import batch_statistics
-from d3net import layers as L
-from d3net.build import float_context, matches
+from layers import functions as L
+from layers import sync_batch_norm
+from layers.build import float_context, matches
 
 
 def image(height=32, width=48):
@@ -105,7 +105,7 @@ def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
         arguments = [p[f'n/bn/{key}'] for key in ('beta', 'gamma', 'mean', 'var')]
         with nn.recompute(policy == 'bn_relu'):
             if function == 'ours':
-                y = batch_statistics.batch_norm(x, *arguments, Alone(), 0.9, 1e-5)
+                y = sync_batch_norm.batch_norm(x, *arguments, Alone(), 0.9, 1e-5)
             else:
                 y = F.batch_normalization(x, *arguments, batch_stat=True)
             y = F.relu(y)

@@ -6,8 +6,8 @@ import pytest
 
 import helpers
 import models
-from d3net import graph
-from d3net import layers as L
+from layers import functions as L
+from layers import graph
 
 NETWORKS = ('ddrnet23_slim_aux', 'csail_resnet18dilated8_ppm_deepsup', 'd3net_t')
 

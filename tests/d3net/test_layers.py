@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import helpers
-from d3net import layers as L
-from d3net.build import RECOMPUTE_POLICIES
+from layers import functions as L
+from layers.build import RECOMPUTE_POLICIES
 
 
 def variable(*shape, seed=0):

@@ -7,9 +7,9 @@ import pytest
 
 import helpers
 import models
-from d3net import layers as L
-from engine.benchmark.blocks import count_functions
-from engine.benchmark.plain import plain_layers
+from benchmarks.blocks import count_functions
+from benchmarks.plain import plain_layers
+from layers import functions as L
 
 
 def both_graphs(network, size, **build):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import helpers
-from d3net import layers as L
-from d3net import norms
-from d3net.build import RECOMPUTE_POLICIES
-from engine import selfcheck
-from engine.hopper import broken_on_hopper
-from engine.selfcheck_child import compare
+from engine.device.known_bugs import broken_on_hopper
+from engine.training import gpu_check
+from engine.training.gpu_check_child import compare
+from layers import functions as L
+from layers import norms
+from layers.build import RECOMPUTE_POLICIES
 
 
 class Twins:
@@ -141,7 +141,7 @@ def test_the_self_check_compares_the_sum_too():
     build = L.Build(train=True, cuda=True)
     x = nn.Variable((2, 4, 6, 6), need_grad=True)
     y = L.bn_add_relu(L.bn_relu(x, 'a', build), x, 'b', build)
-    specs, skipped = selfcheck.collect(L.mean_all(L.adaptive_average_pool(y, 3, build)))
+    specs, skipped = gpu_check.collect(L.mean_all(L.adaptive_average_pool(y, 3, build)))
     assert not skipped
     kinds = {(spec.type, len(spec.shapes)): spec for spec in specs}
     assert kinds['FusedBatchNormalization', 6].gradients == [True] * 3 + [False] * 2 + [True]

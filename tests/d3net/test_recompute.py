@@ -5,8 +5,8 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-from d3net import layers as L
-from d3net import recompute
+from layers import functions as L
+from layers import recompute
 
 ACTIVATIONS = {
     'bn_relu': lambda x, build: L.bn_relu(x, 'norm', build),

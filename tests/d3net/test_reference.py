@@ -8,8 +8,8 @@ import pytest
 
 import helpers
 import models
-from d3net import layers as L
-from engine.schedules import poly
+from engine.training.schedules import poly
+from layers import functions as L
 
 NETWORKS = ('d3net_s', 'd3net_l')
 

@@ -6,8 +6,9 @@ import scipy.io
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets import Sample, ade20k, ade20k32
+from common.errors import InputError
+from datasets import Sample
+from datasets.readers import ade20k, ade20k32
 
 
 @pytest.fixture

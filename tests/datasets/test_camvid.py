@@ -8,8 +8,9 @@ from PIL import Image
 
 import datasets
 import helpers
-from command import InputError
-from datasets import DataError, camvid
+from common.errors import InputError
+from datasets import DataError
+from datasets.readers import camvid
 
 # The 32 colours of the original and the class that each becomes.
 ORIGINAL = {

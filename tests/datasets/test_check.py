@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets.check import check
+from common.errors import InputError
 from datasets.image_files import write_image
+from datasets.preparation.check import check
 
 GENUINE = {
     'camvid': 'camvid',

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets import DataError, Sample, cityscapes
+from common.errors import InputError
+from datasets import DataError, Sample
+from datasets.readers import cityscapes
 
 # The table of data/README.md of the reference material, in its words.
 TABLE = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import datasets
-from datasets import DataError, cocoseg21, pack
+from datasets import DataError
+from datasets.loading import pack
+from datasets.readers import cocoseg21
 
 SQUARE = [[2, 3, 42, 3, 42, 43, 2, 43]]  # columns 2..41, rows 3..42: 1600 pixels
 # COCO's ids, from its instances_val2017.json, of what PASCAL VOC calls so in its own order.

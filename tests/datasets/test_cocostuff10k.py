@@ -8,8 +8,9 @@ import scipy.io
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets import DataError, cocostuff10k
+from common.errors import InputError
+from datasets import DataError
+from datasets.readers import cocostuff10k
 
 # What HRNet's code, in chenjun2hao/DDRNet.pytorch, lib/datasets/cocostuff.py, leaves out of 0..182.
 UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets import Sample, cocostuff164k
+from common.errors import InputError
+from datasets import Sample
+from datasets.readers import cocostuff164k
 from helpers import image
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 import datasets
 import helpers
-from datasets.convert import CONVERTED, TARGETS, Outcome, convert
 from datasets.image_files import write_image
+from datasets.preparation.convert import CONVERTED, TARGETS, Conversion, convert
 
 
 def values(path):
@@ -55,7 +55,7 @@ def test_label_ids_become_the_genuine_train_ids(shared, tmp_path):
         target.symlink_to(path)
     for split in ('train', 'val'):
         dataset = datasets.open('cityscapes', tmp_path, split)
-        assert convert(dataset) == Outcome(len(dataset), 0, 0, ())
+        assert convert(dataset) == Conversion(len(dataset), 0, 0, ())
     assert len(ids) == 4
     for path in ids:
         name = path.relative_to(genuine).as_posix().replace('_labelIds', '_labelTrainIds')
@@ -71,9 +71,9 @@ def test_cocostuff_10k_and_164k_agree(shared, tmp_path):
         shutil.copytree(samples / name, tmp_path / name)
     for split in ('train', 'val'):
         large = datasets.open('cocostuff164k', tmp_path / 'cocostuff164k', split)
-        assert convert(large) == Outcome(len(large), 0, 0, ())
+        assert convert(large) == Conversion(len(large), 0, 0, ())
         small = datasets.open('cocostuff10k', tmp_path / 'cocostuff10k_from164k', split)
-        assert convert(small) == Outcome(len(small), 0, 0, ())
+        assert convert(small) == Conversion(len(small), 0, 0, ())
     names = (samples / 'cocostuff164k' / 'labels.txt').read_text().splitlines()
     numbers = {int(line.split(':')[0]): line.split(': ')[1] for line in names}
     classes = datasets.info('cocostuff164k').classes
@@ -107,12 +107,12 @@ def test_colours_of_the_original_camvid(folder, shared, tmp_path):
         painted = np.array(colours, np.uint8)[values(path)]
         Image.fromarray(painted).save(tmp_path / folder / f'{path.stem}_L.png')
     dataset = datasets.open('camvid', tmp_path, 'val')
-    assert convert(dataset) == Outcome(3, 0, 0, ())
+    assert convert(dataset) == Conversion(3, 0, 0, ())
     for path in genuine:
         expected = np.where(values(path) == 11, 255, values(path))
         assert np.array_equal(values(tmp_path / folder / f'{path.stem}{CONVERTED}'), expected)
     again = datasets.open('camvid', tmp_path, 'val')
-    assert convert(again) == Outcome(0, 3, 0, ())
+    assert convert(again) == Conversion(0, 3, 0, ())
     assert all(sample.label.name.endswith(CONVERTED) for sample in again)
     assert all(np.array_equal(again.label(i), dataset.label(i)) for i in range(3))
 
@@ -127,18 +127,18 @@ def test_the_reader_prefers_the_converted_files(cityscapes):
 
 
 def test_a_second_call_writes_only_what_is_not_right(cityscapes):
-    assert convert(opened(cityscapes)) == Outcome(4, 0, 0, ())
-    assert convert(opened(cityscapes)) == Outcome(0, 4, 0, ())
+    assert convert(opened(cityscapes)) == Conversion(4, 0, 0, ())
+    assert convert(opened(cityscapes)) == Conversion(0, 4, 0, ())
     missing, damaged, wrong, older = (sample.label for sample in opened(cityscapes))
     genuine = values(missing)
     missing.unlink()
     damaged.write_bytes(damaged.read_bytes()[:200])
     write_image(wrong, (genuine + (genuine == 0)).astype(np.uint8))
     os.utime(older, (0, 0))
-    assert convert(opened(cityscapes)) == Outcome(4, 0, 0, ())
+    assert convert(opened(cityscapes)) == Conversion(4, 0, 0, ())
     for path in (missing, damaged, wrong, older):
         assert np.array_equal(values(path), genuine)
-    assert convert(opened(cityscapes)) == Outcome(0, 4, 0, ())
+    assert convert(opened(cityscapes)) == Conversion(0, 4, 0, ())
 
 
 @pytest.mark.parametrize('processes', [1, 2])
@@ -168,13 +168,13 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(cityscapes):
 def test_labels_that_need_no_conversion(shared):
     """Neither those of other data sets, nor trainIds without the ids that they were made of."""
     voc = datasets.open('voc', shared / 'data/samples/VOCdevkit/VOC2012', 'val')
-    assert convert(voc) == Outcome(0, 0, len(voc), ())
+    assert convert(voc) == Conversion(0, 0, len(voc), ())
     segnet = datasets.open('camvid', shared / 'data/camvid', 'val')
-    assert convert(segnet) == Outcome(0, 0, len(segnet), ())
+    assert convert(segnet) == Conversion(0, 0, len(segnet), ())
 
 
 def test_train_ids_without_ids_are_left_alone(cityscapes):
     convert(opened(cityscapes))
     for path in cityscapes.rglob('*_labelIds.png'):
         path.unlink()
-    assert convert(opened(cityscapes)) == Outcome(0, 0, 4, ())
+    assert convert(opened(cityscapes)) == Conversion(0, 0, 4, ())

@@ -9,7 +9,7 @@ from PIL import Image
 
 import datasets
 import helpers
-from command import InputError
+from common.errors import InputError
 from datasets import DataError, Sample
 from datasets.dataset import check_range, to_network
 

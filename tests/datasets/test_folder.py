@@ -9,7 +9,7 @@ from PIL import Image
 
 import datasets
 import helpers
-from command import InputError
+from common.errors import InputError
 from datasets import DataError
 
 COLOURS = {'road': [128, 64, 128], 'car': [0, 0, 142], 'tree': [0, 100, 0]}

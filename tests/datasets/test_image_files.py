@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 import helpers
-from command import InputError, UserError
+from common import inputs
+from common.errors import InputError, UserError
 from datasets import image_files as images
-from engine import inputs
 
 PICTURE = helpers.image(24, 40)
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets import label_files
+from common.errors import InputError
+from datasets.readers import label_files
 
 VALUES = (np.arange(240, dtype=np.uint8) % 7).reshape(12, 20)
 

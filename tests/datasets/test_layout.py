@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets import layout
+from datasets.readers import layout
 
 
 @pytest.fixture

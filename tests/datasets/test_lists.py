@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datasets import DataError
-from datasets.lists import read_list
+from datasets.readers.lists import read_list
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import helpers
-from command import InputError, UserError
+from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
-from datasets.info import Info
-from datasets.label_files import read_indices
-from datasets.loader import Loader
-from datasets.order import Order, State
-from datasets.transforms import ResizeCrop, ScaleCrop, ShortSides
+from datasets.info import DatasetInfo
+from datasets.loading.loader import Loader
+from datasets.loading.sampler import Order, SamplerState
+from datasets.loading.transforms import ResizeCrop, ScaleCrop, ShortSides
+from datasets.readers.label_files import read_indices
 from helpers import PROJECT
 
 COUNT = 10
@@ -38,7 +38,7 @@ def write_dataset(folder, count=COUNT, size=lambda i: (40, 60)):
         cv2.imwrite(str(label), np.full((height, width), i, np.uint8))
         samples.append(Sample(f'sample{i}', image, label))
     classes = tuple(map(str, range(count)))
-    info = Info('numbers', classes, tuple((i, i, i) for i in range(count)))
+    info = DatasetInfo('numbers', classes, tuple((i, i, i) for i in range(count)))
     return Dataset(info, 'train', tuple(samples), read_indices)
 
 
@@ -93,7 +93,7 @@ def test_every_sample_once_an_epoch_over_all_ranks():
     """
     for count, batch_size, ranks in [(10, 3, 1), (10, 3, 2), (7, 2, 3), (3, 4, 2), (12, 3, 2)]:
         orders = [Order(count, batch_size, 1, rank=r, ranks=ranks) for r in range(ranks)]
-        states, seen = [State()] * ranks, []
+        states, seen = [SamplerState()] * ranks, []
         for _ in range(25):
             for rank, order in enumerate(orders):
                 _, samples, states[rank] = order.following(states[rank])
@@ -445,7 +445,7 @@ def test_batches_of_all_ranks_have_numbers_of_their_own():
     """From which what a batch draws follows; also where portraits and landscapes alternate."""
     for is_portrait in (None, lambda index: index % 3 == 0):
         orders = [Order(10, 3, 1, rank=r, ranks=3, is_portrait=is_portrait) for r in range(3)]
-        numbers, states = [], [State()] * 3
+        numbers, states = [], [SamplerState()] * 3
         for _ in range(20):
             for rank, order in enumerate(orders):
                 number, _, states[rank] = order.following(states[rank])

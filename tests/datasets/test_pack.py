@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import helpers
-from command import InputError, UserError
-from datasets import pack
+from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
-from datasets.info import DataError, Info
-from datasets.label_files import read_indices
-from datasets.loader import Loader
-from datasets.transforms import ScaleCrop, ShortSides
+from datasets.info import DataError, DatasetInfo
+from datasets.loading import pack
+from datasets.loading.loader import Loader
+from datasets.loading.transforms import ScaleCrop, ShortSides
+from datasets.readers.label_files import read_indices
 
-INFO = Info('three', ('a', 'b', 'c'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), source='here')
+INFO = DatasetInfo('three', ('a', 'b', 'c'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), source='here')
 
 
 @pytest.fixture

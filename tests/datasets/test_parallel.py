@@ -4,16 +4,16 @@ import sys
 
 import pytest
 
-from command import UserError
-from datasets import Dataset, Info, Sample
-from datasets.parallel import over_samples
+from common.errors import UserError
+from common.process_map import over_samples
+from datasets import Dataset, DatasetInfo, Sample
 
 
 @pytest.fixture
 def numbered(tmp_path):
     """A data set of 50 samples, none of which is read."""
     samples = tuple(Sample(str(number), tmp_path / str(number), None) for number in range(50))
-    return Dataset(Info('none', ('a',), ((0, 0, 0),)), 'train', samples, str)
+    return Dataset(DatasetInfo('none', ('a',), ((0, 0, 0),)), 'train', samples, str)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import command
 import helpers
+from common import command
 from datasets import prepare
 
 # The official table, as shared/data/README.md has it.
@@ -140,7 +140,7 @@ def test_a_bad_file_ends_stats_with_its_name(cityscapes, capsys):
 
 
 def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
-    from datasets import pack
+    from datasets.loading import pack
 
     root = shared / 'data/samples/cocostuff10k_from164k'
     status, lines, _ = in_process(
@@ -151,7 +151,7 @@ def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
 
 
 def test_a_list_takes_the_place_of_the_splits(shared, tmp_path, capsys):
-    from datasets import pack
+    from datasets.loading import pack
 
     root, chosen = shared / 'data/camvid', tmp_path / 'chosen.lst'
     pairs = list(zip(*(sorted((root / name).iterdir()) for name in ('val', 'valannot'))))[1:3]

@@ -7,7 +7,8 @@ from PIL import Image
 
 import datasets
 import helpers
-from datasets import layout, show
+from datasets import show
+from datasets.readers import layout
 
 
 @pytest.fixture

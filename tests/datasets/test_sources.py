@@ -20,8 +20,8 @@ import pytest
 
 import datasets
 import helpers
-from datasets import archives, sources
 from datasets.info import DataError
+from datasets.preparation import archives, sources
 
 
 class Server(http.server.ThreadingHTTPServer):

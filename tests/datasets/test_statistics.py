@@ -5,10 +5,11 @@ import pytest
 
 import datasets
 import helpers
-from command import InputError
-from datasets import Dataset, Info, Sample, label_files
+from common.errors import InputError
+from datasets import Dataset, DatasetInfo, Sample
 from datasets.image_files import read_image, write_image
-from datasets.statistics import statistics
+from datasets.preparation.statistics import statistics
+from datasets.readers import label_files
 
 
 def small_set(folder, labels, images=None):
@@ -20,7 +21,7 @@ def small_set(folder, labels, images=None):
         write_image(sample.image, image)
         write_image(sample.label, label)
         samples.append(sample)
-    info = Info('small', ('a', 'b', 'c'), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+    info = DatasetInfo('small', ('a', 'b', 'c'), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
     return Dataset(info, 'train', tuple(samples), label_files.read_indices)
 
 
@@ -97,7 +98,9 @@ def test_sums_are_exact_where_floats_are_not(tmp_path):
     image = np.full((4, 5, 3), 200, np.uint8)
     image[0, 0] = 201
     found = statistics(small_set(tmp_path, [np.zeros((4, 5), np.uint8)], [image]))
-    many = datasets.statistics.Statistics(1, found.values * 10**12, *[np.ones(3)] * 2, 0)
+    many = datasets.preparation.statistics.Statistics(
+        1, found.values * 10**12, *[np.ones(3)] * 2, 0
+    )
     np.testing.assert_allclose(many.std, np.sqrt(19) / 20, rtol=1e-14)
     np.testing.assert_allclose(many.mean, 200.05, rtol=1e-15)
 

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from command import UserError
-from datasets import transforms, views
-from datasets.transforms import Batch, ResizeCrop, ScaleCrop, ShortSides
-from engine.benchmark import straightforward
+from benchmarks import straightforward
+from common.errors import UserError
+from datasets.loading import resample, transforms
+from datasets.loading.transforms import Batch, ResizeCrop, ScaleCrop, ShortSides
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -35,7 +35,7 @@ def test_scale_crop_is_the_published_pipeline(size, seed):
     rng, other = np.random.RandomState(seed), np.random.RandomState(seed)
     expected, truth = straightforward.augmented(image, classes, settings, rng, (0, 0, 0), (1, 1, 1))
     view = settings.view(classes, other, Batch(settings.size))
-    window, cropped = views.resample_image(image, view), views.resample_label(classes, view)
+    window, cropped = resample.resample_image(image, view), resample.resample_label(classes, view)
     height, width = cropped.shape
     assert (height, width) == window.shape[:2]
     assert np.array_equal(
@@ -59,23 +59,23 @@ def test_windows_at_every_edge_equal_resizing_everything():
         height, width = rng.randint(1, size[0] + 1), rng.randint(1, size[1] + 1)
         top = rng.choice([0, size[0] - height, rng.randint(size[0] - height + 1)])
         left = rng.choice([0, size[1] - width, rng.randint(size[1] - width + 1)])
-        view = views.View(size, top, left, height, width, flip=bool(rng.randint(2)))
+        view = resample.View(size, top, left, height, width, flip=bool(rng.randint(2)))
         rows, columns = slice(top, top + height), slice(left, left + width)
         mirror = slice(None, None, -1 if view.flip else 1)
         whole = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)[rows, columns]
-        difference = views.resample_image(image, view) - whole[:, mirror].astype(int)
+        difference = resample.resample_image(image, view) - whole[:, mirror].astype(int)
         assert abs(difference).max() <= 1, view
         whole = cv2.resize(classes, size[::-1], interpolation=cv2.INTER_NEAREST)[rows, columns]
-        assert np.array_equal(views.resample_label(classes, view), whole[:, mirror]), view
+        assert np.array_equal(resample.resample_label(classes, view), whole[:, mirror]), view
 
 
 def test_only_the_window_is_touched():
     """What makes a packed crop fast: far from the border, the rest of the image may be anything."""
     image, _ = pair(400, 400)
-    view = views.View((800, 800), 300, 300, 100, 100)
-    before = views.resample_image(image, view)
+    view = resample.View((800, 800), 300, 300, 100, 100)
+    before = resample.resample_image(image, view)
     image[:145] = image[205:] = image[:, :145] = image[:, 205:] = 0
-    assert np.array_equal(views.resample_image(image, view), before)
+    assert np.array_equal(resample.resample_image(image, view), before)
 
 
 def test_a_crop_of_one_class_is_drawn_again():
@@ -88,7 +88,7 @@ def test_a_crop_of_one_class_is_drawn_again():
     shares = []
     for seed in range(100):
         view = settings.view(classes, np.random.RandomState(seed), Batch(settings.size))
-        shares.append((views.resample_label(classes, view) == 1).mean())
+        shares.append((resample.resample_label(classes, view) == 1).mean())
     assert np.mean(np.array(shares) > 0.25) > 0.95
     alone = settings.view(np.zeros((64, 256), np.uint8), np.random.RandomState(0), Batch((64, 64)))
     assert (alone.height, alone.width) == (64, 64)
@@ -166,7 +166,7 @@ def test_resize_crop_is_two_crops_with_a_flip_between(seed, interpolation):
     left, top = rng.randint(60 - 40 + 1), rng.randint(30 - 20 + 1)
     expected = expected[top : top + 20, left : left + 40].astype(int)
     view = settings.view(classes, np.random.RandomState(seed), Batch(settings.size))
-    assert abs(views.resample_image(image, view) - expected).max() <= 1
+    assert abs(resample.resample_image(image, view) - expected).max() <= 1
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -185,8 +185,8 @@ def test_resize_crop_turns_half_of_the_images_first(seed):
     truth = cv2.warpAffine(classes, matrix, (70, 90), flags=cv2.INTER_NEAREST)
     truth = cv2.resize(np.where(inside, truth, 255), (60, 30), interpolation=cv2.INTER_NEAREST)
     view = settings.view(classes, np.random.RandomState(seed), Batch(settings.size))
-    assert abs(views.resample_image(image, view) - expected).max() <= 2
-    assert np.array_equal(views.resample_label(classes, view), truth)
+    assert abs(resample.resample_image(image, view) - expected).max() <= 2
+    assert np.array_equal(resample.resample_label(classes, view), truth)
     assert (inside == 0).any() == turned
 
 
@@ -199,7 +199,7 @@ def test_short_sides_give_a_batch_the_largest_of_its_members():
     image, classes = pair(300, 900)
     view = settings.view(classes, np.random.RandomState(0), batch)
     assert view.size == (333, 1000)
-    assert views.resample_label(classes, view).shape == (333, 1000)
+    assert resample.resample_label(classes, view).shape == (333, 1000)
     lengths = {
         ShortSides((300, 375, 450)).batch([(500, 600)], np.random.RandomState(seed)).short
         for seed in range(30)
@@ -213,7 +213,7 @@ def test_short_sides_average_when_they_shrink():
     settings = ShortSides((100,), flip=0)
     batch = settings.batch([(400, 400)], np.random.RandomState(0))
     view = settings.view(label(400, 400), np.random.RandomState(0), batch)
-    assert abs(views.resample_image(board, view) - 127.5).max() < 40
+    assert abs(resample.resample_image(board, view) - 127.5).max() < 40
 
 
 def test_read_only_views_of_files_will_do():
@@ -222,9 +222,9 @@ def test_read_only_views_of_files_will_do():
     for settings in (ScaleCrop((32, 32)), ResizeCrop((20, 20), (40, 40)), ShortSides((30,))):
         batch = Batch((32, 64), 30)
         view = settings.view(classes, np.random.RandomState(1), batch)
-        window = views.resample_image(image, view)
+        window = resample.resample_image(image, view)
         assert transforms.distort(window, np.random.RandomState(2)).shape == window.shape
-        assert views.resample_label(classes, view).shape == window.shape[:2]
+        assert resample.resample_label(classes, view).shape == window.shape[:2]
 
 
 def test_settings_come_from_the_config():

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 import datasets
-from command import InputError
-from datasets import DataError, Sample, voc
+from common.errors import InputError
+from datasets import DataError, Sample
+from datasets.readers import voc
 
 # VOC.classes of the VOC 2012 development kit, VOCcode/VOCinit.m, behind the background.
 CLASSES = (

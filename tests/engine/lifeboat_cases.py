@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 import helpers
-from command import UserError
-from engine import checkpoints, lifeboat, run_folder
-from engine.checkpoints import State
+from common.errors import UserError
+from engine import lifeboat
 from engine.lifeboat import Lifeboat
-from engine.run_folder import RunFolder
+from engine.runs import checkpoints, run_folder
+from engine.runs.checkpoints import TrainingState
+from engine.runs.run_folder import RunFolder
 from mpi_jobs import wait_for
 
 
@@ -35,7 +36,7 @@ def folder(tmp_path):
 
 def make_state(iteration, size=10):
     """Its weights tell the iteration."""
-    return State(
+    return TrainingState(
         iteration=iteration,
         parameters={'W': np.full(size, iteration, np.float32)},
         solver={},

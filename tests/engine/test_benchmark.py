@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 import helpers
-from d3net.build import RECOMPUTE_POLICIES
-from engine.benchmark import frame, training
-from engine.benchmark.memory import peak_mib
+from benchmarks import frame, training
+from benchmarks.memory import peak_mib
+from layers.build import RECOMPUTE_POLICIES
 
 
 def test_contestants_take_turns():
@@ -28,7 +28,7 @@ def test_contestants_take_turns():
 def test_blocks_compares_the_two_graphs(tmp_path):
     report = tmp_path / 'report.json'
     process = helpers.run(
-        '-m', 'engine.benchmark', 'blocks', '--size', '32x48', '--rounds', '2', '-c', 'cpu',
+        '-m', 'benchmarks', 'blocks', '--size', '32x48', '--rounds', '2', '-c', 'cpu',
         '-cfg', 'configs/D3Net_T_camvid.yaml', '--json', report,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -43,7 +43,7 @@ def test_blocks_compares_the_two_graphs(tmp_path):
 def test_norms_compares_both_batch_norms(tmp_path):
     report = tmp_path / 'report.json'
     process = helpers.run(
-        '-m', 'engine.benchmark', 'norms', '--size', '32x48', '--rounds', '2',
+        '-m', 'benchmarks', 'norms', '--size', '32x48', '--rounds', '2',
         '-cfg', 'configs/D3Net_T_camvid.yaml', '--json', report,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -72,7 +72,7 @@ def test_memory_counts_children():
 def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
     report = tmp_path / 'report.json'
     process = helpers.run(
-        '-m', 'engine.benchmark', 'loader', '-d', shared / 'data' / 'camvid',
+        '-m', 'benchmarks', 'loader', '-d', shared / 'data' / 'camvid',
         '-cfg', 'configs/D3Net_T_camvid.yaml',
         '--rounds', '1', '--batches', '1', '--batch-size', '1', '--json', report,
     )  # fmt: skip
@@ -103,7 +103,7 @@ def tiny(tmp_path):
 def test_training_compares_the_recompute_policies(tiny, tmp_path):
     report = tmp_path / 'report.json'
     process = helpers.run(
-        '-m', 'engine.benchmark', 'training', '-cfg', tiny, '-c', 'cpu', '--size', '256x384',
+        '-m', 'benchmarks', 'training', '-cfg', tiny, '-c', 'cpu', '--size', '256x384',
         '--batch-size', 2, '--rounds', 1, '--json', report,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -142,7 +142,7 @@ def test_on_a_gpu_precision_and_layout_are_compared_too():
 
 def test_the_peak_of_a_process_is_its_own():
     """It stays when the memory is given back, and is not that of the process that started it."""
-    code = 'from engine.benchmark.memory import own_peak_mib; before = own_peak_mib()\n'
+    code = 'from benchmarks.memory import own_peak_mib; before = own_peak_mib()\n'
     code += 'x = bytearray(300 << 20); del x; print(before, own_peak_mib())'
     before, after = map(float, helpers.run('-c', code).stdout.split())
     assert before < 50
@@ -158,7 +158,7 @@ def test_the_peak_of_a_process_is_its_own():
     ],
 )
 def test_bad_options_of_training(options, message, tiny):
-    process = helpers.run('-m', 'engine.benchmark', 'training', '-cfg', tiny, *options)
+    process = helpers.run('-m', 'benchmarks', 'training', '-cfg', tiny, *options)
     assert message in helpers.error_line(process)
 
 
@@ -176,7 +176,7 @@ def test_bad_options_of_training(options, message, tiny):
     ],
 )
 def test_bad_options_of_blocks(options, message):
-    process = helpers.run('-m', 'engine.benchmark', 'blocks', *options)
+    process = helpers.run('-m', 'benchmarks', 'blocks', *options)
     assert message in helpers.error_line(process)
 
 
@@ -192,7 +192,7 @@ def test_bad_options_of_blocks(options, message):
     ],
 )
 def test_bad_options_of_loader(options, message):
-    process = helpers.run('-m', 'engine.benchmark', 'loader', *options)
+    process = helpers.run('-m', 'benchmarks', 'loader', *options)
     assert message in helpers.error_line(process)
 
 
@@ -208,6 +208,6 @@ def test_only_scale_crop_has_a_usual_pipeline(augmentation, keys, shared, tmp_pa
     base = helpers.PROJECT / 'configs/D3Net_T_camvid.yaml'
     config.write_text(f'_base_: {base}\naugmentation: {augmentation}\n{keys}\n')
     process = helpers.run(
-        '-m', 'engine.benchmark', 'loader', '-d', shared / 'data/camvid', '-cfg', config
+        '-m', 'benchmarks', 'loader', '-d', shared / 'data/camvid', '-cfg', config
     )
     assert f'augmentation: {augmentation} has no usual pipeline' in helpers.error_line(process)

@@ -10,14 +10,14 @@ import yaml
 
 import helpers
 import models
-from command import UserError
+from benchmarks import __main__ as command
+from benchmarks import contestants, inference, peer, pipeline
+from benchmarks.contestants import InferenceContestant
+from benchmarks.limit import Limit
+from common import machine
+from common.errors import UserError
 from datasets import image_files
 from engine import config as configs
-from engine.benchmark import __main__ as command
-from engine.benchmark import contestants, inference, peer, pipeline
-from engine.benchmark.contestants import Way
-from engine.benchmark.limit import Limit
-from engine.engines import machine
 from models import complexity
 
 
@@ -29,10 +29,10 @@ def tiny(tmp_path):
 
 
 def bench(*options):
-    return helpers.run('-m', 'engine.benchmark', 'inference', *options, '-c', 'cpu', '--rounds', 1)
+    return helpers.run('-m', 'benchmarks', 'inference', *options, '-c', 'cpu', '--rounds', 1)
 
 
-def test_networks_and_engines_are_compared(tiny, tmp_path):
+def test_networks_and_backends_are_compared(tiny, tmp_path):
     report, other = tmp_path / 'report.json', 'configs/D3Net_T_camvid.yaml'
     process = bench(
         '-cfg', tiny, other, '--size', '64x96', '--json', report,
@@ -77,7 +77,7 @@ def test_ranges_are_from_the_photo_or_a_data_set(with_data, shared, tmp_path):
     data = ['-d', shared / 'data' / 'camvid'] if with_data else []
     process = bench(
         '-cfg', 'configs/D3Net_T_camvid.yaml', '--size', '64x96', '--json', report, *data,
-        '--engine', 'auto', '--precision', 'float32', 'int8', '--seconds', '0',
+        '--backend', 'auto', '--precision', 'float32', 'int8', '--seconds', '0',
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     document = json.loads(report.read_text())
@@ -92,7 +92,7 @@ def test_the_published_graph_of_other_networks_is_ours(tmp_path):
     report = tmp_path / 'report.json'
     process = bench(
         '-cfg', 'configs/DABNet_E_cityscapes.yaml', '--size', '64x128', '--json', report,
-        '--engine', 'plain', 'nnabla', '--seconds', '0',
+        '--backend', 'plain', 'nnabla', '--seconds', '0',
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     document = json.loads(report.read_text())
@@ -134,9 +134,9 @@ def test_multiples_are_of_the_same_turns():
         ('bfloat16', (16, 8, 2, 2)),
         ('int8', (32, 16, 8, 4)),
     ):
-        found = inference._multiples(Way('auto', precision), device)
+        found = inference._multiples(InferenceContestant('auto', precision), device)
         assert found == dict(zip(columns, expected))
-    found = inference._multiples(Way('auto', 'int8'), {'auto int8': [1.0]})
+    found = inference._multiples(InferenceContestant('auto', 'int8'), {'auto int8': [1.0]})
     assert found == dict.fromkeys(columns)
 
 
@@ -146,7 +146,7 @@ def test_multiples_are_of_the_same_turns():
         (['--size', '4x4'], '--size 4x4: d3net cannot take it, the nearest is'),
         (['--threads', '9999'], '--threads 9999: there are'),
         (['--threads', '0'], '--threads must be at least 1'),
-        (['--engine', 'nnabla', '--precision', 'int8'], 'nothing to compare: NNabla computes in'),
+        (['--backend', 'nnabla', '--precision', 'int8'], 'nothing to compare: NNabla computes in'),
         (['--batch-size', '2'], '--batch-size is an option of loader, norms and training'),
         (['--seconds', '-1'], '--seconds must be at least 0'),
         (['--peer', 'pytorch', '--peer-python', '/no/python'], 'no such program'),
@@ -157,7 +157,7 @@ def test_bad_options(options, message, tiny):
 
 
 def test_other_kinds_take_one_config(tiny):
-    process = helpers.run('-m', 'engine.benchmark', 'training', '-cfg', tiny, tiny)
+    process = helpers.run('-m', 'benchmarks', 'training', '-cfg', tiny, tiny)
     assert 'training takes one config' in helpers.error_line(process)
 
 
@@ -197,10 +197,12 @@ def test_other_numbers_are_refused_in_float32():
     reference = np.ones((1, 2, 3, 3), np.float32)
     off = reference.copy()
     off[0, 0, 0, 0] += 0.01
-    assert contestants.difference(Way('auto', 'int8'), off, reference) == pytest.approx(0.01)
+    assert contestants.difference(
+        InferenceContestant('auto', 'int8'), off, reference
+    ) == pytest.approx(0.01)
     for wrong in (off, off * np.nan):
         with pytest.raises(UserError, match='auto float32: its logits differ'):
-            contestants.difference(Way('auto', 'float32'), wrong, reference)
+            contestants.difference(InferenceContestant('auto', 'float32'), wrong, reference)
 
 
 def test_cores_are_given_back():
@@ -216,7 +218,7 @@ def test_classes_are_the_same_where_images_stay_on_the_device(tmp_path):
     network(nn.Variable((1, 3, 64, 96)))
     models.weights.save(tmp_path / 'weights.h5')
     image_files.write_image(tmp_path / 'image.png', image)
-    task = pipeline.Task(
+    task = pipeline.PipelineTask(
         {'network': 'd3net', **helpers.TINY}, tmp_path / 'weights.h5', tmp_path / 'image.png',
         tmp_path / 'input.npy', (64, 96), 'cpu', 1,
     )  # fmt: skip
@@ -233,7 +235,7 @@ def test_classes_are_the_same_where_images_stay_on_the_device(tmp_path):
 
 def test_labels_are_those_of_the_predictor(monkeypatch):
     """In bands, as many as there are rows in the end."""
-    from engine.predictor import Predictor
+    from engine.inference.predictor import Predictor
 
     network = helpers.tiny()
     predictor = Predictor(network)

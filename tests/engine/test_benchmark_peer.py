@@ -17,13 +17,13 @@ import yaml
 
 import helpers
 import models
-from command import UserError
-from d3net import layers as L
-from d3net.graph import functions
-from engine.benchmark import graph_file, peer, pytorch_graph
-from engine.communicator import Processes
-from engine.gradients import Alone
-from engine.trainer import Trainer
+from benchmarks import graph_file, peer, pytorch_graph
+from common.errors import UserError
+from engine.distributed.communicators import Alone
+from engine.distributed.processes import Processes
+from engine.training.trainer import Trainer
+from layers import functions as L
+from layers.graph import functions
 from models import complexity
 
 LAYOUTS = (False, True)
@@ -231,7 +231,7 @@ def test_pytorch_takes_part(kind, program, tmp_path):
     config, report = tmp_path / 'tiny.yaml', tmp_path / 'report.json'
     config.write_text(yaml.safe_dump({**helpers.TINY, 'lr': 0.1, 'max_iter': 9}))
     process = helpers.run(
-        '-m', 'engine.benchmark', kind, '-cfg', config, '-c', 'cpu', '--size', '64x96',
+        '-m', 'benchmarks', kind, '-cfg', config, '-c', 'cpu', '--size', '64x96',
         '--rounds', 1, '--json', report, '--peer', 'pytorch', '--peer-python', PYTHON,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import helpers
-from command import UserError
-from engine.benchmark.peer import Program
-from engine.benchmark.process import Process, RemoteError
+from benchmarks.peer import Program
+from benchmarks.process import Process, RemoteError
+from common.errors import UserError
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PATIENCE = 60  # seconds; what is asked of the processes takes ten minutes
@@ -47,7 +47,7 @@ def test_an_exception_that_cannot_be_sent_is_told(process):
 
 
 def test_closing_does_not_wait(process, monkeypatch):
-    monkeypatch.setattr('engine.benchmark.process.PATIENCE', 600)
+    monkeypatch.setattr('benchmarks.process.PATIENCE', 600)
     process._connection.send((time.sleep, (600,)))
     started = time.monotonic()
     process.close()
@@ -58,7 +58,7 @@ def test_closing_does_not_wait(process, monkeypatch):
 def test_a_contestant_ends_with_the_benchmark(number, tmp_path):
     code = """
         import os, time
-        from engine.benchmark.process import Process
+        from benchmarks.process import Process
         process = Process('busy')
         tell(process.ask(os.getpid))
         try:
@@ -77,7 +77,7 @@ def test_all_ends_with_the_suite(number, tmp_path):
         textwrap.dedent("""
         import argparse, os, time
         from pathlib import Path
-        from engine.benchmark.process import Process
+        from benchmarks.process import Process
 
         def build_parser():
             parser = argparse.ArgumentParser()
@@ -93,7 +93,7 @@ def test_all_ends_with_the_suite(number, tmp_path):
         """)
     )
     code = f"""
-        from engine.benchmark import suite
+        from benchmarks import suite
         suite._run({str(command)!r}, [PIDS], PIDS.parent)
         """
     assert_ended_by(number, start(code, tmp_path), count=2)
@@ -115,7 +115,7 @@ def test_the_program_of_a_peer_ends_with_the_benchmark(number, tmp_path):
     )
     code = f"""
         import os, sys
-        from engine.benchmark.peer import Program
+        from benchmarks.peer import Program
         os.environ.update(PIDS=str(PIDS), PYTHONPATH={str(tmp_path)!r})
         Program(
             'peer', sys.executable, PIDS.parent, PIDS.parent, 1, 'start_training',

@@ -5,10 +5,11 @@ import json
 import pytest
 
 import helpers
-from command import PROJECT, UserError
-from engine.benchmark import frame, readme, suite
-from engine.benchmark.__main__ import build_parser as benchmark_parser
-from engine.engines.errors import EngineError
+from benchmarks import frame, readme, suite
+from benchmarks.__main__ import build_parser as benchmark_parser
+from common import PROJECT
+from common.errors import UserError
+from engine.backends.errors import BackendError
 
 TEXT = """# Title
 <!-- benchmark:one -->
@@ -139,8 +140,8 @@ def test_the_suite_measures_eight_bits_and_the_plain_graph():
     compared = {path: each for path, *each in suite.INFERRED}
     assert {'float32', 'bfloat16', 'int8'} == set(compared['configs/D3Net_S.yaml'][3])
     for path in ('configs/D3Net_S.yaml', 'configs/D3Net_L.yaml'):
-        size, _, engines, _, forms = compared[path]
-        assert size == '512x1024' and {'plain', 'auto'} <= set(engines)
+        size, _, backends, _, forms = compared[path]
+        assert size == '512x1024' and {'plain', 'auto'} <= set(backends)
         assert 'channels_last' in forms
     assert compared['configs/DDRNet23slim_cityscapes.yaml'][0] == '1024x2048'
 
@@ -170,7 +171,7 @@ def test_scores_are_those_of_evaluate(working_folder, monkeypatch, shared):
 def test_a_precision_that_the_cpu_lacks_is_left_out(tmp_path, monkeypatch):
     report = {
         'settings': {
-            'config': 'a', 'dataset': 'b', 'split': 'c', 'weights': 'd', 'engine': 'openvino',
+            'config': 'a', 'dataset': 'b', 'split': 'c', 'weights': 'd', 'backend': 'openvino',
             'precision': 'float32', 'calibration': None,
         },
         'versions': {}, 'images': 1, 'miou': 50.0, 'pixel_accuracy': 80.0,
@@ -178,7 +179,7 @@ def test_a_precision_that_the_cpu_lacks_is_left_out(tmp_path, monkeypatch):
 
     def run(script, options, folder):
         if 'bfloat16' in options:
-            raise EngineError('this CPU has no bfloat16')
+            raise BackendError('this CPU has no bfloat16')
         return report
 
     monkeypatch.setattr(suite, '_run', run)
@@ -222,5 +223,5 @@ def test_the_tables_of_the_project_have_all_columns(name):
 
 
 def test_a_mistake_is_told_before_anything_runs(tmp_path):
-    process = helpers.run('-m', 'engine.benchmark.suite', '-o', tmp_path / 'page.md')
+    process = helpers.run('-m', 'benchmarks.suite', '-o', tmp_path / 'page.md')
     assert 'page.md: cannot be read' in helpers.error_line(process)

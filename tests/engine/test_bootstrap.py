@@ -16,15 +16,15 @@ from packaging.utils import canonicalize_name
 
 import helpers
 
-SCRIPT = helpers.PROJECT / 'engine' / 'bootstrap.py'
+SCRIPT = helpers.PROJECT / 'tools' / 'bootstrap.py'
 BY_VENV = {'setuptools'}  # what an environment has that nothing was installed into
 
 
 @pytest.fixture
 def project(tmp_path):
     """A copy of the script in a project whose requirements need no package index."""
-    (tmp_path / 'engine').mkdir()
-    shutil.copy(SCRIPT, tmp_path / 'engine')
+    (tmp_path / 'tools').mkdir()
+    shutil.copy(SCRIPT, tmp_path / 'tools')
     (tmp_path / 'requirements.txt').write_text('# nothing\n')
     (tmp_path / 'more.txt').write_text('# nothing\n')
     return tmp_path
@@ -32,7 +32,7 @@ def project(tmp_path):
 
 def set_up(project, *requirements):
     return subprocess.run(
-        [sys.executable, str(project / 'engine' / 'bootstrap.py'), *requirements],
+        [sys.executable, str(project / 'tools' / 'bootstrap.py'), *requirements],
         env={**os.environ, 'PIP_NO_INDEX': '1'},
         capture_output=True,
         text=True,
@@ -92,7 +92,7 @@ def test_ctrl_c_is_no_traceback(project):
             f'--index-url http://127.0.0.1:{silent.getsockname()[1]}/\nno-such-package==1\n'
         )
         process = subprocess.Popen(
-            [sys.executable, str(project / 'engine' / 'bootstrap.py'), 'more.txt'],
+            [sys.executable, str(project / 'tools' / 'bootstrap.py'), 'more.txt'],
             env={k: v for k, v in os.environ.items() if not k.startswith('PIP_')},
             stderr=subprocess.PIPE,
             text=True,
@@ -109,7 +109,7 @@ def test_ctrl_c_is_no_traceback(project):
 
 
 def test_where_no_interpreter_can_be_had_one_line_says_what_to_install(project, monkeypatch):
-    spec = importlib.util.spec_from_file_location('bootstrap', project / 'engine' / 'bootstrap.py')
+    spec = importlib.util.spec_from_file_location('bootstrap', project / 'tools' / 'bootstrap.py')
     bootstrap = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bootstrap)
     monkeypatch.setattr(bootstrap, 'VERSION', '3.99')
@@ -185,7 +185,7 @@ def test_what_make_installs(target, files):
         command, cwd=helpers.PROJECT, capture_output=True, text=True, timeout=60
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.splitlines()[0].endswith(f' engine/bootstrap.py {files}')
+    assert process.stdout.splitlines()[0].endswith(f' tools/bootstrap.py {files}')
 
 
 def test_the_installed_file_is_whole_at_any_moment(project):

@@ -15,10 +15,12 @@ import pytest
 import yaml
 
 import helpers
-from command import UserError
-from engine import checkpoints, config
-from engine.checkpoints import State
-from engine.run_folder import RunFolder
+from common.errors import UserError
+from engine import config
+from engine.config import schema
+from engine.runs import checkpoints
+from engine.runs.checkpoints import TrainingState
+from engine.runs.run_folder import RunFolder
 from models import weights
 
 
@@ -36,7 +38,7 @@ def make_state(iteration=8, seed=0, size=20):
         'empty/ä .': np.zeros((0, 3), np.uint32),
         'flags': np.array([True, False]),
     }
-    return State(
+    return TrainingState(
         iteration=iteration,
         parameters=parameters,
         solver=solver,
@@ -56,7 +58,7 @@ def make_state(iteration=8, seed=0, size=20):
 
 def assert_equal(one, other):
     """Every field, the order of names, and every bit of every array."""
-    for field in dataclasses.fields(State):
+    for field in dataclasses.fields(TrainingState):
         a, b = getattr(one, field.name), getattr(other, field.name)
         if field.name in checkpoints.ARRAYS and a is not None:
             assert list(a) == list(b)
@@ -261,7 +263,7 @@ def test_a_claim_holds_until_it_is_released(tmp_path):
 
 
 def test_keys_without_influence_are_keys():
-    assert set(config.KEYS) >= checkpoints.WITHOUT_INFLUENCE
+    assert set(schema.KEYS) >= checkpoints.WITHOUT_INFLUENCE
 
 
 def register(value):

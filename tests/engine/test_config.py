@@ -1,10 +1,12 @@
 """Configs: inheritance, overrides, checks, and the published files as they are."""
 
+from pathlib import Path
+
 import pytest
 
 import models
-from command import UserError
-from engine import config
+from common.errors import UserError
+from engine.config import loading as config
 
 PUBLISHED_S = """\
 batch_size: 8
@@ -78,7 +80,7 @@ def test_a_base_is_inherited_key_by_key_and_origins_are_known(tmp_path):
     path = write(tmp_path, 'own.yaml', '_base_: [grand.yaml, base.yaml]\nmin_lr: 0.2\n')
     loaded = config.load(path)
     assert (loaded['lr'], loaded['min_lr'], loaded['batch_size']) == (0.5, 0.2, 8)
-    origins = [config.Path(loaded.origin(key)).name for key in ('lr', 'min_lr', 'batch_size')]
+    origins = [Path(loaded.origin(key)).name for key in ('lr', 'min_lr', 'batch_size')]
     assert origins == ['base.yaml', 'own.yaml', 'grand.yaml']
     assert loaded.name == 'own'
 

@@ -6,8 +6,8 @@ from types import ModuleType
 import nnabla as nn
 import pytest
 
-from command import UserError
-from engine import context
+from common.errors import UserError
+from engine.device import context
 
 
 def test_the_cpu_can_be_asked_for():

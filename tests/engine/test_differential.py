@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import mpi_training
-from d3net import layers as L
-from engine import recipe as recipes
-from engine.communicator import Processes
-from engine.gradients import Alone
-from engine.trainer import Trainer
+from engine.distributed.communicators import Alone
+from engine.distributed.processes import Processes
+from engine.training import recipe as recipes
+from engine.training.trainer import Trainer
+from layers import functions as L
 from models.family import Family
 from models.registry import Network
 

@@ -4,7 +4,8 @@ import pytest
 
 import helpers
 import mpi_jobs
-from engine import environment
+from common import machine
+from engine.environment import table
 
 SMI = """\
 NVIDIA H200, 143771 MiB, 580.159, 9.0
@@ -24,9 +25,7 @@ def test_the_table_as_a_user_sees_it():
     assert 'works: mpi4py with Open MPI' in text
     assert 'illegal instruction' in text
     lengths = [
-        len(line)
-        for line in process.stdout.splitlines()
-        if not line.startswith(environment.NOT_WRAPPED)
+        len(line) for line in process.stdout.splitlines() if not line.startswith(table.NOT_WRAPPED)
     ]
     assert max(lengths) <= 120
 
@@ -35,48 +34,48 @@ def test_the_table_as_a_user_sees_it():
 def smi(monkeypatch):
     """What nvidia-smi answers: (exit status, output)."""
     answers = []
-    monkeypatch.setattr(environment, '_run', lambda command: answers[-1])
+    monkeypatch.setattr(machine, 'output_of', lambda command: answers[-1])
     return answers
 
 
 def test_gpus_and_their_known_problems(smi):
     smi.append((0, SMI))
-    assert 'NVIDIA H200 (143771 MiB, driver 580.159' in environment.machine()['GPU']
-    assert 'NVIDIA A10' in environment.machine()['GPU']
-    assert 'concerns this GPU' in environment._problems()[0]
+    assert 'NVIDIA H200 (143771 MiB, driver 580.159' in machine.describe()['GPU']
+    assert 'NVIDIA A10' in machine.describe()['GPU']
+    assert 'concerns this GPU' in table._problems()[0]
     for capability in ('8.6', '12.0', '[N/A]'):
         smi.append((0, f'Some GPU, 1 MiB, 1, {capability}\n'))
-        assert f'compute capability {capability}' in environment.machine()['GPU']
-        assert 'no such GPU here' in environment._problems()[0]
+        assert f'compute capability {capability}' in machine.describe()['GPU']
+        assert 'no such GPU here' in table._problems()[0]
 
 
 def test_a_driver_that_fails_is_not_taken_for_no_gpu(smi):
     smi.append((18, 'Failed to initialize NVML: Driver/library version mismatch\n'))
-    assert 'nvidia-smi fails: Failed to initialize NVML' in environment.machine()['GPU']
-    smi.append((environment.MISSING, ''))
-    assert environment.machine()['GPU'] == 'none'
+    assert 'nvidia-smi fails: Failed to initialize NVML' in machine.describe()['GPU']
+    smi.append((machine.MISSING, ''))
+    assert machine.describe()['GPU'] == 'none'
 
 
 def test_two_builds_of_opencv_are_a_known_problem(monkeypatch):
-    assert len(environment._problems()) == 1
-    monkeypatch.setattr(environment, '_version', lambda package: '4.11')
-    assert 'overwrite each other' in environment._problems()[1]
+    assert len(table._problems()) == 1
+    monkeypatch.setattr(machine, 'version_of', lambda package: '4.11')
+    assert 'overwrite each other' in table._problems()[1]
 
 
 def test_what_ends_a_child_process_is_reported(smi):
     smi.append((1, 'PMIX failed\nMPI_INIT has failed because of a fault\n'))
-    assert environment.try_python('') == 'does not work: MPI_INIT has failed because of a fault'
+    assert table.try_python('') == 'does not work: MPI_INIT has failed because of a fault'
     smi.append((-6, 'free(): invalid pointer\n'))
-    assert environment.try_python('') == 'does not work: ends with the signal SIGABRT'
+    assert table.try_python('') == 'does not work: ends with the signal SIGABRT'
     smi.append((3, ''))
-    assert environment.try_python('') == 'does not work: ends with status 3'
+    assert table.try_python('') == 'does not work: ends with status 3'
     smi.append((0, 'noise\nfine\n'))
-    assert environment.try_python('') == 'works: fine'
+    assert table.try_python('') == 'works: fine'
 
 
 def test_a_gpu_that_nvidia_smi_describes_otherwise_is_shown_as_it_is(smi):
     smi.append((0, 'Some, other, answer\nName, with comma, 1 MiB, 2, 9.0\n'))
-    assert environment.machine()['GPU'] == (
+    assert machine.describe()['GPU'] == (
         'Some, other, answer, Name, with comma (1 MiB, driver 2, compute capability 9.0)'
     )
 

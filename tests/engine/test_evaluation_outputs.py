@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import datasets
-from command import UserError
-from engine import evaluation_outputs
+from common.errors import UserError
+from engine.evaluation import image_outputs
 
 LABELS = np.array([[0, 1, 15], [20, 7, 2]], np.uint8)
 
@@ -17,7 +17,7 @@ def written(name, image, folder):
     info = datasets.info(name)
     sample = datasets.Sample('a/b', Path(image), None)
     dataset = datasets.Dataset(info, 'test', (sample,), datasets.module(name).decode)
-    output = evaluation_outputs.submission(dataset, folder)
+    output = image_outputs.submission(dataset, folder)
     output.write(output.target(0), 0, None, None, LABELS)
     (path,) = folder.rglob('*.png')
     return path
@@ -44,4 +44,4 @@ def test_a_data_set_without_a_test_server_is_refused(tmp_path):
     info = datasets.info('camvid')
     dataset = datasets.Dataset(info, 'test', (), datasets.module('camvid').decode)
     with pytest.raises(UserError, match='camvid has no test server'):
-        evaluation_outputs.submission(dataset, tmp_path)
+        image_outputs.submission(dataset, tmp_path)

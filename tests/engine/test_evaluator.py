@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import datasets
-from engine import evaluator
-from engine.communicator import Processes
+from engine.distributed.processes import Processes
+from engine.evaluation import evaluator
 
 
 class TwoProcesses(Processes):
@@ -24,7 +24,9 @@ class TwoProcesses(Processes):
 @pytest.fixture
 def info():
     colours = datasets.distinct_colours(4)
-    return datasets.Info('test', ('a', 'b', 'c', 'd'), colours, categories=('x', 'y', 'y', 'z'))
+    return datasets.DatasetInfo(
+        'test', ('a', 'b', 'c', 'd'), colours, categories=('x', 'y', 'y', 'z')
+    )
 
 
 def counted(**options):

@@ -17,13 +17,14 @@ import pytest
 
 import helpers
 import models
-from command import UserError
-from d3net import layers as L
+from common.errors import UserError
 from datasets import image_files
-from engine.export import checks, formats, nnb, onnx_functions
-from engine.export.form import Form, build
-from engine.export.network import export
-from engine.predictor import Predictor, normalise
+from engine.export import checks, nnb_reader, writers
+from engine.export.exporter import export
+from engine.export.spec import ExportSpec, build
+from engine.inference.predictor import Predictor, normalise
+from engine.onnx import operators
+from layers import functions as L
 
 STREET = helpers.PROJECT / 'resources' / 'street.jpg'
 NETWORKS = (
@@ -48,7 +49,7 @@ COSTLY = (  # with these, every encoder and every decoder is there
     'fpn_regnetx1p6gf_edgeailite',
     'fpn128_regnetx3p2gf_edgeailite',
 )
-NORMALISED = Form()
+NORMALISED = ExportSpec()
 
 
 def sizes_of(network):
@@ -105,7 +106,7 @@ def check_network(network, tmp_path):
     """At the smallest size for any number of images, at another for one."""
     smallest, larger = sizes_of(network)
     path = tmp_path / 'a.onnx'
-    export(network, smallest, path, Form(batch=None), check=False)
+    export(network, smallest, path, ExportSpec(batch=None), check=False)
     x = images(3, *smallest)
     expected = logits_of(network, x)
     one, three = run(path, x[:1], x)
@@ -142,7 +143,7 @@ def test_every_network_computes_the_same(tmp_path):
             continue
         nn.clear_parameters()
         network = prepared(name)
-        report = export(network, sizes_of(network)[1], tmp_path / 'a.onnx', Form(batch=None))
+        report = export(network, sizes_of(network)[1], tmp_path / 'a.onnx', ExportSpec(batch=None))
         assert 'agrees' in report, name
 
 
@@ -153,7 +154,7 @@ def test_the_trained_model_on_the_street(tmp_path):
     models.weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
     photo = cv2.resize(image_files.read_image(STREET), (200, 150), interpolation=cv2.INTER_AREA)
     path = tmp_path / 'a.onnx'
-    report = export(network, (150, 200), path, Form('labels', 'uint8', None))
+    report = export(network, (150, 200), path, ExportSpec('labels', 'uint8', None))
     assert 'agrees with NNabla on street.jpg' in report
     x = np.stack([photo, photo[:, ::-1]])[..., ::-1].transpose(0, 3, 1, 2)
     labels = run(path, np.ascontiguousarray(x))
@@ -170,7 +171,7 @@ def test_what_goes_in_and_what_comes_out(kind, pixels, tmp_path):
     """A network that sees BGR, with a deviation of its own for each channel."""
     network = prepared('fpn_aspp_regnetx400mf_bgr_edgeailite')
     size, path = (64, 32), tmp_path / 'a.onnx'
-    export(network, size, path, Form(kind, pixels, 2), check=False)
+    export(network, size, path, ExportSpec(kind, pixels, 2), check=False)
     photos = [helpers.image(*size, seed=i) for i in range(2)]
     x = np.stack([normalise(photo, network.info) for photo in photos])
     expected = logits_of(network, x)
@@ -192,7 +193,7 @@ def test_what_goes_in_and_what_comes_out(kind, pixels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'form', [NORMALISED, Form('probabilities', 'float32', 2), Form('labels', 'float32')]
+    'form', [NORMALISED, ExportSpec('probabilities', 'float32', 2), ExportSpec('labels', 'float32')]
 )
 def test_nnp(form, tmp_path):
     """It holds what the graph needs, with metadata, and NNabla's loader runs it."""
@@ -227,11 +228,11 @@ def test_nnp_has_no_parameters_of_auxiliary_heads(tmp_path):
 def test_nnb(tmp_path):
     """Functions with their arguments, shapes and parameters, read back and run by NNabla."""
     network, path = tiny(), tmp_path / 'a.nnb'
-    report = export(network, (45, 70), path, Form(pixels='float32'))
+    report = export(network, (45, 70), path, ExportSpec(pixels='float32'))
     assert report.startswith('what is in the file, run by NNabla')
     assert 'agrees' in report
     assert json.loads((tmp_path / 'a.nnb.json').read_text())['input'] == 'float32'
-    contents = nnb.read(path)
+    contents = nnb_reader.read(path)
     assert [contents.shapes[n] for n in contents.inputs] == [(1, 3, 45, 70)]
     assert [contents.shapes[n] for n in contents.outputs] == [(1, 5, 45, 70)]
     own = nn.get_parameters(grad_only=False)
@@ -241,7 +242,7 @@ def test_nnb(tmp_path):
     assert kinds.count('convolution') == sum(name.endswith('conv/W') for name in own)
     with pytest.raises(ValueError, match='bytes instead of'):
         path.write_bytes(path.read_bytes()[:-4])
-        nnb.read(path)
+        nnb_reader.read(path)
 
 
 def test_a_deep_graph_as_nnb(tmp_path):
@@ -250,16 +251,22 @@ def test_a_deep_graph_as_nnb(tmp_path):
     x = y = nn.Variable((1, 3, 2, 2))
     for _ in range(1 + sys.getrecursionlimit()):
         y = F.relu(y)
-    formats.write_nnb(tmp_path / 'a.nnb', x, y, NORMALISED, {})
-    contents = nnb.read(tmp_path / 'a.nnb')
+    writers.write_nnb(tmp_path / 'a.nnb', x, y, NORMALISED, {})
+    contents = nnb_reader.read(tmp_path / 'a.nnb')
     assert len(contents.calls) > sys.getrecursionlimit()
-    assert np.array_equal(nnb.run(contents, images(1, 2, 2)), np.maximum(images(1, 2, 2), 0))
+    assert np.array_equal(nnb_reader.run(contents, images(1, 2, 2)), np.maximum(images(1, 2, 2), 0))
     assert ssl._create_default_https_context is https
 
 
 def test_onnx_says_what_it_is(tmp_path):
     path = tmp_path / 'a.onnx'
-    export(tiny(), (45, 70), path, Form('labels', 'uint8', None), metadata={'classes': ['x', 'y']})
+    export(
+        tiny(),
+        (45, 70),
+        path,
+        ExportSpec('labels', 'uint8', None),
+        metadata={'classes': ['x', 'y']},
+    )
     model = onnx.load(path)
     facts = {p.key: p.value for p in model.metadata_props}
     assert facts['network'] == 'd3net'
@@ -284,7 +291,7 @@ def test_a_file_that_computes_something_else_is_kept_beside(tmp_path, monkeypatc
     """Whatever was there before stays."""
     path = tmp_path / 'a.onnx'
     path.write_text('before')
-    monkeypatch.setitem(onnx_functions.SAME, 'ReLU', 'Abs')
+    monkeypatch.setitem(operators.SAME, 'ReLU', 'Abs')
     with pytest.raises(UserError, match='not written, onnxruntime .* differs from NNabla'):
         export(tiny(), (45, 70), path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.onnx', 'a.onnx.mismatch']
@@ -332,24 +339,24 @@ def beyond_the_address_space(path):
     ],
 )
 def test_what_onnxruntime_cannot_run_is_one_line(tmp_path, monkeypatch, change, line, left):
-    write = formats.WRITERS['.onnx']
+    write = writers.WRITERS['.onnx']
 
     def changed(path, *arguments):
         write(path, *arguments)
         change(path)
 
-    monkeypatch.setitem(formats.WRITERS, '.onnx', changed)
+    monkeypatch.setitem(writers.WRITERS, '.onnx', changed)
     with pytest.raises(UserError, match=line) as error:
         export(tiny(), (45, 70), tmp_path / 'a.onnx')
     assert '\n' not in str(error.value)
-    assert '--engine' not in str(error.value)
+    assert '--backend' not in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ['a.onnx.mismatch'] * left
 
 
 @pytest.mark.parametrize('kind', ['logits', 'probabilities', 'labels'])
 def test_a_comparison_sees_what_is_wrong(kind):
     """Channels the other way round, images mixed up, not a number."""
-    network, size, form = tiny(), (45, 70), Form(kind)
+    network, size, form = tiny(), (45, 70), ExportSpec(kind)
 
     def right(x):
         y = logits_of(network, x)
@@ -408,7 +415,7 @@ def test_too_little_memory_is_one_line(tmp_path, monkeypatch):
 
 def test_openvino_computes_the_same(tmp_path):
     network, path = prepared('csail_resnet18dilated8_ppm', num_classes=5), tmp_path / 'a.onnx'
-    export(network, (19, 26), path, Form(batch=None), check=False)
+    export(network, (19, 26), path, ExportSpec(batch=None), check=False)
     model = openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
     x = images(3, 19, 26)
     assert_same(model(x)[0], logits_of(network, x))

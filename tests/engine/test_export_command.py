@@ -1,6 +1,5 @@
 """python -m engine.export as a user types it."""
 
-import importlib
 import json
 import re
 from pathlib import Path
@@ -12,9 +11,10 @@ import onnxruntime
 import pytest
 
 import datasets
-import files
 import helpers
-from command import run
+from common import files
+from common.command import run
+from engine.export import command
 
 CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
 WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
@@ -23,7 +23,6 @@ WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
 def started(*arguments):
     """Run the command in this process; returns the exit status."""
     nn.clear_parameters()
-    command = importlib.import_module('engine.export.__main__')
     return run(command.build_parser, command.main, [str(a) for a in arguments])
 
 
@@ -80,8 +79,7 @@ def test_the_other_formats(ending, working_folder, capsys):
 def test_the_size(options, size, working_folder, capsys, monkeypatch):
     """That of the config, or one with a name, brought to what the network takes, which is said."""
     taken = []
-    command = importlib.import_module('engine.export.__main__')
-    monkeypatch.setattr('engine.model_options.load', lambda *arguments: taken.append(1) or 1 / 0)
+    monkeypatch.setattr('engine.options.load', lambda *arguments: taken.append(1) or 1 / 0)
     choose = command.choose_size
     monkeypatch.setattr(command, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0])
     config = CAMVID if 'network=dabnet_r18_p8' not in options else ('-cfg', 'own.yaml')

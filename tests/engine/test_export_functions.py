@@ -7,10 +7,10 @@ import onnxruntime
 import pytest
 
 import helpers
-from d3net import layers as L
-from d3net.graph import functions
-from engine.export.onnx_functions import CONVERTERS, SAME, WITH_SCALAR, Unsupported
-from engine.export.onnx_graph import build_model
+from engine.onnx.builder import build_model
+from engine.onnx.operators import CONVERTERS, SAME, WITH_SCALAR, Unsupported
+from layers import functions as L
+from layers.graph import functions
 
 BUILD, FUSED = L.Build(), L.Build(cuda=True)
 SHAPE = (6, 13, 17)

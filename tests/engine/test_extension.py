@@ -14,17 +14,17 @@ import pytest
 
 import helpers
 import mpi_jobs
-from engine import extension, libraries
-from engine.extension import UnusableError, importing, trial
-from engine.extension import findings as remembered
-from engine.extension.findings import Findings
+from engine.device import extension, libraries
+from engine.device.extension import UnusableError, importing, trial
+from engine.device.extension import findings as remembered
+from engine.device.extension.findings import Findings
 
 PHOTO = helpers.PROJECT / 'resources' / 'street.jpg'
 SEGMENT = ('infer.py', '-i', PHOTO, '-cfg', 'configs/D3Net_T_camvid.yaml', '--scale', '0.1')
 ALL_IS_THERE = """
 import ctypes, json, os, sys
-from engine import extension, libraries
-from engine.extension import importing
+from engine.device import extension, libraries
+from engine.device.extension import importing
 flags, before = sys.getdlopenflags(), dict(os.environ)
 module = extension.load()
 from mpi4py import MPI
@@ -112,7 +112,8 @@ def test_an_mpi4py_that_is_global_does_not_matter(order, installed):
         + flags.format('os.RTLD_NOW')
     )
     load = (
-        'import sys\nfrom engine import extension\nfrom engine.extension import importing\n'
+        'import sys\nfrom engine.device import extension\n'
+        'from engine.device.extension import importing\n'
         'print("global", importing.symbols_are_global())\nprint(extension.load().FLAGS)\n'
     )
     program = import_globally + load if order == 'before' else load + import_globally
@@ -202,7 +203,9 @@ def test_only_what_goes_well_is_remembered(installed, tmp_path):
         before = len((tmp_path / 'imports').read_text()) if (tmp_path / 'imports').exists() else 0
         variables = installed(code)
         process = helpers.run(
-            '-c', 'from engine import extension; extension.examine()', **{**variables, **more}
+            '-c',
+            'from engine.device import extension; extension.examine()',
+            **{**variables, **more},
         )
         assert process.returncode == 0, process.stderr
         return len((tmp_path / 'imports').read_text()) - before
@@ -226,7 +229,7 @@ def test_an_mpi4py_that_crashes_takes_nothing_but_the_communicator(installed, tm
     (broken / 'mpi4py' / '__init__.py').write_text('import os\nos.abort()\n')
     variables['PYTHONPATH'] = f'{broken}{os.pathsep}{variables["PYTHONPATH"]}'
     program = (
-        'from engine import extension\nprint(extension.load().HOME)\n'
+        'from engine.device import extension\nprint(extension.load().HOME)\n'
         'print(extension.examine().communicator)\n'
     )
     process = helpers.run('-c', program, **variables)

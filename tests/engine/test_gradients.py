@@ -5,8 +5,8 @@ import pytest
 
 import helpers
 import models
-from d3net import layers as L
-from engine import gradients
+from engine.distributed import communicators
+from layers import functions as L
 
 ONE_OF_EACH_FAMILY = (
     'd3net_t',
@@ -34,7 +34,7 @@ def check_order(name):
         with helpers.zero_parameters():
             outputs = network(image, train=True, communicator=Twins())
         loss = sum((L.mean_all(y) for y in outputs[1:]), L.mean_all(outputs[0]))
-        orders.add(gradients.order_of(loss))
+        orders.add(communicators.order_of(loss))
     (order,) = orders
     names = nn.get_parameters(grad_only=False)
     layers = [n.removesuffix('/beta') for n in names if n.endswith('/bn/beta')]

@@ -9,10 +9,10 @@ import pytest
 
 import datasets
 import helpers
-from command import InputError, UserError
+from common.errors import InputError, UserError
+from common.inputs import Input
 from datasets import colours, image_files
-from engine import inference, planning, visualisation
-from engine.inputs import Input
+from engine.inference import pictures, planning, segment
 
 
 class Bands:
@@ -26,7 +26,7 @@ class Bands:
 
 def segmented(path, target, predictor=None, **options):
     item = Input(path, Path(path.name))
-    return inference.segment_file(
+    return segment.segment_file(
         predictor or Bands(), datasets.info('camvid'), item, target, planning.Options(**options)
     )
 
@@ -49,7 +49,7 @@ def test_memory_for_a_large_picture(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 110e6
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        visualisation.shares(labels, datasets.info('camvid'))
+        pictures.shares(labels, datasets.info('camvid'))
         assert tracemalloc.get_traced_memory()[1] - before < 5e6
     finally:
         tracemalloc.stop()

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from command import UserError
-from engine import inputs
+from common import inputs
+from common.errors import UserError
 
 
 def names(found):

@@ -18,10 +18,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import helpers
-from command import LOG, UserError
-from engine import history
-from engine.events import Events
-from engine.journal import Journal
+from common.errors import UserError
+from common.log import LOG
+from engine.runs import series
+from engine.runs.logger import Journal
+from engine.runs.tensorboard import Events
 
 REPORT = {
     'miou': 41.25,
@@ -147,30 +148,30 @@ def test_series_are_those_of_nnablas_monitors(tmp_path):
     assert text == ''.join(f'{i} {mean:g}\n' for i, mean in zip((10, 20), means))
     assert (tmp_path / 'Learning-rate.series.txt').read_text() == '10 0.055\n20 0.155\n'
     assert (tmp_path / 'Validation-mIoU.series.txt').read_text() == '20 20\n'
-    times = history.read_series(tmp_path, history.TIME)
+    times = series.read_series(tmp_path, series.TIME)
     assert [(row[0], row[2]) for row in times] == [(10, 10), (20, 10)]
     assert sum(row[1] for row in times) == pytest.approx(times[-1][3], abs=0.05)
 
 
 def test_resumed_at_an_earlier_iteration(tmp_path):
     train(tmp_path, 1, 70)
-    series = {name: history.series_path(tmp_path, name) for name in history.COLUMNS}
-    before = {name: path.read_text().splitlines() for name, path in series.items()}
-    with open(series[history.LOSS], 'a') as file:
+    files = {name: series.series_path(tmp_path, name) for name in series.COLUMNS}
+    before = {name: path.read_text().splitlines() for name, path in files.items()}
+    with open(files[series.LOSS], 'a') as file:
         file.write('80 0.0')  # cut off by a kill
     time_row = '40 2.5 10 3600.25'
-    series[history.TIME].write_text(f'{time_row}\n50 3 10 3603.25\n')
+    files[series.TIME].write_text(f'{time_row}\n50 3 10 3603.25\n')
     train(tmp_path, 41, 60)
-    for name in (history.LOSS, history.RATE):
-        assert series[name].read_text().splitlines() == before[name][:6]
-    scores = series[history.SCORE].read_text()
+    for name in (series.LOSS, series.RATE):
+        assert files[name].read_text().splitlines() == before[name][:6]
+    scores = files[series.SCORE].read_text()
     assert scores == '20 20\n40 40\n60 60\n'
-    entries = history.read_validations(tmp_path)
+    entries = series.read_validations(tmp_path)
     assert [entry['iteration'] for entry in entries] == [20, 40, 60]
     assert entries[0]['classes'] == {'road / way': 82.5, 'absent': None}
-    lines = series[history.TIME].read_text().splitlines()
+    lines = files[series.TIME].read_text().splitlines()
     assert lines[0] == time_row
-    rows = history.read_series(tmp_path, history.TIME)
+    rows = series.read_series(tmp_path, series.TIME)
     assert [(row[0], row[2]) for row in rows] == [(40, 10), (50, 10), (60, 10)]
     assert 3600.25 < rows[-1][3] < 3660
     read = events(tmp_path)
@@ -183,8 +184,8 @@ def test_resumed_at_an_earlier_iteration(tmp_path):
 def test_started_anew_where_a_run_has_ended_before_its_first_state(tmp_path):
     train(tmp_path, 1, 20)
     train(tmp_path, 1, 10)
-    assert len(history.read_series(tmp_path, history.LOSS)) == 1
-    assert history.read_validations(tmp_path) == []
+    assert len(series.read_series(tmp_path, series.LOSS)) == 1
+    assert series.read_validations(tmp_path) == []
     assert [event.step for event in events(tmp_path).Scalars('train/loss')] == [10]
 
 
@@ -214,7 +215,7 @@ def test_tensorboard_reads_all(tmp_path):
     assert (image.step, image.height, image.width) == (2, 20, 30)
     rgb = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)))
     assert np.array_equal(rgb, picture[..., ::-1])
-    assert history.read_validations(tmp_path)[-1]['miou'] is None
+    assert series.read_validations(tmp_path)[-1]['miou'] is None
 
 
 def test_no_thread_and_no_overwritten_events(tmp_path):
@@ -281,9 +282,10 @@ def test_damaged_records_are_named(tmp_path):
 
 TERMINAL = """
 import sys
-from command import LOG, _set_up_logging
-_set_up_logging(False)
-from engine.journal import Journal
+from common import log
+log.set_up(False)
+LOG = log.LOG
+from engine.runs.logger import Journal
 with Journal(sys.argv[1], log_interval=2, max_iter=4, active=True) as journal:
     for i in range(1, 5):
         journal.step(i, 1 / i, 0.1, 0.1, 0.2)

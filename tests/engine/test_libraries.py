@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import helpers
-from engine import libraries
+from engine.device import libraries
 
 PROGRAM_WITH_BOTH_OUTPUTS = """
 import os, sys
-from engine import libraries
+from engine.device import libraries
 lines = []
 print('before')
 with libraries.captured_output(lines):
@@ -106,7 +106,7 @@ def test_a_program_without_outputs_is_no_reason_to_fail(closed, tmp_path):
     """What is printed is captured all the same, and what was closed is closed afterwards."""
     program = """
 import os, sys
-from engine import libraries
+from engine.device import libraries
 lines = []
 with libraries.captured_output(lines):
     os.write(1, b'a\\n')

@@ -7,8 +7,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from command import UserError
-from engine import losses
+from common.errors import UserError
+from engine.training import losses
 
 CLASSES = 4
 WEIGHTS = [0.5, 2.0, 1.0, 0.25]
@@ -316,7 +316,7 @@ def test_what_parts_have_in_common_is_counted_once(monkeypatch):
         counted.append(labels.shape)
         return np.count_nonzero(labels >= 0)
 
-    monkeypatch.setattr(losses, '_count_valid', count)
+    monkeypatch.setattr('engine.training.losses.criterion._count_valid', count)
     criterion = losses.from_config({'dice_weight': 1.0, 'loss_at': 'logits'}, CLASSES)
     sizes = (8, 8), (8, 8), (4, 4)
     outputs = [nn.Variable((2, CLASSES, *size)) for size in sizes]

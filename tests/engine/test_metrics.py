@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import datasets
-from engine import metrics
+from engine.evaluation import metrics
 
 
 def random_maps(num_classes, seed=0, shape=(37, 41), ignored=0.1):

@@ -4,13 +4,13 @@ import pytest
 
 import evaluate
 import infer
-from command import run
-from engine import model_options
+from common.command import run
+from engine import options
 
 COMMANDS = {'infer.py': infer, 'evaluate.py': evaluate}
 REMOVED = [
     (command, option, successor)
-    for option, commands, successor in model_options.REMOVED
+    for option, commands, successor in options.REMOVED
     for command in commands
 ]
 
@@ -30,7 +30,7 @@ def test_a_removed_option_names_its_successor(command, option, successor, value,
     assert line == f'error: {option} was removed: {successor}'
 
 
-def test_processes_are_those_of_mpirun_and_threads_those_of_the_engines(capsys):
+def test_processes_are_those_of_mpirun_and_threads_those_of_the_backends(capsys):
     assert 'mpirun -n N python evaluate.py' in refused('evaluate.py', capsys, '--processes=2')
     line = refused('infer.py', capsys, '-i', 'a.png', '--processes', '2')
     assert 'use all cores by themselves' in line
@@ -44,7 +44,7 @@ def test_help_lists_no_removed_option(command, monkeypatch):
         ('--old', ('infer.py', 'evaluate.py'), 'use --new'),
         ('--elsewhere', ('train.py',), 'use --new'),
     )
-    monkeypatch.setattr(model_options, 'REMOVED', rows)
+    monkeypatch.setattr(options, 'REMOVED', rows)
     parser = COMMANDS[command].build_parser()
     words = parser.format_help().split()
     assert '--threads' in words

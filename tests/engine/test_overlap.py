@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from command import InputError, UserError
-from engine import overlap
-from engine.overlap import overlapped
+from common.errors import InputError, UserError
+from engine.inference import prefetch
+from engine.inference.prefetch import overlapped
 
 
 class Traced:
@@ -62,7 +62,7 @@ def test_outcomes_come_in_order():
     assert stages.written == [(i, 2 * i) for i in range(20) if i % 10 not in (3, 5, 7)]
 
 
-@pytest.mark.parametrize('size, most', [(1, 7), (overlap.BUDGET // 2 + 1, 3)])
+@pytest.mark.parametrize('size, most', [(1, 7), (prefetch.BUDGET // 2 + 1, 3)])
 def test_memory_is_bounded(size, most):
     """A slow third stage does not let what was read pile up; large ones nearly go alone."""
     stages = Traced(size)
@@ -78,7 +78,7 @@ def test_memory_is_bounded(size, most):
 
 
 def test_what_fills_the_budget_goes_alone():
-    stages = Traced(overlap.BUDGET + 1)
+    stages = Traced(prefetch.BUDGET + 1)
     list(stages.run(12))
     assert stages.most == 1
 

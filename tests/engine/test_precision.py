@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engine.precision import LARGEST, SMALLEST, LossScale
+from engine.training.loss_scale import LARGEST, SMALLEST, LossScale
 
 
 def adapted(scale, steps):

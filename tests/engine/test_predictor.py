@@ -10,11 +10,13 @@ import pytest
 
 import helpers
 import models
-from command import InputError, UserError
-from d3net import layers as L
-from engine import context, engines, predictor
-from engine.engines.nnabla import Graphs
-from engine.protocols import Protocol
+from common.errors import InputError, UserError
+from engine.backends.base import KEPT
+from engine.backends.nnabla import Graphs
+from engine.device import context
+from engine.inference import predictor
+from engine.inference.test_time import Protocol
+from layers import functions as L
 
 
 @pytest.fixture
@@ -66,16 +68,16 @@ def test_scaled_images_come_back_at_their_size(tiny, scale):
 def test_graphs_are_kept_for_the_latest_sizes_only():
     built = []
     made = predictor.Predictor(helpers.tiny(), on_new_size=lambda: built.append(1))
-    sizes = [(32, 32 + 4 * i) for i in range(engines.KEPT)]
+    sizes = [(32, 32 + 4 * i) for i in range(KEPT)]
     for _ in range(3):
         for size in sizes:
             made.labels(helpers.image(*size))
-    assert len(built) == engines.KEPT
+    assert len(built) == KEPT
     made.labels(helpers.image(80, 80))
     made.labels(helpers.image(*sizes[1]))
-    assert len(built) == 1 + engines.KEPT
+    assert len(built) == 1 + KEPT
     made.labels(helpers.image(*sizes[0]))  # was the oldest
-    assert len(built) == 2 + engines.KEPT
+    assert len(built) == 2 + KEPT
 
 
 def test_weights_loaded_later_reach_kept_graphs(tiny):
@@ -126,7 +128,7 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
-    monkeypatch.setattr(tiny, 'engine', Graphs(no_memory))
+    monkeypatch.setattr(tiny, 'backend', Graphs(no_memory))
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(helpers.image(40, 48))
     with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):

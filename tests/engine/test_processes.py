@@ -13,8 +13,8 @@ import pytest
 
 import mpi_jobs
 import mpi_training
-from d3net import layers as L
-from engine.communicator import Processes
+from engine.distributed.processes import Processes
+from layers import functions as L
 
 RECOMPUTE = ('bn_relu', 'convolution', 'blocks')
 CASES = {  # with batches of 2 for each process and update
@@ -96,7 +96,7 @@ def test_the_ranks_ignore_different_numbers_of_pixels(data):
 def test_processes_know_how_many_share_their_machine():
     """Here all do."""
     program = (
-        'from engine.communicator import joined\n'
+        'from engine.distributed.processes import joined\n'
         'with joined() as processes:\n'
         '    print(processes.local_rank, processes.local_size, flush=True)\n'
     )

@@ -13,10 +13,12 @@ import pytest
 
 import helpers
 import mpi_jobs
-from command import UserError
-from engine import checkpoints, extension, gradients
-from engine.context import Choice
-from engine.extension.findings import Findings
+from common.errors import UserError
+from engine.device import extension
+from engine.device.context import Choice
+from engine.device.extension.findings import Findings
+from engine.distributed import communicators
+from engine.runs import checkpoints
 from mpi_jobs import Training
 
 FAULTS = 'tests/mpi_faults.py'
@@ -95,26 +97,28 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
         raise RuntimeError('NCCL error\nno such device')
 
     processes = type('Two', (), {'size': 2, 'local_rank': 0})()
-    monkeypatch.setattr(gradients, 'get_extension_context', lambda *_, **__: None)
+    monkeypatch.setattr(communicators, 'get_extension_context', lambda *_, **__: None)
     monkeypatch.setattr('nnabla.communicators.MultiProcessCommunicator', Communicator)
     with pytest.raises(UserError, match='2 processes, but NCCL joins 1'):
-        gradients.connect(processes, Choice('cudnn', 'float'))
+        communicators.connect(processes, Choice('cudnn', 'float'))
     monkeypatch.setattr(Communicator, 'size', 2)
-    assert isinstance(gradients.connect(processes, Choice('cudnn', 'float')), gradients.Nccl)
+    assert isinstance(
+        communicators.connect(processes, Choice('cudnn', 'float')), communicators.Nccl
+    )
     monkeypatch.setattr(Communicator, 'local_rank', 1)  # as where two machines have one name
     for device in (0, 1):
         told = f'process {1 - device} of a machine .*, this one has GPU {device}: let every'
         with pytest.raises(UserError, match=told):
-            gradients.connect(processes, Choice('cudnn', 'float', device=device))
+            communicators.connect(processes, Choice('cudnn', 'float', device=device))
     monkeypatch.setattr(Communicator, 'init', refuses)
     with pytest.raises(
         UserError, match=r'cannot make a communicator .*\(is not registered: nnabla-'
     ):
-        gradients.connect(processes, Choice('cudnn', 'float'))
+        communicators.connect(processes, Choice('cudnn', 'float'))
     registered = Findings(registered=('cuda:float',))
     monkeypatch.setattr(extension, 'examine', lambda: registered)
     with pytest.raises(UserError, match=r'cannot make a communicator .*\(no such device\)'):
-        gradients.connect(processes, Choice('cudnn', 'float'))
+        communicators.connect(processes, Choice('cudnn', 'float'))
 
 
 @helpers.without_cuda
@@ -189,7 +193,7 @@ RESUMED = dict(max_iter=64, save_interval=8, val_interval=12)
 
 
 @pytest.fixture(scope='module')
-def expected(tmp_path_factory) -> checkpoints.State:
+def expected(tmp_path_factory) -> checkpoints.TrainingState:
     """The last state of a run of two processes that nothing interrupts."""
     whole = Training(tmp_path_factory.mktemp('whole'))
     process = mpi_jobs.run(2, 'train.py', *whole.options(**RESUMED))

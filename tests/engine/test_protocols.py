@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import helpers
-from command import Parser, UserError
-from engine import config, predictor, protocols
-from engine.protocols import Protocol
+from common.command import Parser
+from common.errors import UserError
+from engine import config
+from engine.inference import predictor, test_time
+from engine.inference.test_time import Protocol
 
 
 @pytest.fixture
@@ -23,9 +25,9 @@ def softmax(logits):
 
 def chosen(*arguments, overrides=()):
     parser = Parser()
-    protocols.add_options(parser)
+    test_time.add_options(parser)
     loaded = config.load('configs/D3Net_S.yaml', overrides)
-    return protocols.choose(parser.parse_args(arguments), loaded)
+    return test_time.choose(parser.parse_args(arguments), loaded)
 
 
 def test_one_view_needs_no_probabilities(tiny):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from command import UserError
-from engine import recipe
-from engine.schedules import poly
+from common.errors import UserError
+from engine.training import recipe
+from engine.training.schedules import poly
 
 CONFIG = {
     'batch_size': 8, 'lr': 0.01, 'min_lr': 0.0001, 'power': 0.9, 'max_iter': 80000,

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import helpers
-from command import UserError
-from engine import checkpoints, config, curves, report, summary
-from engine.journal import Journal
-from engine.run_folder import RunFolder
+from common.errors import UserError
+from engine import config
+from engine.report import __main__ as report
+from engine.report import curves, summary
+from engine.runs import checkpoints
+from engine.runs.logger import Journal
+from engine.runs.run_folder import RunFolder
 
 
 def train(path, first=1, last=30, total=1000, validations=True):
@@ -34,7 +37,7 @@ def save_state(folder, iteration):
     arrays = {'w': np.zeros((600, 600), np.float32)}
     checkpoints.save(
         folder.state,
-        checkpoints.State(
+        checkpoints.TrainingState(
             iteration=iteration,
             parameters=arrays,
             solver=arrays,

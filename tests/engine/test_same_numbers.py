@@ -1,6 +1,6 @@
 """Options that promise the same numbers keep the promise, for networks of every family: how a batch
 is divided, and where a training is interrupted. Recomputation is in
-tests/models/test_recomputation.py, exports and their precisions in tests/engine/test_engines.py,
+tests/models/test_recomputation.py, exports and their precisions in tests/engine/test_backends.py,
 workers and packing in tests/datasets.
 """
 
@@ -14,11 +14,11 @@ import helpers
 import models
 import mpi_jobs
 import mpi_training
-from engine import recipe as recipes
-from engine.communicator import Processes
-from engine.gradients import Alone
-from engine.predictor import Predictor
-from engine.trainer import Trainer
+from engine.distributed.communicators import Alone
+from engine.distributed.processes import Processes
+from engine.inference.predictor import Predictor
+from engine.training import recipe as recipes
+from engine.training.trainer import Trainer
 
 ONE_OF_EACH_FAMILY = (
     'd3net_t',
@@ -39,7 +39,7 @@ FIRST_BOUND, BOUND = 1e-6, 5e-6  # after one step, after all
 
 
 class State:
-    """What :meth:`engine.trainer.Trainer.load_state` takes, of :meth:`Trainer.state`."""
+    """What :meth:`engine.training.trainer.Trainer.load_state` takes, of :meth:`Trainer.state`."""
 
     def __init__(self, fields):
         vars(self).update(fields)

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from command import UserError
-from engine import schedules
+from common.errors import UserError
+from engine.training import schedules
 
 MAX_ITER = 100
 SCHEDULES = {

@@ -10,13 +10,13 @@ import pytest
 
 import helpers
 import train_helpers
-from command import UserError
-from d3net import layers as L
-from engine import losses, selfcheck, selfcheck_child, training
-from engine.communicator import Processes
-from engine.context import Choice
-from engine.hopper import BROKEN_ON_HOPPER, HOPPER_PROBLEM, broken_on_hopper
-from engine.selfcheck_child import Spec
+from common.errors import UserError
+from engine.device.context import Choice
+from engine.device.known_bugs import BROKEN_ON_HOPPER, HOPPER_PROBLEM, broken_on_hopper
+from engine.distributed.processes import Processes
+from engine.training import gpu_check, gpu_check_child, losses, train
+from engine.training.gpu_check_child import Spec
+from layers import functions as L
 
 data = train_helpers.data
 CPU, GPU = Choice('cpu', 'float'), Choice('cudnn', 'half')
@@ -74,13 +74,13 @@ def said(findings):
 def test_a_training_graph_agrees_with_itself(policy):
     everything = {'loss': 'ohem', 'dice_weight': 0.5, 'label_smoothing': 0.1}
     loss = loss_of(everything, recompute=policy)
-    assert selfcheck.check(loss, CPU, {'clip_norm': 2.0, 'ema_decay': 0.9}) == []
+    assert gpu_check.check(loss, CPU, {'clip_norm': 2.0, 'ema_decay': 0.9}) == []
 
 
 def test_the_graph_is_not_computed_by_looking_at_it():
     loss = loss_of()
     before = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
-    assert selfcheck.check(loss, CPU) == []
+    assert gpu_check.check(loss, CPU) == []
     for name, parameter in nn.get_parameters(grad_only=False).items():
         assert np.array_equal(parameter.d, before[name])
 
@@ -92,7 +92,7 @@ def test_one_of_each_kind_with_the_smallest_inputs():
     y = PF.convolution(y, 4, (3, 3), pad=(1, 1), name='b')
     y = PF.convolution(y, 4, (3, 3), pad=(1, 1), name='c', fix_parameters=True)
     y = PF.convolution(y, 4, (3, 3), pad=(2, 2), dilation=(2, 2), name='d')
-    specs, skipped = selfcheck.collect(L.mean_all(F.relu(y)))
+    specs, skipped = gpu_check.collect(L.mean_all(F.relu(y)))
     found = [(s.shapes[0], s.gradients) for s in specs if s.type == 'Convolution']
     small = [2, 4, 8, 8]
     assert found == [
@@ -109,13 +109,13 @@ def test_of_reductions_the_one_that_reduces_most():
     x = nn.Variable((2, 3, 8, 8), need_grad=True)
     small, wide = F.slice(x, stop=(2, 3, 4, 4)), F.concatenate(x, x, x, x, axis=1)
     sums = [F.sum(y, axis=(2, 3)) for y in (small, x, wide)]
-    specs, _ = selfcheck.collect(F.concatenate(*sums, axis=1))
+    specs, _ = gpu_check.collect(F.concatenate(*sums, axis=1))
     assert [s.shapes[0] for s in specs if s.type == 'Sum'] == [[2, 3, 8, 8]]
 
 
 def test_what_is_not_trained_has_no_backward_pass():
     """OHEM sorts probabilities, through which nothing flows back."""
-    specs, _ = selfcheck.collect(loss_of({'loss': 'ohem'}))
+    specs, _ = gpu_check.collect(loss_of({'loss': 'ohem'}))
     (sort,) = [spec for spec in specs if spec.type == 'Sort']
     assert sort.gradients == [False]
     assert [s.gradients for s in specs if s.type == 'SoftmaxCrossEntropy'] == [[True, False]]
@@ -125,7 +125,7 @@ def test_half_precision_is_told_by_the_context():
     half = nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(half):
         y = F.relu(nn.Variable((2, 3), need_grad=True))
-    specs, _ = selfcheck.collect(L.mean_all(y))
+    specs, _ = gpu_check.collect(L.mean_all(y))
     assert [(spec.type, spec.half) for spec in specs if spec.type in ('ReLU', 'Mean')] == [
         ('ReLU', True),
         ('Mean', False),
@@ -135,7 +135,7 @@ def test_half_precision_is_told_by_the_context():
 def test_one_that_ends_the_process_is_named_and_the_rest_is_compared():
     wrong = convolution(reference={'pad': [2, 2], 'dilation': [2, 2]})
     specs = [convolution(), DEADLY, convolution(), DEADLY, wrong, convolution()]
-    assert said(selfcheck.examine(specs, CPU)) == [
+    assert said(gpu_check.examine(specs, CPU)) == [
         "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
         "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
         "NNabla's Convolution (forward) gives wrong numbers",
@@ -145,7 +145,7 @@ def test_one_that_ends_the_process_is_named_and_the_rest_is_compared():
 def test_an_error_is_named_and_the_rest_is_compared():
     """As the CUDA extension reports an illegal instruction, in whichever function asks next."""
     impossible = convolution(arguments={**CONVOLUTION, 'group': 3})
-    (finding,) = selfcheck.examine([impossible, convolution()], CPU)
+    (finding,) = gpu_check.examine([impossible, convolution()], CPU)
     assert str(finding).startswith("NNabla's Convolution (forward) fails: Failed `channels_i_mod")
 
 
@@ -153,33 +153,33 @@ def test_a_wrong_gradient_is_named():
     """Forward, this one changes nothing."""
     scaled = Spec('ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True])
     wrong = Spec(**{**vars(scaled), 'reference': {'clip_norm': 0.2}})
-    assert selfcheck.examine([scaled], CPU) == []
-    assert said(selfcheck.examine([wrong], CPU)) == [
+    assert gpu_check.examine([scaled], CPU) == []
+    assert said(gpu_check.examine([wrong], CPU)) == [
         "NNabla's ClipGradByNorm (backward) gives wrong numbers"
     ]
 
 
-@pytest.mark.parametrize('used', selfcheck_child.UPDATES)
+@pytest.mark.parametrize('used', gpu_check_child.UPDATES)
 def test_updates_of_the_weights(used):
     config = {'clip_norm': 1.0, 'ema_decay': 0.9, 'weight_decay': 0.01, 'solver': 'adam'}
-    (spec,) = [s for s in selfcheck.updates(config) if s.type == used]
-    assert selfcheck.examine([spec], CPU) == []
+    (spec,) = [s for s in gpu_check.updates(config) if s.type == used]
+    assert gpu_check.examine([spec], CPU) == []
     other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
     if used != 'look for overflow':
         wrong = Spec(**{**vars(spec), 'reference': other})
-        assert said(selfcheck.examine([wrong], CPU)) == [f"NNabla's {used} gives wrong numbers"]
+        assert said(gpu_check.examine([wrong], CPU)) == [f"NNabla's {used} gives wrong numbers"]
 
 
 def test_the_search_for_overflow_finds_it():
     parameter = nn.Variable((3,), need_grad=True)
     parameter.d, parameter.g = 0, 0
-    (found,) = selfcheck_child.UPDATES['look for overflow']({'p': parameter}, {})
+    (found,) = gpu_check_child.UPDATES['look for overflow']({'p': parameter}, {})
     assert found.tolist() == [0, 1, 1]
 
 
 def test_a_function_that_hangs_ends_after_a_time():
     slow = convolution(shapes=[[1, 256, 128, 128], [512, 256, 3, 3]])
-    findings = selfcheck.examine([convolution(), slow, convolution()], CPU, limit=3)
+    findings = gpu_check.examine([convolution(), slow, convolution()], CPU, limit=3)
     assert len(findings) == 1
     assert findings[0].problem == 'takes more than 3 seconds'
 
@@ -204,14 +204,14 @@ def test_channel_last_is_compared_with_channel_first(spec):
     arguments = {**spec.arguments, 'channel_last': True}
     last = Spec(**{**vars(spec), 'shapes': shapes, 'arguments': arguments})
     first = {**arguments, 'channel_last': False}
-    found = selfcheck_child.run_function(last, ctx, first, quiet)
+    found = gpu_check_child.run_function(last, ctx, first, quiet)
 
     rng = np.random.RandomState(0)
     inputs = []
     for values, shape in zip(last.values, last.shapes):
-        array = selfcheck_child.make_input(values, shape, False, rng)
+        array = gpu_check_child.make_input(values, shape, False, rng)
         inputs.append(nn.Variable.from_numpy_array(array, need_grad=True))
-    y = selfcheck_child.function_of(spec.type)(
+    y = gpu_check_child.function_of(spec.type)(
         *(F.transpose(x, (0, 3, 1, 2)) for x in inputs), **first
     )
     y = F.transpose(y, (0, 2, 3, 1))
@@ -228,18 +228,18 @@ def test_channel_last_is_compared_with_channel_first(spec):
 def test_what_only_the_gpu_can_is_not_held_against_it(caplog):
     """Here the other side cannot compute it, as where the CPU lacks a function."""
     impossible = convolution(reference={'group': 3})
-    (finding,) = selfcheck.examine([impossible], CPU)
-    assert finding.part == selfcheck_child.REFERENCE
+    (finding,) = gpu_check.examine([impossible], CPU)
+    assert finding.part == gpu_check_child.REFERENCE
 
 
 def test_dropout_has_to_run_only():
     spec = Spec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True])
-    assert selfcheck.examine([spec], CPU) == []
+    assert gpu_check.examine([spec], CPU) == []
 
 
 @pytest.mark.parametrize('values', ['normal', 'positive', 'distinct', 'labels:5'])
 def test_inputs_are_exact_in_half_precision(values):
-    array = selfcheck_child.make_input(values, (2, 1000), True, np.random.RandomState(0))
+    array = gpu_check_child.make_input(values, (2, 1000), True, np.random.RandomState(0))
     assert values == 'distinct' or np.array_equal(array, array.astype(np.float16))
     if values == 'distinct':
         assert len(np.unique(array.astype(np.float16))) == array.size
@@ -254,13 +254,13 @@ def test_inputs_are_exact_in_half_precision(values):
 def findings(monkeypatch):
     """What the comparison with a GPU finds."""
     found = []
-    monkeypatch.setattr(selfcheck, 'examine', lambda specs, choice, moved: found)
+    monkeypatch.setattr(gpu_check, 'examine', lambda specs, choice, moved: found)
     return found
 
 
 def test_agreement_is_logged(findings, caplog):
     caplog.set_level(logging.INFO)
-    selfcheck.require(loss_of({'lovasz_weight': 1.0}), GPU, {}, Processes())
+    gpu_check.require(loss_of({'lovasz_weight': 1.0}), GPU, {}, Processes())
     count, skipped = caplog.messages
     assert count.endswith(' functions agree with the CPU')
     assert skipped == 'LovaszSoftmax is not compared: it is computed in Python'
@@ -270,13 +270,13 @@ def test_what_is_broken_ends_with_what_to_do(findings):
     sort = Spec('Sort', {}, [[1, 4]], ['distinct'], [False])
     clip = Spec('clipping of gradients', {}, [])
     findings += [
-        selfcheck.Finding(sort, 'forward', 'ends the process (SIGABRT)'),
-        selfcheck.Finding(clip, 'forward', 'gives wrong numbers'),
-        selfcheck.Finding(convolution(half=True), 'backward', 'gives wrong numbers'),
-        selfcheck.Finding(convolution(), 'on the CPU', 'fails: too large'),
+        gpu_check.Finding(sort, 'forward', 'ends the process (SIGABRT)'),
+        gpu_check.Finding(clip, 'forward', 'gives wrong numbers'),
+        gpu_check.Finding(convolution(half=True), 'backward', 'gives wrong numbers'),
+        gpu_check.Finding(convolution(), 'on the CPU', 'fails: too large'),
     ]
     with pytest.raises(UserError) as error:
-        selfcheck.require(loss_of(), GPU, {}, Processes())
+        gpu_check.require(loss_of(), GPU, {}, Processes())
     assert str(error.value) == (
         "NNabla's Sort (forward) ends the process (SIGABRT); "
         "NNabla's clipping of gradients gives wrong numbers; "
@@ -284,33 +284,33 @@ def test_what_is_broken_ends_with_what_to_do(findings):
         'without loss: ohem, clip_norm, -t half; --skip-self-check trains all the same'
     )
     del findings[:3]
-    selfcheck.require(loss_of(), GPU, {}, Processes())
+    gpu_check.require(loss_of(), GPU, {}, Processes())
 
 
 def test_progress_is_told_function_by_function():
     told = []
-    assert selfcheck.examine([convolution(), *selfcheck.updates({})], CPU, moved=told.append) == []
+    assert gpu_check.examine([convolution(), *gpu_check.updates({})], CPU, moved=told.append) == []
     functions = ['Convolution', 'update of the weights', 'look for overflow']
     assert list(dict.fromkeys(told)) == [f'the self-check of {name}' for name in functions]
 
 
 def test_a_process_that_cannot_start_says_why():
     with pytest.raises(UserError, match='^the self-check does not start: .*cudnn'):
-        selfcheck.examine([convolution()], GPU)
+        gpu_check.examine([convolution()], GPU)
 
 
 def test_a_process_that_does_not_even_listen(monkeypatch):
     """The job is larger than what a pipe holds."""
-    monkeypatch.setattr(selfcheck.sys, 'executable', '/bin/false')
+    monkeypatch.setattr(gpu_check.sys, 'executable', '/bin/false')
     with pytest.raises(UserError, match=r'^the self-check does not start: .*\(status 1\)'):
-        selfcheck.examine([convolution()] * 1000, CPU)
+        gpu_check.examine([convolution()] * 1000, CPU)
 
 
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
 def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, monkeypatch, capsys):
     """The CPU stands for the GPU."""
-    monkeypatch.setattr(training.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
-    findings.append(selfcheck.Finding(convolution(), 'forward', 'gives wrong numbers'))
+    monkeypatch.setattr(train.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
+    findings.append(gpu_check.Finding(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_helpers.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:
         training_run.whole('run')
@@ -348,7 +348,7 @@ def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, mon
 )
 def test_the_table_of_what_is_broken(build, broken):
     """Both columns of what was measured, on inputs of that size."""
-    specs, _ = selfcheck.collect(build(nn.Variable((2, 16, 64, 128), need_grad=True)))
+    specs, _ = gpu_check.collect(build(nn.Variable((2, 16, 64, 128), need_grad=True)))
     found = [text for spec in specs if (text := broken_on_hopper(spec))]
     assert len(found) == (broken is not None)
     assert broken is None or found[0].startswith(broken)
@@ -374,7 +374,7 @@ def assert_unbroken(loss):
     """Of every single function, not of one of a kind."""
     functions = []
     loss.visit(functions.append)
-    known = [f for f in functions if selfcheck_child.function_of(f.info.type_name)]
-    specs = [selfcheck.spec_of(function, trained=True) for function in known]
+    known = [f for f in functions if gpu_check_child.function_of(f.info.type_name)]
+    specs = [gpu_check.spec_of(function, trained=True) for function in known]
     assert len(specs) > 50
     assert [text for spec in specs if (text := broken_on_hopper(spec))] == []

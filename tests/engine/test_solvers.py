@@ -4,8 +4,8 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from command import UserError
-from engine.solvers import Average, Optimizer
+from common.errors import UserError
+from engine.training.optimizer import Average, Optimizer
 
 SHAPES = {
     'stem/conv/W': (4, 3, 3, 3),

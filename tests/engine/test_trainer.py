@@ -14,16 +14,16 @@ import datasets
 import helpers
 import models
 import mpi_training
-from command import UserError
-from d3net import layers as L
-from datasets import transforms
-from datasets.loader import Loader
-from engine import recipe as recipes
-from engine.communicator import Processes
-from engine.gradients import Alone
-from engine.predictor import Predictor
-from engine.solvers import Optimizer
-from engine.trainer import DivergedError, Trainer
+from common.errors import UserError
+from datasets.loading import transforms
+from datasets.loading.loader import Loader
+from engine.distributed.communicators import Alone
+from engine.distributed.processes import Processes
+from engine.inference.predictor import Predictor
+from engine.training import recipe as recipes
+from engine.training.optimizer import Optimizer
+from engine.training.trainer import DivergedError, Trainer
+from layers import functions as L
 from models.family import Family
 from models.registry import Network
 

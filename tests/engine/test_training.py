@@ -1,11 +1,13 @@
 """How a training is made from its options, for what takes several machines or GPUs."""
 
+import os
+
 import pytest
 
 import train
-from command import UserError
-from engine import training
-from engine.context import Choice
+from common.errors import UserError
+from engine.device.context import Choice
+from engine.training.train import _places, _Plan, _workers
 
 CPU = Choice('cpu', 'float', 'no NVIDIA driver')
 
@@ -30,17 +32,17 @@ class Ranks:
 def plan(*choices, options=()):
     """Of a job whose processes have chosen so."""
     args = train.build_parser().parse_args(options)
-    return training._Plan(args, {}, 0, Ranks(*choices), choices[0])
+    return _Plan(args, {}, 0, Ranks(*choices), choices[0])
 
 
 def test_all_processes_compute_on_the_same_kind_of_device():
     """Else some would wait over MPI, the others over NCCL."""
-    assert training._places(plan(CPU, CPU)) == [
+    assert _places(plan(CPU, CPU)) == [
         f'rank {rank} on host{rank}, process {100 + rank}: running on the CPU (no NVIDIA driver)'
         for rank in (0, 1)
     ]
     with pytest.raises(UserError) as caught:
-        training._places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
+        _places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
     assert str(caught.value) == (
         'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
         'driver); mend that, or take -c cpu'
@@ -56,6 +58,6 @@ def test_what_is_written_about_a_run():
 
 @pytest.mark.parametrize(('cores', 'local', 'workers'), [(16, 1, 4), (16, 8, 2), (2, 4, 1)])
 def test_the_processes_of_a_machine_share_its_cores(cores, local, workers, monkeypatch):
-    monkeypatch.setattr(training.os, 'sched_getaffinity', lambda process: range(cores))
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(cores))
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
-    assert training._workers(Ranks(CPU, local_size=local)) == workers
+    assert _workers(Ranks(CPU, local_size=local)) == workers

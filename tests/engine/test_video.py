@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import helpers
-from command import InputError, UserError
-from engine import video
+from common.errors import InputError, UserError
+from engine.inference import video
 
 
 def write(path, count, size=(48, 64)):

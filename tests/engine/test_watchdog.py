@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from engine.watchdog import Watchdog
+from engine.distributed.watchdog import Watchdog
 
 SECONDS = 0.4
 

@@ -8,15 +8,16 @@ import pytest
 
 import helpers
 import models
-from command import PROJECT
-from d3net.graph import functions
+from common import PROJECT
 from datasets import image_files
 from engine import config as configs
-from engine import selfcheck, whole
-from engine.engines import KEPT
-from engine.hopper import broken_on_hopper
-from engine.predictor import Predictor, normalise
-from engine.protocols import Protocol
+from engine.backends.base import KEPT
+from engine.device.known_bugs import broken_on_hopper
+from engine.inference import on_device
+from engine.inference.predictor import Predictor, normalise
+from engine.inference.test_time import Protocol
+from engine.training import gpu_check
+from layers.graph import functions
 
 STREET = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
 
@@ -58,7 +59,7 @@ def test_a_photo_and_the_trained_model():
     predictor.stay_on_device()
     for _ in range(2):  # what a pass leaves behind does not disturb the next
         assert np.array_equal(predictor.labels(image), expected)
-    assert predictor.engine.used == {'nnabla'}
+    assert predictor.backend.used == {'nnabla'}
     assert len(np.unique(expected)) > 3
 
 
@@ -75,7 +76,7 @@ def whole_normalised(info):
     values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     x = nn.Variable(values.shape)
     x.d = values
-    y = whole.normalised(x, info)
+    y = on_device.normalised(x, info)
     y.forward()
     return y.d[0]
 
@@ -91,9 +92,9 @@ def test_of_equal_logits_the_first_class_is_taken():
 
 def test_all_functions_work_on_hopper():
     """Those around the network; its own are those of the layers."""
-    graph = whole.WholeImages(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
+    graph = on_device.WholeImages(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
     y = graph._build(nn.Variable((1, 70, 90, 3)))
-    specs = [selfcheck.spec_of(function, trained=False) for function in functions(y)]
+    specs = [gpu_check.spec_of(function, trained=False) for function in functions(y)]
     assert {spec.type for spec in specs} >= {'Transpose', 'Pad', 'Div2', 'Interpolate', 'Max'}
     for spec in specs:
         if spec.type != 'DepthwiseConvolution':
@@ -105,12 +106,12 @@ def test_other_views_and_large_images_go_the_other_way(monkeypatch):
     helpers.randomize_parameters()
     expected = {p: predictor.labels(image, p) for p in (Protocol(), Protocol(flip=True))}
     predictor.stay_on_device()
-    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 80 * 60 - 1)
-    monkeypatch.setattr(whole.WholeImages, 'labels', None)
+    monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60 - 1)
+    monkeypatch.setattr(on_device.WholeImages, 'labels', None)
     for protocol, labels in expected.items():
         assert np.array_equal(predictor.labels(image, protocol), labels)
     assert predictor.labels(helpers.image(63, 64)).shape == (63, 64)  # too few pixels
-    monkeypatch.setattr(whole, 'MOST', 4 * 5 * 80 * 60)
+    monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60)
     with pytest.raises(TypeError):
         predictor.labels(image)
     assert np.array_equal(predictor.labels(image, Protocol(flip=True)), expected[protocol])
@@ -128,7 +129,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
         tried.append(size)
         raise RuntimeError('Failed to allocate')
 
-    monkeypatch.setattr(whole.WholeImages, '_graph', fail)
+    monkeypatch.setattr(on_device.WholeImages, '_graph', fail)
     for _ in range(2):
         assert np.array_equal(predictor.labels(image), expected)
     assert tried == [(80, 60)]
@@ -138,7 +139,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
     def break_down(self, size):
         raise RuntimeError('an illegal instruction was encountered')
 
-    monkeypatch.setattr(whole.WholeImages, '_graph', break_down)
+    monkeypatch.setattr(on_device.WholeImages, '_graph', break_down)
     with pytest.raises(RuntimeError, match='illegal instruction'):
         predictor.labels(helpers.image(82, 60))
 

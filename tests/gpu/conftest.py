@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import context, environment
+from common import machine
+from engine.device import context
 
 REHEARSED = bool(os.environ.get('REHEARSE'))
 DEVICE = 'cpu' if REHEARSED else 'cudnn'
@@ -49,7 +50,7 @@ def _seconds(report) -> dict:
 def pytest_terminal_summary(terminalreporter):
     if not _rows:
         return
-    facts = environment.machine() | {'device': DEVICE}
+    facts = machine.describe() | {'device': DEVICE}
     for row in _rows:
         figures = ', '.join(
             f'{key} {value}'

@@ -14,7 +14,6 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import command
 import evaluate
 import helpers
 import infer
@@ -22,13 +21,16 @@ import models
 import mpi_jobs
 import mpi_training
 import train_helpers
+from common import command
 from conftest import SHARED
-from d3net import layers as L
 from engine import config as configs
-from engine import context, extension, gradients, recipe, selfcheck
-from engine.communicator import Processes
-from engine.predictor import Predictor
-from engine.trainer import Trainer
+from engine.device import context, extension
+from engine.distributed import communicators
+from engine.distributed.processes import Processes
+from engine.inference.predictor import Predictor
+from engine.training import gpu_check, recipe
+from engine.training.trainer import Trainer
+from layers import functions as L
 from tests.d3net import test_reference as d3net_reference
 from tests.gpu.conftest import DEVICE, REHEARSED, TYPES
 from tests.models import test_csail, test_dabnet, test_ddrnet, test_edgeailite
@@ -110,7 +112,7 @@ def trainer_of(name, device, type_config='float', **build):
         recipe.from_config(config, 100, 1),
         batches,
         processes,
-        gradients.connect(processes, choice),
+        communicators.connect(processes, choice),
         seed=0,
         half=type_config == 'half',
         build={'dropout': False, **build},
@@ -156,7 +158,7 @@ def test_environment(record_property):
 def test_labels_of_infer(type_config, tmp_path, record_property):
     def labels(*options):
         out = tmp_path / 'result.png'
-        arguments = ['-i', PHOTO, '-cfg', CONFIG, '-o', out, '--save-labels', '--engine', 'nnabla']
+        arguments = ['-i', PHOTO, '-cfg', CONFIG, '-o', out, '--save-labels', '--backend', 'nnabla']
         assert run(infer, *arguments, *options) == 0
         return cv2.imread(str(tmp_path / 'result_labels.png'), cv2.IMREAD_UNCHANGED)
 
@@ -190,7 +192,7 @@ def test_score_of_camvid(type_config, tmp_path, record_property):
     camvid = SHARED / 'data' / 'camvid'
     if not camvid.is_dir():
         pytest.skip(f'no {camvid}')
-    options = ['-d', camvid, '-cfg', CONFIG, '-c', DEVICE, '-t', type_config, '--engine', 'nnabla']
+    options = ['-d', camvid, '-cfg', CONFIG, '-c', DEVICE, '-t', type_config, '--backend', 'nnabla']
     options += ['--json', tmp_path / 'scores.json', *(['--limit', 3] if REHEARSED else [])]
     assert run(evaluate, *options) == 0
     miou = json.loads((tmp_path / 'scores.json').read_text())['miou']
@@ -219,7 +221,7 @@ def test_self_check(name):
     choice, trainer = trainer_of(name, DEVICE, type_config)
     loss = trainer.loss((2, 3, *TRAINED[name]))
     config = {**trainer.config, 'ema_decay': 0.9, 'clip_norm': 1.0}
-    assert selfcheck.check(loss, choice, config) == []
+    assert gpu_check.check(loss, choice, config) == []
 
 
 def arguments_of_train(folder, data, *more):

@@ -7,8 +7,8 @@ import pytest
 
 import helpers
 import models
-from d3net import layers as L
-from d3net.build import RECOMPUTE_POLICIES
+from layers import functions as L
+from layers.build import RECOMPUTE_POLICIES
 
 CALLS = (
     {'aux': True},

@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 import models
-from command import run
+from common.command import run
 from models import weights
 from models.convert import __main__ as convert_command
 from models.convert import checkpoints, renaming

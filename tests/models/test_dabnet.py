@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 import models
-from d3net import layers as L
+from layers import functions as L
 from tests.models import network_checks
 from tests.models.reference_tester import Reference
 

@@ -5,7 +5,7 @@ import pytest
 
 import helpers
 import models
-from d3net.graph import count_functions
+from layers.graph import count_functions
 
 # The most, on a GPU and on the CPU.
 MOST = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import models
-from models import initializers
+from layers import initializers
 
 
 def values(name):

@@ -14,7 +14,7 @@ import helpers
 import infer
 import models
 import train_helpers
-from command import run
+from common.command import run
 from engine import config as configs
 from models import input_statistics, weights
 from models.convert.__main__ import build_parser, main
@@ -71,7 +71,7 @@ def test_a_converted_file_says_it(name, options, expected, assumed, state, tmp_p
 
 
 def labels(photo, config, *options):
-    arguments = ['-i', photo, '-cfg', config, '-c', 'cpu', '--engine', 'nnabla', '--save-labels']
+    arguments = ['-i', photo, '-cfg', config, '-c', 'cpu', '--backend', 'nnabla', '--save-labels']
     arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[90]', *options]
     nn.clear_parameters()
     assert run(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0

@@ -6,7 +6,7 @@ import pytest
 
 import helpers
 import models
-from command import run
+from common.command import run
 from models import __main__ as listing
 
 

@@ -11,11 +11,12 @@ import yaml
 
 import helpers
 import models
-from command import PROJECT
-from d3net import layers as L
-from datasets import image_files, transforms
-from engine.predictor import Predictor
+from common import PROJECT
+from datasets import image_files
+from datasets.loading import transforms
+from engine.inference.predictor import Predictor
 from infer_helpers import started
+from layers import functions as L
 from models import complexity
 
 pytestmark = [pytest.mark.whole_registry, pytest.mark.long, pytest.mark.timeout(1200)]
@@ -85,7 +86,7 @@ def test_inference_and_saved_weights_through_infer(name, tmp_path):
     paths = {'-i': 'image.png', '-cfg': 'own.yaml', '-m': 'own.h5', '-o': 'picture.png'}
     options = [part for option, file in paths.items() for part in (option, tmp_path / file)]
     with helpers.zero_parameters():
-        assert started(*options, '-c', 'cpu', '--engine', 'nnabla', '--save-labels') == 0
+        assert started(*options, '-c', 'cpu', '--backend', 'nnabla', '--save-labels') == 0
     (tmp_path / 'own.h5').unlink()  # up to 600 MB, in a folder that pytest keeps
     labels = cv2.imread(str(tmp_path / 'picture_labels.png'), cv2.IMREAD_UNCHANGED)
     assert (labels.shape, labels.dtype) == (size, np.uint8)

@@ -1,6 +1,5 @@
 """Weights: strict loading that changes nothing unless all fits, and finding files."""
 
-import importlib
 import os
 
 import h5py
@@ -8,15 +7,13 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import command
 import helpers
 import models
-from command import UserError
+from common.errors import UserError
 from models import weights
 from models.convert import renaming
+from models.weights import lookup
 from models.weights.published import PUBLISHED
-
-FIND = importlib.import_module('models.weights.find')  # weights.find is the function in it
 
 
 @pytest.fixture
@@ -289,7 +286,7 @@ def places(tmp_path, monkeypatch):
     for folder in folders.values():
         folder.mkdir()
     monkeypatch.chdir(folders['here'])
-    monkeypatch.setattr(FIND, 'PROJECT', folders['project'])
+    monkeypatch.setattr(lookup, 'PROJECT', folders['project'])
     monkeypatch.setenv(weights.CACHE_VARIABLE, str(folders['cache']))
     monkeypatch.setenv(weights.MIRROR_VARIABLE, 'http://127.0.0.1:9/')
     return folders
@@ -343,10 +340,6 @@ def test_the_cache_folder_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv(weights.CACHE_VARIABLE, '~no_such_user/own')
     with pytest.raises(models.ModelError, match='no home folder.*NNSEG_CACHE'):
         weights.cache_folder()
-
-
-def test_there_is_one_project_folder():
-    assert FIND.PROJECT is command.PROJECT
 
 
 def test_an_unknown_file_names_the_published_ones(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 
 import helpers
 import models
-from d3net import graph
-from d3net import layers as L
+from layers import functions as L
+from layers import graph
 from models import complexity
 
 PAGE = (helpers.PROJECT / 'docs' / 'complexity.md').read_text()

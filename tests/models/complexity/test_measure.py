@@ -8,8 +8,8 @@ import pytest
 
 import helpers
 import models
-from d3net import graph
-from engine.benchmark.memory import peak_mib
+from benchmarks.memory import peak_mib
+from layers import graph
 from models import complexity
 
 AT_ALL_SIZES = (
@@ -186,7 +186,7 @@ def test_registered_parameters_are_left_alone():
     ],
 )
 def test_nearest_legal_size(divisor, smallest, size, legal):
-    info = models.Info(19, (0,) * 3, (1,) * 3, 'rgb', divisor, smallest, 'none')
+    info = models.NetworkInfo(19, (0,) * 3, (1,) * 3, 'rgb', divisor, smallest, 'none')
     assert complexity.nearest_size(info, size) == legal
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import helpers
-from d3net import layers as L
+from layers import functions as L
 from models.complexity.receptive_field import fields, pools_globally, receptive_field
 
 BUILD = L.Build()

@@ -1,0 +1,271 @@
+"""python -m benchmarks KIND: compare ways to compute the same, side by side in one run."""
+
+import sys
+from pathlib import Path
+
+from common import machine
+from common.command import Parser, run
+from common.errors import UserError
+from engine import options
+from engine.backends.base import AUTO, BACKENDS
+
+# Defaults that are known only when it is known what is measured.
+ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all that there are'
+PHOTO = "the project's photo"
+# The options of each kind that not all kinds have, and what they are when they are not given.
+OPTIONS = {
+    'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
+    'inference': {
+        'size': '512x1024',
+        'context': 'auto',
+        'rounds': 5,
+        'seconds': 0.5,
+        'backend': ['plain', 'nnabla', 'auto'],
+        'precision': ['float32'],
+        'threads': ALL_CORES,
+        'data_dir': PHOTO,
+        'peer': 'none',
+        'peer_python': THIS_PYTHON,
+        'peer_form': ALL_FORMS,
+        'compile_mode': 'reduce-overhead',
+    },
+    'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
+    'norms': {'size': '256x512', 'batch_size': 2, 'rounds': 5},
+    'training': {
+        'size': '256x512',
+        'batch_size': 2,
+        'context': 'auto',
+        'rounds': 5,
+        'peer': 'none',
+        'peer_python': THIS_PYTHON,
+    },
+}
+PEERS = ('none', 'pytorch')
+PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
+PLAIN = 'plain'  # the graph as the published code builds it
+FORMS = ('contiguous', 'channels_last', 'compiled', 'recorded')
+COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog='python -m benchmarks', description=__doc__)
+    parser.add_argument(
+        'kind',
+        choices=tuple(OPTIONS),
+        help='blocks: D2 blocks with their running sum as one tensor, against the plain form; '
+        'inference: latency, frames a second, memory and start-up of networks across backends and '
+        'precisions, and in PyTorch; '
+        "loader: the loader and packed data, against NNabla's iterator and the usual pipeline; "
+        "norms: a training step on a CPU with the project's batch norm and with NNabla's; "
+        'training: a step of training and its memory under each recompute policy, on a GPU also in '
+        'half precision, channel_last and TF32, and in PyTorch',
+    )
+    parser.add_argument(
+        '-cfg',
+        '--config-file',
+        nargs='+',
+        default=['configs/D3Net_S.yaml'],
+        metavar='YAML',
+        help='the network; for inference any number of them (default: configs/D3Net_S.yaml)',
+    )
+    _add(
+        parser, 'data_dir', '-d', '--data-dir', type=Path, metavar='DIR',
+        help="the data; for inference the images that int8's ranges are found on",
+    )  # fmt: skip
+    _add(parser, 'size', '--size', metavar='HxW', help='of the image')
+    _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images a batch')
+    _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches a run')
+    _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each')
+    _add(parser, 'context', '-c', '--context', choices=options.CONTEXTS, help='where to run')
+    _add(
+        parser, 'seconds', '--seconds', type=float, metavar='S',
+        help='at least, of a turn: short runs are repeated',
+    )  # fmt: skip
+    _add(
+        parser, 'backend', '--backend', nargs='+', choices=(PLAIN, *BACKENDS, AUTO),
+        help='what computes; plain: NNabla, the graph as the published code builds it',
+    )  # fmt: skip
+    _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='in which numbers')
+    _add(parser, 'threads', '--threads', type=int, metavar='N', help='cores that all may use')
+    _add(parser, 'peer', '--peer', choices=PEERS, help='the same network in another framework')
+    _add(parser, 'peer_python', '--peer-python', metavar='PYTHON', help='a Python that has torch')
+    _add(
+        parser, 'peer_form', '--peer-form', nargs='+', choices=FORMS,
+        help='how PyTorch runs: in two memory layouts, compiled by torch.compile, recorded as a '
+        'CUDA graph; on a CPU the first two unless compiled is asked for',
+    )  # fmt: skip
+    _add(
+        parser, 'compile_mode', '--compile-mode', choices=COMPILE_MODES, help='of torch.compile'
+    )  # fmt: skip
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='write the results to this file too'
+    )
+    return parser
+
+
+def main(args) -> int:
+    _complete(args)
+    for option in ('rounds', 'batch_size', 'batches', 'threads'):
+        if isinstance(getattr(args, option), int) and getattr(args, option) < 1:
+            raise UserError(f'{_flag(option)} must be at least 1, not {getattr(args, option)}')
+    if args.seconds is not None and not args.seconds >= 0:
+        raise UserError(f'--seconds must be at least 0, not {args.seconds}')
+
+    from benchmarks import frame
+    from engine import config
+
+    configs = [config.load(path) for path in args.config_file]
+    if args.kind == 'inference':
+        results, facts = _inference(args, configs)
+    elif len(configs) > 1:
+        raise UserError(f'-cfg: {args.kind} takes one config, inference any number')
+    else:
+        kinds = {'blocks': _blocks, 'loader': _loader, 'norms': _norms, 'training': _training}
+        measure = kinds[args.kind]
+        results, facts = measure(args, configs[0])
+    names = ', '.join(each.name for each in configs)
+    facts = {'config': names, 'rounds': args.rounds, **facts}
+    print(frame.table(results, facts))
+    if args.json:
+        frame.write_json(args.json, results, facts)
+    return 0
+
+
+def _add(parser: Parser, option: str, *flags, help: str, **keywords):
+    """An option of some kinds; its help says of which, and with which defaults."""
+    defaults = ', '.join(f'{kind}: {_default(kind, option)}' for kind in _kinds_with(option))
+    parser.add_argument(*flags, help=f'{help} ({defaults})', **keywords)
+
+
+def _default(kind: str, option: str) -> str:
+    value = OPTIONS[kind][option]
+    return ' '.join(value) if isinstance(value, list) else str(value or 'as the config says')
+
+
+def _kinds_with(option: str) -> list[str]:
+    return [kind for kind, own in OPTIONS.items() if option in own]
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f'{", ".join(others)} and {last}' if others else last
+
+
+def _flag(option: str) -> str:
+    return f'--{option.replace("_", "-")}'
+
+
+def _complete(args):
+    """Give the options of this kind their defaults; refuse those of others."""
+    for option in {option: None for own in OPTIONS.values() for option in own}:
+        if option not in OPTIONS[args.kind] and getattr(args, option) is not None:
+            raise UserError(
+                f'{_flag(option)} is an option of {_listed(_kinds_with(option))}, {args.kind} has '
+                'no use for it'
+            )
+        if getattr(args, option) is None:
+            setattr(args, option, OPTIONS[args.kind].get(option))
+
+
+def _size(args) -> tuple[int, int]:
+    try:
+        height, width = map(int, args.size.split('x'))
+    except ValueError:
+        raise UserError(f'--size {args.size}: write it as HEIGHTxWIDTH, such as 512x1024') from None
+    return height, width
+
+
+def _blocks(args, settings):
+    size = _size(args)
+
+    from benchmarks import blocks
+    from engine.device import context
+
+    choice = context.use(args.context)
+    results, facts = blocks.measure(settings, size, args.rounds)
+    return results, {'size': args.size, 'context': str(choice), **facts}
+
+
+def _peer_python(args) -> str | None:
+    """The Python of the peer, if there is to be one."""
+    from benchmarks import peer
+
+    if args.peer == 'none':
+        return None
+    python = sys.executable if args.peer_python == THIS_PYTHON else args.peer_python
+    peer.check(python)
+    return python
+
+
+def _inference(args, configs):
+    size = _size(args)
+
+    from benchmarks import contestants, inference
+    from engine.device import context
+
+    choice = context.use(args.context)
+    python = _peer_python(args)
+    threads = machine.threads(None if args.threads == ALL_CORES else args.threads)
+    forms = _forms(args, choice.name) if python else []
+    compared, left_out = inference.ways(args.backend, args.precision, forms, choice.name)
+    plan = inference.Comparison(
+        size, args.rounds, args.seconds, threads, choice.name,
+        contestants.PeerOptions(python, args.compile_mode) if python else None,
+        None if args.data_dir == PHOTO else args.data_dir,
+    )  # fmt: skip
+    results, facts = inference.measure(configs, compared, plan)
+    settings = {
+        'size': args.size,
+        'precision': ', '.join(args.precision),
+        'context': str(choice),
+        'threads': threads,
+    }
+    if 'compiled' in forms:
+        settings['torch.compile'] = args.compile_mode
+    return results, settings | left_out | facts
+
+
+def _forms(args, context: str) -> list[str]:
+    """The forms of PyTorch that take part. On a CPU torch.compile needs a compiler and minutes, so
+    it must be asked for.
+    """
+    if args.peer_form != ALL_FORMS:
+        return args.peer_form
+    return [form for form in FORMS if context != 'cpu' or form not in ('compiled', 'recorded')]
+
+
+def _loader(args, settings):
+    from benchmarks import loader
+    from engine.config.data import open_dataset
+
+    dataset = open_dataset(settings, 'train', args.data_dir)
+    return loader.measure(settings, dataset, args.batch_size, args.batches, args.rounds)
+
+
+def _norms(args, settings):
+    size = _size(args)
+
+    from benchmarks import norms
+    from engine.device import context
+
+    choice = context.use('cpu')
+    results, facts = norms.measure(settings, size, args.batch_size, args.rounds)
+    batch = f'{args.batch_size} images of {args.size}'
+    return results, {'batch': batch, 'context': str(choice), **facts}
+
+
+def _training(args, settings):
+    size = _size(args)
+
+    from benchmarks import training
+    from engine.device import context
+
+    choice = context.use(args.context)
+    results, facts = training.measure(
+        settings, choice, size, args.batch_size, args.rounds, _peer_python(args)
+    )
+    return results, {'context': str(choice), **facts}
+
+
+if __name__ == '__main__':
+    sys.exit(run(build_parser, main))

@@ -1,0 +1,168 @@
+"""Tables of benchmarks between markers of a Markdown file.
+
+<!-- benchmark:NAME --> and <!-- end -->, each on a line of its own, enclose what is replaced.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import replacing
+
+BEGIN, END = '<!-- benchmark:{} -->', '<!-- end -->'
+FACTS = (
+    'size', 'batch', 'data set', 'images', 'crop', 'threads', 'weights', 'int8', 'PyTorch',
+    'backends',
+)  # fmt: skip
+
+
+def _digits(number: int) -> Callable[[float], str]:
+    return lambda value: f'{value:.{number}f}'
+
+
+def _times(value: float) -> str:
+    return f'{value:.2f}x'
+
+
+def _spread(digits: int, unit_ms: float) -> Callable[[Mapping], str]:
+    """The median of the times of a result, and in brackets the fastest and the slowest."""
+
+    def written(values: Mapping) -> str:
+        keys = 'median_ms', 'fastest_ms', 'slowest_ms'
+        median, *ends = (f'{values[key] / unit_ms:.{digits}f}' for key in keys)
+        return f'{median} ({"-".join(ends)})'
+
+    return written
+
+
+# Kind -> title of a column, field or detail of a result, how it is written; without a field, all of
+# the result is written.
+COLUMNS = {
+    'inference': (
+        ('ms', None, _spread(0, 1)),
+        ('FPS', 'FPS', _digits(2)),
+        ('x plain', 'x plain', _times),
+        ('x nnabla', 'x nnabla', _times),
+        ('x pytorch', 'x pytorch', _times),
+        ('x float32', 'x float32', _times),
+        ('GMAC/s', 'GMAC/s', _digits(1)),
+        ('of limit', 'of limit', lambda value: f'{value:.0%}'),
+        ('end to end, ms', 'e2e ms', _digits(0)),
+        ('MiB', 'MiB', _digits(0)),
+        ('start, s', 'start s', _digits(1)),
+        ('again, s', 'again s', _digits(1)),
+        ('differs', 'differs', lambda value: f'{value:.0e}' if value else '0'),
+    ),
+    'loader': (
+        ('images/s', 'images/s', _digits(1)),
+        ('speed', 'ratio', _times),
+        ('MiB', 'MiB', _digits(0)),
+    ),
+    'training': (
+        ('s a step', None, _spread(2, 1000)),
+        ('speed', 'ratio', _times),
+        ('MiB', 'MiB', _digits(0)),
+        ('of first', 'of first', _digits(2)),
+        ('loss', 'loss', _digits(4)),
+    ),
+    'accuracy': (
+        ('mIoU, %', 'miou', _digits(2)),
+        ('difference', 'difference', lambda value: f'{value:+.2f}'),
+        ('pixel accuracy, %', 'pixel_accuracy', _digits(2)),
+    ),
+}
+
+
+def replaced(text: str, blocks: Mapping[str, str]) -> str:
+    """``text`` with the content of its blocks; all else stays.
+
+    Raises ``UserError`` when a block is not there exactly once, or does not end.
+    """
+    for name, content in blocks.items():
+        begin = BEGIN.format(name)
+        count = text.count(f'{begin}\n')
+        if count != 1:
+            raise UserError(f'{begin} is there {count} times, not once')
+        before, after = text.split(f'{begin}\n')
+        inside, end, rest = after.partition(f'{END}\n')
+        if not end or '<!-- benchmark:' in inside:
+            raise UserError(f'{begin} has no {END}')
+        text = f'{before}{begin}\n{content.strip()}\n{END}\n{rest}'
+    return text
+
+
+def check(path: Path, names: Sequence[str]):
+    """Raise ``UserError`` now, not after an hour's work, when a file lacks a block."""
+    _replaced_in(path, dict.fromkeys(names, ''))
+
+
+def update(path: Path, blocks: Mapping[str, str]):
+    """Replace blocks of a file, which is read anew; raises ``UserError``."""
+    text = _replaced_in(path, blocks)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def _replaced_in(path: Path, blocks: Mapping[str, str]) -> str:
+    try:
+        return replaced(path.read_text(), blocks)
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+
+
+def markdown(kind: str, documents: Sequence[Mapping]) -> str:
+    """One table of the documents that runs of a kind have written with --json, below a line on
+    where they ran.
+    """
+    machine = documents[0]['machine']
+    where = machine['CPU'] if machine['GPU'] == 'none' else f'{machine["CPU"]}; {machine["GPU"]}'
+    packages = [name for name in machine['packages'].split(', ') if name.startswith('nnabla')]
+    facts = _common(documents)
+    columns = COLUMNS[kind]
+    lines = [f'{where}; {", ".join(packages)}; {"; ".join(facts)}.', '', *head(kind)]
+    for document in documents:
+        several = len(documents) > 1
+        if several:
+            title = f'**{document["settings"]["config"]}**, {document["settings"]["size"]}'
+            lines.append(f'| {title} |' + ' |' * len(columns))
+        for result in document['results']:
+            values = {**result, **result['details']}
+            cells = [
+                _cell(values.get(key) if key else values, written) for _, key, written in columns
+            ]
+            lines.append('| ' + ' | '.join([result['name'], *cells]) + ' |')
+    left_out = {
+        f'{key.removeprefix("left out, ")}: {value}'
+        for document in documents
+        for key, value in document['settings'].items()
+        if key.startswith('left out, ')
+    }
+    if left_out:
+        lines += ['', f'Left out: {"; ".join(sorted(left_out))}.']
+    return '\n'.join(lines)
+
+
+def head(kind: str) -> list[str]:
+    """The first two lines of a table."""
+    titles = [title for title, *_ in COLUMNS[kind]]
+    return [
+        '| ' + ' | '.join(['contestant', *titles]) + ' |',
+        '| --- |' + ' ---: |' * len(titles),
+    ]
+
+
+def _common(documents) -> list[str]:
+    """The settings that all documents share which have them, as far as a table needs them."""
+    settings = [document['settings'] for document in documents]
+    found = []
+    for key in ('config', *FACTS):
+        values = {each[key] for each in settings if key in each}
+        if len(values) == 1:
+            found.append(f'{key} {values.pop()}')
+    return found
+
+
+def _cell(value: float | Mapping | None, written: Callable[[float | Mapping], str]) -> str:
+    return '' if value is None else written(value)

@@ -1,0 +1,1 @@
+"""Batches for training: which samples are in one, how they are transformed, in worker processes."""

@@ -1,0 +1,1 @@
+"""Preparation: data sets are downloaded, unpacked, converted, checked and measured."""

@@ -1,0 +1,113 @@
+"""Label files into the plainest form: PNGs whose values are class indices, 255 for ignored pixels.
+
+They are decoded by the reader of the data set, as for training, and written beside the original,
+which stays. Decoding a plain PNG is several times faster than a MAT-file or a colour image, and
+other programs read it too. Names follow open-mmlab/mmsegmentation, tools/dataset_converters/.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError, UserError
+from common.process_map import over_samples
+from datasets.dataset import Dataset
+from datasets.image_files import write_image
+from datasets.readers.label_files import read_indices
+
+CONVERTED = '_labelTrainIds.png'
+# How names of label files end, as published and converted. The labels of the other data sets are
+# class indices from the start.
+ENDINGS = {
+    'cityscapes': ('_gtFine_labelIds.png', f'_gtFine{CONVERTED}'),
+    'camvid': ('_L.png', CONVERTED),
+    'cocostuff164k': ('.png', CONVERTED),
+    'cocostuff10k': ('.mat', CONVERTED),
+}
+
+
+def _target(endings: tuple[str, str], label: Path) -> Path:
+    published, converted = endings
+    return label.with_name(label.name.removesuffix(published) + converted)
+
+
+# Where the converted form of a published label file belongs, a function a data set.
+TARGETS: dict[str, Callable[[Path], Path]] = {
+    name: partial(_target, endings) for name, endings in ENDINGS.items()
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How many labels were written, were right already, or are plain from the start, and what was
+    wrong with the rest, a line each.
+    """
+
+    written: int
+    kept: int
+    plain: int
+    problems: tuple[str, ...]
+
+
+def convert(dataset: Dataset, processes: int = 1) -> Conversion:
+    """Convert all labels of a split; a bad one does not stop the others.
+
+    A target that is younger than its original and holds the same classes is left alone, so an
+    interrupted conversion goes on where it ended. Every target is read back and compared.
+    """
+    originals = [_original(dataset.info.name, sample.label) for sample in dataset]
+    chosen = [
+        replace(sample, label=original)
+        for sample, original in zip(dataset, originals)
+        if original is not None
+    ]
+    work = replace(dataset, samples=tuple(chosen))
+    results = list(over_samples(work, _convert_one, processes, 'converting'))
+    return Conversion(
+        results.count('written'),
+        results.count('kept'),
+        sum(sample.label is not None for sample in dataset) - len(chosen),
+        tuple(result for result in results if result not in ('written', 'kept')),
+    )
+
+
+def _original(name: str, label: Path | None) -> Path | None:
+    """The label file as published, where it can be converted.
+
+    A reader prefers the converted file, so the published one is looked for beside it.
+    """
+    if name not in ENDINGS or label is None:
+        return None
+    published, converted = ENDINGS[name]
+    if label.name.endswith(converted):
+        label = label.with_name(label.name.removesuffix(converted) + published)
+        return label if label.is_file() else None
+    return label if label.name.endswith(published) else None
+
+
+def _convert_one(dataset: Dataset, index: int) -> str:
+    """Make one target; ``written``, ``kept``, or a line on what is wrong."""
+    original = dataset[index].label
+    target = TARGETS[dataset.info.name](original)
+    try:
+        labels = dataset.label(index)
+        if _is_up_to_date(original, target, labels):
+            return 'kept'
+        write_image(target, labels)
+        if not np.array_equal(read_indices(target), labels):
+            return f'{target}: does not hold what was written to it; is the disk in order?'
+    except UserError as error:
+        return str(error)
+    return 'written'
+
+
+def _is_up_to_date(original: Path, target: Path, labels: np.ndarray) -> bool:
+    if not target.is_file() or target.stat().st_mtime_ns < original.stat().st_mtime_ns:
+        return False
+    try:
+        return np.array_equal(read_indices(target), labels)
+    except InputError:  # damaged: it is written again
+        return False

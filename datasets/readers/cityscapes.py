@@ -1,0 +1,104 @@
+"""Cityscapes: urban street scenes, 19 evaluated classes.
+
+Cordts et al., CVPR 2016, arXiv:1604.01685. Classes, ids, categories and colours are those of
+mcordts/cityscapesScripts, cityscapesscripts/helpers/labels.py, in the order of the trainIds.
+
+Label files hold either ids (``*_gtFine_labelIds.png``, as published) or trainIds
+(``*_gtFine_labelTrainIds.png``, which cityscapesScripts makes of them); where both are there, the
+second are read. The files in ``gtFine/test`` are empty stand-ins, so the test split has no labels.
+
+Images are found by globbing. A file ``train.txt``, ``val.txt`` or ``test.txt`` in the root, with
+names such as ``aachen/aachen_000000_000019`` a line (the layout of sony/ai-research-code, d3net/
+semantic-segmentation/segmentation_data.py), restricts its split to these names.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.errors import InputError
+from datasets.dataset import Sample
+from datasets.info import IGNORE, DatasetInfo
+from datasets.readers import label_files, layout
+
+_CLASSES = (  # name, id, category, colour
+    ('road', 7, 'flat', (128, 64, 128)),
+    ('sidewalk', 8, 'flat', (244, 35, 232)),
+    ('building', 11, 'construction', (70, 70, 70)),
+    ('wall', 12, 'construction', (102, 102, 156)),
+    ('fence', 13, 'construction', (190, 153, 153)),
+    ('pole', 17, 'object', (153, 153, 153)),
+    ('traffic light', 19, 'object', (250, 170, 30)),
+    ('traffic sign', 20, 'object', (220, 220, 0)),
+    ('vegetation', 21, 'nature', (107, 142, 35)),
+    ('terrain', 22, 'nature', (152, 251, 152)),
+    ('sky', 23, 'sky', (70, 130, 180)),
+    ('person', 24, 'human', (220, 20, 60)),
+    ('rider', 25, 'human', (255, 0, 0)),
+    ('car', 26, 'vehicle', (0, 0, 142)),
+    ('truck', 27, 'vehicle', (0, 0, 70)),
+    ('bus', 28, 'vehicle', (0, 60, 100)),
+    ('train', 31, 'vehicle', (0, 80, 100)),
+    ('motorcycle', 32, 'vehicle', (0, 0, 230)),
+    ('bicycle', 33, 'vehicle', (119, 11, 32)),
+)
+_NAMES, _IDS, _CATEGORIES, _COLOURS = zip(*_CLASSES)
+INFO = DatasetInfo(
+    'cityscapes',
+    _NAMES,
+    _COLOURS,
+    splits=('train', 'val', 'test'),
+    layout='leftImg8bit/<split>/<city>/*_leftImg8bit.png and '
+    'gtFine/<split>/<city>/*_gtFine_labelTrainIds.png or *_gtFine_labelIds.png',
+    source='Register at https://www.cityscapes-dataset.com and download '
+    'leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip',
+    categories=_CATEGORIES,
+    marks=('leftImg8bit', 'gtFine'),
+)
+TRAIN_IDS, LABEL_IDS = '_gtFine_labelTrainIds', '_gtFine_labelIds'
+LAST_ID = 33
+_MEANINGS = label_files.values_table(
+    dict.fromkeys(range(LAST_ID + 1), IGNORE) | {id_: i for i, id_ in enumerate(_IDS)}
+)
+_ID_OF_CLASS = np.zeros(256, np.uint8)  # 0 is the id of unlabelled pixels
+_ID_OF_CLASS[: len(_IDS)] = _IDS
+
+
+def find(root: Path, split: str) -> list[Sample]:
+    """The frames of all cities of a split, named ``city/frame``."""
+    images, labels = {}, {}
+    for city in sorted((root / 'leftImg8bit' / split).glob('*/')):
+        frames = layout.listing(city, layout.PNG, '_leftImg8bit')
+        truth = root / 'gtFine' / split / city.name
+        known = layout.listing(truth, layout.PNG, LABEL_IDS)
+        known |= layout.listing(truth, layout.PNG, TRAIN_IDS)
+        images |= {f'{city.name}/{name}': path for name, path in frames.items()}
+        labels |= {f'{city.name}/{name}': path for name, path in known.items()}
+    if split == 'test':
+        samples = [Sample(name, path, None) for name, path in sorted(images.items())]
+    else:
+        truth = root / 'gtFine' / split
+        samples = layout.pair(images, labels, lambda name: truth / f'{name}{LABEL_IDS}.png')
+    names = root / f'{split}.txt'
+    return layout.only(samples, names) if names.is_file() else samples
+
+
+def decode(path: Path) -> np.ndarray:
+    """Class indices, ``uint8`` (H, W), 255 ignored; the file's name says what is in it."""
+    values = label_files.read_indices(path)
+    if path.stem.endswith('labelTrainIds'):
+        return values
+    if path.stem.endswith('labelIds'):
+        return label_files.translate(values, _MEANINGS, path)
+    raise InputError(
+        f'{path}: neither labelIds nor labelTrainIds, which are the label files of Cityscapes'
+    )
+
+
+SUBMITTED_WITH_PALETTE = False
+
+
+def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
+    """The file for the test server: ids, under the name of the image, as one 8-bit grey PNG."""
+    return sample.image.name, cv2.LUT(labels, _ID_OF_CLASS)

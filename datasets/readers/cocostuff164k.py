@@ -1,0 +1,105 @@
+"""COCO-Stuff 164k: all images of COCO 2017, 80 kinds of things and 91 of stuff.
+
+Caesar, Uijlings and Ferrari, CVPR 2018, arXiv:1612.03716. Names are those of nightrome/cocostuff,
+labels.txt, commit 876a7db61f4957888b609011df25e039e512fb48, which counts from 0, unlabelled, to
+182. The PNG files (``stuffthingmaps_trainval2017``) have these numbers minus 1, and 255 for
+unlabelled. 11 of the 182 were never used, so there are 171 classes. They get colours of ours.
+
+Files ``*_labelTrainIds.png``, with the 171 class indices and 255, are read instead of those that
+they were made of where they are there.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.dataset import Sample
+from datasets.info import IGNORE, DatasetInfo, distinct_colours
+from datasets.readers import label_files, layout
+
+CLASSES = (
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',
+    'traffic light', 'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat',
+    'dog', 'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe', 'backpack',
+    'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard', 'sports ball',
+    'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket',
+    'bottle', 'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple',
+    'sandwich', 'orange', 'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair',
+    'couch', 'potted plant', 'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote',
+    'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book',
+    'clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush', 'banner', 'blanket',
+    'branch', 'bridge', 'building-other', 'bush', 'cabinet', 'cage', 'cardboard', 'carpet',
+    'ceiling-other', 'ceiling-tile', 'cloth', 'clothes', 'clouds', 'counter', 'cupboard',
+    'curtain', 'desk-stuff', 'dirt', 'door-stuff', 'fence', 'floor-marble', 'floor-other',
+    'floor-stone', 'floor-tile', 'floor-wood', 'flower', 'fog', 'food-other', 'fruit',
+    'furniture-other', 'grass', 'gravel', 'ground-other', 'hill', 'house', 'leaves', 'light',
+    'mat', 'metal', 'mirror-stuff', 'moss', 'mountain', 'mud', 'napkin', 'net', 'paper',
+    'pavement', 'pillow', 'plant-other', 'plastic', 'platform', 'playingfield', 'railing',
+    'railroad', 'river', 'road', 'rock', 'roof', 'rug', 'salad', 'sand', 'sea', 'shelf',
+    'sky-other', 'skyscraper', 'snow', 'solid-other', 'stairs', 'stone', 'straw',
+    'structural-other', 'table', 'tent', 'textile-other', 'towel', 'tree', 'vegetable',
+    'wall-brick', 'wall-concrete', 'wall-other', 'wall-panel', 'wall-stone', 'wall-tile',
+    'wall-wood', 'water-other', 'waterdrops', 'window-blind', 'window-other', 'wood',
+)  # fmt: skip
+# street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, hair brush
+UNUSED = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91})
+NUMBERS = tuple(number for number in range(1, 183) if number not in UNUSED)  # of the classes
+INFO = DatasetInfo(
+    'cocostuff164k',
+    CLASSES,
+    distinct_colours(len(CLASSES)),
+    layout='images/{train2017,val2017}/*.jpg and annotations/{train2017,val2017}/*.png',
+    source='python -m datasets.prepare cocostuff164k --download fetches it',
+    marks=('annotations/train2017', 'annotations/val2017'),
+)
+CONVERTED = '_labelTrainIds'
+_MEANINGS = label_files.values_table(
+    {255: IGNORE} | {number - 1: index for index, number in enumerate(NUMBERS)}
+)
+_VALUE_OF_CLASS = np.full(256, 255, np.uint8)
+_VALUE_OF_CLASS[: len(NUMBERS)] = np.array(NUMBERS) - 1
+
+
+def find(root: Path, split: str) -> list[Sample]:
+    """The images of a split."""
+    labels = root / 'annotations' / f'{split}2017'
+    return layout.pair(
+        layout.listing(root / 'images' / f'{split}2017', layout.IMAGES),
+        converted_first(labels),
+        lambda name: labels / f'{name}.png',
+    )
+
+
+def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict[str, Path]:
+    """The label files of a folder by the names of their images, converted ones if there are."""
+    converted = layout.listing(folder, layout.PNG, CONVERTED)
+    published = layout.listing(folder, endings)
+    return {name: path for name, path in published.items() if not name.endswith(CONVERTED)} | (
+        converted
+    )
+
+
+def decode(path: Path) -> np.ndarray:
+    """Class indices, ``uint8`` (H, W), 255 ignored; the file's name says whether it was
+    converted.
+    """
+    return read_png(path, _MEANINGS)
+
+
+def read_png(path: Path, table: np.ndarray) -> np.ndarray:
+    """Class indices of a PNG: its values if it was converted, else what ``table`` (256,) makes of
+    them.
+    """
+    values = label_files.read_indices(path)
+    if path.stem.endswith(CONVERTED):
+        return values
+    return label_files.translate(values, table, path)
+
+
+SUBMITTED_WITH_PALETTE = False
+
+
+def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
+    """The values of the published label files, as an 8-bit grey PNG."""
+    return f'{sample.image.stem}.png', cv2.LUT(labels, _VALUE_OF_CLASS)

@@ -1,0 +1,188 @@
+"""Your own data: a folder of images, a folder of labels, and ``dataset.yaml`` beside them.
+
+    classes: {road: [128, 64, 128], car: [0, 0, 142]}   # names and colours, or a list of names
+    ignore: [254, [0, 0, 0]]       # values or colours of pixels that count for nothing
+    images: images                 # folders; these are the defaults
+    labels: labels
+    label_suffix: _L               # what label files have after the image's name; nothing
+    label_format: colours          # or indices; without it, what each file is
+
+Only ``classes`` is needed. A label file is a PNG of class indices, in the order of ``classes``,
+with 255 for pixels to be ignored, or of the classes' colours. Splits are folders ``images/train``,
+``labels/train`` and so on, or lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with an
+image's name a line. Without either, all images are the split ``train``.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from datasets.dataset import Sample
+from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
+from datasets.readers import label_files, layout
+
+FILE = 'dataset.yaml'
+SPLITS = ('train', 'val', 'test')
+INFO = DatasetInfo(
+    'folder',
+    (),
+    (),
+    splits=SPLITS,
+    layout=f'{FILE} with classes, images/ and labels/ (*.png) of equal names, with a folder a '
+    'split or lists train.txt, val.txt',
+    source='datasets/readers/folder.py shows such a file.',
+    marks=(FILE,),
+)
+INDICES, COLOURS = 'indices', 'colours'
+_DEFAULTS = {
+    'classes': None,
+    'ignore': [],
+    'images': 'images',
+    'labels': 'labels',
+    'label_suffix': '',
+    'label_format': None,
+}
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Reads label files as class indices, ``uint8`` (H, W), 255 ignored.
+
+    values, colours: what they stand for; label_format: None decides by the file.
+    """
+
+    values: dict[int, int]
+    colours: dict[tuple[int, int, int], int]
+    label_format: str | None
+
+    def __call__(self, path: Path) -> np.ndarray:
+        as_colours = self.label_format == COLOURS or (
+            self.label_format is None and label_files.is_colour(path)
+        )
+        if as_colours:
+            if not self.colours:
+                raise DataError(
+                    f'{path}: a colour image, but {FILE} gives the classes no colours; write '
+                    'classes: {name: [red, green, blue], ...}'
+                )
+            return label_files.indices_of_colours(
+                label_files.read_colours(path), self.colours, path
+            )
+        palette = [colour for colour, index in self.colours.items() if index != IGNORE]
+        values = label_files.read_indices(path, palette)
+        return label_files.translate(values, label_files.values_table(self.values), path)
+
+
+def info(root: Path) -> DatasetInfo:
+    """The classes that ``dataset.yaml`` names; raises ``DataError``."""
+    description = _describe(root)
+    names, colours = _classes(description, root / FILE)
+    return DatasetInfo(
+        'folder', names, colours or distinct_colours(len(names)), SPLITS, INFO.layout
+    )
+
+
+def decoder(root: Path) -> Decoder:
+    """What reads the label files of this root; raises ``DataError``."""
+    description = _describe(root)
+    names, colours = _classes(description, root / FILE)
+    values = {index: index for index in range(len(names))} | {IGNORE: IGNORE}
+    meanings = {colour: index for index, colour in enumerate(colours)}
+    for entry in description['ignore']:
+        if _is_value(entry):
+            values[entry] = IGNORE
+        elif _is_colour(entry):
+            if meanings:
+                meanings[tuple(entry)] = IGNORE
+        else:
+            raise DataError(
+                f'{root / FILE}: ignore has {entry!r}; a value 0..255 or [red, green, blue]'
+            )
+    return Decoder(values, meanings, description['label_format'])
+
+
+def find(root: Path, split: str) -> list[Sample]:
+    """The images of a split; those of the test split may be without labels."""
+    description = _describe(root)
+    images, labels = root / description['images'], root / description['labels']
+    if any((images / name).is_dir() for name in SPLITS):
+        return _pairs(images / split, labels / split, description['label_suffix'], split)
+    samples = _pairs(images, labels, description['label_suffix'], split)
+    lists = [root / f'{name}.txt' for name in SPLITS]
+    if any(path.is_file() for path in lists):
+        names = root / f'{split}.txt'
+        return layout.only(samples, names, _without_ending) if names.is_file() else []
+    return samples if split == 'train' else []
+
+
+def _pairs(images: Path, labels: Path, suffix: str, split: str) -> list[Sample]:
+    found = layout.listing(images, layout.IMAGES)
+    known = layout.listing(labels, layout.PNG, suffix)
+    if split == 'test':
+        return [Sample(name, path, known.get(name)) for name, path in found.items()]
+    return layout.pair(found, known, lambda name: labels / f'{name}{suffix}.png')
+
+
+def _without_ending(line: str) -> str:
+    path = Path(line)
+    return path.stem if path.suffix.lower() in layout.IMAGES else line
+
+
+def _describe(root: Path) -> dict:
+    """What ``dataset.yaml`` says, with the defaults for what it does not."""
+    path = root / FILE
+    try:
+        own = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f'{path}: cannot be read ({error})') from error
+    if not isinstance(own, dict):
+        raise DataError(f'{path}: write "key: value" lines, one of them classes')
+    for key in own:
+        if key not in _DEFAULTS:
+            nearest = difflib.get_close_matches(str(key), _DEFAULTS, n=1, cutoff=0)[0]
+            raise DataError(f'{path}: unknown key {key}; the nearest is {nearest}')
+    description = _DEFAULTS | own
+    for key in ('images', 'labels', 'label_suffix'):
+        if not isinstance(description[key], str):
+            raise DataError(f'{path}: {key} must be text, not {description[key]!r}')
+    if description['label_format'] not in (None, INDICES, COLOURS):
+        raise DataError(
+            f'{path}: label_format is {INDICES} or {COLOURS}, not {description["label_format"]!r}'
+        )
+    if not isinstance(description['ignore'], list):
+        raise DataError(f'{path}: ignore must be a list of values or colours')
+    return description
+
+
+def _classes(description: dict, path: Path) -> tuple[tuple[str, ...], tuple]:
+    """Names, and colours where the classes have them."""
+    classes = description['classes']
+    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= IGNORE
+    if not usable or len(set(map(str, classes))) < len(classes):
+        raise DataError(
+            f'{path}: classes must be 1 to {IGNORE} different names, as a list or with colours, '
+            f'not {classes!r}'
+        )
+    names = tuple(map(str, classes))
+    if isinstance(classes, list):
+        return names, ()
+    for name, colour in classes.items():
+        if not _is_colour(colour):
+            raise DataError(
+                f'{path}: the colour of {name} must be [red, green, blue], not {colour!r}'
+            )
+    colours = tuple(map(tuple, classes.values()))
+    if len(set(colours)) < len(colours):
+        raise DataError(f'{path}: two classes have the same colour')
+    return names, colours
+
+
+def _is_value(entry) -> bool:
+    return type(entry) is int and 0 <= entry <= 255
+
+
+def _is_colour(entry) -> bool:
+    return isinstance(entry, list) and len(entry) == 3 and all(map(_is_value, entry))

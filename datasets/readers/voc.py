@@ -1,0 +1,70 @@
+"""PASCAL VOC 2012 with the augmented labels: 20 kinds of objects and background.
+
+Everingham et al., IJCV 2010; labels of further 9,000 images by Hariharan et al., ICCV 2011 (SBD),
+in the converted form ``SegmentationClassAug`` that DeepLab made common. Where that folder is
+missing, ``SegmentationClass`` is read, which covers the original train and val. Both hold class
+indices in palette PNGs, 255 at the borders of objects.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.dataset import Sample
+from datasets.info import DataError, DatasetInfo, distinct_colours
+from datasets.readers import label_files, layout
+
+_CLASSES = (
+    'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',
+    'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
+    'train', 'tvmonitor',
+)  # fmt: skip
+INFO = DatasetInfo(
+    'voc',
+    _CLASSES,
+    ((0, 0, 0), *distinct_colours(len(_CLASSES) - 1)),
+    splits=('train', 'trainaug', 'val', 'test'),
+    layout='JPEGImages/*.jpg, SegmentationClassAug/*.png or SegmentationClass/*.png, '
+    'ImageSets/Segmentation/{trainaug,train,val}.txt',
+    source='python -m datasets.prepare voc --download fetches it',
+    folders=('.', 'VOC2012', 'VOCdevkit/VOC2012'),
+    marks=('ImageSets/Segmentation', 'SegmentationClassAug', 'SegmentationClass'),
+)
+LABEL_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
+
+
+def find(root: Path, split: str) -> list[Sample]:
+    """The images that the list of a split names.
+
+    ``train`` is the augmented list, 10,582 images, where there is one. Test images have no labels.
+    """
+    lists = root / 'ImageSets' / 'Segmentation'
+    names = lists / f'{split}.txt'
+    if split == 'train' and (lists / 'trainaug.txt').is_file():
+        names = lists / 'trainaug.txt'
+    if not names.is_file():
+        raise DataError(
+            f'{names} is not there, which names the images of the split; expected: {INFO.layout}'
+        )
+    labels = next((root / folder for folder in LABEL_FOLDERS if (root / folder).is_dir()), None)
+    images = layout.listing(root / 'JPEGImages', layout.IMAGES)
+    if split == 'test':
+        samples = [Sample(name, path, None) for name, path in images.items()]
+    elif labels is None:
+        raise DataError(f'{root}: neither {" nor ".join(LABEL_FOLDERS)} there; {INFO.source}')
+    else:
+        samples = [Sample(name, path, labels / f'{name}.png') for name, path in images.items()]
+    return layout.only(samples, names)
+
+
+def decode(path: Path) -> np.ndarray:
+    """Class indices, ``uint8`` (H, W), 255 ignored."""
+    return label_files.read_indices(path, INFO.palette)
+
+
+SUBMITTED_WITH_PALETTE = True
+
+
+def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
+    """The file for the test server: class indices, as a PNG with the palette of the data set."""
+    return f'{sample.image.stem}.png', labels

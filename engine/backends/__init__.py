@@ -1,0 +1,1 @@
+"""What computes a network's maps: NNabla itself, or a runtime that its ONNX export runs in."""

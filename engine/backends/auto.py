@@ -1,0 +1,93 @@
+"""The fastest backend that is right: an export, or NNabla where none is there or none pays."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from common.log import LOG
+from engine.backends.base import Backend
+from engine.backends.errors import BackendError
+
+
+class Auto:
+    """Exports in the order of preference, and NNabla.
+
+    exports: functions that make an export's backend, called when the one before has failed; they
+    raise ``BackendError`` as the backend does.
+
+    Compiling for a shape pays when it comes back. So the first shape of a process is compiled,
+    which may be the only one, and any other when it is met for the second time; until then NNabla
+    computes it. A folder of pictures of a thousand sizes is not compiled a thousand times. What an
+    earlier process has compiled is used at once.
+
+    A backend that cannot be compiled, or that fails on an input, is given up for good; one that
+    lacks memory for a shape only for that shape, which NNabla then does.
+    """
+
+    def __init__(self, exports: Sequence[Callable[[], Backend]], graphs: Backend):
+        self._exports, self._graphs = list(exports), graphs
+        self._met, self._too_large, self._backend, self.used = set(), set(), None, set()
+        self._shapes = 1
+
+    @property
+    def threads(self) -> int:
+        """Of the backend that is preferred now."""
+        return (self._backend or self._graphs).threads
+
+    def need(self, shapes: int):
+        """Keep as many shapes ready as an image is seen in."""
+        self._shapes = shapes
+        for backend in filter(None, (self._backend, self._graphs)):
+            backend.need(shapes)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """The logits of ``x``; raises ``MemoryError``."""
+        backend, maps = self._first_that_can(x)
+        self._met.add(x.shape)
+        self.used.update(backend.used)
+        if backend is self._graphs and self._backend:
+            backend.close()  # the next input of this shape is not for it
+        return maps
+
+    def close(self):
+        """Release the memory of all backends."""
+        if self._backend:
+            self._backend.close()
+        self._graphs.close()
+
+    def _first_that_can(self, x) -> tuple[Backend, np.ndarray]:
+        """The backend that computes the logits of ``x``, and the logits."""
+        shape = x.shape
+        while True:
+            backend = self._backend_for(shape)
+            try:
+                return backend, backend.run(x)
+            except BackendError as error:
+                self._give_up(error.what)
+            except MemoryError:
+                if backend is self._graphs:
+                    raise
+                names, size = ', '.join(backend.used), f'{shape[2]}x{shape[3]}'
+                LOG.warning('%s: not enough memory for %s, which NNabla does', names, size)
+                backend.close()
+                self._too_large.add(shape)
+
+    def _backend_for(self, shape) -> Backend:
+        if shape in self._too_large:
+            return self._graphs
+        while self._backend is None and self._exports:
+            try:
+                self._backend = self._exports[0]()
+                self._backend.need(self._shapes)
+            except BackendError as error:
+                self._give_up(error.what)
+        backend = self._backend
+        pays = not self._met or shape in self._met
+        return backend if backend and (pays or backend.is_ready(shape)) else self._graphs
+
+    def _give_up(self, reason: str):
+        LOG.warning('%s; the next backend is tried', reason)
+        if self._backend:
+            self._backend.close()
+        self._backend = None
+        del self._exports[0]

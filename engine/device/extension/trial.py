@@ -1,0 +1,127 @@
+"""Import the CUDA extension in a child process first: a crash there becomes a line."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+
+from common import PROJECT
+from engine.device import libraries
+from engine.device.extension import findings, importing
+from engine.device.extension.findings import Findings
+
+CHILD_SECONDS = 120  # after which the child counts as hanging
+# Arguments of the child: load libmpi with global symbols first; leave mpi4py out.
+GLOBAL, WITHOUT_MPI = 'global', 'without_mpi'
+MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # its stages, beside the extension
+SIGNALS = {
+    signal.SIGSEGV: 'a segmentation fault',
+    signal.SIGABRT: 'an abort',
+    signal.SIGBUS: 'a bus error',
+    signal.SIGILL: 'an illegal instruction',
+    signal.SIGFPE: 'an arithmetic error',
+}
+# What starts several processes; the child is one alone.
+LAUNCHER_VARIABLES = ('OMPI_', 'PMIX_', 'PRTE_', 'PMI_', 'SLURM_')
+
+
+def examine() -> Findings:
+    """Find out whether the extension can be imported, without importing it here."""
+    problem = _obvious_problem()
+    if problem:
+        return Findings(problem)
+    are_global = importing.symbols_are_global()
+    path = findings.path_of(are_global)
+    found = findings.read(path)
+    if found is None:
+        found = _ask_child(are_global)
+        if not (found.problem or found.communicator_problem):
+            findings.write(path, found)
+    return found
+
+
+def _obvious_problem() -> str | None:
+    """What can be said without a child process; None when nothing speaks against the extension."""
+    if find_spec('nnabla_ext') is None or find_spec(importing.MODULE) is None:
+        return f'nnabla-ext-cuda120 is not installed: {importing.INSTALL_CUDA}'
+    try:
+        ctypes.CDLL(findings.DRIVER, mode=libraries.LOCAL)
+    except OSError:
+        return f'no NVIDIA driver: {findings.DRIVER} is missing'
+    return None
+
+
+def name_of_signal(number: int) -> str:
+    """Return the name of a signal, or its number where it has none, as real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _ask_child(are_global: bool, with_mpi: bool = True) -> Findings:
+    """Import the extension in a child process, with the same symbols global as here, and return
+    what it prints. Where mpi4py crashes, another child tries without it.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_VARIABLES)}
+    try:
+        # A crash of the child leaves files in it.
+        with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as folder:
+            child = subprocess.run(
+                [
+                    *(sys.executable, '-m', 'engine.device.extension.child'),
+                    *[GLOBAL] * are_global,
+                    *[WITHOUT_MPI] * (not with_mpi),
+                ],
+                cwd=PROJECT,
+                env={**environment, 'TMPDIR': folder},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors='replace',
+                timeout=CHILD_SECONDS,
+            )
+    except subprocess.TimeoutExpired as error:
+        announced, stage = _announced(error.stdout)
+        ending = f'the import of {stage} takes more than {CHILD_SECONDS} seconds'
+    except OSError as error:
+        return Findings(f'the import of {importing.MODULE} cannot be tried ({error.strerror})')
+    else:
+        announced, stage = _announced(child.stdout)
+        if not child.returncode:
+            return Findings.from_json(announced)
+        ending = _describe_end(child, stage)
+    if stage == MPI4PY and with_mpi:
+        return replace(_ask_child(are_global, with_mpi=False), communicator_problem=ending)
+    key = 'communicator_problem' if stage == COMMUNICATOR else 'problem'
+    return Findings.from_json({**announced, key: ending})
+
+
+def _announced(output: str | bytes | None) -> tuple[dict, str]:
+    """What a child printed before its end, and the stage it came to."""
+    text = output.decode(errors='replace') if isinstance(output, bytes) else output or ''
+    announced = {}
+    for line in text.splitlines():
+        with suppress(ValueError):  # a crash may cut a line short
+            announced.update(json.loads(line))
+    return announced, announced.pop('stage', 'a child process')
+
+
+def _describe_end(child: subprocess.CompletedProcess, stage: str) -> str:
+    """How the child has ended, in one line."""
+    if child.returncode < 0:
+        name = name_of_signal(-child.returncode)
+        ending = SIGNALS.get(-child.returncode, f'the signal {name}')
+    else:
+        ending = f'status {child.returncode}'
+    install = findings.INSTALL_MPI if stage == MPI4PY else importing.INSTALL_CUDA
+    said = child.stderr.strip().splitlines()[-1:] if child.returncode > 0 else []
+    advice = '; '.join([*said, f'{install} --force-reinstall may help'])
+    return f'the import of {stage} ends with {ending}: {advice}'

@@ -1,0 +1,1 @@
+"""Several processes: the job that mpirun started, gradients summed over it, hangs noticed."""

@@ -1,0 +1,24 @@
+"""What this machine and this installation can do: python -m engine.environment
+
+What may end a process, MPI and the GPU, is tried in child processes: the table is always printed.
+"""
+
+import sys
+
+from common.command import DONE, Parser, run
+from common.launcher import launched_rank
+
+
+def build_parser() -> Parser:
+    return Parser(prog='python -m engine.environment', description=__doc__)
+
+
+def main(args) -> int:
+    from engine.environment import table
+
+    print(*table.lines(launched_rank()), sep='\n')
+    return DONE
+
+
+if __name__ == '__main__':
+    sys.exit(run(build_parser, main))

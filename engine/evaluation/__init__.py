@@ -1,0 +1,1 @@
+"""From the predictions of a whole split to scores, and to files for test servers."""

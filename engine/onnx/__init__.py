@@ -1,0 +1,1 @@
+"""NNabla graphs as ONNX models."""

@@ -1,0 +1,212 @@
+"""NNabla graphs as ONNX models: every function that depends on an input becomes a node, everything
+else a constant.
+
+    model = build_model({'logits': y}, {'image': x})
+
+Needs the package onnx and nothing of NNabla's converter. Constants have the names of the
+parameters, and nodes those of the parameters' scopes. Batch norm stays a node, as runtimes fold it.
+"""
+
+import json
+from collections.abc import Mapping
+
+import nnabla as nn
+import numpy as np
+
+from common.errors import UserError
+from engine.onnx.operators import Unsupported, convert
+from layers.graph import functions
+
+OPSET = 13
+IR_VERSION = 8  # the one that belongs to opset 13 to 16; older runtimes refuse younger ones
+BATCH = 'batch'  # the name of the dimension that is not fixed
+INSTALL = 'python -m pip install -r requirements.txt'
+
+
+def import_onnx():
+    """The package onnx; ``UserError`` with the line that installs it."""
+    try:
+        import onnx
+        import onnx.helper
+        import onnx.numpy_helper
+    except ModuleNotFoundError as error:
+        raise UserError(f'the package {error.name} is not installed: {INSTALL}') from error
+    return onnx
+
+
+def build_model(
+    outputs: Mapping[str, nn.Variable],
+    inputs: Mapping[str, nn.Variable],
+    *,
+    types: Mapping[str, str] | None = None,
+    dynamic_batch: bool = False,
+    metadata: Mapping[str, object] | None = None,
+    name: str = 'network',
+):
+    """Return the graph from ``inputs`` to ``outputs`` as an ``onnx.ModelProto``, checked by onnx.
+
+    Args:
+        outputs: Variables by the names that the model gives them.
+        inputs: Likewise.
+        types: Of inputs and outputs that are not float32, as numpy calls them; they are cast. An
+            index (NNabla's ``max`` with ``only_index``) has a type there.
+        dynamic_batch: Leave the first dimension of inputs and outputs free; the graph must have
+            been built for 2 images or more, or a dimension of 1 could not be told from it.
+        metadata: Texts stay as they are, all else becomes JSON.
+        name: Of the graph.
+
+    Raises:
+        Unsupported: A function cannot be exported; the message names it.
+        UserError: The package onnx is not installed.
+    """
+    onnx = import_onnx()
+    types = types or {}
+    graph = Graph(inputs, types, dynamic_batch)
+    graph.walk(outputs, types)
+
+    def infos(variables):
+        for key, variable in variables.items():
+            shape = [BATCH, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
+            element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(types.get(key, 'float32')))
+            yield onnx.helper.make_tensor_value_info(key, element, shape)
+
+    proto = onnx.helper.make_graph(
+        graph.nodes,
+        name,
+        list(infos(inputs)),
+        list(infos(outputs)),
+        [onnx.numpy_helper.from_array(array, key) for key, array in graph.constants.items()],
+    )
+    model = onnx.helper.make_model(
+        proto,
+        opset_imports=[onnx.helper.make_opsetid('', OPSET)],
+        ir_version=IR_VERSION,
+        producer_name='nnseg',
+    )
+    properties = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in (metadata or {}).items()
+    }
+    onnx.helper.set_model_props(model, properties)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class Graph:
+    """An ONNX graph under construction.
+
+    nodes: in the order of computation. constants: arrays by name.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, nn.Variable], types: Mapping[str, str], dynamic_batch: bool
+    ):
+        self.nodes, self.constants, self.dynamic_batch = [], {}, dynamic_batch
+        self._helper = import_onnx().helper
+        self._names, self._used = {}, set(inputs)
+        self._parameters = {
+            variable.data: name for name, variable in nn.get_parameters(grad_only=False).items()
+        }
+        self._first, self._batch_name = next(iter(inputs)), None
+        self._batch_size = inputs[self._first].shape[0]
+        if dynamic_batch and self._batch_size < 2:
+            raise ValueError('build the graph for 2 images or more to leave their number free')
+        for name, variable in inputs.items():
+            self._names[variable] = name
+            if name in types:
+                self._names[variable] = self._cast(name, self._unused(f'{name}/float'), 'float32')
+
+    def walk(self, outputs: Mapping[str, nn.Variable], types: Mapping[str, str]):
+        """Add all that ``outputs`` need."""
+        wanted = {v: name for name, v in outputs.items() if name not in types}
+        self._used.update(outputs)
+        for function in functions(*outputs.values()):
+            if not any(variable in self._names for variable in function.inputs):
+                continue
+            result = function.outputs[0]
+            if self.dynamic_batch and result.shape[:1] != (self._batch_size,):
+                self.not_over_batch(function, 0)
+            out = wanted.get(result) or self._unused(self._title(function))
+            convert(self, function, out)
+            self._names[result] = out
+        for name, variable in outputs.items():
+            source = self.name(variable)
+            if name in types:
+                self._cast(source, name, types[name])
+            elif source != name:
+                self.node('Identity', [source], name)
+
+    def name(self, variable: nn.Variable) -> str:
+        """What a variable is called; one that depends on no input becomes a constant."""
+        return self._names.get(variable) or self.constant_of(variable, variable.shape)
+
+    def constant_of(self, variable: nn.Variable, shape: tuple[int, ...]) -> str:
+        """A variable that depends on no input as a constant of another shape."""
+        if variable in self._names:
+            raise Unsupported('weights that are computed from the image cannot be exported')
+        if variable.parent:
+            variable.forward()
+        array = np.array(variable.d, np.float32).reshape(shape)
+        return self.constant(array, self._origin(variable))
+
+    def constant(self, array: np.ndarray, name: str) -> str:
+        """Add a constant; returns its name, which has a number if another has that name."""
+        array = np.asarray(array)
+        known = self.constants.get(name)
+        if known is not None and known.shape == array.shape and np.array_equal(known, array):
+            return name
+        name = self._unused(name)
+        self.constants[name] = array
+        return name
+
+    def node(self, kind: str, inputs: list[str], out: str, **attributes) -> str:
+        """Add a node, which has the name of its output."""
+        make_node = self._helper.make_node
+        self.nodes.append(make_node(kind, inputs, [out], name=out, **attributes))
+        return out
+
+    def _cast(self, source: str, out: str, dtype: str) -> str:
+        to = self._helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self.node('Cast', [source], out, to=to)
+
+    def batch(self) -> str:
+        """The number of images, int64 (1,)."""
+        if self._batch_name is None:
+            shape = self.node('Shape', [self._first], self._unused('batch/shape'))
+            zero = self.constant(np.zeros(1, np.int64), 'batch/axis')
+            size = self._unused('batch/size')
+            self._batch_name = self.node('Gather', [shape, zero], size, axis=0)
+        return self._batch_name
+
+    def not_over_batch(self, function, *axes: int):
+        """Refuse a function that works along the images where their number is free."""
+        if self.dynamic_batch and 0 in axes:
+            raise Unsupported(
+                f"NNabla's function {function.info.type_name} mixes or counts the images of a "
+                'batch, so their number cannot be left free: give a --batch-size'
+            )
+
+    def _title(self, function) -> str:
+        """A node's name: the scope of its parameters, or the function's type."""
+        for variable in function.inputs[1:]:
+            if variable not in self._names and (origin := self._origin(variable)) != 'constant':
+                return origin.rpartition('/')[0] or function.info.type_name
+        return function.info.type_name
+
+    def _origin(self, variable) -> str:
+        """The name of the parameter that a constant is made of."""
+        if variable.data in self._parameters:
+            return self._parameters[variable.data]
+        if not variable.parent:
+            raise Unsupported('the graph depends on a variable that is no input and no parameter')
+        names = {self._origin(v) for v in variable.parent.inputs}
+        return names.pop() if len(names) == 1 else 'constant'
+
+    def _unused(self, name: str) -> str:
+        """``name``, or the first of ``name_1``, ``name_2``, ... that is free."""
+        number, free = 0, name
+        while free in self._used:
+            number += 1
+            free = f'{name}_{number}'
+        self._used.add(free)
+        return free

@@ -1,0 +1,311 @@
+"""What each of NNabla's functions is in ONNX: a table from its type to a converter.
+
+A converter takes the graph under construction (:class:`engine.onnx.builder.Graph`), NNabla's
+function and the name that the result is to have; it adds nodes of opset 13. What it cannot express
+exactly it refuses with :class:`Unsupported`. NNabla's definitions: sony/nnabla, v1.39.0,
+build-tools/code_generator/functions.yaml; ONNX's: onnx/onnx, docs/Operators.md, opset 13.
+"""
+
+from collections.abc import Callable
+
+import nnabla as nn
+import nnabla.function_bases as function_bases
+import numpy as np
+
+from common.errors import UserError
+
+SAME = {  # functions without arguments that count
+    'Add2': 'Add',
+    'Sub2': 'Sub',
+    'Mul2': 'Mul',
+    'Div2': 'Div',
+    'ReLU': 'Relu',
+    'Sigmoid': 'Sigmoid',
+    'Tanh': 'Tanh',
+    'Identity': 'Identity',
+    'GlobalAveragePooling': 'GlobalAveragePool',
+}
+WITH_SCALAR = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
+# mode, align_corners, half_pixel, half_pixel_for_nn -> how Resize finds a sample.
+RESIZING = {
+    ('linear', False, False, False): dict(coordinate_transformation_mode='asymmetric'),
+    ('linear', False, True, False): dict(coordinate_transformation_mode='half_pixel'),
+    ('linear', True, False, False): dict(coordinate_transformation_mode='align_corners'),
+    ('nearest', False, False, False): dict(
+        coordinate_transformation_mode='asymmetric', nearest_mode='floor'
+    ),
+    ('nearest', False, False, True): dict(
+        coordinate_transformation_mode='half_pixel', nearest_mode='round_prefer_ceil'
+    ),
+}
+CONVERTERS: dict[str, Callable] = {}
+OF_A_BATCH = 'batch norm with batch statistics cannot be exported: take the evaluation graph'
+
+
+class Unsupported(UserError):
+    """A function that has no exact counterpart in ONNX, or in ONNX with any number of images."""
+
+
+def convert(graph, function, out: str):
+    """Add the nodes of ``function``; the result is called ``out``. Raises ``Unsupported``."""
+    kind, arguments = function.info.type_name, function.info.args
+    if arguments.get('channel_last'):
+        raise Unsupported(f'{kind} with channel_last cannot be exported to ONNX')
+    if kind in SAME:
+        graph.node(SAME[kind], [graph.name(v) for v in function.inputs], out)
+    elif kind in WITH_SCALAR:
+        value = graph.constant(np.float32(arguments['val']), f'{out}/value')
+        graph.node(WITH_SCALAR[kind], [graph.name(function.inputs[0]), value], out)
+    elif kind in CONVERTERS:
+        CONVERTERS[kind](graph, function, out, **arguments)
+    elif kind.endswith('BatchStatistics'):  # on a CPU; see layers/sync_batch_norm.py
+        raise Unsupported(OF_A_BATCH)
+    else:
+        raise Unsupported(f"NNabla's function {kind} cannot be exported to ONNX")
+
+
+def _converter(*kinds):
+    def register(function):
+        CONVERTERS.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+@_converter('Convolution')
+def _convolution(graph, function, out, *, base_axis, pad, stride, dilation, group, channel_last):
+    _conv(graph, function, out, function.inputs[1].shape, base_axis, pad, stride, dilation, group)
+
+
+@_converter('DepthwiseConvolution')
+def _depthwise(graph, function, out, *, base_axis, pad, stride, dilation, multiplier):
+    """A convolution in as many groups as channels; NNabla's kernel is (C * multiplier, k, k)."""
+    maps, *kernel = function.inputs[1].shape
+    shape = (maps, 1, *kernel)
+    groups = function.inputs[0].shape[1]
+    _conv(graph, function, out, shape, base_axis, pad, stride, dilation, groups)
+
+
+def _conv(graph, function, out, weight_shape, base_axis, pad, stride, dilation, groups):
+    if base_axis != 1 or len(weight_shape) != 4:
+        raise Unsupported(f'{function.info.type_name} over other than two axes cannot be exported')
+    x, weight, *bias = function.inputs
+    inputs = [graph.name(x), graph.constant_of(weight, weight_shape), *map(graph.name, bias)]
+    graph.node(
+        'Conv',
+        inputs,
+        out,
+        kernel_shape=list(weight_shape[2:]),
+        pads=[*pad, *pad],
+        strides=stride,
+        dilations=dilation,
+        group=groups,
+    )
+
+
+@_converter('BatchNormalization', 'FusedBatchNormalization')
+def _batch_norm(
+    graph,
+    function,
+    out,
+    *,
+    axes,
+    decay_rate,
+    eps,
+    batch_stat,
+    no_scale=False,
+    no_bias=False,
+    nonlinearity=None,
+):
+    """With the running statistics; runtimes fold it into the convolution before."""
+    kind = function.info.type_name
+    if batch_stat:
+        raise Unsupported(OF_A_BATCH)
+    if axes != [1] or no_scale or no_bias or nonlinearity not in (None, '', 'relu'):
+        raise Unsupported(f'{kind} of this form ({function.info.args}) cannot be exported')
+    x, beta, gamma, mean, var, *added = function.inputs
+    relu = nonlinearity == 'relu'
+    vectors = [graph.constant_of(v, (v.size,)) for v in (gamma, beta, mean, var)]
+    y = f'{out}/normalised' if relu else out
+    graph.node('BatchNormalization', [graph.name(x), *vectors], y, epsilon=eps)
+    if added:
+        graph.node('Add', [y, graph.name(added[0])], f'{out}/sum')
+        y = f'{out}/sum'
+    if relu:
+        graph.node('Relu', [y], out)
+
+
+@_converter('ReLU6')
+def _relu6(graph, function, out):
+    limits = [graph.constant(np.float32(value), f'relu6/{value}') for value in (0, 6)]
+    graph.node('Clip', [graph.name(function.inputs[0]), *limits], out)
+
+
+@_converter('Swish')
+def _swish(graph, function, out):
+    x = graph.name(function.inputs[0])
+    graph.node('Sigmoid', [x], f'{out}/sigmoid')
+    graph.node('Mul', [x, f'{out}/sigmoid'], out)
+
+
+@_converter('Softmax')
+def _softmax(graph, function, out, *, axis):
+    axis %= function.inputs[0].ndim
+    graph.not_over_batch(function, axis)
+    graph.node('Softmax', [graph.name(function.inputs[0])], out, axis=axis)
+
+
+@_converter('AveragePooling')
+def _average_pooling(graph, function, out, *, including_pad, **arguments):
+    _pooling(graph, function, out, 'AveragePool', arguments, count_include_pad=int(including_pad))
+
+
+@_converter('MaxPooling')
+def _max_pooling(graph, function, out, **arguments):
+    _pooling(graph, function, out, 'MaxPool', arguments)
+
+
+def _pooling(graph, function, out, kind, arguments, **attributes):
+    if not arguments['ignore_border']:  # NNabla may have a row more than ONNX's ceil_mode
+        name = function.info.type_name
+        raise Unsupported(f'{name} with ignore_border=False cannot be exported exactly')
+    graph.node(
+        kind,
+        [graph.name(function.inputs[0])],
+        out,
+        kernel_shape=arguments['kernel'],
+        strides=arguments['stride'],
+        pads=[*arguments['pad'], *arguments['pad']],
+        **attributes,
+    )
+
+
+@_converter('Mean')
+def _mean(graph, function, out, *, axes, keep_dims):
+    axes = sorted(axis % function.inputs[0].ndim for axis in axes)
+    graph.not_over_batch(function, *axes)
+    graph.node(
+        'ReduceMean', [graph.name(function.inputs[0])], out, axes=axes, keepdims=int(keep_dims)
+    )
+
+
+@_converter('Max')
+def _argmax(graph, function, out, *, axes, keep_dims, with_index, only_index):
+    """Of the two things that NNabla's function does, the index of the largest value."""
+    if not only_index or len(axes) != 1:
+        raise Unsupported('Max other than of the index over one axis cannot be exported')
+    axis = axes[0] % function.inputs[0].ndim
+    graph.not_over_batch(function, axis)
+    graph.node('ArgMax', [graph.name(function.inputs[0])], out, axis=axis, keepdims=int(keep_dims))
+
+
+@_converter('Concatenate')
+def _concatenate(graph, function, out, *, axis):
+    axis %= function.inputs[0].ndim
+    graph.not_over_batch(function, axis)
+    graph.node('Concat', [graph.name(v) for v in function.inputs], out, axis=axis)
+
+
+@_converter('Slice')
+def _slice(graph, function, out, *, start, stop, step):
+    """Axes that are taken whole are left out, so that the batch is not written down."""
+    shape = function.inputs[0].shape
+    first = len(shape) - len(start)
+    cuts = []
+    for axis, length in enumerate(shape[first:], first):
+        cut = [values[axis - first] for values in (start, stop, step)]
+        if cut[2] < 1:
+            raise Unsupported('Slice with a negative step cannot be exported')
+        cut = slice(*cut).indices(length)
+        if cut != (0, length, 1):
+            graph.not_over_batch(function, axis)
+            cuts.append((*cut[:2], axis, cut[2]))
+    if not cuts:
+        graph.node('Identity', [graph.name(function.inputs[0])], out)
+        return
+    numbers = [
+        graph.constant(np.array(values, np.int64), f'{out}/{name}')
+        for name, values in zip(('starts', 'ends', 'axes', 'steps'), zip(*cuts))
+    ]
+    graph.node('Slice', [graph.name(function.inputs[0]), *numbers], out)
+
+
+@_converter('Reshape')
+def _reshape(graph, function, out, *, shape, inplace):
+    before, after = function.inputs[0].shape, list(function.outputs[0].shape)
+    if graph.dynamic_batch:
+        if before[0] != after[0]:
+            graph.not_over_batch(function, 0)
+        after[0] = 0  # as it is in the input
+    numbers = graph.constant(np.array(after, np.int64), f'{out}/shape')
+    graph.node('Reshape', [graph.name(function.inputs[0]), numbers], out)
+
+
+@_converter('Transpose')
+def _transpose(graph, function, out, *, axes):
+    if axes[0] != 0:
+        graph.not_over_batch(function, 0)
+    graph.node('Transpose', [graph.name(function.inputs[0])], out, perm=axes)
+
+
+@_converter('Interpolate')
+def _interpolate(
+    graph,
+    function,
+    out,
+    *,
+    output_size,
+    mode,
+    align_corners,
+    half_pixel,
+    half_pixel_for_nn,
+    channel_last,
+):
+    """To the exact size: factors would be rounded, and the size with them."""
+    before, after = function.inputs[0].shape, function.outputs[0].shape
+    form = mode, align_corners, half_pixel, half_pixel_for_nn
+    if form not in RESIZING or len(before) != 4:
+        raise Unsupported(f'Interpolate of this form ({function.info.args}) cannot be exported')
+    if mode == 'nearest' and not _copies_whole_times(function):
+        rows, columns = _nearest(function)
+        middle = f'{out}/rows'
+        rows = graph.constant(rows, f'{out}/of_rows')
+        columns = graph.constant(columns, f'{out}/of_columns')
+        graph.node('Gather', [graph.name(function.inputs[0]), rows], middle, axis=2)
+        graph.node('Gather', [middle, columns], out, axis=3)
+        return
+    attributes = dict(RESIZING[form], mode=mode)
+    if half_pixel and any(new == 1 < old for old, new in zip(before[2:], after[2:])):
+        attributes['coordinate_transformation_mode'] = 'pytorch_half_pixel'  # takes the first
+    if graph.dynamic_batch:
+        rest = graph.constant(np.array(after[1:], np.int64), f'{out}/rest_of_size')
+        sizes = f'{out}/sizes'
+        graph.node('Concat', [graph.batch(), rest], sizes, axis=0)
+    else:
+        sizes = graph.constant(np.array(after, np.int64), f'{out}/sizes')
+    graph.node('Resize', [graph.name(function.inputs[0]), '', '', sizes], out, **attributes)
+
+
+def _copies_whole_times(function) -> bool:
+    """Whether each sample of a nearest resizing is copied the same number of times.
+
+    Only then do all runtimes agree with NNabla: otherwise some samples lie between two, and which
+    is taken depends on how the factor is rounded.
+    """
+    sizes = zip(function.inputs[0].shape[2:], function.outputs[0].shape[2:], _nearest(function))
+    return all(
+        new % old == 0 and np.array_equal(taken, np.arange(new) // (new // old))
+        for old, new, taken in sizes
+    )
+
+
+def _nearest(function) -> list[np.ndarray]:
+    """Which row and which column of the input NNabla takes for each of the output's."""
+    taken = []
+    for axis in (2, 3):
+        old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]
+        ramp = nn.Variable.from_numpy_array(np.arange(old, dtype=np.float32).reshape(1, 1, 1, old))
+        y = function_bases.interpolate(ramp, **{**function.info.args, 'output_size': (1, new)})
+        y.forward()
+        taken.append(y.d.ravel().astype(np.int64))
+    return taken

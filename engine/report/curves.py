@@ -1,0 +1,120 @@
+"""Pictures of how a training went."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # without pyplot, which would look for a display
+from matplotlib.ticker import (
+    EngFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
+
+from common import files
+from common.errors import UserError
+
+WIDTH, HEIGHT, DOTS = 9, 9, 110  # inches, and dots an inch
+COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
+WIDE_RANGE = 10  # largest to smallest value, from which on an axis is logarithmic
+SMOOTHED = 40  # values, from which on their running mean is drawn too
+
+Rows = Sequence[tuple[float, float]]
+
+
+def draw(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows):
+    """Draw loss, learning rate and validation mIoU (percent) over iterations, one below the other.
+
+    The picture's kind is the ending of ``path``. Raises ``UserError`` when it cannot be written.
+    """
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout='constrained')
+    figure.suptitle(title)
+    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+        raise UserError(f'{path}: no kind of picture; name it .png, .svg or .pdf')
+    loss, rate, score = figure.subplots(3, 1, sharex=True)
+    _draw_losses(loss, _columns(losses))
+    _draw(rate, _columns(rates), 'learning rate', COLOURS['rate'])
+    _draw(score, _columns(scores), 'validation mIoU in %', COLOURS['score'], marker='o')
+    for axes in (loss, rate):
+        _choose_scale(axes)
+    score.set_xlabel('iteration')
+    score.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    score.xaxis.set_major_formatter(EngFormatter(sep=''))
+    score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
+    _mark_best(score, _columns(scores))
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS)
+
+
+def _draw_losses(axes: Axes, columns: np.ndarray):
+    """Noisy values pale, with their running mean over a twentieth of them."""
+    iterations, values = columns
+    if len(values) < SMOOTHED:
+        _draw(axes, columns, 'training loss', COLOURS['loss'])
+        return
+    _draw(axes, columns, 'training loss', COLOURS['loss'], alpha=0.3, label='mean of an interval')
+    half = len(values) // 40
+    means = _running_mean(values, half)
+    axes.plot(iterations, means, color=COLOURS['loss'], label=f'mean of {2 * half + 1} intervals')
+    axes.legend(frameon=False)
+
+
+def _running_mean(values: np.ndarray, half: int) -> np.ndarray:
+    """Means over ``half`` values to both sides, fewer near the ends, where a mean of one side would
+    be off a slope; NaN counts for nothing.
+    """
+    known = np.isfinite(values)
+    sums = np.append(0, np.cumsum(np.where(known, values, 0)))
+    counts = np.append(0, np.cumsum(known))
+    place = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(place, place[::-1]))
+    first, end = place - reach, place + reach + 1
+    found = counts[end] - counts[first]
+    nothing = np.full(len(values), np.nan)
+    return np.divide(sums[end] - sums[first], found, out=nothing, where=found > 0)
+
+
+def _draw(axes: Axes, columns: np.ndarray, name: str, colour: str, **style):
+    axes.set_ylabel(name)
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+    if columns.size:
+        marker = 'o' if columns.shape[1] == 1 else None  # a line of one point would be invisible
+        axes.plot(*columns, **{'color': colour, 'marker': marker, 'markersize': 4, **style})
+    else:
+        axes.text(0.5, 0.5, 'none yet', transform=axes.transAxes, ha='center', color='grey')
+        axes.set_yticks([])
+
+
+def _mark_best(axes: Axes, columns: np.ndarray):
+    if columns.size:
+        iteration, value = columns[:, np.argmax(columns[1])]
+        on_the_right = iteration > axes.get_xlim()[1] / 2  # where a text to the right may not fit
+        axes.margins(y=0.12)
+        axes.axhline(value, color='grey', linewidth=0.8, linestyle=':')
+        axes.annotate(
+            f'best {value:.2f}',
+            (iteration, value),
+            xytext=(0, 4),
+            textcoords='offset points',
+            ha='right' if on_the_right else 'left',
+        )
+
+
+def _choose_scale(axes: Axes):
+    """A logarithmic axis where it shows what a linear one would press flat."""
+    values = np.concatenate([line.get_ydata() for line in axes.lines] or [[]])
+    values = values[np.isfinite(values)]
+    if values.size and values.min() > 0 and values.max() > WIDE_RANGE * values.min():
+        axes.set_yscale('log')
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+
+
+def _columns(rows: Rows) -> np.ndarray:
+    """(2, N): iterations and values."""
+    return np.array(rows, float).reshape(-1, 2).T

@@ -1,0 +1,189 @@
+"""What the files of a run tell about it, finished or not, as a page of Markdown."""
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from common import files
+from common.errors import UserError
+from engine.runs import checkpoints
+from engine.runs.logger import LOG_FILE
+from engine.runs.run_folder import RunFolder
+from engine.runs.series import LOSS, RATE, TIME, read_series, read_validations
+
+UNKNOWN = '-'
+PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d+) \|')  # a line of the log
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the files of a run tell.
+
+    config: the effective one. total: iterations of the whole run, where known. facts: of the state
+        (see ``engine.runs.checkpoints``), empty where there is none yet. problem: why the state
+        cannot be read. losses, rates, times, validations: see ``engine.runs.series``.
+    """
+
+    folder: RunFolder
+    config: dict
+    total: int | None
+    facts: dict
+    problem: str | None
+    losses: list[tuple[float, ...]]
+    rates: list[tuple[float, ...]]
+    times: list[tuple[float, ...]]
+    validations: list[dict]
+
+    @property
+    def name(self) -> str:
+        """The config's name; that of the folder as long as there is no state."""
+        return self.facts.get('name') or self.folder.path.resolve().name
+
+    @property
+    def iteration(self) -> int:
+        """The last one that anything is known of."""
+        known = [int(row[0]) for row in self.losses[-1:]]
+        known += [entry['iteration'] for entry in self.validations[-1:]]
+        return max([*known, *self.folder.saved(), self.facts.get('iteration', 0)])
+
+    @property
+    def scores(self) -> list[tuple[int, float]]:
+        """Iteration and mIoU of the validations that had anything to score."""
+        entries = [(entry['iteration'], entry['miou']) for entry in self.validations]
+        return [(iteration, miou) for iteration, miou in entries if miou is not None]
+
+
+def read(path: str | os.PathLike) -> Record:
+    """Read a run's files; raises ``UserError`` for a folder without a run, or without results."""
+    folder = RunFolder(path)
+    if files.kind_of(folder.path) != 'folder':
+        raise UserError(f'{path}: no such folder; name that of a run, as runs/D3Net_L')
+    if files.kind_of(folder.config) != 'file':
+        raise UserError(f'{path}: holds no run of train.py (there is no {folder.config.name})')
+    facts, problem = {}, None
+    if files.kind_of(folder.state) is not None:
+        try:
+            facts = checkpoints.facts(folder.state)
+        except UserError as error:
+            problem = str(error)
+    config = _read_config(folder.config)
+    record = Record(
+        folder,
+        config,
+        _total(folder.path / LOG_FILE) or config.get('max_iter'),
+        facts,
+        problem,
+        *(read_series(folder.path, name) for name in (LOSS, RATE, TIME)),
+        read_validations(folder.path),
+    )
+    if not record.iteration:
+        raise UserError(f'{path}: the run has nothing to show yet; try again later')
+    return record
+
+
+def page(record: Record, picture: Path) -> str:
+    """A page of Markdown about a run; the picture is named relative to the run's folder."""
+    facts = record.facts
+    versions = [f'{name} {version}' for name, version in facts.get('versions', {}).items()]
+    rows = [
+        ('network', record.config.get('network', 'd3net')),
+        ('data set', record.config.get('dataset', UNKNOWN)),
+        ('iterations', f'{record.iteration} of {record.total or UNKNOWN}'),
+        ('wall time', _duration(record.times[-1][3]) if record.times else UNKNOWN),
+        *_losses(record),
+        *_scores(record),
+        ('processes', facts.get('processes', UNKNOWN)),
+        ('seed', facts.get('seed', UNKNOWN)),
+        ('state', _state(record)),
+    ]
+    name = Path(os.path.relpath(picture, record.folder.path)).as_posix()
+    blocks = [f'# {record.name}', _table(('', ''), rows)]
+    blocks += [record.problem] * bool(record.problem) + [f'![curves]({name})']
+    if record.validations:
+        last = record.validations[-1]
+        classes = [(name, _number(iou)) for name, iou in last['classes'].items()]
+        blocks.append(f'## Classes at iteration {last["iteration"]}')
+        blocks.append(_table(('class', 'IoU in %'), classes))
+    sizes = [
+        (path.name, f'{path.stat().st_size / 2**20:.1f}')
+        for path in (*record.folder.saved().values(), *record.folder.others())
+    ]
+    blocks += ['## Checkpoints', _table(('file', 'MiB'), sizes) if sizes else 'None yet.']
+    if versions:
+        blocks += ['## Versions', ', '.join(versions)]
+    return '\n\n'.join(blocks) + '\n'
+
+
+def _losses(record: Record) -> list[tuple[str, str]]:
+    if not record.losses:
+        return [('loss', UNKNOWN)]
+    last, numbers = record.losses[-1], [row for row in record.losses if not math.isnan(row[1])]
+    rows = [('last loss', f'{last[1]:.5g}')]
+    if numbers:
+        iteration, loss = min(numbers, key=lambda row: row[1])
+        rows.append(('lowest loss', f'{loss:.5g} at iteration {iteration:.0f}'))
+    return rows
+
+
+def _scores(record: Record) -> list[tuple[str, str]]:
+    if not record.scores:
+        return [('validation mIoU', UNKNOWN)]
+    iteration, best = max(record.scores, key=lambda row: row[1])
+    return [
+        ('last validation mIoU', f'{record.scores[-1][1]:.2f} %'),
+        ('best validation mIoU', f'{best:.2f} % at iteration {iteration}'),
+    ]
+
+
+def _state(record: Record) -> str:
+    if record.problem:
+        return 'cannot be used'
+    return f'of iteration {record.facts["iteration"]}' if record.facts else 'none yet'
+
+
+def _table(titles: tuple[str, str], rows: list[tuple]) -> str:
+    """Columns of Markdown that are columns as plain text, too."""
+    cells = [[str(cell).replace('|', '\\|') for cell in row] for row in (titles, *rows)]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(2)]
+    numbers = bool(titles[0])
+    lines = [
+        f'| {name:{widths[0]}} | {value:{">" if numbers else ""}{widths[1]}} |'
+        for name, value in cells
+    ]
+    rule = '-' * (widths[1] - 1) + (':' if numbers else '-')
+    return '\n'.join([lines[0], f'| {"-" * widths[0]} | {rule} |', *lines[1:]])
+
+
+def _total(log: Path) -> int | None:
+    """The length of the run, from the last line that tells it."""
+    if files.kind_of(log) is None:
+        return None
+    try:
+        lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    except OSError as error:
+        raise UserError(f'{log}: cannot be read ({error.strerror})') from error
+    found = (PROGRESS.match(line) for line in reversed(lines))
+    return next((int(match[1]) for match in found if match), None)
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        config = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f'{path}: cannot be read ({error})') from error
+    if not isinstance(config, dict):
+        raise UserError(f'{path}: is no config')
+    return config
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f'{minutes // 60}:{minutes % 60:02d}:{seconds:02d} h'
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f'{value:.2f}'

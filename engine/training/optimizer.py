@@ -1,0 +1,368 @@
+"""Solvers over groups of parameters, and the moving average of weights.
+
+    optimizer = Optimizer(parameters, config)
+    optimizer.zero_grad()
+    loss.forward(clear_no_need_grad=True)
+    loss.backward(clear_buffer=True)
+    norm = optimizer.clip(config['clip_norm'])
+    optimizer.update(learning_rate(iteration))
+    average.update()
+
+Everything computes on the device of the context in which it was made, in float32 also beside a
+network in half precision: weights of 1 would not notice a step of 1e-4 there.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import nnabla as nn
+import nnabla.functions as F
+import nnabla.solvers as S
+import numpy as np
+
+from common.errors import UserError
+from engine.training.parameter_patterns import matching
+from layers.build import float_context
+
+WITH_MOMENTUM = ('momentum', 'nesterov')  # solvers
+MOMENTUM_FORM = 'momentum_form'  # the key
+STEPS = 'steps'  # in the state of a parameter: the updates so far
+# In the state of a parameter under PyTorch's form of momentum; NNabla's own solvers call theirs v
+# or m, so that the one form's state is not taken for the other's.
+VELOCITY = 'velocity'
+UPDATES = 'updates'  # in the state of an average
+
+
+class PyTorchMomentum:
+    """PyTorch's SGD with momentum, with the interface of NNabla's solvers, of which it is made.
+
+    Source: pytorch/pytorch, torch/optim/sgd.py at v2.13.0, without dampening.
+    """
+
+    def __init__(self, momentum: float, nesterov: bool):
+        self._momentum, self._nesterov, self._steps = momentum, nesterov, 0
+        self._gradients = S.Sgd(1.0)  # of the parameters
+        self._decayed = S.Sgd(1 - momentum)  # velocities that are their own gradients
+        self._velocities = S.Sgd(-1.0)  # to which gradients are added
+        self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
+        self._states = {}
+
+    def set_parameters(self, parameters: Mapping[str, nn.Variable]):
+        """Take the parameters, and give each a velocity of zeros."""
+        self._gradients.set_parameters(parameters)
+        for name, parameter in parameters.items():
+            velocity = nn.Variable(parameter.shape)
+            velocity.data.zero()
+            velocity.grad = parameter.grad
+            decayed = nn.Variable(parameter.shape)
+            decayed.data = decayed.grad = velocity.data
+            moved = nn.Variable(parameter.shape)
+            moved.data, moved.grad = parameter.data, velocity.data
+            self._decayed.set_parameters({name: decayed}, reset=False)
+            self._velocities.set_parameters({name: velocity}, reset=False)
+            self._weights.set_parameters({name: moved}, reset=False)
+            self._states[name] = velocity
+
+    def zero_grad(self):
+        """Zero the gradients of all parameters."""
+        self._gradients.zero_grad()
+
+    def scale_grad(self, factor: float):
+        """Multiply all gradients by ``factor``."""
+        self._gradients.scale_grad(factor)
+
+    def check_inf_or_nan_grad(self) -> bool:
+        """Return whether a gradient is infinite or not a number."""
+        return self._gradients.check_inf_or_nan_grad()
+
+    def set_learning_rate(self, rate: float):
+        """Set the rate of the next update."""
+        self._rate = rate
+
+    def weight_decay(self, decay: float):
+        """Add ``decay * weights`` to the gradients."""
+        self._gradients.weight_decay(decay)
+
+    def update(self):
+        """Change the velocities and the weights."""
+        self._decayed.update()
+        self._velocities.update()
+        share = self._momentum if self._nesterov else 1
+        self._weights.set_learning_rate(self._rate * share)
+        self._weights.update()
+        if self._nesterov:
+            self._gradients.set_learning_rate(self._rate)
+            self._gradients.update()
+        self._steps += 1
+
+    def get_states(self) -> dict[str, SimpleNamespace]:
+        """Return the velocity of each parameter and the number of updates."""
+        return {
+            name: SimpleNamespace(pstate={VELOCITY: velocity}, t=self._steps)
+            for name, velocity in self._states.items()
+        }
+
+    def set_states(self, states: Mapping[str, SimpleNamespace]):
+        """Continue with these updates; the velocities are those of :meth:`get_states`."""
+        self._steps = next(iter(states.values())).t
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Parameters with one factor of the learning rate and one weight decay, and their solver.
+
+    decay: what :meth:`Optimizer.update` adds to the gradient, in units of the weights; AdamW has
+    its own instead.
+    """
+
+    solver: S.Solver | PyTorchMomentum
+    factor: float
+    decay: float
+
+
+class Optimizer:
+    """Trains ``parameters``, trainable Variables by their full names, as ``config`` says.
+
+    ``solver``: ``momentum`` (default), ``nesterov``, ``adam`` and ``adamw``; with ``momentum``
+    (0.9), or ``beta1`` (0.9), ``beta2`` (0.999) and ``epsilon`` (1e-8). ``weight_decay`` (0) is
+    added to the gradient as L2 regularisation, with adamw taken off the weights.
+    ``lr_factors``: ``pattern=factor`` strings, which multiply the learning rate, and with adamw the
+    decay, of the parameters that match; of several that match, the last one counts. ``no_decay``:
+    patterns of parameters without weight decay. Patterns are those of shells and meet the whole
+    name.
+
+    ``momentum_form`` says where the learning rate is. ``nnabla`` (default), as in the published
+    D3Net, has it inside of what momentum gathers: ``v = momentum * v + lr * g``, ``w -= v``.
+    ``pytorch`` has it outside: ``v = momentum * v + g``, ``w -= lr * v``. They differ where the
+    learning rate changes, most after a milestone and in a warm-up.
+
+    Numbers are PyTorch's, but Adam's epsilon is added before the second moment's bias is corrected,
+    as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980, section 2).
+
+    weight_decay: replaces the config's. Raises ``UserError`` for patterns that match nothing, and
+    values that do not fit the solver.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Variable],
+        config: Mapping,
+        *,
+        weight_decay: float | None = None,
+    ):
+        self._parameters = dict(parameters)
+        self._context = float_context()
+        decay = config.get('weight_decay', 0.0) if weight_decay is None else weight_decay
+        names = {}
+        for name, key in _group_keys(list(parameters), config).items():
+            names.setdefault(key, []).append(name)
+        self._groups = []
+        with nn.context_scope(self._context):
+            for (factor, decays), members in names.items():
+                own_decay = decay if decays else 0.0
+                solver = _make_solver(config, own_decay)
+                solver.set_parameters({name: parameters[name] for name in members})
+                in_gradient = 0.0 if config.get('solver') == 'adamw' else own_decay
+                self._groups.append(_Group(solver, factor, in_gradient))
+
+    def zero_grad(self):
+        """Zero the gradients of all parameters."""
+        for group in self._groups:
+            group.solver.zero_grad()
+
+    def clip(self, max_norm: float) -> float:
+        """Scale all gradients so that their common L2 norm is at most ``max_norm``; returns the
+        norm before that.
+
+        As PyTorch's ``clip_grad_norm_``, except that gradients whose norm is not finite stay as
+        they are.
+        """
+        with nn.context_scope(self._context):
+            squares = []
+            for parameter in self._parameters.values():
+                row = parameter.grad.view((1, 1, parameter.size))
+                squares.append(F.batch_matmul(row, row, transpose_b=True))
+            total = F.concatenate(*squares, axis=0) if len(squares) > 1 else squares[0]
+        norm = math.sqrt(np.sum(total.data, dtype=np.float64))
+        if norm > max_norm and math.isfinite(norm):
+            self.scale_grad(max_norm / (norm + 1e-6))
+        return norm
+
+    def scale_grad(self, factor: float):
+        """Multiply all gradients by ``factor``."""
+        for group in self._groups:
+            group.solver.scale_grad(factor)
+
+    def has_overflow(self) -> bool:
+        """Whether a gradient is infinite or not a number."""
+        return any(group.solver.check_inf_or_nan_grad() for group in self._groups)
+
+    def update(self, lr: float):
+        """One step with the learning rate ``lr``, times each group's factor."""
+        for group in self._groups:
+            group.solver.set_learning_rate(lr * group.factor)
+            if group.decay:
+                group.solver.weight_decay(group.decay)
+            group.solver.update()
+
+    def state(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """What :meth:`load_state` needs to continue bit for bit: for each parameter its moments and
+        the number of updates, such as ``conv/W/m`` and ``conv/W/steps``. copy: else the moments
+        change with the next update.
+        """
+        arrays = {}
+        for name, state in self._states():
+            for key, value in state.pstate.items():
+                moments = value.data.get_data('r')
+                arrays[f'{name}/{key}'] = moments.copy() if copy else moments
+            arrays[f'{name}/{STEPS}'] = np.array(state.t, np.int64)
+        return arrays
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]):
+        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
+        when it is that of another solver or of other parameters.
+        """
+        _check_fit(self.state(), arrays, "the solver's")
+        for group in self._groups:
+            states = group.solver.get_states()
+            for name, state in states.items():
+                for key, value in state.pstate.items():
+                    value.d = np.array(arrays[f'{name}/{key}'], np.float32)
+                state.t = int(arrays[f'{name}/{STEPS}'])
+            group.solver.set_states(states)
+
+    def _states(self) -> Iterator[tuple[str, object]]:
+        for group in self._groups:
+            yield from group.solver.get_states().items()
+
+
+class Average:
+    """The exponential moving average of ``parameters``, batch-norm statistics included.
+
+    Each :meth:`update` moves the average by ``1 - d`` of the way to the live values, with ``d =
+    min(decay, (1 + t) / (10 + t))`` after ``t`` earlier updates: the first weights, which are far
+    from good, are soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with
+    ``num_updates``.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Variable], decay: float):
+        self._parameters, self._decay, self._updates = dict(parameters), decay, 0
+        self._context = float_context()
+        with nn.context_scope(self._context):
+            self._averages = {name: _copy(p.data) for name, p in self._parameters.items()}
+
+    def restart(self):
+        """Forget everything; the average begins with the live values."""
+        self._updates = 0
+        with nn.context_scope(self._context):
+            for name, average in self._averages.items():
+                average.copy_from(self._parameters[name].data)
+
+    def update(self):
+        """Take the live values in."""
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        with nn.context_scope(self._context):
+            for name, average in self._averages.items():
+                average += (self._parameters[name].data - average) * (1 - decay)
+        self._updates += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages stand in the live parameters inside, the live values again afterwards."""
+        with nn.context_scope(self._context):
+            live = {name: _copy(p.data) for name, p in self._parameters.items()}
+        self._write(self._averages)
+        try:
+            yield
+        finally:
+            self._write(live)
+
+    def _write(self, values: dict[str, nn.NdArray]):
+        with nn.context_scope(self._context):
+            for name, value in values.items():
+                self._parameters[name].data.copy_from(value)
+
+    def state(self, copy: bool = True) -> dict[str, np.ndarray]:
+        """The averages, ``average/<name>``, and the number of updates. copy: else the averages
+        change with the next update.
+        """
+        arrays = {f'average/{name}': a.get_data('r') for name, a in self._averages.items()}
+        if copy:
+            arrays = {name: array.copy() for name, array in arrays.items()}
+        return arrays | {UPDATES: np.array(self._updates, np.int64)}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]):
+        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
+        when it is that of other parameters.
+        """
+        _check_fit(self.state(), arrays, "the average's")
+        for name, average in self._averages.items():
+            average.data[...] = arrays[f'average/{name}']
+        self._updates = int(arrays[UPDATES])
+
+
+def check(config: Mapping):
+    """Raise ``UserError`` for the keys of a solver that can be no parameters' at all."""
+    _make_solver(config, 0.0)
+    for entry in config.get('lr_factors', ()):
+        _parse_factor(entry)
+
+
+def _make_solver(config: Mapping, decay: float) -> S.Solver | PyTorchMomentum:
+    name = config.get('solver', 'momentum')
+    if name in WITH_MOMENTUM and config.get(MOMENTUM_FORM) == 'pytorch':
+        return PyTorchMomentum(config.get('momentum', 0.9), name == 'nesterov')
+    if name in WITH_MOMENTUM:
+        solver = {'momentum': S.Momentum, 'nesterov': S.Nesterov}[name]
+        return solver(1.0, config.get('momentum', 0.9))
+    betas = {'beta1': config.get('beta1', 0.9), 'beta2': config.get('beta2', 0.999)}
+    for key, value in betas.items():
+        if value >= 1:
+            raise UserError(f'{key}: must be less than 1 for the solver {name}, not {value:g}')
+    options = dict(alpha=1.0, eps=config.get('epsilon', 1e-8), **betas)
+    # NNabla's AdamW takes off wd * alpha / (the alpha it was made with) of the weights: with an
+    # alpha of 1 that is PyTorch's lr * weight_decay, whatever the first learning rate.
+    return S.AdamW(wd=decay, **options) if name == 'adamw' else S.Adam(**options)
+
+
+def _group_keys(names: list[str], config: Mapping) -> dict[str, tuple[float, bool]]:
+    """For each parameter its factor of the learning rate, and whether it has weight decay."""
+    factors, decays = dict.fromkeys(names, 1.0), dict.fromkeys(names, True)
+    for entry in config.get('lr_factors', ()):
+        pattern, factor = _parse_factor(entry)
+        factors |= dict.fromkeys(matching('lr_factors', pattern, names), factor)
+    for pattern in config.get('no_decay', ()):
+        decays |= dict.fromkeys(matching('no_decay', pattern, names), False)
+    return {name: (factors[name], decays[name]) for name in names}
+
+
+def _parse_factor(entry: str) -> tuple[str, float]:
+    pattern, _, text = entry.rpartition('=')
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not pattern or not 0 <= factor < math.inf:
+        raise UserError(f"lr_factors: write '{entry}' as pattern=factor, such as backbone/*=0.1")
+    return pattern, factor
+
+
+def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str):
+    """Raises ``UserError`` unless the names and shapes are the same."""
+    problem = None
+    for name in [*own, *arrays]:
+        if name not in arrays:
+            problem = f'{name} is missing'
+        elif name not in own:
+            problem = f'{name} is not known here'
+        elif np.shape(arrays[name]) != own[name].shape:
+            problem = f'{name} has shape {np.shape(arrays[name])} instead of {own[name].shape}'
+        if problem:
+            raise UserError(f'{whose} state does not fit: {problem}; was the config changed?')
+
+
+def _copy(array: nn.NdArray) -> nn.NdArray:
+    return nn.NdArray(array.shape).copy_from(array)

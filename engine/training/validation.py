@@ -1,0 +1,57 @@
+"""Validation during training: the scores of evaluate.py, and a few pictures."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from engine.config import Config
+from engine.config.data import open_dataset
+from engine.distributed.processes import Processes
+from engine.distributed.watchdog import Watchdog
+from engine.evaluation import evaluator, image_outputs
+from engine.evaluation.evaluator import Output
+from engine.inference import test_time
+from engine.inference.predictor import Predictor
+
+PICTURES = 3
+
+
+class Validation:
+    """The config's validation split, and a network in training that is scored on it.
+
+    release: gives memory that nothing uses back to the system. All labels are checked at once.
+    Raises ``UserError``.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        predictor: Predictor,
+        release: Callable[[], None],
+        processes: Processes,
+    ):
+        self._dataset = open_dataset(config, config.get('val_split', 'val'))
+        self._protocol = test_time.choose(None, config)
+        self._predictor, self._release = predictor, release
+        evaluator.check(self._dataset, processes)
+
+    def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:
+        """The report of :class:`engine.evaluation.evaluator.Evaluator` for the registered
+        parameters, and pictures of this process's first images by name.
+        """
+        pictures, info = {}, self._dataset.info
+
+        def look(path: Path, index: int, image: np.ndarray, labels, predictions):
+            watchdog.moved(f'image {index} of the validation')
+            if len(pictures) < PICTURES:
+                name = self._dataset[index].name
+                pictures[name] = image_outputs.picture(info, image, labels, predictions)
+
+        self._release()  # training's arrays fit no others
+        counts = evaluator.Evaluator(len(info.classes))
+        outputs = [Output(lambda index: Path(), look)]
+        evaluator.run(self._predictor, self._dataset, self._protocol, processes, outputs, counts)
+        counts.add_up(processes)
+        self._release()
+        return counts.report(info), pictures

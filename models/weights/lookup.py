@@ -1,0 +1,153 @@
+"""Find the file of weights that a user means, or download it.
+
+The cache folder, what is searched and in which order, and how a download is checked.
+"""
+
+import os
+from pathlib import Path
+
+from common import PROJECT, download, files
+from common.errors import UserError
+from common.log import LOG
+from models.convert import checkpoints
+from models.errors import ModelError
+from models.weights.h5 import kind_of, not_hdf5
+from models.weights.published import WITHOUT_DOWNLOAD, Published, entry_of, others
+
+# Environment variables: a base address instead of the published ones, and the folder for downloads.
+MIRROR_VARIABLE = 'NNSEG_WEIGHTS_URL'
+CACHE_VARIABLE = 'NNSEG_CACHE'
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads: ``$NNSEG_CACHE``, else ``nnseg`` in the user's cache folder.
+
+    Raises:
+        ModelError: The user has no home folder.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    folder = own or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'nnseg'
+    return _expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
+
+
+def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
+    """Return the path of a file of weights, which is downloaded when it is nowhere.
+
+    A path that exists is returned as it is. A published file is searched for beside the path that
+    was asked for, in the project folder and in the cache folder, and then downloaded. The log says
+    which file was taken.
+
+    Args:
+        name: A path, or the name of a published file, in which ``_`` and ``-`` are the same.
+        mirror: Base address to download from; None: ``$NNSEG_WEIGHTS_URL``, else the published
+            addresses.
+
+    Raises:
+        ModelError: There is no such file, its folder does not exist, or it cannot be downloaded.
+    """
+    path = _expanded(name, 'write the path in full')
+    kind = kind_of(path)
+    if kind == 'file':
+        return path
+    published = entry_of(path)
+    folder = path.parents[len(Path(published.file).parts) - 1] if published else path.parent
+    reason = None
+    if kind == 'folder':
+        reason = 'a folder, not a file of weights'
+    elif published is not None and published.obstacle:
+        reason = f'it is published, but {published.obstacle}'
+    elif kind_of(folder) != 'folder':
+        reason = f'there is no folder {folder}'
+    elif published is None:
+        reason = 'no such file of weights'
+    if reason:
+        raise ModelError(f'{path}: {reason}; {others(path)}')
+    found = (
+        _in_folder(folder, published)
+        or _in_folder(PROJECT, published)
+        or _cached(published)
+        or _download(published, mirror)
+    )
+    if found != path:
+        LOG.info('%s: the weights are those of %s', name, found)
+    return found
+
+
+def _expanded(path: str | os.PathLike, advice: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ModelError(f'{path}: no home folder is known for its ~; {advice}') from error
+
+
+def _in_folder(folder: Path, published: Published) -> Path | None:
+    spellings = (published.file, published.file.replace('-', '_'))
+    paths = (folder / spelling for spelling in spellings)
+    return next((path for path in paths if kind_of(path) == 'file'), None)
+
+
+def _cached(published: Published) -> Path | None:
+    """Return the file in the cache folder, if there is one; it must not have changed."""
+    folder = cache_folder()
+    try:
+        path = _in_folder(folder, published)
+    except ModelError as error:
+        raise ModelError(f'{error}; name another folder with {CACHE_VARIABLE}') from error
+    if path is None:
+        return None
+    problem = None
+    try:
+        if published.sha256 is None:
+            problem = download.changed(path)
+        elif files.sha256_of(path) != published.sha256:
+            problem = (
+                f'{path} is not the published file (its SHA-256 is not {published.sha256}); delete '
+                'it to download that one, or name yours with its path'
+            )
+    except OSError as error:
+        problem = f'{path}: cannot be read ({error.strerror or error})'
+    except download.RecordError as error:
+        problem = str(error)
+    if problem:
+        raise ModelError(problem)
+    return path
+
+
+def _download(published: Published, mirror: str | None) -> Path:
+    target = cache_folder() / published.file
+    if not published.mirrors:
+        raise ModelError(
+            f'{published.file} ({published.network}, {published.task}) cannot be downloaded '
+            f'without a browser; get it from {published.page} and name it with its path'
+        )
+    is_nnabla = published.file.endswith('.h5')
+    base = mirror or os.environ.get(MIRROR_VARIABLE)
+    bases = (base,) if base else published.mirrors
+    urls = [f'{base.rstrip("/")}/{published.file}' for base in bases]
+    try:
+        return download.fetch(
+            urls,
+            target,
+            size=published.size,
+            sha256=published.sha256,
+            check=not_hdf5 if is_nnabla else _not_checkpoint,
+        )
+    except download.DownloadError as error:
+        raise ModelError(
+            f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, '
+            + (
+                f'or name another address with --weights-url or {MIRROR_VARIABLE}; '
+                f'{WITHOUT_DOWNLOAD}'
+                if is_nnabla
+                else f'or name another address with {MIRROR_VARIABLE}'
+            )
+        ) from error
+    except download.RecordError as error:
+        raise ModelError(str(error)) from error
+    except UserError as error:
+        raise ModelError(f'{error}; name another folder with {CACHE_VARIABLE}') from error
+
+
+def _not_checkpoint(path: Path) -> str | None:
+    is_one = checkpoints.is_checkpoint(path)
+    return None if is_one else 'sent something that is not a checkpoint of PyTorch'
