@@ -26,7 +26,7 @@ from engine.device.context import Choice
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import recipe
+from engine.training import optimizer, recipe
 from engine.training.trainer import Trainer
 from layers.build import RECOMPUTE_POLICIES
 
@@ -180,6 +180,9 @@ class _SameBatch:
     def next(self):
         return self._batch
 
+    def state_dict(self):
+        return {}
+
 
 class _Turns:
     """What a contestant's process does."""
@@ -194,6 +197,7 @@ class _Turns:
         nn.random.set_parameter_seed(0)
         network = models.create(config)
         Predictor(network)  # registers the parameters
+        config = {**config, **optimizer.momentum_form(config, network.family.momentum_form)}
         shape = (config['batch_size'], 3, *size)
         processes = Processes()
         self._trainer = Trainer(

@@ -1,4 +1,4 @@
-"""train.py with a fault in one of its processes.
+"""train.py with a fault in one of its processes, or in all.
 
 mpirun -n 2 python tests/mpi_faults.py crash 1 -cfg CONFIG
 """
@@ -7,31 +7,36 @@ import hashlib
 import os
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import train
 from common import command
-from engine import lifeboat
+from engine.distributed import communicators
 from engine.inference.predictor import Predictor
-from engine.runs import checkpoints
 from engine.training.optimizer import Optimizer
-from engine.training.trainer import Trainer
 
 CALL = 3  # that does not return, of those that a fault makes slow
 COMPUTATIONS = 2**31 - 1  # a quarter of an hour and more
 SIGNS = 'FAULT_SIGNS'  # the folder of files in which a fault and its test tell each other things
+ALL = 'all'  # in place of a rank
 
 
 def crash():
-    """The third step fails by an error of the program."""
-    step = Trainer.step
+    """The third step fails by an error of the program, between forward and backward pass."""
+    backward_of = communicators.Mpi.backward_of
 
-    def fails(self, *arguments):
-        if self.iteration == 2:
-            raise RuntimeError('a fault')
-        return step(self, *arguments)
+    def failing(self, loss, parameters):
+        backward, calls = backward_of(self, loss, parameters), count(1)
 
-    Trainer.step = fails
+        def fails(gradient):
+            if next(calls) == CALL:
+                raise RuntimeError('a fault')
+            backward(gradient)
+
+        return fails
+
+    communicators.Mpi.backward_of = failing
 
 
 def mistake():
@@ -67,21 +72,7 @@ def endless_update():
     """The third update computes for ever; what it has changed by then is no state of any
     iteration.
     """
-    lifeboat.QUICK_SECONDS = -1  # as after an update that was long
     Optimizer.update = _and_then_compute(Optimizer.update)
-
-
-def slow_disk():
-    """The state is not written until there is the file ``write``, nor does the third step end."""
-    endless_gradients()
-    save = checkpoints.save
-
-    def lingers(*arguments):
-        while not (Path(os.environ[SIGNS]) / 'write').exists():
-            time.sleep(0.02)
-        save(*arguments)
-
-    checkpoints.save = lingers
 
 
 def _and_then_compute(method):
@@ -99,6 +90,6 @@ def _and_then_compute(method):
 
 if __name__ == '__main__':
     fault, rank, *options = sys.argv[1:]
-    if os.environ['OMPI_COMM_WORLD_RANK'] == rank:
+    if rank in (ALL, os.environ['OMPI_COMM_WORLD_RANK']):
         globals()[fault]()
     sys.exit(command.run(train.build_parser, train.main, options))

@@ -97,9 +97,10 @@ def check_batch_norms(processes: Processes):
     communicator = communicators.connect(processes, context.use('cpu'))
     order = communicators.order_of(loss_of(processes, communicator))
     assert set(order) == {'norm0/bn', 'norm1/bn'}
-    communicator.require_same_order([order[:2]])  # forward
+    assert communicator.all_are_ready([order[:2]])  # forward
+    assert not communicator.all_are_ready(None if processes.rank else [order])
     try:
-        communicator.require_same_order([order])
+        communicator.all_are_ready([order])
     except UserError as error:
         assert 'in different orders' in str(error)
     else:

@@ -24,7 +24,7 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes, joined
 from engine.inference.predictor import Predictor
-from engine.training import recipe
+from engine.training import optimizer, recipe
 from engine.training.trainer import Trainer
 from layers import functions as L
 from models.family import Family, NetworkInfo
@@ -108,6 +108,7 @@ def train(
     choice = context.use(where, device=processes.local_rank)
     nn.clear_parameters()
     net = network(case['network'])
+    config |= optimizer.momentum_form(config, net.family.momentum_form)
     Predictor(net)
     helpers.randomize_parameters()
     split = datasets.open('folder', data, 'train')

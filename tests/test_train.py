@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import count
 
 import nnabla as nn
 import numpy as np
@@ -18,8 +18,12 @@ import yaml
 import helpers
 import mpi_jobs
 import train_helpers
+from datasets.loading.sampler import Order
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
+from engine.runs.run_folder import RunFolder
+from engine.training.losses import Objective
+from engine.training.optimizer import Optimizer
 from models import weights
 from train_helpers import Training, assert_same_run, children, handle, same_weights, signalled
 
@@ -29,7 +33,14 @@ LIVES = {
     'averaged, two workers': (['--workers', 2], {'ema_decay': 0.9}),
     'accumulated, adam': (
         ['--workers', 0, '--seed', 5],
-        {'solver': 'adam', 'lr': 0.01, 'accumulation': 2, 'val_interval': 3, 'batch_size': 1},
+        {
+            'solver': 'adam',
+            'lr': 0.01,
+            'accumulation': 2,
+            'val_interval': 3,
+            'batch_size': 1,
+            'save_minutes': 1e-6,
+        },
     ),
     'nesterov, averaged, clipped': (
         ['--workers', 1],
@@ -160,7 +171,9 @@ def test_a_signal_during_validation_or_saving_ends_it_at_once(
         assert_same_run(training.whole(function, '--resume'), averaged)
 
 
-@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 143)]
+)
 def test_signals_to_the_command(number, status, data, tmp_path):
     """As a scheduler or a terminal sends them; one line tells of it, no worker is left."""
     training = Training(data, tmp_path, '--workers', 2, max_iter=2000)
@@ -316,6 +329,26 @@ def test_a_full_disk_leaves_what_was_good(room, averaged, data, tmp_path, capsys
     assert_same_run(training.whole('run', '--resume'), averaged)
 
 
+@pytest.mark.parametrize('method', ['save_weights', 'save_best'])
+def test_a_disk_that_has_no_room_for_weights(method, averaged, data, tmp_path, monkeypatch, capsys):
+    """The state of that iteration has been saved before."""
+    training = Training(data, tmp_path, '--workers', 0, ema_decay=0.9)
+    save = getattr(RunFolder, method)
+
+    def without_room(*arguments):
+        with helpers.full_disk(1000):
+            return save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, method, without_room)
+        line = training.refused(capsys, 'run')
+    assert '.h5: cannot be written (File too large)' in line
+    state = tmp_path / 'run' / 'state.h5'
+    assert line.endswith(f'; iteration 4 is saved in {state}; --resume goes on from there')
+    assert checkpoints.facts(state)['best'] is None
+    assert_same_run(training.whole('run', '--resume'), averaged)
+
+
 def test_seeds(data, tmp_path, caplog):
     """The same seed gives the same bits with any number of workers; another one does not."""
     training = Training(data, tmp_path, max_iter=3)
@@ -341,14 +374,112 @@ def test_what_diverges_ends_with_its_files_and_the_last_good_weights(
     run = tmp_path / 'run'
     good = (run / 'state.h5').read_bytes()
     capsys.readouterr()
-    line = training.refused(capsys, 'run', '--resume', '--allow-changes', '--set', 'lr=1e+20')
-    assert re.search(r'is not finite (after|in) iteration 7 ', line)
+    line = training.refused(capsys, 'run', '--resume', '--allow-changes', '--set', 'lr=1e+39')
+    assert 'is not finite after iteration 6 ' in line
     named = [path for path in (data / 'images' / 'train').iterdir() if str(path) in line]
     assert len(named) == 2
-    assert f'the last good weights are {run / "model_param_00000004.h5"}' in line
-    assert f'the last good state is {run / "state.h5"}; with a lower lr, --resume' in line
+    assert f'the last good state, of iteration 5, is {run / "state.h5"}: with a lower lr' in line
+    assert line.endswith(f'the latest weights are {run / "model_param_00000004.h5"}')
     assert (run / 'state.h5').read_bytes() == good
     assert_same_run(training.whole('run', '--resume'), averaged)
+
+
+def test_what_diverges_later_ends_with_the_last_finite_weights(data, tmp_path, capsys):
+    training = Training(data, tmp_path, '--workers', 0, lr=1e20)
+    line = training.refused(capsys, 'run')
+    assert 'is not finite in iteration 2 ' in line or 'loss of iteration 2 is not finite' in line
+    state = tmp_path / 'run' / 'state.h5'
+    assert f'the last good state, of iteration 1, is {state}' in line
+    saved = checkpoints.load(state)
+    assert saved.iteration == 1
+    assert all(np.isfinite(array).all() for array in saved.parameters.values())
+
+
+def poison_loss(monkeypatch):
+    """The loss of the sixth iteration is not a number."""
+    feed, calls = Objective.feed, count(1)
+
+    def poisoned(objective, labels, totals):
+        feed(objective, labels, totals * np.nan if next(calls) == 6 else totals)
+
+    monkeypatch.setattr(Objective, 'feed', poisoned)
+
+
+def exhaust_memory(monkeypatch):
+    """There is none for the sixth update."""
+    overflow, calls = Optimizer.has_overflow, count(1)
+
+    def fails(optimizer):
+        if next(calls) == 6:
+            raise MemoryError('none left')
+        return overflow(optimizer)
+
+    monkeypatch.setattr(Optimizer, 'has_overflow', fails)
+
+
+@pytest.mark.parametrize('fault', [poison_loss, exhaust_memory])
+def test_an_error_in_a_step_saves_the_one_before(
+    fault, averaged, data, tmp_path, monkeypatch, caplog, capsys
+):
+    """The run goes on to the same bits, though a forward pass has moved running statistics."""
+    training = Training(data, tmp_path, '--workers', 2, ema_decay=0.9)
+    state = tmp_path / 'run' / 'state.h5'
+    with monkeypatch.context() as patch:
+        fault(patch)
+        if fault is poison_loss:
+            line = training.refused(capsys, 'run')
+            assert 'the loss of iteration 6 is not finite' in line
+            assert f'the last good state, of iteration 5, is {state}' in line
+        else:
+            with pytest.raises(MemoryError, match='none left'):
+                training('run')
+            assert f'iteration 5 is saved in {state}; --resume goes on from there' in caplog.text
+    assert checkpoints.facts(state)['iteration'] == 5
+    assert_same_run(training.whole('run', '--resume'), averaged)
+
+
+@pytest.mark.parametrize(('workers', 'accumulation'), [(0, 2), (2, 1)])
+def test_a_sample_that_cannot_be_read_ends_the_run_after_the_step_before(
+    workers, accumulation, data, tmp_path, capsys
+):
+    """Once it is mended the run goes on to the same bits, also when the first of a step's batches
+    could be loaded.
+    """
+    own = tmp_path / 'data'
+    shutil.copytree(data, own)
+    training = Training(
+        own, tmp_path, '--workers', workers, accumulation=accumulation, batch_size=1, max_iter=12
+    )
+    whole = training.whole('whole')
+    names = sorted(path.name for path in (own / 'images' / 'train').iterdir())
+    _, index = Order(len(names), 1, 0).sample(6 * accumulation - 1)  # the last of iteration 6
+    image = own / 'images' / 'train' / names[index]
+    good = image.read_bytes()
+    image.write_bytes(b'not a picture')
+    line = training.refused(capsys, 'run')
+    state = tmp_path / 'run' / 'state.h5'
+    assert line.startswith(f'error: {image}: ')
+    assert line.endswith(f'; iteration 5 is saved in {state}; --resume goes on from there')
+    assert str(image) in training.refused(capsys, 'run', '--resume')  # and nothing is lost
+    image.write_bytes(good)
+    assert_same_run(training.whole('run', '--resume'), whole)
+
+
+def test_saving_by_time_changes_nothing_else(averaged, data, tmp_path, monkeypatch):
+    """No number, and no file: with each iteration saved, and with those of the interval alone."""
+    training = Training(data, tmp_path, '--workers', 0, ema_decay=0.9)
+    save, saved = checkpoints.save, []
+
+    def recorded(path, state):
+        saved.append(state.iteration)
+        save(path, state)
+
+    monkeypatch.setattr(checkpoints, 'save', recorded)
+    for minutes, iterations in ((1e-6, [*range(1, 11)]), (1e6, [4, 8, 10])):
+        saved.clear()
+        run = training.whole(f'{minutes}', '--set', f'save_minutes={minutes}')
+        assert saved == iterations
+        assert_same_run(run, averaged)
 
 
 def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, capsys):

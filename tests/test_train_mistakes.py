@@ -55,6 +55,7 @@ def spoilt(data, tmp_path):
         (['--set', 'lr=-1'], 'lr: must be greater than 0, not -1'),
         (['--set', 'lr=null'], 'lr: a training needs it'),
         (['--set', 'batch_size=null'], 'batch_size: a training needs it'),
+        (['--set', 'save_minutes=0'], 'save_minutes: must be greater than 0, not 0'),
         (['--set', 'batch_size=0'], 'batch_size: must be at least 1, not 0'),
         (['--set', 'epochs=3'], 'max_iter, epochs: a training needs one of them'),
         (['--set', 'max_iter=null'], 'max_iter, epochs: a training needs one of them'),

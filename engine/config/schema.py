@@ -65,6 +65,7 @@ KEYS = {
     'epochs': Key(int, least=1),
     'reference_batch': Key(int, least=1),
     'save_interval': Key(int, least=1),
+    'save_minutes': Key(float, above=0),
     'val_interval': Key(int, least=1),
     'keep_checkpoints': Key(int, least=1),
     'recompute': Key(str, choices=('none', 'bn_relu', 'convolution', 'blocks')),

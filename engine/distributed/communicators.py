@@ -54,22 +54,29 @@ class Alone:
         """
         return lambda gradient: loss.backward(gradient, clear_buffer=True)
 
-    def require_same_order(self, orders: Sequence[tuple[str, ...]]):
-        """Check, before a step, that all processes come to their synchronized batch norms in the
-        same order; a batch norm that meets another one would take its sums for its own.
+    def all_are_ready(self, orders: Sequence[tuple[str, ...]] | None) -> bool:
+        """Return whether all processes have what a step takes.
 
         Args:
-            orders: What :func:`order_of` returns for each graph of the step.
+            orders: What :func:`order_of` returns for each graph of the step; None where this
+                process has no batches, as they cannot be loaded.
 
         Raises:
-            UserError: On all processes, when the orders differ.
+            UserError: On all processes, when all are ready, but come to their synchronized batch
+                norms in different orders: a batch norm that meets another one would take its sums
+                for its own.
         """
-        digest = hashlib.sha256(repr(list(orders)).encode()).digest()
-        if len(set(self._processes.gather(digest))) > 1:
+        ready = orders is not None
+        digest = hashlib.sha256(repr(list(orders)).encode()).digest() if ready else None
+        digests = set(self._processes.gather(digest))
+        if None in digests:
+            return False
+        if len(digests) > 1:
             raise UserError(
                 'the processes come to their synchronized batch norms in different orders, as '
                 'their batches differ in size: train on crops of one size, or with --no-sync-bn'
             )
+        return True
 
 
 class Mpi(Alone):

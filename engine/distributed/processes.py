@@ -18,6 +18,13 @@ from engine.device import libraries
 
 OPEN_MPI_VARIABLE = 'OMPI_COMM_WORLD_SIZE'  # that Open MPI's mpirun gives to what it starts
 FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
+LAST_SECONDS = 10  # for which the others leave the end of the job to a process that has an error
+
+
+class OtherProcessError(Exception):
+    """Another process has an error for which all leave their work; it prints the error and ends the
+    job.
+    """
 
 
 class Processes:
@@ -67,6 +74,24 @@ class Processes:
             self.mpi.Abort(status)
         os._exit(status)  # mpirun ends the others, with fewer lines than after an abort
 
+    def leave_last(self, status: int):
+        """End this process without a word; does not return. It waits for the one that prints an
+        error, whose end is also this one's under most launchers.
+        """
+        time.sleep(LAST_SECONDS)
+        self.leave(status)
+
+    @contextmanager
+    def in_unison(self) -> Iterator[None]:
+        """What is logged inside is the same on all processes; rank 0 alone shows it."""
+        level = LOG.level
+        if self.rank:
+            LOG.setLevel('ERROR')
+        try:
+            yield
+        finally:
+            LOG.setLevel(level)
+
     def __str__(self):
         return f'rank {self.rank} on {socket.gethostname()}'
 
@@ -106,6 +131,8 @@ def joined() -> Iterator[Processes]:
         yield processes
     except KeyboardInterrupt:
         processes.leave(INTERRUPTED)
+    except OtherProcessError:
+        processes.leave_last(MISUSED)
     except UserError as error:
         processes.end_job(str(error))
     except Exception:

@@ -27,12 +27,13 @@ WRITERS = {  # what writes into the folder of an option
 def run(args) -> int:
     """Evaluate as the options say, in all processes of the job; returns the exit status."""
     with joined() as processes:
-        _check_options(args)
-        config = configs.load(args.config_file, args.set)
-        protocol = test_time.choose(args, config)
-        dataset = _dataset(args, config)
-        outputs = _outputs(args, dataset)
-        network = options.load(args, config, processes.local_rank)
+        with processes.in_unison():
+            _check_options(args)
+            config = configs.load(args.config_file, args.set)
+            protocol = test_time.choose(args, config)
+            dataset = _dataset(args, config)
+            outputs = _outputs(args, dataset)
+            network = options.load(args, config, processes.local_rank)
         counts = None
         if args.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), args.boundary)

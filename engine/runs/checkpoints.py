@@ -39,6 +39,7 @@ WITHOUT_INFLUENCE = {
     'val_split',
     'val_interval',
     'save_interval',
+    'save_minutes',
     'keep_checkpoints',
 }
 OF_EVALUATION = 'test_'

@@ -158,11 +158,6 @@ class Journal:
         self._append(text)
         LOG.info(text, extra={IN_LOG: True})
 
-    def record(self, text: str):
-        """Say something in train.log alone, which a fork of the process may do as well."""
-        if self._active:
-            self._append(text)
-
     def close(self):
         """End all records, with the iterations since the last interval. Silent where writing has
         failed before, which was told then.
@@ -245,8 +240,7 @@ class Journal:
         except OSError as error:
             self._failed = True
             raise UserError(
-                f'{self._folder}: cannot be written ({error.strerror or error}); '
-                'mend that, and --resume goes on from the last state'
+                f'{self._folder}: cannot be written ({error.strerror or error})'
             ) from error
         except UserError:
             self._failed = True

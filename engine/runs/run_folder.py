@@ -11,9 +11,8 @@ import fcntl
 import os
 import re
 import socket
-import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,10 +24,6 @@ from common.log import LOG
 from engine.runs import checkpoints
 from models import weights
 
-SAVING_SECONDS = 120  # that the last state of an ended run may take
-KILLED_SECONDS = SAVING_SECONDS + 10  # after which what writes it is killed
-SETTLED_SECONDS = KILLED_SECONDS + 10
-SAVING = ' (saving)'  # in the lock while it does
 WEIGHTS = re.compile(r'model_param_(\d{8,})\.h5')
 
 
@@ -36,8 +31,8 @@ class RunFolder:
     """Paths of a run's files as attributes, and the weights among them.
 
     Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
-    Once claimed, the folder is locked until :meth:`release` or the end of the process and of its
-    forks, also by SIGKILL.
+    Once claimed, the folder is locked until :meth:`release` or the end of the process, also by
+    SIGKILL.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -106,46 +101,6 @@ class RunFolder:
             self._locked.close()
             self._locked = None
 
-    @property
-    def descriptor(self) -> int | None:
-        """Of the lock's file, which holds the lock as long as it is open in any process."""
-        return self._locked.fileno() if self._locked is not None else None
-
-    def note_saving(self):
-        """Tell in the lock that a fork of the run saves its state, which is soon done."""
-        with suppress(OSError):  # a full disk; then nobody waits for it
-            self._locked.write(f'\n{_process()}{SAVING}'.encode())
-
-    def settle(self):
-        """Wait while the last state of an ended run is still being written; ``UserError`` when that
-        does not come to its end.
-        """
-        end, told = time.monotonic() + SETTLED_SECONDS, False
-        while who := self._saver():
-            if time.monotonic() > end:
-                raise UserError(
-                    f'{self.path}: {who} has been saving for {SETTLED_SECONDS} s and more; end it: '
-                    'then --resume goes on from the state before'
-                )
-            if not told:
-                LOG.info('%s: waiting for %s, which saves the last state', self.path, who)
-                told = True
-            time.sleep(0.05)
-
-    def _saver(self) -> str | None:
-        """The process that still writes the last state of an ended run."""
-        who = ''
-        try:
-            with open(self.lock, 'rb') as file:
-                who = _last_line(file)
-                if who.endswith(SAVING):
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return who.removesuffix(SAVING)
-        except OSError:  # no folder yet, or one that is closed to us, which is told elsewhere
-            pass
-        return None
-
     def _acquire(self):
         self.release()  # what it holds it would refuse to itself
         with ExitStack() as stack:
@@ -153,7 +108,7 @@ class RunFolder:
                 file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
                 if self._could_lock(file):
                     file.truncate(0)
-                    file.write(_process().encode())
+                    file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
             except OSError as error:
                 raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
             stack.pop_all()
@@ -167,7 +122,7 @@ class RunFolder:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
-                who = _last_line(file) or 'another process'
+                who = file.read().decode(errors='replace') or 'another process'
                 raise UserError(
                     f'{self.path}: {who} is training there; wait for it or end it'
                 ) from error
@@ -227,13 +182,3 @@ class RunFolder:
         except UserError:  # damaged or not there; the weights tell as well, and --resume tells why
             iteration = max(self.saved(), default=None)
         return '' if iteration is None else f' at iteration {iteration}'
-
-
-def _process() -> str:
-    """This process, as the lock names it."""
-    return f'process {os.getpid()} on {socket.gethostname()}'
-
-
-def _last_line(lock: BinaryIO) -> str:
-    """Who has written into the lock last: its owner, or the fork of it that saves."""
-    return lock.read().decode(errors='replace').rpartition('\n')[2]

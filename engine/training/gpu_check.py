@@ -89,18 +89,6 @@ def _nowhere(what: str):
     """Nobody watches."""
 
 
-def check(loss: nn.Variable, choice: Choice, config: Mapping | None = None) -> list[str]:
-    """What is wrong with the functions of a training on the device of ``choice``: sentences, none
-    when all agree with the CPU.
-
-    loss: the training graph; nothing of it is computed. config: what says which updates of the
-    weights are in use.
-    """
-    specs, _ = collect(loss)
-    specs += updates(config or {})
-    return [str(f) for f in examine(specs, choice) if f.part != REFERENCE]
-
-
 def require(
     loss: nn.Variable,
     choice: Choice,
@@ -108,9 +96,17 @@ def require(
     processes: Processes,
     watchdog: Watchdog | None = None,
 ):
-    """:func:`check` by one process of each machine; raises ``UserError`` on all of them when one
-    finds something. The watchdog is told of every function that is done; the other processes' have
-    nothing to watch.
+    """Compare the functions of a training with the CPU, by one process of each machine.
+
+    Args:
+        loss: The training graph; nothing of it is computed.
+        choice: The device, and whether it computes in TF32.
+        config: Says which updates of the weights are in use.
+        processes: All processes of the job.
+        watchdog: Is told of every function that is done, and pauses while others compare.
+
+    Raises:
+        UserError: On all processes, when one finds a function that differs.
     """
     specs, skipped = collect(loss)
     specs += updates(config)

@@ -1,15 +1,23 @@
-"""The life of a run: steps, and between them what is saved, scored and told; signals; the end."""
+"""The life of a run: steps, and between them what is saved, scored and told; signals; the end.
+
+A state is saved every ``save_interval`` iterations, after ``save_minutes``, when a signal ends the
+run, and before an error does. The processes agree on each of these in the messages of a step, so
+that all are between the same two iterations when rank 0 writes.
+"""
 
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from common.command import DONE, INTERRUPTED, TERMINATED
+from common.errors import UserError
 from common.log import LOG
 from common.machine import versions
 from engine.config import Config
-from engine.distributed.processes import Processes
+from engine.distributed.processes import OtherProcessError, Processes
 from engine.distributed.watchdog import Watchdog
-from engine.lifeboat import Lifeboat
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import Journal
@@ -23,6 +31,7 @@ SIGNALS = {
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
 }
+SAVING_SECONDS = 10  # that a rank leaves to rank 0, which may have the same error, to save
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,8 @@ class Origin:
 class Life:
     """The loop of a training, and what happens around it.
 
-    best: score and iteration of the weights in the folder's best file, if there is one.
+    saved: the state that the run goes on from, and its iteration. best: score and iteration of the
+    weights in the folder's best file, if there is one.
     """
 
     def __init__(
@@ -50,13 +60,17 @@ class Life:
         folder: RunFolder,
         journal: Journal,
         watchdog: Watchdog,
-        lifeboat: Lifeboat,
+        saved: tuple[Path, int] | None = None,
         best: dict | None = None,
     ):
         self._origin, self._trainer, self._validation = origin, trainer, validation
         self._processes, self._folder = processes, folder
         self._journal, self._watchdog, self._best = journal, watchdog, best
-        self._lifeboat, self._versions = lifeboat, versions()
+        self._versions, self._saved = versions(), saved
+        self._saved_at = time.monotonic()
+        # Iterations: the last finished and recorded one; the last one that was to be saved here.
+        self._finished = trainer.iteration
+        self._tried = saved[1] if saved and saved[0] == folder.state else 0
         self._signal = None
         self._interruptible = False  # whether a signal ends at once what is being done
 
@@ -64,8 +78,7 @@ class Life:
         """Train to the end, or until a signal; returns the exit status."""
         before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
         try:
-            with self._lifeboat:
-                return self._train()
+            return self._train()
         except KeyboardInterrupt:
             if not self._interruptible:
                 raise
@@ -73,8 +86,14 @@ class Life:
             if self._processes.size > 1:  # the others may wait for this one in what is due
                 self._processes.leave(status)
             return status
-        except DivergedError as error:
-            raise DivergedError(f'{error}; {self._what_is_good()}') from error
+        except Exception as error:
+            told = self._save_before_the_end(error)
+            if told and isinstance(error, UserError):
+                raise UserError(f'{error}; {told}') from error
+            if told and not isinstance(error, OtherProcessError):
+                with suppress(UserError):  # train.log may be what cannot be written
+                    LOG.warning('%s', told)
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -85,7 +104,7 @@ class Life:
             self._finish_milestone()
         while trainer.iteration < last:
             step = trainer.step(
-                lambda: self._signal is not None, self._watchdog.moved, self._lifeboat.withdraw
+                lambda: self._signal is not None, self._is_time_to_save, self._watchdog.moved
             )
             self._watchdog.moved(f'iteration {trainer.iteration}')
             if step.skipped:
@@ -93,9 +112,9 @@ class Life:
             self._journal.step(
                 trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
             )
-            self._lifeboat.offer(lambda: self._state(trainer.live_state()))
+            self._finished = trainer.iteration
             milestone = self._is_milestone(trainer.iteration)
-            if milestone or step.stop:
+            if milestone or step.save or step.stop:
                 self._save_state()
             if step.stop:
                 return self._stopped()
@@ -103,15 +122,8 @@ class Life:
                 self._finish_milestone()
         return DONE
 
-    def _what_is_good(self) -> str:
-        """What is left of a run that has diverged, and what to do with it."""
-        parts, latest = [], self._folder.latest()
-        if latest is not None:
-            parts.append(f'the last good weights are {latest}')
-        if self._folder.state.exists():
-            parts.append(f'the last good state is {self._folder.state}')
-            parts.append('with a lower lr, --resume --allow-changes goes on from it')
-        return '; '.join(parts) or 'no weights yet; a lower lr may help'
+    def _is_time_to_save(self) -> bool:
+        return time.monotonic() - self._saved_at >= 60 * self._trainer.recipe.save_minutes
 
     def _is_milestone(self, iteration: int) -> bool:
         return self._saves_at(iteration) or self._validates_at(iteration)
@@ -150,23 +162,21 @@ class Life:
         self._journal.validation(iteration, report)
         self._journal.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
-            self._best = {'miou': report['miou'] or 0, 'iteration': iteration}
             if not self._processes.rank:
                 self._folder.save_best()
+            self._best = {'miou': report['miou'] or 0, 'iteration': iteration}
 
     def _save_state(self):
-        """Write the state; all ranks check that it is worth it, rank 0 writes, all wait for it."""
-        parts = self._trainer.state()
+        """Write the state: rank 0 does, and all wait for it, as whoever ends first ends all."""
+        self._tried = self._trainer.iteration
         if not self._processes.rank:
-            self._lifeboat.wait()
-            checkpoints.save(self._folder.state, self._state(parts))
-            self._lifeboat.saved()  # only now: to be killed while writing is no loss
-        self._processes.gather(None)  # whoever leaves first ends the others
+            checkpoints.save(self._folder.state, self._state())
+        self._processes.gather(None)
+        self._saved, self._saved_at = (self._folder.state, self._tried), time.monotonic()
 
-    def _state(self, parts: dict) -> TrainingState:
-        """parts: the trainer's."""
+    def _state(self) -> TrainingState:
         return TrainingState(
-            **parts,
+            **self._trainer.state(),
             best=self._best,
             seed=self._origin.seed,
             config=dict(self._origin.config),
@@ -177,6 +187,42 @@ class Life:
             extras={'pending': self._journal.pending()},
             scaled=True,
         )
+
+    def _save_before_the_end(self, error: Exception) -> str:
+        """Save the last finished iteration, unless that has been tried before, as far as the error
+        lets rank 0 do so; returns what is saved, and what to do with it.
+
+        Where not all processes know of the error, the others may wait in the step for this one, so
+        no message is exchanged.
+        """
+        problem, due = None, self._tried != self._finished
+        if due and not self._processes.rank:
+            try:
+                if self._trainer.restore() and self._trainer.iteration == self._finished:
+                    checkpoints.save(self._folder.state, self._state())
+                    self._saved = self._folder.state, self._finished
+            except Exception as failure:  # it is the first error that ends the run
+                reason = ' '.join(str(failure).split()) or type(failure).__name__
+                problem = f'iteration {self._finished} cannot be saved ({reason})'
+        if self._trainer.together:
+            self._saved, problem = self._processes.gather((self._saved, problem))[0]
+        elif due and self._processes.rank:
+            time.sleep(SAVING_SECONDS)
+        return '; '.join(filter(None, (problem, self._what_is_saved(error))))
+
+    def _what_is_saved(self, error: Exception) -> str:
+        diverged = isinstance(error, DivergedError)
+        if self._saved is None:
+            return 'nothing is saved yet; a lower lr may help' if diverged else ''
+        path, iteration = self._saved
+        if not diverged:
+            return f'iteration {iteration} is saved in {path}; --resume goes on from there'
+        advice = (
+            f'the last good state, of iteration {iteration}, is {path}: with a lower lr, --resume '
+            '--allow-changes goes on from it'
+        )
+        latest = self._folder.latest()
+        return f'{advice}; the latest weights are {latest}' if latest else advice
 
     def _note_signal(self, number, frame):
         """The first signal ends training after the step, and what is done besides at once."""

@@ -208,16 +208,14 @@ class Optimizer:
                 group.solver.weight_decay(group.decay)
             group.solver.update()
 
-    def state(self, copy: bool = True) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, np.ndarray]:
         """What :meth:`load_state` needs to continue bit for bit: for each parameter its moments and
-        the number of updates, such as ``conv/W/m`` and ``conv/W/steps``. copy: else the moments
-        change with the next update.
+        the number of updates, such as ``conv/W/m`` and ``conv/W/steps``.
         """
         arrays = {}
         for name, state in self._states():
             for key, value in state.pstate.items():
-                moments = value.data.get_data('r')
-                arrays[f'{name}/{key}'] = moments.copy() if copy else moments
+                arrays[f'{name}/{key}'] = value.data.get_data('r').copy()
             arrays[f'{name}/{STEPS}'] = np.array(state.t, np.int64)
         return arrays
 
@@ -285,13 +283,9 @@ class Average:
             for name, value in values.items():
                 self._parameters[name].data.copy_from(value)
 
-    def state(self, copy: bool = True) -> dict[str, np.ndarray]:
-        """The averages, ``average/<name>``, and the number of updates. copy: else the averages
-        change with the next update.
-        """
-        arrays = {f'average/{name}': a.get_data('r') for name, a in self._averages.items()}
-        if copy:
-            arrays = {name: array.copy() for name, array in arrays.items()}
+    def state(self) -> dict[str, np.ndarray]:
+        """The averages, ``average/<name>``, and the number of updates."""
+        arrays = {f'average/{name}': a.get_data('r').copy() for name, a in self._averages.items()}
         return arrays | {UPDATES: np.array(self._updates, np.int64)}
 
     def load_state(self, arrays: Mapping[str, np.ndarray]):
@@ -302,6 +296,18 @@ class Average:
         for name, average in self._averages.items():
             average.data[...] = arrays[f'average/{name}']
         self._updates = int(arrays[UPDATES])
+
+
+def momentum_form(config: Mapping, form: str) -> dict[str, str]:
+    """Return what a config must be completed with: the form of momentum that its network's family
+    has, where the solver has momentum and the config does not name its form.
+
+    Args:
+        config: Of a training.
+        form: The ``momentum_form`` of the :class:`models.family.Family`.
+    """
+    lacks = config.get('solver', 'momentum') in WITH_MOMENTUM and MOMENTUM_FORM not in config
+    return {MOMENTUM_FORM: form} if lacks else {}
 
 
 def check(config: Mapping):

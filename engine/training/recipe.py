@@ -10,6 +10,7 @@ from engine.training import schedules
 # Keys that count epochs, and those that count the same in iterations.
 EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
 SAVE_INTERVAL = 1000  # iterations, unless the config says so
+SAVE_MINUTES = 10  # likewise
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Recipe:
     max_iter: the length. rate: the learning rate of an iteration, counted from 0. weight_decay: as
         it is added to the gradients. gradient_factor: by which the gradients, which are those of
         the mean over all processes, are multiplied. batch_size: per process and backward pass.
-        accumulation: backward passes an update.
+        accumulation: backward passes an update. save_minutes: after which the state is saved also
+        between two multiples of save_interval.
     """
 
     max_iter: int
@@ -29,6 +31,7 @@ class Recipe:
     batch_size: int
     accumulation: int
     save_interval: int
+    save_minutes: float
     val_interval: int
     keep_checkpoints: int
 
@@ -76,6 +79,7 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
         batch_size=batch_size,
         accumulation=accumulation,
         save_interval=save_interval,
+        save_minutes=config.get('save_minutes', SAVE_MINUTES),
         val_interval=config.get('val_interval', save_interval),
         keep_checkpoints=config.get('keep_checkpoints', 1),
     )

@@ -27,7 +27,6 @@ from engine.distributed import communicators
 from engine.distributed.processes import Processes, joined
 from engine.distributed.watchdog import Watchdog
 from engine.inference.predictor import Predictor
-from engine.lifeboat import Lifeboat
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import Journal
@@ -78,64 +77,64 @@ class _Plan:
 def run(args) -> int:
     """Train as the options say, in all processes of the job; returns the exit status."""
     with joined() as processes, ExitStack() as stack:
-        _check_options(args)
-        config = configs.load(args.config_file, _overrides(args))
-        folder = RunFolder(args.output or Path('runs') / config.name)
-        if args.resume is not None:
-            _settle(args, folder, processes)
-        source = resume.find(args, folder)
-        state = checkpoints.load(source) if source else None
-        seed = resume.seed(args, state)
-        data = open_dataset(config, config.get('train_split', 'train'))
-        recipe = recipes.from_config(config, len(data), processes.size)
-        config = _with_momentum_form(args, _with_input_statistics(args, config, state))
-        network = models.create(config)
-        folder.info = network.info
-        _check_keys(config, network)
-        if not processes.rank:
-            folder.claim(resume=source is not None and source.resolve() == folder.state.resolve())
-            stack.callback(folder.release)
-        watchdog = stack.enter_context(
-            Watchdog(args.timeout, processes.end_job, armed=processes.size > 1)
-        )
-        plan = _Plan(args, config, seed, processes, _choose_context(args, processes))
-        places = _places(plan)
-        if state is not None:
-            resume.check_changes(state, config, plan.options, processes, allowed=args.allow_changes)
-        journal = stack.enter_context(_journal(plan, folder, recipe, state))
-        LOG.info('the run is in %s, seed %d', folder.path, seed)
-        for line in places:
-            LOG.info('%s', line)  # shown by rank 0
-        if state is not None:
-            resume.tell_what_is_not_taken(state, args, config)
-        validation = _register(plan, network, initialise=state is None)
-        trainer = _make_trainer(plan, data, recipe, network)
-        stack.callback(trainer.loader.close)
-        if state is not None:
-            trainer.load_state(state)
-            resume.resume_data(state, trainer.loader, args)
-        trainer.agree()
-        if plan.choice.name == 'cudnn' and not args.skip_self_check:
-            _check_gpu(plan, trainer, watchdog)
-        if not processes.rank:
-            folder.write_config(config, f'Trained {plan}')
-        life = Life(
-            Origin(config, seed, plan.options),
-            trainer,
-            validation,
-            processes,
-            folder=folder,
-            journal=journal,
-            watchdog=watchdog,
-            # A child has no access to a GPU. One process alone is given the time for its step.
-            lifeboat=Lifeboat(
-                folder,
-                journal.record,
-                armed=processes.size > 1 and not processes.rank and plan.choice.name == 'cpu',
-            ),
-            best=state.best if state and folder.best.exists() else None,
-        )
+        with processes.in_unison():
+            life = _prepare(args, processes, stack)
         return life.live()
+
+
+def _prepare(args: Namespace, processes: Processes, stack: ExitStack) -> Life:
+    """Check and make all that a run needs; what it must give back at its end is on the stack."""
+    _check_options(args)
+    config = configs.load(args.config_file, _overrides(args))
+    folder = RunFolder(args.output or Path('runs') / config.name)
+    source = resume.find(args, folder)
+    state = checkpoints.load(source) if source else None
+    own = source is not None and source.resolve() == folder.state.resolve()
+    seed = resume.seed(args, state)
+    data = open_dataset(config, config.get('train_split', 'train'))
+    recipe = recipes.from_config(config, len(data), processes.size)
+    config = _with_momentum_form(args, _with_input_statistics(args, config, state))
+    network = models.create(config)
+    folder.info = network.info
+    _check_keys(config, network)
+    if not processes.rank:
+        folder.claim(resume=own)
+        stack.callback(folder.release)
+    watchdog = stack.enter_context(
+        Watchdog(args.timeout, processes.end_job, armed=processes.size > 1)
+    )
+    plan = _Plan(args, config, seed, processes, _choose_context(args, processes))
+    places = _places(plan)
+    if state is not None:
+        resume.check_changes(state, config, plan.options, processes, allowed=args.allow_changes)
+    journal = stack.enter_context(_journal(plan, folder, recipe, state))
+    LOG.info('the run is in %s, seed %d', folder.path, seed)
+    for line in places:
+        LOG.info('%s', line)  # shown by rank 0
+    if state is not None:
+        resume.tell_what_is_not_taken(state, args, config)
+    validation = _register(plan, network, initialise=state is None)
+    trainer = _make_trainer(plan, data, recipe, network)
+    stack.callback(trainer.loader.close)
+    if state is not None:
+        trainer.load_state(state)
+        resume.resume_data(state, trainer.loader, args)
+    trainer.agree()
+    if plan.choice.name == 'cudnn' and not args.skip_self_check:
+        _check_gpu(plan, trainer, watchdog)
+    if not processes.rank:
+        folder.write_config(config, f'Trained {plan}')
+    return Life(
+        Origin(config, seed, plan.options),
+        trainer,
+        validation,
+        processes,
+        folder=folder,
+        journal=journal,
+        watchdog=watchdog,
+        saved=(folder.state if own else source, state.iteration) if state else None,
+        best=state.best if state and folder.best.exists() else None,
+    )
 
 
 def _check_options(args):
@@ -148,16 +147,6 @@ def _check_options(args):
         raise UserError(f'--seed must be at most {LARGEST_SEED}, not {args.seed}')
     if not args.timeout > 0:
         raise UserError(f'--timeout must be greater than 0 seconds, not {args.timeout:g}')
-
-
-def _settle(args, folder: RunFolder, processes: Processes):
-    """Let a run that was just ended write its last state, so that all processes read that."""
-    if not processes.rank:
-        folder.settle()
-        if args.resume:
-            path = Path(args.resume)
-            RunFolder(path if files.kind_of(path) == 'folder' else path.parent).settle()
-    processes.gather(None)
 
 
 def _check_keys(config: Config, network: Network):
@@ -199,10 +188,8 @@ def _with_input_statistics(args, config: Config, state: TrainingState | None) ->
 
 def _with_momentum_form(args, config: Config) -> Config:
     """The config with the form of momentum that its network's family has, unless it says one."""
-    if config.get('solver', 'momentum') not in optimizer.WITH_MOMENTUM:
-        return config
     form = models.create(config).family.momentum_form
-    return _completed(args, config, {optimizer.MOMENTUM_FORM: form})
+    return _completed(args, config, optimizer.momentum_form(config, form))
 
 
 def _completed(args, config: Config, known: Mapping) -> Config:
@@ -308,7 +295,7 @@ def _check_gpu(plan: _Plan, trainer: Trainer, watchdog: Watchdog):
     transform = transforms.from_config(plan.config)
     size = transform.largest().size if transform.by_aspect else transform.size
     loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
-    gpu_check.require(loss, plan.choice, trainer.config, plan.processes, watchdog)
+    gpu_check.require(loss, plan.choice, plan.config, plan.processes, watchdog)
     watchdog.moved('the self-check')
 
 

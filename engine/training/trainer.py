@@ -16,13 +16,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import nnabla as nn
+import nnabla.functions as F
 import numpy as np
 
 from common.errors import UserError
 from datasets.loading.loader import Loader
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
-from engine.distributed.processes import Processes
+from engine.distributed.processes import OtherProcessError, Processes
 from engine.training import losses
 from engine.training.loss_scale import LossScale
 from engine.training.losses import Objective
@@ -44,8 +45,9 @@ class DivergedError(UserError):
 @dataclass(frozen=True)
 class Step:
     """What an update was like. loss: of all processes, before the update; rate: the learning rate;
-    stop: whether one of the processes asked for the end. skipped: whether there was no update, as
-    gradients overflowed in half precision. loss_scale: of the next step.
+    stop, save: whether one of the processes asked for the end, or for the state to be saved.
+    skipped: whether there was no update, as gradients overflowed in half precision. loss_scale: of
+    the next step.
     """
 
     loss: float
@@ -53,6 +55,7 @@ class Step:
     data_seconds: float
     seconds: float
     stop: bool
+    save: bool
     skipped: bool
     loss_scale: float
 
@@ -68,12 +71,39 @@ class _Graph:
     order: tuple[str, ...]  # of its synchronized batch norms
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a step computes. batches: images and labels, one pair for each backward pass."""
+
+    batches: list[tuple[np.ndarray, np.ndarray]]
+    files: list
+    graphs: list[_Graph]
+    seconds: float  # until the batches were loaded
+
+
+@dataclass
+class _Before:
+    """What a step changes before it changes weights, as it was.
+
+    position: of the loader. statistics: the parameters that are not trained, one after the other on
+    their device; None before the first forward pass.
+    """
+
+    iteration: int
+    position: dict
+    loss_scale: dict | None
+    statistics: nn.NdArray | None = None
+
+
 class Trainer:
     """A network in training; its parameters are registered, and equal on all processes.
 
-    config: with what the network's family adds. half: the default context computes in half
-    precision. build: further fields of :class:`layers.build.Build`. Raises ``UserError`` for a
-    config that cannot be.
+    config: with :func:`engine.training.optimizer.momentum_form`. half: the default context computes
+    in half precision. build: further fields of :class:`layers.build.Build`. Raises ``UserError``
+    for a config that cannot be.
+
+    together: after an error of :meth:`step`, whether all processes have left the step for it, at
+    the same place; else the others may still be in it.
     """
 
     def __init__(
@@ -91,51 +121,56 @@ class Trainer:
     ):
         self.recipe, self.loader, self.iteration = recipe, loader, 0
         self._network, self._processes, self._communicator = network, processes, communicator
-        self.config = {'momentum_form': network.family.momentum_form, **config}
         self._criterion = losses.from_config(config, network.info.num_classes)
         self._build, self._seed, self._clip = build or {}, seed, config.get('clip_norm')
         self._parameters = trainable(config.get('freeze', ()))
         with nn.context_scope(float_context()):  # master weights stay in float
-            self._optimizer = Optimizer(
-                self._parameters, self.config, weight_decay=recipe.weight_decay
-            )
+            self._optimizer = Optimizer(self._parameters, config, weight_decay=recipe.weight_decay)
             self._average = None
             if 'ema_decay' in config:
                 everything = nn.get_parameters(grad_only=False)
                 self._average = Average(everything, config['ema_decay'])
         self._scale = LossScale(half)
         self._graphs = OrderedDict()
+        # The running statistics, two of each batch norm.
+        self._untrained = [
+            p for p in nn.get_parameters(grad_only=False).values() if not p.need_grad
+        ]
+        self.together = False
+        self._before, self._changing = None, False  # of the step at hand
 
     def step(
         self,
         should_stop: Callable[[], bool] = lambda: False,
+        should_save: Callable[[], bool] = lambda: False,
         moved: Callable[[str], None] = lambda what: None,
-        before_update: Callable[[], None] = lambda: None,
     ) -> Step:
-        """Train on the next batches. should_stop: asked before the update, whether this process
-        wants all to stop after it. moved: told of progress, batch by batch. before_update: called
-        when all that has changed so far are running statistics and the loader.
+        """Train on the next batches, which are all loaded before the first forward pass.
 
-        Raises ``DivergedError`` with the files of the batches, or with a parameter: NNabla's ReLU
-        makes NaN 0, so weights may be lost without a trace in the loss. Loss and gradients are
-        looked at before the update, which does not take place then; on a CPU all parameters after
-        it. ``InputError`` from the loader.
+        Args:
+            should_stop: Asked before the update, whether this process wants all to stop after it.
+            should_save: Likewise, whether it wants the state to be saved after it.
+            moved: Called with what has been done, batch by batch.
+
+        Raises:
+            DivergedError: With the files of the batches, or with a parameter: NNabla's ReLU makes
+                NaN 0, so weights may be lost without a trace in the loss. Loss and gradients are
+                looked at before the update, which does not take place then; on a CPU all
+                parameters after it.
+            OtherProcessError: Another process cannot load its batches.
+            Exception: Of the loader, where this process cannot.
         """
         started = time.perf_counter()
-        batches, files = [], []
-        for _ in range(self.recipe.accumulation):
-            batches.append(self.loader.next())
-            files += [sample.image for sample in self.loader.samples]
-            moved(f'iteration {self.iteration + 1}, batch {len(batches)}, loaded')
-        data_seconds = time.perf_counter() - started
-
-        graphs = [self._graph(images.shape) for images, _ in batches]
+        self.together = False
+        self._before = _Before(self.iteration, self.loader.state_dict(), self._scale.state())
+        work = self._load(moved)
+        batches, graphs = work.batches, work.graphs
         counts = sum(graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches))
         totals = self._communicator.total(counts)
-        self._communicator.require_same_order([graph.order for graph in graphs])
         rate = self.recipe.rate(self.iteration)
         self._seed_functions()
         self._optimizer.zero_grad()
+        self._before.statistics = self._statistics()
         gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
         for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
             graph.image.d = images
@@ -144,25 +179,29 @@ class Trainer:
             (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
             loss += float(graph.objective.loss.d.item())
             moved(f'iteration {self.iteration + 1}, batch {number}')
-        total, stops = self._communicator.total(np.array([loss, should_stop()]))
+        numbers = np.array([loss, should_stop(), should_save()])
+        total, stops, saves = self._communicator.total(numbers)
         if not np.isfinite(total):
-            raise DivergedError(self._where_not_finite(loss, files))
-        before_update()
+            self.together = True
+            raise DivergedError(self._where_not_finite(loss, work.files))
         try:
             updated = self._update(rate)
             self.iteration += 1
             if not on_gpu() or self.iteration % GPU_CHECK_INTERVAL == 0:
                 self._check_parameters()
         except DivergedError as error:
+            # Gradients are the same on all processes, running statistics may not be.
+            self.together = self.iteration == self._before.iteration
             where = 'on' if self._processes.size == 1 else f'{self._processes} had'
-            raise DivergedError(f'{error} ({where} {", ".join(map(str, files))})') from error
-        seconds = time.perf_counter() - started
+            raise DivergedError(f'{error} ({where} {", ".join(map(str, work.files))})') from error
+        self._before, self._changing = None, False
         return Step(
             float(total),
             rate,
-            data_seconds,
-            seconds,
+            work.seconds,
+            time.perf_counter() - started,
             stop=stops > 0,
+            save=saves > 0,
             skipped=not updated,
             loss_scale=self._scale.factor,
         )
@@ -180,6 +219,22 @@ class Trainer:
         """Give all processes the parameters of rank 0; local running statistics differ."""
         self._communicator.broadcast(nn.get_parameters(grad_only=False))
 
+    def restore(self) -> bool:
+        """Take back what a step has changed that has ended with an error.
+
+        Returns:
+            Whether :meth:`state` is that of the last finished iteration now. It is not when the
+            step has begun to change weights.
+        """
+        if self._changing:
+            return False
+        if self._before is not None:
+            self.iteration = self._before.iteration
+            self._scale.load_state(self._before.loss_scale)
+            if self._before.statistics is not None:
+                self._set_statistics(self._before.statistics.data)
+        return True
+
     def state(self) -> dict:
         """What the next updates depend on, as fields of
         :class:`engine.runs.checkpoints.TrainingState`.
@@ -187,26 +242,13 @@ class Trainer:
         Raises ``DivergedError`` when it is not worth keeping.
         """
         self._check_parameters()
-        return self._state(copy=True)
-
-    def live_state(self) -> dict:
-        """:meth:`state` until the next update, which changes its arrays, and unchecked: what only
-        an update changes is not copied.
-        """
-        return self._state(copy=False)
-
-    def _state(self, copy: bool) -> dict:
         everything = nn.get_parameters(grad_only=False)
-        parameters = {name: p.data.get_data('r') for name, p in everything.items()}
-        for name, parameter in everything.items():
-            if copy or not parameter.need_grad:  # running statistics: every forward pass has its
-                parameters[name] = parameters[name].copy()
         return {
             'iteration': self.iteration,
-            'parameters': parameters,
-            'solver': self._optimizer.state(copy),
-            'average': self._average.state(copy) if self._average else None,
-            'loader': self.loader.state_dict(),
+            'parameters': {name: p.data.get_data('r').copy() for name, p in everything.items()},
+            'solver': self._optimizer.state(),
+            'average': self._average.state() if self._average else None,
+            'loader': self._before.position if self._before else self.loader.state_dict(),
             'loss_scale': self._scale.state(),
         }
 
@@ -230,6 +272,43 @@ class Trainer:
             self._average.restart()
         self._scale.load_state(state.loss_scale)
         self.iteration = state.iteration
+
+    def _load(self, moved: Callable[[str], None]) -> _Work:
+        """Load the batches of a step, in which all processes must succeed."""
+        started = time.perf_counter()
+        batches, files, work, failure = [], [], None, None
+        try:
+            for _ in range(self.recipe.accumulation):
+                batches.append(self.loader.next())
+                files += [sample.image for sample in self.loader.samples]
+                moved(f'iteration {self.iteration + 1}, batch {len(batches)}, loaded')
+            seconds = time.perf_counter() - started
+            graphs = [self._graph(images.shape) for images, _ in batches]
+            work = _Work(batches, files, graphs, seconds)
+        except Exception as error:  # whatever it is, the others must not wait for this process
+            failure = error
+        self.together = True
+        orders = work and [graph.order for graph in work.graphs]
+        if not self._communicator.all_are_ready(orders):
+            raise failure or OtherProcessError('another process cannot load its batches')
+        self.together = False
+        return work
+
+    def _statistics(self) -> nn.NdArray | None:
+        """The parameters that are not trained, one after the other; None where there are none.
+
+        In one function for all: copies of hundreds of small arrays would take longer to start than
+        to make.
+        """
+        rows = [p.data.view((p.size,)) for p in self._untrained]
+        with nn.context_scope(float_context()):
+            return F.concatenate(*rows, axis=0) if rows else None
+
+    def _set_statistics(self, values: np.ndarray):
+        start = 0
+        for parameter in self._untrained:
+            parameter.d = values[start : start + parameter.size].reshape(parameter.shape)
+            start += parameter.size
 
     def _graph(self, shape: tuple[int, ...]) -> _Graph:
         if shape in self._graphs:
@@ -283,6 +362,7 @@ class Trainer:
             raise DivergedError(
                 f'the norm of the gradients of iteration {self.iteration + 1} is not finite'
             )
+        self._changing = True
         self._optimizer.update(rate)
         if self._average:
             self._average.update()
@@ -293,8 +373,11 @@ class Trainer:
         return next(n for n, p in self._parameters.items() if not np.isfinite(p.g).all())
 
     def _check_parameters(self):
-        everything = nn.get_parameters(grad_only=False)
-        require_finite({n: p.data.get_data('r') for n, p in everything.items()}, self.iteration)
+        for name, parameter in nn.get_parameters(grad_only=False).items():
+            if not np.isfinite(parameter.data.get_data('r')).all():
+                raise DivergedError(
+                    f'the parameter {name} is not finite after iteration {self.iteration}'
+                )
 
     def _where_not_finite(self, loss: float, files: list) -> str:
         reports = self._processes.gather(None if np.isfinite(loss) else (loss, files))
@@ -319,10 +402,3 @@ def trainable(frozen) -> dict[str, nn.Variable]:
     if not left:
         raise UserError('freeze: leaves nothing to train')
     return left
-
-
-def require_finite(parameters: Mapping[str, np.ndarray], iteration: int):
-    """Raise ``DivergedError`` for parameters after an iteration that are no numbers any more."""
-    for name, array in parameters.items():
-        if not np.isfinite(array).all():
-            raise DivergedError(f'the parameter {name} is not finite after iteration {iteration}')

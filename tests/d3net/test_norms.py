@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import helpers
-from engine.device.known_bugs import broken_on_hopper
+from broken_on_hopper import broken_on_hopper
 from engine.training import gpu_check
 from engine.training.gpu_check_child import compare
 from layers import functions as L

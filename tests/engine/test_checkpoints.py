@@ -222,6 +222,7 @@ def test_changes_of_a_config():
     old = {'lr': 0.02, 'power': 0.9, 'milestones': [1, 2], 'clip_norm': 1.0, 'network': 'd3net'}
     new = {'lr': 0.01, 'power': 0.9, 'milestones': [1, 3], 'solver': 'adam', 'network': 'd3net'}
     ignored = {'palette': [[0, 0, 0]], 'test_flip': True, 'data_dir': '/x', 'save_interval': 5}
+    ignored |= {'save_minutes': 0.5}
     assert sorted(checkpoints.changes(old, new | ignored)) == [
         'clip_norm: not set was 1.0',
         'lr: 0.01 was 0.02',

@@ -282,7 +282,9 @@ def test_random_options_are_the_formulas(seed):
     start = parameters_of()
     data = batches(seed, 5)
     position = iter(range(10**6))
-    loader = SimpleNamespace(next=lambda: data[next(position) % len(data)], samples=[])
+    loader = SimpleNamespace(
+        next=lambda: data[next(position) % len(data)], samples=[], state_dict=dict
+    )
     recipe = recipes.from_config({'batch_size': 2, **config}, 100, 1)
     trainer = Trainer(net, config, recipe, loader, processes, Alone(processes), seed=0)
     losses = [trainer.step().loss for _ in range(STEPS)]

@@ -14,6 +14,7 @@ import pytest
 import helpers
 import mpi_jobs
 from common.errors import UserError
+from datasets.loading.sampler import Order, SamplerState
 from engine.device import extension
 from engine.device.context import Choice
 from engine.device.extension.findings import Findings
@@ -22,6 +23,7 @@ from engine.runs import checkpoints
 from mpi_jobs import Training
 
 FAULTS = 'tests/mpi_faults.py'
+IMAGES = 16  # that there are to train on
 
 
 @pytest.fixture
@@ -140,21 +142,6 @@ def test_a_killed_rank_ends_the_job(training):
         assert 'exited on\nsignal 9' in job.fails()
 
 
-def test_an_error_of_one_rank_ends_the_job_with_its_traceback(training):
-    with mpi_jobs.started(2, FAULTS, 'crash', 1, *training.options()) as job:
-        errors = job.fails()
-    assert errors.count('RuntimeError: a fault') == 1
-
-
-def test_an_image_that_one_rank_cannot_read_ends_the_job(training):
-    (training.data / 'images' / 'train' / '5.png').write_bytes(b'not a picture')
-    with mpi_jobs.started(2, 'train.py', *training.options()) as job:
-        errors = job.fails()
-    assert 'Traceback' not in errors
-    assert errors.count('error: ') == 1
-    assert '5.png' in errors
-
-
 def test_a_mistake_of_one_rank_alone_is_told_by_it(training):
     """Before the processes have joined; one of all is told by rank 0 alone."""
     with mpi_jobs.started(2, FAULTS, 'mistake', 1, *training.options()) as job:
@@ -190,21 +177,32 @@ def test_a_signal_during_validation_ends_the_job(training, rank):
 
 # After the last signal there are seconds left, so that it is what ends the job.
 RESUMED = dict(max_iter=64, save_interval=8, val_interval=12)
+SHORT = dict(max_iter=8, save_interval=100, val_interval=100)
 
 
-@pytest.fixture(scope='module')
-def expected(tmp_path_factory) -> checkpoints.TrainingState:
+def final_state(folder, config) -> checkpoints.TrainingState:
     """The last state of a run of two processes that nothing interrupts."""
-    whole = Training(tmp_path_factory.mktemp('whole'))
-    process = mpi_jobs.run(2, 'train.py', *whole.options(**RESUMED))
+    whole = Training(folder)
+    process = mpi_jobs.run(2, 'train.py', *whole.options(**config))
     assert process.returncode == 0, process.stderr
     return whole.state()
 
 
-def assert_goes_on_to(training, expected, **config):
+@pytest.fixture(scope='module')
+def expected(tmp_path_factory):
+    """Of long runs."""
+    return final_state(tmp_path_factory.mktemp('whole'), RESUMED)
+
+
+@pytest.fixture(scope='module')
+def expected_soon(tmp_path_factory):
+    """Of short runs."""
+    return final_state(tmp_path_factory.mktemp('short'), SHORT)
+
+
+def assert_goes_on_to(training, expected, config):
     """A resumed run ends with the very same bits."""
-    options = training.options('--resume', **(config or RESUMED))
-    process = mpi_jobs.run(2, 'train.py', *options)
+    process = mpi_jobs.run(2, 'train.py', *training.options('--resume', **config))
     assert process.returncode == 0, process.stderr
     state = training.state()
     assert state.iteration == expected.iteration
@@ -214,16 +212,64 @@ def assert_goes_on_to(training, expected, **config):
         assert all(np.array_equal(mine[key], theirs[key]) for key in theirs), name
 
 
-def test_jobs_killed_within_long_steps_go_on_to_the_same_bits(training, tmp_path):
-    """mpirun kills its processes a quarter of a second after it has passed SIGTERM or Ctrl-C on, in
-    the middle of a step: the iteration before is saved by a process that is out of its reach.
+def sample_of(rank, step) -> str:
+    """The file that one of two ranks loads for a step, counted from 1, of a batch of one."""
+    names = sorted(f'{number}.png' for number in range(IMAGES))
+    order, state = Order(IMAGES, 1, 0, rank=rank, ranks=2), SamplerState()
+    for _ in range(step):
+        _, ((_, index),), state = order.following(state)
+    return names[index]
+
+
+@pytest.mark.parametrize('ranks', [[0], [1], [0, 1]])
+def test_an_image_that_a_rank_cannot_read_ends_the_job_after_the_step_before(
+    training, ranks, expected_soon
+):
+    """It is told once, with what is saved; once it is mended the run goes on to the same bits."""
+    images = [training.data / 'images' / 'train' / sample_of(rank, 4) for rank in ranks]
+    good = [image.read_bytes() for image in images]
+    for image in images:
+        image.write_bytes(b'not a picture')
+    with mpi_jobs.started(2, 'train.py', *training.options(**SHORT)) as job:
+        errors = job.fails()
+    assert 'Traceback' not in errors
+    (line,) = [line for line in errors.splitlines() if 'error: ' in line]
+    assert str(images[0]) in line
+    state = training.path / 'state.h5'
+    told = f'; iteration 3 is saved in {state}; --resume goes on from there'
+    assert line.endswith(told if ranks[0] == 0 else f'{told} (rank 1 on {socket.gethostname()})')
+    assert training.state().iteration == 3
+    for image, content in zip(images, good):
+        image.write_bytes(content)
+    assert_goes_on_to(training, expected_soon, SHORT)
+
+
+@pytest.mark.parametrize('rank', ['0', '1', 'all'])
+def test_an_error_in_the_middle_of_a_step(training, rank, expected_soon):
+    """It ends the job with one traceback. Where it is rank 0's, the step before is saved, without
+    the running statistics of the forward pass; the others cannot tell it.
     """
-    short = dict(max_iter=8, save_interval=100, val_interval=100)
+    with mpi_jobs.started(2, FAULTS, 'crash', rank, *training.options(**SHORT)) as job:
+        errors = job.fails()
+    assert errors.count('RuntimeError: a fault') == 1
+    if rank == '1':
+        assert not (training.path / 'state.h5').exists()
+    else:
+        told = f'iteration 2 is saved in {training.path / "state.h5"}; --resume goes on from there'
+        assert errors.count(told) == 1
+        assert training.state().iteration == 2
+    assert_goes_on_to(training, expected_soon, SHORT)
+
+
+def test_jobs_killed_within_long_steps_go_on_to_the_same_bits(training, tmp_path, expected_soon):
+    """mpirun kills its processes soon after it has passed SIGTERM or Ctrl-C on, in the middle of a
+    step: what is left is the latest state, here that of the iteration before.
+    """
     for fault, number, iteration in (
         ('endless_gradients', signal.SIGTERM, 2),
         ('endless_update', signal.SIGINT, 4),
     ):
-        options = training.options('--resume', **short)
+        options = training.options('--resume', save_minutes=1e-6, **SHORT)
         signs = tmp_path / fault
         signs.mkdir()
         with mpi_jobs.started(2, FAULTS, fault, 0, *options, FAULT_SIGNS=str(signs)) as job:
@@ -232,35 +278,23 @@ def test_jobs_killed_within_long_steps_go_on_to_the_same_bits(training, tmp_path
             job.fails()
         assert training.state().iteration == iteration
         assert f'iteration {iteration + 1}/' not in training.log()
-        assert training.log().endswith(
-            f'iteration {iteration} is saved; --resume goes on from there\n'
-        )
-    (tmp_path / 'whole').mkdir()
-    whole = Training(tmp_path / 'whole')
-    assert mpi_jobs.run(2, 'train.py', *whole.options(**short)).returncode == 0
-    assert_goes_on_to(training, whole.state(), **short)
+    assert_goes_on_to(training, expected_soon, SHORT)
 
 
-def test_a_resumed_job_waits_for_the_state_of_the_one_before(training, tmp_path):
-    """Which is still being saved when mpirun has come to its end."""
-    options = training.options(**RESUMED)
-    with mpi_jobs.started(2, FAULTS, 'slow_disk', 0, *options, FAULT_SIGNS=str(tmp_path)) as job:
-        assert mpi_jobs.wait_for((tmp_path / 'computing').exists)
-        job.mpirun.send_signal(signal.SIGTERM)
-        assert job.finished().returncode != 0
-        assert not (training.path / 'state.h5').exists()
-        with mpi_jobs.started(2, 'train.py', *training.options('--resume', **RESUMED)) as next_job:
-            told = next(line for line in next_job.mpirun.stderr if 'waiting for process' in line)
-            assert told.endswith('which saves the last state\n')
-            (tmp_path / 'write').touch()
-            assert training.reaches(3, next_job)
-            assert training.log().count('iteration 2/') == 1
+def test_what_is_the_same_on_all_processes_is_said_by_rank_0(training):
+    (training.data / 'labels' / 'train' / 'alone.png').write_bytes(b'')
+    assert mpi_jobs.run(2, 'train.py', *training.options(max_iter=2)).returncode == 0
+    options = training.options('--resume', '--allow-changes', max_iter=3, lr=0.02)
+    process = mpi_jobs.run(2, 'train.py', *options)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count('resuming with changes: ') == 1
+    assert process.stderr.count('a label without an image') == 1
 
 
 @pytest.mark.long
 def test_signals_end_a_job_that_goes_on_to_the_same_bits(training, expected):
     """mpirun passes SIGUSR1 on: all stop after the same iteration and the state has it. After
-    SIGINT and SIGTERM it kills its processes half a second later.
+    SIGINT and SIGTERM it kills its processes half a second later, whether they have saved or not.
     """
     for number, iteration in ((signal.SIGUSR1, 2), (signal.SIGINT, 9), (signal.SIGTERM, 17)):
         options = training.options('--resume', **RESUMED)
@@ -268,13 +302,14 @@ def test_signals_end_a_job_that_goes_on_to_the_same_bits(training, expected):
             assert training.reaches(iteration, job)
             job.mpirun.send_signal(number)
             errors = job.fails()
-        assert training.state().iteration < expected.iteration, 'it has come to its end'
+        saved = training.state().iteration
+        assert saved < expected.iteration, 'it has come to its end'
         assert not (training.path / 'final.h5').exists()
         if number == signal.SIGUSR1:
-            stopped = f'stopped after iteration {training.state().iteration}, which is saved'
-            assert errors.count(stopped) == 1
-        assert training.state().iteration >= iteration
-    assert_goes_on_to(training, expected)
+            assert saved >= iteration
+            assert errors.count(f'stopped after iteration {saved}, which is saved') == 1
+        assert saved >= iteration - 1  # a multiple of save_interval
+    assert_goes_on_to(training, expected, RESUMED)
 
 
 @pytest.mark.long
@@ -288,4 +323,4 @@ def test_a_job_killed_at_any_moment_goes_on_to_the_same_bits(training, expected)
             job.kill()
             job.finished()
             assert job.is_gone()
-    assert_goes_on_to(training, expected)
+    assert_goes_on_to(training, expected, RESUMED)

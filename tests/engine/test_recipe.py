@@ -106,6 +106,8 @@ def test_intervals(changes, save, val, keep):
     config = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     made = recipe.from_config(config, 2975, 1)
     assert (made.save_interval, made.val_interval, made.keep_checkpoints) == (save, val, keep)
+    assert made.save_minutes == 10
+    assert recipe.from_config({**config, 'save_minutes': 0.5}, 2975, 1).save_minutes == 0.5
 
 
 @pytest.mark.parametrize(

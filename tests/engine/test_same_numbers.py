@@ -17,6 +17,7 @@ import mpi_training
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
+from engine.training import optimizer
 from engine.training import recipe as recipes
 from engine.training.trainer import Trainer
 
@@ -78,6 +79,7 @@ def make_trainer(name, batch, accumulation, step=0):
     side = -(-max(network.info.smallest_size, 32) // unit) * unit
     config = {'lr': RATE, 'max_iter': 10, 'batch_size': batch, 'accumulation': accumulation}
     config |= {'weight_decay': 1e-3, 'ema_decay': 0.5, 'loss_mean': 'all'}
+    config |= optimizer.momentum_form(config, network.family.momentum_form)
     recipe, processes = recipes.from_config(config, 100, 1), Processes()
     loader = Images((side, side), batch, step)
     return Trainer(

@@ -14,13 +14,15 @@ import datasets
 import helpers
 import models
 import mpi_training
-from common.errors import UserError
+from common.errors import InputError, UserError
 from datasets.loading import transforms
 from datasets.loading.loader import Loader
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
+from engine.training import optimizer
 from engine.training import recipe as recipes
+from engine.training.losses import Objective
 from engine.training.optimizer import Optimizer
 from engine.training.trainer import DivergedError, Trainer
 from layers import functions as L
@@ -37,18 +39,20 @@ class Fixed:
     samples = [SimpleNamespace(image='first.png'), SimpleNamespace(image='second.png')]
 
     def __init__(self, *batches):
-        self._batches = itertools.cycle(batches)
+        self._batches, self.given = itertools.cycle(batches), 0
 
     def next(self):
+        self.given += 1
         return next(self._batches)
 
     def state_dict(self):
-        return {}
+        return {'given': self.given}
 
 
 def make_trainer(network, config, loader, **options):
     """A trainer of a network with registered parameters, alone."""
     processes = Processes()
+    config = {**config, **optimizer.momentum_form(config, network.family.momentum_form)}
     recipe = recipes.from_config({'batch_size': 2, **config}, 16, 1)
     options = {'seed': 0, **options}
     return Trainer(network, config, recipe, loader, processes, Alone(processes), **options)
@@ -394,7 +398,7 @@ def test_gradients_whose_norm_is_not_finite_do_not_reach_the_weights():
 def test_a_sum_of_finite_losses_that_is_not_finite():
     class TooLarge(Alone):
         def total(self, array):
-            return array + [np.inf, 0] if array.shape == (2,) else array
+            return array + [np.inf, 0, 0] if array.shape == (3,) else array
 
     trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
     trainer._communicator = TooLarge(Processes())
@@ -405,7 +409,7 @@ def test_a_sum_of_finite_losses_that_is_not_finite():
 def test_progress_is_told_batch_by_batch():
     config, told = {**CONFIG, 'accumulation': 3}, []
     trainer = make_trainer(small_network(), config, Fixed(*batches()))
-    trainer.step(lambda: False, told.append)
+    trainer.step(moved=told.append)
     loaded = [f'iteration 1, batch {number}, loaded' for number in (1, 2, 3)]
     assert told == [*loaded, *(f'iteration 1, batch {number}' for number in (1, 2, 3))]
 
@@ -490,5 +494,65 @@ def test_an_overflow_that_no_scale_can_help_is_an_end(monkeypatch):
     smallest = {'factor': 2.0**-13, 'good_steps': 0}
     trainer.load_state(SimpleNamespace(**{**trainer.state(), 'loss_scale': smallest}))
     assert trainer.step().skipped
+    before = trainer.state()
     with pytest.raises(DivergedError, match='the gradients of iteration 2 overflow in half'):
         trainer.step()
+    assert_restores(trainer, before)
+
+
+def assert_restores(trainer, before):
+    """A trainer whose step has ended with an error goes back to a state, running statistics and
+    place in the data included.
+    """
+    name = 'bn1/bn/mean'
+    moved = nn.get_parameters(grad_only=False)[name].d
+    assert not np.array_equal(moved, before['parameters'][name])
+    assert trainer.together
+    assert trainer.restore()
+    after = trainer.state()
+    for part in ('parameters', 'solver'):
+        assert all(np.array_equal(after[part][n], array) for n, array in before[part].items())
+    for part in ('iteration', 'loader', 'loss_scale'):
+        assert after[part] == before[part]
+
+
+def test_after_a_loss_that_is_not_finite_it_goes_back_to_the_step_before(monkeypatch):
+    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    trainer.step()
+    before, feed = trainer.state(), Objective.feed
+    monkeypatch.setattr(Objective, 'feed', lambda self, *given: feed(self, given[0], [np.nan]))
+    with pytest.raises(DivergedError, match='the loss of iteration 2 is not finite'):
+        trainer.step()
+    assert before['loader'] == {'given': 1}
+    assert_restores(trainer, before)
+
+
+def test_an_update_that_spoils_the_weights_leaves_nothing_to_go_back_to():
+    trainer = make_trainer(small_network(), {**CONFIG, 'lr': 1e39}, Fixed(*batches()))
+    with pytest.raises(DivergedError, match='is not finite after iteration 1 '):
+        trainer.step()
+    assert not trainer.restore()
+    assert not trainer.together
+
+
+def test_batches_that_cannot_be_loaded_leave_everything_as_it_was():
+    """Also the place in the data, when the first of a step's batches could be loaded."""
+    given = Fixed(*batches())
+    trainer = make_trainer(small_network(), {**CONFIG, 'accumulation': 2}, given)
+    trainer.step()
+    before, load = trainer.state(), given.next
+
+    def fails():
+        if given.given == 3:
+            raise InputError('3.png: damaged')
+        return load()
+
+    given.next = fails
+    with pytest.raises(InputError, match='3.png: damaged'):
+        trainer.step()
+    assert (given.given, trainer.together, trainer.restore()) == (3, True, True)
+    after = trainer.state()
+    assert after['loader'] == before['loader'] == {'given': 2}
+    assert after['iteration'] == 1
+    for name, array in before['parameters'].items():
+        assert np.array_equal(after['parameters'][name], array), name

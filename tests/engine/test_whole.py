@@ -8,11 +8,11 @@ import pytest
 
 import helpers
 import models
+from broken_on_hopper import broken_on_hopper
 from common import PROJECT
 from datasets import image_files
 from engine import config as configs
 from engine.backends.base import KEPT
-from engine.device.known_bugs import broken_on_hopper
 from engine.inference import on_device
 from engine.inference.predictor import Predictor, normalise
 from engine.inference.test_time import Protocol
