@@ -19,7 +19,7 @@ from benchmarks import plain
 from benchmarks.memory import own_peak_mib
 from datasets import image_files
 from engine.backends.calibration import Calibration
-from engine.backends.disk_cache import Cache
+from engine.backends.disk_cache import DiskCache
 from engine.backends.select import create
 from engine.backends.settings import Settings
 from engine.device import context
@@ -70,7 +70,7 @@ class Pipeline:
             None if backend == 'nnabla' else task.threads,
             Calibration(self._network, task.calibration) if precision == 'int8' else None,
         )
-        self._backend = create(settings, self._network, choice, cache=Cache(kept))
+        self._backend = create(settings, self._network, choice, cache=DiskCache(kept))
         if choice.name == 'cudnn' and backend == 'nnabla':
             self.stay_on_device()
 

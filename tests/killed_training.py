@@ -17,7 +17,7 @@ import train
 from common import PROJECT as FOLDER
 from common.command import run
 from engine.inference.predictor import Predictor
-from engine.training.loop import Life
+from engine.training.loop import TrainingLoop
 
 PROJECT = f'{FOLDER}{os.sep}'
 PIECES = 8  # in which a file is written
@@ -66,7 +66,7 @@ def main() -> int:
     kind, number, *options = sys.argv[1:]
     killer = Killer(int(number))
     if kind == 'call':
-        Life.live = killer.profiled(Life.live)
+        TrainingLoop.run = killer.profiled(TrainingLoop.run)
     elif kind == 'write':
         Path.write_bytes = lambda path, content: killer.write_bytes(path, content)
     elif kind == 'replace':

@@ -18,7 +18,7 @@ import yaml
 import helpers
 import mpi_jobs
 import train_helpers
-from datasets.loading.sampler import Order
+from datasets.loading.sampler import Sampler
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.run_folder import RunFolder
@@ -452,7 +452,7 @@ def test_a_sample_that_cannot_be_read_ends_the_run_after_the_step_before(
     )
     whole = training.whole('whole')
     names = sorted(path.name for path in (own / 'images' / 'train').iterdir())
-    _, index = Order(len(names), 1, 0).sample(6 * accumulation - 1)  # the last of iteration 6
+    _, index = Sampler(len(names), 1, 0).sample(6 * accumulation - 1)  # the last of iteration 6
     image = own / 'images' / 'train' / names[index]
     good = image.read_bytes()
     image.write_bytes(b'not a picture')

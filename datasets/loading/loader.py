@@ -27,7 +27,7 @@ from datasets.loading.sample_workers import (
     batch_arrays,
     batch_bytes,
 )
-from datasets.loading.sampler import Order, SamplerState, Sizes
+from datasets.loading.sampler import Sampler, SamplerState, Sizes
 from datasets.loading.transforms import Batch, Transform
 
 
@@ -92,7 +92,7 @@ class Loader:
         self._most_bytes = batch_bytes(batch_size, largest)
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
         self._sizes = Sizes(dataset, skip_bad)
-        self._order = Order(
+        self._order = Sampler(
             len(dataset),
             batch_size,
             seed,

@@ -38,7 +38,7 @@ class SamplerState:
 
 
 @dataclass(frozen=True)
-class Order:
+class Sampler:
     """The order of ``count`` samples in batches for one of ``ranks``.
 
     is_portrait: of a sample's index; where it is given, no batch mixes portraits and landscapes.

@@ -25,7 +25,7 @@ FOLDER, ENDING, REJECTED = 'backends', '.compiled', '.mismatch.onnx'
 MOST_BYTES = 4 << 30  # of all files in the folder
 
 
-class Cache:
+class DiskCache:
     """A folder of compiled exports; without one, or where it cannot be written, nothing is kept.
 
     folder: where they are, and nothing else; None when there is no place for them.

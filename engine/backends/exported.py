@@ -22,9 +22,9 @@ from common.log import LOG
 from datasets import image_files
 from engine.backends.base import Backend, Shape
 from engine.backends.calibration import Calibration, as_input
-from engine.backends.disk_cache import Cache
+from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, Disagreement
-from engine.backends.shape_cache import Kept
+from engine.backends.shape_cache import ShapeCache
 from engine.onnx.builder import build_model
 from engine.onnx.operators import Unsupported
 from models import Network
@@ -75,13 +75,13 @@ class Exported:
         network: Network,
         runtime,
         reference: Backend,
-        cache: Cache,
+        cache: DiskCache,
         calibration: Calibration | None = None,
     ):
         self.network, self.runtime, self.used = network, runtime, frozenset({runtime.name})
         self.threads = runtime.threads
         self._reference, self._cache, self._calibration = reference, cache, calibration
-        self._models, self._parameters = Kept(), None
+        self._models, self._parameters = ShapeCache(), None
         self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
 
     def is_ready(self, shape: Shape) -> bool:

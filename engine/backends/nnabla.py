@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.backends.base import Shape
 from engine.backends.errors import is_of_memory
-from engine.backends.shape_cache import Kept
+from engine.backends.shape_cache import ShapeCache
 from models import Network
 
 NAME = 'nnabla'
@@ -25,7 +25,7 @@ class Graphs:
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
         self._on_new_size = on_new_size
-        self._graphs = Kept()
+        self._graphs = ShapeCache()
 
     def need(self, shapes: int):
         """Keep the graphs of as many shapes as an image is seen in."""

@@ -9,7 +9,7 @@ from common.log import LOG
 from engine.backends import nnabla, onnxruntime, openvino, tensorrt
 from engine.backends.auto import Auto
 from engine.backends.base import AUTO, Backend
-from engine.backends.disk_cache import Cache
+from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError
 from engine.backends.exported import Exported
 from engine.backends.settings import Settings
@@ -53,7 +53,7 @@ def create(
     network: Network,
     choice: Choice,
     on_new_size: Callable[[], None] = lambda: None,
-    cache: Cache | None = None,
+    cache: DiskCache | None = None,
 ) -> Backend:
     """The backend of the settings for a network whose parameters are registered.
 
@@ -66,7 +66,7 @@ def create(
     if name == nnabla.NAME:
         _tell_unused_threads(settings)
         return graphs
-    threads, cache = machine.threads(settings.threads), cache or Cache()
+    threads, cache = machine.threads(settings.threads), cache or DiskCache()
 
     def exported(name: str) -> Exported:
         runtime = _runtime(name, settings.precision, threads, choice, cache)

@@ -8,7 +8,7 @@ from common import machine
 from engine.backends.base import KEPT, Shape
 
 
-class Kept(OrderedDict):
+class ShapeCache(OrderedDict):
     """What was made for the latest shapes: for ``KEPT`` of them, or for as many as ``need`` says.
 
     Beyond ``KEPT`` only while the machine has as much memory left as this process has taken, so

@@ -28,7 +28,7 @@ MOST = 4 << 30  # bytes of the logits at the image's size; larger ones are resiz
 LEAST = 64 * 64
 
 
-class WholeImages:
+class OnDevice:
     """Class maps of whole images at their own size, from a network in NNabla's current context.
 
     padded: a length -> the next one that the network takes. on_new_size: called before a graph is

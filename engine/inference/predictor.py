@@ -16,7 +16,7 @@ from common.errors import InputError
 from datasets.loading import transforms
 from engine.backends.base import Backend
 from engine.backends.nnabla import Graphs
-from engine.inference.on_device import WholeImages
+from engine.inference.on_device import OnDevice
 from engine.inference.test_time import Protocol, Size
 from models import Network, NetworkInfo
 
@@ -58,14 +58,14 @@ class Predictor:
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
         self.backend: Backend = Graphs(network, on_new_size)
-        self.whole: WholeImages | None = None
+        self.whole: OnDevice | None = None
         self._on_new_size = on_new_size
         smallest = self._padded(1)
         network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
 
     def stay_on_device(self):
         """Whole images at their own size go through one graph, with nothing but bytes copied."""
-        self.whole = WholeImages(self.network, self._padded, self._on_new_size)
+        self.whole = OnDevice(self.network, self._padded, self._on_new_size)
 
     def labels(self, image: np.ndarray, protocol: Protocol = WHOLE) -> np.ndarray:
         """The class index of every pixel, ``uint8`` (H, W), of a ``uint8`` BGR image (H, W, 3).

@@ -1,8 +1,8 @@
 """What is told about a run while it goes on: progress, train.log, series, TensorBoard, scores.
 
-with Journal(folder, log_interval=100, max_iter=80000, active=rank == 0) as journal:
-    journal.step(1, loss, lr, data_seconds, step_seconds)
-    journal.validation(8000, report)
+with RunLogger(folder, log_interval=100, max_iter=80000, active=rank == 0) as logger:
+    logger.step(1, loss, lr, data_seconds, step_seconds)
+    logger.validation(8000, report)
 """
 
 import logging
@@ -20,14 +20,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import UserError
 from common.log import LOG
-from engine.runs.series import History
-from engine.runs.tensorboard import Events
+from engine.runs.series import RunSeries
+from engine.runs.tensorboard import EventWriter
 
 LOG_FILE = 'train.log'
 IN_LOG = 'in_train_log'  # marks messages that train.log has already
 
 
-class Journal:
+class RunLogger:
     """The records of a run, written by one process; where not ``active`` nothing happens at all.
 
     train.log gets a line per interval and all that the project's logger says; the rest is of
@@ -68,10 +68,10 @@ class Journal:
         self._terminal = sys.stderr.isatty()
         with self._writing(), ExitStack() as stack:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._history = History(
+            self._history = RunSeries(
                 self._folder, start_iteration, start_iteration - len(self._steps)
             )
-            self._events = Events(self._folder, start_iteration)
+            self._events = EventWriter(self._folder, start_iteration)
             stack.callback(self._events.close)
             _end_last_line(self._folder / LOG_FILE)
             handler = _Handler(self._append)

@@ -24,7 +24,7 @@ COLUMNS = {LOSS: 2, RATE: 2, SCORE: 2, TIME: 4}
 VALIDATIONS = 'validation.json'
 
 
-class History:
+class RunSeries:
     """Writes the numbers of a run in ``folder``, and keeps those up to ``start_iteration``; what
     is there of later ones is dropped. Means are kept up to ``start_of_interval``: that of the
     iterations from there on is still to come.

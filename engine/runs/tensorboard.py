@@ -19,7 +19,7 @@ FLUSH_SECONDS = 10  # the most that a reader lags behind
 RGB = 3  # TensorBoard's number of a colour space
 
 
-class Events:
+class EventWriter:
     """One event file of a run in ``folder``; events after ``start_iteration`` in older files become
     invisible.
 

@@ -20,7 +20,7 @@ from engine.distributed.processes import OtherProcessError, Processes
 from engine.distributed.watchdog import Watchdog
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
-from engine.runs.logger import Journal
+from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
 from engine.training.trainer import DivergedError, Trainer
 from engine.training.validation import Validation
@@ -43,7 +43,7 @@ class Origin:
     options: dict[str, str]
 
 
-class Life:
+class TrainingLoop:
     """The loop of a training, and what happens around it.
 
     saved: the state that the run goes on from, and its iteration. best: score and iteration of the
@@ -58,14 +58,14 @@ class Life:
         processes: Processes,
         *,
         folder: RunFolder,
-        journal: Journal,
+        logger: RunLogger,
         watchdog: Watchdog,
         saved: tuple[Path, int] | None = None,
         best: dict | None = None,
     ):
         self._origin, self._trainer, self._validation = origin, trainer, validation
         self._processes, self._folder = processes, folder
-        self._journal, self._watchdog, self._best = journal, watchdog, best
+        self._logger, self._watchdog, self._best = logger, watchdog, best
         self._versions, self._saved = versions(), saved
         self._saved_at = time.monotonic()
         # Iterations: the last finished and recorded one; the last one that was to be saved here.
@@ -74,7 +74,7 @@ class Life:
         self._signal = None
         self._interruptible = False  # whether a signal ends at once what is being done
 
-    def live(self) -> int:
+    def run(self) -> int:
         """Train to the end, or until a signal; returns the exit status."""
         before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
         try:
@@ -108,8 +108,8 @@ class Life:
             )
             self._watchdog.moved(f'iteration {trainer.iteration}')
             if step.skipped:
-                self._journal.skipped(trainer.iteration, step.loss_scale)
-            self._journal.step(
+                self._logger.skipped(trainer.iteration, step.loss_scale)
+            self._logger.step(
                 trainer.iteration, step.loss, step.rate, step.data_seconds, step.seconds
             )
             self._finished = trainer.iteration
@@ -159,8 +159,8 @@ class Life:
     def _validate(self, iteration: int):
         self._trainer.agree()
         report, pictures = self._validation.run(self._processes, self._watchdog)
-        self._journal.validation(iteration, report)
-        self._journal.pictures(iteration, pictures)
+        self._logger.validation(iteration, report)
+        self._logger.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
             if not self._processes.rank:
                 self._folder.save_best()
@@ -184,7 +184,7 @@ class Life:
             options=self._origin.options,
             versions=self._versions,
             name=self._origin.config.name,
-            extras={'pending': self._journal.pending()},
+            extras={'pending': self._logger.pending()},
             scaled=True,
         )
 

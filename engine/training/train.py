@@ -29,11 +29,11 @@ from engine.distributed.watchdog import Watchdog
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
-from engine.runs.logger import Journal
+from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
 from engine.training import gpu_check, losses, optimizer, resume
 from engine.training import recipe as recipes
-from engine.training.loop import Life, Origin
+from engine.training.loop import Origin, TrainingLoop
 from engine.training.recipe import Recipe
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
@@ -78,11 +78,11 @@ def run(args) -> int:
     """Train as the options say, in all processes of the job; returns the exit status."""
     with joined() as processes, ExitStack() as stack:
         with processes.in_unison():
-            life = _prepare(args, processes, stack)
-        return life.live()
+            loop = _prepare(args, processes, stack)
+        return loop.run()
 
 
-def _prepare(args: Namespace, processes: Processes, stack: ExitStack) -> Life:
+def _prepare(args: Namespace, processes: Processes, stack: ExitStack) -> TrainingLoop:
     """Check and make all that a run needs; what it must give back at its end is on the stack."""
     _check_options(args)
     config = configs.load(args.config_file, _overrides(args))
@@ -107,7 +107,7 @@ def _prepare(args: Namespace, processes: Processes, stack: ExitStack) -> Life:
     places = _places(plan)
     if state is not None:
         resume.check_changes(state, config, plan.options, processes, allowed=args.allow_changes)
-    journal = stack.enter_context(_journal(plan, folder, recipe, state))
+    logger = stack.enter_context(_logger(plan, folder, recipe, state))
     LOG.info('the run is in %s, seed %d', folder.path, seed)
     for line in places:
         LOG.info('%s', line)  # shown by rank 0
@@ -124,13 +124,13 @@ def _prepare(args: Namespace, processes: Processes, stack: ExitStack) -> Life:
         _check_gpu(plan, trainer, watchdog)
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
-    return Life(
+    return TrainingLoop(
         Origin(config, seed, plan.options),
         trainer,
         validation,
         processes,
         folder=folder,
-        journal=journal,
+        logger=logger,
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state else None,
         best=state.best if state and folder.best.exists() else None,
@@ -224,11 +224,11 @@ def _places(plan: _Plan) -> list[str]:
     return [f'{who}, process {number}: {own}' for who, number, own in places]
 
 
-def _journal(
+def _logger(
     plan: _Plan, folder: RunFolder, recipe: Recipe, state: TrainingState | None
-) -> Journal:
+) -> RunLogger:
     choice = plan.choice
-    return Journal(
+    return RunLogger(
         folder.path,
         log_interval=plan.args.log_interval,
         max_iter=recipe.max_iter,

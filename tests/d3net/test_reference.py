@@ -1,5 +1,5 @@
 """D3Net computes what Sony's does: names, outputs, intermediates. Training is in
-tests/engine/test_trainer.py.
+tests/engine/training/test_trainer.py.
 """
 
 import nnabla as nn

@@ -29,7 +29,8 @@ from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
 from engine.training import gpu_check, optimizer, recipe
-from engine.training.trainer import Trainer
+from engine.training.losses import Objective
+from engine.training.trainer import DivergedError, Trainer
 from layers import functions as L
 from tests.d3net import test_reference as d3net_reference
 from tests.gpu.conftest import DEVICE, REHEARSED, TYPES
@@ -231,6 +232,22 @@ def test_self_check(name):
     loss = trainer.loss((2, 3, *TRAINED[name]))
     config = {**config_of(name), 'ema_decay': 0.9, 'clip_norm': 1.0}
     gpu_check.require(loss, choice, config, Processes())
+
+
+@pytest.mark.parametrize('type_config', TYPES)
+def test_a_step_that_fails_is_taken_back(type_config, monkeypatch):
+    """Running statistics, of which a copy is on the device, are those of the step before."""
+    _, trainer = trainer_of('DABNet_E_cityscapes', DEVICE, type_config)
+    trainer.step()
+    before, feed = trainer.state(), Objective.feed
+    monkeypatch.setattr(Objective, 'feed', lambda self, *given: feed(self, given[0], [np.nan]))
+    with pytest.raises(DivergedError, match='the loss of iteration 2 is not finite'):
+        trainer.step()
+    assert trainer.restore()
+    after = trainer.state()
+    assert after['iteration'] == 1
+    for name, array in before['parameters'].items():
+        assert np.array_equal(after['parameters'][name], array), name
 
 
 def arguments_of_train(folder, data, *more):

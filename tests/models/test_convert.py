@@ -11,8 +11,8 @@ from models import weights
 from models.convert import __main__ as convert_command
 from models.convert import checkpoints, renaming
 from models.weights import published
+from tests.common.test_download import Server
 from tests.models.checkpoint_writer import Call, Checkpoint, Global
-from tests.test_download import Server
 
 FIXTURES = [
     'csail_resnet101_upernet',

@@ -1,5 +1,6 @@
 """The loader: which samples, in which order, on which rank; what happens when something fails."""
 
+import gc
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
 from datasets.info import DatasetInfo
 from datasets.loading.loader import Loader
-from datasets.loading.sampler import Order, SamplerState
+from datasets.loading.sampler import Sampler, SamplerState
 from datasets.loading.transforms import ResizeCrop, ScaleCrop, ShortSides
 from datasets.readers.label_files import read_indices
 from helpers import PROJECT
@@ -92,7 +93,7 @@ def test_every_sample_once_an_epoch_over_all_ranks():
     as any other, but for one epoch in progress.
     """
     for count, batch_size, ranks in [(10, 3, 1), (10, 3, 2), (7, 2, 3), (3, 4, 2), (12, 3, 2)]:
-        orders = [Order(count, batch_size, 1, rank=r, ranks=ranks) for r in range(ranks)]
+        orders = [Sampler(count, batch_size, 1, rank=r, ranks=ranks) for r in range(ranks)]
         states, seen = [SamplerState()] * ranks, []
         for _ in range(25):
             for rank, order in enumerate(orders):
@@ -107,11 +108,11 @@ def test_every_sample_once_an_epoch_over_all_ranks():
 
 
 def test_epochs_have_orders_of_their_own():
-    order = Order(50, 1, seed=3)
+    order = Sampler(50, 1, seed=3)
     epochs = [[order.sample(50 * e + i)[1] for i in range(50)] for e in range(3)]
     assert epochs[0] != epochs[1] != epochs[2] != sorted(epochs[2])
-    assert Order(50, 1, seed=4).sample(0)[1] != order.sample(0)[1]
-    plain = Order(5, 1, seed=3, shuffle=False)
+    assert Sampler(50, 1, seed=4).sample(0)[1] != order.sample(0)[1]
+    plain = Sampler(5, 1, seed=3, shuffle=False)
     assert [plain.sample(i) for i in range(6)] == [(0, i) for i in range(5)] + [(1, 0)]
 
 
@@ -301,6 +302,7 @@ def test_a_killed_worker_is_reported(dataset):
 def test_workers_that_cannot_start_are_reported_and_leave_nothing(dataset, capfd):
     """Something that only the main program knows cannot be sent to others."""
     broken = Dataset(dataset.info, 'train', dataset.samples, _Unknown())
+    gc.collect()  # of files that another test has left open
     files = len(os.listdir('/proc/self/fd'))
     with load(broken, workers=2) as loader, pytest.raises(UserError, match='ended .status 1'):
         loader.next()
@@ -444,7 +446,7 @@ def test_under_mpirun(tmp_path):
 def test_batches_of_all_ranks_have_numbers_of_their_own():
     """From which what a batch draws follows; also where portraits and landscapes alternate."""
     for is_portrait in (None, lambda index: index % 3 == 0):
-        orders = [Order(10, 3, 1, rank=r, ranks=3, is_portrait=is_portrait) for r in range(3)]
+        orders = [Sampler(10, 3, 1, rank=r, ranks=3, is_portrait=is_portrait) for r in range(3)]
         numbers, states = [], [SamplerState()] * 3
         for _ in range(20):
             for rank, order in enumerate(orders):

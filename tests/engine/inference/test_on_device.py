@@ -92,7 +92,7 @@ def test_of_equal_logits_the_first_class_is_taken():
 
 def test_all_functions_work_on_hopper():
     """Those around the network; its own are those of the layers."""
-    graph = on_device.WholeImages(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
+    graph = on_device.OnDevice(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
     y = graph._build(nn.Variable((1, 70, 90, 3)))
     specs = [gpu_check.spec_of(function, trained=False) for function in functions(y)]
     assert {spec.type for spec in specs} >= {'Transpose', 'Pad', 'Div2', 'Interpolate', 'Max'}
@@ -107,7 +107,7 @@ def test_other_views_and_large_images_go_the_other_way(monkeypatch):
     expected = {p: predictor.labels(image, p) for p in (Protocol(), Protocol(flip=True))}
     predictor.stay_on_device()
     monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60 - 1)
-    monkeypatch.setattr(on_device.WholeImages, 'labels', None)
+    monkeypatch.setattr(on_device.OnDevice, 'labels', None)
     for protocol, labels in expected.items():
         assert np.array_equal(predictor.labels(image, protocol), labels)
     assert predictor.labels(helpers.image(63, 64)).shape == (63, 64)  # too few pixels
@@ -129,7 +129,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
         tried.append(size)
         raise RuntimeError('Failed to allocate')
 
-    monkeypatch.setattr(on_device.WholeImages, '_graph', fail)
+    monkeypatch.setattr(on_device.OnDevice, '_graph', fail)
     for _ in range(2):
         assert np.array_equal(predictor.labels(image), expected)
     assert tried == [(80, 60)]
@@ -139,7 +139,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
     def break_down(self, size):
         raise RuntimeError('an illegal instruction was encountered')
 
-    monkeypatch.setattr(on_device.WholeImages, '_graph', break_down)
+    monkeypatch.setattr(on_device.OnDevice, '_graph', break_down)
     with pytest.raises(RuntimeError, match='illegal instruction'):
         predictor.labels(helpers.image(82, 60))
 

@@ -1,7 +1,7 @@
 """Options that promise the same numbers keep the promise, for networks of every family: how a batch
 is divided, and where a training is interrupted. Recomputation is in
-tests/models/test_recomputation.py, exports and their precisions in tests/engine/test_backends.py,
-workers and packing in tests/datasets.
+tests/models/test_recomputation.py, exports and their precisions in
+tests/engine/backends/test_backends.py, workers and packing in tests/datasets.
 """
 
 import json

@@ -21,8 +21,8 @@ import helpers
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import series
-from engine.runs.logger import Journal
-from engine.runs.tensorboard import Events
+from engine.runs.logger import RunLogger
+from engine.runs.tensorboard import EventWriter
 
 REPORT = {
     'miou': 41.25,
@@ -42,24 +42,24 @@ def shown():
     LOG.setLevel(logging.INFO)
     handlers = list(LOG.handlers)
     yield
-    assert LOG.handlers == handlers, 'the journal has left its handler'
+    assert LOG.handlers == handlers, 'the logger has left its handler'
     LOG.setLevel(level)
 
 
 def train(folder, first, last, interval=10, **options):
     """Iterations ``first`` to ``last`` of 100, with a loss of one over the iteration."""
-    with Journal(
+    with RunLogger(
         folder,
         log_interval=interval,
         max_iter=100,
         active=True,
         start_iteration=first - 1,
         **options,
-    ) as journal:
+    ) as logger:
         for i in range(first, last + 1):
-            journal.step(i, 1 / i, 0.01 * i, 0.1, 0.4)
+            logger.step(i, 1 / i, 0.01 * i, 0.1, 0.4)
             if i % 20 == 0:
-                journal.validation(i, {**REPORT, 'miou': float(i)})
+                logger.validation(i, {**REPORT, 'miou': float(i)})
 
 
 def events(folder):
@@ -98,19 +98,19 @@ def test_an_error_of_the_training_is_the_one_that_counts(tmp_path):
     with (
         pytest.raises(ZeroDivisionError),
         helpers.full_disk(60),
-        Journal(tmp_path, log_interval=10, max_iter=9, active=True) as journal,
+        RunLogger(tmp_path, log_interval=10, max_iter=9, active=True) as logger,
     ):
-        journal.step(1, 1.0, 0.1, 0.0, 0.5)
+        logger.step(1, 1.0, 0.1, 0.0, 0.5)
         raise ZeroDivisionError
     assert len((tmp_path / 'train.log').read_text()) == 60
 
 
 def test_the_log_has_what_the_logger_says(tmp_path):
-    with Journal(tmp_path, log_interval=1, max_iter=9, active=True) as journal:
+    with RunLogger(tmp_path, log_interval=1, max_iter=9, active=True) as logger:
         LOG.warning('two %s\nlines', 'short')
         LOG.debug('unasked')
         LOG.setLevel(logging.WARNING)
-        journal.note('noted all the same')
+        logger.note('noted all the same')
     text = (tmp_path / 'train.log').read_text()
     assert 'WARNING two short\n    lines\n' in text
     assert text.endswith('INFO noted all the same\n')
@@ -120,23 +120,23 @@ def test_the_log_has_what_the_logger_says(tmp_path):
 def test_remaining_time_and_memory(tmp_path, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr('time.monotonic', lambda: now[0])
-    with Journal(
+    with RunLogger(
         tmp_path, log_interval=2, max_iter=40004, active=True, start_iteration=2
-    ) as journal:
+    ) as logger:
         now[0] += 20
-        journal.step(3, 1.0, 0.1, 0.0, 0.0)
-        journal.step(4, 1.0, 0.1, 0.0, 0.0)
+        logger.step(3, 1.0, 0.1, 0.0, 0.0)
+        logger.step(4, 1.0, 0.1, 0.0, 0.0)
     line = log_lines(tmp_path)[0]
     assert ' data 0 % | 111:06:40 left | ' in line
     assert float(line.split()[-2]) > 50  # this process surely has that much
 
 
 def test_nothing_happens_where_inactive(tmp_path):
-    with Journal(tmp_path / 'run', log_interval=1, max_iter=9, active=False) as journal:
-        journal.step(1, 1.0, 0.1, 0.0, 0.5)
-        journal.validation(1, REPORT)
-        journal.pictures(1, {'a': np.zeros((4, 4, 3), np.uint8)})
-        journal.note('nothing')
+    with RunLogger(tmp_path / 'run', log_interval=1, max_iter=9, active=False) as logger:
+        logger.step(1, 1.0, 0.1, 0.0, 0.5)
+        logger.validation(1, REPORT)
+        logger.pictures(1, {'a': np.zeros((4, 4, 3), np.uint8)})
+        logger.note('nothing')
         LOG.warning('elsewhere')
     assert not os.listdir(tmp_path)
 
@@ -191,13 +191,13 @@ def test_started_anew_where_a_run_has_ended_before_its_first_state(tmp_path):
 
 def test_tensorboard_reads_all(tmp_path):
     picture = helpers.image(20, 30)
-    with Journal(tmp_path, log_interval=2, max_iter=4, active=True, memory=lambda: 5.0) as journal:
-        journal.step(1, 1.0, 0.5, 0.25, 1.0)
-        journal.step(2, 2.0, 0.5, 0.75, 3.0)
-        journal.validation(2, REPORT)
-        journal.pictures(2, {'street': picture})
+    with RunLogger(tmp_path, log_interval=2, max_iter=4, active=True, memory=lambda: 5.0) as logger:
+        logger.step(1, 1.0, 0.5, 0.25, 1.0)
+        logger.step(2, 2.0, 0.5, 0.75, 3.0)
+        logger.validation(2, REPORT)
+        logger.pictures(2, {'street': picture})
         read = events(tmp_path)  # while the run goes on
-        journal.validation(3, NOTHING)
+        logger.validation(3, NOTHING)
     expected = {
         'train/loss': 1.5,
         'train/learning_rate': 0.5,
@@ -221,7 +221,7 @@ def test_tensorboard_reads_all(tmp_path):
 def test_no_thread_and_no_overwritten_events(tmp_path):
     before = threading.active_count()
     for _ in range(3):
-        writer = Events(tmp_path, 0)
+        writer = EventWriter(tmp_path, 0)
         assert threading.active_count() == before
         writer.close()
     assert len(os.listdir(tmp_path)) == 3
@@ -238,14 +238,14 @@ def test_a_full_disk_is_told_once_and_the_end_is_quiet(file, tmp_path, monkeypat
     with (
         helpers.full_disk(limit),
         pytest.raises(UserError, match=f'^{tmp_path}: cannot be written') as caught,
-        Journal(tmp_path, **options) as journal,
+        RunLogger(tmp_path, **options) as logger,
     ):
-        journal.step(1, 1.0, 0.1, 0.0, 0.5)
+        logger.step(1, 1.0, 0.1, 0.0, 0.5)
         LOG.info('said by another part')
-        journal.pictures(1, large)
+        logger.pictures(1, large)
     assert '\n' not in str(caught.value)
-    with Journal(tmp_path, **{**options, 'start_iteration': 1}) as journal:  # there is room again
-        journal.note('goes on')
+    with RunLogger(tmp_path, **{**options, 'start_iteration': 1}) as logger:  # there is room again
+        logger.note('goes on')
     assert (tmp_path / 'train.log').read_text().endswith('INFO goes on\n')
     assert '\n2' in (tmp_path / 'train.log').read_text() or file != 'train.log'
 
@@ -254,7 +254,7 @@ def test_messages_of_others_fail_in_one_line_too(tmp_path, capsys):
     (tmp_path / 'train.log').write_text('0' * 30_000)
     with (
         pytest.raises(UserError, match='cannot be written'),
-        Journal(tmp_path, log_interval=1, max_iter=9, active=True),
+        RunLogger(tmp_path, log_interval=1, max_iter=9, active=True),
         helpers.full_disk(30_000),
     ):
         LOG.warning('said by another part')
@@ -264,7 +264,7 @@ def test_messages_of_others_fail_in_one_line_too(tmp_path, capsys):
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='file/run: cannot be written'):
-        Journal(tmp_path / 'file' / 'run', log_interval=1, max_iter=9, active=True)
+        RunLogger(tmp_path / 'file' / 'run', log_interval=1, max_iter=9, active=True)
 
 
 def test_damaged_records_are_named(tmp_path):
@@ -272,12 +272,12 @@ def test_damaged_records_are_named(tmp_path):
     for content in ('what\n', '1 2 3\n', '\n', '\x00\x80\n'):
         path.write_text(content)
         with pytest.raises(UserError, match='Training-loss.series.txt: .* remove it'):
-            Journal(tmp_path, log_interval=1, max_iter=9, active=True)
+            RunLogger(tmp_path, log_interval=1, max_iter=9, active=True)
     path.unlink()
     for content in ('', '{}x', '[1]', '[{"iteration": "1"}]', '{"a": 1}'):
         (tmp_path / 'validation.json').write_text(content)
         with pytest.raises(UserError, match='validation.json: .* remove it'):
-            Journal(tmp_path, log_interval=1, max_iter=9, active=True)
+            RunLogger(tmp_path, log_interval=1, max_iter=9, active=True)
 
 
 TERMINAL = """
@@ -285,10 +285,10 @@ import sys
 from common import log
 log.set_up(False)
 LOG = log.LOG
-from engine.runs.logger import Journal
-with Journal(sys.argv[1], log_interval=2, max_iter=4, active=True) as journal:
+from engine.runs.logger import RunLogger
+with RunLogger(sys.argv[1], log_interval=2, max_iter=4, active=True) as logger:
     for i in range(1, 5):
-        journal.step(i, 1 / i, 0.1, 0.1, 0.2)
+        logger.step(i, 1 / i, 0.1, 0.1, 0.2)
     LOG.info('a message')
 """
 
@@ -318,11 +318,11 @@ def test_a_bar_on_a_terminal(tmp_path):
 
 
 def test_skipped_steps_are_told_once_an_interval(tmp_path, caplog):
-    with Journal(tmp_path, log_interval=3, max_iter=9, active=True) as journal:
+    with RunLogger(tmp_path, log_interval=3, max_iter=9, active=True) as logger:
         for i in range(1, 8):
             if i in (1, 3, 7):
-                journal.skipped(i, 2.0**-i)
-            journal.step(i, 1.0, 0.01, 0.1, 0.4)
+                logger.skipped(i, 2.0**-i)
+            logger.step(i, 1.0, 0.01, 0.1, 0.4)
     told = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
     assert [text.split(' have')[0] for text in told] == [
         '2 of the last 3 iterations, the latest of them 3,',

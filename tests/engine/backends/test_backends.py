@@ -24,7 +24,7 @@ from engine import options
 from engine.backends import calibration, exported, openvino, select, tensorrt
 from engine.backends.auto import Auto
 from engine.backends.base import KEPT
-from engine.backends.disk_cache import Cache
+from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, Disagreement, is_of_memory
 from engine.backends.nnabla import Graphs
 from engine.backends.settings import Settings
@@ -46,7 +46,7 @@ def tiny():
 
 @pytest.fixture
 def kept(tmp_path):
-    return Cache(tmp_path / 'backends')
+    return DiskCache(tmp_path / 'backends')
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_what_openvino_refuses_to_load_is_made_anew(tiny, kept, log):
 
 def test_without_a_place_to_keep_it_all_stays_in_memory(tiny, tmp_path, monkeypatch, log):
     (tmp_path / 'file').touch()
-    made = backend('openvino', tiny, Cache(tmp_path / 'file' / 'backends'))
+    made = backend('openvino', tiny, DiskCache(tmp_path / 'file' / 'backends'))
     for width in (64, 96):
         made.run(an_input(tiny, width=width))
     assert log.text.count('compiled networks are not kept for the next start') == 1
@@ -193,8 +193,8 @@ def test_without_a_place_to_keep_it_all_stays_in_memory(tiny, tmp_path, monkeypa
     monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
     monkeypatch.delenv('HOME')
     monkeypatch.setattr('pathlib.Path.expanduser', no_home)
-    assert Cache().folder is None
-    assert not Cache().has('anything', {})
+    assert DiskCache().folder is None
+    assert not DiskCache().has('anything', {})
 
 
 def no_home(path):
@@ -202,7 +202,7 @@ def no_home(path):
 
 
 def test_the_oldest_make_room(tmp_path, monkeypatch):
-    kept = Cache(tmp_path)
+    kept = DiskCache(tmp_path)
     monkeypatch.setattr('engine.backends.disk_cache.MOST_BYTES', 3500)
     for number in range(5):
         kept.write(f'n{number}', {}, bytes(1000), {})
@@ -666,7 +666,10 @@ def test_threads_of_tensorrt(monkeypatch):
     monkeypatch.setattr(
         'onnxruntime.get_available_providers', lambda: [tensorrt.PROVIDER, 'CUDAExecutionProvider']
     )
-    assert select._runtime('tensorrt', 'float32', 3, Choice('cudnn', 'float'), Cache()).threads == 3
+    assert (
+        select._runtime('tensorrt', 'float32', 3, Choice('cudnn', 'float'), DiskCache()).threads
+        == 3
+    )
 
 
 def test_on_host_without_nnabla_on_a_gpu_is_told(tiny, log):

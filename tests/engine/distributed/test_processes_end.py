@@ -14,7 +14,7 @@ import pytest
 import helpers
 import mpi_jobs
 from common.errors import UserError
-from datasets.loading.sampler import Order, SamplerState
+from datasets.loading.sampler import Sampler, SamplerState
 from engine.device import extension
 from engine.device.context import Choice
 from engine.device.extension.findings import Findings
@@ -215,7 +215,7 @@ def assert_goes_on_to(training, expected, config):
 def sample_of(rank, step) -> str:
     """The file that one of two ranks loads for a step, counted from 1, of a batch of one."""
     names = sorted(f'{number}.png' for number in range(IMAGES))
-    order, state = Order(IMAGES, 1, 0, rank=rank, ranks=2), SamplerState()
+    order, state = Sampler(IMAGES, 1, 0, rank=rank, ranks=2), SamplerState()
     for _ in range(step):
         _, ((_, index),), state = order.following(state)
     return names[index]

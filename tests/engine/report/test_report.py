@@ -12,7 +12,7 @@ from engine import config
 from engine.report import __main__ as report
 from engine.report import curves, summary
 from engine.runs import checkpoints
-from engine.runs.logger import Journal
+from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
 
 
@@ -21,15 +21,15 @@ def train(path, first=1, last=30, total=1000, validations=True):
     folder = RunFolder(path)
     settings = config.load(overrides=['max_iter=500'])
     folder.write_config(settings)
-    with Journal(
+    with RunLogger(
         path, log_interval=10, max_iter=total, active=True, start_iteration=first - 1
-    ) as journal:
+    ) as logger:
         for i in range(first, last + 1):
-            journal.step(i, 3 / i, 0.01, 0.01, 0.02)
+            logger.step(i, 3 / i, 0.01, 0.01, 0.02)
             if validations and i % 10 == 0:
                 scores = {'road': {'iou': 50.0 + i}, 'a|b': {'iou': None}}
                 miou = 60.0 - (i - 20) ** 2 / 100
-                journal.validation(i, {'miou': miou, 'pixel_accuracy': 80.0, 'classes': scores})
+                logger.validation(i, {'miou': miou, 'pixel_accuracy': 80.0, 'classes': scores})
     return folder
 
 
