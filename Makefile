@@ -37,7 +37,7 @@ test-gpu:
 lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@.venv/bin/lint-imports --no-cache
+	@$(RUN) .venv/bin/lint-imports --no-cache
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)
