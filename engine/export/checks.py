@@ -34,7 +34,7 @@ _DIFFERENCES = {
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ExportCheck:
     """What a check has found, as a sentence."""
 
     matches: bool
@@ -44,10 +44,10 @@ class Agreement:
         return self.text
 
 
-NONE = Agreement(True, 'not checked')
+NONE = ExportCheck(True, 'not checked')
 
 
-def check(path: Path, network: Network, size: tuple[int, int], form: ExportSpec) -> Agreement:
+def check(path: Path, network: Network, size: tuple[int, int], form: ExportSpec) -> ExportCheck:
     """Run a file of a network and compare with NNabla.
 
     Raises ``BackendError`` when ONNX Runtime cannot run it, ``MemoryError``.
@@ -62,7 +62,7 @@ def check(path: Path, network: Network, size: tuple[int, int], form: ExportSpec)
         try:
             onnxruntime = ONNXRuntime(machine.threads())
         except ModuleNotFoundError:
-            return Agreement(
+            return ExportCheck(
                 True, f'valid, but not run, because onnxruntime is not installed: {INSTALL}'
             )
         runtime = f'{onnxruntime.name} {onnxruntime.versions[onnxruntime.name]}'
@@ -78,7 +78,7 @@ def compare(
     size: tuple[int, int],
     form: ExportSpec,
     counts: tuple[int, ...],
-) -> Agreement:
+) -> ExportCheck:
     """Hold ``run``, from input to output of the form, against the network for as many images.
 
     Logits and maps may differ by ``TOLERANCE`` of the largest logit, probabilities by as much, and
@@ -92,7 +92,9 @@ def compare(
     for count in counts:
         results = run(np.stack([_pixels(photo, network, form) for photo in photos[:count]]))
         if len(results) != count:
-            return Agreement(False, f'{runtime} returns {len(results)} results for {count} images')
+            return ExportCheck(
+                False, f'{runtime} returns {len(results)} results for {count} images'
+            )
         for logits, result in zip(scores, results):
             labels = logits.argmax(axis=0)
             if form.kind == 'labels':
@@ -110,7 +112,7 @@ def compare(
         f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
         f'{_DIFFERENCES[form.kind].format(largest, highest)}, {np.mean(equal):.2%} of labels equal'
     )
-    return Agreement(matches, text)
+    return ExportCheck(matches, text)
 
 
 def _nnp(path: Path, form: ExportSpec):

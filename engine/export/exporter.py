@@ -52,11 +52,11 @@ def export(
 
 def _check(
     path: Path, network: Network, size: tuple[int, int], form: ExportSpec
-) -> checks.Agreement:
+) -> checks.ExportCheck:
     try:
         return checks.check(path, network, size, form)
     except BackendError as error:
-        return checks.Agreement(False, error.what)
+        return checks.ExportCheck(False, error.what)
     except MemoryError as error:
         raise UserError(
             f'not enough memory to run {network.name} on {size[0]}x{size[1]} pixels; export it for '

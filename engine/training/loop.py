@@ -195,7 +195,10 @@ class TrainingLoop:
         Where not all processes know of the error, the others may wait in the step for this one, so
         no message is exchanged.
         """
-        problem, due = None, self._tried != self._finished
+        # What diverges in an iteration does so again from the weights before it, at any rate: the
+        # good state is the older one in the folder.
+        diverged = isinstance(error, DivergedError)
+        problem, due = None, self._tried != self._finished and not diverged
         if due and not self._processes.rank:
             try:
                 if self._trainer.restore() and self._trainer.iteration == self._finished:
