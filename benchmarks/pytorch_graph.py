@@ -2,9 +2,8 @@
 
 It reads commands such as {"do": "start", "folder": ...}, one JSON object a line (see
 :class:`Worker`), and answers each with a line; when there are no more to come, it ends in the
-middle of what it is doing. The graph is that of
-:mod:`benchmarks.graph_file`; ``FUNCTIONS`` says what each of NNabla's functions is in
-PyTorch. Nothing of the project is imported.
+middle of what it is doing. The graph is that of :mod:`benchmarks.graph_file`; ``FUNCTIONS`` says
+what each of NNabla's functions is in PyTorch. Nothing of the project is imported.
 """
 
 import json

@@ -189,10 +189,10 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
 
 def _use_backend(predictor: 'Predictor', settings, choice: 'Choice', release, on_host: bool):
     """Let the backend of the settings compute; raises ``UserError``."""
-    from engine.backends import select as backend_choice
+    from engine.backends import select
     from engine.backends.nnabla import Graphs
 
-    predictor.backend = backend_choice.create(settings, predictor.network, choice, release)
+    predictor.backend = select.create(settings, predictor.network, choice, release)
     if choice.name == 'cudnn' and isinstance(predictor.backend, Graphs):
         if not on_host:
             predictor.stay_on_device()
@@ -202,11 +202,10 @@ def _use_backend(predictor: 'Predictor', settings, choice: 'Choice', release, on
 
 def _settings(args, config: 'Config', network, choice: 'Choice') -> Settings:
     """What the options say of backends; raises ``UserError``."""
-    from engine.backends import calibration
-    from engine.backends import select as backend_choice
+    from engine.backends import calibration, select
 
     settings = Settings(args.backend, args.precision, args.threads)
-    backend_choice.check(settings, choice)
+    select.check(settings, choice)
     if settings.precision == 'int8':
         data_dir = getattr(args, 'data_dir', None)
         images = calibration.find(network, config, args.calibration, data_dir)

@@ -7,9 +7,8 @@ as in TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab
 references/edgeailite/edgeai_xvision/xvision/models/pixel2pixel/pixel2pixelnet.py: convolutions from
 a normal distribution by the number of outputs (He), scales of batch norms at 1 - 1e-5.
 
-No convolution has a bias. ``norm`` is :func:`layers.functions.bn_relu` or, in networks of width
-1.4,
-:func:`layers.functions.bn_relu6`.
+No convolution has a bias. ``norm`` is :func:`layers.functions.bn_relu` or, in networks of
+width 1.4, :func:`layers.functions.bn_relu6`.
 """
 
 from functools import partial

@@ -23,7 +23,7 @@ CSAIL_BGR = {
     'channel_order': 'bgr',
 }
 KNOWN = {'imagenet': IMAGENET, 'csail_bgr': CSAIL_BGR}  # by the names of --input-statistics
-KEYS = ('mean', 'std', 'channel_order')  # of a config, and fields of Info
+KEYS = ('mean', 'std', 'channel_order')  # of a config, and fields of NetworkInfo
 PREFIX = 'input_'  # of the attributes
 ORDERS = ('rgb', 'bgr')
 

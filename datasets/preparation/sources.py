@@ -1,9 +1,9 @@
 """Where data sets come from: archives to download and unpack, or a place where people register.
 
 Everything is kept in ``<root>/.downloads`` until it is complete: archives, which are resumed and
-verified by :func:`download.fetch`, and their unpacked files, which are renamed into the layout that
-the reader expects. A list of an archive's files stays there, so that a later call knows what is
-done.
+verified by :func:`common.download.fetch`, and their unpacked files, which are renamed into the
+layout that the reader expects. A list of an archive's files stays there, so that a later call knows
+what is done.
 """
 
 import fcntl
@@ -197,7 +197,7 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
 
 
 def _mismatch(archive: Archive, path: Path) -> str | None:
-    """What shows that a file is not the archive, for :func:`download.fetch`."""
+    """What shows that a file is not the archive, for :func:`common.download.fetch`."""
     if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
         return 'is no zip or tar archive'
     if archive.digest is None:

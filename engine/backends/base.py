@@ -1,11 +1,8 @@
-"""What computes a network's maps: NNabla itself, or a runtime that its ONNX export runs in.
+"""The interface that all backends have, and their names.
 
-    backend = create(Settings('auto'), network, choice)
-    maps = backend.run(x)        # normalised float32 (N, 3, H, W) -> logits (N, classes, h, w)
-
-All backends have the interface :class:`Backend`. An export is used for a shape only after its maps
-have been compared with NNabla's (:mod:`engine.backends.exported`); it is kept compiled, so that
-later processes start at once (:mod:`engine.backends.disk_cache`).
+An export is used for a shape only after its maps have been compared with NNabla's
+(:mod:`engine.backends.exported`); it is kept compiled, so that later processes start at once
+(:mod:`engine.backends.disk_cache`).
 """
 
 from collections.abc import Collection

@@ -10,7 +10,9 @@ from engine.backends.errors import BackendError, explained, failed
 NAME = 'onnxruntime'
 PACKAGES = ('onnxruntime', 'onnx')
 INSTALL = 'python -m pip install -r requirements.txt'
-INSTALL_GPU = 'python -m pip install onnxruntime-gpu'
+# Two packages that write over each other: both are the module onnxruntime.
+WITHOUT_CPU_PACKAGE = 'after python -m pip uninstall -y onnxruntime'
+INSTALL_GPU = f'python -m pip install onnxruntime-gpu, {WITHOUT_CPU_PACKAGE}'
 QUIET = 3  # errors only
 CPU = 'CPUExecutionProvider'
 # The GPU's float32 is to be float32: without this, products are rounded to 10 bits.
@@ -70,7 +72,7 @@ class ONNXRuntime:
         return OnnxRuntimeModel(self.name, session, onnx)
 
     def load(self, payload: bytes) -> 'OnnxRuntimeModel':
-        """A model from what :meth:`Model.payload` has returned."""
+        """A model from what :meth:`OnnxRuntimeModel.payload` has returned."""
         return self.compile(payload, None)
 
 

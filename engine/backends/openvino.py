@@ -63,7 +63,7 @@ class OpenVINO:
             raise explained(error, f'{NAME} takes no such network', _reason(error)) from error
 
     def load(self, payload: bytes) -> 'OpenVINOModel':
-        """A model from what :meth:`Model.payload` has returned."""
+        """A model from what :meth:`OpenVINOModel.payload` has returned."""
         try:
             return OpenVINOModel(
                 self._core.import_model(io.BytesIO(payload), 'CPU', self._options())

@@ -1,4 +1,8 @@
-"""From what a user asks for to a backend, with a line on what was taken and why."""
+"""Make the backend that a user asks for, and log which was taken and why.
+
+backend = create(Settings('auto'), network, choice)
+maps = backend.run(x)        # normalised float32 (N, 3, H, W) -> logits (N, classes, h, w)
+"""
 
 from collections.abc import Callable
 from importlib.util import find_spec

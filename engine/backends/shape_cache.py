@@ -1,4 +1,4 @@
-"""What is made for a shape, kept for the next input of that shape."""
+"""A least-recently-used cache of compiled models, one for each input shape."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -4,7 +4,7 @@ from engine.backends import onnxruntime
 
 NAME = 'tensorrt'
 PACKAGES = ('tensorrt', *onnxruntime.PACKAGES)
-INSTALL = 'python -m pip install tensorrt onnxruntime-gpu onnx==1.17.0'
+INSTALL = f'python -m pip install tensorrt onnxruntime-gpu, {onnxruntime.WITHOUT_CPU_PACKAGE}'
 PROVIDER = 'TensorrtExecutionProvider'
 
 

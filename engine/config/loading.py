@@ -73,6 +73,16 @@ def load(path: str | os.PathLike | None = None, overrides: Iterable[str] = ()) -
     return config
 
 
+def with_origins(config: Config) -> str:
+    """Return a config as YAML, a line for each key, with a comment on where its value is from."""
+    lines = []
+    for key, value in config.items():
+        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+        text = text.removesuffix('...\n').rstrip()  # the end of a document that is a scalar
+        lines.append(f'{key}: {text}  # {config.origin(key)}\n')
+    return ''.join(lines)
+
+
 def class_info(config: Config, root: str | os.PathLike | None = None) -> datasets.DatasetInfo:
     """Names and colours of the classes: the config's, else those of its data set, else numbers and
     made-up colours.

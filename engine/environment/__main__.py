@@ -14,9 +14,9 @@ def build_parser() -> Parser:
 
 
 def main(args) -> int:
-    from engine.environment import table
+    from engine.environment import system_report
 
-    print(*table.lines(launched_rank()), sep='\n')
+    print(*system_report.lines(launched_rank()), sep='\n')
     return DONE
 
 

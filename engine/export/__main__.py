@@ -3,7 +3,7 @@
 import sys
 
 from common.command import run
-from engine.export.command import build_parser, main
+from engine.export.command_line import build_parser, main
 
 if __name__ == '__main__':
     sys.exit(run(build_parser, main))

@@ -50,7 +50,7 @@ class _Seen:
 class Predictor:
     """Class maps from one network, whose parameters it registers.
 
-    The network's maps are computed by ``engine``, at first NNabla's graphs in the current context;
+    The network's maps are computed by ``backend``, at first NNabla's graphs in the current context;
     ``on_new_size`` is called before one is built. On a GPU, ``whole`` computes class maps of whole
     images from beginning to end, see :meth:`stay_on_device`.
     """

@@ -1,4 +1,4 @@
-"""One item is read and one is written while another is computed, in bounded memory."""
+"""Read ahead and write behind in threads, while an item is computed, in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

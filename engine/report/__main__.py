@@ -7,10 +7,7 @@ folder, and prints the latter.
 import sys
 from pathlib import Path
 
-from common import files
 from common.command import DONE, Parser, run
-
-SUMMARY, PICTURE = 'report.md', 'report.png'
 
 
 def build_parser() -> Parser:
@@ -21,22 +18,15 @@ def build_parser() -> Parser:
         '--output',
         type=Path,
         metavar='FILE.png',
-        help=f'the picture (default: {PICTURE} in that folder)',
+        help='the picture (default: report.png in that folder)',
     )
     return parser
 
 
 def main(args) -> int:
-    from engine.report import curves, summary
+    from engine.report import report_files
 
-    record = summary.read(args.run)
-    picture = args.output or args.run / PICTURE
-    text = summary.page(record, picture)
-    title = f'{record.name}, iteration {record.iteration} of {record.total or summary.UNKNOWN}'
-    curves.draw(picture, title, record.losses, record.rates, record.scores)
-    with files.replacing(args.run / SUMMARY) as temporary:
-        temporary.write_text(text, encoding='utf-8')
-    print(text, end='')
+    print(report_files.write(args.run, args.output or args.run / report_files.PICTURE), end='')
     return DONE
 
 

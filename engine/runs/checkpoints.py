@@ -1,6 +1,6 @@
 """The state of a training: all that a run needs to go on as if it had never stopped.
 
-    save(folder / 'state.h5', State(iteration=8000, parameters=..., ...))
+    save(folder / 'state.h5', TrainingState(iteration=8000, parameters=..., ...))
     state = load(folder / 'state.h5')
 
 The file is one HDF5 file with a header in its user block, the first 512 bytes, which HDF5 leaves

@@ -1,4 +1,4 @@
-"""The life of a run: steps, and between them what is saved, scored and told; signals; the end.
+"""Run the training loop: steps, and between them saving, validation, logging and signals.
 
 A state is saved every ``save_interval`` iterations, after ``save_minutes``, when a signal ends the
 run, and before an error does. The processes agree on each of these in the messages of a step, so
@@ -87,6 +87,7 @@ class TrainingLoop:
                 self._processes.leave(status)
             return status
         except Exception as error:
+            self._interruptible = False  # a signal does not keep the state from being saved
             told = self._save_before_the_end(error)
             if told and isinstance(error, UserError):
                 raise UserError(f'{error}; {told}') from error
@@ -101,6 +102,8 @@ class TrainingLoop:
     def _train(self) -> int:
         trainer, last = self._trainer, self._trainer.recipe.max_iter
         if trainer.iteration:
+            if self._tried != trainer.iteration:  # the state is another folder's
+                self._save_state()
             self._finish_milestone()
         while trainer.iteration < last:
             step = trainer.step(
@@ -204,7 +207,9 @@ class TrainingLoop:
                 if self._trainer.restore() and self._trainer.iteration == self._finished:
                     checkpoints.save(self._folder.state, self._state())
                     self._saved = self._folder.state, self._finished
-            except Exception as failure:  # it is the first error that ends the run
+                else:
+                    problem = f'iteration {self._finished} cannot be saved any more'
+            except (UserError, MemoryError, RuntimeError) as failure:  # the first error is raised
                 reason = ' '.join(str(failure).split()) or type(failure).__name__
                 problem = f'iteration {self._finished} cannot be saved ({reason})'
         if self._trainer.together:

@@ -41,13 +41,11 @@ def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
 
     samples: of the training split. processes: that train together, each with ``batch_size``.
 
-    ``reference_batch`` scales as sony/ai-research-code does
-    (d3net/semantic-segmentation/train.py at cfe96dfe): with k times that batch over all processes,
-    the rates are k times as high, and ``max_iter``, ``milestones`` and ``warmup_iter`` a k-th.
-    ``gradient_reduction: sum``
-    multiplies gradients and weight decay by the number of processes, as it does too.
-    ``warmup_epochs`` and ``milestone_epochs`` become ``warmup_iter`` and ``milestones``, rounded to
-    whole iterations.
+    ``reference_batch`` scales as sony/ai-research-code does (d3net/semantic-segmentation/train.py
+    at cfe96dfe): with k times that batch over all processes, the rates are k times as high, and
+    ``max_iter``, ``milestones`` and ``warmup_iter`` a k-th. ``gradient_reduction: sum`` multiplies
+    gradients and weight decay by the number of processes, as it does too. ``warmup_epochs`` and
+    ``milestone_epochs`` become ``warmup_iter`` and ``milestones``, rounded to whole iterations.
     """
     for key in ('batch_size', 'lr'):
         if key not in config:

@@ -186,7 +186,7 @@ def not_hdf5(path: Path) -> str | None:
 
 
 def kind_of(path: Path) -> str | None:
-    """Return what :func:`files.kind_of` does, with its errors as ``ModelError``."""
+    """Return what :func:`common.files.kind_of` does, with its errors as ``ModelError``."""
     try:
         return files.kind_of(path)
     except UserError as error:

@@ -10,7 +10,7 @@ references/edgeailite/main/pixel2pixel/infer_segmentation_main.py, and TI's edge
 edgeai-benchmark for its model zoo.
 
 Nobody published digests, and CSAIL's addresses are plain http: the first download of a file is
-trusted, and later it must be what it was then (:mod:`download`).
+trusted, and later it must be what it was then (:mod:`common.download`).
 """
 
 import difflib

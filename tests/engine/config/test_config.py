@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
+import helpers
 import models
 from common.errors import UserError
 from engine.config import loading as config
@@ -62,8 +64,6 @@ def test_the_published_file_loads_as_it_is(tmp_path, extra):
 
 @pytest.mark.parametrize('network', ['d3net_s', 'd3net_l'])
 def test_our_configs_have_the_published_values(network, shared):
-    import helpers
-
     meta, _ = helpers.seeded_weights(shared).load_fixture(network)
     ours = config.load(f'configs/D3Net_{network[-1].upper()}.yaml')
     for key, value in meta['hyper_parameters'].items():
@@ -219,3 +219,17 @@ def test_an_override_without_a_value(tmp_path):
         config.load('configs/D3Net_S.yaml', ['_base_=x.yaml'])
     with pytest.raises(UserError, match=r'lrr: unknown key; the nearest is lr \(--set\)'):
         config.load('configs/D3Net_S.yaml', ['lrr=1'])
+
+
+def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
+    base = write(tmp_path, 'base.yaml', 'lr: 0.5\nmin_lr: 0.1\n')
+    own = write(tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT}, base.yaml]\nmin_lr: 0.2\n')
+    process = helpers.run('-m', 'engine.config', '-cfg', own, '--set', 'batch_size=3')
+    assert process.returncode == 0, process.stderr
+    expected = dict(config.load(own, ['batch_size=3']))
+    assert yaml.safe_load(process.stdout) == yaml.safe_load(yaml.safe_dump(expected))
+    lines = process.stdout.splitlines()
+    assert f'lr: 0.5  # {base}' in lines
+    assert f'min_lr: 0.2  # {own}' in lines
+    assert 'batch_size: 3  # --set' in lines
+    assert len(lines) == len(expected)

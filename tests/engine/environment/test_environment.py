@@ -5,7 +5,7 @@ import pytest
 import helpers
 import mpi_jobs
 from common import machine
-from engine.environment import table
+from engine.environment import system_report
 
 SMI = """\
 NVIDIA H200, 143771 MiB, 580.159, 9.0
@@ -25,7 +25,9 @@ def test_the_table_as_a_user_sees_it():
     assert 'works: mpi4py with Open MPI' in text
     assert 'illegal instruction' in text
     lengths = [
-        len(line) for line in process.stdout.splitlines() if not line.startswith(table.NOT_WRAPPED)
+        len(line)
+        for line in process.stdout.splitlines()
+        if not line.startswith(system_report.NOT_WRAPPED)
     ]
     assert max(lengths) <= 120
 
@@ -42,11 +44,11 @@ def test_gpus_and_their_known_problems(smi):
     smi.append((0, SMI))
     assert 'NVIDIA H200 (143771 MiB, driver 580.159' in machine.describe()['GPU']
     assert 'NVIDIA A10' in machine.describe()['GPU']
-    assert 'concerns this GPU' in table._problems()[0]
+    assert 'concerns this GPU' in system_report._problems()[0]
     for capability in ('8.6', '12.0', '[N/A]'):
         smi.append((0, f'Some GPU, 1 MiB, 1, {capability}\n'))
         assert f'compute capability {capability}' in machine.describe()['GPU']
-        assert 'no such GPU here' in table._problems()[0]
+        assert 'no such GPU here' in system_report._problems()[0]
 
 
 def test_a_driver_that_fails_is_not_taken_for_no_gpu(smi):
@@ -57,20 +59,20 @@ def test_a_driver_that_fails_is_not_taken_for_no_gpu(smi):
 
 
 def test_two_builds_of_opencv_are_a_known_problem(monkeypatch):
-    assert len(table._problems()) == 1
+    assert len(system_report._problems()) == 1
     monkeypatch.setattr(machine, 'version_of', lambda package: '4.11')
-    assert 'overwrite each other' in table._problems()[1]
+    assert 'overwrite each other' in system_report._problems()[1]
 
 
 def test_what_ends_a_child_process_is_reported(smi):
     smi.append((1, 'PMIX failed\nMPI_INIT has failed because of a fault\n'))
-    assert table.try_python('') == 'does not work: MPI_INIT has failed because of a fault'
+    assert system_report.try_python('') == 'does not work: MPI_INIT has failed because of a fault'
     smi.append((-6, 'free(): invalid pointer\n'))
-    assert table.try_python('') == 'does not work: ends with the signal SIGABRT'
+    assert system_report.try_python('') == 'does not work: ends with the signal SIGABRT'
     smi.append((3, ''))
-    assert table.try_python('') == 'does not work: ends with status 3'
+    assert system_report.try_python('') == 'does not work: ends with status 3'
     smi.append((0, 'noise\nfine\n'))
-    assert table.try_python('') == 'works: fine'
+    assert system_report.try_python('') == 'works: fine'
 
 
 def test_a_gpu_that_nvidia_smi_describes_otherwise_is_shown_as_it_is(smi):

@@ -15,6 +15,11 @@ from engine.device import extension
 from engine.device.known_bugs import HOPPER, HOPPER_PROBLEM
 
 LINE = 110  # characters
+# Packages that are one module under two names.
+SAME_MODULE = (
+    ('opencv-python', 'opencv-python-headless'),
+    ('onnxruntime', 'onnxruntime-gpu'),
+)
 # What several processes need to train together on CPUs.
 MPI_TRIAL = 'from mpi4py import MPI; print("mpi4py with", MPI.Get_library_version().split(",")[0])'
 GPU_TRIAL = """
@@ -67,11 +72,11 @@ def _problems() -> list[str]:
     problems = []
     hopper = [gpu for gpu in machine.gpus() if gpu.generation == HOPPER]
     problems.append(f'{HOPPER_PROBLEM} ({"concerns this GPU" if hopper else "no such GPU here"})')
-    if machine.version_of('opencv-python') and machine.version_of('opencv-python-headless'):
-        problems.append(
-            'opencv-python and opencv-python-headless overwrite each other; uninstall both, '
-            'install one'
-        )
+    for pair in SAME_MODULE:
+        if all(machine.version_of(package) for package in pair):
+            problems.append(
+                f'{" and ".join(pair)} overwrite each other; uninstall both, install one'
+            )
     return problems
 
 
