@@ -4,6 +4,7 @@ Findings are stored in the cache folder under a digest of all that they depend o
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -97,6 +98,7 @@ def _fingerprint() -> str:
     own = importing.library_path()
     paths = importing.nvidia_libraries(importing.nvidia_folder())
     paths += sorted(Path(own).parent.glob('*.so')) if own else []
+    paths += _modules_of_mpi4py()
     paths += [Path(libraries.loaded_file(DRIVER.removesuffix('.1')) or DRIVER), Path(LOADER_CACHE)]
     facts = [sys.version, sys.prefix, platform.release()]
     facts += [f'{name} {_version(name)}' for name in VERSIONED]
@@ -106,6 +108,15 @@ def _fingerprint() -> str:
     with suppress(OSError):
         facts.append(Path('/proc/driver/nvidia/version').read_text(errors='replace'))
     return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:32]
+
+
+def _modules_of_mpi4py() -> list[Path]:
+    """Return the compiled modules of the mpi4py that this program imports, which name its MPI: one
+    that is built for another MPI may have the same version.
+    """
+    spec = importlib.util.find_spec('mpi4py')
+    folders = spec.submodule_search_locations if spec else []
+    return sorted(path for folder in folders for path in Path(folder).glob('*.so'))
 
 
 def _version(package: str) -> str | None:

@@ -4,6 +4,7 @@ What only the genuine wheels can show is in tests/cuda_install.
 """
 
 import ctypes
+import importlib.util
 import json
 import os
 import shutil
@@ -216,6 +217,11 @@ def test_only_what_goes_well_is_remembered(installed, tmp_path):
     os.utime(tmp_path / 'driver' / remembered.DRIVER, (1, 1))  # another driver
     assert [imports(count + FAKE), imports(count + FAKE)] == [1, 0]
     other = {'LD_LIBRARY_PATH': f'{tmp_path / "driver"}:/usr/lib'}
+    assert [imports(count + FAKE, **other), imports(count + FAKE, **other)] == [1, 0]
+    folder = importlib.util.find_spec('mpi4py').submodule_search_locations[0]
+    shutil.copytree(folder, tmp_path / 'own' / 'mpi4py')  # as one that is built for another MPI
+    path = f'{tmp_path / "own"}{os.pathsep}{installed(FAKE)["PYTHONPATH"]}'
+    other = {'PYTHONPATH': path}
     assert [imports(count + FAKE, **other), imports(count + FAKE, **other)] == [1, 0]
     closed = {'NNSEG_CACHE': '/proc/nowhere'}  # a home that cannot be written
     assert [imports(count + FAKE, **closed), imports(count + FAKE, **closed)] == [1, 1]
