@@ -6,7 +6,6 @@ A name that this package offers is imported when it is first used, so that impor
 every command does, loads neither NNabla nor OpenCV.
 """
 
-import importlib
 import sys
 
 if sys.version_info < (3, 10):  # before a module whose syntax is younger ends in a traceback
@@ -16,6 +15,8 @@ if sys.version_info < (3, 10):  # before a module whose syntax is younger ends i
     )
     sys.exit(2)
 
+from common import lazy  # noqa: E402
+
 _HOMES = {
     'Evaluator': 'engine.evaluation.evaluator',
     'Predictor': 'engine.inference.predictor',
@@ -23,13 +24,4 @@ _HOMES = {
     'Trainer': 'engine.training.trainer',
 }
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__():
-    return sorted({*globals(), *_HOMES})
+__getattr__ = lazy.resolver(__name__, _HOMES)

@@ -1,5 +1,9 @@
 """Load configs, check them, and open the data that they name."""
 
-from engine.config.loading import DEFAULT, PATHS, Config, class_info, load, with_origins
+from common import lazy
 
-__all__ = ['DEFAULT', 'PATHS', 'Config', 'class_info', 'load', 'with_origins']
+_HOMES = dict.fromkeys(
+    ('DEFAULT', 'PATHS', 'Config', 'class_info', 'load', 'with_origins'), 'engine.config.loading'
+)
+__all__ = sorted(_HOMES)
+__getattr__ = lazy.resolver(__name__, _HOMES)
