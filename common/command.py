@@ -6,16 +6,23 @@ Needs the standard library only, so that it can say in one line that the rest is
 from __future__ import annotations  # so that an older Python gets as far as that line
 
 import argparse
+import dataclasses
+import importlib
 import os
 import socket
 import sys
 import time
+import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from common import PROJECT, log
 from common.errors import UserError
 from common.launcher import COURTESY_SECONDS, launched_rank
+from common.settings import FLAGS, GROUP
 
+T = typing.TypeVar('T')
 DONE, SOME_FAILED, MISUSED = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the signals
 
@@ -35,14 +42,23 @@ def run(
     """Parse, call ``main(args)`` and return the exit status; a user's mistake ends as one line on
     standard error.
 
-    ``--debug``, which is added here, shows the traceback of such a mistake too. ``main`` imports
-    what it needs itself, so that a missing package is a user's mistake as well.
+    ``--debug``, which is added here, shows the traceback of such a mistake too, and ``--import``
+    brings in what a user has registered. ``main`` imports what it needs itself, so that a missing
+    package is a user's mistake as well.
     """
     debug = '--debug' in (sys.argv[1:] if arguments is None else arguments)
     status = BROKEN_PIPE
     try:
         parser = build_parser()
         parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+        parser.add_argument(
+            '--import',
+            action='append',
+            type=_import,
+            metavar='MODULE',
+            help='import a module or a .py file first, which registers networks, data sets, '
+            'losses, augmentations or backends of your own',
+        )
         args = parser.parse_args(arguments)
         log.set_up(args.debug)
         status = main(args)
@@ -63,6 +79,77 @@ def run(
             text = f'{text} (rank {rank} on {socket.gethostname()})'
         print(f'error: {text}', file=sys.stderr)
         return MISUSED
+
+
+def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
+    """Give a parser the options of a dataclass of :mod:`common.settings`, those of its groups too.
+
+    Args:
+        parser: The parser, or a group of one.
+        kind: The dataclass.
+    """
+    exclusive: dict[str, Any] = {}
+    hints = typing.get_type_hints(kind)
+    for each in dataclasses.fields(kind):
+        words = dict(each.metadata)
+        if GROUP in words:
+            title = words[GROUP]
+            add_options(parser.add_argument_group(title) if title else parser, hints[each.name])
+        elif FLAGS in words:
+            flags, one_of = words.pop(FLAGS), words.pop('exclusive', None)
+            target = parser
+            if one_of:
+                target = exclusive.setdefault(one_of, parser.add_mutually_exclusive_group())
+            if flags:
+                words['dest'] = each.name
+            if 'type' in words:
+                words['type'] = _with_message(words['type'])
+            several = words.get('action') == 'append'
+            default = list(each.default) if several else each.default
+            target.add_argument(*flags or (each.name,), default=default, **words)
+
+
+def settings(kind: type[T], args: argparse.Namespace) -> T:
+    """Return the settings that a parser with the options of ``kind`` has read."""
+    hints, values = typing.get_type_hints(kind), {}
+    for each in dataclasses.fields(kind):  # type: ignore[arg-type]  # T is a dataclass
+        if GROUP in each.metadata:
+            values[each.name] = settings(hints[each.name], args)
+        elif FLAGS in each.metadata:
+            value = getattr(args, each.name)
+            values[each.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def _with_message(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let a parser show the message of a ``ValueError`` that is for the user."""
+    if parse in (int, float, str, Path):  # argparse says it better
+        return parse
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parsed
+
+
+def _import(name: str) -> str:
+    """Import a module by its name or its file, from the working directory too.
+
+    Its folder joins ``sys.path``, so that worker processes find what it defines.
+    """
+    path = Path(name)
+    folder, module = (path.parent, path.stem) if path.suffix == '.py' else (Path(), name)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.split('.')[0] and error.name != module:
+            raise
+        raise UserError(f'--import {name}: there is no such module or file') from error
+    return module
 
 
 def is_users_mistake(error: Exception) -> bool:

@@ -23,8 +23,11 @@ running sum of a D2 block is one tensor (see :func:`multidilated_layers`); logit
 quarter of the input's size, and upsampling and softmax are left to the caller.
 """
 
+from dataclasses import dataclass
+
 import nnabla.initializer as I
 
+from common.sections import Section, config_key
 from layers import functions as L
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
@@ -67,6 +70,37 @@ STAGE_LISTS = (
     'intermediate_out_ch',
     'dense_n_out_layer_block',
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class D3NetKeys(Section):
+    """Hyper-parameters of D3Net; a list has a value for each stage."""
+
+    num_init_features: int | None = config_key(
+        None, 'channels after the first convolutions', default_text="the variant's"
+    )
+    num_layers: tuple[int, ...] | None = config_key(
+        None, 'layers in a D2 block (M in the paper)', default_text="the variant's"
+    )
+    n_blocks: tuple[int, ...] | None = config_key(
+        None, 'D2 blocks in a stage (L)', default_text="the variant's"
+    )
+    dens_k: tuple[int, ...] | None = config_key(
+        None, 'growth rate (k)', default_text="the variant's"
+    )
+    block_comp: tuple[float, ...] | None = config_key(
+        None, 'share of channels that a D2 block keeps (c)', default_text="the variant's"
+    )
+    intermediate_out_ch: tuple[int, ...] | None = config_key(
+        None, 'channels of each stage for the head', default_text="the variant's"
+    )
+    trans_comp_factor: int | None = config_key(
+        None, 'divisor of the channels between stages', default_text="the variant's"
+    )
+    dense_n_out_layer_block: tuple[int, ...] | None = config_key(
+        None, 'last layers of a D2 block that it returns', default_text="the variant's"
+    )
+    channels: int | None = config_key(None, 'channels of the head', default_text="the variant's")
 
 
 def bn_relu_conv(x, channels, kernel, name, build, dilation=1):

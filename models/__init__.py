@@ -8,7 +8,7 @@ models.weights.load('D3Net-S.h5')
 from models import convert, weights
 from models.errors import HyperParameterError, ModelError
 from models.family import NetworkInfo
-from models.registry import FAMILIES, Network, create, family_of, names
+from models.registry import FAMILIES, Network, create, describe, family_of, names
 
 __all__ = [
     'FAMILIES',
@@ -18,6 +18,7 @@ __all__ = [
     'Network',
     'convert',
     'create',
+    'describe',
     'family_of',
     'names',
     'weights',

@@ -30,8 +30,10 @@ builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18;
 returned, and log-softmax, upsampling and softmax are left to the caller.
 """
 
+from dataclasses import dataclass
 from itertools import product
 
+from common.sections import Section, config_key, keys_of
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal_by_inputs
 from models.encoders.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
@@ -123,7 +125,20 @@ def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
 
 
 HEADS = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
-KEYS = {'pool_scales': [int], 'fpn_dim': int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSAILKeys(Section):
+    """Hyper-parameters of the decoders."""
+
+    pool_scales: tuple[int, ...] | None = config_key(
+        None, 'tiles per side that pyramid pooling takes means over', default_text="the variant's"
+    )
+    fpn_dim: int | None = config_key(
+        None, 'channels inside a UPerNet', default_text="the variant's"
+    )
+
+
 DECODERS = {  # which of them a decoder has, and their values
     'c1': dict(),
     'c1_deepsup': dict(),
@@ -158,7 +173,7 @@ def csail(x, build, *, encoder, decoder, **hyper):
 def _complete(hyper: dict) -> dict:
     hyper = {'num_classes': NUM_CLASSES, **hyper}
     decoder, scales = hyper['decoder'], hyper.get('pool_scales', (1,))
-    for key in KEYS:
+    for key in keys_of(CSAILKeys):
         if key in hyper and key not in DECODERS[decoder]:
             having = ', '.join(name for name, options in DECODERS.items() if key in options)
             raise ValueError(f'{key}: the decoder {decoder} has none; those that do are {having}')
@@ -184,7 +199,7 @@ def _info(hyper) -> NetworkInfo:
 FAMILY = Family(
     name='csail',
     graph=csail,
-    keys=KEYS,
+    keys=CSAILKeys,
     variants=VARIANTS,
     complete=_complete,
     info=_info,

@@ -19,17 +19,7 @@ def _info(hyper) -> NetworkInfo:
 FAMILY = Family(
     name=NAME,
     graph=network.d3net,
-    keys={
-        'num_init_features': int,
-        'num_layers': [int],
-        'n_blocks': [int],
-        'dens_k': [int],
-        'block_comp': [float],
-        'intermediate_out_ch': [int],
-        'trans_comp_factor': int,
-        'dense_n_out_layer_block': [int],
-        'channels': int,
-    },
+    keys=network.D3NetKeys,
     variants={NAME: {}}
     | {
         name: dict(hyper, num_classes=11 if name == 'd3net_t' else 19)

@@ -22,8 +22,11 @@ that would see a single value a channel in training is refused, as PyTorch does:
 poolings, a process on its own needs a batch of two or more.
 """
 
+from dataclasses import dataclass
+
 import nnabla.initializer as I
 
+from common.sections import Section, config_key, keys_of
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal
 from models.encoders import efficientnet, resnet_v1c
@@ -35,7 +38,6 @@ SPATIAL = (64, 128)  # channels of the spatial path at 1/8; those of the context
 FUSED = 256  # channels before the main head
 AUXILIARY = 64  # channels of an auxiliary head
 DROPOUT = 0.1  # share of the maps before the logits
-KEYS = {'patch_size': int, 'sim_channels': [int]}
 ENCODERS = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
 VARIANTS = {
     f'dabnet_r18_p{patch_size}': dict(
@@ -45,6 +47,22 @@ VARIANTS = {
 } | {
     'dabnet_e': dict(encoder='efficientnet_b1', patch_size=2, sim_channels=(24, 32, 32, 32)),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DABNetKeys(Section):
+    """Hyper-parameters of DABNet."""
+
+    patch_size: int | None = config_key(
+        None,
+        'side of the patches in the bilateral aggregation, in cells of the maps',
+        default_text="the variant's",
+    )
+    sim_channels: tuple[int, ...] | None = config_key(
+        None,
+        'channels in which similarities are computed, for each of four levels',
+        default_text="the variant's",
+    )
 
 
 def conv_bn_relu(x, channels, kernel, name, build, stride=1, relu=True):
@@ -186,7 +204,7 @@ def _complete(hyper: dict) -> dict:
     widths = hyper['sim_channels']
     if not isinstance(widths, (list, tuple)) or len(widths) != 4:
         raise ValueError(f'sim_channels: must be a list of 4 numbers of channels, not {widths}')
-    for key in (*KEYS, 'num_classes'):
+    for key in (*keys_of(DABNetKeys), 'num_classes'):
         if min(widths if key == 'sim_channels' else [hyper[key]]) < 1:
             raise ValueError(f'{key}: must be at least 1')
     return dict(hyper, sim_channels=tuple(widths))
@@ -206,7 +224,7 @@ def _info(hyper) -> NetworkInfo:
 FAMILY = Family(
     name='dabnet',
     graph=dabnet,
-    keys=KEYS,
+    keys=DABNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
     complete=_complete,
     info=_info,

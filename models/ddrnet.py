@@ -25,6 +25,9 @@ other repository has the main ones last. A batch norm in training that would see
 is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of two or more.
 """
 
+from dataclasses import dataclass
+
+from common.sections import Section, config_key, keys_of
 from layers import functions as L
 from models.encoders.residual import basic_block, convolution, shortcut
 from models.family import IMAGENET, Family, NetworkInfo
@@ -32,8 +35,6 @@ from models.family import IMAGENET, Family, NetworkInfo
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
 STRIDE = 8  # of the logits
 POOLS = ((5, 2), (9, 4), (17, 8))  # kernel and stride of the DAPPM's; a global one follows
-
-KEYS = {'layers': [int], 'planes': int, 'spp_planes': int, 'head_planes': int}
 
 # exchanges: how often the branches exchange in stage 3, which is divided into as many parts.
 SIZES = {
@@ -46,6 +47,22 @@ SIZES = {
 VARIANTS = {name: dict(hyper, auxiliary=False) for name, hyper in SIZES.items()} | {
     f'{name}_aux': dict(hyper, auxiliary=True) for name, hyper in SIZES.items()
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDRNetKeys(Section):
+    """Hyper-parameters of DDRNet."""
+
+    layers: tuple[int, ...] | None = config_key(
+        None, 'blocks in each of the four stages', default_text="the variant's"
+    )
+    planes: int | None = config_key(None, 'channels of the stem', default_text="the variant's")
+    spp_planes: int | None = config_key(
+        None, 'channels inside the DAPPM', default_text="the variant's"
+    )
+    head_planes: int | None = config_key(
+        None, 'channels inside the heads', default_text="the variant's"
+    )
 
 
 def stage(x, channels, blocks, name, build, stride=1, relu=False):
@@ -172,7 +189,7 @@ def _complete(hyper: dict) -> dict:
     layers = hyper['layers']
     if not isinstance(layers, (list, tuple)) or len(layers) != 4:
         raise ValueError(f'layers: must be a list of 4 numbers of blocks, not {layers}')
-    for key in (*KEYS, 'num_classes'):
+    for key in (*keys_of(DDRNetKeys), 'num_classes'):
         if min(layers if key == 'layers' else [hyper[key]]) < 1:
             raise ValueError(f'{key}: must be at least 1')
     if layers[2] % hyper['exchanges']:
@@ -196,7 +213,7 @@ def _info(hyper) -> NetworkInfo:
 FAMILY = Family(
     name='ddrnet',
     graph=ddrnet,
-    keys=KEYS,
+    keys=DDRNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
     complete=_complete,
     info=_info,

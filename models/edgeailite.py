@@ -39,12 +39,36 @@ from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
 
+from common.sections import Section, config_key
 from layers import functions as L
 from models import edgeailite_decoders as decoders
 from models.edgeailite_blocks import groups_of
 from models.edgeailite_decoders import Decoding
 from models.encoders import mobilenetv2, regnet
 from models.family import Family, NetworkInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeAILiteKeys(Section):
+    """Hyper-parameters of the decoders."""
+
+    use_aspp: bool | None = config_key(
+        None, 'whether the decoder has an ASPP', default_text="the variant's"
+    )
+    use_extra_strides: bool | None = config_key(
+        None,
+        'two more levels in place of the ASPP; UNet and FPN only',
+        default_text="the variant's",
+    )
+    decoder_chan: int | None = config_key(
+        None, 'channels inside the decoder', default_text="the variant's"
+    )
+    aspp_chan: int | None = config_key(
+        None, 'channels inside the ASPP', default_text="the variant's"
+    )
+    aspp_dil: tuple[int, int, int] | None = config_key(
+        None, 'dilations of the ASPP', default_text="the variant's"
+    )
 
 
 @dataclass(frozen=True)
@@ -216,13 +240,7 @@ def _info(hyper) -> NetworkInfo:
 FAMILY = Family(
     name='edgeailite',
     graph=edgeailite,
-    keys={
-        'use_aspp': bool,
-        'use_extra_strides': bool,
-        'decoder_chan': int,
-        'aspp_chan': int,
-        'aspp_dil': [int],
-    },
+    keys=EdgeAILiteKeys,
     variants=VARIANTS,
     complete=complete,
     info=_info,

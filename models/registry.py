@@ -4,11 +4,12 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from common.sections import keys_of
 from layers import functions as L
 from layers import recompute
 from models import csail, d3net_family, dabnet, ddrnet, edgeailite
 from models.errors import HyperParameterError, ModelError
-from models.family import Family, NetworkInfo
+from models.family import Family, NetworkInfo, NetworkKeys
 
 FAMILIES = (csail.FAMILY, d3net_family.FAMILY, dabnet.FAMILY, ddrnet.FAMILY, edgeailite.FAMILY)
 
@@ -86,23 +87,38 @@ def create(network: str | Mapping, **overrides) -> Network:
     key ``network`` names, and its ``mean``, ``std`` and ``channel_order``. Raises ``ModelError``,
     ``HyperParameterError`` when it is a key that is wrong.
     """
+    return Network(*_resolved(network, overrides))
+
+
+def describe(network: str | Mapping, **overrides) -> NetworkInfo:
+    """Return the facts of a network that :func:`create` would make; raises what that does."""
+    return _resolved(network, overrides)[-1]
+
+
+def _resolved(
+    network: str | Mapping, overrides: Mapping
+) -> tuple[str, Family, Mapping, NetworkInfo]:
+    """Return the name, the family, the hyper-parameters and the facts of a network."""
     config = {} if isinstance(network, str) else {k: v for k, v in network.items() if v is not None}
-    name = network if isinstance(network, str) else config.get('network', 'd3net')
-    family = family_of(name)
-    known = [*family.keys, 'num_classes']
+    keys = NetworkKeys.of({'network': network} if isinstance(network, str) else config)
+    family = family_of(keys.network)
+    known = [*keys_of(family.keys), 'num_classes']
     for key in overrides:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1)
             raise HyperParameterError(
                 key,
-                f'{name} has no such hyper-parameter'
+                f'{keys.network} has no such hyper-parameter'
                 + (f'; did you mean {nearest[0]}?' if nearest else ''),
             )
     given = {key: config[key] for key in known if key in config} | overrides
     try:
-        hyper = family.complete({**family.variants.get(name, {}), **given})
+        hyper = family.complete({**family.variants.get(keys.network, {}), **given})
     except ValueError as error:
         raise HyperParameterError(*str(error).split(': ', 1)) from error
-    statistics = {key: tuple(config[key]) for key in ('mean', 'std') if key in config}
-    statistics |= {key: config[key] for key in ('channel_order',) if key in config}
-    return Network(name, family, hyper, replace(family.info(hyper), **statistics))
+    statistics = {
+        name: value
+        for name in ('mean', 'std', 'channel_order')
+        if (value := getattr(keys, name)) is not None
+    }
+    return keys.network, family, hyper, replace(family.info(hyper), **statistics)

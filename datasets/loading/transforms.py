@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
+from common.sections import Section, config_key
 from datasets.info import IGNORE
 from datasets.loading.resample import View, resample_label
 
@@ -189,6 +190,85 @@ class ShortSides:
 
 
 Transform = ScaleCrop | ResizeCrop | ShortSides
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationKeys(Section):
+    """Keys that every augmentation has."""
+
+    augmentation: str = config_key(
+        'scale_crop',
+        'what is done to images and labels of a training',
+        choices=('scale_crop', 'resize_crop', 'short_sides'),
+    )
+    flip: float = config_key(0.5, 'probability that an image is mirrored', least=0, most=1)
+    photometric_distortion: bool | None = config_key(
+        None,
+        'random brightness, contrast, saturation and hue',
+        default_text='true for scale_crop, else false',
+    )
+    pad_label: int = config_key(IGNORE, 'label of pixels outside of the image', least=0, most=255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropKeys(AugmentationKeys):
+    """Keys of augmentations that crop."""
+
+    image_height: int = config_key(meaning='height of the crop in pixels', least=1)
+    image_width: int = config_key(meaning='width of the crop in pixels', least=1)
+    crop_scales: tuple[float, float] | None = config_key(
+        None,
+        'least and greatest factor of the size before the crop',
+        above=0,
+        default_text='[0.5, 2] for scale_crop, [1, 2] for resize_crop',
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleCropKeys(CropKeys):
+    """A random scale and a crop, as Sony's D3Net has them."""
+
+    base_size: tuple[int, int] | None = config_key(
+        None,
+        'sides that the scale refers to, in pixels',
+        least=1,
+        default_text="the image's own",
+    )
+    category_ratio: float = config_key(
+        0.75, 'share of a crop that one class may take', above=0, most=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeCropKeys(CropKeys):
+    """One size for all, half of them larger, and a crop, as TI's networks have it."""
+
+    resize_height: int = config_key(meaning='height before the crop in pixels', least=1)
+    resize_width: int = config_key(meaning='width before the crop in pixels', least=1)
+    rotation: float = config_key(0.0, 'largest angle in degrees', least=0, most=180)
+    interpolation: str = config_key('area', 'of images that shrink', choices=('area', 'linear'))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeMultipleKeys(Section):
+    """How training and inference by shorter sides round an image's sides."""
+
+    size_multiple: int = config_key(8, 'both sides are multiples of it, in pixels', least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortSidesKeys(AugmentationKeys, SizeMultipleKeys):
+    """Whole images by the length of their shorter sides, as CSAIL's networks have them."""
+
+    short_sides: tuple[int, ...] = config_key(
+        meaning='lengths of the shorter side in pixels, one of which a batch draws', least=1
+    )
+    max_side: int = config_key(1000, 'most that the longer side has, in pixels', least=1)
+
+
+def sections() -> list[type[Section]]:
+    """Return the keys of all augmentations."""
+    return [ScaleCropKeys, ResizeCropKeys, ShortSidesKeys]
 
 
 def from_config(config: Mapping) -> Transform:

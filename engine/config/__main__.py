@@ -1,4 +1,7 @@
-"""Print a config as it takes effect: python -m engine.config -cfg configs/D3Net_L.yaml"""
+"""Print a config as it takes effect: python -m engine.config -cfg configs/D3Net_L.yaml
+
+Each value stands with the file or the option that it comes from.
+"""
 
 import sys
 
@@ -20,12 +23,21 @@ def build_parser() -> Parser:
         metavar='KEY=VALUE',
         help='override a key of the config',
     )
+    parser.add_argument(
+        '--reference',
+        action='store_true',
+        help='print every key that a config may have, with type, range, default and meaning',
+    )
     return parser
 
 
 def main(args) -> int:
     from engine import config
+    from engine.config import schema
 
+    if args.reference:
+        print(schema.reference(), end='')
+        return DONE
     print(config.with_origins(config.load(args.config_file, args.set)), end='')
     return DONE
 

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,8 +23,12 @@ import datasets
 import models
 from common import PROJECT, files
 from common.errors import UserError
+from common.sections import SectionError, plain
+from datasets.keys import DataKeys
 from datasets.loading import transforms
-from engine.config.schema import KEYS, ONE_VALUE, Key, convert
+from engine.config import schema
+from engine.config.schema import ONE_VALUE
+from models.family import NetworkKeys
 
 BASE = '_base_'
 COMMAND_LINE = '--set'
@@ -49,8 +54,19 @@ class Config(Mapping):
         return len(self._values)
 
     def origin(self, key: str) -> str:
-        """The file that sets ``key``, or ``--set``."""
+        """Return the file that sets ``key``, or the option."""
         return str(self._origins.get(key, self.path))
+
+    def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
+        """Return the config with those of the checked ``values`` whose keys it lacks.
+
+        Args:
+            values: By key.
+            origin: Says where they come from.
+        """
+        missing = {key: plain(values[key]) for key in values if key not in self}
+        origins = self._origins | dict.fromkeys(missing, origin)
+        return Config(self.path, {**self._values, **missing}, origins)
 
 
 def load(path: str | os.PathLike | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -90,24 +106,24 @@ def class_info(config: Config, root: str | os.PathLike | None = None) -> dataset
     root: where the data set is, which data of one's own has its classes in; by default the config's
     ``data_dir``. Raises ``UserError`` when there are not as many as the network has.
     """
-    dataset = _dataset_name(config)
-    root = root or config.get('data_dir')
+    data = DataKeys.of(config)
+    count = models.describe(config).num_classes
+    # The published files name no data set; their 19 classes are those of Cityscapes.
+    dataset = data.dataset or (
+        'cityscapes' if NetworkKeys.of(config).num_classes == 19 else 'folder'
+    )
+    root = root or data.data_dir
     try:
         known = datasets.info(
             dataset, root if root and files.kind_of(Path(root)) == 'folder' else None
         )
     except datasets.DataError as error:
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
-    count = models.create(config).info.num_classes
     info = replace(
         known,
-        classes=tuple(
-            config.get('classes') or known.classes or (f'class {i}' for i in range(count))
-        ),
-        palette=tuple(
-            map(tuple, config.get('palette') or known.palette or datasets.distinct_colours(count))
-        ),
-        categories=None if 'classes' in config else known.categories,
+        classes=data.classes or known.classes or tuple(f'class {i}' for i in range(count)),
+        palette=data.palette or known.palette or datasets.distinct_colours(count),
+        categories=None if data.classes else known.categories,
     )
     for key, entries in (('classes', info.classes), ('palette', info.palette)):
         if len(entries) != count:
@@ -117,12 +133,6 @@ def class_info(config: Config, root: str | os.PathLike | None = None) -> dataset
                 'set classes and palette for classes of your own'
             )
     return info
-
-
-def _dataset_name(config: Config) -> str:
-    """The published files name no data set; their 19 classes are those of Cityscapes."""
-    unnamed = 'cityscapes' if config.get('num_classes') == 19 else 'folder'
-    return config.get('dataset', unnamed)
 
 
 def _existing(path: str | os.PathLike) -> Path:
@@ -201,22 +211,23 @@ def _parse(text: str, source):
         raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
 
 
-def _check_keys(values: dict, origins: dict) -> dict:
-    """Known keys with values of their type, lists of numbers as such; raises ``UserError`` for any
-    other.
+def _check_keys(values: dict[str, Any], origins: dict[str, Path | str]) -> dict[str, Any]:
+    """Return the values of known keys as their types, in lists as YAML has them.
+
+    Raises:
+        UserError: A key is unknown, or its value is of another type or out of range.
     """
     try:
-        family = models.family_of(values.get('network', 'd3net'))
+        keys = schema.keys_for(values.get('network', 'd3net'))
     except models.ModelError as error:
         raise UserError(f'network: {error} ({origins["network"]})') from error
-    keys = KEYS | {key: Key(type_) for key, type_ in family.keys.items()}
     checked = {}
     for key, value in values.items():
         if key in keys:
             try:
-                checked[key] = convert(value, keys[key], keys[key].type)
-            except ValueError as error:
-                raise UserError(f'{key}: {error}, not {value!r} ({origins[key]})') from error
+                checked[key] = plain(keys[key].convert(value))
+            except SectionError as error:
+                raise UserError(f'{error} ({origins[key]})') from error
         elif key in ONE_VALUE:
             published = ONE_VALUE[key]
             if any(v != published for v in (value if isinstance(value, list) else [value])):
@@ -236,10 +247,10 @@ def _nearest(key, keys: Iterable[str]) -> str:
     return f'the nearest is {close[0]}' if close else f'there are {", ".join(sorted(keys))}'
 
 
-def _check_together(config: Config):
-    """What single keys cannot show: that network, classes and colours agree."""
+def _check_together(config: Config) -> None:
+    """Check what single keys cannot show: that network, classes and colours agree."""
     try:
-        models.create(config)
+        models.describe(config)
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
@@ -248,8 +259,8 @@ def _check_together(config: Config):
             transforms.from_config(config)
         except UserError as error:
             raise UserError(f'{error} ({config.path})') from error
-    if config.get('min_lr', 0) > config.get('lr', math.inf):
-        raise UserError(
-            f'min_lr: must be at most lr, {config["lr"]}, not {config["min_lr"]} '
-            f'({config.origin("min_lr")})'
-        )
+    for section in schema.fixed_sections():
+        try:
+            section.of(config)
+        except SectionError as error:
+            raise UserError(f'{error} ({config.origin(error.key)})') from error

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 
 from common.command import Parser
 from common.errors import UserError
+from common.sections import config_key
+from datasets.loading.transforms import SizeMultipleKeys
 
 Size = tuple[int, int]  # height, width
 LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's
@@ -88,6 +90,38 @@ class Protocol:
             for field in fields(self)
             if getattr(self, field.name) != getattr(plain, field.name)
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolKeys(SizeMultipleKeys):
+    """How an image is shown to the network, unless the command line says it."""
+
+    test_size: tuple[int, int] | None = config_key(
+        None, 'height and width that images are resized to', least=1, default_text="the image's"
+    )
+    test_scales: tuple[float, ...] | None = config_key(
+        None,
+        'factors of the size, whose results are averaged',
+        above=0,
+        most=16,
+        default_text='[1]',
+    )
+    test_flip: bool = config_key(False, 'average with the mirrored image')
+    test_window: tuple[int, int] | None = config_key(
+        None, 'height and width of overlapping windows', least=1, default_text='the whole image'
+    )
+    test_stride: tuple[int, int] | None = config_key(
+        None, 'pixels between windows, down and across', least=1, default_text='2/3 of test_window'
+    )
+    test_short_sides: tuple[int, ...] | None = config_key(
+        None, 'lengths of the shorter side in pixels, whose results are averaged', least=1
+    )
+    test_max_size: int | None = config_key(
+        None,
+        'most that the longer side has with test_short_sides, in pixels',
+        least=1,
+        default_text='1000',
+    )
 
 
 OPTIONS = ('size', 'scales', 'flip', 'window', 'stride', 'short_sides', 'max_size')

@@ -24,6 +24,7 @@ import nnabla.solvers as S
 import numpy as np
 
 from common.errors import UserError
+from common.sections import Section, config_key
 from engine.training.parameter_patterns import matching
 from layers.build import float_context
 
@@ -34,6 +35,37 @@ STEPS = 'steps'  # in the state of a parameter: the updates so far
 # or m, so that the one form's state is not taken for the other's.
 VELOCITY = 'velocity'
 UPDATES = 'updates'  # in the state of an average
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverKeys(Section):
+    """How gradients change the weights."""
+
+    solver: str = config_key(
+        'momentum', 'the solver', choices=('momentum', 'nesterov', 'adam', 'adamw')
+    )
+    momentum: float = config_key(0.9, 'share of the velocity that an update keeps', least=0, most=1)
+    momentum_form: str | None = config_key(
+        None,
+        'whether the learning rate stands inside of the velocity (nnabla) or outside (pytorch)',
+        choices=('nnabla', 'pytorch'),
+        default_text="the original's of the network's family",
+    )
+    beta1: float = config_key(0.9, "decay of Adam's first moment", least=0, most=1)
+    beta2: float = config_key(0.999, "decay of Adam's second moment", least=0, most=1)
+    epsilon: float = config_key(1e-8, "what Adam's divisor has added", above=0)
+    weight_decay: float = config_key(
+        0.0, 'L2 regularisation; of adamw the decoupled decay', least=0
+    )
+    gradient_reduction: str = config_key('mean', 'over processes', choices=('mean', 'sum'))
+    clip_norm: float | None = config_key(None, 'greatest L2 norm of all gradients', above=0)
+    ema_decay: float | None = config_key(
+        None, 'share that the moving average of the weights keeps at an update', above=0, most=1
+    )
+    lr_factors: tuple[str, ...] = config_key(
+        (), 'pattern=factor: multiplies the rate of parameters'
+    )
+    no_decay: tuple[str, ...] = config_key((), 'patterns of parameters without weight decay')
 
 
 class PyTorchMomentum:

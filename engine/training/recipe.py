@@ -5,12 +5,53 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.sections import Section, config_key
 from engine.training import schedules
 
 # Keys that count epochs, and those that count the same in iterations.
 EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
 SAVE_INTERVAL = 1000  # iterations, unless the config says so
 SAVE_MINUTES = 10  # likewise
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingKeys(Section):
+    """How long a training is, in what portions, and what it writes when."""
+
+    batch_size: int | None = config_key(
+        None, 'images of one backward pass of one process', least=1, default_text='needed to train'
+    )
+    accumulation: int = config_key(1, 'backward passes of an update', least=1)
+    reference_batch: int | None = config_key(
+        None,
+        'images of an update, over all processes, that rates and iterations are meant for; with '
+        'more of them rates rise and iterations fall in proportion',
+        least=1,
+        default_text='the images of an update',
+    )
+    max_iter: int | None = config_key(
+        None, 'length in updates', least=1, default_text='needed to train, or epochs'
+    )
+    epochs: int | None = config_key(
+        None, 'length in passes over the training split', least=1, default_text='max_iter'
+    )
+    save_interval: int = config_key(1000, 'updates between two files of weights', least=1)
+    save_minutes: float = config_key(
+        10.0, 'minutes after which the state is saved at the latest', above=0
+    )
+    val_interval: int | None = config_key(
+        None, 'updates between two validations', least=1, default_text='save_interval'
+    )
+    keep_checkpoints: int = config_key(1, 'files of weights that are kept', least=1)
+    recompute: str = config_key(
+        'none',
+        'what the backward pass computes again to save memory',
+        choices=('none', 'bn_relu', 'convolution', 'blocks'),
+    )
+    freeze: tuple[str, ...] = config_key((), 'patterns of parameters that stay as they are')
+    freeze_statistics: bool = config_key(
+        False, 'batch norms use and keep the statistics that they have'
+    )
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,52 @@ solver.set_learning_rate(learning_rate(iteration))     # iteration 0 is the firs
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from common.errors import UserError
+from common.sections import Section, SectionError, config_key
 
 # one_cycle, PyTorch's names and defaults
 RISING_SHARE = 0.3  # pct_start: of the iterations
 START_DIVISOR = 25  # div_factor: the peak over the first value
 END_DIVISOR = 1e4  # final_div_factor: the first value over the last one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleKeys(Section):
+    """The learning rate."""
+
+    schedule: str = config_key(
+        'poly',
+        'how the learning rate changes',
+        choices=('poly', 'cosine', 'step', 'one_cycle', 'constant'),
+    )
+    lr: float | None = config_key(
+        None,
+        'first learning rate, for one_cycle the highest',
+        above=0,
+        default_text='needed to train',
+    )
+    min_lr: float = config_key(0.0, 'last learning rate of poly and cosine', least=0)
+    power: float = config_key(0.9, 'exponent of poly', above=0)
+    milestones: tuple[int, ...] | None = config_key(
+        None, 'iterations at which step multiplies the rate by gamma', least=1
+    )
+    milestone_epochs: tuple[int, ...] | None = config_key(None, 'milestones in epochs', least=1)
+    gamma: float = config_key(0.1, 'factor of step', above=0, most=1)
+    warmup_iter: int | None = config_key(
+        None, 'iterations in which the rate rises to the schedule', least=0, default_text='0'
+    )
+    warmup_epochs: int | None = config_key(None, 'warmup_iter in epochs', least=0)
+    warmup_factor: float = config_key(
+        0.1, 'share of the rate with which the warm-up starts', least=0, most=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lr is not None and self.min_lr > self.lr:
+            raise SectionError('min_lr', f'must be at most lr, {self.lr}, not {self.min_lr}')
 
 
 def poly(iteration: int, *, lr: float, min_lr: float, max_iter: int, power: float) -> float:

@@ -25,6 +25,7 @@ import nnabla.functions as F
 import numpy as np
 
 from common.errors import UserError
+from common.sections import Section, config_key
 from engine.training.losses.dice import soft_dice
 from engine.training.losses.lovasz import lovasz_softmax
 from engine.training.losses.ohem import Ohem, mean_of_hard
@@ -33,6 +34,45 @@ from layers.build import float_context
 
 AUX_WEIGHT = 0.4
 OHEM_THRESHOLD, OHEM_MIN_KEPT = 0.9, 131072
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossKeys(Section):
+    """What is minimised."""
+
+    loss: str = config_key(
+        'cross_entropy', 'loss of the main head', choices=('cross_entropy', 'ohem')
+    )
+    loss_mean: str | None = config_key(
+        None,
+        'pixels that cross entropy is averaged over',
+        choices=('valid', 'all'),
+        default_text='valid',
+    )
+    loss_at: str = config_key(
+        'input', 'resolution at which it is taken', choices=('input', 'logits')
+    )
+    class_weights: tuple[float, ...] | None = config_key(
+        None, 'weight of each class', least=0, default_text='1 for each'
+    )
+    label_smoothing: float = config_key(
+        0.0, 'share of a label that is spread over all classes', least=0, most=1
+    )
+    main_weight: float = config_key(1.0, 'weight of the main head', least=0)
+    aux_weights: tuple[float, ...] | None = config_key(
+        None,
+        'weight of the auxiliary heads, one for all or one for each',
+        least=0,
+        default_text='0.4',
+    )
+    ohem_threshold: float = config_key(
+        0.9, 'probability of the true class below which ohem keeps a pixel', above=0, most=1
+    )
+    ohem_min_kept: int = config_key(131072, 'pixels of a batch that ohem keeps at least', least=1)
+    dice_weight: float = config_key(0.0, 'weight of the soft Dice loss of the main head', least=0)
+    lovasz_weight: float = config_key(
+        0.0, 'weight of the Lovász-softmax loss of the main head', least=0
+    )
 
 
 def from_config(config: Mapping, num_classes: int) -> 'Criterion':

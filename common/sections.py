@@ -1,0 +1,225 @@
+"""Sections of a config: frozen dataclasses whose fields are keys, each with its range and meaning.
+
+    @dataclass(frozen=True, kw_only=True)
+    class SolverKeys(Section):
+        momentum: float = config_key(0.9, 'share of the velocity that stays', least=0, most=1)
+
+    SolverKeys(momentum=0.5)
+    SolverKeys.of({'momentum': 0.5, 'lr': 0.1})     # takes its own keys and leaves the others
+
+A section stands with the code that reads it; the annotation of a field is the type of its key:
+``int``, ``float``, ``str``, ``bool``, a tuple of them (``tuple[float, float]`` is a list of two in
+a file, ``tuple[int, ...]`` a list of any length but 0), or one of these and ``None`` where there is
+no fixed default.
+"""
+
+import math
+import types
+import typing
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from typing import Any, TypeVar
+
+from common.errors import UserError
+
+PLAIN_TYPES = {
+    int: ('whole number', 'whole numbers'),
+    float: ('number', 'numbers'),
+    str: ('text', 'texts'),
+    bool: ('true or false', 'true or false'),
+}
+S = TypeVar('S', bound='Section')
+
+
+class SectionError(UserError):
+    """A key has a value that it cannot have; ``key`` names it."""
+
+    def __init__(self, key: str, problem: str):
+        super().__init__(f'{key}: {problem}')
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a config may say under a name.
+
+    Attributes:
+        name: The key.
+        type: The annotation of its field, without ``None``.
+        default: The value when a config has none; ``MISSING`` when it must have one.
+        meaning: What the value is, with its unit.
+        least, most: The range of a number, or of each number in a list; both are in it.
+        above: The number is greater than this.
+        choices: Of a text; a table of what is registered may grow.
+        default_text: Says what holds where the default is ``None``.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    meaning: str
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    choices: Collection[str] = ()
+    default_text: str = 'none'
+
+    def convert(self, value: Any) -> Any:
+        """Return ``value`` as the key's type, lists as tuples.
+
+        Raises:
+            SectionError: It is of another type or out of range.
+        """
+        try:
+            return self._convert(value, self.type)
+        except ValueError as error:
+            raise SectionError(self.name, f'{error}, not {value!r}') from error
+
+    def _convert(self, value: Any, type_: Any) -> Any:
+        if typing.get_origin(type_) is tuple:
+            if not isinstance(value, (list, tuple)) or not value:
+                raise ValueError('must be a list')
+            inner = typing.get_args(type_)
+            if Ellipsis not in inner and len(value) != len(inner):
+                raise ValueError(f'must be a list of {len(inner)} values')
+            return tuple(self._convert(item, inner[0]) for item in value)
+        if type_ is float and isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, so
+            try:
+                value = float(value)
+            except ValueError:
+                raise ValueError('must be a number') from None
+        wrong_bool = isinstance(value, bool) and type_ is not bool
+        if wrong_bool or not isinstance(value, (int, float) if type_ is float else type_):
+            name = PLAIN_TYPES[type_][0]
+            raise ValueError(f'must be a {name}' if type_ in (int, float) else f'must be {name}')
+        if self.choices and value not in self.choices:
+            *others, last = self.choices
+            raise ValueError(f'must be {", ".join(others)} or {last}')
+        if type_ in (int, float):
+            if not math.isfinite(value):
+                raise ValueError('must be finite')
+            if not self.least <= value <= self.most or not value > self.above:
+                raise ValueError(f'must be {self.range_text()}')
+            value = type_(value)
+        return value
+
+    def type_text(self) -> str:
+        """Return the type in words, such as ``list of 3 numbers``."""
+        return _type_text(self.type)
+
+    def range_text(self) -> str:
+        """Return the range of a number in words, or the choices of a text; '' when all will do."""
+        if self.choices:
+            return f'one of {", ".join(self.choices)}'
+        bounds = [f'at least {self.least:g}'] * (self.least > -math.inf)
+        bounds += [f'at most {self.most:g}'] * (self.most < math.inf)
+        bounds += [f'greater than {self.above:g}'] * (self.above > -math.inf)
+        return ' and '.join(bounds)
+
+    def default_words(self) -> str:
+        """Return the default as a config would have it, or what holds without a value."""
+        if self.default is MISSING:
+            return 'needed'
+        if self.default is None or self.default == ():
+            return self.default_text
+        return _yaml_text(self.default)
+
+
+def config_key(default: Any = MISSING, meaning: str = '', **words: Any) -> Any:
+    """Return the field of a key.
+
+    Args:
+        default: Its value when a config has none; without it, a section cannot be made without a
+            value.
+        meaning: What the value is, with its unit.
+        words: Further fields of :class:`Key`.
+    """
+    metadata = {'meaning': meaning, **words}
+    return (
+        field(metadata=metadata)
+        if default is MISSING
+        else field(default=default, metadata=metadata)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Keys of a config that belong together; making one checks every value.
+
+    Raises:
+        SectionError: A value is of another type than its key, or out of range.
+    """
+
+    def __post_init__(self) -> None:
+        for each in keys_of(type(self)).values():
+            value = getattr(self, each.name)
+            if value is not each.default:
+                object.__setattr__(self, each.name, each.convert(value))
+
+    @classmethod
+    def of(cls: type[S], values: Mapping[str, Any]) -> S:
+        """Make the section of a config.
+
+        Args:
+            values: All keys of a config; those of other sections are left.
+
+        Raises:
+            SectionError: A value does not fit, or a key is missing that must be there.
+        """
+        for name in cls.missing(values):
+            raise SectionError(name, 'must be given')
+        own = {name: values[name] for name in keys_of(cls) if values.get(name) is not None}
+        return cls(**own)
+
+    @classmethod
+    def missing(cls, values: Mapping[str, Any]) -> list[str]:
+        """Return the keys that a config must have for this section, and that ``values`` lacks."""
+        return [
+            name
+            for name, each in keys_of(cls).items()
+            if each.default is MISSING and values.get(name) is None
+        ]
+
+
+@cache
+def keys_of(section: type[Section]) -> dict[str, Key]:
+    """Return the keys of a section by name, in the order in which it declares them."""
+    hints = typing.get_type_hints(section)
+    return {
+        each.name: Key(
+            name=each.name,
+            type=_without_none(hints[each.name]),
+            default=each.default,
+            **each.metadata,
+        )
+        for each in fields(section)
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a section as YAML and JSON have it: lists for tuples."""
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _without_none(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        (only,) = (each for each in typing.get_args(annotation) if each is not type(None))
+        return only
+    return annotation
+
+
+def _type_text(type_: Any, several: bool = False) -> str:
+    if typing.get_origin(type_) is not tuple:
+        return PLAIN_TYPES[type_][several]
+    inner = typing.get_args(type_)
+    count = '' if Ellipsis in inner else f'{len(inner)} '
+    return f'{"lists" if several else "list"} of {count}{_type_text(inner[0], several=True)}'
+
+
+def _yaml_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f'[{", ".join(map(_yaml_text, value))}]'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'{value:g}' if isinstance(value, float) else str(value)
