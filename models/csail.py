@@ -30,14 +30,23 @@ builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18;
 returned, and log-softmax, upsampling and softmax are left to the caller.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
-from common.sections import Section, config_key, keys_of
+from common.sections import Section, SectionError, config_key, keys_of
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal_by_inputs
 from models.encoders.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import (
+    IMAGENET_ENCODER,
+    Family,
+    Hyper,
+    NetworkInfo,
+    Original,
+    Published,
+)
 
 NUM_CLASSES = 150
 PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
@@ -132,10 +141,16 @@ class CSAILKeys(Section):
     """Hyper-parameters of the decoders."""
 
     pool_scales: tuple[int, ...] | None = config_key(
-        None, 'tiles per side that pyramid pooling takes means over', default_text="the variant's"
+        None,
+        'of a decoder with pyramid pooling: numbers of tiles a side over which it takes means',
+        least=1,
+        default_text='[1, 2, 3, 6]',
     )
     fpn_dim: int | None = config_key(
-        None, 'channels inside a UPerNet', default_text="the variant's"
+        None,
+        'of a UPerNet: channels of its feature pyramid',
+        least=1,
+        default_text='512, and 256 for upernet_lite',
     )
 
 
@@ -148,7 +163,9 @@ DECODERS = {  # which of them a decoder has, and their values
     'upernet_lite': dict(POOLING, fpn_dim=256),
 }
 VARIANTS = {
-    f'csail_{encoder}_{decoder}': dict(options, encoder=encoder, decoder=decoder)
+    f'csail_{encoder}_{decoder}': dict(
+        options, encoder=encoder, decoder=decoder, num_classes=NUM_CLASSES
+    )
     for encoder, (decoder, options) in product(ENCODERS, DECODERS.items())
 }
 
@@ -158,8 +175,8 @@ def csail(x, build, *, encoder, decoder, **hyper):
     auxiliary logits where there are such].
 
     encoder: of :data:`models.encoders.resnet.ENCODERS`. decoder: of :data:`DECODERS`; ``hyper`` are
-    its hyper-parameters, and num_classes. pool_scales: tiles per side that pyramid pooling takes
-    means over. fpn_dim: channels inside a UPerNet. H and W need not be multiples of anything.
+    its hyper-parameters, :class:`CSAILKeys`, and num_classes. H and W need not be multiples of
+    anything.
     """
     head, _, addition = decoder.partition('_')
     if addition == 'deepsup':
@@ -170,37 +187,102 @@ def csail(x, build, *, encoder, decoder, **hyper):
         return HEADS[head](features, build, **hyper)
 
 
-def _complete(hyper: dict) -> dict:
-    hyper = {'num_classes': NUM_CLASSES, **hyper}
-    decoder, scales = hyper['decoder'], hyper.get('pool_scales', (1,))
+def _check_decoder(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Refuse hyper-parameters that the decoder does not have."""
+    decoder = hyper['decoder']
     for key in keys_of(CSAILKeys):
         if key in hyper and key not in DECODERS[decoder]:
             having = ', '.join(name for name, options in DECODERS.items() if key in options)
-            raise ValueError(f'{key}: the decoder {decoder} has none; those that do are {having}')
-    if not isinstance(scales, (list, tuple)) or not scales or min(scales) < 1:
-        raise ValueError('pool_scales: must be a list of numbers of tiles a side, each at least 1')
-    for key in ('num_classes', 'fpn_dim'):
-        if hyper.get(key, 1) < 1:
-            raise ValueError(f'{key}: must be at least 1')
-    return hyper | ({'pool_scales': tuple(scales)} if 'pool_scales' in hyper else {})
+            raise SectionError(key, f'the decoder {decoder} has none; those that do are {having}')
+    return hyper
 
 
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     pools = max(hyper.get('pool_scales', (1,))) > 1
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
-        size_divisor=1,
         smallest_size=output_stride(hyper['encoder']) + 1 if pools else 1,
         paper=PAPERS[hyper['decoder'].partition('_')[0]],
     )
 
 
+# The input that weights of March 2018 to August 2019 were trained on (dataset.py at 42bc6cb; the
+# later ones: at ac0019c).
+BGR = {
+    'mean': (102.9801, 115.9465, 122.7717),
+    'std': (1.0, 1.0, 1.0),
+    'channel_order': 'bgr',
+}
+ORIGINAL = Original(
+    encoder=re.compile(r'encoder\.'),
+    statistics={'csail_bgr': BGR},
+    statistics_of_names={'baseline-': 'csail_bgr', 'ade20k-': 'imagenet'},
+    unknown_statistics='The names do not tell the input: RGB is assumed, as of files from August '
+    '2019 on; --input-statistics csail_bgr is for older ones (baseline-*).',
+)
+FILES = ('http://sceneparsing.csail.mit.edu/model/pytorch/',)
+ENCODER_FILES = ('http://sceneparsing.csail.mit.edu/model/pretrained_resnet/',)
+NO_NETWORK = 'no network here has this encoder'
+
+
+def _published(
+    folder: str,
+    epoch: int,
+    network: str,
+    obstacle: str | None = None,
+    statistics: str = 'imagenet',
+) -> tuple[Published, ...]:
+    halves = tuple(f'{half}_epoch_{epoch}.pth' for half in ('encoder', 'decoder'))
+    return tuple(
+        Published(
+            f'{folder}/{half}',
+            network,
+            f'ADE20K, 150 classes, {half.partition("_")[0]}',
+            FILES,
+            halves=halves,
+            obstacle=obstacle,
+            statistics=statistics,
+        )
+        for half in halves
+    )
+
+
+def _published_2018(folder: str, epoch: int, network: str) -> tuple[Published, ...]:
+    """The same architectures before August 2019, whose input is another one."""
+    return _published(f'baseline-{folder}', epoch, network, statistics='csail_bgr')
+
+
+# As config/*.yaml, demo_test.sh and mit_semseg/models/*.py say; the addresses are plain http.
+PUBLISHED = (
+    *_published('ade20k-resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
+    *_published('ade20k-resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
+    *_published('ade20k-resnet101dilated-ppm_deepsup', 25, 'csail_resnet101dilated8_ppm_deepsup'),
+    *_published('ade20k-resnet50-upernet', 30, 'csail_resnet50_upernet'),
+    *_published('ade20k-resnet101-upernet', 50, 'csail_resnet101_upernet'),
+    *_published('ade20k-mobilenetv2dilated-c1_deepsup', 20, '', NO_NETWORK),
+    *_published('ade20k-hrnetv2-c1', 30, '', NO_NETWORK),
+    # README.md and demo_test.sh at 42bc6cb name the folder of resnet50dilated-ppm_deepsup, and the
+    # page that has all; the names of the others follow it, with the epochs of the README's table.
+    *_published_2018('resnet18dilated-c1_deepsup', 20, 'csail_resnet18dilated8_c1_deepsup'),
+    *_published_2018('resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
+    *_published_2018('resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
+    *_published_2018('resnet101dilated-ppm_deepsup', 25, 'csail_resnet101dilated8_ppm_deepsup'),
+    *_published_2018('resnet50-upernet', 20, 'csail_resnet50_upernet'),
+    *_published_2018('resnet101-upernet', 25, 'csail_resnet101_upernet'),
+    Published('resnet18-imagenet.pth', 'csail_resnet18*', IMAGENET_ENCODER, ENCODER_FILES),
+    Published('resnet50-imagenet.pth', 'csail_resnet50*', IMAGENET_ENCODER, ENCODER_FILES),
+    Published('resnet101-imagenet.pth', 'csail_resnet101*', IMAGENET_ENCODER, ENCODER_FILES),
+    Published('mobilenet_v2.pth.tar', '', IMAGENET_ENCODER, ENCODER_FILES, obstacle=NO_NETWORK),
+    Published('hrnetv2_w48-imagenet.pth', '', IMAGENET_ENCODER, ENCODER_FILES, obstacle=NO_NETWORK),
+    Published('resnext101-imagenet.pth', '', IMAGENET_ENCODER, ENCODER_FILES, obstacle=NO_NETWORK),
+)
 FAMILY = Family(
     name='csail',
     graph=csail,
     keys=CSAILKeys,
     variants=VARIANTS,
-    complete=_complete,
+    complete=_check_decoder,
     info=_info,
+    original=ORIGINAL,
+    published=PUBLISHED,
 )

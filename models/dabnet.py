@@ -8,10 +8,8 @@ dabnet_eb1-d32.py.
 
 A context path, the encoder, and a spatial path at 1/8 of the input's size, as in BiSeNet
 (arXiv:1808.00897). After each stage of the encoder a patch module (the reference's class SIM; HFA
-and PCE in its documents) sees the map pixel by pixel and patch by patch. The hyper-parameters:
-
-    patch_size    side of a patch, in pixels of the encoder's maps
-    sim_channels  width of the four patch modules
+and PCE in its documents) sees the map pixel by pixel and patch by patch. The hyper-parameters are
+:class:`DABNetKeys`.
 
 New networks start with the reference's values: PyTorch's own in the patch modules, He's normal
 distribution by the number of outputs elsewhere, a standard deviation of 0.01 before the logits.
@@ -22,15 +20,24 @@ that would see a single value a channel in training is refused, as PyTorch does:
 poolings, a process on its own needs a batch of two or more.
 """
 
+import re
 from dataclasses import dataclass
 
 import nnabla.initializer as I
 
-from common.sections import Section, config_key, keys_of
+from common.sections import Section, config_key
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal
 from models.encoders import efficientnet, resnet_v1c
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import (
+    CITYSCAPES,
+    IMAGENET_ENCODER,
+    Family,
+    Hyper,
+    NetworkInfo,
+    Original,
+    Published,
+)
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
 STRIDE = 32  # of the encoder's last maps
@@ -55,12 +62,14 @@ class DABNetKeys(Section):
 
     patch_size: int | None = config_key(
         None,
-        'side of the patches in the bilateral aggregation, in cells of the maps',
+        "side of a patch, in pixels of the encoder's maps",
+        least=1,
         default_text="the variant's",
     )
-    sim_channels: tuple[int, ...] | None = config_key(
+    sim_channels: tuple[int, int, int, int] | None = config_key(
         None,
-        'channels in which similarities are computed, for each of four levels',
+        'channels of the four patch modules, one after each stage of the encoder',
+        least=1,
         default_text="the variant's",
     )
 
@@ -200,32 +209,39 @@ def dabnet(x, build, *, num_classes, encoder, patch_size, sim_channels):
     return logits
 
 
-def _complete(hyper: dict) -> dict:
-    widths = hyper['sim_channels']
-    if not isinstance(widths, (list, tuple)) or len(widths) != 4:
-        raise ValueError(f'sim_channels: must be a list of 4 numbers of channels, not {widths}')
-    for key in (*keys_of(DABNetKeys), 'num_classes'):
-        if min(widths if key == 'sim_channels' else [hyper[key]]) < 1:
-            raise ValueError(f'{key}: must be at least 1')
-    return dict(hyper, sim_channels=tuple(widths))
-
-
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     size = STRIDE * hyper['patch_size']
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
         size_divisor=size,
         smallest_size=size,
         paper=PAPER,
     )
 
 
+ORIGINAL = Original(encoder=re.compile(r'backbone\.backbone\.'))
+COCOSTUFF = 'COCO-Stuff 10k, 171 classes'
+OPENMMLAB = ('https://download.openmmlab.com/pretrain/third_party/',)
+TIMM = ('https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/',)
+BAIDU = 'https://pan.baidu.com/s/1frav6gGSJ0p396sCOAhODg (password 2t0o)'
+BAIDU_TEST = 'https://pan.baidu.com/s/1TlLLYnwLAEqhYwbuMhbXpA (password vq1n)'
+# As README.md says, and what the trainings start from, of OpenMMLab and timm. One folder holds all,
+# another what was sent to the server of Cityscapes; the README does not name the files in them.
+PUBLISHED = (
+    Published('DABNet_R_P2', 'dabnet_r18_p2', CITYSCAPES, page=BAIDU),
+    Published('DABNet_E', 'dabnet_e', CITYSCAPES, page=BAIDU),
+    Published('DABNet_R_P2, COCO-10k', 'dabnet_r18_p2', COCOSTUFF, page=BAIDU, num_classes=171),
+    Published('DABNet_E, COCO-10k', 'dabnet_e', COCOSTUFF, page=BAIDU, num_classes=171),
+    Published('DABNet, Cityscapes test results', 'dabnet_*', 'Cityscapes, test', page=BAIDU_TEST),
+    Published('resnet18_v1c-b5776b93.pth', 'dabnet_r18_*', IMAGENET_ENCODER, OPENMMLAB),
+    Published('efficientnet_b1-533bc792.pth', 'dabnet_e', IMAGENET_ENCODER, TIMM),
+)
 FAMILY = Family(
     name='dabnet',
     graph=dabnet,
     keys=DABNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
-    complete=_complete,
     info=_info,
+    original=ORIGINAL,
+    published=PUBLISHED,
 )

@@ -9,13 +9,8 @@ segmentation of road scenes", 2021, arXiv:2101.06085. References:
   segmentation/DDRNet_39.py; that of the other repository cannot be run as published.
 
 From 1/8 of the input's size on there are two branches: one stays there, the other goes down to
-1/64. They exchange what they know after each stage. The hyper-parameters have the references'
-names:
-
-    layers       blocks of the stages 1 to 4
-    planes       channels of the stem
-    spp_planes   channels of a branch of the deep aggregation pyramid pooling module (DAPPM)
-    head_planes  channels of the heads
+1/64. They exchange what they know after each stage. The hyper-parameters, :class:`DDRNetKeys`, have
+the references' names.
 
 New networks start with the references' values: He's normal distribution by the number of outputs,
 PyTorch's own for biases.
@@ -25,12 +20,22 @@ other repository has the main ones last. A batch norm in training that would see
 is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of two or more.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
-from common.sections import Section, config_key, keys_of
+from common.sections import Section, SectionError, config_key
 from layers import functions as L
 from models.encoders.residual import basic_block, convolution, shortcut
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import (
+    CITYSCAPES,
+    IMAGENET_ENCODER,
+    Family,
+    Hyper,
+    NetworkInfo,
+    Original,
+    Published,
+)
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
 STRIDE = 8  # of the logits
@@ -53,15 +58,20 @@ VARIANTS = {name: dict(hyper, auxiliary=False) for name, hyper in SIZES.items()}
 class DDRNetKeys(Section):
     """Hyper-parameters of DDRNet."""
 
-    layers: tuple[int, ...] | None = config_key(
-        None, 'blocks in each of the four stages', default_text="the variant's"
+    layers: tuple[int, int, int, int] | None = config_key(
+        None, 'blocks of the stages 1 to 4', least=1, default_text="the variant's"
     )
-    planes: int | None = config_key(None, 'channels of the stem', default_text="the variant's")
+    planes: int | None = config_key(
+        None, 'channels of the stem', least=1, default_text="the variant's"
+    )
     spp_planes: int | None = config_key(
-        None, 'channels inside the DAPPM', default_text="the variant's"
+        None,
+        'channels of a branch of the deep aggregation pyramid pooling module (DAPPM)',
+        least=1,
+        default_text="the variant's",
     )
     head_planes: int | None = config_key(
-        None, 'channels inside the heads', default_text="the variant's"
+        None, 'channels inside the heads', least=1, default_text="the variant's"
     )
 
 
@@ -185,36 +195,74 @@ def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, ex
     return logits
 
 
-def _complete(hyper: dict) -> dict:
-    layers = hyper['layers']
-    if not isinstance(layers, (list, tuple)) or len(layers) != 4:
-        raise ValueError(f'layers: must be a list of 4 numbers of blocks, not {layers}')
-    for key in (*keys_of(DDRNetKeys), 'num_classes'):
-        if min(layers if key == 'layers' else [hyper[key]]) < 1:
-            raise ValueError(f'{key}: must be at least 1')
-    if layers[2] % hyper['exchanges']:
-        raise ValueError(
-            f'layers: the third must be a multiple of {hyper["exchanges"]}, as often as the '
-            'branches exchange in stage 3'
+def _check_exchanges(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a third stage that does not divide into as many parts as there are exchanges in it."""
+    if hyper['layers'][2] % hyper['exchanges']:
+        raise SectionError(
+            'layers',
+            f'the third must be a multiple of {hyper["exchanges"]}, as often as the branches '
+            'exchange in stage 3',
         )
-    return dict(hyper, layers=tuple(layers))
+    return hyper
 
 
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
         size_divisor=STRIDE,
         smallest_size=STRIDE,
         paper=PAPER,
     )
 
 
+ORIGINAL = Original(encoder=re.compile(r'(?!spp\.|final_layer\.|seghead_extra\.)'))
+BAIDU = 'https://pan.baidu.com/s/17pOOTc-HBG6TNf4k_cn4VA (password it2s)'
+
+
+def _drive(file: str, network: str, task: str, key: str) -> Published:
+    return Published(file, network, task, page=f'https://drive.google.com/file/d/{key}/view')
+
+
+# As both README.md say. The names of the ImageNet files are those in the authors' sources, the
+# names of the Cityscapes files those in the other repository's configs.
+PUBLISHED = (
+    _drive(
+        'DDRNet23s_imagenet.pth',
+        'ddrnet23_slim*',
+        IMAGENET_ENCODER,
+        '1mg5tMX7TJ9ZVcAiGSB4PEihPtrJyalB4',
+    ),
+    _drive(
+        'DDRNet_23_slim using timm library',
+        'ddrnet23_slim*',
+        IMAGENET_ENCODER,
+        '17sgZ8mRJFhsItmdTrifI1rloVq5K1WiC',
+    ),
+    _drive(
+        'DDRNet23_imagenet.pth',
+        'ddrnet23 ddrnet23_aux',
+        IMAGENET_ENCODER,
+        '1VoUsERBeuCaiuQJufu8PqpKKtGvCTdug',
+    ),
+    _drive(
+        'DDRNet39_imagenet.pth', 'ddrnet39*', IMAGENET_ENCODER, '122CMx6DZBaRRf-dOHYwuDY9vG0_UQ10i'
+    ),
+    _drive(
+        'best_val_smaller.pth', 'ddrnet23_slim_aux', CITYSCAPES, '1d_K3Af5fKHYwxSo8HkxpnhiekhwovmiP'
+    ),
+    _drive('best_val.pth', 'ddrnet23_aux', CITYSCAPES, '16viDZhbmuc3y7OSsUo2vhA7V6kYO0KX6'),
+    _drive(
+        'DDRNet_23_slim, CamVid', 'ddrnet23_slim*', 'CamVid', '1sh71nLdFKq1l89X3xyVO2J0d_3qBZui8'
+    ),
+    Published('DDRNet23_slim, own model', 'ddrnet23_slim_aux', CITYSCAPES, page=BAIDU),
+)
 FAMILY = Family(
     name='ddrnet',
     graph=ddrnet,
     keys=DDRNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
-    complete=_complete,
+    complete=_check_exchanges,
     info=_info,
+    original=ORIGINAL,
+    published=PUBLISHED,
 )

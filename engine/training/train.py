@@ -38,6 +38,7 @@ from engine.training.recipe import Recipe
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 from models import Network, input_statistics
+from models.family import NetworkKeys
 
 LARGEST_SEED = 2**32 - 1  # that NumPy's generators take
 MOST_WORKERS = 4  # a process, unless --workers says so
@@ -180,8 +181,9 @@ def _with_input_statistics(args, config: Config, state: TrainingState | None) ->
     else:
         path = models.weights.find(config['pretrained'], args.weights_url)
         known = models.weights.input_statistics(path)
-        own = models.create(config)
-        if input_statistics.obeyed(own, known, config, path) is own:
+        keys = NetworkKeys.of(config)
+        known = input_statistics.chosen(models.describe(config), known, keys, path)
+        if known is None:
             return config
     return _completed(args, config, known)
 

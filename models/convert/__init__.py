@@ -85,8 +85,9 @@ def to_pytorch(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 
 def check_convertible(name: str):
     """Raise ``ModelError`` for a network that is not known, or has no PyTorch original."""
-    if family_of(name).name == 'd3net':
+    family = family_of(name)
+    if family.original is None:
         raise ModelError(
-            f'{name} has no PyTorch original to convert from or to: the published weights of D3Net '
-            'are NNabla .h5 files, and load as they are'
+            f'{name} has no PyTorch original to convert from or to: weights of the family '
+            f'{family.name} are NNabla .h5 files, and load as they are'
         )

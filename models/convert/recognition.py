@@ -102,7 +102,7 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, Fit] | No
     """
     fits = {}
     for family in registry.FAMILIES:
-        if family.name != 'd3net':
+        if family.original is not None:
             for name in family.variants:
                 fits[name] = fit(files, network_shapes(name))
     fewest = min(found.faults for found in fits.values())

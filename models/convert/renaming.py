@@ -35,23 +35,7 @@ DEEPEST = 3  # levels of dictionaries above these
 WRAPPERS = re.compile(r'(?:(?:module|model|net|network|_orig_mod|ema)\.)+')
 PREFIXES = ('', 'backbone.', 'encoder.', 'decoder.', 'encoder.features.', 'backbone.backbone.')
 LOSS = re.compile(r'(?:.*\.)?(?:loss|criterion)\w*\.')
-# torchvision's names of a RegNet, as pycls's: Sequentials of convolution and batch norm there.
-TORCHVISION_REGNET = (
-    (r'^stem\.0\.', 'stem.conv.'),
-    (r'^stem\.1\.', 'stem.bn.'),
-    (r'^trunk_output\.block(\d+)\.block\d+-(\d+)\.', lambda m: f's{m[1]}.b{int(m[2]) + 1}.'),
-    (r'\.f\.([abc])\.0\.', r'.f.\1.'),
-    (r'\.f\.([abc])\.1\.', r'.f.\1_bn.'),
-    (r'\.proj\.0\.', '.proj.'),
-    (r'\.proj\.1\.', '.bn.'),
-)
-# What of a network of the family an ImageNet file holds, and what such a file holds besides.
-ENCODERS = {
-    'csail': re.compile(r'encoder\.'),
-    'dabnet': re.compile(r'backbone\.backbone\.'),
-    'ddrnet': re.compile(r'(?!spp\.|final_layer\.|seghead_extra\.)'),
-    'edgeailite': re.compile(r'encoder\.'),
-}
+# What a file of an encoder alone holds besides.
 CLASSIFIER = re.compile(
     r'(?:fc|linear|classifier|head\.fc|conv_head|bn2|features\.18|down5|last_layer)\.'
 )
@@ -153,7 +137,8 @@ def _renamed(shapes, network) -> dict[str, str]:
     bare = {key: _without_wrappers(key) for key in shapes}
     starts = {name[: len(prefix)] for name in network for prefix in PREFIXES}
     best, most = bare, -1
-    for table in ((), TORCHVISION_REGNET):
+    tables = [table for original in registry.originals() for table in original.renamings]
+    for table in ((), *tables):
         plain = {key: _by_table(name, table) for key, name in bare.items()}
         if table and plain == bare:
             continue
@@ -204,12 +189,13 @@ def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple
 
 def is_encoder_of(name: str, found: Fit) -> bool:
     """Whether the files hold the encoder of a network, all of it, and at most a classifier."""
-    pattern = ENCODERS[registry.family_of(name).name]
+    original = registry.family_of(name).original
     return (
-        not found.misshapen
+        original is not None
+        and not found.misshapen
         and not found.twice
         and bool(found.sources)
-        and all(pattern.match(n) for n in found.sources)
-        and not any(pattern.match(n) for n in found.missing)
+        and all(original.encoder.match(n) for n in found.sources)
+        and not any(original.encoder.match(n) for n in found.missing)
         and all(CLASSIFIER.match(bare) for _, _, bare in found.extra)
     )

@@ -9,6 +9,8 @@ Differs from the original: the classifier, which its segmentation networks leave
 here, nor is dilation, which none of them uses.
 """
 
+import re
+
 from layers import functions as L
 from models.edgeailite_blocks import GAMMA, conv_bn, convolution, groups_of, linear_norm
 
@@ -20,6 +22,22 @@ VARIANTS = {  # channels of the stem and of the four stages, blocks of the stage
     'regnetx1p6gf': dict(widths=(32, 72, 168, 408, 912), depths=(2, 4, 10, 2), group_width=24),
     'regnetx3p2gf': dict(widths=(32, 96, 192, 432, 1008), depths=(2, 6, 15, 2), group_width=48),
 }
+
+
+def _pycls_block(match: re.Match[str]) -> str:
+    return f's{match[1]}.b{int(match[2]) + 1}.'
+
+
+# torchvision's names as pycls's: Sequentials of convolution and batch norm there.
+TORCHVISION_NAMES = (
+    (r'^stem\.0\.', 'stem.conv.'),
+    (r'^stem\.1\.', 'stem.bn.'),
+    (r'^trunk_output\.block(\d+)\.block\d+-(\d+)\.', _pycls_block),
+    (r'\.f\.([abc])\.0\.', r'.f.\1.'),
+    (r'\.f\.([abc])\.1\.', r'.f.\1_bn.'),
+    (r'\.proj\.0\.', '.proj.'),
+    (r'\.proj\.1\.', '.bn.'),
+)
 
 
 def bottleneck(x, channels, stride, group_width, build):
