@@ -9,6 +9,7 @@ import helpers
 import models
 from common.errors import UserError
 from engine.config import loading as config
+from engine.config import schema
 
 PUBLISHED_S = """\
 batch_size: 8
@@ -233,3 +234,17 @@ def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
     assert f'min_lr: 0.2  # {own}' in lines
     assert 'batch_size: 3  # --set' in lines
     assert len(lines) == len(expected)
+
+
+def test_the_reference_lists_every_key_that_configs_have():
+    process = helpers.run('-m', 'engine.config', '--reference')
+    assert process.returncode == 0, process.stderr
+    listed = {
+        line.split(':')[0].strip()
+        for line in process.stdout.splitlines()
+        if line.startswith('  ') and not line.startswith('   ')
+    }
+    used = set().union(*(config.load(path) for path in helpers.PROJECT.glob('configs/*.yaml')))
+    assert used - schema.ONE_VALUE.keys() <= listed
+    assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
+    assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
