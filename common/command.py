@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from common import PROJECT, log
 from common.errors import UserError
@@ -23,7 +24,7 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the s
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one line instead of its whole usage."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f'{message}; {self.prog} --help lists the options')
 
 
@@ -68,7 +69,7 @@ def run(
 def is_users_mistake(error: Exception) -> bool:
     """Whether an error is told in one line, not as a traceback."""
     if isinstance(error, ModuleNotFoundError):
-        package = PROJECT / error.name.split('.')[0]
+        package = PROJECT / (error.name or '').split('.')[0]
         return not package.is_dir() and not package.with_suffix('.py').exists()
     return isinstance(error, UserError)
 

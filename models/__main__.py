@@ -1,6 +1,7 @@
 """The networks of this project: python -m models"""
 
 import sys
+from argparse import Namespace
 
 import models
 from common.command import DONE, Parser, run
@@ -24,7 +25,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
     names = _chosen(args)
     if args.names:
         print('\n'.join(names))
@@ -52,7 +53,7 @@ def describe(name: str) -> str:
     )
 
 
-def _chosen(args) -> list[str]:
+def _chosen(args: Namespace) -> list[str]:
     families = {family.name: family for family in models.FAMILIES}
     if args.family is not None and args.family not in families:
         raise UserError(

@@ -30,7 +30,7 @@ def cache_folder() -> Path:
     return _expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
 
 
-def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
+def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     """Return the path of a file of weights, which is downloaded when it is nowhere.
 
     A path that exists is returned as it is. A published file is searched for beside the path that
@@ -60,7 +60,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
         reason = f'there is no folder {folder}'
     elif published is None:
         reason = 'no such file of weights'
-    if reason:
+    if reason or published is None:
         raise ModelError(f'{path}: {reason}; {others(path)}')
     found = (
         _in_folder(folder, published)
@@ -73,7 +73,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     return found
 
 
-def _expanded(path: str | os.PathLike, advice: str) -> Path:
+def _expanded(path: str | os.PathLike[str], advice: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
