@@ -16,8 +16,8 @@ import numpy as np
 
 from common.log import LOG
 from common.lru import LeastRecentlyUsed
+from common.memory import lack_of_memory_as
 from engine.backends.base import KEPT
-from engine.backends.errors import is_of_memory
 from layers import functions as L
 from layers.build import float_context
 from models import Network, NetworkInfo
@@ -58,14 +58,13 @@ class OnDevice:
         """
         size = image.shape[:2]
         try:
-            x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
-            x.d = image[None]
-            y.forward(clear_buffer=True)
-            y.data.cast(np.uint8, nn.get_current_context())  # on the device
-            return np.array(y.data.data[0])
-        except (MemoryError, RuntimeError) as error:
-            if not is_of_memory(error):
-                raise
+            with lack_of_memory_as(MemoryError):
+                x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
+                x.d = image[None]
+                y.forward(clear_buffer=True)
+                y.data.cast(np.uint8, nn.get_current_context())  # on the device
+                return np.array(y.data.data[0])
+        except MemoryError as error:
             LOG.debug('%dx%d pixels are resized on the host: %s', *size[::-1], error)
             self._too_large.add(size)
             self.close()

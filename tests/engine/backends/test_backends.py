@@ -25,7 +25,7 @@ from engine.backends import calibration, exported, openvino, select, tensorrt
 from engine.backends.auto import Auto
 from engine.backends.base import KEPT
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import BackendError, Disagreement, is_of_memory
+from engine.backends.errors import BackendError, Disagreement
 from engine.backends.nnabla import Graphs
 from engine.backends.settings import Settings
 from engine.device.context import Choice
@@ -407,19 +407,6 @@ def test_what_an_export_lacks_memory_for_is_nnablas(tiny, log):
         auto.run(small)
     assert stub.shapes == [small.shape]
     assert log.messages == ['stub: not enough memory for 64x96, which NNabla does']
-
-
-@pytest.mark.parametrize(
-    'message, of_memory',
-    [
-        ('Failed to allocate memory for requested buffer of size 1', True),
-        ('CUDA failure 2: out of memory', True),
-        ('cudaErrorOutOfMemory', True),
-        ('[GENERAL_ERROR] Check failed', False),
-    ],
-)
-def test_messages_of_memory(message, of_memory):
-    assert is_of_memory(RuntimeError(message)) == of_memory
 
 
 def test_an_input_that_fits_no_backend_gives_none_up(tiny):
