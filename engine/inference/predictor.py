@@ -163,7 +163,7 @@ class Predictor:
         weight = np.outer(*ramps).astype(np.float32)
         for rows, columns in protocol.windows(*size):
             seen = self._run(x[:, rows, columns], window)
-            total[:, rows, columns] += _softmax(seen.rows(slice(0, window[0]), window[1])) * weight
+            total[:, rows, columns] += softmax(seen.rows(slice(0, window[0]), window[1])) * weight
             weights[rows, columns] += weight
         return total / weights
 
@@ -222,11 +222,11 @@ def _taps(length, new_length, where):
 
 def _probabilities(seen: _Seen, rows: slice, width: int) -> np.ndarray:
     scores = seen.rows(rows, width)
-    return scores if seen.probable else _softmax(scores)
+    return scores if seen.probable else softmax(scores)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the first axis."""
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities over the first axis, the classes, of the dtype of ``logits``."""
     scores = logits - logits.max(axis=0)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)
