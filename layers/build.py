@@ -7,10 +7,11 @@ a parameter to tell whether it is frozen.
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import nnabla as nn
 from nnabla.parameter import get_parameter, get_parameter_or_create, set_parameter
+
+from common.patterns import matches
 
 RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 
@@ -87,11 +88,6 @@ class Outline(Build):
             known = nn.Variable(shape, need_grad=trainable)
             set_parameter(name, known)
         return known
-
-
-def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a parameter name is like one of the patterns: ``*`` stands for anything."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @contextmanager

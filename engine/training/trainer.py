@@ -20,6 +20,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.lru import LeastRecentlyUsed
+from common.patterns import matching_parameters
 from datasets.loading.loader import Loader
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
@@ -28,7 +29,6 @@ from engine.training import losses
 from engine.training.loss_scale import LossScale
 from engine.training.losses import Objective
 from engine.training.optimizer import Average, Optimizer
-from engine.training.parameter_patterns import matching
 from engine.training.recipe import Recipe
 from layers import recompute
 from layers.build import float_context, on_gpu
@@ -393,7 +393,7 @@ def trainable(frozen) -> dict[str, nn.Variable]:
     Raises ``UserError`` for a pattern that is like no parameter, and when none is left.
     """
     names = nn.get_parameters(grad_only=False)
-    fixed = {name for pattern in frozen for name in matching('freeze', pattern, names)}
+    fixed = {name for pattern in frozen for name in matching_parameters('freeze', pattern, names)}
     left = {n: p for n, p in nn.get_parameters().items() if n not in fixed}
     if not left:
         raise UserError('freeze: leaves nothing to train')

@@ -16,9 +16,9 @@ trusted, and later it must be what it was then (:mod:`common.download`).
 import difflib
 import shlex
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from common.patterns import matches
 from models import registry
 
 WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
@@ -61,7 +61,7 @@ class Published:
     def networks(self) -> list[str]:
         """Return the names of all networks that the file is for."""
         patterns = self.network.split()
-        return [n for n in registry.names() if any(fnmatchcase(n, p) for p in patterns)]
+        return [n for n in registry.names() if matches(n, patterns)]
 
 
 CITYSCAPES = 'Cityscapes, 19 classes'
