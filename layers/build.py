@@ -7,13 +7,14 @@ a parameter to tell whether it is frozen.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeAlias
 
 import nnabla as nn
 import nnabla.communicators as C
 from nnabla.parameter import get_parameter, get_parameter_or_create, set_parameter
 from numpy.typing import NDArray
+
+from common.patterns import matches
 
 RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 
@@ -104,11 +105,6 @@ class Outline(Build):
             known = nn.Variable(shape, need_grad=trainable)
             set_parameter(name, known)
         return known
-
-
-def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a parameter name is like one of the patterns: ``*`` stands for anything."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ import nnabla.solvers as S
 import numpy as np
 
 from common.errors import UserError
+from common.patterns import matching_parameters
 from common.sections import Section, config_key
-from engine.training.parameter_patterns import matching
 from layers.build import float_context
 
 WITH_MOMENTUM = ('momentum', 'nesterov')  # solvers
@@ -371,9 +371,9 @@ def _group_keys(names: list[str], config: Mapping) -> dict[str, tuple[float, boo
     factors, decays = dict.fromkeys(names, 1.0), dict.fromkeys(names, True)
     for entry in config.get('lr_factors', ()):
         pattern, factor = _parse_factor(entry)
-        factors |= dict.fromkeys(matching('lr_factors', pattern, names), factor)
+        factors |= dict.fromkeys(matching_parameters('lr_factors', pattern, names), factor)
     for pattern in config.get('no_decay', ()):
-        decays |= dict.fromkeys(matching('no_decay', pattern, names), False)
+        decays |= dict.fromkeys(matching_parameters('no_decay', pattern, names), False)
     return {name: (factors[name], decays[name]) for name in names}
 
 

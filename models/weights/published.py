@@ -5,7 +5,6 @@ The families have the files, see :class:`models.family.Published`.
 
 import difflib
 import shlex
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from models import registry
@@ -28,7 +27,7 @@ def networks_of(published: Published) -> list[str]:
         for family in registry.FAMILIES
         if published in family.published
         for name in family.variants
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
+        if matches(name, patterns)
     ]
 
 
