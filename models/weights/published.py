@@ -7,6 +7,7 @@ import difflib
 import shlex
 from pathlib import Path
 
+from common.patterns import matches
 from models import registry
 from models.family import Published
 
