@@ -27,7 +27,7 @@ class Graphs:
         self._on_new_size = on_new_size
         self._graphs = ShapeCache()
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep the graphs of as many shapes as an image is seen in."""
         self._graphs.need(shapes)
 
@@ -43,7 +43,7 @@ class Graphs:
                 raise MemoryError(str(error)) from error
             raise
 
-    def close(self):
+    def close(self) -> None:
         """Drop all graphs."""
         self._graphs.clear()
         self._on_new_size()

@@ -19,7 +19,7 @@ class ShapeCache(OrderedDict):
         super().__init__()
         self._most = KEPT
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep what is made for two images that are seen in as many shapes: a camera's portraits
         and landscapes.
         """
