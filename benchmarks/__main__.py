@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from common import machine
 from common.command import Parser, run
@@ -13,7 +14,7 @@ from engine.backends.base import AUTO, BACKENDS
 ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all that there are'
 PHOTO = "the project's photo"
 # The options of each kind that not all kinds have, and what they are when they are not given.
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
     'inference': {
         'size': '512x1024',

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from common import machine
 from common.files import replacing
@@ -30,7 +31,7 @@ class Result:
 
 
 def compare(
-    contestants: Mapping[str, Callable[[], object]],
+    contestants: Mapping[str, Callable[[], Any]],
     rounds: int,
     warm_up: int = 1,
     own_clock: bool = False,
@@ -40,7 +41,7 @@ def compare(
 
     own_clock: the contestants return the seconds that count, as they have preparations to make.
     """
-    times = {name: [] for name in contestants}
+    times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(-warm_up, rounds):
         for name, run in contestants.items():
             started = time.perf_counter()

@@ -174,7 +174,8 @@ def _measure(config, network, compared, plan: Comparison, folder):
             if logits is None and way == compared[0]:
                 raise UserError(f'{way}: {contestants.facts[f"left out, {way}"]}')
             reference = logits if reference is None else reference
-        device, whole = ({name: [] for name in contestants.running} for _ in range(2))
+        device: dict[str, list[float]] = {name: [] for name in contestants.running}
+        whole: dict[str, list[float]] = {name: [] for name in contestants.running}
         limits = _limits(compared, plan)
 
         def turn(name):
@@ -251,10 +252,10 @@ def _multiples(
         ],
         'x float32': [InferenceContestant(way.backend, 'float32')],
     }
-    found = {}
+    found: dict[str, float | None] = {}
     for column, candidates in bases.items():
         base = next((str(each) for each in candidates if str(each) in device), None)
-        found[column] = base and frame.multiple(device[base], device[str(way)])
+        found[column] = frame.multiple(device[base], device[str(way)]) if base else None
     return found
 
 

@@ -114,10 +114,12 @@ class Program:
 
         Raises ``UserError`` when it fails, and when the process dies.
         """
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None and answers is not None  # both are pipes
         try:
-            self._process.stdin.write(json.dumps({'do': what, **arguments}) + '\n')
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            requests.write(json.dumps({'do': what, **arguments}) + '\n')
+            requests.flush()
+            line = answers.readline()
         except BrokenPipeError:
             line = ''
         if not line:
@@ -253,7 +255,8 @@ class TrainingPeer:
         channels_last: bool,
     ):
         self._name, self._choice, self._precision = name, choice, precision
-        self.losses, self._before = [], self._gpu_memory()
+        self.losses: list[float] = []
+        self._before = self._gpu_memory()
         self._program = Program(
             name, python, folder, folder, machine.threads(), 'start_training',
             device=_device(choice.name),

@@ -18,6 +18,7 @@ import models
 from benchmarks import plain
 from benchmarks.memory import own_peak_mib
 from datasets import image_files
+from engine.backends.base import Backend
 from engine.backends.calibration import Calibration
 from engine.backends.disk_cache import DiskCache
 from engine.backends.select import create
@@ -61,6 +62,7 @@ class Pipeline:
         self._network = models.create(task.config)
         self._predictor = predictor.Predictor(self._network)  # registers the parameters
         models.weights.load(task.weights)
+        self._backend: Backend | plain.Plain
         if backend == plain.NAME:
             self._backend = plain.Plain(self._network)
             return
@@ -127,7 +129,7 @@ def labels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result
 
 
-_pipeline = None  # of this process, a contestant's
+_pipeline: Pipeline  # of this process, a contestant's; see start
 
 
 def start(task: PipelineTask, backend: str, precision: str, kept: Path):

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.files import replacing
@@ -164,5 +165,5 @@ def _common(documents) -> list[str]:
     return found
 
 
-def _cell(value: float | Mapping | None, written: Callable[[float | Mapping], str]) -> str:
+def _cell(value: Any, written: Callable[[Any], str]) -> str:
     return '' if value is None else written(value)

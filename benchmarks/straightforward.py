@@ -60,7 +60,8 @@ def augmented(
 def crop_window(shape, size, rng) -> tuple[slice, slice]:
     """Rows and columns of a random crop."""
     starts = [rng.randint(0, max(n - crop, 0) + 1) for n, crop in zip(shape, size)]
-    return tuple(slice(start, start + crop) for start, crop in zip(starts, size))
+    rows, columns = (slice(start, start + crop) for start, crop in zip(starts, size))
+    return rows, columns
 
 
 def distorted(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -90,11 +90,12 @@ def measure(
     config = {**config, 'batch_size': batch_size, 'accumulation': 1}
     compared = ways(choice.name)
     with ExitStack() as stack:
-        contestants = {}
+        own: dict[str, _Contestant] = {}
         for name, way in compared.items():
-            contestants[name] = _Contestant(name, way, config, size, choice.device)
-            stack.callback(contestants[name].close)
-        first, facts = next(iter(contestants.values())), {}
+            own[name] = _Contestant(name, way, config, size, choice.device)
+            stack.callback(own[name].close)
+        contestants: dict[str, _Contestant | peer.TrainingPeer] = {**own}
+        first, facts = next(iter(own.values())), {}
         if peer_python:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             training = peer.write_training(config, size, folder)
@@ -150,7 +151,7 @@ class _Contestant:
         size: tuple[int, int],
         device: int,
     ):
-        self.losses = []
+        self.losses: list[float] = []
         self._process = Process(name, 'try a smaller --size or --batch-size')
         try:
             self.idle = self._process.ask(_start, config, way, size, device)
@@ -193,7 +194,8 @@ class _Turns:
         self._before = machine.gpu_memory_mib(device) if way.name == 'cudnn' else 0.0
         type_config = 'half' if way.half else 'float'
         self._choice = context.use(way.name, type_config, device, tf32=way.tf32)
-        self.idle, self._kept = own_peak_mib(), None
+        self.idle = own_peak_mib()
+        self._kept: float | None = None
         nn.random.set_parameter_seed(0)
         network = models.create(config)
         Predictor(network)  # registers the parameters

@@ -99,11 +99,14 @@ class Loader:
             shuffle,
             is_portrait=self._sizes.is_portrait if transform.by_aspect else None,
         )
-        self._state, self._latest = SamplerState(), []
+        self._state = SamplerState()
+        self._latest: list[int] = []
         self._pool, self._end_pool, self._closed = None, None, False
-        self._pending, self._unsent = deque(), deque()
-        self._awaited, self._tickets = {}, 0  # of tasks: ticket to batch and row
-        self.skipped = Counter()  # how often each problem was met
+        self._pending: deque[_Pending] = deque()
+        self._unsent: deque[SampleTask] = deque()
+        self._awaited: dict[int, tuple[_Pending, int]] = {}  # of tasks: ticket to batch and row
+        self._tickets = 0
+        self.skipped: Counter[str] = Counter()  # how often each problem was met
 
     # The interface of nnabla.utils.data_iterator.DataIterator
 
@@ -219,8 +222,8 @@ class Loader:
                     f'the state of the loader has {name} {state.get(name)}, now it is {own}; '
                     'continue with the same data and settings, or start anew'
                 )
-        waiting = tuple(tuple(group) for group in state['waiting'])
-        self._go_to(SamplerState(state['batches'], state['cursor'], waiting))
+        landscapes, portraits = map(tuple, state['waiting'])
+        self._go_to(SamplerState(state['batches'], state['cursor'], (landscapes, portraits)))
 
     def _settings(self) -> dict:
         """What decides which samples are in which batch."""

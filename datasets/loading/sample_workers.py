@@ -19,6 +19,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from typing import NoReturn
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class SampleRecipe:
         was wrong with samples in whose place another was taken, where that is allowed. Raises
         ``InputError``; ``RuntimeError`` with the file's name for any other failure.
         """
-        problems = []
+        problems: list[str] = []
         for candidate in self._candidates(epoch, index):
             try:
                 self._write(candidate, epoch, index, batch, image, label)
@@ -132,7 +133,8 @@ class SharedMemory:
     def __init__(self, block_bytes: int):
         self.file = os.memfd_create('batches')
         self._size = -(-block_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        self._free, self._end = deque(), 0
+        self._free: deque[tuple[int, mmap.mmap]] = deque()
+        self._end = 0
 
     def block(self) -> tuple[int, np.ndarray]:
         """The offset and the bytes of a block."""
@@ -218,7 +220,7 @@ class Pool:
         except (EOFError, ConnectionError):
             self._explain(connection)
 
-    def _explain(self, connection):
+    def _explain(self, connection: Connection) -> NoReturn:
         status = self._processes[connection].wait(PATIENCE)
         reason = signal.Signals(-status).name if status < 0 else f'status {status}'
         raise UserError(

@@ -11,7 +11,7 @@ pixels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ class ScaleCrop:
     pad_label: int = IGNORE
     tries: int = 10
     base: tuple[int, int] | None = None
-    by_aspect: ClassVar[bool] = False
+    by_aspect: ClassVar[Literal[False]] = False
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
         """Where to crop; draws the scale, the window, the flip."""
@@ -111,7 +111,7 @@ class ResizeCrop:
     pad_label: int = IGNORE
     rotation: float = 0.0
     interpolation: str = 'area'
-    by_aspect: ClassVar[bool] = False
+    by_aspect: ClassVar[Literal[False]] = False
 
     def __post_init__(self):
         if self.scale[0] < 1:
@@ -161,7 +161,7 @@ class ShortSides:
     flip: float = 0.5
     distort: bool = False
     pad_label: int = IGNORE
-    by_aspect: ClassVar[bool] = True
+    by_aspect: ClassVar[Literal[True]] = True
 
     def batch(self, sizes: Sequence[tuple[int, int]], rng: np.random.RandomState) -> Batch:
         """The batch of images of these sizes: the largest height and width, rounded up; draws the

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # the commands' options need the names before it is known what is installed
     import numpy as np
 
-Shape = tuple[int, int, int, int]
+Shape = tuple[int, ...]  # (N, C, H, W)
 
 BACKENDS = ('nnabla', 'onnxruntime', 'openvino', 'tensorrt')
 AUTO = 'auto'
@@ -22,10 +22,15 @@ KEPT = 4  # shapes kept ready, at least: portraits and landscapes, and as many a
 class Backend(Protocol):
     """Computes a network's maps, with the parameters that are registered when it is first used."""
 
-    used: Collection[str]  # names of the backends that maps come from
-    threads: int  # that it computes with on the CPU
+    @property
+    def used(self) -> Collection[str]:
+        """Names of the backends that maps come from."""
 
-    def need(self, shapes: int):
+    @property
+    def threads(self) -> int:
+        """How many it computes with on the CPU."""
+
+    def need(self, shapes: int) -> None:
         """Keep as many shapes ready as an image is seen in, where the memory suffices."""
 
     def run(self, x: 'np.ndarray') -> 'np.ndarray':
@@ -34,5 +39,12 @@ class Backend(Protocol):
         Raises ``MemoryError``, ``BackendError``.
         """
 
-    def close(self):
+    def close(self) -> None:
         """Release the memory; the next :meth:`run` makes ready anew."""
+
+
+class CompiledBackend(Backend, Protocol):
+    """A backend that has to compile a network for each shape."""
+
+    def is_ready(self, shape: Shape) -> bool:
+        """Whether :meth:`run` has nothing to compile for a shape."""

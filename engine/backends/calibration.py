@@ -54,7 +54,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Inputs(Sequence):
+class Inputs(Sequence[np.ndarray]):
     """Image files as a network's inputs of a shape, each read when it is asked for; raises
     ``InputError`` then.
     """
@@ -66,7 +66,8 @@ class Inputs(Sequence):
     def __len__(self):
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    # Nobody slices it.
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
         return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
 
 

@@ -105,7 +105,8 @@ class DiskCache:
     def _make_room(self, newest: Path):
         """Remove the files that were not used for longest until the rest is small enough."""
         with suppress(OSError):  # another process may do the same
-            found = [(p.stat(), p) for p in self.folder.iterdir() if p.is_file() and p != newest]
+            siblings = newest.parent.iterdir()
+            found = [(p.stat(), p) for p in siblings if p.is_file() and p != newest]
             total = newest.stat().st_size
             for stat, path in sorted(found, key=lambda each: _last_use(each[0]), reverse=True):
                 total += stat.st_size

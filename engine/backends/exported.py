@@ -81,7 +81,8 @@ class Exported:
         self.network, self.runtime, self.used = network, runtime, frozenset({runtime.name})
         self.threads = runtime.threads
         self._reference, self._cache, self._calibration = reference, cache, calibration
-        self._models, self._parameters = ShapeCache(), None
+        self._models = ShapeCache()
+        self._parameters: str | None = None
         self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
 
     def is_ready(self, shape: Shape) -> bool:
@@ -90,7 +91,7 @@ class Exported:
         """
         return shape in self._models or self._cache.has(self._name(shape), self._versions)
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep the models of as many shapes as an image is seen in."""
         self._models.need(shapes)
 
@@ -104,7 +105,7 @@ class Exported:
         self.close()  # what the others hold may be what this one lacks
         return self._model(x).run(x)
 
-    def close(self):
+    def close(self) -> None:
         """Drop all models, and the graphs that they were compared with."""
         self._models.clear()
         self._reference.close()
@@ -231,7 +232,7 @@ def parameters() -> str:
     digest = hashlib.sha256()
     for name, variable in nn.get_parameters(grad_only=False).items():
         digest.update(f'{name} {variable.shape}'.encode())
-        digest.update(np.ascontiguousarray(variable.data.get_data('r')))
+        digest.update(np.ascontiguousarray(variable.data.get_data('r')).data)
     return digest.hexdigest()
 
 

@@ -27,7 +27,7 @@ class Graphs:
         self._on_new_size = on_new_size
         self._graphs = ShapeCache()
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep the graphs of as many shapes as an image is seen in."""
         self._graphs.need(shapes)
 
@@ -39,7 +39,7 @@ class Graphs:
             outputs.forward(clear_buffer=True)
             return np.array(outputs.d, np.float32)
 
-    def close(self):
+    def close(self) -> None:
         """Drop all graphs."""
         self._graphs.clear()
         self._on_new_size()

@@ -5,6 +5,7 @@ maps = backend.run(x)        # normalised float32 (N, 3, H, W) -> logits (N, cla
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 
 from common import machine
@@ -81,7 +82,9 @@ def create(
         LOG.info('%s', backend.runtime)
         return backend
     order = list(ON_GPU if choice.name == 'cudnn' else ON_CPU)
-    exports, reasons, install = [], [], None
+    exports: list[Exported] = []
+    reasons: list[str] = []
+    install = None
     while order and not exports:
         name = order.pop(0)
         missing = _missing(name)
@@ -99,7 +102,7 @@ def create(
     if not exports:
         _tell_unused_threads(settings)
         return graphs
-    others = [lambda each=each: exported(each) for each in order if not _missing(each)]
+    others = [partial(exported, each) for each in order if not _missing(each)]
     return Auto([lambda: exports[0], *others], graphs)
 
 

@@ -20,7 +20,7 @@ CHILD_SECONDS = 120  # after which the child counts as hanging
 # Arguments of the child: load libmpi with global symbols first; leave mpi4py out.
 GLOBAL, WITHOUT_MPI = 'global', 'without_mpi'
 MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # its stages, beside the extension
-SIGNALS = {
+SIGNALS: dict[int, str] = {
     signal.SIGSEGV: 'a segmentation fault',
     signal.SIGABRT: 'an abort',
     signal.SIGBUS: 'a bus error',
