@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 
@@ -27,6 +27,7 @@ from engine.device.context import Choice
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.training.gpu_check_child import REFERENCE, Spec, function_of
+from engine.training.optimizer import SolverKeys
 
 AFTERWARDS = 'afterwards'  # the part when a function is done and the next has not begun
 LIMIT = 300  # seconds for one function, or for the start of a process
@@ -58,7 +59,7 @@ SETTINGS = {
     'moving average of the weights': 'ema_decay',
 }
 PARAMETERS = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # on which updates are tried
-SOLVER_KEYS = ('solver', 'momentum', 'momentum_form', 'beta1', 'beta2', 'epsilon', 'weight_decay')
+NAME_PATTERNS = ('lr_factors', 'no_decay')  # keys that need the parameters' own names
 MPI_VARIABLES = ('OMPI_COMM_WORLD_', 'PMIX_', 'PRTE_')
 
 
@@ -92,7 +93,7 @@ def _nowhere(what: str):
 def require(
     loss: nn.Variable,
     choice: Choice,
-    config: Mapping,
+    keys: SolverKeys,
     processes: Processes,
     watchdog: Watchdog | None = None,
 ):
@@ -101,7 +102,7 @@ def require(
     Args:
         loss: The training graph; nothing of it is computed.
         choice: The device, and whether it computes in TF32.
-        config: Says which updates of the weights are in use.
+        keys: Say which updates of the weights are in use.
         processes: All processes of the job.
         watchdog: Is told of every function that is done, and pauses while others compare.
 
@@ -109,7 +110,7 @@ def require(
         UserError: On all processes, when one finds a function that differs.
     """
     specs, skipped = collect(loss)
-    specs += updates(config)
+    specs += updates(keys)
     moved = watchdog.moved if watchdog else _nowhere
     findings = [] if processes.local_rank else examine(specs, choice, moved=moved)
     for finding in findings:
@@ -167,16 +168,14 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     return [spec for _, spec in kinds.values()], skipped
 
 
-def updates(config: Mapping) -> list[Spec]:
-    """What is done with the gradients."""
-    used = {
-        'update of the weights': {k: config[k] for k in SOLVER_KEYS if k in config},
-        'look for overflow': {},
-    }
-    if 'clip_norm' in config:
+def updates(keys: SolverKeys) -> list[Spec]:
+    """Return what is done with the gradients."""
+    solver = {name: value for name, value in vars(keys).items() if name not in NAME_PATTERNS}
+    used: dict[str, dict] = {'update of the weights': solver, 'look for overflow': {}}
+    if keys.clip_norm is not None:
         used['clipping of gradients'] = {'clip_norm': 1.0}
-    if 'ema_decay' in config:
-        used['moving average of the weights'] = {'ema_decay': config['ema_decay']}
+    if keys.ema_decay is not None:
+        used['moving average of the weights'] = {'ema_decay': keys.ema_decay}
     return [Spec(name, arguments, PARAMETERS) for name, arguments in used.items()]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from nnabla.ext_utils import get_extension_context
 
 from engine.device import context
-from engine.training.optimizer import Average, Optimizer
+from engine.training.optimizer import Average, Optimizer, SolverKeys
 
 FORWARD, BACKWARD, REFERENCE = 'forward', 'backward', 'on the CPU'
 WRONG = 'gives wrong numbers'
@@ -38,10 +38,10 @@ class Spec:
     """What is to be compared.
 
     type: NNabla's name of a function, or a key of ``UPDATES``. arguments: the function's; for
-    updates, keys of the config. shapes: of the inputs; of the parameters. values: what the inputs
-    are like, see :func:`make_input`. gradients: for each input, whether the backward pass computes
-    its gradient. half: in half precision. reference: arguments that are others on the CPU, which
-    has no channel_last, for example.
+    updates, fields of :class:`SolverKeys`. shapes: of the inputs; of the parameters. values: what
+    the inputs are like, see :func:`make_input`. gradients: for each input, whether the backward
+    pass computes its gradient. half: in half precision. reference: arguments that are others on the
+    CPU, which has no channel_last, for example.
     """
 
     type: str
@@ -134,32 +134,34 @@ def run_update(
         parameter.d = make_input('normal', shape, spec.half, rng)
         parameter.g = make_input('normal', shape, spec.half, rng)
     with nn.context_scope(ctx):
-        return {FORWARD: UPDATES[spec.type](parameters, arguments)}
+        return {FORWARD: UPDATES[spec.type](parameters, SolverKeys(**arguments))}
 
 
-def _step(parameters, config):
-    optimizer = Optimizer(parameters, config)
+def _step(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    optimizer = Optimizer(parameters, keys)
     for rate in (0.1, 0.2):
         optimizer.scale_grad(0.5)
         optimizer.update(rate)
     return [p.d.copy() for p in parameters.values()]
 
 
-def _clip(parameters, config):
-    norm = Optimizer(parameters, config).clip(config['clip_norm'])
+def _clip(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    assert keys.clip_norm is not None
+    norm = Optimizer(parameters, keys).clip(keys.clip_norm)
     return [np.array(norm), *(p.g.copy() for p in parameters.values())]
 
 
-def _look_for_overflow(parameters, config):
-    optimizer, found = Optimizer(parameters, config), []
+def _look_for_overflow(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    optimizer, found = Optimizer(parameters, keys), []
     for value in (1, np.inf, np.nan):
         list(parameters.values())[-1].g[..., -1] = value
         found.append(optimizer.has_overflow())
     return [np.array(found, np.float32)]
 
 
-def _average(parameters, config):
-    average = Average(parameters, config['ema_decay'])
+def _average(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    assert keys.ema_decay is not None
+    average = Average(parameters, keys.ema_decay)
     for parameter in parameters.values():
         parameter.d = parameter.d * 2
     average.update()

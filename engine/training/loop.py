@@ -22,7 +22,8 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training.trainer import DivergedError, Trainer
+from engine.training.divergence import DivergedError
+from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 
 # mpirun passes SIGUSR1 on and waits; after the other two it kills its processes.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.keys import DataKeys
 from engine.config import Config
 from engine.config.data import open_dataset
 from engine.distributed.processes import Processes
@@ -31,7 +32,7 @@ class Validation:
         release: Callable[[], None],
         processes: Processes,
     ):
-        self._dataset = open_dataset(config, config.get('val_split', 'val'))
+        self._dataset = open_dataset(config, DataKeys.of(config).val_split)
         self._protocol = test_time.choose(None, config)
         self._predictor, self._release = predictor, release
         evaluator.check(self._dataset, processes)

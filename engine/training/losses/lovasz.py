@@ -3,21 +3,36 @@
 Berman, Rannen Triki, Blaschko, 2018, arXiv:1705.08790, algorithm 1.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from nnabla.function import PythonFunction
 
+from common.sections import Section, config_key
+from engine.training.losses.head import Head, Part
+from engine.training.losses.registry import Term, register
 
-def lovasz_softmax(probabilities, labels):
-    """The mean over the classes in ``labels`` of their Lovász-extended Jaccard losses, shape (1,).
 
-    probabilities: (N, C, H, W), after the softmax. labels: (N, 1, H, W), integers, negative where
-    ignored. All valid pixels of the batch are one set (the paper's authors call it
-    ``per_image=False, classes='present'``). Without a valid pixel, loss and gradient are 0.
+@dataclass(frozen=True, kw_only=True)
+class LovaszKeys(Section):
+    """The Lovász-softmax loss."""
+
+    lovasz_weight: float = config_key(
+        0.0, 'weight of the Lovász-softmax loss of the main head', least=0
+    )
+
+
+def lovasz_softmax(head: Head, keys: LovaszKeys) -> Part:
+    """Return the mean over the classes in the labels of their Lovász-extended Jaccard losses.
+
+    All valid pixels of the micro-batch are one set (the paper's authors call it
+    ``per_image=False, classes='present'``), whose loss weighs by its share of all valid pixels, so
+    the loss depends on how a batch is divided. Without a valid pixel, loss and gradient are 0.
 
     It is computed on the host whatever the context, and sorts the pixels once for each class: a
     quarter of a second for a million pixels and one class.
     """
-    return _LovaszSoftmax()(probabilities, labels)
+    return head.by_valid_pixels(_LovaszSoftmax()(head.probabilities, head.targets.labels))
 
 
 class _LovaszSoftmax(PythonFunction):
@@ -76,3 +91,6 @@ def _jaccard_slopes(errors: np.ndarray, positive: np.ndarray) -> np.ndarray:
     slopes = np.empty(len(errors))
     slopes[order] = np.diff(1 - intersection / union, prepend=0)
     return slopes
+
+
+register(Term('lovasz', LovaszKeys, lovasz_softmax))
