@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import nnabla as nn
 
@@ -61,6 +62,7 @@ SETTINGS = {
 PARAMETERS = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # on which updates are tried
 NAME_PATTERNS = ('lr_factors', 'no_decay')  # keys that need the parameters' own names
 MPI_VARIABLES = ('OMPI_COMM_WORLD_', 'PMIX_', 'PRTE_')
+Messages = queue.Queue[Any]  # what a process says; None at its end
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Finding:
         return SETTINGS.get(self.spec.type)
 
 
-def _nowhere(what: str):
+def _nowhere(what: str) -> None:
     """Nobody watches."""
 
 
@@ -96,7 +98,7 @@ def require(
     keys: SolverKeys,
     processes: Processes,
     watchdog: Watchdog | None = None,
-):
+) -> None:
     """Compare the functions of a training with the CPU, by one process of each machine.
 
     Args:
@@ -140,7 +142,9 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     Of a kind it is the one with the smallest inputs; of reductions, the one that makes a value of
     the most for each that it keeps, as that decides how they are computed.
     """
-    functions, kinds, skipped = [], {}, {}
+    functions: list[nn.function.Function] = []
+    kinds: dict[str, tuple[tuple[float, int], Spec]] = {}
+    skipped: dict[str, str] = {}
     loss.visit(functions.append)
     trained = _trained(loss, functions)
     for function in functions:
@@ -190,14 +194,21 @@ def examine(
     limit: seconds after which a function counts as hanging. moved: told of progress. Raises
     ``UserError`` when a process ends before it tries anything.
     """
-    findings, first = [], 0
+    findings: list[Finding] = []
+    first = 0
     while first < len(specs):
         first += _examine_until_it_ends(specs[first:], choice, limit, findings, moved)
     return findings
 
 
-def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
-    """One process; returns how many functions are done."""
+def _examine_until_it_ends(
+    specs: Sequence[Spec],
+    choice: Choice,
+    limit: float,
+    findings: list[Finding],
+    moved: Callable[[str], None],
+) -> int:
+    """Compare in one process, and add to the findings; returns how many functions are done."""
     job = {
         'name': choice.name,
         'device': choice.device,
@@ -215,7 +226,8 @@ def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
             stderr=errors,
             text=True,
         )
-        messages = queue.Queue()
+        assert process.stdin and process.stdout  # they are pipes
+        messages: Messages = queue.Queue()
         reader = threading.Thread(target=_read, args=(process, messages), daemon=True)
         reader.start()
         try:
@@ -242,17 +254,26 @@ def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
     return number + 1
 
 
-def _read(process, messages):
+def _read(process: subprocess.Popen[str], messages: Messages) -> None:
     """Pass on what the process says, and at its end None."""
+    assert process.stdout
     for line in process.stdout:
         if line.endswith('\n'):  # else it has been ended in the middle of a word
             messages.put(json.loads(line))
     messages.put(None)
 
 
-def _follow(process, messages, specs, limit, findings, moved) -> tuple[int | None, str, str | None]:
+def _follow(
+    process: subprocess.Popen[str],
+    messages: Messages,
+    specs: Sequence[Spec],
+    limit: float,
+    findings: list[Finding],
+    moved: Callable[[str], None],
+) -> tuple[int | None, str, str | None]:
     """Which function a process was at when it ended, in which part, with what problem."""
-    number, part, done = None, None, False
+    number: int | None = None
+    part, done = AFTERWARDS, False
     while True:
         try:
             message = messages.get(timeout=limit)

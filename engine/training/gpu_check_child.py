@@ -101,7 +101,9 @@ def run_function(
         inputs.append(nn.Variable(array.shape, need_grad=gradient))
         inputs[-1].d = np.ascontiguousarray(array)
     with nn.context_scope(ctx):
-        outputs = function_of(spec.type)(*inputs, **arguments)
+        compute = function_of(spec.type)
+        assert compute is not None  # else the function has not been collected
+        outputs = compute(*inputs, **arguments)
         outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
         function = outputs[0].parent
         function.forward(inputs, outputs)

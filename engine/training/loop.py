@@ -27,7 +27,7 @@ from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 
 # mpirun passes SIGUSR1 on and waits; after the other two it kills its processes.
-SIGNALS = {
+SIGNALS: dict[int, int] = {
     signal.SIGINT: INTERRUPTED,
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
@@ -72,7 +72,7 @@ class TrainingLoop:
         # Iterations: the last finished and recorded one; the last one that was to be saved here.
         self._finished = trainer.iteration
         self._tried = saved[1] if saved and saved[0] == folder.state else 0
-        self._signal = None
+        self._signal: int | None = None
         self._interruptible = False  # whether a signal ends at once what is being done
 
     def run(self) -> int:
@@ -153,16 +153,16 @@ class TrainingLoop:
             if self._saves_at(iteration) and not self._processes.rank:
                 self._folder.save_weights(iteration)
                 self._folder.prune(trainer.recipe.keep_checkpoints)
-            if self._validates_at(iteration):
-                self._validate(iteration)
+            if self._validation is not None and self._validates_at(iteration):
+                self._validate(iteration, self._validation)
             if iteration == trainer.recipe.max_iter and not self._processes.rank:
                 LOG.info('%s: the trained weights', self._folder.save_final())
         self._interruptible = False
         self._watchdog.moved(f'what was due at iteration {iteration}')
 
-    def _validate(self, iteration: int):
+    def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.agree()
-        report, pictures = self._validation.run(self._processes, self._watchdog)
+        report, pictures = validation.run(self._processes, self._watchdog)
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
@@ -245,4 +245,4 @@ class TrainingLoop:
                 'stopped after iteration %d, which is saved; --resume goes on from there',
                 self._trainer.iteration,
             )
-        return SIGNALS.get(self._signal, INTERRUPTED)
+        return INTERRUPTED if self._signal is None else SIGNALS[self._signal]

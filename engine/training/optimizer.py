@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import nnabla as nn
 import nnabla.functions as F
@@ -110,7 +111,7 @@ class PyTorchMomentum:
         self._decayed = S.Sgd(1 - momentum)  # velocities that are their own gradients
         self._velocities = S.Sgd(-1.0)  # to which gradients are added
         self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
-        self._states = {}
+        self._states: dict[str, nn.Variable] = {}
 
     def set_parameters(self, parameters: Mapping[str, nn.Variable]):
         """Take the parameters, and give each a velocity of zeros."""
@@ -297,7 +298,7 @@ class Optimizer:
                 state.t = int(arrays[f'{name}/{STEPS}'])
             group.solver.set_states(states)
 
-    def _states(self) -> Iterator[tuple[str, object]]:
+    def _states(self) -> Iterator[tuple[str, Any]]:
         for group in self._groups:
             yield from group.solver.get_states().items()
 

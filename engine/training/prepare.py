@@ -98,7 +98,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         folder=folder,
         logger=logger,
         watchdog=watchdog,
-        saved=(folder.state if own else source, state.iteration) if state else None,
+        saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
     )
 

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import reduce
 
 import nnabla as nn
 import numpy as np
@@ -148,7 +149,8 @@ class Trainer:
         self._graphs = OrderedDict()
         self._statistics = RunningStatistics()
         self.together = False
-        self._before, self._changing = None, False  # of the step at hand
+        self._before: _Before | None = None  # of the step at hand
+        self._changing = False
 
     def step(
         self,
@@ -173,10 +175,11 @@ class Trainer:
         """
         started = time.perf_counter()
         self.together = False
-        self._before = _Before(self.iteration, self.loader.state_dict(), self._scale.state())
+        before = _Before(self.iteration, self.loader.state_dict(), self._scale.state())
+        self._before = before
         work = self._load(moved)
         rate = self.recipe.rate(self.iteration)
-        loss = self._compute_gradients(work, moved)
+        loss = self._compute_gradients(work, before, moved)
         numbers = np.array([loss, should_stop(), should_save()])
         total, stops, saves = self._communicator.total(numbers)
         if not np.isfinite(total):
@@ -190,7 +193,7 @@ class Trainer:
                 divergence.check_parameters(self.iteration)
         except DivergedError as error:
             # Gradients are the same on all processes, running statistics may not be.
-            self.together = self.iteration == self._before.iteration
+            self.together = self.iteration == before.iteration
             where = 'on' if self._processes.size == 1 else f'{self._processes} had'
             raise DivergedError(f'{error} ({where} {", ".join(map(str, work.files))})') from error
         self._before, self._changing = None, False
@@ -287,20 +290,22 @@ class Trainer:
         except Exception as error:  # whatever it is, the others must not wait for this process
             failure = error
         self.together = True
-        orders = work and [graph.order for graph in work.graphs]
-        if not self._communicator.all_are_ready(orders):
+        orders = [graph.order for graph in work.graphs] if work else None
+        if not self._communicator.all_are_ready(orders) or work is None:
             raise failure or OtherProcessError('another process cannot load its batches')
         self.together = False
         return work
 
-    def _compute_gradients(self, work: _Work, moved: Callable[[str], None]) -> float:
+    def _compute_gradients(
+        self, work: _Work, before: _Before, moved: Callable[[str], None]
+    ) -> float:
         """Run all forward and backward passes of a step; returns this process's loss."""
         batches, graphs = work.batches, work.graphs
-        counts = sum(graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches))
-        totals = self._communicator.total(counts)
+        counts = [graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches)]
+        totals = self._communicator.total(reduce(np.add, counts))
         self._seed_functions()
         self._optimizer.zero_grad()
-        self._before.statistics = self._statistics.copy()
+        before.statistics = self._statistics.copy()
         gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
         for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
             graph.image.d = images
@@ -331,7 +336,7 @@ class Trainer:
     def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
         image = nn.Variable(shape)
         outputs = self._network(image, train=True, **self._build)
-        objective = self._criterion.build(outputs, shape[2:])
+        objective = self._criterion.build(outputs, (shape[2], shape[3]))
         recompute.keep_touched(objective.loss)
         return image, objective
 

@@ -41,7 +41,8 @@ class Validation:
         """The report of :class:`engine.evaluation.evaluator.Evaluator` for the registered
         parameters, and pictures of this process's first images by name.
         """
-        pictures, info = {}, self._dataset.info
+        pictures: dict[str, np.ndarray] = {}
+        info = self._dataset.info
 
         def look(path: Path, index: int, image: np.ndarray, labels, predictions):
             watchdog.moved(f'image {index} of the validation')

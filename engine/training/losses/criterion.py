@@ -19,7 +19,6 @@ rightly on a Hopper GPU.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import nnabla as nn
@@ -55,8 +54,8 @@ def create(config: Mapping[str, Any], num_classes: int) -> 'Criterion':
     for term in TERMS.values():
         own = term.keys.of(config)
         if term.weight(own):
-            terms.append((term.weight(own), partial(term.build, keys=own)))
-    return Criterion(keys, partial(main.build, keys=main.keys.of(config)), tuple(terms))
+            terms.append((term.weight(own), term.bound(own)))
+    return Criterion(keys, main.bound(main.keys.of(config)), tuple(terms))
 
 
 @dataclass(frozen=True)

@@ -66,4 +66,5 @@ class LossKeys(Section):
 
 def sections() -> list[type[Section]]:
     """Return the keys that hold for every loss, and those of each loss that is registered."""
-    return [LossKeys, *(loss.keys for loss in (*PIXEL_LOSSES.values(), *TERMS.values()))]
+    of_pixels, terms = PIXEL_LOSSES.values(), TERMS.values()
+    return [LossKeys, *(loss.keys for loss in of_pixels), *(term.keys for term in terms)]

@@ -44,6 +44,10 @@ class PixelLoss:
     build: Callable[[Head, Any], Part]
     selects_pixels: bool = False
 
+    def bound(self, keys: Section) -> Callable[[Head], Part]:
+        """Return the loss of a head under these keys."""
+        return lambda head: self.build(head, keys)
+
 
 @dataclass(frozen=True)
 class Term:
@@ -62,6 +66,10 @@ class Term:
     def weight(self, keys: Section) -> float:
         """Return the weight that the term's section gives it."""
         return getattr(keys, self.weight_key)
+
+    def bound(self, keys: Section) -> Callable[[Head], Part]:
+        """Return the loss of a head under these keys."""
+        return lambda head: self.build(head, keys)
 
     @property
     def weight_key(self) -> str:
