@@ -15,7 +15,7 @@ import time
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from common import PROJECT, log
 from common.errors import UserError
@@ -23,6 +23,7 @@ from common.launcher import COURTESY_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
 
 T = typing.TypeVar('T')
+Container = typing.Union[argparse.ArgumentParser, argparse._ArgumentGroup]
 DONE, SOME_FAILED, MISUSED = 0, 1, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the signals
 
@@ -30,7 +31,7 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the s
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one line instead of its whole usage."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f'{message}; {self.prog} --help lists the options')
 
 
@@ -81,7 +82,7 @@ def run(
         return MISUSED
 
 
-def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
+def add_options(parser: Container, kind: type) -> None:
     """Give a parser the options of a dataclass of :mod:`common.settings`, those of its groups too.
 
     Args:
@@ -97,16 +98,18 @@ def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
             add_options(parser.add_argument_group(title) if title else parser, hints[each.name])
         elif FLAGS in words:
             flags, one_of = words.pop(FLAGS), words.pop('exclusive', None)
-            target = parser
-            if one_of:
-                target = exclusive.setdefault(one_of, parser.add_mutually_exclusive_group())
+            if one_of and one_of not in exclusive:
+                exclusive[one_of] = parser.add_mutually_exclusive_group()
+            target = exclusive.get(one_of, parser)
             if flags:
                 words['dest'] = each.name
             if 'type' in words:
                 words['type'] = _with_message(words['type'])
             several = words.get('action') == 'append'
-            default = list(each.default) if several else each.default
-            target.add_argument(*flags or (each.name,), default=default, **words)
+            default: Any = each.default
+            target.add_argument(
+                *flags or (each.name,), default=list(default) if several else default, **words
+            )
 
 
 def settings(kind: type[T], args: argparse.Namespace) -> T:
@@ -155,7 +158,7 @@ def _import(name: str) -> str:
 def is_users_mistake(error: Exception) -> bool:
     """Whether an error is told in one line, not as a traceback."""
     if isinstance(error, ModuleNotFoundError):
-        package = PROJECT / error.name.split('.')[0]
+        package = PROJECT / (error.name or '').split('.')[0]
         return not package.is_dir() and not package.with_suffix('.py').exists()
     return isinstance(error, UserError)
 

@@ -18,7 +18,6 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
 from typing import Any, TypeVar
 
 from common.errors import UserError
@@ -95,7 +94,7 @@ class Key:
             raise ValueError(f'must be a {name}' if type_ in (int, float) else f'must be {name}')
         if self.choices and value not in self.choices:
             *others, last = self.choices
-            raise ValueError(f'must be {", ".join(others)} or {last}')
+            raise ValueError('must be ' + ' or '.join([', '.join(others)] * bool(others) + [last]))
         if type_ in (int, float):
             if not math.isfinite(value):
                 raise ValueError('must be finite')
@@ -182,7 +181,6 @@ class Section:
         ]
 
 
-@cache
 def keys_of(section: type[Section]) -> dict[str, Key]:
     """Return the keys of a section by name, in the order in which it declares them."""
     hints = typing.get_type_hints(section)

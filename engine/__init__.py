@@ -15,7 +15,15 @@ if sys.version_info < (3, 10):  # before a module whose syntax is younger ends i
     )
     sys.exit(2)
 
+from typing import TYPE_CHECKING  # noqa: E402
+
 from common import lazy  # noqa: E402
+
+if TYPE_CHECKING:
+    from engine.evaluation.evaluator import Evaluator
+    from engine.inference.predictor import Predictor
+    from engine.inference.test_time import Protocol
+    from engine.training.trainer import Trainer
 
 _HOMES = {
     'Evaluator': 'engine.evaluation.evaluator',
@@ -23,5 +31,5 @@ _HOMES = {
     'Protocol': 'engine.inference.test_time',
     'Trainer': 'engine.training.trainer',
 }
-__all__ = sorted(_HOMES)
+__all__ = ['Evaluator', 'Predictor', 'Protocol', 'Trainer']
 __getattr__ = lazy.resolver(__name__, _HOMES)

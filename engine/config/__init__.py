@@ -1,9 +1,11 @@
 """Load configs, check them, and open the data that they name."""
 
+from typing import TYPE_CHECKING
+
 from common import lazy
 
-_HOMES = dict.fromkeys(
-    ('DEFAULT', 'PATHS', 'Config', 'class_info', 'load', 'with_origins'), 'engine.config.loading'
-)
-__all__ = sorted(_HOMES)
-__getattr__ = lazy.resolver(__name__, _HOMES)
+if TYPE_CHECKING:
+    from engine.config.loading import DEFAULT, PATHS, Config, class_info, load, with_origins
+
+__all__ = ['DEFAULT', 'PATHS', 'Config', 'class_info', 'load', 'with_origins']
+__getattr__ = lazy.resolver(__name__, dict.fromkeys(__all__, 'engine.config.loading'))

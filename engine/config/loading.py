@@ -12,9 +12,10 @@ which they stand.
 import difflib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -36,15 +37,16 @@ DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
 
 
 PATHS = ('weights', 'pretrained', 'data_dir')
+Origins = dict[str, Path | str]  # of each key, the file or the option that sets it
 
 
-class Config(Mapping):
+class Config(Mapping[str, Any]):
     """A checked config; ``path`` is its file, ``name`` the file's name without the ending."""
 
-    def __init__(self, path: Path, values: dict, origins: dict):
+    def __init__(self, path: Path, values: dict[str, Any], origins: Origins):
         self.name, self.path, self._values, self._origins = path.stem, path, values, origins
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Any:
         return self._values[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -69,11 +71,21 @@ class Config(Mapping):
         return Config(self.path, {**self._values, **missing}, origins)
 
 
-def load(path: str | os.PathLike | None = None, overrides: Iterable[str] = ()) -> Config:
-    """Read and check a config; ``overrides`` are ``key=value`` strings, values in YAML.
+def load(
+    path: str | os.PathLike[str] | None = None,
+    overrides: Iterable[str] = (),
+    options: Mapping[str, tuple[str, Any]] = MappingProxyType({}),
+) -> Config:
+    """Read and check a config.
 
-    A relative path is looked for in the working directory, then in the project. Raises
-    ``UserError``, which names the key and the file.
+    Args:
+        path: The file; a relative one is looked for in the working directory, then in the project.
+        overrides: ``key=value`` texts, values in YAML.
+        options: Keys for which a command has an option of its own: how the option is written, and
+            its value.
+
+    Raises:
+        UserError: Names the key, and the file or the option that it comes from.
     """
     path = _existing(path or DEFAULT)
     values, origins = _read(path, ())
@@ -83,6 +95,8 @@ def load(path: str | os.PathLike | None = None, overrides: Iterable[str] = ()) -
             raise UserError(f'{COMMAND_LINE} {override}: write it as key=value')
         values[key.strip()] = _parse(value, f'{COMMAND_LINE} {override}')
         origins[key.strip()] = COMMAND_LINE
+    for key, (option, value) in options.items():
+        values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
     config = Config(path, _check_keys(values, origins), origins)
     _check_together(config)
@@ -99,7 +113,7 @@ def with_origins(config: Config) -> str:
     return ''.join(lines)
 
 
-def class_info(config: Config, root: str | os.PathLike | None = None) -> datasets.DatasetInfo:
+def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> datasets.DatasetInfo:
     """Names and colours of the classes: the config's, else those of its data set, else numbers and
     made-up colours.
 
@@ -135,7 +149,7 @@ def class_info(config: Config, root: str | os.PathLike | None = None) -> dataset
     return info
 
 
-def _existing(path: str | os.PathLike) -> Path:
+def _existing(path: str | os.PathLike[str]) -> Path:
     for candidate in (Path(path), PROJECT / path):
         if files.kind_of(candidate) == 'file':
             return candidate.resolve()
@@ -149,7 +163,7 @@ def _existing(path: str | os.PathLike) -> Path:
     raise UserError(f'{path}: no such config; there are {some} and others like them')
 
 
-def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
+def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
     """The values of a file over those of its bases, and for each the file that sets it."""
     if path in children:
         raise UserError(
@@ -162,7 +176,8 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict, dict]:
         raise UserError(f'{path}: cannot be read as a config ({error})') from error
     if not isinstance(own, dict):
         raise UserError(f'{path}: a config is a list of "key: value" lines')
-    values, origins = {}, {}
+    values: dict[str, Any] = {}
+    origins: Origins = {}
     bases = own.pop(BASE, None) or []
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
@@ -189,7 +204,7 @@ def _relative_to(folder: Path, path: str) -> str:
 class _Loader(yaml.SafeLoader):
     """YAML in which a key that stands twice is a mistake, not silently the last one."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = []
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -201,7 +216,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _parse(text: str, source):
+def _parse(text: str, source: Path | str) -> Any:
     try:
         return yaml.load(text, _Loader)  # a SafeLoader: it makes plain values only
     except yaml.YAMLError as error:
@@ -211,7 +226,7 @@ def _parse(text: str, source):
         raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
 
 
-def _check_keys(values: dict[str, Any], origins: dict[str, Path | str]) -> dict[str, Any]:
+def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
     """Return the values of known keys as their types, in lists as YAML has them.
 
     Raises:
@@ -240,7 +255,7 @@ def _check_keys(values: dict[str, Any], origins: dict[str, Path | str]) -> dict[
     return checked
 
 
-def _nearest(key, keys: Iterable[str]) -> str:
+def _nearest(key: object, keys: Iterable[str]) -> str:
     if key == BASE:
         return 'it belongs into the file, not on the command line'
     close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)

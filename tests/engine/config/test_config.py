@@ -9,6 +9,7 @@ import helpers
 import models
 from common.errors import UserError
 from engine.config import loading as config
+from engine.config import schema
 
 PUBLISHED_S = """\
 batch_size: 8
@@ -233,3 +234,38 @@ def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
     assert f'min_lr: 0.2  # {own}' in lines
     assert 'batch_size: 3  # --set' in lines
     assert len(lines) == len(expected)
+
+
+def test_the_reference_lists_every_key_that_configs_have():
+    process = helpers.run('-m', 'engine.config', '--reference')
+    assert process.returncode == 0, process.stderr
+    listed = {
+        line.split(':')[0].strip()
+        for line in process.stdout.splitlines()
+        if line.startswith('  ') and not line.startswith('   ')
+    }
+    used = set().union(*(config.load(path) for path in helpers.PROJECT.glob('configs/*.yaml')))
+    assert used - schema.ONE_VALUE.keys() <= listed
+    assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
+    assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
+
+
+def test_an_option_of_a_command_stands_for_a_key(tmp_path):
+    path = write(tmp_path, 'own.yaml', PUBLISHED_S)
+    loaded = config.load(path, ['lr=0.5', 'data_dir=x'], {'data_dir': ('-d', '/data')})
+    assert (loaded['lr'], loaded['data_dir']) == (0.5, '/data')
+    assert (loaded.origin('lr'), loaded.origin('data_dir')) == ('--set', '-d')
+    with pytest.raises(UserError, match=r"recompute: must be none, .* not 'all' \(-r\)"):
+        config.load(path, (), {'recompute': ('-r', 'all')})
+
+
+def test_a_config_is_completed_where_it_says_nothing(tmp_path):
+    loaded = config.load(write(tmp_path, 'own.yaml', PUBLISHED_S))
+    completed = loaded.completed({'lr': 9.0, 'mean': (1.0, 2.0, 3.0)}, 'the weights')
+    assert completed['lr'] == loaded['lr'] != 9
+    assert completed.origin('lr') == loaded.origin('lr')
+    assert 'channel_order' not in completed
+    assert completed['mean'] == loaded['mean']
+    completed = loaded.completed({'aux_weights': (1.0,)}, 'the weights')
+    assert (completed['aux_weights'], completed.origin('aux_weights')) == ([1.0], 'the weights')
+    assert 'aux_weights' not in loaded
