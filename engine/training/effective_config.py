@@ -1,8 +1,8 @@
 """The config that a training runs with: the user's, completed by what follows from it."""
 
-import json
 import os
 from pathlib import Path
+from typing import Any
 
 import models
 from common import files
@@ -22,7 +22,8 @@ def load(settings: TrainingSettings) -> Config:
     Raises:
         UserError: The config or an override is wrong.
     """
-    return configs.load(settings.config.config_file, _overrides(settings))
+    chosen = settings.config
+    return configs.load(chosen.config_file, chosen.overrides, _options(settings))
 
 
 def completed(config: Config, state: TrainingState | None, weights_url: str | None) -> Config:
@@ -42,20 +43,18 @@ def completed(config: Config, state: TrainingState | None, weights_url: str | No
     return config.completed(form, f'the family {family.name}')
 
 
-def _overrides(settings: TrainingSettings) -> list[str]:
-    """Return the overrides, and the options that stand for keys, so that the run's config has them
-    too.
-    """
-    overrides = list(settings.config.overrides)
+def _options(settings: TrainingSettings) -> dict[str, tuple[str, Any]]:
+    """Return the options that stand for keys, so that the run's config has them too."""
+    options: dict[str, tuple[str, Any]] = {}
     if settings.data_dir:
-        overrides.append(f'data_dir={json.dumps(os.path.abspath(settings.data_dir))}')
+        options['data_dir'] = '-d', os.path.abspath(settings.data_dir)
     if settings.pretrained:
         there = files.kind_of(Path(settings.pretrained)) == 'file'
         name = os.path.abspath(settings.pretrained) if there else settings.pretrained
-        overrides.append(f'pretrained={json.dumps(name)}')
+        options['pretrained'] = '-p', name
     if settings.recompute:
-        overrides.append(f'recompute={settings.recompute}')
-    return overrides
+        options['recompute'] = '-r', settings.recompute
+    return options
 
 
 def _with_input_statistics(
