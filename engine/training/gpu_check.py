@@ -73,7 +73,7 @@ class Finding:
     part: str
     problem: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.spec.is_update:
             return f"NNabla's {self.spec.type} {self.problem}"
         return f"NNabla's {self.spec.type} ({self.part}) {self.problem}"
@@ -302,7 +302,7 @@ def _trained(loss: nn.Variable, functions: list) -> set:
     return trained
 
 
-def spec_of(function, trained: bool) -> Spec:
+def spec_of(function: nn.function.Function, trained: bool) -> Spec:
     """A function of a graph; trained: whether a backward pass runs through it."""
     name, arguments = function.info.type_name, dict(function.info.args)
     shapes = [list(variable.shape) for variable in function.inputs]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TextIO
 
 import nnabla as nn
 import nnabla.function_bases as function_bases
@@ -17,7 +18,8 @@ import numpy as np
 from nnabla.ext_utils import get_extension_context
 
 from engine.device import context
-from engine.training.optimizer import Average, Optimizer, SolverKeys
+from engine.training.moving_average import Average
+from engine.training.optimizer import Optimizer, SolverKeys
 
 FORWARD, BACKWARD, REFERENCE = 'forward', 'backward', 'on the CPU'
 WRONG = 'gives wrong numbers'
@@ -62,7 +64,9 @@ def function_of(type_name: str) -> Callable | None:
     return FUNCTIONS.get(type_name.lower())
 
 
-def make_input(values: str, shape: Sequence[int], half: bool, rng) -> np.ndarray:
+def make_input(
+    values: str, shape: Sequence[int], half: bool, rng: np.random.RandomState
+) -> np.ndarray:
     """Seeded numbers that half precision holds exactly, so that only computing makes a difference.
 
     values: ``normal``; ``positive``, away from zero; ``distinct``, no two alike as far as
@@ -92,7 +96,7 @@ def run_function(
     rng = np.random.RandomState(0)
     other_layout = spec.arguments.get('channel_last') and not arguments['channel_last']
 
-    def in_layout(array, order):
+    def in_layout(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
         return array.transpose(order) if other_layout and array.ndim == 4 else array
 
     inputs = []
@@ -206,7 +210,7 @@ def _agree(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
     return np.linalg.norm(found - expected) <= allowed
 
 
-def main():
+def main() -> None:
     with os.fdopen(os.dup(1), 'w', buffering=1) as channel:
         os.dup2(2, 1)  # what libraries print is not taken for ours
         job = json.load(sys.stdin)
@@ -229,7 +233,7 @@ def _try(spec: Spec, candidate: nn.Context, reference: nn.Context, say: Callable
     """
     parts = []
 
-    def announce(part):
+    def announce(part: str) -> None:
         parts.append(part)
         say(part=part)
 
@@ -242,7 +246,7 @@ def _try(spec: Spec, candidate: nn.Context, reference: nn.Context, say: Callable
     return True
 
 
-def _say(channel, number: int, **what):
+def _say(channel: TextIO, number: int, **what: Any) -> None:
     print(json.dumps({'number': number, **what}), file=channel)
 
 

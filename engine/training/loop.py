@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from common.command import DONE, INTERRUPTED, TERMINATED
 from common.errors import UserError
@@ -141,7 +142,7 @@ class TrainingLoop:
         due = iteration % recipe.val_interval == 0 or iteration == recipe.max_iter
         return self._validation is not None and due
 
-    def _finish_milestone(self):
+    def _finish_milestone(self) -> None:
         """What is due at this iteration after the state has been saved; done again on resuming, as
         it may not have come to an end.
         """
@@ -170,7 +171,7 @@ class TrainingLoop:
                 self._folder.save_best()
             self._best = {'miou': report['miou'] or 0, 'iteration': iteration}
 
-    def _save_state(self):
+    def _save_state(self) -> None:
         """Write the state: rank 0 does, and all wait for it, as whoever ends first ends all."""
         self._tried = self._trainer.iteration
         if not self._processes.rank:
@@ -233,7 +234,7 @@ class TrainingLoop:
         latest = self._folder.latest()
         return f'{advice}; the latest weights are {latest}' if latest else advice
 
-    def _note_signal(self, number, frame):
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal ends training after the step, and what is done besides at once."""
         again, self._signal = self._signal is not None, number
         if again or self._interruptible:

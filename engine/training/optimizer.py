@@ -1,22 +1,19 @@
-"""Solvers over groups of parameters, and the moving average of weights.
+"""Solvers over groups of parameters.
 
     optimizer = Optimizer(parameters, SolverKeys(solver='adamw'))
     optimizer.zero_grad()
     loss.forward(clear_no_need_grad=True)
     loss.backward(clear_buffer=True)
     norm = optimizer.clip(max_norm)
-    optimizer.update(learning_rate(iteration))
-    average.update()
+    optimizer.update(rate(iteration))
 
-Everything computes on the device of the context in which it was made, in float32 also beside a
-network in half precision: weights of 1 would not notice a step of 1e-4 there.
+It computes on the device of the context in which it was made, in float32 also beside a network in
+half precision: weights of 1 would not notice a step of 1e-4 there.
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import nnabla as nn
@@ -24,18 +21,15 @@ import nnabla.functions as F
 import nnabla.solvers as S
 import numpy as np
 
-from common.errors import UserError
 from common.sections import Section, SectionError, config_key
 from engine.training.parameter_patterns import matching
+from engine.training.pytorch_momentum import PyTorchMomentum
+from engine.training.state_arrays import check_fit
 from layers.build import float_context
 
 WITH_MOMENTUM = ('momentum', 'nesterov')  # solvers
 MOMENTUM_FORM = 'momentum_form'  # the key
 STEPS = 'steps'  # in the state of a parameter: the updates so far
-# In the state of a parameter under PyTorch's form of momentum; NNabla's own solvers call theirs v
-# or m, so that the one form's state is not taken for the other's.
-VELOCITY = 'velocity'
-UPDATES = 'updates'  # in the state of an average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,80 +93,6 @@ class SolverKeys(Section):
         return [_parse_factor(entry) for entry in self.lr_factors]
 
 
-class PyTorchMomentum:
-    """PyTorch's SGD with momentum, with the interface of NNabla's solvers, of which it is made.
-
-    Source: pytorch/pytorch, torch/optim/sgd.py at v2.13.0, without dampening.
-    """
-
-    def __init__(self, momentum: float, nesterov: bool):
-        self._momentum, self._nesterov, self._steps = momentum, nesterov, 0
-        self._gradients = S.Sgd(1.0)  # of the parameters
-        self._decayed = S.Sgd(1 - momentum)  # velocities that are their own gradients
-        self._velocities = S.Sgd(-1.0)  # to which gradients are added
-        self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
-        self._states: dict[str, nn.Variable] = {}
-
-    def set_parameters(self, parameters: Mapping[str, nn.Variable]):
-        """Take the parameters, and give each a velocity of zeros."""
-        self._gradients.set_parameters(parameters)
-        for name, parameter in parameters.items():
-            velocity = nn.Variable(parameter.shape)
-            velocity.data.zero()
-            velocity.grad = parameter.grad
-            decayed = nn.Variable(parameter.shape)
-            decayed.data = decayed.grad = velocity.data
-            moved = nn.Variable(parameter.shape)
-            moved.data, moved.grad = parameter.data, velocity.data
-            self._decayed.set_parameters({name: decayed}, reset=False)
-            self._velocities.set_parameters({name: velocity}, reset=False)
-            self._weights.set_parameters({name: moved}, reset=False)
-            self._states[name] = velocity
-
-    def zero_grad(self):
-        """Zero the gradients of all parameters."""
-        self._gradients.zero_grad()
-
-    def scale_grad(self, factor: float):
-        """Multiply all gradients by ``factor``."""
-        self._gradients.scale_grad(factor)
-
-    def check_inf_or_nan_grad(self) -> bool:
-        """Return whether a gradient is infinite or not a number."""
-        return self._gradients.check_inf_or_nan_grad()
-
-    def set_learning_rate(self, rate: float):
-        """Set the rate of the next update."""
-        self._rate = rate
-
-    def weight_decay(self, decay: float):
-        """Add ``decay * weights`` to the gradients."""
-        self._gradients.weight_decay(decay)
-
-    def update(self):
-        """Change the velocities and the weights."""
-        self._decayed.update()
-        self._velocities.update()
-        share = self._momentum if self._nesterov else 1
-        self._weights.set_learning_rate(self._rate * share)
-        self._weights.update()
-        if self._nesterov:
-            self._gradients.set_learning_rate(self._rate)
-            self._gradients.update()
-        self._steps += 1
-
-    def get_states(self) -> dict[str, SimpleNamespace]:
-        """Return the velocity of each parameter and the number of updates."""
-        return {
-            name: SimpleNamespace(pstate={VELOCITY: velocity}, t=self._steps)
-            for name, velocity in self._states.items()
-        }
-
-    def set_states(self, states: Mapping[str, SimpleNamespace]):
-        """Continue with these updates; the velocities are those of :meth:`get_states`."""
-        self._steps = next(iter(states.values())).t
-
-
 @dataclass(frozen=True)
 class _Group:
     """Parameters with one factor of the learning rate and one weight decay, and their solver.
@@ -234,7 +154,7 @@ class Optimizer:
                 in_gradient = 0.0 if keys.solver == 'adamw' else own_decay
                 self._groups.append(_Group(solver, factor, in_gradient))
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Zero the gradients of all parameters."""
         for group in self._groups:
             group.solver.zero_grad()
@@ -257,7 +177,7 @@ class Optimizer:
             self.scale_grad(max_norm / (norm + 1e-6))
         return norm
 
-    def scale_grad(self, factor: float):
+    def scale_grad(self, factor: float) -> None:
         """Multiply all gradients by ``factor``."""
         for group in self._groups:
             group.solver.scale_grad(factor)
@@ -266,7 +186,7 @@ class Optimizer:
         """Whether a gradient is infinite or not a number."""
         return any(group.solver.check_inf_or_nan_grad() for group in self._groups)
 
-    def update(self, lr: float):
+    def update(self, lr: float) -> None:
         """One step with the learning rate ``lr``, times each group's factor."""
         for group in self._groups:
             group.solver.set_learning_rate(lr * group.factor)
@@ -285,11 +205,11 @@ class Optimizer:
             arrays[f'{name}/{STEPS}'] = np.array(state.t, np.int64)
         return arrays
 
-    def load_state(self, arrays: Mapping[str, np.ndarray]):
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
         when it is that of another solver or of other parameters.
         """
-        _check_fit(self.state(), arrays, "the solver's")
+        check_fit(self.state(), arrays, "the solver's")
         for group in self._groups:
             states = group.solver.get_states()
             for name, state in states.items():
@@ -301,67 +221,6 @@ class Optimizer:
     def _states(self) -> Iterator[tuple[str, Any]]:
         for group in self._groups:
             yield from group.solver.get_states().items()
-
-
-class Average:
-    """The exponential moving average of ``parameters``, batch-norm statistics included.
-
-    Each :meth:`update` moves the average by ``1 - d`` of the way to the live values, with ``d =
-    min(decay, (1 + t) / (10 + t))`` after ``t`` earlier updates: the first weights, which are far
-    from good, are soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with
-    ``num_updates``.
-    """
-
-    def __init__(self, parameters: Mapping[str, nn.Variable], decay: float):
-        self._parameters, self._decay, self._updates = dict(parameters), decay, 0
-        self._context = float_context()
-        with nn.context_scope(self._context):
-            self._averages = {name: _copy(p.data) for name, p in self._parameters.items()}
-
-    def restart(self):
-        """Forget everything; the average begins with the live values."""
-        self._updates = 0
-        with nn.context_scope(self._context):
-            for name, average in self._averages.items():
-                average.copy_from(self._parameters[name].data)
-
-    def update(self):
-        """Take the live values in."""
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        with nn.context_scope(self._context):
-            for name, average in self._averages.items():
-                average += (self._parameters[name].data - average) * (1 - decay)
-        self._updates += 1
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The averages stand in the live parameters inside, the live values again afterwards."""
-        with nn.context_scope(self._context):
-            live = {name: _copy(p.data) for name, p in self._parameters.items()}
-        self._write(self._averages)
-        try:
-            yield
-        finally:
-            self._write(live)
-
-    def _write(self, values: dict[str, nn.NdArray]):
-        with nn.context_scope(self._context):
-            for name, value in values.items():
-                self._parameters[name].data.copy_from(value)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The averages, ``average/<name>``, and the number of updates."""
-        arrays = {f'average/{name}': a.get_data('r').copy() for name, a in self._averages.items()}
-        return arrays | {UPDATES: np.array(self._updates, np.int64)}
-
-    def load_state(self, arrays: Mapping[str, np.ndarray]):
-        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
-        when it is that of other parameters.
-        """
-        _check_fit(self.state(), arrays, "the average's")
-        for name, average in self._averages.items():
-            average.data[...] = arrays[f'average/{name}']
-        self._updates = int(arrays[UPDATES])
 
 
 def momentum_form(keys: SolverKeys, form: str) -> dict[str, str]:
@@ -414,21 +273,3 @@ def _parse_factor(entry: str) -> tuple[str, float]:
             'lr_factors', f"write '{entry}' as pattern=factor, such as backbone/*=0.1"
         )
     return pattern, factor
-
-
-def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str):
-    """Raises ``UserError`` unless the names and shapes are the same."""
-    problem = None
-    for name in [*own, *arrays]:
-        if name not in arrays:
-            problem = f'{name} is missing'
-        elif name not in own:
-            problem = f'{name} is not known here'
-        elif np.shape(arrays[name]) != own[name].shape:
-            problem = f'{name} has shape {np.shape(arrays[name])} instead of {own[name].shape}'
-        if problem:
-            raise UserError(f'{whose} state does not fit: {problem}; was the config changed?')
-
-
-def _copy(array: nn.NdArray) -> nn.NdArray:
-    return nn.NdArray(array.shape).copy_from(array)

@@ -9,6 +9,7 @@ from common.sections import Section, SectionError, config_key, plain
 from engine.training import schedules
 from engine.training.optimizer import SolverKeys
 from engine.training.schedules import ScheduleKeys
+from layers.build import RECOMPUTE_POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +49,13 @@ class TrainingKeys(Section):
     recompute: str = config_key(
         'none',
         'what the backward pass computes again instead of keeping it in memory',
-        choices=('none', 'bn_relu', 'convolution', 'blocks'),
+        choices=RECOMPUTE_POLICIES,
     )
     freeze: tuple[str, ...] = config_key(
         (), 'patterns of the names of parameters that are not trained'
     )
     freeze_statistics: bool = config_key(
-        False, 'whether batch norms normalise by their running statistics, and keep them'
+        False, 'whether batch norms take their running statistics, and leave them as they are'
     )
 
 

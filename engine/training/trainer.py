@@ -14,7 +14,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 
@@ -26,11 +26,13 @@ from datasets.loading.loader import Loader
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
 from engine.distributed.processes import OtherProcessError, Processes
+from engine.runs.checkpoints import TrainingState
 from engine.training import divergence
 from engine.training.divergence import DivergedError
 from engine.training.loss_scale import LossScale
 from engine.training.losses import Criterion, Objective
-from engine.training.optimizer import Average, Optimizer, SolverKeys
+from engine.training.moving_average import Average
+from engine.training.optimizer import Optimizer, SolverKeys
 from engine.training.parameter_patterns import matching
 from engine.training.recipe import Recipe
 from engine.training.running_statistics import RunningStatistics
@@ -213,11 +215,11 @@ class Trainer:
         _, objective = self._build_graph(shape)
         return objective.loss
 
-    def evaluated(self):
+    def evaluated(self) -> AbstractContextManager[None]:
         """A context in which the parameters are those to be judged: the averages, if there are."""
         return self._average.applied() if self._average else nullcontext()
 
-    def agree(self):
+    def agree(self) -> None:
         """Give all processes the parameters of rank 0; local running statistics differ."""
         self._communicator.broadcast(nn.get_parameters(grad_only=False))
 
@@ -254,7 +256,7 @@ class Trainer:
             'loss_scale': self._scale.state(),
         }
 
-    def load_state(self, state):
+    def load_state(self, state: TrainingState) -> None:
         """Go on where a :class:`engine.runs.checkpoints.TrainingState` was taken, but for the
         loader.
 
@@ -340,7 +342,7 @@ class Trainer:
         recompute.keep_touched(objective.loss)
         return image, objective
 
-    def _seed_functions(self):
+    def _seed_functions(self) -> None:
         """Make what dropout drops depend on the iteration, not on how training got there."""
         place = self._seed, self.iteration, self._processes.rank
         nn.random.set_function_seed(int(np.random.SeedSequence(place).generate_state(1)[0] >> 1))

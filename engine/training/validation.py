@@ -44,7 +44,13 @@ class Validation:
         pictures: dict[str, np.ndarray] = {}
         info = self._dataset.info
 
-        def look(path: Path, index: int, image: np.ndarray, labels, predictions):
+        def look(
+            path: Path,
+            index: int,
+            image: np.ndarray,
+            labels: np.ndarray | None,
+            predictions: np.ndarray,
+        ) -> None:
             watchdog.moved(f'image {index} of the validation')
             if len(pictures) < PICTURES:
                 name = self._dataset[index].name

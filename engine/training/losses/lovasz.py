@@ -3,14 +3,18 @@
 Berman, Rannen Triki, Blaschko, 2018, arXiv:1705.08790, algorithm 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
 from common.sections import Section, config_key
 from engine.training.losses.head import Head, Part
 from engine.training.losses.registry import Term, register
+
+Variables = Sequence[nn.Variable]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +43,32 @@ class _LovaszSoftmax(PythonFunction):
     """Loss and gradient come from one sorting, so the forward pass keeps the gradient."""
 
     @property
-    def name(self):
+    def name(self) -> str:
         return 'LovaszSoftmax'
 
-    def min_outputs(self):
+    def min_outputs(self) -> int:
         return 1
 
-    def grad_depends_output_data(self, i, o):
+    def grad_depends_output_data(self, i: int, o: int) -> bool:
         return False
 
-    def grad_depends_input_data(self, i, j):
+    def grad_depends_input_data(self, i: int, j: int) -> bool:
         return False
 
-    def setup_impl(self, inputs, outputs):
+    def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
         outputs[0].reset_shape((1,), True)
 
-    def forward_impl(self, inputs, outputs):
+    def forward_impl(self, inputs: Variables, outputs: Variables) -> None:
         loss, self._gradient = _loss_and_gradient(inputs[0].d, inputs[1].d)
         outputs[0].d = np.full(1, loss, np.float32)
 
-    def backward_impl(self, inputs, outputs, propagate_down, accum):
+    def backward_impl(
+        self,
+        inputs: Variables,
+        outputs: Variables,
+        propagate_down: Sequence[bool],
+        accum: Sequence[bool],
+    ) -> None:
         if propagate_down[0]:
             gradient = self._gradient * outputs[0].g
             inputs[0].g = inputs[0].g + gradient if accum[0] else gradient

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.training.optimizer import Average, Optimizer, SolverKeys
+from engine.training.moving_average import Average
+from engine.training.optimizer import Optimizer, SolverKeys
 
 SHAPES = {
     'stem/conv/W': (4, 3, 3, 3),
