@@ -100,9 +100,9 @@ def run_function(
         return array.transpose(order) if other_layout and array.ndim == 4 else array
 
     inputs = []
-    for values, shape, gradient in zip(spec.values, spec.shapes, spec.gradients):
+    for values, shape, trained in zip(spec.values, spec.shapes, spec.gradients):
         array = in_layout(make_input(values, shape, spec.half, rng), TO_CHANNEL_FIRST)
-        inputs.append(nn.Variable(array.shape, need_grad=gradient))
+        inputs.append(nn.Variable(array.shape, need_grad=trained))
         inputs[-1].d = np.ascontiguousarray(array)
     with nn.context_scope(ctx):
         compute = function_of(spec.type)

@@ -59,13 +59,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
-    recipe = recipes.from_keys(
-        TrainingKeys.of(config),
-        ScheduleKeys.of(config),
-        SolverKeys.of(config),
-        len(data),
-        processes.size,
-    )
+    recipe = _recipe(config, len(data), processes.size)
     config = effective_config.completed(config, state, settings.weights_url)
     network = models.create(config)
     folder.info = network.info
@@ -101,6 +95,15 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
     )
+
+
+def _recipe(config: Config, samples: int, processes: int) -> Recipe:
+    training, schedule, solver = (
+        TrainingKeys.of(config),
+        ScheduleKeys.of(config),
+        SolverKeys.of(config),
+    )
+    return recipes.from_keys(training, schedule, solver, samples, processes)
 
 
 def _start_logging(
