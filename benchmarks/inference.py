@@ -24,7 +24,7 @@ import models
 from benchmarks import frame, graph_file, limit, peer, plain
 from benchmarks.contestants import Contestants, InferenceContestant, PeerOptions
 from benchmarks.pipeline import NATIVE, PipelineTask
-from common import PROJECT
+from common import PROJECT, files
 from common.errors import UserError
 from datasets import image_files
 from engine.backends import calibration
@@ -311,5 +311,5 @@ def _local(name: str | None) -> Path | None:
     """The file of weights that a config names, where it lies here already; nothing is downloaded
     for a benchmark.
     """
-    folders = (Path(), PROJECT, models.weights.cache_folder())
+    folders = (Path(), PROJECT, files.cache_folder())
     return next((folder / name for folder in folders if name and (folder / name).is_file()), None)

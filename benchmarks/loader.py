@@ -33,7 +33,7 @@ def measure(
     OpenCV has one thread, so that a contestant without workers has one core. Raises ``UserError``
     for an augmentation that the usual pipeline does not have.
     """
-    transform, info = from_config(config), models.create(config).info
+    transform, info = from_config(config), models.describe(config)
     if not isinstance(transform, ScaleCrop):
         raise UserError(
             f'augmentation: {config["augmentation"]} has no usual pipeline to compare with; choose '

@@ -1,4 +1,4 @@
-"""Files: what a path is, files that are whole at any moment, digests."""
+"""Files: what a path is, files that are whole at any moment, digests, the cache folder."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.errors import UserError
 
+CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LEFTOVER = re.compile(r'\..+\.\d+\.\w+')  # the temporary names of replacing: .name.process.ending
 
 
@@ -28,6 +29,30 @@ def kind_of(path: Path) -> str | None:
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'{path}: cannot be read ({reason})') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
+
+
+def expanded(path: str | os.PathLike[str], advice: str) -> Path:
+    """Return a path with the home folder that its ``~`` stands for.
+
+    Raises:
+        UserError: No home folder is known; ``advice`` says what to do.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f'{path}: no home folder is known for its ~; {advice}') from error
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads and caches: ``$NNSEG_CACHE``, else ``nnseg`` in the user's
+    cache folder.
+
+    Raises:
+        UserError: The user has no home folder.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    folder = own or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'nnseg'
+    return expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
 
 
 def listing(folder: Path) -> list[Path]:
@@ -64,7 +89,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
-def remove_leftovers(folder: Path):
+def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of :func:`replacing` that killed processes have left; nobody may
     be writing in ``folder``. Raises ``UserError`` when one cannot be removed.
     """
@@ -76,7 +101,7 @@ def remove_leftovers(folder: Path):
                 raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
 
 
-def _flush(path: Path):
+def _flush(path: Path) -> None:
     """Wait until the disk has a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -85,7 +110,7 @@ def _flush(path: Path):
         os.close(descriptor)
 
 
-def check_writable(path: Path):
+def check_writable(path: Path) -> None:
     """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written."""
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')

@@ -6,29 +6,25 @@ cfe96dfeef567eaaaffe0045b5bcab9ca7fb9e00, d3net/d3net_basic_blocks.py and
 d3net/semantic-segmentation/model.py.
 
 Parameter names and shapes are the reference's, so its published ``.h5`` files load unchanged. The
-hyper-parameters keep the names of the reference's YAML files:
-
-    num_init_features        channels of the stem
-    num_layers               M, layers of a D2 block, one value a stage
-    n_blocks                 L, D2 blocks of a stage
-    dens_k                   k, growth rate
-    dense_n_out_layer_block  how many of the last layers of a D2 block form its output; default: all
-    block_comp               c, channels of a D2 block's output over those of these layers
-    trans_comp_factor        by what the transition between two stages divides the channels
-    intermediate_out_ch      channels of a stage's side output, which goes to the head
-    channels                 channels of the head
+hyper-parameters, :class:`D3NetKeys`, keep the names of the reference's YAML files.
 
 Differs from the original: the number of stages is the length of these lists, not always four; the
 running sum of a D2 block is one tensor (see :func:`multidilated_layers`); logits are returned at a
 quarter of the input's size, and upsampling and softmax are left to the caller.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+import nnabla as nn
 import nnabla.initializer as I
 
-from common.sections import Section, config_key
+from common.sections import Section, SectionError, config_key
 from layers import functions as L
+
+# Builds the layers of a D2 block: map, growth rate, number of layers, build -> maps.
+DenseLayers: TypeAlias = Callable[[nn.Variable, int, int, L.Build], list[nn.Variable]]
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
 STRIDE = 4  # of the logits
@@ -62,14 +58,7 @@ VARIANTS = {
         channels=264,
     ),
 }
-STAGE_LISTS = (
-    'num_layers',
-    'n_blocks',
-    'dens_k',
-    'block_comp',
-    'intermediate_out_ch',
-    'dense_n_out_layer_block',
-)
+NO_DEFAULT = "the variant's; must be given for d3net itself"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,40 +66,58 @@ class D3NetKeys(Section):
     """Hyper-parameters of D3Net; a list has a value for each stage."""
 
     num_init_features: int | None = config_key(
-        None, 'channels after the first convolutions', default_text="the variant's"
+        None, 'channels of the stem', least=1, default_text=NO_DEFAULT
     )
     num_layers: tuple[int, ...] | None = config_key(
-        None, 'layers in a D2 block (M in the paper)', default_text="the variant's"
+        None, 'M, layers of a D2 block, by stage', least=1, default_text=NO_DEFAULT
     )
     n_blocks: tuple[int, ...] | None = config_key(
-        None, 'D2 blocks in a stage (L)', default_text="the variant's"
+        None,
+        'L, D2 blocks of a stage; the length of the list is the number of stages',
+        least=1,
+        default_text=NO_DEFAULT,
     )
     dens_k: tuple[int, ...] | None = config_key(
-        None, 'growth rate (k)', default_text="the variant's"
+        None, 'k, growth rate in channels, by stage', least=1, default_text=NO_DEFAULT
     )
     block_comp: tuple[float, ...] | None = config_key(
-        None, 'share of channels that a D2 block keeps (c)', default_text="the variant's"
+        None,
+        "c, channels of a D2 block's output over those of the layers that form it, by stage",
+        above=0,
+        default_text=NO_DEFAULT,
     )
     intermediate_out_ch: tuple[int, ...] | None = config_key(
-        None, 'channels of each stage for the head', default_text="the variant's"
+        None,
+        'channels of the side output that a stage hands to the head',
+        least=1,
+        default_text=NO_DEFAULT,
     )
-    trans_comp_factor: int | None = config_key(
-        None, 'divisor of the channels between stages', default_text="the variant's"
+    trans_comp_factor: int = config_key(
+        2, 'by what the transition between two stages divides the channels', least=1
     )
     dense_n_out_layer_block: tuple[int, ...] | None = config_key(
-        None, 'last layers of a D2 block that it returns', default_text="the variant's"
+        None,
+        'how many of the last layers of a D2 block form its output, by stage; at most num_layers',
+        least=1,
+        default_text='num_layers, all of them',
     )
-    channels: int | None = config_key(None, 'channels of the head', default_text="the variant's")
+    channels: int | None = config_key(
+        None, 'channels of the head', least=1, default_text=NO_DEFAULT
+    )
 
 
-def bn_relu_conv(x, channels, kernel, name, build, dilation=1):
+def bn_relu_conv(
+    x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, dilation: int = 1
+) -> nn.Variable:
     """The unit of D3Net: batch norm and ReLU come before the convolution, which has a bias."""
     with L.scope(name):
         x = L.bn_relu(x, 'norm1', build)
         return L.convolution(x, channels, kernel, 'conv1', build, dilation=dilation)
 
 
-def multidilated_layers(x, growth_rate, num_layers, build):
+def multidilated_layers(
+    x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
+) -> list[nn.Variable]:
     """The layers 1 to M-1 of a D2 block, (N, M*k, H, W) -> list of M groups (N, k, H, W).
 
     ``x`` is the output of layer 0: one group of k channels for each layer. Layer i convolves group
@@ -133,7 +140,9 @@ def multidilated_layers(x, growth_rate, num_layers, build):
     return [*groups, pending]
 
 
-def padded_layers(x, growth_rate, num_layers, build):
+def padded_layers(
+    x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
+) -> list[nn.Variable]:
     """:func:`multidilated_layers` for inference on a GPU: a list of one map, all groups.
 
     What a layer adds is padded to the width of the whole sum, which thus becomes the block's
@@ -149,7 +158,15 @@ def padded_layers(x, growth_rate, num_layers, build):
     return [x]
 
 
-def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers):
+def d2_block(
+    x: nn.Variable,
+    growth_rate: int,
+    num_layers: int,
+    num_outputs: int,
+    compression: float,
+    build: L.Build,
+    layers: DenseLayers,
+) -> nn.Variable:
     """A D2 block: dense multidilated layers, (N, C, H, W) -> (N, int(k * num_outputs *
     compression), H, W).
     """
@@ -169,32 +186,32 @@ def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers
         return L.convolution(x, int(wanted * compression), 1, 'conv1', build, bias=False)
 
 
-def side_output(x, channels, name, build):
+def side_output(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
     """1x1 convolution, batch norm, ReLU: what a stage hands to the head."""
     with L.scope(name):
         return L.bn_relu(L.convolution(x, channels, 1, '0', build), '1', build)
 
 
-def transition(x, channels, build):
+def transition(x: nn.Variable, channels: int, build: L.Build) -> nn.Variable:
     """Between two stages: fewer channels, half the size (an odd last row or column is dropped)."""
     x = L.bn_relu(x, 'bn', build)
     return L.average_pool(L.convolution(x, channels, 1, 'conv', build, bias=False), 2, build)
 
 
 def backbone(
-    x,
-    build,
+    x: nn.Variable,
+    build: L.Build,
     *,
-    num_init_features,
-    num_layers,
-    n_blocks,
-    dens_k,
-    block_comp,
-    intermediate_out_ch,
-    dense_n_out_layer_block,
-    trans_comp_factor,
-    layers,
-):
+    num_init_features: int,
+    num_layers: tuple[int, ...],
+    n_blocks: tuple[int, ...],
+    dens_k: tuple[int, ...],
+    block_comp: tuple[float, ...],
+    intermediate_out_ch: tuple[int, ...],
+    dense_n_out_layer_block: tuple[int, ...],
+    trans_comp_factor: int,
+    layers: DenseLayers,
+) -> list[nn.Variable]:
     """D3Net up to the side outputs: (N, 3, H, W) -> one map a stage, at 1/4, 1/8, ... of the
     input's size.
     """
@@ -227,7 +244,9 @@ def backbone(
     return features
 
 
-def head(features, channels, num_classes, build):
+def head(
+    features: Sequence[nn.Variable], channels: int, num_classes: int, build: L.Build
+) -> nn.Variable:
     """Fully convolutional head on the side outputs, all resized to the first: logits at its
     size.
     """
@@ -239,7 +258,15 @@ def head(features, channels, num_classes, build):
     return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)
 
 
-def d3net(x, build, *, num_classes, channels, layers=None, **hyper):
+def d3net(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    num_classes: int,
+    channels: int,
+    layers: DenseLayers | None = None,
+    **hyper: Any,
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, ceil(H/4),
     ceil(W/4))].
 
@@ -255,37 +282,36 @@ def d3net(x, build, *, num_classes, channels, layers=None, **hyper):
         return [head(features, channels, num_classes, build)]
 
 
-def complete(hyper: dict) -> dict:
-    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the
-    key that is wrong.
+def complete(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults that depend on other hyper-parameters, and check that all agree.
+
+    Args:
+        hyper: Values that :class:`D3NetKeys` takes, and num_classes.
+
+    Raises:
+        SectionError: One is missing, or does not agree with the others.
     """
-    hyper = {'trans_comp_factor': 2, 'dense_n_out_layer_block': hyper.get('num_layers'), **hyper}
-    missing = [key for key in (*VARIANTS['d3net_s'], 'num_classes') if hyper.get(key) is None]
-    if missing:
-        raise ValueError(f'{missing[0]}: D3Net needs this hyper-parameter')
-    for key in STAGE_LISTS:
-        if not isinstance(hyper[key], (list, tuple)) or not hyper[key]:
-            raise ValueError(f'{key}: must be a list with one value for each stage')
-        hyper[key] = tuple(hyper[key])
+    for key in (*VARIANTS['d3net_s'], 'num_classes'):
+        if key not in hyper:
+            raise SectionError(key, 'D3Net needs this hyper-parameter')
+    hyper = {'dense_n_out_layer_block': hyper['num_layers'], **hyper}
+    stages = len(hyper['n_blocks'])
     for key, value in hyper.items():
-        values = value if key in STAGE_LISTS else (value,)
-        if key in STAGE_LISTS and len(values) != len(hyper['n_blocks']):
-            raise ValueError(
-                f'{key}: {len(values)} values for the {len(hyper["n_blocks"])} stages of n_blocks'
-            )
-        if any(v <= 0 for v in values):
-            raise ValueError(f'{key}: every value must be greater than 0')
+        if isinstance(value, tuple) and len(value) != stages:
+            raise SectionError(key, f'{len(value)} values for the {stages} stages of n_blocks')
     if any(n > layers for n, layers in zip(hyper['dense_n_out_layer_block'], hyper['num_layers'])):
-        raise ValueError(
-            f'dense_n_out_layer_block: at most num_layers, {list(hyper["num_layers"])}, '
-            f'not {list(hyper["dense_n_out_layer_block"])}'
+        raise SectionError(
+            'dense_n_out_layer_block',
+            f'at most num_layers, {list(hyper["num_layers"])}, '
+            f'not {list(hyper["dense_n_out_layer_block"])}',
         )
     reduced = zip(hyper['dens_k'], hyper['dense_n_out_layer_block'], hyper['block_comp'])
     if any(int(k * n * c) < 1 for k, n, c in reduced):
-        raise ValueError('block_comp: so small that a D2 block keeps no channel')
+        raise SectionError('block_comp', 'so small that a D2 block keeps no channel')
     return hyper
 
 
-def smallest_size(hyper: dict) -> int:
-    """The smallest height and width for which the last stage has a pixel."""
-    return STRIDE * 2 ** (len(hyper['n_blocks']) - 1) - (STRIDE - 1)
+def smallest_size(hyper: Mapping[str, Any]) -> int:
+    """Return the smallest height and width, in pixels, for which the last stage has a pixel."""
+    last: int = STRIDE * 2 ** (len(hyper['n_blocks']) - 1)
+    return last - (STRIDE - 1)

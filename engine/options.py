@@ -156,7 +156,8 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     import models
     from engine.device import context
     from engine.inference.predictor import Predictor
-    from models.input_statistics import obeyed
+    from models import input_statistics
+    from models.family import NetworkKeys
 
     if not (args.model or config.get('weights')):
         raise UserError(f'{config.path} names no weights: give some with -m')
@@ -164,7 +165,9 @@ def load(args, config: 'Config', device: int = 0) -> Loaded:
     LOG.info('%s', choice)
     weights = models.weights.find(args.model or config['weights'], args.weights_url)
     statistics = models.weights.input_statistics(weights)
-    network = obeyed(models.create(config), statistics, config, weights)
+    keys = NetworkKeys.of(config)
+    statistics = input_statistics.chosen(models.describe(config), statistics, keys, weights)
+    network = input_statistics.applied(models.create(config), statistics)
 
     def release():
         context.release_cached_memory(choice)

@@ -1,25 +1,34 @@
-"""The networks of this project by name, and their weights.
+"""Semantic segmentation networks by name, and their weights.
 
 net = models.create('d3net_s', num_classes=19)
 logits, *auxiliary = net(x)
 models.weights.load('D3Net-S.h5')
+
+``register`` adds networks of your own: see :mod:`models.family`.
 """
 
-from models import convert, weights
+from models import convert, csail, d3net_family, dabnet, ddrnet, edgeailite, weights
 from models.errors import HyperParameterError, ModelError
-from models.family import NetworkInfo
-from models.registry import FAMILIES, Network, create, describe, family_of, names
+from models.family import Family, NetworkInfo, Original, Published
+from models.registry import FAMILIES, Network, create, describe, family_of, names, register
 
 __all__ = [
     'FAMILIES',
+    'Family',
     'HyperParameterError',
-    'NetworkInfo',
     'ModelError',
     'Network',
+    'NetworkInfo',
+    'Original',
+    'Published',
     'convert',
     'create',
     'describe',
     'family_of',
     'names',
+    'register',
     'weights',
 ]
+
+for _family in (csail, d3net_family, dabnet, ddrnet, edgeailite):
+    register(_family.FAMILY)

@@ -1,11 +1,12 @@
 """The networks of this project: python -m models"""
 
+import argparse
 import sys
 
 import models
 from common.command import DONE, Parser, run
 from common.errors import UserError
-from models import complexity
+from models import complexity, weights
 
 SIZE = (512, 1024)
 HEAD = 'classes  parameters     GMACs  at         multiple of  least  paper'
@@ -21,13 +22,24 @@ def build_parser() -> Parser:
     parser.add_argument('networks', nargs='*', metavar='NETWORK', help='these (default: all)')
     parser.add_argument('--family', metavar='NAME', help='one family of them')
     parser.add_argument('--names', action='store_true', help='names only')
+    parser.add_argument(
+        '--weights',
+        action='store_true',
+        help='published files of weights only: networks, what they were trained for, and the '
+        'address that they are downloaded from or, where a browser is needed, the page',
+    )
     return parser
 
 
-def main(args) -> int:
+def main(args: argparse.Namespace) -> int:
     names = _chosen(args)
+    if args.names and args.weights:
+        raise UserError('--names or --weights, not both')
     if args.names:
         print('\n'.join(names))
+        return DONE
+    if args.weights:
+        print(*_published(names), sep='\n')
         return DONE
     width = max(map(len, names))
     print(f'{"":{width}}  {HEAD}')
@@ -52,7 +64,22 @@ def describe(name: str) -> str:
     )
 
 
-def _chosen(args) -> list[str]:
+def _published(names: list[str]) -> list[str]:
+    """Return a line for each published file that is for one of the networks."""
+    lines = []
+    for published in weights.published.files():
+        networks = [name for name in weights.published.networks_of(published) if name in names]
+        if networks:
+            more = f' and {len(networks) - 1} more' if networks[1:] else ''
+            source = published.mirrors[0] if published.mirrors else published.page
+            obstacle = f'; {published.obstacle}' if published.obstacle else ''
+            lines.append(
+                f'{published.file}: {networks[0]}{more}; {published.task}; {source}{obstacle}'
+            )
+    return lines
+
+
+def _chosen(args: argparse.Namespace) -> list[str]:
     families = {family.name: family for family in models.FAMILIES}
     if args.family is not None and args.family not in families:
         raise UserError(

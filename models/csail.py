@@ -30,14 +30,26 @@ builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18;
 returned, and log-softmax, upsampling and softmax are left to the caller.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
-from common.sections import Section, config_key, keys_of
+import nnabla as nn
+
+from common.sections import Section, SectionError, config_key, keys_of
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal_by_inputs
 from models.encoders.resnet import DECAY_RATE, ENCODERS, output_stride, resnet
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import (
+    IMAGENET_ENCODER,
+    Family,
+    Hyper,
+    NetworkInfo,
+    Original,
+    Published,
+)
 
 NUM_CLASSES = 150
 PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
@@ -51,7 +63,9 @@ PAPERS = {
 }
 
 
-def conv_bn_relu(x, channels, kernel, name, build, at=0):
+def conv_bn_relu(
+    x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, at: int = 0
+) -> nn.Variable:
     """A convolution without bias, ``<name>/<at>``, batch norm, ``<name>/<at + 1>``, and ReLU."""
     initializer = kaiming_normal_by_inputs
     with L.scope(name):
@@ -59,7 +73,7 @@ def conv_bn_relu(x, channels, kernel, name, build, at=0):
         return L.bn_relu(x, f'{at + 1}', build, decay_rate=DECAY_RATE, beta=BETA)
 
 
-def classifier(x, num_classes, name, build):
+def classifier(x: nn.Variable, num_classes: int, name: str, build: L.Build) -> nn.Variable:
     """A 1x1 convolution with bias."""
     return L.convolution(
         x,
@@ -72,7 +86,9 @@ def classifier(x, num_classes, name, build):
     )
 
 
-def auxiliary_head(features, num_classes, build, dropped=0.0):
+def auxiliary_head(
+    features: Sequence[nn.Variable], num_classes: int, build: L.Build, dropped: float = 0.0
+) -> nn.Variable:
     """Logits from the third map, for deep supervision."""
     x = features[-2]
     x = conv_bn_relu(x, L.channels_of(x, build) // 2, 3, 'cbr_deepsup', build)
@@ -81,7 +97,9 @@ def auxiliary_head(features, num_classes, build, dropped=0.0):
     return classifier(x, num_classes, 'conv_last_deepsup', build)
 
 
-def c1(features, build, *, num_classes, deepsup=False):
+def c1(
+    features: Sequence[nn.Variable], build: L.Build, *, num_classes: int, deepsup: bool = False
+) -> list[nn.Variable]:
     """One convolution on the last map: its logits, and the auxiliary ones with ``deepsup``."""
     x = features[-1]
     x = conv_bn_relu(x, L.channels_of(x, build) // 4, 3, 'cbr', build)
@@ -89,7 +107,14 @@ def c1(features, build, *, num_classes, deepsup=False):
     return [*outputs, auxiliary_head(features, num_classes, build)] if deepsup else outputs
 
 
-def ppm(features, build, *, num_classes, pool_scales, deepsup=False):
+def ppm(
+    features: Sequence[nn.Variable],
+    build: L.Build,
+    *,
+    num_classes: int,
+    pool_scales: tuple[int, ...],
+    deepsup: bool = False,
+) -> list[nn.Variable]:
     """Pyramid pooling on the last map: means over a few large tiles, convolved, then resized."""
     x = features[-1]
     size, maps = L.size_of(x, build), [x]
@@ -103,7 +128,14 @@ def ppm(features, build, *, num_classes, pool_scales, deepsup=False):
     return [*outputs, auxiliary_head(features, num_classes, build, DROPPED)] if deepsup else outputs
 
 
-def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
+def upernet(
+    features: Sequence[nn.Variable],
+    build: L.Build,
+    *,
+    num_classes: int,
+    pool_scales: tuple[int, ...],
+    fpn_dim: int,
+) -> list[nn.Variable]:
     """Pyramid pooling on the last map, resized before it is convolved; top down, it is added to the
     maps before, and what comes out at all sizes is joined at the largest.
     """
@@ -124,7 +156,7 @@ def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
     return [classifier(x, num_classes, 'conv_last/1', build)]
 
 
-HEADS = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
+HEADS: dict[str, Callable[..., list[nn.Variable]]] = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +164,16 @@ class CSAILKeys(Section):
     """Hyper-parameters of the decoders."""
 
     pool_scales: tuple[int, ...] | None = config_key(
-        None, 'tiles per side that pyramid pooling takes means over', default_text="the variant's"
+        None,
+        'of a decoder with pyramid pooling: numbers of tiles a side over which it takes means',
+        least=1,
+        default_text='[1, 2, 3, 6]',
     )
     fpn_dim: int | None = config_key(
-        None, 'channels inside a UPerNet', default_text="the variant's"
+        None,
+        'of a UPerNet: channels of its feature pyramid',
+        least=1,
+        default_text='512, and 256 for upernet_lite',
     )
 
 
@@ -148,18 +186,22 @@ DECODERS = {  # which of them a decoder has, and their values
     'upernet_lite': dict(POOLING, fpn_dim=256),
 }
 VARIANTS = {
-    f'csail_{encoder}_{decoder}': dict(options, encoder=encoder, decoder=decoder)
+    f'csail_{encoder}_{decoder}': dict(
+        options, encoder=encoder, decoder=decoder, num_classes=NUM_CLASSES
+    )
     for encoder, (decoder, options) in product(ENCODERS, DECODERS.items())
 }
 
 
-def csail(x, build, *, encoder, decoder, **hyper):
+def csail(
+    x: nn.Variable, build: L.Build, *, encoder: str, decoder: str, **hyper: Any
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, h, w),
     auxiliary logits where there are such].
 
     encoder: of :data:`models.encoders.resnet.ENCODERS`. decoder: of :data:`DECODERS`; ``hyper`` are
-    its hyper-parameters, and num_classes. pool_scales: tiles per side that pyramid pooling takes
-    means over. fpn_dim: channels inside a UPerNet. H and W need not be multiples of anything.
+    its hyper-parameters, :class:`CSAILKeys`, and num_classes. H and W need not be multiples of
+    anything.
     """
     head, _, addition = decoder.partition('_')
     if addition == 'deepsup':
@@ -170,37 +212,102 @@ def csail(x, build, *, encoder, decoder, **hyper):
         return HEADS[head](features, build, **hyper)
 
 
-def _complete(hyper: dict) -> dict:
-    hyper = {'num_classes': NUM_CLASSES, **hyper}
-    decoder, scales = hyper['decoder'], hyper.get('pool_scales', (1,))
+def _check_decoder(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Refuse hyper-parameters that the decoder does not have."""
+    decoder = hyper['decoder']
     for key in keys_of(CSAILKeys):
         if key in hyper and key not in DECODERS[decoder]:
             having = ', '.join(name for name, options in DECODERS.items() if key in options)
-            raise ValueError(f'{key}: the decoder {decoder} has none; those that do are {having}')
-    if not isinstance(scales, (list, tuple)) or not scales or min(scales) < 1:
-        raise ValueError('pool_scales: must be a list of numbers of tiles a side, each at least 1')
-    for key in ('num_classes', 'fpn_dim'):
-        if hyper.get(key, 1) < 1:
-            raise ValueError(f'{key}: must be at least 1')
-    return hyper | ({'pool_scales': tuple(scales)} if 'pool_scales' in hyper else {})
+            raise SectionError(key, f'the decoder {decoder} has none; those that do are {having}')
+    return hyper
 
 
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     pools = max(hyper.get('pool_scales', (1,))) > 1
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
-        size_divisor=1,
         smallest_size=output_stride(hyper['encoder']) + 1 if pools else 1,
         paper=PAPERS[hyper['decoder'].partition('_')[0]],
     )
 
 
+# The input that weights of March 2018 to August 2019 were trained on (dataset.py at 42bc6cb; the
+# later ones: at ac0019c).
+BGR = {
+    'mean': (102.9801, 115.9465, 122.7717),
+    'std': (1.0, 1.0, 1.0),
+    'channel_order': 'bgr',
+}
+ORIGINAL = Original(
+    encoder=re.compile(r'encoder\.'),
+    statistics={'csail_bgr': BGR},
+    statistics_of_names={'baseline-': 'csail_bgr', 'ade20k-': 'imagenet'},
+    unknown_statistics='The names do not tell the input: RGB is assumed, as of files from August '
+    '2019 on; --input-statistics csail_bgr is for older ones (baseline-*).',
+)
+FILES = ('http://sceneparsing.csail.mit.edu/model/pytorch/',)
+ENCODER_FILES = ('http://sceneparsing.csail.mit.edu/model/pretrained_resnet/',)
+NO_NETWORK = 'no network here has this encoder'
+
+
+def _published(
+    folder: str,
+    epoch: int,
+    network: str,
+    obstacle: str | None = None,
+    statistics: str = 'imagenet',
+) -> tuple[Published, ...]:
+    halves = tuple(f'{half}_epoch_{epoch}.pth' for half in ('encoder', 'decoder'))
+    return tuple(
+        Published(
+            f'{folder}/{half}',
+            network,
+            f'ADE20K, 150 classes, {half.partition("_")[0]}',
+            FILES,
+            halves=halves,
+            obstacle=obstacle,
+            statistics=statistics,
+        )
+        for half in halves
+    )
+
+
+def _published_2018(folder: str, epoch: int, network: str) -> tuple[Published, ...]:
+    """The same architectures before August 2019, whose input is another one."""
+    return _published(f'baseline-{folder}', epoch, network, statistics='csail_bgr')
+
+
+# As config/*.yaml, demo_test.sh and mit_semseg/models/*.py say; the addresses are plain http.
+PUBLISHED = (
+    *_published('ade20k-resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
+    *_published('ade20k-resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
+    *_published('ade20k-resnet101dilated-ppm_deepsup', 25, 'csail_resnet101dilated8_ppm_deepsup'),
+    *_published('ade20k-resnet50-upernet', 30, 'csail_resnet50_upernet'),
+    *_published('ade20k-resnet101-upernet', 50, 'csail_resnet101_upernet'),
+    *_published('ade20k-mobilenetv2dilated-c1_deepsup', 20, '', NO_NETWORK),
+    *_published('ade20k-hrnetv2-c1', 30, '', NO_NETWORK),
+    # README.md and demo_test.sh at 42bc6cb name the folder of resnet50dilated-ppm_deepsup, and the
+    # page that has all; the names of the others follow it, with the epochs of the README's table.
+    *_published_2018('resnet18dilated-c1_deepsup', 20, 'csail_resnet18dilated8_c1_deepsup'),
+    *_published_2018('resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
+    *_published_2018('resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
+    *_published_2018('resnet101dilated-ppm_deepsup', 25, 'csail_resnet101dilated8_ppm_deepsup'),
+    *_published_2018('resnet50-upernet', 20, 'csail_resnet50_upernet'),
+    *_published_2018('resnet101-upernet', 25, 'csail_resnet101_upernet'),
+    Published('resnet18-imagenet.pth', 'csail_resnet18*', IMAGENET_ENCODER, ENCODER_FILES),
+    Published('resnet50-imagenet.pth', 'csail_resnet50*', IMAGENET_ENCODER, ENCODER_FILES),
+    Published('resnet101-imagenet.pth', 'csail_resnet101*', IMAGENET_ENCODER, ENCODER_FILES),
+    Published('mobilenet_v2.pth.tar', '', IMAGENET_ENCODER, ENCODER_FILES, obstacle=NO_NETWORK),
+    Published('hrnetv2_w48-imagenet.pth', '', IMAGENET_ENCODER, ENCODER_FILES, obstacle=NO_NETWORK),
+    Published('resnext101-imagenet.pth', '', IMAGENET_ENCODER, ENCODER_FILES, obstacle=NO_NETWORK),
+)
 FAMILY = Family(
     name='csail',
     graph=csail,
     keys=CSAILKeys,
     variants=VARIANTS,
-    complete=_complete,
+    complete=_check_decoder,
     info=_info,
+    original=ORIGINAL,
+    published=PUBLISHED,
 )

@@ -1,16 +1,24 @@
-"""D3Net among the families; the network itself is in :mod:`d3net.network`."""
+"""D3Net among the families; the network itself is in :mod:`d3net.network`.
+
+Published files: sony/ai-research-code, d3net/semantic-segmentation/README.md. They are NNabla's.
+"""
 
 from d3net import network
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import CITYSCAPES, Family, Hyper, NetworkInfo, Published
 
 NAME = 'd3net'  # also the network all of whose hyper-parameters are given
+SONY = ('https://nnabla.org/pretrained-models/ai-research-code/d3net/semantic-segmentation/',)
+PUBLISHED = (
+    Published('D3Net-L.h5', 'd3net_l', CITYSCAPES, SONY),
+    Published('D3Net-S.h5', 'd3net_s', CITYSCAPES, SONY),
+    Published('D3Net-L-pretrained-backbone.h5', 'd3net_l', 'ImageNet, backbone only', SONY),
+    Published('D3Net-S-pretrained-backbone.h5', 'd3net_s', 'ImageNet, backbone only', SONY),
+)
 
 
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
-        size_divisor=1,
         smallest_size=network.smallest_size(hyper),
         paper=network.PAPER,
     )
@@ -28,4 +36,5 @@ FAMILY = Family(
     complete=network.complete,
     info=_info,
     momentum_form='nnabla',
+    published=PUBLISHED,
 )

@@ -8,10 +8,8 @@ dabnet_eb1-d32.py.
 
 A context path, the encoder, and a spatial path at 1/8 of the input's size, as in BiSeNet
 (arXiv:1808.00897). After each stage of the encoder a patch module (the reference's class SIM; HFA
-and PCE in its documents) sees the map pixel by pixel and patch by patch. The hyper-parameters:
-
-    patch_size    side of a patch, in pixels of the encoder's maps
-    sim_channels  width of the four patch modules
+and PCE in its documents) sees the map pixel by pixel and patch by patch. The hyper-parameters are
+:class:`DABNetKeys`.
 
 New networks start with the reference's values: PyTorch's own in the patch modules, He's normal
 distribution by the number of outputs elsewhere, a standard deviation of 0.01 before the logits.
@@ -22,15 +20,26 @@ that would see a single value a channel in training is refused, as PyTorch does:
 poolings, a process on its own needs a batch of two or more.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Protocol
 
+import nnabla as nn
 import nnabla.initializer as I
 
-from common.sections import Section, config_key, keys_of
+from common.sections import Section, config_key
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal
 from models.encoders import efficientnet, resnet_v1c
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import (
+    CITYSCAPES,
+    IMAGENET_ENCODER,
+    Family,
+    Hyper,
+    NetworkInfo,
+    Original,
+    Published,
+)
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
 STRIDE = 32  # of the encoder's last maps
@@ -38,7 +47,17 @@ SPATIAL = (64, 128)  # channels of the spatial path at 1/8; those of the context
 FUSED = 256  # channels before the main head
 AUXILIARY = 64  # channels of an auxiliary head
 DROPOUT = 0.1  # share of the maps before the logits
-ENCODERS = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
+
+
+class Encoder(Protocol):
+    """What a module of :mod:`models.encoders` has to give."""
+
+    def stem(self, x: nn.Variable, build: L.Build) -> nn.Variable: ...
+
+    def stage(self, x: nn.Variable, number: int, build: L.Build) -> nn.Variable: ...
+
+
+ENCODERS: dict[str, Encoder] = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
 VARIANTS = {
     f'dabnet_r18_p{patch_size}': dict(
         encoder='resnet18_v1c', patch_size=patch_size, sim_channels=(32, 64, 64, 64)
@@ -55,17 +74,27 @@ class DABNetKeys(Section):
 
     patch_size: int | None = config_key(
         None,
-        'side of the patches in the bilateral aggregation, in cells of the maps',
+        "side of a patch, in pixels of the encoder's maps",
+        least=1,
         default_text="the variant's",
     )
-    sim_channels: tuple[int, ...] | None = config_key(
+    sim_channels: tuple[int, int, int, int] | None = config_key(
         None,
-        'channels in which similarities are computed, for each of four levels',
+        'channels of the four patch modules, one after each stage of the encoder',
+        least=1,
         default_text="the variant's",
     )
 
 
-def conv_bn_relu(x, channels, kernel, name, build, stride=1, relu=True):
+def conv_bn_relu(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    stride: int = 1,
+    relu: bool = True,
+) -> nn.Variable:
     """OpenMMLab's ConvModule: convolution, batch norm, and where ``relu`` says so ReLU."""
     with L.scope(name):
         x = L.convolution(
@@ -81,7 +110,7 @@ def conv_bn_relu(x, channels, kernel, name, build, stride=1, relu=True):
         return (L.bn_relu if relu else L.batch_norm)(x, 'bn', build)
 
 
-def patch_module(x, width, patch_size, build):
+def patch_module(x: nn.Variable, width: int, patch_size: int, build: L.Build) -> nn.Variable:
     """Pixels and patches of (N, C, H, W), which exchange twice what they know: a map of the same
     shape.
 
@@ -90,13 +119,13 @@ def patch_module(x, width, patch_size, build):
     """
     channels, size = L.channels_of(x, build), L.size_of(x, build)
 
-    def convolution(x, channels, kernel, name):
+    def convolution(x: nn.Variable, channels: int, kernel: int, name: str) -> nn.Variable:
         uniform = default_uniform(L.channels_of(x, build), kernel)
         return L.convolution(
             x, channels, kernel, name, build, initializer=uniform, bias_initializer=uniform
         )
 
-    def means(x):
+    def means(x: nn.Variable) -> nn.Variable:
         return L.average_pool(x, patch_size, build) if patch_size > 1 else x
 
     with L.recomputed_block(build):
@@ -119,7 +148,7 @@ def patch_module(x, width, patch_size, build):
     return pixels + x
 
 
-def attention_refinement(x, channels, name, build):
+def attention_refinement(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
     """3x3 convolution, and each channel times a share that all of them decide by their means:
     (N, C, H, W) -> (N, channels, H, W).
     """
@@ -130,7 +159,9 @@ def attention_refinement(x, channels, name, build):
         return x * L.sigmoid(gate)
 
 
-def feature_fusion(spatial, context, channels, build):
+def feature_fusion(
+    spatial: nn.Variable, context: nn.Variable, channels: int, build: L.Build
+) -> nn.Variable:
     """Both paths together, (N, C, H, W) and (N, C', H, W) -> (N, channels, H, W).
 
     The ReLU before the sigmoid is the reference's: no channel's share is less than a half.
@@ -142,17 +173,19 @@ def feature_fusion(spatial, context, channels, build):
     return x * L.sigmoid(gate) + x
 
 
-def two_paths(x, build, *, encoder, patch_size, sim_channels):
+def two_paths(
+    x: nn.Variable, build: L.Build, *, encoder: str, patch_size: int, sim_channels: tuple[int, ...]
+) -> tuple[nn.Variable, nn.Variable, nn.Variable]:
     """Everything but the heads: normalised image (N, 3, H, W) -> the fused map (N, 256, H / 8, W /
     8), and the context path's (N, 128, ...) at 1/8 and 1/16 of the input's size.
     """
-    encoder = ENCODERS[encoder]
+    layers = ENCODERS[encoder]
     with L.scope('backbone'):
-        stem = y = encoder.stem(x, build)
+        stem = y = layers.stem(x, build)
     maps = []
     for number in range(1, 5):
         with L.scope('backbone'):
-            y = encoder.stage(y, number, build)
+            y = layers.stage(y, number, build)
         with L.scope(f'SIM_{number - 1}'):
             y = patch_module(y, sim_channels[number - 1], patch_size, build)
         maps.append(y)
@@ -175,7 +208,7 @@ def two_paths(x, build, *, encoder, patch_size, sim_channels):
     return feature_fusion(spatial, context_8, FUSED, build), context_8, context_16
 
 
-def head(x, channels, num_classes, name, build):
+def head(x: nn.Variable, channels: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
     """OpenMMLab's FCNHead: logits (N, num_classes, H, W) of a map (N, C, H, W)."""
     with L.scope(name):
         x = conv_bn_relu(x, channels, 3, 'convs/0', build)
@@ -184,7 +217,15 @@ def head(x, channels, num_classes, name, build):
         return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)
 
 
-def dabnet(x, build, *, num_classes, encoder, patch_size, sim_channels):
+def dabnet(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    num_classes: int,
+    encoder: str,
+    patch_size: int,
+    sim_channels: tuple[int, ...],
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
     those of the context path at 1/8, and at 1/16.
 
@@ -200,32 +241,39 @@ def dabnet(x, build, *, num_classes, encoder, patch_size, sim_channels):
     return logits
 
 
-def _complete(hyper: dict) -> dict:
-    widths = hyper['sim_channels']
-    if not isinstance(widths, (list, tuple)) or len(widths) != 4:
-        raise ValueError(f'sim_channels: must be a list of 4 numbers of channels, not {widths}')
-    for key in (*keys_of(DABNetKeys), 'num_classes'):
-        if min(widths if key == 'sim_channels' else [hyper[key]]) < 1:
-            raise ValueError(f'{key}: must be at least 1')
-    return dict(hyper, sim_channels=tuple(widths))
-
-
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     size = STRIDE * hyper['patch_size']
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
         size_divisor=size,
         smallest_size=size,
         paper=PAPER,
     )
 
 
+ORIGINAL = Original(encoder=re.compile(r'backbone\.backbone\.'))
+COCOSTUFF = 'COCO-Stuff 10k, 171 classes'
+OPENMMLAB = ('https://download.openmmlab.com/pretrain/third_party/',)
+TIMM = ('https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/',)
+BAIDU = 'https://pan.baidu.com/s/1frav6gGSJ0p396sCOAhODg (password 2t0o)'
+BAIDU_TEST = 'https://pan.baidu.com/s/1TlLLYnwLAEqhYwbuMhbXpA (password vq1n)'
+# As README.md says, and what the trainings start from, of OpenMMLab and timm. One folder holds all,
+# another what was sent to the server of Cityscapes; the README does not name the files in them.
+PUBLISHED = (
+    Published('DABNet_R_P2', 'dabnet_r18_p2', CITYSCAPES, page=BAIDU),
+    Published('DABNet_E', 'dabnet_e', CITYSCAPES, page=BAIDU),
+    Published('DABNet_R_P2, COCO-10k', 'dabnet_r18_p2', COCOSTUFF, page=BAIDU, num_classes=171),
+    Published('DABNet_E, COCO-10k', 'dabnet_e', COCOSTUFF, page=BAIDU, num_classes=171),
+    Published('DABNet, Cityscapes test results', 'dabnet_*', 'Cityscapes, test', page=BAIDU_TEST),
+    Published('resnet18_v1c-b5776b93.pth', 'dabnet_r18_*', IMAGENET_ENCODER, OPENMMLAB),
+    Published('efficientnet_b1-533bc792.pth', 'dabnet_e', IMAGENET_ENCODER, TIMM),
+)
 FAMILY = Family(
     name='dabnet',
     graph=dabnet,
     keys=DABNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
-    complete=_complete,
     info=_info,
+    original=ORIGINAL,
+    published=PUBLISHED,
 )

@@ -9,13 +9,8 @@ segmentation of road scenes", 2021, arXiv:2101.06085. References:
   segmentation/DDRNet_39.py; that of the other repository cannot be run as published.
 
 From 1/8 of the input's size on there are two branches: one stays there, the other goes down to
-1/64. They exchange what they know after each stage. The hyper-parameters have the references'
-names:
-
-    layers       blocks of the stages 1 to 4
-    planes       channels of the stem
-    spp_planes   channels of a branch of the deep aggregation pyramid pooling module (DAPPM)
-    head_planes  channels of the heads
+1/64. They exchange what they know after each stage. The hyper-parameters, :class:`DDRNetKeys`, have
+the references' names.
 
 New networks start with the references' values: He's normal distribution by the number of outputs,
 PyTorch's own for biases.
@@ -25,12 +20,24 @@ other repository has the main ones last. A batch norm in training that would see
 is refused, as PyTorch does; the global pooling of the DAPPM needs a batch of two or more.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
-from common.sections import Section, config_key, keys_of
+import nnabla as nn
+
+from common.sections import Section, SectionError, config_key
 from layers import functions as L
 from models.encoders.residual import basic_block, convolution, shortcut
-from models.family import IMAGENET, Family, NetworkInfo
+from models.family import (
+    CITYSCAPES,
+    IMAGENET_ENCODER,
+    Family,
+    Hyper,
+    NetworkInfo,
+    Original,
+    Published,
+)
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
 STRIDE = 8  # of the logits
@@ -53,19 +60,32 @@ VARIANTS = {name: dict(hyper, auxiliary=False) for name, hyper in SIZES.items()}
 class DDRNetKeys(Section):
     """Hyper-parameters of DDRNet."""
 
-    layers: tuple[int, ...] | None = config_key(
-        None, 'blocks in each of the four stages', default_text="the variant's"
+    layers: tuple[int, int, int, int] | None = config_key(
+        None, 'blocks of the stages 1 to 4', least=1, default_text="the variant's"
     )
-    planes: int | None = config_key(None, 'channels of the stem', default_text="the variant's")
+    planes: int | None = config_key(
+        None, 'channels of the stem', least=1, default_text="the variant's"
+    )
     spp_planes: int | None = config_key(
-        None, 'channels inside the DAPPM', default_text="the variant's"
+        None,
+        'channels of a branch of the deep aggregation pyramid pooling module (DAPPM)',
+        least=1,
+        default_text="the variant's",
     )
     head_planes: int | None = config_key(
-        None, 'channels inside the heads', default_text="the variant's"
+        None, 'channels inside the heads', least=1, default_text="the variant's"
     )
 
 
-def stage(x, channels, blocks, name, build, stride=1, relu=False):
+def stage(
+    x: nn.Variable,
+    channels: int,
+    blocks: int,
+    name: str,
+    build: L.Build,
+    stride: int = 1,
+    relu: bool = False,
+) -> nn.Variable:
     """Basic blocks one after the other, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W /
     stride)).
 
@@ -84,7 +104,9 @@ def stage(x, channels, blocks, name, build, stride=1, relu=False):
     return x
 
 
-def bottleneck(x, channels, name, build, stride=1):
+def bottleneck(
+    x: nn.Variable, channels: int, name: str, build: L.Build, stride: int = 1
+) -> nn.Variable:
     """1x1, 3x3 and 1x1 convolution beside a shortcut, without a ReLU of the sum; (N, C, H, W) ->
     (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
     """
@@ -97,7 +119,9 @@ def bottleneck(x, channels, name, build, stride=1):
     return y + x
 
 
-def bn_relu_conv(x, channels, kernel, name, build, first=0):
+def bn_relu_conv(
+    x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, first: int = 0
+) -> nn.Variable:
     """Batch norm, ReLU, convolution; ``first`` is the batch norm's place in the reference's
     Sequential.
     """
@@ -106,7 +130,16 @@ def bn_relu_conv(x, channels, kernel, name, build, first=0):
         return convolution(x, channels, kernel, str(first + 2), build)
 
 
-def exchange(x, y, stage_name, channels, blocks, build, *, stride):
+def exchange(
+    x: nn.Variable,
+    y: nn.Variable,
+    stage_name: str,
+    channels: list[int],
+    blocks: int,
+    build: L.Build,
+    *,
+    stride: int,
+) -> tuple[nn.Variable, nn.Variable]:
     """One stage of both branches, then each adds what the other has made of itself.
 
     x: the branch of low resolution, y: that at 1/8, both after ReLU. channels: of the downward
@@ -128,7 +161,7 @@ def exchange(x, y, stage_name, channels, blocks, build, *, stride):
     return low, y + L.resize(up, L.size_of(y, build), build)
 
 
-def dappm(x, width, channels, build):
+def dappm(x: nn.Variable, width: int, channels: int, build: L.Build) -> nn.Variable:
     """Deep aggregation pyramid pooling: (N, C, H, W) -> (N, channels, H, W).
 
     Means over larger and larger windows, zeros of the padding counted, are resized back, and each
@@ -149,7 +182,7 @@ def dappm(x, width, channels, build):
     return y + bn_relu_conv(x, channels, 1, 'shortcut', build)
 
 
-def head(x, width, num_classes, name, build):
+def head(x: nn.Variable, width: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
     """Logits (N, num_classes, H, W) of a map (N, C, H, W)."""
     with L.scope(name):
         x = convolution(L.bn_relu(x, 'bn1', build), width, 3, 'conv1', build)
@@ -157,7 +190,18 @@ def head(x, width, num_classes, name, build):
         return convolution(x, num_classes, 1, 'conv2', build, bias=True)
 
 
-def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, exchanges, auxiliary):
+def ddrnet(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    num_classes: int,
+    layers: tuple[int, ...],
+    planes: int,
+    spp_planes: int,
+    head_planes: int,
+    exchanges: int,
+    auxiliary: bool,
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
     and with ``auxiliary`` those of the branch at 1/8 after stage 3.
 
@@ -185,36 +229,74 @@ def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, ex
     return logits
 
 
-def _complete(hyper: dict) -> dict:
-    layers = hyper['layers']
-    if not isinstance(layers, (list, tuple)) or len(layers) != 4:
-        raise ValueError(f'layers: must be a list of 4 numbers of blocks, not {layers}')
-    for key in (*keys_of(DDRNetKeys), 'num_classes'):
-        if min(layers if key == 'layers' else [hyper[key]]) < 1:
-            raise ValueError(f'{key}: must be at least 1')
-    if layers[2] % hyper['exchanges']:
-        raise ValueError(
-            f'layers: the third must be a multiple of {hyper["exchanges"]}, as often as the '
-            'branches exchange in stage 3'
+def _check_exchanges(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a third stage that does not divide into as many parts as there are exchanges in it."""
+    if hyper['layers'][2] % hyper['exchanges']:
+        raise SectionError(
+            'layers',
+            f'the third must be a multiple of {hyper["exchanges"]}, as often as the branches '
+            'exchange in stage 3',
         )
-    return dict(hyper, layers=tuple(layers))
+    return hyper
 
 
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        **IMAGENET,
         size_divisor=STRIDE,
         smallest_size=STRIDE,
         paper=PAPER,
     )
 
 
+ORIGINAL = Original(encoder=re.compile(r'(?!spp\.|final_layer\.|seghead_extra\.)'))
+BAIDU = 'https://pan.baidu.com/s/17pOOTc-HBG6TNf4k_cn4VA (password it2s)'
+
+
+def _drive(file: str, network: str, task: str, key: str) -> Published:
+    return Published(file, network, task, page=f'https://drive.google.com/file/d/{key}/view')
+
+
+# As both README.md say. The names of the ImageNet files are those in the authors' sources, the
+# names of the Cityscapes files those in the other repository's configs.
+PUBLISHED = (
+    _drive(
+        'DDRNet23s_imagenet.pth',
+        'ddrnet23_slim*',
+        IMAGENET_ENCODER,
+        '1mg5tMX7TJ9ZVcAiGSB4PEihPtrJyalB4',
+    ),
+    _drive(
+        'DDRNet_23_slim using timm library',
+        'ddrnet23_slim*',
+        IMAGENET_ENCODER,
+        '17sgZ8mRJFhsItmdTrifI1rloVq5K1WiC',
+    ),
+    _drive(
+        'DDRNet23_imagenet.pth',
+        'ddrnet23 ddrnet23_aux',
+        IMAGENET_ENCODER,
+        '1VoUsERBeuCaiuQJufu8PqpKKtGvCTdug',
+    ),
+    _drive(
+        'DDRNet39_imagenet.pth', 'ddrnet39*', IMAGENET_ENCODER, '122CMx6DZBaRRf-dOHYwuDY9vG0_UQ10i'
+    ),
+    _drive(
+        'best_val_smaller.pth', 'ddrnet23_slim_aux', CITYSCAPES, '1d_K3Af5fKHYwxSo8HkxpnhiekhwovmiP'
+    ),
+    _drive('best_val.pth', 'ddrnet23_aux', CITYSCAPES, '16viDZhbmuc3y7OSsUo2vhA7V6kYO0KX6'),
+    _drive(
+        'DDRNet_23_slim, CamVid', 'ddrnet23_slim*', 'CamVid', '1sh71nLdFKq1l89X3xyVO2J0d_3qBZui8'
+    ),
+    Published('DDRNet23_slim, own model', 'ddrnet23_slim_aux', CITYSCAPES, page=BAIDU),
+)
 FAMILY = Family(
     name='ddrnet',
     graph=ddrnet,
     keys=DDRNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
-    complete=_complete,
+    complete=_check_exchanges,
     info=_info,
+    original=ORIGINAL,
+    published=PUBLISHED,
 )

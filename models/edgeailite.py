@@ -34,18 +34,23 @@ The names with ResNet-50 and BiFPN are not here, nor those with ``ericsun``, an 
 published.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
+from typing import Any, TypeVar
 
-from common.sections import Section, config_key
+import nnabla as nn
+
+from common.sections import Section, SectionError, config_key
 from layers import functions as L
 from models import edgeailite_decoders as decoders
 from models.edgeailite_blocks import groups_of
 from models.edgeailite_decoders import Decoding
+from models.edgeailite_published import PUBLISHED
 from models.encoders import mobilenetv2, regnet
-from models.family import Family, NetworkInfo
+from models.family import Family, Hyper, NetworkInfo, Original
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +58,33 @@ class EdgeAILiteKeys(Section):
     """Hyper-parameters of the decoders."""
 
     use_aspp: bool | None = config_key(
-        None, 'whether the decoder has an ASPP', default_text="the variant's"
+        None,
+        'whether the decoder has atrous spatial pyramid pooling (ASPP)',
+        default_text='true for DeepLabV3+ and names with aspp, else false',
     )
     use_extra_strides: bool | None = config_key(
         None,
-        'two more levels in place of the ASPP; UNet and FPN only',
-        default_text="the variant's",
+        'whether the decoder has two more levels in place of the ASPP; UNet and FPN only',
+        default_text='true for UNet and FPN without aspp in the name, else false',
     )
     decoder_chan: int | None = config_key(
-        None, 'channels inside the decoder', default_text="the variant's"
+        None,
+        'channels inside the decoder',
+        least=1,
+        default_text='128 for fpn128, else 256; more with a wide encoder',
     )
     aspp_chan: int | None = config_key(
-        None, 'channels inside the ASPP', default_text="the variant's"
+        None,
+        'channels of a branch of the ASPP',
+        least=1,
+        default_text="the variant's decoder_chan",
     )
-    aspp_dil: tuple[int, int, int] | None = config_key(
-        None, 'dilations of the ASPP', default_text="the variant's"
+    aspp_dil: tuple[int, int, int] = config_key(
+        (6, 12, 18), 'dilations of the three branches of the ASPP that are dilated', least=1
     )
+
+
+Map = TypeVar('Map')  # a Variable, or the number of its channels
 
 
 @dataclass(frozen=True)
@@ -79,27 +95,27 @@ class Encoder:
     first, with ``maps`` channels.
     """
 
-    features: Callable
+    features: Callable[..., list[nn.Variable]]
     maps: tuple[int, ...]
     paper: str
     decoder_chan: int = 256
     narrow_chan: int = 128  # of fpn128
     shortcut_out: int = 48
     group_size: int | None = None
-    norm: Callable = L.bn_relu
+    norm: L.Norm = L.bn_relu
 
 
-def _mobilenetv2(width=1.0, norm=L.bn_relu):
-    channels = [mobilenetv2.scaled(channels, width) for channels in (256, 128, 48)]
+def _mobilenetv2(width: float = 1.0, norm: L.Norm = L.bn_relu) -> Encoder:
+    decoder, narrow, shortcut = (mobilenetv2.scaled(count, width) for count in (256, 128, 48))
     features = partial(mobilenetv2.encoder, width=width, norm=norm)
     maps = mobilenetv2.maps(width)
-    return Encoder(features, maps, mobilenetv2.PAPER, *channels, norm=norm)
+    return Encoder(features, maps, mobilenetv2.PAPER, decoder, narrow, shortcut, norm=norm)
 
 
-def _regnet(name, **channels):
+def _regnet(name: str, decoder_chan: int = 256) -> Encoder:
     table = regnet.VARIANTS[name]
     features, group_size = partial(regnet.encoder, **table), table['group_width']
-    return Encoder(features, table['widths'], regnet.PAPER, group_size=group_size, **channels)
+    return Encoder(features, table['widths'], regnet.PAPER, decoder_chan, group_size=group_size)
 
 
 ENCODERS = {
@@ -126,7 +142,7 @@ DECODERS = {
     'fpn128_aspp': dict(decoder='fpn128'),
     'fpn128': dict(decoder='fpn128', use_aspp=False, use_extra_strides=True),
 }
-FUNCTIONS = {
+FUNCTIONS: dict[str, decoders.Decoder] = {
     'deeplabv3plus': decoders.deeplabv3plus,
     'unet': decoders.unet,
     'fpn': decoders.fpn,
@@ -142,7 +158,6 @@ DEFAULTS = dict(
     channel_order='rgb',
     use_aspp=True,
     use_extra_strides=False,
-    aspp_dil=(6, 12, 18),
 )
 
 
@@ -160,7 +175,7 @@ def _variants():
 VARIANTS = dict(_variants())
 
 
-def edgeailite(x, build, **hyper):
+def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, H / s, W / s)].
 
     s is 4, for a UNet 2, and twice as much with fast downsampling, for which ``fpn128`` makes up.
@@ -175,7 +190,7 @@ def edgeailite(x, build, **hyper):
         return [FUNCTIONS[hyper['decoder']](taken(maps, hyper), build, _decoding(hyper))]
 
 
-def taken(maps, hyper) -> list:
+def taken(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
     """What the decoder takes of the encoder's maps, finest first."""
     if hyper['decoder'] == 'deeplabv3plus':
         return [maps[1], maps[-1]]
@@ -183,35 +198,32 @@ def taken(maps, hyper) -> list:
     return list(maps if whole else maps[1:])
 
 
-def complete(hyper: dict) -> dict:
-    """The hyper-parameters with defaults filled in and lists as tuples; ``ValueError`` names the
-    key that is wrong.
+def complete(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults that depend on the variant, and check that all hyper-parameters agree.
+
+    Raises:
+        SectionError: They do not, or the channels do not split into the encoder's groups.
     """
     encoder, decoder = ENCODERS[hyper['encoder']], hyper['decoder']
     width = encoder.narrow_chan if decoder == 'fpn128' else encoder.decoder_chan
     hyper = {**DEFAULTS, 'decoder_chan': width, 'aspp_chan': width, **hyper}
-    hyper['aspp_dil'] = tuple(hyper['aspp_dil'])
-    if len(hyper['aspp_dil']) != 3:
-        raise ValueError('aspp_dil: must be the dilations of three branches')
-    for key in ('num_classes', 'decoder_chan', 'aspp_chan', 'aspp_dil'):
-        if min(hyper[key] if key == 'aspp_dil' else (hyper[key],)) < 1:
-            raise ValueError(f'{key}: must be greater than 0')
     if hyper['use_extra_strides'] and (hyper['use_aspp'] or decoder == 'deeplabv3plus'):
-        raise ValueError('use_extra_strides: only UNet and FPN have them, in place of the ASPP')
+        raise SectionError('use_extra_strides', 'only UNet and FPN have them, in place of the ASPP')
     maps = taken(encoder.maps, hyper)
     for channels in decoders.grouped_channels(FUNCTIONS[decoder], maps, _decoding(hyper)):
         try:
             groups_of(channels, encoder.group_size)
         except ValueError as error:
             key = 'num_classes' if decoder == 'unet' else 'decoder_chan'
-            raise ValueError(
-                f'{key}: {hyper["num_classes"]} classes and decoder_chan {hyper["decoder_chan"]} '
-                f'are impossible with groups of {encoder.group_size} channels; {error}'
+            raise SectionError(
+                key,
+                f'{hyper["num_classes"]} classes and decoder_chan {hyper["decoder_chan"]} are '
+                f'impossible with groups of {encoder.group_size} channels; {error}',
             ) from error
     return hyper
 
 
-def _decoding(hyper) -> Decoding:
+def _decoding(hyper: Hyper) -> Decoding:
     encoder = ENCODERS[hyper['encoder']]
     given = {field.name: hyper[field.name] for field in fields(Decoding) if field.name in hyper}
     return Decoding(
@@ -222,7 +234,7 @@ def _decoding(hyper) -> Decoding:
     )
 
 
-def _info(hyper) -> NetworkInfo:
+def _info(hyper: Hyper) -> NetworkInfo:
     coarsest = 16 if hyper['decoder'] == 'deeplabv3plus' else 32
     coarsest *= (2 if hyper['fast_down'] else 1) * (4 if hyper['use_extra_strides'] else 1)
     decoder = decoders.PAPERS[FUNCTIONS[hyper['decoder']]]
@@ -244,4 +256,6 @@ FAMILY = Family(
     variants=VARIANTS,
     complete=complete,
     info=_info,
+    original=Original(encoder=re.compile(r'encoder\.'), renamings=(regnet.TORCHVISION_NAMES,)),
+    published=PUBLISHED,
 )

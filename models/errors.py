@@ -1,6 +1,7 @@
 """What a user of the networks can get wrong."""
 
 from common.errors import UserError
+from common.sections import SectionError
 
 
 class ModelError(UserError):
@@ -9,10 +10,5 @@ class ModelError(UserError):
     """
 
 
-class HyperParameterError(ModelError):
+class HyperParameterError(SectionError, ModelError):
     """A hyper-parameter is missing, unknown or out of range; ``key`` names it."""
-
-    def __init__(self, key: str, problem: str):
-        super().__init__(f'{key}: {problem}')
-        self.key = key
-        self.problem = problem

@@ -1,39 +1,61 @@
-"""The table of networks, and the small object through which all of them are used."""
+"""The networks that are registered, and the small object through which all of them are used."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, ValuesView
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
-from common.sections import keys_of
+import nnabla as nn
+
+from common.sections import SectionError, keys_of
 from layers import functions as L
 from layers import recompute
-from models import csail, d3net_family, dabnet, ddrnet, edgeailite
 from models.errors import HyperParameterError, ModelError
-from models.family import Family, NetworkInfo, NetworkKeys
+from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Original, Statistics
 
-FAMILIES = (csail.FAMILY, d3net_family.FAMILY, dabnet.FAMILY, ddrnet.FAMILY, edgeailite.FAMILY)
+_families: dict[str, Family] = {}
+_statistics: dict[str, Statistics] = {'imagenet': IMAGENET}
+FAMILIES: ValuesView[Family] = _families.values()
+# Statistics of a network's input, by the names of --input-statistics.
+STATISTICS: Mapping[str, Statistics] = MappingProxyType(_statistics)
 
 
 @dataclass(frozen=True)
 class Network:
     """A network as created: call it on a Variable to build its graph; parameters are shared by
     name.
+
+    Attributes:
+        name: As :func:`create` takes it.
+        family: What it is a member of.
+        hyper: All its hyper-parameters.
+        info: Facts about it.
     """
 
     name: str
     family: Family
-    hyper: Mapping
+    hyper: Hyper
     info: NetworkInfo
 
-    def __call__(self, x, *, aux: bool = False, train: bool = False, **build) -> list:
-        """Build the graph on ``x`` (N, 3, H, W), normalised float32; returns logits ``[main,
-        aux...]``.
+    def __call__(
+        self, x: nn.Variable, *, aux: bool = False, train: bool = False, **options: Any
+    ) -> list[nn.Variable]:
+        """Build the graph.
 
-        train: batch statistics, and the auxiliary heads are returned. aux: return them from an
-            evaluation graph too.
-        build: further fields of :class:`layers.build.Build`; ``cuda`` is by default whether the
-            current context is a GPU. Raises ``ModelError`` for a size that the
-            network cannot take, and for a batch that it cannot be trained on.
+        Args:
+            x: (N, 3, H, W) float32, normalised.
+            aux: Whether to return the auxiliary logits from an evaluation graph, too.
+            train: Whether batch norms take the statistics of the batch, and the auxiliary logits
+                are returned.
+            options: Further fields of :class:`layers.build.Build`; ``cuda`` is by default whether
+                the current context is a GPU.
+
+        Returns:
+            Logits ``[main, aux...]``, (N, num_classes, h, w) each.
+
+        Raises:
+            ModelError: The network cannot take the size, or cannot be trained on the batch.
         """
         height, width = x.shape[2:]
         if (
@@ -47,7 +69,7 @@ class Network:
                 f'{self.name} cannot take {height}x{width} pixels: height and width must be '
                 f'{multiples}at least {self.info.smallest_size}'
             )
-        build = L.Build(train=train, **{'cuda': L.on_gpu(), **build})
+        build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
         try:
             outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
         except L.TooFewValues as error:
@@ -58,14 +80,36 @@ class Network:
         return [L.from_layout(output, build) for output in outputs]
 
 
+def register(family: Family) -> None:
+    """Let the networks of a family be created by name, and its published files be found.
+
+    Raises:
+        ModelError: A name in it is taken.
+    """
+    for other in FAMILIES:
+        for what, taken in _names_in(other).items():
+            for name in _names_in(family)[what]:
+                if name in taken:
+                    raise ModelError(
+                        f'a {what} called {name} is registered already, with the family '
+                        f'{other.name}'
+                    )
+    _families[family.name] = family
+    if family.original is not None:
+        _statistics.update(family.original.statistics)
+
+
 def names() -> list[str]:
-    """Every network name that :func:`create` takes."""
+    """Return every network name that :func:`create` takes."""
     return [name for family in FAMILIES for name in family.variants]
 
 
 def family_of(name: str) -> Family:
-    """The family that has the network ``name``; ``ModelError`` with the nearest names when none
-    has: such as are written like it, such as contain it, or else one of each family.
+    """Return the family that has a network.
+
+    Raises:
+        ModelError: None has. It names the nearest: such as are written like it, such as contain it,
+            or else one of each family.
     """
     for family in FAMILIES:
         if name in family.variants:
@@ -79,46 +123,97 @@ def family_of(name: str) -> Family:
     raise ModelError(f'no network is called {name!r}; there are {examples} and others like them')
 
 
-def create(network: str | Mapping, **overrides) -> Network:
-    """A network by name, with hyper-parameters by the published keys, or from a loaded config.
+def originals() -> list[Original]:
+    """Return what is known of the originals of all families that have one."""
+    return [family.original for family in FAMILIES if family.original is not None]
+
+
+def create(network: str | Mapping[str, Any], **overrides: Any) -> Network:
+    """Create a network by name, with hyper-parameters by the published keys, or from a config.
 
     ``create('d3net_s', num_classes=11)`` changes a variant, ``create('d3net', ...)`` takes all
     hyper-parameters, and ``create(config)`` takes from the mapping those of the network that its
-    key ``network`` names, and its ``mean``, ``std`` and ``channel_order``. Raises ``ModelError``,
-    ``HyperParameterError`` when it is a key that is wrong.
+    key ``network`` names, and its ``mean``, ``std`` and ``channel_order``.
+
+    Args:
+        network: Its name, or a loaded config.
+        overrides: Hyper-parameters.
+
+    Raises:
+        ModelError: There is no such network.
+        HyperParameterError: A key is unknown, missing, or has a value that it cannot have.
     """
     return Network(*_resolved(network, overrides))
 
 
-def describe(network: str | Mapping, **overrides) -> NetworkInfo:
+def describe(network: str | Mapping[str, Any], **overrides: Any) -> NetworkInfo:
     """Return the facts of a network that :func:`create` would make; raises what that does."""
     return _resolved(network, overrides)[-1]
 
 
 def _resolved(
-    network: str | Mapping, overrides: Mapping
-) -> tuple[str, Family, Mapping, NetworkInfo]:
+    network: str | Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[str, Family, Hyper, NetworkInfo]:
     """Return the name, the family, the hyper-parameters and the facts of a network."""
-    config = {} if isinstance(network, str) else {k: v for k, v in network.items() if v is not None}
-    keys = NetworkKeys.of({'network': network} if isinstance(network, str) else config)
-    family = family_of(keys.network)
-    known = [*keys_of(family.keys), 'num_classes']
-    for key in overrides:
-        if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1)
-            raise HyperParameterError(
-                key,
-                f'{keys.network} has no such hyper-parameter'
-                + (f'; did you mean {nearest[0]}?' if nearest else ''),
-            )
-    given = {key: config[key] for key in known if key in config} | overrides
+    config: Mapping[str, Any] = {'network': network} if isinstance(network, str) else network
     try:
-        hyper = family.complete({**family.variants.get(keys.network, {}), **given})
-    except ValueError as error:
-        raise HyperParameterError(*str(error).split(': ', 1)) from error
+        keys = NetworkKeys.of(config)
+        family = family_of(keys.network)
+        _check_names(overrides, keys.network, family)
+        given = {key: value for key, value in config.items() if value is not None}
+        hyper = _hyper(family, keys.network, {**given, **overrides})
+    except SectionError as error:
+        problem = str(error).removeprefix(f'{error.key}: ')
+        raise HyperParameterError(error.key, problem) from error
     statistics = {
         name: value
         for name in ('mean', 'std', 'channel_order')
         if (value := getattr(keys, name)) is not None
     }
     return keys.network, family, hyper, replace(family.info(hyper), **statistics)
+
+
+def _hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hyper:
+    """Return all hyper-parameters of a network, checked.
+
+    Args:
+        family: Of the network.
+        name: Of the network.
+        values: Of a config; those that are not for the family are left.
+
+    Raises:
+        SectionError: One is missing, or has a value that it cannot have.
+    """
+    variant = family.variants[name]
+    own = keys_of(family.keys)
+    given = {key: value for key, value in values.items() if key in own or key == 'num_classes'}
+    values = {**variant, **given}
+    section, count = family.keys.of(values), NetworkKeys.of(values).num_classes
+    hyper = {key: value for key, value in variant.items() if key not in (*own, 'num_classes')}
+    hyper |= {key: value for key in own if (value := getattr(section, key)) is not None}
+    hyper |= {} if count is None else {'num_classes': count}
+    return family.complete(hyper)
+
+
+def _check_names(overrides: Mapping[str, Any], network: str, family: Family) -> None:
+    """Raise ``SectionError`` for a name that is no hyper-parameter of a family."""
+    known = [*keys_of(family.keys), 'num_classes']
+    for key in overrides:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            raise SectionError(
+                key,
+                f'{network} has no such hyper-parameter'
+                + (f'; did you mean {nearest[0]}?' if nearest else ''),
+            )
+
+
+def _names_in(family: Family) -> dict[str, list[str]]:
+    """Return what must be unique among all families: by what it is, the names."""
+    original = family.original
+    return {
+        'family': [family.name],
+        'network': list(family.variants),
+        'published file': [published.file for published in family.published],
+        'kind of input': [] if original is None else list(original.statistics),
+    }

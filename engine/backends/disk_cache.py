@@ -19,7 +19,6 @@ from pathlib import Path
 from common import files
 from common.errors import UserError
 from common.log import LOG
-from models import weights
 
 FOLDER, ENDING, REJECTED = 'backends', '.compiled', '.mismatch.onnx'
 MOST_BYTES = 4 << 30  # of all files in the folder
@@ -35,7 +34,7 @@ class DiskCache:
         self.folder, self._told = folder, False
         if folder is None:
             try:
-                self.folder = weights.cache_folder() / FOLDER
+                self.folder = files.cache_folder() / FOLDER
             except UserError as error:
                 self._tell(error)
 

@@ -7,10 +7,9 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
+from common.memory import lack_of_memory_as
 from datasets import DatasetInfo, colours, image_files
 from engine.inference import pictures, video
 from engine.inference.planning import COLOR, LABELS, Options, Pair, Plan, beside
@@ -136,17 +136,12 @@ def _write(image, labels, info, item, target, options):
         _save_maps(labels, info, target, options)
 
 
-@contextmanager
-def _enough_memory(item: Input) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, cv2.error) as error:
-        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
-            raise
-        raise InputError(
-            f'{item.path}: not enough memory to read and to colour it; make it smaller with '
-            'another program, or leave more memory to this one'
-        ) from error
+def _enough_memory(item: Input) -> AbstractContextManager[None]:
+    return lack_of_memory_as(
+        InputError,
+        f'{item.path}: not enough memory to read and to colour it; make it smaller with another '
+        'program, or leave more memory to this one',
+    )
 
 
 def _labels(predictor, image, item, options):

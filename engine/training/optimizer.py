@@ -21,8 +21,8 @@ import nnabla.functions as F
 import nnabla.solvers as S
 import numpy as np
 
+from common.patterns import matching_parameters
 from common.sections import Section, SectionError, config_key
-from engine.training.parameter_patterns import matching
 from engine.training.pytorch_momentum import PyTorchMomentum
 from engine.training.state_arrays import check_fit
 from layers.build import float_context
@@ -256,9 +256,9 @@ def _groups_of(names: list[str], keys: SolverKeys) -> dict[str, tuple[float, boo
     """
     factors, decays = dict.fromkeys(names, 1.0), dict.fromkeys(names, True)
     for pattern, factor in keys.factors():
-        factors |= dict.fromkeys(matching('lr_factors', pattern, names), factor)
+        factors |= dict.fromkeys(matching_parameters('lr_factors', pattern, names), factor)
     for pattern in keys.no_decay:
-        decays |= dict.fromkeys(matching('no_decay', pattern, names), False)
+        decays |= dict.fromkeys(matching_parameters('no_decay', pattern, names), False)
     return {name: (factors[name], decays[name]) for name in names}
 
 

@@ -1,6 +1,5 @@
 """Prepare a training: check, read and make what a run needs before its first iteration."""
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import nnabla as nn
 
 import models
 from common.log import LOG
-from common.machine import gpu_memory_mib
+from common.machine import cores, gpu_memory_mib
 from datasets import Dataset
 from datasets.keys import DataKeys
 from datasets.loading import transforms
@@ -227,6 +226,5 @@ def _initialise(config: Config, network: Network, url: str | None) -> None:
 
 
 def _workers(processes: Processes) -> int:
-    """As many as there are cores for each process of the machine, within limits."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(MOST_WORKERS, cores // processes.local_size))
+    """Return how many processes load samples: one a core that this process has."""
+    return min(MOST_WORKERS, cores(processes.local_size))

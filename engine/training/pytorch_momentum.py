@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import nnabla as nn
 import nnabla.solvers as S
@@ -73,13 +74,13 @@ class PyTorchMomentum:
             self._gradients.update()
         self._steps += 1
 
-    def get_states(self) -> dict[str, SimpleNamespace]:
+    def get_states(self) -> dict[str, Any]:
         """Return the velocity of each parameter and the number of updates."""
         return {
             name: SimpleNamespace(pstate={VELOCITY: velocity}, t=self._steps)
             for name, velocity in self._states.items()
         }
 
-    def set_states(self, states: Mapping[str, SimpleNamespace]) -> None:
+    def set_states(self, states: Mapping[str, Any]) -> None:
         """Continue with these updates; the velocities are those of :meth:`get_states`."""
         self._steps = next(iter(states.values())).t

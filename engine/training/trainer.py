@@ -12,7 +12,6 @@ batch: all divide by the same totals, which are counted in the labels before the
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ import nnabla as nn
 import numpy as np
 
 from common.errors import UserError
+from common.lru import LeastRecentlyUsed
+from common.patterns import matching_parameters
 from datasets.loading.loader import Loader
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
@@ -33,7 +34,6 @@ from engine.training.loss_scale import LossScale
 from engine.training.losses import Criterion, Objective
 from engine.training.moving_average import Average
 from engine.training.optimizer import Optimizer, SolverKeys
-from engine.training.parameter_patterns import matching
 from engine.training.recipe import Recipe
 from engine.training.running_statistics import RunningStatistics
 from layers import recompute
@@ -148,7 +148,7 @@ class Trainer:
                 everything = nn.get_parameters(grad_only=False)
                 self._average = Average(everything, solver.ema_decay)
         self._scale = LossScale(half)
-        self._graphs = OrderedDict()
+        self._graphs: LeastRecentlyUsed[tuple[int, ...], _Graph] = LeastRecentlyUsed(GRAPHS)
         self._statistics = RunningStatistics()
         self.together = False
         self._before: _Before | None = None  # of the step at hand
@@ -319,21 +319,17 @@ class Trainer:
         return loss
 
     def _graph(self, shape: tuple[int, ...]) -> _Graph:
-        if shape in self._graphs:
-            self._graphs.move_to_end(shape)
-            return self._graphs[shape]
+        return self._graphs.get_or_make(shape, lambda: self._new_graph(shape))
+
+    def _new_graph(self, shape: tuple[int, ...]) -> _Graph:
         image, objective = self._build_graph(shape)
-        graph = _Graph(
+        return _Graph(
             image,
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
             communicators.order_of(objective.loss),
         )
-        self._graphs[shape] = graph
-        if len(self._graphs) > GRAPHS:
-            self._graphs.popitem(last=False)
-        return graph
 
     def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
         image = nn.Variable(shape)
@@ -383,7 +379,7 @@ def trainable(frozen: Iterable[str]) -> dict[str, nn.Variable]:
     Raises ``UserError`` for a pattern that is like no parameter, and when none is left.
     """
     names = nn.get_parameters(grad_only=False)
-    fixed = {name for pattern in frozen for name in matching('freeze', pattern, names)}
+    fixed = {name for pattern in frozen for name in matching_parameters('freeze', pattern, names)}
     left = {n: p for n, p in nn.get_parameters().items() if n not in fixed}
     if not left:
         raise UserError('freeze: leaves nothing to train')

@@ -1,5 +1,6 @@
 """Print what a network costs: python -m models.complexity --network ddrnet23_slim"""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
+def main(args: argparse.Namespace) -> int:
     classes = {} if args.num_classes is None else {'num_classes': args.num_classes}
     network = models.create(args.network, **classes)
     size = complexity.nearest_size(network.info, SIZE) if args.size is None else _size(args.size)

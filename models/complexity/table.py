@@ -1,6 +1,7 @@
 """Format the complexity of a network as a table for people and as a document for programs."""
 
 from dataclasses import asdict
+from typing import Any
 
 from models.complexity.counts import Complexity, Stage
 
@@ -26,7 +27,7 @@ def as_text(measured: Complexity) -> str:
     return '\n'.join(lines)
 
 
-def as_json(measured: Complexity) -> dict:
+def as_json(measured: Complexity) -> dict[str, Any]:
     """Return all fields by name, those of the stages in a list; sizes are [height, width]."""
     values = {**asdict(measured), 'gmacs': measured.gmacs}
     for own, stage in zip(values['stages'], measured.stages):

@@ -4,17 +4,22 @@ python -m models.convert --network NAME -i CHECKPOINT [-i SECOND] -o OUT.h5
 python -m models.convert --network NAME -i WEIGHTS.h5 --to-pytorch OUT.npz
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 import nnabla as nn
+import numpy as np
+from numpy.typing import NDArray
 
 from common import files
 from common.command import Parser, run
 from common.errors import UserError
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, recognition, renaming, reporting
+from models.convert.tensors import Tensor
 from models.errors import ModelError
+from models.family import Statistics
 from models.weights import published
 
 
@@ -39,7 +44,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument(
         '--input-statistics',
-        choices=input_statistics.KNOWN,
+        choices=registry.STATISTICS,
         help='of the images that it was trained on, which the .h5 file keeps: imagenet, RGB with '
         "ImageNet's mean and deviation; csail_bgr, BGR less a mean, of CSAIL's baseline-* files "
         "(default: by the name of a published file, else the network's)",
@@ -59,7 +64,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
+def main(args: argparse.Namespace) -> int:
     if bool(args.output) == bool(args.to_pytorch):
         raise UserError('say with -o which .h5 file to write, or with --to-pytorch which other')
     if args.to_pytorch and (args.check or len(args.input) > 1):
@@ -75,12 +80,12 @@ def main(args) -> int:
     overrides = {} if args.num_classes is None else dict(num_classes=args.num_classes)
     network = registry.create(args.network, **overrides)
     if not args.to_pytorch:
-        network = _with_input_statistics(network, args)
+        network = input_statistics.applied(network, _statistics(args, network))
     files.check_writable(target)
     return to_pytorch(args, network) if args.to_pytorch else from_pytorch(args, network)
 
 
-def from_pytorch(args, network) -> int:
+def from_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
     """Convert checkpoints; nothing is written unless all is well."""
     paths = [weights.find(name) for name in args.input]
     states = [_state_of(path) for path in paths]
@@ -95,7 +100,7 @@ def from_pytorch(args, network) -> int:
     if args.check and (found.missing or found.misshapen):
         raise UserError('--check needs a whole network, and the files hold a part of one')
 
-    arrays = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
     for number, path in enumerate(paths):
         taken = {n: states[number][k] for n, (i, k) in found.sources.items() if i == number}
         arrays |= checkpoints.arrays(taken, path)
@@ -120,7 +125,7 @@ def from_pytorch(args, network) -> int:
     return 0
 
 
-def to_pytorch(args, network) -> int:
+def to_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
     """Convert NNabla's weights, whole or with ``--partial`` in part."""
     arrays = weights.read(weights.find(args.input[0]))
     with nn.parameter_scope('', {}):
@@ -132,23 +137,22 @@ def to_pytorch(args, network) -> int:
     return 0
 
 
-def _with_input_statistics(network: registry.Network, args) -> registry.Network:
-    """The network with the statistics of the options, else of what the files' names say."""
+def _statistics(args: argparse.Namespace, network: registry.Network) -> Statistics | None:
+    """Return the statistics of the options, else those that the files' names say, if any."""
     name = args.input_statistics
     if name is None:
-        found = {published.input_statistics_of(Path(path)) for path in args.input} - {None}
+        told = (published.input_statistics_of(Path(path)) for path in args.input)
+        found = {statistics for statistics in told if statistics is not None}
         if len(found) > 1:
             raise UserError(f'-i: files for different inputs, {" and ".join(sorted(found))}')
         name = next(iter(found), None)
-    if name is None and network.family.name == 'csail':
-        print(
-            'The names do not tell the input: RGB is assumed, as of files from August 2019 on; '
-            '--input-statistics csail_bgr is for older ones (baseline-*).'
-        )
-    return input_statistics.applied(network, input_statistics.KNOWN.get(name))
+    original = network.family.original
+    if name is None and original is not None and original.unknown_statistics:
+        print(original.unknown_statistics)
+    return registry.STATISTICS.get(name)
 
 
-def _state_of(path: Path) -> dict:
+def _state_of(path: Path) -> dict[str, Tensor]:
     """The tensors by name in a file; says which were taken where there are several groups."""
     tree = checkpoints.read(path)
     try:

@@ -4,9 +4,10 @@ All names here are the references', with dots; those of NNabla follow from them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TypeAlias
 
 import nnabla as nn
 
@@ -16,6 +17,8 @@ from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
 from models.convert.tensors import Tensor
 from models.errors import ModelError
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by the arrays' names
 
 # Where checkpoints keep the arrays of the network, the first that is there.
 STATE_KEYS = (
@@ -35,23 +38,7 @@ DEEPEST = 3  # levels of dictionaries above these
 WRAPPERS = re.compile(r'(?:(?:module|model|net|network|_orig_mod|ema)\.)+')
 PREFIXES = ('', 'backbone.', 'encoder.', 'decoder.', 'encoder.features.', 'backbone.backbone.')
 LOSS = re.compile(r'(?:.*\.)?(?:loss|criterion)\w*\.')
-# torchvision's names of a RegNet, as pycls's: Sequentials of convolution and batch norm there.
-TORCHVISION_REGNET = (
-    (r'^stem\.0\.', 'stem.conv.'),
-    (r'^stem\.1\.', 'stem.bn.'),
-    (r'^trunk_output\.block(\d+)\.block\d+-(\d+)\.', lambda m: f's{m[1]}.b{int(m[2]) + 1}.'),
-    (r'\.f\.([abc])\.0\.', r'.f.\1.'),
-    (r'\.f\.([abc])\.1\.', r'.f.\1_bn.'),
-    (r'\.proj\.0\.', '.proj.'),
-    (r'\.proj\.1\.', '.bn.'),
-)
-# What of a network of the family an ImageNet file holds, and what such a file holds besides.
-ENCODERS = {
-    'csail': re.compile(r'encoder\.'),
-    'dabnet': re.compile(r'backbone\.backbone\.'),
-    'ddrnet': re.compile(r'(?!spp\.|final_layer\.|seghead_extra\.)'),
-    'edgeailite': re.compile(r'encoder\.'),
-}
+# What a file of an encoder alone holds besides.
 CLASSIFIER = re.compile(
     r'(?:fc|linear|classifier|head\.fc|conv_head|bn2|features\.18|down5|last_layer)\.'
 )
@@ -68,7 +55,7 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
         raise ModelError('names in it are not printable')
     most = max(len(group) for _, group in found)
 
-    def rank(item):
+    def rank(item: tuple[tuple[str, ...], dict[str, Tensor]]) -> tuple[bool, bool, int, int]:
         keys, group = item
         known = keys[-1] in STATE_KEYS if keys else True
         place = STATE_KEYS.index(keys[-1]) if keys and known else -1
@@ -77,7 +64,9 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
     return [('.'.join(keys), group) for keys, group in sorted(found, key=rank)]
 
 
-def _groups(tree, keys, seen) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+def _groups(
+    tree: object, keys: tuple[str, ...], seen: set[int]
+) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     if not isinstance(tree, Mapping) or id(tree) in seen or len(keys) > DEEPEST:
         return
     seen.add(id(tree))  # a pickle may hold a dictionary many times, within itself too
@@ -125,7 +114,7 @@ class Fit:
         return sum(map(len, parts))
 
 
-def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]) -> Fit:
+def fit(files: Sequence[Shapes], network: Shapes) -> Fit:
     """What of a network, given by its shapes, is in files, given by those of :func:`parameters`.
 
     Each file's names are taken as they are, without what wraps them, with one prefix less or one
@@ -149,11 +138,12 @@ def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]
     return result
 
 
-def _renamed(shapes, network) -> dict[str, str]:
+def _renamed(shapes: Shapes, network: Shapes) -> dict[str, str]:
     bare = {key: _without_wrappers(key) for key in shapes}
     starts = {name[: len(prefix)] for name in network for prefix in PREFIXES}
     best, most = bare, -1
-    for table in ((), TORCHVISION_REGNET):
+    tables = [table for original in registry.originals() for table in original.renamings]
+    for table in ((), *tables):
         plain = {key: _by_table(name, table) for key, name in bare.items()}
         if table and plain == bare:
             continue
@@ -176,13 +166,13 @@ def _without_wrappers(key: str) -> str:
     return key[found.end() :] if found else key
 
 
-def _by_table(name: str, table) -> str:
+def _by_table(name: str, table: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]) -> str:
     for pattern, replacement in table:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def register(network):
+def register(network: registry.Network) -> None:
     """Register a network's parameters in the current scope, without initial values."""
     size = nearest_size(network.info, (1, 1))
     network.family.graph(nn.Variable((1, 3, *size)), Outline(), **network.hyper)
@@ -204,12 +194,13 @@ def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple
 
 def is_encoder_of(name: str, found: Fit) -> bool:
     """Whether the files hold the encoder of a network, all of it, and at most a classifier."""
-    pattern = ENCODERS[registry.family_of(name).name]
+    original = registry.family_of(name).original
     return (
-        not found.misshapen
+        original is not None
+        and not found.misshapen
         and not found.twice
         and bool(found.sources)
-        and all(pattern.match(n) for n in found.sources)
-        and not any(pattern.match(n) for n in found.missing)
+        and all(original.encoder.match(n) for n in found.sources)
+        and not any(original.encoder.match(n) for n in found.missing)
         and all(CLASSIFIER.match(bare) for _, _, bare in found.extra)
     )

@@ -7,13 +7,11 @@ weights.load(path)                     # all of them or none
 
 from models.weights import published
 from models.weights.h5 import LoadReport, initialise, input_statistics, load, read, save
-from models.weights.lookup import CACHE_VARIABLE, MIRROR_VARIABLE, cache_folder, find
+from models.weights.lookup import MIRROR_VARIABLE, find
 
 __all__ = [
-    'CACHE_VARIABLE',
     'MIRROR_VARIABLE',
     'LoadReport',
-    'cache_folder',
     'find',
     'initialise',
     'input_statistics',

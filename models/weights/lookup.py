@@ -1,36 +1,38 @@
 """Find the file of weights that a user means, or download it.
 
-The cache folder, what is searched and in which order, and how a download is checked.
+What is searched and in which order, and how a download is checked.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from common import PROJECT, download, files
 from common.errors import UserError
+from common.files import CACHE_VARIABLE, cache_folder
 from common.log import LOG
 from models.convert import checkpoints
 from models.errors import ModelError
+from models.family import Published
 from models.weights.h5 import kind_of, not_hdf5
-from models.weights.published import WITHOUT_DOWNLOAD, Published, entry_of, others
+from models.weights.published import WITHOUT_DOWNLOAD, entry_of, others
 
-# Environment variables: a base address instead of the published ones, and the folder for downloads.
+# Environment variable: a base address instead of the published ones.
 MIRROR_VARIABLE = 'NNSEG_WEIGHTS_URL'
-CACHE_VARIABLE = 'NNSEG_CACHE'
 
 
-def cache_folder() -> Path:
-    """Return the folder for downloads: ``$NNSEG_CACHE``, else ``nnseg`` in the user's cache folder.
-
-    Raises:
-        ModelError: The user has no home folder.
-    """
-    own = os.environ.get(CACHE_VARIABLE)
-    folder = own or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'nnseg'
-    return _expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
+@contextmanager
+def _as_model_errors() -> Iterator[None]:
+    """Raise a ``UserError`` of what is called as a ``ModelError``."""
+    try:
+        yield
+    except UserError as error:
+        raise ModelError(str(error)) from error
 
 
-def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
+@_as_model_errors()
+def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     """Return the path of a file of weights, which is downloaded when it is nowhere.
 
     A path that exists is returned as it is. A published file is searched for beside the path that
@@ -45,7 +47,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     Raises:
         ModelError: There is no such file, its folder does not exist, or it cannot be downloaded.
     """
-    path = _expanded(name, 'write the path in full')
+    path = files.expanded(name, 'write the path in full')
     kind = kind_of(path)
     if kind == 'file':
         return path
@@ -60,7 +62,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
         reason = f'there is no folder {folder}'
     elif published is None:
         reason = 'no such file of weights'
-    if reason:
+    if reason or published is None:
         raise ModelError(f'{path}: {reason}; {others(path)}')
     found = (
         _in_folder(folder, published)
@@ -71,13 +73,6 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
     if found != path:
         LOG.info('%s: the weights are those of %s', name, found)
     return found
-
-
-def _expanded(path: str | os.PathLike, advice: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise ModelError(f'{path}: no home folder is known for its ~; {advice}') from error
 
 
 def _in_folder(folder: Path, published: Published) -> Path | None:

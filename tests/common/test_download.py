@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import models
-from common import download
+from common import download, files
 from models import weights
 from models.weights import lookup, published
 
@@ -89,7 +89,7 @@ def content(tmp_path_factory):
 def server(content, tmp_path, monkeypatch):
     server = Server(content)
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
-    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'cache'))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'cache'))
     monkeypatch.setattr(lookup, 'PROJECT', tmp_path)
     monkeypatch.chdir(tmp_path)
     yield server
@@ -336,8 +336,8 @@ def test_a_record_that_cannot_be_read(server, tmp_path):
 def test_a_cached_file_is_compared_with_the_published_digest(server, content, monkeypatch):
     path = weights.find(FILE)
     for digest in (hashlib.sha256(content).hexdigest(), '00'):
-        known = tuple(replace(p, sha256=digest) for p in published.PUBLISHED)
-        monkeypatch.setattr(published, 'PUBLISHED', known)
+        known = [replace(p, sha256=digest) for p in published.files()]
+        monkeypatch.setattr(published, 'files', lambda known=known: known)
         if digest != '00':
             assert weights.find(FILE) == path
     with pytest.raises(models.ModelError, match='is not the published file.*delete it'):
@@ -374,6 +374,6 @@ def test_two_processes_at_once_download_once(server):
 
 def test_a_cache_folder_that_cannot_be_written(server, tmp_path, monkeypatch):
     (tmp_path / 'file').touch()
-    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / 'file' / 'cache'))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'file' / 'cache'))
     with pytest.raises(models.ModelError, match='S.h5: cannot be written.*NNSEG_CACHE'):
         weights.find(FILE)

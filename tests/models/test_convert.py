@@ -6,6 +6,7 @@ import pytest
 
 import helpers
 import models
+from common import files
 from common.command import run
 from models import weights
 from models.convert import __main__ as convert_command
@@ -303,13 +304,13 @@ def test_what_cannot_be_written_is_known_before(checkpoint_file, tmp_path, capsy
 
 
 def test_a_published_checkpoint_is_downloaded_by_name(small, working_folder, monkeypatch, capsys):
-    entry = published.Published('slim.pth', 'ddrnet23_slim', 'nothing', ('http://no/',))
-    monkeypatch.setattr(published, 'PUBLISHED', (entry,))
+    entry = models.Published('slim.pth', 'ddrnet23_slim', 'nothing', ('http://no/',))
+    monkeypatch.setattr(published, 'files', lambda: [entry])
     checkpoint = Checkpoint()
     path = checkpoint.save(working_folder / 'a.pth', checkpoint.state(small), legacy=True)
     server = Server(path.read_bytes())
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
-    monkeypatch.setenv(weights.CACHE_VARIABLE, str(working_folder / 'cache'))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(working_folder / 'cache'))
     options = '--network', 'ddrnet23_slim', '-i', 'slim.pth', '-o', 'a.h5'
     server.content, content = b'<html>not here</html>', server.content
     assert convert(*options) == 2

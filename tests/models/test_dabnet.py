@@ -110,7 +110,7 @@ def test_each_head_drops_maps_in_training_only():
     'changes, message',
     [
         ({'patch_size': 0}, 'patch_size: must be at least 1'),
-        ({'sim_channels': [32, 64]}, 'sim_channels: must be a list of 4 numbers of channels'),
+        ({'sim_channels': [32, 64]}, 'sim_channels: must be a list of 4 values'),
         ({'sim_channels': [9, 9, 0, 9]}, 'sim_channels: must be at least 1'),
         ({'encoder': 'resnet50'}, 'encoder: dabnet_e has no such hyper-parameter'),
     ],

@@ -1,6 +1,7 @@
 """Weights say how they want their input, and every command obeys: CSAIL's are of two kinds."""
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -16,14 +17,15 @@ import models
 import train_helpers
 from common.command import run
 from engine import config as configs
-from models import input_statistics, weights
+from models import input_statistics, registry, weights
 from models.convert.__main__ import build_parser, main
+from models.family import NetworkKeys
 from models.weights import published
 
 NETWORK = 'csail_resnet18dilated8_c1_deepsup'
 CONFIG = helpers.PROJECT / 'configs' / 'CSAIL_resnet18dilated8_c1_deepsup_ade20k.yaml'
 OLDER = CONFIG.with_name(f'CSAIL_baseline_{CONFIG.name.removeprefix("CSAIL_")}')
-BGR = input_statistics.CSAIL_BGR
+BGR = registry.STATISTICS['csail_bgr']
 data = train_helpers.data
 
 
@@ -93,18 +95,20 @@ def test_infer_obeys_the_file(state, small_photo, tmp_path):
 
 def test_a_config_wins_with_a_warning(state, tmp_path, caplog):
     path = converted(state, tmp_path, 'baseline-x.npz')
-    network = models.create(NETWORK)
+    info = models.describe(NETWORK)
     stored = weights.input_statistics(path)
-    explicit = {'mean': [1, 2, 3]}
+    explicit = {'network': NETWORK, 'mean': [1, 2, 3]}
     with caplog.at_level(logging.WARNING, logger='nnseg'):
-        own = models.create({'network': NETWORK, **explicit})
-        assert input_statistics.obeyed(own, stored, explicit, path) is own
+        own = models.describe(explicit)
+        assert input_statistics.chosen(own, stored, NetworkKeys.of(explicit), path) is None
     assert 'trained on BGR, mean 102.98' in caplog.text
     assert 'the config says RGB, mean 1, 2, 3' in caplog.text
-    obeyed = input_statistics.obeyed(network, stored, {}, path)
-    assert input_statistics.of_info(obeyed.info) == BGR
-    assert obeyed.info.num_classes == network.info.num_classes
-    assert input_statistics.obeyed(network, None, {}, path) is network
+    assert input_statistics.chosen(info, stored, NetworkKeys(network=NETWORK), path) == BGR
+    assert input_statistics.chosen(info, None, NetworkKeys(network=NETWORK), path) is None
+    network = models.create(NETWORK)
+    applied = input_statistics.applied(network, stored)
+    assert applied.info == replace(network.info, **BGR)
+    assert input_statistics.applied(network, None) is network
 
 
 @pytest.mark.parametrize(
@@ -124,15 +128,15 @@ def test_attributes_that_do_not_say_it_are_none(attributes):
 
 def test_both_kinds_are_published():
     bgr, rgb = (
-        {p.file.partition('/')[0] for p in published.PUBLISHED if p.statistics == name}
+        {p.file.partition('/')[0] for p in published.files() if p.statistics == name}
         for name in ('csail_bgr', 'imagenet')
     )
     assert len(bgr) == 6
     assert all(name.startswith('baseline-') for name in bgr)
     assert all(name.startswith('ade20k-') for name in rgb)
     for network in bgr:
-        entry = next(p for p in published.PUBLISHED if p.file.startswith(f'{network}/'))
-        (name,) = entry.networks()
+        entry = next(p for p in published.files() if p.file.startswith(f'{network}/'))
+        (name,) = published.networks_of(entry)
         assert (
             CONFIG.parent / f'CSAIL_baseline_{name.removeprefix("csail_")}_ade20k.yaml'
         ).exists()

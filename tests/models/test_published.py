@@ -10,6 +10,7 @@ import helpers
 import models
 from models import weights
 from models.convert import renaming
+from models.family import IMAGENET_ENCODER
 from models.weights import published
 from tests.models.checkpoint_writer import Checkpoint
 from tests.models.test_convert import assert_same, convert
@@ -93,18 +94,18 @@ def test_from_a_published_file_to_a_segmented_photo(tmp_path, small_photo):
 
 
 def encoder_shapes(name):
-    pattern = renaming.ENCODERS[models.family_of(name).name]
+    pattern = models.family_of(name).original.encoder
     return {n: s for n, s in renaming.network_shapes(name).items() if pattern.match(n)}
 
 
 @pytest.mark.parametrize(
     'entry',
-    [p for p in published.PUBLISHED if p.task == published.IMAGENET and not p.obstacle],
+    [p for p in published.files() if p.task == IMAGENET_ENCODER and not p.obstacle],
     ids=lambda entry: entry.file,
 )
 def test_networks_of_a_published_encoder_have_the_same(entry):
     """And no other network of the family has it, so that none is left out."""
-    names = entry.networks()
+    names = published.networks_of(entry)
     shapes = encoder_shapes(names[0])
     same = [n for n in models.family_of(names[0]).variants if encoder_shapes(n) == shapes]
     assert same == names

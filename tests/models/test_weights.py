@@ -9,11 +9,11 @@ import pytest
 
 import helpers
 import models
+from common import files
 from common.errors import UserError
 from models import weights
 from models.convert import renaming
-from models.weights import lookup
-from models.weights.published import PUBLISHED
+from models.weights import lookup, published
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def places(tmp_path, monkeypatch):
         folder.mkdir()
     monkeypatch.chdir(folders['here'])
     monkeypatch.setattr(lookup, 'PROJECT', folders['project'])
-    monkeypatch.setenv(weights.CACHE_VARIABLE, str(folders['cache']))
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(folders['cache']))
     monkeypatch.setenv(weights.MIRROR_VARIABLE, 'http://127.0.0.1:9/')
     return folders
 
@@ -331,15 +331,15 @@ def test_a_closed_cache_folder_says_how_to_name_another(places, monkeypatch):
 def test_the_cache_folder_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
-    monkeypatch.delenv(weights.CACHE_VARIABLE, raising=False)
-    assert weights.cache_folder() == tmp_path / 'home' / '.cache' / 'nnseg'
+    monkeypatch.delenv(files.CACHE_VARIABLE, raising=False)
+    assert files.cache_folder() == tmp_path / 'home' / '.cache' / 'nnseg'
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert weights.cache_folder() == tmp_path / 'xdg' / 'nnseg'
-    monkeypatch.setenv(weights.CACHE_VARIABLE, '~/own')
-    assert weights.cache_folder() == tmp_path / 'home' / 'own'
-    monkeypatch.setenv(weights.CACHE_VARIABLE, '~no_such_user/own')
-    with pytest.raises(models.ModelError, match='no home folder.*NNSEG_CACHE'):
-        weights.cache_folder()
+    assert files.cache_folder() == tmp_path / 'xdg' / 'nnseg'
+    monkeypatch.setenv(files.CACHE_VARIABLE, '~/own')
+    assert files.cache_folder() == tmp_path / 'home' / 'own'
+    monkeypatch.setenv(files.CACHE_VARIABLE, '~no_such_user/own')
+    with pytest.raises(UserError, match='no home folder.*NNSEG_CACHE'):
+        files.cache_folder()
 
 
 def test_an_unknown_file_names_the_published_ones(tmp_path):
@@ -350,25 +350,25 @@ def test_an_unknown_file_names_the_published_ones(tmp_path):
 
 
 def test_the_table_has_all_published_files_of_d3net():
-    files = {p.file for p in PUBLISHED if p.network.startswith('d3net')}
-    assert files == {
+    own = models.family_of('d3net').published
+    assert {p.file for p in own} == {
         'D3Net-L.h5',
         'D3Net-S.h5',
         'D3Net-L-pretrained-backbone.h5',
         'D3Net-S-pretrained-backbone.h5',
     }
-    assert all(p.mirrors for p in PUBLISHED if p.network.startswith('d3net'))
+    assert all(p.mirrors for p in own)
 
 
-def test_the_table_of_published_files_is_sound():
-    files = [p.file for p in PUBLISHED]
-    assert len(set(files)) == len(files)
-    for published in PUBLISHED:
-        assert bool(published.mirrors) != bool(published.page), published.file
-        addresses = published.mirrors or (published.page,)
+def test_the_tables_of_published_files_are_sound():
+    names = [p.file for p in published.files()]
+    assert len(set(names)) == len(names)
+    for entry in published.files():
+        assert bool(entry.mirrors) != bool(entry.page), entry.file
+        addresses = entry.mirrors or (entry.page,)
         assert all(a.startswith(('http://', 'https://')) for a in addresses)
-        assert published.networks() or published.obstacle, published.file
-        assert not published.halves or published.file.split('/')[-1] in published.halves
+        assert published.networks_of(entry) or entry.obstacle, entry.file
+        assert not entry.halves or entry.file.split('/')[-1] in entry.halves
 
 
 def test_a_published_checkpoint_is_found_in_its_folder(places):

@@ -18,7 +18,6 @@ from common import files
 from common.errors import UserError
 from engine.device import libraries
 from engine.device.extension import importing
-from models import weights
 
 DRIVER = 'libcuda.so.1'
 INSTALL_MPI = 'python -m pip install -r requirements.txt'
@@ -85,7 +84,7 @@ class Findings:
 def path_of(are_global: bool) -> Path | None:
     """Where findings for this installation and machine are stored; None when there is no place."""
     try:
-        folder = weights.cache_folder() / CACHE_FOLDER
+        folder = files.cache_folder() / CACHE_FOLDER
     except UserError:
         return None
     return folder / f'{_fingerprint()}{"-global" if are_global else ""}.json'

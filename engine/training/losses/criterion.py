@@ -19,6 +19,8 @@ rightly on a Hopper GPU.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import nnabla as nn
@@ -120,7 +122,7 @@ class Objective:
 
     def __init__(self, terms: Sequence['_WeightedPart']):
         self._terms = terms
-        self.loss = sum(term.part.value * term.factor for term in terms)
+        self.loss: nn.Variable = reduce(add, (term.part.value * term.factor for term in terms))
         self.loss.persistent = True
 
     def counts(self, labels: np.ndarray) -> np.ndarray:

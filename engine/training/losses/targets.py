@@ -18,7 +18,7 @@ class Targets:
         valid: Variable of that shape, 1 where a pixel is not ignored, else 0.
     """
 
-    def __init__(self, batch: int, size: tuple[int, int]):
+    def __init__(self, batch: int, size: tuple[int, ...]):
         self.shape = (batch, 1, *size)
         self._inputs: list[tuple[nn.Variable, Callable[[np.ndarray], np.ndarray]]] = []
         self.labels = self.add(self.shape, lambda labels: labels)

@@ -1,0 +1,87 @@
+"""The files of weights that TI published for EdgeAI-Lite, and what their encoders start from.
+
+Sources: TexasInstruments/edgeai-torchvision,
+references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py and regnet.py,
+references/edgeailite/main/pixel2pixel/infer_segmentation_main.py, and TI's edgeai-modelmaker and
+edgeai-benchmark for its model zoo.
+"""
+
+from models.family import CITYSCAPES, IMAGENET_ENCODER, Published
+
+ADE20K32 = 'ADE20K, 32 classes'
+COCO = 'COCO, 21 classes'
+PYCLS = 'https://dl.fbaipublicfiles.com/pycls/dds_baselines/'
+TORCHVISION = ('https://download.pytorch.org/models/',)
+TI = (
+    'https://software-dl.ti.com/jacinto7/esd/modelzoo/08_06_00_01/models/vision/segmentation/'
+    'cocoseg21/edgeai-tv/',
+)
+TI_ZOO = 'https://github.com/TexasInstruments/edgeai-modelzoo (models/vision/segmentation/'
+ONNX_ONLY = 'TI published it as ONNX only, which nothing here converts'
+
+
+def _ti(file: str, network: str) -> Published:
+    return Published(f'{file}_checkpoint.pth', network, COCO, TI, num_classes=21)
+
+
+def _ti_onnx(file: str, network: str) -> Published:
+    page = f'{TI_ZOO}ade20k32/edgeai-tv)'
+    return Published(
+        f'{file}.onnx', network, ADE20K32, page=page, num_classes=32, obstacle=ONNX_ONLY
+    )
+
+
+def _pycls(number: int, size: str, network: str) -> Published:
+    return Published(
+        f'RegNetX-{size}_dds_8gpu.pyth', network, IMAGENET_ENCODER, (f'{PYCLS}{number}/',)
+    )
+
+
+PUBLISHED = (
+    _ti('fpn_aspp_regnetx800mf_edgeailite_512x512_20210405', 'fpn_aspp_regnetx800mf_edgeailite'),
+    _ti('unet_aspp_mobilenetv2_edgeailite_512x512_20210407', 'unet_aspp_mobilenetv2_tv_edgeailite'),
+    _ti(
+        'deeplabv3plus_mobilenetv2_edgeailite_512x512_20210405',
+        'deeplabv3plus_mobilenetv2_tv_edgeailite',
+    ),
+    Published(
+        'deeplabv3plus_edgeailite_mobilenetv2_768x384_20190626_checkpoint.pth',
+        'deeplabv3plus_mobilenetv2_tv_edgeailite',
+        CITYSCAPES,
+        page=f'{TI_ZOO}cityscapes/edgeai-jai)',
+    ),
+    _ti_onnx(
+        'deeplabv3plus_mobilenetv2_edgeailite_512x512_20210308_outby4',
+        'deeplabv3plus_mobilenetv2_tv_edgeailite',
+    ),
+    _ti_onnx(
+        'unet_aspp_mobilenetv2_edgeailite_512x512_20210306_outby2',
+        'unet_aspp_mobilenetv2_tv_edgeailite',
+    ),
+    _ti_onnx(
+        'fpn_aspp_mobilenetv2_edgeailite_512x512_20210306_outby4',
+        'fpn_aspp_mobilenetv2_tv_edgeailite',
+    ),
+    _ti_onnx(
+        'fpn_aspp_mobilenetv2_1p4_edgeailite_512x512_20210307_outby4',
+        'fpn_aspp_mobilenetv2_tv_1p4_edgeailite',
+    ),
+    _ti_onnx(
+        'fpn_aspp_regnetx400mf_edgeailite_384x384_20210314_outby4',
+        'fpn_aspp_regnetx400mf_edgeailite',
+    ),
+    _ti_onnx(
+        'fpn_aspp_regnetx800mf_edgeailite_512x512_20210312_outby4',
+        'fpn_aspp_regnetx800mf_edgeailite',
+    ),
+    Published(
+        'mobilenet_v2-b0353104.pth',
+        '*_mobilenetv2_tv_edgeailite *_mobilenetv2_tv_fd_edgeailite',
+        IMAGENET_ENCODER,
+        TORCHVISION,
+    ),
+    _pycls(160905967, '400MF', '*_regnetx400mf*_edgeailite'),
+    _pycls(160906036, '800MF', '*_regnetx800mf*_edgeailite'),
+    _pycls(160990626, '1.6GF', '*_regnetx1p6gf*_edgeailite'),
+    _pycls(160906139, '3.2GF', '*_regnetx3p2gf*_edgeailite'),
+)
