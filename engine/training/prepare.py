@@ -97,12 +97,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
 
 
 def _recipe(config: Config, samples: int, processes: int) -> Recipe:
-    training, schedule, solver = (
-        TrainingKeys.of(config),
-        ScheduleKeys.of(config),
-        SolverKeys.of(config),
-    )
-    return recipes.from_keys(training, schedule, solver, samples, processes)
+    training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
+    return recipes.from_keys(training, schedule, SolverKeys.of(config), samples, processes)
 
 
 def _start_logging(

@@ -62,11 +62,8 @@ class Head:
         """The cross entropy with class weights and smoothing, (N, 1, h, w), 0 where the label is
         ignored.
         """
-        losses, weights, share = (
-            self.cross_entropy,
-            self.keys.class_weights,
-            self.keys.label_smoothing,
-        )
+        losses = self.cross_entropy
+        weights, share = self.keys.class_weights, self.keys.label_smoothing
         if weights:
             losses = losses * self.targets.add(self.targets.shape, self.keys.pixel_weights)
         if share:
