@@ -26,7 +26,10 @@ from engine.device.context import Choice
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import optimizer, recipe
+from engine.training import losses, optimizer, recipe
+from engine.training.optimizer import SolverKeys
+from engine.training.recipe import TrainingKeys
+from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers.build import RECOMPUTE_POLICIES
 
@@ -199,18 +202,23 @@ class _Turns:
         nn.random.set_parameter_seed(0)
         network = models.create(config)
         Predictor(network)  # registers the parameters
-        config = {**config, **optimizer.momentum_form(config, network.family.momentum_form)}
-        shape = (config['batch_size'], 3, *size)
-        processes = Processes()
+        training, solver = TrainingKeys.of(config), SolverKeys.of(config)
+        solver = replace(solver, **optimizer.momentum_form(solver, network.family.momentum_form))
+        shape, processes = (training.batch_size, 3, *size), Processes()
+        steps = recipe.from_keys(
+            training, ScheduleKeys.of(config), solver, shape[0], processes.size
+        )
         self._trainer = Trainer(
             network,
-            config,
-            recipe.from_config(config, shape[0], processes.size),
+            losses.create(config, network.info.num_classes),
+            solver,
+            steps,
             _SameBatch(shape, network.info.num_classes),
             processes,
             Alone(processes),
             seed=0,
             half=way.half,
+            frozen=training.freeze,
             build={'recompute': way.recompute, 'channel_last': way.channel_last},
         )
 

@@ -15,7 +15,7 @@ SECTIONS = {
     'Training': 'engine.training.recipe:TrainingKeys',
     'Learning rate': 'engine.training.schedules:ScheduleKeys',
     'Solver': 'engine.training.optimizer:SolverKeys',
-    'Loss': 'engine.training.losses.criterion:LossKeys',
+    'Loss': 'engine.training.losses:sections',
     'Evaluation': 'engine.inference.test_time:ProtocolKeys',
 }
 # Keys of the published files of which only the published value is implemented.

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, overload
 
+from nnabla._nd_array import NdArray
 from nnabla._variable import Variable
 from nnabla.communicators import Communicator
 
@@ -16,6 +17,11 @@ def average_pooling(
     channel_last: bool = False,
     including_pad: bool = True,
 ) -> Variable: ...
+@overload
+def batch_matmul(
+    a: NdArray, b: NdArray, transpose_a: bool = False, transpose_b: bool = False
+) -> NdArray: ...
+@overload
 def batch_matmul(
     a: Variable, b: Variable, transpose_a: bool = False, transpose_b: bool = False
 ) -> Variable: ...
@@ -30,6 +36,9 @@ def batch_normalization(
     eps: float = 1e-05,
     batch_stat: bool = True,
 ) -> Variable: ...
+@overload
+def concatenate(*x: NdArray, axis: int = ...) -> NdArray: ...
+@overload
 def concatenate(*x: Variable, axis: int = ...) -> Variable: ...
 def constant(val: float = 0, shape: Sequence[int] = ()) -> Variable: ...
 def convolution(
