@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.log import LOG
 from common.machine import gpu_memory_mib
 from datasets import Dataset
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine import config as configs
 from engine.config import Config
@@ -259,7 +259,7 @@ def _make_trainer(plan: _Plan, data: Dataset, recipe: Recipe, network: Network) 
     args, config, processes = plan.args, plan.config, plan.processes
     loader = Loader(
         data,
-        transforms.from_config(config),
+        augmentations.create(config),
         recipe.batch_size,
         network.info.mean,
         network.info.std,
@@ -292,8 +292,7 @@ def _make_trainer(plan: _Plan, data: Dataset, recipe: Recipe, network: Network) 
 
 def _check_gpu(plan: _Plan, trainer: Trainer, watchdog: Watchdog):
     """Compare what the training computes with the CPU, on two images of the largest size."""
-    transform = transforms.from_config(plan.config)
-    size = transform.largest().size if transform.by_aspect else transform.size
+    size = augmentations.create(plan.config).largest().size
     loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
     gpu_check.require(loss, plan.choice, plan.config, plan.processes, watchdog)
     watchdog.moved('the self-check')
