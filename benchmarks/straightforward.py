@@ -2,7 +2,7 @@
 what tests compare with.
 
 Files are decoded by OpenCV and Pillow, everything is resized before the crop, every step makes a
-new array. The augmentation is Sony's (see :class:`datasets.loading.transforms.ScaleCrop`).
+new array. The augmentation is Sony's (see :mod:`datasets.loading.augmentations.scale_crop`).
 """
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.info import IGNORE
-from datasets.loading.transforms import ScaleCrop
+from datasets.loading.augmentations import ScaleCrop
 
 
 def read(image_path, label_path) -> tuple[np.ndarray, np.ndarray]:

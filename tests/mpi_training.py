@@ -20,7 +20,7 @@ import numpy as np
 import datasets
 import helpers
 import models
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.device import context
 from engine.distributed import communicators
@@ -141,7 +141,7 @@ def train(
     steps = recipe_of(config, len(split), processes.size)
     loader = Loader(
         split,
-        transforms.from_config(config),
+        augmentations.create(config),
         steps.batch_size,
         net.info.mean,
         net.info.std,

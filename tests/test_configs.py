@@ -17,7 +17,7 @@ import models
 import mpi_training
 import train
 from common.command import run
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from engine import config as configs
 from engine.inference.predictor import Predictor
 from engine.training.optimizer import Optimizer, SolverKeys
@@ -327,8 +327,8 @@ def test_data_sizes_and_network_fit(name, shared):
         assert len(data.info.classes) == info.num_classes
         image, label = data.pair(0)
         assert image.shape[:2] == label.shape
-    transform = transforms.from_config(config)
-    sizes = [transform.largest().size if transform.by_aspect else transform.size]
+    transform = augmentations.create(config)
+    sizes = [transform.largest().size]
     sizes += [config['test_size']] if 'test_size' in config else []
     for size in sizes:
         assert not any(length % info.size_divisor for length in size)

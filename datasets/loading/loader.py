@@ -47,7 +47,7 @@ class _Pending:
 class Loader:
     """Endless batches of a data set.
 
-    transform: of :mod:`datasets.loading.transforms`. mean, std, channel_order: of the network.
+    transform: of :mod:`datasets.loading.augmentations`. mean, std, channel_order: of the network.
     workers: processes that load; with 0 the caller does, in :meth:`next`. prefetch: batches that
     are loaded ahead (default: two, or more where so many workers need it); memory is bounded by
     these and by those whose arrays the caller keeps. skip_bad: a sample that cannot be read is
@@ -88,8 +88,7 @@ class Loader:
         self._recipe = SampleRecipe(
             dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad
         )
-        largest = transform.largest() if transform.by_aspect else Batch(transform.size)
-        self._most_bytes = batch_bytes(batch_size, largest)
+        self._most_bytes = batch_bytes(batch_size, transform.largest())
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
         self._sizes = Sizes(dataset, skip_bad)
         self._order = Sampler(
@@ -294,10 +293,8 @@ class Loader:
     def _following(self, state: SamplerState) -> tuple[Batch, list[tuple[int, int]], SamplerState]:
         number, samples, state = self._order.following(state)
         transform = self._recipe.transform
-        if not transform.by_aspect:
-            return Batch(transform.size), samples, state
         rng = sampler.generator(self._recipe.seed, sampler.BATCH, number)
-        sizes = [self._sizes.of(index) for _, index in samples]
+        sizes = [self._sizes.of(index) for _, index in samples] if transform.by_aspect else []
         return transform.batch(sizes, rng), samples, state
 
     def _count(self, problems: list[str]):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from common.command import Parser
 from common.errors import UserError
 from common.sections import config_key
-from datasets.loading.transforms import SizeMultipleKeys
+from datasets.keys import SizeMultipleKeys
 
 Size = tuple[int, int]  # height, width
 LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's

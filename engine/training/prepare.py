@@ -10,7 +10,7 @@ from common.log import LOG
 from common.machine import cores, gpu_memory_mib
 from datasets import Dataset
 from datasets.keys import DataKeys
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
 from engine.config.data import open_dataset
@@ -159,7 +159,7 @@ def _make_trainer(
     keys = TrainingKeys.of(made.config)
     loader = Loader(
         data,
-        transforms.from_config(made.config),
+        augmentations.create(made.config),
         recipe.batch_size,
         network.info.mean,
         network.info.std,
@@ -191,8 +191,7 @@ def _make_trainer(
 
 def _check_gpu(made: Plan, trainer: Trainer, watchdog: Watchdog) -> None:
     """Compare what the training computes with the CPU, on two images of the largest size."""
-    transform = transforms.from_config(made.config)
-    size = transform.largest().size if transform.by_aspect else transform.size
+    size = augmentations.create(made.config).largest().size
     loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
     gpu_check.require(loss, made.choice, SolverKeys.of(made.config), made.processes, watchdog)
     watchdog.moved('the self-check')

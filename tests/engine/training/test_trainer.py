@@ -15,7 +15,7 @@ import helpers
 import models
 import mpi_training
 from common.errors import InputError, UserError
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
@@ -348,7 +348,7 @@ def test_batches_through_the_loader(tmp_path):
     network = small_network()
     config = {**CONFIG, 'image_height': 24, 'image_width': 40}
     info = network.info
-    transform = transforms.from_config(config)
+    transform = augmentations.create(config)
     loader = Loader(split, transform, 2, info.mean, info.std, workers=0)
     trainer = make_trainer(network, config, loader)
     trainer.step()
