@@ -9,10 +9,10 @@ weights carry the statistics as attributes, which NNabla's and Sony's loaders do
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.log import LOG
-from models.family import IMAGENET, NetworkInfo
+from models.family import IMAGENET, NetworkInfo, NetworkKeys
 
 if TYPE_CHECKING:
     from models.registry import Network
@@ -57,27 +57,41 @@ def applied(network: 'Network', statistics: Mapping | None) -> 'Network':
     return replace(network, info=replace(network.info, **statistics)) if statistics else network
 
 
-def obeyed(network: 'Network', statistics: Mapping | None, config: Mapping, source) -> 'Network':
-    """Return the network with the statistics that weights say, unless the config says others.
+def chosen(
+    info: NetworkInfo, statistics: Mapping[str, Any] | None, keys: NetworkKeys, source: object
+) -> Mapping[str, Any] | None:
+    """Choose between the statistics that a network has and those that its weights were trained on.
 
     Args:
-        network: As created from ``config``, which its statistics are of.
-        statistics: What ``source`` says; None when it says nothing.
-        config: A key of it that is among ``KEYS`` wins over the weights, with a warning.
-        source: The file of weights, for the warning.
+        info: Facts of the network as its config describes it.
+        statistics: What the weights say; None when they say nothing.
+        keys: The config's own; one of ``KEYS`` among them wins over the weights, with a warning.
+        source: The file of weights, for the log.
+
+    Returns:
+        The statistics that the network shall take instead of ``info``'s; None to keep these.
     """
-    if statistics is None or statistics == of_info(network.info):
-        return network
-    if any(key in config for key in KEYS):
+    own = of_info(info)
+    if statistics is None or statistics == own:
+        return None
+    if any(getattr(keys, key) is not None for key in KEYS):
         LOG.warning(
             '%s: trained on %s; the config says %s, and that is what is taken',
             source,
             described(statistics),
-            described(of_info(network.info)),
+            described(own),
         )
-        return network
+        return None
     LOG.info('%s: takes %s', source, described(statistics))
-    return applied(network, statistics)
+    return statistics
+
+
+def obeyed(
+    network: 'Network', statistics: Mapping[str, Any] | None, config: Mapping[str, Any], source
+) -> 'Network':
+    """Return a network of a config with the statistics that :func:`chosen` decides on."""
+    keys = NetworkKeys.of(config)
+    return applied(network, chosen(network.info, statistics, keys, source))
 
 
 def described(statistics: Mapping) -> str:
