@@ -6,8 +6,9 @@ On several devices: mpirun -n 4 python train.py; every process takes its share o
 
 import sys
 
-from common.command import Parser, run
-from engine import options
+from common.command import Parser, add_options, run
+from engine.config.settings import ConfigSettings
+from engine.device.settings import DeviceSettings
 
 
 def build_parser() -> Parser:
@@ -93,7 +94,11 @@ def build_parser() -> Parser:
         help='end a job of several processes when nothing has moved for so long (default: '
         '%(default)s)',
     )
-    options.add_network_options(parser)
+    parser.add_argument(
+        '--weights-url', metavar='URL', help='the address to download published weights from'
+    )
+    add_options(parser, ConfigSettings)
+    add_options(parser, DeviceSettings)
     return parser
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from common.errors import UserError
 from common.sections import Section, config_key
 from datasets.info import IGNORE
+from datasets.keys import SizeMultipleKeys
 from datasets.loading.resample import View, resample_label
 
 
@@ -247,13 +248,6 @@ class ResizeCropKeys(CropKeys):
     resize_width: int = config_key(meaning='width before the crop in pixels', least=1)
     rotation: float = config_key(0.0, 'largest angle in degrees', least=0, most=180)
     interpolation: str = config_key('area', 'of images that shrink', choices=('area', 'linear'))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SizeMultipleKeys(Section):
-    """How training and inference by shorter sides round an image's sides."""
-
-    size_multiple: int = config_key(8, 'both sides are multiples of it, in pixels', least=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,7 +157,7 @@ def _check_keys(config: Config, network: Network):
 
 def _overrides(args) -> list[str]:
     """Options that stand for keys of the config, so that the run's config has them too."""
-    overrides = list(args.set)
+    overrides = list(args.overrides)
     if args.data_dir:
         overrides.append(f'data_dir={json.dumps(os.path.abspath(args.data_dir))}')
     if args.pretrained:

@@ -32,7 +32,7 @@ class Validation:
         processes: Processes,
     ):
         self._dataset = open_dataset(config, config.get('val_split', 'val'))
-        self._protocol = test_time.choose(None, config)
+        self._protocol = test_time.of_config(config)
         self._predictor, self._release = predictor, release
         evaluator.check(self._dataset, processes)
 
