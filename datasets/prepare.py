@@ -11,14 +11,13 @@ be done.
 
 import dataclasses
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
-from common import command, files
+from common import command, files, machine
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
@@ -84,7 +83,7 @@ def main(args: Namespace) -> int:
 
 def _number_of_processes(wanted: int | None) -> int:
     if wanted is None:
-        return len(os.sched_getaffinity(0))
+        return machine.cores()
     if wanted < 1:
         raise UserError(f'--processes {wanted}: at least 1 is needed')
     return wanted

@@ -20,10 +20,10 @@ from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
-import cv2
 import numpy as np
 
 from common.errors import InputError, UserError
+from common.worker import become_worker
 from datasets.dataset import Dataset, to_network
 from datasets.info import IGNORE
 from datasets.loading import sampler
@@ -230,10 +230,8 @@ class Pool:
 def main():
     """The life of a worker; its three files are the command line's last arguments."""
     tasks_file, results_file, memory_file = map(int, sys.argv[1:])
-    cv2.setNumThreads(0)
+    become_worker((signal.SIGINT, signal.SIGTERM))  # the loader may go on for a while
     _keep_memory()
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the loader may go on for a while
-        signal.signal(number, signal.SIG_IGN)
     with (
         socket.socket(fileno=tasks_file) as tasks,
         Connection(results_file) as results,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import nnabla as nn
 import numpy as np
 
+from common.memory import lack_of_memory_as
 from engine.backends.base import NNABLA, Shape
-from engine.backends.errors import is_of_memory
 from engine.backends.shape_cache import ShapeCache
 from models import Network
 
@@ -31,15 +31,11 @@ class Graphs:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
-        try:
+        with lack_of_memory_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
             outputs.forward(clear_buffer=True)
             return np.array(outputs.d, np.float32)
-        except RuntimeError as error:
-            if is_of_memory(error):
-                raise MemoryError(str(error)) from error
-            raise
 
     def close(self) -> None:
         """Drop all graphs."""

@@ -8,7 +8,6 @@ precision. On one device the numbers are the predictor's to the last bit, and of
 the same logit the first is taken, too.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import nnabla as nn
@@ -16,8 +15,9 @@ import nnabla.functions as F
 import numpy as np
 
 from common.log import LOG
+from common.lru import LeastRecentlyUsed
+from common.memory import lack_of_memory_as
 from engine.backends.base import KEPT
-from engine.backends.errors import is_of_memory
 from layers import functions as L
 from layers.build import float_context
 from models import Network, NetworkInfo
@@ -42,7 +42,7 @@ class OnDevice:
         on_new_size: Callable[[], None] = lambda: None,
     ):
         self._network, self._padded, self._on_new_size = network, padded, on_new_size
-        self._graphs, self._too_large = OrderedDict(), set()
+        self._graphs, self._too_large = LeastRecentlyUsed(KEPT), set()
 
     def takes(self, size: tuple[int, int]) -> bool:
         """Whether this way is for an image of ``size = (height, width)``: it is neither tiny nor,
@@ -58,14 +58,13 @@ class OnDevice:
         """
         size = image.shape[:2]
         try:
-            x, y = self._graph(size)
-            x.d = image[None]
-            y.forward(clear_buffer=True)
-            y.data.cast(np.uint8, nn.get_current_context())  # on the device
-            return np.array(y.data.data[0])
-        except (MemoryError, RuntimeError) as error:
-            if not is_of_memory(error):
-                raise
+            with lack_of_memory_as(MemoryError):
+                x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
+                x.d = image[None]
+                y.forward(clear_buffer=True)
+                y.data.cast(np.uint8, nn.get_current_context())  # on the device
+                return np.array(y.data.data[0])
+        except MemoryError as error:
             LOG.debug('%dx%d pixels are resized on the host: %s', *size[::-1], error)
             self._too_large.add(size)
             self.close()
@@ -77,14 +76,9 @@ class OnDevice:
         self._on_new_size()
 
     def _graph(self, size):
-        if size not in self._graphs:
-            while len(self._graphs) >= KEPT:
-                self._graphs.popitem(last=False)
-            self._on_new_size()
-            x = nn.Variable((1, *size, 3))
-            self._graphs[size] = x, self._build(x)
-        self._graphs.move_to_end(size)
-        return self._graphs[size]
+        self._on_new_size()
+        x = nn.Variable((1, *size, 3))
+        return x, self._build(x)
 
     def _build(self, x):
         """Class indices (1, H, W) of an image (1, H, W, 3) of BGR values from 0 to 255."""

@@ -13,6 +13,7 @@ import nnabla as nn
 import numpy as np
 
 from common.errors import InputError
+from common.memory import lack_of_memory_as
 from datasets.loading import transforms
 from engine.backends.base import Backend
 from engine.backends.nnabla import Graphs
@@ -77,7 +78,11 @@ class Predictor:
             labels = self.whole.labels(image)
             if labels is not None:
                 return labels
-        try:
+        lacking = (
+            f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller with '
+            'another program, or leave more memory to this one'
+        )
+        with lack_of_memory_as(InputError, lacking):
             if protocol.window:
                 means = self.probabilities(image, protocol)
                 seen = [_Seen(means, size, probable=True)]
@@ -92,11 +97,6 @@ class Predictor:
                     scores /= np.float32(len(seen))
                 labels[rows] = scores.argmax(axis=0)
             return labels
-        except MemoryError as error:
-            raise InputError(
-                f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller '
-                'with another program, or leave more memory to this one'
-            ) from error
 
     def logits(self, image: np.ndarray, view: Size | None = None) -> np.ndarray:
         """Logits (num_classes, H, W), float32, at the size of ``image``, seen at ``view``."""
@@ -124,7 +124,7 @@ class Predictor:
         views = protocol.views(*size)
         self.backend.need(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
-            try:
+            with lack_of_memory_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
                 for mirrored in (False, True)[: 1 + protocol.flip]:
                     shown = x[..., ::-1] if mirrored else x
@@ -132,10 +132,6 @@ class Predictor:
                         yield _Seen(self._slide(shown, protocol), size, mirrored, probable=True)
                     else:
                         yield self._run(shown, size, mirrored)
-            except (MemoryError, cv2.error) as error:
-                if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
-                    raise
-                raise InputError(_too_little_memory(view, protocol.window)) from error
 
     def _shape(self, view, window) -> Size:
         """The size at which the network sees a view, or the windows of it."""
@@ -167,7 +163,7 @@ class Predictor:
         weight = np.outer(*ramps).astype(np.float32)
         for rows, columns in protocol.windows(*size):
             seen = self._run(x[:, rows, columns], window)
-            total[:, rows, columns] += _softmax(seen.rows(slice(0, window[0]), window[1])) * weight
+            total[:, rows, columns] += softmax(seen.rows(slice(0, window[0]), window[1])) * weight
             weights[rows, columns] += weight
         return total / weights
 
@@ -226,11 +222,11 @@ def _taps(length, new_length, where):
 
 def _probabilities(seen: _Seen, rows: slice, width: int) -> np.ndarray:
     scores = seen.rows(rows, width)
-    return scores if seen.probable else _softmax(scores)
+    return scores if seen.probable else softmax(scores)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the first axis."""
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities over the first axis, the classes, of the dtype of ``logits``."""
     scores = logits - logits.max(axis=0)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)

@@ -6,12 +6,11 @@ import errno
 import itertools
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
+from common.memory import lack_of_memory_as
 from datasets import DatasetInfo, colours, image_files
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
@@ -165,17 +165,12 @@ def _write(
         _save_maps(labels, info, target, looks)
 
 
-@contextmanager
-def _enough_memory(item: Input) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, cv2.error) as error:
-        if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
-            raise
-        raise InputError(
-            f'{item.path}: not enough memory to read and to colour it; make it smaller with '
-            'another program, or leave more memory to this one'
-        ) from error
+def _enough_memory(item: Input) -> AbstractContextManager[None]:
+    return lack_of_memory_as(
+        InputError,
+        f'{item.path}: not enough memory to read and to colour it; make it smaller with another '
+        'program, or leave more memory to this one',
+    )
 
 
 def _labels(predict: Predict, image: np.ndarray, item: Input) -> np.ndarray:

@@ -7,7 +7,6 @@ goes on behind it.
 """
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -22,6 +21,7 @@ import nnabla as nn
 
 from common import PROJECT
 from common.errors import UserError
+from common.launcher import environment_of_one
 from common.log import LOG
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
@@ -59,7 +59,6 @@ SETTINGS = {
 }
 PARAMETERS = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # on which updates are tried
 SOLVER_KEYS = ('solver', 'momentum', 'momentum_form', 'beta1', 'beta2', 'epsilon', 'weight_decay')
-MPI_VARIABLES = ('OMPI_COMM_WORLD_', 'PMIX_', 'PRTE_')
 
 
 @dataclass(frozen=True)
@@ -205,12 +204,11 @@ def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
         'tf32': choice.tf32,
         'specs': [asdict(spec) for spec in specs],
     }
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(MPI_VARIABLES)}
     with tempfile.TemporaryFile('w+') as errors:
         process = subprocess.Popen(
             [sys.executable, '-m', 'engine.training.gpu_check_child'],
             cwd=PROJECT,
-            env=environment,
+            env=environment_of_one(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -14,7 +14,7 @@ import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
-from common.machine import gpu_memory_mib
+from common.machine import cores, gpu_memory_mib
 from datasets import Dataset
 from datasets.loading import transforms
 from datasets.loading.loader import Loader
@@ -320,6 +320,5 @@ def _initialise(config: Config, network: Network, url: str | None):
 
 
 def _workers(processes: Processes) -> int:
-    """As many as there are cores for each process of the machine, within limits."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(MOST_WORKERS, cores // processes.local_size))
+    """Return how many processes load samples: one a core that this process has."""
+    return min(MOST_WORKERS, cores(processes.local_size))

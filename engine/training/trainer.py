@@ -10,7 +10,6 @@ batch: all divide by the same totals, which are counted in the labels before the
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import nnabla.functions as F
 import numpy as np
 
 from common.errors import UserError
+from common.lru import LeastRecentlyUsed
 from datasets.loading.loader import Loader
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
@@ -131,7 +131,7 @@ class Trainer:
                 everything = nn.get_parameters(grad_only=False)
                 self._average = Average(everything, config['ema_decay'])
         self._scale = LossScale(half)
-        self._graphs = OrderedDict()
+        self._graphs: LeastRecentlyUsed[tuple[int, ...], _Graph] = LeastRecentlyUsed(GRAPHS)
         # The running statistics, two of each batch norm.
         self._untrained = [
             p for p in nn.get_parameters(grad_only=False).values() if not p.need_grad
@@ -311,21 +311,17 @@ class Trainer:
             start += parameter.size
 
     def _graph(self, shape: tuple[int, ...]) -> _Graph:
-        if shape in self._graphs:
-            self._graphs.move_to_end(shape)
-            return self._graphs[shape]
+        return self._graphs.get_or_make(shape, lambda: self._new_graph(shape))
+
+    def _new_graph(self, shape: tuple[int, ...]) -> _Graph:
         image, objective = self._build_graph(shape)
-        graph = _Graph(
+        return _Graph(
             image,
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
             communicators.order_of(objective.loss),
         )
-        self._graphs[shape] = graph
-        if len(self._graphs) > GRAPHS:
-            self._graphs.popitem(last=False)
-        return graph
 
     def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
         image = nn.Variable(shape)

@@ -16,7 +16,7 @@ import pytest
 
 import helpers
 import models
-from common import launcher, machine
+from common import machine
 from common.errors import UserError
 from datasets import image_files
 from engine import config as configs
@@ -25,7 +25,7 @@ from engine.backends import calibration, exported, openvino, select, tensorrt
 from engine.backends.auto import Auto
 from engine.backends.base import KEPT
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import BackendError, Disagreement, is_of_memory
+from engine.backends.errors import BackendError, Disagreement
 from engine.backends.nnabla import Graphs
 from engine.backends.settings import Settings
 from engine.device.context import Choice
@@ -409,19 +409,6 @@ def test_what_an_export_lacks_memory_for_is_nnablas(tiny, log):
     assert log.messages == ['stub: not enough memory for 64x96, which NNabla does']
 
 
-@pytest.mark.parametrize(
-    'message, of_memory',
-    [
-        ('Failed to allocate memory for requested buffer of size 1', True),
-        ('CUDA failure 2: out of memory', True),
-        ('cudaErrorOutOfMemory', True),
-        ('[GENERAL_ERROR] Check failed', False),
-    ],
-)
-def test_messages_of_memory(message, of_memory):
-    assert is_of_memory(RuntimeError(message)) == of_memory
-
-
 def test_an_input_that_fits_no_backend_gives_none_up(tiny):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
@@ -563,80 +550,6 @@ def test_a_file_that_is_no_network(tiny, kept, name):
     runtime = backend(name, tiny, kept).runtime
     with pytest.raises(BackendError, match=f'{name} takes no such network'):
         runtime.compile(b'no network', None)
-
-
-def test_threads_are_what_this_process_may_use(tmp_path, monkeypatch):
-    for name in launcher.LOCAL_SIZES:
-        monkeypatch.delenv(name, raising=False)
-    cores = {0: set(range(12)), os.getppid(): set(range(12))}
-    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: cores[process])
-    monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
-    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
-    assert (machine.threads(), machine.threads(5)) == (12, 5)
-    (tmp_path / 'cgroup').write_text('0::/jobs/mine\n')
-    (tmp_path / 'jobs' / 'mine').mkdir(parents=True)
-    (tmp_path / 'jobs' / 'mine' / 'cpu.max').write_text('max 100000\n')
-    assert machine.threads() == 12
-    (tmp_path / 'jobs' / 'cpu.max').write_text('650000 100000\n')
-    assert machine.threads() == 6
-    (tmp_path / 'jobs' / 'cpu.max').write_text('50000 100000\n')
-    assert machine.threads() == 1
-    (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/docker/123\n')  # a container's root is its own
-    (tmp_path / 'cpu').mkdir()
-    (tmp_path / 'cpu' / 'cpu.cfs_quota_us').write_text('-1\n')
-    (tmp_path / 'cpu' / 'cpu.cfs_period_us').write_text('100000\n')
-    assert machine.threads() == 12
-    (tmp_path / 'cpu' / 'cpu.cfs_quota_us').write_text('800000\n')
-    assert machine.threads() == 8
-    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '4')
-    assert machine.threads() == 2
-    (tmp_path / 'cgroup').unlink()
-    assert machine.threads() == 3
-    cores[0] = {0, 1}  # bound by mpirun to some of its cores
-    assert machine.threads() == 2
-
-
-def test_free_memory_is_less_than_the_machine_has():
-    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    assert 0 <= machine.free_memory() < pages
-
-
-def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
-    """Of the machine, and of both versions of cgroups: a process's own, and those above."""
-    monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
-    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
-    monkeypatch.setattr(machine, 'MEMORY', tmp_path / 'meminfo')
-    assert machine.free_memory() == 0  # nothing tells
-    (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemAvailable:  7000 kB\nHugePages: 0\n')
-    (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/a\n3:memory:/jobs/mine\n0::/jobs/mine\n')
-    assert machine.free_memory() == 7000 << 10
-
-    def write(folder, **files):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (tmp_path / folder / f'memory.{name}').write_text(f'{text}\n')
-
-    def version2(folder, limit, used, cached):
-        write(folder, max=limit, current=used, stat=f'anon 1\ninactive_file {cached}')
-
-    def version1(folder, limit, used, cached):
-        stat = f'inactive_file 5\ntotal_inactive_file {cached}'
-        write(folder, limit_in_bytes=limit, usage_in_bytes=used, stat=stat)
-
-    version2('jobs/mine', 'max', 500, 0)
-    version2('jobs', 6_000_000, 1_000_000, 300)
-    assert machine.free_memory() == 5_000_300
-    version2('jobs/mine', 2_000_000, 500_000, 0)
-    assert machine.free_memory() == 1_500_000
-    version1('memory/jobs/mine', 9_223_372_036_854_771_712, 500, 0)
-    assert machine.free_memory() == 1_500_000
-    version1('memory/jobs', 1_000_000, 600_000, 70_000)
-    assert machine.free_memory() == 470_000
-    (tmp_path / 'cgroup').write_text('3:memory:/docker/123\n')  # a container's root is its own
-    version1('memory', 900_000, 890_000, 1_000)
-    assert machine.free_memory() == 11_000
-    version1('memory', 900_000, 990_000, 0)
-    assert machine.free_memory() == 0
 
 
 def test_threads_reach_openvino(tiny, kept):
