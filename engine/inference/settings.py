@@ -15,7 +15,7 @@ BACKEND_TITLE = 'what computes; the numbers are the same but for rounding'
 PROTOCOL_TITLE = 'how an image is shown to the network; default: the config'
 
 
-def size_of(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """Return the height and the width that a text such as ``512x1024`` says.
 
     Raises:
@@ -77,7 +77,7 @@ class ProtocolSettings:
     """
 
     size: tuple[int, int] | None = option(
-        '--size', type=size_of, metavar='HxW', help='resize every image to this'
+        '--size', type=parse_size, metavar='HxW', help='resize every image to this'
     )
     scales: tuple[float, ...] | None = option(
         '--scales',
@@ -90,10 +90,10 @@ class ProtocolSettings:
         '--flip', action='store_true', help='average with the mirrored image'
     )
     window: tuple[int, int] | None = option(
-        '--slide', type=size_of, metavar='HxW', help='cut into overlapping windows'
+        '--slide', type=parse_size, metavar='HxW', help='cut into overlapping windows'
     )
     stride: tuple[int, int] | None = option(
-        '--stride', type=size_of, metavar='HxW', help='between windows (default: 2/3 of them)'
+        '--stride', type=parse_size, metavar='HxW', help='between windows (default: 2/3 of them)'
     )
     short_sides: tuple[int, ...] | None = option(
         '--short-sides',

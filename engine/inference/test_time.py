@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from common.errors import UserError
 from common.sections import config_key
 from datasets.keys import SizeMultipleKeys
@@ -15,6 +17,12 @@ from engine.inference.settings import ProtocolSettings
 
 Size = tuple[int, int]  # height, width
 LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's
+
+
+def size_of(image: np.ndarray) -> Size:
+    """Return the height and the width of an image (H, W, ...)."""
+    height, width = image.shape[:2]
+    return height, width
 
 
 @dataclass(frozen=True)
@@ -72,13 +80,9 @@ class Protocol:
         return rounded_up(height), rounded_up(width)
 
     def windows(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-        """The windows of a view, row by row; the last ones are moved inwards to end at its edge.
-
-        Without windows, it is the whole view.
-        """
-        whole = self.window or (height, width)
-        stride = self.stride or tuple(max(1, side * 2 // 3) for side in whole)
-        window = tuple(map(min, whole, (height, width)))
+        """The windows of a view, row by row; the last ones are moved inwards to end at its edge."""
+        stride = self.stride or [max(1, side * 2 // 3) for side in self.window or (height, width)]
+        window = self.window_of(height, width)
         tops, lefts = (
             sorted({min(at, full - side) for at in range(0, full - side + step, step)})
             for full, side, step in zip((height, width), window, stride)
@@ -87,7 +91,12 @@ class Protocol:
             for left in lefts:
                 yield slice(top, top + window[0]), slice(left, left + window[1])
 
-    def describe(self) -> dict:
+    def window_of(self, height: int, width: int) -> Size:
+        """Return the size of the windows of a view, which is the view's where that is smaller."""
+        largest = self.window or (height, width)
+        return min(largest[0], height), min(largest[1], width)
+
+    def describe(self) -> dict[str, Any]:
         """The settings that differ from one view at the image's size, for reports."""
         plain = Protocol()
         return {
