@@ -27,8 +27,7 @@ from benchmarks.pipeline import NATIVE, PipelineTask
 from common import PROJECT, files
 from common.errors import UserError
 from datasets import image_files
-from engine.backends import calibration
-from engine.backends.base import PRECISIONS
+from engine.backends import calibration, registry
 from engine.inference import predictor
 from models import Network, complexity
 
@@ -94,7 +93,7 @@ def ways(
             reason = 'NNabla computes in float32 only on a CPU'
         elif backend in NATIVE and precision in ('bfloat16', 'int8'):
             reason = 'NNabla has no such functions'
-        elif backend in own and backend not in NATIVE and precision not in PRECISIONS:
+        elif backend in own and backend not in NATIVE and precision not in registry.precisions():
             reason = 'the other backends have no such form'
         elif backend in forms and precision == 'int8':
             reason = 'there is no counterpart'

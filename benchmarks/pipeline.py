@@ -22,7 +22,7 @@ from engine.backends.base import Backend
 from engine.backends.calibration import Calibration
 from engine.backends.disk_cache import DiskCache
 from engine.backends.select import create
-from engine.backends.settings import Settings
+from engine.backends.settings import BackendSettings
 from engine.device import context
 from engine.inference import predictor
 
@@ -66,13 +66,15 @@ class Pipeline:
         if backend == plain.NAME:
             self._backend = plain.Plain(self._network)
             return
-        settings = Settings(
+        settings = BackendSettings(
             backend,
             'float32' if half else precision,
-            None if backend == 'nnabla' else task.threads,
-            Calibration(self._network, task.calibration) if precision == 'int8' else None,
+            threads=None if backend == 'nnabla' else task.threads,
         )
-        self._backend = create(settings, self._network, choice, cache=DiskCache(kept))
+        images = Calibration(self._network, task.calibration) if precision == 'int8' else None
+        self._backend = create(
+            settings, self._network, choice, cache=DiskCache(kept), calibration=images
+        )
         if choice.name == 'cudnn' and backend == 'nnabla':
             self.stay_on_device()
 

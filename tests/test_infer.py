@@ -23,7 +23,7 @@ import models
 from datasets import image_files as images
 from engine.backends import exported
 from engine.device import context
-from engine.inference import segment
+from engine.inference import segmenting
 from infer_helpers import CAMVID, INFER, STREET, refused, started
 from models import weights
 
@@ -168,7 +168,7 @@ def test_the_rate_of_a_folder(small_photo, capsys, monkeypatch):
     Path('in/d.png').touch()
     times = iter([10.0, 14.0])
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    monkeypatch.setattr(segment, 'time', clock)
+    monkeypatch.setattr(segmenting, 'time', clock)
     assert started('-i', 'in', *CAMVID) == 1
     assert '3 of 4 files written to results in 4.0 s (0.75 a second)' in capsys.readouterr().out
 

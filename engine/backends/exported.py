@@ -1,14 +1,12 @@
 """A network in another runtime: exported to ONNX, compared with NNabla, compiled, kept.
 
-A runtime (``engine.backends.openvino`` and its like) has ``name``, ``precision``, ``versions``,
-``fits`` (what compiled code depends on beside the versions), ``compile(onnx, inputs)`` and
-``load(payload)``; both return a model with ``run(x)`` and ``payload()``.
+What a runtime is says :class:`engine.backends.base.Runtime`; OpenVINO is one.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -20,7 +18,7 @@ import numpy as np
 from common import PROJECT
 from common.log import LOG
 from datasets import image_files
-from engine.backends.base import Backend, Shape
+from engine.backends.base import EXACT, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, Disagreement
@@ -73,7 +71,7 @@ class Exported:
     def __init__(
         self,
         network: Network,
-        runtime,
+        runtime: Runtime,
         reference: Backend,
         cache: DiskCache,
         calibration: Calibration | None = None,
@@ -110,10 +108,10 @@ class Exported:
         self._models.clear()
         self._reference.close()
 
-    def _model(self, x):
+    def _model(self, x: np.ndarray) -> Model:
         return self._models.get_or_make(x.shape, lambda: self._load(x.shape) or self._build(x))
 
-    def _load(self, shape):
+    def _load(self, shape: Shape) -> Model | None:
         kept = self._cache.read(self._name(shape), self._versions)
         if kept is None:
             return None
@@ -126,7 +124,7 @@ class Exported:
         self._tell_precision(Agreement(**record['agreement']))
         return model
 
-    def _build(self, x):
+    def _build(self, x: np.ndarray) -> Model:
         started, shape = time.monotonic(), x.shape
         name = self._name(shape)
         if x.std() < FLAT:
@@ -143,7 +141,9 @@ class Exported:
             )
         self._reference.close()
         if self.runtime.precision != exact.precision:
-            inputs = [] if self._calibration is None else self._calibration.inputs(shape)
+            inputs: Sequence[np.ndarray] = (
+                [] if self._calibration is None else self._calibration.inputs(shape)
+            )
             if inputs:
                 LOG.info('int8: finding the ranges of values on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
@@ -160,13 +160,13 @@ class Exported:
             self.runtime.name,
             *shape[2:],
             time.monotonic() - started,
-            f', agrees with NNabla: {agreement}' if self.runtime.precision == 'float32' else '',
+            f', agrees with NNabla: {agreement}' if self.runtime.precision == EXACT else '',
         )
         self._tell_precision(agreement)
         return model
 
-    def _tell_precision(self, agreement):
-        if self.runtime.precision != 'float32':
+    def _tell_precision(self, agreement: Agreement) -> None:
+        if self.runtime.precision != EXACT:
             LOG.info(
                 '%s: %.2f %% of labels are those of float32, on %s',
                 self.runtime.precision,
@@ -174,7 +174,7 @@ class Exported:
                 'one image' if agreement.images == 1 else f'{agreement.images} images',
             )
 
-    def _name(self, shape) -> str:
+    def _name(self, shape: Shape) -> str:
         """What is compiled, as a file name."""
         if self._parameters is None:
             self._parameters = parameters()
@@ -210,7 +210,7 @@ def export(network: Network, shape: Shape) -> bytes:
         return model.SerializeToString()
 
 
-def compare(reference, model, inputs: Iterable[np.ndarray]) -> Agreement:
+def compare(reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]) -> Agreement:
     """Hold the maps of ``model`` against those of ``reference``."""
     largest = highest = 0.0
     equal = []

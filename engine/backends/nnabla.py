@@ -6,11 +6,9 @@ import nnabla as nn
 import numpy as np
 
 from common.memory import lack_of_memory_as
-from engine.backends.base import Shape
+from engine.backends.base import NNABLA, Shape
 from engine.backends.shape_cache import ShapeCache
 from models import Network
-
-NAME = 'nnabla'
 
 
 class Graphs:
@@ -20,7 +18,7 @@ class Graphs:
     that fits the old shapes only. Weights that are loaded later reach the kept graphs.
     """
 
-    used, threads = frozenset({NAME}), 1
+    used, threads = frozenset({NNABLA}), 1
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network

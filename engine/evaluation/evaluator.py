@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from datasets import Dataset, image_files
+from datasets import Dataset, DatasetInfo, image_files
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.inference.predictor import Predictor
@@ -41,41 +42,42 @@ class Evaluator:
         self.boundary = np.zeros((num_classes, 2), np.int64)
         self.images = np.zeros(1, np.int64)
 
-    def process(self, labels: np.ndarray, predictions: np.ndarray):
+    def process(self, labels: np.ndarray, predictions: np.ndarray) -> None:
         """Count one image: two ``uint8`` class maps (H, W) of the labels' original size."""
         self.matrix += metrics.confusion_matrix(labels, predictions, self.num_classes)
         if self._with_boundary:
             self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
         self.images += 1
 
-    def add_up(self, processes: Processes):
+    def add_up(self, processes: Processes) -> None:
         """Make the counts those of all processes."""
         self.matrix = processes.total(self.matrix)
         self.boundary = processes.total(self.boundary)
         self.images = processes.total(self.images)
 
-    def report(self, info) -> dict:
+    def report(self, info: DatasetInfo) -> dict[str, Any]:
         """The scores in percent, ready for JSON; null where there is nothing to score.
 
         info: the data set's, for names of classes and categories.
         """
         result = metrics.scores(self.matrix)
-        report = {
+        classes: dict[str, dict[str, float | None]] = {
+            name: {
+                'iou': _percent(iou),
+                'accuracy': _percent(accuracy),
+                'share': _percent(share),
+            }
+            for name, iou, accuracy, share in zip(
+                info.classes, result.iou, result.accuracy, result.share
+            )
+        }
+        report: dict[str, Any] = {
             'miou': _percent(result.miou),
             'mean_accuracy': _percent(result.mean_accuracy),
             'pixel_accuracy': _percent(result.pixel_accuracy),
             'fwiou': _percent(result.fwiou),
             'overall': _percent(result.overall),
-            'classes': {
-                name: {
-                    'iou': _percent(iou),
-                    'accuracy': _percent(accuracy),
-                    'share': _percent(share),
-                }
-                for name, iou, accuracy, share in zip(
-                    info.classes, result.iou, result.accuracy, result.share
-                )
-            },
+            'classes': classes,
             'absent': [n for n, iou in zip(info.classes, result.iou) if math.isnan(iou)],
             'images': int(self.images[0]),
         }
@@ -88,11 +90,11 @@ class Evaluator:
             boundary = metrics.boundary_iou(self.boundary)
             report['boundary_miou'] = _percent(metrics.mean(boundary))
             for name, iou in zip(info.classes, boundary):
-                report['classes'][name]['boundary_iou'] = _percent(iou)
+                classes[name]['boundary_iou'] = _percent(iou)
         return report
 
 
-def check(dataset: Dataset, processes: Processes):
+def check(dataset: Dataset, processes: Processes) -> None:
     """Read all labels of this process's shard, so that a bad one is found in minutes, not hours."""
     quiet = True if processes.rank else None  # None: shown on a terminal only
     shard = processes.shard(len(dataset))

@@ -34,7 +34,7 @@ def export(
     """
     path = Path(path)
     form.check(path)
-    check_size(network, size)
+    check_size(network.name, network.info, size)
     context = nn.Context(['cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(context), files.replacing(path) as temporary:
         image, output = build(network, size, form)

@@ -33,7 +33,7 @@ class Validation:
         processes: Processes,
     ):
         self._dataset = open_dataset(config, DataKeys.of(config).val_split)
-        self._protocol = test_time.choose(None, config)
+        self._protocol = test_time.of_config(config)
         self._predictor, self._release = predictor, release
         evaluator.check(self._dataset, processes)
 

@@ -14,7 +14,8 @@ import datasets
 import helpers
 from common import files
 from common.command import run
-from engine.export import command_line
+from engine.export import __main__ as command
+from engine.export import exporting
 
 CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
 WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
@@ -23,7 +24,7 @@ WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
 def started(*arguments):
     """Run the command in this process; returns the exit status."""
     nn.clear_parameters()
-    return run(command_line.build_parser, command_line.main, [str(a) for a in arguments])
+    return run(command.build_parser, command.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):
@@ -79,11 +80,9 @@ def test_the_other_formats(ending, working_folder, capsys):
 def test_the_size(options, size, working_folder, capsys, monkeypatch):
     """That of the config, or one with a name, brought to what the network takes, which is said."""
     taken = []
-    monkeypatch.setattr('engine.options.load', lambda *arguments: taken.append(1) or 1 / 0)
-    choose = command_line.choose_size
-    monkeypatch.setattr(
-        command_line, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0]
-    )
+    monkeypatch.setattr(exporting, 'load', lambda *arguments: taken.append(1) or 1 / 0)
+    choose = exporting.choose_size
+    monkeypatch.setattr(exporting, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0])
     config = CAMVID if 'network=dabnet_r18_p8' not in options else ('-cfg', 'own.yaml')
     Path('own.yaml').write_text('network: d3net_s\nnum_classes: 19\n')
     with pytest.raises(ZeroDivisionError):
