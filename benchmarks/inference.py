@@ -28,6 +28,7 @@ from common import PROJECT, files
 from common.errors import UserError
 from datasets import image_files
 from engine.backends import calibration, registry
+from engine.config import Config
 from engine.inference import predictor
 from models import Network, complexity
 
@@ -109,7 +110,7 @@ def ways(
 
 
 def measure(
-    configs: Sequence[Mapping], compared: Sequence[InferenceContestant], plan: Comparison
+    configs: Sequence[Config], compared: Sequence[InferenceContestant], plan: Comparison
 ) -> tuple[list[frame.Result], dict]:
     """Times, memory and differences of all ways to run each network.
 

@@ -225,7 +225,7 @@ def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Reci
     nn.clear_parameters()
     nn.random.set_parameter_seed(0)
     network = models.create(config)
-    shape, classes = (training.batch_size, 3, *size), network.info.num_classes
+    shape, classes = (training.needed_batch_size(), 3, *size), network.info.num_classes
     images, labels = batch(shape, classes)
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         image = nn.Variable.from_numpy_array(images)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nnabla as nn
 import numpy as np
@@ -21,6 +22,7 @@ from benchmarks.memory import own_peak_mib
 from benchmarks.peer import STEPS
 from benchmarks.process import Process
 from common import machine
+from datasets import Sample
 from engine.device import context
 from engine.device.context import Choice
 from engine.distributed.communicators import Alone
@@ -176,15 +178,15 @@ class _Contestant:
 class _SameBatch:
     """A loader that has one seeded batch."""
 
-    samples = ()
+    samples: tuple[Sample, ...] = ()
 
     def __init__(self, shape: tuple[int, ...], classes: int):
         self._batch = peer.batch(shape, classes)
 
-    def next(self):
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
         return self._batch
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {}
 
 
@@ -203,8 +205,10 @@ class _Turns:
         network = models.create(config)
         Predictor(network)  # registers the parameters
         training, solver = TrainingKeys.of(config), SolverKeys.of(config)
-        solver = replace(solver, **optimizer.momentum_form(solver, network.family.momentum_form))
-        shape, processes = (training.batch_size, 3, *size), Processes()
+        solver = replace(
+            solver, momentum_form=optimizer.momentum_form(solver, network.family.momentum_form)
+        )
+        shape, processes = (training.needed_batch_size(), 3, *size), Processes()
         steps = recipe.from_keys(
             training, ScheduleKeys.of(config), solver, shape[0], processes.size
         )

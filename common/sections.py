@@ -206,7 +206,7 @@ def _metadata(section: type[Section], name: str) -> Mapping[str, Any]:
     for kind in section.__mro__:
         declared = getattr(kind, '__dataclass_fields__', {}).get(name)
         if declared is not None and declared.metadata:
-            return declared.metadata
+            return dict(declared.metadata)
     raise TypeError(f'{section.__name__}.{name}: write a key as config_key(...)')
 
 

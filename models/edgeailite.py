@@ -35,7 +35,7 @@ published.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
@@ -127,13 +127,13 @@ ENCODERS = {
     'regnetx3p2gf': _regnet('regnetx3p2gf', decoder_chan=288),
 }
 REGNETS = tuple(regnet.VARIANTS)
-ENCODER_NAMES = (
+ENCODER_NAMES: dict[str, dict[str, Any]] = (
     {name: dict(encoder=name) for name in ENCODERS}
     | {'mobilenetv2_1p4_tv': dict(encoder='mobilenetv2_tv_1p4')}
     | {f'{name}_fd': dict(encoder=name, fast_down=True) for name in ENCODERS}
     | {f'{name}_bgr': dict(encoder=name, channel_order='bgr') for name in REGNETS}
 )
-DECODERS = {
+DECODERS: dict[str, dict[str, Any]] = {
     'deeplabv3plus': dict(decoder='deeplabv3plus'),
     'unet_aspp': dict(decoder='unet'),
     'unet': dict(decoder='unet', use_aspp=False, use_extra_strides=True),
@@ -161,7 +161,8 @@ DEFAULTS = dict(
 )
 
 
-def _variants():
+def _variants() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the networks that can be, with their hyper-parameters."""
     for (decoder_name, decoder), (encoder_name, encoder) in product(
         DECODERS.items(), ENCODER_NAMES.items()
     ):

@@ -109,7 +109,7 @@ def recipe_of(config: Mapping, samples: int, processes: int) -> Recipe:
 def solver_of(net: Network, config: Mapping) -> SolverKeys:
     """The solver of a config, completed by the form of momentum of the network's family."""
     keys = SolverKeys.of(config)
-    return replace(keys, **optimizer.momentum_form(keys, net.family.momentum_form))
+    return replace(keys, momentum_form=optimizer.momentum_form(keys, net.family.momentum_form))
 
 
 def trainer_of(net: Network, config: Mapping, steps: Recipe, *arguments, **options) -> Trainer:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
 from itertools import islice
+from typing import Any
 
 import nnabla as nn
 import numpy as np
@@ -178,7 +179,7 @@ class Exported:
         """What is compiled, as a file name."""
         if self._parameters is None:
             self._parameters = parameters()
-        facts = {
+        facts: dict[str, Any] = {
             'hyper': dict(self.network.hyper),
             'parameters': self._parameters,
             'fits': self.runtime.fits,

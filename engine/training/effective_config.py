@@ -10,7 +10,7 @@ from engine import config as configs
 from engine.config import Config
 from engine.runs.checkpoints import TrainingState
 from engine.training import optimizer
-from engine.training.optimizer import SolverKeys
+from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
 from engine.training.settings import TrainingSettings
 from models import input_statistics
 from models.family import NetworkKeys
@@ -40,7 +40,8 @@ def completed(config: Config, state: TrainingState | None, weights_url: str | No
     config = _with_input_statistics(config, state, weights_url)
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)
-    return config.completed(form, f'the family {family.name}')
+    known = {MOMENTUM_FORM: form} if form else {}
+    return config.completed(known, f'the family {family.name}')
 
 
 def _options(settings: TrainingSettings) -> dict[str, tuple[str, Any]]:

@@ -223,16 +223,16 @@ class Optimizer:
             yield from group.solver.get_states().items()
 
 
-def momentum_form(keys: SolverKeys, form: str) -> dict[str, str]:
-    """Return what keys must be completed with: the form of momentum that the network's family has,
-    where the solver has momentum and the keys do not name its form.
+def momentum_form(keys: SolverKeys, of_family: str) -> str | None:
+    """Return the form of momentum that a training has; None where its solver has no momentum.
 
     Args:
-        keys: Of a training.
-        form: The ``momentum_form`` of the :class:`models.family.Family`.
+        keys: Of the training; the form that they name holds.
+        of_family: The ``momentum_form`` of the network's :class:`models.family.Family`.
     """
-    lacks = keys.solver in WITH_MOMENTUM and keys.momentum_form is None
-    return {MOMENTUM_FORM: form} if lacks else {}
+    if keys.solver not in WITH_MOMENTUM:
+        return keys.momentum_form
+    return keys.momentum_form or of_family
 
 
 def _make_solver(keys: SolverKeys, decay: float) -> S.Solver | PyTorchMomentum:

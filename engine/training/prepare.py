@@ -73,11 +73,12 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     made = Plan(settings, config, seed, processes, choice)
     logger = _start_logging(made, folder, recipe, state, stack)
     validation = _register(made, network, initialise=state is None)
-    trainer = _make_trainer(made, data, recipe, network, criterion)
-    stack.callback(trainer.loader.close)
+    loader = _make_loader(made, data, recipe.batch_size, network)
+    stack.callback(loader.close)
+    trainer = _make_trainer(made, loader, recipe, network, criterion)
     if state is not None:
         trainer.load_state(state)
-        resume.resume_data(state, trainer.loader, settings)
+        resume.resume_data(state, loader, settings)
     trainer.agree()
     if choice.name == 'cudnn' and not settings.skip_self_check:
         _check_gpu(made, trainer, watchdog)
@@ -152,15 +153,13 @@ def _register(made: Plan, network: Network, initialise: bool) -> Validation | No
     return validation
 
 
-def _make_trainer(
-    made: Plan, data: Dataset, recipe: Recipe, network: Network, criterion: Criterion
-) -> Trainer:
+def _make_loader(made: Plan, data: Dataset, batch_size: int, network: Network) -> Loader:
+    """Make the loader of this process's share of the samples."""
     settings, processes = made.settings, made.processes
-    keys = TrainingKeys.of(made.config)
-    loader = Loader(
+    return Loader(
         data,
         augmentations.create(made.config),
-        recipe.batch_size,
+        batch_size,
         network.info.mean,
         network.info.std,
         network.info.channel_order,
@@ -168,6 +167,13 @@ def _make_trainer(
         workers=_workers(processes) if settings.workers is None else settings.workers,
         skip_bad=settings.skip_bad,
     ).slice(num_of_slices=processes.size, slice_pos=processes.rank)
+
+
+def _make_trainer(
+    made: Plan, loader: Loader, recipe: Recipe, network: Network, criterion: Criterion
+) -> Trainer:
+    settings, processes = made.settings, made.processes
+    keys = TrainingKeys.of(made.config)
     communicator = communicators.connect(processes, made.choice)
     return Trainer(
         network,

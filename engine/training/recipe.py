@@ -58,6 +58,16 @@ class TrainingKeys(Section):
         False, 'whether batch norms take their running statistics, and leave them as they are'
     )
 
+    def needed_batch_size(self) -> int:
+        """Return ``batch_size``, which has no default.
+
+        Raises:
+            SectionError: The config does not give it.
+        """
+        if self.batch_size is None:
+            raise SectionError('batch_size', 'a training needs it')
+        return self.batch_size
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -107,11 +117,10 @@ def from_keys(
     Raises:
         UserError: What a training needs is missing, or nothing is left after scaling.
     """
-    if training.batch_size is None:
-        raise SectionError('batch_size', 'a training needs it')
+    batch_size = training.needed_batch_size()
     if schedule.lr is None:
         raise SectionError('lr', 'a training needs it')
-    batch = training.batch_size * training.accumulation * processes
+    batch = batch_size * training.accumulation * processes
     factor = batch / (training.reference_batch or batch)
     max_iter = _length(training, samples, batch, factor)
     summed = processes if solver.gradient_reduction == 'sum' else 1
@@ -127,7 +136,7 @@ def from_keys(
         ),
         weight_decay=solver.weight_decay * summed,
         gradient_factor=summed,
-        batch_size=training.batch_size,
+        batch_size=batch_size,
         accumulation=training.accumulation,
         save_interval=save_interval,
         save_minutes=training.save_minutes,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any, Protocol
 
 import nnabla as nn
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from common.errors import UserError
 from common.lru import LeastRecentlyUsed
 from common.patterns import matching_parameters
-from datasets.loading.loader import Loader
+from datasets import Sample
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
 from engine.distributed.processes import OtherProcessError, Processes
@@ -97,6 +98,20 @@ class _Before:
     statistics: nn.NdArray | None = None
 
 
+class Batches(Protocol):
+    """What a trainer needs of a loader, such as :class:`datasets.loading.loader.Loader`."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """What the latest batch was loaded from."""
+
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), -1 where ignored."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader stands, of plain values."""
+
+
 class Trainer:
     """A network in training; its parameters are registered, and equal on all processes.
 
@@ -127,7 +142,7 @@ class Trainer:
         criterion: Criterion,
         solver: SolverKeys,
         recipe: Recipe,
-        loader: Loader,
+        loader: Batches,
         processes: Processes,
         communicator: Alone,
         *,

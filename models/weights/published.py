@@ -62,8 +62,8 @@ def others(path: Path) -> str:
         nearest = difflib.get_close_matches(str(path), named, n=3, cutoff=0.4)
         also = f', such as {", ".join(nearest)}' if nearest else ''
         return f'python -m models --weights lists the published ones{also}'
-    named = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
-    return f'published files are {named}, and {WITHOUT_DOWNLOAD}'
+    weights = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
+    return f'published files are {weights}, and {WITHOUT_DOWNLOAD}'
 
 
 def conversion_of(path: Path) -> str:
