@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from common import tables
+from common.tables import Column
 from datasets import Dataset, DatasetInfo, image_files
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
@@ -150,10 +152,13 @@ def table(report: dict) -> str:
     """The report as text: a line a class, then the means."""
     columns = ['iou', 'accuracy', 'share'] + ['boundary_iou'] * ('boundary_miou' in report)
     titles = {'iou': 'IoU', 'boundary_iou': 'boundary IoU'}
-    width = max(map(len, report['classes']))
-    lines = [' ' * width + ''.join(f'{titles.get(c, c):>14}' for c in columns)]
-    for name, values in report['classes'].items():
-        lines.append(f'{name:{width}}' + ''.join(f'{_number(values[c]):>14}' for c in columns))
+    lines = tables.lines(
+        [Column(), *(Column(titles.get(c, c), 14, right=True, before='') for c in columns)],
+        [
+            [name, *(_number(values[c]) for c in columns)]
+            for name, values in report['classes'].items()
+        ],
+    )
     lines.append('')
     means = {
         'mIoU': 'miou',
@@ -164,9 +169,10 @@ def table(report: dict) -> str:
         'frequency-weighted IoU': 'fwiou',
         'overall (mean of mIoU and pixel accuracy)': 'overall',
     }
-    lines += [f'{_number(report[key]):>7}  {name}' for name, key in means.items() if key in report]
-    for name, iou in report.get('categories', {}).items():
-        lines.append(f'{_number(iou):>7}  category {name}')
+    rows = [[_number(report[key]), name] for name, key in means.items() if key in report]
+    categories = report.get('categories', {}).items()
+    rows += [[_number(iou), f'category {name}'] for name, iou in categories]
+    lines += tables.lines([Column(width=7, right=True), Column()], rows)
     if report['absent']:
         lines.append(
             'left out of the mean, as no labelled pixel is or is taken for one: '

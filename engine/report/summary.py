@@ -10,6 +10,7 @@ import yaml
 
 from common import files
 from common.errors import UserError
+from common.tables import Column, markdown
 from datasets.keys import DataKeys
 from engine.runs import checkpoints
 from engine.runs.logger import LOG_FILE
@@ -153,16 +154,10 @@ def _state(record: Record) -> str:
 
 
 def _table(titles: tuple[str, str], rows: list[tuple]) -> str:
-    """Columns of Markdown that are columns as plain text, too."""
-    cells = [[str(cell).replace('|', '\\|') for cell in row] for row in (titles, *rows)]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(2)]
-    numbers = bool(titles[0])
-    lines = [
-        f'| {name:{widths[0]}} | {value:{">" if numbers else ""}{widths[1]}} |'
-        for name, value in cells
-    ]
-    rule = '-' * (widths[1] - 1) + (':' if numbers else '-')
-    return '\n'.join([lines[0], f'| {"-" * widths[0]} | {rule} |', *lines[1:]])
+    """Return two columns of Markdown, below titles or none."""
+    first, second = titles
+    columns = [Column(first), Column(second, right=bool(second))]  # with a title, they are numbers
+    return '\n'.join(markdown(columns, [[str(cell) for cell in row] for row in rows]))
 
 
 def _total(log: Path) -> int | None:

@@ -10,7 +10,8 @@ import nnabla as nn
 import numpy as np
 from numpy.typing import NDArray
 
-from common import PROJECT
+from common import PROJECT, tables
+from common.tables import Column
 from models import convert
 from models.convert.renaming import Fit
 from models.errors import ModelError
@@ -45,11 +46,7 @@ def table(
         if not verbose:
             of = f'{len(keys)} arrays, {sum(value.size for value in values):,} numbers'
         rows.append((paths[number].name, keys[0] if verbose else _shared(keys), group, of))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [
-        f'{file:{widths[0]}}  {key:{widths[1]}} -> {group:{widths[2]}}  {of}'
-        for file, key, group, of in rows
-    ]
+    lines = tables.lines([Column(), Column(), Column(before=' -> '), Column()], rows)
     for what, names in (
         ('left out, not of the network', [key for _, key, _ in found.extra]),
         ('left out, for other classes', [key for _, key in found.misshapen.values()]),
