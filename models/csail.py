@@ -154,7 +154,7 @@ class CSAILKeys(Section):
     )
 
 
-DECODERS = {  # which of them a decoder has, and their values
+DECODERS: dict[str, dict[str, Any]] = {  # which of them a decoder has, and their values
     'c1': dict(),
     'c1_deepsup': dict(),
     'ppm': POOLING,

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import nnabla as nn
+import numpy as np
+from numpy.typing import NDArray
 
 from common import files
 from common.command import Parser, run
@@ -98,7 +100,7 @@ def from_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
     if args.check and (found.missing or found.misshapen):
         raise UserError('--check needs a whole network, and the files hold a part of one')
 
-    arrays = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
     for number, path in enumerate(paths):
         taken = {n: states[number][k] for n, (i, k) in found.sources.items() if i == number}
         arrays |= checkpoints.arrays(taken, path)
@@ -139,10 +141,11 @@ def _statistics(args: argparse.Namespace, network: registry.Network) -> Statisti
     """Return the statistics of the options, else those that the files' names say, if any."""
     name = args.input_statistics
     if name is None:
-        found = {published.input_statistics_of(Path(path)) for path in args.input} - {None}
+        told = map(published.input_statistics_of, map(Path, args.input))
+        found = sorted({name for name in told if name is not None})
         if len(found) > 1:
-            raise UserError(f'-i: files for different inputs, {" and ".join(sorted(found))}')
-        name = next(iter(found), None)
+            raise UserError(f'-i: files for different inputs, {" and ".join(found)}')
+        name = found[0] if found else None
     original = network.family.original
     if name is None and original is not None and original.unknown_statistics:
         print(original.unknown_statistics)

@@ -32,7 +32,7 @@ def _as_model_errors() -> Iterator[None]:
 
 
 @_as_model_errors()
-def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
+def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     """Return the path of a file of weights, which is downloaded when it is nowhere.
 
     A path that exists is returned as it is. A published file is searched for beside the path that
@@ -62,7 +62,7 @@ def find(name: str | os.PathLike, mirror: str | None = None) -> Path:
         reason = f'there is no folder {folder}'
     elif published is None:
         reason = 'no such file of weights'
-    if reason:
+    if reason or published is None:
         raise ModelError(f'{path}: {reason}; {others(path)}')
     found = (
         _in_folder(folder, published)
