@@ -1,7 +1,7 @@
 """The networks of this project: python -m models"""
 
-import argparse
 import sys
+from argparse import Namespace
 
 import models
 from common.command import DONE, Parser, run
@@ -40,7 +40,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: Namespace) -> int:
     names = _chosen(args)
     if args.names and args.weights:
         raise UserError('--names or --weights, not both')
@@ -93,7 +93,7 @@ def _published(names: list[str]) -> list[str]:
     return lines
 
 
-def _chosen(args: argparse.Namespace) -> list[str]:
+def _chosen(args: Namespace) -> list[str]:
     families = {family.name: family for family in models.FAMILIES}
     if args.family is not None and args.family not in families:
         raise UserError(

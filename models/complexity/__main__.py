@@ -1,8 +1,8 @@
 """Print what a network costs: python -m models.complexity --network ddrnet23_slim"""
 
-import argparse
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import models
@@ -38,7 +38,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: Namespace) -> int:
     classes = {} if args.num_classes is None else {'num_classes': args.num_classes}
     network = models.create(args.network, **classes)
     size = complexity.nearest_size(network.info, SIZE) if args.size is None else _size(args.size)

@@ -4,8 +4,8 @@ python -m models.convert --network NAME -i CHECKPOINT [-i SECOND] -o OUT.h5
 python -m models.convert --network NAME -i WEIGHTS.h5 --to-pytorch OUT.npz
 """
 
-import argparse
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import nnabla as nn
@@ -64,7 +64,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: Namespace) -> int:
     if bool(args.output) == bool(args.to_pytorch):
         raise UserError('say with -o which .h5 file to write, or with --to-pytorch which other')
     if args.to_pytorch and (args.check or len(args.input) > 1):
@@ -85,7 +85,7 @@ def main(args: argparse.Namespace) -> int:
     return to_pytorch(args, network) if args.to_pytorch else from_pytorch(args, network)
 
 
-def from_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
+def from_pytorch(args: Namespace, network: registry.Network) -> int:
     """Convert checkpoints; nothing is written unless all is well."""
     paths = [weights.find(name) for name in args.input]
     states = [_state_of(path) for path in paths]
@@ -125,7 +125,7 @@ def from_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
     return 0
 
 
-def to_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
+def to_pytorch(args: Namespace, network: registry.Network) -> int:
     """Convert NNabla's weights, whole or with ``--partial`` in part."""
     arrays = weights.read(weights.find(args.input[0]))
     with nn.parameter_scope('', {}):
@@ -137,15 +137,15 @@ def to_pytorch(args: argparse.Namespace, network: registry.Network) -> int:
     return 0
 
 
-def _statistics(args: argparse.Namespace, network: registry.Network) -> Statistics | None:
+def _statistics(args: Namespace, network: registry.Network) -> Statistics | None:
     """Return the statistics of the options, else those that the files' names say, if any."""
     name = args.input_statistics
     if name is None:
-        told = (published.input_statistics_of(Path(path)) for path in args.input)
-        found = {statistics for statistics in told if statistics is not None}
+        told = map(published.input_statistics_of, map(Path, args.input))
+        found = sorted({name for name in told if name is not None})
         if len(found) > 1:
-            raise UserError(f'-i: files for different inputs, {" and ".join(sorted(found))}')
-        name = next(iter(found), None)
+            raise UserError(f'-i: files for different inputs, {" and ".join(found)}')
+        name = found[0] if found else None
     original = network.family.original
     if name is None and original is not None and original.unknown_statistics:
         print(original.unknown_statistics)

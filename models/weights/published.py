@@ -58,8 +58,8 @@ def input_statistics_of(path: Path) -> str | None:
 def others(path: Path) -> str:
     """Say what there is instead of a file that does not exist."""
     if path.suffix in CHECKPOINTS:
-        named = [p.file for p in files() if p.file.endswith(path.suffix) and not p.obstacle]
-        nearest = difflib.get_close_matches(str(path), named, n=3, cutoff=0.4)
+        ours = [p.file for p in files() if p.file.endswith(path.suffix) and not p.obstacle]
+        nearest = difflib.get_close_matches(str(path), ours, n=3, cutoff=0.4)
         also = f', such as {", ".join(nearest)}' if nearest else ''
         return f'python -m models --weights lists the published ones{also}'
     weights = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
