@@ -1,6 +1,7 @@
 """python -m benchmarks KIND: compare ways to compute the same, side by side in one run."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
     _complete(args)
     for option in ('rounds', 'batch_size', 'batches', 'threads'):
         if isinstance(getattr(args, option), int) and getattr(args, option) < 1:

@@ -31,6 +31,7 @@ from engine.backends import calibration, registry
 from engine.config import Config
 from engine.inference import predictor
 from models import Network, complexity
+from models.family import NetworkKeys
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 RANGES = 4  # images that the ranges of 8-bit numbers are found on: more take minutes
@@ -286,7 +287,7 @@ def _prepare(
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         x = nn.Variable((1, 3, *size))
         y = network(x, cuda=False)[0]
-    source, weights = _local(config.get('weights')), folder / 'weights.h5'
+    source, weights = _local(NetworkKeys.of(config).weights), folder / 'weights.h5'
     if source:
         models.weights.load(source)
     models.weights.save(weights)

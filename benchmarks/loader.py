@@ -18,7 +18,7 @@ from common.errors import UserError
 from datasets import Dataset
 from datasets.image_files import image_size
 from datasets.loading import augmentations, pack
-from datasets.loading.augmentations import ScaleCrop
+from datasets.loading.augmentations import AugmentationKeys, ScaleCrop
 from datasets.loading.loader import Loader
 
 SAMPLES = 16  # of the data set, which is cut or repeated to so many
@@ -36,7 +36,8 @@ def measure(
     transform, info = augmentations.create(config), models.describe(config)
     if not isinstance(transform, ScaleCrop):
         raise UserError(
-            f'augmentation: {config["augmentation"]} has no usual pipeline to compare with; choose '
+            f'augmentation: {AugmentationKeys.of(config).augmentation} has no usual pipeline to '
+            'compare with; choose '
             'a config with scale_crop'
         )
     files = min(len(dataset), SAMPLES)

@@ -269,7 +269,7 @@ def _check_together(config: Config) -> None:
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
-    if 'augmentation' in config:
+    if any(key in config for key in schema.CHOICES):
         try:
             augmentations.create(config)
         except UserError as error:
