@@ -473,6 +473,7 @@ def own_losses():
     losses.register(losses.Term('scarce', ScarceKeys, scarce))
     yield
     del registry.PIXEL_LOSSES['focal'], registry.TERMS['scarce']
+    registry.NAMES.remove('focal')
 
 
 OWN = {'loss': 'focal', 'focal_gamma': 3.0, 'scarce_weight': 0.5, 'scarce_class': 1}
