@@ -6,8 +6,8 @@ Each loss is registered by its module; :mod:`engine.training.losses.registry` sh
 from engine.training.losses import cross_entropy, dice, lovasz, ohem  # noqa: F401  (register)
 from engine.training.losses.criterion import Criterion, Objective, create
 from engine.training.losses.head import Head, Part
-from engine.training.losses.keys import LossKeys, sections
-from engine.training.losses.registry import PixelLoss, Term, register
+from engine.training.losses.keys import LossKeys
+from engine.training.losses.registry import PixelLoss, Term, register, sections
 
 __all__ = [
     'Criterion',

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.sections import Section, SectionError, config_key
-from engine.training.losses.registry import PIXEL_LOSSES, TERMS
 
 AUX_WEIGHT = 0.4  # of each auxiliary head
+NAMES: list[str] = []  # of the losses for the main head; the registry adds them
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossKeys(Section):
     """What is minimised."""
 
-    loss: str = config_key('cross_entropy', 'loss of the main head', choices=PIXEL_LOSSES.keys())
+    loss: str = config_key('cross_entropy', 'loss of the main head', choices=NAMES)
     loss_mean: str | None = config_key(
         None,
         'pixels that cross entropy is averaged over',
@@ -62,9 +62,3 @@ class LossKeys(Section):
     def sum_of_weights(self, labels: np.ndarray) -> float:
         """Return the sum of :meth:`pixel_weights`."""
         return self.pixel_weights(labels).sum(dtype=np.float64)
-
-
-def sections() -> list[type[Section]]:
-    """Return the keys that hold for every loss, and those of each loss that is registered."""
-    of_pixels, terms = PIXEL_LOSSES.values(), TERMS.values()
-    return [LossKeys, *(loss.keys for loss in of_pixels), *(term.keys for term in terms)]

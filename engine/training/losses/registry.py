@@ -15,16 +15,13 @@ micro-batches and processes; :class:`engine.training.losses.head.Part` says how 
 them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.sections import Section, keys_of
-
-if TYPE_CHECKING:
-    from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, Part
+from engine.training.losses.keys import NAMES, LossKeys
 
 
 @dataclass(frozen=True)
@@ -96,3 +93,11 @@ def register(loss: PixelLoss | Term) -> None:
     if loss.name in known:
         raise ValueError(f'there is a loss {loss.name} already')
     known[loss.name] = loss
+    if isinstance(loss, PixelLoss):
+        NAMES.append(loss.name)
+
+
+def sections() -> list[type[Section]]:
+    """Return the keys that hold for every loss, and those of each loss that is registered."""
+    of_pixels, terms = PIXEL_LOSSES.values(), TERMS.values()
+    return [LossKeys, *(loss.keys for loss in of_pixels), *(term.keys for term in terms)]

@@ -12,10 +12,12 @@ import pytest
 
 import datasets
 import helpers
+import models
 from common import files
 from common.command import run
+from engine.config.settings import ConfigSettings
+from engine.export import ExportSettings, FormSettings, export_network, exporting
 from engine.export import __main__ as command
-from engine.export import exporting
 
 CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
 WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
@@ -58,6 +60,23 @@ def test_onnx_from_any_folder(working_folder):
     session = onnxruntime.InferenceSession(str(working_folder / 'a.onnx'))
     labels = session.run(None, {'image': np.zeros((2, 3, 48, 64), np.uint8)})[0]
     assert labels.shape == (2, 48, 64)
+
+
+def test_settings_made_in_python_are_those_of_the_command(working_folder, monkeypatch):
+    """No parser: the same file to the last bit; and one network each."""
+    made, create = [], models.create
+    monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
+    options = '--size', '48x64', '--output', 'labels', '--normalise', 'float32'
+    assert started(*CAMVID, '-o', 'command.onnx', *options) == 0
+    nn.clear_parameters()
+    settings = ExportSettings(
+        Path('python.onnx'),
+        config=ConfigSettings(CAMVID[1]),
+        form=FormSettings(size='48x64', output='labels', normalise='float32'),
+    )
+    assert export_network(settings) == 0
+    assert Path('python.onnx').read_bytes() == Path('command.onnx').read_bytes()
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize('ending', ['nnp', 'nnb'])

@@ -473,6 +473,7 @@ def own_losses():
     losses.register(losses.Term('scarce', ScarceKeys, scarce))
     yield
     del registry.PIXEL_LOSSES['focal'], registry.TERMS['scarce']
+    registry.NAMES.remove('focal')
 
 
 OWN = {'loss': 'focal', 'focal_gamma': 3.0, 'scarce_weight': 0.5, 'scarce_class': 1}
@@ -496,7 +497,7 @@ def test_a_loss_of_ones_own_is_computed_and_adds_up_over_micro_batches(own_losse
 
 
 def test_the_keys_of_a_loss_of_ones_own_are_keys_of_a_config(own_losses):
-    keys = schema.keys_for('d3net')
+    keys = schema.keys_for({'network': 'd3net'})
     assert 'focal' in keys['loss'].choices
     assert keys['focal_gamma'].convert('3') == 3.0
     assert '  scarce_class: whole number, at least 0; default: 0\n      number of the class' in (
