@@ -15,9 +15,8 @@ import numpy as np
 
 from common.errors import InputError, UserError
 from common.process_map import over_samples
-from datasets import WITHOUT_LABELS
 from datasets.dataset import Dataset, check_range
-from datasets.preparation.convert import ENDINGS
+from datasets.registry import WITHOUT_LABELS, preparation
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ def _labels_without_image(dataset: Dataset) -> list[Problem]:
         if sample.label is not None and sample.key is None
     ]
     beginnings, image_endings = set(), set()
-    label_endings = set(ENDINGS.get(dataset.info.name, ()))
+    known = preparation(dataset.info.name).label_endings
+    label_endings = {known.published, known.converted} if known else set()
     for image, label in pairs:
         beginning = os.path.commonprefix([image.stem, label.stem]).rstrip('_-.')
         beginnings.add(beginning)
