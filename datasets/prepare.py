@@ -9,75 +9,150 @@ What is named is done in this order. The exit status is 1 when files are wrong, 
 be done.
 """
 
-import dataclasses
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 from common import command, files, machine
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
+from common.settings import option
 from common.tables import Column, lines
-from datasets import DataError, Dataset, DatasetInfo
+from datasets import DataError, Dataset, DatasetInfo, Sample
 from datasets.info import IGNORE
 from datasets.preparation import sources
 from datasets.preparation.check import SplitReport, check
 from datasets.preparation.convert import convert
 from datasets.preparation.statistics import statistics
 from datasets.readers import layout
+from datasets.settings import DataSettings
 
 NEEDED = ('train', 'val')  # the others are often not to be had
 
 
-def build_parser() -> command.Parser:
-    """The options of ``python -m datasets.prepare``."""
-    parser = command.Parser(
-        'python -m datasets.prepare', description='Download, convert, check, measure or pack data.'
+@dataclass(frozen=True)
+class PreparationSettings(DataSettings):
+    """What is done to a data set; the actions are done in the order of ``ACTIONS``."""
+
+    split: tuple[str, ...] = option(
+        '--split',
+        nargs='+',
+        default=(),
+        metavar='S',
+        help='default: all there are; --stats, --list: train',
     )
-    add = parser.add_argument
-    add('name', help='the data set, such as cityscapes')
-    add('-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME')
-    add('--split', nargs='+', metavar='S', help='default: all there are; --stats, --list: train')
-    add('--list', metavar='FILE', type=Path, help='a list of images and labels of its own')
-    add('--download', action='store_true', help='fetch and unpack it, where that needs no account')
-    add('--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors')
-    add('--keep-archives', action='store_true', help='do not delete what has been unpacked')
-    add('--convert', action='store_true', help='write labels as PNG files of class indices')
-    add(
+    download: bool = option(
+        '--download',
+        action='store_true',
+        default=False,
+        help='fetch and unpack it, where that needs no account',
+    )
+    url: str | None = option(
+        '--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors'
+    )
+    keep_archives: bool = option(
+        '--keep-archives',
+        action='store_true',
+        default=False,
+        help='do not delete what has been unpacked',
+    )
+    convert: bool = option(
+        '--convert',
+        action='store_true',
+        default=False,
+        help='write labels as PNG files of class indices',
+    )
+    check: bool = option(
         '--check',
         action='store_true',
+        default=False,
         help='read everything, report problems and classes; of packed data: changed bytes, sources',
     )
-    add('--stats', action='store_true', help='mean and deviation of the colours, class weights')
-    add('--pack', metavar='FOLDER', type=Path, help='write memory-mapped arrays for fast training')
-    add('--processes', type=int, metavar='N', help='default: as many as there are cores')
-    add('--json', metavar='FILE', type=Path, help='write the results there, too')
+    stats: bool = option(
+        '--stats',
+        action='store_true',
+        default=False,
+        help='mean and deviation of the colours, class weights',
+    )
+    pack: Path | None = option(
+        '--pack', metavar='FOLDER', type=Path, help='write memory-mapped arrays for fast training'
+    )
+    processes: int | None = option(
+        '--processes', type=int, metavar='N', help='default: as many as there are cores'
+    )
+    json_file: Path | None = option(
+        '--json', metavar='FILE', type=Path, help='write the results there, too'
+    )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the actions share, resolved from the settings.
+
+    Attributes:
+        settings: As given.
+        root: The folder of the data set.
+        split: The splits that are wanted by name; none means all there are.
+        processes: How many work at once.
+    """
+
+    settings: PreparationSettings
+    root: Path
+    split: tuple[str, ...]
+    processes: int
+
+    @property
+    def name(self) -> str:
+        """The data set."""
+        return self.settings.name
+
+
+class _Parser(command.Parser):
+    """Lists the data sets below the options, also those that ``--import`` has brought."""
+
+    def format_help(self) -> str:
+        return f'{super().format_help()}\ndata sets: {", ".join(datasets.names())}\n'
+
+
+def build_parser() -> command.Parser:
+    """Return the parser of ``python -m datasets.prepare``."""
+    parser = _Parser(
+        'python -m datasets.prepare', description='Download, convert, check, measure or pack data.'
+    )
+    command.add_options(parser, PreparationSettings)
     return parser
 
 
 def main(args: Namespace) -> int:
-    """Do what the options name; returns the exit status."""
-    chosen = [action for action in ACTIONS if getattr(args, action)]
+    """Prepare what the command line says."""
+    return prepare(command.settings(PreparationSettings, args))
+
+
+def prepare(settings: PreparationSettings) -> int:
+    """Do what the settings name; returns the exit status."""
+    chosen = [action for action in ACTIONS if getattr(settings, action)]
     if not chosen:
         raise UserError(f'nothing to do; name at least one of --{", --".join(ACTIONS)}')
-    args.processes = _number_of_processes(args.processes)
-    datasets.module(args.name)  # refuses an unknown one before the work
-    if args.list:
-        _check_list(args)
-    args.data_dir = layout.data_root(args.name, args.data_dir)
-    if args.json:
-        files.check_writable(args.json)
-    results = {'dataset': args.name, 'root': str(args.data_dir)}
+    processes = _number_of_processes(settings.processes)
+    datasets.reader(settings.name)  # refuses an unknown one before the work
+    split = _split_of_list(settings) if settings.list_file else settings.split
+    root = layout.data_root(settings.name, settings.data_dir)
+    if settings.json_file:
+        files.check_writable(settings.json_file)
+    work = Work(settings, root, split, processes)
+    results: dict[str, Any] = {'dataset': settings.name, 'root': str(root)}
     failed = False
     for action in chosen:
-        results[action], problems = ACTIONS[action](args)
+        results[action], problems = ACTIONS[action](work)
         failed = failed or problems > 0
-    if args.json:
-        with files.replacing(args.json) as temporary:
+    if settings.json_file:
+        with files.replacing(settings.json_file) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
     return SOME_FAILED if failed else DONE
 
@@ -90,75 +165,84 @@ def _number_of_processes(wanted: int | None) -> int:
     return wanted
 
 
-def _check_list(args: Namespace):
-    """A list is one split, under the name that is given."""
-    args.split = args.split or ['train']
-    if len(args.split) > 1:
-        raise UserError(f'--split {" ".join(args.split)}: --list takes one name for its samples')
-    if args.download:
+def _split_of_list(settings: PreparationSettings) -> tuple[str, ...]:
+    """Return the name of the one split that a list is."""
+    if len(settings.split) > 1:
+        names = ' '.join(settings.split)
+        raise UserError(f'--split {names}: --list takes one name for its samples')
+    if settings.download:
         raise UserError('--list: --download fetches whole data sets; leave one of them out')
+    return settings.split or ('train',)
 
 
-def _splits(args: Namespace, complete: bool = False) -> tuple[list[Dataset], int]:
-    """The splits that the options name, else all that are there; and how many are not there that
-    should be.
+def _splits(work: Work, complete: bool = False) -> tuple[list[Dataset], int]:
+    """Return the splits that the options name, else all that are there; and how many are not there
+    that should be.
 
-    complete: refuse images without a label, as for training.
+    Args:
+        work: Names them.
+        complete: Refuse images without a label, as for training.
     """
-    found, missing = {}, []
-    for split in args.split or datasets.info(args.name, args.data_dir).splits:
+    found: dict[tuple[Sample, ...], Dataset] = {}
+    missing: list[tuple[str, DataError]] = []
+    for split in work.split or datasets.info(work.name, work.root).splits:
         try:
-            dataset = datasets.open(args.name, args.data_dir, split, args.list, complete=complete)
+            dataset = _open(work, split, complete)
         except DataError as error:
-            if args.split:
+            if work.split:
                 raise
             missing.append((split, error))
         else:
             found.setdefault(dataset.samples, dataset)  # two names may stand for the same files
     if not found:
         raise missing[0][1]
-    for split, error in missing:
-        LOG.info('%s is left out: %s', split, error)
+    for split, problem in missing:
+        LOG.info('%s is left out: %s', split, problem)
     return list(found.values()), sum(split in NEEDED for split, _ in missing)
 
 
-def _download(args: Namespace) -> tuple[dict, int]:
-    sources.download(args.name, args.data_dir, args.url, args.keep_archives)
+def _open(work: Work, split: str, complete: bool = True) -> Dataset:
+    return datasets.open(work.name, work.root, split, work.settings.list_file, complete=complete)
+
+
+def _download(work: Work) -> tuple[dict[str, Any], int]:
+    settings = work.settings
+    sources.download(settings.name, work.root, settings.url, settings.keep_archives)
     return {'complete': True}, 0
 
 
-def _convert(args: Namespace) -> tuple[dict, int]:
+def _convert(work: Work) -> tuple[dict[str, Any], int]:
     results = {}
-    splits, missing = _splits(args)
+    splits, missing = _splits(work)
     for dataset in splits:
-        outcome = convert(dataset, args.processes)
-        results[dataset.split] = dataclasses.asdict(outcome)
+        outcome = convert(dataset, work.processes)
+        results[dataset.split] = asdict(outcome)
         for problem in outcome.problems:
             print(problem)
         print(
-            f'{args.name} {dataset.split}: {outcome.written} labels written, {outcome.kept} were '
+            f'{work.name} {dataset.split}: {outcome.written} labels written, {outcome.kept} were '
             f'right already, {outcome.plain} need no conversion, {len(outcome.problems)} failed'
         )
     return results, missing + sum(len(result['problems']) for result in results.values())
 
 
-def _check(args: Namespace) -> tuple[dict, int]:
+def _check(work: Work) -> tuple[dict[str, Any], int]:
     from datasets.loading import pack
 
-    packed = pack.folders(args.data_dir)
+    packed = pack.folders(work.root)
     if packed:
-        if args.list:
-            raise UserError(f'--list: {args.data_dir} is packed, and checked as a whole')
-        return _check_packed(packed, args)
+        if work.settings.list_file:
+            raise UserError(f'--list: {work.root} is packed, and checked as a whole')
+        return _check_packed(packed, work)
     results = {}
-    splits, missing = _splits(args)
+    splits, missing = _splits(work)
     for dataset in splits:
-        report = check(dataset, args.processes)
+        report = check(dataset, work.processes)
         results[dataset.split] = _report_as_json(report, dataset.info)
         for problem in report.problems:
             print(problem.message)
         count = len(report.problems) or 'no'
-        print(f'{args.name} {dataset.split}: {report.samples} images, {count} problems')
+        print(f'{work.name} {dataset.split}: {report.samples} images, {count} problems')
         _print_table(
             ('class', 'pixels %', 'images'),
             [
@@ -170,11 +254,12 @@ def _check(args: Namespace) -> tuple[dict, int]:
     return results, missing + sum(len(result['problems']) for result in results.values())
 
 
-def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
+def _check_packed(folders: Sequence[Path], work: Work) -> tuple[dict[str, Any], int]:
     """Compare packed folders with what they were made from, and their bytes with the checksums."""
     from datasets.loading import pack
 
-    results, wanted, found = {}, set(args.split or ()), set()
+    results: dict[str, Any] = {}
+    wanted, found = set(work.split), set[str]()
     for folder in folders:
         samples, absent = 0, 0
         try:
@@ -185,15 +270,15 @@ def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
                 continue
             problems = [str(error)]
         else:
-            if dataset.info.name != args.name:
-                raise DataError(f'{folder}: is packed {dataset.info.name}, not {args.name}')
+            if dataset.info.name != work.name:
+                raise DataError(f'{folder}: is packed {dataset.info.name}, not {work.name}')
             found.add(dataset.split)
             if wanted and dataset.split not in wanted:
                 continue
             samples = len(dataset)
             sources = {path for sample in dataset for path in (sample.image, sample.label)}
-            absent = sum(not path.exists() for path in sources)
-            problems = dataset.verify(args.processes)
+            absent = sum(path is not None and not path.exists() for path in sources)
+            problems = dataset.verify(work.processes)
         for problem in problems:
             print(problem)
         print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
@@ -201,11 +286,11 @@ def _check_packed(folders: Sequence[Path], args: Namespace) -> tuple[dict, int]:
             print(f'{folder}: {absent} of the files it was made from are not there to compare')
         results[str(folder)] = {'samples': samples, 'absent': absent, 'problems': problems}
     if wanted - found:
-        raise DataError(f'{args.data_dir}: no packed {", ".join(sorted(wanted - found))} there')
+        raise DataError(f'{work.root}: no packed {", ".join(sorted(wanted - found))} there')
     return results, sum(len(result['problems']) for result in results.values())
 
 
-def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict:
+def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict[str, Any]:
     """Shares are of all pixels of the readable labels, ignored ones too."""
     total = max(int(report.pixels.sum()), 1)
     return {
@@ -226,11 +311,11 @@ def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict:
     }
 
 
-def _stats(args: Namespace) -> tuple[dict, int]:
+def _stats(work: Work) -> tuple[dict[str, Any], int]:
     results = {}
-    for split in args.split or ['train']:
-        dataset = datasets.open(args.name, args.data_dir, split, args.list)
-        found = statistics(dataset, args.processes)
+    for split in work.split or ['train']:
+        dataset = _open(work, split)
+        found = statistics(dataset, work.processes)
         weights = {
             'median_frequency': found.median_frequency(),
             'enet': found.enet(),
@@ -243,7 +328,7 @@ def _stats(args: Namespace) -> tuple[dict, int]:
             'std': found.std.tolist(),
             **{name: dict(zip(classes, values.tolist())) for name, values in weights.items()},
         }
-        print(f'{args.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
+        print(f'{work.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
         for name, values in (('mean', found.mean), ('std', found.std)):
             print(f'{name}: [{", ".join(f"{value:.3f}" for value in values)}]')
         rows = zip(classes, *weights.values())
@@ -254,23 +339,25 @@ def _stats(args: Namespace) -> tuple[dict, int]:
     return results, 0
 
 
-def _pack(args: Namespace) -> tuple[dict, int]:
+def _pack(work: Work) -> tuple[dict[str, Any], int]:
     from datasets.loading.pack import pack
 
-    results = {}
-    splits, missing = _splits(args, complete=True)
+    target = work.settings.pack
+    assert target is not None  # else this action would not have been chosen
+    results: dict[str, Any] = {}
+    splits, missing = _splits(work, complete=True)
     for dataset in splits:
         if all(sample.label is None for sample in dataset):
             LOG.info('%s is left out: it has no labels', dataset.split)
             continue
-        folder = args.pack / dataset.split
-        pack(dataset, folder, args.processes)
+        folder = target / dataset.split
+        pack(dataset, folder, work.processes)
         results[dataset.split] = str(folder)
-        print(f'{args.name} {dataset.split}: packed into {folder}')
+        print(f'{work.name} {dataset.split}: packed into {folder}')
     return results, missing
 
 
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]):
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Columns as wide as their contents; the first to the left, the others to the right."""
     columns = [Column(head, right=number > 0) for number, head in enumerate(heads)]
     print(*lines(columns, [[str(cell) for cell in row] for row in rows]), sep='\n')
@@ -278,7 +365,7 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]):
 
 # What can be done, in this order: a function each, which returns what --json tells of it, and the
 # number of files that are wrong.
-ACTIONS = {
+ACTIONS: dict[str, Callable[[Work], tuple[dict[str, Any], int]]] = {
     'download': _download,
     'convert': _convert,
     'check': _check,

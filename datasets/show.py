@@ -8,6 +8,7 @@ in it with their colours and shares; ignored pixels are black in the labels, and
 
 import sys
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 import datasets
 from common import command
+from common.errors import UserError
+from common.settings import option
 from datasets import IGNORE, Dataset, DatasetInfo, image_files
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
+from datasets.settings import DataSettings
 
 OPACITY = 0.5
 WIDTH, HEIGHT = 480, 480  # the most that a picture takes
@@ -26,31 +30,43 @@ GAP, CAPTION = 8, 44  # pixels between pictures; the height of two lines of text
 PAPER, INK = (255, 255, 255), (32, 32, 32)
 
 
+@dataclass(frozen=True)
+class SheetSettings(DataSettings):
+    """Which samples are shown, and where."""
+
+    split: str = option('--split', metavar='S', default='train', help='default: train')
+    number: int = option(
+        '-n', '--number', metavar='N', type=int, default=8, help='of samples; default: 8'
+    )
+    output: Path = option(
+        '-o', '--output', metavar='FILE', type=Path, required=True, help='such as sheet.png'
+    )
+
+
 def build_parser() -> command.Parser:
-    """The options of ``python -m datasets.show``."""
+    """Return the parser of ``python -m datasets.show``."""
     parser = command.Parser(
         'python -m datasets.show', description='Write a contact sheet of a data set.'
     )
-    add = parser.add_argument
-    add('name', help='the data set, such as cityscapes')
-    add('-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME')
-    add('--split', metavar='S', default='train', help='default: train')
-    add('--list', metavar='FILE', type=Path, help='a list of images and labels of its own')
-    add('-n', '--number', metavar='N', type=int, default=8, help='of samples; default: 8')
-    add('-o', '--output', metavar='FILE', type=Path, required=True, help='such as sheet.png')
+    command.add_options(parser, SheetSettings)
     return parser
 
 
 def main(args: Namespace) -> int:
-    """Write the sheet."""
-    if args.number < 1:
-        raise command.UserError(f'-n {args.number}: at least 1')
-    image_files.check_format(args.output)
-    root = layout.data_root(args.name, args.data_dir)
-    dataset = datasets.open(args.name, root, args.split, args.list)
-    image_files.write_image(args.output, contact_sheet(dataset, args.number))
-    print(f'{args.output} written')
+    """Write the sheet that the command line says."""
+    write_sheet(command.settings(SheetSettings, args))
     return command.DONE
+
+
+def write_sheet(settings: SheetSettings) -> None:
+    """Write a contact sheet."""
+    if settings.number < 1:
+        raise UserError(f'-n {settings.number}: at least 1')
+    image_files.check_format(settings.output)
+    root = layout.data_root(settings.name, settings.data_dir)
+    dataset = datasets.open(settings.name, root, settings.split, settings.list_file)
+    image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
+    print(f'{settings.output} written')
 
 
 def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:
@@ -91,7 +107,7 @@ def _caption(title: str, labels: np.ndarray | None, info: DatasetInfo) -> np.nda
     draw, line = ImageDraw.Draw(panel), CAPTION // 2
     font = ImageFont.load_default(size=line * 0.65)
     draw.text((GAP, line / 2), title, fill=INK, font=font, anchor='lm')
-    left = GAP
+    left = float(GAP)
     for text, colour in _shares(labels, info):
         right = left + line + font.getlength(text)
         if right > panel.width - 2 * line:

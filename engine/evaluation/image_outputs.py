@@ -9,6 +9,7 @@ import numpy as np
 import datasets
 from common.errors import UserError
 from datasets import IGNORE, Dataset, DatasetInfo, colours, image_files
+from datasets.readers.contract import SubmittingReader
 from engine.evaluation.evaluator import Output
 
 RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # of the error map, BGR
@@ -52,17 +53,17 @@ def class_indices(dataset: Dataset, folder: Path) -> Output:
 
 def submission(dataset: Dataset, folder: Path) -> Output:
     """The files that the data set's test server takes: its names, its values."""
-    module = datasets.module(dataset.info.name)
-    if not hasattr(module, 'submission'):
+    reader = datasets.reader(dataset.info.name)
+    if not isinstance(reader, SubmittingReader):
         raise UserError(f'--format-only: {dataset.info.name} has no test server')
 
     def target(index):
-        name, _ = module.submission(dataset[index], np.zeros((1, 1), np.uint8))
+        name, _ = reader.submission(dataset[index], np.zeros((1, 1), np.uint8))
         return folder / name
 
     def write(path, index, image, labels, predictions):
-        _, values = module.submission(dataset[index], predictions)
-        if module.SUBMITTED_WITH_PALETTE:
+        _, values = reader.submission(dataset[index], predictions)
+        if reader.SUBMITTED_WITH_PALETTE:
             image_files.write_palette_png(path, values, dataset.info.palette)
         else:
             image_files.write_image(path, values)

@@ -12,7 +12,9 @@ from PIL import Image
 import datasets
 import helpers
 from datasets.image_files import write_image
-from datasets.preparation.convert import CONVERTED, TARGETS, Conversion, convert
+from datasets.preparation.convert import Conversion, convert
+
+CONVERTED = '_labelTrainIds.png'  # how the names of converted files end
 
 
 def values(path):
@@ -151,7 +153,8 @@ def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
     truncated, out_of_range = outcome.problems
     assert truncated.startswith(f'{dataset[1].label}: ')
     assert out_of_range.startswith(f'{dataset[2].label}: holds the values 77')
-    targets = [TARGETS['cityscapes'](sample.label).exists() for sample in dataset]
+    label_ids = datasets.reader('cityscapes').PREPARATION.label_endings
+    targets = [label_ids.target(sample.label).exists() for sample in dataset]
     assert targets == [True, False, False, True]
 
 

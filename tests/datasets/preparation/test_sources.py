@@ -2,7 +2,6 @@
 too.
 """
 
-import http.server
 import io
 import os
 import shutil
@@ -10,7 +9,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -18,76 +16,30 @@ from types import SimpleNamespace
 
 import pytest
 
+import data_server
 import datasets
 import helpers
+from data_server import zipped
 from datasets.info import DataError
 from datasets.preparation import archives, sources
+from datasets.registry import preparation
 
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves ``archives``, bytes by name; remembers every request as (name, Range)."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.archives, self.requests = {}, []
-        self.cut_after = []  # bytes after which one request each is cut off
-        self.stall_after = None  # bytes after which nothing more is sent, until released
-        self.released = threading.Event()
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self):
-        return f'http://127.0.0.1:{self.server_address[1]}/mirror/'
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        name, wanted = self.path.rpartition('/')[2], self.headers.get('Range')
-        self.server.requests.append((name, wanted))
-        content = self.server.archives.get(name)
-        if content is None:
-            return self.send_error(404)
-        start = int(wanted[len('bytes=') : -1]) if wanted else 0
-        self.send_response(206 if start else 200)
-        self.send_header('ETag', '"1"')
-        self.send_header('Content-Length', str(len(content) - start))
-        self.end_headers()
-        end = start + self.server.cut_after.pop(0) if self.server.cut_after else None
-        if self.server.stall_after is not None:
-            end = self.server.stall_after
-        self.wfile.write(content[start:end])
-        self.wfile.flush()
-        if self.server.stall_after is not None:
-            self.server.released.wait(20)
-        return None
-
-    def log_message(self, *args):
-        pass
+DOWNLOADABLE = [name for name in datasets.names() if preparation(name).archives]
 
 
 @pytest.fixture
 def server(monkeypatch):
     """The server, for archives that are smaller than the published ones and have other digests."""
-    server = Server()
-    for name, published in sources.SOURCES.items():
-        small = tuple(replace(archive, size=1000, digest=None) for archive in published)
-        monkeypatch.setitem(sources.SOURCES, name, small)
+    server = data_server.Server()
+    for name in DOWNLOADABLE:
+        known = datasets.reader(name).PREPARATION
+        small = tuple(replace(archive, size=1000, digest=None) for archive in known.archives)
+        monkeypatch.setattr(datasets.reader(name), 'PREPARATION', replace(known, archives=small))
     monkeypatch.setenv(sources.URL_VARIABLE, server.url)
     yield server
     server.released.set()
     server.shutdown()
     server.server_close()
-
-
-def zipped(members):
-    """A zip archive of {name: bytes}."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w') as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def tarred(members):
@@ -151,7 +103,7 @@ def small_archives(samples):
     }
 
 
-@pytest.mark.parametrize('name', sources.SOURCES)
+@pytest.mark.parametrize('name', DOWNLOADABLE)
 def test_the_reader_finds_what_was_downloaded(name, server, shared, tmp_path):
     """The archives' own folders differ from those of the readers."""
     server.archives, splits = small_archives(shared / 'data' / 'samples')[name]
@@ -319,8 +271,9 @@ def test_published_digests_are_verified(server, shared, tmp_path, monkeypatch):
         server.archives |= small
     monkeypatch.undo()
     for name, algorithm in (('ade20k', 'sha1'), ('voc', 'md5'), ('cocoseg21', 'sha1')):
-        few = (replace(sources.SOURCES[name][0], size=1000),)
-        monkeypatch.setitem(sources.SOURCES, name, few)
+        known = datasets.reader(name).PREPARATION
+        few = replace(known, archives=(replace(known.archives[0], size=1000),))
+        monkeypatch.setattr(datasets.reader(name), 'PREPARATION', few)
         with pytest.raises(DataError, match=f'has the {algorithm} .* instead of'):
             sources.download(name, tmp_path / name, server.url)
         assert contents(tmp_path / name) == {}
@@ -421,11 +374,10 @@ def test_an_archive_of_something_else(tmp_path):
         unpacked(tmp_path / 'a.zip', tmp_path, {'train2017': ''})
 
 
-def test_the_table_is_in_order():
-    assert not set(sources.SOURCES) & set(sources.ELSEWHERE)
-    assert {*sources.SOURCES, *sources.ELSEWHERE} <= set(datasets.names())
-    for published in sources.SOURCES.values():
-        for archive in published:
+def test_the_archives_are_in_order():
+    assert set(DOWNLOADABLE) == set(datasets.names()) - {'cityscapes', 'camvid', 'folder'}
+    for name in DOWNLOADABLE:
+        for archive in datasets.reader(name).PREPARATION.archives:
             assert all(url.endswith('/' + archive.file) for url in archive.urls)
             digits = {'sha1': 40, 'md5': 32}
             assert archive.digest is None or len(archive.digest[1]) == digits[archive.digest[0]]
@@ -435,8 +387,8 @@ def test_the_archives_with_a_published_digest():
     """All but those of COCO-Stuff, which has none."""
     published = {
         archive.file: archive.digest and archive.digest[0]
-        for several in sources.SOURCES.values()
-        for archive in several
+        for name in DOWNLOADABLE
+        for archive in datasets.reader(name).PREPARATION.archives
     }
     assert published == {
         'ADEChallengeData2016.zip': 'sha1',

@@ -16,7 +16,7 @@ LABELS = np.array([[0, 1, 15], [20, 7, 2]], np.uint8)
 def written(name, image, folder):
     info = datasets.info(name)
     sample = datasets.Sample('a/b', Path(image), None)
-    dataset = datasets.Dataset(info, 'test', (sample,), datasets.module(name).decode)
+    dataset = datasets.Dataset(info, 'test', (sample,), datasets.reader(name).decode)
     output = image_outputs.submission(dataset, folder)
     output.write(output.target(0), 0, None, None, LABELS)
     (path,) = folder.rglob('*.png')
@@ -42,6 +42,6 @@ def test_ade20k_counts_from_one_in_grey(tmp_path):
 
 def test_a_data_set_without_a_test_server_is_refused(tmp_path):
     info = datasets.info('camvid')
-    dataset = datasets.Dataset(info, 'test', (), datasets.module('camvid').decode)
+    dataset = datasets.Dataset(info, 'test', (), datasets.reader('camvid').decode)
     with pytest.raises(UserError, match='camvid has no test server'):
         image_outputs.submission(dataset, tmp_path)
