@@ -1,0 +1,100 @@
+"""Parts from outside of the project, one of each kind, through the three scripts."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import helpers
+from models import weights
+
+PARTS = ['--import', helpers.PROJECT / 'tests' / 'own_parts.py']
+CONFIG = {
+    'network': 'own_net',
+    'own_width': 5,
+    'dataset': 'own_shapes',
+    'loss': 'own_loss',
+    'own_gamma': 1.5,
+    'augmentation': 'own_corner',
+    'own_shift': 3,
+    'image_height': 24,
+    'image_width': 32,
+    'batch_size': 2,
+    'max_iter': 30,
+    'save_interval': 15,
+    'lr': 0.2,
+}
+WRITE_DATA = 'import own_parts, pathlib, sys; own_parts.write_data(pathlib.Path(sys.argv[1]))'
+
+
+def succeed(*arguments, **options):
+    process = helpers.run(*arguments, **options)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A folder with data, a config, and a run that has used every part."""
+    folder = tmp_path_factory.mktemp('own')
+    (folder / 'own.yaml').write_text(yaml.safe_dump(CONFIG))
+    paths = f'{helpers.PROJECT}:{helpers.PROJECT / "tests"}'
+    succeed('-c', WRITE_DATA, folder / 'data', PYTHONPATH=paths)
+    options = ['-cfg', folder / 'own.yaml', '-d', folder / 'data', '-c', 'cpu']
+    succeed('train.py', *PARTS, *options, '-o', folder / 'run', '--workers', 1)
+    return folder
+
+
+def scores(folder, backend):
+    path = folder / f'{backend}.json'
+    options = ['-cfg', folder / 'own.yaml', '-d', folder / 'data', '-m', folder / 'run/best.h5']
+    printed = succeed(
+        'evaluate.py', *PARTS, *options, '-c', 'cpu', '--backend', backend, '--json', path
+    )
+    assert 'square' in printed
+    return json.loads(path.read_text())
+
+
+def test_a_run_is_trained_with_all_of_them(trained):
+    config = yaml.safe_load((trained / 'run' / 'config.yaml').read_text())
+    assert config.items() >= CONFIG.items()
+    arrays = weights.read(trained / 'run' / 'final.h5')
+    assert arrays['layer/conv/conv/W'].shape == (5, 3, 3, 3)
+
+
+def test_it_is_scored_by_the_backend(trained):
+    own, reference = scores(trained, 'own_runtime'), scores(trained, 'nnabla')
+    assert own['settings']['backend'] == 'own_runtime'
+    assert own['settings']['dataset'] == 'own_shapes'
+    assert own['miou'] == reference['miou'] > 0.5
+
+
+def test_images_are_segmented(trained):
+    image, labels = trained / 'data' / 'val' / '0.png', {}
+    for backend in ('own_runtime', 'nnabla'):
+        target = trained / f'{backend}.png'
+        succeed(
+            'infer.py', *PARTS, '-cfg', trained / 'own.yaml', '-m', trained / 'run/best.h5',
+            '-i', image, '-o', target, '-c', 'cpu', '--backend', backend, '--save-labels',
+        )  # fmt: skip
+        labels[backend] = cv2.imread(str(trained / f'{backend}_labels.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(labels['own_runtime'], labels['nnabla'])
+    assert len(np.unique(labels['nnabla'])) > 1
+
+
+def test_their_keys_are_checked_and_described(trained):
+    listed = succeed('-m', 'engine.config', *PARTS, '--reference')
+    for key in ('own_width', 'own_gamma', 'own_shift'):
+        assert f'  {key}: ' in listed
+    process = helpers.run(
+        '-m', 'engine.config', *PARTS, '-cfg', trained / 'own.yaml', '--set', 'own_shift=5'
+    )
+    message = 'own_shift: must be at least 0 and at most 4, not 5'
+    assert helpers.error_line(process).startswith(f'error: {message}')
+
+
+def test_without_the_module_they_are_unknown(trained):
+    process = helpers.run('train.py', '-cfg', trained / 'own.yaml', '-d', trained / 'data')
+    assert "network: no network is called 'own_net'" in helpers.error_line(process)
