@@ -15,6 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+from common import own_modules
 from common.command import TERMINATED
 from common.errors import UserError
 from common.log import LOG
@@ -37,7 +38,7 @@ class Process:
         self._name, self._advice = name, advice
         fresh = multiprocessing.get_context('spawn')
         self._connection, theirs = fresh.Pipe()
-        self._process = fresh.Process(target=_serve, args=(theirs,))
+        self._process = fresh.Process(target=_serve, args=(theirs, own_modules.imported()))
         self._process.start()
         theirs.close()
 
@@ -65,8 +66,8 @@ class Process:
         self._process.join()
 
 
-def _serve(connection: Connection):
-    """Answer what is asked, one after the other."""
+def _serve(connection: Connection, modules: tuple[str, ...]):
+    """Answer what is asked, one after the other, with the parts of the user's own modules."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the one that asks, which ends us
     for name in ('nnabla', LOG.name):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -74,6 +75,7 @@ def _serve(connection: Connection):
     busy = threading.Event()
     reply: tuple[Any, Exception | None, str]
     threading.Thread(target=_listen, args=(connection, asked, busy), daemon=True).start()
+    own_modules.import_modules(modules)
     while (pickled := asked.get()) is not None:
         try:
             function, arguments = pickle.loads(pickled)

@@ -7,7 +7,6 @@ from __future__ import annotations  # so that an older Python gets as far as tha
 
 import argparse
 import dataclasses
-import importlib
 import os
 import socket
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, log
+from common import PROJECT, log, own_modules
 from common.errors import UserError
 from common.launcher import COURTESY_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
@@ -47,15 +46,15 @@ def run(
     brings in what a user has registered. ``main`` imports what it needs itself, so that a missing
     package is a user's mistake as well.
     """
-    debug = '--debug' in (sys.argv[1:] if arguments is None else arguments)
-    status = BROKEN_PIPE
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug, status = '--debug' in arguments, BROKEN_PIPE
     try:
+        own_modules.import_modules(_own_modules(arguments))
         parser = build_parser()
         parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
         parser.add_argument(
-            '--import',
+            own_modules.OPTION,
             action='append',
-            type=_import,
             metavar='MODULE',
             help='import a module or a .py file first, which registers networks, data sets, '
             'losses, augmentations or backends of your own',
@@ -138,21 +137,12 @@ def _with_message(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return parsed
 
 
-def _import(name: str) -> str:
-    """Import a module by its name or its file, from the working directory too.
-
-    Its folder joins ``sys.path``, so that worker processes find what it defines.
-    """
-    path = Path(name)
-    folder, module = (path.parent, path.stem) if path.suffix == '.py' else (Path(), name)
-    sys.path.insert(0, str(folder.resolve()))
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.split('.')[0] and error.name != module:
-            raise
-        raise UserError(f'--import {name}: there is no such module or file') from error
-    return module
+def _own_modules(arguments: Sequence[str]) -> list[str]:
+    """Return what ``--import`` names, wherever it stands among the other options."""
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument(own_modules.OPTION, dest='modules', action='append', default=[])
+    named: list[str] = parser.parse_known_args(arguments)[0].modules
+    return named
 
 
 def is_users_mistake(error: Exception) -> bool:

@@ -33,11 +33,20 @@ S = TypeVar('S', bound='Section')
 
 
 class SectionError(UserError):
-    """A key has a value that it cannot have; ``key`` names it."""
+    """A key has a value that it cannot have.
+
+    Args:
+        key: Its name, or several with commas between them.
+        problem: What is wrong.
+
+    Attributes:
+        key: The name, the first of several.
+        problem: What is wrong.
+    """
 
     def __init__(self, key: str, problem: str):
         super().__init__(f'{key}: {problem}')
-        self.key = key
+        self.key, self.problem = key.partition(',')[0], problem
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,13 @@ class Key:
             value = type_(value)
         return value
 
+    def holds_the_same_as(self, other: 'Key') -> bool:
+        """Return whether the same values are right for both keys."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ('type', 'least', 'most', 'above', 'choices')
+        )
+
     def type_text(self) -> str:
         """Return the type in words, such as ``list of 3 numbers``."""
         return _type_text(self.type)
@@ -154,7 +170,7 @@ class Section:
     def __post_init__(self) -> None:
         for each in keys_of(type(self)).values():
             value = getattr(self, each.name)
-            if value is not each.default:
+            if value is not None and value != ():
                 object.__setattr__(self, each.name, each.convert(value))
 
     @classmethod

@@ -2,9 +2,11 @@
 
 import difflib
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.registry import Registry
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.readers import (
@@ -30,7 +32,7 @@ from datasets.readers.lists import read_list
 
 TRAINVAL = 'trainval'
 WITHOUT_LABELS = 'test'  # the only split whose images may be without labels
-READERS: dict[str, Reader] = {}  # what is registered, by name
+READERS: Registry[Reader] = Registry('a data set')
 
 
 def register(new: Reader) -> None:
@@ -40,7 +42,8 @@ def register(new: Reader) -> None:
         new: A module or an object; :mod:`datasets.readers.contract` says what it has.
 
     Raises:
-        DataError: Another one has the name, or something is missing.
+        UserError: Another one has the name, something is missing, or ``decode`` cannot be pickled,
+            as worker processes need it.
     """
     if not isinstance(new, FixedReader | RootReader):
         raise DataError(
@@ -48,11 +51,15 @@ def register(new: Reader) -> None:
             'INFO, find and decode, or INFO, find, info and decoder'
         )
     name = new.INFO.name
-    if name in READERS:
-        raise DataError(
-            f'a data set called {name} is registered already; give this one another name'
-        )
-    READERS[name] = new
+    if isinstance(new, FixedReader):
+        try:
+            pickle.dumps(new.decode)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise DataError(
+                f'the data set {name}: decode cannot be sent to worker processes ({error}); make '
+                'it a function of a module'
+            ) from error
+    READERS.add(name, new)
 
 
 def names() -> list[str]:

@@ -84,8 +84,10 @@ def register(family: Family) -> None:
     """Let the networks of a family be created by name, and its published files be found.
 
     Raises:
-        ModelError: A name in it is taken.
+        ModelError: A name in it is taken, or it has no network.
     """
+    if not family.variants:
+        raise ModelError(f'the family {family.name} has no network: variants is empty')
     for other in FAMILIES:
         for what, taken in _names_in(other).items():
             for name in _names_in(family)[what]:
@@ -163,8 +165,7 @@ def _resolved(
         given = {key: value for key, value in config.items() if value is not None}
         hyper = _hyper(family, keys.network, {**given, **overrides})
     except SectionError as error:
-        problem = str(error).removeprefix(f'{error.key}: ')
-        raise HyperParameterError(error.key, problem) from error
+        raise HyperParameterError(error.key, error.problem) from error
     statistics = {
         name: value
         for name in ('mean', 'std', 'channel_order')
@@ -191,7 +192,9 @@ def _hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hyper:
     section, count = family.keys.of(values), NetworkKeys.of(values).num_classes
     hyper = {key: value for key, value in variant.items() if key not in (*own, 'num_classes')}
     hyper |= {key: value for key in own if (value := getattr(section, key)) is not None}
-    hyper |= {} if count is None else {'num_classes': count}
+    if count is None:
+        raise SectionError('num_classes', 'must be given')
+    hyper['num_classes'] = count
     return family.complete(hyper)
 
 

@@ -85,7 +85,9 @@ class FixedReader(_Finds, Protocol):
 
     @property
     def decode(self) -> Callable[..., np.ndarray]:
-        """Reads a label file, and its sample's key if there is one, as class indices."""
+        """Reads a label file, and its sample's key if there is one, as class indices; is pickled
+        for worker processes.
+        """
 
 
 @runtime_checkable
@@ -96,7 +98,7 @@ class RootReader(_Finds, Protocol):
         """Return the facts with the classes."""
 
     def decoder(self, root: Path) -> Callable[..., np.ndarray]:
-        """Return what reads a label file as class indices."""
+        """Return what reads a label file as class indices; it is pickled for worker processes."""
 
 
 @runtime_checkable

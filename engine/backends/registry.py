@@ -17,13 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from common.errors import UserError
+from common.registry import Registry
 from engine.backends.base import AUTO, EXACT, NNABLA, Runtime
 
 if TYPE_CHECKING:
     from engine.device.context import Choice
 
 BUILT_IN = ('onnxruntime', 'openvino', 'tensorrt')  # modules of this package that register one
-_registered: dict[str, Registration] = {}
+_registered: Registry[Registration] = Registry('a backend')
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,17 @@ def register(registration: Registration) -> None:
     """Add a backend.
 
     Raises:
-        ValueError: There is one of that name.
+        UserError: There is one of that name.
     """
-    if registration.name in (AUTO, NNABLA, *_registered):
-        raise ValueError(f'{registration.name}: there is a backend of that name')
-    _registered[registration.name] = registration
+    if registration.name in (AUTO, NNABLA):
+        raise UserError(f'{registration.name} is no name for a backend of your own: it is taken')
+    _import_built_in()  # whose names are taken
+    _registered.add(registration.name, registration)
 
 
 def registered() -> dict[str, Registration]:
     """Return the registered backends by name, in the order in which auto tries them on a CPU."""
-    for module in BUILT_IN:
-        importlib.import_module(f'engine.backends.{module}')
+    _import_built_in()
     every = sorted(_registered.values(), key=lambda each: (_place(each.on_cpu), each.name))
     return {each.name: each for each in every}
 
@@ -106,6 +108,11 @@ def precisions() -> tuple[str, ...]:
     """Return every precision that a backend has, float32 first."""
     others = (precision for each in registered().values() for precision in each.precisions)
     return tuple(dict.fromkeys((EXACT, *others)))
+
+
+def _import_built_in() -> None:
+    for module in BUILT_IN:
+        importlib.import_module(f'engine.backends.{module}')
 
 
 def _place(place: float | None) -> float:

@@ -33,6 +33,7 @@ from models.family import NetworkKeys
 
 BASE = '_base_'
 COMMAND_LINE = '--set'
+AUGMENTATION = 'augmentation'  # a config that names one must have its keys
 DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
 
 
@@ -269,7 +270,7 @@ def _check_together(config: Config) -> None:
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
-    if any(key in config for key in schema.CHOICES):
+    if AUGMENTATION in config:
         try:
             augmentations.create(config)
         except UserError as error:

@@ -5,6 +5,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import models
+from common.errors import UserError
 from common.sections import Key, Section, keys_of
 
 # What a config is about, and where its section is, or what returns those that are registered. They
@@ -21,7 +22,10 @@ SECTIONS = {
     'Evaluation': 'engine.inference.test_time:ProtocolKeys',
 }
 # Keys whose value chooses one of several sections, and what returns these by that value.
-CHOICES = {'augmentation': 'datasets.loading.augmentations:sections'}
+CHOICES = {
+    'augmentation': 'datasets.loading.augmentations:sections',
+    'loss': 'engine.training.losses:choices',
+}
 # Keys of the published files of which only the published value is implemented.
 ONE_VALUE = {
     'dilation': True,
@@ -42,24 +46,39 @@ def fixed_sections() -> list[type[Section]]:
 def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
     """Return all keys that a config may have, by name.
 
-    Of a key that several of ``CHOICES`` have, it is that of the chosen one.
-
     Args:
         values: What the config says, unchecked.
 
     Raises:
-        UserError: There is no such network.
+        UserError: There is no such network, or two sections that take effect together have
+            different keys of one name.
     """
     family = models.family_of(values.get('network', 'd3net'))
+    in_effect: list[type[Section]] = fixed_sections()
+    others: list[type[Section]] = []
+    for chooser in CHOICES:
+        possible = _choices(chooser)
+        default = _shared_keys()[chooser].default
+        for name, section in possible.items():
+            (in_effect if name == values.get(chooser, default) else others).append(section)
     keys: dict[str, Key] = {}
-    for key in CHOICES:
-        possible = _choices(key)
-        chosen = [possible[name] for name in possible if name == values.get(key)]
-        for section in (*possible.values(), *chosen):
-            keys |= keys_of(section)
-    for section in (*fixed_sections(), family.keys):
-        keys |= {name: each for name, each in keys_of(section).items() if name not in keys}
+    owners: dict[str, type[Section]] = {}
+    for section in (*in_effect, family.keys):
+        for name, key in keys_of(section).items():
+            if name in keys and not key.holds_the_same_as(keys[name]):
+                raise UserError(
+                    f'{name}: {owners[name].__name__} and {section.__name__} have different keys '
+                    'of this name; rename the one of your own'
+                )
+            keys[name], owners[name] = key, section
+    for section in others:  # of which a config may keep keys
+        keys = keys_of(section) | keys
     return keys
+
+
+def _shared_keys() -> dict[str, Key]:
+    """Return the keys that hold for every config, by name."""
+    return {name: key for each in fixed_sections() for name, key in keys_of(each).items()}
 
 
 def reference() -> str:

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from models import registry
 from models.convert import reference_name
 from models.convert.renaming import Fit, Shapes, fit, is_encoder_of, network_shapes
 from models.errors import ModelError
+from models.family import Family
 from models.registry import Network
 
 Files: TypeAlias = Sequence[Shapes]  # shapes by key, of each file
@@ -149,10 +151,20 @@ def _similar(shapes: Shapes) -> list[str]:
     return [
         name
         for family in registry.FAMILIES
-        if 2 * len(own & outermost(network_shapes(list(family.variants)[-1]))) > len(own)
+        if 2 * len(own & outermost(_shapes_of_last(family))) > len(own)
         for name, hyper in family.variants.items()
         if hyper  # d3net, of which nothing is given, is no single network
     ]
+
+
+def _shapes_of_last(family: Family) -> Shapes:
+    """Return the shapes of a family's last network that can be created by its name; none without
+    one.
+    """
+    for name in reversed(list(family.variants)):
+        with suppress(ModelError):
+            return network_shapes(name)
+    return {}
 
 
 def leftovers(found: Fit) -> str:

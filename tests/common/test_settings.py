@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import helpers
 from common import command
 from common.errors import UserError
 from common.settings import group, option
@@ -59,22 +58,3 @@ def test_help_has_groups_and_defaults():
     text = parser.format_help()
     assert 'where:' in text
     assert '(default: 2)' in text
-
-
-@pytest.mark.parametrize('written', ['mine.py', '{folder}/mine.py', 'mine'])
-def test_a_module_is_imported_first(tmp_path, written):
-    (tmp_path / 'mine.py').write_text('print("imported")\n')
-    process = helpers.run(
-        helpers.PROJECT / 'infer.py',
-        '--import',
-        written.format(folder=tmp_path),
-        '--help',
-        cwd=tmp_path,
-    )
-    assert process.stdout.startswith('imported\n'), process.stderr
-
-
-def test_a_module_that_is_not_there(tmp_path):
-    process = helpers.run('infer.py', '--import', 'nowhere.py', '-i', 'x.jpg')
-    assert process.returncode == 2
-    assert process.stderr == 'error: --import nowhere.py: there is no such module or file\n'

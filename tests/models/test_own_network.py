@@ -152,11 +152,11 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
         ({}, 'a family called own is registered already, with the family own'),
         ({'name': 'b'}, 'a network called own_net is registered already, with the family own'),
         (
-            {'name': 'b', 'variants': {}},
+            {'name': 'b', 'variants': {'b': {}}},
             'a published file called Own-Net.h5 is registered already, with the family own',
         ),
         (
-            {'name': 'b', 'variants': {}, 'published': ()},
+            {'name': 'b', 'variants': {'b': {}}, 'published': ()},
             'a kind of input called own_grey is registered already, with the family own',
         ),
         ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*with the family ddrnet'),

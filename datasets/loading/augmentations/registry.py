@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from common.errors import UserError
+from common.registry import Registry
 from common.sections import Section, SectionError, config_key
 from datasets.info import IGNORE
 from datasets.loading.transforms import Transform
 
-AUGMENTATIONS: 'dict[str, Augmentation[Any]]' = {}  # what is registered, by name
+AUGMENTATIONS: 'Registry[Augmentation[Any]]' = Registry('an augmentation')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,7 @@ def register(augmentation: Augmentation[Any]) -> None:
     Raises:
         UserError: Another one has the name.
     """
-    if augmentation.name in AUGMENTATIONS:
-        raise UserError(
-            f'an augmentation called {augmentation.name} is registered already; '
-            'give this one another name'
-        )
-    AUGMENTATIONS[augmentation.name] = augmentation
+    AUGMENTATIONS.add(augmentation.name, augmentation)
 
 
 def sections() -> dict[str, type[Section]]:

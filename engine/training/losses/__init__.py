@@ -7,7 +7,7 @@ from engine.training.losses import cross_entropy, dice, lovasz, ohem  # noqa: F4
 from engine.training.losses.criterion import Criterion, Objective, create
 from engine.training.losses.head import Head, Part
 from engine.training.losses.keys import LossKeys
-from engine.training.losses.registry import PixelLoss, Term, register, sections
+from engine.training.losses.registry import PixelLoss, Term, choices, register, sections
 
 __all__ = [
     'Criterion',
@@ -17,6 +17,7 @@ __all__ = [
     'Part',
     'PixelLoss',
     'Term',
+    'choices',
     'create',
     'register',
     'sections',

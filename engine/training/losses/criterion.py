@@ -29,8 +29,8 @@ import numpy as np
 from common.sections import SectionError
 from engine.training.losses.cross_entropy import cross_entropy
 from engine.training.losses.head import Head, Part
-from engine.training.losses.keys import LossKeys
-from engine.training.losses.registry import PIXEL_LOSSES, TERMS
+from engine.training.losses.keys import PIXEL_LOSSES, LossKeys
+from engine.training.losses.registry import TERMS
 from engine.training.losses.targets import Measure, Targets
 from layers import functions as L
 from layers.build import float_context

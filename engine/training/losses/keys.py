@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from common.registry import Registry
 from common.sections import Section, SectionError, config_key
 
 AUX_WEIGHT = 0.4  # of each auxiliary head
-NAMES: list[str] = []  # of the losses for the main head; the registry adds them
+# Of class engine.training.losses.registry.PixelLoss.
+PIXEL_LOSSES: Registry[Any] = Registry('a loss')
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossKeys(Section):
     """What is minimised."""
 
-    loss: str = config_key('cross_entropy', 'loss of the main head', choices=NAMES)
+    loss: str = config_key('cross_entropy', 'loss of the main head', choices=PIXEL_LOSSES)
     loss_mean: str | None = config_key(
         None,
         'pixels that cross entropy is averaged over',

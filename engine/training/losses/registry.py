@@ -19,9 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import UserError
+from common.registry import Registry
 from common.sections import Section, keys_of
 from engine.training.losses.head import Head, Part
-from engine.training.losses.keys import NAMES, LossKeys
+from engine.training.losses.keys import PIXEL_LOSSES, LossKeys
 
 
 @dataclass(frozen=True)
@@ -74,30 +76,35 @@ class Term:
         return f'{self.name}_weight'
 
 
-PIXEL_LOSSES: dict[str, PixelLoss] = {}
-TERMS: dict[str, Term] = {}
+TERMS: Registry[Term] = Registry('a term of the loss')
 
 
 def register(loss: PixelLoss | Term) -> None:
     """Let configs use a loss.
 
     Raises:
-        ValueError: There is one of that name, or a term has no key for its weight.
+        UserError: There is one of that name, or a term has no key for its weight, which is 0 by
+            default, or another key that must be given.
     """
-    if isinstance(loss, Term):
-        if loss.weight_key not in keys_of(loss.keys):
-            raise ValueError(f'{loss.keys.__name__} lacks the key {loss.weight_key}')
-        known: dict[str, Any] = TERMS
-    else:
-        known = PIXEL_LOSSES
-    if loss.name in known:
-        raise ValueError(f'there is a loss {loss.name} already')
-    known[loss.name] = loss
     if isinstance(loss, PixelLoss):
-        NAMES.append(loss.name)
+        PIXEL_LOSSES.add(loss.name, loss)
+        return
+    keys = keys_of(loss.keys)
+    if loss.weight_key not in keys or keys[loss.weight_key].default != 0:
+        raise UserError(
+            f'the term {loss.name} of the loss: {loss.keys.__name__} needs the key '
+            f'{loss.weight_key} with the default 0, so that it is left out unless a config says so'
+        )
+    for name in loss.keys.missing({}):
+        raise UserError(f'the term {loss.name} of the loss: the key {name} needs a default')
+    TERMS.add(loss.name, loss)
 
 
 def sections() -> list[type[Section]]:
-    """Return the keys that hold for every loss, and those of each loss that is registered."""
-    of_pixels, terms = PIXEL_LOSSES.values(), TERMS.values()
-    return [LossKeys, *(loss.keys for loss in of_pixels), *(term.keys for term in terms)]
+    """Return the keys that hold for every config: those of all losses, and of each term."""
+    return [LossKeys, *(term.keys for term in TERMS.values())]
+
+
+def choices() -> dict[str, type[Section]]:
+    """Return the keys of the losses that ``loss`` can name."""
+    return {name: loss.keys for name, loss in PIXEL_LOSSES.items()}

@@ -472,8 +472,7 @@ def own_losses():
     losses.register(losses.PixelLoss('focal', FocalKeys, focal))
     losses.register(losses.Term('scarce', ScarceKeys, scarce))
     yield
-    del registry.PIXEL_LOSSES['focal'], registry.TERMS['scarce']
-    registry.NAMES.remove('focal')
+    del registry.PIXEL_LOSSES._parts['focal'], registry.TERMS._parts['scarce']
 
 
 OWN = {'loss': 'focal', 'focal_gamma': 3.0, 'scarce_weight': 0.5, 'scarce_class': 1}

@@ -1,0 +1,61 @@
+"""Modules of a user's own, which ``--import`` of a command names: they register parts."""
+
+from __future__ import annotations  # so that an older Python can import this module
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from common.errors import UserError
+
+OPTION = '--import'
+_imported: list[str] = []  # as their user has named them
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules, each by its name or its file.
+
+    The working directory, or the folder of a file, joins ``sys.path`` at its end: worker processes
+    find what the module defines, and nothing in that folder takes the place of another module.
+
+    Raises:
+        UserError: There is no such module or file, a file has a name that is taken, or the module
+            needs a package that is not installed.
+    """
+    for name in names:
+        path = Path(name)
+        folder, module = (path.parent, path.stem) if path.suffix == '.py' else (Path(), name)
+        if path.suffix == '.py':
+            _check_file(name, path.resolve())
+        if str(folder.resolve()) not in sys.path:
+            sys.path.append(str(folder.resolve()))
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and module.startswith(error.name):
+                raise UserError(f'{OPTION} {name}: there is no such module or file') from error
+            raise UserError(
+                f'{OPTION} {name}: needs the package {error.name}, which is not installed in '
+                f'{sys.prefix}'
+            ) from error
+        _imported.append(name)
+
+
+def imported() -> tuple[str, ...]:
+    """Return what has been imported, for processes that shall have the same parts."""
+    return tuple(_imported)
+
+
+def _check_file(name: str, path: Path) -> None:
+    """Raise ``UserError`` unless a file is there and can be imported by its own name."""
+    if not path.is_file():
+        raise UserError(f'{OPTION} {name}: there is no such module or file')
+    if not path.stem.isidentifier():
+        raise UserError(f'{OPTION} {name}: rename it to what Python can import, such as mine.py')
+    found = importlib.util.find_spec(path.stem)
+    if found is not None and (found.origin is None or Path(found.origin).resolve() != path):
+        raise UserError(
+            f'{OPTION} {name}: another module is called {path.stem}; give the file another name'
+        )

@@ -1,0 +1,54 @@
+"""--import: a user's modules, by name or file, before anything else of a command."""
+
+import pytest
+
+import helpers
+
+INFER = helpers.PROJECT / 'infer.py'
+
+
+@pytest.mark.parametrize('written', ['mine.py', '{folder}/mine.py', 'mine'])
+@pytest.mark.parametrize('first', [True, False])
+def test_a_module_is_imported_first(tmp_path, written, first):
+    (tmp_path / 'mine.py').write_text('print("imported")\n')
+    option = ['--import', written.format(folder=tmp_path)]
+    process = helpers.run(INFER, *(option * first), '--help', *(option * (not first)), cwd=tmp_path)
+    assert process.stdout.startswith('imported\n'), process.stderr
+
+
+@pytest.mark.parametrize(
+    'name, content, message',
+    [
+        ('nowhere.py', None, 'there is no such module or file'),
+        ('nowhere', None, 'there is no such module or file'),
+        ('email.nowhere.at_all', None, 'there is no such module or file'),
+        ('models.py', '', 'another module is called models; give the file another name'),
+        ('json.py', '', 'another module is called json; give the file another name'),
+        ('my-parts.py', '', 'rename it to what Python can import, such as mine.py'),
+        ('mine.py', 'import not_there', 'needs the package not_there, which is not installed in'),
+        (
+            'mine.py',
+            'import datasets\ndatasets.register(datasets.reader("voc"))',
+            'a data set called voc is registered already; give this one another name',
+        ),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    process = helpers.run(INFER, '--import', name, '-i', 'x.jpg', cwd=tmp_path)
+    assert message in helpers.error_line(process)
+
+
+def test_a_programming_error_keeps_its_traceback(tmp_path):
+    (tmp_path / 'mine.py').write_text('int("abc")')
+    process = helpers.run(INFER, '--import', 'mine.py', '-i', 'x.jpg', cwd=tmp_path)
+    assert process.returncode == 1
+    assert "ValueError: invalid literal for int() with base 10: 'abc'" in process.stderr
+
+
+def test_a_folder_beside_it_does_not_take_the_place_of_the_project(tmp_path):
+    (tmp_path / 'mine.py').write_text('import models; print(models.__file__)')
+    (tmp_path / 'models.py').write_text('')
+    process = helpers.run(INFER, '--import', tmp_path / 'mine.py', '--help')
+    assert process.stdout.startswith(str(helpers.PROJECT / 'models')), process.stderr
