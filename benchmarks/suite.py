@@ -17,7 +17,7 @@ from common import PROJECT
 from common.command import Parser, add_options, run, settings
 from common.errors import UserError
 from common.log import LOG
-from common.settings import option
+from common.settings import Settings, option
 
 README = PROJECT / 'README.md'
 NAMES = ('loader', 'training', 'inference', 'accuracy')
@@ -44,7 +44,7 @@ SCORED, PRECISIONS = 'configs/D3Net_T_camvid.yaml', ('float32', 'bfloat16', 'int
 
 
 @dataclass(frozen=True)
-class SuiteSettings:
+class SuiteSettings(Settings):
     """Which tables are written, from what data, and into which file."""
 
     only: tuple[str, ...] = option(

@@ -1,7 +1,7 @@
 """Settings of a command: frozen dataclasses whose fields are its options.
 
     @dataclass(frozen=True)
-    class EvaluationSettings:
+    class EvaluationSettings(Settings):
         network: NetworkSettings = group(NetworkSettings)
         limit: int | None = option('--limit', type=int, metavar='N', help='only the first N images')
 
@@ -13,8 +13,10 @@ A command makes them from what its user has typed (:func:`common.command.add_opt
 from __future__ import annotations  # so that an older Python can import this module
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from common.errors import UserError
 
 FLAGS, GROUP = 'flags', 'group'  # keys of a field's metadata
 
@@ -40,3 +42,23 @@ def group(kind: Callable[[], Any], title: str = '') -> Any:
         title: Over its options in ``--help``; without one they stand among the others.
     """
     return field(default_factory=kind, metadata={GROUP: title})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all settings have: a value is one of the choices of its option, as on a command line.
+
+    Raises:
+        UserError: A value is none of them.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            choices, value = each.metadata.get('choices'), getattr(self, each.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if choices and one is not None and one != each.default and one not in choices:
+                    named = ', '.join(map(str, filter(None, choices)))
+                    raise UserError(
+                        f'{each.metadata[FLAGS][-1]} {one}: there is no such choice; '
+                        f'there are {named}'
+                    )

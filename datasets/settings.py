@@ -5,11 +5,11 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import option
+from common.settings import Settings, option
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataSettings(Settings):
     """A data set by its name, its folder, and a list that takes the place of its splits."""
 
     name: str = option(help='the data set, such as cityscapes')

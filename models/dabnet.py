@@ -49,7 +49,7 @@ AUXILIARY = 64  # channels of an auxiliary head
 DROPOUT = 0.1  # share of the maps before the logits
 
 
-class Encoder(Protocol):
+class EncoderModule(Protocol):
     """What a module of :mod:`models.encoders` has to give."""
 
     def stem(self, x: nn.Variable, build: L.Build) -> nn.Variable: ...
@@ -57,7 +57,7 @@ class Encoder(Protocol):
     def stage(self, x: nn.Variable, number: int, build: L.Build) -> nn.Variable: ...
 
 
-ENCODERS: dict[str, Encoder] = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
+ENCODERS: dict[str, EncoderModule] = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
 VARIANTS = {
     f'dabnet_r18_p{patch_size}': dict(
         encoder='resnet18_v1c', patch_size=patch_size, sim_channels=(32, 64, 64, 64)

@@ -4,10 +4,13 @@ import json
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 import yaml
 
 import helpers
+import models
+import mpi_jobs
 from models import weights
 
 PARTS = ['--import', helpers.PROJECT / 'tests' / 'own_parts.py']
@@ -82,6 +85,43 @@ def test_images_are_segmented(trained):
         labels[backend] = cv2.imread(str(trained / f'{backend}_labels.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(labels['own_runtime'], labels['nnabla'])
     assert len(np.unique(labels['nnabla'])) > 1
+
+
+def test_a_run_goes_on_on_two_ranks(trained):
+    folder = trained / 'two'
+    options = [
+        *PARTS, '-cfg', trained / 'own.yaml', '-d', trained / 'data', '-c', 'cpu', '-o', folder,
+    ]  # fmt: skip
+    for more in (['--set', 'max_iter=4'], ['--resume', '--allow-changes', '--set', 'max_iter=6']):
+        process = mpi_jobs.run(2, 'train.py', *options, '--set', 'batch_size=1', *more)
+        assert process.returncode == 0, process.stderr
+    assert 'iteration 4' in (folder / 'train.log').read_text()
+    assert weights.read(folder / 'final.h5').keys() == weights.read(trained / 'run/final.h5').keys()
+
+
+def test_a_file_is_exported(trained):
+    target = trained / 'own.onnx'
+    printed = succeed(
+        '-m', 'engine.export', *PARTS, '-cfg', trained / 'own.yaml', '-m', trained / 'run/best.h5',
+        '-o', target, '--size', '32x48',
+    )  # fmt: skip
+    assert 'own.onnx written' in printed
+    image = cv2.imread(str(trained / 'data' / 'val' / '0.png'))[..., ::-1]
+    info = models.NetworkInfo(num_classes=3, size_divisor=2, paper='')
+    x = (image.astype(np.float32) - info.mean) / info.std
+    (logits,) = onnxruntime.InferenceSession(target).run(
+        None, {'image': x.transpose(2, 0, 1)[None].astype(np.float32)}
+    )
+    truth = np.load(trained / 'data' / 'val' / '0.npy')
+    assert np.mean(logits[0].argmax(axis=0)[truth < 255] == truth[truth < 255]) > 0.7
+
+
+def test_the_data_is_checked_in_processes(trained):
+    printed = succeed(
+        '-m', 'datasets.prepare', 'own_shapes', *PARTS, '-d', trained / 'data', '--check',
+        '--processes', 2,
+    )  # fmt: skip
+    assert 'ground' in printed
 
 
 def test_their_keys_are_checked_and_described(trained):

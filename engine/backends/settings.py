@@ -5,13 +5,13 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.settings import option
+from common.settings import Settings, option
 from engine.backends import registry
 from engine.backends.base import AUTO, EXACT
 
 
 @dataclass(frozen=True)
-class BackendSettings:
+class BackendSettings(Settings):
     """A backend and how it computes.
 
     Raises:
@@ -31,8 +31,8 @@ class BackendSettings:
         '--precision',
         default=EXACT,
         metavar='TYPE',
-        help='float32; the other two are for openvino: bfloat16 on CPUs that have it, int8 with '
-        'ranges from images (default: %(default)s)',
+        help='float32, or with openvino bfloat16, on CPUs that have it, or int8, with ranges from '
+        'images (default: %(default)s)',
     )
     calibration: str | None = option(
         '--calibration',
@@ -53,6 +53,7 @@ class BackendSettings:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = AUTO, *registry.names()
         if self.backend not in known:
             raise UserError(

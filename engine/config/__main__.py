@@ -11,7 +11,7 @@ from engine.config.settings import ConfigSettings
 
 
 def build_parser() -> Parser:
-    parser = Parser(prog='python -m engine.config', description=__doc__)
+    parser = Parser(prog='python -m engine.config', description=__doc__.splitlines()[0])
     add_options(parser, ConfigSettings)
     parser.add_argument(
         '--reference',

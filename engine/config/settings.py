@@ -4,11 +4,11 @@ from __future__ import annotations  # so that an older Python can import this mo
 
 from dataclasses import dataclass
 
-from common.settings import option
+from common.settings import Settings, option
 
 
 @dataclass(frozen=True)
-class ConfigSettings:
+class ConfigSettings(Settings):
     """A config file and overrides, ``key=value`` texts with values in YAML."""
 
     config_file: str | None = option(

@@ -4,13 +4,13 @@ from __future__ import annotations  # so that an older Python can import this mo
 
 from dataclasses import dataclass
 
-from common.settings import option
+from common.settings import Settings, option
 
 CONTEXTS, TYPES = ('auto', 'cpu', 'cudnn'), ('float', 'half')
 
 
 @dataclass(frozen=True)
-class DeviceSettings:
+class DeviceSettings(Settings):
     """NNabla's context and the type of its numbers."""
 
     context: str = option(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from common.settings import group, option
+from common.settings import Settings, group, option
 from engine.backends.settings import BackendSettings
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
@@ -19,7 +19,7 @@ from engine.inference.settings import (
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(Settings):
     """What evaluate.py does: on which images it scores which network, and what it writes.
 
     Raises:
@@ -66,6 +66,7 @@ class EvaluationSettings:
     protocol: ProtocolSettings = group(ProtocolSettings, PROTOCOL_TITLE)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.limit is not None and self.limit < 1:
             raise UserError(f'--limit must be at least 1, not {self.limit}')
         if self.format_only:

@@ -5,7 +5,7 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import group, option
+from common.settings import Settings, group, option
 from engine.config.settings import ConfigSettings
 from engine.inference.settings import WeightsSettings
 
@@ -19,7 +19,7 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class FormSettings:
+class FormSettings(Settings):
     """What goes into the exported network and what comes out."""
 
     size: str | None = option(
@@ -65,7 +65,7 @@ class FormSettings:
 
 
 @dataclass(frozen=True)
-class ExportSettings:
+class ExportSettings(Settings):
     """What ``python -m engine.export`` does: which network it writes to which file, and how."""
 
     output_file: Path | None = option(

@@ -23,7 +23,7 @@ Pair = tuple[Input, Path]
 
 
 @dataclass(frozen=True)
-class Plan:
+class OutputPlan:
     """What is to be done: inputs with the paths of their pictures, the folder of several, and a
     line for each thing in the inputs' folders that cannot be looked at.
     """
@@ -33,7 +33,7 @@ class Plan:
     problems: list[str]
 
 
-def plan(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> Plan:
+def plan(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> OutputPlan:
     """The inputs and where their pictures go; raises ``UserError`` before any work is done, and
     creates nothing.
 
@@ -59,7 +59,7 @@ def plan(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> P
         (video if item.is_video else image_files).check_format(target)
     _check_overwriting(inputs, targets, looks)
     _check_writable(targets[0] if folder is None else folder / 'x')
-    return Plan(list(zip(inputs, targets)), folder, problems)
+    return OutputPlan(list(zip(inputs, targets)), folder, problems)
 
 
 def _result_names(inputs: Sequence[Input]) -> list[Path]:

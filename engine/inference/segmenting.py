@@ -23,7 +23,7 @@ from datasets import DatasetInfo, colours, image_files
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
 from engine.inference.loading import load
-from engine.inference.planning import COLOR, LABELS, Pair, Plan, beside
+from engine.inference.planning import COLOR, LABELS, OutputPlan, Pair, beside
 from engine.inference.prefetch import overlapped
 from engine.inference.settings import LooksSettings, SegmentSettings
 from engine.inference.test_time import ProtocolKeys
@@ -50,7 +50,9 @@ def segment(settings: SegmentSettings) -> int:
     return segment_plan(predict, configs.class_info(config), plan, settings.looks)
 
 
-def segment_plan(predict: Predict, info: DatasetInfo, plan: Plan, looks: LooksSettings) -> int:
+def segment_plan(
+    predict: Predict, info: DatasetInfo, plan: OutputPlan, looks: LooksSettings
+) -> int:
     """Segment all inputs of a plan and report; returns the exit status.
 
     An input that cannot be used is an error when it is the only file named; else it is reported and

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.settings import group, option
+from common.settings import Settings, group, option
 from engine.backends.settings import BackendSettings
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
@@ -48,7 +48,7 @@ def _number(text: str) -> int:
 
 
 @dataclass(frozen=True)
-class WeightsSettings:
+class WeightsSettings(Settings):
     """Which weights a network gets, and from where."""
 
     weights: str | None = option(
@@ -70,7 +70,7 @@ class WeightsSettings:
 
 
 @dataclass(frozen=True)
-class ProtocolSettings:
+class ProtocolSettings(Settings):
     """What of :class:`engine.inference.test_time.Protocol` is not as the config says.
 
     Sizes are (height, width) in pixels; None: what the config says.
@@ -107,7 +107,7 @@ class ProtocolSettings:
 
 
 @dataclass(frozen=True)
-class LooksSettings:
+class LooksSettings(Settings):
     """How results look, and what is written beside them.
 
     Raises:
@@ -140,12 +140,13 @@ class LooksSettings:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.opacity <= 1:
             raise UserError(f'--opacity must be above 0 and at most 1, not {self.opacity:g}')
 
 
 @dataclass(frozen=True)
-class SegmentSettings:
+class SegmentSettings(Settings):
     """What infer.py does: which files it segments, with which network, and where results go."""
 
     inputs: tuple[str, ...] = option(

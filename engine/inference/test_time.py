@@ -130,11 +130,8 @@ class ProtocolKeys(SizeMultipleKeys):
     test_short_sides: tuple[int, ...] | None = config_key(
         None, 'lengths of the shorter side in pixels, whose results are averaged', least=1
     )
-    test_max_size: int | None = config_key(
-        None,
-        'most that the longer side has with test_short_sides, in pixels',
-        least=1,
-        default_text='1000',
+    test_max_size: int = config_key(
+        LONGEST_SIDE, 'most that the longer side has with test_short_sides, in pixels', least=1
     )
 
 
@@ -169,6 +166,6 @@ def choose(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
         return protocol
     return replace(
         protocol,
-        max_size=given.max_size or keys.test_max_size or LONGEST_SIDE,
+        max_size=given.max_size or keys.test_max_size,
         multiple=keys.size_multiple,
     )

@@ -10,6 +10,7 @@ import yaml
 
 from common import files
 from common.errors import UserError
+from common.sections import SectionError
 from common.tables import Column, markdown
 from datasets.keys import DataKeys
 from engine.runs import checkpoints
@@ -27,13 +28,15 @@ PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d+) \|')  # a line of the l
 class Record:
     """What the files of a run tell.
 
-    config: the effective one. total: iterations of the whole run, where known. facts: of the state
-        (see ``engine.runs.checkpoints``), empty where there is none yet. problem: why the state
-        cannot be read. losses, rates, times, validations: see ``engine.runs.series``.
+    network: its name. data: what the effective config says of it. total: iterations of the whole
+        run, where known. facts: of the state (see ``engine.runs.checkpoints``), empty where there
+        is none yet. problem: why the state cannot be read. losses, rates, times, validations: see
+        ``engine.runs.series``.
     """
 
     folder: RunFolder
-    config: dict
+    network: str
+    data: DataKeys
     total: int | None
     facts: dict
     problem: str | None
@@ -75,10 +78,16 @@ def read(path: str | os.PathLike) -> Record:
         except UserError as error:
             problem = str(error)
     config = _read_config(folder.config)
+    try:
+        training, data = TrainingKeys.of(config), DataKeys.of(config)
+        network = NetworkKeys.of(config).network
+    except SectionError as error:
+        raise UserError(f'{error} ({folder.config})') from error
     record = Record(
         folder=folder,
-        config=config,
-        total=_total(folder.path / LOG_FILE) or TrainingKeys.of(config).max_iter,
+        network=network,
+        data=data,
+        total=_total(folder.path / LOG_FILE) or training.max_iter,
         facts=facts,
         problem=problem,
         losses=read_series(folder.path, LOSS),
@@ -96,8 +105,8 @@ def page(record: Record, picture: Path) -> str:
     facts = record.facts
     versions = [f'{name} {version}' for name, version in facts.get('versions', {}).items()]
     rows = [
-        ('network', NetworkKeys.of(record.config).network),
-        ('data set', DataKeys.of(record.config).dataset or UNKNOWN),
+        ('network', record.network),
+        ('data set', record.data.dataset or UNKNOWN),
         ('iterations', f'{record.iteration} of {record.total or UNKNOWN}'),
         ('wall time', _duration(record.times[-1][3]) if record.times else UNKNOWN),
         *_losses(record),

@@ -12,7 +12,7 @@ from engine.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The settings of a training, the config with all that follows from it, and where it runs."""
 
     settings: TrainingSettings
@@ -57,7 +57,7 @@ def choose_context(settings: TrainingSettings, processes: Processes) -> Choice:
     return choice
 
 
-def places(plan: Plan) -> list[str]:
+def places(plan: TrainingPlan) -> list[str]:
     """Return a line on each process.
 
     Raises:

@@ -28,7 +28,7 @@ from engine.training import recipe as recipes
 from engine.training.loop import Origin, TrainingLoop
 from engine.training.losses import Criterion
 from engine.training.optimizer import SolverKeys
-from engine.training.plan import Plan
+from engine.training.plan import TrainingPlan
 from engine.training.recipe import Recipe, TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
@@ -70,7 +70,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
     choice = plan.choose_context(settings, processes)
-    made = Plan(settings, config, seed, processes, choice)
+    made = TrainingPlan(settings, config, seed, processes, choice)
     logger = _start_logging(made, folder, recipe, state, stack)
     validation = _register(made, network, initialise=state is None)
     loader = _make_loader(made, data, recipe.batch_size, network)
@@ -103,7 +103,11 @@ def _recipe(config: Config, samples: int, processes: int) -> Recipe:
 
 
 def _start_logging(
-    made: Plan, folder: RunFolder, recipe: Recipe, state: TrainingState | None, stack: ExitStack
+    made: TrainingPlan,
+    folder: RunFolder,
+    recipe: Recipe,
+    state: TrainingState | None,
+    stack: ExitStack,
 ) -> RunLogger:
     """Open the log of the run, and write where it runs and what it goes on from.
 
@@ -123,7 +127,7 @@ def _start_logging(
 
 
 def _logger(
-    made: Plan, folder: RunFolder, recipe: Recipe, state: TrainingState | None
+    made: TrainingPlan, folder: RunFolder, recipe: Recipe, state: TrainingState | None
 ) -> RunLogger:
     choice = made.choice
     return RunLogger(
@@ -137,7 +141,7 @@ def _logger(
     )
 
 
-def _register(made: Plan, network: Network, initialise: bool) -> Validation | None:
+def _register(made: TrainingPlan, network: Network, initialise: bool) -> Validation | None:
     """Register the network's parameters; returns what scores it."""
     nn.random.set_parameter_seed(made.seed)
 
@@ -153,7 +157,7 @@ def _register(made: Plan, network: Network, initialise: bool) -> Validation | No
     return validation
 
 
-def _make_loader(made: Plan, data: Dataset, batch_size: int, network: Network) -> Loader:
+def _make_loader(made: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
     """Make the loader of this process's share of the samples."""
     settings, processes = made.settings, made.processes
     return Loader(
@@ -170,7 +174,7 @@ def _make_loader(made: Plan, data: Dataset, batch_size: int, network: Network) -
 
 
 def _make_trainer(
-    made: Plan, loader: Loader, recipe: Recipe, network: Network, criterion: Criterion
+    made: TrainingPlan, loader: Loader, recipe: Recipe, network: Network, criterion: Criterion
 ) -> Trainer:
     settings, processes = made.settings, made.processes
     keys = TrainingKeys.of(made.config)
@@ -195,7 +199,7 @@ def _make_trainer(
     )
 
 
-def _check_gpu(made: Plan, trainer: Trainer, watchdog: Watchdog) -> None:
+def _check_gpu(made: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None:
     """Compare what the training computes with the CPU, on two images of the largest size."""
     size = augmentations.create(made.config).largest().size
     loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))

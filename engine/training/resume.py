@@ -11,7 +11,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.run_folder import RunFolder
 from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
-from engine.training.plan import Plan
+from engine.training.plan import TrainingPlan
 from engine.training.recipe import Recipe, TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
@@ -42,7 +42,7 @@ def seed(settings: TrainingSettings, state: TrainingState | None) -> int:
     return state.seed
 
 
-def check_changes(state: TrainingState, plan: Plan, recipe: Recipe) -> None:
+def check_changes(state: TrainingState, plan: TrainingPlan, recipe: Recipe) -> None:
     """Log what differs from the training that the state is of.
 
     Raises:
@@ -80,7 +80,7 @@ def check_changes(state: TrainingState, plan: Plan, recipe: Recipe) -> None:
     LOG.warning('resuming with changes: %s', '; '.join(changed))
 
 
-def tell_what_is_not_taken(state: TrainingState, plan: Plan) -> None:
+def tell_what_is_not_taken(state: TrainingState, plan: TrainingPlan) -> None:
     """Log the options that mean something else to a run that is resumed."""
     if plan.settings.pretrained:
         LOG.info('-p %s is not read: the weights are those of the state', plan.settings.pretrained)

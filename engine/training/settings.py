@@ -5,7 +5,7 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.settings import group, option
+from common.settings import Settings, group, option
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 
@@ -13,7 +13,7 @@ LARGEST_SEED = 2**32 - 1  # that NumPy's generators take
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Settings):
     """The config of a training, where it computes, and how it runs.
 
     Raises:
@@ -122,6 +122,7 @@ class TrainingSettings:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (('log_interval', 1), ('workers', 0), ('seed', 0)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -146,6 +146,10 @@ def test_the_picture_elsewhere(tmp_path):
         (lambda folder: folder.config.unlink(), r'holds no run of train.py \(there is no config'),
         (lambda folder: folder.config.write_text('a: [b'), 'config.yaml: cannot be read'),
         (lambda folder: folder.config.write_text('- a'), 'config.yaml: is no config'),
+        (
+            lambda folder: folder.config.write_text('max_iter: many'),
+            r'max_iter: must be a whole number, not .many. \(.*config.yaml\)',
+        ),
         (lambda folder: (folder.path / 'validation.json').write_text('['), 'json: cannot be read'),
     ],
 )

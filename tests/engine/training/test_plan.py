@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from engine.device.context import Choice
 from engine.training import TrainingSettings
-from engine.training.plan import Plan, places
+from engine.training.plan import TrainingPlan, places
 from engine.training.prepare import _workers
 
 CPU = Choice('cpu', 'float', 'no NVIDIA driver')
@@ -32,7 +32,7 @@ class Ranks:
 
 def plan(*choices, **options):
     """Of a job whose processes have chosen so."""
-    return Plan(TrainingSettings(**options), {}, 0, Ranks(*choices), choices[0])
+    return TrainingPlan(TrainingSettings(**options), {}, 0, Ranks(*choices), choices[0])
 
 
 def test_all_processes_compute_on_the_same_kind_of_device():
