@@ -90,8 +90,10 @@ def network(name: str) -> Network:
         return helpers.tiny(num_classes=CLASSES)
     if name in models.names():
         return models.create(name)
-    family = Family(name, globals()[name], {}, {}, lambda hyper: hyper, lambda hyper: None)
-    info = NetworkInfo(CLASSES, (120,) * 3, (60,) * 3, 'rgb', 1, 8, 'none')
+    info = NetworkInfo(
+        num_classes=CLASSES, mean=(120,) * 3, std=(60,) * 3, smallest_size=8, paper='none'
+    )
+    family = Family(name=name, graph=globals()[name], variants={}, info=lambda hyper: info)
     return Network(name, family, {}, info)
 
 

@@ -260,7 +260,7 @@ def network():
     def graph(x, build):
         return [L.convolution(x, CLASSES, 1, head, build) for head in HEADS]
 
-    family = Family('heads', graph, {}, {}, lambda hyper: hyper, lambda hyper: info)
+    family = Family(name='heads', graph=graph, variants={}, info=lambda hyper: info)
     return Network('heads', family, {}, info)
 
 

@@ -200,7 +200,7 @@ def rooted(x, build):
 def small_network(graph=two_heads):
     """A network with seeded parameters."""
     info = mpi_training.network('plain').info
-    family = Family('small', graph, {}, {}, lambda hyper: hyper, lambda hyper: info)
+    family = Family(name='small', graph=graph, variants={}, info=lambda hyper: info)
     network = Network('small', family, {}, info)
     network(nn.Variable((1, 3, 24, 40)))
     helpers.randomize_parameters()
@@ -284,7 +284,9 @@ def test_one_step_is_the_formula(form):
     def linear(x, build):
         return [L.convolution(x, 5, 1, 'conv', build)]
 
-    family = Family('linear', linear, {}, {}, lambda hyper: hyper, lambda hyper: info, form)
+    family = Family(
+        name='linear', graph=linear, variants={}, info=lambda hyper: info, momentum_form=form
+    )
     network = Network('linear', family, {}, info)
     network(nn.Variable((1, 3, 24, 40)))
     helpers.randomize_parameters()
