@@ -38,6 +38,7 @@ lint: environment-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) .venv/bin/lint-imports --no-cache
+	@$(RUN) -m mypy
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)
@@ -54,7 +55,7 @@ cuda:
 	@$(call bootstrap,requirements.txt requirements-cuda.txt)
 
 clean:
-	rm -rf .venv .uv .pytest_cache .ruff_cache
+	rm -rf .venv .uv .pytest_cache .ruff_cache .mypy_cache
 
 bootstrap = $(if $(PYTHON3),$(PYTHON3) tools/bootstrap.py $(1),\
 	{ echo 'error: no python3 here; install Python 3 (any version) with pip, then type make again' >&2; exit 2; })

@@ -1,19 +1,22 @@
 """python -m benchmarks KIND: compare ways to compute the same, side by side in one run."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from common import machine
 from common.command import Parser, run
 from common.errors import UserError
-from engine import options
-from engine.backends.base import AUTO, BACKENDS
+from engine.backends import registry
+from engine.backends.base import AUTO
+from engine.device.settings import CONTEXTS
 
 # Defaults that are known only when it is known what is measured.
 ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all that there are'
 PHOTO = "the project's photo"
 # The options of each kind that not all kinds have, and what they are when they are not given.
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
     'inference': {
         'size': '512x1024',
@@ -76,13 +79,13 @@ def build_parser() -> Parser:
     _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images a batch')
     _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches a run')
     _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each')
-    _add(parser, 'context', '-c', '--context', choices=options.CONTEXTS, help='where to run')
+    _add(parser, 'context', '-c', '--context', choices=CONTEXTS, help='where to run')
     _add(
         parser, 'seconds', '--seconds', type=float, metavar='S',
         help='at least, of a turn: short runs are repeated',
     )  # fmt: skip
     _add(
-        parser, 'backend', '--backend', nargs='+', choices=(PLAIN, *BACKENDS, AUTO),
+        parser, 'backend', '--backend', nargs='+', choices=(PLAIN, *registry.names(), AUTO),
         help='what computes; plain: NNabla, the graph as the published code builds it',
     )  # fmt: skip
     _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='in which numbers')
@@ -103,7 +106,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
     _complete(args)
     for option in ('rounds', 'batch_size', 'batches', 'threads'):
         if isinstance(getattr(args, option), int) and getattr(args, option) < 1:

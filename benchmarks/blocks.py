@@ -33,6 +33,8 @@ def measure(config: Mapping, size: tuple[int, int], rounds: int) -> tuple[list[f
         return forward
 
     results = frame.compare({name: runner(graph) for name, graph in graphs.items()}, rounds)
-    facts = {f'functions, {name}': count_functions(graph) for name, graph in graphs.items()}
+    facts: dict[str, float] = {
+        f'functions, {name}': count_functions(graph) for name, graph in graphs.items()
+    }
     facts['largest difference'] = float(abs(graphs['plain'].d - graphs['merged'].d).max())
     return results, facts

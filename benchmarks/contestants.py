@@ -53,7 +53,8 @@ class Own:
 
     def __init__(self, name: str, task: PipelineTask, way: InferenceContestant, kept: Path):
         self._name, self._process, self._peak = name, Process(name), 0.0
-        self.facts, self._backend = {}, way.backend
+        self.facts: dict[str, str] = {}
+        self._backend = way.backend
         try:
             self._process.ask(pipeline.start, task, way.backend, way.precision, kept)
         except BaseException:
@@ -88,7 +89,9 @@ class Contestants:
     ):
         self._task, self._network, self._folder = task, network, folder
         self._peer, self._stack = peer, ExitStack()
-        self.running, self.details, self.facts = {}, {}, {}
+        self.running: dict[str, Own | Peer] = {}
+        self.details: dict[str, dict[str, float | None]] = {}
+        self.facts: dict[str, str] = {}
 
     def __enter__(self):
         return self
@@ -125,7 +128,9 @@ class Contestants:
     def _launch(self, way: InferenceContestant, kept: Path):
         """A contestant, its first logits, and the seconds to them."""
         started, name = time.perf_counter(), str(way)
+        contestant: Own | Peer
         if way.is_peer:
+            assert self._peer is not None  # no way is a peer's without
             contestant = Peer(
                 name, self._peer.python, self._folder, kept, self._network.info, self._task,
                 way.precision, FORMS[way.backend], self._peer.mode,

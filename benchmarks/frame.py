@@ -8,9 +8,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from common import machine
+from common import machine, tables
 from common.files import replacing
+from common.tables import Column
+
+COLUMNS = (
+    Column(),
+    Column('median ms', 10, right=True),
+    Column('fastest', 10, right=True, before=' '),
+    Column('slowest', 10, right=True, before=' '),
+    Column('speed', 6, right=True),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Result:
 
 
 def compare(
-    contestants: Mapping[str, Callable[[], object]],
+    contestants: Mapping[str, Callable[[], Any]],
     rounds: int,
     warm_up: int = 1,
     own_clock: bool = False,
@@ -40,7 +50,7 @@ def compare(
 
     own_clock: the contestants return the seconds that count, as they have preparations to make.
     """
-    times = {name: [] for name in contestants}
+    times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(-warm_up, rounds):
         for name, run in contestants.items():
             started = time.perf_counter()
@@ -63,22 +73,24 @@ def multiple(first: Sequence[float], own: Sequence[float]) -> float:
 def table(results: list[Result], settings: Mapping) -> str:
     """The results as text, below the machine and the settings."""
     lines = [f'{key}: {value}' for key, value in {**machine.describe(), **settings}.items()]
-    width = max(len(result.name) for result in results)
-    details = ''.join(f'{name:>11}' for name in results[0].details)
-    lines += ['', f'{"":{width}}   median ms    fastest    slowest   speed{details}']
-    lines += [
-        f'{r.name:{width}}  {r.median_ms:10.2f} {r.fastest_ms:10.2f} {r.slowest_ms:10.2f}'
-        f'  {r.ratio:5.2f}x' + ''.join(map(_cell, r.details.values()))
+    details = [Column(name, 11, right=True, before='') for name in results[0].details]
+    rows = [
+        [
+            r.name,
+            *(f'{value:.2f}' for value in (r.median_ms, r.fastest_ms, r.slowest_ms)),
+            f'{r.ratio:.2f}x',
+            *map(_cell, r.details.values()),
+        ]
         for r in results
     ]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, '', *tables.lines([*COLUMNS, *details], rows)])
 
 
 def _cell(value: float | None) -> str:
     """Five digits are enough to tell losses apart, and one behind the point for larger numbers."""
     if value is None:
-        return f'{"-":>11}'
-    return f'{value:11.1f}' if abs(value) >= 100 else f'{value:11.5g}'
+        return '-'
+    return f'{value:.1f}' if abs(value) >= 100 else f'{value:.5g}'
 
 
 def write_json(path: Path, results: list[Result], settings: Mapping):

@@ -37,7 +37,9 @@ def describe(
 
     ``trained`` are the numbers of the tensors that have gradients.
     """
-    numbers, tensors, trained = {}, {}, []
+    numbers: dict[nn.Variable, int] = {}
+    tensors: dict[str, np.ndarray] = {}
+    trained: list[int] = []
 
     def number(variable):
         return numbers.setdefault(variable, len(numbers))

@@ -27,10 +27,11 @@ from benchmarks.pipeline import NATIVE, PipelineTask
 from common import PROJECT, files
 from common.errors import UserError
 from datasets import image_files
-from engine.backends import calibration
-from engine.backends.base import PRECISIONS
+from engine.backends import calibration, registry
+from engine.config import Config
 from engine.inference import predictor
 from models import Network, complexity
+from models.family import NetworkKeys
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 RANGES = 4  # images that the ranges of 8-bit numbers are found on: more take minutes
@@ -94,7 +95,7 @@ def ways(
             reason = 'NNabla computes in float32 only on a CPU'
         elif backend in NATIVE and precision in ('bfloat16', 'int8'):
             reason = 'NNabla has no such functions'
-        elif backend in own and backend not in NATIVE and precision not in PRECISIONS:
+        elif backend in own and backend not in NATIVE and precision not in registry.precisions():
             reason = 'the other backends have no such form'
         elif backend in forms and precision == 'int8':
             reason = 'there is no counterpart'
@@ -110,7 +111,7 @@ def ways(
 
 
 def measure(
-    configs: Sequence[Mapping], compared: Sequence[InferenceContestant], plan: Comparison
+    configs: Sequence[Config], compared: Sequence[InferenceContestant], plan: Comparison
 ) -> tuple[list[frame.Result], dict]:
     """Times, memory and differences of all ways to run each network.
 
@@ -174,7 +175,8 @@ def _measure(config, network, compared, plan: Comparison, folder):
             if logits is None and way == compared[0]:
                 raise UserError(f'{way}: {contestants.facts[f"left out, {way}"]}')
             reference = logits if reference is None else reference
-        device, whole = ({name: [] for name in contestants.running} for _ in range(2))
+        device: dict[str, list[float]] = {name: [] for name in contestants.running}
+        whole: dict[str, list[float]] = {name: [] for name in contestants.running}
         limits = _limits(compared, plan)
 
         def turn(name):
@@ -251,10 +253,10 @@ def _multiples(
         ],
         'x float32': [InferenceContestant(way.backend, 'float32')],
     }
-    found = {}
+    found: dict[str, float | None] = {}
     for column, candidates in bases.items():
         base = next((str(each) for each in candidates if str(each) in device), None)
-        found[column] = base and frame.multiple(device[base], device[str(way)])
+        found[column] = frame.multiple(device[base], device[str(way)]) if base else None
     return found
 
 
@@ -285,7 +287,7 @@ def _prepare(
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         x = nn.Variable((1, 3, *size))
         y = network(x, cuda=False)[0]
-    source, weights = _local(config.get('weights')), folder / 'weights.h5'
+    source, weights = _local(NetworkKeys.of(config).weights), folder / 'weights.h5'
     if source:
         models.weights.load(source)
     models.weights.save(weights)

@@ -17,9 +17,9 @@ from benchmarks.memory import peak_mib
 from common.errors import UserError
 from datasets import Dataset
 from datasets.image_files import image_size
-from datasets.loading import pack
+from datasets.loading import augmentations, pack
+from datasets.loading.augmentations import AugmentationKeys, ScaleCrop
 from datasets.loading.loader import Loader
-from datasets.loading.transforms import ScaleCrop, from_config
 
 SAMPLES = 16  # of the data set, which is cut or repeated to so many
 WARM_UP = 3  # batches after the start, until the queues are as full as they stay
@@ -33,10 +33,11 @@ def measure(
     OpenCV has one thread, so that a contestant without workers has one core. Raises ``UserError``
     for an augmentation that the usual pipeline does not have.
     """
-    transform, info = from_config(config), models.describe(config)
+    transform, info = augmentations.create(config), models.describe(config)
     if not isinstance(transform, ScaleCrop):
         raise UserError(
-            f'augmentation: {config["augmentation"]} has no usual pipeline to compare with; choose '
+            f'augmentation: {AugmentationKeys.of(config).augmentation} has no usual pipeline to '
+            'compare with; choose '
             'a config with scale_crop'
         )
     files = min(len(dataset), SAMPLES)

@@ -29,7 +29,9 @@ from common.errors import UserError
 from datasets import image_files
 from engine.device.context import Choice
 from engine.training import losses, recipe
-from engine.training.recipe import Recipe
+from engine.training.optimizer import SolverKeys
+from engine.training.recipe import Recipe, TrainingKeys
+from engine.training.schedules import ScheduleKeys
 from layers.graph import functions
 from models import NetworkInfo
 
@@ -114,10 +116,12 @@ class Program:
 
         Raises ``UserError`` when it fails, and when the process dies.
         """
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None and answers is not None  # both are pipes
         try:
-            self._process.stdin.write(json.dumps({'do': what, **arguments}) + '\n')
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            requests.write(json.dumps({'do': what, **arguments}) + '\n')
+            requests.flush()
+            line = answers.readline()
         except BrokenPipeError:
             line = ''
         if not line:
@@ -215,23 +219,24 @@ def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Reci
     The parameters are those that a training process of NNabla starts from. Raises ``UserError`` for
     a config whose steps would be others, or random.
     """
-    if config.get('solver', 'momentum') != 'momentum':
-        raise UserError(f'--peer pytorch: solver {config["solver"]} has no counterpart here')
+    training, solver = TrainingKeys.of(config), SolverKeys.of(config)
+    if solver.solver != 'momentum':
+        raise UserError(f'--peer pytorch: solver {solver.solver} has no counterpart here')
     nn.clear_parameters()
     nn.random.set_parameter_seed(0)
     network = models.create(config)
-    shape, classes = (config['batch_size'], 3, *size), network.info.num_classes
+    shape, classes = (training.needed_batch_size(), 3, *size), network.info.num_classes
     images, labels = batch(shape, classes)
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         image = nn.Variable.from_numpy_array(images)
         outputs = network(image, train=True, cuda=False)
-        objective = losses.from_config(config, classes).build(outputs, size)
+        objective = losses.create(config, classes).build(outputs, size)
     objective.feed(labels, objective.counts(labels))
     if any(function.info.type_name == 'Dropout' for function in functions(objective.loss)):
         raise UserError(f'--peer pytorch: {network.name} drops values at random: no step is equal')
     image.need_grad = False
     graph_file.write(folder, [], [objective.loss])
-    return recipe.from_config(config, shape[0], 1)
+    return recipe.from_keys(training, ScheduleKeys.of(config), solver, shape[0], 1)
 
 
 class TrainingPeer:
@@ -253,14 +258,15 @@ class TrainingPeer:
         channels_last: bool,
     ):
         self._name, self._choice, self._precision = name, choice, precision
-        self.losses, self._before = [], self._gpu_memory()
+        self.losses: list[float] = []
+        self._before = self._gpu_memory()
         self._program = Program(
             name, python, folder, folder, machine.threads(), 'start_training',
             device=_device(choice.name),
             channels_last=channels_last,
             precision=precision,
             rate=training.rate(0),
-            momentum=config.get('momentum', 0.9),
+            momentum=SolverKeys.of(config).momentum,
             weight_decay=training.weight_decay,
         )  # fmt: skip
         self.facts = {'PyTorch': self._program.version}

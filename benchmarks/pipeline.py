@@ -18,10 +18,11 @@ import models
 from benchmarks import plain
 from benchmarks.memory import own_peak_mib
 from datasets import image_files
+from engine.backends.base import Backend
 from engine.backends.calibration import Calibration
 from engine.backends.disk_cache import DiskCache
 from engine.backends.select import create
-from engine.backends.settings import Settings
+from engine.backends.settings import BackendSettings
 from engine.device import context
 from engine.inference import predictor
 
@@ -61,16 +62,19 @@ class Pipeline:
         self._network = models.create(task.config)
         self._predictor = predictor.Predictor(self._network)  # registers the parameters
         models.weights.load(task.weights)
+        self._backend: Backend | plain.Plain
         if backend == plain.NAME:
             self._backend = plain.Plain(self._network)
             return
-        settings = Settings(
+        settings = BackendSettings(
             backend,
             'float32' if half else precision,
-            None if backend == 'nnabla' else task.threads,
-            Calibration(self._network, task.calibration) if precision == 'int8' else None,
+            threads=None if backend == 'nnabla' else task.threads,
         )
-        self._backend = create(settings, self._network, choice, cache=DiskCache(kept))
+        images = Calibration(self._network, task.calibration) if precision == 'int8' else None
+        self._backend = create(
+            settings, self._network, choice, cache=DiskCache(kept), calibration=images
+        )
         if choice.name == 'cudnn' and backend == 'nnabla':
             self.stay_on_device()
 
@@ -127,7 +131,7 @@ def labels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result
 
 
-_pipeline = None  # of this process, a contestant's
+_pipeline: Pipeline  # of this process, a contestant's; see start
 
 
 def start(task: PipelineTask, backend: str, precision: str, kept: Path):

@@ -23,7 +23,8 @@ class Plain:
     used = frozenset({NAME})
 
     def __init__(self, network: Network):
-        self._network, self._graphs = network, {}
+        self._network = network
+        self._graphs: dict[tuple[int, ...], tuple[nn.Variable, nn.Variable]] = {}
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Normalised float32 (N, 3, H, W) -> logits (N, classes, h, w)."""

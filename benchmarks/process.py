@@ -13,6 +13,7 @@ import threading
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from typing import Any
 
 from common.command import TERMINATED
 from common.errors import UserError
@@ -69,7 +70,9 @@ def _serve(connection: Connection):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the one that asks, which ends us
     for name in ('nnabla', LOG.name):
         logging.getLogger(name).setLevel(logging.WARNING)
-    asked, busy = queue.SimpleQueue(), threading.Event()
+    asked: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    busy = threading.Event()
+    reply: tuple[Any, Exception | None, str]
     threading.Thread(target=_listen, args=(connection, asked, busy), daemon=True).start()
     while (pickled := asked.get()) is not None:
         try:

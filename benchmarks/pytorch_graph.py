@@ -120,8 +120,8 @@ def _average_pooling(x, *, kernel, stride, ignore_border, pad, channel_last, inc
 
 @_function('Slice')
 def _slice(x, *, start, stop, step):
-    cuts = tuple(slice(*cut) for cut in zip(start, stop, step))
-    return x[(..., *cuts)]
+    cuts = ..., *(slice(*cut) for cut in zip(start, stop, step))
+    return x[cuts]
 
 
 @_function('Interpolate')

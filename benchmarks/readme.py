@@ -5,9 +5,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.files import replacing
+from common.tables import Column, markdown_row, markdown_rule
 
 BEGIN, END = '<!-- benchmark:{} -->', '<!-- end -->'
 FACTS = (
@@ -132,7 +134,7 @@ def markdown(kind: str, documents: Sequence[Mapping]) -> str:
             cells = [
                 _cell(values.get(key) if key else values, written) for _, key, written in columns
             ]
-            lines.append('| ' + ' | '.join([result['name'], *cells]) + ' |')
+            lines.append(markdown_row([result['name'], *cells]))
     left_out = {
         f'{key.removeprefix("left out, ")}: {value}'
         for document in documents
@@ -146,11 +148,9 @@ def markdown(kind: str, documents: Sequence[Mapping]) -> str:
 
 def head(kind: str) -> list[str]:
     """The first two lines of a table."""
-    titles = [title for title, *_ in COLUMNS[kind]]
-    return [
-        '| ' + ' | '.join(['contestant', *titles]) + ' |',
-        '| --- |' + ' ---: |' * len(titles),
-    ]
+    columns = [Column(title, width=4, right=True) for title, *_ in COLUMNS[kind]]
+    titles = ['contestant', *(column.title for column in columns)]
+    return [markdown_row(titles), markdown_rule([Column(), *columns])]
 
 
 def _common(documents) -> list[str]:
@@ -164,5 +164,5 @@ def _common(documents) -> list[str]:
     return found
 
 
-def _cell(value: float | Mapping | None, written: Callable[[float | Mapping], str]) -> str:
+def _cell(value: Any, written: Callable[[Any], str]) -> str:
     return '' if value is None else written(value)

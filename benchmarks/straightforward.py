@@ -2,7 +2,7 @@
 what tests compare with.
 
 Files are decoded by OpenCV and Pillow, everything is resized before the crop, every step makes a
-new array. The augmentation is Sony's (see :class:`datasets.loading.transforms.ScaleCrop`).
+new array. The augmentation is Sony's (see :mod:`datasets.loading.augmentations.scale_crop`).
 """
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.info import IGNORE
-from datasets.loading.transforms import ScaleCrop
+from datasets.loading.augmentations import ScaleCrop
 
 
 def read(image_path, label_path) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +60,8 @@ def augmented(
 def crop_window(shape, size, rng) -> tuple[slice, slice]:
     """Rows and columns of a random crop."""
     starts = [rng.randint(0, max(n - crop, 0) + 1) for n, crop in zip(shape, size)]
-    return tuple(slice(start, start + crop) for start, crop in zip(starts, size))
+    rows, columns = (slice(start, start + crop) for start, crop in zip(starts, size))
+    return rows, columns
 
 
 def distorted(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

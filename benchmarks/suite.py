@@ -9,12 +9,15 @@ import runpy
 import sys
 import tempfile
 import time
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 from common import PROJECT
-from common.command import Parser, run
+from common.command import Parser, add_options, run, settings
 from common.errors import UserError
 from common.log import LOG
+from common.settings import option
 
 README = PROJECT / 'README.md'
 NAMES = ('loader', 'training', 'inference', 'accuracy')
@@ -40,31 +43,47 @@ INFERRED = (
 SCORED, PRECISIONS = 'configs/D3Net_T_camvid.yaml', ('float32', 'bfloat16', 'int8')
 
 
-def build_parser() -> Parser:
-    parser = Parser(prog='python -m benchmarks.suite', description=__doc__)
-    parser.add_argument(
+@dataclass(frozen=True)
+class SuiteSettings:
+    """Which tables are written, from what data, and into which file."""
+
+    only: tuple[str, ...] = option(
         '--only', nargs='+', default=NAMES, choices=NAMES, help='these tables (default: all)'
     )
-    parser.add_argument(
+    data_dir: Path | None = option(
         '-d',
         '--data-dir',
         type=Path,
         metavar='DIR',
         help='Cityscapes, for the loader and the ranges of 8-bit numbers',
     )
-    parser.add_argument(
+    camvid: Path | None = option(
         '--camvid', type=Path, metavar='DIR', help='CamVid, for the accuracy of each precision'
     )
-    parser.add_argument(
+    peer_python: str | None = option(
         '--peer-python', metavar='PYTHON', help='a Python that has torch (default: this one)'
     )
-    parser.add_argument(
+    output: Path = option(
         '-o', '--output', type=Path, default=README, metavar='FILE', help='(default: README.md)'
     )
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog='python -m benchmarks.suite', description=__doc__)
+    add_options(parser, SuiteSettings)
     return parser
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
+    return measure(settings(SuiteSettings, args))
+
+
+def measure(wanted: SuiteSettings) -> int:
+    """Run the benchmarks and write their tables; returns the exit status.
+
+    Raises:
+        UserError: A named folder or Python cannot be used, or the file cannot take the tables.
+    """
     from benchmarks import readme
 
     runs = {
@@ -73,25 +92,25 @@ def main(args) -> int:
         'inference': _inference,
         'accuracy': _accuracy,
     }
-    chosen, blocks = [name for name in NAMES if name in args.only], {}
-    readme.check(args.output, chosen)
+    chosen, blocks = [name for name in NAMES if name in wanted.only], {}
+    readme.check(wanted.output, chosen)
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             started = time.perf_counter()
-            documents = runs[name](args, Path(folder))
+            documents = runs[name](wanted, Path(folder))
             LOG.info('%s: %.0f s', name, time.perf_counter() - started)
             if documents:
                 blocks[name] = readme.markdown(name, documents)
-                readme.update(args.output, {name: blocks[name]})
-    print(f'{args.output}: {", ".join(blocks) or "nothing"} written')
+                readme.update(wanted.output, {name: blocks[name]})
+    print(f'{wanted.output}: {", ".join(blocks) or "nothing"} written')
     return 0
 
 
-def _loader(args, folder: Path) -> list[dict]:
+def _loader(wanted: SuiteSettings, folder: Path) -> list[dict]:
     from engine import config as configs
     from engine.config.data import open_dataset
 
-    for path, own in zip(LOADED, (args.data_dir, args.camvid)):
+    for path, own in zip(LOADED, (wanted.data_dir, wanted.camvid)):
         config, own = configs.load(PROJECT / path), own and own.resolve()
         try:
             open_dataset(config, 'train', own)
@@ -106,15 +125,15 @@ def _loader(args, folder: Path) -> list[dict]:
     return []
 
 
-def _training(args, folder: Path) -> list[dict]:
+def _training(wanted: SuiteSettings, folder: Path) -> list[dict]:
     path, size = TRAINED
     options = ['training', '-cfg', PROJECT / path, '--size', size, '--rounds', ROUNDS, '-c', 'cpu']
-    return [_run(BENCHMARK, [*options, *_peer(args)], folder)]
+    return [_run(BENCHMARK, [*options, *_peer(wanted)], folder)]
 
 
-def _inference(args, folder: Path) -> list[dict]:
-    peer, documents = _peer(args), []
-    data = ['-d', args.data_dir.resolve()] if args.data_dir else []
+def _inference(wanted: SuiteSettings, folder: Path) -> list[dict]:
+    peer, documents = _peer(wanted), []
+    data = ['-d', wanted.data_dir.resolve()] if wanted.data_dir else []
     for path, size, rounds, backends, precisions, forms in INFERRED:
         options = [
             *('inference', '-cfg', PROJECT / path, '--size', size, '-c', 'cpu'),
@@ -127,14 +146,14 @@ def _inference(args, folder: Path) -> list[dict]:
     return documents
 
 
-def _accuracy(args, folder: Path) -> list[dict]:
+def _accuracy(wanted: SuiteSettings, folder: Path) -> list[dict]:
     """What evaluate.py finds with each precision, as one document of a benchmark."""
-    if args.camvid is None:
+    if wanted.camvid is None:
         LOG.info('accuracy: skipped, --camvid names no data')
         return []
     from engine.backends.errors import BackendError
 
-    options = ['-d', args.camvid.resolve(), '-cfg', PROJECT / SCORED, '-c', 'cpu']
+    options = ['-d', wanted.camvid.resolve(), '-cfg', PROJECT / SCORED, '-c', 'cpu']
     reports, left_out = [], {}
     for precision in PRECISIONS:
         try:
@@ -149,7 +168,7 @@ def _scores(reports: list[dict], left_out: dict[str, str]) -> dict:
 
     first, versions = reports[0]['settings'], reports[0]['versions']
     runtimes = [f'{name} {versions[name]}' for name in ('openvino', 'nncf') if name in versions]
-    settings = {
+    facts = {
         'config': first['config'],
         'data set': f'{first["dataset"]} {first["split"]}',
         'images': reports[0]['images'],
@@ -161,7 +180,7 @@ def _scores(reports: list[dict], left_out: dict[str, str]) -> dict:
     for report in reports:
         used = report['settings']
         if used['calibration']:
-            settings['int8'] = (
+            facts['int8'] = (
                 f'ranges from {used["calibration"]["images"]} images of '
                 f'{used["calibration"]["source"]}'
             )
@@ -171,18 +190,18 @@ def _scores(reports: list[dict], left_out: dict[str, str]) -> dict:
             'pixel_accuracy': report['pixel_accuracy'],
         }
         results.append({'name': f'{used["backend"]} {used["precision"]}', 'details': details})
-    return {'machine': machine.describe(), 'settings': settings, 'results': results}
+    return {'machine': machine.describe(), 'settings': facts, 'results': results}
 
 
-def _peer(args) -> list[str]:
+def _peer(wanted: SuiteSettings) -> list[str]:
     """The options for a peer, where there is one; a Python that was named must have it."""
     from benchmarks import peer
 
-    python = args.peer_python or sys.executable
+    python = wanted.peer_python or sys.executable
     try:
         peer.check(python)
     except UserError as error:
-        if args.peer_python:
+        if wanted.peer_python:
             raise
         LOG.info('PyTorch: skipped, %s', error)
         return []

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nnabla as nn
 import numpy as np
@@ -21,12 +22,16 @@ from benchmarks.memory import own_peak_mib
 from benchmarks.peer import STEPS
 from benchmarks.process import Process
 from common import machine
+from datasets import Sample
 from engine.device import context
 from engine.device.context import Choice
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import optimizer, recipe
+from engine.training import losses, optimizer, recipe
+from engine.training.optimizer import SolverKeys
+from engine.training.recipe import TrainingKeys
+from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers.build import RECOMPUTE_POLICIES
 
@@ -90,11 +95,12 @@ def measure(
     config = {**config, 'batch_size': batch_size, 'accumulation': 1}
     compared = ways(choice.name)
     with ExitStack() as stack:
-        contestants = {}
+        own: dict[str, _Contestant] = {}
         for name, way in compared.items():
-            contestants[name] = _Contestant(name, way, config, size, choice.device)
-            stack.callback(contestants[name].close)
-        first, facts = next(iter(contestants.values())), {}
+            own[name] = _Contestant(name, way, config, size, choice.device)
+            stack.callback(own[name].close)
+        contestants: dict[str, _Contestant | peer.TrainingPeer] = {**own}
+        first, facts = next(iter(own.values())), {}
         if peer_python:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             training = peer.write_training(config, size, folder)
@@ -150,7 +156,7 @@ class _Contestant:
         size: tuple[int, int],
         device: int,
     ):
-        self.losses = []
+        self.losses: list[float] = []
         self._process = Process(name, 'try a smaller --size or --batch-size')
         try:
             self.idle = self._process.ask(_start, config, way, size, device)
@@ -172,15 +178,15 @@ class _Contestant:
 class _SameBatch:
     """A loader that has one seeded batch."""
 
-    samples = ()
+    samples: tuple[Sample, ...] = ()
 
     def __init__(self, shape: tuple[int, ...], classes: int):
         self._batch = peer.batch(shape, classes)
 
-    def next(self):
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
         return self._batch
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {}
 
 
@@ -193,22 +199,30 @@ class _Turns:
         self._before = machine.gpu_memory_mib(device) if way.name == 'cudnn' else 0.0
         type_config = 'half' if way.half else 'float'
         self._choice = context.use(way.name, type_config, device, tf32=way.tf32)
-        self.idle, self._kept = own_peak_mib(), None
+        self.idle = own_peak_mib()
+        self._kept: float | None = None
         nn.random.set_parameter_seed(0)
         network = models.create(config)
         Predictor(network)  # registers the parameters
-        config = {**config, **optimizer.momentum_form(config, network.family.momentum_form)}
-        shape = (config['batch_size'], 3, *size)
-        processes = Processes()
+        training, solver = TrainingKeys.of(config), SolverKeys.of(config)
+        solver = replace(
+            solver, momentum_form=optimizer.momentum_form(solver, network.family.momentum_form)
+        )
+        shape, processes = (training.needed_batch_size(), 3, *size), Processes()
+        steps = recipe.from_keys(
+            training, ScheduleKeys.of(config), solver, shape[0], processes.size
+        )
         self._trainer = Trainer(
             network,
-            config,
-            recipe.from_config(config, shape[0], processes.size),
+            losses.create(config, network.info.num_classes),
+            solver,
+            steps,
             _SameBatch(shape, network.info.num_classes),
             processes,
             Alone(processes),
             seed=0,
             half=way.half,
+            frozen=training.freeze,
             build={'recompute': way.recompute, 'channel_last': way.channel_last},
         )
 

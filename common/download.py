@@ -18,11 +18,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from tqdm import tqdm
 
 from common import files
 from common.errors import UserError
+
+Check: TypeAlias = Callable[[Path], str | None]  # returns what is wrong with a complete file
 
 CHUNK = 1 << 18  # bytes
 STALL_SECONDS = 30.0  # without a byte, a connection counts as dead
@@ -47,7 +50,7 @@ def fetch(
     *,
     size: int | None = None,
     sha256: str | None = None,
-    check: Callable[[Path], str | None] = lambda path: None,
+    check: Check = lambda path: None,
     stall_seconds: float = STALL_SECONDS,
 ) -> Path:
     """Download ``target`` from the first of ``urls`` that gives it, and verify it; nothing is
@@ -84,7 +87,14 @@ def changed(target: Path) -> str | None:
     )
 
 
-def _from_first(urls, target: Path, size, sha256, check, stall_seconds: float):
+def _from_first(
+    urls: Sequence[str],
+    target: Path,
+    size: int | None,
+    sha256: str | None,
+    check: Check,
+    stall_seconds: float,
+) -> None:
     recorded = None if sha256 else _recorded_digest(target)
     problems = []
     for url in urls:
@@ -101,18 +111,19 @@ def _from_first(urls, target: Path, size, sha256, check, stall_seconds: float):
     raise DownloadError('; '.join(problems))
 
 
-def _download(url: str, target: Path, size: int | None, stall_seconds: float):
+def _download(url: str, target: Path, size: int | None, stall_seconds: float) -> None:
     """Complete the part of ``target`` from ``url``, asking again as long as every attempt brings
     new bytes.
     """
     for attempt in range(ATTEMPTS):
         before = _length(_part(target))
         try:
-            return _transfer(url, target, size, stall_seconds)
+            _transfer(url, target, size, stall_seconds)
+            return
         except urllib.error.HTTPError as error:
             if error.code == 416 and before:  # nothing comes after the part
                 if before == _whole_length(error, size):
-                    return None  # complete: an earlier call ended before it was verified
+                    return  # complete: an earlier call ended before it was verified
                 _part(target).unlink()  # too long: of another version
                 continue
             raise _Unusable(f'answers {error.code} {error.reason}') from error
@@ -140,7 +151,7 @@ def _whole_length(error: urllib.error.HTTPError, size: int | None) -> int | None
     return int(given[1]) if given else size
 
 
-def _transfer(url: str, target: Path, size: int | None, stall_seconds: float):
+def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) -> None:
     """One request: append to the part, from its end where the server has the same version and can
     resume.
     """
@@ -193,7 +204,9 @@ def _tag_of_part(target: Path, url: str) -> str | None:
     return tag if isinstance(tag, str) and tag.isascii() and tag.isprintable() else None
 
 
-def _verify(target: Path, size: int | None, sha256: str | None, check, recorded: str | None) -> str:
+def _verify(
+    target: Path, size: int | None, sha256: str | None, check: Check, recorded: str | None
+) -> str:
     """The digest of a complete part, which is discarded when it is not the file that was asked
     for.
     """
@@ -204,7 +217,7 @@ def _verify(target: Path, size: int | None, sha256: str | None, check, recorded:
     elif sha256 is not None and found != sha256:
         problem = f'sent a file with SHA-256 {found} instead of {sha256}'
     else:
-        problem = check(part)
+        problem = check(part) or ''
     if not problem and recorded not in (None, found):
         problem = (
             f'sent a file with SHA-256 {found}, where the first download had {recorded}; if the '
@@ -230,7 +243,7 @@ def _recorded_digest(target: Path) -> str | None:
     return found[0].decode().lower()
 
 
-def _write(path: Path, text: str):
+def _write(path: Path, text: str) -> None:
     with files.replacing(path) as temporary:
         temporary.write_text(text)
 

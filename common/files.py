@@ -89,7 +89,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
-def remove_leftovers(folder: Path):
+def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of :func:`replacing` that killed processes have left; nobody may
     be writing in ``folder``. Raises ``UserError`` when one cannot be removed.
     """
@@ -101,7 +101,7 @@ def remove_leftovers(folder: Path):
                 raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
 
 
-def _flush(path: Path):
+def _flush(path: Path) -> None:
     """Wait until the disk has a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -110,7 +110,7 @@ def _flush(path: Path):
         os.close(descriptor)
 
 
-def check_writable(path: Path):
+def check_writable(path: Path) -> None:
     """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written."""
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')

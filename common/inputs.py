@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from common.errors import UserError
 from common.files import kind_of
@@ -45,7 +46,7 @@ class Input:
         return self.path.suffix.lower() in VIDEOS
 
 
-def _refuse(problem: str):
+def _refuse(problem: str) -> NoReturn:
     raise UserError(problem)
 
 
@@ -54,15 +55,20 @@ def find_inputs(
     leave_out: Path | None = None,
     report: Callable[[str], None] = _refuse,
 ) -> list[Input]:
-    """The files that ``patterns`` mean, each once, sorted: files, folders (searched with all
-    below), glob patterns.
+    """Return the files that ``patterns`` mean, each once, sorted.
 
-    leave_out: the folder of earlier results; where it lies below a folder that is searched, nothing
-        is looked for in it.
-    report: called with one line for each thing in a folder that cannot be looked at; by default it
-        is an error. Raises ``UserError``.
+    Args:
+        patterns: Files, folders (searched with all below), glob patterns.
+        leave_out: The folder of earlier results; where it lies below a folder that is searched,
+            nothing is looked for in it.
+        report: Called with one line for each thing in a folder that cannot be looked at; by default
+            that is an error.
+
+    Raises:
+        UserError: A pattern means no file, or what it means cannot be searched.
     """
-    found, folders = [], []
+    found: list[Path] = []
+    folders: list[Path] = []
     for pattern in patterns:
         if not pattern.strip():
             raise UserError(f"-i '{pattern}': an empty name; . is the working directory")
@@ -91,11 +97,12 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _in_folder(folder, leave_out, report):
+def _in_folder(folder: Path, leave_out: Path | None, report: Callable[[str], None]) -> list[Path]:
     """The images and videos in a folder and below."""
-    problems, found = [], []
+    problems: list[str] = []
+    found: list[Path] = []
 
-    def closed(error):
+    def closed(error: OSError) -> None:
         problems.append(f'{Path(error.filename)}: cannot be searched ({error.strerror})')
 
     excluded = _strictly_below(folder, leave_out)
@@ -110,14 +117,15 @@ def _in_folder(folder, leave_out, report):
     return sorted(found)
 
 
-def _matches(pattern, leave_out, report):
+def _matches(pattern: Path, leave_out: Path | None, report: Callable[[str], None]) -> list[Path]:
     """The files that match a pattern."""
     fixed = Path(pattern.anchor)
     for part in pattern.parts[bool(pattern.anchor) :]:
         if glob.has_magic(part):
             break
         fixed = fixed / part
-    excluded, problems = _strictly_below(fixed, leave_out), []
+    excluded = _strictly_below(fixed, leave_out)
+    problems: list[str] = []
     paths = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
     paths = [p for p in paths if not p.is_dir() and excluded not in real(p).parents]
     found = _readable(paths, problems)
@@ -133,7 +141,7 @@ def _matches(pattern, leave_out, report):
     return found
 
 
-def _readable(paths, problems):
+def _readable(paths: list[Path], problems: list[str]) -> list[Path]:
     """The files among ``paths``; what is none, such as a link to nothing, becomes a problem."""
     found = []
     for path in paths:
@@ -147,7 +155,8 @@ def _readable(paths, problems):
     return found
 
 
-def _strictly_below(folder, leave_out):
+def _strictly_below(folder: Path, leave_out: Path | None) -> Path | None:
     """``leave_out`` without links when it lies below ``folder``, else None."""
-    inside = leave_out is not None and real(folder) in real(leave_out).parents
-    return real(leave_out) if inside else None
+    if leave_out is None or real(folder) not in real(leave_out).parents:
+        return None
+    return real(leave_out)

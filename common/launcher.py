@@ -4,10 +4,11 @@ from __future__ import annotations  # so that an older Python can import this mo
 
 import os
 
+OPEN_MPI = 'OMPI_COMM_WORLD_SIZE'  # which Open MPI's mpirun sets, and no other launcher
 # In which Open MPI, others and Slurm tell a process how many they have started and its number among
 # them. The first pair holds: mpirun may have been started by another of them.
 LAUNCHERS = {
-    'OMPI_COMM_WORLD_SIZE': 'OMPI_COMM_WORLD_RANK',
+    OPEN_MPI: 'OMPI_COMM_WORLD_RANK',
     'PMI_SIZE': 'PMI_RANK',
     'MV2_COMM_WORLD_SIZE': 'MV2_COMM_WORLD_RANK',
     'SLURM_STEP_NUM_TASKS': 'SLURM_PROCID',
@@ -21,6 +22,9 @@ LOCAL_RANKS = (
 )
 # How many processes of a job run on this machine, as Open MPI, MPICH and Slurm say it.
 LOCAL_SIZES = 'OMPI_COMM_WORLD_LOCAL_SIZE', 'MPI_LOCALNRANKS', 'SLURM_NTASKS_PER_NODE'
+# How the names of the variables begin that launchers set, the ones above and those by which a
+# process finds the others of its job.
+PREFIXES = ('OMPI_', 'PMIX_', 'PRTE_', 'PMI_', 'MPI_LOCAL', 'MV2_COMM_WORLD_', 'SLURM_')
 COURTESY_SECONDS = 1.5  # for which other ranks let rank 0 speak first
 
 
@@ -54,3 +58,15 @@ def launched_local_size() -> int:
         if os.environ.get(name, '').isdigit():
             return max(1, int(os.environ[name]))
     return 1
+
+
+def started_by_open_mpi() -> bool:
+    """Return whether Open MPI's mpirun has started this process."""
+    return OPEN_MPI in os.environ
+
+
+def environment_of_one() -> dict[str, str]:
+    """Return the environment variables without a launcher's: for a child process that must not
+    take itself for one of the job's.
+    """
+    return {name: v for name, v in os.environ.items() if not name.startswith(PREFIXES)}

@@ -6,7 +6,7 @@ import os
 LOG = logging.getLogger('nnseg')
 
 
-def set_up(debug: bool):
+def set_up(debug: bool) -> None:
     """Show messages on standard error as they are, from INFO on, or from DEBUG on.
 
     FFmpeg's own messages are never shown: the project finds and reports its failures.

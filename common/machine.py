@@ -48,16 +48,29 @@ MISSING = 127  # exit status of a command that is not there
 
 
 def threads(asked: int | None = None) -> int:
-    """The number of threads to use: what is asked for, else this process's share of the cores.
+    """Return the number of threads to use: what ``--threads`` asks for, else :func:`cores`.
 
-    That is the cores it may run on, no more than the limit of its cgroups, and of both what falls
-    to one of the job's processes on this machine. Raises ``UserError``.
+    Raises:
+        UserError: Less than one is asked for.
     """
-    if asked is not None:
-        if asked < 1:
-            raise UserError(f'--threads must be at least 1, not {asked}')
-        return asked
-    own, limit, processes = len(_affinity(0)), cgroup_limit(), launched_local_size()
+    if asked is not None and asked < 1:
+        raise UserError(f'--threads must be at least 1, not {asked}')
+    return asked or cores()
+
+
+def cores(local_size: int | None = None) -> int:
+    """Return how many cores this process may keep busy, at least 1: its share of the machine's.
+
+    These are the cores that it may run on (its affinity), no more than the CPU time that its
+    cgroups allow (as in a container), and of both what falls to one of the job's processes on this
+    machine.
+
+    Args:
+        local_size: The job's processes on this machine, where that is known of MPI; by default what
+            mpirun or Slurm says in environment variables.
+    """
+    own, limit = len(_affinity(0)), cgroup_limit()
+    processes = launched_local_size() if local_size is None else local_size
     shared = own if processes == 1 else len(_affinity(os.getppid()) or _affinity(0)) // processes
     if limit is not None:
         shared = min(shared, int(limit / processes))
@@ -157,7 +170,7 @@ def cpu() -> str:
 def describe() -> dict[str, str]:
     """What a figure depends on: processor, cores and memory, GPU, versions."""
     return {
-        'CPU': f'{_processor()}, {len(os.sched_getaffinity(0))} cores usable, {_memory()} GiB',
+        'CPU': f'{_processor()}, {cores()} cores usable, {_memory()} GiB',
         'GPU': ', '.join(gpu.text for gpu in gpus()) or 'none',
         'Python': platform.python_version(),
         'packages': ', '.join(f'{name} {version}' for name, version in versions().items()),

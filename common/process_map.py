@@ -1,34 +1,43 @@
-"""Work on all samples of a data set: in worker processes, in order, with a progress bar."""
+"""An ordered map over the samples of a data set, in worker processes, with a progress bar."""
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, TypeVar
 
-import cv2
 from tqdm import tqdm
 
 from common.errors import UserError
+from common.worker import become_worker
 
-_dataset: Sequence | None = None  # of a worker process: pickled once for each, not once a sample
+Samples = TypeVar('Samples', bound=Sequence[Any])
+Result = TypeVar('Result')
+
+_dataset: Any = None  # of a worker process: pickled once for each worker, not once a sample
 
 
 def over_samples(
-    dataset: Sequence,
-    function: Callable[[Sequence, int], Any],
+    dataset: Samples,
+    function: Callable[[Samples, int], Result],
     processes: int,
     title: str,
-) -> Iterator[Any]:
-    """``function(dataset, index)`` of every sample, in order, with a progress bar on terminals.
+) -> Iterator[Result]:
+    """Yield ``function(dataset, index)`` for every sample, in order, with a progress bar on
+    terminals.
 
-    More than one process work in parallel; function is then one that can be pickled. An exception
-    in it ends the iteration. Raises ``UserError`` when a process is killed.
+    Args:
+        dataset: What has a length and can be pickled.
+        function: Can be pickled where processes > 1. An exception in it ends the iteration.
+        processes: The number of worker processes; 1 runs the function in the calling process.
+        title: The text before the progress bar.
+
+    Raises:
+        UserError: A worker process was killed.
     """
     with tqdm(desc=title, total=len(dataset), unit='file', disable=None, leave=False) as bar:
         results = (
@@ -41,7 +50,9 @@ def over_samples(
             yield result
 
 
-def _in_processes(dataset, function, processes: int) -> Iterator[Any]:
+def _in_processes(
+    dataset: Samples, function: Callable[[Samples, int], Result], processes: int
+) -> Iterator[Result]:
     pool = ProcessPoolExecutor(
         processes,
         # a fork of a process in which OpenCV or NNabla have threads can hang
@@ -60,20 +71,20 @@ def _in_processes(dataset, function, processes: int) -> Iterator[Any]:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(dataset: Sequence):
-    """What a worker process needs: the data set, one thread, and to end when its parent does."""
+def _start_worker(dataset: Sequence[Any]) -> None:
+    """Give a worker process the data set, and end it when its parent ends."""
     global _dataset
     _dataset = dataset
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
+    become_worker()
     parent = multiprocessing.parent_process()
+    assert parent is not None  # the pool started this process
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel: int):
+def _end_with(sentinel: int) -> None:
     wait([sentinel])  # until the parent is gone, killed perhaps
     os._exit(1)
 
 
-def _call(function: Callable[[Sequence, int], Any], index: int) -> Any:
+def _call(function: Callable[[Any, int], Result], index: int) -> Result:
     return function(_dataset, index)

@@ -10,7 +10,8 @@
 A section stands with the code that reads it; the annotation of a field is the type of its key:
 ``int``, ``float``, ``str``, ``bool``, a tuple of them (``tuple[float, float]`` is a list of two in
 a file, ``tuple[int, ...]`` a list of any length but 0), or one of these and ``None`` where there is
-no fixed default.
+no fixed default. A section that extends another may give a key of it another default alone:
+``momentum: float = 0.8``.
 """
 
 import math
@@ -189,7 +190,7 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
             name=each.name,
             type=_without_none(hints[each.name]),
             default=each.default,
-            **each.metadata,
+            **_metadata(section, each.name),
         )
         for each in fields(section)
     }
@@ -198,6 +199,15 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 def plain(value: Any) -> Any:
     """Return a value of a section as YAML and JSON have it: lists for tuples."""
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _metadata(section: type[Section], name: str) -> Mapping[str, Any]:
+    """Return the words of a key, which a section may have from one that it extends."""
+    for kind in section.__mro__:
+        declared = getattr(kind, '__dataclass_fields__', {}).get(name)
+        if declared is not None and declared.metadata:
+            return dict(declared.metadata)
+    raise TypeError(f'{section.__name__}.{name}: write a key as config_key(...)')
 
 
 def _without_none(annotation: Any) -> Any:

@@ -13,14 +13,18 @@ running sum of a D2 block is one tensor (see :func:`multidilated_layers`); logit
 quarter of the input's size, and upsampling and softmax are left to the caller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+import nnabla as nn
 import nnabla.initializer as I
 
 from common.sections import Section, SectionError, config_key
 from layers import functions as L
+
+# Builds the layers of a D2 block: map, growth rate, number of layers, build -> maps.
+DenseLayers: TypeAlias = Callable[[nn.Variable, int, int, L.Build], list[nn.Variable]]
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
 STRIDE = 4  # of the logits
@@ -102,14 +106,18 @@ class D3NetKeys(Section):
     )
 
 
-def bn_relu_conv(x, channels, kernel, name, build, dilation=1):
+def bn_relu_conv(
+    x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, dilation: int = 1
+) -> nn.Variable:
     """The unit of D3Net: batch norm and ReLU come before the convolution, which has a bias."""
     with L.scope(name):
         x = L.bn_relu(x, 'norm1', build)
         return L.convolution(x, channels, kernel, 'conv1', build, dilation=dilation)
 
 
-def multidilated_layers(x, growth_rate, num_layers, build):
+def multidilated_layers(
+    x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
+) -> list[nn.Variable]:
     """The layers 1 to M-1 of a D2 block, (N, M*k, H, W) -> list of M groups (N, k, H, W).
 
     ``x`` is the output of layer 0: one group of k channels for each layer. Layer i convolves group
@@ -132,7 +140,9 @@ def multidilated_layers(x, growth_rate, num_layers, build):
     return [*groups, pending]
 
 
-def padded_layers(x, growth_rate, num_layers, build):
+def padded_layers(
+    x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
+) -> list[nn.Variable]:
     """:func:`multidilated_layers` for inference on a GPU: a list of one map, all groups.
 
     What a layer adds is padded to the width of the whole sum, which thus becomes the block's
@@ -148,7 +158,15 @@ def padded_layers(x, growth_rate, num_layers, build):
     return [x]
 
 
-def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers):
+def d2_block(
+    x: nn.Variable,
+    growth_rate: int,
+    num_layers: int,
+    num_outputs: int,
+    compression: float,
+    build: L.Build,
+    layers: DenseLayers,
+) -> nn.Variable:
     """A D2 block: dense multidilated layers, (N, C, H, W) -> (N, int(k * num_outputs *
     compression), H, W).
     """
@@ -168,32 +186,32 @@ def d2_block(x, growth_rate, num_layers, num_outputs, compression, build, layers
         return L.convolution(x, int(wanted * compression), 1, 'conv1', build, bias=False)
 
 
-def side_output(x, channels, name, build):
+def side_output(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
     """1x1 convolution, batch norm, ReLU: what a stage hands to the head."""
     with L.scope(name):
         return L.bn_relu(L.convolution(x, channels, 1, '0', build), '1', build)
 
 
-def transition(x, channels, build):
+def transition(x: nn.Variable, channels: int, build: L.Build) -> nn.Variable:
     """Between two stages: fewer channels, half the size (an odd last row or column is dropped)."""
     x = L.bn_relu(x, 'bn', build)
     return L.average_pool(L.convolution(x, channels, 1, 'conv', build, bias=False), 2, build)
 
 
 def backbone(
-    x,
-    build,
+    x: nn.Variable,
+    build: L.Build,
     *,
-    num_init_features,
-    num_layers,
-    n_blocks,
-    dens_k,
-    block_comp,
-    intermediate_out_ch,
-    dense_n_out_layer_block,
-    trans_comp_factor,
-    layers,
-):
+    num_init_features: int,
+    num_layers: tuple[int, ...],
+    n_blocks: tuple[int, ...],
+    dens_k: tuple[int, ...],
+    block_comp: tuple[float, ...],
+    intermediate_out_ch: tuple[int, ...],
+    dense_n_out_layer_block: tuple[int, ...],
+    trans_comp_factor: int,
+    layers: DenseLayers,
+) -> list[nn.Variable]:
     """D3Net up to the side outputs: (N, 3, H, W) -> one map a stage, at 1/4, 1/8, ... of the
     input's size.
     """
@@ -226,7 +244,9 @@ def backbone(
     return features
 
 
-def head(features, channels, num_classes, build):
+def head(
+    features: Sequence[nn.Variable], channels: int, num_classes: int, build: L.Build
+) -> nn.Variable:
     """Fully convolutional head on the side outputs, all resized to the first: logits at its
     size.
     """
@@ -238,7 +258,15 @@ def head(features, channels, num_classes, build):
     return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)
 
 
-def d3net(x, build, *, num_classes, channels, layers=None, **hyper):
+def d3net(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    num_classes: int,
+    channels: int,
+    layers: DenseLayers | None = None,
+    **hyper: Any,
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, ceil(H/4),
     ceil(W/4))].
 

@@ -27,7 +27,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Dataset(Sequence):
+class Dataset(Sequence[Sample]):
     """Samples and how to read them; can be pickled, so that worker processes read it too.
 
     decode: reads a label file as class indices, ``uint8`` (H, W), with 255 for ignored pixels. For
@@ -42,7 +42,8 @@ class Dataset(Sequence):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Sample:
+    # Nobody slices a data set.
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         return self.samples[index]
 
     def image(self, index: int) -> np.ndarray:
@@ -82,7 +83,7 @@ class Dataset(Sequence):
         size = self.size(index) if is_png else self.image(index).shape[:2]
         self.check_sizes(index, size, self.label(index).shape)
 
-    def check_sizes(self, index: int, image: tuple[int, int], label: tuple[int, int]):
+    def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
         """Raise ``InputError`` when an image and its label differ in (height, width)."""
         if tuple(image) != tuple(label):
             sample = self.samples[index]
@@ -92,7 +93,7 @@ class Dataset(Sequence):
             )
 
 
-def check_range(labels: np.ndarray, num_classes: int, path: Path):
+def check_range(labels: np.ndarray, num_classes: int, path: Path | None):
     """Raise ``InputError`` unless all values are classes or 255: NNabla reads out of bounds."""
     counts = np.bincount(labels.ravel(), minlength=256)
     wrong = np.flatnonzero(counts[num_classes:IGNORE]) + num_classes

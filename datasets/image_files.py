@@ -68,7 +68,8 @@ def image_size(path: Path) -> tuple[int, int]:
             turned = turned and image.format not in _TURNED_AT_ONCE
             return image.size if turned else image.size[::-1]
     except (UnidentifiedImageError, SyntaxError, ValueError):
-        return read_image(path).shape[:2]  # a format that OpenCV may know
+        height, width, _ = read_image(path).shape  # a format that OpenCV may know
+        return height, width
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
 
@@ -177,7 +178,7 @@ def write_image(path: Path, image: np.ndarray):
             f'{path}: {path.suffix} cannot hold {image.shape[1]}x{image.shape[0]} pixels'
         )
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(data.data)
 
 
 def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence[int]]):

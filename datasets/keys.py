@@ -29,3 +29,10 @@ class DataKeys(Section):
     )
     train_split: str = config_key('train', 'split that is trained on')
     val_split: str = config_key('val', 'split that is scored')
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeMultipleKeys(Section):
+    """How training and inference by shorter sides round an image's sides."""
+
+    size_multiple: int = config_key(8, 'both sides are multiples of it, in pixels', least=1)

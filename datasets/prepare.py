@@ -11,17 +11,17 @@ be done.
 
 import dataclasses
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
-from common import command, files
+from common import command, files, machine
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
+from common.tables import Column, lines
 from datasets import DataError, Dataset, DatasetInfo
 from datasets.info import IGNORE
 from datasets.preparation import sources
@@ -84,7 +84,7 @@ def main(args: Namespace) -> int:
 
 def _number_of_processes(wanted: int | None) -> int:
     if wanted is None:
-        return len(os.sched_getaffinity(0))
+        return machine.cores()
     if wanted < 1:
         raise UserError(f'--processes {wanted}: at least 1 is needed')
     return wanted
@@ -272,11 +272,8 @@ def _pack(args: Namespace) -> tuple[dict, int]:
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]):
     """Columns as wide as their contents; the first to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in (heads, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    for first, *others in cells:
-        numbers = ''.join(f'  {cell:>{width}}' for cell, width in zip(others, widths[1:]))
-        print(f'{first:{widths[0]}}{numbers}')
+    columns = [Column(head, right=number > 0) for number, head in enumerate(heads)]
+    print(*lines(columns, [[str(cell) for cell in row] for row in rows]), sep='\n')
 
 
 # What can be done, in this order: a function each, which returns what --json tells of it, and the

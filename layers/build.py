@@ -4,17 +4,33 @@ The path of scopes is followed here beside NNabla's own, because a layer must kn
 a parameter to tell whether it is frozen.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from typing import Any, Protocol, TypeAlias
 
 import nnabla as nn
+import nnabla.communicators as C
 from nnabla.parameter import get_parameter, get_parameter_or_create, set_parameter
+from numpy.typing import NDArray
+
+from common.patterns import matches
 
 RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 
-_path = []  # NNabla's scopes are global too: graphs are built in one thread
+Initializer: TypeAlias = Callable[[tuple[int, ...]], NDArray[Any]]  # a shape -> initial values
+
+_path: list[str] = []  # NNabla's scopes are global too: graphs are built in one thread
+
+
+class Communicator(Protocol):
+    """Joins the processes over which batch statistics are taken."""
+
+    size: int
+    nnabla: C.Communicator | None  # NNabla's own, which synchronizes on GPUs
+
+    def total(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the sum of an array over all processes."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +40,7 @@ class Build:
     train: batch statistics that also update the running ones; otherwise the running statistics are
         used.
     freeze_statistics: in training, too, use the running statistics and leave them alone.
-    communicator: of the processes over which batch statistics are taken; None for local ones. It
-        has ``size``, ``total(array)`` (the sum over all processes), and ``nnabla``, the
-        communicator of NNabla's that synchronizes on GPUs, or None.
+    communicator: of the processes over which batch statistics are taken; None for local ones.
     frozen: patterns of parameter names, as in a shell; these parameters get no gradient, and batch
         norms whose running mean or variance is among them keep and use both.
     recompute: which activations a training step frees and computes again in the backward pass:
@@ -43,14 +57,14 @@ class Build:
 
     train: bool = False
     freeze_statistics: bool = False
-    communicator: object = None
+    communicator: Communicator | None = None
     frozen: tuple[str, ...] = ()
     recompute: str = 'none'
     dropout: bool = True
     cuda: bool = False
     channel_last: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.recompute not in RECOMPUTE_POLICIES:
             raise ValueError(
                 f'unknown recompute policy {self.recompute!r}; '
@@ -71,7 +85,9 @@ class Build:
         """Whether the parameter ``name`` of the current scope is frozen."""
         return matches('/'.join([*_path, name]), self.frozen)
 
-    def parameter(self, name: str, shape: tuple[int, ...], initializer, trainable: bool = True):
+    def parameter(
+        self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
+    ) -> nn.Variable:
         """The parameter ``name`` of the current scope, created when it is not there yet."""
         return get_parameter_or_create(
             name, shape, initializer, trainable, trainable and not self.is_frozen(name)
@@ -81,17 +97,14 @@ class Build:
 class Outline(Build):
     """A build of parameters that have shapes and no values."""
 
-    def parameter(self, name, shape, initializer, trainable=True):
+    def parameter(
+        self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
+    ) -> nn.Variable:
         known = get_parameter(name)
         if known is None:
             known = nn.Variable(shape, need_grad=trainable)
             set_parameter(name, known)
         return known
-
-
-def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a parameter name is like one of the patterns: ``*`` stands for anything."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @contextmanager
@@ -105,7 +118,7 @@ def scope(name: str) -> Iterator[None]:
         _path.pop()
 
 
-def recompute_if(condition: bool):
+def recompute_if(condition: bool) -> AbstractContextManager[None]:
     """A context in which outputs are freed and computed again in the backward pass, or none."""
     return nn.recompute(True) if condition else nullcontext()
 

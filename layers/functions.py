@@ -6,16 +6,21 @@ GPU kernels are decided here and, for batch norms, in :mod:`layers.norms`, once.
 :func:`channels_of` and :func:`size_of`.
 """
 
+from contextlib import AbstractContextManager
+from typing import TypedDict
+
 import nnabla as nn
 import nnabla.functions as F
 import nnabla.initializer as I
 import numpy as np
+from numpy.typing import NDArray
 
-from layers.build import Build, on_gpu, recompute_if, scope
-from layers.norms import TooFewValues, batch_norm, bn_add_relu, bn_relu, bn_relu6
+from layers.build import Build, Initializer, on_gpu, recompute_if, scope
+from layers.norms import Norm, TooFewValues, batch_norm, bn_add_relu, bn_relu, bn_relu6
 
 __all__ = [  # and what is defined below
     'Build',
+    'Norm',
     'TooFewValues',
     'batch_norm',
     'bn_add_relu',
@@ -27,35 +32,44 @@ __all__ = [  # and what is defined below
 
 # A mean over fewer than 2048 values a row is a matrix-vector product in NNabla's CUDA extension.
 LARGEST_FOLD = 1024
-RESIZING = {
-    'bilinear': dict(mode='linear', half_pixel=True),
-    'bilinear_corners': dict(mode='linear', align_corners=True),
-    'nearest': dict(mode='nearest'),
+
+
+class _Resizing(TypedDict, total=False):
+    mode: str
+    half_pixel: bool
+    align_corners: bool
+
+
+RESIZING: dict[str, _Resizing] = {
+    'bilinear': {'mode': 'linear', 'half_pixel': True},
+    'bilinear_corners': {'mode': 'linear', 'align_corners': True},
+    'nearest': {'mode': 'nearest'},
 }
 
 
-def channels_of(x, build: Build) -> int:
+def channels_of(x: nn.Variable, build: Build) -> int:
     """C."""
     return x.shape[build.channel_axis]
 
 
-def size_of(x, build: Build) -> tuple[int, int]:
+def size_of(x: nn.Variable, build: Build) -> tuple[int, int]:
     """H and W."""
-    return tuple(x.shape[1:3] if build.channel_last else x.shape[2:])
+    height, width = x.shape[1:3] if build.channel_last else x.shape[2:]
+    return height, width
 
 
-def to_layout(x, build: Build):
+def to_layout(x: nn.Variable, build: Build) -> nn.Variable:
     """``(N, C, H, W)`` in the layout of the build."""
     return F.transpose(x, (0, 2, 3, 1)) if build.channel_last else x
 
 
-def from_layout(x, build: Build):
+def from_layout(x: nn.Variable, build: Build) -> nn.Variable:
     """The layout of the build as ``(N, C, H, W)``."""
     return F.transpose(x, (0, 3, 1, 2)) if build.channel_last else x
 
 
 def convolution(
-    x,
+    x: nn.Variable,
     channels: int,
     kernel: int,
     name: str,
@@ -66,9 +80,9 @@ def convolution(
     groups: int = 1,
     pad: int | None = None,
     bias: bool = True,
-    initializer=None,
-    bias_initializer=None,
-):
+    initializer: Initializer | None = None,
+    bias_initializer: Initializer | None = None,
+) -> nn.Variable:
     """A square convolution, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
 
     pad: by default what keeps the size at stride 1. initializer: of the weights; by default
@@ -106,24 +120,24 @@ def convolution(
     return y.apply(recompute=True) if build.recompute == 'convolution' else y
 
 
-def relu(x, build: Build):
+def relu(x: nn.Variable, build: Build) -> nn.Variable:
     """ReLU; recomputed together with batch norm."""
     with recompute_if(build.recompute == 'bn_relu'):
         return F.relu(x)
 
 
-def swish(x, build: Build):
+def swish(x: nn.Variable, build: Build) -> nn.Variable:
     """x * sigmoid(x), PyTorch's SiLU; recomputed together with batch norm."""
     with recompute_if(build.recompute == 'bn_relu'):
         return F.swish(x)
 
 
-def sigmoid(x):
+def sigmoid(x: nn.Variable) -> nn.Variable:
     """1 / (1 + exp(-x)), for the gates of attention: small maps, never recomputed alone."""
     return F.sigmoid(x)
 
 
-def dropout(x, share: float, build: Build, *, maps: bool = False):
+def dropout(x: nn.Variable, share: float, build: Build, *, maps: bool = False) -> nn.Variable:
     """In training, zero a random ``share`` of the values, or of whole ``maps`` (PyTorch's
     Dropout2d), and scale the others up.
 
@@ -138,7 +152,9 @@ def dropout(x, share: float, build: Build, *, maps: bool = False):
     return x * F.dropout(F.constant(1, shape), share)
 
 
-def average_pool(x, kernel: int, build: Build, *, stride: int | None = None, pad: int = 0):
+def average_pool(
+    x: nn.Variable, kernel: int, build: Build, *, stride: int | None = None, pad: int = 0
+) -> nn.Variable:
     """Mean over ``kernel x kernel`` windows, zeros of the padding included; what fills no window is
     dropped. stride: by default the kernel.
     """
@@ -152,7 +168,7 @@ def average_pool(x, kernel: int, build: Build, *, stride: int | None = None, pad
     )
 
 
-def max_pool(x, kernel: int, stride: int, build: Build):
+def max_pool(x: nn.Variable, kernel: int, stride: int, build: Build) -> nn.Variable:
     """Largest of each ``kernel x kernel`` window, padded by ``kernel // 2`` so that ``H' = ceil(H /
     stride)``.
     """
@@ -165,14 +181,14 @@ def max_pool(x, kernel: int, stride: int, build: Build):
     )
 
 
-def global_average_pool(x, build: Build):
+def global_average_pool(x: nn.Variable, build: Build) -> nn.Variable:
     """Mean over all pixels, (N, C, H, W) -> (N, C, 1, 1)."""
     if build.channel_last:
         return F.mean(x, axis=(1, 2), keepdims=True)
     return F.global_average_pooling(x)
 
 
-def adaptive_average_pool(x, bins: int, build: Build):
+def adaptive_average_pool(x: nn.Variable, bins: int, build: Build) -> nn.Variable:
     """Means over ``bins x bins`` tiles, (N, C, H, W) -> (N, C, bins, bins); PyTorch's
     AdaptiveAvgPool2d: tile i reaches from floor(i H / bins) to ceil((i + 1) H / bins).
 
@@ -187,7 +203,7 @@ def adaptive_average_pool(x, bins: int, build: Build):
         return F.affine(x, nn.Variable.from_numpy_array(matrix), base_axis=2)
     axes = (1, 2) if build.channel_last else (2, 3)
 
-    def tile(i, j):
+    def tile(i: int, j: int) -> nn.Variable:
         start, stop = [0] * 4, list(x.shape)
         for axis, index, length in zip(axes, (i, j), (height, width)):
             start[axis], stop[axis] = index * length // bins, -(-(index + 1) * length // bins)
@@ -197,7 +213,7 @@ def adaptive_average_pool(x, bins: int, build: Build):
     return F.concatenate(*rows, axis=axes[0])
 
 
-def _tile_shares(length: int, bins: int) -> np.ndarray:
+def _tile_shares(length: int, bins: int) -> NDArray[np.float32]:
     """What share of the mean over a tile each of ``length`` values has, (length, bins)."""
     shares = np.zeros((length, bins), np.float32)
     for i in range(bins):
@@ -206,7 +222,9 @@ def _tile_shares(length: int, bins: int) -> np.ndarray:
     return shares
 
 
-def resize(x, size: tuple[int, int], build: Build | None = None, how: str = 'bilinear'):
+def resize(
+    x: nn.Variable, size: tuple[int, int], build: Build | None = None, how: str = 'bilinear'
+) -> nn.Variable:
     """Resizing to exactly ``size = (height, width)``; without a build ``x`` is (N, C, H, W).
 
     how: ``bilinear``, pixel centres at half integers, as ``cv2.INTER_LINEAR`` and PyTorch's
@@ -231,25 +249,25 @@ def resize(x, size: tuple[int, int], build: Build | None = None, how: str = 'bil
     )
 
 
-def concatenate(*maps, build: Build):
+def concatenate(*maps: nn.Variable, build: Build) -> nn.Variable:
     """``maps`` of one size, one behind the other along the channels."""
     return F.concatenate(*maps, axis=build.channel_axis) if len(maps) > 1 else maps[0]
 
 
-def slice_channels(x, start: int, stop: int, build: Build):
+def slice_channels(x: nn.Variable, start: int, stop: int, build: Build) -> nn.Variable:
     """Channels ``start`` to ``stop`` (excluded) of ``x``."""
     first, last = [0] * 4, list(x.shape)
     first[build.channel_axis], last[build.channel_axis] = start, stop
     return F.slice(x, start=first, stop=last)
 
 
-def pad_channels(x, count: int, build: Build):
+def pad_channels(x: nn.Variable, count: int, build: Build) -> nn.Variable:
     """``count`` channels of zeros before those of ``x``."""
     behind = 0 if build.channel_last else 2  # axes that follow the channels
     return F.pad(x, (count, 0) + (0, 0) * behind)
 
 
-def space_to_depth(x, size: int, build: Build):
+def space_to_depth(x: nn.Variable, size: int, build: Build) -> nn.Variable:
     """Tiles of ``size x size`` pixels as channels, (N, C, H, W) -> (N, C * size**2, H / size, W /
     size).
 
@@ -271,17 +289,17 @@ def space_to_depth(x, size: int, build: Build):
     return F.reshape(x, (x.shape[0], depth, rows, columns), inplace=False)
 
 
-def recomputed_block(build: Build):
+def recomputed_block(build: Build) -> AbstractContextManager[None]:
     """A context for the inside of a block, freed and computed again under the policy ``blocks``."""
     return recompute_if(build.recompute == 'blocks')
 
 
-def mean_all(x):
+def mean_all(x: nn.Variable) -> nn.Variable:
     """The mean of all values, shape ``(1,)``; see :func:`row_means`."""
     return row_means(F.reshape(x, (1, x.size), inplace=False))
 
 
-def row_means(x):
+def row_means(x: nn.Variable) -> nn.Variable:
     """The mean of each row of ``(rows, n)``, shape ``(rows,)``, in steps that every backend gets
     right.
 

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 
 import nnabla as nn
 import numpy as np
+from nnabla.function import Function
 
 CONVOLUTIONS = ('Convolution', 'DepthwiseConvolution')
 WITH_PARAMETERS = (*CONVOLUTIONS, 'BatchNormalization')  # all inputs but the first
 BYTES = 4  # of a float32
 
 
-def functions(*outputs: nn.Variable) -> list:
+def functions(*outputs: nn.Variable) -> list[Function]:
     """Every function that NNabla runs for ``outputs``, in the order in which it runs them."""
-    found = {}
+    found: dict[Function, None] = {}
     for output in outputs:
         output.visit(lambda function: found.setdefault(function))
     return list(found)
@@ -28,12 +29,12 @@ def count_functions(output: nn.Variable) -> int:
     return len(functions(output))
 
 
-def data_inputs(function) -> list[nn.Variable]:
+def data_inputs(function: Function) -> list[nn.Variable]:
     """The inputs of a function that are maps, not parameters."""
     return function.inputs[: 1 if function.info.type_name in WITH_PARAMETERS else None]
 
 
-def depending_on(image: nn.Variable, order: Iterable) -> list:
+def depending_on(image: nn.Variable, order: Iterable[Function]) -> list[Function]:
     """Those functions of ``order`` that compute something from ``image``; the others shape
     parameters.
     """
@@ -45,19 +46,19 @@ def depending_on(image: nn.Variable, order: Iterable) -> list:
     return found
 
 
-def multiply_accumulates(function) -> int:
+def multiply_accumulates(function: Function) -> int:
     """Of a convolution, its bias not counted; of any other function 0."""
     if function.info.type_name not in CONVOLUTIONS:
         return 0
     return function.outputs[0].size * int(np.prod(function.inputs[1].shape[1:]))
 
 
-def output_bytes(function) -> int:
+def output_bytes(function: Function) -> int:
     """What a function's outputs take in float32."""
     return BYTES * sum(output.size for output in function.outputs)
 
 
-def peak_bytes(order: Iterable, kept: Iterable[nn.Variable]) -> int:
+def peak_bytes(order: Iterable[Function], kept: Iterable[nn.Variable]) -> int:
     """The most that outputs of functions take at once, in float32, when the functions run in
     ``order`` and each output is freed after the last function that reads it, as
     ``forward(clear_buffer=True)`` does. ``kept`` are never freed.
@@ -75,24 +76,28 @@ def peak_bytes(order: Iterable, kept: Iterable[nn.Variable]) -> int:
     return peak
 
 
-def backward_order(output: nn.Variable) -> list:
+def backward_order(output: nn.Variable) -> list[Function]:
     """Return the functions that a backward pass from ``output`` runs through, in its order.
 
     NNabla takes the function with the longest path from the inputs first, and of several the one
     that it came across first (nnabla, src/nbla/computation_graph/variable.cpp,
     visit_function_backward).
     """
-    depths = {}
+    depths: dict[Function, int] = {}
     for function in functions(output):
-        depths[function] = 1 + max((depths.get(v.parent, 0) for v in function.inputs), default=0)
-    order, waiting, numbers = [], [], {}
+        parents = (v.parent for v in function.inputs if v.parent is not None)
+        depths[function] = 1 + max((depths.get(parent, 0) for parent in parents), default=0)
+    order: list[Function] = []
+    waiting: list[tuple[int, int, Function]] = []
+    numbers: dict[Function, int] = {}
 
-    def add(function):
+    def add(function: Function) -> None:
         if function not in numbers:
             numbers[function] = len(numbers)
             heapq.heappush(waiting, (-depths[function], numbers[function], function))
 
-    add(output.parent)
+    if output.parent is not None:
+        add(output.parent)
     while waiting:
         _, _, function = heapq.heappop(waiting)
         order.append(function)

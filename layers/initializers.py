@@ -4,12 +4,13 @@ The numbers are drawn from NNabla's own generator, so :func:`nnabla.random.set_s
 """
 
 import math
+from typing import Any
 
 import nnabla.initializer as I
-import numpy as np
+from numpy.typing import NDArray
 
 
-def kaiming_normal(shape) -> np.ndarray:
+def kaiming_normal(shape: tuple[int, ...]) -> NDArray[Any]:
     """Weights (outputs, inputs / groups, kernel, kernel) of ``kaiming_normal_(mode='fan_out',
     nonlinearity='relu')``: a normal distribution, the variance is 2 / (outputs * kernel**2).
     """
@@ -17,7 +18,7 @@ def kaiming_normal(shape) -> np.ndarray:
     return I.NormalInitializer(math.sqrt(2 / (outputs * math.prod(kernel))))(shape)
 
 
-def kaiming_normal_by_inputs(shape) -> np.ndarray:
+def kaiming_normal_by_inputs(shape: tuple[int, ...]) -> NDArray[Any]:
     """Weights of ``kaiming_normal_`` with its defaults: the variance is 2 / (inputs / groups *
     kernel**2).
     """

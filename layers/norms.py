@@ -2,12 +2,30 @@
 what of it a training step frees. Used through :mod:`layers.functions`.
 """
 
+from typing import Protocol, TypedDict
+
 import nnabla as nn
 import nnabla.functions as F
 import nnabla.initializer as I
 
 from layers import sync_batch_norm
 from layers.build import Build, float_context, recompute_if, scope
+
+
+class Norm(Protocol):
+    """A batch norm with what follows it: :func:`batch_norm`, :func:`bn_relu`, :func:`bn_relu6`."""
+
+    def __call__(
+        self,
+        x: nn.Variable,
+        name: str,
+        build: Build,
+        *,
+        decay_rate: float = 0.9,
+        eps: float = 1e-5,
+        beta: float = 0.0,
+        gamma: float = 1.0,
+    ) -> nn.Variable: ...
 
 
 class TooFewValues(ValueError):
@@ -17,7 +35,7 @@ class TooFewValues(ValueError):
 
 
 def batch_norm(
-    x,
+    x: nn.Variable,
     name: str,
     build: Build,
     *,
@@ -25,7 +43,7 @@ def batch_norm(
     eps: float = 1e-5,
     beta: float = 0.0,
     gamma: float = 1.0,
-):
+) -> nn.Variable:
     """Batch normalisation over N, H and W.
 
     ``decay_rate`` is the share of the running statistics that a step keeps: 1 - PyTorch's momentum.
@@ -38,7 +56,7 @@ def batch_norm(
 
 
 def bn_relu(
-    x,
+    x: nn.Variable,
     name: str,
     build: Build,
     *,
@@ -46,7 +64,7 @@ def bn_relu(
     eps: float = 1e-5,
     beta: float = 0.0,
     gamma: float = 1.0,
-):
+) -> nn.Variable:
     """:func:`batch_norm`, then ReLU; one function where ``build.cuda``. Same parameters, same
     numbers.
     """
@@ -57,8 +75,8 @@ def bn_relu(
 
 
 def bn_add_relu(
-    x,
-    shortcut,
+    x: nn.Variable,
+    shortcut: nn.Variable,
     name: str,
     build: Build,
     *,
@@ -66,7 +84,7 @@ def bn_add_relu(
     eps: float = 1e-5,
     beta: float = 0.0,
     gamma: float = 1.0,
-):
+) -> nn.Variable:
     """The end of a residual block: ReLU of :func:`batch_norm` plus ``shortcut``, which has the
     shape of ``x``; one function where ``build.cuda``. Same parameters, same numbers.
 
@@ -87,13 +105,19 @@ def bn_add_relu(
         return F.relu(y)
 
 
-def bn_relu6(x, name: str, build: Build, **options):
+def bn_relu6(x: nn.Variable, name: str, build: Build, **options: float) -> nn.Variable:
     """:func:`batch_norm` with its options, then ReLU6, min(max(x, 0), 6); recomputed together."""
     with recompute_if(build.recompute == 'bn_relu'):
         return F.relu6(batch_norm(x, name, build, **options))
 
 
-def _statistics(name, build) -> tuple[bool, bool]:
+class _Options(TypedDict):
+    axes: list[int]
+    decay_rate: float
+    eps: float
+
+
+def _statistics(name: str, build: Build) -> tuple[bool, bool]:
     """Whether a layer takes the statistics of the batch, and of that of all processes."""
     with scope(name), scope('bn'):
         frozen = build.freeze_statistics or build.is_frozen('mean') or build.is_frozen('var')
@@ -101,13 +125,22 @@ def _statistics(name, build) -> tuple[bool, bool]:
     return of_batch, of_batch and build.synchronizes
 
 
-def _can_be_fused(name, build) -> bool:
+def _can_be_fused(name: str, build: Build) -> bool:
     """Whether what follows a batch norm can be in its function."""
     batch_stat, synchronized = _statistics(name, build)
     return build.cuda and not synchronized and (batch_stat or not build.train)
 
 
-def _batch_norm(x, name, build, decay_rate, eps, initial, fused=False, shortcut=None):
+def _batch_norm(
+    x: nn.Variable,
+    name: str,
+    build: Build,
+    decay_rate: float,
+    eps: float,
+    initial: tuple[float, float],
+    fused: bool = False,
+    shortcut: nn.Variable | None = None,
+) -> nn.Variable:
     """Batch normalisation; ``fused``, with the sum, if there is a shortcut, and ReLU."""
     shape = (1, x.shape[build.channel_axis], 1, 1)
     with scope(name), scope('bn'):
@@ -115,38 +148,46 @@ def _batch_norm(x, name, build, decay_rate, eps, initial, fused=False, shortcut=
         gamma = build.parameter('gamma', shape, I.ConstantInitializer(initial[1]))
         mean = build.parameter('mean', shape, I.ConstantInitializer(0), trainable=False)
         var = build.parameter('var', shape, I.ConstantInitializer(1), trainable=False)
-    parameters = beta, gamma, mean, var
-    options = dict(axes=[build.channel_axis], decay_rate=decay_rate, eps=eps)
+    options = _Options(axes=[build.channel_axis], decay_rate=decay_rate, eps=eps)
     batch_stat, synchronized = _statistics(name, build)
     if batch_stat and not synchronized and x.size == mean.size:
         raise TooFewValues(
             'batch norm cannot be trained on one value a channel: take a batch of at least 2, '
             'or larger images'
         )
-    without_nccl = synchronized and build.communicator.nnabla is None
+    communicator = build.communicator if synchronized else None
+    nccl = communicator.nnabla if communicator is not None else None
+    without_nccl = synchronized and nccl is None
     if without_nccl and build.channel_last:
         raise ValueError('the CPU computes in (N, C, H, W) only')
     if without_nccl or (batch_stat and not (build.cuda or build.channel_last)):
-        communicator = build.communicator if synchronized else None
-        return sync_batch_norm.batch_norm(x, *parameters, communicator, decay_rate, eps)
+        return sync_batch_norm.batch_norm(x, beta, gamma, mean, var, communicator, decay_rate, eps)
     if build.channel_last:
         flat = (1, 1, 1, mean.size)  # the same memory; statistics may not come out of a function
-        parameters = [F.reshape(p, flat) for p in (beta, gamma)]
-        parameters += [p.reshape(flat, unlink=True) for p in (mean, var)]
-    if synchronized:
-        options['comm'] = build.communicator.nnabla
+        beta, gamma = (F.reshape(p, flat) for p in (beta, gamma))
+        mean, var = (p.reshape(flat, unlink=True) for p in (mean, var))
+    parameters = beta, gamma, mean, var
+    if nccl is not None:
         # In half precision it counts the pixels in half as well, where 65504 is the largest number.
         with nn.context_scope(float_context()):
-            return F.sync_batch_normalization(x, *parameters, batch_stat=True, **options)
+            return F.sync_batch_normalization(x, *parameters, comm=nccl, batch_stat=True, **options)
     if build.cuda and build.train and not batch_stat:
         return scale_and_shift(x, *parameters, eps)
     if fused:
-        options['z'] = shortcut
-        return F.fused_batch_normalization(x, *parameters, batch_stat=batch_stat, **options)
+        return F.fused_batch_normalization(
+            x, *parameters, shortcut, batch_stat=batch_stat, **options
+        )
     return F.batch_normalization(x, *parameters, batch_stat=batch_stat, **options)
 
 
-def scale_and_shift(x, beta, gamma, mean, var, eps: float):
+def scale_and_shift(
+    x: nn.Variable,
+    beta: nn.Variable,
+    gamma: nn.Variable,
+    mean: nn.Variable,
+    var: nn.Variable,
+    eps: float,
+) -> nn.Variable:
     """Batch normalisation with the running statistics, as a product and a sum.
 
     NNabla's own form has no backward pass on Hopper GPUs. Both factors are computed in float: a

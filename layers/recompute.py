@@ -23,7 +23,7 @@ TOUCHING = (
 )
 
 
-def keep_touched(*outputs: nn.Variable):
+def keep_touched(*outputs: nn.Variable) -> None:
     """Exclude the inputs of ``TOUCHING`` functions in the graph of ``outputs`` from recomputation.
 
     A backward pass computes a freed array again when a function needs it. An array that is read

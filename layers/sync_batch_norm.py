@@ -11,9 +11,16 @@ other processes.
 
 import sys
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
+import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
+from numpy.typing import NDArray
+
+from layers.build import Communicator
+
+Variables: TypeAlias = list[nn.Variable]
 
 BLOCK = 1 << 16  # values that are converted to float64 at a time: they stay in the CPU's cache
 # Modules that do not exist. NNabla's compiled code looks for them at every access to an array, as
@@ -27,30 +34,40 @@ class _BatchFunction(PythonFunction):
     :class:`layers.build.Build`.
     """
 
-    def __init__(self, communicator, **args):
+    def __init__(self, communicator: Communicator | None, **args: float) -> None:
         super().__init__()
         self._communicator, self.args = communicator, args
 
     @property
-    def name(self):
+    def name(self) -> str:
         prefix = OF_ALL_PROCESSES if self._communicator is not None else ''
         return prefix + type(self).__name__
 
-    def min_outputs(self):
+    def min_outputs(self) -> int:
         return 1
 
-    def grad_depends_output_data(self, i, o):
+    def grad_depends_output_data(self, i: int, o: int) -> bool:
         return False
 
-    def forward_impl(self, inputs, outputs):
+    def forward_impl(self, inputs: Variables, outputs: Variables) -> None:
         with np.errstate(all='ignore'):  # the trainer finds what is not finite
             self._forward(inputs, outputs)
 
-    def backward_impl(self, inputs, outputs, propagate_down, accum):
+    def backward_impl(
+        self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
+    ) -> None:
         with np.errstate(all='ignore'):
             self._backward(inputs, outputs, propagate_down, accum)
 
-    def _total(self, sums: np.ndarray) -> np.ndarray:
+    def _forward(self, inputs: Variables, outputs: Variables) -> None:
+        raise NotImplementedError
+
+    def _backward(
+        self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
+    ) -> None:
+        raise NotImplementedError
+
+    def _total(self, sums: NDArray[Any]) -> NDArray[Any]:
         return sums if self._communicator is None else self._communicator.total(sums)
 
 
@@ -63,21 +80,21 @@ class BatchStatistics(_BatchFunction):
     decay_rate: what the running statistics keep of their values; they take the unbiased variance.
     """
 
-    def __init__(self, communicator, decay_rate: float, eps: float):
+    def __init__(self, communicator: Communicator | None, decay_rate: float, eps: float) -> None:
         super().__init__(communicator, decay_rate=decay_rate, eps=eps)
         self._decay_rate, self._eps = decay_rate, eps
 
-    def __call__(self, x, mean, variance):
-        statistics = super().__call__(x, mean, variance)
+    def __call__(self, *inputs: nn.Variable) -> nn.Variable:
+        statistics = super().__call__(*inputs)
         return statistics.apply(need_grad=False, recompute=False, persistent=True)
 
-    def grad_depends_input_data(self, i, j):
+    def grad_depends_input_data(self, i: int, j: int) -> bool:
         return False
 
-    def setup_impl(self, inputs, outputs):
+    def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
         outputs[0].reset_shape((3, inputs[0].shape[1]), True)
 
-    def _forward(self, inputs, outputs):
+    def _forward(self, inputs: Variables, outputs: Variables) -> None:
         x = _planes(inputs[0].data.data)
         channels = x.shape[1]
         sums = np.zeros((3, channels))
@@ -97,7 +114,9 @@ class BatchStatistics(_BatchFunction):
         scale = 1 / np.sqrt(variance + self._eps)
         outputs[0].data.cast(np.float64)[...] = mean, scale, count
 
-    def _backward(self, inputs, outputs, propagate_down, accum):
+    def _backward(
+        self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
+    ) -> None:
         """The gradient through the statistics is part of :class:`Normalization`'s."""
 
 
@@ -109,13 +128,13 @@ class Normalization(_BatchFunction):
     other gradients.
     """
 
-    def grad_depends_input_data(self, i, j):
+    def grad_depends_input_data(self, i: int, j: int) -> bool:
         return j in (0, 1, 3)
 
-    def setup_impl(self, inputs, outputs):
+    def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
         outputs[0].reset_shape(inputs[0].shape, True)
 
-    def _forward(self, inputs, outputs):
+    def _forward(self, inputs: Variables, outputs: Variables) -> None:
         x, y = _planes(inputs[0].data.data), _planes(outputs[0].data.data)
         mean, scale, _ = inputs[1].data.data
         beta, gamma = (v.data.data.reshape(-1).astype(np.float64) for v in inputs[2:])
@@ -128,7 +147,9 @@ class Normalization(_BatchFunction):
             values *= factor[block]
             values += shift[block]
 
-    def _backward(self, inputs, outputs, propagate_down, accum):
+    def _backward(
+        self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
+    ) -> None:
         x, gradient = _planes(inputs[0].data.data), _planes(outputs[0].grad.data)
         mean, scale, count = inputs[1].data.data
         gamma = inputs[3].data.data.reshape(-1).astype(np.float64)
@@ -160,7 +181,16 @@ class Normalization(_BatchFunction):
                 of_parameter[...] = values + (of_parameter if accum[i] else 0)
 
 
-def batch_norm(x, beta, gamma, mean, variance, communicator, decay_rate: float, eps: float):
+def batch_norm(
+    x: nn.Variable,
+    beta: nn.Variable,
+    gamma: nn.Variable,
+    mean: nn.Variable,
+    variance: nn.Variable,
+    communicator: Communicator | None,
+    decay_rate: float,
+    eps: float,
+) -> nn.Variable:
     """Normalise ``x`` (N, C, H, W) by the statistics of its batch, or of those of all processes.
 
     Args:
@@ -172,17 +202,18 @@ def batch_norm(x, beta, gamma, mean, variance, communicator, decay_rate: float, 
         eps: Added to the variance.
     """
     for name in NEVER_THERE:
-        sys.modules.setdefault(name, None)  # which ends the search at once
+        # Which ends the search at once; typeshed knows no None in sys.modules.
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     statistics = BatchStatistics(communicator, decay_rate, eps)(x, mean, variance)
     return Normalization(communicator)(x, statistics, beta, gamma)
 
 
-def _planes(array: np.ndarray) -> np.ndarray:
+def _planes(array: NDArray[Any]) -> NDArray[Any]:
     """(N, C, H, W) as (N, C, H * W), the same memory."""
     return array.reshape(*array.shape[:2], -1)
 
 
-def _blocks(shape: tuple[int, int, int]) -> Iterator[tuple[int, slice]]:
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
     """Cut planes (N, C, H * W) into an image and a range of channels, about ``BLOCK`` values."""
     count, channels, pixels = shape
     step = max(1, BLOCK // pixels)
@@ -191,11 +222,12 @@ def _blocks(shape: tuple[int, int, int]) -> Iterator[tuple[int, slice]]:
             yield n, slice(start, start + step)
 
 
-def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """The dot product of each row of ``a`` with that of ``b``."""
-    return np.einsum('ij,ij->i', a, b)
+    products: NDArray[Any] = np.einsum('ij,ij->i', a, b)
+    return products
 
 
-def _column(values: np.ndarray) -> np.ndarray:
+def _column(values: NDArray[Any]) -> NDArray[Any]:
     """Float32 values of channels (C,) as (C, 1), beside planes."""
     return values.astype(np.float32)[:, None]

@@ -6,10 +6,19 @@ from argparse import Namespace
 import models
 from common.command import DONE, Parser, run
 from common.errors import UserError
+from common.tables import Column, fitted, line
 from models import complexity, weights
 
 SIZE = (512, 1024)
-HEAD = 'classes  parameters     GMACs  at         multiple of  least  paper'
+COLUMNS = (
+    Column('classes', right=True),
+    Column('parameters', 11, right=True, before=' '),
+    Column('GMACs', 9, right=True, before=' '),
+    Column('at', 9),
+    Column('multiple of', right=True),
+    Column('least', 6, right=True, before=' '),
+    Column('paper'),
+)
 
 
 def build_parser() -> Parser:
@@ -41,27 +50,32 @@ def main(args: Namespace) -> int:
     if args.weights:
         print(*_published(names), sep='\n')
         return DONE
-    width = max(map(len, names))
-    print(f'{"":{width}}  {HEAD}')
-    for name in names:
-        print(f'{name:{width}}  {describe(name)}', flush=True)
+    columns = fitted([Column(width=max(map(len, names))), *COLUMNS], [])
+    print(line(columns, [column.title for column in columns]))
+    for name in names:  # each at once: to count takes seconds
+        print(line(columns, [name, *describe(name)]), flush=True)
     return DONE
 
 
-def describe(name: str) -> str:
-    """A network's row under :data:`HEAD`."""
+def describe(name: str) -> list[str]:
+    """Return a network's cells below :data:`COLUMNS`, or one that reaches over all."""
     try:
         network = models.create(name)
     except models.HyperParameterError:
-        return 'any other member of the family: its hyper-parameters must be given'
+        return ['any other member of the family: its hyper-parameters must be given']
     info = network.info
     size = complexity.nearest_size(info, SIZE)
     work, parameters = complexity.count(network, size)
     least = complexity.nearest_size(info, (1, 1))[0]
-    return (
-        f'{info.num_classes:7} {parameters:11,} {work / 1e9:9.2f}  {f"{size[0]}x{size[1]}":9}  '
-        f'{info.size_divisor:11} {least:6}  {info.paper}'
-    )
+    return [
+        str(info.num_classes),
+        f'{parameters:,}',
+        f'{work / 1e9:.2f}',
+        f'{size[0]}x{size[1]}',
+        str(info.size_divisor),
+        str(least),
+        info.paper,
+    ]
 
 
 def _published(names: list[str]) -> list[str]:

@@ -31,9 +31,12 @@ returned, and log-softmax, upsampling and softmax are left to the caller.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
+
+import nnabla as nn
 
 from common.sections import Section, SectionError, config_key, keys_of
 from layers import functions as L
@@ -60,7 +63,9 @@ PAPERS = {
 }
 
 
-def conv_bn_relu(x, channels, kernel, name, build, at=0):
+def conv_bn_relu(
+    x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, at: int = 0
+) -> nn.Variable:
     """A convolution without bias, ``<name>/<at>``, batch norm, ``<name>/<at + 1>``, and ReLU."""
     initializer = kaiming_normal_by_inputs
     with L.scope(name):
@@ -68,7 +73,7 @@ def conv_bn_relu(x, channels, kernel, name, build, at=0):
         return L.bn_relu(x, f'{at + 1}', build, decay_rate=DECAY_RATE, beta=BETA)
 
 
-def classifier(x, num_classes, name, build):
+def classifier(x: nn.Variable, num_classes: int, name: str, build: L.Build) -> nn.Variable:
     """A 1x1 convolution with bias."""
     return L.convolution(
         x,
@@ -81,7 +86,9 @@ def classifier(x, num_classes, name, build):
     )
 
 
-def auxiliary_head(features, num_classes, build, dropped=0.0):
+def auxiliary_head(
+    features: Sequence[nn.Variable], num_classes: int, build: L.Build, dropped: float = 0.0
+) -> nn.Variable:
     """Logits from the third map, for deep supervision."""
     x = features[-2]
     x = conv_bn_relu(x, L.channels_of(x, build) // 2, 3, 'cbr_deepsup', build)
@@ -90,7 +97,9 @@ def auxiliary_head(features, num_classes, build, dropped=0.0):
     return classifier(x, num_classes, 'conv_last_deepsup', build)
 
 
-def c1(features, build, *, num_classes, deepsup=False):
+def c1(
+    features: Sequence[nn.Variable], build: L.Build, *, num_classes: int, deepsup: bool = False
+) -> list[nn.Variable]:
     """One convolution on the last map: its logits, and the auxiliary ones with ``deepsup``."""
     x = features[-1]
     x = conv_bn_relu(x, L.channels_of(x, build) // 4, 3, 'cbr', build)
@@ -98,7 +107,14 @@ def c1(features, build, *, num_classes, deepsup=False):
     return [*outputs, auxiliary_head(features, num_classes, build)] if deepsup else outputs
 
 
-def ppm(features, build, *, num_classes, pool_scales, deepsup=False):
+def ppm(
+    features: Sequence[nn.Variable],
+    build: L.Build,
+    *,
+    num_classes: int,
+    pool_scales: tuple[int, ...],
+    deepsup: bool = False,
+) -> list[nn.Variable]:
     """Pyramid pooling on the last map: means over a few large tiles, convolved, then resized."""
     x = features[-1]
     size, maps = L.size_of(x, build), [x]
@@ -112,7 +128,14 @@ def ppm(features, build, *, num_classes, pool_scales, deepsup=False):
     return [*outputs, auxiliary_head(features, num_classes, build, DROPPED)] if deepsup else outputs
 
 
-def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
+def upernet(
+    features: Sequence[nn.Variable],
+    build: L.Build,
+    *,
+    num_classes: int,
+    pool_scales: tuple[int, ...],
+    fpn_dim: int,
+) -> list[nn.Variable]:
     """Pyramid pooling on the last map, resized before it is convolved; top down, it is added to the
     maps before, and what comes out at all sizes is joined at the largest.
     """
@@ -133,7 +156,7 @@ def upernet(features, build, *, num_classes, pool_scales, fpn_dim):
     return [classifier(x, num_classes, 'conv_last/1', build)]
 
 
-HEADS = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
+HEADS: dict[str, Callable[..., list[nn.Variable]]] = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +193,9 @@ VARIANTS = {
 }
 
 
-def csail(x, build, *, encoder, decoder, **hyper):
+def csail(
+    x: nn.Variable, build: L.Build, *, encoder: str, decoder: str, **hyper: Any
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, h, w),
     auxiliary logits where there are such].
 

@@ -22,7 +22,9 @@ poolings, a process on its own needs a batch of two or more.
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
+import nnabla as nn
 import nnabla.initializer as I
 
 from common.sections import Section, config_key
@@ -45,7 +47,17 @@ SPATIAL = (64, 128)  # channels of the spatial path at 1/8; those of the context
 FUSED = 256  # channels before the main head
 AUXILIARY = 64  # channels of an auxiliary head
 DROPOUT = 0.1  # share of the maps before the logits
-ENCODERS = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
+
+
+class Encoder(Protocol):
+    """What a module of :mod:`models.encoders` has to give."""
+
+    def stem(self, x: nn.Variable, build: L.Build) -> nn.Variable: ...
+
+    def stage(self, x: nn.Variable, number: int, build: L.Build) -> nn.Variable: ...
+
+
+ENCODERS: dict[str, Encoder] = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
 VARIANTS = {
     f'dabnet_r18_p{patch_size}': dict(
         encoder='resnet18_v1c', patch_size=patch_size, sim_channels=(32, 64, 64, 64)
@@ -74,7 +86,15 @@ class DABNetKeys(Section):
     )
 
 
-def conv_bn_relu(x, channels, kernel, name, build, stride=1, relu=True):
+def conv_bn_relu(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    stride: int = 1,
+    relu: bool = True,
+) -> nn.Variable:
     """OpenMMLab's ConvModule: convolution, batch norm, and where ``relu`` says so ReLU."""
     with L.scope(name):
         x = L.convolution(
@@ -90,7 +110,7 @@ def conv_bn_relu(x, channels, kernel, name, build, stride=1, relu=True):
         return (L.bn_relu if relu else L.batch_norm)(x, 'bn', build)
 
 
-def patch_module(x, width, patch_size, build):
+def patch_module(x: nn.Variable, width: int, patch_size: int, build: L.Build) -> nn.Variable:
     """Pixels and patches of (N, C, H, W), which exchange twice what they know: a map of the same
     shape.
 
@@ -99,13 +119,13 @@ def patch_module(x, width, patch_size, build):
     """
     channels, size = L.channels_of(x, build), L.size_of(x, build)
 
-    def convolution(x, channels, kernel, name):
+    def convolution(x: nn.Variable, channels: int, kernel: int, name: str) -> nn.Variable:
         uniform = default_uniform(L.channels_of(x, build), kernel)
         return L.convolution(
             x, channels, kernel, name, build, initializer=uniform, bias_initializer=uniform
         )
 
-    def means(x):
+    def means(x: nn.Variable) -> nn.Variable:
         return L.average_pool(x, patch_size, build) if patch_size > 1 else x
 
     with L.recomputed_block(build):
@@ -128,7 +148,7 @@ def patch_module(x, width, patch_size, build):
     return pixels + x
 
 
-def attention_refinement(x, channels, name, build):
+def attention_refinement(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
     """3x3 convolution, and each channel times a share that all of them decide by their means:
     (N, C, H, W) -> (N, channels, H, W).
     """
@@ -139,7 +159,9 @@ def attention_refinement(x, channels, name, build):
         return x * L.sigmoid(gate)
 
 
-def feature_fusion(spatial, context, channels, build):
+def feature_fusion(
+    spatial: nn.Variable, context: nn.Variable, channels: int, build: L.Build
+) -> nn.Variable:
     """Both paths together, (N, C, H, W) and (N, C', H, W) -> (N, channels, H, W).
 
     The ReLU before the sigmoid is the reference's: no channel's share is less than a half.
@@ -151,17 +173,19 @@ def feature_fusion(spatial, context, channels, build):
     return x * L.sigmoid(gate) + x
 
 
-def two_paths(x, build, *, encoder, patch_size, sim_channels):
+def two_paths(
+    x: nn.Variable, build: L.Build, *, encoder: str, patch_size: int, sim_channels: tuple[int, ...]
+) -> tuple[nn.Variable, nn.Variable, nn.Variable]:
     """Everything but the heads: normalised image (N, 3, H, W) -> the fused map (N, 256, H / 8, W /
     8), and the context path's (N, 128, ...) at 1/8 and 1/16 of the input's size.
     """
-    encoder = ENCODERS[encoder]
+    layers = ENCODERS[encoder]
     with L.scope('backbone'):
-        stem = y = encoder.stem(x, build)
+        stem = y = layers.stem(x, build)
     maps = []
     for number in range(1, 5):
         with L.scope('backbone'):
-            y = encoder.stage(y, number, build)
+            y = layers.stage(y, number, build)
         with L.scope(f'SIM_{number - 1}'):
             y = patch_module(y, sim_channels[number - 1], patch_size, build)
         maps.append(y)
@@ -184,7 +208,7 @@ def two_paths(x, build, *, encoder, patch_size, sim_channels):
     return feature_fusion(spatial, context_8, FUSED, build), context_8, context_16
 
 
-def head(x, channels, num_classes, name, build):
+def head(x: nn.Variable, channels: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
     """OpenMMLab's FCNHead: logits (N, num_classes, H, W) of a map (N, C, H, W)."""
     with L.scope(name):
         x = conv_bn_relu(x, channels, 3, 'convs/0', build)
@@ -193,7 +217,15 @@ def head(x, channels, num_classes, name, build):
         return L.convolution(x, num_classes, 1, 'conv_seg', build, initializer=normal)
 
 
-def dabnet(x, build, *, num_classes, encoder, patch_size, sim_channels):
+def dabnet(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    num_classes: int,
+    encoder: str,
+    patch_size: int,
+    sim_channels: tuple[int, ...],
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
     those of the context path at 1/8, and at 1/16.
 

@@ -24,6 +24,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import nnabla as nn
+
 from common.sections import Section, SectionError, config_key
 from layers import functions as L
 from models.encoders.residual import basic_block, convolution, shortcut
@@ -75,7 +77,15 @@ class DDRNetKeys(Section):
     )
 
 
-def stage(x, channels, blocks, name, build, stride=1, relu=False):
+def stage(
+    x: nn.Variable,
+    channels: int,
+    blocks: int,
+    name: str,
+    build: L.Build,
+    stride: int = 1,
+    relu: bool = False,
+) -> nn.Variable:
     """Basic blocks one after the other, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W /
     stride)).
 
@@ -94,7 +104,9 @@ def stage(x, channels, blocks, name, build, stride=1, relu=False):
     return x
 
 
-def bottleneck(x, channels, name, build, stride=1):
+def bottleneck(
+    x: nn.Variable, channels: int, name: str, build: L.Build, stride: int = 1
+) -> nn.Variable:
     """1x1, 3x3 and 1x1 convolution beside a shortcut, without a ReLU of the sum; (N, C, H, W) ->
     (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
     """
@@ -107,7 +119,9 @@ def bottleneck(x, channels, name, build, stride=1):
     return y + x
 
 
-def bn_relu_conv(x, channels, kernel, name, build, first=0):
+def bn_relu_conv(
+    x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, first: int = 0
+) -> nn.Variable:
     """Batch norm, ReLU, convolution; ``first`` is the batch norm's place in the reference's
     Sequential.
     """
@@ -116,7 +130,16 @@ def bn_relu_conv(x, channels, kernel, name, build, first=0):
         return convolution(x, channels, kernel, str(first + 2), build)
 
 
-def exchange(x, y, stage_name, channels, blocks, build, *, stride):
+def exchange(
+    x: nn.Variable,
+    y: nn.Variable,
+    stage_name: str,
+    channels: list[int],
+    blocks: int,
+    build: L.Build,
+    *,
+    stride: int,
+) -> tuple[nn.Variable, nn.Variable]:
     """One stage of both branches, then each adds what the other has made of itself.
 
     x: the branch of low resolution, y: that at 1/8, both after ReLU. channels: of the downward
@@ -138,7 +161,7 @@ def exchange(x, y, stage_name, channels, blocks, build, *, stride):
     return low, y + L.resize(up, L.size_of(y, build), build)
 
 
-def dappm(x, width, channels, build):
+def dappm(x: nn.Variable, width: int, channels: int, build: L.Build) -> nn.Variable:
     """Deep aggregation pyramid pooling: (N, C, H, W) -> (N, channels, H, W).
 
     Means over larger and larger windows, zeros of the padding counted, are resized back, and each
@@ -159,7 +182,7 @@ def dappm(x, width, channels, build):
     return y + bn_relu_conv(x, channels, 1, 'shortcut', build)
 
 
-def head(x, width, num_classes, name, build):
+def head(x: nn.Variable, width: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
     """Logits (N, num_classes, H, W) of a map (N, C, H, W)."""
     with L.scope(name):
         x = convolution(L.bn_relu(x, 'bn1', build), width, 3, 'conv1', build)
@@ -167,7 +190,18 @@ def head(x, width, num_classes, name, build):
         return convolution(x, num_classes, 1, 'conv2', build, bias=True)
 
 
-def ddrnet(x, build, *, num_classes, layers, planes, spp_planes, head_planes, exchanges, auxiliary):
+def ddrnet(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    num_classes: int,
+    layers: tuple[int, ...],
+    planes: int,
+    spp_planes: int,
+    head_planes: int,
+    exchanges: int,
+    auxiliary: bool,
+) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
     and with ``auxiliary`` those of the branch at 1/8 after stage 3.
 

@@ -35,11 +35,13 @@ published.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
+
+import nnabla as nn
 
 from common.sections import Section, SectionError, config_key
 from layers import functions as L
@@ -82,6 +84,9 @@ class EdgeAILiteKeys(Section):
     )
 
 
+Map = TypeVar('Map')  # a Variable, or the number of its channels
+
+
 @dataclass(frozen=True)
 class Encoder:
     """An encoder, and the decoders' channels beside it.
@@ -90,27 +95,27 @@ class Encoder:
     first, with ``maps`` channels.
     """
 
-    features: Callable
+    features: Callable[..., list[nn.Variable]]
     maps: tuple[int, ...]
     paper: str
     decoder_chan: int = 256
     narrow_chan: int = 128  # of fpn128
     shortcut_out: int = 48
     group_size: int | None = None
-    norm: Callable = L.bn_relu
+    norm: L.Norm = L.bn_relu
 
 
-def _mobilenetv2(width=1.0, norm=L.bn_relu):
-    channels = [mobilenetv2.scaled(channels, width) for channels in (256, 128, 48)]
+def _mobilenetv2(width: float = 1.0, norm: L.Norm = L.bn_relu) -> Encoder:
+    decoder, narrow, shortcut = (mobilenetv2.scaled(count, width) for count in (256, 128, 48))
     features = partial(mobilenetv2.encoder, width=width, norm=norm)
     maps = mobilenetv2.maps(width)
-    return Encoder(features, maps, mobilenetv2.PAPER, *channels, norm=norm)
+    return Encoder(features, maps, mobilenetv2.PAPER, decoder, narrow, shortcut, norm=norm)
 
 
-def _regnet(name, **channels):
+def _regnet(name: str, decoder_chan: int = 256) -> Encoder:
     table = regnet.VARIANTS[name]
     features, group_size = partial(regnet.encoder, **table), table['group_width']
-    return Encoder(features, table['widths'], regnet.PAPER, group_size=group_size, **channels)
+    return Encoder(features, table['widths'], regnet.PAPER, decoder_chan, group_size=group_size)
 
 
 ENCODERS = {
@@ -122,13 +127,13 @@ ENCODERS = {
     'regnetx3p2gf': _regnet('regnetx3p2gf', decoder_chan=288),
 }
 REGNETS = tuple(regnet.VARIANTS)
-ENCODER_NAMES = (
+ENCODER_NAMES: dict[str, dict[str, Any]] = (
     {name: dict(encoder=name) for name in ENCODERS}
     | {'mobilenetv2_1p4_tv': dict(encoder='mobilenetv2_tv_1p4')}
     | {f'{name}_fd': dict(encoder=name, fast_down=True) for name in ENCODERS}
     | {f'{name}_bgr': dict(encoder=name, channel_order='bgr') for name in REGNETS}
 )
-DECODERS = {
+DECODERS: dict[str, dict[str, Any]] = {
     'deeplabv3plus': dict(decoder='deeplabv3plus'),
     'unet_aspp': dict(decoder='unet'),
     'unet': dict(decoder='unet', use_aspp=False, use_extra_strides=True),
@@ -137,7 +142,7 @@ DECODERS = {
     'fpn128_aspp': dict(decoder='fpn128'),
     'fpn128': dict(decoder='fpn128', use_aspp=False, use_extra_strides=True),
 }
-FUNCTIONS = {
+FUNCTIONS: dict[str, decoders.Decoder] = {
     'deeplabv3plus': decoders.deeplabv3plus,
     'unet': decoders.unet,
     'fpn': decoders.fpn,
@@ -156,7 +161,8 @@ DEFAULTS = dict(
 )
 
 
-def _variants():
+def _variants() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the networks that can be, with their hyper-parameters."""
     for (decoder_name, decoder), (encoder_name, encoder) in product(
         DECODERS.items(), ENCODER_NAMES.items()
     ):
@@ -170,7 +176,7 @@ def _variants():
 VARIANTS = dict(_variants())
 
 
-def edgeailite(x, build, **hyper):
+def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable]:
     """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, H / s, W / s)].
 
     s is 4, for a UNet 2, and twice as much with fast downsampling, for which ``fpn128`` makes up.
@@ -185,7 +191,7 @@ def edgeailite(x, build, **hyper):
         return [FUNCTIONS[hyper['decoder']](taken(maps, hyper), build, _decoding(hyper))]
 
 
-def taken(maps, hyper) -> list:
+def taken(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
     """What the decoder takes of the encoder's maps, finest first."""
     if hyper['decoder'] == 'deeplabv3plus':
         return [maps[1], maps[-1]]

@@ -13,6 +13,8 @@ width 1.4, :func:`layers.functions.bn_relu6`.
 
 from functools import partial
 
+import nnabla as nn
+
 from layers import functions as L
 from layers.initializers import kaiming_normal
 
@@ -22,20 +24,55 @@ DROPPED = 0.2  # share of the maps that enter the last convolution of the ASPP
 linear_norm = L.batch_norm  # where no activation follows
 
 
-def convolution(x, channels, kernel, name, build, **options):
+def convolution(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> nn.Variable:
     """A convolution without bias that keeps the size at stride 1."""
     return L.convolution(
-        x, channels, kernel, name, build, bias=False, initializer=kaiming_normal, **options
+        x,
+        channels,
+        kernel,
+        name,
+        build,
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+        bias=False,
+        initializer=kaiming_normal,
     )
 
 
-def conv_bn(x, channels, kernel, names, build, norm=L.bn_relu, **options):
+def conv_bn(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    names: tuple[str, str],
+    build: L.Build,
+    norm: L.Norm = L.bn_relu,
+    **options: int,
+) -> nn.Variable:
     """Convolution, batch norm and, by ``norm``, an activation; ``names`` of the two layers."""
     x = convolution(x, channels, kernel, names[0], build, **options)
     return norm(x, names[1], build, gamma=GAMMA)
 
 
-def unit(x, channels, kernel, name, build, norm=L.bn_relu, **options):
+def unit(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    norm: L.Norm = L.bn_relu,
+    **options: int,
+) -> nn.Variable:
     """:func:`conv_bn` with the names that it has in PyTorch as a sequence called ``name``."""
     return conv_bn(x, channels, kernel, (f'{name}/0', f'{name}/1'), build, norm, **options)
 
@@ -51,7 +88,15 @@ def groups_of(channels: int, group_size: int | None) -> int:
     return groups
 
 
-def separable(x, channels, name, build, norm, group_size, **options):
+def separable(
+    x: nn.Variable,
+    channels: int,
+    name: str,
+    build: L.Build,
+    norm: L.Norm,
+    group_size: int | None,
+    **options: int,
+) -> nn.Variable:
     """A 3x3 convolution in groups and a 1x1 one, each with batch norm and activation; (N, C, H, W)
     -> (N, channels, ceil(H / stride), ceil(W / stride)).
     """
@@ -63,7 +108,16 @@ def separable(x, channels, name, build, norm, group_size, **options):
     return norm(x, f'{name}/1/1', build, gamma=GAMMA)
 
 
-def aspp(x, width, channels, dilations, name, build, norm, group_size):
+def aspp(
+    x: nn.Variable,
+    width: int,
+    channels: int,
+    dilations: tuple[int, ...],
+    name: str,
+    build: L.Build,
+    norm: L.Norm,
+    group_size: int | None,
+) -> nn.Variable:
     """Atrous spatial pyramid pooling of 1x1 and dilated separable convolutions, without a branch of
     the whole image; (N, C, H, W) -> (N, channels, H, W).
 
@@ -82,7 +136,9 @@ def aspp(x, width, channels, dilations, name, build, norm, group_size):
         return norm(x, 'aspp_out/1', build, gamma=GAMMA)
 
 
-def prediction(x, num_classes, name, build, group_size):
+def prediction(
+    x: nn.Variable, num_classes: int, name: str, build: L.Build, group_size: int | None
+) -> nn.Variable:
     """Logits: a 3x3 convolution in groups with batch norm and no activation, then a 1x1 one; (N, C,
     H, W) -> (N, num_classes, H, W).
     """

@@ -9,8 +9,12 @@ Differs from the original: a map is taken by its place, not searched for by its 
 same for all sizes that the networks accept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+import nnabla as nn
 
 from layers import functions as L
 from models.edgeailite_blocks import aspp, prediction, separable, unit
@@ -27,7 +31,7 @@ class Decoding:
     """
 
     num_classes: int
-    norm: Callable
+    norm: L.Norm
     group_size: int | None
     shortcut_out: int
     use_aspp: bool
@@ -37,7 +41,11 @@ class Decoding:
     aspp_dil: tuple[int, ...]
 
 
-def deeplabv3plus(maps, build, how: Decoding):
+# Maps of the encoder, build, how -> logits.
+Decoder: TypeAlias = Callable[[Sequence[nn.Variable], L.Build, Decoding], nn.Variable]
+
+
+def deeplabv3plus(maps: Sequence[nn.Variable], build: L.Build, how: Decoding) -> nn.Variable:
     """DeepLabV3+ without convolutions between the concatenation and the prediction.
 
     maps: the one at a quarter of the input's size and, four times smaller, the last.
@@ -51,7 +59,7 @@ def deeplabv3plus(maps, build, how: Decoding):
     return prediction(x, how.num_classes, 'pred', build, how.group_size)
 
 
-def unet(maps, build, how: Decoding):
+def unet(maps: Sequence[nn.Variable], build: L.Build, how: Decoding) -> nn.Variable:
     """UNet: each map is concatenated as it is to what was decoded so far, doubled in size; a
     separable convolution brings both to the map's number of channels, or :func:`least_channels`.
     """
@@ -64,7 +72,7 @@ def unet(maps, build, how: Decoding):
     return prediction(x, how.num_classes, 'pred', build, how.group_size)
 
 
-def fpn(maps, build, how: Decoding):
+def fpn(maps: Sequence[nn.Variable], build: L.Build, how: Decoding) -> nn.Variable:
     """Feature pyramid: each map, brought to ``decoder_chan`` channels, is added to what was decoded
     so far, doubled in size; a separable convolution smoothes the sum for the next.
     """
@@ -77,7 +85,9 @@ def fpn(maps, build, how: Decoding):
     return prediction(x, how.num_classes, 'pred', build, how.group_size)
 
 
-def coarsest(maps, build, how: Decoding):
+def coarsest(
+    maps: Sequence[nn.Variable], build: L.Build, how: Decoding
+) -> tuple[list[nn.Variable], nn.Variable]:
     """The shortcuts, finest first, and what decoding starts from, with ``decoder_chan`` channels.
 
     That is the last map after the ASPP; or with extra strides two levels more, the first of which
@@ -88,13 +98,13 @@ def coarsest(maps, build, how: Decoding):
     if how.use_aspp:
         return shortcuts, pyramid_pooling(x, 'rfblock', build, how)
     if how.use_extra_strides:
-        options = dict(norm=how.norm, group_size=how.group_size, stride=2)
-        level = separable(x, L.channels_of(x, build), 'rfblock/0', build, **options)
-        return [*maps, level], separable(level, how.decoder_chan, 'rfblock/1', build, **options)
+        halved = partial(separable, build=build, norm=how.norm, group_size=how.group_size, stride=2)
+        level = halved(x, L.channels_of(x, build), 'rfblock/0')
+        return [*maps, level], halved(level, how.decoder_chan, 'rfblock/1')
     return shortcuts, unit(x, how.decoder_chan, 1, 'rfblock', build)
 
 
-def pyramid_pooling(x, name, build, how: Decoding):
+def pyramid_pooling(x: nn.Variable, name: str, build: L.Build, how: Decoding) -> nn.Variable:
     """The ASPP, which ends with ``decoder_chan`` channels."""
     sizes = how.aspp_chan, how.decoder_chan, how.aspp_dil
     return aspp(x, *sizes, name, build, how.norm, how.group_size)
@@ -105,7 +115,7 @@ def least_channels(num_classes: int) -> int:
     return max(2 * num_classes, 32)
 
 
-def grouped_channels(decoder: Callable, maps: list[int], how: Decoding) -> list[int]:
+def grouped_channels(decoder: Decoder, maps: list[int], how: Decoding) -> list[int]:
     """Channels of all grouped convolutions of a decoder that takes maps of ``maps`` channels."""
     if decoder is deeplabv3plus:
         x = how.decoder_chan if how.use_aspp else maps[-1]
@@ -120,7 +130,7 @@ def grouped_channels(decoder: Callable, maps: list[int], how: Decoding) -> list[
     return [*context, *levels, x]
 
 
-PAPERS = {
+PAPERS: dict[Decoder, str] = {
     deeplabv3plus: 'Chen et al., ECCV 2018, arXiv:1802.02611',
     unet: 'Ronneberger et al., MICCAI 2015, arXiv:1505.04597',
     fpn: 'Lin et al., CVPR 2017, arXiv:1612.03144',

@@ -8,6 +8,8 @@ that of train.py's -c, by default cpu.
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,13 +20,16 @@ import numpy as np
 import datasets
 import helpers
 import models
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes, joined
 from engine.inference.predictor import Predictor
-from engine.training import optimizer, recipe
+from engine.training import losses, optimizer, recipe
+from engine.training.optimizer import SolverKeys
+from engine.training.recipe import Recipe, TrainingKeys
+from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers import functions as L
 from models.family import Family, NetworkInfo
@@ -97,6 +102,28 @@ def network(name: str) -> Network:
     return Network(name, family, {}, info)
 
 
+def recipe_of(config: Mapping, samples: int, processes: int) -> Recipe:
+    """The recipe of a config."""
+    sections = (kind.of(config) for kind in (TrainingKeys, ScheduleKeys, SolverKeys))
+    return recipe.from_keys(*sections, samples, processes)
+
+
+def solver_of(net: Network, config: Mapping) -> SolverKeys:
+    """The solver of a config, completed by the form of momentum of the network's family."""
+    keys = SolverKeys.of(config)
+    return replace(keys, momentum_form=optimizer.momentum_form(keys, net.family.momentum_form))
+
+
+def trainer_of(net: Network, config: Mapping, steps: Recipe, *arguments, **options) -> Trainer:
+    """A trainer of a network with registered parameters, as train.py makes it of a config.
+
+    arguments, options: of :class:`Trainer`, from the loader on.
+    """
+    criterion = losses.create(config, net.info.num_classes)
+    options = {'seed': 0, 'frozen': TrainingKeys.of(config).freeze, **options}
+    return Trainer(net, criterion, solver_of(net, config), steps, *arguments, **options)
+
+
 def train(
     data: Path, processes: Processes, case: dict, where: str = 'cpu'
 ) -> dict[str, np.ndarray]:
@@ -110,14 +137,13 @@ def train(
     choice = context.use(where, device=processes.local_rank)
     nn.clear_parameters()
     net = network(case['network'])
-    config |= optimizer.momentum_form(config, net.family.momentum_form)
     Predictor(net)
     helpers.randomize_parameters()
     split = datasets.open('folder', data, 'train')
-    steps = recipe.from_config(config, len(split), processes.size)
+    steps = recipe_of(config, len(split), processes.size)
     loader = Loader(
         split,
-        transforms.from_config(config),
+        augmentations.create(config),
         steps.batch_size,
         net.info.mean,
         net.info.std,
@@ -126,10 +152,10 @@ def train(
     ).slice(num_of_slices=processes.size, slice_pos=processes.rank)
     communicator = communicators.connect(processes, choice)
     build = {'communicator': communicator, **case['build']}
-    trainer = Trainer(net, config, steps, loader, processes, communicator, seed=0, build=build)
-    losses = [trainer.step().loss for _ in range(case['steps'])]
+    trainer = trainer_of(net, config, steps, loader, processes, communicator, build=build)
+    found = [trainer.step().loss for _ in range(case['steps'])]
     return {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()} | {
-        'losses': np.array(losses)
+        'losses': np.array(found)
     }
 
 

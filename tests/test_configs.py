@@ -14,13 +14,13 @@ import datasets
 import evaluate
 import helpers
 import models
+import mpi_training
 import train
 from common.command import run
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from engine import config as configs
 from engine.inference.predictor import Predictor
-from engine.training import recipe as recipes
-from engine.training.optimizer import Optimizer
+from engine.training.optimizer import Optimizer, SolverKeys
 from infer_helpers import refused, started
 
 FOLDER = helpers.PROJECT / 'configs'
@@ -210,7 +210,8 @@ def test_csail_decays_the_weights_of_convolutions_only(network):
     parameters = nn.get_parameters()
     for parameter in parameters.values():
         parameter.d = parameter.g = 1
-    optimizer = Optimizer(parameters, load('CSAIL_resnet18dilated8_ppm_deepsup_ade20k'))
+    config = load('CSAIL_resnet18dilated8_ppm_deepsup_ade20k')
+    optimizer = Optimizer(parameters, SolverKeys.of(config))
     optimizer.update(lr=1)
     for name, parameter in parameters.items():
         decay = 1e-4 if name.endswith('/conv/W') else 0
@@ -278,7 +279,7 @@ def test_edgeailite_weighs_classes_as_the_original_does_on_average(shared):
 )  # fmt: skip
 def test_batch_length_and_rates_are_the_published(name, samples, processes, batch, length, rates):
     """On as many processes as were used, with the real data set's number of images."""
-    recipe = recipes.from_config(load(name), samples, processes)
+    recipe = mpi_training.recipe_of(load(name), samples, processes)
     assert recipe.batch_size * recipe.accumulation * processes == batch
     assert recipe.max_iter == length
     for iteration, rate in rates.items():
@@ -326,8 +327,8 @@ def test_data_sizes_and_network_fit(name, shared):
         assert len(data.info.classes) == info.num_classes
         image, label = data.pair(0)
         assert image.shape[:2] == label.shape
-    transform = transforms.from_config(config)
-    sizes = [transform.largest().size if transform.by_aspect else transform.size]
+    transform = augmentations.create(config)
+    sizes = [transform.largest().size]
     sizes += [config['test_size']] if 'test_size' in config else []
     for size in sizes:
         assert not any(length % info.size_divisor for length in size)

@@ -15,7 +15,15 @@ import yaml
 import datasets
 import evaluate
 import helpers
+import models
 from common.command import run
+from common.errors import UserError
+from engine import evaluation
+from engine.backends.settings import BackendSettings
+from engine.config.settings import ConfigSettings
+from engine.device.settings import DeviceSettings
+from engine.evaluation import EvaluationSettings
+from engine.inference import ProtocolSettings
 from models import weights
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
@@ -171,6 +179,50 @@ def test_the_report_and_everything_that_is_written(small, tmp_path, capsys):
     wrong = dataset.label(0) != cv2.imread(str(sorted(folders['labels'].rglob('*.png'))[0]), -1)
     wrong &= dataset.label(0) != 255
     assert np.array_equal((error == (0, 0, 220)).all(-1), wrong)
+
+
+def test_settings_made_in_python_are_those_of_the_command(small, tmp_path, monkeypatch):
+    """No parser: the same files to the last bit; and one network each."""
+    made, create = [], models.create
+    monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
+    typed = [
+        '-d', small, *CAMVID, '--split', 'test', '--limit', '2', '--boundary', '--flip',
+        '--short-sides', '80', '--json', tmp_path / 'command.json', '--set', 'lr=0.1',
+        '--save-labels', tmp_path / 'command', '--visualize', tmp_path / 'command_pictures',
+    ]  # fmt: skip
+    assert started(*typed) == 0
+    nn.clear_parameters()
+    settings = EvaluationSettings(
+        data_dir=str(small),
+        split='test',
+        limit=2,
+        boundary=True,
+        json=tmp_path / 'python.json',
+        visualize=tmp_path / 'python_pictures',
+        save_labels=tmp_path / 'python',
+        config=ConfigSettings('configs/D3Net_T_camvid.yaml', ('lr=0.1',)),
+        device=DeviceSettings('cpu'),
+        backend=BackendSettings('nnabla'),
+        protocol=ProtocolSettings(short_sides=(80,), flip=True),
+    )
+    assert evaluation.evaluate(settings) == 0
+    assert len(made) == 2
+    assert (tmp_path / 'python.json').read_text() == (tmp_path / 'command.json').read_text()
+    for kind in ('', '_pictures'):
+        paths = sorted((tmp_path / f'command{kind}').rglob('*.png'))
+        assert len(paths) == 2
+        for path in paths:
+            own = tmp_path / f'python{kind}' / path.relative_to(tmp_path / f'command{kind}')
+            assert own.read_bytes() == path.read_bytes()
+
+
+def test_settings_that_contradict_each_other():
+    for words, message in (
+        ({'limit': 0}, '--limit must be at least 1, not 0'),
+        ({'format_only': Path('x'), 'boundary': True}, 'leave out --boundary'),
+    ):
+        with pytest.raises(UserError, match=message):
+            EvaluationSettings(**words)
 
 
 def refused(capsys, *arguments):

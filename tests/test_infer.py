@@ -8,6 +8,7 @@ import shutil
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,8 +23,18 @@ import helpers
 import models
 from datasets import image_files as images
 from engine.backends import exported
+from engine.backends.settings import BackendSettings
+from engine.config.settings import ConfigSettings
 from engine.device import context
-from engine.inference import segment
+from engine.device.settings import DeviceSettings
+from engine.inference import (
+    LooksSettings,
+    ProtocolSettings,
+    SegmentSettings,
+    WeightsSettings,
+    segment,
+    segmenting,
+)
 from infer_helpers import CAMVID, INFER, STREET, refused, started
 from models import weights
 
@@ -126,6 +137,47 @@ def test_the_options_of_a_picture(small_photo):
     assert np.array_equal(images.read_image(Path('plain.png')), blend)
 
 
+def test_settings_made_in_python_are_those_of_the_command(small_photo, capsys):
+    """No parser: the same files to the last bit, and what is printed but for the time."""
+    options = ['--legend', '--opacity', '0.3', '--save-labels', '--save-color', '--scales', '1,0.5',
+               '--flip', '--set', 'test_window=[60, 80]', '-m', 'D3Net_T_camvid.h5']  # fmt: skip
+    shutil.copy(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5', '.')
+    assert started('-i', small_photo, *CAMVID, '-o', 'command/a.png', *options) == 0
+    printed = capsys.readouterr().out.splitlines()
+    nn.clear_parameters()
+    status = segment(
+        SegmentSettings(
+            inputs=(str(small_photo),),
+            output='python/a.png',
+            looks=LooksSettings(opacity=0.3, legend=True, save_labels=True, save_color=True),
+            weights=WeightsSettings('D3Net_T_camvid.h5'),
+            config=ConfigSettings('configs/D3Net_T_camvid.yaml', ('test_window=[60, 80]',)),
+            device=DeviceSettings('cpu'),
+            backend=BackendSettings('nnabla'),
+            protocol=ProtocolSettings(scales=(1, 0.5), flip=True),
+        )
+    )
+    assert status == 0
+    assert capsys.readouterr().out.splitlines()[1:] == printed[1:]
+    names = ['a.png', 'a_color.png', 'a_labels.png']
+    assert sorted(os.listdir('python')) == sorted(os.listdir('command')) == names
+    for name in names:
+        assert Path('python', name).read_bytes() == Path('command', name).read_bytes()
+
+
+def test_the_network_is_made_once(small_photo, monkeypatch):
+    """Also when its weights say how it wants its input, which then reaches it."""
+    made, create = [], models.create
+    create('d3net_t', num_classes=11)(nn.Variable((1, 3, 64, 64)))
+    monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
+    weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    statistics = {'mean': (1.0, 2.0, 3.0), 'std': (9.0, 8.0, 7.0), 'channel_order': 'bgr'}
+    weights.save('own.h5', replace(create('d3net_t').info, **statistics))
+    assert started('-i', small_photo, *CAMVID, '-m', 'own.h5') == 0
+    (network,) = made
+    assert {key: getattr(network.info, key) for key in statistics} == statistics
+
+
 def test_a_folder_with_a_bad_file(small_photo, capsys):
     (small_photo.parent / 'in' / 'sub').mkdir(parents=True)
     shutil.copy(small_photo, 'in/a b ü.png')
@@ -168,7 +220,7 @@ def test_the_rate_of_a_folder(small_photo, capsys, monkeypatch):
     Path('in/d.png').touch()
     times = iter([10.0, 14.0])
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    monkeypatch.setattr(segment, 'time', clock)
+    monkeypatch.setattr(segmenting, 'time', clock)
     assert started('-i', 'in', *CAMVID) == 1
     assert '3 of 4 files written to results in 4.0 s (0.75 a second)' in capsys.readouterr().out
 

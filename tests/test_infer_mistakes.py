@@ -13,7 +13,7 @@ import helpers
 import models
 from common.errors import UserError
 from datasets import image_files as images
-from engine.inference import planning
+from engine.inference import LooksSettings, planning
 from infer_helpers import CAMVID, refused, started, write_video
 from models import weights
 
@@ -79,17 +79,17 @@ def without_rights():
 
 def test_places_that_are_closed_to_the_user(small_photo, capsys):
     Path('closed').mkdir(mode=0)
-    options = planning.Options()
+    looks = LooksSettings()
     with without_rights():
         for name in ('closed/a.png', 'closed/*.png'):
             with pytest.raises(UserError, match='cannot be read .Permission denied'):
-                planning.plan([name], None, options)
+                planning.plan([name], None, looks)
         for output in ('closed/a.png', 'closed/sub/a.png'):
             with pytest.raises(UserError, match='cannot be written .Permission denied'):
-                planning.plan(['small.png'], output, options)
+                planning.plan(['small.png'], output, looks)
     Path('closed').chmod(0o555)
     with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
-        planning.plan(['small.png'], 'closed/new/a.png', options)
+        planning.plan(['small.png'], 'closed/new/a.png', looks)
 
 
 def test_nothing_is_created_for_a_command_that_is_refused(small_photo, capsys):

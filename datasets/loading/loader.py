@@ -47,7 +47,7 @@ class _Pending:
 class Loader:
     """Endless batches of a data set.
 
-    transform: of :mod:`datasets.loading.transforms`. mean, std, channel_order: of the network.
+    transform: of :mod:`datasets.loading.augmentations`. mean, std, channel_order: of the network.
     workers: processes that load; with 0 the caller does, in :meth:`next`. prefetch: batches that
     are loaded ahead (default: two, or more where so many workers need it); memory is bounded by
     these and by those whose arrays the caller keeps. skip_bad: a sample that cannot be read is
@@ -88,8 +88,7 @@ class Loader:
         self._recipe = SampleRecipe(
             dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad
         )
-        largest = transform.largest() if transform.by_aspect else Batch(transform.size)
-        self._most_bytes = batch_bytes(batch_size, largest)
+        self._most_bytes = batch_bytes(batch_size, transform.largest())
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
         self._sizes = Sizes(dataset, skip_bad)
         self._order = Sampler(
@@ -99,11 +98,14 @@ class Loader:
             shuffle,
             is_portrait=self._sizes.is_portrait if transform.by_aspect else None,
         )
-        self._state, self._latest = SamplerState(), []
+        self._state = SamplerState()
+        self._latest: list[int] = []
         self._pool, self._end_pool, self._closed = None, None, False
-        self._pending, self._unsent = deque(), deque()
-        self._awaited, self._tickets = {}, 0  # of tasks: ticket to batch and row
-        self.skipped = Counter()  # how often each problem was met
+        self._pending: deque[_Pending] = deque()
+        self._unsent: deque[SampleTask] = deque()
+        self._awaited: dict[int, tuple[_Pending, int]] = {}  # of tasks: ticket to batch and row
+        self._tickets = 0
+        self.skipped: Counter[str] = Counter()  # how often each problem was met
 
     # The interface of nnabla.utils.data_iterator.DataIterator
 
@@ -219,8 +221,8 @@ class Loader:
                     f'the state of the loader has {name} {state.get(name)}, now it is {own}; '
                     'continue with the same data and settings, or start anew'
                 )
-        waiting = tuple(tuple(group) for group in state['waiting'])
-        self._go_to(SamplerState(state['batches'], state['cursor'], waiting))
+        landscapes, portraits = map(tuple, state['waiting'])
+        self._go_to(SamplerState(state['batches'], state['cursor'], (landscapes, portraits)))
 
     def _settings(self) -> dict:
         """What decides which samples are in which batch."""
@@ -291,10 +293,8 @@ class Loader:
     def _following(self, state: SamplerState) -> tuple[Batch, list[tuple[int, int]], SamplerState]:
         number, samples, state = self._order.following(state)
         transform = self._recipe.transform
-        if not transform.by_aspect:
-            return Batch(transform.size), samples, state
         rng = sampler.generator(self._recipe.seed, sampler.BATCH, number)
-        sizes = [self._sizes.of(index) for _, index in samples]
+        sizes = [self._sizes.of(index) for _, index in samples] if transform.by_aspect else []
         return transform.batch(sizes, rng), samples, state
 
     def _count(self, problems: list[str]):

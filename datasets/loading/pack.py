@@ -65,8 +65,8 @@ class _Files:
 class PackedDataset(Dataset):
     """A data set that :func:`pack` has written; its arrays are read-only views of the files."""
 
-    entries: dict[str, Entry] = field(default_factory=dict, repr=False)
-    files: _Files | None = field(default=None, repr=False, compare=False)
+    entries: dict[str, Entry] = field(kw_only=True, repr=False)
+    files: _Files = field(kw_only=True, repr=False, compare=False)
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an image and its label."""
@@ -176,7 +176,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
         info,
         index['split'],
         tuple(samples),
-        decode=None,
+        decode=None,  # type: ignore[arg-type]  # its labels are arrays already
         entries={sample.name: entry for sample, entry in zip(samples, entries)},
         files=_Files(folder),
     )
@@ -196,7 +196,7 @@ def _write(dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: i
 
 def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> Entry:
     sample = dataset[index]
-    sources = _fingerprint(sample.image), _fingerprint(sample.label)
+    sources = _fingerprint(sample.image), _fingerprint(_label_of(sample))
     image, label = dataset.pair(index)
     if image.shape[:2] != tuple(sizes[index]):
         raise InputError(f'{sample.image}: has changed while it was packed; pack again')
@@ -204,8 +204,14 @@ def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> 
     for name, offset, array in zip((IMAGES, LABELS), offsets, (image, label)):
         with (folder / name).open('r+b') as file:
             file.seek(offset)
-            file.write(np.ascontiguousarray(array))
-    return Entry(*label.shape, offsets, (_checksum(image), _checksum(label)), sources)
+            file.write(np.ascontiguousarray(array).data)
+    height, width = label.shape
+    return Entry(height, width, offsets, (_checksum(image), _checksum(label)), sources)
+
+
+def _label_of(sample: Sample) -> Path:
+    assert sample.label is not None  # pack refuses a sample without
+    return sample.label
 
 
 def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
@@ -214,7 +220,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
         'info': asdict(dataset.info),
         'split': dataset.split,
         'samples': [
-            [sample.name, str(sample.image.resolve()), str(sample.label.resolve())]
+            [sample.name, str(sample.image.resolve()), str(_label_of(sample).resolve())]
             for sample in dataset
         ],
         'entries': [list(asdict(entry).values()) for entry in entries],
@@ -255,7 +261,7 @@ def _check_length(folder: Path, entries: Sequence[Entry]):
 
 def _check_sources(folder: Path, sample: Sample, entry: Entry):
     for path, packed in zip((sample.image, sample.label), entry.sources):
-        if path.exists() and _fingerprint(path) != packed:
+        if path is not None and path.exists() and _fingerprint(path) != packed:
             raise DataError(
                 f'{folder}: {path} has changed since it was packed; pack the data set again'
             )
@@ -275,7 +281,7 @@ def _array(data: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array))
+    return zlib.crc32(np.ascontiguousarray(array).data)
 
 
 def _tuples(value):

@@ -52,8 +52,8 @@ def resample_image(image: np.ndarray, view: View) -> np.ndarray:
         whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
         out = np.asarray(whole)
     elif view.area and any(new < old for new, old in zip(view.size, image.shape)):
-        whole = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_AREA)
-        out = whole[view.top : view.top + view.height, view.left : view.left + view.width]
+        averaged = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_AREA)
+        out = averaged[view.top : view.top + view.height, view.left : view.left + view.width]
     else:
         out = _bilinear(image, view)
     return cv2.flip(out, 1) if view.flip else out

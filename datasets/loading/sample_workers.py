@@ -19,11 +19,12 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from typing import NoReturn
 
-import cv2
 import numpy as np
 
 from common.errors import InputError, UserError
+from common.worker import become_worker
 from datasets.dataset import Dataset, to_network
 from datasets.info import IGNORE
 from datasets.loading import sampler
@@ -60,7 +61,7 @@ class SampleRecipe:
         was wrong with samples in whose place another was taken, where that is allowed. Raises
         ``InputError``; ``RuntimeError`` with the file's name for any other failure.
         """
-        problems = []
+        problems: list[str] = []
         for candidate in self._candidates(epoch, index):
             try:
                 self._write(candidate, epoch, index, batch, image, label)
@@ -132,7 +133,8 @@ class SharedMemory:
     def __init__(self, block_bytes: int):
         self.file = os.memfd_create('batches')
         self._size = -(-block_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        self._free, self._end = deque(), 0
+        self._free: deque[tuple[int, mmap.mmap]] = deque()
+        self._end = 0
 
     def block(self) -> tuple[int, np.ndarray]:
         """The offset and the bytes of a block."""
@@ -218,7 +220,7 @@ class Pool:
         except (EOFError, ConnectionError):
             self._explain(connection)
 
-    def _explain(self, connection):
+    def _explain(self, connection: Connection) -> NoReturn:
         status = self._processes[connection].wait(PATIENCE)
         reason = signal.Signals(-status).name if status < 0 else f'status {status}'
         raise UserError(
@@ -230,10 +232,8 @@ class Pool:
 def main():
     """The life of a worker; its three files are the command line's last arguments."""
     tasks_file, results_file, memory_file = map(int, sys.argv[1:])
-    cv2.setNumThreads(0)
+    become_worker((signal.SIGINT, signal.SIGTERM))  # the loader may go on for a while
     _keep_memory()
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the loader may go on for a while
-        signal.signal(number, signal.SIG_IGN)
     with (
         socket.socket(fileno=tasks_file) as tasks,
         Connection(results_file) as results,

@@ -70,13 +70,12 @@ class Sampler:
         """This rank's next batch: its number among those of all ranks, its samples as (epoch,
         index), and the state when all ranks have theirs.
         """
-        own = None
         for rank in range(self.ranks):
             number = state.batches
             members, state = self._cut(state)
             if rank == self.rank:
-                own = number, [self.sample(position) for position in members]
-        return *own, state
+                own, samples = number, [self.sample(position) for position in members]
+        return own, samples, state
 
     def _cut(self, state: SamplerState) -> tuple[list[int], SamplerState]:
         if self.is_portrait is None:
@@ -87,7 +86,8 @@ class Sampler:
             for kind, group in enumerate(waiting):
                 if len(group) >= self.batch_size:
                     members, waiting[kind] = group[: self.batch_size], group[self.batch_size :]
-                    left = tuple(map(tuple, waiting))
+                    landscapes, portraits = map(tuple, waiting)
+                    left = landscapes, portraits
                     return members, SamplerState(state.batches + 1, cursor, left)
             waiting[self.is_portrait(self.sample(cursor)[1])].append(cursor)
             cursor += 1
@@ -106,7 +106,8 @@ class Sizes:
     """
 
     def __init__(self, dataset: Dataset, skip_bad: bool):
-        self._dataset, self._skip_bad, self._known = dataset, skip_bad, {}
+        self._dataset, self._skip_bad = dataset, skip_bad
+        self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, index: int) -> tuple[int, int]:
         """Height and width."""

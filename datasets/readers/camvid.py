@@ -133,7 +133,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _labels(root: Path, end: str) -> dict[str, Path]:
-    labels = {}
+    labels: dict[str, Path] = {}
     for folder in _folders(root):
         for name, path in layout.listing(folder, layout.PNG, end).items():
             if name in labels:
@@ -143,7 +143,7 @@ def _labels(root: Path, end: str) -> dict[str, Path]:
 
 
 def _find_original(root: Path, split: str, labels: dict[str, Path]) -> list[Sample]:
-    images = {}
+    images: dict[str, Path] = {}
     for folder in _folders(root):
         here = layout.listing(folder, layout.IMAGES)
         if here.keys() & labels.keys():

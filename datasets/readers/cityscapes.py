@@ -67,7 +67,8 @@ _ID_OF_CLASS[: len(_IDS)] = _IDS
 
 def find(root: Path, split: str) -> list[Sample]:
     """The frames of all cities of a split, named ``city/frame``."""
-    images, labels = {}, {}
+    images: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
     for city in sorted((root / 'leftImg8bit' / split).glob('*/')):
         frames = layout.listing(city, layout.PNG, '_leftImg8bit')
         truth = root / 'gtFine' / split / city.name

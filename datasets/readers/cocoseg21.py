@@ -90,7 +90,8 @@ def _uncompressed(text: str) -> list[int]:
     low ones first, with a sixth for "more follows"; from the fourth run on, the difference to the
     run before the last.
     """
-    runs, value, shift = [], 0, 0
+    runs: list[int] = []
+    value, shift = 0, 0
     for character in text:
         digit = ord(character) - 48
         value |= (digit & 31) << shift

@@ -16,6 +16,7 @@ image's name a line. Without either, all images are the split ``train``.
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -37,7 +38,7 @@ INFO = DatasetInfo(
     marks=(FILE,),
 )
 INDICES, COLOURS = 'indices', 'colours'
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {
     'classes': None,
     'ignore': [],
     'images': 'images',

@@ -40,7 +40,7 @@ def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> 
         )
     values = np.asarray(image)
     if palette is not None and image.mode == 'P':
-        _check_palette(values, image.getpalette(), palette, path)
+        _check_palette(values, image.getpalette() or [], palette, path)
     return values
 
 

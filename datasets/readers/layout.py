@@ -78,7 +78,7 @@ def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[st
     left of their names; empty where there is no such folder. Raises ``DataError`` for two files of
     one name, and for a folder that cannot be read.
     """
-    found = {}
+    found: dict[str, Path] = {}
     try:
         names = sorted(os.listdir(folder)) if folder.is_dir() else ()
     except OSError as error:

@@ -30,10 +30,10 @@ def read_list(path: Path, root: Path) -> list[Sample]:
         if not line.strip():
             continue
         where = f'{path}, line {number}'
-        image, label = (_odgt if path.suffix == '.odgt' else _columns)(line, where)
-        image = _found(root, image, where)
+        image_name, label_name = (_odgt if path.suffix == '.odgt' else _columns)(line, where)
+        image = _found(root, image_name, where)
         name = image.relative_to(image.anchor).with_suffix('').as_posix()
-        label = root / _found(root, label, where) if label else None
+        label = root / _found(root, label_name, where) if label_name else None
         samples.append(Sample(name, root / image, label))
     return samples
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from common.log import LOG
-from engine.backends.base import Backend
+from engine.backends.base import Backend, CompilingBackend, Shape
 from engine.backends.errors import BackendError
 
 
@@ -24,9 +24,12 @@ class Auto:
     lacks memory for a shape only for that shape, which NNabla then does.
     """
 
-    def __init__(self, exports: Sequence[Callable[[], Backend]], graphs: Backend):
+    def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], graphs: Backend):
         self._exports, self._graphs = list(exports), graphs
-        self._met, self._too_large, self._backend, self.used = set(), set(), None, set()
+        self._backend: CompilingBackend | None = None
+        self._met: set[Shape] = set()
+        self._too_large: set[Shape] = set()
+        self.used: set[str] = set()
         self._shapes = 1
 
     @property
@@ -34,11 +37,12 @@ class Auto:
         """Of the backend that is preferred now."""
         return (self._backend or self._graphs).threads
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep as many shapes ready as an image is seen in."""
         self._shapes = shapes
-        for backend in filter(None, (self._backend, self._graphs)):
-            backend.need(shapes)
+        self._graphs.need(shapes)
+        if self._backend:
+            self._backend.need(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
@@ -49,13 +53,13 @@ class Auto:
             backend.close()  # the next input of this shape is not for it
         return maps
 
-    def close(self):
+    def close(self) -> None:
         """Release the memory of all backends."""
         if self._backend:
             self._backend.close()
         self._graphs.close()
 
-    def _first_that_can(self, x) -> tuple[Backend, np.ndarray]:
+    def _first_that_can(self, x: np.ndarray) -> tuple[Backend, np.ndarray]:
         """The backend that computes the logits of ``x``, and the logits."""
         shape = x.shape
         while True:
@@ -72,20 +76,21 @@ class Auto:
                 backend.close()
                 self._too_large.add(shape)
 
-    def _backend_for(self, shape) -> Backend:
+    def _backend_for(self, shape: Shape) -> Backend:
         if shape in self._too_large:
             return self._graphs
         while self._backend is None and self._exports:
             try:
-                self._backend = self._exports[0]()
-                self._backend.need(self._shapes)
+                backend = self._exports[0]()
+                backend.need(self._shapes)
+                self._backend = backend
             except BackendError as error:
                 self._give_up(error.what)
-        backend = self._backend
+        preferred = self._backend
         pays = not self._met or shape in self._met
-        return backend if backend and (pays or backend.is_ready(shape)) else self._graphs
+        return preferred if preferred and (pays or preferred.is_ready(shape)) else self._graphs
 
-    def _give_up(self, reason: str):
+    def _give_up(self, reason: str) -> None:
         LOG.warning('%s; the next backend is tried', reason)
         if self._backend:
             self._backend.close()

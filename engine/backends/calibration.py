@@ -3,10 +3,11 @@
 import glob
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import cv2
 import numpy as np
@@ -15,9 +16,11 @@ from common import files
 from common.errors import UserError
 from common.inputs import IMAGES
 from datasets import image_files
+from datasets.keys import DataKeys
 from datasets.loading import transforms
 from engine.backends.base import Shape
 from engine.config.data import open_dataset
+from engine.config.loading import Config
 from models import Network
 
 MOST = 64  # images; more change the ranges little
@@ -54,7 +57,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Inputs(Sequence):
+class Inputs(Sequence[np.ndarray]):
     """Image files as a network's inputs of a shape, each read when it is asked for; raises
     ``InputError`` then.
     """
@@ -63,10 +66,18 @@ class Inputs(Sequence):
     paths: Sequence[Path]
     shape: Shape
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> 'Inputs': ...
+
+    def __getitem__(self, index: int | slice) -> 'np.ndarray | Inputs':
+        if isinstance(index, slice):
+            return Inputs(self.network, self.paths[index], self.shape)
         return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
 
 
@@ -79,7 +90,7 @@ def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
 
 
 def find(
-    network: Network, config: Mapping, source: str | None = None, data_dir: str | None = None
+    network: Network, config: Config, source: str | None = None, data_dir: str | None = None
 ) -> Calibration:
     """The images of a folder or a pattern, by default the config's training images.
 
@@ -87,7 +98,7 @@ def find(
     """
     if source is None:
         try:
-            dataset = open_dataset(config, config.get('train_split', 'train'), data_dir)
+            dataset = open_dataset(config, DataKeys.of(config).train_split, data_dir)
         except UserError as error:
             raise UserError(
                 f'--precision int8 needs images to find ranges on: {error}; or name some with '

@@ -69,7 +69,7 @@ class DiskCache:
         except OSError:
             return False
 
-    def write(self, name: str, versions: Mapping, payload: bytes, record: Mapping):
+    def write(self, name: str, versions: Mapping, payload: bytes, record: Mapping) -> None:
         """Keep an export; where that is impossible, it is said once."""
         path = self._path(name)
         if path is None:
@@ -102,17 +102,17 @@ class DiskCache:
     def _path(self, name: str) -> Path | None:
         return self.folder and self.folder / (name + ENDING)
 
-    def _make_room(self, newest: Path):
+    def _make_room(self, newest: Path) -> None:
         """Remove the files that were not used for longest until the rest is small enough."""
         with suppress(OSError):  # another process may do the same
-            found = [(p.stat(), p) for p in self.folder.iterdir() if p.is_file() and p != newest]
+            found = [(p.stat(), p) for p in newest.parent.iterdir() if p.is_file() and p != newest]
             total = newest.stat().st_size
             for stat, path in sorted(found, key=lambda each: _last_use(each[0]), reverse=True):
                 total += stat.st_size
                 if total > MOST_BYTES:
                     path.unlink()
 
-    def _tell(self, error: UserError):
+    def _tell(self, error: UserError) -> None:
         if not self._told:
             LOG.warning('compiled networks are not kept for the next start: %s', error)
         self._told = True

@@ -1,9 +1,9 @@
 """What keeps a backend from being used."""
 
 from common.errors import UserError
+from common.memory import is_of_memory
 from engine.backends.base import Shape
 
-OF_MEMORY = ('alloc', 'out of memory', 'outofmemory')  # in messages of runtimes and of CUDA
 REMEDY = '--backend nnabla, in float32, takes what the others do not'
 
 
@@ -20,12 +20,6 @@ class BackendError(UserError):
 
 class Disagreement(BackendError):
     """The export computes other numbers than the network does."""
-
-
-def is_of_memory(error: Exception) -> bool:
-    """Whether it tells of a failed allocation, for which NNabla and the runtimes have no class."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(word in text for word in OF_MEMORY)
 
 
 def explained(error: Exception, what: str, reason: str, remedy: str | None = None) -> Exception:

@@ -1,18 +1,17 @@
 """A network in another runtime: exported to ONNX, compared with NNabla, compiled, kept.
 
-A runtime (``engine.backends.openvino`` and its like) has ``name``, ``precision``, ``versions``,
-``fits`` (what compiled code depends on beside the versions), ``compile(onnx, inputs)`` and
-``load(payload)``; both return a model with ``run(x)`` and ``payload()``.
+What a runtime is says :class:`engine.backends.base.Runtime`; OpenVINO is one.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
 from itertools import islice
+from typing import Any
 
 import nnabla as nn
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from common import PROJECT
 from common.log import LOG
 from datasets import image_files
-from engine.backends.base import Backend, Shape
+from engine.backends.base import EXACT, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, Disagreement
@@ -73,7 +72,7 @@ class Exported:
     def __init__(
         self,
         network: Network,
-        runtime,
+        runtime: Runtime,
         reference: Backend,
         cache: DiskCache,
         calibration: Calibration | None = None,
@@ -81,7 +80,8 @@ class Exported:
         self.network, self.runtime, self.used = network, runtime, frozenset({runtime.name})
         self.threads = runtime.threads
         self._reference, self._cache, self._calibration = reference, cache, calibration
-        self._models, self._parameters = ShapeCache(), None
+        self._models = ShapeCache()
+        self._parameters: str | None = None
         self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
 
     def is_ready(self, shape: Shape) -> bool:
@@ -90,7 +90,7 @@ class Exported:
         """
         return shape in self._models or self._cache.has(self._name(shape), self._versions)
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep the models of as many shapes as an image is seen in."""
         self._models.need(shapes)
 
@@ -104,15 +104,15 @@ class Exported:
         self.close()  # what the others hold may be what this one lacks
         return self._model(x).run(x)
 
-    def close(self):
+    def close(self) -> None:
         """Drop all models, and the graphs that they were compared with."""
         self._models.clear()
         self._reference.close()
 
-    def _model(self, x):
+    def _model(self, x: np.ndarray) -> Model:
         return self._models.get_or_make(x.shape, lambda: self._load(x.shape) or self._build(x))
 
-    def _load(self, shape):
+    def _load(self, shape: Shape) -> Model | None:
         kept = self._cache.read(self._name(shape), self._versions)
         if kept is None:
             return None
@@ -125,7 +125,7 @@ class Exported:
         self._tell_precision(Agreement(**record['agreement']))
         return model
 
-    def _build(self, x):
+    def _build(self, x: np.ndarray) -> Model:
         started, shape = time.monotonic(), x.shape
         name = self._name(shape)
         if x.std() < FLAT:
@@ -142,7 +142,9 @@ class Exported:
             )
         self._reference.close()
         if self.runtime.precision != exact.precision:
-            inputs = [] if self._calibration is None else self._calibration.inputs(shape)
+            inputs: Sequence[np.ndarray] = (
+                [] if self._calibration is None else self._calibration.inputs(shape)
+            )
             if inputs:
                 LOG.info('int8: finding the ranges of values on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
@@ -159,13 +161,13 @@ class Exported:
             self.runtime.name,
             *shape[2:],
             time.monotonic() - started,
-            f', agrees with NNabla: {agreement}' if self.runtime.precision == 'float32' else '',
+            f', agrees with NNabla: {agreement}' if self.runtime.precision == EXACT else '',
         )
         self._tell_precision(agreement)
         return model
 
-    def _tell_precision(self, agreement):
-        if self.runtime.precision != 'float32':
+    def _tell_precision(self, agreement: Agreement) -> None:
+        if self.runtime.precision != EXACT:
             LOG.info(
                 '%s: %.2f %% of labels are those of float32, on %s',
                 self.runtime.precision,
@@ -173,11 +175,11 @@ class Exported:
                 'one image' if agreement.images == 1 else f'{agreement.images} images',
             )
 
-    def _name(self, shape) -> str:
+    def _name(self, shape: Shape) -> str:
         """What is compiled, as a file name."""
         if self._parameters is None:
             self._parameters = parameters()
-        facts = {
+        facts: dict[str, Any] = {
             'hyper': dict(self.network.hyper),
             'parameters': self._parameters,
             'fits': self.runtime.fits,
@@ -209,7 +211,7 @@ def export(network: Network, shape: Shape) -> bytes:
         return model.SerializeToString()
 
 
-def compare(reference, model, inputs: Iterable[np.ndarray]) -> Agreement:
+def compare(reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]) -> Agreement:
     """Hold the maps of ``model`` against those of ``reference``."""
     largest = highest = 0.0
     equal = []
@@ -231,7 +233,7 @@ def parameters() -> str:
     digest = hashlib.sha256()
     for name, variable in nn.get_parameters(grad_only=False).items():
         digest.update(f'{name} {variable.shape}'.encode())
-        digest.update(np.ascontiguousarray(variable.data.get_data('r')))
+        digest.update(np.ascontiguousarray(variable.data.get_data('r')).data)
     return digest.hexdigest()
 
 

@@ -5,12 +5,10 @@ from collections.abc import Callable
 import nnabla as nn
 import numpy as np
 
-from engine.backends.base import Shape
-from engine.backends.errors import is_of_memory
+from common.memory import lack_of_memory_as
+from engine.backends.base import NNABLA, Shape
 from engine.backends.shape_cache import ShapeCache
 from models import Network
-
-NAME = 'nnabla'
 
 
 class Graphs:
@@ -20,30 +18,26 @@ class Graphs:
     that fits the old shapes only. Weights that are loaded later reach the kept graphs.
     """
 
-    used, threads = frozenset({NAME}), 1
+    used, threads = frozenset({NNABLA}), 1
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
         self._on_new_size = on_new_size
         self._graphs = ShapeCache()
 
-    def need(self, shapes: int):
+    def need(self, shapes: int) -> None:
         """Keep the graphs of as many shapes as an image is seen in."""
         self._graphs.need(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
-        try:
+        with lack_of_memory_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
             outputs.forward(clear_buffer=True)
             return np.array(outputs.d, np.float32)
-        except RuntimeError as error:
-            if is_of_memory(error):
-                raise MemoryError(str(error)) from error
-            raise
 
-    def close(self):
+    def close(self) -> None:
         """Drop all graphs."""
         self._graphs.clear()
         self._on_new_size()

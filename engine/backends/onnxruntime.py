@@ -1,11 +1,14 @@
 """ONNX Runtime: on CPUs, and on NVIDIA's GPUs with the package onnxruntime-gpu."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from common import machine
+from engine.backends.base import EXACT
 from engine.backends.errors import BackendError, explained, failed
+from engine.backends.registry import Registration, RuntimeRequest, register
 
 NAME = 'onnxruntime'
 PACKAGES = ('onnxruntime', 'onnx')
@@ -26,7 +29,7 @@ class ONNXRuntime:
     NNabla there, so it is kept for that GPU alone.
     """
 
-    name, precision = NAME, 'float32'
+    name, precision = NAME, EXACT
 
     def __init__(self, threads: int = 1, device: int | None = None):
         import onnxruntime
@@ -41,7 +44,7 @@ class ONNXRuntime:
         self._require(name)
         return [(name, options | {'device_id': device}), CPU]
 
-    def _require(self, provider: str):
+    def _require(self, provider: str) -> None:
         if provider not in self._runtime.get_available_providers():
             raise BackendError(
                 f'--backend {self.name}: the installed onnxruntime has no {provider}: '
@@ -79,7 +82,7 @@ class ONNXRuntime:
 class OnnxRuntimeModel:
     """A network for one shape."""
 
-    def __init__(self, name: str, session, onnx: bytes):
+    def __init__(self, name: str, session: Any, onnx: bytes):
         self._name, self._session, self._onnx = name, session, onnx
         self._input = session.get_inputs()[0].name
 
@@ -93,3 +96,10 @@ class OnnxRuntimeModel:
     def payload(self) -> bytes:
         """The ONNX file."""
         return self._onnx
+
+
+def _make(request: RuntimeRequest) -> ONNXRuntime:
+    return ONNXRuntime(request.threads, request.gpu)
+
+
+register(Registration(NAME, PACKAGES, INSTALL, _make, on_cpu=20))

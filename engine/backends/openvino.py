@@ -5,11 +5,14 @@ import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 from common import machine
+from engine.backends.base import EXACT
 from engine.backends.errors import BackendError, explained, failed
+from engine.backends.registry import Registration, RuntimeRequest, register
 
 NAME = 'openvino'
 PACKAGES = ('openvino', 'onnx')
@@ -24,7 +27,7 @@ class OpenVINO:
 
     name = NAME
 
-    def __init__(self, precision: str = 'float32', threads: int = 1):
+    def __init__(self, precision: str = EXACT, threads: int = 1):
         import openvino
 
         self._core, self.threads, self.precision = openvino.Core(), threads, precision
@@ -50,7 +53,7 @@ class OpenVINO:
 
     def exact(self) -> 'OpenVINO':
         """The same in float32."""
-        return self if self.precision == 'float32' else OpenVINO('float32', self.threads)
+        return self if self.precision == EXACT else OpenVINO(EXACT, self.threads)
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OpenVINOModel':
         """A model from ONNX; inputs: those that 8-bit ranges are found on."""
@@ -71,7 +74,7 @@ class OpenVINO:
         except RuntimeError as error:
             raise explained(error, f'{NAME} cannot load what is kept', _reason(error)) from error
 
-    def _options(self):
+    def _options(self) -> dict:
         return {
             'INFERENCE_PRECISION_HINT': HINTS[self.precision],
             'INFERENCE_NUM_THREADS': self.threads,
@@ -84,7 +87,7 @@ class OpenVINO:
 class OpenVINOModel:
     """A compiled network for one shape."""
 
-    def __init__(self, compiled):
+    def __init__(self, compiled: Any):
         self._compiled = compiled
         self._request = compiled.create_infer_request()
 
@@ -100,13 +103,13 @@ class OpenVINOModel:
         return self._compiled.export_model().getvalue()
 
 
-def _quantized(model, inputs):
+def _quantized(model: Any, inputs: Sequence[np.ndarray] | None) -> Any:
     """``model`` in 8 bits; NNCF is told to be silent."""
     os.environ.setdefault(NO_TELEMETRY, '1')
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         import nncf
 
-        return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs))
+        return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs or ()))
 
 
 def _reason(error: RuntimeError) -> str:
@@ -116,3 +119,10 @@ def _reason(error: RuntimeError) -> str:
 
 def _count(threads: int) -> str:
     return 'one thread' if threads == 1 else f'{threads} threads'
+
+
+def _make(request: RuntimeRequest) -> OpenVINO:
+    return OpenVINO(request.precision, request.threads)
+
+
+register(Registration(NAME, PACKAGES, INSTALL, _make, precisions=tuple(HINTS), on_cpu=10))

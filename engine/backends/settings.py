@@ -1,26 +1,68 @@
-"""What a user asks of the backends."""
+"""What computes a network's maps, as a user says it."""
+
+from __future__ import annotations  # so that an older Python can import this module
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from engine.backends.base import AUTO
-
-if TYPE_CHECKING:  # the commands' options need this class before it is known what is installed
-    from engine.backends.calibration import Calibration
+from common.errors import UserError
+from common.settings import option
+from engine.backends import registry
+from engine.backends.base import AUTO, EXACT
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the options say.
+class BackendSettings:
+    """A backend and how it computes.
 
-    Attributes:
-        backend: A name of :data:`engine.backends.base.BACKENDS`, or ``AUTO``.
-        precision: One of :data:`engine.backends.base.PRECISIONS`.
-        threads: How many threads compute; None is what this process may use (``common.machine``).
-        calibration: The images that 8-bit ranges are found on; None for other precisions.
+    Raises:
+        UserError: No backend has that name or that precision, or images for 8 bits are given and
+            no 8 bits.
     """
 
-    backend: str = AUTO
-    precision: str = 'float32'
-    threads: int | None = None
-    calibration: 'Calibration | None' = None
+    backend: str = option(
+        '--backend',
+        default=AUTO,
+        metavar='NAME',
+        help='nnabla, onnxruntime, openvino, tensorrt, one of your own, or auto: the fastest that '
+        'is installed, agrees with NNabla and pays: on a CPU openvino, onnxruntime, nnabla; on a '
+        'GPU tensorrt, nnabla (default: %(default)s)',
+    )
+    precision: str = option(
+        '--precision',
+        default=EXACT,
+        metavar='TYPE',
+        help='float32; the other two are for openvino: bfloat16 on CPUs that have it, int8 with '
+        'ranges from images (default: %(default)s)',
+    )
+    calibration: str | None = option(
+        '--calibration',
+        metavar='DIR|GLOB',
+        help="images for --precision int8 (default: the training images of the config's data set)",
+    )
+    threads: int | None = option(
+        '--threads',
+        type=int,
+        metavar='N',
+        help='of a backend that is not nnabla (default: the cores that this process may use)',
+    )
+    on_host: bool = option(
+        '--on-host',
+        default=False,
+        action='store_true',
+        help='of nnabla on a GPU: normalise images and resize logits on the CPU, as all others do',
+    )
+
+    def __post_init__(self) -> None:
+        known = AUTO, *registry.names()
+        if self.backend not in known:
+            raise UserError(
+                f'--backend {self.backend}: no such backend; there are {", ".join(known)}'
+            )
+        precisions = registry.precisions()
+        if self.precision not in precisions:
+            raise UserError(
+                f'--precision {self.precision}: no backend has it; there are '
+                f'{", ".join(precisions)}'
+            )
+        if self.calibration is not None and self.precision != 'int8':
+            raise UserError('--calibration belongs to --precision int8, which is not given')

@@ -4,25 +4,15 @@ Each value stands with the file or the option that it comes from.
 """
 
 import sys
+from argparse import Namespace
 
-from common.command import DONE, Parser, run
+from common.command import DONE, Parser, add_options, run, settings
+from engine.config.settings import ConfigSettings
 
 
 def build_parser() -> Parser:
     parser = Parser(prog='python -m engine.config', description=__doc__)
-    parser.add_argument(
-        '-cfg',
-        '--config-file',
-        metavar='YAML',
-        help="the config (default: the project's configs/D3Net_L.yaml)",
-    )
-    parser.add_argument(
-        '--set',
-        action='append',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override a key of the config',
-    )
+    add_options(parser, ConfigSettings)
     parser.add_argument(
         '--reference',
         action='store_true',
@@ -31,14 +21,14 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
-    from engine import config
-    from engine.config import schema
+def main(args: Namespace) -> int:
+    from engine.config import loading, schema
 
     if args.reference:
         print(schema.reference(), end='')
         return DONE
-    print(config.with_origins(config.load(args.config_file, args.set)), end='')
+    chosen = settings(ConfigSettings, args)
+    print(loading.with_origins(loading.load(chosen.config_file, chosen.overrides)), end='')
     return DONE
 
 

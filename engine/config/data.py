@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import datasets
 from datasets import Dataset
+from datasets.keys import DataKeys
 from datasets.readers import layout
-from engine.config import Config, class_info
+from engine.config.loading import Config, class_info
 
 
 def open_dataset(
@@ -22,7 +23,7 @@ def open_dataset(
     or the project. complete: images without labels are an error. Raises ``UserError``.
     """
     name = class_info(config).name
-    root = layout.data_root(name, data_dir or config.get('data_dir'))
+    root = layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
     dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
 

@@ -26,7 +26,7 @@ from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
 from datasets.keys import DataKeys
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from engine.config import schema
 from engine.config.schema import ONE_VALUE
 from models.family import NetworkKeys
@@ -233,7 +233,7 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
         UserError: A key is unknown, or its value is of another type or out of range.
     """
     try:
-        keys = schema.keys_for(values.get('network', 'd3net'))
+        keys = schema.keys_for(values)
     except models.ModelError as error:
         raise UserError(f'network: {error} ({origins["network"]})') from error
     checked = {}
@@ -269,9 +269,9 @@ def _check_together(config: Config) -> None:
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
-    if 'augmentation' in config:
+    if any(key in config for key in schema.CHOICES):
         try:
-            transforms.from_config(config)
+            augmentations.create(config)
         except UserError as error:
             raise UserError(f'{error} ({config.path})') from error
     for section in schema.fixed_sections():

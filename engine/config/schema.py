@@ -1,23 +1,27 @@
 """The keys of a config: the sections that own them, composed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pkgutil import resolve_name
+from typing import Any
 
 import models
 from common.sections import Key, Section, keys_of
 
-# What a config is about, and where its section is. They are named, not imported: a section stands
-# with the code that reads it, which may stand above this room.
+# What a config is about, and where its section is, or what returns those that are registered. They
+# are named, not imported: a section stands with the code that reads it, which may stand above this
+# room.
 SECTIONS = {
     'Network': 'models.family:NetworkKeys',
     'Data': 'datasets.keys:DataKeys',
-    'Augmentation': 'datasets.loading.transforms:sections',
+    'Augmentation': 'datasets.loading.augmentations:AugmentationKeys',
     'Training': 'engine.training.recipe:TrainingKeys',
     'Learning rate': 'engine.training.schedules:ScheduleKeys',
     'Solver': 'engine.training.optimizer:SolverKeys',
-    'Loss': 'engine.training.losses.criterion:LossKeys',
+    'Loss': 'engine.training.losses:sections',
     'Evaluation': 'engine.inference.test_time:ProtocolKeys',
 }
+# Keys whose value chooses one of several sections, and what returns these by that value.
+CHOICES = {'augmentation': 'datasets.loading.augmentations:sections'}
 # Keys of the published files of which only the published value is implemented.
 ONE_VALUE = {
     'dilation': True,
@@ -30,46 +34,65 @@ ONE_VALUE = {
 }
 
 
-def sections() -> Iterator[tuple[str, type[Section]]]:
-    """Yield the title and the class of every section but the hyper-parameters of networks.
-
-    An entry of ``SECTIONS`` is a section, or a function that returns those that are registered.
-    """
-    for title, home in SECTIONS.items():
-        found = resolve_name(home)
-        for section in (found,) if isinstance(found, type) else found():
-            yield title, section
-
-
 def fixed_sections() -> list[type[Section]]:
     """Return the sections that hold for every config, whatever it chooses."""
-    found = map(resolve_name, SECTIONS.values())
-    return [section for section in found if isinstance(section, type)]
+    return [section for home in SECTIONS.values() for section in _sections_at(home)]
 
 
-def keys_for(network: str) -> dict[str, Key]:
-    """Return all keys that a config of a network may have, by name.
+def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
+    """Return all keys that a config may have, by name.
+
+    Of a key that several of ``CHOICES`` have, it is that of the chosen one.
+
+    Args:
+        values: What the config says, unchecked.
 
     Raises:
         UserError: There is no such network.
     """
-    family = models.family_of(network)
+    family = models.family_of(values.get('network', 'd3net'))
     keys: dict[str, Key] = {}
-    for section in [*(section for _, section in sections()), family.keys]:
-        keys |= keys_of(section)
+    for key in CHOICES:
+        possible = _choices(key)
+        chosen = [possible[name] for name in possible if name == values.get(key)]
+        for section in (*possible.values(), *chosen):
+            keys |= keys_of(section)
+    for section in (*fixed_sections(), family.keys):
+        keys |= {name: each for name, each in keys_of(section).items() if name not in keys}
     return keys
 
 
 def reference() -> str:
-    """Return every key with its type, range, default and meaning, a paragraph for each section."""
-    titled: dict[str, dict[str, Key]] = {}
-    for title, section in sections():
-        titled.setdefault(title, {}).update(keys_of(section))
+    """Return every key with its type, range, default and meaning.
+
+    There is a paragraph for each section, and one for each of ``CHOICES``, with what it adds to the
+    section of the key that chooses it, or has another default for.
+    """
+    return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
+
+
+def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
+    """Yield the titles of the reference and the keys below them."""
+    for title, home in SECTIONS.items():
+        shared = {name: key for each in _sections_at(home) for name, key in keys_of(each).items()}
+        yield title, shared.values()
+        for chooser in shared.keys() & CHOICES.keys():
+            for name, section in _choices(chooser).items():
+                own = keys_of(section).values()
+                yield f'{title}: {name}', [key for key in own if shared.get(key.name) != key]
     for family in models.FAMILIES:
-        titled[f'Hyper-parameters: {family.name}'] = dict(keys_of(family.keys))
-    return '\n'.join(
-        f'{title}\n' + ''.join(map(_entry, keys.values())) for title, keys in titled.items()
-    )
+        yield f'Hyper-parameters: {family.name}', keys_of(family.keys).values()
+
+
+def _sections_at(home: str) -> list[type[Section]]:
+    """Return the sections that an entry of ``SECTIONS`` names."""
+    found = resolve_name(home)
+    return [found] if isinstance(found, type) else found()
+
+
+def _choices(key: str) -> dict[str, type[Section]]:
+    """Return the sections of which a config chooses one with ``key``, by its values."""
+    return resolve_name(CHOICES[key])()
 
 
 def _entry(key: Key) -> str:

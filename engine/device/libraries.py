@@ -129,7 +129,8 @@ def captured_output(lines: list[str]) -> Iterator[None]:
     """
     with tempfile.TemporaryFile('w+') as file:
         # Beyond the standard ones, any of which a daemon may have closed.
-        target, saved = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3), {}
+        target = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+        saved: dict[int, int | None] = {}
         _flush()
         for number in (1, 2):
             try:

@@ -9,9 +9,11 @@ backward(1.0)                                              # sums over all proce
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import nnabla as nn
 import numpy as np
+from nnabla.communicators import Communicator
 from nnabla.ext_utils import get_extension_context
 
 from common.errors import UserError
@@ -19,6 +21,9 @@ from engine.device import extension
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
 from layers import graph
+
+if TYPE_CHECKING:
+    from mpi4py import MPI  # initialises MPI
 
 BUCKET_BYTES = 4 << 20  # that travel together while the backward pass is running
 NCCL_BUCKET_BYTES = 64 << 20  # a copy of so much is in the GPU's memory while it is summed
@@ -36,7 +41,7 @@ class Alone:
     size, nnabla, total: see :class:`layers.build.Build`.
     """
 
-    nnabla = None
+    nnabla: Communicator | None = None
 
     def __init__(self, processes: Processes):
         self._processes, self.size = processes, processes.size
@@ -66,8 +71,9 @@ class Alone:
                 norms in different orders: a batch norm that meets another one would take its sums
                 for its own.
         """
-        ready = orders is not None
-        digest = hashlib.sha256(repr(list(orders)).encode()).digest() if ready else None
+        digest = None
+        if orders is not None:
+            digest = hashlib.sha256(repr(list(orders)).encode()).digest()
         digests = set(self._processes.gather(digest))
         if None in digests:
             return False
@@ -205,7 +211,7 @@ class _Sums:
         keys = [[hash(parameter.data) for parameter in bucket] for bucket in buckets]
         self._missing = [sum(key in uses for key in bucket) for bucket in keys]
         self._place = {key: number for number, bucket in enumerate(keys) for key in bucket}
-        self._pending = []
+        self._pending: list[tuple['MPI.Request', np.ndarray]] = []
 
     def after(self, function):
         """Called when the backward pass of a function is done."""
@@ -243,8 +249,9 @@ def _buckets(parameters: Mapping[str, nn.Variable], size: int) -> list[list[nn.V
     """Parameters in buckets of about ``size`` bytes, the last ones first, as a backward pass meets
     them.
     """
-    buckets, left = [], 0
-    for parameter in reversed(parameters.values()):
+    buckets: list[list[nn.Variable]] = []
+    left = 0
+    for parameter in reversed([*parameters.values()]):
         if left <= 0:
             buckets.append([])
             left = size

@@ -12,11 +12,10 @@ import numpy as np
 
 from common.command import INTERRUPTED, MISUSED
 from common.errors import UserError
-from common.launcher import COURTESY_SECONDS, launcher
+from common.launcher import COURTESY_SECONDS, launcher, started_by_open_mpi
 from common.log import LOG
 from engine.device import libraries
 
-OPEN_MPI_VARIABLE = 'OMPI_COMM_WORLD_SIZE'  # that Open MPI's mpirun gives to what it starts
 FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
 LAST_SECONDS = 10  # for which the others leave the end of the job to a process that has an error
 
@@ -70,7 +69,7 @@ class Processes:
         with suppress(OSError):  # when nobody reads it any more, the job ends all the same
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
         time.sleep(FORWARDING_SECONDS)
-        if self.mpi is not None and OPEN_MPI_VARIABLE not in os.environ:
+        if self.mpi is not None and not started_by_open_mpi():
             self.mpi.Abort(status)
         os._exit(status)  # mpirun ends the others, with fewer lines than after an abort
 

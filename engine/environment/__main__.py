@@ -4,6 +4,7 @@ What may end a process, MPI and the GPU, is tried in child processes: the table 
 """
 
 import sys
+from argparse import Namespace
 
 from common.command import DONE, Parser, run
 from common.launcher import launched_rank
@@ -13,7 +14,7 @@ def build_parser() -> Parser:
     return Parser(prog='python -m engine.environment', description=__doc__)
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
     from engine.environment import system_report
 
     print(*system_report.lines(launched_rank()), sep='\n')

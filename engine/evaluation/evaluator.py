@@ -5,11 +5,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from datasets import Dataset, image_files
+from common import tables
+from common.tables import Column
+from datasets import Dataset, DatasetInfo, image_files
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.inference.predictor import Predictor
@@ -41,41 +44,42 @@ class Evaluator:
         self.boundary = np.zeros((num_classes, 2), np.int64)
         self.images = np.zeros(1, np.int64)
 
-    def process(self, labels: np.ndarray, predictions: np.ndarray):
+    def process(self, labels: np.ndarray, predictions: np.ndarray) -> None:
         """Count one image: two ``uint8`` class maps (H, W) of the labels' original size."""
         self.matrix += metrics.confusion_matrix(labels, predictions, self.num_classes)
         if self._with_boundary:
             self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
         self.images += 1
 
-    def add_up(self, processes: Processes):
+    def add_up(self, processes: Processes) -> None:
         """Make the counts those of all processes."""
         self.matrix = processes.total(self.matrix)
         self.boundary = processes.total(self.boundary)
         self.images = processes.total(self.images)
 
-    def report(self, info) -> dict:
+    def report(self, info: DatasetInfo) -> dict[str, Any]:
         """The scores in percent, ready for JSON; null where there is nothing to score.
 
         info: the data set's, for names of classes and categories.
         """
         result = metrics.scores(self.matrix)
-        report = {
+        classes: dict[str, dict[str, float | None]] = {
+            name: {
+                'iou': _percent(iou),
+                'accuracy': _percent(accuracy),
+                'share': _percent(share),
+            }
+            for name, iou, accuracy, share in zip(
+                info.classes, result.iou, result.accuracy, result.share
+            )
+        }
+        report: dict[str, Any] = {
             'miou': _percent(result.miou),
             'mean_accuracy': _percent(result.mean_accuracy),
             'pixel_accuracy': _percent(result.pixel_accuracy),
             'fwiou': _percent(result.fwiou),
             'overall': _percent(result.overall),
-            'classes': {
-                name: {
-                    'iou': _percent(iou),
-                    'accuracy': _percent(accuracy),
-                    'share': _percent(share),
-                }
-                for name, iou, accuracy, share in zip(
-                    info.classes, result.iou, result.accuracy, result.share
-                )
-            },
+            'classes': classes,
             'absent': [n for n, iou in zip(info.classes, result.iou) if math.isnan(iou)],
             'images': int(self.images[0]),
         }
@@ -88,11 +92,11 @@ class Evaluator:
             boundary = metrics.boundary_iou(self.boundary)
             report['boundary_miou'] = _percent(metrics.mean(boundary))
             for name, iou in zip(info.classes, boundary):
-                report['classes'][name]['boundary_iou'] = _percent(iou)
+                classes[name]['boundary_iou'] = _percent(iou)
         return report
 
 
-def check(dataset: Dataset, processes: Processes):
+def check(dataset: Dataset, processes: Processes) -> None:
     """Read all labels of this process's shard, so that a bad one is found in minutes, not hours."""
     quiet = True if processes.rank else None  # None: shown on a terminal only
     shard = processes.shard(len(dataset))
@@ -148,10 +152,13 @@ def table(report: dict) -> str:
     """The report as text: a line a class, then the means."""
     columns = ['iou', 'accuracy', 'share'] + ['boundary_iou'] * ('boundary_miou' in report)
     titles = {'iou': 'IoU', 'boundary_iou': 'boundary IoU'}
-    width = max(map(len, report['classes']))
-    lines = [' ' * width + ''.join(f'{titles.get(c, c):>14}' for c in columns)]
-    for name, values in report['classes'].items():
-        lines.append(f'{name:{width}}' + ''.join(f'{_number(values[c]):>14}' for c in columns))
+    lines = tables.lines(
+        [Column(), *(Column(titles.get(c, c), 14, right=True, before='') for c in columns)],
+        [
+            [name, *(_number(values[c]) for c in columns)]
+            for name, values in report['classes'].items()
+        ],
+    )
     lines.append('')
     means = {
         'mIoU': 'miou',
@@ -162,9 +169,10 @@ def table(report: dict) -> str:
         'frequency-weighted IoU': 'fwiou',
         'overall (mean of mIoU and pixel accuracy)': 'overall',
     }
-    lines += [f'{_number(report[key]):>7}  {name}' for name, key in means.items() if key in report]
-    for name, iou in report.get('categories', {}).items():
-        lines.append(f'{_number(iou):>7}  category {name}')
+    rows = [[_number(report[key]), name] for name, key in means.items() if key in report]
+    categories = report.get('categories', {}).items()
+    rows += [[_number(iou), f'category {name}'] for name, iou in categories]
+    lines += tables.lines([Column(width=7, right=True), Column()], rows)
     if report['absent']:
         lines.append(
             'left out of the mean, as no labelled pixel is or is taken for one: '

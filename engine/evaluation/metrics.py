@@ -109,7 +109,7 @@ def boundary_iou(counts: np.ndarray) -> np.ndarray:
 
 def _boundary(mask: np.ndarray, distance: int) -> np.ndarray:
     """The pixels of a mask that are at most ``distance`` steps (of 8 neighbours) from outside."""
-    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    padded = np.pad(mask.astype(np.uint8), 1)
     kernel = np.ones((3, 3), np.uint8)
     inside = cv2.erode(padded, kernel, iterations=distance)[1:-1, 1:-1]
     return mask & (inside == 0)

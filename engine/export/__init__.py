@@ -1,7 +1,10 @@
 """Networks as files for other runtimes: ONNX, NNabla's NNP, and NNB for its C runtime.
 
+    from engine.export import ExportSettings, export_network
     from engine.export.spec import ExportSpec
     from engine.export.exporter import export
+
+    export_network(ExportSettings(Path('network.onnx')))
 
     network = models.create('ddrnet23_slim')
     ...                                     # its parameters are registered and loaded
@@ -9,3 +12,19 @@
 
 ``python -m engine.export --help`` lists what the command line can do.
 """
+
+from typing import TYPE_CHECKING
+
+from common import lazy
+
+if TYPE_CHECKING:
+    from engine.export.exporting import export_network
+    from engine.export.settings import ExportSettings, FormSettings
+
+_HOMES = {
+    'ExportSettings': 'engine.export.settings',
+    'FormSettings': 'engine.export.settings',
+    'export_network': 'engine.export.exporting',
+}
+__all__ = ['ExportSettings', 'FormSettings', 'export_network']
+__getattr__ = lazy.resolver(__name__, _HOMES)

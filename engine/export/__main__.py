@@ -1,9 +1,26 @@
 """python -m engine.export: write a network as a file for other runtimes."""
 
 import sys
+from argparse import Namespace
 
-from common.command import run
-from engine.export.command_line import build_parser, main
+from common.command import Parser, add_options, run, settings
+from engine import export
+from engine.export import ExportSettings
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog='python -m engine.export',
+        description='Writes a network with its weights as ONNX (opset 13), NNP or NNB, and checks '
+        'the file against NNabla on a photo.',
+    )
+    add_options(parser, ExportSettings)
+    return parser
+
+
+def main(args: Namespace) -> int:
+    return export.export_network(settings(ExportSettings, args))
+
 
 if __name__ == '__main__':
     sys.exit(run(build_parser, main))

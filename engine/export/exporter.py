@@ -7,6 +7,7 @@ import nnabla as nn
 
 from common import files
 from common.errors import UserError
+from common.memory import lack_of_memory_as
 from engine.backends.errors import BackendError
 from engine.export import checks, writers
 from engine.export.spec import LOGITS, ExportSpec, build, check_size, describe
@@ -33,7 +34,7 @@ def export(
     """
     path = Path(path)
     form.check(path)
-    check_size(network, size)
+    check_size(network.name, network.info, size)
     context = nn.Context(['cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(context), files.replacing(path) as temporary:
         image, output = build(network, size, form)
@@ -53,12 +54,12 @@ def export(
 def _check(
     path: Path, network: Network, size: tuple[int, int], form: ExportSpec
 ) -> checks.ExportCheck:
+    lacking = (
+        f'not enough memory to run {network.name} on {size[0]}x{size[1]} pixels; export it for a '
+        'smaller --size, or leave more memory to this program'
+    )
     try:
-        return checks.check(path, network, size, form)
+        with lack_of_memory_as(UserError, lacking):
+            return checks.check(path, network, size, form)
     except BackendError as error:
         return checks.ExportCheck(False, error.what)
-    except MemoryError as error:
-        raise UserError(
-            f'not enough memory to run {network.name} on {size[0]}x{size[1]} pixels; export it for '
-            'a smaller --size, or leave more memory to this program'
-        ) from error

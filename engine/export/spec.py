@@ -36,7 +36,7 @@ class ExportSpec:
     pixels: str = NORMALISED
     batch: int | None = 1
 
-    def check(self, path: Path):
+    def check(self, path: Path) -> None:
         """Raise ``UserError`` when a file of the ending of ``path`` cannot be of this form."""
         ending = path.suffix.lower()
         if ending not in ENDINGS:
@@ -104,13 +104,13 @@ def describe(network: Network, size: tuple[int, int], form: ExportSpec) -> dict:
     }
 
 
-def check_size(network: Network, size: tuple[int, int]):
+def check_size(name: str, info: NetworkInfo, size: tuple[int, int]) -> None:
     """Raise ``UserError`` for a size that the network cannot take, with the nearest it can."""
-    nearest = complexity.nearest_size(network.info, size)
+    nearest = complexity.nearest_size(info, size)
     if tuple(size) != nearest:
-        divisor, least = network.info.size_divisor, network.info.smallest_size
+        divisor, least = info.size_divisor, info.smallest_size
         multiples = f'multiples of {divisor} and ' if divisor > 1 else ''
         raise UserError(
             f'--size {size[0]}x{size[1]}: height and width must be {multiples}at least {least} for '
-            f'{network.name}; the nearest is {nearest[0]}x{nearest[1]}'
+            f'{name}; the nearest is {nearest[0]}x{nearest[1]}'
         )

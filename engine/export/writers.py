@@ -61,6 +61,7 @@ def write_nnb(path: Path, image, output, form: ExportSpec, facts: dict) -> str:
         source.write_bytes(_nnp(image, output, form))
         # Repetitions are not in our graphs; to expand them NNabla recurses to the graph's depth.
         nnp = NnpImporter(str(source), expand_network=False).execute()
+        assert form.batch is not None, 'ExportSpec.check lets only ONNX have any number'
         converter = NnbExporter(nnp, form.batch)
         converter._memory_data = bytearray()  # it grows by each array; bytes would be copied
         converter.execute(str(path), None, None, ['FLOAT32'])

@@ -8,7 +8,6 @@ precision. On one device the numbers are the predictor's to the last bit, and of
 the same logit the first is taken, too.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import nnabla as nn
@@ -16,8 +15,10 @@ import nnabla.functions as F
 import numpy as np
 
 from common.log import LOG
+from common.lru import LeastRecentlyUsed
+from common.memory import lack_of_memory_as
 from engine.backends.base import KEPT
-from engine.backends.errors import is_of_memory
+from engine.inference.test_time import Size, size_of
 from layers import functions as L
 from layers.build import float_context
 from models import Network, NetworkInfo
@@ -42,9 +43,13 @@ class OnDevice:
         on_new_size: Callable[[], None] = lambda: None,
     ):
         self._network, self._padded, self._on_new_size = network, padded, on_new_size
-        self._graphs, self._too_large = OrderedDict(), set()
+        # The input and the output of each size's graph.
+        self._graphs: LeastRecentlyUsed[Size, tuple[nn.Variable, nn.Variable]] = LeastRecentlyUsed(
+            KEPT
+        )
+        self._too_large: set[Size] = set()
 
-    def takes(self, size: tuple[int, int]) -> bool:
+    def takes(self, size: Size) -> bool:
         """Whether this way is for an image of ``size = (height, width)``: it is neither tiny nor,
         as far as is known, larger than the memory allows.
         """
@@ -56,40 +61,34 @@ class OnDevice:
         """The class of every pixel, ``uint8`` (H, W), of a ``uint8`` BGR image (H, W, 3); None when
         the memory does not suffice, which is remembered.
         """
-        size = image.shape[:2]
+        size = size_of(image)
         try:
-            x, y = self._graph(size)
-            x.d = image[None]
-            y.forward(clear_buffer=True)
-            y.data.cast(np.uint8, nn.get_current_context())  # on the device
-            return np.array(y.data.data[0])
-        except (MemoryError, RuntimeError) as error:
-            if not is_of_memory(error):
-                raise
+            with lack_of_memory_as(MemoryError):
+                x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
+                x.d = image[None]
+                y.forward(clear_buffer=True)
+                y.data.cast(np.uint8, nn.get_current_context())  # on the device
+                return np.array(y.data.data[0])
+        except MemoryError as error:
             LOG.debug('%dx%d pixels are resized on the host: %s', *size[::-1], error)
             self._too_large.add(size)
             self.close()
             return None
 
-    def close(self):
+    def close(self) -> None:
         """Drop all graphs."""
         self._graphs.clear()
         self._on_new_size()
 
-    def _graph(self, size):
-        if size not in self._graphs:
-            while len(self._graphs) >= KEPT:
-                self._graphs.popitem(last=False)
-            self._on_new_size()
-            x = nn.Variable((1, *size, 3))
-            self._graphs[size] = x, self._build(x)
-        self._graphs.move_to_end(size)
-        return self._graphs[size]
+    def _graph(self, size: Size) -> tuple[nn.Variable, nn.Variable]:
+        self._on_new_size()
+        x = nn.Variable((1, *size, 3))
+        return x, self._build(x)
 
-    def _build(self, x):
+    def _build(self, x: nn.Variable) -> nn.Variable:
         """Class indices (1, H, W) of an image (1, H, W, 3) of BGR values from 0 to 255."""
         info, size = self._network.info, x.shape[1:3]
-        grid = tuple(map(self._padded, size))
+        grid = self._padded(size[0]), self._padded(size[1])
         with nn.context_scope(float_context()):
             x = normalised(x, info)
             if grid != size:
@@ -102,13 +101,13 @@ class OnDevice:
             return F.max(logits, axis=1, only_index=True)
 
 
-def normalised(x, info: NetworkInfo):
+def normalised(x: nn.Variable, info: NetworkInfo) -> nn.Variable:
     """Images (N, H, W, 3) of BGR values from 0 to 255 as a network's input (N, 3, H, W)."""
     x = F.transpose(x, (0, 3, 1, 2))
     if info.channel_order == 'rgb':
         x = F.concatenate(*(x[:, i : i + 1] for i in (2, 1, 0)), axis=1)
     mean, std = (
-        nn.Variable.from_numpy_array(np.float32(values).reshape(1, 3, 1, 1))
+        nn.Variable.from_numpy_array(np.array(values, np.float32).reshape(1, 3, 1, 1))
         for values in (info.mean, info.std)
     )
     return (x - mean) / std

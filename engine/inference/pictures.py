@@ -12,7 +12,8 @@ BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
 def shares(labels: np.ndarray, info: DatasetInfo) -> list[tuple[str, float]]:
     """The classes that occur in a class map and their share of its pixels, largest first."""
     # Row by row, because NumPy counts in an array of 8 bytes a pixel.
-    counts = sum(np.bincount(row, minlength=len(info.classes)) for row in labels)
+    none = np.zeros(len(info.classes), np.int64)
+    counts = sum((np.bincount(row, minlength=len(none)) for row in labels), none)
     order = np.argsort(-counts, kind='stable')
     return [(info.classes[i], counts[i] / labels.size) for i in order if counts[i]]
 

@@ -13,27 +13,10 @@ from common.files import kind_of
 from common.inputs import Input, find_inputs, real
 from datasets import image_files
 from engine.inference import video
-from engine.inference.predictor import WHOLE
-from engine.inference.test_time import Protocol
+from engine.inference.settings import LooksSettings
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
 LABELS, COLOR = '_labels.png', '_color.png'  # what follows the picture's name
-
-
-@dataclass(frozen=True)
-class Options:
-    """How results look, and how the network sees images. opacity: of the class colours."""
-
-    opacity: float = 0.5
-    legend: bool = False
-    save_labels: bool = False
-    save_color: bool = False
-    protocol: Protocol = WHOLE
-
-    @property
-    def maps(self) -> list[str]:
-        """The endings of the class maps that are written beside a picture."""
-        return [LABELS] * self.save_labels + [COLOR] * self.save_color
 
 
 Pair = tuple[Input, Path]
@@ -50,7 +33,7 @@ class Plan:
     problems: list[str]
 
 
-def plan(patterns: Sequence[str], output: str | None, options: Options = Options()) -> Plan:
+def plan(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> Plan:
     """The inputs and where their pictures go; raises ``UserError`` before any work is done, and
     creates nothing.
 
@@ -60,7 +43,8 @@ def plan(patterns: Sequence[str], output: str | None, options: Options = Options
     """
     first = patterns[0] if len(patterns) == 1 else ''
     one_file = first.strip() and kind_of(Path(os.path.expanduser(first))) == 'file'
-    folder, problems = None if one_file else Path(output or DEFAULT_FOLDER), []
+    folder = None if one_file else Path(output or DEFAULT_FOLDER)
+    problems: list[str] = []
     inputs = find_inputs(patterns, folder, problems.append)
     if folder is None:
         target = Path(output or DEFAULT_STEM + _ending(inputs[0]))
@@ -73,7 +57,7 @@ def plan(patterns: Sequence[str], output: str | None, options: Options = Options
         targets = [folder / name for name in _result_names(inputs)]
     for item, target in zip(inputs, targets):
         (video if item.is_video else image_files).check_format(target)
-    _check_overwriting(inputs, targets, options)
+    _check_overwriting(inputs, targets, looks)
     _check_writable(targets[0] if folder is None else folder / 'x')
     return Plan(list(zip(inputs, targets)), folder, problems)
 
@@ -94,17 +78,21 @@ def _result_names(inputs: Sequence[Input]) -> list[Path]:
     ]
 
 
-def _check_overwriting(inputs: Sequence[Input], targets: Sequence[Path], options: Options):
+def _check_overwriting(
+    inputs: Sequence[Input], targets: Sequence[Path], looks: LooksSettings
+) -> None:
     """Raise ``UserError`` when a picture, a class map or a folder of them would take the place of
     an input, or of another of them.
     """
-    sources, planned = {real(item.path) for item in inputs}, []
+    sources = {real(item.path) for item in inputs}
+    maps = endings_of_maps(looks)
+    planned: list[Path] = []
     for item, target in zip(inputs, targets):
         planned.append(target)
         if item.is_video:
-            planned += [target.with_suffix('')] * bool(options.maps)
+            planned += [target.with_suffix('')] * bool(maps)
         else:
-            planned += [beside(target, ending) for ending in options.maps]
+            planned += [beside(target, ending) for ending in maps]
     counts = Counter(map(real, planned))
     for path in planned:
         if real(path) in sources:
@@ -116,18 +104,18 @@ def _check_overwriting(inputs: Sequence[Input], targets: Sequence[Path], options
     folders = {
         real(target.with_suffix(''))
         for item, target in zip(inputs, targets)
-        if item.is_video and options.maps
+        if item.is_video and maps
     }
     for folder in folders:
         if _kind_of_output(folder) == 'file':
             raise UserError(f'{folder}: is a file; the class maps of a video need this folder')
-    names = re.compile(rf'[0-9]{{8,}}({"|".join(map(re.escape, options.maps))})')
+    names = re.compile(rf'[0-9]{{8,}}({"|".join(map(re.escape, maps))})')
     for path in [*sources, *counts]:
         if path.parent in folders and names.fullmatch(path.name):
             raise UserError(f'{path}: would be overwritten by the class maps of a video')
 
 
-def _check_writable(target: Path):
+def _check_writable(target: Path) -> None:
     """Raise ``UserError`` when ``target`` cannot be written, from a trial that leaves no folder."""
     place = target.parent
     while (kind := _kind_of_output(place)) is None and place != place.parent:
@@ -147,6 +135,11 @@ def _kind_of_output(path: Path) -> str | None:
     except UserError as error:
         reason = getattr(error.__cause__, 'strerror', None) or error.__cause__
         raise UserError(f'-o {path}: cannot be written ({reason})') from error
+
+
+def endings_of_maps(looks: LooksSettings) -> list[str]:
+    """Return the endings of the class maps that are written beside a picture."""
+    return [LABELS] * looks.save_labels + [COLOR] * looks.save_color
 
 
 def beside(picture: Path, ending: str) -> Path:

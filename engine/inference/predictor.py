@@ -7,17 +7,19 @@ image's size in bands of rows, so that memory does not grow with the image times
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import nnabla as nn
 import numpy as np
 
 from common.errors import InputError
+from common.memory import lack_of_memory_as
 from datasets.loading import transforms
 from engine.backends.base import Backend
 from engine.backends.nnabla import Graphs
 from engine.inference.on_device import OnDevice
-from engine.inference.test_time import Protocol, Size
+from engine.inference.test_time import Protocol, Size, size_of
 from models import Network, NetworkInfo
 
 WHOLE = Protocol()  # one view, at the image's size
@@ -63,7 +65,7 @@ class Predictor:
         smallest = self._padded(1)
         network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
 
-    def stay_on_device(self):
+    def stay_on_device(self) -> None:
         """Whole images at their own size go through one graph, with nothing but bytes copied."""
         self.whole = OnDevice(self.network, self._padded, self._on_new_size)
 
@@ -72,12 +74,16 @@ class Predictor:
 
         Raises ``InputError`` when the memory does not suffice.
         """
-        size = image.shape[:2]
+        size = size_of(image)
         if self.whole and protocol == WHOLE and self.whole.takes(size):
             labels = self.whole.labels(image)
             if labels is not None:
                 return labels
-        try:
+        lacking = (
+            f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller with '
+            'another program, or leave more memory to this one'
+        )
+        with lack_of_memory_as(InputError, lacking):
             if protocol.window:
                 means = self.probabilities(image, protocol)
                 seen = [_Seen(means, size, probable=True)]
@@ -88,25 +94,20 @@ class Predictor:
                 if len(seen) == 1:  # the largest logit is that of the largest probability
                     scores = seen[0].rows(rows, size[1])
                 else:
-                    scores = sum(_probabilities(each, rows, size[1]) for each in seen)
-                    scores /= np.float32(len(seen))
+                    views = (_probabilities(each, rows, size[1]) for each in seen)
+                    scores = reduce(np.add, views) / np.float32(len(seen))
                 labels[rows] = scores.argmax(axis=0)
             return labels
-        except MemoryError as error:
-            raise InputError(
-                f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller '
-                'with another program, or leave more memory to this one'
-            ) from error
 
     def logits(self, image: np.ndarray, view: Size | None = None) -> np.ndarray:
         """Logits (num_classes, H, W), float32, at the size of ``image``, seen at ``view``."""
-        size = image.shape[:2]
+        size = size_of(image)
         seen = self._run(self._normalised(image, view or size), size)
         return seen.rows(slice(0, size[0]), size[1])
 
     def probabilities(self, image: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Mean class probabilities of all views, (num_classes, H, W), float32."""
-        size, count = image.shape[:2], 0
+        size, count = size_of(image), 0
         total = np.zeros((self.network.info.num_classes, *size), np.float32)
         for seen in self._views(image, protocol):
             count += 1
@@ -115,51 +116,49 @@ class Predictor:
         total /= np.float32(count)
         return total
 
-    def _views(self, image, protocol) -> Iterator[_Seen]:
+    def _views(self, image: np.ndarray, protocol: Protocol) -> Iterator[_Seen]:
         """Every view of an image, and its mirror image where the protocol wants it.
 
         Raises ``InputError`` when one does not fit in the memory.
         """
-        size = image.shape[:2]
+        size = size_of(image)
         views = protocol.views(*size)
         self.backend.need(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
-            try:
+            with lack_of_memory_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
                 for mirrored in (False, True)[: 1 + protocol.flip]:
                     shown = x[..., ::-1] if mirrored else x
                     if protocol.window:
-                        yield _Seen(self._slide(shown, protocol), size, mirrored, probable=True)
+                        means = self._slide(shown, protocol)
+                        yield _Seen(means, size, mirrored, probable=True)
                     else:
                         yield self._run(shown, size, mirrored)
-            except (MemoryError, cv2.error) as error:
-                if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
-                    raise
-                raise InputError(_too_little_memory(view, protocol.window)) from error
 
-    def _shape(self, view, window) -> Size:
+    def _shape(self, view: Size, window: Size | None) -> Size:
         """The size at which the network sees a view, or the windows of it."""
-        return tuple(self._padded(min(sides)) for sides in zip(view, window or view))
+        height, width = (self._padded(min(sides)) for sides in zip(view, window or view))
+        return height, width
 
-    def _bands(self, size) -> Iterator[slice]:
+    def _bands(self, size: Size) -> Iterator[slice]:
         """Rows of an image of ``size``, a few at a time."""
         height, width = size
         step = max(1, BAND // (self.network.info.num_classes * width))
         for top in range(0, height, step):
             yield slice(top, min(top + step, height))
 
-    def _normalised(self, image, size):
+    def _normalised(self, image: np.ndarray, size: Size) -> np.ndarray:
         """The image at a size, as the network takes it: float32 (3, height, width)."""
-        if image.shape[:2] != tuple(size):
+        if size_of(image) != tuple(size):
             smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
             method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             image = cv2.resize(image, size[::-1], interpolation=method)
         return normalise(image, self.network.info)
 
-    def _slide(self, x, protocol):
+    def _slide(self, x: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Probabilities of a view (3, h, w), window by window: (num_classes, h, w)."""
-        size = x.shape[1:]
-        window = tuple(map(min, protocol.window, size))
+        size = size_of(x[0])
+        height, width = window = protocol.window_of(*size)
         total = np.zeros((self.network.info.num_classes, *size), np.float32)
         weights = np.zeros(size, np.float32)
         # 1 at the window's border, rising by 1 a pixel: windows of one size fade into each other.
@@ -167,22 +166,22 @@ class Predictor:
         weight = np.outer(*ramps).astype(np.float32)
         for rows, columns in protocol.windows(*size):
             seen = self._run(x[:, rows, columns], window)
-            total[:, rows, columns] += _softmax(seen.rows(slice(0, window[0]), window[1])) * weight
+            total[:, rows, columns] += softmax(seen.rows(slice(0, height), width)) * weight
             weights[rows, columns] += weight
         return total / weights
 
-    def _run(self, x, size, mirrored=False) -> _Seen:
+    def _run(self, x: np.ndarray, size: Size, mirrored: bool = False) -> _Seen:
         """What the network makes of a view (3, h, w) of an image of ``size``.
 
         What the network cannot take is padded with the mean colour, below and on the right.
         """
         padded = np.pad(x, [(0, 0), *((0, self._padded(side) - side) for side in x.shape[1:])])
-        grid = tuple(
+        height, width = (
             round(side * full / seen)
             for side, full, seen in zip(size, padded.shape[1:], x.shape[1:])
         )
         try:
-            return _Seen(self.backend.run(padded[None])[0], grid, mirrored)
+            return _Seen(self.backend.run(padded[None])[0], (height, width), mirrored)
         except MemoryError:
             self.backend.close()  # what it holds may be what the next image lacks
             raise
@@ -213,7 +212,7 @@ def resize_rows(maps: np.ndarray, size: Size, rows: slice, width: int) -> np.nda
     return scores
 
 
-def _taps(length, new_length, where):
+def _taps(length: int, new_length: int, where: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The two samples that each of the new samples ``where`` lies between, and the share of the
     second.
     """
@@ -226,11 +225,11 @@ def _taps(length, new_length, where):
 
 def _probabilities(seen: _Seen, rows: slice, width: int) -> np.ndarray:
     scores = seen.rows(rows, width)
-    return scores if seen.probable else _softmax(scores)
+    return scores if seen.probable else softmax(scores)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the first axis."""
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities over the first axis, the classes, of the dtype of ``logits``."""
     scores = logits - logits.max(axis=0)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)

@@ -1,7 +1,7 @@
 """Read ahead and write behind in threads, while an item is computed, in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +18,7 @@ def overlapped(
     compute: Callable[[Any, Any], Any],
     write: Callable[[Any, Any], None],
     bytes_of: Callable[[Any], int],
-) -> Iterator[UserError | None]:
+) -> Generator[UserError | None, None, None]:
     """What became of each item, in order: None, or the ``UserError`` that was raised for it.
 
     ``read(item)`` runs in a thread of its own, and so does ``write(item, result)``;
@@ -26,11 +26,13 @@ def overlapped(
     items are so large that no second one fits in the budget, they are done one after the other.
     Any other exception ends the iteration; what is being written is then written to its end.
     """
-    items, reads, writes, ahead = iter(items), deque(), deque(), 0
+    pending, ahead = iter(items), 0
+    reads: deque[tuple[Any, Future]] = deque()
+    writes: deque[Future] = deque()
     with _thread() as reader, _thread() as writer:
         while True:
             while len(reads) <= ahead:
-                item = next(items, None)
+                item = next(pending, None)
                 if item is None:
                     break
                 reads.append((item, reader.submit(read, item)))
@@ -43,7 +45,8 @@ def overlapped(
                 writes.append(writer.submit(write, item, compute(item, value)))
             except UserError as error:
                 writes.append(_failed(error))
-            reading = value = None  # what is computed needs no memory any more
+            del reading  # what is computed needs no memory any more
+            value = None
             while len(writes) > ahead:
                 yield _outcome(writes.popleft())
         while writes:
@@ -61,7 +64,7 @@ def _thread() -> Iterator[ThreadPoolExecutor]:
 
 
 def _failed(error: UserError) -> Future:
-    future = Future()
+    future: Future = Future()
     future.set_exception(error)
     return future
 

@@ -4,17 +4,25 @@ Where a protocol has several views of an image, the class probabilities of all v
 the image's own size, each view with the same weight; the class with the largest mean wins.
 """
 
-from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from common.command import Parser
+import numpy as np
+
 from common.errors import UserError
 from common.sections import config_key
-from datasets.loading.transforms import SizeMultipleKeys
+from datasets.keys import SizeMultipleKeys
+from engine.inference.settings import ProtocolSettings
 
 Size = tuple[int, int]  # height, width
 LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's
+
+
+def size_of(image: np.ndarray) -> Size:
+    """Return the height and the width of an image (H, W, ...)."""
+    height, width = image.shape[:2]
+    return height, width
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Protocol:
     max_size: int = LONGEST_SIDE
     multiple: int = SIZE_MULTIPLE
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.short_sides and (self.size or self.scales != (1.0,)):
             raise UserError(
                 '--short-sides (test_short_sides) takes the place of --size (test_size) and '
@@ -50,7 +58,7 @@ class Protocol:
             raise UserError(
                 '--stride (test_stride) belongs to --slide (test_window), which is not given'
             )
-        if self.stride and any(s > w for s, w in zip(self.stride, self.window)):
+        if self.stride and any(s > w for s, w in zip(self.stride, self.window or ())):
             raise UserError(
                 '--stride (test_stride) is larger than the window of --slide (test_window): '
                 'pixels would be left out'
@@ -63,17 +71,18 @@ class Protocol:
         height, width = self.size or (height, width)
         return [(max(1, round(height * s)), max(1, round(width * s))) for s in self.scales]
 
-    def _by_short_side(self, height, width, short):
+    def _by_short_side(self, height: int, width: int, short: int) -> Size:
         scale = min(short / min(height, width), self.max_size / max(height, width))
-        return tuple(
-            max(1, -(-int(side * scale) // self.multiple)) * self.multiple
-            for side in (height, width)
-        )
+
+        def rounded_up(side: int) -> int:
+            return max(1, -(-int(side * scale) // self.multiple)) * self.multiple
+
+        return rounded_up(height), rounded_up(width)
 
     def windows(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
         """The windows of a view, row by row; the last ones are moved inwards to end at its edge."""
-        stride = self.stride or tuple(max(1, side * 2 // 3) for side in self.window)
-        window = tuple(map(min, self.window, (height, width)))
+        stride = self.stride or [max(1, side * 2 // 3) for side in self.window or (height, width)]
+        window = self.window_of(height, width)
         tops, lefts = (
             sorted({min(at, full - side) for at in range(0, full - side + step, step)})
             for full, side, step in zip((height, width), window, stride)
@@ -82,7 +91,12 @@ class Protocol:
             for left in lefts:
                 yield slice(top, top + window[0]), slice(left, left + window[1])
 
-    def describe(self) -> dict:
+    def window_of(self, height: int, width: int) -> Size:
+        """Return the size of the windows of a view, which is the view's where that is smaller."""
+        largest = self.window or (height, width)
+        return min(largest[0], height), min(largest[1], width)
+
+    def describe(self) -> dict[str, Any]:
         """The settings that differ from one view at the image's size, for reports."""
         plain = Protocol()
         return {
@@ -124,91 +138,37 @@ class ProtocolKeys(SizeMultipleKeys):
     )
 
 
-OPTIONS = ('size', 'scales', 'flip', 'window', 'stride', 'short_sides', 'max_size')
+def of_config(config: Mapping[str, Any]) -> Protocol:
+    """Return the protocol that a config says."""
+    return choose(ProtocolSettings(), ProtocolKeys.of(config))
 
 
-def add_options(parser: Parser):
-    """The protocol's options, the same for every command; what is not given is the config's."""
-    group = parser.add_argument_group('how an image is shown to the network; default: the config')
-    group.add_argument('--size', type=_size, metavar='HxW', help='resize every image to this')
-    group.add_argument(
-        '--scales',
-        '--scale',
-        type=_numbers(float, most=16),
-        metavar='S[,S...]',
-        help='resize by these factors and average; a single one below 1 suits large images',
-    )
-    group.add_argument(
-        '--flip', action='store_true', default=None, help='average with the mirrored image'
-    )
-    group.add_argument(
-        '--slide', dest='window', type=_size, metavar='HxW', help='cut into overlapping windows'
-    )
-    group.add_argument(
-        '--stride', type=_size, metavar='HxW', help='between windows (default: 2/3 of them)'
-    )
-    group.add_argument(
-        '--short-sides',
-        type=_numbers(int, most=10_000),
-        metavar='N[,N...]',
-        help='resize the shorter side to these and average',
-    )
-    group.add_argument(
-        '--max-size', type=_number, metavar='N', help='most that the longer side has then'
-    )
+def choose(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
+    """Return the protocol of a user's settings, completed by the keys of a config.
 
+    A setting that says how large a view is replaces what the config says of it in another way.
 
-def choose(args, config: Mapping) -> Protocol:
-    """The protocol of the options, completed by the config's ``test_*`` keys; args may be None.
-
-    An option that says how large a view is replaces what the config says of it in another way.
+    Raises:
+        UserError: The settings contradict each other, or the config.
     """
-    options = {name: getattr(args, name, None) for name in OPTIONS}
-    given = {name: value for name, value in options.items() if value is not None}
-    settings = {
-        name: _immutable(config[f'test_{name}']) for name in OPTIONS if f'test_{name}' in config
-    }
-    if given.keys() & {'size', 'scales', 'short_sides'}:
-        for name in ('size', 'scales', 'short_sides'):
-            settings.pop(name, None)
-    if 'window' in given:
-        settings.pop('stride', None)
-    settings |= given
-    if 'max_size' in given and not settings.get('short_sides'):
+    if given.size or given.scales or given.short_sides:
+        size, scales, short_sides = given.size, given.scales, given.short_sides
+    else:
+        size, scales, short_sides = keys.test_size, keys.test_scales, keys.test_short_sides
+    if given.max_size and not short_sides:
         raise UserError('--max-size belongs to --short-sides, which is not given')
-    if not settings.get('short_sides'):
-        settings.pop('max_size', None)
-    elif 'size_multiple' in config:
-        settings['multiple'] = config['size_multiple']
-    return Protocol(**settings)
-
-
-def _immutable(value):
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _size(text: str) -> Size:
-    height, _, width = text.lower().partition('x')
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ArgumentTypeError(f'{text!r}: write it as HEIGHTxWIDTH, such as 512x1024')
-    return int(height), int(width)
-
-
-def _number(text: str) -> int:
-    (value,) = _numbers(int, most=100_000)(text)[:1]
-    return value
-
-
-def _numbers(kind, most):
-    def parse(text: str) -> tuple:
-        try:
-            values = tuple(kind(part) for part in text.split(','))
-        except ValueError:
-            values = (0,)
-        if not all(0 < value <= most for value in values):
-            raise ArgumentTypeError(
-                f'{text!r}: write numbers above 0 and up to {most}, with commas between them'
-            )
-        return values
-
-    return parse
+    protocol = Protocol(
+        size=size,
+        scales=scales or (1.0,),
+        flip=keys.test_flip if given.flip is None else given.flip,
+        window=given.window or keys.test_window,
+        stride=given.stride or (None if given.window else keys.test_stride),
+        short_sides=short_sides,
+    )
+    if not short_sides:
+        return protocol
+    return replace(
+        protocol,
+        max_size=given.max_size or keys.test_max_size or LONGEST_SIDE,
+        multiple=keys.size_multiple,
+    )

@@ -9,6 +9,7 @@ parameters, and nodes those of the parameters' scopes. Batch norm stays a node, 
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import nnabla as nn
 import numpy as np
@@ -16,6 +17,9 @@ import numpy as np
 from common.errors import UserError
 from engine.onnx.operators import Unsupported, convert
 from layers.graph import functions
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 OPSET = 13
 IR_VERSION = 8  # the one that belongs to opset 13 to 16; older runtimes refuse younger ones
@@ -101,13 +105,16 @@ class Graph:
     def __init__(
         self, inputs: Mapping[str, nn.Variable], types: Mapping[str, str], dynamic_batch: bool
     ):
-        self.nodes, self.constants, self.dynamic_batch = [], {}, dynamic_batch
+        self.nodes: list['NodeProto'] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.dynamic_batch = dynamic_batch
         self._helper = import_onnx().helper
         self._names, self._used = {}, set(inputs)
         self._parameters = {
             variable.data: name for name, variable in nn.get_parameters(grad_only=False).items()
         }
-        self._first, self._batch_name = next(iter(inputs)), None
+        self._first = next(iter(inputs))
+        self._batch_name: str | None = None
         self._batch_size = inputs[self._first].shape[0]
         if dynamic_batch and self._batch_size < 2:
             raise ValueError('build the graph for 2 images or more to leave their number free')

@@ -5,6 +5,7 @@ folder, and prints the latter.
 """
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from common.command import DONE, Parser, run
@@ -23,7 +24,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(args) -> int:
+def main(args: Namespace) -> int:
     from engine.report import report_files
 
     print(report_files.write(args.run, args.output or args.run / report_files.PICTURE), end='')

@@ -22,7 +22,7 @@ COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
 WIDE_RANGE = 10  # largest to smallest value, from which on an axis is logarithmic
 SMOOTHED = 40  # values, from which on their running mean is drawn too
 
-Rows = Sequence[tuple[float, float]]
+Rows = Sequence[tuple[float, ...]]  # iteration and value
 
 
 def draw(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows):

@@ -10,10 +10,14 @@ import yaml
 
 from common import files
 from common.errors import UserError
+from common.tables import Column, markdown
+from datasets.keys import DataKeys
 from engine.runs import checkpoints
 from engine.runs.logger import LOG_FILE
 from engine.runs.run_folder import RunFolder
 from engine.runs.series import LOSS, RATE, TIME, read_series, read_validations
+from engine.training.recipe import TrainingKeys
+from models.family import NetworkKeys
 
 UNKNOWN = '-'
 PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d+) \|')  # a line of the log
@@ -72,13 +76,15 @@ def read(path: str | os.PathLike) -> Record:
             problem = str(error)
     config = _read_config(folder.config)
     record = Record(
-        folder,
-        config,
-        _total(folder.path / LOG_FILE) or config.get('max_iter'),
-        facts,
-        problem,
-        *(read_series(folder.path, name) for name in (LOSS, RATE, TIME)),
-        read_validations(folder.path),
+        folder=folder,
+        config=config,
+        total=_total(folder.path / LOG_FILE) or TrainingKeys.of(config).max_iter,
+        facts=facts,
+        problem=problem,
+        losses=read_series(folder.path, LOSS),
+        rates=read_series(folder.path, RATE),
+        times=read_series(folder.path, TIME),
+        validations=read_validations(folder.path),
     )
     if not record.iteration:
         raise UserError(f'{path}: the run has nothing to show yet; try again later')
@@ -90,8 +96,8 @@ def page(record: Record, picture: Path) -> str:
     facts = record.facts
     versions = [f'{name} {version}' for name, version in facts.get('versions', {}).items()]
     rows = [
-        ('network', record.config.get('network', 'd3net')),
-        ('data set', record.config.get('dataset', UNKNOWN)),
+        ('network', NetworkKeys.of(record.config).network),
+        ('data set', DataKeys.of(record.config).dataset or UNKNOWN),
         ('iterations', f'{record.iteration} of {record.total or UNKNOWN}'),
         ('wall time', _duration(record.times[-1][3]) if record.times else UNKNOWN),
         *_losses(record),
@@ -102,7 +108,9 @@ def page(record: Record, picture: Path) -> str:
     ]
     name = Path(os.path.relpath(picture, record.folder.path)).as_posix()
     blocks = [f'# {record.name}', _table(('', ''), rows)]
-    blocks += [record.problem] * bool(record.problem) + [f'![curves]({name})']
+    if record.problem:
+        blocks.append(record.problem)
+    blocks.append(f'![curves]({name})')
     if record.validations:
         last = record.validations[-1]
         classes = [(name, _number(iou)) for name, iou in last['classes'].items()]
@@ -146,16 +154,10 @@ def _state(record: Record) -> str:
 
 
 def _table(titles: tuple[str, str], rows: list[tuple]) -> str:
-    """Columns of Markdown that are columns as plain text, too."""
-    cells = [[str(cell).replace('|', '\\|') for cell in row] for row in (titles, *rows)]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(2)]
-    numbers = bool(titles[0])
-    lines = [
-        f'| {name:{widths[0]}} | {value:{">" if numbers else ""}{widths[1]}} |'
-        for name, value in cells
-    ]
-    rule = '-' * (widths[1] - 1) + (':' if numbers else '-')
-    return '\n'.join([lines[0], f'| {"-" * widths[0]} | {rule} |', *lines[1:]])
+    """Return two columns of Markdown, below titles or none."""
+    first, second = titles
+    columns = [Column(first), Column(second, right=bool(second))]  # with a title, they are numbers
+    return '\n'.join(markdown(columns, [[str(cell) for cell in row] for row in rows]))
 
 
 def _total(log: Path) -> int | None:

@@ -62,7 +62,8 @@ class RunLogger:
         self._interval, self._last, self._start = log_interval, max_iter, start_iteration
         self._memory = memory or _peak_memory
         self._used = self._memory()  # asked once an interval: a GPU may take its time to answer
-        self._steps, self._skipped = [tuple(step) for step in pending], []
+        self._steps = [tuple(step) for step in pending]
+        self._skipped: list[tuple[int, float]] = []
         self._iteration = start_iteration
         self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()

@@ -22,7 +22,7 @@ from common import files
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import checkpoints
-from models import weights
+from models import NetworkInfo, weights
 
 WEIGHTS = re.compile(r'model_param_(\d{8,})\.h5')
 
@@ -42,7 +42,8 @@ class RunFolder:
         self.best = self.path / 'best.h5'
         self.final = self.path / 'final.h5'
         self.lock = self.path / 'lock'
-        self.info = None  # of the network; saved weights carry the statistics of its input
+        # Of the network; saved weights carry the statistics of its input.
+        self.info: NetworkInfo | None = None
         self._locked = None
 
     def weights(self, iteration: int) -> Path:

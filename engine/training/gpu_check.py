@@ -7,26 +7,28 @@ goes on behind it.
 """
 
 import json
-import os
 import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import nnabla as nn
 
 from common import PROJECT
 from common.errors import UserError
+from common.launcher import environment_of_one
 from common.log import LOG
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.training.gpu_check_child import REFERENCE, Spec, function_of
+from engine.training.optimizer import SolverKeys
 
 AFTERWARDS = 'afterwards'  # the part when a function is done and the next has not begun
 LIMIT = 300  # seconds for one function, or for the start of a process
@@ -58,8 +60,8 @@ SETTINGS = {
     'moving average of the weights': 'ema_decay',
 }
 PARAMETERS = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # on which updates are tried
-SOLVER_KEYS = ('solver', 'momentum', 'momentum_form', 'beta1', 'beta2', 'epsilon', 'weight_decay')
-MPI_VARIABLES = ('OMPI_COMM_WORLD_', 'PMIX_', 'PRTE_')
+NAME_PATTERNS = ('lr_factors', 'no_decay')  # keys that need the parameters' own names
+Messages = queue.Queue[Any]  # what a process says; None at its end
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Finding:
     part: str
     problem: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.spec.is_update:
             return f"NNabla's {self.spec.type} {self.problem}"
         return f"NNabla's {self.spec.type} ({self.part}) {self.problem}"
@@ -85,23 +87,23 @@ class Finding:
         return SETTINGS.get(self.spec.type)
 
 
-def _nowhere(what: str):
+def _nowhere(what: str) -> None:
     """Nobody watches."""
 
 
 def require(
     loss: nn.Variable,
     choice: Choice,
-    config: Mapping,
+    keys: SolverKeys,
     processes: Processes,
     watchdog: Watchdog | None = None,
-):
+) -> None:
     """Compare the functions of a training with the CPU, by one process of each machine.
 
     Args:
         loss: The training graph; nothing of it is computed.
         choice: The device, and whether it computes in TF32.
-        config: Says which updates of the weights are in use.
+        keys: Say which updates of the weights are in use.
         processes: All processes of the job.
         watchdog: Is told of every function that is done, and pauses while others compare.
 
@@ -109,7 +111,7 @@ def require(
         UserError: On all processes, when one finds a function that differs.
     """
     specs, skipped = collect(loss)
-    specs += updates(config)
+    specs += updates(keys)
     moved = watchdog.moved if watchdog else _nowhere
     findings = [] if processes.local_rank else examine(specs, choice, moved=moved)
     for finding in findings:
@@ -139,7 +141,9 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     Of a kind it is the one with the smallest inputs; of reductions, the one that makes a value of
     the most for each that it keeps, as that decides how they are computed.
     """
-    functions, kinds, skipped = [], {}, {}
+    functions: list[nn.function.Function] = []
+    kinds: dict[str, tuple[tuple[float, int], Spec]] = {}
+    skipped: dict[str, str] = {}
     loss.visit(functions.append)
     trained = _trained(loss, functions)
     for function in functions:
@@ -167,16 +171,14 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     return [spec for _, spec in kinds.values()], skipped
 
 
-def updates(config: Mapping) -> list[Spec]:
-    """What is done with the gradients."""
-    used = {
-        'update of the weights': {k: config[k] for k in SOLVER_KEYS if k in config},
-        'look for overflow': {},
-    }
-    if 'clip_norm' in config:
+def updates(keys: SolverKeys) -> list[Spec]:
+    """Return what is done with the gradients."""
+    solver = {name: value for name, value in vars(keys).items() if name not in NAME_PATTERNS}
+    used: dict[str, dict] = {'update of the weights': solver, 'look for overflow': {}}
+    if keys.clip_norm is not None:
         used['clipping of gradients'] = {'clip_norm': 1.0}
-    if 'ema_decay' in config:
-        used['moving average of the weights'] = {'ema_decay': config['ema_decay']}
+    if keys.ema_decay is not None:
+        used['moving average of the weights'] = {'ema_decay': keys.ema_decay}
     return [Spec(name, arguments, PARAMETERS) for name, arguments in used.items()]
 
 
@@ -191,32 +193,39 @@ def examine(
     limit: seconds after which a function counts as hanging. moved: told of progress. Raises
     ``UserError`` when a process ends before it tries anything.
     """
-    findings, first = [], 0
+    findings: list[Finding] = []
+    first = 0
     while first < len(specs):
         first += _examine_until_it_ends(specs[first:], choice, limit, findings, moved)
     return findings
 
 
-def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
-    """One process; returns how many functions are done."""
+def _examine_until_it_ends(
+    specs: Sequence[Spec],
+    choice: Choice,
+    limit: float,
+    findings: list[Finding],
+    moved: Callable[[str], None],
+) -> int:
+    """Compare in one process, and add to the findings; returns how many functions are done."""
     job = {
         'name': choice.name,
         'device': choice.device,
         'tf32': choice.tf32,
         'specs': [asdict(spec) for spec in specs],
     }
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(MPI_VARIABLES)}
     with tempfile.TemporaryFile('w+') as errors:
         process = subprocess.Popen(
             [sys.executable, '-m', 'engine.training.gpu_check_child'],
             cwd=PROJECT,
-            env=environment,
+            env=environment_of_one(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
         )
-        messages = queue.Queue()
+        assert process.stdin and process.stdout  # they are pipes
+        messages: Messages = queue.Queue()
         reader = threading.Thread(target=_read, args=(process, messages), daemon=True)
         reader.start()
         try:
@@ -243,17 +252,26 @@ def _examine_until_it_ends(specs, choice, limit, findings, moved) -> int:
     return number + 1
 
 
-def _read(process, messages):
+def _read(process: subprocess.Popen[str], messages: Messages) -> None:
     """Pass on what the process says, and at its end None."""
+    assert process.stdout
     for line in process.stdout:
         if line.endswith('\n'):  # else it has been ended in the middle of a word
             messages.put(json.loads(line))
     messages.put(None)
 
 
-def _follow(process, messages, specs, limit, findings, moved) -> tuple[int | None, str, str | None]:
+def _follow(
+    process: subprocess.Popen[str],
+    messages: Messages,
+    specs: Sequence[Spec],
+    limit: float,
+    findings: list[Finding],
+    moved: Callable[[str], None],
+) -> tuple[int | None, str, str | None]:
     """Which function a process was at when it ended, in which part, with what problem."""
-    number, part, done = None, None, False
+    number: int | None = None
+    part, done = AFTERWARDS, False
     while True:
         try:
             message = messages.get(timeout=limit)
@@ -282,7 +300,7 @@ def _trained(loss: nn.Variable, functions: list) -> set:
     return trained
 
 
-def spec_of(function, trained: bool) -> Spec:
+def spec_of(function: nn.function.Function, trained: bool) -> Spec:
     """A function of a graph; trained: whether a backward pass runs through it."""
     name, arguments = function.info.type_name, dict(function.info.args)
     shapes = [list(variable.shape) for variable in function.inputs]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TextIO
 
 import nnabla as nn
 import nnabla.function_bases as function_bases
@@ -17,7 +18,8 @@ import numpy as np
 from nnabla.ext_utils import get_extension_context
 
 from engine.device import context
-from engine.training.optimizer import Average, Optimizer
+from engine.training.moving_average import Average
+from engine.training.optimizer import Optimizer, SolverKeys
 
 FORWARD, BACKWARD, REFERENCE = 'forward', 'backward', 'on the CPU'
 WRONG = 'gives wrong numbers'
@@ -38,10 +40,10 @@ class Spec:
     """What is to be compared.
 
     type: NNabla's name of a function, or a key of ``UPDATES``. arguments: the function's; for
-    updates, keys of the config. shapes: of the inputs; of the parameters. values: what the inputs
-    are like, see :func:`make_input`. gradients: for each input, whether the backward pass computes
-    its gradient. half: in half precision. reference: arguments that are others on the CPU, which
-    has no channel_last, for example.
+    updates, fields of :class:`SolverKeys`. shapes: of the inputs; of the parameters. values: what
+    the inputs are like, see :func:`make_input`. gradients: for each input, whether the backward
+    pass computes its gradient. half: in half precision. reference: arguments that are others on the
+    CPU, which has no channel_last, for example.
     """
 
     type: str
@@ -62,7 +64,9 @@ def function_of(type_name: str) -> Callable | None:
     return FUNCTIONS.get(type_name.lower())
 
 
-def make_input(values: str, shape: Sequence[int], half: bool, rng) -> np.ndarray:
+def make_input(
+    values: str, shape: Sequence[int], half: bool, rng: np.random.RandomState
+) -> np.ndarray:
     """Seeded numbers that half precision holds exactly, so that only computing makes a difference.
 
     values: ``normal``; ``positive``, away from zero; ``distinct``, no two alike as far as
@@ -92,16 +96,18 @@ def run_function(
     rng = np.random.RandomState(0)
     other_layout = spec.arguments.get('channel_last') and not arguments['channel_last']
 
-    def in_layout(array, order):
+    def in_layout(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
         return array.transpose(order) if other_layout and array.ndim == 4 else array
 
     inputs = []
-    for values, shape, gradient in zip(spec.values, spec.shapes, spec.gradients):
+    for values, shape, trained in zip(spec.values, spec.shapes, spec.gradients):
         array = in_layout(make_input(values, shape, spec.half, rng), TO_CHANNEL_FIRST)
-        inputs.append(nn.Variable(array.shape, need_grad=gradient))
+        inputs.append(nn.Variable(array.shape, need_grad=trained))
         inputs[-1].d = np.ascontiguousarray(array)
     with nn.context_scope(ctx):
-        outputs = function_of(spec.type)(*inputs, **arguments)
+        compute = function_of(spec.type)
+        assert compute is not None  # else the function has not been collected
+        outputs = compute(*inputs, **arguments)
         outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
         function = outputs[0].parent
         function.forward(inputs, outputs)
@@ -134,32 +140,34 @@ def run_update(
         parameter.d = make_input('normal', shape, spec.half, rng)
         parameter.g = make_input('normal', shape, spec.half, rng)
     with nn.context_scope(ctx):
-        return {FORWARD: UPDATES[spec.type](parameters, arguments)}
+        return {FORWARD: UPDATES[spec.type](parameters, SolverKeys(**arguments))}
 
 
-def _step(parameters, config):
-    optimizer = Optimizer(parameters, config)
+def _step(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    optimizer = Optimizer(parameters, keys)
     for rate in (0.1, 0.2):
         optimizer.scale_grad(0.5)
         optimizer.update(rate)
     return [p.d.copy() for p in parameters.values()]
 
 
-def _clip(parameters, config):
-    norm = Optimizer(parameters, config).clip(config['clip_norm'])
+def _clip(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    assert keys.clip_norm is not None
+    norm = Optimizer(parameters, keys).clip(keys.clip_norm)
     return [np.array(norm), *(p.g.copy() for p in parameters.values())]
 
 
-def _look_for_overflow(parameters, config):
-    optimizer, found = Optimizer(parameters, config), []
+def _look_for_overflow(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    optimizer, found = Optimizer(parameters, keys), []
     for value in (1, np.inf, np.nan):
         list(parameters.values())[-1].g[..., -1] = value
         found.append(optimizer.has_overflow())
     return [np.array(found, np.float32)]
 
 
-def _average(parameters, config):
-    average = Average(parameters, config['ema_decay'])
+def _average(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
+    assert keys.ema_decay is not None
+    average = Average(parameters, keys.ema_decay)
     for parameter in parameters.values():
         parameter.d = parameter.d * 2
     average.update()
@@ -202,7 +210,7 @@ def _agree(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
     return np.linalg.norm(found - expected) <= allowed
 
 
-def main():
+def main() -> None:
     with os.fdopen(os.dup(1), 'w', buffering=1) as channel:
         os.dup2(2, 1)  # what libraries print is not taken for ours
         job = json.load(sys.stdin)
@@ -225,7 +233,7 @@ def _try(spec: Spec, candidate: nn.Context, reference: nn.Context, say: Callable
     """
     parts = []
 
-    def announce(part):
+    def announce(part: str) -> None:
         parts.append(part)
         say(part=part)
 
@@ -238,7 +246,7 @@ def _try(spec: Spec, candidate: nn.Context, reference: nn.Context, say: Callable
     return True
 
 
-def _say(channel, number: int, **what):
+def _say(channel: TextIO, number: int, **what: Any) -> None:
     print(json.dumps({'number': number, **what}), file=channel)
 
 

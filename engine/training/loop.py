@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from common.command import DONE, INTERRUPTED, TERMINATED
 from common.errors import UserError
@@ -22,11 +23,12 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training.trainer import DivergedError, Trainer
+from engine.training.divergence import DivergedError
+from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 
 # mpirun passes SIGUSR1 on and waits; after the other two it kills its processes.
-SIGNALS = {
+SIGNALS: dict[int, int] = {
     signal.SIGINT: INTERRUPTED,
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
@@ -71,7 +73,7 @@ class TrainingLoop:
         # Iterations: the last finished and recorded one; the last one that was to be saved here.
         self._finished = trainer.iteration
         self._tried = saved[1] if saved and saved[0] == folder.state else 0
-        self._signal = None
+        self._signal: int | None = None
         self._interruptible = False  # whether a signal ends at once what is being done
 
     def run(self) -> int:
@@ -140,7 +142,7 @@ class TrainingLoop:
         due = iteration % recipe.val_interval == 0 or iteration == recipe.max_iter
         return self._validation is not None and due
 
-    def _finish_milestone(self):
+    def _finish_milestone(self) -> None:
         """What is due at this iteration after the state has been saved; done again on resuming, as
         it may not have come to an end.
         """
@@ -152,16 +154,16 @@ class TrainingLoop:
             if self._saves_at(iteration) and not self._processes.rank:
                 self._folder.save_weights(iteration)
                 self._folder.prune(trainer.recipe.keep_checkpoints)
-            if self._validates_at(iteration):
-                self._validate(iteration)
+            if self._validation is not None and self._validates_at(iteration):
+                self._validate(iteration, self._validation)
             if iteration == trainer.recipe.max_iter and not self._processes.rank:
                 LOG.info('%s: the trained weights', self._folder.save_final())
         self._interruptible = False
         self._watchdog.moved(f'what was due at iteration {iteration}')
 
-    def _validate(self, iteration: int):
+    def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.agree()
-        report, pictures = self._validation.run(self._processes, self._watchdog)
+        report, pictures = validation.run(self._processes, self._watchdog)
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
@@ -169,7 +171,7 @@ class TrainingLoop:
                 self._folder.save_best()
             self._best = {'miou': report['miou'] or 0, 'iteration': iteration}
 
-    def _save_state(self):
+    def _save_state(self) -> None:
         """Write the state: rank 0 does, and all wait for it, as whoever ends first ends all."""
         self._tried = self._trainer.iteration
         if not self._processes.rank:
@@ -232,7 +234,7 @@ class TrainingLoop:
         latest = self._folder.latest()
         return f'{advice}; the latest weights are {latest}' if latest else advice
 
-    def _note_signal(self, number, frame):
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal ends training after the step, and what is done besides at once."""
         again, self._signal = self._signal is not None, number
         if again or self._interruptible:
@@ -244,4 +246,4 @@ class TrainingLoop:
                 'stopped after iteration %d, which is saved; --resume goes on from there',
                 self._trainer.iteration,
             )
-        return SIGNALS.get(self._signal, INTERRUPTED)
+        return INTERRUPTED if self._signal is None else SIGNALS[self._signal]

@@ -24,7 +24,7 @@ class LossScale:
         """Whether the factor cannot become smaller."""
         return self.factor <= SMALLEST
 
-    def adapt(self, overflow: bool):
+    def adapt(self, overflow: bool) -> None:
         """Note how a step went."""
         if overflow:
             self.factor, self.good_steps = max(self.factor / 2, SMALLEST), 0
@@ -37,7 +37,7 @@ class LossScale:
         """What JSON can hold; None when not active."""
         return {'factor': self.factor, 'good_steps': self.good_steps} if self.active else None
 
-    def load_state(self, state: dict | None):
+    def load_state(self, state: dict | None) -> None:
         """Go on from a state; from none, as at the start."""
         if self.active and state is not None:
             self.factor, self.good_steps = state['factor'], state['good_steps']

@@ -1,40 +1,35 @@
-"""Solvers over groups of parameters, and the moving average of weights.
+"""Solvers over groups of parameters.
 
-    optimizer = Optimizer(parameters, config)
+    optimizer = Optimizer(parameters, SolverKeys(solver='adamw'))
     optimizer.zero_grad()
     loss.forward(clear_no_need_grad=True)
     loss.backward(clear_buffer=True)
-    norm = optimizer.clip(config['clip_norm'])
-    optimizer.update(learning_rate(iteration))
-    average.update()
+    norm = optimizer.clip(max_norm)
+    optimizer.update(rate(iteration))
 
-Everything computes on the device of the context in which it was made, in float32 also beside a
-network in half precision: weights of 1 would not notice a step of 1e-4 there.
+It computes on the device of the context in which it was made, in float32 also beside a network in
+half precision: weights of 1 would not notice a step of 1e-4 there.
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
+from typing import Any
 
 import nnabla as nn
 import nnabla.functions as F
 import nnabla.solvers as S
 import numpy as np
 
-from common.errors import UserError
-from common.sections import Section, config_key
-from engine.training.parameter_patterns import matching
+from common.patterns import matching_parameters
+from common.sections import Section, SectionError, config_key
+from engine.training.pytorch_momentum import PyTorchMomentum
+from engine.training.state_arrays import check_fit
 from layers.build import float_context
 
 WITH_MOMENTUM = ('momentum', 'nesterov')  # solvers
 MOMENTUM_FORM = 'momentum_form'  # the key
 STEPS = 'steps'  # in the state of a parameter: the updates so far
-# In the state of a parameter under PyTorch's form of momentum; NNabla's own solvers call theirs v
-# or m, so that the one form's state is not taken for the other's.
-VELOCITY = 'velocity'
-UPDATES = 'updates'  # in the state of an average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,104 +37,60 @@ class SolverKeys(Section):
     """How gradients change the weights."""
 
     solver: str = config_key(
-        'momentum', 'the solver', choices=('momentum', 'nesterov', 'adam', 'adamw')
+        'momentum',
+        'how gradients become updates',
+        choices=('momentum', 'nesterov', 'adam', 'adamw'),
     )
     momentum: float = config_key(0.9, 'share of the velocity that an update keeps', least=0, most=1)
     momentum_form: str | None = config_key(
         None,
-        'whether the learning rate stands inside of the velocity (nnabla) or outside (pytorch)',
+        'whether the velocity has the learning rate in it (nnabla) or not (pytorch)',
         choices=('nnabla', 'pytorch'),
         default_text="the original's of the network's family",
     )
-    beta1: float = config_key(0.9, "decay of Adam's first moment", least=0, most=1)
-    beta2: float = config_key(0.999, "decay of Adam's second moment", least=0, most=1)
-    epsilon: float = config_key(1e-8, "what Adam's divisor has added", above=0)
-    weight_decay: float = config_key(
-        0.0, 'L2 regularisation; of adamw the decoupled decay', least=0
+    beta1: float = config_key(
+        0.9, "share of Adam's first moment that an update keeps", least=0, most=1
     )
-    gradient_reduction: str = config_key('mean', 'over processes', choices=('mean', 'sum'))
-    clip_norm: float | None = config_key(None, 'greatest L2 norm of all gradients', above=0)
+    beta2: float = config_key(
+        0.999, "share of Adam's second moment that an update keeps", least=0, most=1
+    )
+    epsilon: float = config_key(1e-8, "what is added to Adam's divisor", above=0)
+    weight_decay: float = config_key(
+        0.0, 'factor of the L2 regularisation; for adamw of the decoupled decay', least=0
+    )
+    gradient_reduction: str = config_key(
+        'mean', 'how the gradients of all processes are combined', choices=('mean', 'sum')
+    )
+    clip_norm: float | None = config_key(
+        None, 'greatest L2 norm of all gradients together', above=0, default_text='no limit'
+    )
     ema_decay: float | None = config_key(
-        None, 'share that the moving average of the weights keeps at an update', above=0, most=1
+        None,
+        'share of the moving average of the weights that an update keeps; validation and saved '
+        'weights take the average',
+        above=0,
+        most=1,
+        default_text='no average',
     )
     lr_factors: tuple[str, ...] = config_key(
-        (), 'pattern=factor: multiplies the rate of parameters'
+        (), 'pattern=factor: multiplies the learning rate of parameters whose names match'
     )
-    no_decay: tuple[str, ...] = config_key((), 'patterns of parameters without weight decay')
+    no_decay: tuple[str, ...] = config_key(
+        (), 'patterns of the names of parameters without weight decay'
+    )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, value in (('beta1', self.beta1), ('beta2', self.beta2)):
+            if value >= 1 and self.solver not in WITH_MOMENTUM:
+                raise SectionError(
+                    key, f'must be less than 1 for the solver {self.solver}, not {value:g}'
+                )
+        self.factors()
 
-class PyTorchMomentum:
-    """PyTorch's SGD with momentum, with the interface of NNabla's solvers, of which it is made.
-
-    Source: pytorch/pytorch, torch/optim/sgd.py at v2.13.0, without dampening.
-    """
-
-    def __init__(self, momentum: float, nesterov: bool):
-        self._momentum, self._nesterov, self._steps = momentum, nesterov, 0
-        self._gradients = S.Sgd(1.0)  # of the parameters
-        self._decayed = S.Sgd(1 - momentum)  # velocities that are their own gradients
-        self._velocities = S.Sgd(-1.0)  # to which gradients are added
-        self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
-        self._states = {}
-
-    def set_parameters(self, parameters: Mapping[str, nn.Variable]):
-        """Take the parameters, and give each a velocity of zeros."""
-        self._gradients.set_parameters(parameters)
-        for name, parameter in parameters.items():
-            velocity = nn.Variable(parameter.shape)
-            velocity.data.zero()
-            velocity.grad = parameter.grad
-            decayed = nn.Variable(parameter.shape)
-            decayed.data = decayed.grad = velocity.data
-            moved = nn.Variable(parameter.shape)
-            moved.data, moved.grad = parameter.data, velocity.data
-            self._decayed.set_parameters({name: decayed}, reset=False)
-            self._velocities.set_parameters({name: velocity}, reset=False)
-            self._weights.set_parameters({name: moved}, reset=False)
-            self._states[name] = velocity
-
-    def zero_grad(self):
-        """Zero the gradients of all parameters."""
-        self._gradients.zero_grad()
-
-    def scale_grad(self, factor: float):
-        """Multiply all gradients by ``factor``."""
-        self._gradients.scale_grad(factor)
-
-    def check_inf_or_nan_grad(self) -> bool:
-        """Return whether a gradient is infinite or not a number."""
-        return self._gradients.check_inf_or_nan_grad()
-
-    def set_learning_rate(self, rate: float):
-        """Set the rate of the next update."""
-        self._rate = rate
-
-    def weight_decay(self, decay: float):
-        """Add ``decay * weights`` to the gradients."""
-        self._gradients.weight_decay(decay)
-
-    def update(self):
-        """Change the velocities and the weights."""
-        self._decayed.update()
-        self._velocities.update()
-        share = self._momentum if self._nesterov else 1
-        self._weights.set_learning_rate(self._rate * share)
-        self._weights.update()
-        if self._nesterov:
-            self._gradients.set_learning_rate(self._rate)
-            self._gradients.update()
-        self._steps += 1
-
-    def get_states(self) -> dict[str, SimpleNamespace]:
-        """Return the velocity of each parameter and the number of updates."""
-        return {
-            name: SimpleNamespace(pstate={VELOCITY: velocity}, t=self._steps)
-            for name, velocity in self._states.items()
-        }
-
-    def set_states(self, states: Mapping[str, SimpleNamespace]):
-        """Continue with these updates; the velocities are those of :meth:`get_states`."""
-        self._steps = next(iter(states.values())).t
+    def factors(self) -> list[tuple[str, float]]:
+        """Return the patterns of ``lr_factors``, each with its factor."""
+        return [_parse_factor(entry) for entry in self.lr_factors]
 
 
 @dataclass(frozen=True)
@@ -156,51 +107,54 @@ class _Group:
 
 
 class Optimizer:
-    """Trains ``parameters``, trainable Variables by their full names, as ``config`` says.
+    """A solver of parameters, in groups that differ in learning rate and weight decay.
 
-    ``solver``: ``momentum`` (default), ``nesterov``, ``adam`` and ``adamw``; with ``momentum``
-    (0.9), or ``beta1`` (0.9), ``beta2`` (0.999) and ``epsilon`` (1e-8). ``weight_decay`` (0) is
-    added to the gradient as L2 regularisation, with adamw taken off the weights.
-    ``lr_factors``: ``pattern=factor`` strings, which multiply the learning rate, and with adamw the
-    decay, of the parameters that match; of several that match, the last one counts. ``no_decay``:
-    patterns of parameters without weight decay. Patterns are those of shells and meet the whole
-    name.
+    ``weight_decay`` is added to the gradient as L2 regularisation, with adamw taken off the
+    weights. ``lr_factors`` multiply the learning rate, and with adamw the decay, of the parameters
+    that match; of several that match, the last one counts. Patterns are those of shells and meet
+    the whole name.
 
-    ``momentum_form`` says where the learning rate is. ``nnabla`` (default), as in the published
-    D3Net, has it inside of what momentum gathers: ``v = momentum * v + lr * g``, ``w -= v``.
+    ``momentum_form`` says where the learning rate is. ``nnabla``, as in the published D3Net and
+    without the key, has it inside of what momentum gathers: ``v = momentum * v + lr * g``, ``w -=
+    v``.
     ``pytorch`` has it outside: ``v = momentum * v + g``, ``w -= lr * v``. They differ where the
     learning rate changes, most after a milestone and in a warm-up.
 
     Numbers are PyTorch's, but Adam's epsilon is added before the second moment's bias is corrected,
     as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980, section 2).
 
-    weight_decay: replaces the config's. Raises ``UserError`` for patterns that match nothing, and
-    values that do not fit the solver.
+    Args:
+        parameters: Trainable Variables by their full names.
+        keys: The solver.
+        weight_decay: Replaces that of ``keys``.
+
+    Raises:
+        UserError: A pattern matches no parameter.
     """
 
     def __init__(
         self,
         parameters: Mapping[str, nn.Variable],
-        config: Mapping,
+        keys: SolverKeys,
         *,
         weight_decay: float | None = None,
     ):
         self._parameters = dict(parameters)
         self._context = float_context()
-        decay = config.get('weight_decay', 0.0) if weight_decay is None else weight_decay
-        names = {}
-        for name, key in _group_keys(list(parameters), config).items():
-            names.setdefault(key, []).append(name)
+        decay = keys.weight_decay if weight_decay is None else weight_decay
+        names: dict[tuple[float, bool], list[str]] = {}
+        for name, group in _groups_of(list(parameters), keys).items():
+            names.setdefault(group, []).append(name)
         self._groups = []
         with nn.context_scope(self._context):
             for (factor, decays), members in names.items():
                 own_decay = decay if decays else 0.0
-                solver = _make_solver(config, own_decay)
+                solver = _make_solver(keys, own_decay)
                 solver.set_parameters({name: parameters[name] for name in members})
-                in_gradient = 0.0 if config.get('solver') == 'adamw' else own_decay
+                in_gradient = 0.0 if keys.solver == 'adamw' else own_decay
                 self._groups.append(_Group(solver, factor, in_gradient))
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Zero the gradients of all parameters."""
         for group in self._groups:
             group.solver.zero_grad()
@@ -223,7 +177,7 @@ class Optimizer:
             self.scale_grad(max_norm / (norm + 1e-6))
         return norm
 
-    def scale_grad(self, factor: float):
+    def scale_grad(self, factor: float) -> None:
         """Multiply all gradients by ``factor``."""
         for group in self._groups:
             group.solver.scale_grad(factor)
@@ -232,7 +186,7 @@ class Optimizer:
         """Whether a gradient is infinite or not a number."""
         return any(group.solver.check_inf_or_nan_grad() for group in self._groups)
 
-    def update(self, lr: float):
+    def update(self, lr: float) -> None:
         """One step with the learning rate ``lr``, times each group's factor."""
         for group in self._groups:
             group.solver.set_learning_rate(lr * group.factor)
@@ -251,11 +205,11 @@ class Optimizer:
             arrays[f'{name}/{STEPS}'] = np.array(state.t, np.int64)
         return arrays
 
-    def load_state(self, arrays: Mapping[str, np.ndarray]):
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
         when it is that of another solver or of other parameters.
         """
-        _check_fit(self.state(), arrays, "the solver's")
+        check_fit(self.state(), arrays, "the solver's")
         for group in self._groups:
             states = group.solver.get_states()
             for name, state in states.items():
@@ -264,116 +218,47 @@ class Optimizer:
                 state.t = int(arrays[f'{name}/{STEPS}'])
             group.solver.set_states(states)
 
-    def _states(self) -> Iterator[tuple[str, object]]:
+    def _states(self) -> Iterator[tuple[str, Any]]:
         for group in self._groups:
             yield from group.solver.get_states().items()
 
 
-class Average:
-    """The exponential moving average of ``parameters``, batch-norm statistics included.
-
-    Each :meth:`update` moves the average by ``1 - d`` of the way to the live values, with ``d =
-    min(decay, (1 + t) / (10 + t))`` after ``t`` earlier updates: the first weights, which are far
-    from good, are soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with
-    ``num_updates``.
-    """
-
-    def __init__(self, parameters: Mapping[str, nn.Variable], decay: float):
-        self._parameters, self._decay, self._updates = dict(parameters), decay, 0
-        self._context = float_context()
-        with nn.context_scope(self._context):
-            self._averages = {name: _copy(p.data) for name, p in self._parameters.items()}
-
-    def restart(self):
-        """Forget everything; the average begins with the live values."""
-        self._updates = 0
-        with nn.context_scope(self._context):
-            for name, average in self._averages.items():
-                average.copy_from(self._parameters[name].data)
-
-    def update(self):
-        """Take the live values in."""
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        with nn.context_scope(self._context):
-            for name, average in self._averages.items():
-                average += (self._parameters[name].data - average) * (1 - decay)
-        self._updates += 1
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The averages stand in the live parameters inside, the live values again afterwards."""
-        with nn.context_scope(self._context):
-            live = {name: _copy(p.data) for name, p in self._parameters.items()}
-        self._write(self._averages)
-        try:
-            yield
-        finally:
-            self._write(live)
-
-    def _write(self, values: dict[str, nn.NdArray]):
-        with nn.context_scope(self._context):
-            for name, value in values.items():
-                self._parameters[name].data.copy_from(value)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The averages, ``average/<name>``, and the number of updates."""
-        arrays = {f'average/{name}': a.get_data('r').copy() for name, a in self._averages.items()}
-        return arrays | {UPDATES: np.array(self._updates, np.int64)}
-
-    def load_state(self, arrays: Mapping[str, np.ndarray]):
-        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
-        when it is that of other parameters.
-        """
-        _check_fit(self.state(), arrays, "the average's")
-        for name, average in self._averages.items():
-            average.data[...] = arrays[f'average/{name}']
-        self._updates = int(arrays[UPDATES])
-
-
-def momentum_form(config: Mapping, form: str) -> dict[str, str]:
-    """Return what a config must be completed with: the form of momentum that its network's family
-    has, where the solver has momentum and the config does not name its form.
+def momentum_form(keys: SolverKeys, of_family: str) -> str | None:
+    """Return the form of momentum that a training has; None where its solver has no momentum.
 
     Args:
-        config: Of a training.
-        form: The ``momentum_form`` of the :class:`models.family.Family`.
+        keys: Of the training; the form that they name holds.
+        of_family: The ``momentum_form`` of the network's :class:`models.family.Family`.
     """
-    lacks = config.get('solver', 'momentum') in WITH_MOMENTUM and MOMENTUM_FORM not in config
-    return {MOMENTUM_FORM: form} if lacks else {}
+    if keys.solver not in WITH_MOMENTUM:
+        return keys.momentum_form
+    return keys.momentum_form or of_family
 
 
-def check(config: Mapping):
-    """Raise ``UserError`` for the keys of a solver that can be no parameters' at all."""
-    _make_solver(config, 0.0)
-    for entry in config.get('lr_factors', ()):
-        _parse_factor(entry)
-
-
-def _make_solver(config: Mapping, decay: float) -> S.Solver | PyTorchMomentum:
-    name = config.get('solver', 'momentum')
-    if name in WITH_MOMENTUM and config.get(MOMENTUM_FORM) == 'pytorch':
-        return PyTorchMomentum(config.get('momentum', 0.9), name == 'nesterov')
-    if name in WITH_MOMENTUM:
-        solver = {'momentum': S.Momentum, 'nesterov': S.Nesterov}[name]
-        return solver(1.0, config.get('momentum', 0.9))
-    betas = {'beta1': config.get('beta1', 0.9), 'beta2': config.get('beta2', 0.999)}
-    for key, value in betas.items():
-        if value >= 1:
-            raise UserError(f'{key}: must be less than 1 for the solver {name}, not {value:g}')
-    options = dict(alpha=1.0, eps=config.get('epsilon', 1e-8), **betas)
+def _make_solver(keys: SolverKeys, decay: float) -> S.Solver | PyTorchMomentum:
+    if keys.solver in WITH_MOMENTUM and keys.momentum_form == 'pytorch':
+        return PyTorchMomentum(keys.momentum, keys.solver == 'nesterov')
+    if keys.solver == 'momentum':
+        return S.Momentum(1.0, keys.momentum)
+    if keys.solver == 'nesterov':
+        return S.Nesterov(1.0, keys.momentum)
+    options = dict(alpha=1.0, eps=keys.epsilon, beta1=keys.beta1, beta2=keys.beta2)
     # NNabla's AdamW takes off wd * alpha / (the alpha it was made with) of the weights: with an
     # alpha of 1 that is PyTorch's lr * weight_decay, whatever the first learning rate.
-    return S.AdamW(wd=decay, **options) if name == 'adamw' else S.Adam(**options)
+    return S.AdamW(wd=decay, **options) if keys.solver == 'adamw' else S.Adam(**options)
 
 
-def _group_keys(names: list[str], config: Mapping) -> dict[str, tuple[float, bool]]:
-    """For each parameter its factor of the learning rate, and whether it has weight decay."""
+def _groups_of(names: list[str], keys: SolverKeys) -> dict[str, tuple[float, bool]]:
+    """Return for each parameter its factor of the learning rate, and whether it has weight decay.
+
+    Raises:
+        UserError: A pattern matches none of the names.
+    """
     factors, decays = dict.fromkeys(names, 1.0), dict.fromkeys(names, True)
-    for entry in config.get('lr_factors', ()):
-        pattern, factor = _parse_factor(entry)
-        factors |= dict.fromkeys(matching('lr_factors', pattern, names), factor)
-    for pattern in config.get('no_decay', ()):
-        decays |= dict.fromkeys(matching('no_decay', pattern, names), False)
+    for pattern, factor in keys.factors():
+        factors |= dict.fromkeys(matching_parameters('lr_factors', pattern, names), factor)
+    for pattern in keys.no_decay:
+        decays |= dict.fromkeys(matching_parameters('no_decay', pattern, names), False)
     return {name: (factors[name], decays[name]) for name in names}
 
 
@@ -384,23 +269,7 @@ def _parse_factor(entry: str) -> tuple[str, float]:
     except ValueError:
         factor = math.nan
     if not pattern or not 0 <= factor < math.inf:
-        raise UserError(f"lr_factors: write '{entry}' as pattern=factor, such as backbone/*=0.1")
+        raise SectionError(
+            'lr_factors', f"write '{entry}' as pattern=factor, such as backbone/*=0.1"
+        )
     return pattern, factor
-
-
-def _check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str):
-    """Raises ``UserError`` unless the names and shapes are the same."""
-    problem = None
-    for name in [*own, *arrays]:
-        if name not in arrays:
-            problem = f'{name} is missing'
-        elif name not in own:
-            problem = f'{name} is not known here'
-        elif np.shape(arrays[name]) != own[name].shape:
-            problem = f'{name} has shape {np.shape(arrays[name])} instead of {own[name].shape}'
-        if problem:
-            raise UserError(f'{whose} state does not fit: {problem}; was the config changed?')
-
-
-def _copy(array: nn.NdArray) -> nn.NdArray:
-    return nn.NdArray(array.shape).copy_from(array)

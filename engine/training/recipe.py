@@ -1,17 +1,15 @@
 """What a config means for a number of processes and samples: length, rates, intervals."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.sections import Section, config_key
+from common.sections import Section, SectionError, config_key, plain
 from engine.training import schedules
-
-# Keys that count epochs, and those that count the same in iterations.
-EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
-SAVE_INTERVAL = 1000  # iterations, unless the config says so
-SAVE_MINUTES = 10  # likewise
+from engine.training.optimizer import SolverKeys
+from engine.training.schedules import ScheduleKeys
+from layers.build import RECOMPUTE_POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +17,9 @@ class TrainingKeys(Section):
     """How long a training is, in what portions, and what it writes when."""
 
     batch_size: int | None = config_key(
-        None, 'images of one backward pass of one process', least=1, default_text='needed to train'
+        None, 'images of a backward pass, for each process', least=1, default_text='needed to train'
     )
-    accumulation: int = config_key(1, 'backward passes of an update', least=1)
+    accumulation: int = config_key(1, 'backward passes before each update', least=1)
     reference_batch: int | None = config_key(
         None,
         'images of an update, over all processes, that rates and iterations are meant for; with '
@@ -30,28 +28,45 @@ class TrainingKeys(Section):
         default_text='the images of an update',
     )
     max_iter: int | None = config_key(
-        None, 'length in updates', least=1, default_text='needed to train, or epochs'
+        None,
+        'length of the training in updates',
+        least=1,
+        default_text='needed to train, or epochs',
     )
     epochs: int | None = config_key(
-        None, 'length in passes over the training split', least=1, default_text='max_iter'
+        None,
+        'length of the training in passes over the training split, in place of max_iter',
+        least=1,
     )
-    save_interval: int = config_key(1000, 'updates between two files of weights', least=1)
-    save_minutes: float = config_key(
-        10.0, 'minutes after which the state is saved at the latest', above=0
-    )
+    save_interval: int = config_key(1000, 'updates between two saved files of weights', least=1)
+    save_minutes: float = config_key(10.0, 'most minutes between two saved states', above=0)
     val_interval: int | None = config_key(
         None, 'updates between two validations', least=1, default_text='save_interval'
     )
-    keep_checkpoints: int = config_key(1, 'files of weights that are kept', least=1)
+    keep_checkpoints: int = config_key(
+        1, 'number of latest files of weights that are kept', least=1
+    )
     recompute: str = config_key(
         'none',
-        'what the backward pass computes again to save memory',
-        choices=('none', 'bn_relu', 'convolution', 'blocks'),
+        'what the backward pass computes again instead of keeping it in memory',
+        choices=RECOMPUTE_POLICIES,
     )
-    freeze: tuple[str, ...] = config_key((), 'patterns of parameters that stay as they are')
+    freeze: tuple[str, ...] = config_key(
+        (), 'patterns of the names of parameters that are not trained'
+    )
     freeze_statistics: bool = config_key(
-        False, 'batch norms use and keep the statistics that they have'
+        False, 'whether batch norms take their running statistics, and leave them as they are'
     )
+
+    def needed_batch_size(self) -> int:
+        """Return ``batch_size``, which has no default.
+
+        Raises:
+            SectionError: The config does not give it.
+        """
+        if self.batch_size is None:
+            raise SectionError('batch_size', 'a training needs it')
+        return self.batch_size
 
 
 @dataclass(frozen=True)
@@ -77,88 +92,108 @@ class Recipe:
     keep_checkpoints: int
 
 
-def from_config(config: Mapping, samples: int, processes: int) -> Recipe:
-    """The recipe of a config; raises ``UserError`` for one that lacks what a training needs.
-
-    samples: of the training split. processes: that train together, each with ``batch_size``.
+def from_keys(
+    training: TrainingKeys,
+    schedule: ScheduleKeys,
+    solver: SolverKeys,
+    samples: int,
+    processes: int,
+) -> Recipe:
+    """Return the recipe of a training.
 
     ``reference_batch`` scales as sony/ai-research-code does (d3net/semantic-segmentation/train.py
     at cfe96dfe): with k times that batch over all processes, the rates are k times as high, and
     ``max_iter``, ``milestones`` and ``warmup_iter`` a k-th. ``gradient_reduction: sum`` multiplies
     gradients and weight decay by the number of processes, as it does too. ``warmup_epochs`` and
     ``milestone_epochs`` become ``warmup_iter`` and ``milestones``, rounded to whole iterations.
+
+    Args:
+        training: The length, the batch and the intervals.
+        schedule: The learning rate.
+        solver: Its weight decay, and how gradients are reduced over processes.
+        samples: Of the training split.
+        processes: That train together, each with ``batch_size``.
+
+    Raises:
+        UserError: What a training needs is missing, or nothing is left after scaling.
     """
-    for key in ('batch_size', 'lr'):
-        if key not in config:
-            raise UserError(f'{key}: a training needs it')
-    if ('max_iter' in config) == ('epochs' in config):
-        raise UserError('max_iter, epochs: a training needs one of them')
-    batch_size, accumulation = config['batch_size'], config.get('accumulation', 1)
-    batch = batch_size * accumulation * processes
-    reference = config.get('reference_batch', batch)
-    factor = batch / reference
-    if 'max_iter' in config:
-        max_iter = config['max_iter'] * reference // batch
-    else:
-        max_iter = -(-config['epochs'] * samples // batch)
-    if max_iter < 1:
-        raise UserError(
-            f'max_iter: nothing is left of {config["max_iter"]} iterations with {factor:g} times '
-            f'the reference_batch, {config["reference_batch"]}'
-        )
-    summed = processes if config.get('gradient_reduction', 'mean') == 'sum' else 1
-    save_interval = min(config.get('save_interval', SAVE_INTERVAL), max_iter)
+    batch_size = training.needed_batch_size()
+    if schedule.lr is None:
+        raise SectionError('lr', 'a training needs it')
+    batch = batch_size * training.accumulation * processes
+    factor = batch / (training.reference_batch or batch)
+    max_iter = _length(training, samples, batch, factor)
+    summed = processes if solver.gradient_reduction == 'sum' else 1
+    save_interval = min(training.save_interval, max_iter)
     return Recipe(
         max_iter=max_iter,
-        rate=schedules.from_config(
-            _in_iterations(_scaled(config, factor, max_iter), samples / batch), max_iter, factor
+        rate=schedules.learning_rate(
+            schedule,
+            max_iter,
+            factor=factor,
+            milestones=_milestones(training, schedule, max_iter, factor, samples / batch),
+            warmup_iter=_warmup_iter(schedule, factor, samples / batch),
         ),
-        weight_decay=config.get('weight_decay', 0) * summed,
+        weight_decay=solver.weight_decay * summed,
         gradient_factor=summed,
         batch_size=batch_size,
-        accumulation=accumulation,
+        accumulation=training.accumulation,
         save_interval=save_interval,
-        save_minutes=config.get('save_minutes', SAVE_MINUTES),
-        val_interval=config.get('val_interval', save_interval),
-        keep_checkpoints=config.get('keep_checkpoints', 1),
+        save_minutes=training.save_minutes,
+        val_interval=training.val_interval or save_interval,
+        keep_checkpoints=training.keep_checkpoints,
     )
 
 
-def _scaled(config: Mapping, factor: float, max_iter: int) -> dict:
-    """The config with its iterations of a schedule for ``factor`` times the batch.
-
-    Raises ``UserError`` when milestones fall together, or on the start or the end.
+def _length(training: TrainingKeys, samples: int, batch: int, factor: float) -> int:
+    """Return the iterations of a training with ``batch`` images each, ``factor`` times the
+    reference.
     """
-    scaled = dict(config)
-    if factor == 1:
-        return scaled
-    if 'warmup_iter' in config:
-        scaled['warmup_iter'] = round(config['warmup_iter'] / factor)
-    if config.get('schedule') == 'step' and config.get('milestones'):
-        given = schedules.milestones_of(config)
-        milestones = [round(milestone / factor) for milestone in given]
-        lost = sum(m >= max_iter for m in milestones) > sum(
-            m >= config.get('max_iter', math.inf) for m in given
+    if training.epochs is not None and training.max_iter is None:
+        return -(-training.epochs * samples // batch)
+    if training.max_iter is None or training.epochs is not None:
+        raise SectionError('max_iter, epochs', 'a training needs one of them')
+    max_iter = training.max_iter * (training.reference_batch or batch) // batch
+    if max_iter < 1:
+        raise UserError(
+            f'max_iter: nothing is left of {training.max_iter} iterations with {factor:g} times '
+            f'the reference_batch, {training.reference_batch}'
         )
-        if len(set(milestones)) < len(milestones) or milestones[0] < 1 or lost:
-            raise UserError(
-                f'milestones: {given} become {milestones} of {max_iter} iterations with {factor:g} '
-                f'times the reference_batch, {config.get("reference_batch")}'
-            )
-        scaled['milestones'] = milestones
+    return max_iter
+
+
+def _milestones(
+    training: TrainingKeys, schedule: ScheduleKeys, max_iter: int, factor: float, epoch: float
+) -> list[int] | None:
+    """Return the milestones in iterations of ``factor`` times the reference batch; None without.
+
+    Args:
+        max_iter: The length after scaling.
+        epoch: The iterations of an epoch.
+
+    Raises:
+        UserError: Scaled milestones fall together, or on the start or the end.
+    """
+    if schedule.schedule != 'step':
+        return None
+    if schedule.milestone_epochs is not None:
+        return [round(number * epoch) for number in schedule.milestone_epochs]
+    if schedule.milestones is None or factor == 1:
+        return None
+    given, end = schedule.milestones, training.max_iter or math.inf
+    scaled = [round(milestone / factor) for milestone in given]
+    lost = sum(m >= max_iter for m in scaled) > sum(m >= end for m in given)
+    if len(set(scaled)) < len(scaled) or scaled[0] < 1 or lost:
+        raise UserError(
+            f'milestones: {plain(given)} become {scaled} of {max_iter} iterations with {factor:g} '
+            f'times the reference_batch, {training.reference_batch}'
+        )
     return scaled
 
 
-def _in_iterations(config: Mapping, length: float) -> dict:
-    """The config with iterations for epochs, each of which has ``length`` of them."""
-    counted = dict(config)
-    for key, in_iterations in EPOCH_KEYS.items():
-        if key in config:
-            if in_iterations in config:
-                raise UserError(f'{key}, {in_iterations}: give one of them')
-            epochs = counted.pop(key)
-            several = isinstance(epochs, list)
-            counted[in_iterations] = (
-                [round(e * length) for e in epochs] if several else round(epochs * length)
-            )
-    return counted
+def _warmup_iter(schedule: ScheduleKeys, factor: float, epoch: float) -> int:
+    """Return the iterations of the warm-up; the arguments are those of :func:`_milestones`."""
+    if schedule.warmup_epochs is not None:
+        return round(schedule.warmup_epochs * epoch)
+    iterations = schedule.warmup_iter or 0
+    return iterations if factor == 1 else round(iterations / factor)

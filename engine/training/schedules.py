@@ -1,22 +1,23 @@
 """Learning rates as pure functions of the iteration.
 
-learning_rate = from_config(config, max_iter)
-solver.set_learning_rate(learning_rate(iteration))     # iteration 0 is the first step
+rate = learning_rate(ScheduleKeys(lr=0.01), max_iter)
+solver.set_learning_rate(rate(iteration))     # iteration 0 is the first step
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from common.errors import UserError
-from common.sections import Section, SectionError, config_key
+from common.sections import Section, SectionError, config_key, plain
 
 # one_cycle, PyTorch's names and defaults
 RISING_SHARE = 0.3  # pct_start: of the iterations
 START_DIVISOR = 25  # div_factor: the peak over the first value
 END_DIVISOR = 1e4  # final_div_factor: the first value over the last one
+# Keys that count epochs, and those that count the same in iterations.
+EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,34 +26,44 @@ class ScheduleKeys(Section):
 
     schedule: str = config_key(
         'poly',
-        'how the learning rate changes',
+        'course of the learning rate from the first iteration to the last',
         choices=('poly', 'cosine', 'step', 'one_cycle', 'constant'),
     )
     lr: float | None = config_key(
         None,
-        'first learning rate, for one_cycle the highest',
+        'learning rate at the start, for one_cycle the highest',
         above=0,
         default_text='needed to train',
     )
-    min_lr: float = config_key(0.0, 'last learning rate of poly and cosine', least=0)
-    power: float = config_key(0.9, 'exponent of poly', above=0)
+    min_lr: float = config_key(0.0, 'learning rate at the end of poly and cosine', least=0)
+    power: float = config_key(0.9, 'exponent of the schedule poly', above=0)
     milestones: tuple[int, ...] | None = config_key(
-        None, 'iterations at which step multiplies the rate by gamma', least=1
+        None, 'iterations from which on the schedule step multiplies the rate by gamma', least=1
     )
-    milestone_epochs: tuple[int, ...] | None = config_key(None, 'milestones in epochs', least=1)
-    gamma: float = config_key(0.1, 'factor of step', above=0, most=1)
+    milestone_epochs: tuple[int, ...] | None = config_key(
+        None, 'milestones, counted in epochs', least=1
+    )
+    gamma: float = config_key(0.1, 'factor of the rate at a milestone', above=0, most=1)
     warmup_iter: int | None = config_key(
-        None, 'iterations in which the rate rises to the schedule', least=0, default_text='0'
+        None,
+        'iterations in which the rate rises to that of the schedule',
+        least=0,
+        default_text='0',
     )
-    warmup_epochs: int | None = config_key(None, 'warmup_iter in epochs', least=0)
+    warmup_epochs: int | None = config_key(None, 'warmup_iter, counted in epochs', least=0)
     warmup_factor: float = config_key(
-        0.1, 'share of the rate with which the warm-up starts', least=0, most=1
+        0.1, 'share of the rate at which the warm-up starts', least=0, most=1
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.lr is not None and self.min_lr > self.lr:
             raise SectionError('min_lr', f'must be at most lr, {self.lr}, not {self.min_lr}')
+        for in_epochs, in_iterations in EPOCH_KEYS.items():
+            if None not in (getattr(self, in_epochs), getattr(self, in_iterations)):
+                raise SectionError(f'{in_epochs}, {in_iterations}', 'give one of them')
+        for key in ('milestones', 'milestone_epochs'):
+            _check_ascending(key, getattr(self, key) or ())
 
 
 def poly(iteration: int, *, lr: float, min_lr: float, max_iter: int, power: float) -> float:
@@ -111,47 +122,52 @@ def warm_up(iteration: int, *, iterations: int, factor: float) -> float:
     return factor + (1 - factor) * min(iteration / iterations, 1) if iterations else 1.0
 
 
-def from_config(config: Mapping, max_iter: int, factor: float = 1.0) -> Callable[[int], float]:
-    """The learning rate of each iteration below ``max_iter``.
+def learning_rate(
+    keys: ScheduleKeys,
+    max_iter: int,
+    *,
+    factor: float = 1.0,
+    milestones: Sequence[int] | None = None,
+    warmup_iter: int | None = None,
+) -> Callable[[int], float]:
+    """Return the learning rate of each iteration below ``max_iter``.
 
-    ``schedule`` (poly) with its keys: ``lr``, which has no default; ``min_lr`` (0) for poly and
-    cosine, ``power`` (0.9) for poly, ``milestones`` and ``gamma`` (0.1) for step. ``warmup_iter``
-    (0) and ``warmup_factor`` (0.1) go with each of them. factor: multiplies ``lr`` and ``min_lr``.
-    Raises ``UserError`` for keys that are missing or do not fit.
+    Args:
+        keys: The schedule.
+        max_iter: The length of the training in iterations.
+        factor: Multiplies ``lr`` and ``min_lr``.
+        milestones: In iterations, in place of those of ``keys``.
+        warmup_iter: In place of that of ``keys``.
+
+    Raises:
+        SectionError: A key is missing that the schedule needs, or milestones do not ascend.
     """
-    if 'lr' not in config:
-        raise UserError('lr: training needs a learning rate')
-    lr, min_lr = factor * config['lr'], factor * config.get('min_lr', 0.0)
-    name = config.get('schedule', 'poly')
-    if name == 'step':
-        schedule = partial(
-            step, lr=lr, milestones=milestones_of(config), gamma=config.get('gamma', 0.1)
-        )
+    if keys.lr is None:
+        raise SectionError('lr', 'a training needs it')
+    lr, min_lr = factor * keys.lr, factor * keys.min_lr
+    schedule: Callable[[int], float]
+    if keys.schedule == 'poly':
+        schedule = partial(poly, lr=lr, min_lr=min_lr, max_iter=max_iter, power=keys.power)
+    elif keys.schedule == 'cosine':
+        schedule = partial(cosine, lr=lr, min_lr=min_lr, max_iter=max_iter)
+    elif keys.schedule == 'step':
+        steps = milestones or keys.milestones
+        if not steps:
+            raise SectionError('milestones', 'the schedule step needs them, or milestone_epochs')
+        _check_ascending('milestones', steps)  # epochs may be rounded to the same iteration
+        schedule = partial(step, lr=lr, milestones=steps, gamma=keys.gamma)
+    elif keys.schedule == 'one_cycle':
+        schedule = partial(one_cycle, lr=lr, max_iter=max_iter)
     else:
-        schedule = {
-            'poly': partial(
-                poly, lr=lr, min_lr=min_lr, max_iter=max_iter, power=config.get('power', 0.9)
-            ),
-            'cosine': partial(cosine, lr=lr, min_lr=min_lr, max_iter=max_iter),
-            'one_cycle': partial(one_cycle, lr=lr, max_iter=max_iter),
-            'constant': partial(constant, lr=lr),
-        }[name]
-    warm = partial(
-        warm_up,
-        iterations=config.get('warmup_iter', 0),
-        factor=config.get('warmup_factor', 0.1),
-    )
+        schedule = partial(constant, lr=lr)
+    iterations = keys.warmup_iter if warmup_iter is None else warmup_iter
+    warm = partial(warm_up, iterations=iterations or 0, factor=keys.warmup_factor)
     return lambda iteration: warm(iteration) * schedule(iteration)
 
 
-def milestones_of(config: Mapping) -> list[int]:
-    """Return the milestones of a config; raises ``UserError`` for none, and for a wrong order."""
-    milestones = config.get('milestones')
-    if not milestones:
-        raise UserError('milestones: the schedule step needs them, or milestone_epochs')
-    if milestones != sorted(set(milestones)):
-        raise UserError(f'milestones: must ascend, not {milestones}')
-    return milestones
+def _check_ascending(key: str, values: Sequence[int]) -> None:
+    if list(values) != sorted(set(values)):
+        raise SectionError(key, f'must ascend, not {plain(values)}')
 
 
 def _between(first: float, last: float, share: float) -> float:

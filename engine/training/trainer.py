@@ -1,6 +1,8 @@
 """One update after the other: the part of a training that computes.
 
-    trainer = Trainer(network, config, recipe, loader, processes, communicator, seed=0)
+    trainer = Trainer(
+        network, criterion, solver, recipe, loader, processes, communicator, seed=0
+    )
     while trainer.iteration < recipe.max_iter:
         step = trainer.step()
 
@@ -10,36 +12,37 @@ batch: all divide by the same totals, which are counted in the labels before the
 
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol
 
 import nnabla as nn
-import nnabla.functions as F
 import numpy as np
 
 from common.errors import UserError
-from datasets.loading.loader import Loader
+from common.lru import LeastRecentlyUsed
+from common.patterns import matching_parameters
+from datasets import Sample
 from engine.distributed import communicators
 from engine.distributed.communicators import Alone, Backward
 from engine.distributed.processes import OtherProcessError, Processes
-from engine.training import losses
+from engine.runs.checkpoints import TrainingState
+from engine.training import divergence
+from engine.training.divergence import DivergedError
 from engine.training.loss_scale import LossScale
-from engine.training.losses import Objective
-from engine.training.optimizer import Average, Optimizer
-from engine.training.parameter_patterns import matching
+from engine.training.losses import Criterion, Objective
+from engine.training.moving_average import Average
+from engine.training.optimizer import Optimizer, SolverKeys
 from engine.training.recipe import Recipe
+from engine.training.running_statistics import RunningStatistics
 from layers import recompute
 from layers.build import float_context, on_gpu
 from models import Network
 
 GRAPHS = 16  # sizes of batches whose graphs are kept
 GPU_CHECK_INTERVAL = 100  # iterations between two copies of all parameters to look at
-
-
-class DivergedError(UserError):
-    """The loss or the weights are not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -95,49 +98,76 @@ class _Before:
     statistics: nn.NdArray | None = None
 
 
+class Batches(Protocol):
+    """What a trainer needs of a loader, such as :class:`datasets.loading.loader.Loader`."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """What the latest batch was loaded from."""
+
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), -1 where ignored."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader stands, of plain values."""
+
+
 class Trainer:
     """A network in training; its parameters are registered, and equal on all processes.
 
-    config: with :func:`engine.training.optimizer.momentum_form`. half: the default context computes
-    in half precision. build: further fields of :class:`layers.build.Build`. Raises ``UserError``
-    for a config that cannot be.
+    Args:
+        network: Its parameters are registered.
+        criterion: What is minimised.
+        solver: With :func:`engine.training.optimizer.momentum_form`.
+        recipe: Length and rates.
+        loader: Of this process's batches.
+        processes: All processes of the job.
+        communicator: Of the processes.
+        seed: Of what dropout drops.
+        half: Whether the default context computes in half precision.
+        frozen: Patterns of the names of parameters that are not trained.
+        build: Further fields of :class:`layers.build.Build`.
 
-    together: after an error of :meth:`step`, whether all processes have left the step for it, at
-    the same place; else the others may still be in it.
+    Attributes:
+        together: After an error of :meth:`step`, whether all processes have left the step for it,
+            at the same place; else the others may still be in it.
+
+    Raises:
+        UserError: A pattern matches no parameter, or nothing is left to train.
     """
 
     def __init__(
         self,
         network: Network,
-        config: Mapping,
+        criterion: Criterion,
+        solver: SolverKeys,
         recipe: Recipe,
-        loader: Loader,
+        loader: Batches,
         processes: Processes,
         communicator: Alone,
         *,
         seed: int,
         half: bool = False,
+        frozen: Sequence[str] = (),
         build: Mapping | None = None,
     ):
         self.recipe, self.loader, self.iteration = recipe, loader, 0
         self._network, self._processes, self._communicator = network, processes, communicator
-        self._criterion = losses.from_config(config, network.info.num_classes)
-        self._build, self._seed, self._clip = build or {}, seed, config.get('clip_norm')
-        self._parameters = trainable(config.get('freeze', ()))
+        self._criterion, self._seed, self._clip = criterion, seed, solver.clip_norm
+        self._build = {'frozen': tuple(frozen), **(build or {})}
+        self._parameters = trainable(frozen)
         with nn.context_scope(float_context()):  # master weights stay in float
-            self._optimizer = Optimizer(self._parameters, config, weight_decay=recipe.weight_decay)
+            self._optimizer = Optimizer(self._parameters, solver, weight_decay=recipe.weight_decay)
             self._average = None
-            if 'ema_decay' in config:
+            if solver.ema_decay is not None:
                 everything = nn.get_parameters(grad_only=False)
-                self._average = Average(everything, config['ema_decay'])
+                self._average = Average(everything, solver.ema_decay)
         self._scale = LossScale(half)
-        self._graphs = OrderedDict()
-        # The running statistics, two of each batch norm.
-        self._untrained = [
-            p for p in nn.get_parameters(grad_only=False).values() if not p.need_grad
-        ]
+        self._graphs: LeastRecentlyUsed[tuple[int, ...], _Graph] = LeastRecentlyUsed(GRAPHS)
+        self._statistics = RunningStatistics()
         self.together = False
-        self._before, self._changing = None, False  # of the step at hand
+        self._before: _Before | None = None  # of the step at hand
+        self._changing = False
 
     def step(
         self,
@@ -162,36 +192,25 @@ class Trainer:
         """
         started = time.perf_counter()
         self.together = False
-        self._before = _Before(self.iteration, self.loader.state_dict(), self._scale.state())
+        before = _Before(self.iteration, self.loader.state_dict(), self._scale.state())
+        self._before = before
         work = self._load(moved)
-        batches, graphs = work.batches, work.graphs
-        counts = sum(graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches))
-        totals = self._communicator.total(counts)
         rate = self.recipe.rate(self.iteration)
-        self._seed_functions()
-        self._optimizer.zero_grad()
-        self._before.statistics = self._statistics()
-        gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
-        for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
-            graph.image.d = images
-            graph.objective.feed(labels, totals)
-            graph.objective.loss.forward(clear_no_need_grad=True)
-            (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
-            loss += float(graph.objective.loss.d.item())
-            moved(f'iteration {self.iteration + 1}, batch {number}')
+        loss = self._compute_gradients(work, before, moved)
         numbers = np.array([loss, should_stop(), should_save()])
         total, stops, saves = self._communicator.total(numbers)
         if not np.isfinite(total):
             self.together = True
-            raise DivergedError(self._where_not_finite(loss, work.files))
+            number = self.iteration + 1
+            raise DivergedError(divergence.describe_loss(number, loss, work.files, self._processes))
         try:
             updated = self._update(rate)
             self.iteration += 1
             if not on_gpu() or self.iteration % GPU_CHECK_INTERVAL == 0:
-                self._check_parameters()
+                divergence.check_parameters(self.iteration)
         except DivergedError as error:
             # Gradients are the same on all processes, running statistics may not be.
-            self.together = self.iteration == self._before.iteration
+            self.together = self.iteration == before.iteration
             where = 'on' if self._processes.size == 1 else f'{self._processes} had'
             raise DivergedError(f'{error} ({where} {", ".join(map(str, work.files))})') from error
         self._before, self._changing = None, False
@@ -211,11 +230,11 @@ class Trainer:
         _, objective = self._build_graph(shape)
         return objective.loss
 
-    def evaluated(self):
+    def evaluated(self) -> AbstractContextManager[None]:
         """A context in which the parameters are those to be judged: the averages, if there are."""
         return self._average.applied() if self._average else nullcontext()
 
-    def agree(self):
+    def agree(self) -> None:
         """Give all processes the parameters of rank 0; local running statistics differ."""
         self._communicator.broadcast(nn.get_parameters(grad_only=False))
 
@@ -232,7 +251,7 @@ class Trainer:
             self.iteration = self._before.iteration
             self._scale.load_state(self._before.loss_scale)
             if self._before.statistics is not None:
-                self._set_statistics(self._before.statistics.data)
+                self._statistics.write(self._before.statistics.data)
         return True
 
     def state(self) -> dict:
@@ -241,7 +260,7 @@ class Trainer:
 
         Raises ``DivergedError`` when it is not worth keeping.
         """
-        self._check_parameters()
+        divergence.check_parameters(self.iteration)
         everything = nn.get_parameters(grad_only=False)
         return {
             'iteration': self.iteration,
@@ -252,7 +271,7 @@ class Trainer:
             'loss_scale': self._scale.state(),
         }
 
-    def load_state(self, state):
+    def load_state(self, state: TrainingState) -> None:
         """Go on where a :class:`engine.runs.checkpoints.TrainingState` was taken, but for the
         loader.
 
@@ -288,53 +307,53 @@ class Trainer:
         except Exception as error:  # whatever it is, the others must not wait for this process
             failure = error
         self.together = True
-        orders = work and [graph.order for graph in work.graphs]
-        if not self._communicator.all_are_ready(orders):
+        orders = [graph.order for graph in work.graphs] if work else None
+        if not self._communicator.all_are_ready(orders) or work is None:
             raise failure or OtherProcessError('another process cannot load its batches')
         self.together = False
         return work
 
-    def _statistics(self) -> nn.NdArray | None:
-        """The parameters that are not trained, one after the other; None where there are none.
-
-        In one function for all: copies of hundreds of small arrays would take longer to start than
-        to make.
-        """
-        rows = [p.data.view((p.size,)) for p in self._untrained]
-        with nn.context_scope(float_context()):
-            return F.concatenate(*rows, axis=0) if rows else None
-
-    def _set_statistics(self, values: np.ndarray):
-        start = 0
-        for parameter in self._untrained:
-            parameter.d = values[start : start + parameter.size].reshape(parameter.shape)
-            start += parameter.size
+    def _compute_gradients(
+        self, work: _Work, before: _Before, moved: Callable[[str], None]
+    ) -> float:
+        """Run all forward and backward passes of a step; returns this process's loss."""
+        batches, graphs = work.batches, work.graphs
+        counts = [graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches)]
+        totals = self._communicator.total(reduce(np.add, counts))
+        self._seed_functions()
+        self._optimizer.zero_grad()
+        before.statistics = self._statistics.copy()
+        gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
+        for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
+            graph.image.d = images
+            graph.objective.feed(labels, totals)
+            graph.objective.loss.forward(clear_no_need_grad=True)
+            (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
+            loss += float(graph.objective.loss.d.item())
+            moved(f'iteration {self.iteration + 1}, batch {number}')
+        return loss
 
     def _graph(self, shape: tuple[int, ...]) -> _Graph:
-        if shape in self._graphs:
-            self._graphs.move_to_end(shape)
-            return self._graphs[shape]
+        return self._graphs.get_or_make(shape, lambda: self._new_graph(shape))
+
+    def _new_graph(self, shape: tuple[int, ...]) -> _Graph:
         image, objective = self._build_graph(shape)
-        graph = _Graph(
+        return _Graph(
             image,
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
             communicators.order_of(objective.loss),
         )
-        self._graphs[shape] = graph
-        if len(self._graphs) > GRAPHS:
-            self._graphs.popitem(last=False)
-        return graph
 
     def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
         image = nn.Variable(shape)
         outputs = self._network(image, train=True, **self._build)
-        objective = self._criterion.build(outputs, shape[2:])
+        objective = self._criterion.build(outputs, (shape[2], shape[3]))
         recompute.keep_touched(objective.loss)
         return image, objective
 
-    def _seed_functions(self):
+    def _seed_functions(self) -> None:
         """Make what dropout drops depend on the iteration, not on how training got there."""
         place = self._seed, self.iteration, self._processes.rank
         nn.random.set_function_seed(int(np.random.SeedSequence(place).generate_state(1)[0] >> 1))
@@ -354,9 +373,9 @@ class Trainer:
             if overflow:
                 return False
         elif self._optimizer.has_overflow():
+            bad = divergence.bad_gradient(self._parameters)
             raise DivergedError(
-                f'the gradient of {self._first_not_finite()} is not finite in iteration '
-                f'{self.iteration + 1}'
+                f'the gradient of {bad} is not finite in iteration {self.iteration + 1}'
             )
         if self._clip and not math.isfinite(self._optimizer.clip(self._clip)):
             raise DivergedError(
@@ -368,36 +387,14 @@ class Trainer:
             self._average.update()
         return True
 
-    def _first_not_finite(self) -> str:
-        """The name of a parameter whose gradient is not finite."""
-        return next(n for n, p in self._parameters.items() if not np.isfinite(p.g).all())
 
-    def _check_parameters(self):
-        for name, parameter in nn.get_parameters(grad_only=False).items():
-            if not np.isfinite(parameter.data.get_data('r')).all():
-                raise DivergedError(
-                    f'the parameter {name} is not finite after iteration {self.iteration}'
-                )
-
-    def _where_not_finite(self, loss: float, files: list) -> str:
-        reports = self._processes.gather(None if np.isfinite(loss) else (loss, files))
-        where = '; '.join(
-            f'rank {rank}: {report[0]} on {", ".join(map(str, report[1]))}'
-            for rank, report in enumerate(reports)
-            if report is not None
-        )
-        if not where:
-            where = 'that of every process is, their sum is not'
-        return f'the loss of iteration {self.iteration + 1} is not finite ({where})'
-
-
-def trainable(frozen) -> dict[str, nn.Variable]:
+def trainable(frozen: Iterable[str]) -> dict[str, nn.Variable]:
     """The registered parameters that are trained, without those like the patterns ``frozen``.
 
     Raises ``UserError`` for a pattern that is like no parameter, and when none is left.
     """
     names = nn.get_parameters(grad_only=False)
-    fixed = {name for pattern in frozen for name in matching('freeze', pattern, names)}
+    fixed = {name for pattern in frozen for name in matching_parameters('freeze', pattern, names)}
     left = {n: p for n, p in nn.get_parameters().items() if n not in fixed}
     if not left:
         raise UserError('freeze: leaves nothing to train')

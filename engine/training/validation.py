@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.keys import DataKeys
 from engine.config import Config
 from engine.config.data import open_dataset
 from engine.distributed.processes import Processes
@@ -31,8 +32,8 @@ class Validation:
         release: Callable[[], None],
         processes: Processes,
     ):
-        self._dataset = open_dataset(config, config.get('val_split', 'val'))
-        self._protocol = test_time.choose(None, config)
+        self._dataset = open_dataset(config, DataKeys.of(config).val_split)
+        self._protocol = test_time.of_config(config)
         self._predictor, self._release = predictor, release
         evaluator.check(self._dataset, processes)
 
@@ -40,9 +41,16 @@ class Validation:
         """The report of :class:`engine.evaluation.evaluator.Evaluator` for the registered
         parameters, and pictures of this process's first images by name.
         """
-        pictures, info = {}, self._dataset.info
+        pictures: dict[str, np.ndarray] = {}
+        info = self._dataset.info
 
-        def look(path: Path, index: int, image: np.ndarray, labels, predictions):
+        def look(
+            path: Path,
+            index: int,
+            image: np.ndarray,
+            labels: np.ndarray | None,
+            predictions: np.ndarray,
+        ) -> None:
             watchdog.moved(f'image {index} of the validation')
             if len(pictures) < PICTURES:
                 name = self._dataset[index].name

@@ -6,12 +6,15 @@ register, so that measuring takes a fraction of a second and little memory at an
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import nnabla as nn
+from nnabla.function import Function
 
 from layers import graph
-from layers.build import Outline
+from layers.build import Build, Outline
 from models.complexity.receptive_field import pools_globally, receptive_field
 from models.family import NetworkInfo
 from models.registry import Network
@@ -77,8 +80,8 @@ class Outlined:
     """
 
     image: nn.Variable
-    outputs: list
-    parameters: dict
+    outputs: list[nn.Variable]
+    parameters: dict[str, nn.Variable]
 
 
 def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outlined:
@@ -93,8 +96,9 @@ def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outli
         ModelError: The network cannot take this size.
     """
 
-    def build_graph(x, build, **hyper):
-        return network.family.graph(x, Outline(**vars(build)), **hyper)
+    def build_graph(x: nn.Variable, build: Build, **hyper: Any) -> list[nn.Variable]:
+        outputs: list[nn.Variable] = network.family.graph(x, Outline(**vars(build)), **hyper)
+        return outputs
 
     without_values = replace(network, family=replace(network.family, graph=build_graph))
     image = nn.Variable((1, 3, *size))
@@ -138,18 +142,24 @@ def measure(network: Network, size: tuple[int, int], aux: bool = False) -> Compl
         'sees_all': pools_globally(main, outlined.image),
     }
     peak = graph.peak_bytes(order, kept=outlined.outputs)
-    return Complexity(**facts, size=tuple(size), peak_bytes=peak, stages=stages)
+    return Complexity(**facts, size=size, peak_bytes=peak, stages=stages)
 
 
 def nearest_size(info: NetworkInfo, size: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) nearest to ``size`` that a network can take; of two the larger."""
     step = info.size_divisor
     least = -(-info.smallest_size // step) * step
-    return tuple(max(least, (2 * length + step) // (2 * step) * step) for length in size)
+    height, width = (max(least, (2 * length + step) // (2 * step) * step) for length in size)
+    return height, width
 
 
-def _stage(name, order, parameters, image) -> Stage:
-    order = list(order)
+def _stage(
+    name: str,
+    functions: Iterable[Function],
+    parameters: Iterable[nn.Variable],
+    image: nn.Variable,
+) -> Stage:
+    order = list(functions)
     seen = _deepest(order)
     fields = [receptive_field(variable, image, through_global=False) for variable in seen]
     return Stage(
@@ -158,12 +168,15 @@ def _stage(name, order, parameters, image) -> Stage:
         multiply_accumulates=sum(map(graph.multiply_accumulates, order)),
         parameters=_trainable(parameters),
         activation_bytes=sum(map(graph.output_bytes, order)),
-        receptive_field=tuple(map(max, zip(*fields))) if fields else (0, 0),
+        receptive_field=(
+            max((height for height, _ in fields), default=0),
+            max((width for _, width in fields), default=0),
+        ),
         sees_all=any(pools_globally(variable, image) for variable in seen),
     )
 
 
-def _deepest(order) -> list[nn.Variable]:
+def _deepest(order: Sequence[Function]) -> list[nn.Variable]:
     """Return the output of a stage's last layer, and of its last sum or product of maps.
 
     Both maps must be the stage's own: a sum with another stage's map has the field of that one.
@@ -174,11 +187,13 @@ def _deepest(order) -> list[nn.Variable]:
     return [functions[-1].outputs[0] for functions in (layers, sums) if functions]
 
 
-def _trainable(parameters) -> int:
+def _trainable(parameters: Iterable[nn.Variable]) -> int:
     return sum(parameter.size for parameter in parameters if parameter.need_grad)
 
 
-def _stages(order, parameters) -> dict:
+def _stages(
+    order: Sequence[Function], parameters: Mapping[str, nn.Variable]
+) -> dict[str, tuple[list[Function], list[nn.Variable]]]:
     """Return the functions and the parameters of each stage by name.
 
     Stages are the scopes that have convolutions. A function belongs to the stage of its parameters;
@@ -186,22 +201,25 @@ def _stages(order, parameters) -> dict:
     parameter belongs to the stage of the function that takes it.
     """
     names = {variable: name for name, variable in parameters.items()}
-    own = {function: [] for function in order}
+    own: dict[Function, list[nn.Variable]] = {function: [] for function in order}
     for function in order:
         for variable in function.inputs[len(graph.data_inputs(function)) :]:
             while variable.parent:  # a weight may be reshaped first
                 variable = variable.parent.inputs[0]
             own[function].append(variable)
-    convolutions = {_STAGE.match(n)[0]: None for n in names.values() if n.endswith('conv/W')}
+    convolutions = {_stage_of(n): None for n in names.values() if n.endswith('conv/W')}
+    members: dict[str, tuple[list[Function], list[nn.Variable]]]
     members = {name: ([], []) for name in convolutions}
-    stage_of, position, taken = {}, {}, set()
+    stage_of: dict[nn.Variable, str] = {}
+    position: dict[nn.Variable, int] = {}
+    taken: set[nn.Variable] = set()
     for i, function in enumerate(order):
-        named = _STAGE.match(names[own[function][0]])[0] if own[function] else None
+        named = _stage_of(names[own[function][0]]) if own[function] else None
         inputs = [v for v in graph.data_inputs(function) if v in stage_of]
         if named in members:
             stage = named
         elif inputs:
-            stage = stage_of[max(inputs, key=position.get)]
+            stage = stage_of[max(inputs, key=position.__getitem__)]
         else:
             stage = next(iter(members))
         for output in function.outputs:
@@ -211,5 +229,12 @@ def _stages(order, parameters) -> dict:
         taken.update(own[function])
     for variable, name in names.items():
         if variable not in taken:
-            members[_STAGE.match(name)[0]][1].append(variable)
+            members[_stage_of(name)][1].append(variable)
     return members
+
+
+def _stage_of(name: str) -> str:
+    """Return the stage of a parameter by its name."""
+    found = _STAGE.match(name)
+    assert found is not None  # it takes any name
+    return found[0]

@@ -9,14 +9,23 @@ A bilinear resize reads the two nearest rows, or one where their centres coincid
 reads one row. A mean over the whole map reads all of it.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
 import nnabla as nn
 import numpy as np
+from nnabla.function import Function
+from numpy.typing import NDArray
 
 from layers.graph import CONVOLUTIONS, data_inputs, depending_on, functions
 
 GLOBAL = 'GlobalAveragePooling'
 POOLINGS = ('AveragePooling', 'MaxPooling')
 POINTWISE = ('BatchNormalization', 'ReLU', 'ReLU6', 'Sigmoid', 'Swish', 'Add2', 'Mul2')
+Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # the first and the last, of each row
+Spans: TypeAlias = dict[int, Interval]  # by axis
+Rule: TypeAlias = Callable[[Function, Spans], list[Spans]]
+
 NOWHERE = 1 << 40  # an interval from here to minus here is empty
 
 
@@ -34,10 +43,11 @@ def receptive_field(
     Raises:
         ValueError: A function of the graph has no rule here.
     """
-    return tuple(
+    height, width = (
         max(0, int((last - first).max()) + 1)
         for first, last in fields(output, image, through_global)
     )
+    return height, width
 
 
 def pools_globally(output: nn.Variable, image: nn.Variable) -> bool:
@@ -46,7 +56,7 @@ def pools_globally(output: nn.Variable, image: nn.Variable) -> bool:
     return any(function.info.type_name == GLOBAL for function in order)
 
 
-def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True) -> list:
+def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True) -> list[Interval]:
     """Return the field of each row and of each column of a map.
 
     Arguments and errors are those of :func:`receptive_field`.
@@ -55,7 +65,9 @@ def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True)
         For rows, then for columns: two arrays, the first and the last row or column of the image
         that each of ``output`` sees. The first is behind the last where it sees nothing.
     """
-    spans = {output: {axis: (np.arange(output.shape[axis]),) * 2 for axis in (2, 3)}}
+    whole = {axis: np.arange(output.shape[axis]) for axis in (2, 3)}
+    spans: dict[nn.Variable, Spans]
+    spans = {output: {axis: (rows, rows) for axis, rows in whole.items()}}
     for function in reversed(depending_on(image, functions(output))):
         name = function.info.type_name
         seen = spans.get(function.outputs[0])
@@ -69,22 +81,22 @@ def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True)
     return [spans.get(image, {}).get(axis, nothing) for axis in (2, 3)]
 
 
-def _union(one: dict, other: dict) -> dict:
+def _union(one: Spans, other: Spans) -> Spans:
     """Return, for each axis, the interval that holds both of two."""
     both = {
-        axis: tuple(f(one[axis][i], other[axis][i]) for i, f in enumerate((np.minimum, np.maximum)))
-        for axis in one
+        axis: (np.minimum(first, other[axis][0]), np.maximum(last, other[axis][1]))
+        for axis, (first, last) in one.items()
     }
     return both or other
 
 
-def _rule(name: str):
+def _rule(name: str) -> Rule:
     """Return the rule of a function by its type.
 
     A rule takes the function and ``{axis: interval of its output}``, and returns such a dict for
     each of its inputs.
     """
-    rules = {
+    rules: dict[str, Rule] = {
         **dict.fromkeys(POINTWISE, _pointwise),
         **dict.fromkeys((*CONVOLUTIONS, *POOLINGS), _window),
         **dict.fromkeys((GLOBAL, 'Mean'), _mean),
@@ -99,11 +111,11 @@ def _rule(name: str):
     return rules[name]
 
 
-def _pointwise(function, seen):
+def _pointwise(function: Function, seen: Spans) -> list[Spans]:
     """See the same pixels, or the only one of a map that is broadcast."""
     shape = function.outputs[0].shape
 
-    def of(variable):
+    def of(variable: nn.Variable) -> Spans:
         return {
             axis: span if variable.shape[axis] == shape[axis] else _all_of(span, 1)
             for axis, span in seen.items()
@@ -112,11 +124,11 @@ def _pointwise(function, seen):
     return [of(variable) for variable in data_inputs(function)]
 
 
-def _window(function, seen):
+def _window(function: Function, seen: Spans) -> list[Spans]:
     args = function.info.args
     kernel = args.get('kernel') or function.inputs[1].shape[-2:]
     dilation = args.get('dilation', (1, 1))
-    spans = {}
+    spans: Spans = {}
     for axis, (first, last) in seen.items():
         i = axis - 2
         start = first * args['stride'][i] - args['pad'][i]
@@ -125,25 +137,26 @@ def _window(function, seen):
     return [spans]
 
 
-def _mean(function, seen):
+def _mean(function: Function, seen: Spans) -> list[Spans]:
     shape = function.inputs[0].shape
     axes = function.info.args.get('axes', (2, 3))
     return [{a: _all_of(span, shape[a]) if a in axes else span for a, span in seen.items()}]
 
 
-def _all_of(span, length):
+def _all_of(span: Interval, length: int) -> Interval:
     """Return all ``length`` rows where the interval is not empty."""
     first, last = span
     empty = first > last
     return np.where(empty, first, 0), np.where(empty, last, length - 1)
 
 
-def _concatenate(function, seen):
+def _concatenate(function: Function, seen: Spans) -> list[Spans]:
     axis = function.info.args['axis']
     if axis not in seen:
         return [seen] * len(function.inputs)
     first, last = (np.clip(end, 0, function.outputs[0].shape[axis] - 1) for end in seen[axis])
-    results, offset = [], 0
+    results: list[Spans] = []
+    offset = 0
     for variable in function.inputs:
         length = variable.shape[axis]
         outside = (first >= offset + length) | (last < offset)
@@ -156,13 +169,14 @@ def _concatenate(function, seen):
     return results
 
 
-def _interpolate(function, seen):
+def _interpolate(function: Function, seen: Spans) -> list[Spans]:
     """Compute in exact fractions: the source of row i is ``numerator / denominator``."""
-    args, spans = function.info.args, {}
+    args = function.info.args
+    spans: Spans = {}
     for axis, span in seen.items():
         old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]
         if args['mode'] == 'nearest':
-            spans[axis] = tuple(end * old // new for end in span)
+            spans[axis] = span[0] * old // new, span[1] * old // new
             continue
         if args['align_corners']:
             numerators, denominator = [end * (old - 1) for end in span], max(new - 1, 1)
@@ -172,23 +186,26 @@ def _interpolate(function, seen):
     return [spans]
 
 
-def _slice(function, seen):
+def _slice(function: Function, seen: Spans) -> list[Spans]:
     args = function.info.args
     return [
         {
-            axis: tuple(end * args['step'][axis] + args['start'][axis] for end in span)
-            for axis, span in seen.items()
+            axis: (
+                first * args['step'][axis] + args['start'][axis],
+                last * args['step'][axis] + args['start'][axis],
+            )
+            for axis, (first, last) in seen.items()
         }
     ]
 
 
-def _transpose(function, seen):
+def _transpose(function: Function, seen: Spans) -> list[Spans]:
     return [{function.info.args['axes'][axis]: span for axis, span in seen.items()}]
 
 
-def _reshape(function, seen):
+def _reshape(function: Function, seen: Spans) -> list[Spans]:
     """Put an axis together again that was split, slowest first."""
-    spans = {}
+    spans: Spans = {}
     for sources, targets in _groups(function.inputs[0].shape, function.outputs[0].shape):
         tracked = [axis for axis in targets if axis in seen]
         if not tracked:
@@ -204,7 +221,7 @@ def _reshape(function, seen):
     return [spans]
 
 
-def _groups(old: tuple[int, ...], new: tuple[int, ...]):
+def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the shortest pairs of runs of old and new axes that hold the same values."""
     i = j = 0
     while i < len(old):

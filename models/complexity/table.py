@@ -1,32 +1,40 @@
 """Format the complexity of a network as a table for people and as a document for programs."""
 
 from dataclasses import asdict
+from typing import Any
 
+from common.tables import Column, lines
 from models.complexity.counts import Complexity, Stage
+
+COLUMNS = (
+    Column(),
+    Column('GMACs', 9, right=True, before=' '),
+    Column('parameters', 12, right=True, before=' '),
+    Column('activations', right=True),
+    Column('receptive field'),
+)
 
 
 def as_text(measured: Complexity) -> str:
     """Format a network as a table with a row for each of its stages and one for their total."""
     height, width = measured.size
-    name_width = max(len(stage.name) for stage in (measured, *measured.stages))
-    lines = [
-        f'{measured.name}, {height}x{width}',
-        '',
-        f'{"":{name_width}}    GMACs   parameters  activations  receptive field',
-    ]
-    for stage in (*measured.stages, measured):
-        memory = f'{_mebibytes(stage.activation_bytes):>8} MiB'
-        numbers = f'{stage.gmacs:9.3f} {stage.parameters:12,} {memory}  {_field(stage)}'
-        if not stage.runs:
-            numbers = f'{"-":>9} {stage.parameters:12,}  does not run at inference'
-        lines.append(f'{stage.name:{name_width}} {numbers}')
-    lines += ['', f'activations at once: {_mebibytes(measured.peak_bytes)} MiB']
+    text = [f'{measured.name}, {height}x{width}', '']
+    text += lines(COLUMNS, [_row(stage) for stage in (*measured.stages, measured)])
+    text += ['', f'activations at once: {_mebibytes(measured.peak_bytes)} MiB']
     if any(stage.sees_all for stage in measured.stages):
-        lines.append('+: and the whole image, through global poolings')
-    return '\n'.join(lines)
+        text.append('+: and the whole image, through global poolings')
+    return '\n'.join(text)
 
 
-def as_json(measured: Complexity) -> dict:
+def _row(stage: Stage) -> list[str]:
+    parameters = f'{stage.parameters:,}'
+    if not stage.runs:
+        return [stage.name, '-', parameters, 'does not run at inference']
+    memory = f'{_mebibytes(stage.activation_bytes)} MiB'
+    return [stage.name, f'{stage.gmacs:.3f}', parameters, memory, _field(stage)]
+
+
+def as_json(measured: Complexity) -> dict[str, Any]:
     """Return all fields by name, those of the stages in a list; sizes are [height, width]."""
     values = {**asdict(measured), 'gmacs': measured.gmacs}
     for own, stage in zip(values['stages'], measured.stages):

@@ -12,6 +12,7 @@ converts checkpoint files, without PyTorch.
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ModelError
 from models.registry import family_of
@@ -56,7 +57,9 @@ def reference_name(own: str) -> str:
     return f'{module.replace("/", ".")}.{LEAVES[f"{kind}/{leaf}"]}'
 
 
-def from_pytorch(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def from_pytorch(
+    name: str, state: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
     """Arrays of a reference's ``state_dict`` by NNabla name, in NNabla's shapes, for the network
     ``name``. Raises ``ModelError``.
     """
@@ -68,7 +71,9 @@ def from_pytorch(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.nda
     return arrays
 
 
-def to_pytorch(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def to_pytorch(
+    name: str, arrays: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
     """Arrays of the network ``name`` by the reference's name, in PyTorch's shapes: what its
     ``load_state_dict`` takes, as tensors. Raises ``ModelError``.
 
@@ -83,7 +88,7 @@ def to_pytorch(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     return state
 
 
-def check_convertible(name: str):
+def check_convertible(name: str) -> None:
     """Raise ``ModelError`` for a network that is not known, or has no PyTorch original."""
     family = family_of(name)
     if family.original is None:

@@ -17,10 +17,13 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common import files
 from common.errors import UserError
@@ -51,7 +54,7 @@ WRITABLE = ('.npz', '.safetensors')
 DAMAGE = (*tensors.DAMAGE, OSError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
-def read(path: str | os.PathLike) -> object:
+def read(path: str | os.PathLike[str]) -> object:
     """What a file holds: dictionaries, :class:`Tensor`, and what else is in a pickle.
 
     Nothing that the file contains is run. Arrays are read when they are asked for. Raises
@@ -74,7 +77,7 @@ def read(path: str | os.PathLike) -> object:
         raise ModelError(_damaged(path, error)) from error
 
 
-def _damaged(path, error) -> str:
+def _damaged(path: str | os.PathLike[str], error: Exception) -> str:
     return f'{path}: truncated or damaged ({_printable(error)}); get it again'
 
 
@@ -84,7 +87,9 @@ def _printable(error: Exception) -> str:
     return ''.join(c if c.isprintable() else '?' for c in text)
 
 
-def arrays(tree: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, np.ndarray]:
+def arrays(
+    tree: Mapping[str, Tensor], path: str | os.PathLike[str]
+) -> dict[str, NDArray[np.float32]]:
     """Tensors that :func:`read` returned for ``path``, as float32; raises ``ModelError``, also for
     numbers that are not finite.
     """
@@ -105,7 +110,7 @@ def is_checkpoint(path: Path) -> bool:
     return start[:4] in (ZIP, b'\x80\x02\x8a\n') or start[8:9] == b'{'
 
 
-def _reader(content):
+def _reader(content: mmap.mmap) -> Callable[[mmap.mmap, Path], object]:
     start = content[:16]
     if start[:4] == HDF5:
         raise ModelError('it is an HDF5 file, as NNabla writes; --to-pytorch converts these')
@@ -120,7 +125,7 @@ def _reader(content):
     raise ModelError('it is none of torch.save, safetensors and .npz')
 
 
-def _zip_or_npz(content, path):
+def _zip_or_npz(content: mmap.mmap, path: Path) -> object:
     archive = zipfile.ZipFile(path)
     records = {info.filename: info for info in archive.infolist()}
     if len(records) != len(archive.infolist()):
@@ -135,9 +140,9 @@ def _zip_or_npz(content, path):
         raise ModelError('the records of the archive claim more than is there')
     root = pickles[0].removesuffix('data.pkl')
     order = archive.read(f'{root}byteorder') if f'{root}byteorder' in records else b'little'
-    storages = {}
+    storages: dict[str, Storage] = {}
 
-    def storage_of(element, key, count, view):
+    def storage_of(element: str | None, key: str, count: int, view: object) -> Storage:
         record = records.get(f'{root}data/{key}')
         size = count * (item_size(element) if element else 1)
         if record is None or view is not None or record.file_size != size:
@@ -161,10 +166,10 @@ def _byte_order(record: bytes) -> str:
     return orders[record]
 
 
-def _legacy(content, _):
-    storages = {}
+def _legacy(content: mmap.mmap, _: Path) -> object:
+    storages: dict[str, _LegacyStorage] = {}
 
-    def storage_of(element, key, count, view):
+    def storage_of(element: str | None, key: str, count: int, view: Any) -> Storage:
         if element is None:
             raise ModelError('a storage without a type')
         size = count * item_size(element)
@@ -178,7 +183,7 @@ def _legacy(content, _):
             raise ModelError('a view reaches beyond its storage')
         return root.part(first, number)
 
-    def following():
+    def following() -> Any:
         start = content.tell()
         end = start + unpickling.length(content)
         content.seek(end)
@@ -211,7 +216,8 @@ class _LegacyStorage:
 
     def __init__(self, element: str, size: int):
         self.element, self.size = element, size
-        self.content, self.start = None, 0
+        self.content: bytes | mmap.mmap = b''
+        self.start = 0
         self.whole = Storage(element, size, lambda: self._bytes(0, size))
 
     def part(self, first: int, number: int) -> Storage:
@@ -221,11 +227,11 @@ class _LegacyStorage:
             self.element, number * width, lambda: self._bytes(first * width, number * width)
         )
 
-    def _bytes(self, first, size):
+    def _bytes(self, first: int, size: int) -> bytes:
         return self.content[self.start + first : self.start + first + size]
 
 
-def _safetensors(content, _):
+def _safetensors(content: mmap.mmap, _: Path) -> dict[str, Tensor]:
     (length,) = struct.unpack('<Q', content[:8])
     if 8 + length > len(content):
         raise ModelError('the file ends within its header')
@@ -244,43 +250,57 @@ def _safetensors(content, _):
             raise ModelError(f'{name} reaches beyond the file')
         tree[name] = Tensor(
             tuple(shape),
-            lambda a=8 + length + begin, b=8 + length + end, e=element: decoded(content[a:b], e),
+            partial(_decoded_part, content, 8 + length + begin, 8 + length + end, element),
         )
     return tree
 
 
-def _without_repetition(pairs):
+def _decoded_part(content: mmap.mmap, start: int, stop: int, element: str) -> NDArray[Any]:
+    return decoded(content[start:stop], element)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ModelError('a name is in the header twice')
     return result
 
 
-def _npz(archive, records):
+def _npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> dict[str, Tensor]:
     if not records or not all(name.endswith('.npy') for name in records):
         raise ModelError('a zip archive, but neither of torch.save nor of numpy')
     tree = {}
     for name, info in records.items():
         with archive.open(name) as file:
-            version = np.lib.format.read_magic(file)
+            version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]  # numpy's
             header = {
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
-            shape, fortran, dtype = header(file)
+            shape, fortran, dtype = header(file)  # type: ignore[no-untyped-call]  # numpy's
             start = file.tell()
         if dtype.kind not in 'fiub' or info.file_size - start != math.prod(shape) * dtype.itemsize:
             raise ModelError(f'{name} is not numbers, or not as large as its shape says')
         tree[name.removesuffix('.npy')] = Tensor(
             shape,
-            lambda name=name, start=start, shape=shape, fortran=fortran, dtype=dtype: np.frombuffer(
-                archive.read(name)[start:], dtype
-            ).reshape(shape, order='F' if fortran else 'C'),
+            partial(_npy_record, archive, name, start, shape, dtype, 'F' if fortran else 'C'),
         )
     return tree
 
 
-def write(path: Path, state: Mapping[str, np.ndarray]):
+def _npy_record(
+    archive: zipfile.ZipFile,
+    name: str,
+    start: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    order: Literal['C', 'F'],
+) -> NDArray[Any]:
+    numbers: NDArray[Any] = np.frombuffer(archive.read(name)[start:], dtype)
+    return numbers.reshape(shape, order=order)
+
+
+def write(path: Path, state: Mapping[str, NDArray[np.float32]]) -> None:
     """Write float32 arrays as ``.npz`` or, by any other name, as safetensors, whole at any moment;
     ``UserError`` when that cannot be done.
     """

@@ -1,15 +1,16 @@
 """What a checkpoint or a file of weights is of, when it is not of the network that was named."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from models import registry
 from models.convert import reference_name
-from models.convert.renaming import Fit, fit, is_encoder_of, network_shapes
+from models.convert.renaming import Fit, Shapes, fit, is_encoder_of, network_shapes
 from models.errors import ModelError
 from models.registry import Network
 
-Files = list[dict[str, tuple[int, ...]]]  # shapes by key, of each file
+Files: TypeAlias = Sequence[Shapes]  # shapes by key, of each file
 
 # What no network here can take: the end of a key, its shape, and why.
 FOREIGN = (
@@ -43,8 +44,8 @@ def is_part(network: Network, files: Files, found: Fit) -> bool:
 
 def explain(network: Network, files: Files, found: Fit) -> str:
     """Why files do not make up a network, the most telling reason first."""
-    if foreign(files):
-        return foreign(files)
+    if reason := foreign(files):
+        return reason
     if found.twice:
         some = ', '.join(found.twice[:3])
         return f'{len(found.twice)} arrays are there twice, in two files or two spellings: {some}'
@@ -118,7 +119,7 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, Fit] | No
     return names, classes, found
 
 
-def networks_of(weights: Mapping[str, tuple[int, ...]]) -> tuple[list[str], int | None]:
+def networks_of(weights: Shapes) -> tuple[list[str], int | None]:
     """The networks that have these parameters and no others, shapes by NNabla's names, with the
     number of classes where it is not their own.
     """
@@ -138,10 +139,10 @@ def networks_of(weights: Mapping[str, tuple[int, ...]]) -> tuple[list[str], int 
     return [], None
 
 
-def _similar(shapes) -> list[str]:
+def _similar(shapes: Shapes) -> list[str]:
     """Networks of the families whose last network has more than half of the outermost names."""
 
-    def outermost(names):
+    def outermost(names: Iterable[str]) -> set[str]:
         return {name.partition('.')[0] for name in names}
 
     own = outermost(shapes)

@@ -4,9 +4,10 @@ All names here are the references', with dots; those of NNabla follow from them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TypeAlias
 
 import nnabla as nn
 
@@ -16,6 +17,8 @@ from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
 from models.convert.tensors import Tensor
 from models.errors import ModelError
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by the arrays' names
 
 # Where checkpoints keep the arrays of the network, the first that is there.
 STATE_KEYS = (
@@ -52,7 +55,7 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
         raise ModelError('names in it are not printable')
     most = max(len(group) for _, group in found)
 
-    def rank(item):
+    def rank(item: tuple[tuple[str, ...], dict[str, Tensor]]) -> tuple[bool, bool, int, int]:
         keys, group = item
         known = keys[-1] in STATE_KEYS if keys else True
         place = STATE_KEYS.index(keys[-1]) if keys and known else -1
@@ -61,7 +64,9 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
     return [('.'.join(keys), group) for keys, group in sorted(found, key=rank)]
 
 
-def _groups(tree, keys, seen) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+def _groups(
+    tree: object, keys: tuple[str, ...], seen: set[int]
+) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     if not isinstance(tree, Mapping) or id(tree) in seen or len(keys) > DEEPEST:
         return
     seen.add(id(tree))  # a pickle may hold a dictionary many times, within itself too
@@ -109,7 +114,7 @@ class Fit:
         return sum(map(len, parts))
 
 
-def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]) -> Fit:
+def fit(files: Sequence[Shapes], network: Shapes) -> Fit:
     """What of a network, given by its shapes, is in files, given by those of :func:`parameters`.
 
     Each file's names are taken as they are, without what wraps them, with one prefix less or one
@@ -133,7 +138,7 @@ def fit(files: list[Mapping[str, tuple[int, ...]]], network: Mapping[str, tuple]
     return result
 
 
-def _renamed(shapes, network) -> dict[str, str]:
+def _renamed(shapes: Shapes, network: Shapes) -> dict[str, str]:
     bare = {key: _without_wrappers(key) for key in shapes}
     starts = {name[: len(prefix)] for name in network for prefix in PREFIXES}
     best, most = bare, -1
@@ -161,13 +166,13 @@ def _without_wrappers(key: str) -> str:
     return key[found.end() :] if found else key
 
 
-def _by_table(name: str, table) -> str:
+def _by_table(name: str, table: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]) -> str:
     for pattern, replacement in table:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def register(network):
+def register(network: registry.Network) -> None:
     """Register a network's parameters in the current scope, without initial values."""
     size = nearest_size(network.info, (1, 1))
     network.family.graph(nn.Variable((1, 3, *size)), Outline(), **network.hyper)

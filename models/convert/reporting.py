@@ -8,11 +8,14 @@ from pathlib import Path
 import cv2
 import nnabla as nn
 import numpy as np
+from numpy.typing import NDArray
 
-from common import PROJECT
+from common import PROJECT, tables
+from common.tables import Column
 from models import convert
 from models.convert.renaming import Fit
 from models.errors import ModelError
+from models.family import NetworkInfo
 from models.registry import Network
 
 PHOTO = 'resources/street.jpg'
@@ -22,18 +25,18 @@ MOST_NAMES = 6
 
 
 def table(
-    found: Fit, arrays: Mapping[str, np.ndarray], paths: Sequence[Path], verbose: bool
+    found: Fit, arrays: Mapping[str, NDArray[np.float32]], paths: Sequence[Path], verbose: bool
 ) -> list[str]:
     """Lines that say which arrays of the files became which, by groups or ``verbose`` each; and
     what is left over.
     """
     own = convert.names(arrays)
     for depth in reversed(range(1, DEEPEST + 1)):
-        groups = {}
+        groups: dict[tuple[int, str], list[tuple[str, NDArray[np.float32]]]] = {}
         for name, (number, key) in found.sources.items():
             parts = own[name].split('/')
-            group = parts if verbose else [*parts[: min(depth, len(parts) - 2)], '*']
-            groups.setdefault((number, '/'.join(group)), []).append((key, arrays[name]))
+            shown = parts if verbose else [*parts[: min(depth, len(parts) - 2)], '*']
+            groups.setdefault((number, '/'.join(shown)), []).append((key, arrays[name]))
         if verbose or len(groups) <= MOST_GROUPS:
             break
     rows = []
@@ -43,11 +46,7 @@ def table(
         if not verbose:
             of = f'{len(keys)} arrays, {sum(value.size for value in values):,} numbers'
         rows.append((paths[number].name, keys[0] if verbose else _shared(keys), group, of))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [
-        f'{file:{widths[0]}}  {key:{widths[1]}} -> {group:{widths[2]}}  {of}'
-        for file, key, group, of in rows
-    ]
+    lines = tables.lines([Column(), Column(), Column(before=' -> '), Column()], rows)
     for what, names in (
         ('left out, not of the network', [key for _, key, _ in found.extra]),
         ('left out, for other classes', [key for _, key in found.misshapen.values()]),
@@ -89,7 +88,7 @@ def trial(network: Network) -> list[str]:
     ]
 
 
-def _photo(info) -> np.ndarray:
+def _photo(info: NetworkInfo) -> NDArray[np.float32]:
     """The photo as the network's input, (1, 3, H, W): normalised, in its channel order."""
     image = cv2.imread(str(PROJECT / PHOTO))
     if image is None:
@@ -99,4 +98,6 @@ def _photo(info) -> np.ndarray:
     width = round(height * image.shape[1] / image.shape[0] / divisor) * divisor
     image = cv2.resize(image, (max(width, height), height), interpolation=cv2.INTER_AREA)
     image = image[..., ::-1] if info.channel_order == 'rgb' else image
-    return ((image - np.float32(info.mean)) / np.float32(info.std)).transpose(2, 0, 1)[None]
+    mean, std = np.asarray(info.mean, np.float32), np.asarray(info.std, np.float32)
+    normalised: NDArray[np.float32] = (image - mean) / std
+    return normalised.transpose(2, 0, 1)[None]

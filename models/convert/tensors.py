@@ -7,8 +7,10 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import ModelError
 
@@ -50,7 +52,7 @@ def item_size(element: str) -> int:
     return 2 if TYPES[element] == 'bfloat16' else np.dtype(TYPES[element]).itemsize
 
 
-def decoded(content, element: str, byte_order: str = '<') -> np.ndarray:
+def decoded(content: bytes | memoryview, element: str, byte_order: str = '<') -> NDArray[Any]:
     """Bytes as a flat array of elements; bfloat16 becomes float32."""
     if TYPES[element] != 'bfloat16':
         return np.frombuffer(content, byte_order + TYPES[element])
@@ -62,12 +64,12 @@ class Tensor:
     """An array that is not read yet."""
 
     shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]
+    read: Callable[[], NDArray[Any]]
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         raise ModelError('it changes a tensor')
 
-    def array(self) -> np.ndarray:
+    def array(self) -> NDArray[np.float32]:
         """The numbers, float32."""
         with np.errstate(over='ignore'):  # of float64; infinite then
             return np.ascontiguousarray(self.read(), np.float32).reshape(self.shape)
@@ -84,11 +86,11 @@ class Storage:
     read: Callable[[], bytes]
     byte_order: str = '<'
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         raise ModelError('it changes a storage')
 
     @cached_property
-    def content(self):
+    def content(self) -> bytes:
         """The bytes; ``ModelError`` when they are not as many as claimed."""
         content = self.read()
         if len(content) != self.size:
@@ -96,12 +98,18 @@ class Storage:
         return content
 
 
-def is_count(value) -> bool:
+def is_count(value: object) -> bool:
     """Whether a value is an integer that is not negative."""
     return type(value) is int and value >= 0
 
 
-def view(storage: Storage, element: str | None, offset, size, stride) -> Tensor:
+def view(
+    storage: Storage,
+    element: str | None,
+    offset: int,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> Tensor:
     """A tensor on a storage; offset and strides are in elements. Raises ``ModelError`` when it
     cannot be or reaches beyond the storage.
     """
@@ -115,7 +123,7 @@ def view(storage: Storage, element: str | None, offset, size, stride) -> Tensor:
     if math.prod(size) > MOST_ELEMENTS or 0 not in size and last >= elements:
         raise ModelError(f'a tensor of {list(size)} reaches beyond its storage')
 
-    def read():
+    def read() -> NDArray[Any]:
         if 0 in size:
             return np.zeros(size, np.float32)
         width = item_size(element)

@@ -15,8 +15,10 @@ import io
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from mmap import mmap
+from typing import Any, ClassVar
 
 from common.log import LOG
 from models.convert.tensors import TYPES, Storage, Tensor, is_count, view
@@ -100,15 +102,18 @@ def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
     return result
 
 
-def length(stream) -> int:
+def length(stream: bytes | mmap) -> int:
     """Bytes of the pickle that ``stream``, from its position, begins with; checks the memo, whose
     places a pickle could number so that they fill the memory.
     """
     start = end = 0 if isinstance(stream, bytes) else stream.tell()
-    for opcode, argument, position in pickletools.genops(stream):
+    # Typeshed asks for a whole IO; of an mmap genops needs no more than there is.
+    for opcode, argument, position in pickletools.genops(stream):  # type: ignore[arg-type]
+        assert position is not None  # both kinds of stream know it
         if opcode.name in FORBIDDEN:
             raise ModelError(f'the pickle has the opcode {opcode.name}')
-        if opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and argument > position - start:
+        place = argument if opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') else None
+        if place is not None and place > position - start:
             raise ModelError('the pickle numbers its memo out of range')
         end = position + 1
     return end - start
@@ -121,31 +126,32 @@ class _Unpickler(pickle._Unpickler):
 
     storage_of: Callable[..., Storage]
     inert: dict[str, type]  # by name, the classes that have taken its place
-    dispatch = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
-    def load_setitem(self):
+    def load_setitem(self) -> None:
         check_key(self.stack[-2])
-        super().load_setitem()
+        super().load_setitem()  # type: ignore[misc]  # not in typeshed
 
-    def load_setitems(self):
+    def load_setitems(self) -> None:
         for key in self.stack[::2]:
             check_key(key)
-        super().load_setitems()
+        super().load_setitems()  # type: ignore[misc]  # not in typeshed
 
-    def load_dict(self):
+    def load_dict(self) -> None:
         for key in self.stack[::2]:
             check_key(key)
-        super().load_dict()
+        super().load_dict()  # type: ignore[misc]  # not in typeshed
 
-    def load_additems(self):
+    def load_additems(self) -> None:
         for item in self.stack:
             check_key(item)
-        super().load_additems()
+        super().load_additems()  # type: ignore[misc]  # not in typeshed
 
-    def load_frozenset(self):
+    def load_frozenset(self) -> None:
         for item in self.stack:
             check_key(item)
-        super().load_frozenset()
+        super().load_frozenset()  # type: ignore[misc]  # not in typeshed
 
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
@@ -153,7 +159,7 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.ADDITEMS[0]] = load_additems
     dispatch[pickle.FROZENSET[0]] = load_frozenset
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         module = RENAMED.get(module, module)
         full = f'{module}.{name}'
         if full in CALLS:
@@ -171,14 +177,14 @@ class _Unpickler(pickle._Unpickler):
             advice = ': save the state_dict() of the network, not the network'
         raise ModelError(f'it needs {full}, which is not one of the names that are allowed{advice}')
 
-    def _inert(self, full):
+    def _inert(self, full: str) -> type:
         if full not in self.inert:
             if len(self.inert) == MOST_IGNORED:
                 raise ModelError(f'it has objects of more than {MOST_IGNORED} classes')
             self.inert[full] = type('Inert', (_Inert,), {'__slots__': ()})
         return self.inert[full]
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: object) -> Storage:
         kind, element, key, _, count, *view = pid if isinstance(pid, tuple) else (None,) * 5
         sound = kind == 'storage' and isinstance(element, _Element) and isinstance(key, str)
         if not sound or not is_count(count) or len(view) > 1:
@@ -186,7 +192,7 @@ class _Unpickler(pickle._Unpickler):
         return self.storage_of(element.name, key, count, view[0] if view else None)
 
 
-def check_key(key):
+def check_key(key: object) -> None:
     """Raise ``ModelError`` for what a dictionary or a set may not have.
 
     Inert objects, which the bytes of protocol 2 and numpy's numbers are here, hash as quickly as
@@ -204,36 +210,36 @@ class _Inert:
 
     __slots__ = ()
 
-    def __new__(cls, *_, **__):
+    def __new__(cls, *_: object, **__: object) -> '_Inert':
         return object.__new__(cls)
 
-    def __init__(self, *_, **__):
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: object, value: object) -> None:
         pass
 
-    def append(self, value):
+    def append(self, value: object) -> None:
         pass
 
     extend = add = append
 
 
-class _Dictionary(dict):
+class _Dictionary(dict[Any, Any]):
     """In place of an OrderedDict, without the attributes that a pickle may set."""
 
     __slots__ = ()
 
-    def __init__(self, items=()):
+    def __init__(self, items: object = ()) -> None:
         pairs = [tuple(pair) for pair in items] if isinstance(items, list) else []
         for key, _ in pairs:
             check_key(key)
         super().__init__(items if isinstance(items, dict) else pairs)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
@@ -243,7 +249,7 @@ class _Element:
 
     name: str | None
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         raise ModelError('it changes a type')
 
 
@@ -252,52 +258,63 @@ class _Call:
 
     __slots__ = ('function',)
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., object]) -> None:
         self.function = function
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: object) -> object:
         return self.function(*arguments)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         raise ModelError('it changes a function')
 
 
-def _tensor(storage, offset, size, stride, *_, element=None) -> Tensor:
+def _tensor(
+    storage: object, offset: Any, size: Any, stride: Any, *_: object, element: str | None = None
+) -> Tensor:
     if not isinstance(storage, Storage):
         raise ModelError('a tensor has no storage')
     return view(storage, element or storage.element, offset, size, stride)
 
 
-def _tensor_with_type(storage, offset, size, stride, _, __, element, *___):
+def _tensor_with_type(
+    storage: object,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    _: object,
+    __: object,
+    element: object,
+    *___: object,
+) -> Tensor:
     if not isinstance(element, _Element):
         raise ModelError('a tensor is of a type that is not known')
     return _tensor(storage, offset, size, stride, element=element.name)
 
 
-def _parameter(tensor, *_):
+def _parameter(tensor: object, *_: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise ModelError('a parameter is not a tensor')
     return tensor
 
 
-def _from_type(function, _, arguments, *__):
+def _from_type(function: object, _: object, arguments: Any, *__: object) -> object:
     if not isinstance(function, _Call):
         raise ModelError('a tensor is rebuilt by something unknown')
     return function(*arguments)
 
 
-def _set(items=()) -> set:
+def _set(items: Iterable[Any] = ()) -> set[Any]:
     items = list(items)
     for item in items:
         check_key(item)
     return set(items)
 
 
-def _reconstructed(kind, *_):
+def _reconstructed(kind: object, *_: object) -> _Inert | _Dictionary:
     return kind() if isinstance(kind, type) and issubclass(kind, _Inert) else _Dictionary()
 
 
-CALLS = {
+CALLS: dict[str, Callable[..., object]] = {
     'builtins.set': _set,
     'builtins.frozenset': _set,
     'copyreg._reconstructor': _reconstructed,

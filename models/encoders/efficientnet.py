@@ -14,6 +14,7 @@ either; no drop path, which timm switches off by default.
 
 import math
 
+import nnabla as nn
 import nnabla.initializer as I
 
 from layers import functions as L
@@ -34,20 +35,20 @@ BLOCKS = (
 STAGES = ((1,), (2,), (3, 4), (5, 6))  # the rows of BLOCKS of one size
 
 
-def stem(x, build):
+def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
     """Normalised image (N, 3, H, W) -> (N, 16, H / 2, W / 2); the first row of blocks is in it."""
     x = _convolution(x, STEM, 3, 'conv_stem', build, stride=2)
     return _row(L.swish(L.batch_norm(x, 'bn1', build), build), 0, build)
 
 
-def stage(x, number, build):
+def stage(x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
     """Stage 1 to 4: (N, C, H, W) -> (N, C', H / 2, W / 2), where C' is 24, 40, 112 and 320."""
     for row in STAGES[number - 1]:
         x = _row(x, row, build)
     return x
 
 
-def _row(x, row, build):
+def _row(x: nn.Variable, row: int, build: L.Build) -> nn.Variable:
     kernel, stride, channels, count = BLOCKS[row]
     for i in range(count):
         with L.scope(f'blocks/{row}/{i}'):
@@ -55,7 +56,9 @@ def _row(x, row, build):
     return x
 
 
-def block(x, channels, kernel, build, *, stride, expand):
+def block(
+    x: nn.Variable, channels: int, kernel: int, build: L.Build, *, stride: int, expand: bool
+) -> nn.Variable:
     """An inverted residual: 1x1 convolution to more channels, depthwise convolution, squeeze and
     excitation, 1x1 convolution to ``channels``; a shortcut where the shape stays.
 
@@ -78,7 +81,7 @@ def block(x, channels, kernel, build, *, stride, expand):
     return y + x if stride == 1 and channels == inputs else y
 
 
-def squeeze_excitation(x, width, build):
+def squeeze_excitation(x: nn.Variable, width: int, build: L.Build) -> nn.Variable:
     """Each channel times a share that all of them decide by their means; ``width`` channels lie
     between.
     """
@@ -90,7 +93,17 @@ def squeeze_excitation(x, width, build):
     return x * L.sigmoid(gate)
 
 
-def _convolution(x, channels, kernel, name, build, *, stride=1, groups=1, bias=False):
+def _convolution(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Variable:
     normal = I.NormalInitializer(math.sqrt(2 / (kernel**2 * (channels // groups))))
     return L.convolution(
         x,

@@ -14,6 +14,8 @@ leave out as well, are not here, nor are other kernel sizes, expansions and line
 convolutions, which none of them uses.
 """
 
+import nnabla as nn
+
 from layers import functions as L
 from models.edgeailite_blocks import GAMMA, conv_bn, convolution, linear_norm, unit
 
@@ -43,7 +45,9 @@ def maps(width: float) -> tuple[int, ...]:
     return tuple(scaled(channels, width) for channels in MAPS)
 
 
-def inverted_residual(x, channels, expansion, stride, build, norm):
+def inverted_residual(
+    x: nn.Variable, channels: int, expansion: int, stride: int, build: L.Build, norm: L.Norm
+) -> nn.Variable:
     """1x1 expansion, depthwise 3x3 convolution, 1x1 projection without activation, and a shortcut
     where input and output are alike; (N, C, H, W) -> (N, channels, H / stride, W / stride).
     """
@@ -58,7 +62,15 @@ def inverted_residual(x, channels, expansion, stride, build, norm):
     return x + y if stride == 1 and inputs == channels else y
 
 
-def encoder(x, build, *, width=1.0, last_stride=2, fast_down=False, norm=L.bn_relu):
+def encoder(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    width: float = 1.0,
+    last_stride: int = 2,
+    fast_down: bool = False,
+    norm: L.Norm = L.bn_relu,
+) -> list[nn.Variable]:
     """Image (N, 3, H, W) -> the last map of each resolution, finest first: 1/2, 1/4, 1/8, 1/16 and
     1/32 of the input's size, with the channels of :func:`maps`.
 

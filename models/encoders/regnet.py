@@ -10,17 +10,35 @@ here, nor is dilation, which none of them uses.
 """
 
 import re
+from typing import TypedDict
+
+import nnabla as nn
 
 from layers import functions as L
 from models.edgeailite_blocks import GAMMA, conv_bn, convolution, groups_of, linear_norm
 
 PAPER = 'Radosavovic et al., CVPR 2020, arXiv:2003.13678'
 
-VARIANTS = {  # channels of the stem and of the four stages, blocks of the stages
-    'regnetx400mf': dict(widths=(32, 32, 64, 160, 384), depths=(1, 2, 7, 12), group_width=16),
-    'regnetx800mf': dict(widths=(32, 64, 128, 288, 672), depths=(1, 3, 7, 5), group_width=16),
-    'regnetx1p6gf': dict(widths=(32, 72, 168, 408, 912), depths=(2, 4, 10, 2), group_width=24),
-    'regnetx3p2gf': dict(widths=(32, 96, 192, 432, 1008), depths=(2, 6, 15, 2), group_width=48),
+
+class Variant(TypedDict):
+    """Arguments of :func:`encoder`."""
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    group_width: int
+
+
+VARIANTS: dict[
+    str, Variant
+] = {  # channels of the stem and of the four stages, blocks of the stages
+    'regnetx400mf': {'widths': (32, 32, 64, 160, 384), 'depths': (1, 2, 7, 12), 'group_width': 16},
+    'regnetx800mf': {'widths': (32, 64, 128, 288, 672), 'depths': (1, 3, 7, 5), 'group_width': 16},
+    'regnetx1p6gf': {'widths': (32, 72, 168, 408, 912), 'depths': (2, 4, 10, 2), 'group_width': 24},
+    'regnetx3p2gf': {
+        'widths': (32, 96, 192, 432, 1008),
+        'depths': (2, 6, 15, 2),
+        'group_width': 48,
+    },
 }
 
 
@@ -40,7 +58,9 @@ TORCHVISION_NAMES = (
 )
 
 
-def bottleneck(x, channels, stride, group_width, build):
+def bottleneck(
+    x: nn.Variable, channels: int, stride: int, group_width: int, build: L.Build
+) -> nn.Variable:
     """1x1, grouped 3x3 and 1x1 convolution, and a shortcut, projected where input and output
     differ; (N, C, H, W) -> (N, channels, H / stride, W / stride).
     """
@@ -56,7 +76,16 @@ def bottleneck(x, channels, stride, group_width, build):
         return L.bn_add_relu(y, shortcut, 'c_bn', build, gamma=GAMMA)
 
 
-def encoder(x, build, *, widths, depths, group_width, last_stride=2, fast_down=False):
+def encoder(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    widths: tuple[int, ...],
+    depths: tuple[int, ...],
+    group_width: int,
+    last_stride: int = 2,
+    fast_down: bool = False,
+) -> list[nn.Variable]:
     """Image (N, 3, H, W) -> the maps of the stem and of the four stages, at 1/2, 1/4, 1/8, 1/16 and
     1/32 of the input's size, with ``widths`` channels.
 

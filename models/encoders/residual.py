@@ -3,13 +3,22 @@
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385.
 """
 
+import nnabla as nn
+
 from layers import functions as L
 from layers.initializers import default_uniform, kaiming_normal
 
 
 def basic_block(
-    x, channels: int, name: str, build, *, stride: int = 1, relu: bool = True, last_gamma: float = 1
-):
+    x: nn.Variable,
+    channels: int,
+    name: str,
+    build: L.Build,
+    *,
+    stride: int = 1,
+    relu: bool = True,
+    last_gamma: float = 1,
+) -> nn.Variable:
     """Two 3x3 convolutions beside a shortcut; (N, C, H, W) -> (N, channels, ceil(H / stride),
     ceil(W / stride)).
 
@@ -26,7 +35,7 @@ def basic_block(
         return L.bn_add_relu(y, x, 'bn2', build, gamma=last_gamma) if relu else y + x
 
 
-def shortcut(x, channels: int, build, *, stride: int = 1):
+def shortcut(x: nn.Variable, channels: int, build: L.Build, *, stride: int = 1) -> nn.Variable:
     """``x``, or where the shape changes its projection: a 1x1 convolution and batch norm."""
     if stride == 1 and L.channels_of(x, build) == channels:
         return x
@@ -35,8 +44,15 @@ def shortcut(x, channels: int, build, *, stride: int = 1):
 
 
 def convolution(
-    x, channels: int, kernel: int, name: str, build, *, stride: int = 1, bias: bool = False
-):
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    *,
+    stride: int = 1,
+    bias: bool = False,
+) -> nn.Variable:
     """A convolution as these networks initialise it: weights by the number of outputs, a bias as
     PyTorch does.
     """

@@ -15,17 +15,34 @@ average gives the initial 0 and 1 the weight of a single batch.
 """
 
 import math
+from collections.abc import Callable
 from itertools import product
+from typing import TypeAlias, TypedDict
+
+import nnabla as nn
 
 from layers import functions as L
 from layers.initializers import kaiming_normal
+
+# Input, width, build, stride and dilations -> output and the name of the batch norm that follows.
+Residual: TypeAlias = Callable[
+    [nn.Variable, int, L.Build, int, tuple[int, int]], tuple[nn.Variable, str]
+]
 
 DECAY_RATE = 0.999  # 1 - momentum, of every batch norm of the family
 STEM_STRIDE = 4
 WIDTHS = (64, 128, 256, 512)  # of the stages' 3x3 convolutions
 
 
-def resnet(x, build, *, residual, blocks, strides, dilations):
+def resnet(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    residual: Residual,
+    blocks: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+) -> list[nn.Variable]:
     """The outputs of the four stages, (N, 3, H, W) -> [(N, C, h, w), ...], the first at 1/4 of the
     input's size, rounded up.
 
@@ -49,7 +66,14 @@ def resnet(x, build, *, residual, blocks, strides, dilations):
     return features
 
 
-def block(x, width, residual, build, stride, dilations):
+def block(
+    x: nn.Variable,
+    width: int,
+    residual: Residual,
+    build: L.Build,
+    stride: int,
+    dilations: tuple[int, int],
+) -> nn.Variable:
     """A residual and a shortcut, which is a projection where their channels differ: the first block
     of every stage.
     """
@@ -62,7 +86,9 @@ def block(x, width, residual, build, stride, dilations):
     return L.bn_add_relu(y, x, last_norm, build, decay_rate=DECAY_RATE)
 
 
-def basic(x, width, build, stride, dilations):
+def basic(
+    x: nn.Variable, width: int, build: L.Build, stride: int, dilations: tuple[int, int]
+) -> tuple[nn.Variable, str]:
     """Two 3x3 convolutions, with a dilation each: (N, C, H, W) -> (N, width, H', W'), and the name
     of the batch norm that follows.
     """
@@ -70,7 +96,9 @@ def basic(x, width, build, stride, dilations):
     return convolution(x, width, 3, 'conv2', build, dilation=dilations[1]), 'bn2'
 
 
-def bottleneck(x, width, build, stride, dilations):
+def bottleneck(
+    x: nn.Variable, width: int, build: L.Build, stride: int, dilations: tuple[int, int]
+) -> tuple[nn.Variable, str]:
     """1x1, 3x3 and 1x1 convolutions; the 3x3 one has the stride and the first dilation: (N, C, H,
     W) -> (N, 4 * width, H', W'), and the name of the batch norm that follows.
     """
@@ -79,31 +107,76 @@ def bottleneck(x, width, build, stride, dilations):
     return convolution(x, 4 * width, 1, 'conv3', build), 'bn3'
 
 
-def convolution_bn(x, channels, kernel, name, norm, build, *, relu=True, **options):
+def convolution_bn(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    norm: str,
+    build: L.Build,
+    *,
+    relu: bool = True,
+    **options: int,
+) -> nn.Variable:
     """:func:`convolution`, batch norm and, by default, ReLU."""
     x = convolution(x, channels, kernel, name, build, **options)
     return (L.bn_relu if relu else L.batch_norm)(x, norm, build, decay_rate=DECAY_RATE)
 
 
-def convolution(x, channels, kernel, name, build, **options):
-    """A convolution without bias. ``options`` are those of :func:`layers.functions.convolution`."""
+def convolution(
+    x: nn.Variable,
+    channels: int,
+    kernel: int,
+    name: str,
+    build: L.Build,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+) -> nn.Variable:
+    """A convolution without bias, as the reference initialises it."""
     return L.convolution(
-        x, channels, kernel, name, build, bias=False, initializer=kaiming_normal, **options
+        x,
+        channels,
+        kernel,
+        name,
+        build,
+        stride=stride,
+        dilation=dilation,
+        bias=False,
+        initializer=kaiming_normal,
     )
 
 
-DEPTHS = {
-    'resnet18': dict(residual=basic, blocks=(2, 2, 2, 2)),
-    'resnet50': dict(residual=bottleneck, blocks=(3, 4, 6, 3)),
-    'resnet101': dict(residual=bottleneck, blocks=(3, 4, 23, 3)),
+class Depth(TypedDict):
+    """Arguments of :func:`resnet` that its depth decides."""
+
+    residual: Residual
+    blocks: tuple[int, ...]
+
+
+class Dilation(TypedDict):
+    """Arguments of :func:`resnet` that decide the sizes of its maps."""
+
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+
+class Encoder(Depth, Dilation):
+    """Arguments of :func:`resnet`."""
+
+
+DEPTHS: dict[str, Depth] = {
+    'resnet18': {'residual': basic, 'blocks': (2, 2, 2, 2)},
+    'resnet50': {'residual': bottleneck, 'blocks': (3, 4, 6, 3)},
+    'resnet101': {'residual': bottleneck, 'blocks': (3, 4, 23, 3)},
 }
-DILATIONS = {  # the second half of an encoder's name
-    '': dict(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1)),
-    'dilated8': dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
-    'dilated16': dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
+DILATIONS: dict[str, Dilation] = {  # the second half of an encoder's name
+    '': {'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)},
+    'dilated8': {'strides': (1, 2, 1, 1), 'dilations': (1, 1, 2, 4)},
+    'dilated16': {'strides': (1, 2, 2, 1), 'dilations': (1, 1, 1, 2)},
 }
-ENCODERS = {
-    depth + dilation: DEPTHS[depth] | DILATIONS[dilation]
+ENCODERS: dict[str, Encoder] = {
+    depth + dilation: {**DEPTHS[depth], **DILATIONS[dilation]}
     for depth, dilation in product(DEPTHS, DILATIONS)
 }
 

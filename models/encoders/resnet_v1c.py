@@ -8,6 +8,8 @@ New networks start with the reference's values: He's normal distribution by the 
 and the last gamma of a residual block is 0.
 """
 
+import nnabla as nn
+
 from layers import functions as L
 from models.encoders.residual import basic_block, convolution
 
@@ -15,7 +17,7 @@ STEM = (32, 32, 64)  # channels
 STAGES = (64, 128, 256, 512)  # channels of two blocks each
 
 
-def stem(x, build):
+def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
     """Normalised image (N, 3, H, W) -> (N, 64, H / 2, W / 2)."""
     for i, channels in enumerate(STEM):
         stride = 1 if i else 2
@@ -24,7 +26,7 @@ def stem(x, build):
     return x
 
 
-def stage(x, number, build):
+def stage(x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
     """Stage 1 to 4: its input, (N, C, H, W) -> (N, STAGES[number - 1], H / 2, W / 2)."""
     if number == 1:
         x = L.max_pool(x, 3, 2, build)

@@ -1,14 +1,17 @@
 """Read and write NNabla's ``.h5`` files, and load their arrays into the registered parameters."""
 
+import errno
 import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import h5py
 import nnabla as nn
 import numpy as np
+from numpy.typing import NDArray
 
 from common import files
 from common.errors import UserError
@@ -17,6 +20,8 @@ from models.convert import checkpoints, recognition
 from models.errors import ModelError
 from models.family import NetworkInfo
 from models.weights.published import conversion_of, entry_of
+
+Array: TypeAlias = NDArray[Any]  # of numbers
 
 BACKBONE = 'backbone/'  # the prefix that backbone-only files of D3Net leave out
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)  # h5py, damage
@@ -37,7 +42,7 @@ class LoadReport:
     extra: list[str]
 
 
-def load(source: str | os.PathLike | Mapping, strict: bool = True) -> LoadReport:
+def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = True) -> LoadReport:
     """Load weights into the registered parameters (``nn.get_parameters(grad_only=False)``).
 
     Either all that fit are loaded or nothing. Live graphs see the new values.
@@ -77,7 +82,7 @@ def load(source: str | os.PathLike | Mapping, strict: bool = True) -> LoadReport
     return report
 
 
-def initialise(source: str | os.PathLike, num_classes: int) -> LoadReport:
+def initialise(source: str | os.PathLike[str], num_classes: int) -> LoadReport:
     """Start a training from weights of a backbone or of a whole network.
 
     As :func:`load` without ``strict``, but a layer of the registered network that has a map for
@@ -93,7 +98,7 @@ def initialise(source: str | os.PathLike, num_classes: int) -> LoadReport:
     """
     own, arrays = nn.get_parameters(grad_only=False), read(source)
 
-    def is_of_other_classes(name):
+    def is_of_other_classes(name: str) -> bool:
         shape = own[name].shape
         return arrays[name].shape[1:] == shape[1:] and len(arrays[name]) != shape[0] == num_classes
 
@@ -106,7 +111,7 @@ def initialise(source: str | os.PathLike, num_classes: int) -> LoadReport:
         raise ModelError(str(error).replace('the given arrays', str(source), 1)) from error
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike[str]) -> dict[str, Array]:
     """Return all arrays of an NNabla ``.h5`` file by parameter name.
 
     Raises:
@@ -116,7 +121,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if kind != 'file':
         reason = 'a folder, not a file of weights' if kind else 'no such file of weights'
         raise ModelError(f'{path}: {reason}')
-    arrays = {}
+    arrays: dict[str, Array] = {}
     try:
         with h5py.File(path, 'r') as file:
             file.visititems(
@@ -125,7 +130,9 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
                 )
             )
     except PermissionError as error:
-        raise ModelError(f'{path}: cannot be read ({os.strerror(error.errno)})') from error
+        raise ModelError(
+            f'{path}: cannot be read ({os.strerror(error.errno or errno.EACCES)})'
+        ) from error
     except UNREADABLE as error:
         published = entry_of(Path(path))
         if published is not None and published.obstacle:
@@ -144,7 +151,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return arrays
 
 
-def input_statistics(path: str | os.PathLike) -> dict | None:
+def input_statistics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return what a file of weights says of its network's input, as ``mean``, ``std`` and
     ``channel_order``; None for a file that says nothing, or that :func:`read` refuses.
     """
@@ -155,7 +162,7 @@ def input_statistics(path: str | os.PathLike) -> dict | None:
         return None
 
 
-def save(path: str | os.PathLike, info: NetworkInfo | None = None):
+def save(path: str | os.PathLike[str], info: NetworkInfo | None = None) -> None:
     """Write all registered parameters as an NNabla ``.h5`` file, whole at any moment.
 
     The file is made in memory first: HDF5 crashes the process when the disk is full.
@@ -193,7 +200,13 @@ def kind_of(path: Path) -> str | None:
         raise ModelError(str(error)) from error
 
 
-def _misfit(own, arrays, report: LoadReport, misshapen: list[str], backbone_only: bool) -> str:
+def _misfit(
+    own: Mapping[str, nn.Variable],
+    arrays: Mapping[str, Array],
+    report: LoadReport,
+    misshapen: list[str],
+    backbone_only: bool,
+) -> str:
     """Say what is wrong, the most telling reason first."""
     if misshapen and not report.missing and not report.extra:
         ours = {own[n].shape[0] for n in misshapen}

@@ -5,9 +5,9 @@ The families have the files, see :class:`models.family.Published`.
 
 import difflib
 import shlex
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from common.patterns import matches
 from models import registry
 from models.family import Published
 
@@ -28,7 +28,7 @@ def networks_of(published: Published) -> list[str]:
         for family in registry.FAMILIES
         if published in family.published
         for name in family.variants
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
+        if matches(name, patterns)
     ]
 
 
@@ -62,8 +62,8 @@ def others(path: Path) -> str:
         nearest = difflib.get_close_matches(str(path), ours, n=3, cutoff=0.4)
         also = f', such as {", ".join(nearest)}' if nearest else ''
         return f'python -m models --weights lists the published ones{also}'
-    named = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
-    return f'published files are {named}, and {WITHOUT_DOWNLOAD}'
+    weights = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
+    return f'published files are {weights}, and {WITHOUT_DOWNLOAD}'
 
 
 def conversion_of(path: Path) -> str:

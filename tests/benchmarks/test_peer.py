@@ -17,11 +17,11 @@ import yaml
 
 import helpers
 import models
+import mpi_training
 from benchmarks import graph_file, peer, pytorch_graph
 from common.errors import UserError
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
-from engine.training.trainer import Trainer
 from layers import functions as L
 from layers.graph import functions
 from models import complexity
@@ -266,7 +266,9 @@ def own_steps(config, recipe, count) -> list[float]:
         def state_dict(self):
             return {}
 
-    trainer = Trainer(network, config, recipe, Loader(), processes, Alone(processes), seed=0)
+    trainer = mpi_training.trainer_of(
+        network, config, recipe, Loader(), processes, Alone(processes)
+    )
     return [trainer.step().loss for _ in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""The options that infer.py and evaluate.py share, and those that they no longer have."""
+"""The options that infer.py and evaluate.py no longer have."""
 
 import pytest
 

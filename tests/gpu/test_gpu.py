@@ -28,9 +28,9 @@ from engine.device import context, extension
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import gpu_check, optimizer, recipe
+from engine.training import gpu_check
+from engine.training.divergence import DivergedError
 from engine.training.losses import Objective
-from engine.training.trainer import DivergedError, Trainer
 from layers import functions as L
 from tests.d3net import test_reference as d3net_reference
 from tests.gpu.conftest import DEVICE, REHEARSED, TYPES
@@ -101,9 +101,8 @@ def run(program, *arguments):
 
 
 def config_of(name):
-    """A config as a training completes it."""
-    config = configs.load(helpers.PROJECT / 'configs' / f'{name}.yaml', ['pretrained=null'])
-    return {**config, **optimizer.momentum_form(config, models.create(config).family.momentum_form)}
+    """A config that starts from random values."""
+    return configs.load(helpers.PROJECT / 'configs' / f'{name}.yaml', ['pretrained=null'])
 
 
 def trainer_of(name, device, type_config='float', **build):
@@ -116,14 +115,13 @@ def trainer_of(name, device, type_config='float', **build):
     Predictor(network)
     processes = Processes()
     batches = Batches(network.info.num_classes, TRAINED[name])
-    return choice, Trainer(
+    return choice, mpi_training.trainer_of(
         network,
         config,
-        recipe.from_config(config, 100, 1),
+        mpi_training.recipe_of(config, 100, 1),
         batches,
         processes,
         communicators.connect(processes, choice),
-        seed=0,
         half=type_config == 'half',
         build={'dropout': False, **build},
     )
@@ -231,7 +229,8 @@ def test_self_check(name):
     choice, trainer = trainer_of(name, DEVICE, type_config)
     loss = trainer.loss((2, 3, *TRAINED[name]))
     config = {**config_of(name), 'ema_decay': 0.9, 'clip_norm': 1.0}
-    gpu_check.require(loss, choice, config, Processes())
+    keys = mpi_training.solver_of(models.create(config), config)
+    gpu_check.require(loss, choice, keys, Processes())
 
 
 @pytest.mark.parametrize('type_config', TYPES)

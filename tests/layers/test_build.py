@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import helpers
+from common.patterns import matches
 from layers import functions as L
 from layers import sync_batch_norm
-from layers.build import float_context, matches
+from layers.build import float_context
 
 
 def image(height=32, width=48):

@@ -65,9 +65,9 @@ class Findings:
         return f'is not registered: {self._why_not_registered()}'
 
     def _why_not_registered(self) -> str:
-        if self.problem or self.communicator_problem:
-            return self.problem or self.communicator_problem
-        if self.mpi is None:
+        if problem := self.problem or self.communicator_problem:
+            return problem
+        if self.mpi is None or self.mpi_version is None:
             return f'mpi4py cannot be imported: {INSTALL_MPI}'
         if not self.mpi_version.startswith(OPEN_MPI):
             return (
@@ -114,7 +114,7 @@ def _modules_of_mpi4py() -> list[Path]:
     that is built for another MPI may have the same version.
     """
     spec = importlib.util.find_spec('mpi4py')
-    folders = spec.submodule_search_locations if spec else []
+    folders = (spec.submodule_search_locations or []) if spec else []
     return sorted(path for folder in folders for path in Path(folder).glob('*.so'))
 
 

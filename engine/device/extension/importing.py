@@ -60,7 +60,7 @@ def import_extension(mpi: str | None, deep: bool) -> ModuleType:
     )
     if mpi:
         libraries.load([Path(mpi)])
-    printed = []
+    printed: list[str] = []
     try:
         folder = tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True)
     except OSError as error:
@@ -116,7 +116,7 @@ def mpi_of_mpi4py(module) -> tuple[str | None, str]:
 def library_path() -> str | None:
     """Path of the extension's own library, libnnabla_cuda; None when it is not installed."""
     spec = find_spec('nnabla_ext')
-    for folder in spec.submodule_search_locations if spec else ():
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in sorted(Path(folder).glob('cuda/libnnabla_cuda*.so')):
             return str(path)
     return None
@@ -151,6 +151,7 @@ def _mpi_home(folder: str, mpi: str | None) -> str:
     which the extension stops its search.
     """
     target = mpi or libraries.file_of_function(None, 'dladdr')
+    assert target is not None  # Python itself links the library of dladdr
     os.mkdir(os.path.join(folder, 'lib'))
     os.symlink(target, os.path.join(folder, 'lib', 'libmpi.so'))
     return folder
@@ -165,11 +166,11 @@ def _without_loading(name: str):
         begins = isinstance(library, str) and library.startswith(name)
         return original(None if begins else library, *args, **kwargs)
 
-    ctypes.CDLL = load_others
+    ctypes.CDLL = load_others  # type: ignore[misc, assignment]  # a function in a class's place
     try:
         yield
     finally:
-        ctypes.CDLL = original
+        ctypes.CDLL = original  # type: ignore[misc]  # the class itself
 
 
 def nvidia_folder() -> Path:

@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from common import PROJECT
+from common.launcher import environment_of_one
 from engine.device import libraries
 from engine.device.extension import findings, importing
 from engine.device.extension.findings import Findings
@@ -20,15 +20,13 @@ CHILD_SECONDS = 120  # after which the child counts as hanging
 # Arguments of the child: load libmpi with global symbols first; leave mpi4py out.
 GLOBAL, WITHOUT_MPI = 'global', 'without_mpi'
 MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # its stages, beside the extension
-SIGNALS = {
+SIGNALS: dict[int, str] = {
     signal.SIGSEGV: 'a segmentation fault',
     signal.SIGABRT: 'an abort',
     signal.SIGBUS: 'a bus error',
     signal.SIGILL: 'an illegal instruction',
     signal.SIGFPE: 'an arithmetic error',
 }
-# What starts several processes; the child is one alone.
-LAUNCHER_VARIABLES = ('OMPI_', 'PMIX_', 'PRTE_', 'PMI_', 'SLURM_')
 
 
 def examine() -> Findings:
@@ -69,7 +67,6 @@ def _ask_child(are_global: bool, with_mpi: bool = True) -> Findings:
     """Import the extension in a child process, with the same symbols global as here, and return
     what it prints. Where mpi4py crashes, another child tries without it.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_VARIABLES)}
     try:
         # A crash of the child leaves files in it.
         with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as folder:
@@ -80,7 +77,7 @@ def _ask_child(are_global: bool, with_mpi: bool = True) -> Findings:
                     *[WITHOUT_MPI] * (not with_mpi),
                 ],
                 cwd=PROJECT,
-                env={**environment, 'TMPDIR': folder},
+                env={**environment_of_one(), 'TMPDIR': folder},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

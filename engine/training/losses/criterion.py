@@ -1,6 +1,6 @@
 """Training losses over logits of several resolutions and labels with ignored pixels.
 
-    criterion = from_config(config, num_classes)
+    criterion = create(config, num_classes)
     objective = criterion.build(network(x, train=True), x.shape[2:])
     totals = communicator.total(sum(objective.counts(labels) for labels in micro_batches))
     for labels in micro_batches:
@@ -19,203 +19,99 @@ rightly on a Hopper GPU.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
 
 import nnabla as nn
-import nnabla.functions as F
 import numpy as np
 
-from common.errors import UserError
-from common.sections import Section, config_key
-from engine.training.losses.dice import soft_dice
-from engine.training.losses.lovasz import lovasz_softmax
-from engine.training.losses.ohem import Ohem, mean_of_hard
+from common.sections import SectionError
+from engine.training.losses.cross_entropy import cross_entropy
+from engine.training.losses.head import Head, Part
+from engine.training.losses.keys import LossKeys
+from engine.training.losses.registry import PIXEL_LOSSES, TERMS
+from engine.training.losses.targets import Measure, Targets
 from layers import functions as L
 from layers.build import float_context
 
-AUX_WEIGHT = 0.4
-OHEM_THRESHOLD, OHEM_MIN_KEPT = 0.9, 131072
 
+def create(config: Mapping[str, Any], num_classes: int) -> 'Criterion':
+    """Return the loss that a config asks for, made of those that are registered.
 
-@dataclass(frozen=True, kw_only=True)
-class LossKeys(Section):
-    """What is minimised."""
-
-    loss: str = config_key(
-        'cross_entropy', 'loss of the main head', choices=('cross_entropy', 'ohem')
-    )
-    loss_mean: str | None = config_key(
-        None,
-        'pixels that cross entropy is averaged over',
-        choices=('valid', 'all'),
-        default_text='valid',
-    )
-    loss_at: str = config_key(
-        'input', 'resolution at which it is taken', choices=('input', 'logits')
-    )
-    class_weights: tuple[float, ...] | None = config_key(
-        None, 'weight of each class', least=0, default_text='1 for each'
-    )
-    label_smoothing: float = config_key(
-        0.0, 'share of a label that is spread over all classes', least=0, most=1
-    )
-    main_weight: float = config_key(1.0, 'weight of the main head', least=0)
-    aux_weights: tuple[float, ...] | None = config_key(
-        None,
-        'weight of the auxiliary heads, one for all or one for each',
-        least=0,
-        default_text='0.4',
-    )
-    ohem_threshold: float = config_key(
-        0.9, 'probability of the true class below which ohem keeps a pixel', above=0, most=1
-    )
-    ohem_min_kept: int = config_key(131072, 'pixels of a batch that ohem keeps at least', least=1)
-    dice_weight: float = config_key(0.0, 'weight of the soft Dice loss of the main head', least=0)
-    lovasz_weight: float = config_key(
-        0.0, 'weight of the Lovász-softmax loss of the main head', least=0
-    )
-
-
-def from_config(config: Mapping, num_classes: int) -> 'Criterion':
-    """The loss that ``config`` asks for; raises ``UserError`` for keys that do not fit together.
-
-    The keys are those of :class:`Criterion` and, for ``loss: ohem``, of
-    :class:`engine.training.losses.ohem.Ohem`.
+    Raises:
+        SectionError: Keys do not fit together, or the network's classes.
     """
-    hard = config.get('loss') == 'ohem'
-    if hard and 'loss_mean' in config:
-        raise UserError('loss_mean: does not go with loss ohem, which averages what it keeps')
-    class_weights = config.get('class_weights')
-    if class_weights and len(class_weights) != num_classes:
-        raise UserError(f'class_weights: {len(class_weights)} values for {num_classes} classes')
-    aux_weights = config.get('aux_weights')
-    return Criterion(
-        num_classes,
-        mean_over=config.get('loss_mean', 'valid'),
-        at=config.get('loss_at', 'input'),
-        class_weights=tuple(class_weights) if class_weights else None,
-        label_smoothing=config.get('label_smoothing', 0.0),
-        ohem=Ohem(
-            config.get('ohem_threshold', OHEM_THRESHOLD),
-            config.get('ohem_min_kept', OHEM_MIN_KEPT),
+    keys = LossKeys.of(config)
+    main = PIXEL_LOSSES[keys.loss]
+    if main.selects_pixels and keys.loss_mean is not None:
+        raise SectionError(
+            'loss_mean', f'does not go with loss {main.name}, which averages what it keeps'
         )
-        if hard
-        else None,
-        main_weight=config.get('main_weight', 1.0),
-        aux_weights=tuple(aux_weights) if aux_weights else None,
-        dice_weight=config.get('dice_weight', 0.0),
-        lovasz_weight=config.get('lovasz_weight', 0.0),
-    )
+    if keys.class_weights and len(keys.class_weights) != num_classes:
+        raise SectionError(
+            'class_weights', f'{len(keys.class_weights)} values for {num_classes} classes'
+        )
+    terms = []
+    for term in TERMS.values():
+        own = term.keys.of(config)
+        if term.weight(own):
+            terms.append((term.weight(own), term.bound(own)))
+    return Criterion(keys, main.bound(main.keys.of(config)), tuple(terms))
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """What is minimised: cross entropy of all heads, and terms of the main head.
+    """What is minimised: a loss of the main head, terms of it, and cross entropy of other heads.
 
-    mean_over (key ``loss_mean``): what cross entropy divides by. ``valid``: the weights of the
-    pixels that are not ignored, as PyTorch does; ``all``: the number of all pixels, as the
-    published D3Net does.
-    at (``loss_at``): ``input``: logits are resized to the input's size; ``logits``: labels are
-    subsampled to each head's size.
-    class_weights: one for each class. label_smoothing: the share of a label that is spread evenly
-    over all classes. Both as in PyTorch's ``CrossEntropyLoss``.
-    ohem: on the main head instead of plain cross entropy. main_weight: of the loss that it has of
-    these two.
-    aux_weights: of the auxiliary heads' cross entropy, one for all heads or one for each; when the
-    key is absent, 0.4 for each head that the network has.
-    dice_weight, lovasz_weight: of the soft Dice loss and of the Lovász-softmax loss, added to the
-    main head's. Both take the classes that the micro-batch has, and weigh its loss by its share of
-    all valid pixels, so they depend on how a batch is divided.
+    Attributes:
+        keys: What holds for every loss. With ``loss_at: input`` logits are resized to the input's
+            size, with ``logits`` labels are subsampled to each head's size.
+        main: Makes the loss of the main head, of weight ``main_weight``.
+        terms: What is added to it, each with its weight.
     """
 
-    num_classes: int
-    mean_over: str = 'valid'
-    at: str = 'input'
-    class_weights: tuple[float, ...] | None = None
-    label_smoothing: float = 0.0
-    ohem: Ohem | None = None
-    main_weight: float = 1.0
-    aux_weights: tuple[float, ...] | None = None
-    dice_weight: float = 0.0
-    lovasz_weight: float = 0.0
+    keys: LossKeys
+    main: Callable[[Head], Part]
+    terms: tuple[tuple[float, Callable[[Head], Part]], ...] = ()
 
     def build(
-        self, outputs: Sequence[nn.Variable], size: tuple[int, int], context=None
+        self,
+        outputs: Sequence[nn.Variable],
+        size: tuple[int, int],
+        context: nn.Context | None = None,
     ) -> 'Objective':
-        """The graph of the loss of ``outputs``, logits ``[main, aux1, ...]`` (N, num_classes, h, w)
-        for an input of ``size``, (H, W).
+        """Return the graph of the loss of a network's outputs.
 
-        It computes in float32 on the device of ``context``, by default the current one, whatever
-        the precision of the network. Raises ``UserError`` when ``aux_weights`` does not fit the
-        number of heads.
+        It computes in float32, whatever the precision of the network.
+
+        Args:
+            outputs: Logits ``[main, aux1, ...]`` (N, C, h, w).
+            size: Of the network's input, (H, W).
+            context: Whose device computes; by default the current one.
+
+        Raises:
+            SectionError: ``aux_weights`` does not fit the number of heads.
         """
-        head_weights = (self.main_weight, *self._weights_of_aux(len(outputs) - 1))
-        targets, parts = {}, []
+        weights = self.keys.weights_of_aux(len(outputs) - 1)
+        targets: dict[tuple[int, ...], Targets] = {}
+        terms: list[_WeightedPart] = []
         with nn.context_scope(float_context(context)):
-            for logits, weight in zip(outputs, head_weights):
-                if self.at == 'input':
+            for number, logits in enumerate(outputs):
+                if self.keys.loss_at == 'input':
                     logits = L.resize(logits, size)
                 head_size = logits.shape[2:]
                 if head_size not in targets:
-                    targets[head_size] = _Targets(logits.shape[0], head_size)
-                parts += self._parts(logits, targets[head_size], weight, main=not parts)
-            return Objective(parts)
+                    targets[head_size] = Targets(logits.shape[0], head_size)
+                head = Head(logits, targets[head_size], self.keys)
+                losses = [(weights[number - 1], cross_entropy)] if number else self._of_main()
+                terms += [
+                    _WeightedPart(loss(head), weight, head.targets) for weight, loss in losses
+                ]
+            return Objective(terms)
 
-    def _weights_of_aux(self, heads: int) -> Sequence[float]:
-        weights = self.aux_weights or [AUX_WEIGHT] * heads
-        if heads and len(weights) == 1:
-            return [weights[0]] * heads
-        if len(weights) != heads:
-            raise UserError(
-                f'aux_weights: {len(weights)} given, the network has {heads} auxiliary heads'
-            )
-        return weights
-
-    def _parts(self, logits, targets: '_Targets', weight: float, main: bool) -> list['_Part']:
-        """What one head adds to the loss."""
-        cross_entropy, pixel_losses = self._pixel_losses(logits, targets)
-        if main and self.ohem:
-            hard = mean_of_hard(cross_entropy, pixel_losses, targets, self.ohem)
-            parts = [_Part(hard, weight, targets, _count_valid)]
-        else:
-            parts = [_Part(L.mean_all(pixel_losses), weight, targets, self._count(), np.size)]
-        if main and (self.dice_weight or self.lovasz_weight):
-            probabilities = F.softmax(logits, axis=1)
-            if self.dice_weight:
-                dice = soft_dice(probabilities, targets)
-                parts.append(_Part(dice, self.dice_weight, targets, _count_valid))
-            if self.lovasz_weight:
-                lovasz = lovasz_softmax(probabilities, targets.labels)
-                parts.append(_Part(lovasz, self.lovasz_weight, targets, _count_valid))
-        return parts
-
-    def _pixel_losses(self, logits, targets: '_Targets'):
-        """Each pixel's cross entropy, plain, and with class weights and smoothing; (N, 1, h, w), 0
-        where the label is ignored.
-        """
-        plain = losses = F.softmax_cross_entropy(logits, targets.labels, axis=1)
-        if self.class_weights:
-            losses = losses * targets.add(targets.shape, self._pixel_weights)
-        if self.label_smoothing:
-            of_classes = F.log_softmax(logits, axis=1)
-            if self.class_weights:
-                of_classes = of_classes * _constant(self.class_weights, (1, -1, 1, 1))
-            evenly = F.sum(of_classes, axis=1, keepdims=True) * targets.valid
-            share = self.label_smoothing
-            losses = losses * (1 - share) + evenly * (-share / self.num_classes)
-        return plain, losses
-
-    def _count(self) -> Callable[[np.ndarray], float]:
-        """What cross entropy divides by, of labels."""
-        if self.mean_over == 'all':
-            return np.size
-        return self._count_weights if self.class_weights else _count_valid
-
-    def _pixel_weights(self, labels: np.ndarray) -> np.ndarray:
-        weights = np.array(self.class_weights, np.float32)
-        return weights[labels] * (labels >= 0)
-
-    def _count_weights(self, labels: np.ndarray) -> float:
-        return self._pixel_weights(labels).sum(dtype=np.float64)
+    def _of_main(self) -> list[tuple[float, Callable[[Head], Part]]]:
+        return [(self.keys.main_weight, self.main), *self.terms]
 
 
 class Objective:
@@ -224,89 +120,44 @@ class Objective:
     loss: Variable (1,), this micro-batch's share in the loss of the whole batch.
     """
 
-    def __init__(self, parts: list['_Part']):
-        self._parts = parts
-        self.loss = sum(part.value * part.factor for part in parts)
+    def __init__(self, terms: Sequence['_WeightedPart']):
+        self._terms = terms
+        self.loss: nn.Variable = reduce(add, (term.part.value * term.factor for term in terms))
         self.loss.persistent = True
 
     def counts(self, labels: np.ndarray) -> np.ndarray:
-        """What this micro-batch adds to the denominators: float64, one for each part of the loss.
+        """Return what this micro-batch adds to the denominators: float64, one for each part.
 
         labels: (N, 1, H, W), of the input's size.
         """
-        return np.array(self._measured([part.count for part in self._parts], labels), np.float64)
+        counts = self._measured([term.part.count for term in self._terms], labels)
+        return np.array(counts, np.float64)
 
-    def feed(self, labels: np.ndarray, totals: np.ndarray):
+    def feed(self, labels: np.ndarray, totals: np.ndarray) -> None:
         """Set the labels of the next forward pass; totals: the sum of the counts of all
         micro-batches of all processes.
         """
-        for targets in {id(part.targets): part.targets for part in self._parts}.values():
+        for targets in {id(term.targets): term.targets for term in self._terms}.values():
             targets.feed(labels)
-        multipliers = self._measured([part.multiplier for part in self._parts], labels)
-        for part, own, total in zip(self._parts, multipliers, totals):
-            part.factor.d = np.full(1, part.weight * own / total if total else 0, np.float32)
-
-    def _measured(self, measures: Sequence[Callable], labels: np.ndarray) -> list[float]:
-        """A measure of the labels for each part; what parts have in common is done once."""
-        known = {}
-        for part, measure in zip(self._parts, measures):
-            key = id(part.targets), measure
-            if key not in known:
-                known[key] = measure(part.targets.at(labels))
-        return [known[id(part.targets), measure] for part, measure in zip(self._parts, measures)]
-
-
-class _Part:
-    """A term of the loss: ``value * factor``, where the factor is ``weight * multiplier / the sum
-    of all micro-batches' counts``.
-
-    count and multiplier map labels of the targets' size to numbers. A ``value`` that is a mean by
-    the count itself has the count as its multiplier.
-    """
-
-    def __init__(self, value, weight: float, targets: '_Targets', count, multiplier=None):
-        self.value, self.weight, self.targets, self.count = value, weight, targets, count
-        self.multiplier = multiplier or count
-        self.factor = nn.Variable((1,), need_grad=False)
-
-
-class _Targets:
-    """The labels at one resolution, and inputs of the graph that the host computes from them."""
-
-    def __init__(self, batch: int, size: tuple[int, int]):
-        self.shape = (batch, 1, *size)
-        self._inputs = []
-        self.labels = self.add(self.shape, lambda labels: labels)
-        self.valid = F.greater_equal_scalar(self.labels, 0)
-        self.valid.need_grad = False
-
-    def add(self, shape: tuple[int, ...], compute: Callable[[np.ndarray], np.ndarray]):
-        """A Variable that holds ``compute(labels)``, for labels of this resolution."""
-        self._inputs.append((nn.Variable(shape, need_grad=False), compute))
-        return self._inputs[-1][0]
-
-    def at(self, labels: np.ndarray) -> np.ndarray:
-        """``labels`` (N, 1, H, W) by nearest neighbour, the pixel under the centre of each new one.
-
-        Pixel ``floor((i + 0.5) * scale)``, as Pillow's ``resize`` with ``NEAREST`` takes it.
-        """
-        rows, columns = (
-            (2 * np.arange(new) + 1) * old // (2 * new)
-            for old, new in zip(labels.shape[2:], self.shape[2:])
+        multipliers = self._measured(
+            [term.part.multiplier or term.part.count for term in self._terms], labels
         )
-        return labels if labels.shape == self.shape else labels[:, :, rows[:, None], columns]
+        for term, own, total in zip(self._terms, multipliers, totals):
+            term.factor.d = np.full(1, term.weight * own / total if total else 0, np.float32)
 
-    def feed(self, labels: np.ndarray):
-        labels = self.at(labels)
-        for variable, compute in self._inputs:
-            values = compute(labels)
-            variable.d = values.astype(np.int32 if variable is self.labels else np.float32)
+    def _measured(self, measures: Sequence[Measure], labels: np.ndarray) -> list[float]:
+        """Return a measure of the labels for each part; what parts have in common is done once."""
+        known: dict[tuple[int, Measure], float] = {}
+        for term, measure in zip(self._terms, measures):
+            key = id(term.targets), measure
+            if key not in known:
+                known[key] = measure(term.targets.at(labels))
+        return [known[id(term.targets), measure] for term, measure in zip(self._terms, measures)]
 
 
-def _count_valid(labels: np.ndarray) -> int:
-    return np.count_nonzero(labels >= 0)
+class _WeightedPart:
+    """A part with its weight, and the factor of its value that the labels decide."""
 
-
-def _constant(values, shape: tuple[int, ...]) -> nn.Variable:
-    array = np.array(values, np.float32).reshape(shape)
-    return nn.Variable.from_numpy_array(array, need_grad=False)
+    def __init__(self, part: Part, weight: float, targets: Targets):
+        self.part, self.weight, self.targets = part, weight, targets
+        self.factor = nn.Variable((1,), need_grad=False)

@@ -3,29 +3,44 @@
 Milletari, Navab, Ahmadi, 2016, arXiv:1606.04797, without their squares.
 """
 
+from dataclasses import dataclass
+
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 
+from common.sections import Section, config_key
+from engine.training.losses.head import Head, Part
+from engine.training.losses.registry import Term, register
 from layers import functions as L
 
 
-def soft_dice(probabilities, targets):
-    """One minus the Dice coefficient of each class in the labels, averaged over them, (1,).
+@dataclass(frozen=True, kw_only=True)
+class DiceKeys(Section):
+    """The soft Dice loss."""
 
-    The coefficient is ``2 sum(p * y) / (sum(p) + sum(y))`` over the valid pixels of the batch, with
-    ``y`` 1 where the label is the class. probabilities: (N, C, H, W), after the softmax. targets:
-    see :mod:`engine.training.losses`.
+    dice_weight: float = config_key(0.0, 'weight of the soft Dice loss of the main head', least=0)
+
+
+def soft_dice(head: Head, keys: DiceKeys) -> Part:
+    """Return one minus the Dice coefficient of each class in the labels, averaged over them.
+
+    The coefficient is ``2 sum(p * y) / (sum(p) + sum(y))`` over the valid pixels of the
+    micro-batch, with ``p`` the probabilities and ``y`` 1 where the label is the class. The classes
+    are those of the micro-batch, whose loss weighs by its share of all valid pixels, so the loss
+    depends on how a batch is divided.
     """
+    probabilities, targets = head.probabilities, head.targets
     classes = probabilities.shape[1]
 
-    def shares(labels):
+    def shares(labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels[labels >= 0], minlength=classes) / labels.size
 
-    def shares_or_one(labels):  # a class that is not there has no weight, but must not be 0 / 0
+    # A class that is not there has no weight, but must not be 0 / 0.
+    def shares_or_one(labels: np.ndarray) -> np.ndarray:
         return np.where(shares(labels) > 0, shares(labels), 1)
 
-    def weights(labels):
+    def weights(labels: np.ndarray) -> np.ndarray:
         there = shares(labels) > 0
         return there / max(there.sum(), 1)
 
@@ -36,11 +51,14 @@ def soft_dice(probabilities, targets):
     predicted = _class_means(probabilities * targets.valid)
     true = targets.add((classes,), shares_or_one)
     losses = (1 - 2 * overlap / (predicted + true)) * targets.add((classes,), weights)
-    return L.mean_all(losses) * classes
+    return head.by_valid_pixels(L.mean_all(losses) * classes)
 
 
-def _class_means(x):
+def _class_means(x: nn.Variable) -> nn.Variable:
     """The mean of each channel of (N, C, H, W), shape (C,)."""
     classes = x.shape[1]
     rows = F.reshape(F.transpose(x, (1, 0, 2, 3)), (classes, x.size // classes), inplace=False)
     return L.row_means(rows)
+
+
+register(Term('dice', DiceKeys, soft_dice))

@@ -3,47 +3,72 @@
 Berman, Rannen Triki, Blaschko, 2018, arXiv:1705.08790, algorithm 1.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
+from common.sections import Section, config_key
+from engine.training.losses.head import Head, Part
+from engine.training.losses.registry import Term, register
 
-def lovasz_softmax(probabilities, labels):
-    """The mean over the classes in ``labels`` of their Lovász-extended Jaccard losses, shape (1,).
+Variables = Sequence[nn.Variable]
 
-    probabilities: (N, C, H, W), after the softmax. labels: (N, 1, H, W), integers, negative where
-    ignored. All valid pixels of the batch are one set (the paper's authors call it
-    ``per_image=False, classes='present'``). Without a valid pixel, loss and gradient are 0.
+
+@dataclass(frozen=True, kw_only=True)
+class LovaszKeys(Section):
+    """The Lovász-softmax loss."""
+
+    lovasz_weight: float = config_key(
+        0.0, 'weight of the Lovász-softmax loss of the main head', least=0
+    )
+
+
+def lovasz_softmax(head: Head, keys: LovaszKeys) -> Part:
+    """Return the mean over the classes in the labels of their Lovász-extended Jaccard losses.
+
+    All valid pixels of the micro-batch are one set (the paper's authors call it
+    ``per_image=False, classes='present'``), whose loss weighs by its share of all valid pixels, so
+    the loss depends on how a batch is divided. Without a valid pixel, loss and gradient are 0.
 
     It is computed on the host whatever the context, and sorts the pixels once for each class: a
     quarter of a second for a million pixels and one class.
     """
-    return _LovaszSoftmax()(probabilities, labels)
+    return head.by_valid_pixels(_LovaszSoftmax()(head.probabilities, head.targets.labels))
 
 
 class _LovaszSoftmax(PythonFunction):
     """Loss and gradient come from one sorting, so the forward pass keeps the gradient."""
 
     @property
-    def name(self):
+    def name(self) -> str:
         return 'LovaszSoftmax'
 
-    def min_outputs(self):
+    def min_outputs(self) -> int:
         return 1
 
-    def grad_depends_output_data(self, i, o):
+    def grad_depends_output_data(self, i: int, o: int) -> bool:
         return False
 
-    def grad_depends_input_data(self, i, j):
+    def grad_depends_input_data(self, i: int, j: int) -> bool:
         return False
 
-    def setup_impl(self, inputs, outputs):
+    def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
         outputs[0].reset_shape((1,), True)
 
-    def forward_impl(self, inputs, outputs):
+    def forward_impl(self, inputs: Variables, outputs: Variables) -> None:
         loss, self._gradient = _loss_and_gradient(inputs[0].d, inputs[1].d)
         outputs[0].d = np.full(1, loss, np.float32)
 
-    def backward_impl(self, inputs, outputs, propagate_down, accum):
+    def backward_impl(
+        self,
+        inputs: Variables,
+        outputs: Variables,
+        propagate_down: Sequence[bool],
+        accum: Sequence[bool],
+    ) -> None:
         if propagate_down[0]:
             gradient = self._gradient * outputs[0].g
             inputs[0].g = inputs[0].g + gradient if accum[0] else gradient
@@ -76,3 +101,6 @@ def _jaccard_slopes(errors: np.ndarray, positive: np.ndarray) -> np.ndarray:
     slopes = np.empty(len(errors))
     slopes[order] = np.diff(1 - intersection / union, prepend=0)
     return slopes
+
+
+register(Term('lovasz', LovaszKeys, lovasz_softmax))

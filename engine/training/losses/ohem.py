@@ -9,43 +9,46 @@ from dataclasses import dataclass
 import nnabla.functions as F
 import numpy as np
 
+from common.sections import Section, config_key
+from engine.training.losses.head import Head, Part
+from engine.training.losses.registry import PixelLoss, register
 from layers import functions as L
 
 
-@dataclass(frozen=True)
-class Ohem:
-    """Which pixels are hard; the loss is the mean over them.
+@dataclass(frozen=True, kw_only=True)
+class OhemKeys(Section):
+    """Which pixels are hard."""
 
-    A pixel is kept when the probability of its true class is below ``threshold``, or below that of
-    the pixel number ``min_kept``, counted from 0 in the order of these probabilities; with at most
-    ``min_kept`` valid pixels the easiest one stands for that. It is the micro-batch that is
+    ohem_threshold: float = config_key(
+        0.9, 'probability of the true class below which ohem keeps a pixel', above=0, most=1
+    )
+    ohem_min_kept: int = config_key(
+        131072, 'pixels of a micro-batch that ohem keeps at least', least=1
+    )
+
+
+def ohem(head: Head, keys: OhemKeys) -> Part:
+    """Return the mean of the losses of the pixels that are hard.
+
+    A pixel is kept when the probability of its true class is below the threshold, or below that of
+    the pixel number ``ohem_min_kept``, counted from 0 in the order of these probabilities; with at
+    most as many valid pixels the easiest one stands for that. It is the micro-batch that is
     ordered, and its mean has the weight of its share of all valid pixels, so the loss depends on
     how a batch is divided. Class weights and smoothing change the losses of pixels, not their
     order.
 
     Differs from the original: 0 instead of NaN when no pixel is kept.
     """
-
-    threshold: float
-    min_kept: int
-
-
-def mean_of_hard(cross_entropy, pixel_losses, targets, ohem: Ohem):
-    """The mean of the pixel losses that :class:`Ohem` keeps, (1,).
-
-    cross_entropy, pixel_losses: (N, 1, H, W), what orders the pixels and what is averaged.
-    targets: see :mod:`engine.training.losses`.
-    """
-    size = cross_entropy.size
-    index = min(ohem.min_kept, size - 1)
-    probability = F.exp(cross_entropy * -1)
-    keys = probability + targets.add(targets.shape, lambda labels: _offsets(labels, index))
-    keys = F.sort(F.reshape(keys, (1, size), inplace=False), axis=1)
-    limit = F.maximum_scalar(keys[:, index : index + 1], ohem.threshold)
+    targets, size = head.targets, head.cross_entropy.size
+    index = min(keys.ohem_min_kept, size - 1)
+    probability = F.exp(head.cross_entropy * -1)
+    order = probability + targets.add(targets.shape, lambda labels: _offsets(labels, index))
+    order = F.sort(F.reshape(order, (1, size), inplace=False), axis=1)
+    limit = F.maximum_scalar(order[:, index : index + 1], keys.ohem_threshold)
     kept = F.less(probability, F.reshape(limit, (1, 1, 1, 1), inplace=False)) * targets.valid
     kept.need_grad = False
     share = F.maximum_scalar(L.mean_all(kept), 0.5 / size)  # without a pixel, 0 / share is 0
-    return L.mean_all(pixel_losses * kept) / share
+    return head.by_valid_pixels(L.mean_all(head.pixel_losses * kept) / share)
 
 
 def _offsets(labels: np.ndarray, index: int) -> np.ndarray:
@@ -59,3 +62,6 @@ def _offsets(labels: np.ndarray, index: int) -> np.ndarray:
     offsets.flat[ignored[:before]] = -2
     offsets.flat[ignored[before:]] = 2
     return offsets
+
+
+register(PixelLoss('ohem', OhemKeys, ohem, selects_pixels=True))

@@ -18,9 +18,9 @@ import helpers
 from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
 from datasets.info import DatasetInfo
+from datasets.loading.augmentations import ResizeCrop, ScaleCrop, ShortSides
 from datasets.loading.loader import Loader
 from datasets.loading.sampler import Sampler, SamplerState
-from datasets.loading.transforms import ResizeCrop, ScaleCrop, ShortSides
 from datasets.readers.label_files import read_indices
 from helpers import PROJECT
 

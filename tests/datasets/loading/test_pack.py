@@ -15,8 +15,8 @@ from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.loading import pack
+from datasets.loading.augmentations import ScaleCrop, ShortSides
 from datasets.loading.loader import Loader
-from datasets.loading.transforms import ScaleCrop, ShortSides
 from datasets.readers.label_files import read_indices
 
 INFO = DatasetInfo('three', ('a', 'b', 'c'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), source='here')

@@ -6,8 +6,9 @@ import pytest
 
 from benchmarks import straightforward
 from common.errors import UserError
-from datasets.loading import resample, transforms
-from datasets.loading.transforms import Batch, ResizeCrop, ScaleCrop, ShortSides
+from datasets.loading import augmentations, resample, transforms
+from datasets.loading.augmentations import ResizeCrop, ScaleCrop, ShortSides
+from datasets.loading.transforms import Batch
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -229,25 +230,25 @@ def test_read_only_views_of_files_will_do():
 
 def test_settings_come_from_the_config():
     crop = {'image_height': 64, 'image_width': 128}
-    assert transforms.from_config(crop) == ScaleCrop((64, 128))
-    changed = transforms.from_config(
+    assert augmentations.create(crop) == ScaleCrop((64, 128))
+    changed = augmentations.create(
         {**crop, 'crop_scales': [0.75, 1.5], 'category_ratio': 1, 'pad_label': 0, 'flip': 0.0}
     )
     assert changed == ScaleCrop((64, 128), (0.75, 1.5), 1, flip=0.0, pad_label=0)
     sides = {'augmentation': 'short_sides', 'short_sides': [300, 375], 'max_side': 500}
-    assert transforms.from_config(sides) == ShortSides((300, 375), 500)
+    assert augmentations.create(sides) == ShortSides((300, 375), 500)
     resized = {**crop, 'augmentation': 'resize_crop', 'resize_height': 96, 'resize_width': 192}
-    assert transforms.from_config(resized) == ResizeCrop((64, 128), (96, 192))
-    turned = transforms.from_config({**resized, 'rotation': 5.0, 'interpolation': 'linear'})
+    assert augmentations.create(resized) == ResizeCrop((64, 128), (96, 192))
+    turned = augmentations.create({**resized, 'rotation': 5.0, 'interpolation': 'linear'})
     assert turned == ResizeCrop((64, 128), (96, 192), rotation=5, interpolation='linear')
-    based = transforms.from_config({**crop, 'base_size': [512, 2048]})
+    based = augmentations.create({**crop, 'base_size': [512, 2048]})
     assert based == ScaleCrop((64, 128), base=(512, 2048))
 
 
 @pytest.mark.parametrize(
     'config, message',
     [
-        ({'augmentation': 'crop'}, 'must be one of scale_crop, resize_crop, short_sides'),
+        ({'augmentation': 'crop'}, 'must be scale_crop, resize_crop or short_sides'),
         ({'image_height': 64}, 'scale_crop needs image_width too'),
         ({'augmentation': 'short_sides'}, 'short_sides needs short_sides too'),
         (
@@ -264,4 +265,4 @@ def test_settings_come_from_the_config():
 )
 def test_settings_that_cannot_be(config, message):
     with pytest.raises(UserError, match=message):
-        transforms.from_config(config)
+        augmentations.create(config)

@@ -16,20 +16,20 @@ import pytest
 
 import helpers
 import models
-from common import launcher, machine
+from common import machine
 from common.errors import UserError
 from datasets import image_files
 from engine import config as configs
-from engine import options
-from engine.backends import calibration, exported, openvino, select, tensorrt
+from engine.backends import calibration, exported, openvino, registry, select, tensorrt
 from engine.backends.auto import Auto
 from engine.backends.base import KEPT
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import BackendError, Disagreement, is_of_memory
+from engine.backends.errors import BackendError, Disagreement
 from engine.backends.nnabla import Graphs
-from engine.backends.settings import Settings
+from engine.backends.registry import RuntimeRequest
+from engine.backends.settings import BackendSettings
 from engine.device.context import Choice
-from engine.inference import predictor
+from engine.inference import loading, predictor
 from engine.inference.test_time import Protocol
 
 CPU = Choice('cpu', 'float')
@@ -55,8 +55,9 @@ def log(caplog):
     return caplog
 
 
-def backend(name, made, kept, **settings):
-    return select.create(Settings(name, **settings), made.network, CPU, cache=kept)
+def backend(name, made, kept, images=None, **settings):
+    settings = BackendSettings(name, **settings)
+    return select.create(settings, made.network, CPU, cache=kept, calibration=images)
 
 
 def with_backend(name, network, kept):
@@ -348,7 +349,7 @@ def test_auto_compiles_for_the_first_shape_and_for_what_comes_back(tiny):
 def test_graphs_that_nnabla_has_computed_with_leave_the_memory(tiny, kept):
     """Those of the comparison, of shapes that do not pay yet, and of what is loaded later."""
     dropped = []
-    made = select.create(Settings(), tiny.network, CPU, lambda: dropped.append(1), kept)
+    made = select.create(BackendSettings(), tiny.network, CPU, lambda: dropped.append(1), kept)
     first, second = an_input(tiny), an_input(tiny, 32, 32)
     for x, expected in ((first, {'openvino'}), (second, {'openvino', 'nnabla'})):
         made.run(x)
@@ -407,19 +408,6 @@ def test_what_an_export_lacks_memory_for_is_nnablas(tiny, log):
         auto.run(small)
     assert stub.shapes == [small.shape]
     assert log.messages == ['stub: not enough memory for 64x96, which NNabla does']
-
-
-@pytest.mark.parametrize(
-    'message, of_memory',
-    [
-        ('Failed to allocate memory for requested buffer of size 1', True),
-        ('CUDA failure 2: out of memory', True),
-        ('cudaErrorOutOfMemory', True),
-        ('[GENERAL_ERROR] Check failed', False),
-    ],
-)
-def test_messages_of_memory(message, of_memory):
-    assert is_of_memory(RuntimeError(message)) == of_memory
 
 
 def test_an_input_that_fits_no_backend_gives_none_up(tiny):
@@ -536,26 +524,26 @@ def test_eight_bits_without_nncf(tiny, kept, monkeypatch):
 
 def test_options_that_no_backend_has(tiny, kept, monkeypatch):
     for settings, message in (
-        (Settings('nnabla', 'int8'), 'only --backend openvino has it'),
-        (Settings('onnxruntime', 'bfloat16'), 'only --backend openvino has it'),
-        (Settings('nnabla', threads=2), 'NNabla has one thread'),
-        (Settings('auto', threads=0), '--threads must be at least 1'),
+        (BackendSettings('nnabla', 'int8'), 'only --backend openvino has it'),
+        (BackendSettings('onnxruntime', 'bfloat16'), 'only --backend openvino has it'),
+        (BackendSettings('nnabla', threads=2), 'NNabla has one thread'),
+        (BackendSettings('auto', threads=0), '--threads must be at least 1'),
     ):
         with pytest.raises(UserError, match=message):
             select.create(settings, tiny.network, CPU, cache=kept)
     half = Choice('cudnn', 'half')
     with pytest.raises(UserError, match='-t half is for NNabla'):
-        select.create(Settings('openvino'), tiny.network, half, cache=kept)
+        select.create(BackendSettings('openvino'), tiny.network, half, cache=kept)
     for name in ('auto', 'openvino'):
-        given = Settings(name, 'bfloat16')
+        given = BackendSettings(name, 'bfloat16')
         named = '--precision bfloat16' if name == 'auto' else '--backend openvino'
         with pytest.raises(UserError, match=f'^{named}: -t half is for NNabla'):
             select.create(given, tiny.network, half, cache=kept)
-    assert isinstance(select.create(Settings(), tiny.network, half, cache=kept), Graphs)
+    assert isinstance(select.create(BackendSettings(), tiny.network, half, cache=kept), Graphs)
     gpu = Choice('cudnn', 'float')
-    assert isinstance(select.create(Settings(), tiny.network, gpu, cache=kept), Graphs)
+    assert isinstance(select.create(BackendSettings(), tiny.network, gpu, cache=kept), Graphs)
     with pytest.raises(UserError, match='onnxruntime has no CUDAExecutionProvider: .*-c cpu'):
-        select.create(Settings('onnxruntime'), tiny.network, gpu, cache=kept)
+        select.create(BackendSettings('onnxruntime'), tiny.network, gpu, cache=kept)
 
 
 @pytest.mark.parametrize('name', EXPORTS)
@@ -563,80 +551,6 @@ def test_a_file_that_is_no_network(tiny, kept, name):
     runtime = backend(name, tiny, kept).runtime
     with pytest.raises(BackendError, match=f'{name} takes no such network'):
         runtime.compile(b'no network', None)
-
-
-def test_threads_are_what_this_process_may_use(tmp_path, monkeypatch):
-    for name in launcher.LOCAL_SIZES:
-        monkeypatch.delenv(name, raising=False)
-    cores = {0: set(range(12)), os.getppid(): set(range(12))}
-    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: cores[process])
-    monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
-    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
-    assert (machine.threads(), machine.threads(5)) == (12, 5)
-    (tmp_path / 'cgroup').write_text('0::/jobs/mine\n')
-    (tmp_path / 'jobs' / 'mine').mkdir(parents=True)
-    (tmp_path / 'jobs' / 'mine' / 'cpu.max').write_text('max 100000\n')
-    assert machine.threads() == 12
-    (tmp_path / 'jobs' / 'cpu.max').write_text('650000 100000\n')
-    assert machine.threads() == 6
-    (tmp_path / 'jobs' / 'cpu.max').write_text('50000 100000\n')
-    assert machine.threads() == 1
-    (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/docker/123\n')  # a container's root is its own
-    (tmp_path / 'cpu').mkdir()
-    (tmp_path / 'cpu' / 'cpu.cfs_quota_us').write_text('-1\n')
-    (tmp_path / 'cpu' / 'cpu.cfs_period_us').write_text('100000\n')
-    assert machine.threads() == 12
-    (tmp_path / 'cpu' / 'cpu.cfs_quota_us').write_text('800000\n')
-    assert machine.threads() == 8
-    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '4')
-    assert machine.threads() == 2
-    (tmp_path / 'cgroup').unlink()
-    assert machine.threads() == 3
-    cores[0] = {0, 1}  # bound by mpirun to some of its cores
-    assert machine.threads() == 2
-
-
-def test_free_memory_is_less_than_the_machine_has():
-    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    assert 0 <= machine.free_memory() < pages
-
-
-def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
-    """Of the machine, and of both versions of cgroups: a process's own, and those above."""
-    monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
-    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
-    monkeypatch.setattr(machine, 'MEMORY', tmp_path / 'meminfo')
-    assert machine.free_memory() == 0  # nothing tells
-    (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemAvailable:  7000 kB\nHugePages: 0\n')
-    (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/a\n3:memory:/jobs/mine\n0::/jobs/mine\n')
-    assert machine.free_memory() == 7000 << 10
-
-    def write(folder, **files):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (tmp_path / folder / f'memory.{name}').write_text(f'{text}\n')
-
-    def version2(folder, limit, used, cached):
-        write(folder, max=limit, current=used, stat=f'anon 1\ninactive_file {cached}')
-
-    def version1(folder, limit, used, cached):
-        stat = f'inactive_file 5\ntotal_inactive_file {cached}'
-        write(folder, limit_in_bytes=limit, usage_in_bytes=used, stat=stat)
-
-    version2('jobs/mine', 'max', 500, 0)
-    version2('jobs', 6_000_000, 1_000_000, 300)
-    assert machine.free_memory() == 5_000_300
-    version2('jobs/mine', 2_000_000, 500_000, 0)
-    assert machine.free_memory() == 1_500_000
-    version1('memory/jobs/mine', 9_223_372_036_854_771_712, 500, 0)
-    assert machine.free_memory() == 1_500_000
-    version1('memory/jobs', 1_000_000, 600_000, 70_000)
-    assert machine.free_memory() == 470_000
-    (tmp_path / 'cgroup').write_text('3:memory:/docker/123\n')  # a container's root is its own
-    version1('memory', 900_000, 890_000, 1_000)
-    assert machine.free_memory() == 11_000
-    version1('memory', 900_000, 990_000, 0)
-    assert machine.free_memory() == 0
 
 
 def test_threads_reach_openvino(tiny, kept):
@@ -652,11 +566,11 @@ def test_threads_that_nobody_uses_are_told(tiny, kept, monkeypatch, log):
     line = '--threads 3 has no effect: NNabla computes, which has one'
     for given, here in ((Choice('cudnn', 'half'), 1), (Choice('cudnn', 'float'), 1), (CPU, 0)):
         log.clear()
-        made = select.create(Settings(threads=3), tiny.network, given, cache=kept)
+        made = select.create(BackendSettings(threads=3), tiny.network, given, cache=kept)
         assert log.messages.count(line) == here
         assert made.threads == 1  # of what has computed so far
     hide(monkeypatch, 'openvino', 'onnxruntime')
-    select.create(Settings(threads=3), tiny.network, CPU, cache=kept)
+    select.create(BackendSettings(threads=3), tiny.network, CPU, cache=kept)
     assert log.messages.count(line) == 1
 
 
@@ -666,10 +580,8 @@ def test_threads_of_tensorrt(monkeypatch):
     monkeypatch.setattr(
         'onnxruntime.get_available_providers', lambda: [tensorrt.PROVIDER, 'CUDAExecutionProvider']
     )
-    assert (
-        select._runtime('tensorrt', 'float32', 3, Choice('cudnn', 'float'), DiskCache()).threads
-        == 3
-    )
+    request = RuntimeRequest('float32', 3, Choice('cudnn', 'float'))
+    assert select.runtime(registry.registered()['tensorrt'], request).threads == 3
 
 
 def test_on_host_without_nnabla_on_a_gpu_is_told(tiny, log):
@@ -679,13 +591,13 @@ def test_on_host_without_nnabla_on_a_gpu_is_told(tiny, log):
     line = '--on-host has no effect: only NNabla on a GPU does otherwise'
     for name, on_host, here in (('auto', True, 1), ('nnabla', True, 1), ('auto', False, 0)):
         log.clear()
-        options._use_backend(tiny, Settings(name), CPU, release, on_host)
+        loading.use_backend(tiny, BackendSettings(name, on_host=on_host), CPU, release)
         assert log.messages.count(line) == here
     assert tiny.whole is None
     gpu = Choice('cudnn', 'float')
     for on_host in (True, False):
         log.clear()
-        options._use_backend(tiny, Settings('nnabla'), gpu, release, on_host)
+        loading.use_backend(tiny, BackendSettings('nnabla', on_host=on_host), gpu, release)
         assert line not in log.messages
         assert (tiny.whole is None) == on_host
 
@@ -707,14 +619,14 @@ def test_eight_bits_agree_with_float32_mostly(tiny, kept, photos, monkeypatch, l
     x = as_photo(tiny)
     expected = tiny.backend.run(x)
     for turn in range(2):
-        made = backend('auto', tiny, kept, precision='int8', calibration=images)
+        made = backend('auto', tiny, kept, precision='int8', images=images)
         found = made.run(x)
         assert not np.array_equal(found, expected)
         assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.8
         assert log.text.count('of labels are those of float32, on 7 images') == turn + 1
         monkeypatch.setattr(exported, 'export', fail)
     fewer = calibration.find(tiny.network, {}, str(photos / 'some' / '[0-3].png'))
-    other = backend('openvino', tiny, kept, precision='int8', calibration=fewer)
+    other = backend('openvino', tiny, kept, precision='int8', images=fewer)
     assert not other.is_ready(x.shape)
     (photos / 'some' / '0.png').write_bytes((photos / 'some' / '1.png').read_bytes())
     changed = calibration.find(tiny.network, {}, str(photos))
@@ -728,7 +640,7 @@ def as_photo(made):
 def test_numbers_that_are_none_in_another_precision(tiny, kept, photos, monkeypatch):
     pytest.importorskip('nncf')
     images = calibration.find(tiny.network, {}, str(photos))
-    made = backend('openvino', tiny, kept, precision='int8', calibration=images)
+    made = backend('openvino', tiny, kept, precision='int8', images=images)
     results = iter([exported.Agreement(0, 1, 1), exported.Agreement(np.nan, 1, 0)])
     monkeypatch.setattr(exported, 'compare', lambda *args: next(results))
     with pytest.raises(Disagreement, match='--precision int8: .* take float32'):

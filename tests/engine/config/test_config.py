@@ -8,6 +8,7 @@ import yaml
 import helpers
 import models
 from common.errors import UserError
+from datasets.loading import augmentations
 from engine.config import loading as config
 from engine.config import schema
 
@@ -185,8 +186,8 @@ def test_mistakes_name_the_key_and_the_file(tmp_path, text, message):
 
 def test_the_published_keys_make_the_published_augmentation(tmp_path):
     loaded = config.load(write(tmp_path, 'theirs.yaml', PUBLISHED_S + 'pad_label: 0\n'))
-    transform = config.transforms.from_config(loaded)
-    assert isinstance(transform, config.transforms.ScaleCrop)
+    transform = augmentations.create(loaded)
+    assert isinstance(transform, augmentations.ScaleCrop)
     assert (transform.size, transform.scale) == ((512, 1024), (0.5, 2.0))
     assert (transform.category_ratio, transform.flip, transform.pad_label) == (0.75, 0.5, 0)
 

@@ -12,9 +12,12 @@ import pytest
 
 import datasets
 import helpers
+import models
 from common import files
 from common.command import run
-from engine.export import command_line
+from engine.config.settings import ConfigSettings
+from engine.export import ExportSettings, FormSettings, export_network, exporting
+from engine.export import __main__ as command
 
 CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
 WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
@@ -23,7 +26,7 @@ WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
 def started(*arguments):
     """Run the command in this process; returns the exit status."""
     nn.clear_parameters()
-    return run(command_line.build_parser, command_line.main, [str(a) for a in arguments])
+    return run(command.build_parser, command.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):
@@ -59,6 +62,23 @@ def test_onnx_from_any_folder(working_folder):
     assert labels.shape == (2, 48, 64)
 
 
+def test_settings_made_in_python_are_those_of_the_command(working_folder, monkeypatch):
+    """No parser: the same file to the last bit; and one network each."""
+    made, create = [], models.create
+    monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
+    options = '--size', '48x64', '--output', 'labels', '--normalise', 'float32'
+    assert started(*CAMVID, '-o', 'command.onnx', *options) == 0
+    nn.clear_parameters()
+    settings = ExportSettings(
+        Path('python.onnx'),
+        config=ConfigSettings(CAMVID[1]),
+        form=FormSettings(size='48x64', output='labels', normalise='float32'),
+    )
+    assert export_network(settings) == 0
+    assert Path('python.onnx').read_bytes() == Path('command.onnx').read_bytes()
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize('ending', ['nnp', 'nnb'])
 def test_the_other_formats(ending, working_folder, capsys):
     options = '--size', '32x40', '--normalise'
@@ -79,11 +99,9 @@ def test_the_other_formats(ending, working_folder, capsys):
 def test_the_size(options, size, working_folder, capsys, monkeypatch):
     """That of the config, or one with a name, brought to what the network takes, which is said."""
     taken = []
-    monkeypatch.setattr('engine.options.load', lambda *arguments: taken.append(1) or 1 / 0)
-    choose = command_line.choose_size
-    monkeypatch.setattr(
-        command_line, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0]
-    )
+    monkeypatch.setattr(exporting, 'load', lambda *arguments: taken.append(1) or 1 / 0)
+    choose = exporting.choose_size
+    monkeypatch.setattr(exporting, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0])
     config = CAMVID if 'network=dabnet_r18_p8' not in options else ('-cfg', 'own.yaml')
     Path('own.yaml').write_text('network: d3net_s\nnum_classes: 19\n')
     with pytest.raises(ZeroDivisionError):

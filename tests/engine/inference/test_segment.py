@@ -12,22 +12,21 @@ import helpers
 from common.errors import InputError, UserError
 from common.inputs import Input
 from datasets import colours, image_files
-from engine.inference import pictures, planning, segment
+from engine.inference import pictures, planning, segmenting
+from engine.inference.settings import LooksSettings
 
 
-class Bands:
-    """Stands for a predictor: class 1 above, 2 below."""
-
-    def labels(self, image, protocol):
-        labels = np.ones(image.shape[:2], np.uint8)
-        labels[len(labels) // 2 :] = 2
-        return labels
+def bands(image):
+    """Stands for a network: class 1 above, 2 below."""
+    labels = np.ones(image.shape[:2], np.uint8)
+    labels[len(labels) // 2 :] = 2
+    return labels
 
 
-def segmented(path, target, predictor=None, **options):
+def segmented(path, target, predict=bands, **looks):
     item = Input(path, Path(path.name))
-    return segment.segment_file(
-        predictor or Bands(), datasets.info('camvid'), item, target, planning.Options(**options)
+    return segmenting.segment_file(
+        predict, datasets.info('camvid'), item, target, LooksSettings(**looks)
     )
 
 
@@ -60,24 +59,22 @@ def test_memory_for_a_large_picture(tmp_path):
     [(MemoryError(), 'a.png: not enough memory to read and to colour it; make it smaller'),
      (InputError('not enough memory for 9x9 pixels'), 'a.png: not enough memory for 9x9 pixels')],
 )  # fmt: skip
-def test_too_little_memory_is_an_error_of_the_file(tmp_path, monkeypatch, error, message):
-    def labels(self, image, protocol):
+def test_too_little_memory_is_an_error_of_the_file(tmp_path, error, message):
+    def predict(image):
         raise error
 
-    monkeypatch.setattr(Bands, 'labels', labels)
     image_files.write_image(tmp_path / 'a.png', helpers.image(9, 9))
     with pytest.raises(InputError, match=message):
-        segmented(tmp_path / 'a.png', tmp_path / 'b.png')
+        segmented(tmp_path / 'a.png', tmp_path / 'b.png', predict)
 
 
-def test_opencv_without_memory(tmp_path, monkeypatch):
-    def labels(self, image, protocol):
+def test_opencv_without_memory(tmp_path):
+    def predict(image):
         return cv2.resize(image, (2**31 - 1, 2**31 - 1))
 
-    monkeypatch.setattr(Bands, 'labels', labels)
     image_files.write_image(tmp_path / 'a.png', helpers.image(9, 9))
     with pytest.raises((InputError, cv2.error)) as caught:
-        segmented(tmp_path / 'a.png', tmp_path / 'b.png')
+        segmented(tmp_path / 'a.png', tmp_path / 'b.png', predict)
     no_memory = getattr(caught.value.__cause__ or caught.value, 'code', None)
     assert isinstance(caught.value, InputError) == (no_memory == cv2.Error.StsNoMem)
 
@@ -86,8 +83,8 @@ def test_planning_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image_files.write_image(Path('a.png'), helpers.image(9, 9))
     for patterns, output in ((['a.png'], 'x/y/z.png'), (['a.png'], 'x/'), (['.'], 'x/y')):
-        plan = planning.plan(patterns, output)
+        plan = planning.plan(patterns, output, LooksSettings())
         assert len(plan.pairs) == 1
         assert [path.name for path in tmp_path.iterdir()] == ['a.png']
     with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is no folder'):
-        planning.plan(['a.png'], 'a.png/x.png')
+        planning.plan(['a.png'], 'a.png/x.png', LooksSettings())

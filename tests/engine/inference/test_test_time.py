@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import helpers
-from common.command import Parser
+from common.command import Parser, add_options, settings
 from common.errors import UserError
 from engine import config
-from engine.inference import predictor, test_time
-from engine.inference.test_time import Protocol
+from engine.inference import ProtocolSettings, predictor, test_time
+from engine.inference.test_time import Protocol, ProtocolKeys
 
 
 @pytest.fixture
@@ -25,9 +25,10 @@ def softmax(logits):
 
 def chosen(*arguments, overrides=()):
     parser = Parser()
-    test_time.add_options(parser)
+    add_options(parser, ProtocolSettings)
     loaded = config.load('configs/D3Net_S.yaml', overrides)
-    return test_time.choose(parser.parse_args(arguments), loaded)
+    given = settings(ProtocolSettings, parser.parse_args(arguments))
+    return test_time.choose(given, ProtocolKeys.of(loaded))
 
 
 def test_one_view_needs_no_probabilities(tiny):
@@ -113,6 +114,7 @@ def test_windows_of_scaled_views_come_back_at_the_images_size(tiny):
 def test_options_replace_what_the_config_says():
     keys = ['test_scales=[0.5, 1]', 'test_flip=true', 'test_window=[64, 128]']
     assert chosen() == Protocol()
+    assert test_time.of_config({'test_flip': True, 'lr': 1}) == Protocol(flip=True)
     assert chosen(overrides=keys) == Protocol(scales=(0.5, 1), flip=True, window=(64, 128))
     assert chosen('--scales', '2,1', overrides=keys).scales == (2, 1)
     assert chosen('--scale', '0.25').scales == (0.25,)

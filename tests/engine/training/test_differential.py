@@ -14,8 +14,6 @@ import pytest
 import mpi_training
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
-from engine.training import recipe as recipes
-from engine.training.trainer import Trainer
 from layers import functions as L
 from models.family import Family
 from models.registry import Network
@@ -285,8 +283,8 @@ def test_random_options_are_the_formulas(seed):
     loader = SimpleNamespace(
         next=lambda: data[next(position) % len(data)], samples=[], state_dict=dict
     )
-    recipe = recipes.from_config({'batch_size': 2, **config}, 100, 1)
-    trainer = Trainer(net, config, recipe, loader, processes, Alone(processes), seed=0)
+    recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 100, 1)
+    trainer = mpi_training.trainer_of(net, config, recipe, loader, processes, Alone(processes))
     losses = [trainer.step().loss for _ in range(STEPS)]
     found = parameters_of()
     with trainer.evaluated():

@@ -14,8 +14,9 @@ from broken_on_hopper import broken_on_hopper
 from common.errors import UserError
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
-from engine.training import gpu_check, gpu_check_child, losses, train
+from engine.training import gpu_check, gpu_check_child, losses, plan
 from engine.training.gpu_check_child import Spec
+from engine.training.optimizer import SolverKeys
 from layers import functions as L
 
 data = train_helpers.data
@@ -63,7 +64,7 @@ def loss_of(config=None, **build):
     """D3Net's training graph in the form for GPUs, with an auxiliary head of its logits."""
     outputs = helpers.tiny()(nn.Variable((2, 3, *SIZE)), train=True, **{'cuda': True, **build})
     auxiliary = L.average_pool(outputs[0], 2, L.Build())
-    return losses.from_config(config or {}, 5).build([*outputs, auxiliary], SIZE).loss
+    return losses.create(config or {}, 5).build([*outputs, auxiliary], SIZE).loss
 
 
 def said(findings):
@@ -74,13 +75,13 @@ def said(findings):
 def test_a_training_graph_agrees_with_itself(policy):
     everything = {'loss': 'ohem', 'dice_weight': 0.5, 'label_smoothing': 0.1}
     loss = loss_of(everything, recompute=policy)
-    gpu_check.require(loss, CPU, {'clip_norm': 2.0, 'ema_decay': 0.9}, Processes())
+    gpu_check.require(loss, CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes())
 
 
 def test_the_graph_is_not_computed_by_looking_at_it():
     loss = loss_of()
     before = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
-    gpu_check.require(loss, CPU, {}, Processes())
+    gpu_check.require(loss, CPU, SolverKeys(), Processes())
     for name, parameter in nn.get_parameters(grad_only=False).items():
         assert np.array_equal(parameter.d, before[name])
 
@@ -161,8 +162,8 @@ def test_a_wrong_gradient_is_named():
 
 @pytest.mark.parametrize('used', gpu_check_child.UPDATES)
 def test_updates_of_the_weights(used):
-    config = {'clip_norm': 1.0, 'ema_decay': 0.9, 'weight_decay': 0.01, 'solver': 'adam'}
-    (spec,) = [s for s in gpu_check.updates(config) if s.type == used]
+    keys = SolverKeys(clip_norm=1.0, ema_decay=0.9, weight_decay=0.01, solver='adam')
+    (spec,) = [s for s in gpu_check.updates(keys) if s.type == used]
     assert gpu_check.examine([spec], CPU) == []
     other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
     if used != 'look for overflow':
@@ -173,7 +174,7 @@ def test_updates_of_the_weights(used):
 def test_the_search_for_overflow_finds_it():
     parameter = nn.Variable((3,), need_grad=True)
     parameter.d, parameter.g = 0, 0
-    (found,) = gpu_check_child.UPDATES['look for overflow']({'p': parameter}, {})
+    (found,) = gpu_check_child.UPDATES['look for overflow']({'p': parameter}, SolverKeys())
     assert found.tolist() == [0, 1, 1]
 
 
@@ -260,7 +261,7 @@ def findings(monkeypatch):
 
 def test_agreement_is_logged(findings, caplog):
     caplog.set_level(logging.INFO)
-    gpu_check.require(loss_of({'lovasz_weight': 1.0}), GPU, {}, Processes())
+    gpu_check.require(loss_of({'lovasz_weight': 1.0}), GPU, SolverKeys(), Processes())
     count, skipped = caplog.messages
     assert count.endswith(' functions agree with the CPU')
     assert skipped == 'LovaszSoftmax is not compared: it is computed in Python'
@@ -276,7 +277,7 @@ def test_what_is_broken_ends_with_what_to_do(findings):
         gpu_check.Finding(convolution(), 'on the CPU', 'fails: too large'),
     ]
     with pytest.raises(UserError) as error:
-        gpu_check.require(loss_of(), GPU, {}, Processes())
+        gpu_check.require(loss_of(), GPU, SolverKeys(), Processes())
     assert str(error.value) == (
         "NNabla's Sort (forward) ends the process (SIGABRT); "
         "NNabla's clipping of gradients gives wrong numbers; "
@@ -284,12 +285,15 @@ def test_what_is_broken_ends_with_what_to_do(findings):
         'without loss: ohem, clip_norm, -t half; --skip-self-check trains all the same'
     )
     del findings[:3]
-    gpu_check.require(loss_of(), GPU, {}, Processes())
+    gpu_check.require(loss_of(), GPU, SolverKeys(), Processes())
 
 
 def test_progress_is_told_function_by_function():
     told = []
-    assert gpu_check.examine([convolution(), *gpu_check.updates({})], CPU, moved=told.append) == []
+    assert (
+        gpu_check.examine([convolution(), *gpu_check.updates(SolverKeys())], CPU, moved=told.append)
+        == []
+    )
     functions = ['Convolution', 'update of the weights', 'look for overflow']
     assert list(dict.fromkeys(told)) == [f'the self-check of {name}' for name in functions]
 
@@ -309,7 +313,7 @@ def test_a_process_that_does_not_even_listen(monkeypatch):
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
 def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, monkeypatch, capsys):
     """The CPU stands for the GPU."""
-    monkeypatch.setattr(train.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
+    monkeypatch.setattr(plan.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
     findings.append(gpu_check.Finding(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_helpers.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:

@@ -1,14 +1,20 @@
 """Losses against plain numpy in float64, their gradients against numerical differentiation."""
 
 import math
+from dataclasses import dataclass
 
 import nnabla as nn
+import nnabla.functions as F
 import numpy as np
 import PIL.Image
 import pytest
 
 from common.errors import UserError
+from common.sections import Section, config_key
+from engine.config import schema
 from engine.training import losses
+from engine.training.losses import registry
+from layers import functions as L
 
 CLASSES = 4
 WEIGHTS = [0.5, 2.0, 1.0, 0.25]
@@ -151,7 +157,7 @@ def random_labels(size, batch=2, seed=1, ignored=0.3, classes=CLASSES):
 
 def train(config, outputs, labels, batches=None):
     """Loss, and gradients by the logits, of a batch that is cut into micro-batches."""
-    criterion = losses.from_config(config, CLASSES)
+    criterion = losses.create(config, CLASSES)
     edges = np.cumsum([0, *(batches or [len(labels)])])
     shares = [slice(*edge) for edge in zip(edges, edges[1:])]
     prepared = []
@@ -289,7 +295,7 @@ def test_a_micro_batch_without_valid_pixels_beside_others(case):
 def test_an_objective_is_used_again_and_again(case):
     outputs = random_outputs((4, 5))
     variable = nn.Variable.from_numpy_array(outputs[0].astype(np.float32), need_grad=True)
-    objective = losses.from_config(ALL[case], CLASSES).build([variable], (4, 5))
+    objective = losses.create(ALL[case], CLASSES).build([variable], (4, 5))
     for seed in (1, 2, 3):
         labels = random_labels((4, 5), seed=seed, ignored=0.2 * seed)
         objective.feed(labels, objective.counts(labels))
@@ -316,8 +322,8 @@ def test_what_parts_have_in_common_is_counted_once(monkeypatch):
         counted.append(labels.shape)
         return np.count_nonzero(labels >= 0)
 
-    monkeypatch.setattr('engine.training.losses.criterion._count_valid', count)
-    criterion = losses.from_config({'dice_weight': 1.0, 'loss_at': 'logits'}, CLASSES)
+    monkeypatch.setattr('engine.training.losses.head.count_valid', count)
+    criterion = losses.create({'dice_weight': 1.0, 'loss_at': 'logits'}, CLASSES)
     sizes = (8, 8), (8, 8), (4, 4)
     outputs = [nn.Variable((2, CLASSES, *size)) for size in sizes]
     labels = random_labels((8, 8))
@@ -399,7 +405,7 @@ def test_wrong_number_of_auxiliary_weights(weights, heads):
 )
 def test_mistakes_name_the_key(config, message):
     with pytest.raises(UserError, match=message):
-        losses.from_config(config, CLASSES)
+        losses.create(config, CLASSES)
 
 
 @pytest.mark.parametrize('old', range(1, 40, 3))
@@ -410,7 +416,7 @@ def test_labels_are_subsampled_at_the_centres(old, new):
     labels = np.arange(old, dtype=np.int32).reshape(1, 1, 1, old)
     logits = nn.Variable.from_numpy_array(np.zeros((1, old, 1, new), np.float32), need_grad=True)
     logits.grad.zero()
-    objective = losses.from_config({'loss_at': 'logits'}, old).build([logits], (1, old))
+    objective = losses.create({'loss_at': 'logits'}, old).build([logits], (1, old))
     objective.feed(labels, objective.counts(labels))
     objective.loss.forward()
     objective.loss.backward()
@@ -422,10 +428,90 @@ def test_labels_are_subsampled_at_the_centres(old, new):
 def test_half_precision_stays_out_of_the_loss():
     """A context of a GPU in half precision, as nnabla_ext.cudnn makes it."""
     x = nn.Variable((1, CLASSES, 2, 2), need_grad=True)
-    objective = losses.from_config({'lovasz_weight': 1.0}, CLASSES).build(
+    objective = losses.create({'lovasz_weight': 1.0}, CLASSES).build(
         [x], (4, 4), nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
     )
     found = []
     objective.loss.visit(lambda f: found.append(f.context.backend))
     assert found
     assert all(backend == ['cpu:float'] for backend in found)
+
+
+# Losses of one's own
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalKeys(Section):
+    focal_gamma: float = config_key(2.0, 'exponent', least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScarceKeys(Section):
+    scarce_weight: float = config_key(0.0, 'weight', least=0)
+    scarce_class: int = config_key(0, 'number of the class', least=0)
+
+
+def focal(head, keys):
+    miss = F.exp(head.cross_entropy * -1) * -1 + 1
+    return head.mean(head.pixel_losses * F.pow_scalar(miss, keys.focal_gamma))
+
+
+def scarce(head, keys):
+    """The mean cross entropy of one class."""
+
+    def count(labels):
+        return np.count_nonzero(labels == keys.scarce_class)
+
+    its_own = head.targets.add(head.targets.shape, lambda labels: labels == keys.scarce_class)
+    return losses.Part(L.mean_all(head.cross_entropy * its_own), count, np.size)
+
+
+@pytest.fixture
+def own_losses():
+    """They are registered as a module of ``--import`` does it."""
+    losses.register(losses.PixelLoss('focal', FocalKeys, focal))
+    losses.register(losses.Term('scarce', ScarceKeys, scarce))
+    yield
+    del registry.PIXEL_LOSSES['focal'], registry.TERMS['scarce']
+    registry.NAMES.remove('focal')
+
+
+OWN = {'loss': 'focal', 'focal_gamma': 3.0, 'scarce_weight': 0.5, 'scarce_class': 1}
+
+
+def test_a_loss_of_ones_own_is_computed_and_adds_up_over_micro_batches(own_losses):
+    outputs, labels = random_outputs((4, 5), batch=4), random_labels((4, 5), batch=4)
+    labels[1] = -1
+    whole, gradients = train(OWN, outputs, labels)
+    p = softmax(outputs[0].transpose(0, 2, 3, 1).reshape(-1, CLASSES))
+    of_pixels = labels.ravel()
+    p_true = p[np.arange(len(p)), of_pixels]
+    valid, its_own = of_pixels >= 0, of_pixels == 1
+    expected = np.mean((-((1 - p_true) ** 3) * np.log(p_true))[valid])
+    expected += 0.5 * np.mean(-np.log(p_true)[its_own])
+    assert whole == pytest.approx(expected, rel=1e-5)
+    for batches in ([1, 3], [1, 1, 2]):
+        loss, shares = train(OWN, outputs, labels, batches)
+        assert loss == pytest.approx(whole, rel=1e-6)
+        assert shares[0] == pytest.approx(gradients[0], rel=1e-5, abs=1e-8)
+
+
+def test_the_keys_of_a_loss_of_ones_own_are_keys_of_a_config(own_losses):
+    keys = schema.keys_for({'network': 'd3net'})
+    assert 'focal' in keys['loss'].choices
+    assert keys['focal_gamma'].convert('3') == 3.0
+    assert '  scarce_class: whole number, at least 0; default: 0\n      number of the class' in (
+        schema.reference()
+    )
+
+
+@pytest.mark.parametrize(
+    ('loss', 'message'),
+    (
+        (losses.PixelLoss('ohem', FocalKeys, focal), 'there is a loss ohem already'),
+        (losses.Term('dice', ScarceKeys, scarce), 'ScarceKeys lacks the key dice_weight'),
+    ),
+)
+def test_what_cannot_be_registered(loss, message):
+    with pytest.raises(ValueError, match=f'^{message}$'):
+        losses.register(loss)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.training.optimizer import Average, Optimizer
+from engine.training.moving_average import Average
+from engine.training.optimizer import Optimizer, SolverKeys
 
 SHAPES = {
     'stem/conv/W': (4, 3, 3, 3),
@@ -116,7 +117,7 @@ def check(params, expected):
 def test_three_steps_with_a_changing_learning_rate(solver, decay):
     params = parameters()
     start = values(params)
-    train(Optimizer(params, {**SOLVERS[solver], 'weight_decay': decay}), params)
+    train(Optimizer(params, SolverKeys.of({**SOLVERS[solver], 'weight_decay': decay})), params)
     check(params, expected_values(start, solver, RISING, decay))
 
 
@@ -125,7 +126,7 @@ def test_momentum_is_pytorchs_while_the_learning_rate_is_constant(solver):
     params = parameters()
     start = values(params)
     config = {**SOLVERS[solver], 'weight_decay': 0.3, 'momentum': 0.8}
-    train(Optimizer(params, config), params, STEADY)
+    train(Optimizer(params, SolverKeys.of(config)), params, STEADY)
     for name, value in start.items():
         gs = [gradients(10 + number)[name].astype(np.float64) for number in range(3)]
         expected = pytorch_sgd(value, gs, STEADY, 0.3, 0.8, solver == 'nesterov')
@@ -145,7 +146,9 @@ def test_both_forms_of_momentum_over_rates_that_change(solver, schedule):
     }[schedule]
     params = parameters()
     start = values(params)
-    train(Optimizer(params, {**SOLVERS[solver], 'weight_decay': 0.01}), params, rates)
+    train(
+        Optimizer(params, SolverKeys.of({**SOLVERS[solver], 'weight_decay': 0.01})), params, rates
+    )
     check(params, expected_values(start, solver, rates, 0.01))
     other = solver.removeprefix('pytorch ') if 'pytorch' in solver else f'pytorch {solver}'
     otherwise = expected_values(start, other, rates, 0.01)
@@ -156,7 +159,7 @@ def test_both_forms_of_momentum_over_rates_that_change(solver, schedule):
 def test_the_state_of_one_form_of_momentum_is_not_taken_for_the_others(solver):
     states = {}
     for name in (solver, f'pytorch {solver}'):
-        optimizer = Optimizer(parameters(), SOLVERS[name])
+        optimizer = Optimizer(parameters(), SolverKeys.of(SOLVERS[name]))
         states[name] = optimizer, optimizer.state()
     (nnabla, of_nnabla), (pytorch, of_pytorch) = states.values()
     for optimizer, state in ((nnabla, of_pytorch), (pytorch, of_nnabla)):
@@ -169,7 +172,7 @@ def test_the_options_of_adam(solver):
     params = parameters()
     start = values(params)
     config = {**SOLVERS[solver], 'beta1': 0.7, 'beta2': 0.9, 'epsilon': 1e-6, 'weight_decay': 0.1}
-    train(Optimizer(params, config), params)
+    train(Optimizer(params, SolverKeys.of(config)), params)
     options = dict(beta1=0.7, beta2=0.9, eps=1e-6)
     check(params, expected_values(start, solver, RISING, 0.1, **options))
 
@@ -177,7 +180,7 @@ def test_the_options_of_adam(solver):
 def test_the_default_is_momentum_without_decay():
     params = parameters()
     start = values(params)
-    train(Optimizer(params, {}), params)
+    train(Optimizer(params, SolverKeys()), params)
     check(params, expected_values(start, 'momentum', RISING))
 
 
@@ -187,7 +190,7 @@ def test_a_first_learning_rate_of_zero(solver):
     params = parameters()
     start = values(params)
     rates = (0.0, 0.01, 0.1)
-    optimizer = Optimizer(params, {**SOLVERS[solver], 'weight_decay': 0.3})
+    optimizer = Optimizer(params, SolverKeys.of({**SOLVERS[solver], 'weight_decay': 0.3}))
     train(optimizer, params, rates)
     check(params, expected_values(start, solver, rates, 0.3))
 
@@ -195,7 +198,7 @@ def test_a_first_learning_rate_of_zero(solver):
 def test_the_argument_replaces_the_weight_decay_of_the_config():
     params = parameters()
     start = values(params)
-    train(Optimizer(params, {'weight_decay': 0.3}, weight_decay=0.1), params)
+    train(Optimizer(params, SolverKeys.of({'weight_decay': 0.3}), weight_decay=0.1), params)
     check(params, expected_values(start, 'momentum', RISING, 0.1))
 
 
@@ -212,7 +215,7 @@ def test_groups_have_their_own_learning_rate_and_decay(solver):
         'lr_factors': ['*/conv/*=10', 'head/*=2'],
         'no_decay': ['*/b', '*/bn/*'],
     }
-    train(Optimizer(params, config), params)
+    train(Optimizer(params, SolverKeys.of(config)), params)
     for name, factor, decay in (
         ('stem/conv/W', 10, 0.3),
         ('stem/conv/b', 10, 0.0),
@@ -229,7 +232,7 @@ def test_a_factor_of_zero_keeps_parameters_where_they_are():
         params = parameters()
         start = values(params)
         config = {**SOLVERS[solver], 'weight_decay': 0.3, 'lr_factors': ['stem/*=0']}
-        train(Optimizer(params, config), params)
+        train(Optimizer(params, SolverKeys.of(config)), params)
         for name in SHAPES:
             assert np.array_equal(params[name].d, start[name]) == name.startswith('stem'), name
 
@@ -249,7 +252,7 @@ def test_a_factor_of_zero_keeps_parameters_where_they_are():
 )
 def test_mistakes_name_the_key(config, message):
     with pytest.raises(UserError, match=message):
-        Optimizer(parameters(), config)
+        Optimizer(parameters(), SolverKeys.of(config))
 
 
 # Gradients
@@ -259,7 +262,7 @@ GROUPS = {'lr_factors': ['head/*=10'], 'no_decay': ['*/b']}
 
 def test_clipping_scales_by_the_norm_of_all_groups_together():
     params = parameters()
-    optimizer = Optimizer(params, GROUPS)
+    optimizer = Optimizer(params, SolverKeys.of(GROUPS))
     set_gradients(params, 1)
     norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in gradients(1).values()))
     assert optimizer.clip(norm / 4) == pytest.approx(norm, rel=1e-6)
@@ -270,7 +273,7 @@ def test_clipping_scales_by_the_norm_of_all_groups_together():
 def test_clipping_leaves_smaller_gradients_alone():
     params = parameters()
     set_gradients(params, 1)
-    assert 0 < Optimizer(params, GROUPS).clip(1e3) < 1e3
+    assert 0 < Optimizer(params, SolverKeys.of(GROUPS)).clip(1e3) < 1e3
     for name, gradient in gradients(1).items():
         assert np.array_equal(params[name].g, gradient)
 
@@ -279,7 +282,7 @@ def test_clipping_leaves_smaller_gradients_alone():
 @pytest.mark.parametrize('value', (np.inf, -np.inf, np.nan))
 def test_gradients_that_are_not_finite(name, value):
     params = parameters()
-    optimizer = Optimizer(params, GROUPS)
+    optimizer = Optimizer(params, SolverKeys.of(GROUPS))
     set_gradients(params, 1)
     assert not optimizer.has_overflow()
     gradient = gradients(1)[name]
@@ -292,7 +295,7 @@ def test_gradients_that_are_not_finite(name, value):
 
 def test_gradients_are_scaled_and_zeroed_in_all_groups():
     params = parameters()
-    optimizer = Optimizer(params, GROUPS)
+    optimizer = Optimizer(params, SolverKeys.of(GROUPS))
     set_gradients(params, 1)
     optimizer.scale_grad(0.5)
     for name, gradient in gradients(1).items():
@@ -303,7 +306,7 @@ def test_gradients_are_scaled_and_zeroed_in_all_groups():
 
 def test_gradients_of_several_backward_passes_add_up():
     params = parameters()
-    optimizer = Optimizer(params, GROUPS)
+    optimizer = Optimizer(params, SolverKeys.of(GROUPS))
     optimizer.zero_grad()
     x = params['stem/bn/gamma']
     loss = x * x
@@ -320,13 +323,13 @@ def test_gradients_of_several_backward_passes_add_up():
 def test_training_continues_from_a_state_bit_for_bit(solver):
     config = {**SOLVERS[solver], 'weight_decay': 0.3, **GROUPS}
     params = parameters()
-    optimizer = Optimizer(params, config)
+    optimizer = Optimizer(params, SolverKeys.of(config))
     train(optimizer, params)
     state, weights = optimizer.state(), values(params)
     train(optimizer, params, seed=20)
 
     resumed = parameters(seed=5)
-    other = Optimizer(dict(reversed(resumed.items())), config)
+    other = Optimizer(dict(reversed(resumed.items())), SolverKeys.of(config))
     train(other, resumed, RISING[:2], seed=30)
     for name, value in weights.items():
         resumed[name].d = value
@@ -339,7 +342,7 @@ def test_training_continues_from_a_state_bit_for_bit(solver):
 
 def test_a_state_is_a_copy():
     params = parameters()
-    optimizer = Optimizer(params, {})
+    optimizer = Optimizer(params, SolverKeys())
     train(optimizer, params)
     state = optimizer.state()
     kept = {name: array.copy() for name, array in state.items()}
@@ -350,13 +353,13 @@ def test_a_state_is_a_copy():
 
 def test_a_state_that_does_not_fit_changes_nothing():
     params = parameters()
-    optimizer = Optimizer(params, {})
+    optimizer = Optimizer(params, SolverKeys())
     train(optimizer, params)
     state = optimizer.state()
     zeros = {name: np.zeros_like(array) for name, array in state.items()}
     wrong_shape = {**zeros, 'head/conv/W/m': np.zeros((2, 4), np.float32)}
     missing = {name: array for name, array in zeros.items() if name != 'scale/m'}
-    adam = Optimizer(parameters(), {'solver': 'adam'}).state()
+    adam = Optimizer(parameters(), SolverKeys.of({'solver': 'adam'})).state()
     for arrays, message in (
         (wrong_shape, r'head/conv/W/m has shape \(2, 4\) instead of \(2, 4, 1, 1\)'),
         (missing, 'scale/m is missing'),
@@ -422,7 +425,7 @@ def test_live_weights_come_back_bit_for_bit_and_the_graph_sees_the_average():
 def test_an_average_continues_from_its_state_bit_for_bit():
     params, other = parameters(), parameters(seed=5)
     average, resumed = Average(params, 0.9), Average(other, 0.9)
-    train(Optimizer(params, {}), params)
+    train(Optimizer(params, SolverKeys()), params)
     average.update()
     resumed.load_state(average.state())
     for name, value in gradients(3).items():

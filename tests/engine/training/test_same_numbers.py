@@ -17,9 +17,6 @@ import mpi_training
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import optimizer
-from engine.training import recipe as recipes
-from engine.training.trainer import Trainer
 
 ONE_OF_EACH_FAMILY = (
     'd3net_t',
@@ -79,11 +76,10 @@ def make_trainer(name, batch, accumulation, step=0):
     side = -(-max(network.info.smallest_size, 32) // unit) * unit
     config = {'lr': RATE, 'max_iter': 10, 'batch_size': batch, 'accumulation': accumulation}
     config |= {'weight_decay': 1e-3, 'ema_decay': 0.5, 'loss_mean': 'all'}
-    config |= optimizer.momentum_form(config, network.family.momentum_form)
-    recipe, processes = recipes.from_config(config, 100, 1), Processes()
+    recipe, processes = mpi_training.recipe_of(config, 100, 1), Processes()
     loader = Images((side, side), batch, step)
-    return Trainer(
-        network, config, recipe, loader, processes, Alone(processes), seed=0, build=BUILD
+    return mpi_training.trainer_of(
+        network, config, recipe, loader, processes, Alone(processes), build=BUILD
     )
 
 

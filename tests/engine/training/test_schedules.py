@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import UserError
 from engine.training import schedules
+from engine.training.schedules import ScheduleKeys
 
 MAX_ITER = 100
 SCHEDULES = {
@@ -21,7 +22,7 @@ SCHEDULES = {
 
 
 def learning_rates(max_iter=MAX_ITER, factor=1.0, **config):
-    rate = schedules.from_config({'lr': 0.4, **config}, max_iter, factor)
+    rate = schedules.learning_rate(ScheduleKeys(lr=0.4, **config), max_iter, factor=factor)
     return [rate(iteration) for iteration in range(max_iter)]
 
 
@@ -114,4 +115,4 @@ def test_the_factor_scales_every_rate(schedule):
 )
 def test_mistakes_name_the_key(config, message):
     with pytest.raises(UserError, match=message):
-        schedules.from_config(config, MAX_ITER)
+        schedules.learning_rate(ScheduleKeys(**config), MAX_ITER)

@@ -15,16 +15,14 @@ import helpers
 import models
 import mpi_training
 from common.errors import InputError, UserError
-from datasets.loading import transforms
+from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import optimizer
-from engine.training import recipe as recipes
+from engine.training.divergence import DivergedError
 from engine.training.losses import Objective
 from engine.training.optimizer import Optimizer
-from engine.training.trainer import DivergedError, Trainer
 from layers import functions as L
 from models.family import Family
 from models.registry import Network
@@ -52,10 +50,10 @@ class Fixed:
 def make_trainer(network, config, loader, **options):
     """A trainer of a network with registered parameters, alone."""
     processes = Processes()
-    config = {**config, **optimizer.momentum_form(config, network.family.momentum_form)}
-    recipe = recipes.from_config({'batch_size': 2, **config}, 16, 1)
-    options = {'seed': 0, **options}
-    return Trainer(network, config, recipe, loader, processes, Alone(processes), **options)
+    recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 16, 1)
+    return mpi_training.trainer_of(
+        network, config, recipe, loader, processes, Alone(processes), **options
+    )
 
 
 def values():
@@ -352,7 +350,7 @@ def test_batches_through_the_loader(tmp_path):
     network = small_network()
     config = {**CONFIG, 'image_height': 24, 'image_width': 40}
     info = network.info
-    transform = transforms.from_config(config)
+    transform = augmentations.create(config)
     loader = Loader(split, transform, 2, info.mean, info.std, workers=0)
     trainer = make_trainer(network, config, loader)
     trainer.step()

@@ -4,10 +4,11 @@ import os
 
 import pytest
 
-import train
 from common.errors import UserError
 from engine.device.context import Choice
-from engine.training.train import _places, _Plan, _workers
+from engine.training import TrainingSettings
+from engine.training.plan import Plan, places
+from engine.training.prepare import _workers
 
 CPU = Choice('cpu', 'float', 'no NVIDIA driver')
 
@@ -29,20 +30,19 @@ class Ranks:
         return 'rank 0 on host0'
 
 
-def plan(*choices, options=()):
+def plan(*choices, **options):
     """Of a job whose processes have chosen so."""
-    args = train.build_parser().parse_args(options)
-    return _Plan(args, {}, 0, Ranks(*choices), choices[0])
+    return Plan(TrainingSettings(**options), {}, 0, Ranks(*choices), choices[0])
 
 
 def test_all_processes_compute_on_the_same_kind_of_device():
     """Else some would wait over MPI, the others over NCCL."""
-    assert _places(plan(CPU, CPU)) == [
+    assert places(plan(CPU, CPU)) == [
         f'rank {rank} on host{rank}, process {100 + rank}: running on the CPU (no NVIDIA driver)'
         for rank in (0, 1)
     ]
     with pytest.raises(UserError) as caught:
-        _places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
+        places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
     assert str(caught.value) == (
         'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
         'driver); mend that, or take -c cpu'
@@ -50,8 +50,8 @@ def test_all_processes_compute_on_the_same_kind_of_device():
 
 
 def test_what_is_written_about_a_run():
-    options = ['--skip-bad', '--no-sync-bn', '-t', 'half']
-    made = plan(Choice('cudnn', 'half'), Choice('cudnn', 'half'), options=options)
+    half = Choice('cudnn', 'half')
+    made = plan(half, half, skip_bad=True, no_sync_bn=True)
     assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
     assert str(plan(CPU)) == 'by 1 process with -c cpu -t float'
 

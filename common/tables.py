@@ -1,0 +1,78 @@
+"""Tables: aligned text for terminals, Markdown for pages."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+SHORTEST_RULE = 3  # dashes below a title, in Markdown
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its cell in the first line.
+        width: The least number of characters.
+        right: Its cells are aligned to the right, as numbers are.
+        before: What separates it from the column before.
+    """
+
+    title: str = ''
+    width: int = 0
+    right: bool = False
+    before: str = '  '
+
+
+def fitted(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[Column]:
+    """Return the columns, wide enough for their titles and for the cells of ``rows``.
+
+    The last cell of a row that has fewer cells than there are columns reaches over the others.
+    """
+    widths = [max(column.width, len(column.title)) for column in columns]
+    for row in rows:
+        own = row if len(row) == len(columns) else row[:-1]
+        widths[: len(own)] = map(max, widths, map(len, own))
+    return [replace(column, width=width) for column, width in zip(columns, widths)]
+
+
+def line(columns: Sequence[Column], cells: Sequence[str]) -> str:
+    """Return one line of aligned text, without spaces after the last cell."""
+    text = ''
+    for number, (column, cell) in enumerate(zip(columns, cells), start=1):
+        reaches_over = number == len(cells) and (number < len(columns) or not column.right)
+        padded = cell.rjust(column.width) if column.right else cell.ljust(column.width)
+        text += (column.before if number > 1 else '') + (cell if reaches_over else padded)
+    return text
+
+
+def lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return aligned text: a line of titles where there are some, and one for each row."""
+    columns, titles = fitted(columns, rows), [column.title for column in columns]
+    return [line(columns, row) for row in ([titles] if any(titles) else []) + list(rows)]
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return one row of a Markdown table."""
+    return f'| {" | ".join(cells)} |'
+
+
+def markdown_rule(columns: Sequence[Column]) -> str:
+    """Return the row below the titles, as wide as the columns, which says how they are aligned."""
+    widths = [max(SHORTEST_RULE, column.width) for column in columns]
+    return markdown_row(
+        '-' * (width - 1) + (':' if column.right else '-') for column, width in zip(columns, widths)
+    )
+
+
+def markdown(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a Markdown table whose columns are columns as plain text, too."""
+    escaped = [[cell.replace('|', '\\|') for cell in row] for row in rows]
+    columns = [replace(c, width=max(c.width, SHORTEST_RULE)) for c in fitted(columns, escaped)]
+    titles, *others = (
+        markdown_row(
+            cell.rjust(column.width) if column.right else cell.ljust(column.width)
+            for column, cell in zip(columns, row)
+        )
+        for row in [[column.title for column in columns], *escaped]
+    )
+    return [titles, markdown_rule(columns), *others]

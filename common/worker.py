@@ -1,0 +1,18 @@
+"""What every worker process of the project does first."""
+
+import signal
+from collections.abc import Sequence
+
+import cv2
+
+
+def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
+    """Run OpenCV in one thread, as the other workers have the other cores, and ignore signals.
+
+    Args:
+        ignored: Signals that a terminal or a launcher sends to all processes of a job; the parent
+            handles them and ends its workers.
+    """
+    cv2.setNumThreads(1)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,74 @@
+"""What a user says of an evaluation."""
+
+from __future__ import annotations  # so that an older Python can import this module
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+from common.settings import group, option
+from engine.backends.settings import BackendSettings
+from engine.config.settings import ConfigSettings
+from engine.device.settings import DeviceSettings
+from engine.inference.settings import (
+    BACKEND_TITLE,
+    PROTOCOL_TITLE,
+    ProtocolSettings,
+    WeightsSettings,
+)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What evaluate.py does: on which images it scores which network, and what it writes.
+
+    Raises:
+        UserError: The settings contradict each other, or one is out of range.
+    """
+
+    data_dir: str | None = option(
+        '-d',
+        '--data-dir',
+        metavar='DIR',
+        help="the data set's folder (default: the config's, else data/<data set>)",
+    )
+    split: str | None = option('--split', help="of the data set (default: the config's, else val)")
+    list_file: str | None = option(
+        '--list', metavar='FILE', help='a file with an image and a label a line, instead'
+    )
+    limit: int | None = option('--limit', type=int, metavar='N', help='only the first N images')
+    boundary: bool = option(
+        '--boundary', default=False, action='store_true', help='boundary IoU too'
+    )
+    json: Path | None = option(
+        '--json', type=Path, metavar='FILE', help='write the scores to this file'
+    )
+    visualize: Path | None = option(
+        '--visualize',
+        type=Path,
+        metavar='DIR',
+        help='write image, truth, prediction and error map of every image (with --format-only: '
+        'image and prediction)',
+    )
+    save_labels: Path | None = option(
+        '--save-labels', type=Path, metavar='DIR', help='write predicted class indices'
+    )
+    format_only: Path | None = option(
+        '--format-only',
+        type=Path,
+        metavar='DIR',
+        help='write the files that the test server takes, and no scores; needs no labels',
+    )
+    weights: WeightsSettings = group(WeightsSettings)
+    config: ConfigSettings = group(ConfigSettings)
+    device: DeviceSettings = group(DeviceSettings)
+    backend: BackendSettings = group(BackendSettings, BACKEND_TITLE)
+    protocol: ProtocolSettings = group(ProtocolSettings, PROTOCOL_TITLE)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f'--limit must be at least 1, not {self.limit}')
+        if self.format_only:
+            for name, given in (('json', self.json), ('boundary', self.boundary)):
+                if given:
+                    raise UserError(f'--format-only computes no scores; leave out --{name}')

@@ -1,0 +1,116 @@
+"""Export a network: from the settings to the file and its check."""
+
+import re
+from pathlib import Path
+
+import models
+from common import files
+from common.command import DONE
+from common.errors import UserError
+from common.log import LOG
+from datasets.loading.augmentations.crop import CropKeys
+from engine.config import loading as configs
+from engine.config.loading import Config
+from engine.device.settings import DeviceSettings
+from engine.export.exporter import export
+from engine.export.settings import SIZES, ExportSettings, FormSettings
+from engine.export.spec import NORMALISED, ExportSpec, check_size
+from engine.inference.loading import LoadedNetwork, load
+from engine.inference.test_time import ProtocolKeys
+from models import complexity
+from models.family import NetworkInfo, NetworkKeys
+
+REFERENCE = DeviceSettings(context='cpu', type_config='float')  # what a file is held against
+
+
+def export_network(settings: ExportSettings) -> int:
+    """Write a network with its weights as the settings say, and print what was checked.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: The settings cannot be met, or the file does not compute what the network does.
+    """
+    path = settings.output_file
+    if path is None:
+        raise UserError('-o: no file is named')
+    form = _form(settings.form, path)
+    form.check(path)
+    config = configs.load(settings.config.config_file, settings.config.overrides)
+    name, info = NetworkKeys.of(config).network, models.describe(config)
+    height, width = size = choose_size(settings.form.size, config, info)
+    check_size(name, info, size)
+    files.check_writable(path)
+    loaded = load(config, settings.weights, REFERENCE)
+    report = export(loaded.predictor.network, size, path, form, metadata=_metadata(loaded))
+    print(
+        f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {form.kind} of {height}x{width}): '
+        f'{report}'
+    )
+    return DONE
+
+
+def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[int, int]:
+    """Return the height and width that ``--size`` means.
+
+    Args:
+        text: What is written there; None for the config's.
+        config: A size of it may be named.
+        info: The facts of its network; a name means the nearest size that this takes.
+
+    Raises:
+        UserError: The text means no size, or the config names none.
+    """
+    written = re.fullmatch(r'([1-9]\d{0,5})x([1-9]\d{0,5})', text or '')
+    if written:
+        return int(written[1]), int(written[2])
+    in_config = _sizes_of(config)
+    known = SIZES | in_config
+    name = text if text is not None else next(iter(in_config), None)
+    if name is None:
+        raise UserError(f'{config.path} names no size: give one with --size, such as 512x1024')
+    if name not in known:
+        raise UserError(f'--size {text}: write HxW, such as 512x1024, or {", ".join(known)}')
+    size = complexity.nearest_size(info, known[name])
+    if size != known[name]:
+        network = NetworkKeys.of(config).network
+        LOG.info('%dx%d, the nearest to %s that %s takes', *size, name, network)
+    return size
+
+
+def _sizes_of(config: Config) -> dict[str, tuple[int, int]]:
+    """Return the sizes that a config has, by the names that ``--size`` takes."""
+    sizes = {}
+    tested = ProtocolKeys.of(config).test_size
+    if tested:
+        sizes['test'] = tested
+    if not CropKeys.missing(config):
+        crop = CropKeys.of(config)
+        sizes['training'] = crop.image_height, crop.image_width
+    return sizes
+
+
+def _form(settings: FormSettings, path: Path) -> ExportSpec:
+    pixels = settings.normalise
+    if pixels is None:
+        pixels = NORMALISED
+    elif not pixels:
+        pixels = 'uint8' if path.suffix.lower() == '.onnx' else 'float32'
+    return ExportSpec(
+        settings.output, pixels, None if settings.dynamic_batch else settings.batch_size
+    )
+
+
+def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
+    """Return what a file says about itself beside what its network is."""
+    config = loaded.config
+    info = configs.class_info(config)
+    return {
+        'classes': list(info.classes),
+        'palette': [list(map(int, colour)) for colour in info.palette],
+        'config_name': config.name,
+        'config': {key: value for key, value in config.items() if key not in configs.PATHS},
+        'weights': loaded.weights.name,
+        'weights_sha256': files.sha256_of(loaded.weights),
+    }

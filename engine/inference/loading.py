@@ -1,0 +1,126 @@
+"""Load a network with its weights, ready to run where a user wants it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import models
+from common.errors import UserError
+from common.log import LOG
+from engine.backends import calibration, select
+from engine.backends.calibration import Calibration
+from engine.backends.nnabla import Graphs
+from engine.backends.settings import BackendSettings
+from engine.config.loading import Config
+from engine.device import context
+from engine.device.context import Choice
+from engine.device.settings import DeviceSettings
+from engine.inference.predictor import Predictor
+from engine.inference.settings import WeightsSettings
+from models import input_statistics
+from models.family import NetworkKeys
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network with its weights, ready to run.
+
+    Attributes:
+        predictor: Computes class maps.
+        config: What the network was made from.
+        weights: The file of the weights.
+        choice: NNabla's context.
+        calibration: The images that 8-bit ranges are found on; None for other precisions.
+    """
+
+    predictor: Predictor
+    config: Config
+    weights: Path
+    choice: Choice
+    calibration: Calibration | None = None
+
+
+def load(
+    config: Config,
+    weights: WeightsSettings,
+    device: DeviceSettings,
+    backend: BackendSettings | None = None,
+    *,
+    gpu: int = 0,
+    data_dir: str | None = None,
+) -> LoadedNetwork:
+    """Make the network of a config and load its weights.
+
+    Args:
+        config: The network.
+        weights: Which weights, by default the config's.
+        device: NNabla's context.
+        backend: What computes; None is NNabla.
+        gpu: The number of the GPU.
+        data_dir: The folder of the data set whose images 8-bit ranges are found on, by default the
+            config's.
+
+    Raises:
+        UserError: There are no such weights, they do not fit, or the device or the backend cannot
+            be used.
+    """
+    keys = NetworkKeys.of(config)
+    source = weights.weights or keys.weights
+    if not source:
+        raise UserError(f'{config.path} names no weights: give some with -m')
+    choice = context.use(device.context, device.type_config, gpu)
+    LOG.info('%s', choice)
+    path = models.weights.find(source, weights.weights_url)
+    network = models.create(_with_statistics(config, keys, path))
+    release = partial(context.release_cached_memory, choice)
+    predictor, images = Predictor(network, release), None
+    if backend is not None:
+        select.check(backend, choice)
+        if backend.precision == 'int8':
+            images = calibration.find(network, config, backend.calibration, data_dir)
+        use_backend(predictor, backend, choice, release, images)
+    report = models.weights.load(path, strict=not weights.partial)
+    if report.missing or report.extra:
+        LOG.warning(
+            '%s: %d parameters loaded, %d of the network are not in it and keep their initial '
+            'values, %d of it are unknown to the network',
+            path,
+            len(report.loaded),
+            len(report.missing),
+            len(report.extra),
+        )
+    return LoadedNetwork(predictor, config, path, choice, images)
+
+
+def use_backend(
+    predictor: Predictor,
+    settings: BackendSettings,
+    choice: Choice,
+    release: Callable[[], None],
+    images: Calibration | None = None,
+) -> None:
+    """Let the backend of the settings compute a predictor's maps; raises ``UserError``.
+
+    Args:
+        predictor: Of a network whose parameters are registered.
+        settings: The backend.
+        choice: NNabla's context.
+        release: Gives the memory of dropped graphs back to the system.
+        images: Those that 8-bit ranges are found on.
+    """
+    predictor.backend = select.create(
+        settings, predictor.network, choice, release, calibration=images
+    )
+    if choice.name == 'cudnn' and isinstance(predictor.backend, Graphs):
+        if not settings.on_host:
+            predictor.stay_on_device()
+    elif settings.on_host:
+        LOG.warning('--on-host has no effect: only NNabla on a GPU does otherwise')
+
+
+def _with_statistics(config: Config, keys: NetworkKeys, path: Path) -> Config:
+    """Return the config, completed by how its weights want the network's input."""
+    found = models.weights.input_statistics(path)
+    taken = input_statistics.chosen(models.describe(config), found, keys, path)
+    return config.completed(taken, str(path)) if taken else config

@@ -1,0 +1,85 @@
+"""The moving average of weights.
+
+    average = Average(parameters, decay=0.999)
+    optimizer.update(rate(iteration))
+    average.update()
+
+It computes on the device of the context in which it was made, in float32 also beside a network in
+half precision.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import nnabla as nn
+import numpy as np
+
+from engine.training.state_arrays import check_fit
+from layers.build import float_context
+
+UPDATES = 'updates'  # in the state
+
+
+class Average:
+    """The exponential moving average of ``parameters``, batch-norm statistics included.
+
+    Each :meth:`update` moves the average by ``1 - d`` of the way to the live values, with ``d =
+    min(decay, (1 + t) / (10 + t))`` after ``t`` earlier updates: the first weights, which are far
+    from good, are soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with
+    ``num_updates``.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Variable], decay: float):
+        self._parameters, self._decay, self._updates = dict(parameters), decay, 0
+        self._context = float_context()
+        with nn.context_scope(self._context):
+            self._averages = {name: _copy(p.data) for name, p in self._parameters.items()}
+
+    def restart(self) -> None:
+        """Forget everything; the average begins with the live values."""
+        self._updates = 0
+        with nn.context_scope(self._context):
+            for name, average in self._averages.items():
+                average.copy_from(self._parameters[name].data)
+
+    def update(self) -> None:
+        """Take the live values in."""
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        with nn.context_scope(self._context):
+            for name, average in self._averages.items():
+                average += (self._parameters[name].data - average) * (1 - decay)
+        self._updates += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages stand in the live parameters inside, the live values again afterwards."""
+        with nn.context_scope(self._context):
+            live = {name: _copy(p.data) for name, p in self._parameters.items()}
+        self._write(self._averages)
+        try:
+            yield
+        finally:
+            self._write(live)
+
+    def _write(self, values: dict[str, nn.NdArray]) -> None:
+        with nn.context_scope(self._context):
+            for name, value in values.items():
+                self._parameters[name].data.copy_from(value)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The averages, ``average/<name>``, and the number of updates."""
+        arrays = {f'average/{name}': a.get_data('r').copy() for name, a in self._averages.items()}
+        return arrays | {UPDATES: np.array(self._updates, np.int64)}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
+        when it is that of other parameters.
+        """
+        check_fit(self.state(), arrays, "the average's")
+        for name, average in self._averages.items():
+            average.data[...] = arrays[f'average/{name}']
+        self._updates = int(arrays[UPDATES])
+
+
+def _copy(array: nn.NdArray) -> nn.NdArray:
+    return nn.NdArray(array.shape).copy_from(array)

@@ -1,0 +1,68 @@
+"""What launchers say in environment variables, and children that must not hear it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import mpi_jobs
+from common import PROJECT, launcher
+
+# Variables that launchers are known to set, beside those that the project reads.
+KNOWN = {
+    'OMPI_MCA_ess': '^singleton', 'PMIX_RANK': '0', 'PRTE_LAUNCHED': '1', 'PMI_FD': '7',
+    'MPI_LOCALNRANKS': '2', 'SLURM_JOB_ID': '1', 'SLURM_STEP_NODELIST': 'a',
+}  # fmt: skip
+
+
+def read():
+    return {
+        *launcher.LAUNCHERS, *launcher.LAUNCHERS.values(), *launcher.LOCAL_RANKS,
+        *launcher.LOCAL_SIZES,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(launcher.PREFIXES):
+            monkeypatch.delenv(name)
+
+
+def test_a_child_does_not_know_of_the_job(alone, monkeypatch):
+    before = dict(os.environ)
+    for name, value in {**dict.fromkeys(read(), '2'), **KNOWN}.items():
+        monkeypatch.setenv(name, value)
+    assert launcher.launched_rank() == launcher.launched_local_size() == 2
+    assert launcher.environment_of_one() == before
+    program = 'from common import launcher; print(launcher.launcher())'
+    child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, text=True, check=True,
+                           env=launcher.environment_of_one(), stdout=subprocess.PIPE)  # fmt: skip
+    assert child.stdout == 'None\n'
+
+
+def test_open_mpi_is_told_from_the_others(alone, monkeypatch):
+    for name in read() - {launcher.OPEN_MPI}:
+        monkeypatch.setenv(name, '2')
+    assert not launcher.started_by_open_mpi()
+    monkeypatch.setenv(launcher.OPEN_MPI, '2')
+    assert launcher.started_by_open_mpi()
+
+
+def test_what_mpirun_really_sets(tmp_path):
+    """Of its variables a child gets none by which MPI would take it for a rank."""
+    program = tmp_path / 'program.py'
+    program.write_text(
+        'import json, os\nfrom common import launcher\n'
+        f'with open(f"{tmp_path}/{{launcher.launched_rank()}}.json", "w") as file:\n'
+        '    json.dump([launcher.started_by_open_mpi(), launcher.launched_local_size(),\n'
+        '               sorted(set(os.environ) - set(launcher.environment_of_one()))], file)\n'
+    )
+    job = mpi_jobs.run(2, program)
+    assert job.returncode == 0, job.stderr
+    for rank in range(2):
+        by_open_mpi, size, hidden = json.loads((tmp_path / f'{rank}.json').read_text())
+        assert (by_open_mpi, size) == (True, 2)
+        assert {'OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMIX_NAMESPACE'} <= set(hidden)

@@ -1,0 +1,87 @@
+"""Which exceptions mean a lack of memory, and what they become."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from common import PROJECT
+from common.errors import InputError, UserError
+from common.memory import is_of_memory, lack_of_memory_as
+
+
+class OfARuntime(Exception):
+    """As ONNX Runtime's, which have no base in common."""
+
+
+def opencv(code):
+    error = cv2.error('OpenCV(4.0.0) alloc.cpp:73: error: (-4) in function OutOfMemoryError')
+    error.code = code
+    return error
+
+
+@pytest.mark.parametrize(
+    'error, of_memory',
+    [
+        (MemoryError(), True),
+        (RuntimeError('Failed to allocate memory for requested buffer of size 1'), True),
+        (OfARuntime('CUDA failure 2: out of memory'), True),
+        (OfARuntime('cudaErrorOutOfMemory'), True),
+        (RuntimeError('[GENERAL_ERROR] Check failed'), False),
+        (opencv(cv2.Error.StsNoMem), True),
+        (opencv(cv2.Error.StsAssert), False),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), True),
+        (FileNotFoundError(errno.ENOENT, 'No such file', 'allocated.png'), False),
+        (InputError('allocated.png: cannot be read'), False),
+        (KeyError('allocation'), False),
+    ],
+)
+def test_what_tells_of_memory(error, of_memory):
+    assert is_of_memory(error) == of_memory
+
+
+def test_real_ones():
+    with pytest.raises(MemoryError) as caught, lack_of_memory_as(MemoryError):
+        np.empty(1 << 60, np.uint8)
+    assert caught.value.__cause__ is None  # it is one already
+    one_line = 'too large; take a smaller one'
+    with pytest.raises(InputError) as caught, lack_of_memory_as(InputError, one_line):
+        np.empty(1 << 60, np.uint8)
+    assert str(caught.value) == one_line
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
+def test_opencv_s_own():
+    """In a process with little memory, in which OpenCV fails to allocate an image."""
+    program = (
+        'import resource, numpy as np, cv2\n'
+        'from common.errors import UserError\n'
+        'from common.memory import lack_of_memory_as\n'
+        'image = np.zeros((9, 9), np.uint8)\n'
+        'resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n'
+        'with lack_of_memory_as(UserError, "too large"):\n'
+        '    cv2.copyMakeBorder(image, 0, 10**5, 0, 10**5, cv2.BORDER_REPLICATE)\n'
+    )
+    child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, stderr=subprocess.PIPE,
+                           text=True)  # fmt: skip
+    assert child.stderr.rstrip().endswith('UserError: too large'), child.stderr
+
+
+def test_what_a_library_says_is_kept_where_nothing_else_is_said():
+    with pytest.raises(MemoryError) as caught, lack_of_memory_as(MemoryError):
+        raise RuntimeError('malloc failed')
+    assert str(caught.value) == 'malloc failed'
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    'error', [RuntimeError('[x] Check failed'), UserError('no GPU'), KeyError()]
+)
+def test_all_other_exceptions_pass(error):
+    with pytest.raises(type(error)) as caught, lack_of_memory_as(UserError, 'too large'):
+        raise error
+    assert caught.value is error

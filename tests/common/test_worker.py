@@ -1,0 +1,37 @@
+"""What worker processes do first, in a process of its own."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from common import PROJECT
+
+PROGRAM = """
+import os, signal, cv2
+from common.worker import become_worker
+become_worker({arguments})
+print(cv2.getNumThreads(), flush=True)
+os.kill(os.getpid(), signal.{sent})
+print('still there')
+"""
+BOTH = '(signal.SIGINT, signal.SIGTERM)'
+
+
+def after(sent, arguments=''):
+    program = PROGRAM.format(sent=sent, arguments=arguments)
+    child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    return child.returncode, child.stdout.split('\n', 1)
+
+
+@pytest.mark.parametrize(
+    ('sent', 'arguments'), [('SIGINT', ''), ('SIGINT', BOTH), ('SIGTERM', BOTH)]
+)
+def test_a_worker_has_one_opencv_thread_and_ignores_signals(sent, arguments):
+    assert after(sent, arguments) == (0, ['1', 'still there\n'])
+
+
+def test_a_pool_can_terminate_its_workers():
+    assert after('SIGTERM') == (-signal.SIGTERM, ['1', ''])

@@ -1,0 +1,178 @@
+"""Backends by name, and one from a module outside of the project."""
+
+import logging
+import sys
+
+import cv2
+import nnabla as nn
+import numpy as np
+import pytest
+
+import helpers
+from common.errors import UserError
+from engine.backends import registry, select
+from engine.backends.disk_cache import DiskCache
+from engine.backends.errors import Disagreement
+from engine.backends.registry import Registration
+from engine.backends.settings import BackendSettings
+from engine.device.context import Choice
+from engine.inference import predictor
+from engine.inference.test_time import Protocol
+from infer_helpers import started
+
+CPU = Choice('cpu', 'float')
+# ONNX Runtime as another one would be used, by somebody who knows no module of ours but one.
+MODULE = """
+import onnxruntime
+
+from engine.backends.registry import Registration, register
+
+
+class Own:
+    name, precision, fits, threads = 'own', 'float32', 'any', 1
+    versions = {'onnxruntime': onnxruntime.__version__}
+
+    def __str__(self):
+        return 'a runtime of my own'
+
+    def exact(self):
+        return self
+
+    def compile(self, content, inputs):
+        return OwnModel(content)
+
+    def load(self, payload):
+        return OwnModel(payload)
+
+
+class OwnModel:
+    def __init__(self, content):
+        self.content = content
+        self.session = onnxruntime.InferenceSession(content)
+
+    def run(self, x):
+        return self.session.run(None, {'image': x})[0] * FACTOR
+
+    def payload(self):
+        return self.content
+
+
+install = 'python -m pip install onnxruntime'
+register(Registration('own', ('onnxruntime',), install, lambda request: Own()))
+"""
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """What is registered inside is forgotten afterwards."""
+    monkeypatch.setattr(registry, '_registered', dict(registry.registered()))
+
+
+@pytest.fixture
+def module(known, working_folder, monkeypatch):
+    """Write the module, whose results are those of ONNX times a factor."""
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+
+    def write(factor=1):
+        path = working_folder / 'own_backend.py'
+        path.write_text(MODULE.replace('FACTOR', str(factor)))
+        monkeypatch.delitem(sys.modules, 'own_backend', raising=False)
+        return path
+
+    yield write
+    sys.modules.pop('own_backend', None)
+
+
+@pytest.fixture
+def tiny():
+    made = predictor.Predictor(helpers.tiny())
+    helpers.randomize_parameters()
+    return made
+
+
+def test_a_backend_of_ones_own_computes_maps(tiny, module, working_folder, monkeypatch):
+    monkeypatch.syspath_prepend(module().parent)
+    import own_backend  # noqa: F401
+
+    image = helpers.image(45, 61)
+    protocol = Protocol(scales=(0.8, 1.0), flip=True)
+    expected = tiny.probabilities(image, protocol)
+    tiny.backend = select.create(
+        BackendSettings('own'), tiny.network, CPU, cache=DiskCache(working_folder / 'kept')
+    )
+    for _ in range(2):  # compiled, then kept in memory
+        found = tiny.probabilities(image, protocol)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert tiny.backend.used == {'own'}
+    assert len(list((working_folder / 'kept').iterdir())) == 2  # one for each scale
+
+
+def test_what_computes_something_else_is_refused(tiny, module, working_folder, monkeypatch):
+    monkeypatch.syspath_prepend(module(factor=1.01).parent)
+    import own_backend  # noqa: F401
+
+    made = select.create(
+        BackendSettings('own'), tiny.network, CPU, cache=DiskCache(working_folder / 'kept')
+    )
+    x = predictor.normalise(helpers.image(64, 96), tiny.network.info)[None]
+    with pytest.raises(Disagreement, match='own computes something else than NNabla'):
+        made.run(x)
+
+
+def test_a_command_imports_it_wherever_the_option_stands(
+    module, small_photo, capsys, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO, 'nnseg')
+    monkeypatch.setenv('NNSEG_CACHE', 'cache')
+    camvid = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--save-labels']
+    own = ['--backend', 'own', '--import', module()]
+    assert started('-i', small_photo, *camvid, *own, '-o', 'own.png') == 0
+    assert 'a runtime of my own' in caplog.messages
+    nn.clear_parameters()
+    nnabla = ['--backend', 'nnabla', '-o', 'nnabla.png']
+    assert started('-i', small_photo, *camvid, *nnabla) == 0
+    labels = [cv2.imread(f'{name}_labels.png', -1) for name in ('own', 'nnabla')]
+    assert np.mean(labels[0] == labels[1]) > 0.999
+    capsys.readouterr()
+    assert started('-i', small_photo, *camvid, '--backend', 'other') == 2
+    assert capsys.readouterr().err == (
+        'error: --backend other: no such backend; there are auto, nnabla, onnxruntime, '
+        'openvino, own, tensorrt\n'
+    )
+
+
+def entry(name, **places):
+    return Registration(name, (), '', lambda request: None, **places)
+
+
+def test_auto_tries_by_place(known):
+    assert [each.name for each in registry.tried_by_auto(on_gpu=False)] == [
+        'openvino',
+        'onnxruntime',
+    ]
+    assert [each.name for each in registry.tried_by_auto(on_gpu=True)] == ['tensorrt']
+    registry.register(entry('between', on_cpu=15, on_gpu=5))
+    registry.register(entry('never'))
+    on_cpu = [each.name for each in registry.tried_by_auto(on_gpu=False)]
+    assert on_cpu == ['openvino', 'between', 'onnxruntime']
+    assert [each.name for each in registry.tried_by_auto(on_gpu=True)] == ['between', 'tensorrt']
+    assert registry.names() == (
+        'nnabla', 'between', 'never', 'onnxruntime', 'openvino', 'tensorrt',
+    )  # fmt: skip
+
+
+def test_precisions_are_those_that_a_backend_has(known):
+    assert registry.precisions() == ('float32', 'bfloat16', 'int8')
+    with pytest.raises(UserError, match='--precision float8: no backend has it; there are float32'):
+        BackendSettings(precision='float8')
+    registry.register(entry('coarse', precisions=('float32', 'float8', 'int8')))
+    assert select.check(BackendSettings(precision='float8'), CPU) == 'coarse'
+    assert select.check(BackendSettings(precision='int8'), CPU) == 'openvino'
+    with pytest.raises(UserError, match='int8: only --backend openvino or coarse has it'):
+        select.check(BackendSettings('onnxruntime', 'int8'), CPU)
+
+
+@pytest.mark.parametrize('name', ['openvino', 'nnabla', 'auto'])
+def test_a_name_is_taken_once(known, name):
+    with pytest.raises(ValueError, match=f'{name}: there is a backend of that name'):
+        registry.register(entry(name))

@@ -1,0 +1,125 @@
+"""A training as a Python program starts it, and with a loss of the user's own."""
+
+import numpy as np
+import pytest
+
+import helpers
+import models
+import train_helpers
+from common.errors import UserError
+from engine import training
+from engine.config.settings import ConfigSettings
+from engine.device.settings import DeviceSettings
+from engine.runs import checkpoints
+from models import weights
+
+data = train_helpers.data
+OWN_LOSS = '''
+from dataclasses import dataclass
+
+import nnabla.functions as F
+
+from common.sections import Section, config_key
+from engine.training import losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalKeys(Section):
+    focal_gamma: float = config_key(2.0, 'exponent of the focal loss', least=0)
+
+
+def focal(head, keys):
+    miss = F.exp(head.cross_entropy * -1) * -1 + 1
+    return head.mean(head.pixel_losses * F.pow_scalar(miss, keys.focal_gamma))
+
+
+losses.register(losses.PixelLoss('focal', FocalKeys, focal))
+'''
+
+
+def settings(data, folder, keys=None, **changes):
+    """Of a training of three iterations, with these keys in its config."""
+    config = train_helpers.write_config(folder, **{'max_iter': 3, **(keys or {})})
+    fields = dict(
+        data_dir=str(data),
+        output=str(folder / 'run'),
+        workers=0,
+        no_validation=True,
+        config=ConfigSettings(str(config)),
+        device=DeviceSettings('cpu'),
+    )
+    return training.TrainingSettings(**{**fields, **changes})
+
+
+def test_a_training_from_python_is_that_of_the_command_line(data, tmp_path):
+    assert training.train(settings(data, tmp_path)) == 0
+    of_command = train_helpers.Training(
+        data, tmp_path, '--workers', 0, '--no-validation', max_iter=3
+    )
+    assert train_helpers.same_weights(
+        tmp_path / 'run' / 'final.h5', of_command.whole('command') / 'final.h5'
+    )
+
+
+def test_the_network_is_made_once(data, tmp_path, monkeypatch):
+    made, create = [], models.create
+
+    def counted(*arguments, **options):
+        made.append(create(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(models, 'create', counted)
+    assert training.train(settings(data, tmp_path)) == 0
+    assert len(made) == 1
+    weights_of = tmp_path / 'run' / 'final.h5'
+    changes = dict(output=str(tmp_path / 'next'), pretrained=str(weights_of))
+    assert training.train(settings(data, tmp_path, **changes)) == 0
+    assert len(made) == 2
+
+
+def test_statistics_of_the_input_follow_the_weights_and_the_state(data, tmp_path):
+    """Also when the weights are gone by the time at which the run goes on."""
+    start = tmp_path / 'start'
+    start.mkdir()
+    bgr = dict(mean=[102.5, 115.25, 122.75], std=[1.0, 1.0, 2.0], channel_order='bgr')
+    assert training.train(settings(data, start, bgr)) == 0
+    weights_of = start / 'run' / 'final.h5'
+    changes = dict(pretrained=str(weights_of))
+    assert training.train(settings(data, tmp_path, **changes)) == 0
+    state = checkpoints.load(tmp_path / 'run' / 'state.h5')
+    assert {key: state.config[key] for key in bgr} == bgr
+    assert state.config['momentum_form'] == 'nnabla'
+    weights_of.unlink()
+    changes |= dict(resume='', allow_changes=True)
+    assert training.train(settings(data, tmp_path, {'max_iter': 4}, **changes)) == 0
+    assert weights.input_statistics(tmp_path / 'run' / 'final.h5') == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in bgr.items()
+    }
+
+
+def test_a_loss_of_ones_own_trains_from_the_command_line(data, tmp_path):
+    (tmp_path / 'own_loss.py').write_text(OWN_LOSS)
+    config = train_helpers.write_config(tmp_path, max_iter=2, loss='focal', focal_gamma=3)
+    process = helpers.run(
+        'train.py', '--import', tmp_path / 'own_loss.py', '-cfg', config, '-d', data, '-c', 'cpu',
+        '-o', tmp_path / 'run', '--workers', 0, '--no-validation',
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    state = checkpoints.load(tmp_path / 'run' / 'state.h5')
+    assert (state.iteration, state.config['focal_gamma']) == (2, 3.0)
+    assert all(np.isfinite(array).all() for array in state.parameters.values())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'workers': -1}, '--workers must be at least 0, not -1'),
+        ({'log_interval': 0}, '--log-interval must be at least 1, not 0'),
+        ({'seed': 2**32}, f'--seed must be at most {2**32 - 1}, not {2**32}'),
+        ({'timeout': float('nan')}, '--timeout must be greater than 0 seconds, not nan'),
+    ],
+)
+def test_settings_that_cannot_be(changes, message):
+    with pytest.raises(UserError) as caught:
+        training.TrainingSettings(**changes)
+    assert str(caught.value) == message
