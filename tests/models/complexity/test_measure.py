@@ -186,7 +186,9 @@ def test_registered_parameters_are_left_alone():
     ],
 )
 def test_nearest_legal_size(divisor, smallest, size, legal):
-    info = models.NetworkInfo(19, (0,) * 3, (1,) * 3, 'rgb', divisor, smallest, 'none')
+    info = models.NetworkInfo(
+        num_classes=19, size_divisor=divisor, smallest_size=smallest, paper='none'
+    )
     assert complexity.nearest_size(info, size) == legal
 
 
