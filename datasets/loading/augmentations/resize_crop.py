@@ -82,7 +82,7 @@ class ResizeCrop(Crop):
         return View(size, top, left, height, width, bool(flip), angle=angle, area=area)
 
 
-def make(keys: ResizeCropKeys) -> ResizeCrop:
+def make_resize_crop(keys: ResizeCropKeys) -> ResizeCrop:
     """Return the transform of a config."""
     return ResizeCrop(
         size=(keys.image_height, keys.image_width),
@@ -96,4 +96,4 @@ def make(keys: ResizeCropKeys) -> ResizeCrop:
     )
 
 
-AUGMENTATION = Augmentation('resize_crop', ResizeCropKeys, make)
+AUGMENTATION = Augmentation('resize_crop', ResizeCropKeys, make_resize_crop)

@@ -87,7 +87,7 @@ def _class_counts(labels: np.ndarray) -> np.ndarray:
     return cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()[:IGNORE]
 
 
-def make(keys: ScaleCropKeys) -> ScaleCrop:
+def make_scale_crop(keys: ScaleCropKeys) -> ScaleCrop:
     """Return the transform of a config."""
     return ScaleCrop(
         size=(keys.image_height, keys.image_width),
@@ -100,4 +100,4 @@ def make(keys: ScaleCropKeys) -> ScaleCrop:
     )
 
 
-AUGMENTATION = Augmentation('scale_crop', ScaleCropKeys, make)
+AUGMENTATION = Augmentation('scale_crop', ScaleCropKeys, make_scale_crop)

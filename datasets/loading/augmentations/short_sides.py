@@ -73,7 +73,7 @@ def _scaled(size: tuple[int, ...], scale: float) -> tuple[int, int]:
     return height, width
 
 
-def make(keys: ShortSidesKeys) -> ShortSides:
+def make_short_sides(keys: ShortSidesKeys) -> ShortSides:
     """Return the transform of a config."""
     return ShortSides(
         lengths=keys.short_sides,
@@ -85,4 +85,4 @@ def make(keys: ShortSidesKeys) -> ShortSides:
     )
 
 
-AUGMENTATION = Augmentation('short_sides', ShortSidesKeys, make)
+AUGMENTATION = Augmentation('short_sides', ShortSidesKeys, make_short_sides)
