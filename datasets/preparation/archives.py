@@ -123,7 +123,7 @@ def _tar_members(path: Path, archive: tarfile.TarFile) -> list[_Member]:
     return [_Member(entry.name, entry.size, entry) for entry in archive if entry.isfile()]
 
 
-def _refuse_harmful(path: Path, name: str, plain: bool):
+def _refuse_harmful(path: Path, name: str, plain: bool) -> None:
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or '..' in windows.parts:
         raise DataError(f'{path}: refused, {name!r} in it leads out of the folder')
