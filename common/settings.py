@@ -34,6 +34,11 @@ def option(*flags: str, default: Any = None, **words: Any) -> Any:
     return field(default=default, metadata={FLAGS: flags, **words})
 
 
+def flag(*flags: str, **words: Any) -> Any:
+    """Return the field of an option without a value, which is true when it is given."""
+    return option(*flags, default=False, action='store_true', **words)
+
+
 def group(kind: Callable[[], Any], title: str = '') -> Any:
     """Return the field of settings within settings.
 

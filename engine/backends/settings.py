@@ -5,7 +5,7 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.settings import Settings, option
+from common.settings import Settings, flag, option
 from engine.backends import registry
 from engine.backends.base import AUTO, EXACT
 
@@ -45,10 +45,8 @@ class BackendSettings(Settings):
         metavar='N',
         help='of a backend that is not nnabla (default: the cores that this process may use)',
     )
-    on_host: bool = option(
+    on_host: bool = flag(
         '--on-host',
-        default=False,
-        action='store_true',
         help='of nnabla on a GPU: normalise images and resize logits on the CPU, as all others do',
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from common.settings import Settings, group, option
+from common.settings import Settings, flag, group, option
 from engine.backends.settings import BackendSettings
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
@@ -37,9 +37,7 @@ class EvaluationSettings(Settings):
         '--list', metavar='FILE', help='a file with an image and a label a line, instead'
     )
     limit: int | None = option('--limit', type=int, metavar='N', help='only the first N images')
-    boundary: bool = option(
-        '--boundary', default=False, action='store_true', help='boundary IoU too'
-    )
+    boundary: bool = flag('--boundary', help='boundary IoU too')
     json: Path | None = option(
         '--json', type=Path, metavar='FILE', help='write the scores to this file'
     )

@@ -5,7 +5,7 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import Settings, group, option
+from common.settings import Settings, flag, group, option
 from engine.config.settings import ConfigSettings
 from engine.inference.settings import WeightsSettings
 
@@ -37,10 +37,8 @@ class FormSettings(Settings):
         exclusive='number',
         help='images (default: %(default)s)',
     )
-    dynamic_batch: bool = option(
+    dynamic_batch: bool = flag(
         '--dynamic-batch',
-        default=False,
-        action='store_true',
         exclusive='number',
         help='any number of images; ONNX only',
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.settings import Settings, group, option
+from common.settings import Settings, flag, group, option
 from engine.backends.settings import BackendSettings
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
@@ -58,10 +58,8 @@ class WeightsSettings(Settings):
         help='weights: a file, or the name of a published one, which is downloaded when it is not '
         "there (default: the config's)",
     )
-    partial: bool = option(
+    partial: bool = flag(
         '--partial',
-        default=False,
-        action='store_true',
         help='load weights that lack parameters or have others, such as a backbone',
     )
     weights_url: str | None = option(
@@ -120,22 +118,16 @@ class LooksSettings(Settings):
         type=float,
         help='of the class colours, above 0 and at most 1 (default: %(default)s)',
     )
-    legend: bool = option(
+    legend: bool = flag(
         '--legend',
-        default=False,
-        action='store_true',
         help='draw class names and colours beside the picture',
     )
-    save_labels: bool = option(
+    save_labels: bool = flag(
         '--save-labels',
-        default=False,
-        action='store_true',
         help='write class indices to <picture>_labels.png',
     )
-    save_color: bool = option(
+    save_color: bool = flag(
         '--save-color',
-        default=False,
-        action='store_true',
         help='write class indices with a colour palette to <picture>_color.png',
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations  # so that an older Python can import this mo
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.settings import Settings, group, option
+from common.settings import Settings, flag, group, option
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 
@@ -58,10 +58,8 @@ class TrainingSettings(Settings):
         metavar='PATH',
         help='go on from the state in the output folder, or from another folder or state',
     )
-    allow_changes: bool = option(
+    allow_changes: bool = flag(
         '--allow-changes',
-        default=False,
-        action='store_true',
         help='resume although the config has changed',
     )
     seed: int | None = option(
@@ -74,37 +72,25 @@ class TrainingSettings(Settings):
         help='processes that load data, for each process that trains (default: as many as there '
         'are cores for, up to 4)',
     )
-    skip_bad: bool = option(
+    skip_bad: bool = flag(
         '--skip-bad',
-        default=False,
-        action='store_true',
         help='replace samples that cannot be read by others, instead of ending',
     )
-    no_validation: bool = option(
+    no_validation: bool = flag(
         '--no-validation',
-        default=False,
-        action='store_true',
         help='train without scores, and without best.h5',
     )
-    no_sync_bn: bool = option(
+    no_sync_bn: bool = flag(
         '--no-sync-bn',
-        default=False,
-        action='store_true',
         help='batch statistics of each process alone, not of all',
     )
-    tf32: bool = option(
-        '--tf32', default=False, action='store_true', help='faster, coarser float on a GPU'
-    )
-    channel_last: bool = option(
+    tf32: bool = flag('--tf32', help='faster, coarser float on a GPU')
+    channel_last: bool = flag(
         '--channel-last',
-        default=False,
-        action='store_true',
         help='(N, H, W, C) in memory; needs a GPU',
     )
-    skip_self_check: bool = option(
+    skip_self_check: bool = flag(
         '--skip-self-check',
-        default=False,
-        action='store_true',
         help="train on a GPU without comparing NNabla's functions with the CPU first",
     )
     timeout: float = option(

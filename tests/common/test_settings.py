@@ -7,7 +7,8 @@ import pytest
 
 from common import command
 from common.errors import UserError
-from common.settings import group, option
+from common.settings import flag, group, option
+from engine.device.settings import DeviceSettings
 
 
 def even(text: str) -> int:
@@ -27,8 +28,8 @@ class TaskSettings:
     inputs: tuple[str, ...] = option(nargs='+', default=())
     place: PlaceSettings = group(PlaceSettings, 'where')
     count: int = option('-n', '--count', type=even, default=2, help='(default: %(default)s)')
-    every: bool = option('--all', action='store_true', default=False, exclusive='which')
-    first: bool = option('--first', action='store_true', default=False, exclusive='which')
+    every: bool = flag('--all', exclusive='which')
+    first: bool = flag('--first', exclusive='which')
 
 
 def parse(*arguments: str) -> TaskSettings:
@@ -58,3 +59,9 @@ def test_help_has_groups_and_defaults():
     text = parser.format_help()
     assert 'where:' in text
     assert '(default: 2)' in text
+
+
+def test_choices_hold_from_python_too():
+    with pytest.raises(UserError, match='--context gpu: there is no such choice; there are auto'):
+        DeviceSettings(context='gpu')
+    assert DeviceSettings(context='cudnn').context == 'cudnn'
