@@ -68,7 +68,7 @@ def imported(monkeypatch):
     words = ['--import', str(STRIPES), '--import', str(MIDDLE)]
     assert command.run(command.Parser, lambda args: 0, words) == 0
     yield
-    del READERS['stripes'], registry.AUGMENTATIONS['middle']
+    del READERS._parts['stripes'], registry.AUGMENTATIONS._parts['middle']
     for path in (STRIPES, MIDDLE):
         del sys.modules[path.stem]
 

@@ -466,6 +466,13 @@ def scarce(head, keys):
     return losses.Part(L.mean_all(head.cross_entropy * its_own), count, np.size)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EagerKeys(Section):
+    """Of a term that would take part although no config says so."""
+
+    eager_weight: float = config_key(1.0, 'weight of the eager loss', least=0)
+
+
 @pytest.fixture
 def own_losses():
     """They are registered as a module of ``--import`` does it."""
@@ -507,10 +514,11 @@ def test_the_keys_of_a_loss_of_ones_own_are_keys_of_a_config(own_losses):
 @pytest.mark.parametrize(
     ('loss', 'message'),
     (
-        (losses.PixelLoss('ohem', FocalKeys, focal), 'there is a loss ohem already'),
-        (losses.Term('dice', ScarceKeys, scarce), 'ScarceKeys lacks the key dice_weight'),
+        (losses.PixelLoss('ohem', FocalKeys, focal), 'a loss called ohem is registered already'),
+        (losses.Term('dice', ScarceKeys, scarce), '.* ScarceKeys needs the key dice_weight with'),
+        (losses.Term('eager', EagerKeys, scarce), '.* EagerKeys needs the key eager_weight with'),
     ),
 )
 def test_what_cannot_be_registered(loss, message):
-    with pytest.raises(ValueError, match=f'^{message}$'):
+    with pytest.raises(UserError, match=f'^{message}'):
         losses.register(loss)
