@@ -17,6 +17,8 @@ import mpi_training
 from engine.runs import checkpoints
 
 MPIRUN = Path(sys.executable).parent / 'mpirun'
+# What mpirun says, now and then on a busy machine, before it has started any process.
+NOT_STARTED = "The PMIx server's listener thread failed to start"
 BOUND = 60  # seconds in which a job must end, whatever happens to it
 
 
@@ -27,9 +29,13 @@ def command(processes: int, *arguments, options=('--oversubscribe',)) -> list[st
 
 
 def run(processes: int, *arguments, **environment) -> subprocess.CompletedProcess:
-    """A job from its start to its end."""
-    with started(processes, *arguments, **environment) as job:
-        return job.finished(timeout=240)
+    """A job from its start to its end; once more where mpirun could not start anything."""
+    for _ in range(3):
+        with started(processes, *arguments, **environment) as job:
+            process = job.finished(timeout=240)
+        if NOT_STARTED not in process.stderr:
+            break
+    return process
 
 
 class Job:
