@@ -97,8 +97,9 @@ def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
         yield title, shared.values()
         for chooser in shared.keys() & CHOICES.keys():
             for name, section in _choices(chooser).items():
-                own = keys_of(section).values()
-                yield f'{title}: {name}', [key for key in own if shared.get(key.name) != key]
+                own = [k for k in keys_of(section).values() if shared.get(k.name) != k]
+                if own:
+                    yield f'{title}: {name}', own
     for family in models.FAMILIES:
         yield f'Hyper-parameters: {family.name}', keys_of(family.keys).values()
 
