@@ -22,7 +22,7 @@ from common import command, files, machine
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
-from common.settings import option
+from common.settings import flag, option
 from common.tables import Column, lines
 from datasets import DataError, Dataset, DatasetInfo, Sample
 from datasets.info import IGNORE
@@ -47,37 +47,27 @@ class PreparationSettings(DataSettings):
         metavar='S',
         help='default: all there are; --stats, --list: train',
     )
-    download: bool = option(
+    download: bool = flag(
         '--download',
-        action='store_true',
-        default=False,
         help='fetch and unpack it, where that needs no account',
     )
     url: str | None = option(
         '--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors'
     )
-    keep_archives: bool = option(
+    keep_archives: bool = flag(
         '--keep-archives',
-        action='store_true',
-        default=False,
         help='do not delete what has been unpacked',
     )
-    convert: bool = option(
+    convert: bool = flag(
         '--convert',
-        action='store_true',
-        default=False,
         help='write labels as PNG files of class indices',
     )
-    check: bool = option(
+    check: bool = flag(
         '--check',
-        action='store_true',
-        default=False,
         help='read everything, report problems and classes; of packed data: changed bytes, sources',
     )
-    stats: bool = option(
+    stats: bool = flag(
         '--stats',
-        action='store_true',
-        default=False,
         help='mean and deviation of the colours, class weights',
     )
     pack: Path | None = option(
