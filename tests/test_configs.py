@@ -12,18 +12,17 @@ import yaml
 
 import datasets
 import evaluate
-import helpers
 import models
-import mpi_training
 import train
 from common.command import run
 from datasets.loading import augmentations
 from engine import config as configs
 from engine.inference.predictor import Predictor
 from engine.training.optimizer import Optimizer, SolverKeys
-from infer_helpers import refused, started
+from support import mpi_training, programs, stand_ins
+from support.infer_runs import refused, started
 
-FOLDER = helpers.PROJECT / 'configs'
+FOLDER = programs.PROJECT / 'configs'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.yaml'))
 ROOTS = {
     'camvid': 'camvid',
@@ -205,7 +204,7 @@ def test_csail():
 )
 def test_csail_decays_the_weights_of_convolutions_only(network):
     """The original's group_weight: all of them, and nothing else."""
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         Predictor(models.create(network))
     parameters = nn.get_parameters()
     for parameter in parameters.values():
@@ -341,7 +340,7 @@ def test_the_network_builds(name):
     network = models.create(config)
     divisor = network.info.size_divisor
     side = -(-max(64, network.info.smallest_size) // divisor) * divisor
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         main, *auxiliary = network(nn.Variable((2, 3, side, side)), train=True)
     assert main.shape[:2] == (2, config['num_classes'])
     assert len(config.get('aux_weights', auxiliary)) in (1, len(auxiliary))
@@ -391,7 +390,7 @@ def test_images_of_awkward_sizes_are_segmented(name, working_folder):
     nn.random.set_parameter_seed(1)
     Predictor(models.create(config))
     nn.save_parameters('random.h5')
-    cv2.imwrite('photo.png', helpers.image(67, 91))
+    cv2.imwrite('photo.png', stand_ins.image(67, 91))
     view = ['--short-sides', 67] if 'test_short_sides' in config else ['--scale', 1]
     arguments = ['-cfg', FOLDER / f'{name}.yaml', '-c', 'cpu', '-m', 'random.h5', '-i', 'photo.png']
     assert started(*arguments, *view, '--save-labels', '-o', 'result.png') == 0
@@ -403,7 +402,7 @@ def test_images_of_awkward_sizes_are_segmented(name, working_folder):
 
 def test_without_weights_it_is_said_what_to_do(working_folder, shared, capsys):
     path = FOLDER / 'DDRNet23slim_cityscapes.yaml'
-    cv2.imwrite('photo.png', helpers.image(67, 91))
+    cv2.imwrite('photo.png', stand_ins.image(67, 91))
     said = f'error: {path} names no weights: give some with -m'
     assert refused(capsys, '-cfg', path, '-c', 'cpu', '-i', 'photo.png') == said
     arguments = ['-cfg', path, '-c', 'cpu', '-d', root_of({'dataset': 'cityscapes'}, shared)]

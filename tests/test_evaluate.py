@@ -14,7 +14,6 @@ import yaml
 
 import datasets
 import evaluate
-import helpers
 import models
 from common.command import run
 from common.errors import UserError
@@ -25,6 +24,7 @@ from engine.device.settings import DeviceSettings
 from engine.evaluation import EvaluationSettings
 from engine.inference import ProtocolSettings
 from models import weights
+from support import programs, stand_ins
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
 PUBLISHED = {  # of the weights, in float32 on the CPU
@@ -60,7 +60,7 @@ def mpirun(processes, *arguments):
     return subprocess.run(
         [Path(sys.executable).parent / 'mpirun', '-n', str(processes), '--allow-run-as-root',
          '--oversubscribe', sys.executable, *map(str, arguments)],
-        cwd=helpers.PROJECT, capture_output=True, text=True, timeout=280,
+        cwd=programs.PROJECT, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
 
 
@@ -303,7 +303,7 @@ def test_data_of_ones_own_needs_no_code(small, tmp_path, capsys):
 
 def test_a_mistake_under_mpirun_is_told_once_and_ends_the_job(small):
     last = sorted((small / 'testannot').iterdir())[-1]
-    shutil.copy(helpers.PROJECT / 'resources' / 'street.jpg', last)
+    shutil.copy(programs.PROJECT / 'resources' / 'street.jpg', last)
     process = mpirun(2, 'evaluate.py', '--bogus')
     assert process.returncode != 0
     assert process.stderr.count('error: unrecognized arguments') == 1
@@ -317,11 +317,11 @@ def test_a_mistake_under_mpirun_is_told_once_and_ends_the_job(small):
 
 def test_files_for_the_test_server_have_official_names_and_ids(shared, tmp_path, capsys):
     """Cityscapes: 34 ids instead of 19 training classes; no labels are needed."""
-    network = helpers.tiny(num_classes=19)
+    network = stand_ins.tiny(num_classes=19)
     network(nn.Variable((1, 3, 32, 32)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     weights.save(tmp_path / 'tiny.h5')
-    keys = {**helpers.TINY, 'num_classes': 19, 'dataset': 'cityscapes', 'weights': 'tiny.h5'}
+    keys = {**stand_ins.TINY, 'num_classes': 19, 'dataset': 'cityscapes', 'weights': 'tiny.h5'}
     (tmp_path / 'tiny.yaml').write_text(yaml.safe_dump(keys))
     root = tmp_path / 'cityscapes'
     source = shared / 'data' / 'samples' / 'cityscapes_256x128' / 'leftImg8bit' / 'val'
@@ -335,7 +335,7 @@ def test_files_for_the_test_server_have_official_names_and_ids(shared, tmp_path,
     (indices,) = plain.rglob('*.png')
     assert written.name.startswith('frankfurt_000000_000294')
     ids, classes = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in (written, indices))
-    from cityscapesscripts.helpers.labels import trainId2label
+    from cityscapesscripts.seeded.labels import trainId2label
 
     to_id = np.array([trainId2label[i].id for i in range(19)], np.uint8)
     assert ids.shape == (128, 256)

@@ -8,12 +8,11 @@ import onnxruntime
 import pytest
 import yaml
 
-import helpers
 import models
-import mpi_jobs
 from models import weights
+from support import mpi_jobs, programs
 
-PARTS = ['--import', helpers.PROJECT / 'tests' / 'own_parts.py']
+PARTS = ['--import', programs.PROJECT / 'tests' / 'support' / 'own_parts.py']
 CONFIG = {
     'network': 'own_net',
     'own_width': 5,
@@ -33,7 +32,7 @@ WRITE_DATA = 'import own_parts, pathlib, sys; own_parts.write_data(pathlib.Path(
 
 
 def succeed(*arguments, **options):
-    process = helpers.run(*arguments, **options)
+    process = programs.run(*arguments, **options)
     assert process.returncode == 0, process.stderr
     return process.stdout
 
@@ -43,7 +42,7 @@ def trained(tmp_path_factory):
     """A folder with data, a config, and a run that has used every part."""
     folder = tmp_path_factory.mktemp('own')
     (folder / 'own.yaml').write_text(yaml.safe_dump(CONFIG))
-    paths = f'{helpers.PROJECT}:{helpers.PROJECT / "tests"}'
+    paths = f'{programs.PROJECT}:{programs.PROJECT / "tests"}'
     succeed('-c', WRITE_DATA, folder / 'data', PYTHONPATH=paths)
     options = ['-cfg', folder / 'own.yaml', '-d', folder / 'data', '-c', 'cpu']
     succeed('train.py', *PARTS, *options, '-o', folder / 'run', '--workers', 1)
@@ -128,13 +127,13 @@ def test_their_keys_are_checked_and_described(trained):
     listed = succeed('-m', 'engine.config', *PARTS, '--reference')
     for key in ('own_width', 'own_gamma', 'own_shift'):
         assert f'  {key}: ' in listed
-    process = helpers.run(
+    process = programs.run(
         '-m', 'engine.config', *PARTS, '-cfg', trained / 'own.yaml', '--set', 'own_shift=5'
     )
     message = 'own_shift: must be at least 0 and at most 4, not 5'
-    assert helpers.error_line(process).startswith(f'error: {message}')
+    assert programs.error_line(process).startswith(f'error: {message}')
 
 
 def test_without_the_module_they_are_unknown(trained):
-    process = helpers.run('train.py', '-cfg', trained / 'own.yaml', '-d', trained / 'data')
-    assert "network: no network is called 'own_net'" in helpers.error_line(process)
+    process = programs.run('train.py', '-cfg', trained / 'own.yaml', '-d', trained / 'data')
+    assert "network: no network is called 'own_net'" in programs.error_line(process)

@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 
 import datasets
-import helpers
 import models
 from datasets import image_files as images
 from engine.backends import exported
@@ -35,14 +34,15 @@ from engine.inference import (
     segment,
     segmenting,
 )
-from infer_helpers import CAMVID, INFER, STREET, refused, started
 from models import weights
+from support import programs, stand_ins
+from support.infer_runs import CAMVID, INFER, STREET, refused, started
 
 
 def test_one_image_from_any_folder(small_photo):
     """As a process of its own: status, what it prints, and the picture."""
-    process = helpers.run(
-        helpers.PROJECT / 'infer.py', '-i', 'small.png', *CAMVID, cwd=small_photo.parent
+    process = programs.run(
+        programs.PROJECT / 'infer.py', '-i', 'small.png', *CAMVID, cwd=small_photo.parent
     )
     assert process.returncode == 0, process.stderr
     assert process.stderr.splitlines() == ['running on the CPU']
@@ -70,7 +70,7 @@ def test_the_backend_is_chosen_compared_and_kept(small_photo):
     environment = {'NNSEG_CACHE': str(small_photo.parent / 'cache')}
 
     def start(name):
-        return helpers.run(
+        return programs.run(
             INFER, '-i', 'small.png', *camvid, '-o', name, '--save-labels', '--threads', '1',
             cwd=small_photo.parent, **environment,
         )  # fmt: skip
@@ -141,7 +141,7 @@ def test_settings_made_in_python_are_those_of_the_command(small_photo, capsys):
     """No parser: the same files to the last bit, and what is printed but for the time."""
     options = ['--legend', '--opacity', '0.3', '--save-labels', '--save-color', '--scales', '1,0.5',
                '--flip', '--set', 'test_window=[60, 80]', '-m', 'D3Net_T_camvid.h5']  # fmt: skip
-    shutil.copy(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5', '.')
+    shutil.copy(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5', '.')
     assert started('-i', small_photo, *CAMVID, '-o', 'command/a.png', *options) == 0
     printed = capsys.readouterr().out.splitlines()
     nn.clear_parameters()
@@ -170,7 +170,7 @@ def test_the_network_is_made_once(small_photo, monkeypatch):
     made, create = [], models.create
     create('d3net_t', num_classes=11)(nn.Variable((1, 3, 64, 64)))
     monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
-    weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    weights.load(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
     statistics = {'mean': (1.0, 2.0, 3.0), 'std': (9.0, 8.0, 7.0), 'channel_order': 'bgr'}
     weights.save('own.h5', replace(create('d3net_t').info, **statistics))
     silent = ['--set', 'mean=null', '--set', 'std=null']  # as the config says no statistics
@@ -246,14 +246,14 @@ def test_the_address_of_weights_is_that_of_the_option(small_photo, capsys, monke
 def test_with_an_image_alone_d3net_l_is_downloaded(small_photo):
     """One of the same names and shapes, from a local server, stands for the published file."""
     models.create('d3net_l')(nn.Variable((1, 3, 64, 64)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     (small_photo.parent / 'site').mkdir()
     weights.save('site/D3Net-L.h5')
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory='site')
     handler.log_message = lambda *args: None
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        process = helpers.run(
+        process = programs.run(
             INFER, '-i', 'small.png', cwd=small_photo.parent,
             NNSEG_WEIGHTS_URL=f'http://127.0.0.1:{server.server_address[1]}',
             NNSEG_CACHE=str(small_photo.parent / 'cache'),

@@ -9,13 +9,13 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common.errors import UserError
 from datasets import image_files as images
 from engine.inference import LooksSettings, planning
-from infer_helpers import CAMVID, refused, started, write_video
 from models import weights
+from support import programs
+from support.infer_runs import CAMVID, refused, started, write_video
 
 
 def test_inputs_that_cannot_be_used(small_photo, capsys):
@@ -178,7 +178,7 @@ def test_a_full_disk_ends_the_batch(small_photo, capsys):
     Path('in').mkdir()
     for name in ('a', 'b'):
         shutil.copy(small_photo, f'in/{name}.png')
-    with helpers.full_disk(500):
+    with programs.full_disk(500):
         assert 'results/a.jpg: cannot be written' in refused(capsys, '-i', 'in', *CAMVID)
 
 
@@ -215,7 +215,7 @@ def test_options_that_cannot_be_used(small_photo, capsys):
 
 def test_a_backbone_needs_partial(small_photo, capsys, caplog):
     models.create('d3net_t')(nn.Variable((1, 3, 64, 64)))
-    weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    weights.load(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
     with nn.parameter_scope('backbone'):
         nn.save_parameters('backbone.h5')
     nn.clear_parameters()

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import helpers
 from datasets import image_files as images
-from infer_helpers import CAMVID, INFER, read_video, started, write_video
+from support import programs
+from support.infer_runs import CAMVID, INFER, read_video, started, write_video
 
 
 def test_a_video_comes_back_as_a_video(small_photo):
@@ -58,7 +58,7 @@ def test_a_video_too_wide_to_be_written(small_photo, capfd):
     Path('in').mkdir()
     write_video('in/a.avi', [np.zeros((8, 9000, 3), np.uint8)])
     shutil.copy(small_photo, 'in/b.png')
-    process = helpers.run(INFER, '-i', 'in', *CAMVID, '--size', '32x64', cwd=small_photo.parent)
+    process = programs.run(INFER, '-i', 'in', *CAMVID, '--size', '32x64', cwd=small_photo.parent)
     assert process.returncode == 1, process.stderr
     assert process.stderr.splitlines() == [
         'running on the CPU',

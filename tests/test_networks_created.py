@@ -2,10 +2,10 @@
 
 import pytest
 
-import helpers
-from train_helpers import data, write_config  # noqa: F401
+from support import programs
+from support.train_runs import data, write_config  # noqa: F401
 
-COUNTING = ['--import', helpers.PROJECT / 'tests' / 'counting.py']
+COUNTING = ['--import', programs.PROJECT / 'tests' / 'support' / 'counting.py']
 
 
 @pytest.fixture(scope='module')
@@ -14,7 +14,7 @@ def run(data, tmp_path_factory):  # noqa: F811
     folder = tmp_path_factory.mktemp('run')
     config = write_config(folder, max_iter=4, save_interval=4)
     options = ['-cfg', config, '-d', data, '-c', 'cpu', '-o', folder / 'run', '--workers', 0]
-    return helpers.run('train.py', *COUNTING, *options), folder, data
+    return programs.run('train.py', *COUNTING, *options), folder, data
 
 
 def created(process):
@@ -26,7 +26,7 @@ def created(process):
 def test_train(run):
     process, folder, data = run  # noqa: F811
     assert created(process) == 1
-    resumed = helpers.run(
+    resumed = programs.run(
         'train.py', *COUNTING, '-cfg', folder / 'tiny.yaml', '-d', data, '-c', 'cpu',
         '-o', folder / 'run', '--resume', '--set', 'max_iter=5', '--allow-changes', '--workers', 0,
     )  # fmt: skip
@@ -44,5 +44,5 @@ def test_other_commands(run, command):
         'export': (['-m', 'engine.export', *model, '-o', folder / 'x.onnx', '--size', '32x48'], 1),
         'config': (['-m', 'engine.config'], 0),
     }[command]
-    process = helpers.run(*arguments, '-cfg', folder / 'tiny.yaml', *COUNTING)
+    process = programs.run(*arguments, '-cfg', folder / 'tiny.yaml', *COUNTING)
     assert created(process) == networks

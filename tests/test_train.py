@@ -15,9 +15,6 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
-import mpi_jobs
-import train_helpers
 from datasets.loading.sampler import Sampler
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
@@ -25,9 +22,10 @@ from engine.runs.run_folder import RunFolder
 from engine.training.losses import Objective
 from engine.training.optimizer import Optimizer
 from models import weights
-from train_helpers import Training, assert_same_run, children, handle, same_weights, signalled
+from support import mpi_jobs, programs, stand_ins, train_runs
+from support.train_runs import Training, assert_same_run, children, handle, same_weights, signalled
 
-data = train_helpers.data
+data = train_runs.data
 POINTS = {'call': 400000, 'write': 70, 'replace': 25, 'image': 12}  # about as many has a run
 LIVES = {
     'averaged, two workers': (['--workers', 2], {'ema_decay': 0.9}),
@@ -96,7 +94,7 @@ def test_real_images_are_learned_by_heart(processes, shared, tmp_path):
         '-o', tmp_path / 'run', '--workers', 1, '--set', f'batch_size={4 // processes}',
     ]  # fmt: skip
     if processes == 1:
-        process = helpers.run('train.py', *options)
+        process = programs.run('train.py', *options)
     else:
         process = mpi_jobs.run(processes, 'train.py', *options, OMP_NUM_THREADS='1')
     assert process.returncode == 0, process.stderr
@@ -106,9 +104,9 @@ def test_real_images_are_learned_by_heart(processes, shared, tmp_path):
 
 def killed(training, kind, number, *options):
     """Whether a training is killed at a point; else it has come to its end."""
-    process = helpers.run(
-        'tests/killed_training.py', kind, number, *training.arguments('run', *options),
-        PYTHONPATH=str(helpers.PROJECT),
+    process = programs.run(
+        'tests/support/killed_training.py', kind, number, *training.arguments('run', *options),
+        PYTHONPATH=str(programs.PROJECT),
     )  # fmt: skip
     assert 'Traceback' not in process.stderr
     assert process.returncode in (0, -signal.SIGKILL), process.stderr
@@ -178,7 +176,7 @@ def test_signals_to_the_command(number, status, data, tmp_path):
     """As a scheduler or a terminal sends them; one line tells of it, no worker is left."""
     training = Training(data, tmp_path, '--workers', 2, max_iter=2000)
     process = subprocess.Popen(
-        [sys.executable, helpers.PROJECT / 'train.py', *training.arguments('run')],
+        [sys.executable, programs.PROJECT / 'train.py', *training.arguments('run')],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     log = tmp_path / 'run' / 'train.log'
@@ -192,7 +190,7 @@ def test_signals_to_the_command(number, status, data, tmp_path):
     assert f'stopped after iteration {iteration}, which is saved' in err
     time.sleep(0.1)
     mine = f'{tmp_path}'.encode()
-    lines = [p.read_bytes() for p in train_helpers.command_lines()]
+    lines = [p.read_bytes() for p in train_runs.command_lines()]
     assert not [line for line in lines if mine in line]
 
 
@@ -277,7 +275,7 @@ def test_a_run_that_is_running_is_not_resumed(data, tmp_path, capsys):
     """Not by another process, until it is dead."""
     training = Training(data, tmp_path, '--workers', 0, max_iter=2000)
     process = subprocess.Popen(
-        [sys.executable, helpers.PROJECT / 'train.py', *training.arguments('run')],
+        [sys.executable, programs.PROJECT / 'train.py', *training.arguments('run')],
         stderr=subprocess.DEVNULL,
     )
     state = tmp_path / 'run' / 'state.h5'
@@ -322,7 +320,7 @@ def test_a_full_disk_leaves_what_was_good(room, averaged, data, tmp_path, capsys
         'for nothing': 0,
     }[room]
     capsys.readouterr()
-    with helpers.full_disk(size):
+    with programs.full_disk(size):
         line = training.refused(capsys, 'run', '--resume')
     assert 'cannot be written (File too large)' in line
     assert (run / 'state.h5').read_bytes() == good
@@ -336,7 +334,7 @@ def test_a_disk_that_has_no_room_for_weights(method, averaged, data, tmp_path, m
     save = getattr(RunFolder, method)
 
     def without_room(*arguments):
-        with helpers.full_disk(1000):
+        with programs.full_disk(1000):
             return save(*arguments)
 
     with monkeypatch.context() as patch:
@@ -500,7 +498,7 @@ def test_the_best_weights_have_the_scores_of_evaluate(changes, data, tmp_path):
     assert best['miou'] > entries[0]['miou'], 'the test needs a run that learns'
     assert checkpoints.facts(run / 'state.h5')['best']['iteration'] <= best['iteration']
     for entry, file in ((best, 'best.h5'), (entries[-1], 'final.h5')):
-        report = train_helpers.scores(training, run / file)
+        report = train_runs.scores(training, run / file)
         assert report['miou'] == entry['miou']
         assert report['pixel_accuracy'] == entry['pixel_accuracy']
         ious = {name: values['iou'] for name, values in report['classes'].items()}
@@ -540,8 +538,8 @@ def test_the_config_of_a_run_trains_the_same(data, tmp_path):
 def pretrained(tmp_path):
     """Weights of a whole network, and of its backbone alone as D3Net's are published."""
     nn.clear_parameters()
-    helpers.tiny()(nn.Variable((1, 3, 24, 40)))
-    helpers.randomize_parameters(seed=3)
+    stand_ins.tiny()(nn.Variable((1, 3, 24, 40)))
+    stand_ins.randomize_parameters(seed=3)
     weights.save(tmp_path / 'whole.h5')
     for name in list(nn.get_parameters(grad_only=False)):
         if not name.startswith('backbone/'):

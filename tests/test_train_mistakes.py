@@ -8,13 +8,12 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
-import train_helpers
 from engine.runs import checkpoints
 from models import weights
-from train_helpers import Training, signalled
+from support import stand_ins, train_runs
+from support.train_runs import Training, signalled
 
-data = train_helpers.data
+data = train_runs.data
 
 
 @pytest.fixture
@@ -166,7 +165,7 @@ def test_weights_of_something_else(training, tmp_path, capsys):
     nn.parameter.get_parameter_or_create('other/W', (2, 3))
     weights.save(tmp_path / 'other.h5')
     nn.clear_parameters()
-    helpers.tiny(num_init_features=12)(nn.Variable((1, 3, 24, 40)))
+    stand_ins.tiny(num_init_features=12)(nn.Variable((1, 3, 24, 40)))
     weights.save(tmp_path / 'wider.h5')
     whole = (tmp_path / 'wider.h5').read_bytes()
     (tmp_path / 'half.h5').write_bytes(whole[: len(whole) // 2])

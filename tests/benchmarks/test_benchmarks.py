@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
 from benchmarks import frame, training
 from benchmarks.memory import peak_mib
 from layers.build import RECOMPUTE_POLICIES
+from support import programs, stand_ins
 
 
 def test_contestants_take_turns():
@@ -27,7 +27,7 @@ def test_contestants_take_turns():
 
 def test_blocks_compares_the_two_graphs(tmp_path):
     report = tmp_path / 'report.json'
-    process = helpers.run(
+    process = programs.run(
         '-m', 'benchmarks', 'blocks', '--size', '32x48', '--rounds', '2', '-c', 'cpu',
         '-cfg', 'configs/D3Net_T_camvid.yaml', '--json', report,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def test_blocks_compares_the_two_graphs(tmp_path):
 
 def test_norms_compares_both_batch_norms(tmp_path):
     report = tmp_path / 'report.json'
-    process = helpers.run(
+    process = programs.run(
         '-m', 'benchmarks', 'norms', '--size', '32x48', '--rounds', '2',
         '-cfg', 'configs/D3Net_T_camvid.yaml', '--json', report,
     )  # fmt: skip
@@ -71,7 +71,7 @@ def test_memory_counts_children():
 
 def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
     report = tmp_path / 'report.json'
-    process = helpers.run(
+    process = programs.run(
         '-m', 'benchmarks', 'loader', '-d', shared / 'data' / 'camvid',
         '-cfg', 'configs/D3Net_T_camvid.yaml',
         '--rounds', '1', '--batches', '1', '--batch-size', '1', '--json', report,
@@ -95,14 +95,14 @@ def test_loader_compares_with_the_usual_pipeline(shared, tmp_path):
 @pytest.fixture
 def tiny(tmp_path):
     path = tmp_path / 'tiny.yaml'
-    keys = {**helpers.TINY, 'n_blocks': [9, 3], 'lr': 0.1, 'max_iter': 1000}
+    keys = {**stand_ins.TINY, 'n_blocks': [9, 3], 'lr': 0.1, 'max_iter': 1000}
     path.write_text(yaml.safe_dump(keys))
     return path
 
 
 def test_training_compares_the_recompute_policies(tiny, tmp_path):
     report = tmp_path / 'report.json'
-    process = helpers.run(
+    process = programs.run(
         '-m', 'benchmarks', 'training', '-cfg', tiny, '-c', 'cpu', '--size', '256x384',
         '--batch-size', 2, '--rounds', 1, '--json', report,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def test_the_peak_of_a_process_is_its_own():
     """It stays when the memory is given back, and is not that of the process that started it."""
     code = 'from benchmarks.memory import own_peak_mib; before = own_peak_mib()\n'
     code += 'x = bytearray(300 << 20); del x; print(before, own_peak_mib())'
-    before, after = map(float, helpers.run('-c', code).stdout.split())
+    before, after = map(float, programs.run('-c', code).stdout.split())
     assert before < 50
     assert 295 < after - before < 310
 
@@ -158,8 +158,8 @@ def test_the_peak_of_a_process_is_its_own():
     ],
 )
 def test_bad_options_of_training(options, message, tiny):
-    process = helpers.run('-m', 'benchmarks', 'training', '-cfg', tiny, *options)
-    assert message in helpers.error_line(process)
+    process = programs.run('-m', 'benchmarks', 'training', '-cfg', tiny, *options)
+    assert message in programs.error_line(process)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_bad_options_of_training(options, message, tiny):
     ],
 )
 def test_bad_options_of_blocks(options, message):
-    process = helpers.run('-m', 'benchmarks', 'blocks', *options)
-    assert message in helpers.error_line(process)
+    process = programs.run('-m', 'benchmarks', 'blocks', *options)
+    assert message in programs.error_line(process)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_bad_options_of_blocks(options, message):
     ],
 )
 def test_bad_options_of_loader(options, message):
-    process = helpers.run('-m', 'benchmarks', 'loader', *options)
-    assert message in helpers.error_line(process)
+    process = programs.run('-m', 'benchmarks', 'loader', *options)
+    assert message in programs.error_line(process)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def test_bad_options_of_loader(options, message):
 )
 def test_only_scale_crop_has_a_usual_pipeline(augmentation, keys, shared, tmp_path):
     config = tmp_path / 'config.yaml'
-    base = helpers.PROJECT / 'configs/D3Net_T_camvid.yaml'
+    base = programs.PROJECT / 'configs/D3Net_T_camvid.yaml'
     config.write_text(f'_base_: {base}\naugmentation: {augmentation}\n{keys}\n')
-    process = helpers.run(
+    process = programs.run(
         '-m', 'benchmarks', 'loader', '-d', shared / 'data/camvid', '-cfg', config
     )
-    assert f'augmentation: {augmentation} has no usual pipeline' in helpers.error_line(process)
+    assert f'augmentation: {augmentation} has no usual pipeline' in programs.error_line(process)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
 import models
 from benchmarks import __main__ as command
 from benchmarks import contestants, inference, peer, pipeline
@@ -19,17 +18,18 @@ from common.errors import UserError
 from datasets import image_files
 from engine import config as configs
 from models import complexity
+from support import programs, stand_ins
 
 
 @pytest.fixture
 def tiny(tmp_path):
     path = tmp_path / 'tiny.yaml'
-    path.write_text(yaml.safe_dump({**helpers.TINY, 'lr': 0.1, 'max_iter': 9}))
+    path.write_text(yaml.safe_dump({**stand_ins.TINY, 'lr': 0.1, 'max_iter': 9}))
     return path
 
 
 def bench(*options):
-    return helpers.run('-m', 'benchmarks', 'inference', *options, '-c', 'cpu', '--rounds', 1)
+    return programs.run('-m', 'benchmarks', 'inference', *options, '-c', 'cpu', '--rounds', 1)
 
 
 def test_networks_and_backends_are_compared(tiny, tmp_path):
@@ -153,12 +153,12 @@ def test_multiples_are_of_the_same_turns():
     ],
 )
 def test_bad_options(options, message, tiny):
-    assert message in helpers.error_line(bench('-cfg', tiny, *options))
+    assert message in programs.error_line(bench('-cfg', tiny, *options))
 
 
 def test_other_kinds_take_one_config(tiny):
-    process = helpers.run('-m', 'benchmarks', 'training', '-cfg', tiny, tiny)
-    assert 'training takes one config' in helpers.error_line(process)
+    process = programs.run('-m', 'benchmarks', 'training', '-cfg', tiny, tiny)
+    assert 'training takes one config' in programs.error_line(process)
 
 
 def test_what_is_left_out_has_a_reason():
@@ -214,12 +214,12 @@ def test_cores_are_given_back():
 
 def test_classes_are_the_same_where_images_stay_on_the_device(tmp_path):
     """And the time of the network alone is measured then, too."""
-    network, image = helpers.tiny(), helpers.image(64, 96)
+    network, image = stand_ins.tiny(), stand_ins.image(64, 96)
     network(nn.Variable((1, 3, 64, 96)))
     models.weights.save(tmp_path / 'weights.h5')
     image_files.write_image(tmp_path / 'image.png', image)
     task = pipeline.PipelineTask(
-        {'network': 'd3net', **helpers.TINY}, tmp_path / 'weights.h5', tmp_path / 'image.png',
+        {'network': 'd3net', **stand_ins.TINY}, tmp_path / 'weights.h5', tmp_path / 'image.png',
         tmp_path / 'input.npy', (64, 96), 'cpu', 1,
     )  # fmt: skip
     contestant = pipeline.Pipeline(task, 'nnabla', 'float32', tmp_path)
@@ -237,10 +237,10 @@ def test_labels_are_those_of_the_predictor(monkeypatch):
     """In bands, as many as there are rows in the end."""
     from engine.inference.predictor import Predictor
 
-    network = helpers.tiny()
+    network = stand_ins.tiny()
     predictor = Predictor(network)
-    helpers.randomize_parameters()
-    image = helpers.image(48, 64)
+    stand_ins.randomize_parameters()
+    image = stand_ins.image(48, 64)
     expected = predictor.labels(image)
     x = nn.Variable.from_numpy_array(pipeline.predictor.normalise(image, network.info)[None])
     maps = network(x)[0]

@@ -15,9 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
 import models
-import mpi_training
 from benchmarks import graph_file, peer, pytorch_graph
 from common.errors import UserError
 from engine.distributed.communicators import Alone
@@ -25,6 +23,7 @@ from engine.distributed.processes import Processes
 from layers import functions as L
 from layers.graph import functions
 from models import complexity
+from support import mpi_training, programs, stand_ins
 
 LAYOUTS = (False, True)
 NETWORKS = ('d3net', 'ddrnet23_slim_aux', 'fpn_regnetx400mf_edgeailite')
@@ -52,7 +51,7 @@ def program(tmp_path_factory):
 
 
 def create(name):
-    return models.create(name, **(helpers.TINY if name == 'd3net' else {}))
+    return models.create(name, **(stand_ins.TINY if name == 'd3net' else {}))
 
 
 def variable(*shape, seed=0):
@@ -63,7 +62,7 @@ def variable(*shape, seed=0):
 @pytest.mark.long
 def test_the_table_has_every_function_of_every_network():
     missing = {}
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         for name in models.names():
             nn.clear_parameters()
             network = create(name)
@@ -80,7 +79,7 @@ def test_a_graph_comes_back_from_its_files(tmp_path):
     """Walked again with NNabla's own functions, it computes the same."""
     network, x = create('d3net'), variable(1, 3, 32, 32)
     y = network(x)[0]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     y.forward()
     graph_file.write(tmp_path, [x], [y])
     document = json.loads((tmp_path / graph_file.GRAPH).read_text())
@@ -202,7 +201,7 @@ def test_random_steps_have_no_peer(tmp_path):
     with pytest.raises(UserError, match='solver adam has no counterpart'):
         peer.write_training({**config, 'solver': 'adam'}, (64, 64), tmp_path)
     config['network'] = next(name for name in models.names() if 'mobilenetv2' in name)
-    with helpers.zero_parameters(), pytest.raises(UserError, match='drops values at random'):
+    with stand_ins.zero_parameters(), pytest.raises(UserError, match='drops values at random'):
         peer.write_training(config, (128, 128), tmp_path)
 
 
@@ -229,8 +228,8 @@ def test_steps_of_training_are_those_of_nnabla(channels_last, precision, exact, 
 def test_pytorch_takes_part(kind, program, tmp_path):
     """The program is asked for only because it shows that there is a torch."""
     config, report = tmp_path / 'tiny.yaml', tmp_path / 'report.json'
-    config.write_text(yaml.safe_dump({**helpers.TINY, 'lr': 0.1, 'max_iter': 9}))
-    process = helpers.run(
+    config.write_text(yaml.safe_dump({**stand_ins.TINY, 'lr': 0.1, 'max_iter': 9}))
+    process = programs.run(
         '-m', 'benchmarks', kind, '-cfg', config, '-c', 'cpu', '--size', '64x96',
         '--rounds', 1, '--json', report, '--peer', 'pytorch', '--peer-python', PYTHON,
     )  # fmt: skip
@@ -249,7 +248,7 @@ def test_pytorch_takes_part(kind, program, tmp_path):
 
 
 def training_config() -> dict:
-    return {**helpers.TINY, 'lr': 0.1, 'max_iter': 9, 'batch_size': 2, 'accumulation': 1,
+    return {**stand_ins.TINY, 'lr': 0.1, 'max_iter': 9, 'batch_size': 2, 'accumulation': 1,
             'network': 'd3net'}  # fmt: skip
 
 
@@ -276,9 +275,9 @@ def evaluated(name):
     """An input of a network, and its logits."""
     network = create(name)
     x = variable(1, 3, *complexity.nearest_size(network.info, (96, 128)))
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         y = network(x)[0]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     return x, y
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import helpers
 from benchmarks.peer import Program
 from benchmarks.process import Process, RemoteError
 from common.errors import UserError
+from support import programs
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PATIENCE = 60  # seconds; what is asked of the processes takes ten minutes
@@ -162,7 +162,7 @@ def start(code: str, folder: Path) -> tuple[subprocess.Popen, Path]:
         """
     program = subprocess.Popen(
         [sys.executable, '-c', textwrap.dedent(head) + textwrap.dedent(code)],
-        cwd=helpers.PROJECT,
+        cwd=programs.PROJECT,
         stderr=subprocess.DEVNULL,
     )
     return program, pids

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-import helpers
 from benchmarks import frame, readme, suite
 from benchmarks.__main__ import build_parser as benchmark_parser
 from common import PROJECT
 from common.errors import UserError
 from engine.backends.errors import BackendError
+from support import programs
 
 TEXT = """# Title
 <!-- benchmark:one -->
@@ -223,5 +223,5 @@ def test_the_tables_of_the_project_have_all_columns(name):
 
 
 def test_a_mistake_is_told_before_anything_runs(tmp_path):
-    process = helpers.run('-m', 'benchmarks.suite', '-o', tmp_path / 'page.md')
-    assert 'page.md: cannot be read' in helpers.error_line(process)
+    process = programs.run('-m', 'benchmarks.suite', '-o', tmp_path / 'page.md')
+    assert 'page.md: cannot be read' in programs.error_line(process)

@@ -9,11 +9,11 @@ import sys
 import pytest
 
 import datasets
-import helpers
 import models
 from common import command, launcher
 from common.command import Parser, run
 from common.errors import UserError
+from support import programs
 
 
 def ended(main, capsys, *arguments):
@@ -121,7 +121,7 @@ def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
     for size, statuses in (('10', (1, 141)), ('1000000', (141,))):
         process = subprocess.Popen(
             [sys.executable, '-c', program, size],
-            cwd=helpers.PROJECT,
+            cwd=programs.PROJECT,
             env={**os.environ, 'PYTHONUNBUFFERED': unbuffered},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -146,6 +146,6 @@ def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
     ],
 )
 def test_what_nnabla_reports_at_its_import_is_not_shown(arguments):
-    process = helpers.run(*arguments)
+    process = programs.run(*arguments)
     assert process.returncode in (0, 2), process.stderr
     assert '[nnabla]' not in process.stdout + process.stderr

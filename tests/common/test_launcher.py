@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-import mpi_jobs
 from common import PROJECT, launcher
+from support import mpi_jobs
 
 # Variables that launchers are known to set, beside those that the project reads.
 KNOWN = {

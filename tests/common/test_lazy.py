@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-import helpers
+from support import programs
 
 COMMANDS = [
     ('infer.py',),
@@ -19,7 +19,7 @@ COMMANDS = [
 def test_help_loads_neither_nnabla_nor_opencv(command):
     process = subprocess.run(
         [sys.executable, '-X', 'importtime', *command, '--help'],
-        cwd=helpers.PROJECT,
+        cwd=programs.PROJECT,
         capture_output=True,
         text=True,
         timeout=120,

@@ -2,9 +2,9 @@
 
 import pytest
 
-import helpers
+from support import programs
 
-INFER = helpers.PROJECT / 'infer.py'
+INFER = programs.PROJECT / 'infer.py'
 
 
 @pytest.mark.parametrize('written', ['mine.py', '{folder}/mine.py', 'mine'])
@@ -12,7 +12,9 @@ INFER = helpers.PROJECT / 'infer.py'
 def test_a_module_is_imported_first(tmp_path, written, first):
     (tmp_path / 'mine.py').write_text('print("imported")\n')
     option = ['--import', written.format(folder=tmp_path)]
-    process = helpers.run(INFER, *(option * first), '--help', *(option * (not first)), cwd=tmp_path)
+    process = programs.run(
+        INFER, *(option * first), '--help', *(option * (not first)), cwd=tmp_path
+    )
     assert process.stdout.startswith('imported\n'), process.stderr
 
 
@@ -36,13 +38,13 @@ def test_a_module_is_imported_first(tmp_path, written, first):
 def test_what_cannot_be_imported_is_one_line(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_text(content)
-    process = helpers.run(INFER, '--import', name, '-i', 'x.jpg', cwd=tmp_path)
-    assert message in helpers.error_line(process)
+    process = programs.run(INFER, '--import', name, '-i', 'x.jpg', cwd=tmp_path)
+    assert message in programs.error_line(process)
 
 
 def test_a_programming_error_keeps_its_traceback(tmp_path):
     (tmp_path / 'mine.py').write_text('int("abc")')
-    process = helpers.run(INFER, '--import', 'mine.py', '-i', 'x.jpg', cwd=tmp_path)
+    process = programs.run(INFER, '--import', 'mine.py', '-i', 'x.jpg', cwd=tmp_path)
     assert process.returncode == 1
     assert "ValueError: invalid literal for int() with base 10: 'abc'" in process.stderr
 
@@ -50,5 +52,5 @@ def test_a_programming_error_keeps_its_traceback(tmp_path):
 def test_a_folder_beside_it_does_not_take_the_place_of_the_project(tmp_path):
     (tmp_path / 'mine.py').write_text('import models; print(models.__file__)')
     (tmp_path / 'models.py').write_text('')
-    process = helpers.run(INFER, '--import', tmp_path / 'mine.py', '--help')
-    assert process.stdout.startswith(str(helpers.PROJECT / 'models')), process.stderr
+    process = programs.run(INFER, '--import', tmp_path / 'mine.py', '--help')
+    assert process.stdout.startswith(str(programs.PROJECT / 'models')), process.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import helpers
+from support import programs
 from tests.cuda_install import driver
 
 pytestmark = [pytest.mark.cuda_install, pytest.mark.timeout(1800)]
@@ -71,7 +71,7 @@ class Environment:
     def __init__(self, folder: Path):
         self.bin, self.home = folder / 'venv' / 'bin', folder
         subprocess.run([sys.executable, '-m', 'venv', folder / 'venv'], check=True)
-        files = [part for name in REQUIREMENTS for part in ('-r', helpers.PROJECT / name)]
+        files = [part for name in REQUIREMENTS for part in ('-r', programs.PROJECT / name)]
         pip = [self.bin / 'python', '-m', 'pip', 'install', '-q', '--disable-pip-version-check']
         subprocess.run([*pip, *files], check=True)
         (self.site_packages,) = (folder / 'venv' / 'lib').glob('python*/site-packages')
@@ -79,13 +79,13 @@ class Environment:
 
     def run(self, *arguments, processes=0, **variables) -> subprocess.CompletedProcess:
         """A program of the project in the environment; under mpirun, if there are processes."""
-        own = {'LD_LIBRARY_PATH': str(self._driver), 'PYTHONPATH': str(helpers.PROJECT)}
+        own = {'LD_LIBRARY_PATH': str(self._driver), 'PYTHONPATH': str(programs.PROJECT)}
         own['NNSEG_CACHE'] = str(self.home / 'cache')
         options = ['-n', processes, '--allow-run-as-root', '--oversubscribe']
         launcher = [self.bin / 'mpirun', *options] if processes else []
         return subprocess.run(
             [str(part) for part in (*launcher, self.bin / 'python', *arguments)],
-            cwd=helpers.PROJECT,
+            cwd=programs.PROJECT,
             env={**os.environ, **own, **variables},
             capture_output=True,
             text=True,

@@ -8,7 +8,7 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
+from support import stand_ins
 
 
 class Numpy:
@@ -111,10 +111,10 @@ def resize(x, size):
     ],
 )
 def test_any_member_of_the_family(changes):
-    network = helpers.tiny(**changes)
+    network = stand_ins.tiny(**changes)
     x = np.random.RandomState(0).randn(1, 3, 37, 50).astype(np.float32)
     logits = network(nn.Variable.from_numpy_array(x))[0]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     logits.forward()
     expected = Numpy(network.hyper)(x[0].astype(np.float64))
     assert logits.d[0].shape == expected.shape
@@ -123,7 +123,7 @@ def test_any_member_of_the_family(changes):
 
 def test_initial_weights_are_those_of_the_original():
     """The backbone's by NNabla's default, uniform; the head's normal with 0.01, biases zero."""
-    helpers.tiny(channels=200, num_init_features=64)(nn.Variable((1, 3, 37, 50)))
+    stand_ins.tiny(channels=200, num_init_features=64)(nn.Variable((1, 3, 37, 50)))
     values = {name: p.d for name, p in nn.get_parameters(grad_only=False).items()}
     head = values['decode_head/convs/0/conv/conv/W']
     assert head.std() == pytest.approx(0.01, rel=0.05)

@@ -5,11 +5,11 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 import models
 from benchmarks.blocks import count_functions
 from benchmarks.plain import plain_layers
 from layers import functions as L
+from support import stand_ins
 
 
 def both_graphs(network, size, **build):
@@ -17,7 +17,7 @@ def both_graphs(network, size, **build):
     x = np.random.RandomState(0).randn(1, 3, *size).astype(np.float32)
     x = nn.Variable.from_numpy_array(x)
     merged = network(x, **build)[0]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     plain = network.family.graph(x, L.Build(), layers=plain_layers, **network.hyper)[0]
     return merged, plain
 
@@ -49,7 +49,7 @@ def both_graphs(network, size, **build):
     ],
 )
 def test_any_member_of_the_family_equals_its_plain_form_bit_for_bit(changes, cuda):
-    network = helpers.tiny(**changes)
+    network = stand_ins.tiny(**changes)
     merged, plain = both_graphs(network, (33, 50), cuda=cuda)
     nn.forward_all([merged, plain])
     assert merged.shape == (1, network.info.num_classes, 9, 13)
@@ -67,7 +67,7 @@ def test_d3net_s_equals_its_plain_form_bit_for_bit(cuda):
 def test_gradients_equal_those_of_the_plain_form():
     def gradients(index):
         nn.clear_parameters()
-        graph = both_graphs(helpers.tiny(), (32, 32))[index]
+        graph = both_graphs(stand_ins.tiny(), (32, 32))[index]
         for parameter in nn.get_parameters().values():
             parameter.grad.zero()
         loss = L.mean_all(F.pow_scalar(graph, 2))
@@ -95,7 +95,7 @@ def test_d3net_s_evaluates_with_at_most_960_functions_and_with_730_on_a_gpu():
 
 
 def test_the_parameters_do_not_depend_on_the_call():
-    network, x = helpers.tiny(), nn.Variable((1, 3, 32, 32))
+    network, x = stand_ins.tiny(), nn.Variable((1, 3, 32, 32))
     names = []
     for call in ({}, {'aux': True}, {'train': True}, {'cuda': True}, {'channel_last': True}):
         nn.clear_parameters()
@@ -108,8 +108,8 @@ def test_the_parameters_do_not_depend_on_the_call():
 @pytest.mark.parametrize('stages', [1, 2, 4])
 def test_the_smallest_size_works_and_one_pixel_less_does_not(stages):
     lists = ('num_layers', 'n_blocks', 'dens_k', 'block_comp', 'intermediate_out_ch')
-    network = helpers.tiny(
-        **{key: [helpers.TINY[key][0]] * stages for key in lists},
+    network = stand_ins.tiny(
+        **{key: [stand_ins.TINY[key][0]] * stages for key in lists},
         dense_n_out_layer_block=[2] * stages,
     )
     smallest = network.info.smallest_size
@@ -122,7 +122,7 @@ def test_the_smallest_size_works_and_one_pixel_less_does_not(stages):
 
 
 def test_small_channel_counts_need_no_bottleneck():
-    helpers.tiny(num_init_features=16)(nn.Variable((1, 3, 32, 32)))
+    stand_ins.tiny(num_init_features=16)(nn.Variable((1, 3, 32, 32)))
     names = list(nn.get_parameters())
     first = [n for n in names if 'dense1/d2_block/block0' in n and 'bc_layer' in n]
     second = [n for n in names if 'dense1/d2_block/block1' in n and 'bc_layer' in n]

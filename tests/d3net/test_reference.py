@@ -6,10 +6,10 @@ import nnabla as nn
 import nnabla.functions as F
 import pytest
 
-import helpers
 import models
 from engine.training.schedules import poly
 from layers import functions as L
+from support import stand_ins
 
 NETWORKS = ('d3net_s', 'd3net_l')
 
@@ -21,7 +21,7 @@ def fixture(request, shared):
 
 def load_fixture(name, shared):
     """Return (seeded_weights, meta, arrays, network) and register the seeded parameters."""
-    seeded = helpers.seeded_weights(shared)
+    seeded = stand_ins.seeded_weights(shared)
     meta, arrays = seeded.load_fixture(name)
     for entry, expected in meta['seed_check']:
         _, shape, kind = next(each for each in meta['state'] if each[0] == entry)
@@ -107,7 +107,7 @@ def named_activations(output):
 
 @pytest.mark.parametrize('network', NETWORKS)
 def test_poly_learning_rate(network, shared):
-    meta, _ = helpers.seeded_weights(shared).load_fixture(network)
+    meta, _ = stand_ins.seeded_weights(shared).load_fixture(network)
     hyper = {key: meta['hyper_parameters'][key] for key in ('lr', 'min_lr', 'max_iter', 'power')}
     for iteration, expected in meta['poly_lr'].items():
         assert poly(int(iteration), **hyper) == pytest.approx(expected, rel=1e-12)

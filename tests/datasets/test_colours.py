@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import datasets
-import helpers
 from datasets import colours
+from support import stand_ins
 
 PALETTE = datasets.info('cityscapes').palette
 
@@ -13,7 +13,7 @@ PALETTE = datasets.info('cityscapes').palette
 @pytest.mark.parametrize('opacity', [0.5, 0.3, 1.0])
 def test_the_overlay_is_the_published_blend(opacity):
     """image * (1 - opacity) + colour * opacity in float64, cut to whole numbers."""
-    image, labels = helpers.image(6, 7), np.arange(42).reshape(6, 7) % 19
+    image, labels = stand_ins.image(6, 7), np.arange(42).reshape(6, 7) % 19
     picture = colours.overlay(image, labels.astype(np.uint8), PALETTE, opacity)
     for (row, column), label in np.ndenumerate(labels):
         for channel in range(3):
@@ -23,7 +23,7 @@ def test_the_overlay_is_the_published_blend(opacity):
 
 
 def test_ignored_pixels_are_black_alone_and_the_image_in_the_overlay():
-    image, labels = helpers.image(2, 2), np.array([[0, 255], [255, 18]], np.uint8)
+    image, labels = stand_ins.image(2, 2), np.array([[0, 255], [255, 18]], np.uint8)
     assert colours.paint(labels, PALETTE)[..., ::-1].tolist() == [
         [[128, 64, 128], [0, 0, 0]],
         [[0, 0, 0], [119, 11, 32]],

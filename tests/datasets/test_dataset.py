@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 import datasets
-import helpers
 from common.errors import InputError
 from datasets import DataError, Sample
 from datasets.dataset import check_range, to_network
+from support import stand_ins
 
 GENUINE = {  # name, folder below data/: images of every split there
     ('cityscapes', 'samples/cityscapes'): {'train': 3, 'val': 2, 'trainval': 5},
@@ -63,7 +63,7 @@ def camvid(tmp_path):
     for split, names in (('train', 'ab'), ('val', 'c'), ('test', 'd')):
         for name in names:
             for folder, array in (
-                (split, helpers.image(6, 8)),
+                (split, stand_ins.image(6, 8)),
                 (f'{split}annot', np.full((6, 8), 11, np.uint8)),
             ):
                 (root / folder).mkdir(exist_ok=True, parents=True)

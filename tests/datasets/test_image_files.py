@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-import helpers
 from common import inputs
 from common.errors import InputError, UserError
 from datasets import image_files as images
+from support import programs, stand_ins
 
-PICTURE = helpers.image(24, 40)
+PICTURE = stand_ins.image(24, 40)
 
 
 def saved(path, array, **options):
@@ -110,7 +110,7 @@ def test_every_ending_that_counts_as_an_image_can_be_read(tmp_path, ending):
 @pytest.mark.parametrize('most', [2000, 4000])
 def test_large_images_are_looked_at_too(tmp_path, monkeypatch, most):
     """Pillow warns from 89 megapixels on, and refuses twice as many; here 2000 and 4000 pixels."""
-    whole = saved(tmp_path / 'whole.jpg', helpers.image(40, 120))
+    whole = saved(tmp_path / 'whole.jpg', stand_ins.image(40, 120))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', most)
     assert images.image_size(whole) == images.read_image(whole).shape[:2] == (40, 120)
     cut = tmp_path / 'cut.jpg'
@@ -123,7 +123,7 @@ def test_large_images_are_looked_at_too(tmp_path, monkeypatch, most):
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'bmp'])
 def test_truncated_files_are_refused(tmp_path, ending):
     """OpenCV alone returns a half grey picture for most of them."""
-    whole = saved(tmp_path / f'whole.{ending}', helpers.image(200, 300))
+    whole = saved(tmp_path / f'whole.{ending}', stand_ins.image(200, 300))
     images.read_image(whole)
     cut = tmp_path / f'cut.{ending}'
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
@@ -232,10 +232,10 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path):
     images.write_image(target, PICTURE)
     before = target.read_bytes()
     with (
-        helpers.full_disk(1000),
+        programs.full_disk(1000),
         pytest.raises(UserError, match='a.png: cannot be written .File too large'),
     ):
-        images.write_image(target, helpers.image(200, 200))
+        images.write_image(target, stand_ins.image(200, 200))
     assert target.read_bytes() == before
     assert os.listdir(tmp_path) == ['a.png']
 

@@ -2,15 +2,12 @@
 
 import json
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-import data_server
 import datasets
-import helpers
 from common import command
 from common.errors import UserError
 from common.sections import SectionError
@@ -20,8 +17,9 @@ from datasets.loading.loader import Loader
 from datasets.registry import READERS
 from engine import config as configs
 from engine.config import schema
+from support import data_server, programs, stand_ins
 
-OWN = Path(__file__).parent / 'own'
+OWN = programs.PROJECT / 'tests' / 'support'
 STRIPES, MIDDLE = OWN / 'own_stripes.py', OWN / 'own_middle.py'
 MEAN, STD = (0, 0, 0), (1, 1, 1)
 HEIGHT, WIDTH = 12, 20
@@ -37,7 +35,7 @@ def truth(index):
 
 
 def picture(index):
-    return helpers.image(HEIGHT, WIDTH, seed=index)
+    return stand_ins.image(HEIGHT, WIDTH, seed=index)
 
 
 @pytest.fixture
@@ -74,7 +72,9 @@ def imported(monkeypatch):
 
 
 def prepared(root, *words):
-    return helpers.run('-m', 'datasets.prepare', 'stripes', '--import', STRIPES, '-d', root, *words)
+    return programs.run(
+        '-m', 'datasets.prepare', 'stripes', '--import', STRIPES, '-d', root, *words
+    )
 
 
 @pytest.fixture
@@ -103,15 +103,15 @@ def test_the_commands_know_the_data_set(root, tmp_path):
     assert pixels == [sum(int((truth(i) == k).sum()) for i in range(4)) for k in (0, 2)]
     mean = np.mean([picture(index)[..., ::-1] for index in range(4)], axis=(0, 1, 2))
     np.testing.assert_allclose(results['stats']['train']['mean'], mean)
-    shown = helpers.run(
+    shown = programs.run(
         '-m', 'datasets.show', 'stripes', '--import', STRIPES, '-d', root, '-o', sheet
     )
     assert shown.returncode == 0, shown.stderr
     assert sheet.exists()
     listed = prepared(root, '--help').stdout
     assert 'folder, stripes' in listed
-    unknown = helpers.run('-m', 'datasets.prepare', 'stripe', '--import', STRIPES, '--check')
-    assert "no data set is called 'stripe'; the nearest are stripes" in helpers.error_line(unknown)
+    unknown = programs.run('-m', 'datasets.prepare', 'stripe', '--import', STRIPES, '--check')
+    assert "no data set is called 'stripe'; the nearest are stripes" in programs.error_line(unknown)
 
 
 def test_the_data_set_is_loaded_by_worker_processes(root, imported):
@@ -183,11 +183,11 @@ def test_a_name_is_registered_once(imported):
     again = Augmentation('middle', AugmentationKeys, augmentations.create)
     with pytest.raises(UserError, match='^an augmentation called middle is registered already; '):
         augmentations.register(again)
-    finished = helpers.run(
+    finished = programs.run(
         '-m', 'datasets.prepare', 'camvid', '--import', STRIPES, '--import', STRIPES, '--check',
         '-d', '/nowhere',
     )  # fmt: skip
-    assert '/nowhere: no such folder' in helpers.error_line(finished)  # imported once
+    assert '/nowhere: no such folder' in programs.error_line(finished)  # imported once
 
 
 def test_what_is_no_reader_cannot_be_registered():

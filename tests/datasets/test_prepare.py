@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import helpers
 from common import command
 from datasets import prepare
+from support import programs
 
 # The official table, as shared/data/README.md has it.
 TRAIN_IDS = np.full(256, 255, np.uint8)
@@ -25,7 +25,7 @@ SPLITS = {'train': 3, 'val': 2}  # samples of the small copy of COCO-Stuff 10k
 
 
 def prepared(*arguments, **environment):
-    return helpers.run('-m', 'datasets.prepare', *arguments, **environment)
+    return programs.run('-m', 'datasets.prepare', *arguments, **environment)
 
 
 def in_process(capsys, *arguments):
@@ -124,7 +124,7 @@ def test_mistakes_end_with_one_line(arguments, message, capsys):
 
 def test_a_mistake_in_the_real_command(tmp_path):
     finished = prepared('camvid', '-d', tmp_path, '--check')
-    assert str(tmp_path) in helpers.error_line(finished)
+    assert str(tmp_path) in programs.error_line(finished)
 
 
 def test_a_bad_file_ends_stats_with_its_name(cityscapes, capsys):
@@ -261,7 +261,7 @@ def test_a_conversion_that_was_killed_goes_on_and_leaves_no_processes(how, many_
     words = ['-m', 'datasets.prepare', 'cityscapes', '-d', str(many_frames), '--convert',
              '--split', 'train', '--processes', '2']  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, *words], cwd=helpers.PROJECT, start_new_session=True,
+        [sys.executable, *words], cwd=programs.PROJECT, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
     deadline = time.monotonic() + 60

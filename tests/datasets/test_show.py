@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 import datasets
-import helpers
 from datasets import show
 from datasets.readers import layout
+from support import programs, stand_ins
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_rows_are_image_labels_and_overlay_of_evenly_spread_samples(root):
 
 
 def test_ignored_pixels_and_large_images(root):
-    Image.fromarray(helpers.image(900, 700)).save(root / 'train/5.png')
+    Image.fromarray(stand_ins.image(900, 700)).save(root / 'train/5.png')
     Image.fromarray(np.full((900, 700), 11, np.uint8)).save(root / 'trainannot/5.png')
     dataset = datasets.open('camvid', root, 'train')
     sheet = show._row(dataset, 5)
@@ -55,7 +55,7 @@ def test_ignored_pixels_and_large_images(root):
 
 
 def test_images_without_labels(root):
-    Image.fromarray(helpers.image(60, 80)).save(root / 'test/a.png')
+    Image.fromarray(stand_ins.image(60, 80)).save(root / 'test/a.png')
     (root / 'test.lst').write_text('test/a.png')
     dataset = datasets.open('camvid', root, 'test', root / 'test.lst')
     sheet = show.contact_sheet(dataset, 8)
@@ -64,7 +64,7 @@ def test_images_without_labels(root):
 
 def test_the_command(root, tmp_path):
     run = ('-m', 'datasets.show', 'camvid', '-d', root)
-    assert helpers.run(*run, '-n', 2, '-o', tmp_path / 'sheet.png').returncode == 0
+    assert programs.run(*run, '-n', 2, '-o', tmp_path / 'sheet.png').returncode == 0
     expected = show.contact_sheet(datasets.open('camvid', root, 'train'), 2)
     assert np.array_equal(cv2.imread(str(tmp_path / 'sheet.png')), expected)
     for options, problem in (
@@ -73,7 +73,7 @@ def test_the_command(root, tmp_path):
         (('-n', '0', '-o', 'a.png'), '-n 0: at least 1'),
         ((), 'the following arguments are required: -o/--output'),
     ):
-        assert problem in helpers.error_line(helpers.run(*run, *options))
+        assert problem in programs.error_line(programs.run(*run, *options))
 
 
 def test_the_default_folder_is_that_of_the_project_too(root, tmp_path, monkeypatch):

@@ -15,12 +15,8 @@ import numpy as np
 import pytest
 
 import evaluate
-import helpers
 import infer
 import models
-import mpi_jobs
-import mpi_training
-import train_helpers
 from common import command
 from conftest import SHARED
 from engine import config as configs
@@ -32,16 +28,17 @@ from engine.training import gpu_check
 from engine.training.divergence import DivergedError
 from engine.training.losses import Objective
 from layers import functions as L
+from support import mpi_jobs, mpi_training, programs, train_runs
+from support.reference_tester import Reference
 from tests.d3net import test_reference as d3net_reference
 from tests.gpu.conftest import DEVICE, REHEARSED, TYPES
 from tests.models import test_csail, test_dabnet, test_ddrnet, test_edgeailite
-from tests.models.reference_tester import Reference
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(280)]
-data = train_helpers.data
+data = train_runs.data
 
-PHOTO = helpers.PROJECT / 'resources' / 'street.jpg'
-CONFIG = helpers.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
+PHOTO = programs.PROJECT / 'resources' / 'street.jpg'
+CONFIG = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
 FIXTURES = sorted(path.stem for path in SHARED.glob('reference/*.json'))
 COMPUTE = {  # by the beginning of a name
     'csail': test_csail.evaluated,
@@ -102,7 +99,7 @@ def run(program, *arguments):
 
 def config_of(name):
     """A config that starts from random values."""
-    return configs.load(helpers.PROJECT / 'configs' / f'{name}.yaml', ['pretrained=null'])
+    return configs.load(programs.PROJECT / 'configs' / f'{name}.yaml', ['pretrained=null'])
 
 
 def trainer_of(name, device, type_config='float', **build):
@@ -153,7 +150,7 @@ def on_cpu():
 
 @needs_gpu
 def test_environment(record_property):
-    process = helpers.run('-m', 'engine.environment')
+    process = programs.run('-m', 'engine.environment')
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
     assert '-c cudnn: works: in float and half' in lines
@@ -250,7 +247,7 @@ def test_a_step_that_fails_is_taken_back(type_config, monkeypatch):
 
 
 def arguments_of_train(folder, data, *more):
-    config = train_helpers.write_config(folder, max_iter=60, save_interval=5, log_interval=None)
+    config = train_runs.write_config(folder, max_iter=60, save_interval=5, log_interval=None)
     options = ['-d', data, '-cfg', config, '-c', DEVICE, '-o', folder / 'run', '--log-interval', 1]
     return [str(part) for part in ('train.py', *options, '--skip-self-check', *more)]
 
@@ -259,7 +256,7 @@ def arguments_of_train(folder, data, *more):
 def test_signal_and_resume(number, data, tmp_path, record_property):
     process = subprocess.Popen(
         [sys.executable, *arguments_of_train(tmp_path, data)],
-        cwd=helpers.PROJECT,
+        cwd=programs.PROJECT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -272,7 +269,7 @@ def test_signal_and_resume(number, data, tmp_path, record_property):
     told = process.communicate(timeout=60)[1]
     status = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
     assert process.returncode == status, told
-    resumed = helpers.run(*arguments_of_train(tmp_path, data, '--resume'))
+    resumed = programs.run(*arguments_of_train(tmp_path, data, '--resume'))
     assert resumed.returncode == 0, resumed.stderr
     assert 'iteration 60/60' in log.read_text()
     assert (tmp_path / 'run' / 'final.h5').exists()
@@ -285,7 +282,7 @@ def test_train_py_with_the_self_check(option, data, tmp_path):
     """TF32 is decided when the extension is imported: it needs a process of its own."""
     arguments = arguments_of_train(tmp_path, data, *option.split())
     arguments.remove('--skip-self-check')
-    process = helpers.run(*arguments)
+    process = programs.run(*arguments)
     assert process.returncode == 0, process.stderr
 
 
@@ -334,7 +331,13 @@ def test_all_gpus_equal_one(tmp_path, record_property):
     count = gpu_count()
     mpi_training.write_data(tmp_path / 'data')
     cases = {name: {'network': name, 'batch_size': 2} for name in JOINED_BOUNDS}
-    program = ('tests/mpi_training.py', tmp_path / 'data', tmp_path, json.dumps(cases), DEVICE)
+    program = (
+        'tests/support/mpi_training.py',
+        tmp_path / 'data',
+        tmp_path,
+        json.dumps(cases),
+        DEVICE,
+    )
     job = mpi_jobs.run(count, *program)
     assert job.returncode == 0, job.stderr
     for name, bound in JOINED_BOUNDS.items():

@@ -5,11 +5,11 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 from common.patterns import matches
 from layers import functions as L
 from layers import sync_batch_norm
 from layers.build import float_context
+from support import stand_ins
 
 
 def image(height=32, width=48):
@@ -20,8 +20,8 @@ def image(height=32, width=48):
 def step(**build):
     """All parameters before, and values and gradients after one training step of a tiny D3Net."""
     nn.clear_parameters()
-    loss = L.mean_all(F.pow_scalar(helpers.tiny()(image(), train=True, **build)[0], 2))
-    helpers.randomize_parameters()
+    loss = L.mean_all(F.pow_scalar(stand_ins.tiny()(image(), train=True, **build)[0], 2))
+    stand_ins.randomize_parameters()
     everything = nn.get_parameters(grad_only=False)
     before = {name: p.d.copy() for name, p in everything.items()}
     for parameter in everything.values():
@@ -60,9 +60,9 @@ def test_frozen_statistics_are_used_and_stay():
     assert all(np.array_equal(before[name], after[name]) for name in before)
     nn.clear_parameters()
     x = image()
-    training = helpers.tiny()(x, train=True, freeze_statistics=True)[0]
-    evaluation = helpers.tiny()(x)[0]
-    helpers.randomize_parameters()
+    training = stand_ins.tiny()(x, train=True, freeze_statistics=True)[0]
+    evaluation = stand_ins.tiny()(x)[0]
+    stand_ins.randomize_parameters()
     nn.forward_all([training, evaluation])
     assert np.array_equal(training.d, evaluation.d)
     assert all(np.any(gradient) for gradient in gradients.values())
@@ -72,7 +72,7 @@ def test_scale_and_shift_is_batch_norm_with_fixed_statistics():
     _, _, expected = step(freeze_statistics=True)
     _, _, gradients = step(freeze_statistics=True, cuda=True)
     types = []
-    helpers.tiny()(image(), train=True, freeze_statistics=True, cuda=True)[0].visit(
+    stand_ins.tiny()(image(), train=True, freeze_statistics=True, cuda=True)[0].visit(
         lambda f: types.append(f.info.type_name)
     )
     assert not any('BatchNormalization' in name for name in types)
@@ -101,7 +101,7 @@ def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
     for function in ('nnabla', 'ours'):
         nn.clear_parameters()
         L.batch_norm(x, 'n', L.Build(train=True))
-        helpers.randomize_parameters()
+        stand_ins.randomize_parameters()
         p = nn.get_parameters(grad_only=False)
         arguments = [p[f'n/bn/{key}'] for key in ('beta', 'gamma', 'mean', 'var')]
         with nn.recompute(policy == 'bn_relu'):
@@ -126,10 +126,10 @@ def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
 
 def test_channel_last_is_the_same_network_with_the_same_parameters():
     x = image(36, 50)
-    expected = helpers.tiny()(x)[0]
-    helpers.randomize_parameters()
+    expected = stand_ins.tiny()(x)[0]
+    stand_ins.randomize_parameters()
     shapes = {name: p.shape for name, p in nn.get_parameters(grad_only=False).items()}
-    graph = helpers.tiny()(x, channel_last=True)[0]
+    graph = stand_ins.tiny()(x, channel_last=True)[0]
     assert {name: p.shape for name, p in nn.get_parameters(grad_only=False).items()} == shapes
     kinds = {}
     graph.visit(
@@ -138,7 +138,7 @@ def test_channel_last_is_the_same_network_with_the_same_parameters():
     for kind in ('Convolution', 'AveragePooling', 'Interpolate'):
         assert all(kinds[kind]), kind
     expected.forward()
-    assert helpers.run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)
+    assert stand_ins.run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)
 
 
 def test_half_precision_can_be_taken_out():

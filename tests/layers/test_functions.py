@@ -9,9 +9,9 @@ import nnabla.initializer as I
 import numpy as np
 import pytest
 
-import helpers
 from layers import functions as L
 from layers.build import RECOMPUTE_POLICIES
+from support import stand_ins
 
 
 def variable(*shape, seed=0):
@@ -23,7 +23,7 @@ def variable(*shape, seed=0):
 def test_convolution_is_padded_to_keep_the_size(kernel, stride, dilation):
     x = variable(2, 3, 9, 13)
     y = L.convolution(x, 4, kernel, 'c', L.Build(), stride=stride, dilation=dilation)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     y.forward()
     weights = nn.get_parameters()['c/conv/W'].d
     bias = nn.get_parameters()['c/conv/b'].d
@@ -161,7 +161,7 @@ def test_networks_are_fused_on_a_gpu(monkeypatch):
 
     def fused_functions():
         names = []
-        helpers.tiny()(x)[0].visit(lambda f: names.append(f.info.type_name))
+        stand_ins.tiny()(x)[0].visit(lambda f: names.append(f.info.type_name))
         return names.count('FusedBatchNormalization'), names.count('ReLU')
 
     assert fused_functions()[0] == 0
@@ -182,7 +182,7 @@ def test_grouped_and_depthwise_convolution(groups, stride):
         L.convolution(x, 6, 3, 'c', L.Build(cuda=cuda), stride=stride, groups=groups, dilation=2)
         for cuda in (False, True)
     ]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     weights, bias = nn.get_parameters()['c/conv/W'], nn.get_parameters()['c/conv/b']
     size = 6 // groups
     assert weights.shape == (6, size, 3, 3)
@@ -285,8 +285,8 @@ def training_step(policy):
     """Gradients and running statistics after one step of a tiny D3Net."""
     nn.clear_parameters()
     x = variable(2, 3, 32, 48)
-    logits = helpers.tiny()(x, train=True, recompute=policy)[0]
-    helpers.randomize_parameters()
+    logits = stand_ins.tiny()(x, train=True, recompute=policy)[0]
+    stand_ins.randomize_parameters()
     marked = []
     logits.visit(lambda f: marked.extend(o.recompute for o in f.outputs))
     assert any(marked) == (policy != 'none')

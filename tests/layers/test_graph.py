@@ -4,17 +4,17 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from layers import functions as L
 from layers import graph
+from support import stand_ins
 
 NETWORKS = ('ddrnet23_slim_aux', 'csail_resnet18dilated8_ppm_deepsup', 'd3net_t')
 
 
 @pytest.mark.parametrize('name', NETWORKS)
 def test_the_order_of_a_backward_pass_is_nnablas(name):
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         outputs = models.create(name, num_classes=3)(nn.Variable((2, 3, 64, 96)), train=True)
     loss = sum((L.mean_all(y) for y in outputs[1:]), L.mean_all(outputs[0]))
     met = []

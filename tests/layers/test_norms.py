@@ -7,13 +7,13 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
-from broken_on_hopper import broken_on_hopper
 from engine.training import gpu_check
 from engine.training.gpu_check_child import compare
 from layers import functions as L
 from layers import norms
 from layers.build import RECOMPUTE_POLICIES
+from support import stand_ins
+from support.broken_on_hopper import broken_on_hopper
 
 
 class Twins:
@@ -49,7 +49,7 @@ def step(end, **build):
     values = np.random.RandomState(5).randn(3, 3, 6, 5).astype(np.float32)
     x = nn.Variable.from_numpy_array(values, need_grad=True)
     y = two_blocks(x, end, L.Build(train=True, **build))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     loss = F.sum(F.sin(y))
     everything = {'x': x, **nn.get_parameters(grad_only=False)}
     for variable in everything.values():
@@ -90,7 +90,7 @@ def test_a_training_step_is_that_of_three_functions(others, cuda, policy):
 def test_inference_is_that_of_three_functions():
     x = nn.Variable.from_numpy_array(np.random.RandomState(5).randn(2, 3, 6, 5).astype(np.float32))
     expected = two_blocks(x, plain_end, L.Build())
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     for build in ({}, {'cuda': True}):
         found = two_blocks(x, L.bn_add_relu, L.Build(**build))
         nn.forward_all([expected, found])
@@ -100,12 +100,12 @@ def test_inference_is_that_of_three_functions():
 def test_channel_last_is_the_same():
     values = np.random.RandomState(5).randn(2, 3, 6, 5).astype(np.float32)
     expected = two_blocks(nn.Variable.from_numpy_array(values), L.bn_add_relu, L.Build())
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     build = L.Build(cuda=True, channel_last=True)
     x = L.to_layout(nn.Variable.from_numpy_array(values), build)
     found = L.from_layout(two_blocks(x, L.bn_add_relu, build), build)
     expected.forward()
-    assert helpers.run_channel_last(found) == pytest.approx(expected.d, abs=1e-5)
+    assert stand_ins.run_channel_last(found) == pytest.approx(expected.d, abs=1e-5)
 
 
 def test_which_builds_have_one_function():

@@ -4,7 +4,6 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common import files
 from common.command import run
@@ -12,8 +11,9 @@ from models import weights
 from models.convert import __main__ as convert_command
 from models.convert import checkpoints, renaming
 from models.weights import published
+from support import programs, stand_ins
+from support.checkpoint_writer import Call, Checkpoint, Global
 from tests.common.test_download import Server
-from tests.models.checkpoint_writer import Call, Checkpoint, Global
 
 FIXTURES = [
     'csail_resnet101_upernet',
@@ -51,12 +51,12 @@ FIXTURES = [
 
 
 def fixture(shared, name):
-    return helpers.seeded_weights(shared).load_fixture(name)[0]
+    return stand_ins.seeded_weights(shared).load_fixture(name)[0]
 
 
 def seeded_state(shared, name):
     """A reference's state: seeded parameters, and its counters."""
-    seeded = helpers.seeded_weights(shared)
+    seeded = stand_ins.seeded_weights(shared)
     meta = fixture(shared, name)
     values = dict(seeded.seeded_state(meta))
     return {n: values.get(n, np.zeros(shape)) for n, shape, _ in meta['state']}
@@ -208,9 +208,9 @@ def checkpoint_file(small, tmp_path):
 
 
 def test_as_a_user_calls_it(small, checkpoint_file, tmp_path):
-    process = helpers.run(
+    process = programs.run(
         '-m', 'models.convert', '--network', 'ddrnet23_slim', '-i', checkpoint_file,
-        '-o', tmp_path / 'new' / 'a.h5', '--check', cwd=helpers.PROJECT,
+        '-o', tmp_path / 'new' / 'a.h5', '--check', cwd=programs.PROJECT,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert 'Warning' not in process.stderr
@@ -273,7 +273,7 @@ def test_mistakes(checkpoint_file, working_folder, capsys, options, message):
 
 def test_a_full_disk_leaves_nothing(checkpoint_file, tmp_path, capsys):
     options = '--network', 'ddrnet23_slim', '-i', checkpoint_file, '-o', tmp_path / 'a.h5'
-    with helpers.full_disk(5000):
+    with programs.full_disk(5000):
         assert convert(*options) == 2
     assert 'a.h5: cannot be written' in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ['a.pth']

@@ -9,7 +9,7 @@ import pytest
 
 import models
 from models.convert import checkpoints, renaming
-from tests.models.checkpoint_writer import Call, Checkpoint, Global, Persistent, parameter, view
+from support.checkpoint_writer import Call, Checkpoint, Global, Persistent, parameter, view
 
 RNG = np.random.RandomState(0)
 ARRAY = RNG.randn(3, 4, 2).astype(np.float32)

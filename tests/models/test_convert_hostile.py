@@ -11,7 +11,7 @@ import pytest
 
 import models
 from models.convert import checkpoints, renaming
-from tests.models.checkpoint_writer import (
+from support.checkpoint_writer import (
     Call,
     Checkpoint,
     Global,

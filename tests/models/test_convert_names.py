@@ -7,7 +7,7 @@ import pytest
 
 import models
 from models import weights
-from tests.models.checkpoint_writer import Checkpoint
+from support.checkpoint_writer import Checkpoint
 from tests.models.test_convert import assert_same, convert, fixture
 
 

@@ -7,13 +7,12 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 import models
 from layers import functions as L
 from models.csail import DECODERS
 from models.encoders.resnet import DEPTHS
-from tests.models import network_checks
-from tests.models.reference_tester import Reference
+from support import network_checks, stand_ins
+from support.reference_tester import Reference
 
 # The tolerance of single values in training, in standard deviations.
 # A wrong epsilon would move all values by 2e-2 and more.
@@ -77,7 +76,7 @@ def test_every_combination_builds(depth):
         expected = None
         for suffix, stride in STRIDES.items():
             network = models.create(f'csail_{depth}{suffix}_{decoder}')
-            with helpers.zero_parameters():
+            with stand_ins.zero_parameters():
                 outputs = network(x, aux=True)
             own = {name: p.shape for name, p in nn.get_parameters(grad_only=False).items()}
             expected = expected or own
@@ -190,7 +189,7 @@ def test_initial_values_are_those_of_the_original():
 def test_dropout_in_training_of_whole_maps_of_a_ppm(decoder, count):
     """Before each classifier, one draw an image and map."""
     network, x = models.create(f'csail_resnet18_{decoder}'), nn.Variable((2, 3, 64, 64))
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         assert dropouts(network(x, train=True)) == [(2, 512, 1, 1), (2, 128, 1, 1)][:count]
         assert dropouts(network(x, train=True, dropout=False)) == []
         assert dropouts(network(x, aux=True)) == []
@@ -216,7 +215,7 @@ def test_forms(name):
 def test_hyper_parameters_of_the_decoders():
     network = models.create({'network': 'csail_resnet18_upernet', 'pool_scales': [1, 4]}, fpn_dim=8)
     assert network.hyper['pool_scales'] == (1, 4)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         network(nn.Variable((1, 3, 33, 33)))
     shapes = {name: p.shape for name, p in nn.get_parameters().items()}
     assert shapes['decoder/ppm_last_conv/0/conv/W'] == (8, 512 + 2 * 512, 3, 3)

@@ -4,11 +4,10 @@ import nnabla as nn
 import nnabla.functions as F
 import pytest
 
-import helpers
 import models
 from layers import functions as L
-from tests.models import network_checks
-from tests.models.reference_tester import Reference
+from support import network_checks, stand_ins
+from support.reference_tester import Reference
 
 LOGITS = ('logits_lowres', 'aux0_logits_lowres', 'aux1_logits_lowres')
 
@@ -55,7 +54,7 @@ def test_the_number_of_parameters_with_patches_of_4():
     """No fixture holds this network; the number is the sum of the shapes in the reference's
     logs/dabnet-P4.log. Numbers that it computes are compared for other patches only.
     """
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         models.create('dabnet_r18_p4')(nn.Variable((1, 3, 128, 128)))
     assert sum(p.size for p in nn.get_parameters().values()) == 24_198_041
 

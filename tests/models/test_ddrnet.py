@@ -4,8 +4,8 @@ import nnabla as nn
 import pytest
 
 import models
-from tests.models import network_checks
-from tests.models.reference_tester import Reference
+from support import network_checks
+from support.reference_tester import Reference
 
 OUTPUTS = ('logits', 'aux_logits')
 PLAIN = ('ddrnet23_slim', 'ddrnet23', 'ddrnet39')

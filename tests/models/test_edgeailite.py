@@ -7,13 +7,12 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common.sections import SectionError
 from layers import functions as L
 from models import edgeailite
-from tests.models import network_checks
-from tests.models.reference_tester import Reference
+from support import network_checks, stand_ins
+from support.reference_tester import Reference
 
 FIXTURES = (
     'deeplabv3plus_mobilenetv2_tv_edgeailite',
@@ -102,7 +101,7 @@ def trainable(name):
     nn.clear_parameters()
     network = models.create(name)
     size = network.info.smallest_size
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         logits = network(nn.Variable((1, 3, size, 2 * size)))[0]
     assert logits.shape[3] == 2 * logits.shape[2]
     return sum(p.size for p in nn.get_parameters().values()), size // logits.shape[2]
@@ -179,7 +178,7 @@ def activations(name, **changes):
     nn.clear_parameters()
     network = models.create(f'{name}_edgeailite', **changes)
     size = network.info.smallest_size
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         network(nn.Variable((1, 3, size, size)))[0].visit(lambda f: kinds.add(f.info.type_name))
     return kinds & {'ReLU', 'ReLU6'}
 
@@ -231,7 +230,7 @@ CHECKED = (
 
 @pytest.mark.parametrize('name', CHECKED)
 def test_every_call_registers_the_same_parameters(name):
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         network_checks.check_calls(name, outputs=1)
 
 
@@ -246,7 +245,7 @@ def test_every_call_registers_the_same_parameters(name):
 )
 def test_gradients_reach_every_parameter(name):
     """With the other tests of training, of every encoder and of every decoder."""
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         network_checks.check_gradients(name)
 
 
@@ -256,9 +255,9 @@ def training_step(recompute):
     nn.random.set_function_seed(7)
     image = np.random.RandomState(5).randn(3, 3, 32, 64).astype(np.float32)
     network = models.create('unet_aspp_mobilenetv2_tv_edgeailite')
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         logits = network(nn.Variable.from_numpy_array(image), train=True, recompute=recompute)[0]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     loss = L.mean_all(F.pow_scalar(logits, 2))
     for parameter in nn.get_parameters().values():
         parameter.grad.zero()
@@ -280,7 +279,7 @@ def test_a_fifth_of_the_maps_is_dropped_in_training_only():
     for train in (False, True):
         dropped = shares[train] = []
         network = models.create('fpn_aspp_mobilenetv2_tv_edgeailite')
-        with helpers.zero_parameters():
+        with stand_ins.zero_parameters():
             logits = network(nn.Variable((2, 3, 32, 32)), train=train)[0]
 
         def look(function, dropped=dropped):
@@ -292,7 +291,7 @@ def test_a_fifth_of_the_maps_is_dropped_in_training_only():
 
 
 def test_one_image_of_the_smallest_size_is_no_batch():
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         network_checks.check_one_image_is_no_batch('fpn_aspp_mobilenetv2_tv_edgeailite', 32)
 
 

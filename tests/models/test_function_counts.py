@@ -3,9 +3,9 @@
 import nnabla as nn
 import pytest
 
-import helpers
 import models
 from layers.graph import count_functions
+from support import stand_ins
 
 # The most, on a GPU and on the CPU.
 MOST = {
@@ -28,6 +28,6 @@ MOST = {
 @pytest.mark.parametrize('name', MOST)
 def test_functions_of_an_evaluation_graph(name):
     network, x = models.create(name), nn.Variable((1, 3, 512, 512))
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         counts = [count_functions(network(x, cuda=cuda)[0]) for cuda in (True, False)]
     assert all(count <= most for count, most in zip(counts, MOST[name])), counts

@@ -11,31 +11,30 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
 import infer
 import models
-import train_helpers
 from common.command import run
 from engine import config as configs
 from models import input_statistics, registry, weights
 from models.convert.__main__ import build_parser, main
 from models.family import NetworkKeys
 from models.weights import published
+from support import programs, stand_ins, train_runs
 
 NETWORK = 'csail_resnet18dilated8_c1_deepsup'
-CONFIG = helpers.PROJECT / 'configs' / 'CSAIL_resnet18dilated8_c1_deepsup_ade20k.yaml'
+CONFIG = programs.PROJECT / 'configs' / 'CSAIL_resnet18dilated8_c1_deepsup_ade20k.yaml'
 OLDER = CONFIG.with_name(f'CSAIL_baseline_{CONFIG.name.removeprefix("CSAIL_")}')
 BGR = registry.STATISTICS['csail_bgr']
-data = train_helpers.data
+data = train_runs.data
 
 
 @pytest.fixture(scope='module')
 def state(tmp_path_factory):
     """A checkpoint of all arrays of the network, seeded."""
     with nn.parameter_scope('', {}):
-        with helpers.zero_parameters():
+        with stand_ins.zero_parameters():
             models.create(NETWORK)(nn.Variable((1, 3, 32, 32)))
-        helpers.randomize_parameters()
+        stand_ins.randomize_parameters()
         arrays = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
     return models.convert.to_pytorch(NETWORK, arrays)
 
@@ -153,14 +152,14 @@ def test_a_training_goes_on_with_the_input_of_its_weights(data, tmp_path):
     """A run that starts from weights writes their statistics into its config and its weights; so
     does one that resumes it, when those weights are gone.
     """
-    training = train_helpers.Training(data, tmp_path, '--workers', 0, max_iter=8)
+    training = train_runs.Training(data, tmp_path, '--workers', 0, max_iter=8)
     first = training.whole('first')
     with nn.parameter_scope('', {}):
         network = models.create(configs.load(training.config))
         network(nn.Variable((1, 3, 24, 40)))
         weights.load(first / 'final.h5')
         weights.save(tmp_path / 'start.h5', SimpleNamespace(**BGR))
-    with train_helpers.signalled(5):
+    with train_runs.signalled(5):
         assert training('second', '-p', tmp_path / 'start.h5') == 143
     written = yaml.safe_load((tmp_path / 'second' / 'config.yaml').read_text())
     assert written['channel_order'] == 'bgr'

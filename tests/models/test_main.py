@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-import helpers
 import models
 from common.command import run
 from models import __main__ as listing
+from support import programs
 
 
 def command(*options):
@@ -15,7 +15,7 @@ def command(*options):
 
 
 def test_names_only_as_a_user_calls_it():
-    process = helpers.run('-m', 'models', '--names')
+    process = programs.run('-m', 'models', '--names')
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == models.names()
 

@@ -2,13 +2,11 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common import files
 from common.command import run
@@ -19,10 +17,11 @@ from models import __main__ as listing
 from models import registry, weights
 from models.convert import __main__ as convert
 from models.weights import lookup, published
+from support import programs, stand_ins
+from support.checkpoint_writer import Checkpoint
 from tests.common.test_download import Server
-from tests.models.checkpoint_writer import Checkpoint
 
-FILE = Path(__file__).with_name('own_network.py')
+FILE = programs.PROJECT / 'tests' / 'support' / 'own_network.py'
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def test_its_weights_are_saved_and_loaded(own, tmp_path):
     image = np.random.RandomState(0).randn(1, 3, 8, 12).astype(np.float32)
     network, x = models.create('own_net'), nn.Variable.from_numpy_array(image)
     expected = network(x)[0]
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     expected.forward()
     weights.save(tmp_path / 'a.h5', network.info)
     nn.clear_parameters()
@@ -124,7 +123,7 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
     """By another implementation's names, with the statistics that the name of the file says."""
     network = models.create('own_net')
     network(nn.Variable((1, 3, 8, 8)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     own_arrays = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
     state = models.convert.to_pytorch('own_net', own_arrays)
     foreign = {name.replace('encoder.', 'layer', 1): array for name, array in state.items()}

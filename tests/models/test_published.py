@@ -6,13 +6,13 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from models import weights
 from models.convert import renaming
 from models.family import IMAGENET_ENCODER
 from models.weights import published
-from tests.models.checkpoint_writer import Checkpoint
+from support import programs
+from support.checkpoint_writer import Checkpoint
 from tests.models.test_convert import assert_same, convert
 from tests.models.test_convert_names import seeded
 
@@ -79,13 +79,13 @@ def test_from_a_published_file_to_a_segmented_photo(tmp_path, small_photo):
         'loss.criterion.weight': checkpoint.tensor(np.ones(19))
     }
     checkpoint.save(tmp_path / 'best_val_smaller.pth', tree, legacy=True)
-    process = helpers.run(
+    process = programs.run(
         '-m', 'models.convert', '--network', 'ddrnet23_slim_aux',
         '-i', tmp_path / 'best_val_smaller.pth', '-o', tmp_path / 'ddrnet23_slim.h5', '--check',
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert 'arrays of a loss (1)' in process.stdout and 'classes seen: ' in process.stdout
-    process = helpers.run(
+    process = programs.run(
         'infer.py', '-i', small_photo, '-cfg', 'configs/DDRNet23slim_cityscapes.yaml',
         '-m', tmp_path / 'ddrnet23_slim.h5', '-o', tmp_path / 'result.png',
     )  # fmt: skip

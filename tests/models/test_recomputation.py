@@ -3,7 +3,7 @@
 import pytest
 
 import models
-from tests.models import network_checks
+from support import network_checks
 
 ONE_OF_EACH_FAMILY = {
     'd3net_t': {},

@@ -3,7 +3,7 @@
 import nnabla as nn
 import pytest
 
-from tests.models.reference_tester import Reference
+from support.reference_tester import Reference
 from tests.models.test_ddrnet import named
 
 

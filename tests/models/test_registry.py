@@ -3,21 +3,21 @@
 import nnabla as nn
 import pytest
 
-import helpers
 import models
 from engine import config
+from support import stand_ins
 
 
 def test_every_name_builds_and_says_what_it_is():
     for name in models.names():
-        network = models.create(name, **(helpers.TINY if name == 'd3net' else {}))
+        network = models.create(name, **(stand_ins.TINY if name == 'd3net' else {}))
         assert network.name == name
         assert network.info.channel_order in ('rgb', 'bgr')
         assert len(network.info.mean) == len(network.info.std) == 3
         assert network.info.paper
         nn.clear_parameters()
         size = network.info.smallest_size
-        with helpers.zero_parameters():
+        with stand_ins.zero_parameters():
             logits = network(nn.Variable((1, 3, size, size)))[0]
         assert logits.shape[1] == network.info.num_classes
 
@@ -44,7 +44,7 @@ def test_overrides_change_a_variant():
 
 
 def test_mean_and_std_of_the_config_go_before_the_familys():
-    network = models.create({**helpers.TINY, 'mean': [1, 2, 3], 'std': [4, 5, 6]})
+    network = models.create({**stand_ins.TINY, 'mean': [1, 2, 3], 'std': [4, 5, 6]})
     assert (network.info.mean, network.info.std) == ((1, 2, 3), (4, 5, 6))
 
 
@@ -82,5 +82,5 @@ def test_an_unknown_network_names_the_nearest(name, message):
 )
 def test_a_wrong_hyper_parameter_is_named(changes, message):
     with pytest.raises(models.HyperParameterError, match=message) as caught:
-        helpers.tiny(**changes)
+        stand_ins.tiny(**changes)
     assert caught.value.key == next(iter(changes))

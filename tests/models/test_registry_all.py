@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
 import models
 from common import PROJECT
 from datasets import image_files
 from datasets.loading import transforms
 from engine.inference.predictor import Predictor
-from infer_helpers import started
 from layers import functions as L
 from models import complexity
+from support import stand_ins
+from support.infer_runs import started
 
 pytestmark = [pytest.mark.whole_registry, pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -34,7 +34,7 @@ FORMS = (
 
 
 def create(name):
-    return models.create(name, **(helpers.TINY if name == 'd3net' else {}))
+    return models.create(name, **(stand_ins.TINY if name == 'd3net' else {}))
 
 
 def least(network):
@@ -68,24 +68,24 @@ def test_inference_and_saved_weights_through_infer(name, tmp_path):
     each family in tests/test_configs.py.
     """
     network, size = create(name), (67, 91)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         predictor = Predictor(network)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     smallest = noise(1, 3, *least(network))
     before = finite(network, network(smallest)[0])
     finite(network, network(noise(1, 3, *awkward(network)))[0])
-    image, expected = helpers.image(*size), kinds()
+    image, expected = stand_ins.image(*size), kinds()
     logits = predictor.logits(image)
     assert logits.shape == (network.info.num_classes, *size)
     assert np.isfinite(logits).all()
 
     image_files.write_image(tmp_path / 'image.png', image)
-    keys = {'network': name, **(helpers.TINY if name == 'd3net' else {})}
+    keys = {'network': name, **(stand_ins.TINY if name == 'd3net' else {})}
     (tmp_path / 'own.yaml').write_text(yaml.safe_dump(keys))
     models.weights.save(tmp_path / 'own.h5')
     paths = {'-i': 'image.png', '-cfg': 'own.yaml', '-m': 'own.h5', '-o': 'picture.png'}
     options = [part for option, file in paths.items() for part in (option, tmp_path / file)]
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         assert started(*options, '-c', 'cpu', '--backend', 'nnabla', '--save-labels') == 0
     (tmp_path / 'own.h5').unlink()  # up to 600 MB, in a folder that pytest keeps
     labels = cv2.imread(str(tmp_path / 'picture_labels.png'), cv2.IMREAD_UNCHANGED)
@@ -177,7 +177,7 @@ def cross_entropy(logits, labels):
 def test_the_forms_for_gpus_have_the_same_parameters(name):
     network = create(name)
     x = nn.Variable((2, 3, *least(network)))
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         outputs = network(x, aux=True)
         expected, shapes = kinds(), [logits.shape for logits in outputs]
         for form in FORMS:

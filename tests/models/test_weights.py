@@ -7,21 +7,21 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common import files
 from common.errors import UserError
 from models import weights
 from models.convert import renaming
 from models.weights import lookup, published
+from support import programs, stand_ins
 
 
 @pytest.fixture
 def network():
     """A tiny network with seeded parameters."""
-    network = helpers.tiny()
+    network = stand_ins.tiny()
     network(nn.Variable((1, 3, 32, 32)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     return network
 
 
@@ -50,7 +50,7 @@ def test_what_is_saved_loads_into_a_live_graph(network, tmp_path):
     y.forward()
     expected, saved = y.d.copy(), state()
     weights.save(tmp_path / 'a.h5')
-    helpers.randomize_parameters(seed=1)
+    stand_ins.randomize_parameters(seed=1)
     y.forward()
     assert not np.array_equal(y.d, expected)
     report = weights.load(tmp_path / 'a.h5')
@@ -63,7 +63,7 @@ def test_what_is_saved_loads_into_a_live_graph(network, tmp_path):
 def test_a_file_written_by_nnabla_itself_loads(network, tmp_path):
     saved = state()
     nn.save_parameters(str(tmp_path / 'a.h5'))
-    helpers.randomize_parameters(seed=1)
+    stand_ins.randomize_parameters(seed=1)
     weights.load(tmp_path / 'a.h5')
     assert_same(state(), saved)
 
@@ -71,7 +71,7 @@ def test_a_file_written_by_nnabla_itself_loads(network, tmp_path):
 def test_a_full_disk_leaves_the_old_file_whole(network, tmp_path):
     weights.save(tmp_path / 'a.h5')
     before = (tmp_path / 'a.h5').read_bytes()
-    with helpers.full_disk(5000), pytest.raises(UserError, match='a.h5: cannot be written'):
+    with programs.full_disk(5000), pytest.raises(UserError, match='a.h5: cannot be written'):
         weights.save(tmp_path / 'a.h5')
     assert (tmp_path / 'a.h5').read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ['a.h5']
@@ -106,7 +106,7 @@ def test_a_backbone_without_its_prefix_loads_partially(network, tmp_path):
     saved = state()
     with nn.parameter_scope('backbone'):
         nn.save_parameters(str(tmp_path / 'backbone.h5'))
-    helpers.randomize_parameters(seed=1)
+    stand_ins.randomize_parameters(seed=1)
     refused(tmp_path / 'backbone.h5', 'the backbone alone.*--partial')
     head = {n: a for n, a in state().items() if n.startswith('decode_head/')}
     report = weights.load(tmp_path / 'backbone.h5', strict=False)
@@ -130,7 +130,7 @@ def test_a_training_starts_from_all_that_fits(network, tmp_path):
     backbone = {n.removeprefix('backbone/'): a for n, a in saved.items() if n[:9] == 'backbone/'}
     for arrays in (saved, backbone):
         path = saved_as(tmp_path / 'arrays.h5', arrays)
-        helpers.randomize_parameters(seed=1)
+        stand_ins.randomize_parameters(seed=1)
         head = {n: a for n, a in state().items() if n[:9] != 'backbone/' and arrays is backbone}
         report = weights.initialise(path, 5)
         assert report.missing == list(head)
@@ -213,12 +213,12 @@ def test_any_damage_is_refused_or_harmless(tmp_path):
     shapes = {f'block{i}/conv/W': (3, 4, 3, 3) for i in range(4)}
     for name, shape in shapes.items():
         nn.parameter.get_parameter_or_create(name, shape, need_grad=True)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     weights.save(tmp_path / 'a.h5')
     content, rng = (tmp_path / 'a.h5').read_bytes(), np.random.RandomState(0)
     outcomes = {}
     for _ in range(300):
-        helpers.randomize_parameters(seed=1)
+        stand_ins.randomize_parameters(seed=1)
         before = state()
         (tmp_path / 'b.h5').write_bytes(damaged(content, rng))
         try:

@@ -14,9 +14,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import helpers
+from support import programs
 
-SCRIPT = helpers.PROJECT / 'tools' / 'bootstrap.py'
+SCRIPT = programs.PROJECT / 'tools' / 'bootstrap.py'
 BY_VENV = {'setuptools'}  # what an environment has that nothing was installed into
 
 
@@ -125,7 +125,7 @@ def test_where_no_interpreter_can_be_had_one_line_says_what_to_install(project, 
     'name', ['requirements', 'requirements-cuda', 'requirements-deploy', 'requirements-dev']
 )
 def test_every_requirement_is_pinned(name):
-    lines = (helpers.PROJECT / f'{name}.txt').read_text().splitlines()
+    lines = (programs.PROJECT / f'{name}.txt').read_text().splitlines()
     packages = [line.split('#')[0].strip() for line in lines if line.split('#')[0].strip()]
     pinned = [package for package in packages if '==' in package and '@' not in package]
     guards = [package for package in packages if package not in pinned]
@@ -137,7 +137,7 @@ def pinned(name):
     """Package -> version, of a file of requirements; and the packages that only others import,
     which stand below its last heading.
     """
-    text = (helpers.PROJECT / f'{name}.txt').read_text()
+    text = (programs.PROJECT / f'{name}.txt').read_text()
     _, _, below = text.rpartition('\n# What ')
     both = []
     for part in (text, below):
@@ -182,7 +182,7 @@ def test_what_two_files_pin_has_one_version():
 def test_what_make_installs(target, files):
     command = ['make', '--no-print-directory', '-n', target]  # these tests run under make, too
     process = subprocess.run(
-        command, cwd=helpers.PROJECT, capture_output=True, text=True, timeout=60
+        command, cwd=programs.PROJECT, capture_output=True, text=True, timeout=60
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[0].endswith(f' tools/bootstrap.py {files}')

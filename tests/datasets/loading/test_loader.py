@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 
-import helpers
 from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
 from datasets.info import DatasetInfo
@@ -22,7 +21,8 @@ from datasets.loading.augmentations import ResizeCrop, ScaleCrop, ShortSides
 from datasets.loading.loader import Loader
 from datasets.loading.sampler import Sampler, SamplerState
 from datasets.readers.label_files import read_indices
-from helpers import PROJECT
+from support import stand_ins
+from support.programs import PROJECT
 
 COUNT = 10
 MEAN, STD = (120, 110, 100), (60, 61, 62)
@@ -35,7 +35,7 @@ def write_dataset(folder, count=COUNT, size=lambda i: (40, 60)):
     for i in range(count):
         height, width = size(i)
         image, label = folder / f'image{i}.png', folder / f'label{i}.png'
-        cv2.imwrite(str(image), helpers.image(height, width, seed=i))
+        cv2.imwrite(str(image), stand_ins.image(height, width, seed=i))
         cv2.imwrite(str(label), np.full((height, width), i, np.uint8))
         samples.append(Sample(f'sample{i}', image, label))
     classes = tuple(map(str, range(count)))

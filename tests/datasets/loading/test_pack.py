@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-import helpers
 from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
@@ -18,6 +17,7 @@ from datasets.loading import pack
 from datasets.loading.augmentations import ScaleCrop, ShortSides
 from datasets.loading.loader import Loader
 from datasets.readers.label_files import read_indices
+from support import programs, stand_ins
 
 INFO = DatasetInfo('three', ('a', 'b', 'c'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), source='here')
 
@@ -28,7 +28,7 @@ def dataset(tmp_path):
     samples = []
     for i, (height, width) in enumerate([(40, 60), (33, 21), (50, 31), (64, 64)]):
         image, label = tmp_path / f'image{i}.png', tmp_path / f'label{i}.png'
-        cv2.imwrite(str(image), helpers.image(height, width, seed=i))
+        cv2.imwrite(str(image), stand_ins.image(height, width, seed=i))
         values = np.random.RandomState(i).choice([0, 1, 2, 255], (height, width))
         cv2.imwrite(str(label), values)
         samples.append(Sample(f'city/sample{i}', image, label))
@@ -146,7 +146,7 @@ def test_a_failure_leaves_what_was_there(dataset, tmp_path):
     unlabelled = replace(dataset, samples=(Sample('x', dataset[0].image, None),))
     with pytest.raises(DataError, match='image0.png: has no label'):
         pack.pack(unlabelled, folder)
-    with helpers.full_disk(2000), pytest.raises(UserError, match='packed: cannot be written'):
+    with programs.full_disk(2000), pytest.raises(UserError, match='packed: cannot be written'):
         pack.pack(dataset, folder)
     assert sorted(os.listdir(tmp_path)) == before
     assert same(pack.open(folder), dataset)

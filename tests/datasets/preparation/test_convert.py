@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import datasets
-import helpers
 from datasets.image_files import write_image
 from datasets.preparation.convert import Conversion, convert
+from support import programs
 
 CONVERTED = '_labelTrainIds.png'  # how the names of converted files end
 
@@ -160,7 +160,7 @@ def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
 
 def test_a_full_disk_is_told_and_leaves_nothing_half(cityscapes):
     dataset = opened(cityscapes)
-    with helpers.full_disk(100):
+    with programs.full_disk(100):
         outcome = convert(dataset)
     assert outcome.written == 0
     assert all('cannot be written (File too large' in problem for problem in outcome.problems)

@@ -16,13 +16,12 @@ from types import SimpleNamespace
 
 import pytest
 
-import data_server
 import datasets
-import helpers
-from data_server import zipped
 from datasets.info import DataError
 from datasets.preparation import archives, sources
 from datasets.registry import preparation
+from support import data_server, programs
+from support.data_server import zipped
 
 DOWNLOADABLE = [name for name in datasets.names() if preparation(name).archives]
 
@@ -164,7 +163,7 @@ def test_a_download_that_was_cut_off_is_resumed(ten_k, tmp_path):
 def test_a_download_that_was_killed_is_resumed(ten_k, tmp_path):
     ten_k.stall_after = 5000
     words = [sys.executable, '-m', 'datasets.prepare', 'cocostuff10k', '-d', tmp_path, '--download']
-    process = subprocess.Popen(words, cwd=helpers.PROJECT, stderr=subprocess.PIPE)
+    process = subprocess.Popen(words, cwd=programs.PROJECT, stderr=subprocess.PIPE)
     part = tmp_path / sources.DOWNLOADS / 'cocostuff-10k-v1.1.zip.part'
     deadline = time.monotonic() + 30
     while not part.exists() or part.stat().st_size < 5000:
@@ -174,7 +173,7 @@ def test_a_download_that_was_killed_is_resumed(ten_k, tmp_path):
     process.communicate()
     assert contents(tmp_path) == {}
     ten_k.stall_after = None
-    finished = helpers.run(*words[1:])
+    finished = programs.run(*words[1:])
     assert finished.returncode == 0, finished.stderr
     assert f'{tmp_path}: cocostuff10k is complete' in finished.stderr
     assert contents(tmp_path) == TEN_K

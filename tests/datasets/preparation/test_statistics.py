@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 import datasets
-import helpers
 from common.errors import InputError
 from datasets import Dataset, DatasetInfo, Sample
 from datasets.image_files import read_image, write_image
 from datasets.preparation.statistics import statistics
 from datasets.readers import label_files
+from support import stand_ins
 
 
 def small_set(folder, labels, images=None):
     """A data set of three classes with these label maps, and seeded images where none are given."""
     samples = []
     for number, label in enumerate(labels):
-        image = images[number] if images else helpers.image(*label.shape, seed=number)
+        image = images[number] if images else stand_ins.image(*label.shape, seed=number)
         sample = Sample(str(number), folder / f'{number}.png', folder / f'{number}_L.png')
         write_image(sample.image, image)
         write_image(sample.label, label)

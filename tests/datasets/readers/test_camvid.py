@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import datasets
-import helpers
 from common.errors import InputError
 from datasets import DataError
 from datasets.readers import camvid
+from support import stand_ins
 
 # The 32 colours of the original and the class that each becomes.
 ORIGINAL = {
@@ -81,7 +81,7 @@ def test_an_unknown_value_is_named(tmp_path, value):
 def original(root, names, images='701_StillsRaw_full', labels='LabeledApproved_full'):
     for name in names:
         for folder, file, array in (
-            (images, f'{name}.png', helpers.image(6, 8)),
+            (images, f'{name}.png', stand_ins.image(6, 8)),
             (labels, f'{name}_L.png', np.full((6, 8, 3), (128, 64, 128), np.uint8)),
         ):
             (root / folder).mkdir(exist_ok=True, parents=True)

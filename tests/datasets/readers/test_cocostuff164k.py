@@ -8,7 +8,7 @@ import datasets
 from common.errors import InputError
 from datasets import Sample
 from datasets.readers import cocostuff164k
-from helpers import image
+from support.stand_ins import image
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import yaml
 from PIL import Image
 
 import datasets
-import helpers
 from common.errors import InputError
 from datasets import DataError
+from support import stand_ins
 
 COLOURS = {'road': [128, 64, 128], 'car': [0, 0, 142], 'tree': [0, 100, 0]}
 INDICES = (np.arange(24) % 3).astype(np.uint8).reshape(4, 6)
@@ -19,7 +19,7 @@ INDICES = (np.arange(24) % 3).astype(np.uint8).reshape(4, 6)
 def make(root, description, label=INDICES, names='ab', images='images', labels='labels', end=''):
     for name in names:
         for folder, file, array in (
-            (images, f'{name}.jpg', helpers.image(4, 6)),
+            (images, f'{name}.jpg', stand_ins.image(4, 6)),
             (labels, f'{name}{end}.png', label),
         ):
             (root / folder).mkdir(exist_ok=True, parents=True)

@@ -14,7 +14,6 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common import machine
 from common.errors import UserError
@@ -31,16 +30,17 @@ from engine.backends.settings import BackendSettings
 from engine.device.context import Choice
 from engine.inference import loading, predictor
 from engine.inference.test_time import Protocol
+from support import programs, stand_ins
 
 CPU = Choice('cpu', 'float')
 EXPORTS = 'openvino', 'onnxruntime'
-STREET = helpers.PROJECT / 'resources' / 'street.jpg'
+STREET = programs.PROJECT / 'resources' / 'street.jpg'
 
 
 @pytest.fixture
 def tiny():
-    made = predictor.Predictor(helpers.tiny())
-    helpers.randomize_parameters()
+    made = predictor.Predictor(stand_ins.tiny())
+    stand_ins.randomize_parameters()
     return made
 
 
@@ -67,7 +67,7 @@ def with_backend(name, network, kept):
 
 
 def an_input(made, height=64, width=96, seed=0):
-    return predictor.normalise(helpers.image(height, width, seed), made.network.info)[None]
+    return predictor.normalise(stand_ins.image(height, width, seed), made.network.info)[None]
 
 
 def fail(*args):
@@ -77,7 +77,7 @@ def fail(*args):
 @pytest.mark.parametrize('name', [*EXPORTS, 'auto'])
 @pytest.mark.parametrize('size', [(61, 83), (1, 40)])
 def test_every_protocol_sees_what_nnabla_computes(tiny, kept, name, size):
-    other, image = with_backend(name, tiny.network, kept), helpers.image(*size)
+    other, image = with_backend(name, tiny.network, kept), stand_ins.image(*size)
     for protocol in (
         Protocol(),
         Protocol(scales=(0.5, 1.7), flip=True),
@@ -93,7 +93,7 @@ def test_every_protocol_sees_what_nnabla_computes(tiny, kept, name, size):
 def test_the_trained_network_sees_the_same_in_a_real_photo(kept, name, size):
     network = models.create('d3net_t', num_classes=11)
     nnabla = predictor.Predictor(network)
-    models.weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    models.weights.load(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
     image = image_files.read_image(STREET)[100 : 100 + size[0], 200 : 200 + size[1]]
     expected = nnabla.logits(image)
     found = with_backend(name, network, kept).logits(image)
@@ -139,20 +139,20 @@ def test_what_makes_another_network_is_compiled_anew(tiny, kept, monkeypatch):
     parameter.d = parameter.d * 1.01
     assert files_after(tiny.network) == 4
     nn.clear_parameters()
-    assert files_after(helpers.tiny(channels=12)) == 5
+    assert files_after(stand_ins.tiny(channels=12)) == 5
     calls = Counter()
     export = exported.export
     monkeypatch.setattr(exported, 'export', lambda *a: calls.update(['export']) or export(*a))
-    assert files_after(helpers.tiny(channels=12)) == 5
+    assert files_after(stand_ins.tiny(channels=12)) == 5
     assert not calls
     monkeypatch.setattr(exported, 'sources', lambda: 'younger')
-    assert files_after(helpers.tiny(channels=12)) == 5  # in the place of the old one
-    assert files_after(helpers.tiny(channels=12)) == 5
+    assert files_after(stand_ins.tiny(channels=12)) == 5  # in the place of the old one
+    assert files_after(stand_ins.tiny(channels=12)) == 5
     assert calls['export'] == 1
     monkeypatch.setattr(machine, 'cpu', lambda: 'another')
-    files_after(helpers.tiny(channels=12))
+    files_after(stand_ins.tiny(channels=12))
     assert calls['export'] == 1  # an ONNX file fits any CPU
-    files_after(helpers.tiny(channels=12), 'openvino')
+    files_after(stand_ins.tiny(channels=12), 'openvino')
     assert calls['export'] == 2
 
 
@@ -281,7 +281,7 @@ def test_one_flat_colour_is_no_image_to_compare_on(tiny, kept, monkeypatch):
 def test_what_is_kept_depends_on_all_code_that_makes_a_network(tmp_path, monkeypatch):
     """Modules of subpackages among it."""
     for folder in exported.SOURCES:
-        shutil.copytree(helpers.PROJECT / folder, tmp_path / folder)
+        shutil.copytree(programs.PROJECT / folder, tmp_path / folder)
     monkeypatch.setattr(exported, 'PROJECT', tmp_path)
     digests = {exported.sources.__wrapped__()}
     for module in ('layers/functions.py', 'models/csail.py', 'models/encoders/resnet.py'):
@@ -446,7 +446,7 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 @pytest.mark.parametrize('name', [*EXPORTS, 'auto'])
 def test_all_scales_of_a_protocol_stay_ready(tiny, kept, name, monkeypatch):
     monkeypatch.setattr(machine, 'free_memory', lambda: 1 << 60)
-    other, image = with_backend(name, tiny.network, kept), helpers.image(64, 96)
+    other, image = with_backend(name, tiny.network, kept), stand_ins.image(64, 96)
     protocol = Protocol(scales=SCALES, flip=True)
     other.labels(image, protocol)
     runtimes = ['openvino.OpenVINO', 'onnxruntime.ONNXRuntime']
@@ -463,11 +463,11 @@ DONE_ONCE = 'compile', 'load'
 def test_memory_bounds_the_scales_that_stay_ready(tiny, monkeypatch, free, count):
     monkeypatch.setattr(machine, 'free_memory', lambda: free)
     for _ in range(2):
-        tiny.labels(helpers.image(64, 96), Protocol(scales=SCALES))
+        tiny.labels(stand_ins.image(64, 96), Protocol(scales=SCALES))
     assert len(tiny.backend._graphs) == count
-    tiny.labels(helpers.image(200, 200), Protocol(scales=SCALES, window=(32, 32)))
+    tiny.labels(stand_ins.image(200, 200), Protocol(scales=SCALES, window=(32, 32)))
     for width in range(32, 80, 4):  # windows are all of one shape: no more than at first
-        tiny.labels(helpers.image(32, width))
+        tiny.labels(stand_ins.image(32, width))
     assert len(tiny.backend._graphs) == KEPT
 
 
@@ -652,7 +652,7 @@ def test_images_for_eight_bits(tiny, photos, working_folder, shared):
     with pytest.raises(UserError, match='--calibration .*: no image there'):
         calibration.find(tiny.network, {}, str(photos / '*.gif'))
     camvid = shared / 'data' / 'camvid'
-    yaml = helpers.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
+    yaml = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
     with pytest.raises(UserError, match='name some with --calibration'):
         calibration.find(tiny.network, configs.load(yaml, []))
     found = calibration.find(tiny.network, configs.load(yaml, [f'data_dir={camvid}']))

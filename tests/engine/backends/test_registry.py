@@ -8,7 +8,6 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 from common.errors import UserError
 from engine.backends import registry, select
 from engine.backends.disk_cache import DiskCache
@@ -18,7 +17,8 @@ from engine.backends.settings import BackendSettings
 from engine.device.context import Choice
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
-from infer_helpers import started
+from support import programs, stand_ins
+from support.infer_runs import started
 
 CPU = Choice('cpu', 'float')
 # ONNX Runtime as another one would be used, by somebody who knows no module of ours but one.
@@ -85,8 +85,8 @@ def module(known, working_folder, monkeypatch):
 
 @pytest.fixture
 def tiny():
-    made = predictor.Predictor(helpers.tiny())
-    helpers.randomize_parameters()
+    made = predictor.Predictor(stand_ins.tiny())
+    stand_ins.randomize_parameters()
     return made
 
 
@@ -94,7 +94,7 @@ def test_a_backend_of_ones_own_computes_maps(tiny, module, working_folder, monke
     monkeypatch.syspath_prepend(module().parent)
     import own_backend  # noqa: F401
 
-    image = helpers.image(45, 61)
+    image = stand_ins.image(45, 61)
     protocol = Protocol(scales=(0.8, 1.0), flip=True)
     expected = tiny.probabilities(image, protocol)
     tiny.backend = select.create(
@@ -114,7 +114,7 @@ def test_what_computes_something_else_is_refused(tiny, module, working_folder, m
     made = select.create(
         BackendSettings('own'), tiny.network, CPU, cache=DiskCache(working_folder / 'kept')
     )
-    x = predictor.normalise(helpers.image(64, 96), tiny.network.info)[None]
+    x = predictor.normalise(stand_ins.image(64, 96), tiny.network.info)[None]
     with pytest.raises(Disagreement, match='own computes something else than NNabla'):
         made.run(x)
 
@@ -180,7 +180,7 @@ from engine.backends.registry import Registration, register
 
 register(Registration({name!r}, (), 'pip install nothing', lambda request: None))
 """
-    process = helpers.run('-c', code)
+    process = programs.run('-c', code)
     assert process.returncode == 1
     last = process.stderr.splitlines()[-1]
     assert 'UserError: ' in last

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-import helpers
 import models
 from common.errors import UserError
 from datasets.loading import augmentations
 from engine.config import loading as config
 from engine.config import schema
+from support import programs, stand_ins
 
 PUBLISHED_S = """\
 batch_size: 8
@@ -66,7 +66,7 @@ def test_the_published_file_loads_as_it_is(tmp_path, extra):
 
 @pytest.mark.parametrize('network', ['d3net_s', 'd3net_l'])
 def test_our_configs_have_the_published_values(network, shared):
-    meta, _ = helpers.seeded_weights(shared).load_fixture(network)
+    meta, _ = stand_ins.seeded_weights(shared).load_fixture(network)
     ours = config.load(f'configs/D3Net_{network[-1].upper()}.yaml')
     for key, value in meta['hyper_parameters'].items():
         if key in config.ONE_VALUE:
@@ -226,7 +226,7 @@ def test_an_override_without_a_value(tmp_path):
 def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
     base = write(tmp_path, 'base.yaml', 'lr: 0.5\nmin_lr: 0.1\n')
     own = write(tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT}, base.yaml]\nmin_lr: 0.2\n')
-    process = helpers.run('-m', 'engine.config', '-cfg', own, '--set', 'batch_size=3')
+    process = programs.run('-m', 'engine.config', '-cfg', own, '--set', 'batch_size=3')
     assert process.returncode == 0, process.stderr
     expected = dict(config.load(own, ['batch_size=3']))
     assert yaml.safe_load(process.stdout) == yaml.safe_load(yaml.safe_dump(expected))
@@ -238,14 +238,14 @@ def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
 
 
 def test_the_reference_lists_every_key_that_configs_have():
-    process = helpers.run('-m', 'engine.config', '--reference')
+    process = programs.run('-m', 'engine.config', '--reference')
     assert process.returncode == 0, process.stderr
     listed = {
         line.split(':')[0].strip()
         for line in process.stdout.splitlines()
         if line.startswith('  ') and not line.startswith('   ')
     }
-    used = set().union(*(config.load(path) for path in helpers.PROJECT.glob('configs/*.yaml')))
+    used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
     assert used - schema.ONE_VALUE.keys() <= listed
     assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout

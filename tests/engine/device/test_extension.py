@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-import helpers
-import mpi_jobs
 from engine.device import extension, libraries
 from engine.device.extension import UnusableError, importing, trial
 from engine.device.extension import findings as remembered
 from engine.device.extension.findings import Findings
+from support import mpi_jobs, programs
 
-PHOTO = helpers.PROJECT / 'resources' / 'street.jpg'
+PHOTO = programs.PROJECT / 'resources' / 'street.jpg'
 SEGMENT = ('infer.py', '-i', PHOTO, '-cfg', 'configs/D3Net_T_camvid.yaml', '--scale', '0.1')
 ALL_IS_THERE = """
 import ctypes, json, os, sys
@@ -55,14 +54,14 @@ def installed(tmp_path, monkeypatch):
     """
     monkeypatch.setenv('NNSEG_CACHE', str(tmp_path / 'cache'))
     (tmp_path / 'driver').mkdir()
-    shutil.copy(helpers.SMALL_LIBRARY, tmp_path / 'driver' / remembered.DRIVER)
+    shutil.copy(programs.SMALL_LIBRARY, tmp_path / 'driver' / remembered.DRIVER)
 
     def install(code):
         package = tmp_path / 'packages' / 'nnabla_ext' / 'cudnn'
         package.mkdir(parents=True, exist_ok=True)
         (package / '__init__.py').write_text(code)
         return {
-            'PYTHONPATH': f'{tmp_path / "packages"}{os.pathsep}{helpers.PROJECT}',
+            'PYTHONPATH': f'{tmp_path / "packages"}{os.pathsep}{programs.PROJECT}',
             'LD_LIBRARY_PATH': str(tmp_path / 'driver'),
             'TMPDIR': str(tmp_path),
         }
@@ -73,7 +72,7 @@ def installed(tmp_path, monkeypatch):
 def test_the_extension_gets_the_mpi_of_mpi4py(installed, tmp_path):
     """Alone, with another one named by the user; nothing is global, and nothing is left behind."""
     wrong = {'OMPI_HOME': '/no/such/folder', 'NCCL_HOME': '/no/such/folder'}
-    process = helpers.run('-c', ALL_IS_THERE, **installed(FAKE), **wrong)
+    process = programs.run('-c', ALL_IS_THERE, **installed(FAKE), **wrong)
     assert process.returncode == 0, process.stderr
     found = json.loads(process.stdout.splitlines()[-1])
     assert found['library'] == found['own']
@@ -119,7 +118,7 @@ def test_an_mpi4py_that_is_global_does_not_matter(order, installed):
     )
     program = import_globally + load if order == 'before' else load + import_globally
     code = FAKE + 'import sys\nFLAGS = sys.getdlopenflags()\n'
-    process = helpers.run('-c', program, **installed(code))
+    process = programs.run('-c', program, **installed(code))
     assert process.returncode == 0, process.stderr
     deep = os.RTLD_DEEPBIND if order == 'before' else 0
     assert process.stdout.split('\n')[:2] == [
@@ -136,15 +135,15 @@ def test_an_import_that_crashes_is_a_line(signal, name, installed, working_folde
     variables = installed(crash)
     crashed = f'the import of nnabla_ext.cudnn ends with {name}: '
 
-    automatic = helpers.run(*SEGMENT, '-o', working_folder / 'a.jpg', **variables)
+    automatic = programs.run(*SEGMENT, '-o', working_folder / 'a.jpg', **variables)
     assert automatic.returncode == 0, automatic.stderr
     assert f'running on the CPU ({crashed}' in automatic.stderr
     assert (working_folder / 'a.jpg').exists()
 
-    asked = helpers.run(*SEGMENT, '-o', working_folder / 'b.jpg', '-c', 'cudnn', **variables)
-    assert helpers.error_line(asked).startswith(f'error: -c cudnn: {crashed}')
+    asked = programs.run(*SEGMENT, '-o', working_folder / 'b.jpg', '-c', 'cudnn', **variables)
+    assert programs.error_line(asked).startswith(f'error: -c cudnn: {crashed}')
 
-    table = helpers.run('-m', 'engine.environment', **variables)
+    table = programs.run('-m', 'engine.environment', **variables)
     assert table.returncode == 0, table.stderr
     lines = table.stdout.splitlines()
     assert any(line.startswith(f'communicator: is not registered: {crashed}') for line in lines)
@@ -165,7 +164,7 @@ def test_an_import_that_crashes_is_a_line(signal, name, installed, working_folde
     ],
 )
 def test_an_import_that_fails_is_a_line(code, problem, installed):
-    process = helpers.run('-m', 'engine.environment', **installed(code))
+    process = programs.run('-m', 'engine.environment', **installed(code))
     assert process.returncode == 0, process.stderr
     line = next(line for line in process.stdout.splitlines() if line.startswith('communicator: '))
     assert problem in line
@@ -181,7 +180,7 @@ def test_each_rank_tries_a_gpu_of_its_own(installed):
 
 def test_what_the_system_refuses_is_not_blamed_on_the_wheels(installed):
     code = "raise OSError(28, 'No space left on device')\n"
-    process = helpers.run('-m', 'engine.environment', **installed(code))
+    process = programs.run('-m', 'engine.environment', **installed(code))
     assert process.returncode == 0, process.stderr
     line = next(line for line in process.stdout.splitlines() if line.startswith('communicator: '))
     assert line.endswith('cannot be imported: [Errno 28] No space left on device')
@@ -203,7 +202,7 @@ def test_only_what_goes_well_is_remembered(installed, tmp_path):
     def imports(code, **more):
         before = len((tmp_path / 'imports').read_text()) if (tmp_path / 'imports').exists() else 0
         variables = installed(code)
-        process = helpers.run(
+        process = programs.run(
             '-c',
             'from engine.device import extension; extension.examine()',
             **{**variables, **more},
@@ -238,7 +237,7 @@ def test_an_mpi4py_that_crashes_takes_nothing_but_the_communicator(installed, tm
         'from engine.device import extension\nprint(extension.load().HOME)\n'
         'print(extension.examine().communicator)\n'
     )
-    process = helpers.run('-c', program, **variables)
+    process = programs.run('-c', program, **variables)
     assert process.returncode == 0, process.stderr
     expected = 'is not registered: the import of mpi4py ends with an abort: '
     assert process.stdout.splitlines()[-1].startswith(expected)
@@ -306,7 +305,7 @@ def test_nnabla_loads_no_mpi_for_its_communicator(monkeypatch):
     assert ctypes.CDLL is spy
 
 
-@helpers.without_cuda
+@programs.without_cuda
 def test_not_installed_is_known_without_a_child(monkeypatch):
     monkeypatch.setattr(trial, '_ask_child', lambda are_global: pytest.fail('asked'))
     monkeypatch.delitem(sys.modules, importing.MODULE, raising=False)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import helpers
 from engine.device import libraries
+from support import programs
 
 PROGRAM_WITH_BOTH_OUTPUTS = """
 import os, sys
@@ -27,7 +27,7 @@ print('after', lines)
 @pytest.fixture
 def small_library():
     """A library that links nothing unusual."""
-    return helpers.SMALL_LIBRARY
+    return programs.SMALL_LIBRARY
 
 
 def test_the_file_of_a_function_is_found():
@@ -96,7 +96,7 @@ def test_flags_and_variables_are_those_of_before_afterwards(monkeypatch):
 
 
 def test_what_is_printed_is_kept_and_not_shown():
-    process = helpers.run('-c', PROGRAM_WITH_BOTH_OUTPUTS)
+    process = programs.run('-c', PROGRAM_WITH_BOTH_OUTPUTS)
     assert process.stdout == "before\nafter ['python', 'c']\n"
     assert process.stderr == ''
 
@@ -122,7 +122,7 @@ open(sys.argv[1], 'w').write(f'{lines} {still}')
     report = tmp_path / 'report'
     process = subprocess.run(
         [sys.executable, '-c', program, str(report)],
-        cwd=helpers.PROJECT,
+        cwd=programs.PROJECT,
         preexec_fn=lambda: [os.close(number) for number in closed],
     )
     assert process.returncode == 0

@@ -3,10 +3,10 @@
 import nnabla as nn
 import pytest
 
-import helpers
 import models
 from engine.distributed import communicators
 from layers import functions as L
+from support import stand_ins
 
 ONE_OF_EACH_FAMILY = (
     'd3net_t',
@@ -31,7 +31,7 @@ def check_order(name):
     unit = -(-unit // network.info.size_divisor) * network.info.size_divisor
     for size in SIZES:
         image = nn.Variable((2, 3, *(unit * n for n in size)))
-        with helpers.zero_parameters():
+        with stand_ins.zero_parameters():
             outputs = network(image, train=True, communicator=Twins())
         loss = sum((L.mean_all(y) for y in outputs[1:]), L.mean_all(outputs[0]))
         orders.add(communicators.order_of(loss))

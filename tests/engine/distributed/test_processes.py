@@ -11,10 +11,9 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import mpi_jobs
-import mpi_training
 from engine.distributed.processes import Processes
 from layers import functions as L
+from support import mpi_jobs, mpi_training
 
 RECOMPUTE = ('bn_relu', 'convolution', 'blocks')
 CASES = {  # with batches of 2 for each process and update
@@ -49,7 +48,7 @@ def test_ranks_equal_one_process_with_all_their_batches(data, tmp_path, count):
     """D3Net with batch statistics is chaotic in float32: there it is the first loss, and the
     statistics after the first step.
     """
-    job = mpi_jobs.run(count, 'tests/mpi_training.py', data, tmp_path, json.dumps(CASES))
+    job = mpi_jobs.run(count, 'tests/support/mpi_training.py', data, tmp_path, json.dumps(CASES))
     assert job.returncode == 0, job.stderr
     for name, case in CASES.items():
         ranks = dict(np.load(tmp_path / f'{name}.npz'))
@@ -110,7 +109,7 @@ def test_graphs_that_differ_from_rank_to_rank():
     """Gradients are summed whatever order a rank finds them in, on CPUs and GPUs; a step whose
     batch norms would meet others is refused.
     """
-    job = mpi_jobs.run(2, 'tests/mpi_gradients.py')
+    job = mpi_jobs.run(2, 'tests/support/mpi_gradients.py')
     assert job.returncode == 0, job.stderr
 
 

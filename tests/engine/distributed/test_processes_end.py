@@ -11,8 +11,6 @@ import socket
 import numpy as np
 import pytest
 
-import helpers
-import mpi_jobs
 from common.errors import UserError
 from datasets.loading.sampler import Sampler, SamplerState
 from engine.device import extension
@@ -20,9 +18,10 @@ from engine.device.context import Choice
 from engine.device.extension.findings import Findings
 from engine.distributed import communicators
 from engine.runs import checkpoints
-from mpi_jobs import Training
+from support import mpi_jobs, programs
+from support.mpi_jobs import Training
 
-FAULTS = 'tests/mpi_faults.py'
+FAULTS = 'tests/support/mpi_faults.py'
 IMAGES = 16  # that there are to train on
 
 
@@ -38,7 +37,7 @@ def test_several_processes_write_what_one_writes(tmp_path):
     for count in (1, 2):
         (tmp_path / str(count)).mkdir()
         runs[count] = Training(tmp_path / str(count))
-    one = helpers.run('train.py', *runs[1].options(batch_size=2, **config))
+    one = programs.run('train.py', *runs[1].options(batch_size=2, **config))
     assert one.returncode == 0, one.stderr
     two = mpi_jobs.run(2, 'train.py', *runs[2].options(batch_size=1, **config))
     assert two.returncode == 0, two.stderr
@@ -61,8 +60,8 @@ def test_several_processes_write_what_one_writes(tmp_path):
 @pytest.mark.parametrize('variable', ['OMPI_COMM_WORLD_SIZE', 'SLURM_STEP_NUM_TASKS'])
 def test_processes_that_do_not_find_each_other_are_refused(training, variable):
     """Started by another MPI, each would train alone, into the same folder."""
-    process = helpers.run('train.py', *training.options(), **{variable: '2'})
-    line = helpers.error_line(process)
+    process = programs.run('train.py', *training.options(), **{variable: '2'})
+    line = programs.error_line(process)
     assert variable in line
     assert 'mpi4py sees 1' in line
     assert not training.path.exists()
@@ -70,19 +69,19 @@ def test_processes_that_do_not_find_each_other_are_refused(training, variable):
 
 def test_without_mpi4py_several_processes_are_refused(training, tmp_path):
     (tmp_path / 'mpi4py.py').write_text('raise ImportError("cannot be loaded")')
-    process = helpers.run(
+    process = programs.run(
         'train.py', *training.options(), OMPI_COMM_WORLD_SIZE='2', PYTHONPATH=str(tmp_path)
     )
-    assert 'mpi4py cannot be imported' in helpers.error_line(process)
+    assert 'mpi4py cannot be imported' in programs.error_line(process)
 
 
 def test_an_mpi4py_that_finds_no_mpi_is_refused(training):
     variables = {'OMPI_COMM_WORLD_SIZE': '2', 'MPI4PY_LIBMPI': '/no/such/library.so'}
-    process = helpers.run('train.py', *training.options(), **variables)
-    assert 'mpi4py cannot be imported' in helpers.error_line(process)
+    process = programs.run('train.py', *training.options(), **variables)
+    assert 'mpi4py cannot be imported' in programs.error_line(process)
 
 
-@helpers.without_cuda
+@programs.without_cuda
 def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
     """Also when NCCL joins fewer processes than MPI has."""
 
@@ -123,7 +122,7 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
         communicators.connect(processes, Choice('cudnn', 'float'))
 
 
-@helpers.without_cuda
+@programs.without_cuda
 def test_mpirun_says_little_about_a_mistake(training):
     """It is told once, and what mpirun adds is that the job has ended."""
     job = mpi_jobs.run(2, 'train.py', *training.options(), '-c', 'cudnn')

@@ -6,9 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-import mpi_hosts
-import mpi_jobs
-from mpi_jobs import Training
+from support import mpi_hosts, mpi_jobs
+from support.mpi_jobs import Training
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import pytest
 
-import helpers
-import mpi_jobs
 from common import machine
 from engine.environment import system_report
+from support import mpi_jobs, programs
 
 SMI = """\
 NVIDIA H200, 143771 MiB, 580.159, 9.0
@@ -14,7 +13,7 @@ NVIDIA A10, 23028 MiB, 580.159, 8.6
 
 
 def test_the_table_as_a_user_sees_it():
-    process = helpers.run('-m', 'engine.environment')
+    process = programs.run('-m', 'engine.environment')
     assert process.returncode == 0, process.stderr
     rows = {line.split(': ')[0] for line in process.stdout.splitlines()}
     assert {'CPU', 'GPU', 'Python', 'packages', '-c cpu', '-c cudnn', 'MPI'} <= rows
@@ -82,7 +81,7 @@ def test_a_gpu_that_nvidia_smi_describes_otherwise_is_shown_as_it_is(smi):
     )
 
 
-@helpers.without_cuda
+@programs.without_cuda
 def test_each_rank_tells_what_it_has_of_its_own():
     job = mpi_jobs.run(2, '-m', 'engine.environment')
     assert job.returncode == 0, job.stderr

@@ -15,7 +15,6 @@ import onnxruntime
 import openvino
 import pytest
 
-import helpers
 import models
 from common.errors import UserError
 from datasets import image_files
@@ -25,8 +24,9 @@ from engine.export.spec import ExportSpec, build
 from engine.inference.predictor import Predictor, normalise
 from engine.onnx import operators
 from layers import functions as L
+from support import programs, stand_ins
 
-STREET = helpers.PROJECT / 'resources' / 'street.jpg'
+STREET = programs.PROJECT / 'resources' / 'street.jpg'
 NETWORKS = (
     'ddrnet23_slim',
     'dabnet_r18_p1',
@@ -64,16 +64,16 @@ def sizes_of(network):
 def prepared(name, **hyper):
     """A network with seeded parameters."""
     network = models.create(name, **hyper)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         network(nn.Variable((1, 3, *sizes_of(network)[0])))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     return network
 
 
 def tiny():
-    network = helpers.tiny()
+    network = stand_ins.tiny()
     network(nn.Variable((1, 3, 64, 64)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     return network
 
 
@@ -151,7 +151,7 @@ def test_the_trained_model_on_the_street(tmp_path):
     """The bytes of the photo in, the predictor's labels out."""
     network = models.create('d3net_t', num_classes=11)
     predictor = Predictor(network)
-    models.weights.load(helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    models.weights.load(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
     photo = cv2.resize(image_files.read_image(STREET), (200, 150), interpolation=cv2.INTER_AREA)
     path = tmp_path / 'a.onnx'
     report = export(network, (150, 200), path, ExportSpec('labels', 'uint8', None))
@@ -172,7 +172,7 @@ def test_what_goes_in_and_what_comes_out(kind, pixels, tmp_path):
     network = prepared('fpn_aspp_regnetx400mf_bgr_edgeailite')
     size, path = (64, 32), tmp_path / 'a.onnx'
     export(network, size, path, ExportSpec(kind, pixels, 2), check=False)
-    photos = [helpers.image(*size, seed=i) for i in range(2)]
+    photos = [stand_ins.image(*size, seed=i) for i in range(2)]
     x = np.stack([normalise(photo, network.info) for photo in photos])
     expected = logits_of(network, x)
     if kind == 'probabilities':
@@ -384,7 +384,7 @@ def test_a_full_disk_leaves_what_was_there(ending, tmp_path):
     path = tmp_path / f'a.{ending}'
     path.write_text('before')
     network = tiny()
-    with helpers.full_disk(3000), pytest.raises(UserError, match='cannot be written'):
+    with programs.full_disk(3000), pytest.raises(UserError, match='cannot be written'):
         export(network, (45, 70), path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == 'before'

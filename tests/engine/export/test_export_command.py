@@ -11,16 +11,16 @@ import onnxruntime
 import pytest
 
 import datasets
-import helpers
 import models
 from common import files
 from common.command import run
 from engine.config.settings import ConfigSettings
 from engine.export import ExportSettings, FormSettings, export_network, exporting
 from engine.export import __main__ as command
+from support import programs
 
 CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
-WEIGHTS = helpers.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
+WEIGHTS = programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
 
 
 def started(*arguments):
@@ -39,7 +39,7 @@ def refused(capsys, *arguments):
 
 def test_onnx_from_any_folder(working_folder):
     """As a process of its own: status, the one line, and what the file says about itself."""
-    process = helpers.run(
+    process = programs.run(
         '-m', 'engine.export', *CAMVID, '-o', working_folder / 'a.onnx', '--size', '48x64',
         '--output', 'labels', '--normalise', '--dynamic-batch',
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_onnx_from_any_folder(working_folder):
     assert facts['weights'] == 'D3Net_T_camvid.h5'
     assert facts['config_name'] == 'D3Net_T_camvid'
     assert json.loads(facts['config'])['n_blocks'] == [4, 4, 4, 4]
-    assert str(helpers.PROJECT) not in str(facts)
+    assert str(programs.PROJECT) not in str(facts)
     session = onnxruntime.InferenceSession(str(working_folder / 'a.onnx'))
     labels = session.run(None, {'image': np.zeros((2, 3, 48, 64), np.uint8)})[0]
     assert labels.shape == (2, 48, 64)
@@ -154,7 +154,7 @@ def test_a_config_without_a_size(working_folder, capsys):
 def test_requirements_agree():
     """One environment can have all files, and the tests run what is deployed."""
     pins = {}
-    for path in helpers.PROJECT.glob('requirements*.txt'):
+    for path in programs.PROJECT.glob('requirements*.txt'):
         for line in path.read_text().splitlines():
             line = line.partition('#')[0].strip()
             if line and '@' not in line:

@@ -6,9 +6,7 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
-from broken_on_hopper import broken_on_hopper
 from common import PROJECT
 from datasets import image_files
 from engine import config as configs
@@ -18,6 +16,8 @@ from engine.inference.predictor import Predictor, normalise
 from engine.inference.test_time import Protocol
 from engine.training import gpu_check
 from layers.graph import functions
+from support import stand_ins
+from support.broken_on_hopper import broken_on_hopper
 
 STREET = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
 
@@ -25,7 +25,7 @@ STREET = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
 def both(network, image):
     """Labels of the host and of the graph."""
     predictor = Predictor(network)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     expected = predictor.labels(image)
     predictor.stay_on_device()
     return expected, predictor.whole.labels(image)
@@ -33,7 +33,7 @@ def both(network, image):
 
 @pytest.mark.parametrize('size', [(64, 96), (33, 57), (5, 5), (1, 80)])
 def test_any_size(size):
-    expected, found = both(helpers.tiny(), helpers.image(*size))
+    expected, found = both(stand_ins.tiny(), stand_ins.image(*size))
     assert (found.shape, found.dtype) == (size, np.uint8)
     assert np.array_equal(found, expected)
     assert len(np.unique(expected)) > 1 or min(size) < 10
@@ -82,12 +82,12 @@ def whole_normalised(info):
 
 
 def test_of_equal_logits_the_first_class_is_taken():
-    network = helpers.tiny()
+    network = stand_ins.tiny()
     predictor = Predictor(network)
     for parameter in nn.get_parameters().values():
         parameter.d = 0
     predictor.stay_on_device()
-    assert not predictor.labels(helpers.image(70, 60)).any()
+    assert not predictor.labels(stand_ins.image(70, 60)).any()
 
 
 def test_all_functions_work_on_hopper():
@@ -102,15 +102,15 @@ def test_all_functions_work_on_hopper():
 
 
 def test_other_views_and_large_images_go_the_other_way(monkeypatch):
-    predictor, image = Predictor(helpers.tiny()), helpers.image(80, 60)
-    helpers.randomize_parameters()
+    predictor, image = Predictor(stand_ins.tiny()), stand_ins.image(80, 60)
+    stand_ins.randomize_parameters()
     expected = {p: predictor.labels(image, p) for p in (Protocol(), Protocol(flip=True))}
     predictor.stay_on_device()
     monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60 - 1)
     monkeypatch.setattr(on_device.OnDevice, 'labels', None)
     for protocol, labels in expected.items():
         assert np.array_equal(predictor.labels(image, protocol), labels)
-    assert predictor.labels(helpers.image(63, 64)).shape == (63, 64)  # too few pixels
+    assert predictor.labels(stand_ins.image(63, 64)).shape == (63, 64)  # too few pixels
     monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60)
     with pytest.raises(TypeError):
         predictor.labels(image)
@@ -119,9 +119,9 @@ def test_other_views_and_large_images_go_the_other_way(monkeypatch):
 
 def test_too_little_memory_is_remembered(monkeypatch):
     released, tried = [], []
-    predictor = Predictor(helpers.tiny(), lambda: released.append(1))
-    helpers.randomize_parameters()
-    image = helpers.image(80, 60)
+    predictor = Predictor(stand_ins.tiny(), lambda: released.append(1))
+    stand_ins.randomize_parameters()
+    image = stand_ins.image(80, 60)
     expected = predictor.labels(image)
     predictor.stay_on_device()
 
@@ -133,7 +133,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
     for _ in range(2):
         assert np.array_equal(predictor.labels(image), expected)
     assert tried == [(80, 60)]
-    predictor.labels(helpers.image(81, 60))
+    predictor.labels(stand_ins.image(81, 60))
     assert len(tried) == 2
 
     def break_down(self, size):
@@ -141,17 +141,17 @@ def test_too_little_memory_is_remembered(monkeypatch):
 
     monkeypatch.setattr(on_device.OnDevice, '_graph', break_down)
     with pytest.raises(RuntimeError, match='illegal instruction'):
-        predictor.labels(helpers.image(82, 60))
+        predictor.labels(stand_ins.image(82, 60))
 
 
 def test_graphs_of_the_latest_sizes_are_kept():
     built = []
-    predictor = Predictor(helpers.tiny(), lambda: built.append(1))
-    helpers.randomize_parameters()
+    predictor = Predictor(stand_ins.tiny(), lambda: built.append(1))
+    stand_ins.randomize_parameters()
     predictor.stay_on_device()
     sizes = [(70 + i, 60) for i in range(KEPT + 1)]
     for size in [*sizes, *sizes[1:]]:
-        predictor.labels(helpers.image(*size))
+        predictor.labels(stand_ins.image(*size))
     assert len(built) == KEPT + 1
-    predictor.labels(helpers.image(*sizes[0]))
+    predictor.labels(stand_ins.image(*sizes[0]))
     assert len(built) == KEPT + 2

@@ -8,7 +8,6 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from common.errors import InputError, UserError
 from engine.backends.base import KEPT
@@ -17,19 +16,20 @@ from engine.device import context
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
 from layers import functions as L
+from support import programs, stand_ins
 
 
 @pytest.fixture
 def tiny():
-    made = predictor.Predictor(helpers.tiny())
-    helpers.randomize_parameters()
+    made = predictor.Predictor(stand_ins.tiny())
+    stand_ins.randomize_parameters()
     return made
 
 
 def test_normalisation_is_the_published_one():
     """(x - mean) / std of RGB, with mean and std rounded to float32; computed here in float64."""
     info = models.create('d3net_s').info
-    image = helpers.image(7, 9)
+    image = stand_ins.image(7, 9)
     x = predictor.normalise(image, info)
     assert (x.shape, x.dtype) == ((3, 7, 9), np.float32)
     mean, std = (np.float64(np.float32(v)).reshape(3, 1, 1) for v in (info.mean, info.std))
@@ -39,7 +39,7 @@ def test_normalisation_is_the_published_one():
 
 @pytest.mark.parametrize('height, width', [(64, 64), (33, 57), (5, 5), (1, 1), (1, 80), (3, 1)])
 def test_any_size_comes_back_at_its_size(tiny, height, width):
-    image = helpers.image(height, width)
+    image = stand_ins.image(height, width)
     labels = tiny.labels(image)
     assert (labels.shape, labels.dtype) == ((height, width), np.uint8)
     logits = tiny.logits(image)
@@ -48,7 +48,7 @@ def test_any_size_comes_back_at_its_size(tiny, height, width):
 
 
 def test_logits_are_those_of_the_graph_resized_as_opencv_does(tiny):
-    image = helpers.image(33, 57)
+    image = stand_ins.image(33, 57)
     x = predictor.normalise(image, tiny.network.info)[None]
     lowres = tiny.network(nn.Variable.from_numpy_array(x))[0]
     lowres.forward()
@@ -58,32 +58,32 @@ def test_logits_are_those_of_the_graph_resized_as_opencv_does(tiny):
 
 @pytest.mark.parametrize('scale', [0.5, 0.37, 1.7, 16])
 def test_scaled_images_come_back_at_their_size(tiny, scale):
-    image, protocol = helpers.image(90, 121), Protocol(scales=(scale,))
+    image, protocol = stand_ins.image(90, 121), Protocol(scales=(scale,))
     labels = tiny.labels(image, protocol)
     assert labels.shape == (90, 121)
     assert (labels == tiny.labels(image)).mean() > 0.2
-    assert tiny.labels(helpers.image(1, 2), protocol).shape == (1, 2)
+    assert tiny.labels(stand_ins.image(1, 2), protocol).shape == (1, 2)
 
 
 def test_graphs_are_kept_for_the_latest_sizes_only():
     built = []
-    made = predictor.Predictor(helpers.tiny(), on_new_size=lambda: built.append(1))
+    made = predictor.Predictor(stand_ins.tiny(), on_new_size=lambda: built.append(1))
     sizes = [(32, 32 + 4 * i) for i in range(KEPT)]
     for _ in range(3):
         for size in sizes:
-            made.labels(helpers.image(*size))
+            made.labels(stand_ins.image(*size))
     assert len(built) == KEPT
-    made.labels(helpers.image(80, 80))
-    made.labels(helpers.image(*sizes[1]))
+    made.labels(stand_ins.image(80, 80))
+    made.labels(stand_ins.image(*sizes[1]))
     assert len(built) == 1 + KEPT
-    made.labels(helpers.image(*sizes[0]))  # was the oldest
+    made.labels(stand_ins.image(*sizes[0]))  # was the oldest
     assert len(built) == 2 + KEPT
 
 
 def test_weights_loaded_later_reach_kept_graphs(tiny):
-    image = helpers.image(40, 40)
+    image = stand_ins.image(40, 40)
     before = tiny.logits(image).copy()
-    helpers.randomize_parameters(seed=1)
+    stand_ins.randomize_parameters(seed=1)
     assert not np.array_equal(before, tiny.logits(image))
 
 
@@ -94,7 +94,7 @@ def resident_mib():
 
 def test_memory_stays_flat_over_mixed_sizes():
     """In a process of its own: what other tests have left would be given back meanwhile."""
-    process = helpers.run(
+    process = programs.run(
         '-c', f'import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}; {MEASURE}'
     )
     assert process.returncode == 0, process.stderr
@@ -116,11 +116,11 @@ def mib_over_mixed_sizes():
     made = predictor.Predictor(models.create('d3net_t'), release)
     sizes, most = [(96 + 8 * i, 128 + 6 * i) for i in range(25)], 0
     for size in sizes:
-        made.labels(helpers.image(*size))
+        made.labels(stand_ins.image(*size))
         most = max(most, resident_mib())
     release()
     fresh = predictor.Predictor(models.create('d3net_t'), release)
-    fresh.labels(helpers.image(*sizes[-1]))
+    fresh.labels(stand_ins.image(*sizes[-1]))
     return most - resident_mib()
 
 
@@ -130,11 +130,11 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
 
     monkeypatch.setattr(tiny, 'backend', Graphs(no_memory))
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
-        tiny.labels(helpers.image(40, 48))
+        tiny.labels(stand_ins.image(40, 48))
     with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):
-        tiny.labels(helpers.image(400, 480))
+        tiny.labels(stand_ins.image(400, 480))
     with pytest.raises(UserError, match='a view of 480x400 pixels; smaller windows'):
-        tiny.labels(helpers.image(200, 240), Protocol(scales=(2.0,), window=(32, 32)))
+        tiny.labels(stand_ins.image(200, 240), Protocol(scales=(2.0,), window=(32, 32)))
 
 
 def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
 
     monkeypatch.setattr(predictor, 'normalise', no_memory)
     with pytest.raises(InputError, match='a view of 480x400 pixels; half of --scales'):
-        tiny.labels(helpers.image(40, 48), Protocol(scales=(10.0,)))
+        tiny.labels(stand_ins.image(40, 48), Protocol(scales=(10.0,)))
 
 
 def test_an_image_that_does_not_fit_is_an_error_of_the_image(tiny, monkeypatch):
@@ -152,7 +152,7 @@ def test_an_image_that_does_not_fit_is_an_error_of_the_image(tiny, monkeypatch):
 
     monkeypatch.setattr(predictor, 'resize_rows', no_memory)
     with pytest.raises(InputError, match='not enough memory for an image of 48x40 pixels'):
-        tiny.labels(helpers.image(40, 48))
+        tiny.labels(stand_ins.image(40, 48))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ PROTOCOLS = [
 @pytest.mark.parametrize('protocol', PROTOCOLS, ids=lambda p: str(p.describe()))
 @pytest.mark.parametrize('size', [(64, 96), (61, 83), (1, 40)])
 def test_bands_of_rows_change_no_label(tiny, monkeypatch, protocol, size):
-    image = helpers.image(*size)
+    image = stand_ins.image(*size)
     expected = tiny.probabilities(image, protocol).argmax(axis=0)
     assert np.array_equal(tiny.labels(image, protocol), expected)
     monkeypatch.setattr(predictor, 'BAND', 1000)  # bands of a few rows

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import datasets
-import helpers
 from common.errors import InputError, UserError
 from common.inputs import Input
 from datasets import colours, image_files
 from engine.inference import pictures, planning, segmenting
 from engine.inference.settings import LooksSettings
+from support import stand_ins
 
 
 def bands(image):
@@ -32,7 +32,7 @@ def segmented(path, target, predict=bands, **looks):
 
 @pytest.mark.parametrize('height', [1, 63, 64, 200])
 def test_pictures_are_coloured_in_bands(tmp_path, height):
-    image = helpers.image(height, 30)
+    image = stand_ins.image(height, 30)
     image_files.write_image(tmp_path / 'a.png', image)
     labels = segmented(tmp_path / 'a.png', tmp_path / 'b.png', opacity=0.3)
     expected = colours.overlay(image, labels, datasets.info('camvid').palette, 0.3)
@@ -63,7 +63,7 @@ def test_too_little_memory_is_an_error_of_the_file(tmp_path, error, message):
     def predict(image):
         raise error
 
-    image_files.write_image(tmp_path / 'a.png', helpers.image(9, 9))
+    image_files.write_image(tmp_path / 'a.png', stand_ins.image(9, 9))
     with pytest.raises(InputError, match=message):
         segmented(tmp_path / 'a.png', tmp_path / 'b.png', predict)
 
@@ -72,7 +72,7 @@ def test_opencv_without_memory(tmp_path):
     def predict(image):
         return cv2.resize(image, (2**31 - 1, 2**31 - 1))
 
-    image_files.write_image(tmp_path / 'a.png', helpers.image(9, 9))
+    image_files.write_image(tmp_path / 'a.png', stand_ins.image(9, 9))
     with pytest.raises((InputError, cv2.error)) as caught:
         segmented(tmp_path / 'a.png', tmp_path / 'b.png', predict)
     no_memory = getattr(caught.value.__cause__ or caught.value, 'code', None)
@@ -81,7 +81,7 @@ def test_opencv_without_memory(tmp_path):
 
 def test_planning_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    image_files.write_image(Path('a.png'), helpers.image(9, 9))
+    image_files.write_image(Path('a.png'), stand_ins.image(9, 9))
     for patterns, output in ((['a.png'], 'x/y/z.png'), (['a.png'], 'x/'), (['.'], 'x/y')):
         plan = planning.plan(patterns, output, LooksSettings())
         assert len(plan.pairs) == 1

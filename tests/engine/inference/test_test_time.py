@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-import helpers
 from common.command import Parser, add_options, settings
 from common.errors import UserError
 from engine import config
 from engine.inference import ProtocolSettings, predictor, test_time
 from engine.inference.test_time import Protocol, ProtocolKeys
+from support import stand_ins
 
 
 @pytest.fixture
 def tiny():
-    made = predictor.Predictor(helpers.tiny())
-    helpers.randomize_parameters()
+    made = predictor.Predictor(stand_ins.tiny())
+    stand_ins.randomize_parameters()
     return made
 
 
@@ -32,14 +32,14 @@ def chosen(*arguments, overrides=()):
 
 
 def test_one_view_needs_no_probabilities(tiny):
-    image = helpers.image(40, 56)
+    image = stand_ins.image(40, 56)
     expected = softmax(tiny.logits(image))
     assert tiny.probabilities(image, Protocol()) == pytest.approx(expected, abs=1e-5)
     assert np.array_equal(tiny.labels(image), expected.argmax(0))
 
 
 def test_scales_and_mirrored_views_are_averaged_as_probabilities(tiny):
-    image = helpers.image(40, 56)
+    image = stand_ins.image(40, 56)
     mirror = image[:, ::-1].copy()
     views = []
     for size in ((20, 28), (40, 56), (60, 84)):
@@ -53,7 +53,7 @@ def test_scales_and_mirrored_views_are_averaged_as_probabilities(tiny):
 
 
 def test_a_fixed_size(tiny):
-    image = helpers.image(40, 56)
+    image = stand_ins.image(40, 56)
     protocol = Protocol(size=(32, 64))
     expected = tiny.logits(image, (32, 64)).argmax(0)
     assert np.array_equal(tiny.labels(image, protocol), expected)
@@ -85,7 +85,7 @@ def test_windows_cover_every_pixel_and_stay_inside(size, stride):
 
 
 def test_windows_are_averaged_with_weights_that_fall_towards_their_edges(tiny):
-    image = helpers.image(32, 48)
+    image = stand_ins.image(32, 48)
     left = softmax(tiny.logits(image[:, :32].copy()))
     right = softmax(tiny.logits(image[:, 16:].copy()))
     found = tiny.probabilities(image, Protocol(window=(32, 32), stride=(32, 16)))
@@ -98,13 +98,13 @@ def test_windows_are_averaged_with_weights_that_fall_towards_their_edges(tiny):
 
 
 def test_an_image_smaller_than_the_window(tiny):
-    image = helpers.image(20, 24)
+    image = stand_ins.image(20, 24)
     whole = tiny.probabilities(image, Protocol())
     assert tiny.probabilities(image, Protocol(window=(5000, 48))) == pytest.approx(whole, abs=1e-5)
 
 
 def test_windows_of_scaled_views_come_back_at_the_images_size(tiny):
-    image = helpers.image(40, 56)
+    image = stand_ins.image(40, 56)
     protocol = Protocol(scales=(0.75, 1.5), flip=True, window=(32, 32))
     found = tiny.probabilities(image, protocol)
     assert found.shape == (5, 40, 56)

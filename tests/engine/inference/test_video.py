@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-import helpers
 from common.errors import InputError, UserError
 from engine.inference import video
+from support import programs, stand_ins
 
 
 def write(path, count, size=(48, 64)):
     with video.writing(path, 25) as append:
         for i in range(count):
-            append(helpers.image(*size, seed=i))
+            append(stand_ins.image(*size, seed=i))
     return path
 
 
@@ -23,7 +23,7 @@ def test_frames_come_back(tmp_path, ending):
     source = video.Video(write(tmp_path / f'a{ending}', 7))
     frames = list(source)
     assert (source.frames, source.rate, len(frames)) == (7, 25, 7)
-    assert abs(frames[3].astype(int) - helpers.image(48, 64, seed=3)).mean() < 20
+    assert abs(frames[3].astype(int) - stand_ins.image(48, 64, seed=3)).mean() < 20
     source.check_complete(7)
     with pytest.raises(video.Incomplete, match='promises 7 frames, 5 can be read'):
         source.check_complete(5)
@@ -50,7 +50,7 @@ def test_a_size_that_no_codec_takes_is_found_at_the_first_frame(tmp_path):
 def test_a_video_that_the_disk_cannot_hold(tmp_path, ending):
     """FFmpeg writes what fits and says nothing."""
     with (
-        helpers.full_disk(30_000),
+        programs.full_disk(30_000),
         pytest.raises(UserError, match=f'a{ending}: cannot be written completely') as caught,
     ):
         write(tmp_path / f'a{ending}', 40)

@@ -6,11 +6,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import helpers
 from engine.onnx.builder import build_model
 from engine.onnx.operators import CONVERTERS, SAME, WITH_SCALAR, Unsupported
 from layers import functions as L
 from layers.graph import functions
+from support import stand_ins
 
 BUILD, FUSED = L.Build(), L.Build(cuda=True)
 SHAPE = (6, 13, 17)
@@ -126,9 +126,9 @@ def image(count):
 def exported(function, count, **options):
     """The model of a function for ``count`` images, with seeded parameters."""
     x = nn.Variable((count, *SHAPE))
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         y = function(x)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     return build_model({'y': y}, {'x': x}, **options), x, y
 
 

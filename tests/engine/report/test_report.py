@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-import helpers
 from common.errors import UserError
 from engine import config
 from engine.report import __main__ as report
@@ -14,6 +13,7 @@ from engine.report import curves, summary
 from engine.runs import checkpoints
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
+from support import programs
 
 
 def train(path, first=1, last=30, total=1000, validations=True):
@@ -70,7 +70,7 @@ def test_a_run_as_a_user_sees_it(tmp_path):
     save_state(folder, 30)
     folder.weights(30).write_bytes(bytes(3 << 20))
     folder.best.write_bytes(bytes(1 << 20))
-    process = helpers.run('-m', 'engine.report', folder.path)
+    process = programs.run('-m', 'engine.report', folder.path)
     assert (process.returncode, process.stderr) == (0, '')
     page = (folder.path / 'report.md').read_text()
     assert process.stdout == page
@@ -167,7 +167,7 @@ def test_nothing_to_show(tmp_path):
     train(tmp_path, last=0)
     with pytest.raises(UserError, match='the run has nothing to show yet'):
         summary.read(tmp_path)
-    line = helpers.error_line(helpers.run('-m', 'engine.report', tmp_path))
+    line = programs.error_line(programs.run('-m', 'engine.report', tmp_path))
     assert 'nothing to show yet' in line
 
 

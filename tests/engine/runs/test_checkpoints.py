@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import yaml
 
-import helpers
 from common.errors import UserError
 from engine import config
 from engine.config import schema
@@ -22,6 +21,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.run_folder import RunFolder
 from models import weights
+from support import programs
 
 
 def make_state(iteration=8, seed=0, size=20):
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path):
     path = tmp_path / 'state.h5'
     checkpoints.save(path, make_state())
     with (
-        helpers.full_disk(4000),
+        programs.full_disk(4000),
         pytest.raises(UserError, match='state.h5: cannot be written') as caught,
     ):
         checkpoints.save(path, make_state(9))
@@ -306,7 +306,7 @@ def test_weights_on_a_full_disk(tmp_path):
     before = folder.best.read_bytes()
     register(2)
     with (
-        helpers.full_disk(100),
+        programs.full_disk(100),
         pytest.raises(UserError, match=f'^{folder.best}: cannot be written'),
     ):
         folder.save_best()

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import helpers
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import series
 from engine.runs.logger import RunLogger
 from engine.runs.tensorboard import EventWriter
+from support import programs, stand_ins
 
 REPORT = {
     'miou': 41.25,
@@ -97,7 +97,7 @@ def test_a_line_per_interval_on_the_console_and_in_the_log(tmp_path, caplog):
 def test_an_error_of_the_training_is_the_one_that_counts(tmp_path):
     with (
         pytest.raises(ZeroDivisionError),
-        helpers.full_disk(60),
+        programs.full_disk(60),
         RunLogger(tmp_path, log_interval=10, max_iter=9, active=True) as logger,
     ):
         logger.step(1, 1.0, 0.1, 0.0, 0.5)
@@ -190,7 +190,7 @@ def test_started_anew_where_a_run_has_ended_before_its_first_state(tmp_path):
 
 
 def test_tensorboard_reads_all(tmp_path):
-    picture = helpers.image(20, 30)
+    picture = stand_ins.image(20, 30)
     with RunLogger(tmp_path, log_interval=2, max_iter=4, active=True, memory=lambda: 5.0) as logger:
         logger.step(1, 1.0, 0.5, 0.25, 1.0)
         logger.step(2, 2.0, 0.5, 0.75, 3.0)
@@ -236,7 +236,7 @@ def test_a_full_disk_is_told_once_and_the_end_is_quiet(file, tmp_path, monkeypat
     options = {'log_interval': 1, 'max_iter': 9, 'active': True}
     large = {'noise': np.random.RandomState(0).randint(0, 256, (200, 200, 3), np.uint8)}
     with (
-        helpers.full_disk(limit),
+        programs.full_disk(limit),
         pytest.raises(UserError, match=f'^{tmp_path}: cannot be written') as caught,
         RunLogger(tmp_path, **options) as logger,
     ):
@@ -255,7 +255,7 @@ def test_messages_of_others_fail_in_one_line_too(tmp_path, capsys):
     with (
         pytest.raises(UserError, match='cannot be written'),
         RunLogger(tmp_path, log_interval=1, max_iter=9, active=True),
-        helpers.full_disk(30_000),
+        programs.full_disk(30_000),
     ):
         LOG.warning('said by another part')
     assert 'Traceback' not in capsys.readouterr().err
@@ -297,7 +297,7 @@ def test_a_bar_on_a_terminal(tmp_path):
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, '-c', TERMINAL, str(tmp_path)], cwd=helpers.PROJECT, stderr=follower
+        [sys.executable, '-c', TERMINAL, str(tmp_path)], cwd=programs.PROJECT, stderr=follower
     )
     os.close(follower)
     seen = b''

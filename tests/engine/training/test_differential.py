@@ -11,12 +11,12 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import mpi_training
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from layers import functions as L
 from models.family import Family
 from models.registry import Network
+from support import mpi_training
 
 COMBINATIONS = 48
 STEPS, CLASSES, SIZE = 4, 5, (8, 10)

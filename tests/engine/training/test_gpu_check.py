@@ -8,9 +8,6 @@ import nnabla.parametric_functions as PF
 import numpy as np
 import pytest
 
-import helpers
-import train_helpers
-from broken_on_hopper import broken_on_hopper
 from common.errors import UserError
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
@@ -18,8 +15,10 @@ from engine.training import gpu_check, gpu_check_child, losses, plan
 from engine.training.gpu_check_child import Spec
 from engine.training.optimizer import SolverKeys
 from layers import functions as L
+from support import stand_ins, train_runs
+from support.broken_on_hopper import broken_on_hopper
 
-data = train_helpers.data
+data = train_runs.data
 CPU, GPU = Choice('cpu', 'float'), Choice('cudnn', 'half')
 SIZE = (64, 96)
 CONVOLUTION = {
@@ -62,7 +61,7 @@ def convolution(**changes):
 
 def loss_of(config=None, **build):
     """D3Net's training graph in the form for GPUs, with an auxiliary head of its logits."""
-    outputs = helpers.tiny()(nn.Variable((2, 3, *SIZE)), train=True, **{'cuda': True, **build})
+    outputs = stand_ins.tiny()(nn.Variable((2, 3, *SIZE)), train=True, **{'cuda': True, **build})
     auxiliary = L.average_pool(outputs[0], 2, L.Build())
     return losses.create(config or {}, 5).build([*outputs, auxiliary], SIZE).loss
 
@@ -315,7 +314,7 @@ def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, mon
     """The CPU stands for the GPU."""
     monkeypatch.setattr(plan.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
     findings.append(gpu_check.Finding(convolution(), 'forward', 'gives wrong numbers'))
-    training_run = train_helpers.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
+    training_run = train_runs.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:
         training_run.whole('run')
     else:

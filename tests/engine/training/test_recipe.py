@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UserError
 from engine.training.schedules import poly
-from mpi_training import recipe_of
+from support.mpi_training import recipe_of
 
 CONFIG = {
     'batch_size': 8, 'lr': 0.01, 'min_lr': 0.0001, 'power': 0.9, 'max_iter': 80000,

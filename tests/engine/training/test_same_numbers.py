@@ -10,13 +10,11 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
-import mpi_jobs
-import mpi_training
 from engine.distributed.communicators import Alone
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
+from support import mpi_jobs, mpi_training, stand_ins
 
 ONE_OF_EACH_FAMILY = (
     'd3net_t',
@@ -69,9 +67,9 @@ class Images:
 def make_trainer(name, batch, accumulation, step=0):
     nn.clear_parameters()
     network = models.create(name)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         Predictor(network)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     unit = network.info.size_divisor
     side = -(-max(network.info.smallest_size, 32) // unit) * unit
     config = {'lr': RATE, 'max_iter': 10, 'batch_size': batch, 'accumulation': accumulation}
@@ -130,7 +128,7 @@ def check_ranks(names, tmp_path, count=2):
         cases[name] = {'network': name, 'steps': STEPS, 'batch_size': 1, 'build': BUILD}
         cases[name] |= {'lr': RATE, 'image_height': side, 'image_width': side}
     mpi_training.write_data(tmp_path / 'data')
-    arguments = 'tests/mpi_training.py', tmp_path / 'data', tmp_path, json.dumps(cases)
+    arguments = 'tests/support/mpi_training.py', tmp_path / 'data', tmp_path, json.dumps(cases)
     job = mpi_jobs.run(count, *arguments)
     assert job.returncode == 0, job.stderr
     for name, case in cases.items():

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-import helpers
 import models
-import train_helpers
 from common.errors import UserError
 from engine import training
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 from engine.runs import checkpoints
 from models import weights
+from support import programs, train_runs
 
-data = train_helpers.data
+data = train_runs.data
 OWN_LOSS = '''
 from dataclasses import dataclass
 
@@ -39,7 +38,7 @@ losses.register(losses.PixelLoss('focal', FocalKeys, focal))
 
 def settings(data, folder, keys=None, **changes):
     """Of a training of three iterations, with these keys in its config."""
-    config = train_helpers.write_config(folder, **{'max_iter': 3, **(keys or {})})
+    config = train_runs.write_config(folder, **{'max_iter': 3, **(keys or {})})
     fields = dict(
         data_dir=str(data),
         output=str(folder / 'run'),
@@ -53,10 +52,8 @@ def settings(data, folder, keys=None, **changes):
 
 def test_a_training_from_python_is_that_of_the_command_line(data, tmp_path):
     assert training.train(settings(data, tmp_path)) == 0
-    of_command = train_helpers.Training(
-        data, tmp_path, '--workers', 0, '--no-validation', max_iter=3
-    )
-    assert train_helpers.same_weights(
+    of_command = train_runs.Training(data, tmp_path, '--workers', 0, '--no-validation', max_iter=3)
+    assert train_runs.same_weights(
         tmp_path / 'run' / 'final.h5', of_command.whole('command') / 'final.h5'
     )
 
@@ -99,8 +96,8 @@ def test_statistics_of_the_input_follow_the_weights_and_the_state(data, tmp_path
 
 def test_a_loss_of_ones_own_trains_from_the_command_line(data, tmp_path):
     (tmp_path / 'own_loss.py').write_text(OWN_LOSS)
-    config = train_helpers.write_config(tmp_path, max_iter=2, loss='focal', focal_gamma=3)
-    process = helpers.run(
+    config = train_runs.write_config(tmp_path, max_iter=2, loss='focal', focal_gamma=3)
+    process = programs.run(
         'train.py', '--import', tmp_path / 'own_loss.py', '-cfg', config, '-d', data, '-c', 'cpu',
         '-o', tmp_path / 'run', '--workers', 0, '--no-validation',
     )  # fmt: skip

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 import datasets
-import helpers
 import models
-import mpi_training
 from common.errors import InputError, UserError
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
@@ -26,6 +24,7 @@ from engine.training.optimizer import Optimizer
 from layers import functions as L
 from models.family import Family
 from models.registry import Network
+from support import mpi_training, stand_ins
 
 NETWORKS = ('d3net_s', 'd3net_l')
 FLOOR_FACTOR = 5  # times the measured rounding floor of the reference
@@ -67,7 +66,7 @@ def values():
 @pytest.fixture(params=NETWORKS)
 def published(request, shared):
     """The reference's numbers, and a way to make a trainer of its recipe, weights and batch."""
-    seeded = helpers.seeded_weights(shared)
+    seeded = stand_ins.seeded_weights(shared)
     meta, _ = seeded.load_fixture(request.param)
     network = models.create(request.param)
     Predictor(network)
@@ -201,7 +200,7 @@ def small_network(graph=two_heads):
     family = Family(name='small', graph=graph, variants={}, info=lambda hyper: info)
     network = Network('small', family, {}, info)
     network(nn.Variable((1, 3, 24, 40)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     return network
 
 
@@ -287,7 +286,7 @@ def test_one_step_is_the_formula(form):
     )
     network = Network('linear', family, {}, info)
     network(nn.Variable((1, 3, 24, 40)))
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     w, b = (values()[f'conv/conv/{name}'].astype(np.float64) for name in 'Wb')
     weights = np.array([1, 2, 3, 4, 5.0])
     config = {

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-import helpers
 import models
 from common.command import run
 from engine import config
 from models.complexity import __main__ as complexity
+from support import programs
 
 
 def command(*options):
@@ -17,7 +17,7 @@ def command(*options):
 
 def test_a_network_by_name_as_a_user_calls_it(tmp_path):
     report = tmp_path / 'numbers.json'
-    process = helpers.run(
+    process = programs.run(
         '-m', 'models.complexity', '--network', 'ddrnet23_slim_aux', '--size', '1024x2048',
         '--json', report,
     )  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_network_by_name_as_a_user_calls_it(tmp_path):
 
 def test_the_network_of_every_config_has_a_name():
     """Its hyper-parameters are those of the name and the number of classes."""
-    paths = sorted((helpers.PROJECT / 'configs').glob('*.yaml'))
+    paths = sorted((programs.PROJECT / 'configs').glob('*.yaml'))
     assert len(paths) > 40
     for path in paths:
         network = models.create(config.load(path))

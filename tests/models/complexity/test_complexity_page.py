@@ -6,13 +6,13 @@ from collections import Counter
 import nnabla.functions as F
 import pytest
 
-import helpers
 import models
 from layers import functions as L
 from layers import graph
 from models import complexity
+from support import programs
 
-PAGE = (helpers.PROJECT / 'docs' / 'complexity.md').read_text()
+PAGE = (programs.PROJECT / 'docs' / 'complexity.md').read_text()
 NETWORK = 'network (`*_edgeailite`)'  # the column of networks without the end of their names
 AGREES = 0.01  # GigaMACs
 

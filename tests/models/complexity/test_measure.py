@@ -6,11 +6,11 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-import helpers
 import models
 from benchmarks.memory import peak_mib
 from layers import graph
 from models import complexity
+from support import stand_ins
 
 AT_ALL_SIZES = (
     'd3net_s', 'ddrnet23_slim', 'dabnet_e', 'csail_resnet18dilated8_ppm_deepsup',
@@ -141,7 +141,7 @@ def test_receptive_fields_of_encoders(name, stage, field):
 def test_peak_memory_is_what_nnabla_keeps(name, size):
     """Before each function, all outputs so far that NNabla has not cleared, and its own."""
     x = nn.Variable.from_numpy_array(np.zeros((1, 3, *size)))
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         logits = models.create(name)(x)[0]
     made, peaks = [], []
 
@@ -166,10 +166,10 @@ def test_no_activations_are_allocated():
 
 
 def test_registered_parameters_are_left_alone():
-    network = helpers.tiny()
+    network = stand_ins.tiny()
     network(nn.Variable((1, 3, 32, 32)))
     before = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
-    complexity.measure(helpers.tiny(num_classes=9), (32, 32))
+    complexity.measure(stand_ins.tiny(num_classes=9), (32, 32))
     after = nn.get_parameters(grad_only=False)
     assert after.keys() == before.keys()
     assert all(np.array_equal(after[n].d, values) for n, values in before.items())

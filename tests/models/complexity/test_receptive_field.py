@@ -7,9 +7,9 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 from layers import functions as L
 from models.complexity.receptive_field import fields, pools_globally, receptive_field
+from support import stand_ins
 
 BUILD = L.Build()
 ROUNDED = 1e-5  # what rounding makes of a bilinear weight that is 0
@@ -134,7 +134,7 @@ def test_the_pixels_of_a_field_are_those_with_a_gradient(name, size):
 
 def test_so_are_those_of_a_network():
     x = nn.Variable((1, 3, 212, 228), need_grad=True)
-    check(x, helpers.tiny(n_blocks=[1, 2])(x)[0], nothing=0)
+    check(x, stand_ins.tiny(n_blocks=[1, 2])(x)[0], nothing=0)
 
 
 def test_known_fields():

@@ -7,8 +7,8 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 import models
+from support import stand_ins
 
 # Modules without parameters, whose names say nothing about their place in a graph: for each the
 # module whose output it takes.
@@ -26,7 +26,7 @@ class Reference:
     """A fixture and the network of its name, with the fixture's seeded parameters registered."""
 
     def __init__(self, name, shared):
-        self.seeded = helpers.seeded_weights(shared)
+        self.seeded = stand_ins.seeded_weights(shared)
         self.meta, self.arrays = self.seeded.load_fixture(name)
         for entry, expected in self.meta['seed_check']:
             _, shape, kind = next(e for e in self.meta['state'] if e[0] == entry)
@@ -34,7 +34,7 @@ class Reference:
             assert first.ravel()[:4] == pytest.approx(expected, rel=1e-6)
         self.network = models.create(name)
         height, width = self.meta['cases'][0]['input_shape'][2:]
-        with helpers.zero_parameters():
+        with stand_ins.zero_parameters():
             self.network(nn.Variable((1, 3, height, width)))
         state = dict(self.seeded.seeded_state(self.meta))
         self.names = models.convert.names(state)

@@ -1,7 +1,7 @@
 """Graphs that differ from rank to rank: their gradients are summed all the same; batch norms, which
 must wait for each other on the way, find out.
 
-    mpirun -n 2 python tests/mpi_gradients.py
+    mpirun -n 2 python tests/support/mpi_gradients.py
 
 A network may take a map apart in other functions when it has another size. Here one of two branches
 is deeper, on each rank the other one, so that their parameters are met in opposite orders.

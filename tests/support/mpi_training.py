@@ -1,6 +1,8 @@
 """A few steps of the real trainer on small networks, alone or as the ranks of an MPI job.
 
-    mpirun -n 2 python tests/mpi_training.py DATA OUT '{"name": {"network": "plain"}}' [CONTEXT]
+    mpirun -n 2 python tests/support/mpi_training.py DATA OUT CASES [CONTEXT]
+
+CASES is JSON: {"name": {"network": "plain", any key of a config: its value}}.
 
 Rank 0 writes what became of each case as OUT/<name>.npz: all parameters, and the losses. CONTEXT is
 that of train.py's -c, by default cpu.
@@ -18,7 +20,6 @@ import nnabla.functions as F
 import numpy as np
 
 import datasets
-import helpers
 import models
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
@@ -34,6 +35,7 @@ from engine.training.trainer import Trainer
 from layers import functions as L
 from models.family import Family, NetworkInfo
 from models.registry import Network
+from support import stand_ins
 
 HEIGHT, WIDTH, CLASSES = 32, 48, 5
 CONFIG = {
@@ -56,7 +58,7 @@ def write_data(root: Path, train: int = 16, val: int = 5):
             labels = rng.randint(0, CLASSES, (HEIGHT // 8, WIDTH // 8)).repeat(8, 0).repeat(8, 1)
             labels[: 5 * i % HEIGHT] = 255
             cv2.imwrite(str(root / 'labels' / split / f'{i}.png'), labels.astype(np.uint8))
-            image = helpers.image(HEIGHT, WIDTH, i) // 2 + 20 * (labels[..., None] % CLASSES)
+            image = stand_ins.image(HEIGHT, WIDTH, i) // 2 + 20 * (labels[..., None] % CLASSES)
             cv2.imwrite(str(root / 'images' / split / f'{i}.png'), image.astype(np.uint8))
     (root / 'dataset.yaml').write_text('classes: [a, b, c, d, e]\nlabel_format: indices\n')
 
@@ -92,7 +94,7 @@ def gated(x, build):
 def network(name: str) -> Network:
     """``d3net`` as small as can be, another network by its name, or one of the functions above."""
     if name == 'd3net':
-        return helpers.tiny(num_classes=CLASSES)
+        return stand_ins.tiny(num_classes=CLASSES)
     if name in models.names():
         return models.create(name)
     info = NetworkInfo(
@@ -138,7 +140,7 @@ def train(
     nn.clear_parameters()
     net = network(case['network'])
     Predictor(net)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     split = datasets.open('folder', data, 'train')
     steps = recipe_of(config, len(split), processes.size)
     loader = Loader(

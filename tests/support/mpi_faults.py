@@ -1,6 +1,6 @@
 """train.py with a fault in one of its processes, or in all.
 
-mpirun -n 2 python tests/mpi_faults.py crash 1 -cfg CONFIG
+mpirun -n 2 python tests/support/mpi_faults.py crash 1 -cfg CONFIG
 """
 
 import hashlib

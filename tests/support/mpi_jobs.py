@@ -12,9 +12,8 @@ from types import MappingProxyType
 
 import yaml
 
-import helpers
-import mpi_training
 from engine.runs import checkpoints
+from support import mpi_training, programs, stand_ins
 
 MPIRUN = Path(sys.executable).parent / 'mpirun'
 # What mpirun says, now and then on a busy machine, before it has started any process.
@@ -48,11 +47,15 @@ class Job:
     def __init__(self, arguments: list[str], environment: Mapping):
         self._mark = f'{os.getpid()}.{time.monotonic_ns()}'
         environment = {**os.environ, **environment, 'TEST_JOB': self._mark}
-        paths = str(helpers.PROJECT), environment.get('PYTHONPATH')
+        paths = (
+            str(programs.PROJECT),
+            str(programs.PROJECT / 'tests'),
+            environment.get('PYTHONPATH'),
+        )
         environment['PYTHONPATH'] = os.pathsep.join(filter(None, paths))
         self.mpirun = subprocess.Popen(
             arguments,
-            cwd=helpers.PROJECT,
+            cwd=programs.PROJECT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -112,7 +115,7 @@ class Training:
     def options(self, *more, **config) -> list:
         """The arguments of train.py, for a training that would take long."""
         values = {
-            **helpers.TINY,
+            **stand_ins.TINY,
             'n_blocks': [1, 1],
             'network': 'd3net',
             'dataset': 'folder',

@@ -5,10 +5,10 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
-import helpers
 import models
 from layers import functions as L
 from layers.build import RECOMPUTE_POLICIES
+from support import stand_ins
 
 CALLS = (
     {'aux': True},
@@ -27,7 +27,7 @@ def check_sizes(name, smallest, divisor):
     """
     network = models.create(name)
     assert (network.info.smallest_size, network.info.size_divisor) == (smallest, divisor)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         logits = network(_seeded_image(1, smallest, smallest))[0]
     logits.forward(clear_buffer=True)
     assert np.isfinite(logits.d).all()
@@ -47,13 +47,13 @@ def check_calls(name, outputs, **hyper):
     """
     network = models.create(name, num_classes=5, **hyper)
     size = network.info.smallest_size
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         evaluation = network(nn.Variable((1, 3, size, size)))
     assert [logits.shape[1] for logits in evaluation] == [5]
     shapes = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
     for call in CALLS:
         nn.clear_parameters()
-        with helpers.zero_parameters():
+        with stand_ins.zero_parameters():
             logits = network(nn.Variable((2, 3, size, size)), **call)
         every = call.get('aux') or call.get('train')
         assert [y.shape[:2] for y in logits] == [(2, 5)] * (outputs if every else 1), call
@@ -65,17 +65,17 @@ def check_forms(name, height, width, **hyper):
     """The forms for GPUs, with channels last or not, compute the same numbers."""
     network = models.create(name, **hyper)
     x = _seeded_image(1, height, width)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         plain = network(x, aux=True)
     fused = network(x, aux=True, cuda=True)
     last = network(x, aux=True, cuda=True, channel_last=True)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     nn.forward_all([*plain, *fused])
     for expected, *forms in zip(plain, fused, last):
         tolerance = 1e-4 * expected.d.std()
         assert tolerance > 0
         assert forms[0].d == pytest.approx(expected.d, abs=tolerance)
-        assert helpers.run_channel_last(forms[1]) == pytest.approx(expected.d, abs=tolerance)
+        assert stand_ins.run_channel_last(forms[1]) == pytest.approx(expected.d, abs=tolerance)
 
 
 def check_gradients(name, **hyper):
@@ -104,9 +104,9 @@ def training_step(name, recompute='none', **hyper):
     network = models.create(name, **hyper)
     size = network.info.smallest_size
     x = _seeded_image(3, size, size)
-    with helpers.zero_parameters():
+    with stand_ins.zero_parameters():
         outputs = network(x, train=True, dropout=False, recompute=recompute)
-    helpers.randomize_parameters()
+    stand_ins.randomize_parameters()
     loss = sum(L.mean_all(F.pow_scalar(logits, 2)) for logits in outputs)
     for parameter in nn.get_parameters().values():
         parameter.grad.zero()

@@ -1,6 +1,6 @@
 """A training that is killed, with SIGKILL, at a point that is told.
 
-    python tests/killed_training.py KIND NUMBER OPTIONS OF train.py ...
+    python tests/support/killed_training.py KIND NUMBER OPTIONS OF train.py ...
 
 KIND is what is counted: ``call``, calls and returns of and in the project's functions;
 ``write``, the pieces in which weights and states are written, as on a slow disk; ``replace``, new

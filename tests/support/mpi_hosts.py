@@ -9,7 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
-import mpi_jobs
+from support import mpi_jobs
 
 NAMES, ADDRESSES = ('first', 'second'), ('10.99.0.1', '10.99.0.2')
 PATIENCE = 10  # seconds

@@ -3,13 +3,13 @@
 import cv2
 import nnabla as nn
 
-import helpers
 import infer
 from common.command import run
+from support import programs
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
-INFER = helpers.PROJECT / 'infer.py'
-STREET = helpers.PROJECT / 'resources' / 'street.jpg'
+INFER = programs.PROJECT / 'infer.py'
+STREET = programs.PROJECT / 'resources' / 'street.jpg'
 
 
 def started(*arguments):

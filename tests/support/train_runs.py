@@ -12,16 +12,15 @@ import pytest
 import yaml
 
 import evaluate
-import helpers
-import mpi_training
 import train
 from common.command import run
 from engine.training.trainer import Trainer
 from models import weights
+from support import mpi_training, stand_ins
 
 SERIES = [f'{name}.series.txt' for name in ('Training-loss', 'Learning-rate', 'Validation-mIoU')]
 CONFIG = {
-    **helpers.TINY,
+    **stand_ins.TINY,
     'dataset': 'folder',
     'batch_size': 2,
     'image_height': 24,
