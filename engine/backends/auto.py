@@ -9,7 +9,7 @@ from engine.backends.base import Backend, CompilingBackend, Shape
 from engine.backends.errors import BackendError
 
 
-class Auto:
+class AutoBackend:
     """Exports in the order of preference, and NNabla.
 
     exports: functions that make an export's backend, called when the one before has failed; they
@@ -37,12 +37,12 @@ class Auto:
         """Of the backend that is preferred now."""
         return (self._backend or self._graphs).threads
 
-    def need(self, shapes: int) -> None:
+    def reserve(self, shapes: int) -> None:
         """Keep as many shapes ready as an image is seen in."""
         self._shapes = shapes
-        self._graphs.need(shapes)
+        self._graphs.reserve(shapes)
         if self._backend:
-            self._backend.need(shapes)
+            self._backend.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
@@ -82,7 +82,7 @@ class Auto:
         while self._backend is None and self._exports:
             try:
                 backend = self._exports[0]()
-                backend.need(self._shapes)
+                backend.reserve(self._shapes)
                 self._backend = backend
             except BackendError as error:
                 self._give_up(error.what)

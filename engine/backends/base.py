@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # the commands' options need the names before it is known wha
 Shape = tuple[int, ...]  # (N, 3, H, W)
 
 NNABLA, AUTO = 'nnabla', 'auto'
-EXACT = 'float32'  # the precision that all backends have
-KEPT = 4  # shapes kept ready, at least: portraits and landscapes, and as many again
+FLOAT32 = 'float32'  # the precision that all backends have
+MIN_CACHED_SHAPES = 4  # shapes kept ready, at least: portraits and landscapes, and as many again
 
 
 class Backend(Protocol):
@@ -31,7 +31,7 @@ class Backend(Protocol):
     def threads(self) -> int:
         """How many threads compute on the CPU."""
 
-    def need(self, shapes: int) -> None:
+    def reserve(self, shapes: int) -> None:
         """Keep as many shapes ready as an image is seen in, where the memory suffices."""
 
     def run(self, x: np.ndarray) -> np.ndarray:

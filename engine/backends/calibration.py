@@ -23,18 +23,18 @@ from engine.config.data import open_dataset
 from engine.config.loading import Config
 from models import Network
 
-MOST = 64  # images; more change the ranges little
+MAX_IMAGES = 64  # images; more change the ranges little
 
 
 class Calibration:
-    """Up to ``MOST`` of the image files ``paths``, at even distances. source: where they are from,
+    """Up to ``MAX_IMAGES`` of the image files ``paths``, at even distances. source: where they are from,
     for reports.
     """
 
     def __init__(self, network: Network, paths: Sequence[Path], source: str = 'files'):
         self._network, self._source = network, source
-        step = max(1, len(paths) / MOST)
-        self.paths = [paths[int(i * step)] for i in range(min(MOST, len(paths)))]
+        step = max(1, len(paths) / MAX_IMAGES)
+        self.paths = [paths[int(i * step)] for i in range(min(MAX_IMAGES, len(paths)))]
 
     @cached_property
     def digest(self) -> str:
@@ -51,13 +51,13 @@ class Calibration:
         """What a report says; raises ``UserError``."""
         return {'source': self._source, 'images': len(self.paths), 'sha256': self.digest}
 
-    def inputs(self, shape: Shape) -> 'Inputs':
+    def inputs(self, shape: Shape) -> 'CalibrationInputs':
         """The images as inputs of a shape."""
-        return Inputs(self._network, self.paths, shape)
+        return CalibrationInputs(self._network, self.paths, shape)
 
 
 @dataclass(frozen=True)
-class Inputs(Sequence[np.ndarray]):
+class CalibrationInputs(Sequence[np.ndarray]):
     """Image files as a network's inputs of a shape, each read when it is asked for; raises
     ``InputError`` then.
     """
@@ -73,11 +73,11 @@ class Inputs(Sequence[np.ndarray]):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
     @overload
-    def __getitem__(self, index: slice) -> 'Inputs': ...
+    def __getitem__(self, index: slice) -> 'CalibrationInputs': ...
 
-    def __getitem__(self, index: int | slice) -> 'np.ndarray | Inputs':
+    def __getitem__(self, index: int | slice) -> 'np.ndarray | CalibrationInputs':
         if isinstance(index, slice):
-            return Inputs(self.network, self.paths[index], self.shape)
+            return CalibrationInputs(self.network, self.paths[index], self.shape)
         return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
 
 
@@ -89,7 +89,7 @@ def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
     return np.repeat(x[None], shape[0], axis=0)
 
 
-def find(
+def find_images(
     network: Network, config: Config, source: str | None = None, data_dir: str | None = None
 ) -> Calibration:
     """The images of a folder or a pattern, by default the config's training images.

@@ -20,8 +20,8 @@ from common import files
 from common.errors import UserError
 from common.log import LOG
 
-FOLDER, ENDING, REJECTED = 'backends', '.compiled', '.mismatch.onnx'
-MOST_BYTES = 4 << 30  # of all files in the folder
+SUBFOLDER, SUFFIX, REJECTED_SUFFIX = 'backends', '.compiled', '.mismatch.onnx'
+MAX_BYTES = 4 << 30  # of all files in the folder
 
 
 class DiskCache:
@@ -34,7 +34,7 @@ class DiskCache:
         self.folder, self._told = folder, False
         if folder is None:
             try:
-                self.folder = files.cache_folder() / FOLDER
+                self.folder = files.cache_folder() / SUBFOLDER
             except UserError as error:
                 self._tell(error)
 
@@ -90,7 +90,7 @@ class DiskCache:
         path = self._path(name)
         if path is None:
             return 'it could not be kept'
-        path = path.with_suffix(REJECTED)
+        path = path.with_suffix(REJECTED_SUFFIX)
         try:
             with files.replacing(path) as temporary:
                 temporary.write_bytes(onnx)
@@ -100,7 +100,7 @@ class DiskCache:
         return f'it is kept as {path}'
 
     def _path(self, name: str) -> Path | None:
-        return self.folder and self.folder / (name + ENDING)
+        return self.folder and self.folder / (name + SUFFIX)
 
     def _make_room(self, newest: Path) -> None:
         """Remove the files that were not used for longest until the rest is small enough."""
@@ -109,7 +109,7 @@ class DiskCache:
             total = newest.stat().st_size
             for stat, path in sorted(found, key=lambda each: _last_use(each[0]), reverse=True):
                 total += stat.st_size
-                if total > MOST_BYTES:
+                if total > MAX_BYTES:
                     path.unlink()
 
     def _tell(self, error: UserError) -> None:

@@ -4,7 +4,7 @@ from common.errors import UserError
 from common.memory import is_of_memory
 from engine.backends.base import Shape
 
-REMEDY = '--backend nnabla, in float32, takes what the others do not'
+NNABLA_REMEDY = '--backend nnabla, in float32, takes what the others do not'
 
 
 class BackendError(UserError):
@@ -18,11 +18,13 @@ class BackendError(UserError):
         self.what = what
 
 
-class Disagreement(BackendError):
+class DisagreementError(BackendError):
     """The export computes other numbers than the network does."""
 
 
-def explained(error: Exception, what: str, reason: str, remedy: str | None = None) -> Exception:
+def as_backend_error(
+    error: Exception, what: str, reason: str, remedy: str | None = None
+) -> Exception:
     """A runtime's error as one to raise: ``MemoryError`` or ``BackendError``, of one line."""
     reason = ' '.join(reason.split())
     return (
@@ -30,6 +32,8 @@ def explained(error: Exception, what: str, reason: str, remedy: str | None = Non
     )
 
 
-def failed(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
+def inference_error(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
     """What is raised when the runtime of that name fails on an input of ``shape``."""
-    return explained(error, f'{name} has failed at {shape[2]}x{shape[3]}', reason, REMEDY)
+    return as_backend_error(
+        error, f'{name} has failed at {shape[2]}x{shape[3]}', reason, NNABLA_REMEDY
+    )

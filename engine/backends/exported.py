@@ -19,21 +19,25 @@ import numpy as np
 from common import PROJECT
 from common.log import LOG
 from datasets import image_files
-from engine.backends.base import EXACT, Backend, Model, Runtime, Shape
+from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import BackendError, Disagreement
+from engine.backends.errors import BackendError, DisagreementError
 from engine.backends.shape_cache import ShapeCache
 from engine.onnx.builder import build_model
-from engine.onnx.operators import Unsupported
+from engine.onnx.operators import UnsupportedError
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # of the largest logit
-FLAT = 0.1  # standard deviation of an input below which it shows too little to compare with
+MIN_COMPARED_STD = (
+    0.1  # standard deviation of an input below which it shows too little to compare with
+)
 # What an export depends on.
-SOURCES = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
-JUDGED = 7  # images of the calibration that a precision is judged by, beside the one at hand
+SOURCE_FOLDERS = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
+MAX_COMPARED_IMAGES = (
+    7  # images of the calibration that a precision is judged by, beside the one at hand
+)
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,13 @@ class Agreement:
         )
 
 
-class Exported:
+class ExportedBackend:
     """The models of the latest shapes in a runtime, of the parameters as they are when it is first
     used.
 
     reference: NNabla's graphs. The first use of a shape compares with them on the input at hand,
     or on a photo where that is one flat colour; later ones load what was compiled then. Raises
-    ``Disagreement`` when the numbers differ, ``BackendError`` when the runtime cannot take the
+    ``DisagreementError`` when the numbers differ, ``BackendError`` when the runtime cannot take the
     network or fails on an input, ``MemoryError``.
     """
 
@@ -82,7 +86,11 @@ class Exported:
         self._reference, self._cache, self._calibration = reference, cache, calibration
         self._models = ShapeCache()
         self._parameters: str | None = None
-        self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
+        self._versions = {
+            'nnseg': sources_digest(),
+            **_versions('nnabla', 'onnx'),
+            **runtime.versions,
+        }
 
     def is_ready(self, shape: Shape) -> bool:
         """Whether :meth:`run` has nothing to compile for a shape, as far as a file's first line
@@ -90,9 +98,9 @@ class Exported:
         """
         return shape in self._models or self._cache.has(self._name(shape), self._versions)
 
-    def need(self, shapes: int) -> None:
+    def reserve(self, shapes: int) -> None:
         """Keep the models of as many shapes as an image is seen in."""
-        self._models.need(shapes)
+        self._models.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``."""
@@ -128,14 +136,14 @@ class Exported:
     def _build(self, x: np.ndarray) -> Model:
         started, shape = time.monotonic(), x.shape
         name = self._name(shape)
-        if x.std() < FLAT:
-            x = photo(self.network, shape)
-        onnx = export(self.network, shape)
+        if x.std() < MIN_COMPARED_STD:
+            x = photo_input(self.network, shape)
+        onnx = export_onnx(self.network, shape)
         exact = self.runtime.exact()
         model = exact.compile(onnx, None)
-        agreement = compare(self._reference, model, [x])
+        agreement = measure_agreement(self._reference, model, [x])
         if not agreement.exact:
-            raise Disagreement(
+            raise DisagreementError(
                 f'{self.runtime.name} computes something else than NNabla for '
                 f'{self.network.name} at {shape[2]}x{shape[3]}: {agreement}; the export is not '
                 f'used, {self._cache.keep_rejected(name, onnx)}'
@@ -148,9 +156,9 @@ class Exported:
             if inputs:
                 LOG.info('int8: finding the ranges of values on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
-            agreement = compare(model, reduced, [x, *islice(inputs, JUDGED)])
+            agreement = measure_agreement(model, reduced, [x, *islice(inputs, MAX_COMPARED_IMAGES)])
             if not np.isfinite(agreement.largest):
-                raise Disagreement(
+                raise DisagreementError(
                     f'--precision {self.runtime.precision}: {self.network.name} computes numbers '
                     'that are none; take float32'
                 )
@@ -161,13 +169,13 @@ class Exported:
             self.runtime.name,
             *shape[2:],
             time.monotonic() - started,
-            f', agrees with NNabla: {agreement}' if self.runtime.precision == EXACT else '',
+            f', agrees with NNabla: {agreement}' if self.runtime.precision == FLOAT32 else '',
         )
         self._tell_precision(agreement)
         return model
 
     def _tell_precision(self, agreement: Agreement) -> None:
-        if self.runtime.precision != EXACT:
+        if self.runtime.precision != FLOAT32:
             LOG.info(
                 '%s: %.2f %% of labels are those of float32, on %s',
                 self.runtime.precision,
@@ -178,7 +186,7 @@ class Exported:
     def _name(self, shape: Shape) -> str:
         """What is compiled, as a file name."""
         if self._parameters is None:
-            self._parameters = parameters()
+            self._parameters = parameters_digest()
         facts: dict[str, Any] = {
             'hyper': dict(self.network.hyper),
             'parameters': self._parameters,
@@ -197,7 +205,7 @@ class Exported:
         )
 
 
-def export(network: Network, shape: Shape) -> bytes:
+def export_onnx(network: Network, shape: Shape) -> bytes:
     """The network from normalised inputs of ``shape`` to its maps, as ONNX; raises
     ``BackendError``.
     """
@@ -206,12 +214,14 @@ def export(network: Network, shape: Shape) -> bytes:
         maps = network(x, cuda=False)[0]
         try:
             model = build_model({'maps': maps}, {'image': x}, name=network.name)
-        except Unsupported as error:
+        except UnsupportedError as error:
             raise BackendError(f'{network.name} cannot be exported: {error}') from error
         return model.SerializeToString()
 
 
-def compare(reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]) -> Agreement:
+def measure_agreement(
+    reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]
+) -> Agreement:
     """Hold the maps of ``model`` against those of ``reference``."""
     largest = highest = 0.0
     equal = []
@@ -223,12 +233,12 @@ def compare(reference: Backend | Model, model: Model, inputs: Iterable[np.ndarra
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
 
 
-def photo(network: Network, shape: Shape) -> np.ndarray:
+def photo_input(network: Network, shape: Shape) -> np.ndarray:
     """A street photo as an input of ``shape``."""
     return as_input(image_files.read_image(PHOTO), network, shape)
 
 
-def parameters() -> str:
+def parameters_digest() -> str:
     """A digest of all registered parameters with their names."""
     digest = hashlib.sha256()
     for name, variable in nn.get_parameters(grad_only=False).items():
@@ -238,10 +248,10 @@ def parameters() -> str:
 
 
 @cache
-def sources() -> str:
+def sources_digest() -> str:
     """A digest of the project's code that networks and exports are made by."""
     digest = hashlib.sha256()
-    for folder in SOURCES:
+    for folder in SOURCE_FOLDERS:
         for path in sorted((PROJECT / folder).rglob('*.py')):
             digest.update(path.read_bytes())
     return digest.hexdigest()

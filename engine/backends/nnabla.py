@@ -11,7 +11,7 @@ from engine.backends.shape_cache import ShapeCache
 from models import Network
 
 
-class Graphs:
+class NnablaBackend:
     """The graphs of the latest shapes, all on the registered parameters.
 
     on_new_size: called before one is built, and when all are dropped: the place to release memory
@@ -25,9 +25,9 @@ class Graphs:
         self._on_new_size = on_new_size
         self._graphs = ShapeCache()
 
-    def need(self, shapes: int) -> None:
+    def reserve(self, shapes: int) -> None:
         """Keep the graphs of as many shapes as an image is seen in."""
-        self._graphs.need(shapes)
+        self._graphs.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""

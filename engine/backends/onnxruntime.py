@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from common import machine
-from engine.backends.base import EXACT
-from engine.backends.errors import BackendError, explained, failed
+from engine.backends.base import FLOAT32
+from engine.backends.errors import BackendError, as_backend_error, inference_error
 from engine.backends.registry import Registration, RuntimeRequest, register
 
 NAME = 'onnxruntime'
@@ -29,7 +29,7 @@ class ONNXRuntime:
     NNabla there, so it is kept for that GPU alone.
     """
 
-    name, precision = NAME, EXACT
+    name, precision = NAME, FLOAT32
 
     def __init__(self, threads: int = 1, device: int | None = None):
         import onnxruntime
@@ -67,7 +67,9 @@ class ONNXRuntime:
         try:
             session = self._runtime.InferenceSession(onnx, options, providers=self._providers)
         except Exception as error:  # its errors have no other class in common
-            raise explained(error, f'{self.name} takes no such network', str(error)) from error
+            raise as_backend_error(
+                error, f'{self.name} takes no such network', str(error)
+            ) from error
         first = self._providers[0]
         wanted = first if isinstance(first, str) else first[0]
         if session.get_providers()[0] != wanted:  # it goes on with the next one by itself
@@ -91,7 +93,7 @@ class OnnxRuntimeModel:
         try:
             return self._session.run(None, {self._input: x})[0]
         except Exception as error:  # its errors have no other class in common
-            raise failed(error, self._name, x.shape, str(error)) from error
+            raise inference_error(error, self._name, x.shape, str(error)) from error
 
     def payload(self) -> bytes:
         """The ONNX file."""

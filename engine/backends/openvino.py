@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from common import machine
-from engine.backends.base import EXACT
-from engine.backends.errors import BackendError, explained, failed
+from engine.backends.base import FLOAT32
+from engine.backends.errors import BackendError, as_backend_error, inference_error
 from engine.backends.registry import Registration, RuntimeRequest, register
 
 NAME = 'openvino'
@@ -27,7 +27,7 @@ class OpenVINO:
 
     name = NAME
 
-    def __init__(self, precision: str = EXACT, threads: int = 1):
+    def __init__(self, precision: str = FLOAT32, threads: int = 1):
         import openvino
 
         self._core, self.threads, self.precision = openvino.Core(), threads, precision
@@ -53,7 +53,7 @@ class OpenVINO:
 
     def exact(self) -> 'OpenVINO':
         """The same in float32."""
-        return self if self.precision == EXACT else OpenVINO(EXACT, self.threads)
+        return self if self.precision == FLOAT32 else OpenVINO(FLOAT32, self.threads)
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OpenVINOModel':
         """A model from ONNX; inputs: those that 8-bit ranges are found on."""
@@ -63,7 +63,9 @@ class OpenVINO:
                 model = _quantized(model, inputs)
             return OpenVINOModel(self._core.compile_model(model, 'CPU', self._options()))
         except RuntimeError as error:
-            raise explained(error, f'{NAME} takes no such network', _reason(error)) from error
+            raise as_backend_error(
+                error, f'{NAME} takes no such network', _reason(error)
+            ) from error
 
     def load(self, payload: bytes) -> 'OpenVINOModel':
         """A model from what :meth:`OpenVINOModel.payload` has returned."""
@@ -72,7 +74,9 @@ class OpenVINO:
                 self._core.import_model(io.BytesIO(payload), 'CPU', self._options())
             )
         except RuntimeError as error:
-            raise explained(error, f'{NAME} cannot load what is kept', _reason(error)) from error
+            raise as_backend_error(
+                error, f'{NAME} cannot load what is kept', _reason(error)
+            ) from error
 
     def _options(self) -> dict:
         return {
@@ -96,7 +100,7 @@ class OpenVINOModel:
         try:
             return self._request.infer([x])[0]
         except RuntimeError as error:
-            raise failed(error, NAME, x.shape, _reason(error)) from error
+            raise inference_error(error, NAME, x.shape, _reason(error)) from error
 
     def payload(self) -> bytes:
         """The compiled network, for this version on this kind of CPU."""

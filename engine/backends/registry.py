@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from common.errors import UserError
 from common.registry import Registry
-from engine.backends.base import AUTO, EXACT, NNABLA, Runtime
+from engine.backends.base import AUTO, FLOAT32, NNABLA, Runtime
 
 if TYPE_CHECKING:
-    from engine.device.context import Choice
+    from engine.device.context import DeviceChoice
 
 BUILT_IN = ('onnxruntime', 'openvino', 'tensorrt')  # modules of this package that register one
 _registered: Registry[Registration] = Registry('a backend')
@@ -41,7 +41,7 @@ class RuntimeRequest:
 
     precision: str
     threads: int
-    choice: Choice
+    choice: DeviceChoice
     folder: str | None = None
 
     @property
@@ -68,7 +68,7 @@ class Registration:
     packages: tuple[str, ...]
     install: str
     make: Callable[[RuntimeRequest], Runtime]
-    precisions: tuple[str, ...] = (EXACT,)
+    precisions: tuple[str, ...] = (FLOAT32,)
     on_cpu: float | None = None
     on_gpu: float | None = None
 
@@ -107,7 +107,7 @@ def names() -> tuple[str, ...]:
 def precisions() -> tuple[str, ...]:
     """Return every precision that a backend has, float32 first."""
     others = (precision for each in registered().values() for precision in each.precisions)
-    return tuple(dict.fromkeys((EXACT, *others)))
+    return tuple(dict.fromkeys((FLOAT32, *others)))
 
 
 def _import_built_in() -> None:

@@ -12,22 +12,22 @@ from common import machine
 from common.errors import UserError
 from common.log import LOG
 from engine.backends import nnabla, registry
-from engine.backends.auto import Auto
-from engine.backends.base import AUTO, EXACT, NNABLA, Backend, Runtime
+from engine.backends.auto import AutoBackend
+from engine.backends.base import AUTO, FLOAT32, NNABLA, Backend, Runtime
 from engine.backends.calibration import Calibration
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError
-from engine.backends.exported import Exported
+from engine.backends.exported import ExportedBackend
 from engine.backends.registry import Registration, RuntimeRequest
 from engine.backends.settings import BackendSettings
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from models import Network
 
 
-def check(settings: BackendSettings, choice: Choice) -> str:
+def resolve_name(settings: BackendSettings, choice: DeviceChoice) -> str:
     """Return the backend that is meant, or ``auto``; raises ``UserError`` when it is not there."""
     name = settings.backend
-    if settings.precision != EXACT:
+    if settings.precision != FLOAT32:
         able = [
             each.name
             for each in registry.registered().values()
@@ -62,7 +62,7 @@ def check(settings: BackendSettings, choice: Choice) -> str:
 def create(
     settings: BackendSettings,
     network: Network,
-    choice: Choice,
+    choice: DeviceChoice,
     on_new_size: Callable[[], None] = lambda: None,
     cache: DiskCache | None = None,
     calibration: Calibration | None = None,
@@ -73,7 +73,7 @@ def create(
         settings: Which backend, and how it computes.
         network: The network.
         choice: NNabla's context, which says whether there is a GPU.
-        on_new_size: As for :class:`engine.backends.nnabla.Graphs`.
+        on_new_size: As for :class:`engine.backends.nnabla.NnablaBackend`.
         cache: Where what is compiled is kept, by default in the user's cache.
         calibration: The images that 8-bit ranges are found on; None for other precisions.
 
@@ -83,8 +83,8 @@ def create(
     Raises:
         UserError: What is asked for cannot be had.
     """
-    graphs = nnabla.Graphs(network, on_new_size)
-    name = check(settings, choice)
+    graphs = nnabla.NnablaBackend(network, on_new_size)
+    name = resolve_name(settings, choice)
     if name == NNABLA:
         _tell_unused_threads(settings)
         return graphs
@@ -93,15 +93,15 @@ def create(
     threads = machine.threads(settings.threads)
     request = RuntimeRequest(settings.precision, threads, choice, folder)
 
-    def exported(entry: Registration) -> Exported:
-        return Exported(network, runtime(entry, request), graphs, kept, calibration)
+    def exported(entry: Registration) -> ExportedBackend:
+        return ExportedBackend(network, make_runtime(entry, request), graphs, kept, calibration)
 
     if name != AUTO:
         backend = exported(registry.registered()[name])
         LOG.info('%s', backend.runtime)
         return backend
     order = registry.tried_by_auto(on_gpu=request.gpu is not None)
-    exports: list[Exported] = []
+    exports: list[ExportedBackend] = []
     reasons, install = [], None
     while order and not exports:
         entry = order.pop(0)
@@ -121,10 +121,10 @@ def create(
         _tell_unused_threads(settings)
         return graphs
     others = [partial(exported, entry) for entry in order if not _missing(entry)]
-    return Auto([lambda: exports[0], *others], graphs)
+    return AutoBackend([lambda: exports[0], *others], graphs)
 
 
-def runtime(entry: Registration, request: RuntimeRequest) -> Runtime:
+def make_runtime(entry: Registration, request: RuntimeRequest) -> Runtime:
     """Make the runtime of a backend; raises ``BackendError`` where it cannot be used."""
     try:
         return entry.make(request)

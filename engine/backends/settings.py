@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 from common.settings import Settings, flag, option
 from engine.backends import registry
-from engine.backends.base import AUTO, EXACT
+from engine.backends.base import AUTO, FLOAT32
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BackendSettings(Settings):
     )
     precision: str = option(
         '--precision',
-        default=EXACT,
+        default=FLOAT32,
         metavar='TYPE',
         help='float32, or with openvino bfloat16, on CPUs that have it, or int8, with ranges from '
         'images (default: %(default)s)',

@@ -28,16 +28,16 @@ from common.sections import SectionError, plain
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from engine.config import schema
-from engine.config.schema import ONE_VALUE
+from engine.config.schema import FIXED_VALUES
 from models.family import NetworkKeys
 
-BASE = '_base_'
-COMMAND_LINE = '--set'
-AUGMENTATION = 'augmentation'  # a config that names one must have its keys
-DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
+BASE_KEY = '_base_'
+SET_OPTION = '--set'
+AUGMENTATION_KEY = 'augmentation'  # a config that names one must have its keys
+DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
 
 
-PATHS = ('weights', 'pretrained', 'data_dir')
+PATH_KEYS = ('weights', 'pretrained', 'data_dir')
 Origins = dict[str, Path | str]  # of each key, the file or the option that sets it
 
 
@@ -88,14 +88,14 @@ def load(
     Raises:
         UserError: Names the key, and the file or the option that it comes from.
     """
-    path = _existing(path or DEFAULT)
+    path = _existing(path or DEFAULT_CONFIG)
     values, origins = _read(path, ())
     for override in overrides:
         key, separator, value = override.partition('=')
         if not separator:
-            raise UserError(f'{COMMAND_LINE} {override}: write it as key=value')
-        values[key.strip()] = _parse(value, f'{COMMAND_LINE} {override}')
-        origins[key.strip()] = COMMAND_LINE
+            raise UserError(f'{SET_OPTION} {override}: write it as key=value')
+        values[key.strip()] = _parse(value, f'{SET_OPTION} {override}')
+        origins[key.strip()] = SET_OPTION
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
@@ -168,7 +168,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
     """The values of a file over those of its bases, and for each the file that sets it."""
     if path in children:
         raise UserError(
-            f'{path}: {BASE} leads back to this file, by way of '
+            f'{path}: {BASE_KEY} leads back to this file, by way of '
             + ', '.join(child.name for child in children)
         )
     try:
@@ -179,16 +179,16 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
         raise UserError(f'{path}: a config is a list of "key: value" lines')
     values: dict[str, Any] = {}
     origins: Origins = {}
-    bases = own.pop(BASE, None) or []
+    bases = own.pop(BASE_KEY, None) or []
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
-            raise UserError(f'{path}: {BASE} must name a file, not {base!r}')
+            raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
         if files.kind_of(path.parent / base) != 'file':
-            raise UserError(f'{path}: {BASE} names {base}, which is not beside it')
+            raise UserError(f'{path}: {BASE_KEY} names {base}, which is not beside it')
         inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
         values |= inherited
         origins |= inherited_origins
-    for key in PATHS:
+    for key in PATH_KEYS:
         if isinstance(own.get(key), str):
             own[key] = _relative_to(path.parent, own[key])
     return values | own, origins | dict.fromkeys(own, path)
@@ -244,8 +244,8 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
                 checked[key] = plain(keys[key].convert(value))
             except SectionError as error:
                 raise UserError(f'{error} ({origins[key]})') from error
-        elif key in ONE_VALUE:
-            published = ONE_VALUE[key]
+        elif key in FIXED_VALUES:
+            published = FIXED_VALUES[key]
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
                     f'{key}: is accepted at its published value {published} only, '
@@ -257,7 +257,7 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
 
 
 def _nearest(key: object, keys: Iterable[str]) -> str:
-    if key == BASE:
+    if key == BASE_KEY:
         return 'it belongs into the file, not on the command line'
     close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)
     return f'the nearest is {close[0]}' if close else f'there are {", ".join(sorted(keys))}'
@@ -270,7 +270,7 @@ def _check_together(config: Config) -> None:
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
-    if AUGMENTATION in config:
+    if AUGMENTATION_KEY in config:
         try:
             augmentations.create(config)
         except UserError as error:

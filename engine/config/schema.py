@@ -27,7 +27,7 @@ CHOICES = {
     'loss': 'engine.training.losses:choices',
 }
 # Keys of the published files of which only the published value is implemented.
-ONE_VALUE = {
+FIXED_VALUES = {
     'dilation': True,
     'input_transform': 'resize_concat',
     'kernel_size': 1,

@@ -19,12 +19,12 @@ from common.launcher import launched_rank
 from engine.device import extension
 from engine.device.extension import UnusableError
 
-ORDINALS = {1: 'a second one', 2: 'a third one'}  # GPUs by their numbers, in words
+GPU_ORDINALS = {1: 'a second one', 2: 'a third one'}  # GPUs by their numbers, in words
 TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
 
 
 @dataclass(frozen=True)
-class Choice:
+class DeviceChoice:
     """The context in use. name: ``cpu`` or ``cudnn``; reason: why not a GPU, when one was asked for
     or preferred; device: the number of the GPU; tf32: whether its float is the coarser one.
     """
@@ -43,7 +43,7 @@ class Choice:
 
 def use(
     name: str = 'auto', type_config: str = 'float', device: int = 0, tf32: bool = False
-) -> Choice:
+) -> DeviceChoice:
     """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU; device is the
     number of the GPU, see :func:`gpu_of`; tf32: NVIDIA's coarser float for convolutions and matrix
     products, for the whole process, whatever its environment says.
@@ -65,7 +65,7 @@ def use(
         )
     ctx = get_extension_context(chosen, device_id=str(device), type_config=type_config)
     nn.set_default_context(ctx)
-    return Choice(chosen, type_config, reason, device, tf32)
+    return DeviceChoice(chosen, type_config, reason, device, tf32)
 
 
 def gpu_of(local_rank: int) -> int:
@@ -93,7 +93,7 @@ def why_no_gpu(device: int = 0) -> str | None:
         if device >= count:
             return (
                 f'{count} GPU{"" if count == 1 else "s"} here; rank {launched_rank()} needs '
-                f'{ORDINALS.get(device, f"number {device + 1}")}: start one process a GPU'
+                f'{GPU_ORDINALS.get(device, f"number {device + 1}")}: start one process a GPU'
             )
         with nn.context_scope(get_extension_context('cudnn', device_id=str(device))):
             y = F.relu(nn.Variable.from_numpy_array(np.ones((1, 1), np.float32)))
@@ -105,7 +105,7 @@ def why_no_gpu(device: int = 0) -> str | None:
         return f'the GPU does not answer: {extension.last_line(error)}'
 
 
-def release_cached_memory(choice: Choice):
+def release_cached_memory(choice: DeviceChoice):
     """Give the memory of freed arrays, which NNabla keeps for arrays of the same size, back to the
     system.
     """

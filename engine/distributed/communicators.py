@@ -18,7 +18,7 @@ from nnabla.ext_utils import get_extension_context
 
 from common.errors import UserError
 from engine.device import extension
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from layers import graph
 
@@ -35,7 +35,7 @@ IN_BACKWARD = {'SyncBatchNormalization': 1, 'SynchronizedNormalization': 2}
 Backward = Callable[[float], None]
 
 
-class Alone:
+class SingleProcessCommunicator:
     """One process: nothing to exchange. The interface of all communicators.
 
     size, nnabla, total: see :class:`layers.build.Build`.
@@ -63,7 +63,7 @@ class Alone:
         """Return whether all processes have what a step takes.
 
         Args:
-            orders: What :func:`order_of` returns for each graph of the step; None where this
+            orders: What :func:`sync_batch_norm_order` returns for each graph of the step; None where this
                 process has no batches, as they cannot be loaded.
 
         Raises:
@@ -85,7 +85,7 @@ class Alone:
         return True
 
 
-class Mpi(Alone):
+class MpiCommunicator(SingleProcessCommunicator):
     """Over MPI, for the CPU: buckets of gradients are summed as soon as they are complete."""
 
     def __init__(self, processes):
@@ -103,14 +103,14 @@ class Mpi(Alone):
         buckets = _buckets(parameters, BUCKET_BYTES)
 
         def backward(gradient):
-            sums = _Sums(self._of_gradients, buckets, dict(uses))
+            sums = _BucketedAllReduce(self._of_gradients, buckets, dict(uses))
             loss.backward(gradient, clear_buffer=True, function_post_hook=sums.after)
             sums.finish()
 
         return backward
 
 
-class Nccl(Alone):
+class NcclCommunicator(SingleProcessCommunicator):
     """Over NCCL, for GPUs: NNabla's own communicator.
 
     Gradients are summed after the backward pass, in buckets that are the same on all processes.
@@ -137,7 +137,7 @@ class Nccl(Alone):
         return backward
 
 
-def order_of(loss: nn.Variable) -> tuple[str, ...]:
+def sync_batch_norm_order(loss: nn.Variable) -> tuple[str, ...]:
     """Return the names of the synchronized batch norms of a graph, in the order in which a forward
     and a backward pass meet them.
     """
@@ -157,15 +157,15 @@ def order_of(loss: nn.Variable) -> tuple[str, ...]:
     )
 
 
-def connect(processes: Processes, choice: Choice) -> Alone:
+def connect(processes: Processes, choice: DeviceChoice) -> SingleProcessCommunicator:
     """The communicator between the processes on the chosen kind of device.
 
     Raises ``UserError`` when several processes cannot be joined: they would train clones.
     """
     if processes.size == 1:
-        return Alone(processes)
+        return SingleProcessCommunicator(processes)
     if choice.name == 'cpu':
-        return Mpi(processes)
+        return MpiCommunicator(processes)
     _check_device(processes.local_rank, choice)
     try:
         context = get_extension_context('cudnn', device_id=str(choice.device))
@@ -185,10 +185,10 @@ def connect(processes: Processes, choice: Choice) -> Alone:
             'they are of different MPI installations; use the mpirun beside this python'
         )
     _check_device(communicator.local_rank, choice)
-    return Nccl(processes, communicator)
+    return NcclCommunicator(processes, communicator)
 
 
-def _check_device(number: int, choice: Choice):
+def _check_device(number: int, choice: DeviceChoice):
     """number: of the process on its machine, for which the communicator takes the GPU as well."""
     if number != choice.device:
         raise UserError(
@@ -198,7 +198,7 @@ def _check_device(number: int, choice: Choice):
         )
 
 
-class _Sums:
+class _BucketedAllReduce:
     """The all-reduces of one backward pass.
 
     A gradient is complete after its parameter's last use. In which order that happens is the

@@ -16,8 +16,10 @@ from common.launcher import COURTESY_SECONDS, launcher, started_by_open_mpi
 from common.log import LOG
 from engine.device import libraries
 
-FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
-LAST_SECONDS = 10  # for which the others leave the end of the job to a process that has an error
+OUTPUT_FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
+ERROR_REPORT_SECONDS = (
+    10  # for which the others leave the end of the job to a process that has an error
+)
 
 
 class OtherProcessError(Exception):
@@ -58,9 +60,9 @@ class Processes:
     def end_job(self, message: str):
         """End all processes of the job with a line on standard error; does not return."""
         who = f' ({self})' if self.rank else ''
-        self.leave(MISUSED, f'error: {message}{who}')
+        self.abort(MISUSED, f'error: {message}{who}')
 
-    def leave(self, status: int, text: str = ''):
+    def abort(self, status: int, text: str = ''):
         """End all processes of the job, whatever they are doing, with a status and a text on
         standard error; does not return. The others would wait for ever for one that just ends.
         """
@@ -68,20 +70,20 @@ class Processes:
             time.sleep(COURTESY_SECONDS)  # what all ranks have to say is said once
         with suppress(OSError):  # when nobody reads it any more, the job ends all the same
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
-        time.sleep(FORWARDING_SECONDS)
+        time.sleep(OUTPUT_FORWARDING_SECONDS)
         if self.mpi is not None and not started_by_open_mpi():
             self.mpi.Abort(status)
         os._exit(status)  # mpirun ends the others, with fewer lines than after an abort
 
-    def leave_last(self, status: int):
+    def abort_last(self, status: int):
         """End this process without a word; does not return. It waits for the one that prints an
         error, whose end is also this one's under most launchers.
         """
-        time.sleep(LAST_SECONDS)
-        self.leave(status)
+        time.sleep(ERROR_REPORT_SECONDS)
+        self.abort(status)
 
     @contextmanager
-    def in_unison(self) -> Iterator[None]:
+    def log_on_rank_0(self) -> Iterator[None]:
         """What is logged inside is the same on all processes; rank 0 alone shows it."""
         level = LOG.level
         if self.rank:
@@ -129,13 +131,13 @@ def joined() -> Iterator[Processes]:
     try:
         yield processes
     except KeyboardInterrupt:
-        processes.leave(INTERRUPTED)
+        processes.abort(INTERRUPTED)
     except OtherProcessError:
-        processes.leave_last(MISUSED)
+        processes.abort_last(MISUSED)
     except UserError as error:
         processes.end_job(str(error))
     except Exception:
-        processes.leave(MISUSED, traceback.format_exc().rstrip())
+        processes.abort(MISUSED, traceback.format_exc().rstrip())
 
 
 def _place_on_machine(mpi) -> tuple[int, int]:

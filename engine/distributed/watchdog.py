@@ -12,7 +12,7 @@ class Watchdog:
     pass. armed: else it does nothing, as for a process that has nobody to wait for.
 
     with Watchdog(600, processes.end_job) as watchdog:
-        watchdog.moved('iteration 17')
+        watchdog.note_progress('iteration 17')
     """
 
     def __init__(self, seconds: float, alarm: Callable[[str], None], *, armed: bool = True):
@@ -21,7 +21,7 @@ class Watchdog:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def moved(self, what: str):
+    def note_progress(self, what: str):
         """Note progress."""
         self._moves, self._latest = self._moves + 1, what
 

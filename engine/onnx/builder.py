@@ -15,7 +15,7 @@ import nnabla as nn
 import numpy as np
 
 from common.errors import UserError
-from engine.onnx.operators import Unsupported, convert
+from engine.onnx.operators import UnsupportedError, add_nodes
 from layers.graph import functions
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OPSET = 13
 IR_VERSION = 8  # the one that belongs to opset 13 to 16; older runtimes refuse younger ones
-BATCH = 'batch'  # the name of the dimension that is not fixed
+BATCH_DIMENSION = 'batch'  # the name of the dimension that is not fixed
 INSTALL = 'python -m pip install -r requirements.txt'
 
 
@@ -60,17 +60,19 @@ def build_model(
         name: Of the graph.
 
     Raises:
-        Unsupported: A function cannot be exported; the message names it.
+        UnsupportedError: A function cannot be exported; the message names it.
         UserError: The package onnx is not installed.
     """
     onnx = import_onnx()
     types = types or {}
-    graph = Graph(inputs, types, dynamic_batch)
+    graph = OnnxGraph(inputs, types, dynamic_batch)
     graph.walk(outputs, types)
 
     def infos(variables):
         for key, variable in variables.items():
-            shape = [BATCH, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
+            shape = (
+                [BATCH_DIMENSION, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
+            )
             element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(types.get(key, 'float32')))
             yield onnx.helper.make_tensor_value_info(key, element, shape)
 
@@ -96,7 +98,7 @@ def build_model(
     return model
 
 
-class Graph:
+class OnnxGraph:
     """An ONNX graph under construction.
 
     nodes: in the order of computation. constants: arrays by name.
@@ -132,9 +134,9 @@ class Graph:
                 continue
             result = function.outputs[0]
             if self.dynamic_batch and result.shape[:1] != (self._batch_size,):
-                self.not_over_batch(function, 0)
+                self.require_per_image(function, 0)
             out = wanted.get(result) or self._unused(self._title(function))
-            convert(self, function, out)
+            add_nodes(self, function, out)
             self._names[result] = out
         for name, variable in outputs.items():
             source = self.name(variable)
@@ -150,7 +152,7 @@ class Graph:
     def constant_of(self, variable: nn.Variable, shape: tuple[int, ...]) -> str:
         """A variable that depends on no input as a constant of another shape."""
         if variable in self._names:
-            raise Unsupported('weights that are computed from the image cannot be exported')
+            raise UnsupportedError('weights that are computed from the image cannot be exported')
         if variable.parent:
             variable.forward()
         array = np.array(variable.d, np.float32).reshape(shape)
@@ -185,10 +187,10 @@ class Graph:
             self._batch_name = self.node('Gather', [shape, zero], size, axis=0)
         return self._batch_name
 
-    def not_over_batch(self, function, *axes: int):
+    def require_per_image(self, function, *axes: int):
         """Refuse a function that works along the images where their number is free."""
         if self.dynamic_batch and 0 in axes:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"NNabla's function {function.info.type_name} mixes or counts the images of a "
                 'batch, so their number cannot be left free: give a --batch-size'
             )
@@ -205,7 +207,9 @@ class Graph:
         if variable.data in self._parameters:
             return self._parameters[variable.data]
         if not variable.parent:
-            raise Unsupported('the graph depends on a variable that is no input and no parameter')
+            raise UnsupportedError(
+                'the graph depends on a variable that is no input and no parameter'
+            )
         names = {self._origin(v) for v in variable.parent.inputs}
         return names.pop() if len(names) == 1 else 'constant'
 

@@ -69,7 +69,7 @@ def test_our_configs_have_the_published_values(network, shared):
     meta, _ = stand_ins.seeded_weights(shared).load_fixture(network)
     ours = config.load(f'configs/D3Net_{network[-1].upper()}.yaml')
     for key, value in meta['hyper_parameters'].items():
-        if key in config.ONE_VALUE:
+        if key in config.FIXED_VALUES:
             assert key not in ours
         else:
             assert ours[key] == value, key
@@ -114,7 +114,7 @@ def test_the_default_is_the_projects_whatever_lies_in_the_working_directory(tmp_
     (tmp_path / 'configs').mkdir()
     write(tmp_path / 'configs', 'D3Net_L.yaml', PUBLISHED_S)
     monkeypatch.chdir(tmp_path)
-    assert config.load().path == config.DEFAULT
+    assert config.load().path == config.DEFAULT_CONFIG
     assert config.load('configs/D3Net_L.yaml').path == tmp_path / 'configs' / 'D3Net_L.yaml'
 
 
@@ -225,7 +225,9 @@ def test_an_override_without_a_value(tmp_path):
 
 def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
     base = write(tmp_path, 'base.yaml', 'lr: 0.5\nmin_lr: 0.1\n')
-    own = write(tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT}, base.yaml]\nmin_lr: 0.2\n')
+    own = write(
+        tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT_CONFIG}, base.yaml]\nmin_lr: 0.2\n'
+    )
     process = programs.run('-m', 'engine.config', '-cfg', own, '--set', 'batch_size=3')
     assert process.returncode == 0, process.stderr
     expected = dict(config.load(own, ['batch_size=3']))
@@ -246,7 +248,7 @@ def test_the_reference_lists_every_key_that_configs_have():
         if line.startswith('  ') and not line.startswith('   ')
     }
     used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
-    assert used - schema.ONE_VALUE.keys() <= listed
+    assert used - schema.FIXED_VALUES.keys() <= listed
     assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
 

@@ -291,7 +291,7 @@ def test_a_file_that_computes_something_else_is_kept_beside(tmp_path, monkeypatc
     """Whatever was there before stays."""
     path = tmp_path / 'a.onnx'
     path.write_text('before')
-    monkeypatch.setitem(operators.SAME, 'ReLU', 'Abs')
+    monkeypatch.setitem(operators.DIRECT_OPERATORS, 'ReLU', 'Abs')
     with pytest.raises(UserError, match='not written, onnxruntime .* differs from NNabla'):
         export(tiny(), (45, 70), path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.onnx', 'a.onnx.mismatch']
