@@ -96,11 +96,11 @@ def test_an_backend_that_cannot_be_used(small_photo, capsys, monkeypatch):
     camvid = ['-i', small_photo, *CAMVID]
     for options, message in (
         (['--backend', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
-        (['--precision', 'int8'], 'only --backend openvino has it'),
+        (['--precision', 'int8'], 'only --backend openvino supports it'),
         (['--backend', 'auto', '--precision', 'int8'], '--calibration'),
         (['--backend', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
-        (['--calibration', '.'], 'belongs to --precision int8'),
-        (['--threads', '2'], 'NNabla has one thread'),
+        (['--calibration', '.'], 'requires --precision int8'),
+        (['--threads', '2'], 'NNabla uses one thread'),
     ):
         assert message in refused(capsys, *camvid, *options)
     monkeypatch.setenv('NNSEG_CACHE', str(small_photo.parent / 'cache'))

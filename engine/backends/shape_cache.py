@@ -8,10 +8,11 @@ from engine.backends.base import MIN_CACHED_SHAPES, Shape
 
 
 class ShapeCache(LeastRecentlyUsed[Shape, Any]):
-    """The models of the latest ``MIN_CACHED_SHAPES`` shapes, or of as many as :meth:`reserve` asks for.
+    """Models of the most recent shapes: ``MIN_CACHED_SHAPES``, or as many as were reserved.
 
-    Beyond ``MIN_CACHED_SHAPES`` only while the machine has as much memory left as this process has taken, so
-    that it never takes more than about half of what there is for it.
+    It grows beyond ``MIN_CACHED_SHAPES`` only while the machine's free memory exceeds the memory
+    that this process uses. So the process never takes more than about half of the memory available
+    to it.
     """
 
     def __init__(self) -> None:
@@ -23,9 +24,7 @@ class ShapeCache(LeastRecentlyUsed[Shape, Any]):
         )
 
     def reserve(self, shapes: int) -> None:
-        """Keep what is made for two images that are seen in as many shapes: a camera's portraits
-        and landscapes.
-        """
+        """Keep models for two images with ``shapes`` shapes each: portrait and landscape."""
         self._most = max(MIN_CACHED_SHAPES, 2 * shapes)
 
 

@@ -1,4 +1,4 @@
-"""Load configs, check them, and open the data that they name."""
+"""Load and check configs, and open the data sets that they name."""
 
 from typing import TYPE_CHECKING
 

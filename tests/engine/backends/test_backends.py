@@ -164,7 +164,7 @@ def test_a_damaged_file_is_made_anew(tiny, kept, damage, log):
     good = path.read_bytes()
     path.write_bytes(damage(good))
     assert np.array_equal(backend('openvino', tiny, kept).run(x), expected)
-    assert f'{path} is damaged and made anew' in log.text
+    assert f'{path} is damaged; compiling again' in log.text
     assert len(path.read_bytes()) == len(good)
 
 
@@ -177,8 +177,8 @@ def test_what_openvino_refuses_to_load_is_made_anew(tiny, kept, log):
     kept.write(path.stem, record['versions'], b'another format', record)
     assert np.array_equal(backend('openvino', tiny, kept).run(x), expected)
     (line,) = (r.getMessage() for r in log.records if r.levelname == 'WARNING')
-    assert line.startswith('openvino cannot load what is kept (')
-    assert line.endswith('); it is made anew')
+    assert line.startswith('openvino cannot load the cached model (')
+    assert line.endswith('); compiling again')
     assert '\n' not in line
 
 
@@ -187,7 +187,7 @@ def test_without_a_place_to_keep_it_all_stays_in_memory(tiny, tmp_path, monkeypa
     made = backend('openvino', tiny, DiskCache(tmp_path / 'file' / 'backends'))
     for width in (64, 96):
         made.run(an_input(tiny, width=width))
-    assert log.text.count('compiled networks are not kept for the next start') == 1
+    assert log.text.count('compiled networks are not cached for the next start') == 1
     monkeypatch.setattr(exported, 'export_onnx', fail)
     made.run(an_input(tiny))
     monkeypatch.delenv('NNSEG_CACHE', raising=False)
@@ -245,7 +245,7 @@ def perturbed(monkeypatch):
 @pytest.mark.parametrize('name', EXPORTS)
 def test_an_export_that_computes_something_else_is_refused_and_kept(tiny, kept, name, perturbed):
     with pytest.raises(
-        DisagreementError, match=f'{name} computes something else .* kept as'
+        DisagreementError, match=f'{name} disagrees with NNabla .* kept as'
     ) as raised:
         backend(name, tiny, kept).run(an_input(tiny))
     path = Path(str(raised.value).split('kept as ')[1])
@@ -358,11 +358,11 @@ def test_graphs_that_nnabla_has_computed_with_leave_the_memory(tiny, kept):
     for x, expected in ((first, {'openvino'}), (second, {'openvino', 'nnabla'})):
         made.run(x)
         assert made.used == expected
-        assert not made._graphs._graphs
+        assert not made._nnabla._graphs
     assert len(dropped) == 4  # before a graph is built, and when it is dropped
     made.run(second)
     assert len(dropped) == 6
-    assert not made._graphs._graphs
+    assert not made._nnabla._graphs
 
 
 def spoil(made, shape):
@@ -376,7 +376,7 @@ def test_a_run_that_fails_is_one_line(tiny, kept, name):
     made, x = backend(name, tiny, kept), an_input(tiny)
     spoil(made, x.shape)
     with pytest.raises(
-        UserError, match=f'^{name} has failed at 64x96 .*; --backend nnabla'
+        UserError, match=f'^{name} failed at 64x96 .*; use --backend nnabla'
     ) as error:
         made.run(x)
     assert '\n' not in str(error.value)
@@ -393,8 +393,8 @@ def test_auto_goes_on_when_a_run_fails(tiny, kept, log):
         spoil(made._backend, x.shape)
         np.testing.assert_allclose(made.run(x), expected, rtol=1e-4, atol=1e-4)
         (line,) = (r.getMessage() for r in log.records if r.levelname == 'WARNING')
-        assert line.startswith(f'{failing} has failed at 64x96 (')
-        assert line.endswith('); the next backend is tried')
+        assert line.startswith(f'{failing} failed at 64x96 (')
+        assert line.endswith('); trying the next backend')
         assert following in made.used
     log.clear()
     assert np.array_equal(made.run(x), expected)
@@ -411,7 +411,7 @@ def test_what_an_export_lacks_memory_for_is_nnablas(tiny, log):
     for _ in range(2):
         auto.run(small)
     assert stub.shapes == [small.shape]
-    assert log.messages == ['stub: not enough memory for 64x96, which NNabla does']
+    assert log.messages == ['stub: not enough memory for 64x96; NNabla computes it']
 
 
 def test_an_input_that_fits_no_backend_gives_none_up(tiny):
@@ -528,20 +528,20 @@ def test_eight_bits_without_nncf(tiny, kept, monkeypatch):
 
 def test_options_that_no_backend_has(tiny, kept, monkeypatch):
     for settings, message in (
-        (BackendSettings('nnabla', 'int8'), 'only --backend openvino has it'),
-        (BackendSettings('onnxruntime', 'bfloat16'), 'only --backend openvino has it'),
-        (BackendSettings('nnabla', threads=2), 'NNabla has one thread'),
+        (BackendSettings('nnabla', 'int8'), 'only --backend openvino supports it'),
+        (BackendSettings('onnxruntime', 'bfloat16'), 'only --backend openvino supports it'),
+        (BackendSettings('nnabla', threads=2), 'NNabla uses one thread'),
         (BackendSettings('auto', threads=0), '--threads must be at least 1'),
     ):
         with pytest.raises(UserError, match=message):
             select.create(settings, tiny.network, CPU, cache=kept)
     half = DeviceChoice('cudnn', 'half')
-    with pytest.raises(UserError, match='-t half is for NNabla'):
+    with pytest.raises(UserError, match='-t half works with NNabla'):
         select.create(BackendSettings('openvino'), tiny.network, half, cache=kept)
     for name in ('auto', 'openvino'):
         given = BackendSettings(name, 'bfloat16')
         named = '--precision bfloat16' if name == 'auto' else '--backend openvino'
-        with pytest.raises(UserError, match=f'^{named}: -t half is for NNabla'):
+        with pytest.raises(UserError, match=f'^{named}: -t half works with NNabla'):
             select.create(given, tiny.network, half, cache=kept)
     assert isinstance(
         select.create(BackendSettings(), tiny.network, half, cache=kept), NnablaBackend
@@ -557,7 +557,7 @@ def test_options_that_no_backend_has(tiny, kept, monkeypatch):
 @pytest.mark.parametrize('name', EXPORTS)
 def test_a_file_that_is_no_network(tiny, kept, name):
     runtime = backend(name, tiny, kept).runtime
-    with pytest.raises(BackendError, match=f'{name} takes no such network'):
+    with pytest.raises(BackendError, match=f'{name} does not support this network'):
         runtime.compile(b'no network', None)
 
 
@@ -571,7 +571,7 @@ def test_threads_reach_openvino(tiny, kept):
 
 
 def test_threads_that_nobody_uses_are_told(tiny, kept, monkeypatch, log):
-    line = '--threads 3 has no effect: NNabla computes, which has one'
+    line = '--threads 3 has no effect: NNabla uses one thread'
     for given, here in (
         (DeviceChoice('cudnn', 'half'), 1),
         (DeviceChoice('cudnn', 'float'), 1),
@@ -635,7 +635,7 @@ def test_eight_bits_agree_with_float32_mostly(tiny, kept, photos, monkeypatch, l
         found = made.run(x)
         assert not np.array_equal(found, expected)
         assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.8
-        assert log.text.count('of labels are those of float32, on 7 images') == turn + 1
+        assert log.text.count('of labels equal those of float32, on 7 images') == turn + 1
         monkeypatch.setattr(exported, 'export_onnx', fail)
     fewer = calibration.find_images(tiny.network, {}, str(photos / 'some' / '[0-3].png'))
     other = backend('openvino', tiny, kept, precision='int8', images=fewer)
@@ -655,17 +655,17 @@ def test_numbers_that_are_none_in_another_precision(tiny, kept, photos, monkeypa
     made = backend('openvino', tiny, kept, precision='int8', images=images)
     results = iter([exported.Agreement(0, 1, 1), exported.Agreement(np.nan, 1, 0)])
     monkeypatch.setattr(exported, 'measure_agreement', lambda *args: next(results))
-    with pytest.raises(DisagreementError, match='--precision int8: .* take float32'):
+    with pytest.raises(DisagreementError, match='--precision int8: .* use float32'):
         made.run(as_photo(tiny))
     assert not kept.folder.exists()
 
 
 def test_images_for_eight_bits(tiny, photos, working_folder, shared):
-    with pytest.raises(UserError, match='--calibration .*: no image there'):
+    with pytest.raises(UserError, match='--calibration .*: no image found'):
         calibration.find_images(tiny.network, {}, str(photos / '*.gif'))
     camvid = shared / 'data' / 'camvid'
     yaml = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
-    with pytest.raises(UserError, match='name some with --calibration'):
+    with pytest.raises(UserError, match='or pass images with --calibration'):
         calibration.find_images(tiny.network, configs.load(yaml, []))
     found = calibration.find_images(tiny.network, configs.load(yaml, [f'data_dir={camvid}']))
     training = [*(camvid / 'train').iterdir(), *(camvid / 'val').iterdir()]  # of this config

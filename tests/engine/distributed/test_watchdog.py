@@ -38,7 +38,7 @@ def test_what_does_not_move_is_told_with_what_moved_last():
         wait()
 
     (told,) = alarms(one_step)
-    assert told.startswith('nothing has moved for 0.4 seconds since iteration 3: ')
+    assert told.startswith('no progress for 0.4 seconds since iteration 3: ')
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,10 @@ REFUSED = {
     ),
     'batch statistics': lambda x: L.batch_norm(x, 'n', L.Build(train=True)),
     'channel_last': lambda x: L.average_pool(x, 2, L.Build(channel_last=True)),
-    'Max other': lambda x: F.max(x, axis=1),
+    'Max is exported only': lambda x: F.max(x, axis=1),
     'negative step': lambda x: x[:, ::-1],
     'Interpolate': interpolated(20, 20, mode='nearest', **CORNERS),
-    'no input and no parameter': lambda x: x + nn.Variable(x.shape),
+    'neither an input nor a parameter': lambda x: x + nn.Variable(x.shape),
     'ELU': F.elu,
 }
 
