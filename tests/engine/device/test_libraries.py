@@ -26,8 +26,8 @@ print('after', lines)
 
 @pytest.fixture
 def small_library():
-    """A library that links nothing unusual."""
-    return programs.SMALL_LIBRARY
+    """Return the path, without symbolic links, of a library with common dependencies only."""
+    return os.path.realpath(programs.SMALL_LIBRARY)
 
 
 def test_the_file_of_a_function_is_found():
