@@ -7,6 +7,7 @@ The modules need the standard library only where a command must say that the res
 import logging
 from pathlib import Path
 
+__version__ = '0.2.0'  # of the whole project; pyproject.toml reads it here
 PROJECT = Path(__file__).resolve().parent.parent  # the folder of README.md, configs/ and resources/
 # Here, as every package of the project imports this one before NNabla, which reports its import.
 logging.getLogger('nnabla').setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from common import PROJECT
+from common import PROJECT, __version__
 from common.errors import UserError
 from common.launcher import launched_local_size
 
@@ -178,8 +178,9 @@ def describe() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that results depend on, where they are installed."""
-    return {name: version for name in PACKAGES if (version := version_of(name))}
+    """Return the versions of nnseg and of the installed packages that results depend on."""
+    found = {name: version for name in PACKAGES if (version := version_of(name))}
+    return {'nnseg': __version__, **found}
 
 
 def _processor() -> str:

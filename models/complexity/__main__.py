@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import models
-from common import files
+from common import files, machine
 from common.command import DONE, Parser, run
 from common.errors import UserError
 from models import complexity
@@ -46,7 +46,8 @@ def main(args: Namespace) -> int:
     print(as_text(measured))
     if args.json:
         with files.replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(as_json(measured), indent=2) + '\n')
+            document = {**as_json(measured), 'versions': machine.versions()}
+            temporary.write_text(json.dumps(document, indent=2) + '\n')
     return DONE
 
 

@@ -16,6 +16,7 @@ import openvino
 import pytest
 
 import models
+from common import __version__
 from common.errors import UserError
 from datasets import image_files
 from engine.export import checks, nnb_reader, writers
@@ -277,6 +278,7 @@ def test_onnx_says_what_it_is(tmp_path):
     assert (facts['channel_order'], facts['batch']) == ('rgb', 'any')
     assert (facts['output'], facts['input']) == ('labels', 'uint8')
     assert json.loads(facts['versions']) == {
+        'nnseg': __version__,
         'nnabla': nn.__version__,
         'onnx': onnx.__version__,
     }
