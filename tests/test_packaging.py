@@ -1,5 +1,7 @@
 """What pyproject.toml says of the project agrees with the requirement files, and installs."""
 
+import shutil
+
 import pytest
 import tomli
 from packaging.requirements import Requirement
