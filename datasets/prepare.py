@@ -369,4 +369,4 @@ ACTIONS: dict[str, Callable[[Work], tuple[dict[str, Any], int]]] = {
 
 
 if __name__ == '__main__':
-    sys.exit(command.run(build_parser, main))
+    sys.exit(command.run_command(build_parser, main))

@@ -1,7 +1,7 @@
 """What keeps a backend from being used."""
 
 from common.errors import UserError
-from common.memory import is_of_memory
+from common.memory import is_memory_error
 from engine.backends.base import Shape
 
 REMEDY = '--backend nnabla, in float32, takes what the others do not'
@@ -26,7 +26,9 @@ def explained(error: Exception, what: str, reason: str, remedy: str | None = Non
     """A runtime's error as one to raise: ``MemoryError`` or ``BackendError``, of one line."""
     reason = ' '.join(reason.split())
     return (
-        MemoryError(reason) if is_of_memory(error) else BackendError(f'{what} ({reason})', remedy)
+        MemoryError(reason)
+        if is_memory_error(error)
+        else BackendError(f'{what} ({reason})', remedy)
     )
 
 

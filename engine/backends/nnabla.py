@@ -5,7 +5,7 @@ from collections.abc import Callable
 import nnabla as nn
 import numpy as np
 
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from engine.backends.base import NNABLA, Shape
 from engine.backends.shape_cache import ShapeCache
 from models import Network
@@ -31,7 +31,7 @@ class Graphs:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """The logits of ``x``; raises ``MemoryError``."""
-        with lack_of_memory_as(MemoryError):
+        with memory_errors_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
             outputs.forward(clear_buffer=True)

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from common.command import INTERRUPTED, MISUSED
+from common.command import INTERRUPTED, USER_ERROR
 from common.errors import UserError
-from common.launcher import COURTESY_SECONDS, launcher, started_by_open_mpi
+from common.launcher import RANK_0_HEAD_START_SECONDS, launcher, started_by_open_mpi
 from common.log import LOG
 from engine.device import libraries
 
@@ -58,14 +58,14 @@ class Processes:
     def end_job(self, message: str):
         """End all processes of the job with a line on standard error; does not return."""
         who = f' ({self})' if self.rank else ''
-        self.leave(MISUSED, f'error: {message}{who}')
+        self.leave(USER_ERROR, f'error: {message}{who}')
 
     def leave(self, status: int, text: str = ''):
         """End all processes of the job, whatever they are doing, with a status and a text on
         standard error; does not return. The others would wait for ever for one that just ends.
         """
         if self.rank:
-            time.sleep(COURTESY_SECONDS)  # what all ranks have to say is said once
+            time.sleep(RANK_0_HEAD_START_SECONDS)  # what all ranks have to say is said once
         with suppress(OSError):  # when nobody reads it any more, the job ends all the same
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
         time.sleep(FORWARDING_SECONDS)
@@ -131,11 +131,11 @@ def joined() -> Iterator[Processes]:
     except KeyboardInterrupt:
         processes.leave(INTERRUPTED)
     except OtherProcessError:
-        processes.leave_last(MISUSED)
+        processes.leave_last(USER_ERROR)
     except UserError as error:
         processes.end_job(str(error))
     except Exception:
-        processes.leave(MISUSED, traceback.format_exc().rstrip())
+        processes.leave(USER_ERROR, traceback.format_exc().rstrip())
 
 
 def _place_on_machine(mpi) -> tuple[int, int]:

@@ -6,7 +6,7 @@ What may end a process, MPI and the GPU, is tried in child processes: the table 
 import sys
 from argparse import Namespace
 
-from common.command import DONE, Parser, run
+from common.command import DONE, Parser, run_command
 from common.launcher import launched_rank
 
 
@@ -22,4 +22,4 @@ def main(args: Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

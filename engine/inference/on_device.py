@@ -16,7 +16,7 @@ import numpy as np
 
 from common.log import LOG
 from common.lru import LeastRecentlyUsed
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from engine.backends.base import KEPT
 from engine.inference.test_time import Size, size_of
 from layers import functions as L
@@ -63,7 +63,7 @@ class OnDevice:
         """
         size = size_of(image)
         try:
-            with lack_of_memory_as(MemoryError):
+            with memory_errors_as(MemoryError):
                 x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
                 x.d = image[None]
                 y.forward(clear_buffer=True)

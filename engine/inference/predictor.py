@@ -14,7 +14,7 @@ import nnabla as nn
 import numpy as np
 
 from common.errors import InputError
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from datasets.loading import transforms
 from engine.backends.base import Backend
 from engine.backends.nnabla import Graphs
@@ -83,7 +83,7 @@ class Predictor:
             f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller with '
             'another program, or leave more memory to this one'
         )
-        with lack_of_memory_as(InputError, lacking):
+        with memory_errors_as(InputError, lacking):
             if protocol.window:
                 means = self.probabilities(image, protocol)
                 seen = [_Seen(means, size, probable=True)]
@@ -125,7 +125,7 @@ class Predictor:
         views = protocol.views(*size)
         self.backend.need(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
-            with lack_of_memory_as(InputError, _too_little_memory(view, protocol.window)):
+            with memory_errors_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
                 for mirrored in (False, True)[: 1 + protocol.flip]:
                     shown = x[..., ::-1] if mirrored else x

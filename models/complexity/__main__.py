@@ -7,7 +7,7 @@ from pathlib import Path
 
 import models
 from common import files, machine
-from common.command import DONE, Parser, run
+from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from models import complexity
 from models.complexity.table import as_json, as_text
@@ -62,4 +62,4 @@ def _size(text: str) -> tuple[int, int]:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

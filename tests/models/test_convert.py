@@ -6,7 +6,7 @@ import pytest
 
 import models
 from common import files
-from common.command import run
+from common.command import run_command
 from models import weights
 from models.convert import __main__ as convert_command
 from models.convert import checkpoints, renaming
@@ -64,7 +64,9 @@ def seeded_state(shared, name):
 
 def convert(*options):
     """The exit status of the command."""
-    return run(convert_command.build_parser, convert_command.main, [str(o) for o in options])
+    return run_command(
+        convert_command.build_parser, convert_command.main, [str(o) for o in options]
+    )
 
 
 def assert_same(path, expected):

@@ -13,7 +13,7 @@ import yaml
 
 import infer
 import models
-from common.command import run
+from common.command import run_command
 from engine import config as configs
 from models import input_statistics, registry, weights
 from models.convert.__main__ import build_parser, main
@@ -45,7 +45,7 @@ def converted(state, folder, name, *options):
     source.parent.mkdir(exist_ok=True)
     np.savez(source, **state)
     arguments = ['--network', NETWORK, '-i', source, '-o', target, *options]
-    assert run(build_parser, main, [str(a) for a in arguments]) == 0
+    assert run_command(build_parser, main, [str(a) for a in arguments]) == 0
     return target
 
 
@@ -75,7 +75,7 @@ def labels(photo, config, *options):
     arguments = ['-i', photo, '-cfg', config, '-c', 'cpu', '--backend', 'nnabla', '--save-labels']
     arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[90]', *options]
     nn.clear_parameters()
-    assert run(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
+    assert run_command(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
     return cv2.imread(str(photo.parent / 'result_labels.png'), cv2.IMREAD_UNCHANGED)
 
 
