@@ -122,5 +122,5 @@ def use_backend(
 def _with_statistics(config: Config, keys: NetworkKeys, path: Path) -> Config:
     """Return the config, completed by how its weights want the network's input."""
     found = models.weights.input_statistics(path)
-    taken = input_statistics.chosen(models.describe(config), found, keys, path)
+    taken = input_statistics.resolve(models.describe(config), found, keys, path)
     return config.completed(taken, str(path)) if taken else config

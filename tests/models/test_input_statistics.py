@@ -65,7 +65,7 @@ def test_a_converted_file_says_it(name, options, expected, assumed, state, tmp_p
     assert weights.input_statistics(path) == expected
     told = capsys.readouterr().out
     assert ('The names do not tell the input' in told) == assumed
-    assert f'for {input_statistics.described(expected)}' in told
+    assert f'for {input_statistics.describe(expected)}' in told
     with h5py.File(path) as file:  # what NNabla and Sony's loaders read is as before
         assert set(file) == {'encoder', 'decoder'}
     assert len(weights.read(path)) == len(state)
@@ -99,15 +99,15 @@ def test_a_config_wins_with_a_warning(state, tmp_path, caplog):
     explicit = {'network': NETWORK, 'mean': [1, 2, 3]}
     with caplog.at_level(logging.WARNING, logger='nnseg'):
         own = models.describe(explicit)
-        assert input_statistics.chosen(own, stored, NetworkKeys.of(explicit), path) is None
+        assert input_statistics.resolve(own, stored, NetworkKeys.of(explicit), path) is None
     assert 'trained on BGR, mean 102.98' in caplog.text
-    assert 'the config says RGB, mean 1, 2, 3' in caplog.text
-    assert input_statistics.chosen(info, stored, NetworkKeys(network=NETWORK), path) == BGR
-    assert input_statistics.chosen(info, None, NetworkKeys(network=NETWORK), path) is None
+    assert 'the config sets RGB, mean 1, 2, 3' in caplog.text
+    assert input_statistics.resolve(info, stored, NetworkKeys(network=NETWORK), path) == BGR
+    assert input_statistics.resolve(info, None, NetworkKeys(network=NETWORK), path) is None
     network = models.create(NETWORK)
-    applied = input_statistics.applied(network, stored)
+    applied = input_statistics.apply(network, stored)
     assert applied.info == replace(network.info, **BGR)
-    assert input_statistics.applied(network, None) is network
+    assert input_statistics.apply(network, None) is network
 
 
 @pytest.mark.parametrize(
