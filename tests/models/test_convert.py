@@ -127,7 +127,9 @@ def test_names_of_something_else_are_refused():
 def test_d3net_has_no_pytorch_original(tmp_path, capsys):
     for function in (models.convert.from_pytorch, models.convert.to_pytorch):
         for name in ('d3net', 'd3net_s'):
-            with pytest.raises(models.ModelError, match='no PyTorch original.*load without conversion'):
+            with pytest.raises(
+                models.ModelError, match='no PyTorch original.*load without conversion'
+            ):
                 function(name, {})
     assert convert('--network', 'd3net_s', '-i', 'a.pth', '-o', tmp_path / 'a.h5') == 2
     assert 'no PyTorch original' in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_a_converted_file_says_it(name, options, expected, assumed, state, tmp_p
     path = converted(state, tmp_path, name, *options)
     assert weights.input_statistics(path) == expected
     told = capsys.readouterr().out
-    assert ('The names do not tell the input' in told) == assumed
+    assert ('The file names do not identify the input' in told) == assumed
     assert f'for {input_statistics.describe(expected)}' in told
     with h5py.File(path) as file:  # what NNabla and Sony's loaders read is as before
         assert set(file) == {'encoder', 'decoder'}

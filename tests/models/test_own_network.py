@@ -148,17 +148,17 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
 @pytest.mark.parametrize(
     'changes, message',
     [
-        ({}, 'a family called own is registered already, with the family own'),
-        ({'name': 'b'}, 'a network called own_net is registered already, with the family own'),
+        ({}, 'a family called own is registered already, by the family own'),
+        ({'name': 'b'}, 'a network called own_net is registered already, by the family own'),
         (
             {'name': 'b', 'variants': {'b': {}}},
-            'a published file called Own-Net.h5 is registered already, with the family own',
+            'a published file called Own-Net.h5 is registered already, by the family own',
         ),
         (
             {'name': 'b', 'variants': {'b': {}}, 'published': ()},
-            'a kind of input called own_grey is registered already, with the family own',
+            'a kind of input called own_grey is registered already, by the family own',
         ),
-        ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*with the family ddrnet'),
+        ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*by the family ddrnet'),
     ],
 )
 def test_a_name_is_registered_once(own, changes, message):
@@ -175,5 +175,5 @@ def test_a_second_import_of_other_code_ends_a_command_in_one_line(own, tmp_path,
         run_command(listing.build_parser, listing.main, ['--import', str(second), '--names']) == 2
     )
     assert capsys.readouterr().err == (
-        'error: a family called own is registered already, with the family own\n'
+        'error: a family called own is registered already, by the family own\n'
     )

@@ -113,7 +113,7 @@ def test_networks_of_a_published_encoder_have_the_same(entry):
 
 def test_what_has_no_network_here_says_so(tmp_path):
     for name, reason in (
-        ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network here has this encoder'),
+        ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network of this project has this encoder'),
         ('fpn_aspp_mobilenetv2_edgeailite_512x512_20210306_outby4.onnx', 'as ONNX only'),
     ):
         with pytest.raises(models.ModelError, match=f'it is published, but .*{reason}'):
