@@ -17,7 +17,7 @@ import numpy as np
 from common.log import LOG
 from common.lru import LeastRecentlyUsed
 from common.memory import memory_errors_as
-from engine.backends.base import KEPT
+from engine.backends.base import MIN_CACHED_SHAPES
 from engine.inference.test_time import Size, size_of
 from layers import functions as L
 from layers.build import float_context
@@ -45,7 +45,7 @@ class OnDevice:
         self._network, self._padded, self._on_new_size = network, padded, on_new_size
         # The input and the output of each size's graph.
         self._graphs: LeastRecentlyUsed[Size, tuple[nn.Variable, nn.Variable]] = LeastRecentlyUsed(
-            KEPT
+            MIN_CACHED_SHAPES
         )
         self._too_large: set[Size] = set()
 

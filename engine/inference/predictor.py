@@ -17,7 +17,7 @@ from common.errors import InputError
 from common.memory import memory_errors_as
 from datasets.loading import transforms
 from engine.backends.base import Backend
-from engine.backends.nnabla import Graphs
+from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevice
 from engine.inference.test_time import Protocol, Size, size_of
 from models import Network, NetworkInfo
@@ -59,7 +59,7 @@ class Predictor:
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
-        self.backend: Backend = Graphs(network, on_new_size)
+        self.backend: Backend = NnablaBackend(network, on_new_size)
         self.whole: OnDevice | None = None
         self._on_new_size = on_new_size
         smallest = self._padded(1)
@@ -123,7 +123,7 @@ class Predictor:
         """
         size = size_of(image)
         views = protocol.views(*size)
-        self.backend.need(len({self._shape(view, protocol.window) for view in views}))
+        self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
             with memory_errors_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)

@@ -38,8 +38,9 @@ def test_a_child_does_not_know_of_the_job(alone, monkeypatch):
     assert launcher.launched_rank() == launcher.launched_local_size() == 2
     assert launcher.environment_without_launcher() == before
     program = 'from common import launcher; print(launcher.launcher())'
+    environment = launcher.environment_without_launcher()
     child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, text=True, check=True,
-                           env=launcher.environment_without_launcher(), stdout=subprocess.PIPE)  # fmt: skip
+                           env=environment, stdout=subprocess.PIPE)  # fmt: skip
     assert child.stdout == 'None\n'
 
 
@@ -58,7 +59,8 @@ def test_what_mpirun_really_sets(tmp_path):
         'import json, os\nfrom common import launcher\n'
         f'with open(f"{tmp_path}/{{launcher.launched_rank()}}.json", "w") as file:\n'
         '    json.dump([launcher.started_by_open_mpi(), launcher.launched_local_size(),\n'
-        '               sorted(set(os.environ) - set(launcher.environment_without_launcher()))], file)\n'
+        '               sorted(set(os.environ)\n'
+        '                      - set(launcher.environment_without_launcher()))], file)\n'
     )
     job = mpi_jobs.run(2, program)
     assert job.returncode == 0, job.stderr
