@@ -405,7 +405,7 @@ def test_images_of_awkward_sizes_are_segmented(name, working_folder):
 def test_without_weights_it_is_said_what_to_do(working_folder, shared, capsys):
     path = FOLDER / 'DDRNet23slim_cityscapes.yaml'
     cv2.imwrite('photo.png', stand_ins.image(67, 91))
-    said = f'error: {path} names no weights: give some with -m'
+    said = f'error: {path} names no weights: pass some with -m'
     assert refused(capsys, '-cfg', path, '-c', 'cpu', '-i', 'photo.png') == said
     arguments = ['-cfg', path, '-c', 'cpu', '-d', root_of({'dataset': 'cityscapes'}, shared)]
     assert run_command(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 2
