@@ -193,7 +193,7 @@ def _measure(config, network, compared, plan: Comparison, folder):
         for name, contestant in contestants.running.items():
             contestants.details[name].setdefault('MiB', contestant.memory())
     first, names = whole[results[0].name], {str(way): way for way in compared}
-    gmacs = complexity.measure(network, plan.size).gmacs
+    gmacs = complexity.measure_network(network, plan.size).gmacs
     results = [
         replace(
             each,

@@ -223,7 +223,7 @@ def test_the_rate_of_a_folder(small_photo, capsys, monkeypatch):
     clock = SimpleNamespace(monotonic=lambda: next(times))
     monkeypatch.setattr(segmenting, 'time', clock)
     assert started('-i', 'in', *CAMVID) == 1
-    assert '3 of 4 files written to results in 4.0 s (0.75 a second)' in capsys.readouterr().out
+    assert '3 of 4 files written to results in 4.0 s (0.75 per second)' in capsys.readouterr().out
 
 
 def test_memory_is_released_when_the_size_changes(small_photo, monkeypatch):

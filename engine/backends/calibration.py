@@ -14,7 +14,7 @@ import numpy as np
 
 from common import files
 from common.errors import UserError
-from common.inputs import IMAGES
+from common.inputs import IMAGE_SUFFIXES
 from datasets import image_files
 from datasets.keys import DataKeys
 from datasets.loading import transforms
@@ -127,7 +127,7 @@ def find_images(
         return Calibration(network, [sample.image for sample in dataset.samples], source)
     path = Path(os.path.expanduser(source))
     if files.kind_of(path) == 'folder':
-        found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGES]
+        found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
     if not found:

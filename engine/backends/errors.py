@@ -1,7 +1,7 @@
 """Errors of backends, and the translation of a runtime's exceptions into them."""
 
 from common.errors import UserError
-from common.memory import is_of_memory
+from common.memory import is_memory_error
 from engine.backends.base import Shape
 
 NNABLA_REMEDY = 'use --backend nnabla, which supports everything in float32'
@@ -39,7 +39,9 @@ def as_backend_error(
     """
     reason = ' '.join(reason.split())
     return (
-        MemoryError(reason) if is_of_memory(error) else BackendError(f'{what} ({reason})', remedy)
+        MemoryError(reason)
+        if is_memory_error(error)
+        else BackendError(f'{what} ({reason})', remedy)
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import nnabla as nn
 import numpy as np
 
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from engine.backends.base import NNABLA, Shape
 from engine.backends.shape_cache import ShapeCache
 from models import Network
@@ -35,7 +35,7 @@ class NnablaBackend:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Return the logits of ``x``, (N, classes, h, w) float32; raise ``MemoryError``."""
-        with lack_of_memory_as(MemoryError):
+        with memory_errors_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
             outputs.forward(clear_buffer=True)

@@ -29,4 +29,4 @@ class ShapeCache(LeastRecentlyUsed[Shape, Any]):
 
 
 def _memory_to_spare() -> bool:
-    return machine.free_memory() > machine.own_memory()
+    return machine.free_memory() > machine.resident_memory()

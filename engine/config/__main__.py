@@ -6,7 +6,7 @@ python -m engine.config -cfg configs/D3Net_L.yaml
 import sys
 from argparse import Namespace
 
-from common.command import DONE, Parser, add_options, run, settings
+from common.command import DONE, Parser, add_options, run_command, settings
 from engine.config.settings import ConfigSettings
 
 
@@ -35,4 +35,4 @@ def main(args: Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

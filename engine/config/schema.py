@@ -64,7 +64,7 @@ def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
     owners: dict[str, type[Section]] = {}
     for section in (*in_effect, family.keys):
         for name, key in keys_of(section).items():
-            if name in keys and not key.holds_the_same_as(keys[name]):
+            if name in keys and not key.accepts_same_values_as(keys[name]):
                 raise UserError(
                     f'{name}: {owners[name].__name__} and {section.__name__} define different keys '
                     'of this name; rename your own'

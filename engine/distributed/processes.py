@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from common.command import INTERRUPTED, MISUSED
+from common.command import INTERRUPTED, USER_ERROR
 from common.errors import UserError
-from common.launcher import COURTESY_SECONDS, launcher, started_by_open_mpi
+from common.launcher import RANK_0_HEAD_START_SECONDS, launcher, started_by_open_mpi
 from common.log import LOG
 from engine.device import libraries
 
@@ -60,7 +60,7 @@ class Processes:
     def end_job(self, message: str):
         """Print an error on standard error and end all processes; does not return."""
         who = f' ({self})' if self.rank else ''
-        self.abort(MISUSED, f'error: {message}{who}')
+        self.abort(USER_ERROR, f'error: {message}{who}')
 
     def abort(self, status: int, text: str = ''):
         """End all processes of the job at once; does not return.
@@ -72,7 +72,7 @@ class Processes:
             text: A text to print on standard error.
         """
         if self.rank:
-            time.sleep(COURTESY_SECONDS)  # lets rank 0 report an error that all ranks have
+            time.sleep(RANK_0_HEAD_START_SECONDS)  # lets rank 0 report an error that all ranks have
         with suppress(OSError):  # the job ends even if standard error is closed
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
         time.sleep(OUTPUT_FORWARDING_SECONDS)
@@ -145,11 +145,11 @@ def joined() -> Iterator[Processes]:
     except KeyboardInterrupt:
         processes.abort(INTERRUPTED)
     except OtherProcessError:
-        processes.abort_last(MISUSED)
+        processes.abort_last(USER_ERROR)
     except UserError as error:
         processes.end_job(str(error))
     except Exception:
-        processes.abort(MISUSED, traceback.format_exc().rstrip())
+        processes.abort(USER_ERROR, traceback.format_exc().rstrip())
 
 
 def _place_on_machine(mpi) -> tuple[int, int]:

@@ -22,7 +22,7 @@ import nnabla as nn
 
 from common import PROJECT
 from common.errors import UserError
-from common.launcher import environment_of_one
+from common.launcher import environment_without_launcher
 from common.log import LOG
 from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
@@ -218,7 +218,7 @@ def _examine_until_it_ends(
         process = subprocess.Popen(
             [sys.executable, '-m', 'engine.training.gpu_check_child'],
             cwd=PROJECT,
-            env=environment_of_one(),
+            env=environment_without_launcher(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -350,7 +350,7 @@ class Trainer:
         image = nn.Variable(shape)
         outputs = self._network(image, train=True, **self._build)
         objective = self._criterion.build(outputs, (shape[2], shape[3]))
-        recompute.keep_touched(objective.loss)
+        recompute.keep_inputs_of_spurious_readers(objective.loss)
         return image, objective
 
     def _seed_functions(self) -> None:

@@ -94,7 +94,7 @@ class Batches:
 def run(program, *arguments):
     """Run a command of the project in this process; returns its exit status."""
     nn.clear_parameters()
-    return command.run(program.build_parser, program.main, [str(a) for a in arguments])
+    return command.run_command(program.build_parser, program.main, [str(a) for a in arguments])
 
 
 def config_of(name):

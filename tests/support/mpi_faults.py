@@ -91,4 +91,4 @@ if __name__ == '__main__':
     fault, rank, *options = sys.argv[1:]
     if rank in (ALL, os.environ['OMPI_COMM_WORLD_RANK']):
         globals()[fault]()
-    sys.exit(command.run(train.build_parser, train.main, options))
+    sys.exit(command.run_command(train.build_parser, train.main, options))

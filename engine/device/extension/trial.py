@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from common import PROJECT
-from common.launcher import environment_of_one
+from common.launcher import environment_without_launcher
 from engine.device import libraries
 from engine.device.extension import findings, importing
 from engine.device.extension.findings import Findings
@@ -82,7 +82,7 @@ def _run_child(are_global: bool, with_mpi: bool = True) -> Findings:
                     *[WITHOUT_MPI] * (not with_mpi),
                 ],
                 cwd=PROJECT,
-                env={**environment_of_one(), 'TMPDIR': folder},
+                env={**environment_without_launcher(), 'TMPDIR': folder},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

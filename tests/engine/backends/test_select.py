@@ -106,15 +106,15 @@ def test_unused_on_host_is_reported(tiny, log):
     def release():
         pass
 
-    line = '--on-host has no effect: only NNabla on a GPU does otherwise'
+    line = '--on-host has no effect: only NNabla on a GPU resizes on the device'
     for name, on_host, here in (('auto', True, 1), ('nnabla', True, 1), ('auto', False, 0)):
         log.clear()
         loading.use_backend(tiny, BackendSettings(name, on_host=on_host), CPU, release)
         assert log.messages.count(line) == here
-    assert tiny.whole is None
+    assert tiny.on_device is None
     gpu = DeviceChoice('cudnn', 'float')
     for on_host in (True, False):
         log.clear()
         loading.use_backend(tiny, BackendSettings('nnabla', on_host=on_host), gpu, release)
         assert line not in log.messages
-        assert (tiny.whole is None) == on_host
+        assert (tiny.on_device is None) == on_host

@@ -131,7 +131,7 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
     monkeypatch.setattr(tiny, 'backend', NnablaBackend(no_memory))
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(stand_ins.image(40, 48))
-    with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):
+    with pytest.raises(UserError, match='a view of 480x400 pixels; halving --scales'):
         tiny.labels(stand_ins.image(400, 480))
     with pytest.raises(UserError, match='a view of 480x400 pixels; smaller windows'):
         tiny.labels(stand_ins.image(200, 240), Protocol(scales=(2.0,), window=(32, 32)))
@@ -142,7 +142,7 @@ def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(predictor, 'normalise', no_memory)
-    with pytest.raises(InputError, match='a view of 480x400 pixels; half of --scales'):
+    with pytest.raises(InputError, match='a view of 480x400 pixels; halving --scales'):
         tiny.labels(stand_ins.image(40, 48), Protocol(scales=(10.0,)))
 
 
@@ -200,7 +200,7 @@ def test_bands_of_rows_change_no_label(tiny, monkeypatch, protocol, size):
     image = stand_ins.image(*size)
     expected = tiny.probabilities(image, protocol).argmax(axis=0)
     assert np.array_equal(tiny.labels(image, protocol), expected)
-    monkeypatch.setattr(predictor, 'BAND', 1000)  # bands of a few rows
+    monkeypatch.setattr(predictor, 'BAND_VALUES', 1000)  # bands of a few rows
     assert np.array_equal(tiny.labels(image, protocol), expected)
 
 
