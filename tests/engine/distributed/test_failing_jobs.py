@@ -56,7 +56,7 @@ def test_a_rank_that_hangs_ends_the_job(rank):
 
 
 def test_a_rank_that_hangs_ends_the_training(training):
-    timeout = 10
+    timeout = 6
     with mpi_jobs.started(2, 'train.py', *training.options('--timeout', timeout)) as job:
         assert training.reaches(2, job)
         os.kill(job.rank(0), signal.SIGSTOP)

@@ -17,7 +17,7 @@ from support.mpi_jobs import TrainingRun
 
 FAULTS = 'tests/support/mpi_faults.py'
 IMAGES = 16  # of the data set
-CONFIG = dict(max_iter=32, save_interval=8, val_interval=16)
+CONFIG = dict(max_iter=20, save_interval=8, val_interval=12)
 
 
 @pytest.fixture
@@ -164,8 +164,8 @@ def end_by_sigkill(training, iteration, delay):
 @pytest.mark.long
 def test_jobs_ended_by_signals_resume_to_the_same_bits(training, uninterrupted):
     end_by_a_signal(training, signal.SIGUSR1, 2, uninterrupted)
-    end_by_a_signal(training, signal.SIGTERM, 9, uninterrupted)
-    end_by_sigkill(training, 17, delay=0.05)
+    end_by_a_signal(training, signal.SIGTERM, 6, uninterrupted)
+    end_by_sigkill(training, 10, delay=0.05)
     assert_resumes_to(training, uninterrupted)
 
 
@@ -173,8 +173,8 @@ def test_jobs_ended_by_signals_resume_to_the_same_bits(training, uninterrupted):
 def test_jobs_ended_by_all_signals_resume_to_the_same_bits(training, uninterrupted):
     moments = random.Random(0)
     end_by_a_signal(training, signal.SIGUSR1, 2, uninterrupted)
-    end_by_a_signal(training, signal.SIGINT, 6, uninterrupted)
-    end_by_a_signal(training, signal.SIGTERM, 10, uninterrupted)
-    for iteration in (14, 18, 22):
+    end_by_a_signal(training, signal.SIGINT, 5, uninterrupted)
+    end_by_a_signal(training, signal.SIGTERM, 8, uninterrupted)
+    for iteration in (10, 12, 14):
         end_by_sigkill(training, iteration, moments.uniform(0, 0.1))
     assert_resumes_to(training, uninterrupted)

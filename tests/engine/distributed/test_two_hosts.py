@@ -9,7 +9,7 @@ import pytest
 from support import mpi_hosts, mpi_jobs
 from support.mpi_jobs import TrainingRun
 
-TIMEOUT = 8  # seconds
+TIMEOUT = 6  # seconds
 
 
 @pytest.fixture
