@@ -39,7 +39,7 @@ def test_free_memory_limits_the_number_of_cached_shapes(tiny, monkeypatch, free,
     for _ in range(2):
         tiny.labels(stand_ins.image(64, 96), Protocol(scales=SCALES))
     assert len(tiny.backend._graphs) == count
-    tiny.labels(stand_ins.image(200, 200), Protocol(scales=SCALES, window=(32, 32)))
+    tiny.labels(stand_ins.image(90, 90), Protocol(scales=SCALES, window=(32, 32)))
     for width in range(32, 80, 4):  # all windows have one shape: back to the minimum
         tiny.labels(stand_ins.image(32, width))
     assert len(tiny.backend._graphs) == MIN_CACHED_SHAPES
