@@ -1,4 +1,4 @@
-"""How many functions evaluation graphs have: on a GPU, NNabla takes about 30 us to launch each."""
+"""Number of functions in evaluation graphs: on a GPU, each costs NNabla about 30 us to launch."""
 
 import nnabla as nn
 import pytest
@@ -7,8 +7,8 @@ import models
 from layers.graph import count_functions
 from support import stand_ins
 
-# The most, on a GPU and on the CPU.
-MOST = {
+# Maximum number of functions on a GPU and on the CPU.
+MAX_FUNCTIONS = {
     'd3net_s': (723, 952),
     'd3net_l': (899, 1184),
     'csail_resnet18_c1': (50, 78),
@@ -25,9 +25,9 @@ MOST = {
 }
 
 
-@pytest.mark.parametrize('name', MOST)
-def test_functions_of_an_evaluation_graph(name):
+@pytest.mark.parametrize('name', MAX_FUNCTIONS)
+def test_an_evaluation_graph_has_no_more_functions(name):
     network, x = models.create(name), nn.Variable((1, 3, 512, 512))
     with stand_ins.zero_parameters():
         counts = [count_functions(network(x, cuda=cuda)[0]) for cuda in (True, False)]
-    assert all(count <= most for count, most in zip(counts, MOST[name])), counts
+    assert all(count <= limit for count, limit in zip(counts, MAX_FUNCTIONS[name])), counts
