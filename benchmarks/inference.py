@@ -300,7 +300,7 @@ def _prepare(
     if any(way.precision == 'int8' for way in compared):
         facts['int8'] = f'ranges from {PHOTO.name}'
         if plan.data_dir:
-            paths = calibration.find(network, config, data_dir=str(plan.data_dir)).paths
+            paths = calibration.find_images(network, config, data_dir=str(plan.data_dir)).paths
             paths = paths[:: -(-len(paths) // RANGES)]
             facts['int8'] = f'ranges from {len(paths)} training images of {plan.data_dir.name}'
     task = PipelineTask(

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 
 import models
-from common.command import DONE, Parser, run
+from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from common.tables import Column, fitted, line
 from models import complexity, weights
@@ -112,4 +112,4 @@ def _selected_names(args: Namespace) -> list[str]:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -76,7 +76,7 @@ class Network:
         except L.TooFewValues as error:
             raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
         if build.recompute != 'none':
-            recompute.keep_touched(*outputs)
+            recompute.keep_inputs_of_spurious_readers(*outputs)
         outputs = outputs if aux or train else outputs[:1]
         return [L.from_layout(output, build) for output in outputs]
 

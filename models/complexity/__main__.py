@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 import models
-from common import files
-from common.command import DONE, Parser, run
+from common import files, machine
+from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from models import complexity
 from models.complexity.table import as_json, as_text
@@ -60,7 +60,8 @@ def main(args: Namespace) -> int:
     print(as_text(measured))
     if args.json:
         with files.replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(as_json(measured), indent=2) + '\n')
+            document = {**as_json(measured), 'versions': machine.versions()}
+            temporary.write_text(json.dumps(document, indent=2) + '\n')
     return DONE
 
 
@@ -76,4 +77,4 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -14,7 +14,7 @@ import nnabla as nn
 from nnabla.function import Function
 
 from layers import graph
-from layers.build import Build, Outline
+from layers.build import Build, ShapeOnlyBuild
 from models.complexity.receptive_field import pools_globally, receptive_field
 from models.family import NetworkInfo
 from models.registry import Network
@@ -103,7 +103,7 @@ def shape_graph(network: Network, size: tuple[int, int], aux: bool = False) -> S
     """
 
     def build_graph(x: nn.Variable, build: Build, **hyper: Any) -> list[nn.Variable]:
-        outputs: list[nn.Variable] = network.family.graph(x, Outline(**vars(build)), **hyper)
+        outputs: list[nn.Variable] = network.family.graph(x, ShapeOnlyBuild(**vars(build)), **hyper)
         return outputs
 
     without_values = replace(network, family=replace(network.family, graph=build_graph))

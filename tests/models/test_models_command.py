@@ -5,13 +5,13 @@ import time
 import pytest
 
 import models
-from common.command import run
+from common.command import run_command
 from models import __main__ as listing
 from support import programs
 
 
 def command(*options):
-    return run(listing.build_parser, listing.main, list(options))
+    return run_command(listing.build_parser, listing.main, list(options))
 
 
 def test_the_program_prints_all_names():

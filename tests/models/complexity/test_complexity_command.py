@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from common.command import run
+from common.command import run_command
 from models.complexity import __main__ as complexity
 from support import programs
 
 
 def command(*options):
-    return run(complexity.build_parser, complexity.main, [str(option) for option in options])
+    return run_command(
+        complexity.build_parser, complexity.main, [str(option) for option in options]
+    )
 
 
 def test_the_program_prints_and_writes_the_numbers(tmp_path):
