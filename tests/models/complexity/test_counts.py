@@ -13,7 +13,7 @@ from models import complexity
 from support import stand_ins
 
 AT_ALL_SIZES = (
-    'd3net_s', 'ddrnet23_slim', 'dabnet_e', 'csail_resnet18dilated8_ppm_deepsup',
+    'ddrnet23_slim', 'dabnet_e', 'csail_resnet18dilated8_ppm_deepsup',
     'unet_aspp_mobilenetv2_tv_edgeailite', 'fpn_aspp_regnetx400mf_edgeailite',
 )  # fmt: skip
 ONE_SIZE = '512x1024'
