@@ -52,7 +52,7 @@ def test_no_reader_takes_the_files_of_another(shared, name, folder):
     shares_files = {'ade20k': 'ade20k32', 'ade20k32': 'ade20k'}
     for other in datasets.names():
         if other not in (name, shares_files.get(name)):
-            with pytest.raises(DataError, match=f'no {other} there; '):
+            with pytest.raises(DataError, match=f'does not contain {other}; '):
                 datasets.open(other, shared / 'data' / folder, 'val')
 
 
@@ -108,18 +108,18 @@ def test_an_image_without_a_label_is_named(camvid):
 def test_a_label_without_an_image_is_logged(camvid, caplog):
     (camvid / 'train/b.png').unlink()
     assert len(datasets.open('camvid', camvid, 'train')) == 1
-    assert 'trainannot/b.png: a label without an image, as 1 of 2 are' in caplog.text
+    assert 'trainannot/b.png: a label without an image; 1 of 2 labels have none' in caplog.text
 
 
 def test_wrong_roots(camvid):
     with pytest.raises(DataError, match='none: no such folder; expected there: .*https://'):
         datasets.open('camvid', camvid / 'none', 'train')
     (camvid / 'other').mkdir()
-    with pytest.raises(DataError, match=f'other: no camvid there; it is in {camvid}, give that'):
+    with pytest.raises(DataError, match=f'other: does not contain camvid; it is in {camvid}; name'):
         datasets.open('camvid', camvid / 'other', 'train')
-    with pytest.raises(DataError, match=f'no camvid there; it is in {camvid}, give that'):
+    with pytest.raises(DataError, match=f'does not contain camvid; it is in {camvid}; name that'):
         datasets.open('camvid', camvid.parent, 'train')
-    with pytest.raises(DataError, match='no cityscapes there; it looks like camvid, is that'):
+    with pytest.raises(DataError, match='not contain cityscapes; it looks like camvid; is that'):
         datasets.open('cityscapes', camvid, 'train')
 
 

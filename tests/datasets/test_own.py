@@ -147,7 +147,7 @@ def test_a_config_sets_the_keys_of_an_augmentation(imported, tmp_path):
     with pytest.raises(UserError, match='middle_zoon: unknown key; the nearest is middle_zoom'):
         loaded(middle_zoon=2)
     with pytest.raises(
-        UserError, match='^augmentation: middle needs image_height, image_width too'
+        UserError, match='^augmentation: middle also needs image_height, image_width'
     ):
         augmentations.create({'augmentation': 'middle'})
 
@@ -194,7 +194,7 @@ def test_what_is_no_reader_cannot_be_registered():
     class Nothing:
         INFO = datasets.DatasetInfo('nothing', (), ())
 
-    with pytest.raises(datasets.DataError, match='cannot be registered .*; it needs INFO'):
+    with pytest.raises(datasets.DataError, match='cannot be registered .*; define INFO'):
         datasets.register(Nothing())
     assert 'nothing' not in datasets.names()
 

@@ -51,7 +51,7 @@ def test_convert_check_stats_and_json_end_to_end(cityscapes, tmp_path):
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr == ''
-    assert '1 labels written, 0 were right already' in finished.stdout
+    assert '1 labels written, 0 were up to date' in finished.stdout
     assert 'cityscapes val: 1 images, no problems' in finished.stdout
     ids = np.asarray(Image.open(next(cityscapes.rglob('*_labelIds.png'))))
     labels = TRAIN_IDS[ids]
@@ -172,8 +172,8 @@ def test_a_list_takes_the_place_of_the_splits(shared, tmp_path, capsys):
         dataset = pack.open(packed / split)
         assert [sample.image for sample in dataset] == [image.resolve() for image, _ in pairs]
     for options, message in (
-        (('--split', 'train', 'val', '--check'), '--split train val: --list takes one name'),
-        (('--download',), '--list: --download fetches whole data sets'),
+        (('--split', 'train', 'val', '--check'), '--split train val: --list takes one split name'),
+        (('--download',), '--list: not with --download'),
     ):
         status, _, errors = in_process(capsys, *words, *options)
         assert status == 2
@@ -197,12 +197,15 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     assert checked(packed / 'val')[:2] == (0, good[1:])
     assert checked(packed, '--split', 'val')[:2] == (0, good[1:])
     status, _, errors = checked(packed, '--split', 'val', 'test')
-    assert (status, errors) == (2, [f'error: {packed}: no packed test there'])
+    assert (status, errors) == (2, [f'error: {packed}: no packed test here'])
     status, _, errors = checked(packed, '--list', 'a.lst')
-    assert (status, errors) == (2, [f'error: --list: {packed} is packed, and checked as a whole'])
+    assert (status, errors) == (
+        2,
+        [f'error: --list: {packed} is packed and can only be checked as a whole; omit --list'],
+    )
     status, _, errors = in_process(capsys, 'voc', '-d', packed, '--check')
     assert status == 2
-    assert errors == [f'error: {packed}/train: is packed cocostuff10k, not voc']
+    assert errors == [f'error: {packed}/train: holds packed cocostuff10k, not voc']
 
     with (packed / 'val/labels.bin').open('r+b') as file:
         value = file.read(1)[0]
@@ -211,7 +214,7 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     facts = tmp_path / 'facts.json'
     status, lines, _ = checked(packed, '--json', facts)
     assert status == 1
-    assert 'is not as it was packed' in lines[1]
+    assert 'have changed since packing' in lines[1]
     assert lines[2] == f'{packed}/val: 2 packed samples, 1 problems'
     results = json.loads(facts.read_text())['check']
     assert [len(results[str(packed / split)]['problems']) for split in SPLITS] == [0, 1]
@@ -226,7 +229,7 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     assert not any('has changed' in line for line in checked(packed, '--split', 'val')[1])
     assert checked(packed / 'train', '--split', 'train')[:2] == (1, lines)
     shutil.rmtree(root)
-    gone = '6 of the files it was made from are not there to compare'
+    gone = '6 of its source files are missing and were not compared'
     assert checked(packed / 'train')[1][1:] == [f'{packed / "train"}: {gone}']
 
 

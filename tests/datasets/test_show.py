@@ -29,13 +29,13 @@ def root(tmp_path):
 def cell(sheet, row, column, rows):
     """The middle pixel of a picture, as red, green, blue."""
     top = row * (len(sheet) // rows) + show.GAP + 180
-    return sheet[top, show.GAP + column * (show.WIDTH + show.GAP) + 240, ::-1].tolist()
+    return sheet[top, show.GAP + column * (show.MAX_PICTURE_WIDTH + show.GAP) + 240, ::-1].tolist()
 
 
 def test_rows_are_image_labels_and_overlay_of_evenly_spread_samples(root):
     dataset = datasets.open('camvid', root, 'train')
     sheet = show.contact_sheet(dataset, 3)
-    assert sheet.shape == (3 * (360 + show.GAP + show.CAPTION), 3 * 488 + 8, 3)
+    assert sheet.shape == (3 * (360 + show.GAP + show.CAPTION_HEIGHT), 3 * 488 + 8, 3)
     for row, index in enumerate((0, 2, 4)):
         colour = dataset.info.palette[2 * index]
         assert cell(sheet, row, 0, 3) == [40 * index] * 3
@@ -49,7 +49,7 @@ def test_ignored_pixels_and_large_images(root):
     Image.fromarray(np.full((900, 700), 11, np.uint8)).save(root / 'trainannot/5.png')
     dataset = datasets.open('camvid', root, 'train')
     sheet = show._row(dataset, 5)
-    assert sheet.shape[0] == show.HEIGHT + show.GAP + show.CAPTION
+    assert sheet.shape[0] == show.MAX_PICTURE_HEIGHT + show.GAP + show.CAPTION_HEIGHT
     assert cell(sheet, 0, 1, 1) == [0, 0, 0]
     assert cell(sheet, 0, 2, 1) == cell(sheet, 0, 0, 1)
 
@@ -70,7 +70,7 @@ def test_the_command(root, tmp_path):
     for options, problem in (
         (('--split', 'val', '-o', 'a.png'), 'nothing found for the split val'),
         (('-o', 'a.xyz'), 'OpenCV writes no .xyz'),
-        (('-n', '0', '-o', 'a.png'), '-n 0: at least 1'),
+        (('-n', '0', '-o', 'a.png'), '-n 0: must be at least 1'),
         ((), 'the following arguments are required: -o/--output'),
     ):
         assert problem in programs.error_line(programs.run(*run, *options))

@@ -97,7 +97,7 @@ def test_every_sample_once_an_epoch_over_all_ranks():
         states, seen = [SamplerState()] * ranks, []
         for _ in range(25):
             for rank, order in enumerate(orders):
-                _, samples, states[rank] = order.following(states[rank])
+                _, samples, states[rank] = order.next_batch(states[rank])
                 assert len(samples) == batch_size
                 seen += samples
             assert len(set(states)) == 1, 'the ranks must agree on where they stand'
@@ -295,7 +295,7 @@ def test_a_killed_worker_is_reported(dataset):
         loader.next()
         (process,) = loader._pool._processes.values()
         process.kill()
-        with pytest.raises(UserError, match='a worker process of the loader ended .SIGKILL'):
+        with pytest.raises(UserError, match='a worker process of the loader died .SIGKILL'):
             take(loader, 50)
 
 
@@ -304,7 +304,7 @@ def test_workers_that_cannot_start_are_reported_and_leave_nothing(dataset, capfd
     broken = Dataset(dataset.info, 'train', dataset.samples, _Unknown())
     gc.collect()  # of files that another test has left open
     files = len(os.listdir('/proc/self/fd'))
-    with load(broken, workers=2) as loader, pytest.raises(UserError, match='ended .status 1'):
+    with load(broken, workers=2) as loader, pytest.raises(UserError, match='died .status 1'):
         loader.next()
     assert 'cannot be had in a worker' in capfd.readouterr().err
     assert len(os.listdir('/proc/self/fd')) == files
@@ -450,7 +450,7 @@ def test_batches_of_all_ranks_have_numbers_of_their_own():
         numbers, states = [], [SamplerState()] * 3
         for _ in range(20):
             for rank, order in enumerate(orders):
-                number, _, states[rank] = order.following(states[rank])
+                number, _, states[rank] = order.next_batch(states[rank])
                 numbers.append(number)
         assert numbers == list(range(60))
 

@@ -112,8 +112,8 @@ def test_changed_bytes_are_noticed(dataset, tmp_path, processes):
             opened.seek(place)
             opened.write(bytes([value ^ 1]))
     first, second = packed.verify(processes)
-    assert 'packed: city/sample1 is not as it was packed' in first
-    assert 'packed: city/sample2 is not as it was packed' in second
+    assert 'packed: the bytes of city/sample1 have changed since packing' in first
+    assert 'packed: the bytes of city/sample2 have changed since packing' in second
 
 
 def test_damaged_folders(dataset, tmp_path):
@@ -159,7 +159,7 @@ def test_packing_again_replaces(dataset, tmp_path):
     assert same(pack.pack(fewer, folder), fewer)
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'thesis.txt').write_text('precious')
-    with pytest.raises(UserError, match='mine: holds something else'):
+    with pytest.raises(UserError, match='mine: contains other files'):
         pack.pack(dataset, tmp_path / 'mine')
     assert (tmp_path / 'mine' / 'thesis.txt').exists()
 

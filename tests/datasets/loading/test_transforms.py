@@ -249,8 +249,8 @@ def test_settings_come_from_the_config():
     'config, message',
     [
         ({'augmentation': 'crop'}, 'must be scale_crop, resize_crop or short_sides'),
-        ({'image_height': 64}, 'scale_crop needs image_width too'),
-        ({'augmentation': 'short_sides'}, 'short_sides needs short_sides too'),
+        ({'image_height': 64}, 'scale_crop also needs image_width'),
+        ({'augmentation': 'short_sides'}, 'short_sides also needs short_sides'),
         (
             {
                 'augmentation': 'resize_crop',

@@ -10,7 +10,7 @@ from PIL import Image
 import datasets
 from common.errors import InputError
 from datasets.image_files import write_image
-from datasets.preparation.check import check
+from datasets.preparation.check import check_split
 
 GENUINE = {
     'camvid': 'camvid',
@@ -27,7 +27,7 @@ GENUINE = {
 def test_genuine_files_are_right_and_counted(name, shared):
     """Histograms are compared with those of each file, decoded once more."""
     dataset = datasets.open(name, shared / 'data' / GENUINE[name], 'val', complete=False)
-    report = check(dataset)
+    report = check_split(dataset)
     assert report.problems == ()
     assert report.samples == len(dataset)
     labels = [dataset.label(index) for index in range(len(dataset))]
@@ -39,7 +39,7 @@ def test_genuine_files_are_right_and_counted(name, shared):
 
 def test_the_shares_of_camvid_are_those_of_its_files(shared):
     """Pillow reads the values, and 11 is void."""
-    report = check(datasets.open('camvid', shared / 'data/camvid', 'train'))
+    report = check_split(datasets.open('camvid', shared / 'data/camvid', 'train'))
     values = [
         np.asarray(Image.open(path)) for path in (shared / 'data/camvid').glob('trainannot/*')
     ]
@@ -60,7 +60,7 @@ def camvid(shared, tmp_path):
 
 
 def problems(name, root, split='val', processes=1):
-    report = check(datasets.open(name, root, split, complete=False), processes)
+    report = check_split(datasets.open(name, root, split, complete=False), processes)
     assert all(problem.message.startswith(str(problem.file)) for problem in report.problems)
     return [(problem.file, problem.kind) for problem in report.problems]
 
@@ -89,7 +89,7 @@ def test_a_wrong_size_is_told_as_in_training(camvid):
     label = min((camvid / 'valannot').iterdir())
     write_image(label, cv2.imread(str(label), cv2.IMREAD_UNCHANGED)[:-1])
     dataset = datasets.open('camvid', camvid, 'val')
-    (problem,) = check(dataset).problems
+    (problem,) = check_split(dataset).problems
     with pytest.raises(InputError) as error:
         dataset.pair(0)
     assert problem.message == str(error.value)
@@ -112,7 +112,7 @@ def test_values_beyond_the_classes(shared, tmp_path):
     values[0, :3] = 19
     write_image(label, values)
     dataset = datasets.open('cityscapes', root, 'val')
-    report = check(dataset)
+    report = check_split(dataset)
     assert [(problem.file, problem.kind) for problem in report.problems] == [(label, 'values')]
     assert report.pixels[19] == 3
 

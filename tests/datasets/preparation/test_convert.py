@@ -11,7 +11,7 @@ from PIL import Image
 
 import datasets
 from datasets.image_files import write_image
-from datasets.preparation.convert import Conversion, convert
+from datasets.preparation.convert import Conversion, convert_labels
 from support import programs
 
 CONVERTED = '_labelTrainIds.png'  # how the names of converted files end
@@ -57,7 +57,7 @@ def test_label_ids_become_the_genuine_train_ids(shared, tmp_path):
         target.symlink_to(path)
     for split in ('train', 'val'):
         dataset = datasets.open('cityscapes', tmp_path, split)
-        assert convert(dataset) == Conversion(len(dataset), 0, 0, ())
+        assert convert_labels(dataset) == Conversion(len(dataset), 0, 0, ())
     assert len(ids) == 4
     for path in ids:
         name = path.relative_to(genuine).as_posix().replace('_labelIds', '_labelTrainIds')
@@ -73,9 +73,9 @@ def test_cocostuff_10k_and_164k_agree(shared, tmp_path):
         shutil.copytree(samples / name, tmp_path / name)
     for split in ('train', 'val'):
         large = datasets.open('cocostuff164k', tmp_path / 'cocostuff164k', split)
-        assert convert(large) == Conversion(len(large), 0, 0, ())
+        assert convert_labels(large) == Conversion(len(large), 0, 0, ())
         small = datasets.open('cocostuff10k', tmp_path / 'cocostuff10k_from164k', split)
-        assert convert(small) == Conversion(len(small), 0, 0, ())
+        assert convert_labels(small) == Conversion(len(small), 0, 0, ())
     names = (samples / 'cocostuff164k' / 'labels.txt').read_text().splitlines()
     numbers = {int(line.split(':')[0]): line.split(': ')[1] for line in names}
     classes = datasets.info('cocostuff164k').classes
@@ -109,19 +109,19 @@ def test_colours_of_the_original_camvid(folder, shared, tmp_path):
         painted = np.array(colours, np.uint8)[values(path)]
         Image.fromarray(painted).save(tmp_path / folder / f'{path.stem}_L.png')
     dataset = datasets.open('camvid', tmp_path, 'val')
-    assert convert(dataset) == Conversion(3, 0, 0, ())
+    assert convert_labels(dataset) == Conversion(3, 0, 0, ())
     for path in genuine:
         expected = np.where(values(path) == 11, 255, values(path))
         assert np.array_equal(values(tmp_path / folder / f'{path.stem}{CONVERTED}'), expected)
     again = datasets.open('camvid', tmp_path, 'val')
-    assert convert(again) == Conversion(0, 3, 0, ())
+    assert convert_labels(again) == Conversion(0, 3, 0, ())
     assert all(sample.label.name.endswith(CONVERTED) for sample in again)
     assert all(np.array_equal(again.label(i), dataset.label(i)) for i in range(3))
 
 
 def test_the_reader_prefers_the_converted_files(cityscapes):
     before = list(map(opened(cityscapes).label, range(4)))
-    convert(opened(cityscapes))
+    convert_labels(opened(cityscapes))
     after = opened(cityscapes)
     assert all(sample.label.name.endswith(CONVERTED) for sample in after)
     for index in range(4):
@@ -129,18 +129,18 @@ def test_the_reader_prefers_the_converted_files(cityscapes):
 
 
 def test_a_second_call_writes_only_what_is_not_right(cityscapes):
-    assert convert(opened(cityscapes)) == Conversion(4, 0, 0, ())
-    assert convert(opened(cityscapes)) == Conversion(0, 4, 0, ())
+    assert convert_labels(opened(cityscapes)) == Conversion(4, 0, 0, ())
+    assert convert_labels(opened(cityscapes)) == Conversion(0, 4, 0, ())
     missing, damaged, wrong, older = (sample.label for sample in opened(cityscapes))
     genuine = values(missing)
     missing.unlink()
     damaged.write_bytes(damaged.read_bytes()[:200])
     write_image(wrong, (genuine + (genuine == 0)).astype(np.uint8))
     os.utime(older, (0, 0))
-    assert convert(opened(cityscapes)) == Conversion(4, 0, 0, ())
+    assert convert_labels(opened(cityscapes)) == Conversion(4, 0, 0, ())
     for path in (missing, damaged, wrong, older):
         assert np.array_equal(values(path), genuine)
-    assert convert(opened(cityscapes)) == Conversion(0, 4, 0, ())
+    assert convert_labels(opened(cityscapes)) == Conversion(0, 4, 0, ())
 
 
 @pytest.mark.parametrize('processes', [1, 2])
@@ -148,7 +148,7 @@ def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
     dataset = opened(cityscapes)
     dataset[1].label.write_bytes(dataset[1].label.read_bytes()[:300])
     write_image(dataset[2].label, np.full((128, 256), 77, np.uint8))
-    outcome = convert(dataset, processes)
+    outcome = convert_labels(dataset, processes)
     assert (outcome.written, outcome.kept, outcome.plain) == (2, 0, 0)
     truncated, out_of_range = outcome.problems
     assert truncated.startswith(f'{dataset[1].label}: ')
@@ -161,23 +161,23 @@ def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
 def test_a_full_disk_is_told_and_leaves_nothing_half(cityscapes):
     dataset = opened(cityscapes)
     with programs.full_disk(100):
-        outcome = convert(dataset)
+        outcome = convert_labels(dataset)
     assert outcome.written == 0
     assert all('cannot be written (File too large' in problem for problem in outcome.problems)
     assert not list(cityscapes.rglob(f'*{CONVERTED}'))
-    assert convert(opened(cityscapes)).written == 4
+    assert convert_labels(opened(cityscapes)).written == 4
 
 
 def test_labels_that_need_no_conversion(shared):
     """Neither those of other data sets, nor trainIds without the ids that they were made of."""
     voc = datasets.open('voc', shared / 'data/samples/VOCdevkit/VOC2012', 'val')
-    assert convert(voc) == Conversion(0, 0, len(voc), ())
+    assert convert_labels(voc) == Conversion(0, 0, len(voc), ())
     segnet = datasets.open('camvid', shared / 'data/camvid', 'val')
-    assert convert(segnet) == Conversion(0, 0, len(segnet), ())
+    assert convert_labels(segnet) == Conversion(0, 0, len(segnet), ())
 
 
 def test_train_ids_without_ids_are_left_alone(cityscapes):
-    convert(opened(cityscapes))
+    convert_labels(opened(cityscapes))
     for path in cityscapes.rglob('*_labelIds.png'):
         path.unlink()
-    assert convert(opened(cityscapes)) == Conversion(0, 0, 4, ())
+    assert convert_labels(opened(cityscapes)) == Conversion(0, 0, 4, ())

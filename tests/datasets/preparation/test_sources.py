@@ -152,7 +152,7 @@ def contents(root):
 
 def test_a_download_that_was_cut_off_is_resumed(ten_k, tmp_path):
     ten_k.cut_after = [5000, 0]
-    with pytest.raises(DataError, match='cocostuff-10k-v1.1.zip.*after 5000.*call again'):
+    with pytest.raises(DataError, match='cocostuff-10k-v1.1.zip.*after 5000.*run again'):
         sources.download('cocostuff10k', tmp_path)
     assert contents(tmp_path) == {}
     sources.download('cocostuff10k', tmp_path)
@@ -260,7 +260,7 @@ def test_a_missing_archive_gives_one_line_with_all_that_helps(server, tmp_path):
 
 def test_an_error_page_is_not_taken_for_an_archive(ten_k, tmp_path):
     ten_k.archives['cocostuff-10k-v1.1.zip'] = b'<html>Please log in</html>'
-    with pytest.raises(DataError, match='is no zip or tar archive'):
+    with pytest.raises(DataError, match='is not a zip or tar archive'):
         sources.download('cocostuff10k', tmp_path)
 
 
@@ -325,16 +325,16 @@ def with_password():
 
 
 HOSTILE = {
-    'zip parent': (zipped({'images/good': b'', '../evil': b'x'}), "'../evil' in it leads out"),
-    'zip hidden parent': (zipped({'images/../../evil': b'x'}), 'leads out'),
-    'zip absolute': (zipped({'/evil': b'x'}), "'/evil' in it leads out"),
-    'zip drive': (zipped({'C:/evil': b'x'}), 'leads out'),
-    'zip backslash': (zipped({'images\\..\\..\\evil': b'x'}), 'leads out'),
+    'zip parent': (zipped({'images/good': b'', '../evil': b'x'}), "'../evil' in it points outside"),
+    'zip hidden parent': (zipped({'images/../../evil': b'x'}), 'points outside'),
+    'zip absolute': (zipped({'/evil': b'x'}), "'/evil' in it points outside"),
+    'zip drive': (zipped({'C:/evil': b'x'}), 'points outside'),
+    'zip backslash': (zipped({'images\\..\\..\\evil': b'x'}), 'points outside'),
     'zip link': (zipped_link(stat.S_IFLNK | 0o777), 'is a link or a device'),
     'zip pipe': (zipped_link(stat.S_IFIFO | 0o666), 'is a link or a device'),
     'zip password': (with_password(), 'needs a password'),
-    'tar parent': (tarred({'images/good': b'', '../evil': b'x'}), 'leads out'),
-    'tar absolute': (tarred({'/evil': b'x'}), 'leads out'),
+    'tar parent': (tarred({'images/good': b'', '../evil': b'x'}), 'points outside'),
+    'tar absolute': (tarred({'/evil': b'x'}), 'points outside'),
     'tar symbolic link': (link('images/link', tarfile.SYMTYPE), 'is a link or a device'),
     'tar hard link': (link('images/link', tarfile.LNKTYPE), 'is a link or a device'),
     'tar device': (link('images/null', tarfile.CHRTYPE), 'is a link or a device'),
@@ -369,7 +369,7 @@ def test_damaged_archives(tmp_path):
 
 def test_an_archive_of_something_else(tmp_path):
     (tmp_path / 'a.zip').write_bytes(zipped({'other/a': b''}))
-    with pytest.raises(DataError, match='a.zip: holds no train2017; is it the right archive'):
+    with pytest.raises(DataError, match='a.zip: contains no train2017; is it the right archive'):
         unpacked(tmp_path / 'a.zip', tmp_path, {'train2017': ''})
 
 

@@ -7,7 +7,7 @@ import datasets
 from common.errors import InputError
 from datasets import Dataset, DatasetInfo, Sample
 from datasets.image_files import read_image, write_image
-from datasets.preparation.statistics import statistics
+from datasets.preparation.statistics import compute_statistics
 from datasets.readers import label_files
 from support import stand_ins
 
@@ -56,7 +56,7 @@ def brute_force(dataset):
 )
 def test_real_samples_against_brute_force(name, root, split, shared):
     dataset = datasets.open(name, shared / 'data' / root, split)
-    found = statistics(dataset)
+    found = compute_statistics(dataset)
     mean, std, frequency, share = brute_force(dataset)
     np.testing.assert_allclose(found.mean, mean, rtol=1e-9)
     np.testing.assert_allclose(found.std, std, rtol=1e-9)
@@ -73,7 +73,7 @@ def test_weights_by_hand(tmp_path):
         tmp_path,
         [label_with(6, 2, 0, ignored=8), label_with(0, 4, 0), label_with(0, 0, 0, ignored=3)],
     )
-    found = statistics(dataset)
+    found = compute_statistics(dataset)
     assert found.pixels.tolist() == [6, 6, 0]
     assert found.ignored == 11
     a, b = 6 / 8, 6 / 12
@@ -88,7 +88,7 @@ def test_weights_by_hand(tmp_path):
 def test_channels_are_red_green_blue(tmp_path):
     image = np.zeros((1, 2, 3), np.uint8)
     image[0] = [(10, 20, 30), (10, 24, 50)]  # blue, green, red
-    found = statistics(small_set(tmp_path, [label_with(2, 0, 0)], [image]))
+    found = compute_statistics(small_set(tmp_path, [label_with(2, 0, 0)], [image]))
     assert found.mean.tolist() == [40, 22, 10]
     assert found.std.tolist() == [10, 2, 0]
 
@@ -97,7 +97,7 @@ def test_sums_are_exact_where_floats_are_not(tmp_path):
     """A deviation far below the mean, over more values than float32 can count."""
     image = np.full((4, 5, 3), 200, np.uint8)
     image[0, 0] = 201
-    found = statistics(small_set(tmp_path, [np.zeros((4, 5), np.uint8)], [image]))
+    found = compute_statistics(small_set(tmp_path, [np.zeros((4, 5), np.uint8)], [image]))
     many = datasets.preparation.statistics.Statistics(
         1, found.values * 10**12, *[np.ones(3)] * 2, 0
     )
@@ -107,7 +107,7 @@ def test_sums_are_exact_where_floats_are_not(tmp_path):
 
 def test_processes_change_nothing(shared):
     dataset = datasets.open('voc', shared / 'data/samples/VOCdevkit/VOC2012', 'val')
-    alone, together = statistics(dataset), statistics(dataset, processes=2)
+    alone, together = compute_statistics(dataset), compute_statistics(dataset, processes=2)
     for name in ('values', 'pixels', 'pixels_beside'):
         assert np.array_equal(getattr(alone, name), getattr(together, name))
 
@@ -117,12 +117,12 @@ def test_a_bad_file_is_named(processes, tmp_path):
     dataset = small_set(tmp_path, [label_with(6, 2, 0), label_with(0, 4, 0)])
     dataset[1].image.write_bytes(dataset[1].image.read_bytes()[:40])
     with pytest.raises(InputError, match='1.png: '):
-        statistics(dataset, processes)
+        compute_statistics(dataset, processes)
 
 
 def test_a_split_without_labels(tmp_path):
     dataset = small_set(tmp_path, [label_with(6, 2, 0)])
     unlabelled = Sample('0', dataset[0].image, None)
     with pytest.raises(InputError, match='the split train has no labels'):
-        statistics(Dataset(dataset.info, 'train', (unlabelled,), dataset.decode))
+        compute_statistics(Dataset(dataset.info, 'train', (unlabelled,), dataset.decode))
     assert read_image(unlabelled.image) is not None

@@ -75,5 +75,5 @@ def test_the_server_gets_values_from_1(tmp_path):
 @pytest.mark.parametrize('reader', [ade20k, ade20k32])
 def test_values_above_150(tmp_path, reader):
     Image.fromarray(np.array([[151]], np.uint8)).save(tmp_path / 'a.png')
-    with pytest.raises(InputError, match='a.png: holds the values 151, which mean nothing'):
+    with pytest.raises(InputError, match='a.png: holds the values 151, which have no meaning'):
         reader.decode(tmp_path / 'a.png')

@@ -74,7 +74,7 @@ def test_an_unknown_colour_is_named(tmp_path):
 @pytest.mark.parametrize('value', [12, 255])
 def test_an_unknown_value_is_named(tmp_path, value):
     Image.fromarray(np.full((4, 4), value, np.uint8)).save(tmp_path / 'a.png')
-    with pytest.raises(InputError, match=f'a.png: holds the values {value}, which mean nothing'):
+    with pytest.raises(InputError, match=f'a.png: holds the values {value}, which have no meaning'):
         camvid.decode(tmp_path / 'a.png')
 
 
@@ -146,12 +146,12 @@ def test_both_editions_in_one_root_are_refused(tmp_path):
 def test_a_label_of_the_original_twice(tmp_path):
     original(tmp_path, ['0006R0_f00930'])
     shutil.copytree(tmp_path / 'LabeledApproved_full', tmp_path / 'copy')
-    with pytest.raises(DataError, match='are of one frame; keep one'):
+    with pytest.raises(DataError, match='are labels of one frame; keep one'):
         names(tmp_path, 'train')
 
 
 def test_an_image_of_the_original_without_a_label(tmp_path):
     original(tmp_path, ['0006R0_f00930', '0006R0_f00960'])
     (tmp_path / 'LabeledApproved_full/0006R0_f00960_L.png').unlink()
-    with pytest.raises(DataError, match='0006R0_f00960.png: no label, .*0006R0_f00960_L.png is no'):
+    with pytest.raises(DataError, match='f00960.png: no label, .*f00960_L.png is missing'):
         names(tmp_path, 'train')

@@ -114,8 +114,8 @@ def test_files_that_are_no_labels(shared, tmp_path):
     with pytest.raises(InputError, match='aachen_000000_000019_gtFine_instanceIds.png: .*instance'):
         cityscapes.decode(folder / 'aachen_000000_000019_gtFine_instanceIds.png')
     for name, values, problem in (
-        ('x_gtFine_labelIds.png', [[34]], 'the values 34, which mean nothing'),
-        ('x_gtFine.png', [[0]], 'neither labelIds nor labelTrainIds'),
+        ('x_gtFine_labelIds.png', [[34]], 'the values 34, which have no meaning'),
+        ('x_gtFine.png', [[0]], 'must end in labelIds or labelTrainIds'),
     ):
         Image.fromarray(np.array(values, np.uint8)).save(tmp_path / name)
         with pytest.raises(InputError, match=f'{name}: .*{problem}'):

@@ -123,7 +123,7 @@ def test_polygons_cover_the_centres_inside_them(seed):
     angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
     radius = rng.uniform(15, 38, 9)
     x, y = 40 + radius * np.cos(angles), 42 + radius * np.sin(angles)
-    mask = cocoseg21.draw([np.stack([x, y], 1).ravel().tolist()], 80, 90)
+    mask = cocoseg21.segmentation_mask([np.stack([x, y], 1).ravel().tolist()], 80, 90)
     rows, columns = np.mgrid[:80, :90] + 0.5
     inside, nearest = np.zeros((80, 90), bool), np.full((80, 90), np.inf)
     for x0, y0, x1, y1 in zip(x, y, np.roll(x, -1), np.roll(y, -1)):
@@ -149,14 +149,14 @@ def test_rles_as_numbers_and_as_text(seed):
     runs, text = compressed(mask)
     for counts in (runs, text):
         segmentation = {'counts': counts, 'size': [37, 61]}
-        assert np.array_equal(cocoseg21.draw(segmentation, 37, 61), mask)
+        assert np.array_equal(cocoseg21.segmentation_mask(segmentation, 37, 61), mask)
 
 
 def test_a_text_of_cocos_own_tools():
     """A cross in 3x4 pixels, encoded by pycocotools 2.0.8."""
     cross = np.array([[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]], bool)
     segmentation = {'size': [3, 4], 'counts': '11120N3'}
-    assert np.array_equal(cocoseg21.draw(segmentation, 3, 4), cross)
+    assert np.array_equal(cocoseg21.segmentation_mask(segmentation, 3, 4), cross)
 
 
 def test_genuine_annotations(shared):
@@ -173,13 +173,13 @@ def test_what_is_missing_or_broken(root):
     write(root, [(PERSON, SQUARE, 1600)])
     datasets.open('cocoseg21', root, 'val')
     (root / 'val2017/a.jpg').unlink()
-    with pytest.raises(DataError, match='val2017/a.jpg is not there, which .*2017.json names'):
+    with pytest.raises(DataError, match='val2017/a.jpg is missing; .*2017.json names it'):
         datasets.open('cocoseg21', root, 'val')
-    with pytest.raises(DataError, match='instances_train2017.json is not there'):
+    with pytest.raises(DataError, match='instances_train2017.json is missing'):
         datasets.open('cocoseg21', root, 'train')
     for content in ('{"images": [', '[]', '{"images": []}'):
         path.write_text(content)
-        with pytest.raises(DataError, match='2017.json: not instance annotations of COCO'):
+        with pytest.raises(DataError, match='2017.json: not a file of COCO instance annotations'):
             datasets.open('cocoseg21', root, 'val')
 
 

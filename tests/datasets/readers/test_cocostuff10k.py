@@ -41,7 +41,7 @@ def test_values_are_those_of_hrnets_mapping(tmp_path):
     Image.fromarray(values).save(tmp_path / 'a.png')
     assert cocostuff10k.decode(tmp_path / 'a.png').tolist() == [[255, *range(171)]]
     Image.fromarray(np.array([[12]], np.uint8)).save(tmp_path / 'b.png')
-    with pytest.raises(InputError, match='b.png: holds the values 12, which mean nothing'):
+    with pytest.raises(InputError, match='b.png: holds the values 12, which have no meaning'):
         cocostuff10k.decode(tmp_path / 'b.png')
 
 
@@ -63,13 +63,13 @@ def test_converted_files_come_first(copy):
 
 def test_files_that_are_no_label_maps(shared, copy):
     regions = shared / 'data/samples/cocostuff10k_author_mat/regions'
-    with pytest.raises(InputError, match='000000119938.mat: no label map S in it'):
+    with pytest.raises(InputError, match='000000119938.mat: contains no label map S'):
         cocostuff10k.decode(regions / 'COCO_train2014_000000119938.mat')
     path = next((copy / 'annotations').iterdir())
     whole = path.read_bytes()
     for data in (b'', b'hello', whole[:200], whole[:1000]):
         path.write_bytes(data)
-        with pytest.raises(InputError, match=f'{path.name}: not a whole MAT-file'):
+        with pytest.raises(InputError, match=f'{path.name}: damaged or truncated MAT-file'):
             cocostuff10k.decode(path)
     path.unlink()
     with pytest.raises(InputError, match=f'{path.name}: cannot be read'):
@@ -81,5 +81,5 @@ def test_files_that_are_no_label_maps(shared, copy):
 
 def test_lists_are_needed(copy):
     (copy / 'imageLists/test.txt').unlink()
-    with pytest.raises(DataError, match='imageLists/test.txt is not there, which names'):
+    with pytest.raises(DataError, match='imageLists/test.txt is missing; it lists'):
         datasets.open('cocostuff10k', copy, 'val')

@@ -57,7 +57,7 @@ def test_converted_files_come_first(tmp_path):
 @pytest.mark.parametrize('value', [11, 182])
 def test_values_that_are_no_class(tmp_path, value):
     Image.fromarray(np.array([[value]], np.uint8)).save(tmp_path / 'a.png')
-    with pytest.raises(InputError, match=f'a.png: holds the values {value}, which mean nothing'):
+    with pytest.raises(InputError, match=f'a.png: holds the values {value}, which have no meaning'):
         cocostuff164k.decode(tmp_path / 'a.png')
 
 

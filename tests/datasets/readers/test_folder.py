@@ -56,14 +56,14 @@ def test_files_decide_what_they_are_unless_told(tmp_path):
     make(tmp_path, {'classes': COLOURS})
     assert np.array_equal(opened(tmp_path).label(0), INDICES)
     make(tmp_path, {'classes': COLOURS, 'label_format': 'colours'})
-    with pytest.raises(InputError, match='a.png: grey values, where colours are expected'):
+    with pytest.raises(InputError, match='a.png: grey values, but colours are expected'):
         opened(tmp_path).label(0)
     picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
     make(tmp_path, {'classes': COLOURS, 'label_format': 'indices'}, picture)
-    with pytest.raises(InputError, match='a.png: a colour image, where class indices are exp'):
+    with pytest.raises(InputError, match='a.png: a colour image, but class indices are exp'):
         opened(tmp_path).label(0)
     make(tmp_path, {'classes': list(COLOURS)}, picture)
-    with pytest.raises(DataError, match='a.png: a colour image, but dataset.yaml gives .* no colo'):
+    with pytest.raises(DataError, match='a.png: a colour image, but dataset.yaml defines no class'):
         opened(tmp_path).label(0)
 
 
@@ -87,7 +87,7 @@ def test_ignored_values_and_colours(tmp_path):
     assert np.array_equal(dataset.label(0), expected)
     label[0, 2] = 3
     make(tmp_path, {'classes': list(COLOURS), 'ignore': [7]}, label)
-    with pytest.raises(InputError, match='a.png: holds the values 3, which mean nothing'):
+    with pytest.raises(InputError, match='a.png: holds the values 3, which have no meaning'):
         opened(tmp_path).label(0)
     picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
     picture[expected == 255] = 0
@@ -125,7 +125,7 @@ def test_without_splits_all_is_train(tmp_path):
 def test_an_image_without_a_label(tmp_path):
     make(tmp_path, {'classes': list(COLOURS)})
     (tmp_path / 'labels/b.png').unlink()
-    with pytest.raises(DataError, match='images/b.jpg: no label, .*labels/b.png is not there'):
+    with pytest.raises(DataError, match='images/b.jpg: no label, .*labels/b.png is missing'):
         opened(tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_an_image_without_a_label(tmp_path):
         ({'classes': ['a'], 'labels': 3}, 'labels must be text'),
         (
             {'classes': ['a'], 'label_format': 'rgb'},
-            "label_format is indices or colours, not 'rgb'",
+            "label_format must be indices or colours, not 'rgb'",
         ),
         ({'classes': ['a'], 'ignore': 3}, 'ignore must be a list'),
         ({'classes': ['a'], 'ignore': [300]}, 'ignore has 300'),
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_yaml_or_not_there(tmp_path):
     with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
-    with pytest.raises(DataError, match='no folder there; expected: dataset.yaml with classes'):
+    with pytest.raises(DataError, match='does not contain folder; expected: dataset.yaml with'):
         opened(tmp_path)
 
 

@@ -39,10 +39,10 @@ def test_a_palette_of_few_bits_gives_its_indices(tmp_path):
 @pytest.mark.parametrize(
     'array, problem',
     [
-        (np.zeros((4, 4, 3), np.uint8), 'a colour image, where class indices are expected'),
-        (np.zeros((4, 4, 4), np.uint8), 'a colour image, where class indices are expected'),
+        (np.zeros((4, 4, 3), np.uint8), 'a colour image, but class indices are expected'),
+        (np.zeros((4, 4, 4), np.uint8), 'a colour image, but class indices are expected'),
         (np.full((4, 4), 26001, np.uint16), 'instance ids'),
-        (np.zeros((4, 4), bool), '1-bit grey, where label files have 8'),  # decoders stretch it
+        (np.zeros((4, 4), bool), '1-bit grey, but label files must have 8'),  # decoders stretch it
     ],
 )
 def test_other_kinds_are_no_class_indices(tmp_path, array, problem):
@@ -53,7 +53,7 @@ def test_other_kinds_are_no_class_indices(tmp_path, array, problem):
 
 def test_lossy_and_damaged_files_are_refused(tmp_path):
     saved(tmp_path / 'a.jpg', VALUES)
-    with pytest.raises(InputError, match='a.jpg: JPEG, where a label file is PNG'):
+    with pytest.raises(InputError, match='a.jpg: JPEG, but a label file must be PNG'):
         label_files.read_indices(tmp_path / 'a.jpg')
     noise = np.random.RandomState(0).randint(0, 7, (90, 90)).astype(np.uint8)
     whole = saved(tmp_path / 'b.png', noise).read_bytes()
@@ -79,7 +79,7 @@ def test_values_without_a_meaning_are_named(tmp_path):
     table = label_files.values_table({0: 255, 1: 0, 2: 1})
     values = np.array([[0, 1], [2, 2]], np.uint8)
     assert label_files.translate(values, table, tmp_path).tolist() == [[255, 0], [1, 1]]
-    with pytest.raises(InputError, match='the values 3, 9, which mean nothing'):
+    with pytest.raises(InputError, match='the values 3, 9, which have no meaning'):
         label_files.translate(np.array([[9, 3]], np.uint8), table, tmp_path)
 
 
@@ -100,5 +100,5 @@ def test_an_unknown_colour_is_named_with_its_place(tmp_path):
 
 
 def test_grey_values_are_no_colours(tmp_path):
-    with pytest.raises(InputError, match='grey values, where colours are expected'):
+    with pytest.raises(InputError, match='grey values, but colours are expected'):
         label_files.read_colours(saved(tmp_path / 'a.png', VALUES))

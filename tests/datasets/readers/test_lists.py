@@ -63,9 +63,9 @@ def test_odgt(root):
     'line, problem',
     [
         ('images/a.jpg labels/a.png 3', '3 columns'),
-        ('images/x.jpg labels/a.png', 'images/x.jpg is not there'),
-        ('images/a.jpg labels/x.png', 'labels/x.png is not there'),
-        ('images/a.jpg ../labels/x.png', 'is not there'),
+        ('images/x.jpg labels/a.png', 'images/x.jpg does not exist'),
+        ('images/a.jpg labels/x.png', 'labels/x.png does not exist'),
+        ('images/a.jpg ../labels/x.png', 'does not exist'),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(root, line, problem):

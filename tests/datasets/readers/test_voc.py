@@ -74,7 +74,7 @@ def test_augmented_labels_and_lists_come_first(copy):
 
 def test_lists_are_needed(copy):
     lists = copy / 'ImageSets/Segmentation'
-    with pytest.raises(DataError, match='Segmentation/test.txt is not there, which names'):
+    with pytest.raises(DataError, match='Segmentation/test.txt is missing; it lists'):
         datasets.open('voc', copy, 'test')
     (lists / 'test.txt').write_text('2007_000129\n')
     assert datasets.open('voc', copy, 'test')[0].label is None
