@@ -1,6 +1,4 @@
-"""Conversion of labels: the same classes as published, resumed, verified, and one bad file is only
-one.
-"""
+"""Conversion of labels: equal classes, resumed and verified, and bad files do not stop it."""
 
 import os
 import shutil
@@ -14,16 +12,17 @@ from datasets.image_files import write_image
 from datasets.preparation.convert import Conversion, convert_labels
 from support import programs
 
-CONVERTED = '_labelTrainIds.png'  # how the names of converted files end
+CONVERTED = '_labelTrainIds.png'  # ending of converted files
 
 
 def values(path):
+    """Return the pixel values of a file."""
     return np.asarray(Image.open(path))
 
 
 @pytest.fixture(scope='module')
 def small_cityscapes(shared, tmp_path_factory):
-    """The small frame four times, with labelIds alone, as a city of train."""
+    """A train split of four copies of the small frame, with labelIds only."""
     root = tmp_path_factory.mktemp('cityscapes')
     source = shared / 'data/samples/cityscapes_256x128'
     for number in range(4):
@@ -37,16 +36,18 @@ def small_cityscapes(shared, tmp_path_factory):
 
 @pytest.fixture
 def cityscapes(small_cityscapes, tmp_path):
+    """A modifiable copy of the small data set."""
     shutil.copytree(small_cityscapes, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 def opened(root):
+    """Open the train split."""
     return datasets.open('cityscapes', root, 'train')
 
 
 def test_label_ids_become_the_genuine_train_ids(shared, tmp_path):
-    """Bit by bit, on the frames that have both."""
+    """The frames that have both kinds are equal in every pixel."""
     genuine = shared / 'data/samples/cityscapes'
     ids = sorted(genuine.rglob('*_labelIds.png'))
     for path in (*ids, *genuine.rglob('*_leftImg8bit.png')):
@@ -65,9 +66,7 @@ def test_label_ids_become_the_genuine_train_ids(shared, tmp_path):
 
 
 def test_cocostuff_10k_and_164k_agree(shared, tmp_path):
-    """The 10k samples were made of 164k labels, and 171 of the 182 numbers have a class, in
-    order.
-    """
+    """The 10k samples were made from 164k labels; 171 of the 182 numbers have a class, in order."""
     samples = shared / 'data/samples'
     for name in ('cocostuff164k', 'cocostuff10k_from164k'):
         shutil.copytree(samples / name, tmp_path / name)
@@ -93,9 +92,10 @@ def test_cocostuff_10k_and_164k_agree(shared, tmp_path):
 
 
 @pytest.mark.parametrize('folder', ['labels', 'images'])
-def test_colours_of_the_original_camvid(folder, shared, tmp_path):
-    """Genuine labels of the SegNet edition, painted in the original's colours, come back, be they
-    beside the images or apart.
+def test_colours_of_the_original_camvid_become_classes(folder, shared, tmp_path):
+    """Genuine labels of the SegNet edition, painted in the original's colours, are restored.
+
+    The labels may be beside the images or in another folder.
     """
     genuine = sorted((shared / 'data/camvid/valannot').iterdir())[:3]
     colours = [
@@ -119,7 +119,7 @@ def test_colours_of_the_original_camvid(folder, shared, tmp_path):
     assert all(np.array_equal(again.label(i), dataset.label(i)) for i in range(3))
 
 
-def test_the_reader_prefers_the_converted_files(cityscapes):
+def test_the_reader_prefers_converted_files(cityscapes):
     before = list(map(opened(cityscapes).label, range(4)))
     convert_labels(opened(cityscapes))
     after = opened(cityscapes)
@@ -128,7 +128,7 @@ def test_the_reader_prefers_the_converted_files(cityscapes):
         assert np.array_equal(after.label(index), before[index])
 
 
-def test_a_second_call_writes_only_what_is_not_right(cityscapes):
+def test_a_second_call_writes_only_missing_wrong_or_old_files(cityscapes):
     assert convert_labels(opened(cityscapes)) == Conversion(4, 0, 0, ())
     assert convert_labels(opened(cityscapes)) == Conversion(0, 4, 0, ())
     missing, damaged, wrong, older = (sample.label for sample in opened(cityscapes))
@@ -144,7 +144,7 @@ def test_a_second_call_writes_only_what_is_not_right(cityscapes):
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
+def test_bad_files_are_reported_and_the_others_converted(processes, cityscapes):
     dataset = opened(cityscapes)
     dataset[1].label.write_bytes(dataset[1].label.read_bytes()[:300])
     write_image(dataset[2].label, np.full((128, 256), 77, np.uint8))
@@ -158,7 +158,7 @@ def test_bad_files_are_told_and_the_others_done(processes, cityscapes):
     assert targets == [True, False, False, True]
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half(cityscapes):
+def test_a_full_disk_is_reported_and_leaves_no_partial_files(cityscapes):
     dataset = opened(cityscapes)
     with programs.full_disk(100):
         outcome = convert_labels(dataset)
@@ -168,15 +168,14 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(cityscapes):
     assert convert_labels(opened(cityscapes)).written == 4
 
 
-def test_labels_that_need_no_conversion(shared):
-    """Neither those of other data sets, nor trainIds without the ids that they were made of."""
+def test_labels_of_other_data_sets_need_no_conversion(shared):
     voc = datasets.open('voc', shared / 'data/samples/VOCdevkit/VOC2012', 'val')
     assert convert_labels(voc) == Conversion(0, 0, len(voc), ())
     segnet = datasets.open('camvid', shared / 'data/camvid', 'val')
     assert convert_labels(segnet) == Conversion(0, 0, len(segnet), ())
 
 
-def test_train_ids_without_ids_are_left_alone(cityscapes):
+def test_train_ids_without_ids_are_not_converted(cityscapes):
     convert_labels(opened(cityscapes))
     for path in cityscapes.rglob('*_labelIds.png'):
         path.unlink()
