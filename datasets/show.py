@@ -25,7 +25,7 @@ from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
 from datasets.settings import DataSettings
 
-OPACITY = 0.5  # of the class colours in the overlay
+OVERLAY_OPACITY = 0.5
 MAX_PICTURE_WIDTH, MAX_PICTURE_HEIGHT = 480, 480  # pixels
 GAP, CAPTION_HEIGHT = 8, 44  # pixels; the caption has two lines of text
 BACKGROUND, TEXT_COLOUR = (255, 255, 255), (32, 32, 32)
@@ -97,7 +97,7 @@ def _row(dataset: Dataset, index: int) -> np.ndarray:
     if labels is not None:
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         palette = dataset.info.palette
-        pictures += [paint(labels, palette), overlay(image, labels, palette, OPACITY)]
+        pictures += [paint(labels, palette), overlay(image, labels, palette, OVERLAY_OPACITY)]
     row = np.full((size[1] + GAP, 3 * (MAX_PICTURE_WIDTH + GAP) + GAP, 3), BACKGROUND, np.uint8)
     for column, picture in enumerate(pictures):
         left = GAP + column * (MAX_PICTURE_WIDTH + GAP)

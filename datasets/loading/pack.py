@@ -226,10 +226,8 @@ def _write(
     starts = [0, *np.cumsum(pixels).tolist()]
     for name, channels in ((IMAGES, 3), (LABELS, 1)):
         with (folder / name).open('wb') as file:
-            if starts[-1]:
-                os.posix_fallocate(
-                    file.fileno(), 0, channels * starts[-1]
-                )  # fail now if the disk is full
+            if starts[-1]:  # fail now if the disk is full
+                os.posix_fallocate(file.fileno(), 0, channels * starts[-1])
     write = partial(_write_sample, folder=folder, sizes=sizes, starts=starts)
     return list(over_samples(dataset, write, processes, 'packing'))
 

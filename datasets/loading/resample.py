@@ -13,8 +13,8 @@ from PIL import Image
 
 from datasets.info import IGNORE
 
-# A window is extended to the nearest pixel where source grid and target grid agree this closely, in
-# source pixels. Twice this (for two axes) times 255 levels is below one level.
+# Resampling starts at a pixel where source grid and target grid agree this closely, in source
+# pixels. Twice this (for two axes) times 255 levels is below one level.
 ALIGNMENT_TOLERANCE = 1 / 600
 ROTATION_FILL = (128, 128, 128)  # around a rotated image: the value that TI's networks see as 0
 
@@ -106,9 +106,7 @@ def _bilinear(image: np.ndarray, view: View) -> np.ndarray:
     part = image[rows.source, columns.source]
     if view.size != image.shape[:2]:
         size = round(part.shape[0] * rows.factor), round(part.shape[1] * columns.factor)
-        if (
-            size == part.shape[:2]
-        ):  # OpenCV would only copy the part, although the factors are not 1
+        if size == part.shape[:2]:  # OpenCV would copy the part, although the factors are not 1
             whole = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_LINEAR)
             return whole[view.top : view.top + view.height, view.left : view.left + view.width]
         # With factors instead of a size, OpenCV samples the source in exactly these steps.

@@ -54,7 +54,12 @@ class SplitReport:
 
 
 def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
-    """Read every image and label of a split and report all problems, also unpaired files."""
+    """Read every image and label of a split and report all problems, also unpaired files.
+
+    Args:
+        dataset: The split, opened with ``complete=False`` to report missing labels as well.
+        processes: Number of worker processes.
+    """
     problems = [*_images_without_label(dataset), *_labels_without_image(dataset)]
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for found, counts in over_samples(dataset, _examine, processes, 'checking'):

@@ -19,7 +19,7 @@ from common.process_map import over_samples
 from datasets.dataset import Dataset
 from datasets.info import IGNORE
 
-ENET, INVERSE_LOG = 1.02, 1.10  # constants in the logarithms
+ENET_CONSTANT, INVERSE_LOG_CONSTANT = 1.02, 1.10  # in the logarithms
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Statistics:
 
     def enet(self) -> np.ndarray:
         """Return (C,) weights between 1 / ln(2.02) = 1.42 and 1 / ln(1.02) = 50.5."""
-        return 1 / np.log(ENET + self._shares())
+        return 1 / np.log(ENET_CONSTANT + self._shares())
 
     def inverse_log(self) -> np.ndarray:
         """Return (C,) weights between 1 / ln(2.10) = 1.35 and 1 / ln(1.10) = 10.5."""
-        return 1 / np.log(INVERSE_LOG + self._shares())
+        return 1 / np.log(INVERSE_LOG_CONSTANT + self._shares())
 
     def _shares(self) -> np.ndarray:
         return self.pixels / max(int(self.pixels.sum()), 1)

@@ -100,7 +100,7 @@ class FixedReader(_SampleFinder, Protocol):
 
 @runtime_checkable
 class RootReader(_SampleFinder, Protocol):
-    """A reader that takes the classes from the data folder; those of ``INFO`` are empty."""
+    """A reader that reads the classes from the data folder; those of ``INFO`` are empty."""
 
     def info(self, root: Path) -> DatasetInfo:
         """Return the facts about the data in a folder, with its classes."""

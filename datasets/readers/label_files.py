@@ -17,7 +17,8 @@ from datasets.info import IGNORE
 
 NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
-_GREY, _BITS, _KIND = 0, 24, 25  # PNG colour type for grey; offsets of bits and colour type
+_GREY_TYPE = 0  # colour type in the header of a PNG
+_BITS_OFFSET, _TYPE_OFFSET = 24, 25  # bytes, in the header
 
 
 def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
@@ -155,8 +156,9 @@ def _open_png(path: Path, pixels: bool = True) -> Image.Image:
         raise InputError(f'{path}: not an image') from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
-    if data[_KIND] == _GREY and data[_BITS] < 8:  # decoders scale such values to 0..255
-        raise InputError(f'{path}: {data[_BITS]}-bit grey, but label files must have 8 bits')
+    # Decoders scale grey values of fewer bits to 0..255.
+    if data[_TYPE_OFFSET] == _GREY_TYPE and data[_BITS_OFFSET] < 8:
+        raise InputError(f'{path}: {data[_BITS_OFFSET]}-bit grey, but label files must have 8 bits')
     return image
 
 

@@ -63,7 +63,7 @@ def _parse_odgt(line: str, where: str) -> tuple[str, str | None]:
 
 
 def _locate(root: Path, listed: str, where: str) -> Path:
-    """Return the path of a listed file below ``root``: the longest end of it that exists there.
+    """Return the path of a listed file below ``root``: its longest trailing part that exists.
 
     An existing file outside ``root`` keeps its absolute path.
     """
