@@ -142,7 +142,11 @@ def prepare(settings: PreparationSettings) -> int:
     if settings.json_file:
         files.check_writable(settings.json_file)
     context = ActionContext(settings, root, split, processes)
-    results: dict[str, Any] = {'dataset': settings.name, 'root': str(root)}
+    results: dict[str, Any] = {
+        'dataset': settings.name,
+        'root': str(root),
+        'versions': machine.versions(),
+    }
     failed = False
     for action in chosen:
         results[action], problems = ACTIONS[action](context)
@@ -376,4 +380,4 @@ ACTIONS: dict[str, Callable[[ActionContext], tuple[dict[str, Any], int]]] = {
 
 
 if __name__ == '__main__':
-    sys.exit(command.run(build_parser, main))
+    sys.exit(command.run_command(build_parser, main))

@@ -18,7 +18,7 @@ def own_modules(monkeypatch):
     """Import both modules as --import does, and remove them at the end."""
     monkeypatch.setattr(sys, 'path', list(sys.path))
     words = ['--import', str(stripes.OWN_STRIPES), '--import', str(stripes.OWN_MIDDLE)]
-    assert command.run(command.Parser, lambda args: 0, words) == 0
+    assert command.run_command(command.Parser, lambda args: 0, words) == 0
     yield
     del READERS._parts['stripes'], registry.AUGMENTATIONS._parts['middle']
     for path in (stripes.OWN_STRIPES, stripes.OWN_MIDDLE):

@@ -26,7 +26,9 @@ SPLITS = {'train': 3, 'val': 2}  # samples of the small copy of COCO-Stuff 10k
 
 def in_process(capsys, *arguments):
     """Run the command without starting a process; return exit status and lines of both outputs."""
-    status = command.run(prepare.build_parser, prepare.main, [str(word) for word in arguments])
+    status = command.run_command(
+        prepare.build_parser, prepare.main, [str(word) for word in arguments]
+    )
     captured = capsys.readouterr()
     return status, captured.out.splitlines(), captured.err.splitlines()
 

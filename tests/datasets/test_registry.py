@@ -117,7 +117,7 @@ def test_the_commands_work_on_a_users_data_set(
         '--download', '--url', stripes_server.url, '--convert', '--check', '--stats',
         '--pack', str(tmp_path / 'packed'), '--processes', '1', '--json', str(facts)
     ]  # fmt: skip
-    assert command.run(prepare.build_parser, prepare.main, own + actions) == 0
+    assert command.run_command(prepare.build_parser, prepare.main, own + actions) == 0
     assert f'stripes: the pictures in {root} are made up' in caplog.text
     results = json.loads(facts.read_text())
     assert [results['convert'][split]['written'] for split in ('train', 'val')] == [4, 2]
@@ -130,11 +130,11 @@ def test_the_commands_work_on_a_users_data_set(
     assert pixels == [sum(int((stripes.truth(i) == k).sum()) for i in range(4)) for k in (0, 2)]
     mean = np.mean([stripes.picture(index)[..., ::-1] for index in range(4)], axis=(0, 1, 2))
     np.testing.assert_allclose(results['stats']['train']['mean'], mean)
-    assert command.run(show.build_parser, show.main, [*own, '-o', str(sheet)]) == 0
+    assert command.run_command(show.build_parser, show.main, [*own, '-o', str(sheet)]) == 0
     assert sheet.exists()
     assert 'folder, stripes' in prepare.build_parser().format_help()
     capsys.readouterr()
-    assert command.run(prepare.build_parser, prepare.main, ['stripe', '--check']) == 2
+    assert command.run_command(prepare.build_parser, prepare.main, ['stripe', '--check']) == 2
     problem = "no data set is called 'stripe'; the nearest are stripes"
     assert problem in capsys.readouterr().err
     parallel = ('--check', '--split', 'train', '--processes', 2)
@@ -149,7 +149,7 @@ def test_a_name_can_be_registered_once(own_modules, capsys):
         datasets.register(sys.modules['own_stripes'])
     twice = ['--import', str(stripes.OWN_STRIPES)] * 2
     words = ['camvid', *twice, '--check', '-d', '/nowhere']
-    assert command.run(prepare.build_parser, prepare.main, words) == 2
+    assert command.run_command(prepare.build_parser, prepare.main, words) == 2
     assert '/nowhere: no such folder' in capsys.readouterr().err
 
 

@@ -75,7 +75,7 @@ def test_the_command_writes_a_sheet_or_reports_a_mistake(root, tmp_path, capsys)
         ((), 'the following arguments are required: -o/--output'),
     ):
         words = ['camvid', '-d', str(root), *options]
-        assert command.run(show.build_parser, show.main, words) == 2
+        assert command.run_command(show.build_parser, show.main, words) == 2
         assert problem in capsys.readouterr().err
 
 

@@ -150,7 +150,7 @@ def test_a_download_is_resumed_after_a_kill(ten_k, tmp_path, caplog):
     process.communicate()
     assert contents(tmp_path) == {}
     ten_k.stall_after = None
-    assert command.run(prepare.build_parser, prepare.main, list(map(str, words[3:]))) == 0
+    assert command.run_command(prepare.build_parser, prepare.main, list(map(str, words[3:]))) == 0
     assert f'{tmp_path}: cocostuff10k is complete' in caplog.text
     assert contents(tmp_path) == TEN_K
     assert [wanted for _, wanted in ten_k.requests] == [None, 'bytes=5000-']
