@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-
 import cv2
 import nnabla.functions as F
 import numpy as np
