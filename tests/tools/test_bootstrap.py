@@ -117,7 +117,9 @@ def test_a_failed_installation_is_repeated(ready):
         failed = bootstrap(ready, 'more.txt')
         assert failed.returncode == 1
         last = failed.stderr.splitlines()[-1]
-        assert last == 'error: pip could not install more.txt, requirements.txt; its output is above'
+        assert (
+            last == 'error: pip could not install more.txt, requirements.txt; its output is above'
+        )
         assert 'no-such-package' in failed.stderr
 
 
