@@ -116,10 +116,8 @@ def test_a_failed_installation_is_repeated(ready):
     for _ in range(2):
         failed = bootstrap(ready, 'more.txt')
         assert failed.returncode == 1
-        last = failed.stderr.splitlines()[-1]
-        assert (
-            last == 'error: pip could not install more.txt, requirements.txt; its output is above'
-        )
+        last, names = failed.stderr.splitlines()[-1], 'more.txt, requirements.txt'
+        assert last == f'error: pip could not install {names}; its output is above'
         assert 'no-such-package' in failed.stderr
 
 
