@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from support import programs
+from support.shared_results import computed_once
 
 SCRIPT = programs.PROJECT / 'tools' / 'bootstrap.py'
 
@@ -33,9 +34,14 @@ def project(tmp_path):
 
 @pytest.fixture(scope='module')
 def first_run(tmp_path_factory):
-    """A project in which bootstrap has run once, and the finished process."""
-    project = create_project(tmp_path_factory.mktemp('first') / 'project')
-    return project, bootstrap(project, 'requirements.txt')
+    """A project in which bootstrap has run once, its exit status and its messages."""
+
+    def run(folder):
+        process = bootstrap(create_project(folder / 'project'), 'requirements.txt')
+        return process.returncode, process.stderr
+
+    folder, result = computed_once(tmp_path_factory, 'bootstrap', run)
+    return folder / 'project', *result
 
 
 @pytest.fixture
@@ -63,9 +69,9 @@ def load_script(project):
 
 
 def test_the_environment_has_python_3_10(first_run):
-    project, process = first_run
-    assert process.returncode == 0, process.stderr
-    assert 'creating .venv' in process.stderr
+    project, status, messages = first_run
+    assert status == 0, messages
+    assert 'creating .venv' in messages
     python = project / '.venv' / 'bin' / 'python'
     version = subprocess.check_output([python, '-c', 'import sys; print(sys.version_info[:2])'])
     assert version.strip() == b'(3, 10)'
