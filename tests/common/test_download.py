@@ -1,7 +1,6 @@
 """Downloads, from a local server that also stalls, truncates, changes its mind and has nothing."""
 
 import hashlib
-import http.server
 import os
 import threading
 import time
@@ -15,65 +14,9 @@ import models
 from common import download, files
 from models import weights
 from models.weights import lookup, published
+from support.download_server import DownloadServer
 
 FILE = 'D3Net-S.h5'
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves ``content`` under any path; what goes wrong is set by its attributes."""
-
-    daemon_threads = True
-
-    def __init__(self, content):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.content, self.tag = content, '"1"'
-        self.cut_after = []  # bytes after which one request each is cut off
-        self.stall_after = None  # bytes after which nothing more is sent
-        self.missing = False
-        self.resumable = True
-        self.tells_length = True  # when asked for what comes after the end
-        self.ranges = []  # the Range header of every request
-        self.released = threading.Event()
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self):
-        return f'http://127.0.0.1:{self.server_address[1]}/weights/'
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        wanted = self.headers.get('Range')
-        server.ranges.append(wanted)
-        if server.missing:
-            return self.send_error(404)
-        start = 0
-        if wanted and server.resumable and self.headers.get('If-Range') == server.tag:
-            start = int(wanted.removeprefix('bytes=').removesuffix('-'))
-            if start >= len(server.content):
-                self.send_response(416)
-                if server.tells_length:
-                    self.send_header('Content-Range', f'bytes */{len(server.content)}')
-                return self.end_headers()
-        self.send_response(206 if start else 200)
-        if server.tag:
-            self.send_header('ETag', server.tag)
-        self.send_header('Content-Length', str(len(server.content) - start))
-        self.end_headers()
-        end = len(server.content)
-        if server.cut_after:
-            end = start + server.cut_after.pop(0)
-        if server.stall_after is not None:
-            end = start + server.stall_after
-        self.wfile.write(server.content[start:end])
-        self.wfile.flush()
-        if server.stall_after is not None:
-            server.released.wait(20)
-        return None
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope='module')
@@ -87,7 +30,7 @@ def content(tmp_path_factory):
 
 @pytest.fixture
 def server(content, tmp_path, monkeypatch):
-    server = Server(content)
+    server = DownloadServer(content)
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'cache'))
     monkeypatch.setattr(lookup, 'PROJECT', tmp_path)

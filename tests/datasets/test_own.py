@@ -52,7 +52,7 @@ def published():
 
 @pytest.fixture
 def server(published):
-    server = data_server.Server()
+    server = data_server.ArchiveServer()
     server.archives['stripes.zip'] = published
     yield server
     server.shutdown()
