@@ -106,6 +106,37 @@ def small_weights(small_file, tmp_path_factory):
     return target
 
 
+def assert_converts_back(name, path, folder):
+    """Assert that weights converted to PyTorch and back are the same bytes."""
+    back, again = folder / 'back.safetensors', folder / 'again.h5'
+    assert convert('--network', name, '-i', path, '--to-pytorch', back) == 0
+    assert convert('--network', name, '-i', back, '-o', again) == 0
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_weights_are_converted_to_pytorch_and_back(small_weights, tmp_path):
+    assert_converts_back(SMALLEST, small_weights, tmp_path)
+
+
+@pytest.mark.whole_registry
+@pytest.mark.parametrize(
+    'name',
+    [
+        'ddrnet23_slim_aux',
+        'csail_resnet18dilated8_c1_deepsup',
+        'dabnet_r18_p2',
+        'fpn_aspp_mobilenetv2_tv_edgeailite',
+        'ddrnet23_slim',
+        'fpn_aspp_regnetx400mf_edgeailite',
+    ],
+)
+def test_weights_of_each_family_are_converted_to_pytorch_and_back(name, tmp_path):
+    arrays = conversions.seeded(matching.network_shapes(name))
+    source, target = conversions.save(tmp_path / 'a.pth', arrays), tmp_path / 'out.h5'
+    assert convert('--network', name, '-i', source, '-o', target) == 0
+    assert_converts_back(name, target, tmp_path)
+
+
 def test_the_command_in_a_process_of_its_own(small, small_file, tmp_path):
     process = programs.run(
         '-m', 'models.convert', '--network', SMALLEST, '-i', small_file,

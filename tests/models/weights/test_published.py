@@ -1,34 +1,51 @@
-"""The table of published files: what it says of them is so, and the commands that it gives work."""
+"""Published files: the facts in their entries, and the commands that convert checkpoints."""
 
 import shlex
 
+import cv2
 import nnabla as nn
 import numpy as np
 import pytest
 
+import infer
 import models
+from common.command import run
 from models import weights
 from models.convert import matching
 from models.family import IMAGENET_ENCODER
 from models.weights import published
-from support import programs
 from support.checkpoint_writer import Checkpoint
-from tests.models.test_convert import assert_same, convert
-from tests.models.test_convert_names import seeded
+from support.conversions import assert_holds, convert, save, seeded
 
 COMMAND = 'convert it first: python -m models.convert '
 TI = 'unet_aspp_mobilenetv2_edgeailite_512x512_20210407_checkpoint.pth'
-CSAIL = 'ade20k-resnet18dilated-ppm_deepsup'
+CSAIL = 'baseline-resnet18dilated-c1_deepsup'
 
 
-def save(path, arrays, prefix=''):
-    checkpoint = Checkpoint()
-    path.parent.mkdir(exist_ok=True)
-    return checkpoint.save(path, {'state_dict': checkpoint.state(arrays, prefix)})
+def test_all_published_files_of_d3net_are_listed():
+    own = models.family_of('d3net').published
+    assert {p.file for p in own} == {
+        'D3Net-L.h5',
+        'D3Net-S.h5',
+        'D3Net-L-pretrained-backbone.h5',
+        'D3Net-S-pretrained-backbone.h5',
+    }
+    assert all(p.mirrors for p in own)
 
 
-def told_command(path):
-    """What the error about a checkpoint in place of weights says to run, after its module."""
+def test_entries_of_published_files_are_consistent():
+    names = [p.file for p in published.files()]
+    assert len(set(names)) == len(names)
+    for entry in published.files():
+        assert bool(entry.mirrors) != bool(entry.page), entry.file
+        addresses = entry.mirrors or (entry.page,)
+        assert all(a.startswith(('http://', 'https://')) for a in addresses)
+        assert published.networks_of(entry) or entry.obstacle, entry.file
+        assert not entry.halves or entry.file.split('/')[-1] in entry.halves
+
+
+def conversion_options(path):
+    """Return the options of models.convert in the error about a checkpoint loaded as weights."""
     with pytest.raises(models.ModelError) as caught:
         weights.load(path)
     before, _, command = str(caught.value).partition(COMMAND)
@@ -36,61 +53,59 @@ def told_command(path):
     return shlex.split(command)
 
 
-def check_converted(command, name, arrays):
-    assert convert(*command) == 0
-    assert_same(command[command.index('-o') + 1], models.convert.from_pytorch(name, arrays))
+def assert_converts(options, name, arrays):
+    """Assert that these options convert a checkpoint to exactly these arrays."""
+    assert convert(*options) == 0
+    assert_holds(options[options.index('-o') + 1], models.convert.from_pytorch(name, arrays))
 
 
 def test_the_command_for_a_file_of_other_classes(tmp_path):
     name = 'unet_aspp_mobilenetv2_tv_edgeailite'
     arrays = seeded(matching.network_shapes(name, 21))
-    command = told_command(save(tmp_path / TI, arrays, 'module.'))
-    check_converted(command, name, arrays)
+    options = conversion_options(save(tmp_path / TI, arrays, 'state_dict', 'module.'))
+    assert_converts(options, name, arrays)
     models.create(name, num_classes=21)(nn.Variable((1, 3, 32, 32)))
-    weights.load(command[command.index('-o') + 1])
+    weights.load(options[options.index('-o') + 1])
 
 
-@pytest.mark.parametrize('asked', ['encoder', 'decoder'])
-def test_the_command_for_a_network_in_two_files(tmp_path, asked):
-    name = 'csail_resnet18dilated8_ppm_deepsup'
+def test_the_command_for_a_network_in_two_files(tmp_path):
+    name = 'csail_resnet18dilated8_c1_deepsup'
     arrays = seeded(matching.network_shapes(name))
-    paths = {}
+    found = []
     for half in ('encoder', 'decoder'):
         own = {n.removeprefix(f'{half}.'): a for n, a in arrays.items() if n.startswith(half)}
-        paths[half] = save(tmp_path / CSAIL / f'{half}_epoch_20.pth', own)
-    check_converted(told_command(paths[asked]), name, arrays)
+        path = save(tmp_path / CSAIL / f'{half}_epoch_20.pth', own, 'state_dict')
+        found.append(conversion_options(path))
+    assert found[0] == found[1]
+    assert_converts(found[0], name, arrays)
 
 
 def test_the_command_for_an_encoder(tmp_path):
-    """One of several networks is named; the arrays are the same for all."""
+    """The command names one of several networks; the arrays are the same for all."""
     shapes = matching.network_shapes('unet_aspp_mobilenetv2_tv_edgeailite')
     encoder = seeded({n: s for n, s in shapes.items() if n.startswith('encoder.')})
     arrays = {n.removeprefix('encoder.'): a for n, a in encoder.items()}
-    command = told_command(save(tmp_path / 'mobilenet_v2-b0353104.pth', arrays))
-    check_converted(command, 'unet_aspp_mobilenetv2_tv_edgeailite', encoder)
+    path = save(tmp_path / 'mobilenet_v2-b0353104.pth', arrays, 'state_dict')
+    assert_converts(conversion_options(path), 'unet_aspp_mobilenetv2_tv_edgeailite', encoder)
 
 
-def test_from_a_published_file_to_a_segmented_photo(tmp_path, small_photo):
-    """DDRNet's file as its authors' trainer saves it: the network and the loss in one module."""
+def test_a_published_checkpoint_segments_a_photo(tmp_path, small_photo, capsys):
+    """DDRNet's file as its authors' trainer saves it: network and loss in one module."""
     arrays = seeded(matching.network_shapes('ddrnet23_slim_aux'))
-    arrays = {n: (a - 0.5) / 10 if a.ndim == 4 else a + 0.5 for n, a in arrays.items()}
     checkpoint = Checkpoint()
     tree = checkpoint.state(arrays, 'model.') | {
         'loss.criterion.weight': checkpoint.tensor(np.ones(19))
     }
-    checkpoint.save(tmp_path / 'best_val_smaller.pth', tree, legacy=True)
-    process = programs.run(
-        '-m', 'models.convert', '--network', 'ddrnet23_slim_aux',
-        '-i', tmp_path / 'best_val_smaller.pth', '-o', tmp_path / 'ddrnet23_slim.h5', '--check',
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    assert 'arrays of a loss (1)' in process.stdout and 'predicted classes: ' in process.stdout
-    process = programs.run(
-        'infer.py', '-i', small_photo, '-cfg', 'configs/DDRNet23slim_cityscapes.yaml',
-        '-m', tmp_path / 'ddrnet23_slim.h5', '-o', tmp_path / 'result.png',
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    assert (tmp_path / 'result.png').exists()
+    path = checkpoint.save(tmp_path / 'best_val_smaller.pth', tree, legacy=True)
+    target = tmp_path / 'ddrnet23_slim.h5'
+    assert convert('--network', 'ddrnet23_slim_aux', '-i', path, '-o', target, '--check') == 0
+    printed = capsys.readouterr().out
+    assert 'arrays of a loss (1)' in printed
+    assert 'predicted classes: ' in printed
+    options = ['-i', small_photo, '-cfg', 'configs/DDRNet23slim_cityscapes.yaml']
+    options += ['-m', target, '-o', tmp_path / 'result.png']
+    assert run(infer.build_parser, infer.main, [str(option) for option in options]) == 0
+    assert cv2.imread(str(tmp_path / 'result.png')).shape == (90, 120, 3)
 
 
 def encoder_shapes(name):
@@ -98,26 +113,31 @@ def encoder_shapes(name):
     return {n: s for n, s in matching.network_shapes(name).items() if pattern.match(n)}
 
 
-@pytest.mark.parametrize(
-    'entry',
-    [p for p in published.files() if p.task == IMAGENET_ENCODER and not p.obstacle],
-    ids=lambda entry: entry.file,
-)
-def test_networks_of_a_published_encoder_have_the_same(entry):
-    """And no other network of the family has it, so that none is left out."""
+def encoder_cases():
+    """Return every published encoder; those of large families are for `make test-all`."""
+    for entry in published.files():
+        if entry.task == IMAGENET_ENCODER and not entry.obstacle:
+            family = models.family_of(published.networks_of(entry)[0])
+            marks = [pytest.mark.whole_registry] if len(family.variants) > 10 else []
+            yield pytest.param(entry, id=entry.file, marks=marks)
+
+
+@pytest.mark.parametrize('entry', list(encoder_cases()))
+def test_an_entry_lists_all_networks_with_its_encoder(entry):
+    """All have the same encoder, and no other network of the family has it."""
     names = published.networks_of(entry)
     shapes = encoder_shapes(names[0])
     same = [n for n in models.family_of(names[0]).variants if encoder_shapes(n) == shapes]
     assert same == names
 
 
-def test_what_has_no_network_here_says_so(tmp_path):
+def test_a_file_without_a_network_is_refused_with_the_reason(tmp_path):
     for name, reason in (
         ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network here has this encoder'),
         ('fpn_aspp_mobilenetv2_edgeailite_512x512_20210306_outby4.onnx', 'as ONNX only'),
     ):
         with pytest.raises(models.ModelError, match=f'it is published, but .*{reason}'):
             weights.find(tmp_path / name)
-        path = save(tmp_path / name, {'a.weight': np.ones(3)})
+        path = save(tmp_path / name, {'a.weight': np.ones(3)}, 'state_dict')
         with pytest.raises(models.ModelError, match=f'cannot be used: .*{reason}'):
             weights.load(path)
