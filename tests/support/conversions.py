@@ -97,6 +97,11 @@ def seeded(shapes):
     return {n: (a - 0.5) / 10 if a.ndim == 4 else a + 0.5 for n, a in arrays.items()}
 
 
+def zeros(shapes):
+    """Return float32 zeros of these shapes, for checkpoints that are refused."""
+    return {n: np.zeros(shape, np.float32) for n, shape in shapes.items()}
+
+
 def save(path, arrays, wrapper=None, prefix=''):
     """Write a checkpoint of arrays, their names after ``prefix``, below the key ``wrapper``."""
     checkpoint = Checkpoint()

@@ -10,6 +10,8 @@ from models import weights
 from support import stand_ins
 from support.registered_parameters import assert_refused, assert_same, parameters
 
+pytestmark = pytest.mark.usefixtures('few_networks')
+
 
 def test_truncated_empty_and_foreign_files_are_refused(network, tmp_path):
     weights.save(tmp_path / 'whole.h5')

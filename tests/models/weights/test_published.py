@@ -103,7 +103,7 @@ def test_a_published_checkpoint_segments_a_photo(tmp_path, small_photo, capsys):
     assert 'arrays of a loss (1)' in printed
     assert 'predicted classes: ' in printed
     options = ['-i', small_photo, '-cfg', 'configs/DDRNet23slim_cityscapes.yaml']
-    options += ['-m', target, '-o', tmp_path / 'result.png']
+    options += ['-m', target, '-o', tmp_path / 'result.png', '-c', 'cpu', '--backend', 'nnabla']
     with stand_ins.zero_parameters():
         assert run(infer.build_parser, infer.main, [str(option) for option in options]) == 0
     assert cv2.imread(str(tmp_path / 'result.png')).shape == (90, 120, 3)
