@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import files
-from common.command import Parser, run
+from common.command import Parser, run_command
 from common.errors import UserError
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, matching, recognition, reporting
@@ -180,4 +180,4 @@ def _state_of(path: Path) -> dict[str, Tensor]:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import nnabla as nn
 
-from layers.build import Outline
+from layers.build import ShapeOnlyBuild
 from models import registry
 from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
@@ -192,7 +192,7 @@ def _by_table(name: str, table: Iterable[tuple[str, str | Callable[[re.Match[str
 def register(network: registry.Network) -> None:
     """Register a network's parameters in the current scope, without drawing initial values."""
     size = nearest_size(network.info, (1, 1))
-    network.family.graph(nn.Variable((1, 3, *size)), Outline(), **network.hyper)
+    network.family.graph(nn.Variable((1, 3, *size)), ShapeOnlyBuild(), **network.hyper)
 
 
 @cache

@@ -13,7 +13,7 @@ import nnabla as nn
 import numpy as np
 from numpy.typing import NDArray
 
-from common import files
+from common import __version__, files
 from common.errors import UserError
 from models import input_statistics as statistics_of
 from models.convert import checkpoints, recognition
@@ -193,8 +193,9 @@ def save(path: str | os.PathLike[str], info: NetworkInfo | None = None) -> None:
     """
     content = io.BytesIO()
     nn.save_parameters(content, extension='.h5')
-    if info is not None:
-        with h5py.File(content, 'r+') as file:
+    with h5py.File(content, 'r+') as file:
+        file.attrs['nnseg_version'] = __version__
+        if info is not None:
             file.attrs.update(statistics_of.attributes(statistics_of.of_info(info)))
     with files.replacing(Path(path)) as temporary:
         temporary.write_bytes(content.getbuffer())

@@ -90,7 +90,7 @@ def _cached(published: Published) -> Path | None:
     problem = None
     try:
         if published.sha256 is None:
-            problem = download.changed(path)
+            problem = download.digest_mismatch(path)
         elif files.sha256_of(path) != published.sha256:
             problem = (
                 f'{path} is not the published file (its SHA-256 is not {published.sha256}); delete '

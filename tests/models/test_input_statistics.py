@@ -13,7 +13,7 @@ import yaml
 
 import infer
 import models
-from common.command import run
+from common.command import run_command
 from engine import config as configs
 from models import input_statistics, registry, weights
 from models.convert.__main__ import build_parser, main
@@ -52,7 +52,7 @@ def converted(state, folder, name, *options):
     source.parent.mkdir(exist_ok=True)
     np.savez(source, **state)
     arguments = ['--network', NETWORK, '-i', source, '-o', target, *options]
-    assert run(build_parser, main, [str(a) for a in arguments]) == 0
+    assert run_command(build_parser, main, [str(a) for a in arguments]) == 0
     return target
 
 
@@ -73,7 +73,7 @@ def test_a_converted_file_stores_its_input(
     path = converted(part, tmp_path, name, '--partial', *options)
     assert weights.input_statistics(path) == expected
     printed = capsys.readouterr().out
-    assert ('The names do not tell the input' in printed) == assumed
+    assert ('The file names do not identify the input' in printed) == assumed
     assert f'for {input_statistics.describe(expected)}' in printed
     with h5py.File(path) as file:  # NNabla's and Sony's loaders read the same as before
         assert set(file) == {'encoder', 'decoder'}
@@ -86,7 +86,7 @@ def labels(photo, config, *options):
     arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[48]', *options]
     nn.clear_parameters()
     with stand_ins.zero_parameters():
-        assert run(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
+        assert run_command(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
     return cv2.imread(str(photo.parent / 'result_labels.png'), cv2.IMREAD_UNCHANGED)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import models
-from common.command import run
+from common.command import run_command
 from models import registry, weights
 from models.convert import __main__ as command
 from models.convert import checkpoints, matching
@@ -48,7 +48,7 @@ def few_networks(monkeypatch):
 
 def convert(*options):
     """Run models.convert and return its exit status."""
-    return run(command.build_parser, command.main, [str(option) for option in options])
+    return run_command(command.build_parser, command.main, [str(option) for option in options])
 
 
 def assert_conversion_refused(capsys, message, name, *options):

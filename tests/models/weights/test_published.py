@@ -8,7 +8,7 @@ import pytest
 
 import infer
 import models
-from common.command import run
+from common.command import run_command
 from models import weights
 from models.convert import matching
 from models.family import IMAGENET_ENCODER
@@ -105,7 +105,7 @@ def test_a_published_checkpoint_segments_a_photo(tmp_path, small_photo, capsys):
     options = ['-i', small_photo, '-cfg', 'configs/DDRNet23slim_cityscapes.yaml']
     options += ['-m', target, '-o', tmp_path / 'result.png', '-c', 'cpu', '--backend', 'nnabla']
     with stand_ins.zero_parameters():
-        assert run(infer.build_parser, infer.main, [str(option) for option in options]) == 0
+        assert run_command(infer.build_parser, infer.main, [str(option) for option in options]) == 0
     assert cv2.imread(str(tmp_path / 'result.png')).shape == (90, 120, 3)
 
 
@@ -134,7 +134,7 @@ def test_an_entry_lists_all_networks_with_its_encoder(entry):
 
 def test_a_file_without_a_network_is_refused_with_the_reason(tmp_path):
     for name, reason in (
-        ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network here has this encoder'),
+        ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network of this project has this encoder'),
         ('fpn_aspp_mobilenetv2_edgeailite_512x512_20210306_outby4.onnx', 'as ONNX only'),
     ):
         with pytest.raises(models.ModelError, match=f'it is published, but .*{reason}'):
