@@ -132,7 +132,7 @@ def test_a_classifier_of_imagenet_converts_to_an_encoder(
     'name', ['ddrnet23_slim', pytest.param('ddrnet39_aux', marks=pytest.mark.whole_registry)]
 )
 def test_a_classifier_of_ddrnet_converts_to_an_encoder(shared, tmp_path, capsys, name):
-    """It has both branches and their connections, but no pyramid pooling and no heads."""
+    """It has both branches and their connections, but neither pyramid pooling nor heads."""
     shapes = reference_shapes(shared, name)
     heads = re.compile('(spp|final_layer|seghead_extra)[.]')
     arrays = seeded({n: s for n, s in shapes.items() if not heads.match(n)})

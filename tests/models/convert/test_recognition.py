@@ -80,9 +80,9 @@ def slim_aux_file(slim_aux, tmp_path_factory):
 
 
 def assert_slim_aux_is_named(capsys, path, target):
-    for asked in ('ddrnet23_slim', 'csail_resnet50_upernet'):
-        message = f'not of {asked}, and fits ddrnet23_slim_aux: --network ddrnet23_slim_aux$'
-        assert_conversion_refused(capsys, message, asked, '-i', path, '-o', target)
+    for requested in ('ddrnet23_slim', 'csail_resnet50_upernet'):
+        message = f'not of {requested}, and fits ddrnet23_slim_aux: --network ddrnet23_slim_aux$'
+        assert_conversion_refused(capsys, message, requested, '-i', path, '-o', target)
     options = 'dabnet_e', '-i', path, '-o', target, '--partial'
     assert_conversion_refused(capsys, 'fits ddrnet23_slim_aux', *options)
     assert not target.exists()

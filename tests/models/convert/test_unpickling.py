@@ -194,8 +194,8 @@ def test_ignored_objects_are_logged(tmp_path, caplog):
     names = ['argparse.Namespace', 'yacs.config.CfgNode', 'mmcv.Con\x1bfig']
     tree = {n: Call(Global(*n.rsplit('.', 1))) for n in names}
     checkpoints.read(Checkpoint().save(tmp_path / 'a.pth', tree))
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert told == 'ignored objects that are not arrays: mmcv.Con?fig, yacs.config.CfgNode'
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == 'ignored objects that are not arrays: mmcv.Con?fig, yacs.config.CfgNode'
 
 
 def test_control_characters_are_not_printed(tmp_path):

@@ -53,7 +53,7 @@ def test_float64_arrays_do_not_change_the_type_of_parameters(network):
     assert {p.d.dtype for p in nn.get_parameters(grad_only=False).values()} == {np.dtype('f4')}
 
 
-def test_missing_extra_and_misshapen_parameters_are_listed(network):
+def test_missing_unknown_and_wrongly_shaped_parameters_are_listed(network):
     arrays = parameters()
     del arrays['backbone/conv1/conv/W']
     arrays['backbone/conv9/conv/W'] = np.zeros(3)

@@ -53,16 +53,16 @@ def places(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('spelling', ['D3Net-L.h5', 'D3Net_L.h5'])
-@pytest.mark.parametrize('asked', ['D3Net-L.h5', 'D3Net_L.h5'])
+@pytest.mark.parametrize('requested', ['D3Net-L.h5', 'D3Net_L.h5'])
 @pytest.mark.parametrize('place', ['here', 'project', 'cache'])
-def test_every_place_is_searched_for_both_spellings(places, place, spelling, asked, caplog):
+def test_every_place_is_searched_for_both_spellings(places, place, spelling, requested, caplog):
     there = places[place] / spelling
     there.touch()
     caplog.set_level('INFO', 'nnseg')
-    assert weights.find(asked).resolve() == there
-    is_told = [f'{asked}: using the weights in ' in r.message for r in caplog.records]
-    assert is_told == ([] if place == 'here' and spelling == asked else [True])
-    assert weights.find(places['here'] / asked) == there
+    assert weights.find(requested).resolve() == there
+    is_logged = [f'{requested}: using the weights in ' in r.message for r in caplog.records]
+    assert is_logged == ([] if place == 'here' and spelling == requested else [True])
+    assert weights.find(places['here'] / requested) == there
 
 
 def test_the_project_goes_before_the_cache(places):
