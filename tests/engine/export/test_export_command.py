@@ -113,7 +113,7 @@ def test_the_size(options, size, working_folder, capsys, monkeypatch):
     'options, line',
     [
         (['-o', 'a.pb'], 'a.pb: the ending selects the format; use one of .onnx, .nnp, .nnb'),
-        (['-o', 'a'], 'a: the ending says'),
+        (['-o', 'a'], 'a: the ending selects'),
         (['-o', 'a.onnx', '--size', '20x40'], '--size 20x40: .* at least 29 .* is 29x40'),
         (
             ['-o', 'a.onnx', '--size', '100x200', '--set', 'network=ddrnet23_slim'],
@@ -122,8 +122,8 @@ def test_the_size(options, size, working_folder, capsys, monkeypatch):
         (['-o', 'a.onnx', '--size', '0x40'], '--size 0x40: write HxW'),
         (['-o', 'a.onnx', '--size', 'big'], '--size big: .*vga.*training'),
         (['-o', 'a.onnx', '--batch-size', '0'], '--batch-size must be at least 1, not 0'),
-        (['-o', 'a.nnp', '--dynamic-batch'], '--dynamic-batch: .nnp files have one size'),
-        (['-o', 'a.nnb', '--normalise', 'uint8'], '--normalise uint8: .nnb files take float32'),
+        (['-o', 'a.nnp', '--dynamic-batch'], '--dynamic-batch: .nnp files have a fixed batch'),
+        (['-o', 'a.nnb', '--normalise', 'uint8'], '--normalise uint8: .nnb files accept float32'),
         (['-o', 'a.nnb', '--output', 'labels'], '--output labels: NNB holds floats only'),
         (['-o', 'a.onnx', '--output', 'classes'], 'invalid choice'),
         (['-o', 'a.onnx', '--batch-size', '2', '--dynamic-batch'], 'not allowed with'),
