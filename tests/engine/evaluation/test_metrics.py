@@ -88,7 +88,7 @@ def official_scores(pairs):
 @pytest.mark.parametrize('seed', range(2))
 def test_class_and_category_iou_equal_cityscapes_scripts(shared, seed, tmp_path):
     """On the real pairs that have labelIds, with arbitrary predictions of trainable classes."""
-    from cityscapesscripts.seeded.labels import trainId2label
+    from cityscapesscripts.helpers.labels import trainId2label
 
     folder = shared / 'data' / 'samples' / 'cityscapes' / 'gtFine'
     to_id = np.array([trainId2label[i].id for i in range(19)], np.uint8)
