@@ -3,11 +3,9 @@
 import nnabla as nn
 import numpy as np
 import onnxruntime
-import pytest
 
 import models
 from layers import functions as L
-from models import csail
 from support import stand_ins
 
 # Hyper-parameters and constants that make a family's networks narrow; its graphs stay the same.
@@ -16,13 +14,6 @@ NARROW = {
     'csail': dict(num_classes=5),
     'upernet': dict(num_classes=5, fpn_dim=16),
 }
-NARROW_PPM_CHANNELS = 16
-
-
-@pytest.fixture
-def narrow_pyramids(monkeypatch):
-    """Narrow the pyramid pooling of CSAIL's decoders, which holds most of their parameters."""
-    monkeypatch.setattr(csail, 'PPM_CHANNELS', NARROW_PPM_CHANNELS)
 
 
 def sizes_of(network):

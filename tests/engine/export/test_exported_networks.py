@@ -16,7 +16,6 @@ from support.exported import (
     assert_same,
     images,
     logits_of,
-    narrow_pyramids,  # noqa: F401
     prepared,
     prepared_narrow,
     run_onnx,
