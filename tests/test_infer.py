@@ -99,22 +99,22 @@ def test_an_unusable_backend_is_refused(small_photo, capsys, monkeypatch):
     camvid = ['-i', small_photo, *tiny_camvid()]
     for options, message in (
         (['--backend', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
-        (['--precision', 'int8'], 'only --backend openvino has it'),
+        (['--precision', 'int8'], 'only --backend openvino supports it'),
         (['--backend', 'auto', '--precision', 'int8'], '--calibration'),
         (['--backend', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
-        (['--calibration', '.'], 'belongs to --precision int8'),
-        (['--threads', '2'], 'NNabla has one thread'),
+        (['--calibration', '.'], 'requires --precision int8'),
+        (['--threads', '2'], 'NNabla uses one thread'),
     ):
         assert message in refused(capsys, *camvid, *options)
     monkeypatch.setenv('NNSEG_CACHE', str(small_photo.parent / 'cache'))
-    compare = exported.compare
+    compare = exported.measure_agreement
     different = exported.Agreement(1.5, 9.0, 0.4)
-    monkeypatch.setattr(exported, 'compare', lambda *args: different)
+    monkeypatch.setattr(exported, 'measure_agreement', lambda *args: different)
     line = refused(capsys, *camvid, '--backend', 'onnxruntime')
     assert 'largest difference 1.5e+00, of logits up to 9, 40.00% of labels equal' in line
     assert Path(line.split('kept as ')[1]).stat().st_size > 1e4
     assert not Path('result.jpg').exists()
-    monkeypatch.setattr(exported, 'compare', compare)
+    monkeypatch.setattr(exported, 'measure_agreement', compare)
     monkeypatch.setitem(sys.modules, 'onnx', None)
     line = refused(capsys, *camvid, '--backend', 'openvino')
     assert 'the package onnx is not installed: python -m pip install -r requirements.txt' in line

@@ -6,7 +6,7 @@ MPI and the GPU can crash a process, so child processes try them: the table is a
 import sys
 from argparse import Namespace
 
-from common.command import DONE, Parser, run
+from common.command import DONE, Parser, run_command
 from common.launcher import launched_rank
 
 
@@ -24,4 +24,4 @@ def main(args: Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -31,7 +31,7 @@ def evaluate(settings: EvaluationSettings) -> int:
         UserError: The settings cannot be met, or a file of the data set cannot be used.
     """
     with joined() as processes:
-        with processes.in_unison():
+        with processes.log_on_rank_0():
             config = configs.load(settings.config.config_file, settings.config.overrides)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             dataset = _dataset(settings, config)

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 
-from common.command import Parser, add_options, run, settings
+from common.command import Parser, add_options, run_command, settings
 from engine import export
 from engine.export import ExportSettings
 
@@ -25,4 +25,4 @@ def main(args: Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

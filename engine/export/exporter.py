@@ -7,7 +7,7 @@ import nnabla as nn
 
 from common import files
 from common.errors import UserError
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from engine.backends.errors import BackendError
 from engine.export import checks, writers
 from engine.export.spec import LOGITS, ExportSpec, build_graph, check_size, spec_metadata
@@ -72,7 +72,7 @@ def _check(
         'smaller --size, or leave more memory to this program'
     )
     try:
-        with lack_of_memory_as(UserError, lacking):
+        with memory_errors_as(UserError, lacking):
             return checks.check_file(path, network, size, spec)
     except BackendError as error:
         return checks.ExportCheck(False, error.what)

@@ -111,7 +111,7 @@ def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
         'classes': list(info.classes),
         'palette': [list(map(int, colour)) for colour in info.palette],
         'config_name': config.name,
-        'config': {key: value for key, value in config.items() if key not in configs.PATHS},
+        'config': {key: value for key, value in config.items() if key not in configs.PATH_KEYS},
         'weights': loaded.weights.name,
         'weights_sha256': files.sha256_of(loaded.weights),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 import nnabla as nn
 import nnabla.functions as F
 
+from common import __version__
 from common.errors import UserError
 from layers import functions as L
 from models import Network, NetworkInfo, complexity
@@ -117,7 +118,7 @@ def spec_metadata(network: Network, size: tuple[int, int], spec: ExportSpec) -> 
         'std': list(info.std),
         'num_classes': info.num_classes,
         'paper': info.paper,
-        'versions': {'nnabla': nn.__version__},
+        'versions': {'nnseg': __version__, 'nnabla': nn.__version__},
     }
 
 

@@ -10,11 +10,11 @@ from common.errors import UserError
 from common.log import LOG
 from engine.backends import calibration, select
 from engine.backends.calibration import Calibration
-from engine.backends.nnabla import Graphs
+from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
 from engine.config.loading import Config
 from engine.device import context
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
 from engine.inference.predictor import Predictor
 from engine.inference.settings import WeightsSettings
@@ -37,7 +37,7 @@ class LoadedNetwork:
     predictor: Predictor
     config: Config
     weights: Path
-    choice: Choice
+    choice: DeviceChoice
     calibration: Calibration | None = None
 
 
@@ -76,9 +76,9 @@ def load(
     release = partial(context.release_cached_memory, choice)
     predictor, images = Predictor(network, release), None
     if backend is not None:
-        select.check(backend, choice)
+        select.resolve_name(backend, choice)
         if backend.precision == 'int8':
-            images = calibration.find(network, config, backend.calibration, data_dir)
+            images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
     report = models.weights.load(path, strict=not weights.partial)
     if report.missing or report.extra:
@@ -96,7 +96,7 @@ def load(
 def use_backend(
     predictor: Predictor,
     settings: BackendSettings,
-    choice: Choice,
+    choice: DeviceChoice,
     release: Callable[[], None],
     images: Calibration | None = None,
 ) -> None:
@@ -115,7 +115,7 @@ def use_backend(
     predictor.backend = select.create(
         settings, predictor.network, choice, release, calibration=images
     )
-    if choice.name == 'cudnn' and isinstance(predictor.backend, Graphs):
+    if choice.name == 'cudnn' and isinstance(predictor.backend, NnablaBackend):
         if not settings.on_host:
             predictor.stay_on_device()
     elif settings.on_host:
@@ -125,5 +125,5 @@ def use_backend(
 def _with_statistics(config: Config, keys: NetworkKeys, path: Path) -> Config:
     """Return the config, completed with the input statistics stored in the file of weights."""
     found = models.weights.input_statistics(path)
-    taken = input_statistics.chosen(models.describe(config), found, keys, path)
+    taken = input_statistics.resolve(models.describe(config), found, keys, path)
     return config.completed(taken, str(path)) if taken else config

@@ -15,8 +15,8 @@ import numpy as np
 
 from common.log import LOG
 from common.lru import LeastRecentlyUsed
-from common.memory import lack_of_memory_as
-from engine.backends.base import KEPT
+from common.memory import memory_errors_as
+from engine.backends.base import MIN_CACHED_SHAPES
 from engine.inference.test_time import Size, size_of
 from layers import functions as L
 from layers.build import float_context
@@ -48,7 +48,7 @@ class OnDevicePredictor:
         self._network, self._padded, self._on_new_size = network, padded, on_new_size
         # The input and the output of each size's graph.
         self._graphs: LeastRecentlyUsed[Size, tuple[nn.Variable, nn.Variable]] = LeastRecentlyUsed(
-            KEPT
+            MIN_CACHED_SHAPES
         )
         self._too_large: set[Size] = set()
 
@@ -78,7 +78,7 @@ class OnDevicePredictor:
         """
         size = size_of(image)
         try:
-            with lack_of_memory_as(MemoryError):
+            with memory_errors_as(MemoryError):
                 x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
                 x.d = image[None]
                 y.forward(clear_buffer=True)

@@ -13,10 +13,10 @@ import nnabla as nn
 import numpy as np
 
 from common.errors import InputError
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from datasets.loading import transforms
 from engine.backends.base import Backend
-from engine.backends.nnabla import Graphs
+from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevicePredictor
 from engine.inference.test_time import Protocol, Size, size_of
 from models import Network, NetworkInfo
@@ -71,7 +71,7 @@ class Predictor:
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
         self.network = network
-        self.backend: Backend = Graphs(network, on_new_size)
+        self.backend: Backend = NnablaBackend(network, on_new_size)
         self.on_device: OnDevicePredictor | None = None
         self._on_new_size = on_new_size
         smallest = self._padded(1)
@@ -103,7 +103,7 @@ class Predictor:
             f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller with '
             'another program, or leave more memory to this one'
         )
-        with lack_of_memory_as(InputError, lacking):
+        with memory_errors_as(InputError, lacking):
             if protocol.window:
                 means = self.probabilities(image, protocol)
                 seen = [_ViewScores(means, size, probable=True)]
@@ -154,9 +154,9 @@ class Predictor:
         """
         size = size_of(image)
         views = protocol.views(*size)
-        self.backend.need(len({self._shape(view, protocol.window) for view in views}))
+        self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
-            with lack_of_memory_as(InputError, _too_little_memory(view, protocol.window)):
+            with memory_errors_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
                 for mirrored in (False, True)[: 1 + protocol.flip]:
                     shown = x[..., ::-1] if mirrored else x

@@ -16,7 +16,7 @@ from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
-from common.memory import lack_of_memory_as
+from common.memory import memory_errors_as
 from datasets import DatasetInfo, colours, image_files
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
@@ -194,7 +194,7 @@ def _write(
 
 
 def _enough_memory(item: Input) -> AbstractContextManager[None]:
-    return lack_of_memory_as(
+    return memory_errors_as(
         InputError,
         f'{item.path}: not enough memory to read and colour it; make it smaller with another '
         'program, or leave more memory to this one',

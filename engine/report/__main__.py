@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from common.command import DONE, Parser, run
+from common.command import DONE, Parser, run_command
 
 
 def build_parser() -> Parser:
@@ -36,4 +36,4 @@ def main(args: Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import yaml
 
-from common import files
+from common import __version__, files
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import checkpoints
@@ -154,7 +154,8 @@ class RunFolder:
             made_by: Comment line on further influences on the run, such as its command line.
         """
         text = yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100)
-        comment = '# The effective config of this run\n' + (f'# {made_by}\n' if made_by else '')
+        comment = f'# The effective config of this run, written by nnseg {__version__}\n'
+        comment += f'# {made_by}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
             temporary.write_text(comment + text, encoding='utf-8')
 

@@ -51,7 +51,7 @@ class Validation:
             labels: np.ndarray | None,
             predictions: np.ndarray,
         ) -> None:
-            watchdog.moved(f'image {index} of the validation')
+            watchdog.note_progress(f'image {index} of the validation')
             if len(pictures) < PICTURES:
                 name = self._dataset[index].name
                 pictures[name] = image_outputs.picture(info, image, labels, predictions)

@@ -16,7 +16,7 @@ def smi(monkeypatch):
 def test_a_failing_driver_differs_from_a_missing_gpu(smi):
     smi.append((18, 'Failed to initialize NVML: Driver/library version mismatch\n'))
     assert 'nvidia-smi fails: Failed to initialize NVML' in machine.describe()['GPU']
-    smi.append((machine.MISSING, ''))
+    smi.append((machine.NOT_FOUND, ''))
     assert machine.describe()['GPU'] == 'none'
 
 

@@ -4,7 +4,7 @@ import cv2
 import nnabla as nn
 
 import evaluate
-from common.command import run
+from common.command import run_command
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
 
@@ -22,7 +22,7 @@ def cut_camvid(camvid, folder):
 def started(*arguments):
     """Run evaluate.py in this process; return the exit status."""
     nn.clear_parameters()
-    return run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments])
+    return run_command(evaluate.build_parser, evaluate.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):

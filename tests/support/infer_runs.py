@@ -8,7 +8,7 @@ import cv2
 import nnabla as nn
 
 import infer
-from common.command import run
+from common.command import run_command
 from support import programs
 from support.tiny_config import write_tiny_config
 
@@ -29,7 +29,7 @@ def tiny_camvid():
 def started(*arguments):
     """Run infer.py in this process; return the exit status."""
     nn.clear_parameters()
-    return run(infer.build_parser, infer.main, [str(a) for a in arguments])
+    return run_command(infer.build_parser, infer.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):

@@ -13,7 +13,7 @@ import pytest
 import datasets
 import models
 from common import files
-from common.command import run
+from common.command import run_command
 from engine.config.settings import ConfigSettings
 from engine.export import ExportSettings, FormSettings, export_network, exporting
 from engine.export import __main__ as command
@@ -27,7 +27,7 @@ WEIGHTS = programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
 def started(*arguments):
     """Run the command in this process; return the exit status."""
     nn.clear_parameters()
-    return run(command.build_parser, command.main, [str(a) for a in arguments])
+    return run_command(command.build_parser, command.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
+from common import __version__
 from engine.export.exporter import export
 from engine.export.spec import ExportSpec
 from engine.inference.predictor import normalise
@@ -61,6 +62,7 @@ def test_metadata_of_onnx_describes_network_and_runtime(tmp_path):
     assert (facts['channel_order'], facts['batch']) == ('rgb', 'any')
     assert (facts['output'], facts['input']) == ('labels', 'uint8')
     assert json.loads(facts['versions']) == {
+        'nnseg': __version__,
         'nnabla': nn.__version__,
         'onnx': onnx.__version__,
     }

@@ -11,7 +11,7 @@ import models
 from common import PROJECT
 from datasets import image_files
 from engine import config as configs
-from engine.backends.base import KEPT
+from engine.backends.base import MIN_CACHED_SHAPES
 from engine.inference import on_device
 from engine.inference.predictor import Predictor, normalise
 from engine.inference.test_time import Protocol
@@ -150,9 +150,9 @@ def test_graphs_of_the_most_recent_sizes_are_cached():
     predictor = Predictor(stand_ins.tiny(), lambda: built.append(1))
     stand_ins.randomize_parameters()
     predictor.stay_on_device()
-    sizes = [(70 + i, 60) for i in range(KEPT + 1)]
+    sizes = [(70 + i, 60) for i in range(MIN_CACHED_SHAPES + 1)]
     for size in [*sizes, *sizes[1:]]:
         predictor.labels(stand_ins.image(*size))
-    assert len(built) == KEPT + 1
+    assert len(built) == MIN_CACHED_SHAPES + 1
     predictor.labels(stand_ins.image(*sizes[0]))
-    assert len(built) == KEPT + 2
+    assert len(built) == MIN_CACHED_SHAPES + 2

@@ -9,8 +9,8 @@ import pytest
 
 import models
 from common.errors import InputError, UserError
-from engine.backends.base import KEPT
-from engine.backends.nnabla import Graphs
+from engine.backends.base import MIN_CACHED_SHAPES
+from engine.backends.nnabla import NnablaBackend
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
 from layers import functions as L
@@ -67,16 +67,16 @@ def test_labels_of_scaled_views_have_the_size_of_the_image(tiny, scale):
 def test_graphs_of_the_most_recent_sizes_are_cached():
     built = []
     made = predictor.Predictor(stand_ins.tiny(), on_new_size=lambda: built.append(1))
-    sizes = [(32, 32 + 4 * i) for i in range(KEPT)]
+    sizes = [(32, 32 + 4 * i) for i in range(MIN_CACHED_SHAPES)]
     for _ in range(3):
         for size in sizes:
             made.labels(stand_ins.image(*size))
-    assert len(built) == KEPT
+    assert len(built) == MIN_CACHED_SHAPES
     made.labels(stand_ins.image(80, 80))
     made.labels(stand_ins.image(*sizes[1]))
-    assert len(built) == 1 + KEPT
+    assert len(built) == 1 + MIN_CACHED_SHAPES
     made.labels(stand_ins.image(*sizes[0]))  # the least recently used
-    assert len(built) == 2 + KEPT
+    assert len(built) == 2 + MIN_CACHED_SHAPES
 
 
 def test_weights_loaded_later_reach_cached_graphs(tiny):
@@ -98,7 +98,7 @@ def test_lack_of_memory_names_the_remedy(tiny, monkeypatch):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
-    monkeypatch.setattr(tiny, 'backend', Graphs(no_memory))
+    monkeypatch.setattr(tiny, 'backend', NnablaBackend(no_memory))
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(stand_ins.image(40, 48))
     with pytest.raises(UserError, match='a view of 480x400 pixels; halving --scales'):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.command import run
+from common.command import run_command
 from common.errors import UserError
 from engine import config
 from engine.report import __main__ as report
@@ -173,7 +173,7 @@ def test_a_run_without_results_is_refused(tmp_path, capsys):
     train(tmp_path, last=0)
     with pytest.raises(UserError, match='the run has no results yet'):
         summary.read_run(tmp_path)
-    assert run(report.build_parser, report.main, [str(tmp_path)]) == 2
+    assert run_command(report.build_parser, report.main, [str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('error: ')
     assert 'no results yet' in line
