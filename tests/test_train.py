@@ -197,7 +197,7 @@ def test_signals_to_the_command(number, status, data, tmp_path):
 def test_resuming_where_nothing_is_starts(data, tmp_path, caplog):
     training = Training(data, tmp_path, '--workers', 0, '--no-validation', max_iter=2)
     training.whole('run', '--resume')
-    assert 'no state to resume from, starting anew' in caplog.text
+    assert 'no state to resume from, starting a new run' in caplog.text
 
 
 def test_resuming_a_run_that_is_done_changes_nothing(averaged, data, tmp_path):
@@ -234,7 +234,7 @@ def test_resuming_with_changes(data, tmp_path, capsys, caplog):
     assert '--allow-changes' in line
     training.whole('run', '--resume', *batch, '--allow-changes')
     assert 'resuming with changes: ' in caplog.text
-    assert 'the order of the samples starts anew: ' in caplog.text
+    assert 'the sample order restarts: ' in caplog.text
     facts = checkpoints.facts(tmp_path / 'run' / 'state.h5')
     assert (facts['config']['batch_size'], facts['iteration']) == (3, 10)
     assert facts['options']['--skip-bad'] == 'on'
@@ -254,7 +254,7 @@ def test_a_run_from_before_milestones_were_scaled(solver, data, tmp_path, capsys
     checkpoints.save(path, dataclasses.replace(state, scaled=False))
     capsys.readouterr()
     line = training.refused(capsys, 'run', '--resume')
-    assert 'was another: milestones: now scaled by the reference_batch; --allow' in line
+    assert 'other options: milestones: now scaled by the reference_batch; --allow' in line
     training.whole('run', '--resume', '--allow-changes')
     assert checkpoints.load(path).scaled
 
@@ -267,8 +267,8 @@ def test_resuming_tells_what_it_does_not_take(data, tmp_path, caplog):
     shutil.copytree(data, tmp_path / 'moved')
     training.data = tmp_path / 'moved'
     training.whole('run', '--resume', '-p', 'none.h5')
-    assert '-p none.h5 is not read: the weights are those of the state' in caplog.text
-    assert f'the folder of the data is {tmp_path / "moved"}, it was {data}' in caplog.text
+    assert '-p none.h5 is ignored: the weights come from the state' in caplog.text
+    assert f'the data folder is {tmp_path / "moved"}, it was {data}' in caplog.text
 
 
 def test_a_run_that_is_running_is_not_resumed(data, tmp_path, capsys):
@@ -342,7 +342,7 @@ def test_a_disk_that_has_no_room_for_weights(method, averaged, data, tmp_path, m
         line = training.refused(capsys, 'run')
     assert '.h5: cannot be written (File too large)' in line
     state = tmp_path / 'run' / 'state.h5'
-    assert line.endswith(f'; iteration 4 is saved in {state}; --resume goes on from there')
+    assert line.endswith(f'; iteration 4 is saved in {state}; --resume continues from it')
     assert checkpoints.facts(state)['best'] is None
     assert_same_run(training.whole('run', '--resume'), averaged)
 
@@ -429,7 +429,7 @@ def test_an_error_in_a_step_leaves_a_state_to_go_on_from(
         else:
             with pytest.raises(MemoryError, match='none left'):
                 training('run')
-            assert f'iteration 5 is saved in {state}; --resume goes on from there' in caplog.text
+            assert f'iteration 5 is saved in {state}; --resume continues from it' in caplog.text
     assert checkpoints.facts(state)['iteration'] == (4 if fault is poison_loss else 5)
     assert_same_run(training.whole('run', '--resume'), averaged)
 
@@ -455,7 +455,7 @@ def test_a_sample_that_cannot_be_read_ends_the_run_after_the_step_before(
     line = training.refused(capsys, 'run')
     state = tmp_path / 'run' / 'state.h5'
     assert line.startswith(f'error: {image}: ')
-    assert line.endswith(f'; iteration 5 is saved in {state}; --resume goes on from there')
+    assert line.endswith(f'; iteration 5 is saved in {state}; --resume continues from it')
     assert str(image) in training.refused(capsys, 'run', '--resume')  # and nothing is lost
     image.write_bytes(good)
     assert_same_run(training.whole('run', '--resume'), whole)

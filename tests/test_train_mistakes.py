@@ -52,13 +52,13 @@ def spoilt(data, tmp_path):
         (['--set', 'lr'], '--set lr: write it as key=value'),
         (['--set', 'learning=1'], 'learning: unknown key; the nearest is'),
         (['--set', 'lr=-1'], 'lr: must be greater than 0, not -1'),
-        (['--set', 'lr=null'], 'lr: a training needs it'),
-        (['--set', 'batch_size=null'], 'batch_size: a training needs it'),
+        (['--set', 'lr=null'], 'lr: required for training'),
+        (['--set', 'batch_size=null'], 'batch_size: required for training'),
         (['--set', 'save_minutes=0'], 'save_minutes: must be greater than 0, not 0'),
         (['--set', 'batch_size=0'], 'batch_size: must be at least 1, not 0'),
-        (['--set', 'epochs=3'], 'max_iter, epochs: a training needs one of them'),
-        (['--set', 'max_iter=null'], 'max_iter, epochs: a training needs one of them'),
-        (['--set', 'max_iter=1', '--set', 'reference_batch=1'], 'nothing is left of 1 iterations'),
+        (['--set', 'epochs=3'], 'max_iter, epochs: training requires exactly one of them'),
+        (['--set', 'max_iter=null'], 'max_iter, epochs: training requires exactly one of them'),
+        (['--set', 'max_iter=1', '--set', 'reference_batch=1'], 'max_iter: 1 iterations become 0'),
         (['--set', 'image_height=null'], 'scale_crop needs image_height'),
         (['--set', 'image_height=2'], 'cannot take 2x40 pixels'),
         (['--set', 'train_split=trian'], "no split 'trian'"),
@@ -67,12 +67,15 @@ def spoilt(data, tmp_path):
         (['--set', 'schedule=step'], 'milestones: the schedule step needs'),
         (['--set', 'solver=adam', '--set', 'beta2=1'], 'beta2: must be less than 1'),
         (['--set', 'freeze=[head/*]'], "freeze: 'head/*' matches no parameter; there are b"),
-        (['--set', 'freeze=["*"]'], 'freeze: leaves nothing to train'),
+        (['--set', 'freeze=["*"]'], 'freeze: leaves no parameter to train'),
         (['--set', 'no_decay=[head/*]'], "no_decay: 'head/*' matches no parameter"),
         (['--set', 'lr_factors=[backbone/*]'], "write 'backbone/*' as pattern=factor"),
         (['--set', 'class_weights=[1, 2]'], 'class_weights: 2 values for 5 classes'),
         (['--set', 'aux_weights=[1, 2]'], 'aux_weights: 2 given, the network has 0'),
-        (['--set', 'loss=ohem', '--set', 'loss_mean=all'], 'loss_mean: does not go with'),
+        (
+            ['--set', 'loss=ohem', '--set', 'loss_mean=all'],
+            'loss_mean: not supported by the loss ohem',
+        ),
     ],
     ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '',
 )
@@ -199,12 +202,12 @@ def test_states_that_cannot_be_gone_on_from(training, data, tmp_path, capsys):
     capsys.readouterr()
 
     line = training.refused(capsys, 'run', '--resume', '--seed', 1)
-    assert '--seed 1: the run that is resumed has the seed 0' in line
+    assert '--seed 1: the resumed run has the seed 0' in line
 
     wider = ['--set', 'num_init_features=12']
     assert 'num_init_features: 12 was 8' in training.refused(capsys, 'run', '--resume', *wider)
     line = training.refused(capsys, 'run', '--resume', *wider, '--allow-changes')
-    assert 'the state is that of another network' in line
+    assert 'the state belongs to another network' in line
     for allowed in ([], ['--allow-changes']):
         form = ['--resume', '--set', 'momentum_form=pytorch', *allowed]
         line = training.refused(capsys, 'run', *form)

@@ -227,7 +227,7 @@ def test_self_check(name):
     loss = trainer.loss((2, 3, *TRAINED[name]))
     config = {**config_of(name), 'ema_decay': 0.9, 'clip_norm': 1.0}
     keys = mpi_training.solver_of(models.create(config), config)
-    gpu_check.require(loss, choice, keys, Processes())
+    gpu_check.require_agreement(loss, choice, keys, Processes())
 
 
 @pytest.mark.parametrize('type_config', TYPES)
@@ -239,7 +239,7 @@ def test_a_step_that_fails_is_taken_back(type_config, monkeypatch):
     monkeypatch.setattr(Objective, 'feed', lambda self, *given: feed(self, given[0], [np.nan]))
     with pytest.raises(DivergedError, match='the loss of iteration 2 is not finite'):
         trainer.step()
-    assert trainer.restore()
+    assert trainer.roll_back()
     after = trainer.state()
     assert after['iteration'] == 1
     for name, array in before['parameters'].items():

@@ -49,7 +49,7 @@ def broken_on_hopper(spec) -> str | None:
     """Which key of ``BROKEN`` a function falls under; None: it works, or nobody knows.
 
     Args:
-        spec: The function's :class:`engine.training.gpu_check_child.Spec`.
+        spec: The function's :class:`engine.training.gpu_check_child.FunctionSpec`.
     """
     found = (
         text for text, (types, is_one) in BROKEN.items() if spec.type in types and is_one(spec)

@@ -27,9 +27,9 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes, joined
 from engine.inference.predictor import Predictor
-from engine.training import losses, optimizer, recipe
+from engine.training import losses, optimizer
+from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.optimizer import SolverKeys
-from engine.training.recipe import Recipe, TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers import functions as L
@@ -104,10 +104,10 @@ def network(name: str) -> Network:
     return Network(name, family, {}, info)
 
 
-def recipe_of(config: Mapping, samples: int, processes: int) -> Recipe:
-    """The recipe of a config."""
+def hyperparameters_of(config: Mapping, samples: int, processes: int) -> Hyperparameters:
+    """The hyperparameters of a config."""
     sections = (kind.of(config) for kind in (TrainingKeys, ScheduleKeys, SolverKeys))
-    return recipe.from_keys(*sections, samples, processes)
+    return derive_hyperparameters(*sections, samples, processes)
 
 
 def solver_of(net: Network, config: Mapping) -> SolverKeys:
@@ -116,7 +116,9 @@ def solver_of(net: Network, config: Mapping) -> SolverKeys:
     return replace(keys, momentum_form=optimizer.momentum_form(keys, net.family.momentum_form))
 
 
-def trainer_of(net: Network, config: Mapping, steps: Recipe, *arguments, **options) -> Trainer:
+def trainer_of(
+    net: Network, config: Mapping, steps: Hyperparameters, *arguments, **options
+) -> Trainer:
     """A trainer of a network with registered parameters, as train.py makes it of a config.
 
     arguments, options: of :class:`Trainer`, from the loader on.
@@ -142,7 +144,7 @@ def train(
     Predictor(net)
     stand_ins.randomize_parameters()
     split = datasets.open('folder', data, 'train')
-    steps = recipe_of(config, len(split), processes.size)
+    steps = hyperparameters_of(config, len(split), processes.size)
     loader = Loader(
         split,
         augmentations.create(config),

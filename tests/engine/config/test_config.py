@@ -247,7 +247,7 @@ def test_the_reference_lists_every_key_that_configs_have():
     }
     used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
     assert used - schema.ONE_VALUE.keys() <= listed
-    assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
+    assert '  lr: number, greater than 0; default: required for training\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
 
 

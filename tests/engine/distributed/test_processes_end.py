@@ -235,7 +235,7 @@ def test_an_image_that_a_rank_cannot_read_ends_the_job_after_the_step_before(
     (line,) = [line for line in errors.splitlines() if 'error: ' in line]
     assert str(images[0]) in line
     state = training.path / 'state.h5'
-    told = f'; iteration 3 is saved in {state}; --resume goes on from there'
+    told = f'; iteration 3 is saved in {state}; --resume continues from it'
     assert line.endswith(told if ranks[0] == 0 else f'{told} (rank 1 on {socket.gethostname()})')
     assert training.state().iteration == 3
     for image, content in zip(images, good):
@@ -254,7 +254,7 @@ def test_an_error_in_the_middle_of_a_step(training, rank, expected_soon):
     if rank == '1':
         assert not (training.path / 'state.h5').exists()
     else:
-        told = f'iteration 2 is saved in {training.path / "state.h5"}; --resume goes on from there'
+        told = f'iteration 2 is saved in {training.path / "state.h5"}; --resume continues from it'
         assert errors.count(told) == 1
         assert training.state().iteration == 2
     assert_goes_on_to(training, expected_soon, SHORT)

@@ -283,11 +283,13 @@ def test_random_options_are_the_formulas(seed):
     loader = SimpleNamespace(
         next=lambda: data[next(position) % len(data)], samples=[], state_dict=dict
     )
-    recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 100, 1)
-    trainer = mpi_training.trainer_of(net, config, recipe, loader, processes, Alone(processes))
+    hyperparameters = mpi_training.hyperparameters_of({'batch_size': 2, **config}, 100, 1)
+    trainer = mpi_training.trainer_of(
+        net, config, hyperparameters, loader, processes, Alone(processes)
+    )
     losses = [trainer.step().loss for _ in range(STEPS)]
     found = parameters_of()
-    with trainer.evaluated():
+    with trainer.averaged_parameters():
         averages = parameters_of()
     expected_losses, values, expected_averages = expected(start, config, data)
     assert losses == pytest.approx(expected_losses, rel=1e-5), config

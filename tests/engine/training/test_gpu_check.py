@@ -12,7 +12,7 @@ from common.errors import UserError
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
 from engine.training import gpu_check, gpu_check_child, losses, plan
-from engine.training.gpu_check_child import Spec
+from engine.training.gpu_check_child import FunctionSpec
 from engine.training.optimizer import SolverKeys
 from layers import functions as L
 from support import stand_ins, train_runs
@@ -30,7 +30,7 @@ CONVOLUTION = {
     'channel_last': False,
 }
 # Without a communicator, this one ends the process on the CPU.
-DEADLY = Spec(
+DEADLY = FunctionSpec(
     'SyncBatchNormalization',
     {'comm': None, 'group': 'world'},
     [[1, 8, 6, 5], *[[1, 8, 1, 1]] * 4],
@@ -56,7 +56,7 @@ def convolution(**changes):
         'values': ['normal', 'normal'],
         'gradients': [True, True],
     }
-    return Spec(**{**fields, **changes})
+    return FunctionSpec(**{**fields, **changes})
 
 
 def loss_of(config=None, **build):
@@ -74,13 +74,13 @@ def said(findings):
 def test_a_training_graph_agrees_with_itself(policy):
     everything = {'loss': 'ohem', 'dice_weight': 0.5, 'label_smoothing': 0.1}
     loss = loss_of(everything, recompute=policy)
-    gpu_check.require(loss, CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes())
+    gpu_check.require_agreement(loss, CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes())
 
 
 def test_the_graph_is_not_computed_by_looking_at_it():
     loss = loss_of()
     before = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
-    gpu_check.require(loss, CPU, SolverKeys(), Processes())
+    gpu_check.require_agreement(loss, CPU, SolverKeys(), Processes())
     for name, parameter in nn.get_parameters(grad_only=False).items():
         assert np.array_equal(parameter.d, before[name])
 
@@ -92,7 +92,7 @@ def test_one_of_each_kind_with_the_smallest_inputs():
     y = PF.convolution(y, 4, (3, 3), pad=(1, 1), name='b')
     y = PF.convolution(y, 4, (3, 3), pad=(1, 1), name='c', fix_parameters=True)
     y = PF.convolution(y, 4, (3, 3), pad=(2, 2), dilation=(2, 2), name='d')
-    specs, skipped = gpu_check.collect(L.mean_all(F.relu(y)))
+    specs, skipped = gpu_check.collect_functions(L.mean_all(F.relu(y)))
     found = [(s.shapes[0], s.gradients) for s in specs if s.type == 'Convolution']
     small = [2, 4, 8, 8]
     assert found == [
@@ -109,13 +109,13 @@ def test_of_reductions_the_one_that_reduces_most():
     x = nn.Variable((2, 3, 8, 8), need_grad=True)
     small, wide = F.slice(x, stop=(2, 3, 4, 4)), F.concatenate(x, x, x, x, axis=1)
     sums = [F.sum(y, axis=(2, 3)) for y in (small, x, wide)]
-    specs, _ = gpu_check.collect(F.concatenate(*sums, axis=1))
+    specs, _ = gpu_check.collect_functions(F.concatenate(*sums, axis=1))
     assert [s.shapes[0] for s in specs if s.type == 'Sum'] == [[2, 3, 8, 8]]
 
 
 def test_what_is_not_trained_has_no_backward_pass():
     """OHEM sorts probabilities, through which nothing flows back."""
-    specs, _ = gpu_check.collect(loss_of({'loss': 'ohem'}))
+    specs, _ = gpu_check.collect_functions(loss_of({'loss': 'ohem'}))
     (sort,) = [spec for spec in specs if spec.type == 'Sort']
     assert sort.gradients == [False]
     assert [s.gradients for s in specs if s.type == 'SoftmaxCrossEntropy'] == [[True, False]]
@@ -125,7 +125,7 @@ def test_half_precision_is_told_by_the_context():
     half = nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(half):
         y = F.relu(nn.Variable((2, 3), need_grad=True))
-    specs, _ = gpu_check.collect(L.mean_all(y))
+    specs, _ = gpu_check.collect_functions(L.mean_all(y))
     assert [(spec.type, spec.half) for spec in specs if spec.type in ('ReLU', 'Mean')] == [
         ('ReLU', True),
         ('Mean', False),
@@ -135,7 +135,7 @@ def test_half_precision_is_told_by_the_context():
 def test_one_that_ends_the_process_is_named_and_the_rest_is_compared():
     wrong = convolution(reference={'pad': [2, 2], 'dilation': [2, 2]})
     specs = [convolution(), DEADLY, convolution(), DEADLY, wrong, convolution()]
-    assert said(gpu_check.examine(specs, CPU)) == [
+    assert said(gpu_check.find_mismatches(specs, CPU)) == [
         "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
         "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
         "NNabla's Convolution (forward) gives wrong numbers",
@@ -145,16 +145,18 @@ def test_one_that_ends_the_process_is_named_and_the_rest_is_compared():
 def test_an_error_is_named_and_the_rest_is_compared():
     """As the CUDA extension reports an illegal instruction, in whichever function asks next."""
     impossible = convolution(arguments={**CONVOLUTION, 'group': 3})
-    (finding,) = gpu_check.examine([impossible, convolution()], CPU)
+    (finding,) = gpu_check.find_mismatches([impossible, convolution()], CPU)
     assert str(finding).startswith("NNabla's Convolution (forward) fails: Failed `channels_i_mod")
 
 
 def test_a_wrong_gradient_is_named():
     """Forward, this one changes nothing."""
-    scaled = Spec('ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True])
-    wrong = Spec(**{**vars(scaled), 'reference': {'clip_norm': 0.2}})
-    assert gpu_check.examine([scaled], CPU) == []
-    assert said(gpu_check.examine([wrong], CPU)) == [
+    scaled = FunctionSpec(
+        'ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True]
+    )
+    wrong = FunctionSpec(**{**vars(scaled), 'reference': {'clip_norm': 0.2}})
+    assert gpu_check.find_mismatches([scaled], CPU) == []
+    assert said(gpu_check.find_mismatches([wrong], CPU)) == [
         "NNabla's ClipGradByNorm (backward) gives wrong numbers"
     ]
 
@@ -162,12 +164,14 @@ def test_a_wrong_gradient_is_named():
 @pytest.mark.parametrize('used', gpu_check_child.UPDATES)
 def test_updates_of_the_weights(used):
     keys = SolverKeys(clip_norm=1.0, ema_decay=0.9, weight_decay=0.01, solver='adam')
-    (spec,) = [s for s in gpu_check.updates(keys) if s.type == used]
-    assert gpu_check.examine([spec], CPU) == []
+    (spec,) = [s for s in gpu_check.collect_updates(keys) if s.type == used]
+    assert gpu_check.find_mismatches([spec], CPU) == []
     other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
     if used != 'look for overflow':
-        wrong = Spec(**{**vars(spec), 'reference': other})
-        assert said(gpu_check.examine([wrong], CPU)) == [f"NNabla's {used} gives wrong numbers"]
+        wrong = FunctionSpec(**{**vars(spec), 'reference': other})
+        assert said(gpu_check.find_mismatches([wrong], CPU)) == [
+            f"NNabla's {used} gives wrong numbers"
+        ]
 
 
 def test_the_search_for_overflow_finds_it():
@@ -179,7 +183,7 @@ def test_the_search_for_overflow_finds_it():
 
 def test_a_function_that_hangs_ends_after_a_time():
     slow = convolution(shapes=[[1, 256, 128, 128], [512, 256, 3, 3]])
-    findings = gpu_check.examine([convolution(), slow, convolution()], CPU, limit=3)
+    findings = gpu_check.find_mismatches([convolution(), slow, convolution()], CPU, timeout=3)
     assert len(findings) == 1
     assert findings[0].problem == 'takes more than 3 seconds'
 
@@ -188,7 +192,7 @@ def test_a_function_that_hangs_ends_after_a_time():
     'spec',
     [
         convolution(arguments={**CONVOLUTION, 'pad': [0, 1], 'dilation': [1, 2]}),
-        Spec(
+        FunctionSpec(
             'MaxPooling',
             {'kernel': [2, 3], 'stride': [2, 3], 'ignore_border': True, 'pad': [0, 0]},
             [[2, 4, 6, 9]],
@@ -202,7 +206,7 @@ def test_channel_last_is_compared_with_channel_first(spec):
     ctx, quiet = nn.get_current_context(), lambda part: None
     shapes = [[shape[0], *shape[2:], shape[1]] for shape in spec.shapes]
     arguments = {**spec.arguments, 'channel_last': True}
-    last = Spec(**{**vars(spec), 'shapes': shapes, 'arguments': arguments})
+    last = FunctionSpec(**{**vars(spec), 'shapes': shapes, 'arguments': arguments})
     first = {**arguments, 'channel_last': False}
     found = gpu_check_child.run_function(last, ctx, first, quiet)
 
@@ -228,13 +232,13 @@ def test_channel_last_is_compared_with_channel_first(spec):
 def test_what_only_the_gpu_can_is_not_held_against_it(caplog):
     """Here the other side cannot compute it, as where the CPU lacks a function."""
     impossible = convolution(reference={'group': 3})
-    (finding,) = gpu_check.examine([impossible], CPU)
+    (finding,) = gpu_check.find_mismatches([impossible], CPU)
     assert finding.part == gpu_check_child.REFERENCE
 
 
 def test_dropout_has_to_run_only():
-    spec = Spec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True])
-    assert gpu_check.examine([spec], CPU) == []
+    spec = FunctionSpec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True])
+    assert gpu_check.find_mismatches([spec], CPU) == []
 
 
 @pytest.mark.parametrize('values', ['normal', 'positive', 'distinct', 'labels:5'])
@@ -254,43 +258,45 @@ def test_inputs_are_exact_in_half_precision(values):
 def findings(monkeypatch):
     """What the comparison with a GPU finds."""
     found = []
-    monkeypatch.setattr(gpu_check, 'examine', lambda specs, choice, moved: found)
+    monkeypatch.setattr(gpu_check, 'find_mismatches', lambda specs, choice, on_progress: found)
     return found
 
 
 def test_agreement_is_logged(findings, caplog):
     caplog.set_level(logging.INFO)
-    gpu_check.require(loss_of({'lovasz_weight': 1.0}), GPU, SolverKeys(), Processes())
+    gpu_check.require_agreement(loss_of({'lovasz_weight': 1.0}), GPU, SolverKeys(), Processes())
     count, skipped = caplog.messages
     assert count.endswith(' functions agree with the CPU')
     assert skipped == 'LovaszSoftmax is not compared: it is computed in Python'
 
 
 def test_what_is_broken_ends_with_what_to_do(findings):
-    sort = Spec('Sort', {}, [[1, 4]], ['distinct'], [False])
-    clip = Spec('clipping of gradients', {}, [])
+    sort = FunctionSpec('Sort', {}, [[1, 4]], ['distinct'], [False])
+    clip = FunctionSpec('clipping of gradients', {}, [])
     findings += [
-        gpu_check.Finding(sort, 'forward', 'ends the process (SIGABRT)'),
-        gpu_check.Finding(clip, 'forward', 'gives wrong numbers'),
-        gpu_check.Finding(convolution(half=True), 'backward', 'gives wrong numbers'),
-        gpu_check.Finding(convolution(), 'on the CPU', 'fails: too large'),
+        gpu_check.Mismatch(sort, 'forward', 'ends the process (SIGABRT)'),
+        gpu_check.Mismatch(clip, 'forward', 'gives wrong numbers'),
+        gpu_check.Mismatch(convolution(half=True), 'backward', 'gives wrong numbers'),
+        gpu_check.Mismatch(convolution(), 'on the CPU', 'fails: too large'),
     ]
     with pytest.raises(UserError) as error:
-        gpu_check.require(loss_of(), GPU, SolverKeys(), Processes())
+        gpu_check.require_agreement(loss_of(), GPU, SolverKeys(), Processes())
     assert str(error.value) == (
         "NNabla's Sort (forward) ends the process (SIGABRT); "
         "NNabla's clipping of gradients gives wrong numbers; "
         "NNabla's Convolution (backward) gives wrong numbers on this GPU; train with -c cpu, or "
-        'without loss: ohem, clip_norm, -t half; --skip-self-check trains all the same'
+        'without loss: ohem, clip_norm, -t half; --skip-self-check trains nevertheless'
     )
     del findings[:3]
-    gpu_check.require(loss_of(), GPU, SolverKeys(), Processes())
+    gpu_check.require_agreement(loss_of(), GPU, SolverKeys(), Processes())
 
 
 def test_progress_is_told_function_by_function():
     told = []
     assert (
-        gpu_check.examine([convolution(), *gpu_check.updates(SolverKeys())], CPU, moved=told.append)
+        gpu_check.find_mismatches(
+            [convolution(), *gpu_check.collect_updates(SolverKeys())], CPU, on_progress=told.append
+        )
         == []
     )
     functions = ['Convolution', 'update of the weights', 'look for overflow']
@@ -299,21 +305,21 @@ def test_progress_is_told_function_by_function():
 
 def test_a_process_that_cannot_start_says_why():
     with pytest.raises(UserError, match='^the self-check does not start: .*cudnn'):
-        gpu_check.examine([convolution()], GPU)
+        gpu_check.find_mismatches([convolution()], GPU)
 
 
 def test_a_process_that_does_not_even_listen(monkeypatch):
     """The job is larger than what a pipe holds."""
     monkeypatch.setattr(gpu_check.sys, 'executable', '/bin/false')
     with pytest.raises(UserError, match=r'^the self-check does not start: .*\(status 1\)'):
-        gpu_check.examine([convolution()] * 1000, CPU)
+        gpu_check.find_mismatches([convolution()] * 1000, CPU)
 
 
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
 def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, monkeypatch, capsys):
     """The CPU stands for the GPU."""
     monkeypatch.setattr(plan.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
-    findings.append(gpu_check.Finding(convolution(), 'forward', 'gives wrong numbers'))
+    findings.append(gpu_check.Mismatch(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_runs.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:
         training_run.whole('run')
@@ -351,7 +357,7 @@ def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, mon
 )
 def test_the_table_of_what_is_broken(build, broken):
     """Both columns of what was measured, on inputs of that size."""
-    specs, _ = gpu_check.collect(build(nn.Variable((2, 16, 64, 128), need_grad=True)))
+    specs, _ = gpu_check.collect_functions(build(nn.Variable((2, 16, 64, 128), need_grad=True)))
     found = [text for spec in specs if (text := broken_on_hopper(spec))]
     assert found == ([broken] if broken else [])
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engine.training.loss_scale import LARGEST, SMALLEST, LossScale
+from engine.training.loss_scale import MAX_SCALE, MIN_SCALE, LossScale
 
 
 def adapted(scale, steps):
@@ -25,15 +25,15 @@ def test_an_overflow_halves_and_patience_doubles():
 
 def test_it_stays_between_its_bounds():
     scale = LossScale(True, first=2.0**23, patience=1)
-    assert adapted(scale, '...') == [LARGEST] * 3
+    assert adapted(scale, '...') == [MAX_SCALE] * 3
     scale = LossScale(True, first=2.0**-13)
-    assert adapted(scale, 'xxx') == [SMALLEST] * 3
+    assert adapted(scale, 'xxx') == [MIN_SCALE] * 3
 
 
 def test_it_is_a_power_of_two_so_that_scaling_is_exact():
     scale = LossScale(True)
     assert scale.factor.hex().startswith('0x1.0000000000000p')
-    assert LARGEST < 2.0**127, 'a float32 holds it'
+    assert MAX_SCALE < 2.0**127, 'a float32 holds it'
 
 
 def test_float_needs_none():

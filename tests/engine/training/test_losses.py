@@ -463,7 +463,7 @@ def scarce(head, keys):
         return np.count_nonzero(labels == keys.scarce_class)
 
     its_own = head.targets.add(head.targets.shape, lambda labels: labels == keys.scarce_class)
-    return losses.Part(L.mean_all(head.cross_entropy * its_own), count, np.size)
+    return losses.MicroBatchLoss(L.mean_all(head.cross_entropy * its_own), count, np.size)
 
 
 @dataclass(frozen=True, kw_only=True)

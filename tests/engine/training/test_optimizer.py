@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.training.moving_average import Average
+from engine.training.moving_average import MovingAverage
 from engine.training.optimizer import Optimizer, SolverKeys
 
 SHAPES = {
@@ -363,7 +363,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
     for arrays, message in (
         (wrong_shape, r'head/conv/W/m has shape \(2, 4\) instead of \(2, 4, 1, 1\)'),
         (missing, 'scale/m is missing'),
-        ({**zeros, 'tail/m': np.zeros(2)}, 'tail/m is not known here'),
+        ({**zeros, 'tail/m': np.zeros(2)}, 'tail/m is unknown here'),
         (adam, 'is missing'),
     ):
         with pytest.raises(UserError, match=message):
@@ -376,7 +376,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
 
 def test_the_average_follows_its_formula():
     params = parameters()
-    average = Average(params, 0.15)
+    average = MovingAverage(params, 0.15)
     expected = {name: value.astype(np.float64) for name, value in values(params).items()}
     for t in range(4):
         for name, value in gradients(t).items():
@@ -392,7 +392,7 @@ def test_the_average_follows_its_formula():
 def test_the_average_forgets_the_first_weights():
     """A decay of 0.999 from the start would keep 99.9 % of them."""
     params = parameters()
-    average = Average(params, 0.999)
+    average = MovingAverage(params, 0.999)
     for parameter in params.values():
         parameter.d = parameter.d + 1
     start = values(params)
@@ -404,7 +404,7 @@ def test_the_average_forgets_the_first_weights():
 def test_live_weights_come_back_bit_for_bit_and_the_graph_sees_the_average():
     params = parameters()
     y = params['stem/bn/gamma'] * 2
-    average = Average(params, 0.9)
+    average = MovingAverage(params, 0.9)
     averages = values(params)
     for name, value in gradients(1).items():
         params[name].d = value
@@ -424,7 +424,7 @@ def test_live_weights_come_back_bit_for_bit_and_the_graph_sees_the_average():
 
 def test_an_average_continues_from_its_state_bit_for_bit():
     params, other = parameters(), parameters(seed=5)
-    average, resumed = Average(params, 0.9), Average(other, 0.9)
+    average, resumed = MovingAverage(params, 0.9), MovingAverage(other, 0.9)
     train(Optimizer(params, SolverKeys()), params)
     average.update()
     resumed.load_state(average.state())
@@ -438,7 +438,7 @@ def test_an_average_continues_from_its_state_bit_for_bit():
 
 
 def test_the_state_of_an_average_must_fit():
-    average = Average(parameters(), 0.9)
+    average = MovingAverage(parameters(), 0.9)
     state = average.state()
     del state['average/scale']
     with pytest.raises(UserError, match='average/scale is missing'):

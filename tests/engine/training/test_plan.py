@@ -7,8 +7,8 @@ import pytest
 from common.errors import UserError
 from engine.device.context import Choice
 from engine.training import TrainingSettings
-from engine.training.plan import TrainingPlan, places
-from engine.training.prepare import _workers
+from engine.training.plan import TrainingPlan, describe_processes
+from engine.training.prepare import _default_loader_workers
 
 CPU = Choice('cpu', 'float', 'no NVIDIA driver')
 
@@ -37,15 +37,15 @@ def plan(*choices, **options):
 
 def test_all_processes_compute_on_the_same_kind_of_device():
     """Else some would wait over MPI, the others over NCCL."""
-    assert places(plan(CPU, CPU)) == [
+    assert describe_processes(plan(CPU, CPU)) == [
         f'rank {rank} on host{rank}, process {100 + rank}: running on the CPU (no NVIDIA driver)'
         for rank in (0, 1)
     ]
     with pytest.raises(UserError) as caught:
-        places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
+        describe_processes(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
     assert str(caught.value) == (
         'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
-        'driver); mend that, or take -c cpu'
+        'driver); repair their GPUs, or use -c cpu'
     )
 
 
@@ -60,4 +60,4 @@ def test_what_is_written_about_a_run():
 def test_the_processes_of_a_machine_share_its_cores(cores, local, workers, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(cores))
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
-    assert _workers(Ranks(CPU, local_size=local)) == workers
+    assert _default_loader_workers(Ranks(CPU, local_size=local)) == workers

@@ -74,10 +74,10 @@ def make_trainer(name, batch, accumulation, step=0):
     side = -(-max(network.info.smallest_size, 32) // unit) * unit
     config = {'lr': RATE, 'max_iter': 10, 'batch_size': batch, 'accumulation': accumulation}
     config |= {'weight_decay': 1e-3, 'ema_decay': 0.5, 'loss_mean': 'all'}
-    recipe, processes = mpi_training.recipe_of(config, 100, 1), Processes()
+    hyperparameters, processes = mpi_training.hyperparameters_of(config, 100, 1), Processes()
     loader = Images((side, side), batch, step)
     return mpi_training.trainer_of(
-        network, config, recipe, loader, processes, Alone(processes), build=BUILD
+        network, config, hyperparameters, loader, processes, Alone(processes), build=BUILD
     )
 
 

@@ -49,9 +49,9 @@ class Fixed:
 def make_trainer(network, config, loader, **options):
     """A trainer of a network with registered parameters, alone."""
     processes = Processes()
-    recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 16, 1)
+    hyperparameters = mpi_training.hyperparameters_of({'batch_size': 2, **config}, 16, 1)
     return mpi_training.trainer_of(
-        network, config, recipe, loader, processes, Alone(processes), **options
+        network, config, hyperparameters, loader, processes, Alone(processes), **options
     )
 
 
@@ -65,7 +65,7 @@ def values():
 
 @pytest.fixture(params=NETWORKS)
 def published(request, shared):
-    """The reference's numbers, and a way to make a trainer of its recipe, weights and batch."""
+    """The reference's numbers, and a function that creates a trainer of its weights and batch."""
     seeded = stand_ins.seeded_weights(shared)
     meta, _ = seeded.load_fixture(request.param)
     network = models.create(request.param)
@@ -255,7 +255,7 @@ def test_a_trainer_goes_on_from_its_state_with_the_same_bits():
     for _ in range(2):
         trainer.step()
     expected = values()
-    with trainer.evaluated():
+    with trainer.averaged_parameters():
         expected_average = values()
     nn.clear_parameters()
     other = make_trainer(small_network(), config, Fixed(*all_batches[2:]))
@@ -265,7 +265,7 @@ def test_a_trainer_goes_on_from_its_state_with_the_same_bits():
     assert other.iteration == 4
     own = values()
     assert all(np.array_equal(own[name], array) for name, array in expected.items())
-    with other.evaluated():
+    with other.averaged_parameters():
         own = values()
     assert all(np.array_equal(own[name], array) for name, array in expected_average.items())
     assert not np.array_equal(expected['conv1/conv/W'], expected_average['conv1/conv/W'])
@@ -401,14 +401,14 @@ def test_a_sum_of_finite_losses_that_is_not_finite():
 
     trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
     trainer._communicator = TooLarge(Processes())
-    with pytest.raises(DivergedError, match='that of every process is, their sum is not'):
+    with pytest.raises(DivergedError, match='the loss of each process is finite, their sum is not'):
         trainer.step()
 
 
 def test_progress_is_told_batch_by_batch():
     config, told = {**CONFIG, 'accumulation': 3}, []
     trainer = make_trainer(small_network(), config, Fixed(*batches()))
-    trainer.step(moved=told.append)
+    trainer.step(on_progress=told.append)
     loaded = [f'iteration 1, batch {number}, loaded' for number in (1, 2, 3)]
     assert told == [*loaded, *(f'iteration 1, batch {number}' for number in (1, 2, 3))]
 
@@ -506,8 +506,8 @@ def assert_restores(trainer, before):
     name = 'bn1/bn/mean'
     moved = nn.get_parameters(grad_only=False)[name].d
     assert not np.array_equal(moved, before['parameters'][name])
-    assert trainer.together
-    assert trainer.restore()
+    assert trainer.ranks_in_sync
+    assert trainer.roll_back()
     after = trainer.state()
     for part in ('parameters', 'solver'):
         assert all(np.array_equal(after[part][n], array) for n, array in before[part].items())
@@ -530,8 +530,8 @@ def test_an_update_that_spoils_the_weights_leaves_nothing_to_go_back_to():
     trainer = make_trainer(small_network(), {**CONFIG, 'lr': 1e39}, Fixed(*batches()))
     with pytest.raises(DivergedError, match='is not finite after iteration 1 '):
         trainer.step()
-    assert not trainer.restore()
-    assert not trainer.together
+    assert not trainer.roll_back()
+    assert not trainer.ranks_in_sync
 
 
 def test_batches_that_cannot_be_loaded_leave_everything_as_it_was():
@@ -549,7 +549,7 @@ def test_batches_that_cannot_be_loaded_leave_everything_as_it_was():
     given.next = fails
     with pytest.raises(InputError, match='3.png: damaged'):
         trainer.step()
-    assert (given.given, trainer.together, trainer.restore()) == (3, True, True)
+    assert (given.given, trainer.ranks_in_sync, trainer.roll_back()) == (3, True, True)
     after = trainer.state()
     assert after['loader'] == before['loader'] == {'given': 2}
     assert after['iteration'] == 1

@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UserError
 from engine.training.schedules import poly
-from support.mpi_training import recipe_of
+from support.mpi_training import hyperparameters_of
 
 CONFIG = {
     'batch_size': 8, 'lr': 0.01, 'min_lr': 0.0001, 'power': 0.9, 'max_iter': 80000,
@@ -21,7 +21,7 @@ def test_scaling_is_the_published_one(batch_size, processes):
     """
     factor = processes * (batch_size / 8)
     max_iter = int(80000 // factor)
-    made = recipe_of({**PUBLISHED, 'batch_size': batch_size}, 2975, processes)
+    made = hyperparameters_of({**PUBLISHED, 'batch_size': batch_size}, 2975, processes)
     assert made.max_iter == max_iter
     assert made.weight_decay == 0.0005 * processes
     assert made.gradient_factor == processes
@@ -36,11 +36,11 @@ def test_scaling_is_the_published_one(batch_size, processes):
 def test_the_length_is_exact(batch_size, max_iter):
     """In floats, a thousand divided by a tenth is 9999."""
     changes = {'batch_size': batch_size, 'reference_batch': 10, 'max_iter': 1000}
-    assert recipe_of({**CONFIG, **changes}, 100, 1).max_iter == max_iter
+    assert hyperparameters_of({**CONFIG, **changes}, 100, 1).max_iter == max_iter
 
 
 def test_without_a_reference_batch_nothing_is_scaled():
-    one, four = (recipe_of(CONFIG, 2975, processes) for processes in (1, 4))
+    one, four = (hyperparameters_of(CONFIG, 2975, processes) for processes in (1, 4))
     for made in (one, four):
         assert (made.max_iter, made.weight_decay) == (80000, 0.0005)
         assert (made.gradient_factor, made.batch_size, made.accumulation) == (1, 8, 1)
@@ -53,7 +53,7 @@ def test_milestones_and_warm_up_scale_with_the_length():
         'schedule': 'step', 'milestones': [30000, 60000], 'gamma': 0.1, 'warmup_iter': 1000,
         'warmup_factor': 0.1, 'reference_batch': 8,
     }  # fmt: skip
-    one, four = (recipe_of({**CONFIG, **schedule}, 2975, n) for n in (1, 4))
+    one, four = (hyperparameters_of({**CONFIG, **schedule}, 2975, n) for n in (1, 4))
     assert (one.max_iter, four.max_iter) == (80000, 20000)
     for iteration in (0, 100, 250, 1000, 7499, 7500, 14999, 15000, 19999):
         assert four.rate(iteration) == pytest.approx(4 * one.rate(4 * iteration), rel=1e-12)
@@ -63,12 +63,12 @@ def test_milestones_and_warm_up_scale_with_the_length():
 def test_milestones_that_fall_together_are_refused():
     schedule = {'schedule': 'step', 'milestones': [3, 4], 'reference_batch': 1}
     with pytest.raises(UserError, match=r'milestones: \[3, 4\] become \[0, 0\] of .* with 8 '):
-        recipe_of({**CONFIG, **schedule}, 100, 1)
+        hyperparameters_of({**CONFIG, **schedule}, 100, 1)
 
 
 def test_accumulation_counts_as_a_larger_batch():
     changes = {'batch_size': 2, 'accumulation': 4, 'reference_batch': 8}
-    made = recipe_of({**CONFIG, **changes}, 2975, 2)
+    made = hyperparameters_of({**CONFIG, **changes}, 2975, 2)
     assert (made.max_iter, made.rate(0)) == (40000, 0.02)
     assert (made.batch_size, made.accumulation) == (2, 4)
 
@@ -80,7 +80,7 @@ def test_accumulation_counts_as_a_larger_batch():
 def test_epochs(samples, batch_size, processes, accumulation, expected):
     """The last batch may reach into the next epoch, no sample is left out."""
     config = {'lr': 1, 'epochs': 3, 'batch_size': batch_size, 'accumulation': accumulation}
-    made = recipe_of(config, samples, processes)
+    made = hyperparameters_of(config, samples, processes)
     assert made.max_iter == expected
     batch = batch_size * processes * accumulation
     assert made.max_iter * batch >= 3 * samples > (made.max_iter - 1) * batch
@@ -88,7 +88,7 @@ def test_epochs(samples, batch_size, processes, accumulation, expected):
 
 def test_epochs_with_a_reference_batch_scale_the_rate_alone():
     config = {'lr': 0.1, 'epochs': 2, 'batch_size': 4, 'reference_batch': 2}
-    made = recipe_of(config, 16, 2)
+    made = hyperparameters_of(config, 16, 2)
     assert (made.max_iter, made.rate(0)) == (4, 0.4)
 
 
@@ -104,29 +104,29 @@ def test_epochs_with_a_reference_batch_scale_the_rate_alone():
 )
 def test_intervals(changes, save, val, keep):
     config = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
-    made = recipe_of(config, 2975, 1)
+    made = hyperparameters_of(config, 2975, 1)
     assert (made.save_interval, made.val_interval, made.keep_checkpoints) == (save, val, keep)
     assert made.save_minutes == 10
-    assert recipe_of({**config, 'save_minutes': 0.5}, 2975, 1).save_minutes == 0.5
+    assert hyperparameters_of({**config, 'save_minutes': 0.5}, 2975, 1).save_minutes == 0.5
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'lr': None}, 'lr: a training needs it'),
-        ({'batch_size': None}, 'batch_size: a training needs it'),
-        ({'max_iter': None}, 'max_iter, epochs: a training needs one of them'),
-        ({'epochs': 3}, 'max_iter, epochs: a training needs one of them'),
+        ({'lr': None}, 'lr: required for training'),
+        ({'batch_size': None}, 'batch_size: required for training'),
+        ({'max_iter': None}, 'max_iter, epochs: training requires exactly one of them'),
+        ({'epochs': 3}, 'max_iter, epochs: training requires exactly one of them'),
         (
             {'max_iter': 3, 'reference_batch': 2},
-            'max_iter: nothing is left of 3 iterations with 4 times the reference_batch, 2',
+            'max_iter: 3 iterations become 0 with 4 times the reference_batch, 2',
         ),
     ],
 )
 def test_what_a_training_needs(changes, message):
     config = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     with pytest.raises(UserError) as caught:
-        recipe_of(config, 2975, 1)
+        hyperparameters_of(config, 2975, 1)
     assert str(caught.value) == message
 
 
@@ -135,7 +135,7 @@ IN_EPOCHS = {'batch_size': 4, 'accumulation': 3, 'lr': 0.4, 'epochs': 10}
 
 def rates(config, samples=120, processes=2):
     """The learning rate of every iteration; 120 samples are 5 iterations of 24."""
-    made = recipe_of(config, samples, processes)
+    made = hyperparameters_of(config, samples, processes)
     return [made.rate(iteration) for iteration in range(made.max_iter)]
 
 
@@ -170,4 +170,4 @@ def test_epochs_that_are_no_whole_number_of_iterations():
 )
 def test_mistakes_with_epochs_name_the_key(keys, message):
     with pytest.raises(UserError, match=message):
-        recipe_of({**IN_EPOCHS, **keys}, 120, 2)
+        hyperparameters_of({**IN_EPOCHS, **keys}, 120, 2)
