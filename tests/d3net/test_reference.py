@@ -1,5 +1,5 @@
 """D3Net computes what Sony's does: names, outputs, intermediates. Training is in
-tests/engine/training/test_trainer.py.
+tests/engine/training/test_published_training.py.
 """
 
 import nnabla as nn

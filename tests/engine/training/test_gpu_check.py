@@ -1,4 +1,4 @@
-"""The comparison with the CPU before a training, with the CPU in the place of the GPU."""
+"""The comparison of NNabla's functions before a training, with the CPU instead of a GPU."""
 
 import logging
 
@@ -11,25 +11,16 @@ import pytest
 from common.errors import UserError
 from engine.device.context import Choice
 from engine.distributed.processes import Processes
-from engine.training import gpu_check, gpu_check_child, losses, plan
+from engine.training import gpu_check, gpu_check_child, plan
 from engine.training.gpu_check_child import FunctionSpec
 from engine.training.optimizer import SolverKeys
 from layers import functions as L
-from support import stand_ins, train_runs
-from support.broken_on_hopper import broken_on_hopper
+from support import train_runs
+from support.gpu_check_specs import CONVOLUTION, convolution, loss_of
 
 data = train_runs.data
 CPU, GPU = Choice('cpu', 'float'), Choice('cudnn', 'half')
-SIZE = (64, 96)
-CONVOLUTION = {
-    'base_axis': 1,
-    'pad': [1, 1],
-    'stride': [1, 1],
-    'dilation': [1, 1],
-    'group': 1,
-    'channel_last': False,
-}
-# Without a communicator, this one ends the process on the CPU.
+# Without a communicator, this function kills the process on the CPU.
 DEADLY = FunctionSpec(
     'SyncBatchNormalization',
     {'comm': None, 'group': 'world'},
@@ -37,47 +28,20 @@ DEADLY = FunctionSpec(
     ['normal'] * 4 + ['positive'],
     [True] * 3 + [False] * 2,
 )
-LOSSES = {
-    'default': {},
-    'ohem': {'loss': 'ohem'},
-    'dice': {'dice_weight': 0.5},
-    'lovasz': {'lovasz_weight': 0.5},
-    'smoothing': {'label_smoothing': 0.1},
-    'class weights': {'class_weights': [1.0, 2.0, 0.5, 1.0, 1.0]},
-    'at the logits': {'loss_at': 'logits', 'loss_mean': 'all'},
-}
 
 
-def convolution(**changes):
-    fields = {
-        'type': 'Convolution',
-        'arguments': CONVOLUTION,
-        'shapes': [[2, 4, 6, 7], [4, 4, 3, 3]],
-        'values': ['normal', 'normal'],
-        'gradients': [True, True],
-    }
-    return FunctionSpec(**{**fields, **changes})
-
-
-def loss_of(config=None, **build):
-    """D3Net's training graph in the form for GPUs, with an auxiliary head of its logits."""
-    outputs = stand_ins.tiny()(nn.Variable((2, 3, *SIZE)), train=True, **{'cuda': True, **build})
-    auxiliary = L.average_pool(outputs[0], 2, L.Build())
-    return losses.create(config or {}, 5).build([*outputs, auxiliary], SIZE).loss
-
-
-def said(findings):
+def texts_of(findings):
     return [str(finding) for finding in findings]
 
 
 @pytest.mark.parametrize('policy', ('none', 'bn_relu', 'convolution', 'blocks'))
-def test_a_training_graph_agrees_with_itself(policy):
+def test_a_training_graph_agrees_on_equal_devices(policy):
     everything = {'loss': 'ohem', 'dice_weight': 0.5, 'label_smoothing': 0.1}
     loss = loss_of(everything, recompute=policy)
     gpu_check.require_agreement(loss, CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes())
 
 
-def test_the_graph_is_not_computed_by_looking_at_it():
+def test_the_check_does_not_change_parameters():
     loss = loss_of()
     before = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
     gpu_check.require_agreement(loss, CPU, SolverKeys(), Processes())
@@ -85,7 +49,7 @@ def test_the_graph_is_not_computed_by_looking_at_it():
         assert np.array_equal(parameter.d, before[name])
 
 
-def test_one_of_each_kind_with_the_smallest_inputs():
+def test_the_smallest_function_of_each_kind_is_compared():
     x = nn.Variable((2, 4, 16, 16))
     y = PF.convolution(x, 4, (3, 3), pad=(1, 1), name='a')
     y = F.average_pooling(F.relu(y), (2, 2))
@@ -96,7 +60,7 @@ def test_one_of_each_kind_with_the_smallest_inputs():
     found = [(s.shapes[0], s.gradients) for s in specs if s.type == 'Convolution']
     small = [2, 4, 8, 8]
     assert found == [
-        ([2, 4, 16, 16], [False, True, True]),  # the image takes no gradient
+        ([2, 4, 16, 16], [False, True, True]),  # the image has no gradient
         (small, [True, True, True]),
         (small, [True, False, False]),
         (small, [True, True, True]),
@@ -105,7 +69,7 @@ def test_one_of_each_kind_with_the_smallest_inputs():
     assert not skipped
 
 
-def test_of_reductions_the_one_that_reduces_most():
+def test_the_largest_reduction_is_compared():
     x = nn.Variable((2, 3, 8, 8), need_grad=True)
     small, wide = F.slice(x, stop=(2, 3, 4, 4)), F.concatenate(x, x, x, x, axis=1)
     sums = [F.sum(y, axis=(2, 3)) for y in (small, x, wide)]
@@ -113,15 +77,15 @@ def test_of_reductions_the_one_that_reduces_most():
     assert [s.shapes[0] for s in specs if s.type == 'Sum'] == [[2, 3, 8, 8]]
 
 
-def test_what_is_not_trained_has_no_backward_pass():
-    """OHEM sorts probabilities, through which nothing flows back."""
+def test_functions_without_gradient_are_compared_forward_only():
+    """OHEM sorts probabilities, which have no gradient."""
     specs, _ = gpu_check.collect_functions(loss_of({'loss': 'ohem'}))
     (sort,) = [spec for spec in specs if spec.type == 'Sort']
     assert sort.gradients == [False]
     assert [s.gradients for s in specs if s.type == 'SoftmaxCrossEntropy'] == [[True, False]]
 
 
-def test_half_precision_is_told_by_the_context():
+def test_half_precision_is_read_from_the_context():
     half = nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(half):
         y = F.relu(nn.Variable((2, 3), need_grad=True))
@@ -132,31 +96,31 @@ def test_half_precision_is_told_by_the_context():
     ]
 
 
-def test_one_that_ends_the_process_is_named_and_the_rest_is_compared():
+def test_a_function_that_kills_the_process_is_named_and_the_rest_is_compared():
     wrong = convolution(reference={'pad': [2, 2], 'dilation': [2, 2]})
     specs = [convolution(), DEADLY, convolution(), DEADLY, wrong, convolution()]
-    assert said(gpu_check.find_mismatches(specs, CPU)) == [
+    assert texts_of(gpu_check.find_mismatches(specs, CPU)) == [
         "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
         "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
         "NNabla's Convolution (forward) gives wrong numbers",
     ]
 
 
-def test_an_error_is_named_and_the_rest_is_compared():
-    """As the CUDA extension reports an illegal instruction, in whichever function asks next."""
+def test_a_function_that_fails_is_named():
+    """The CUDA extension reports an illegal instruction as an error of a later call."""
     impossible = convolution(arguments={**CONVOLUTION, 'group': 3})
     (finding,) = gpu_check.find_mismatches([impossible, convolution()], CPU)
     assert str(finding).startswith("NNabla's Convolution (forward) fails: Failed `channels_i_mod")
 
 
 def test_a_wrong_gradient_is_named():
-    """Forward, this one changes nothing."""
+    """The forward pass of this function is the identity."""
     scaled = FunctionSpec(
         'ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True]
     )
     wrong = FunctionSpec(**{**vars(scaled), 'reference': {'clip_norm': 0.2}})
     assert gpu_check.find_mismatches([scaled], CPU) == []
-    assert said(gpu_check.find_mismatches([wrong], CPU)) == [
+    assert texts_of(gpu_check.find_mismatches([wrong], CPU)) == [
         "NNabla's ClipGradByNorm (backward) gives wrong numbers"
     ]
 
@@ -169,19 +133,19 @@ def test_updates_of_the_weights(used):
     other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
     if used != 'look for overflow':
         wrong = FunctionSpec(**{**vars(spec), 'reference': other})
-        assert said(gpu_check.find_mismatches([wrong], CPU)) == [
+        assert texts_of(gpu_check.find_mismatches([wrong], CPU)) == [
             f"NNabla's {used} gives wrong numbers"
         ]
 
 
-def test_the_search_for_overflow_finds_it():
+def test_the_check_of_overflow_detects_it():
     parameter = nn.Variable((3,), need_grad=True)
     parameter.d, parameter.g = 0, 0
     (found,) = gpu_check_child.UPDATES['look for overflow']({'p': parameter}, SolverKeys())
     assert found.tolist() == [0, 1, 1]
 
 
-def test_a_function_that_hangs_ends_after_a_time():
+def test_a_function_that_hangs_is_named_after_the_timeout():
     slow = convolution(shapes=[[1, 256, 128, 128], [512, 256, 3, 3]])
     findings = gpu_check.find_mismatches([convolution(), slow, convolution()], CPU, timeout=3)
     assert len(findings) == 1
@@ -202,7 +166,7 @@ def test_a_function_that_hangs_ends_after_a_time():
     ],
 )
 def test_channel_last_is_compared_with_channel_first(spec):
-    """The CPU has no channel_last, so both forms are written out here and compared by hand."""
+    """The CPU does not support channel_last, so the test computes both layouts itself."""
     ctx, quiet = nn.get_current_context(), lambda part: None
     shapes = [[shape[0], *shape[2:], shape[1]] for shape in spec.shapes]
     arguments = {**spec.arguments, 'channel_last': True}
@@ -229,14 +193,14 @@ def test_channel_last_is_compared_with_channel_first(spec):
         np.testing.assert_allclose(mine, x.g, rtol=1e-4, atol=1e-5)
 
 
-def test_what_only_the_gpu_can_is_not_held_against_it(caplog):
-    """Here the other side cannot compute it, as where the CPU lacks a function."""
+def test_a_function_that_only_the_gpu_supports_is_not_a_mismatch(caplog):
+    """The reference side cannot compute it, as if the CPU lacked the function."""
     impossible = convolution(reference={'group': 3})
     (finding,) = gpu_check.find_mismatches([impossible], CPU)
     assert finding.part == gpu_check_child.REFERENCE
 
 
-def test_dropout_has_to_run_only():
+def test_dropout_only_has_to_run():
     spec = FunctionSpec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True])
     assert gpu_check.find_mismatches([spec], CPU) == []
 
@@ -251,12 +215,9 @@ def test_inputs_are_exact_in_half_precision(values):
         assert set(array.ravel()) == {-1, 0, 1, 2, 3, 4}
 
 
-# What a training makes of it
-
-
 @pytest.fixture
 def findings(monkeypatch):
-    """What the comparison with a GPU finds."""
+    """The mismatches that a comparison with a GPU returns."""
     found = []
     monkeypatch.setattr(gpu_check, 'find_mismatches', lambda specs, choice, on_progress: found)
     return found
@@ -270,7 +231,7 @@ def test_agreement_is_logged(findings, caplog):
     assert skipped == 'LovaszSoftmax is not compared: it is computed in Python'
 
 
-def test_what_is_broken_ends_with_what_to_do(findings):
+def test_the_error_names_functions_and_remedies(findings):
     sort = FunctionSpec('Sort', {}, [[1, 4]], ['distinct'], [False])
     clip = FunctionSpec('clipping of gradients', {}, [])
     findings += [
@@ -291,33 +252,37 @@ def test_what_is_broken_ends_with_what_to_do(findings):
     gpu_check.require_agreement(loss_of(), GPU, SolverKeys(), Processes())
 
 
-def test_progress_is_told_function_by_function():
-    told = []
+def test_progress_is_reported_for_each_function():
+    reports = []
     assert (
         gpu_check.find_mismatches(
-            [convolution(), *gpu_check.collect_updates(SolverKeys())], CPU, on_progress=told.append
+            [convolution(), *gpu_check.collect_updates(SolverKeys())],
+            CPU,
+            on_progress=reports.append,
         )
         == []
     )
     functions = ['Convolution', 'update of the weights', 'look for overflow']
-    assert list(dict.fromkeys(told)) == [f'the self-check of {name}' for name in functions]
+    assert list(dict.fromkeys(reports)) == [f'the self-check of {name}' for name in functions]
 
 
-def test_a_process_that_cannot_start_says_why():
+def test_a_process_that_cannot_start_is_explained():
     with pytest.raises(UserError, match='^the self-check does not start: .*cudnn'):
         gpu_check.find_mismatches([convolution()], GPU)
 
 
-def test_a_process_that_does_not_even_listen(monkeypatch):
-    """The job is larger than what a pipe holds."""
+def test_a_process_that_does_not_read_its_input(monkeypatch):
+    """The job exceeds the buffer of a pipe."""
     monkeypatch.setattr(gpu_check.sys, 'executable', '/bin/false')
     with pytest.raises(UserError, match=r'^the self-check does not start: .*\(status 1\)'):
         gpu_check.find_mismatches([convolution()] * 1000, CPU)
 
 
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
-def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, monkeypatch, capsys):
-    """The CPU stands for the GPU."""
+def test_a_training_on_a_gpu_starts_with_the_check(
+    options, findings, data, tmp_path, monkeypatch, capsys
+):
+    """The CPU stands in for the GPU."""
     monkeypatch.setattr(plan.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
     findings.append(gpu_check.Mismatch(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_runs.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
@@ -325,60 +290,3 @@ def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, mon
         training_run.whole('run')
     else:
         assert 'Convolution (forward) gives wrong' in training_run.refused(capsys, 'run')
-
-
-# What is known to be broken on Hopper GPUs
-
-
-@pytest.mark.parametrize(
-    ('build', 'broken'),
-    [
-        (lambda x: F.mean(x), 'long means'),
-        (lambda x: F.sum(x), 'sums and maxima'),
-        (lambda x: F.sum(x, axis=(2, 3)), 'sums and maxima'),
-        (lambda x: F.max(x, axis=-1), 'sums and maxima'),
-        (lambda x: F.top_k_data(x, 3), 'top-k'),
-        (lambda x: PF.depthwise_convolution(x, (3, 3)), 'depthwise convolution'),
-        (lambda x: F.layer_normalization(x, None, None), 'layer and instance norm'),
-        (lambda x: F.instance_normalization(x, None, None), 'layer and instance norm'),
-        (lambda x: PF.prelu(x), 'prelu'),
-        (lambda x: F.clip_grad_by_norm(x, 1.0), 'clipping by norm'),
-        (lambda x: PF.batch_normalization(x, batch_stat=False), 'fixed batch norm'),
-        (lambda x: PF.fused_batch_normalization(x, batch_stat=False), 'fixed batch norm'),
-        (lambda x: F.mean(x, axis=1), None),
-        (lambda x: F.mean(x, axis=(2, 3)), None),
-        (lambda x: F.sum(x, axis=1), None),
-        (lambda x: F.max(x, axis=1), None),
-        (lambda x: PF.batch_normalization(x), None),
-        (lambda x: PF.batch_normalization(x, batch_stat=False, fix_parameters=True), None),
-        (lambda x: PF.convolution(x, 16, (3, 3), group=16), None),
-        (lambda x: F.sort(x), None),
-    ],
-)
-def test_the_table_of_what_is_broken(build, broken):
-    """Both columns of what was measured, on inputs of that size."""
-    specs, _ = gpu_check.collect_functions(build(nn.Variable((2, 16, 64, 128), need_grad=True)))
-    found = [text for spec in specs if (text := broken_on_hopper(spec))]
-    assert found == ([broken] if broken else [])
-
-
-@pytest.mark.parametrize('frozen', [{}, {'freeze_statistics': True}, {'frozen': ('backbone/*',)}])
-@pytest.mark.parametrize('case', LOSSES)
-def test_no_training_graph_has_what_is_broken_on_hopper(case, frozen):
-    assert_unbroken(loss_of(LOSSES[case], **frozen))
-
-
-@pytest.mark.parametrize('policy', ['bn_relu', 'convolution', 'blocks'])
-@pytest.mark.parametrize('channel_last', [False, True])
-def test_nor_have_the_policies(policy, channel_last):
-    assert_unbroken(loss_of(recompute=policy, channel_last=channel_last))
-
-
-def assert_unbroken(loss):
-    """Of every single function, not of one of a kind."""
-    functions = []
-    loss.visit(functions.append)
-    known = [f for f in functions if gpu_check_child.function_of(f.info.type_name)]
-    specs = [gpu_check.spec_of(function, trained=True) for function in known]
-    assert len(specs) > 50
-    assert [text for spec in specs if (text := broken_on_hopper(spec))] == []

@@ -1,4 +1,4 @@
-"""What a config means for processes and samples: against the published formulas and by hand."""
+"""Hyperparameters against the published formulas and against values worked out by hand."""
 
 import pytest
 
@@ -15,9 +15,10 @@ PUBLISHED = {**CONFIG, 'reference_batch': 8, 'gradient_reduction': 'sum'}
 
 @pytest.mark.parametrize('processes', [1, 2, 3, 4, 7])
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 8, 12])
-def test_scaling_is_the_published_one(batch_size, processes):
-    """sony/ai-research-code, d3net/semantic-segmentation/train.py at cfe96dfe: every process has
-    ``batch_size``, and gradients are summed without division.
+def test_scaling_equals_the_published_one(batch_size, processes):
+    """Every process has ``batch_size``, and gradients are summed without division.
+
+    Source: sony/ai-research-code, d3net/semantic-segmentation/train.py at cfe96dfe.
     """
     factor = processes * (batch_size / 8)
     max_iter = int(80000 // factor)
@@ -34,7 +35,7 @@ def test_scaling_is_the_published_one(batch_size, processes):
 
 @pytest.mark.parametrize(('batch_size', 'max_iter'), [(1, 10000), (3, 3333), (7, 1428), (30, 333)])
 def test_the_length_is_exact(batch_size, max_iter):
-    """In floats, a thousand divided by a tenth is 9999."""
+    """In float arithmetic, a thousand divided by a tenth is 9999."""
     changes = {'batch_size': batch_size, 'reference_batch': 10, 'max_iter': 1000}
     assert hyperparameters_of({**CONFIG, **changes}, 100, 1).max_iter == max_iter
 
@@ -48,7 +49,7 @@ def test_without_a_reference_batch_nothing_is_scaled():
 
 
 def test_milestones_and_warm_up_scale_with_the_length():
-    """With k times the batch, everything comes after a k-th of the iterations."""
+    """With k times the batch, all of them are divided by k."""
     schedule = {
         'schedule': 'step', 'milestones': [30000, 60000], 'gamma': 0.1, 'warmup_iter': 1000,
         'warmup_factor': 0.1, 'reference_batch': 8,
@@ -60,7 +61,7 @@ def test_milestones_and_warm_up_scale_with_the_length():
     assert four.rate(7500) == pytest.approx(four.rate(7499) / 10)
 
 
-def test_milestones_that_fall_together_are_refused():
+def test_scaled_milestones_that_coincide_are_refused():
     schedule = {'schedule': 'step', 'milestones': [3, 4], 'reference_batch': 1}
     with pytest.raises(UserError, match=r'milestones: \[3, 4\] become \[0, 0\] of .* with 8 '):
         hyperparameters_of({**CONFIG, **schedule}, 100, 1)
@@ -78,7 +79,7 @@ def test_accumulation_counts_as_a_larger_batch():
     [(16, 2, 1, 1, 24), (17, 2, 1, 1, 26), (16, 2, 2, 2, 6), (1, 8, 1, 1, 1), (2975, 8, 4, 1, 279)],
 )
 def test_epochs(samples, batch_size, processes, accumulation, expected):
-    """The last batch may reach into the next epoch, no sample is left out."""
+    """No sample is omitted; the last batch can extend into the next epoch."""
     config = {'lr': 1, 'epochs': 3, 'batch_size': batch_size, 'accumulation': accumulation}
     made = hyperparameters_of(config, samples, processes)
     assert made.max_iter == expected
@@ -86,7 +87,7 @@ def test_epochs(samples, batch_size, processes, accumulation, expected):
     assert made.max_iter * batch >= 3 * samples > (made.max_iter - 1) * batch
 
 
-def test_epochs_with_a_reference_batch_scale_the_rate_alone():
+def test_with_epochs_the_reference_batch_scales_only_the_rate():
     config = {'lr': 0.1, 'epochs': 2, 'batch_size': 4, 'reference_batch': 2}
     made = hyperparameters_of(config, 16, 2)
     assert (made.max_iter, made.rate(0)) == (4, 0.4)
@@ -123,7 +124,7 @@ def test_intervals(changes, save, val, keep):
         ),
     ],
 )
-def test_what_a_training_needs(changes, message):
+def test_missing_keys_are_named(changes, message):
     config = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     with pytest.raises(UserError) as caught:
         hyperparameters_of(config, 2975, 1)
@@ -134,7 +135,7 @@ IN_EPOCHS = {'batch_size': 4, 'accumulation': 3, 'lr': 0.4, 'epochs': 10}
 
 
 def rates(config, samples=120, processes=2):
-    """The learning rate of every iteration; 120 samples are 5 iterations of 24."""
+    """Return the learning rate of every iteration; 120 samples are 5 iterations of 24."""
     made = hyperparameters_of(config, samples, processes)
     return [made.rate(iteration) for iteration in range(made.max_iter)]
 
@@ -150,7 +151,7 @@ def test_warm_up_in_epochs():
     assert rates({**constant, 'warmup_epochs': 0}) == [0.4] * 50
 
 
-def test_epochs_that_are_no_whole_number_of_iterations():
+def test_epochs_are_rounded_to_whole_iterations():
     """31 samples in batches of 24: an epoch is 1.29 iterations, three are 3.9."""
     found = rates({**IN_EPOCHS, 'schedule': 'step', 'milestone_epochs': [3]}, samples=31)
     assert found == [0.4] * 4 + [pytest.approx(0.04)] * 9
@@ -168,6 +169,6 @@ def test_epochs_that_are_no_whole_number_of_iterations():
         ({'schedule': 'step'}, '^milestones: the schedule step needs them, or milestone_epochs'),
     ),
 )
-def test_mistakes_with_epochs_name_the_key(keys, message):
+def test_errors_with_epochs_name_the_key(keys, message):
     with pytest.raises(UserError, match=message):
         hyperparameters_of({**IN_EPOCHS, **keys}, 120, 2)

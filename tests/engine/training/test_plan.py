@@ -1,4 +1,4 @@
-"""How a training is made from its options, for what takes several machines or GPUs."""
+"""The plan of a training for several machines and GPUs, by stand-ins for the processes."""
 
 import os
 
@@ -14,7 +14,7 @@ CPU = Choice('cpu', 'float', 'no NVIDIA driver')
 
 
 class Ranks:
-    """Stands for the processes of a job."""
+    """A stand-in for the processes of a job."""
 
     def __init__(self, *choices, local_size=1):
         self.size, self.rank, self.local_size = len(choices), 0, local_size
@@ -31,12 +31,12 @@ class Ranks:
 
 
 def plan(*choices, **options):
-    """Of a job whose processes have chosen so."""
+    """Create the plan of a job whose processes have these devices."""
     return TrainingPlan(TrainingSettings(**options), {}, 0, Ranks(*choices), choices[0])
 
 
-def test_all_processes_compute_on_the_same_kind_of_device():
-    """Else some would wait over MPI, the others over NCCL."""
+def test_processes_on_different_kinds_of_devices_are_refused():
+    """Some of them would communicate over MPI, the others over NCCL."""
     assert describe_processes(plan(CPU, CPU)) == [
         f'rank {rank} on host{rank}, process {100 + rank}: running on the CPU (no NVIDIA driver)'
         for rank in (0, 1)
@@ -49,7 +49,7 @@ def test_all_processes_compute_on_the_same_kind_of_device():
     )
 
 
-def test_what_is_written_about_a_run():
+def test_the_description_of_a_run():
     half = Choice('cudnn', 'half')
     made = plan(half, half, skip_bad=True, no_sync_bn=True)
     assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
@@ -57,7 +57,7 @@ def test_what_is_written_about_a_run():
 
 
 @pytest.mark.parametrize(('cores', 'local', 'workers'), [(16, 1, 4), (16, 8, 2), (2, 4, 1)])
-def test_the_processes_of_a_machine_share_its_cores(cores, local, workers, monkeypatch):
+def test_loader_workers_share_the_cores_of_a_machine(cores, local, workers, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(cores))
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
     assert _default_loader_workers(Ranks(CPU, local_size=local)) == workers
