@@ -212,7 +212,9 @@ def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None
     """Compare the functions of the training with the CPU, on two images of the largest size."""
     size = augmentations.create(plan.config).largest().size
     loss = trainer.loss((min(2, trainer.hyperparameters.batch_size), 3, *size))
-    gpu_check.require(loss, plan.choice, SolverKeys.of(plan.config), plan.processes, watchdog)
+    gpu_check.require_agreement(
+        loss, plan.choice, SolverKeys.of(plan.config), plan.processes, watchdog
+    )
     watchdog.moved('the self-check')
 
 

@@ -1,6 +1,7 @@
 """The comparison of NNabla's functions before a training, with the CPU instead of a GPU."""
 
 import logging
+from dataclasses import replace
 
 import nnabla as nn
 import nnabla.functions as F
@@ -30,21 +31,18 @@ DEADLY = FunctionSpec(
 )
 
 
-def texts_of(findings):
-    return [str(finding) for finding in findings]
-
-
-@pytest.mark.parametrize('policy', ('none', 'bn_relu', 'convolution', 'blocks'))
-def test_a_training_graph_agrees_on_equal_devices(policy):
+def test_training_graphs_agree_on_equal_devices_and_keep_their_parameters():
+    """The graphs of all recompute policies; functions that they share are compared once."""
     everything = {'loss': 'ohem', 'dice_weight': 0.5, 'label_smoothing': 0.1}
-    loss = loss_of(everything, recompute=policy)
-    gpu_check.require_agreement(loss, CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes())
-
-
-def test_the_check_does_not_change_parameters():
-    loss = loss_of()
+    gpu_check.require_agreement(
+        loss_of(everything), CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes()
+    )
     before = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
-    gpu_check.require_agreement(loss, CPU, SolverKeys(), Processes())
+    known, specs = gpu_check.collect_functions(loss_of(everything))[0], []
+    for policy in ('bn_relu', 'convolution', 'blocks'):
+        found, _ = gpu_check.collect_functions(loss_of(everything, recompute=policy))
+        specs += [spec for spec in found if spec not in [*known, *specs]]
+    assert gpu_check.find_mismatches(specs, CPU) == []
     for name, parameter in nn.get_parameters(grad_only=False).items():
         assert np.array_equal(parameter.d, before[name])
 
@@ -96,46 +94,77 @@ def test_half_precision_is_read_from_the_context():
     ]
 
 
-def test_a_function_that_kills_the_process_is_named_and_the_rest_is_compared():
-    wrong = convolution(reference={'pad': [2, 2], 'dilation': [2, 2]})
-    specs = [convolution(), DEADLY, convolution(), DEADLY, wrong, convolution()]
-    assert texts_of(gpu_check.find_mismatches(specs, CPU)) == [
-        "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
-        "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
-        "NNabla's Convolution (forward) gives wrong numbers",
-    ]
+UPDATE_KEYS = SolverKeys(clip_norm=1.0, ema_decay=0.9, weight_decay=0.01, solver='adam')
+SCALED = FunctionSpec(  # its forward pass is the identity
+    'ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True]
+)
+COMPARED = {
+    'right': convolution(),
+    'kills': DEADLY,
+    'right after a death': convolution(),
+    'kills again': replace(DEADLY),
+    'wrong': convolution(reference={'pad': [2, 2], 'dilation': [2, 2]}),
+    'fails': convolution(arguments={**CONVOLUTION, 'group': 3}),
+    'right after a failure': convolution(),
+    'right gradient': SCALED,
+    'wrong gradient': replace(SCALED, reference={'clip_norm': 0.2}),
+    'dropout': FunctionSpec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True]),
+    **{spec.type: spec for spec in gpu_check.collect_updates(UPDATE_KEYS)},
+    **{
+        f'wrong {spec.type}': replace(
+            spec, reference={'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
+        )
+        for spec in gpu_check.collect_updates(UPDATE_KEYS)
+        if spec.type != 'look for overflow'
+    },
+    'only on the GPU': convolution(reference={'group': 3}),
+}
 
 
-def test_a_function_that_fails_is_named():
+@pytest.fixture(scope='module')
+def compared():
+    """The mismatches of ``COMPARED`` by name, from one comparison of all of them."""
+    found = gpu_check.find_mismatches(list(COMPARED.values()), CPU)
+    names = {id(spec): name for name, spec in COMPARED.items()}
+    assert len({id(mismatch.spec) for mismatch in found}) == len(found)
+    return {names[id(mismatch.spec)]: mismatch for mismatch in found}
+
+
+def test_functions_that_agree_are_no_mismatches(compared):
+    """Those behind a function that kills the process or fails are compared as well."""
+    right = ('right', 'right after a death', 'right after a failure', 'right gradient')
+    assert not compared.keys() & {*right, 'dropout', *gpu_check_child.UPDATES}
+
+
+def test_a_function_that_kills_the_process_is_named(compared):
+    for name in ('kills', 'kills again'):
+        assert str(compared[name]) == (
+            "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)"
+        )
+
+
+def test_a_function_that_fails_is_named(compared):
     """The CUDA extension reports an illegal instruction as an error of a later call."""
-    impossible = convolution(arguments={**CONVOLUTION, 'group': 3})
-    (finding,) = gpu_check.find_mismatches([impossible, convolution()], CPU)
-    assert str(finding).startswith("NNabla's Convolution (forward) fails: Failed `channels_i_mod")
+    text = "NNabla's Convolution (forward) fails: Failed `channels_i_mod"
+    assert str(compared['fails']).startswith(text)
 
 
-def test_a_wrong_gradient_is_named():
-    """The forward pass of this function is the identity."""
-    scaled = FunctionSpec(
-        'ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True]
-    )
-    wrong = FunctionSpec(**{**vars(scaled), 'reference': {'clip_norm': 0.2}})
-    assert gpu_check.find_mismatches([scaled], CPU) == []
-    assert texts_of(gpu_check.find_mismatches([wrong], CPU)) == [
-        "NNabla's ClipGradByNorm (backward) gives wrong numbers"
-    ]
+def test_wrong_results_and_gradients_are_named(compared):
+    assert str(compared['wrong']) == "NNabla's Convolution (forward) gives wrong numbers"
+    text = "NNabla's ClipGradByNorm (backward) gives wrong numbers"
+    assert str(compared['wrong gradient']) == text
 
 
-@pytest.mark.parametrize('used', gpu_check_child.UPDATES)
-def test_updates_of_the_weights(used):
-    keys = SolverKeys(clip_norm=1.0, ema_decay=0.9, weight_decay=0.01, solver='adam')
-    (spec,) = [s for s in gpu_check.collect_updates(keys) if s.type == used]
-    assert gpu_check.find_mismatches([spec], CPU) == []
-    other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
-    if used != 'look for overflow':
-        wrong = FunctionSpec(**{**vars(spec), 'reference': other})
-        assert texts_of(gpu_check.find_mismatches([wrong], CPU)) == [
-            f"NNabla's {used} gives wrong numbers"
-        ]
+@pytest.mark.parametrize(
+    'update', [name for name in gpu_check_child.UPDATES if name != 'look for overflow']
+)
+def test_wrong_updates_of_the_weights_are_named(update, compared):
+    assert str(compared[f'wrong {update}']) == f"NNabla's {update} gives wrong numbers"
+
+
+def test_a_function_that_only_the_gpu_supports_is_not_a_mismatch(compared):
+    """The reference side cannot compute it, as if the CPU lacked the function."""
+    assert compared['only on the GPU'].part == gpu_check_child.REFERENCE
 
 
 def test_the_check_of_overflow_detects_it():
@@ -191,18 +220,6 @@ def test_channel_last_is_compared_with_channel_first(spec):
     np.testing.assert_allclose(found['forward'][0], y.d, rtol=1e-5, atol=1e-6)
     for mine, x in zip(found['backward'], inputs):
         np.testing.assert_allclose(mine, x.g, rtol=1e-4, atol=1e-5)
-
-
-def test_a_function_that_only_the_gpu_supports_is_not_a_mismatch(caplog):
-    """The reference side cannot compute it, as if the CPU lacked the function."""
-    impossible = convolution(reference={'group': 3})
-    (finding,) = gpu_check.find_mismatches([impossible], CPU)
-    assert finding.part == gpu_check_child.REFERENCE
-
-
-def test_dropout_only_has_to_run():
-    spec = FunctionSpec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True])
-    assert gpu_check.find_mismatches([spec], CPU) == []
 
 
 @pytest.mark.parametrize('values', ['normal', 'positive', 'distinct', 'labels:5'])
