@@ -115,7 +115,7 @@ def trainer_of(name, device, type_config='float', **build):
     return choice, mpi_training.trainer_of(
         network,
         config,
-        mpi_training.recipe_of(config, 100, 1),
+        mpi_training.hyperparameters_of(config, 100, 1),
         batches,
         processes,
         communicators.connect(processes, choice),
