@@ -103,14 +103,10 @@ def pixel_losses(logits, labels, config):
     """Return the losses of the valid pixels, and the weights of their classes."""
     weights = np.array(config.get('class_weights', [1.0] * CLASSES))
     smoothing = config.get('label_smoothing', 0.0)
-    found, of_label = [], []
-    for log_p, label in zip(np.log(softmax(logits)), labels):
-        if label >= 0:
-            target = np.full(CLASSES, smoothing / CLASSES)
-            target[label] += 1 - smoothing
-            found.append(-(target * weights * log_p).sum())
-            of_label.append(weights[label])
-    return np.array(found), np.array(of_label)
+    valid = labels >= 0
+    target = np.eye(CLASSES)[labels[valid]] * (1 - smoothing) + smoothing / CLASSES
+    losses_of_pixels = -(target * weights * np.log(softmax(logits[valid]))).sum(axis=1)
+    return losses_of_pixels, weights[labels[valid]]
 
 
 def expected_cross_entropy(logits, labels, config):
