@@ -1,14 +1,15 @@
 # make demo    segment a street photo with the small trained model that comes with the project
-# make test    prove everything, with a few networks of each family where all would take long
-# make test-all    the same with every network
+# make test    run the tests, the slow ones with a few networks of each family
+# make test-all    run the tests with every network
 # make test-cuda-install    install the CUDA wheels into a fresh environment and import them, without a GPU; 5 GB
-# make test-gpu    prove what needs NVIDIA GPUs, on one or more; SHARED=folder of reference material and data,
+# make test-gpu    run the tests that need NVIDIA GPUs, one or more; SHARED=folder of reference material and data,
 #                  OUT=folder for the table as gpu_tests.json (default: results)
 # make bench   time loader, training and inference, and refresh their tables in README.md; DATA=folder of Cityscapes,
 #              PEER_PYTHON=a Python with torch to compare with, CAMVID=folder of CamVid to score 8-bit numbers on
-# They find or fetch a Python 3.10 and create .venv first; later runs reuse it.
+# make hooks  make git check style before a commit, imports and types before a push
+# Each target first finds or downloads a Python 3.10 and creates .venv; later runs reuse it.
 
-# Any Python 3, by its real path: a pyenv shim would obey .python-version here, and fail where 3.10 is missing.
+# Any Python 3, by its real path: a pyenv shim would obey .python-version and fail if 3.10 is missing.
 PYTHON3 := $(shell cd / && for name in python3 python; do \
 	$$name -c 'import sys; assert sys.version_info >= (3, 5); print(sys.executable)' 2>/dev/null && break; done)
 RUN = .venv/bin/python
@@ -16,7 +17,7 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo has 751.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-all test-cuda-install test-gpu lint bench environment environment-dev cuda clean
+.PHONY: demo test test-all test-cuda-install test-gpu lint bench hooks environment environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
@@ -39,6 +40,9 @@ lint: environment-dev
 	@$(RUN) -m ruff format --check .
 	@$(RUN) .venv/bin/lint-imports --no-cache
 	@$(RUN) -m mypy
+
+hooks: environment-dev
+	@$(RUN) -m pre_commit install --hook-type pre-commit --hook-type pre-push
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)

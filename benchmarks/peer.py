@@ -27,7 +27,7 @@ from benchmarks.pipeline import PipelineTask
 from common import machine
 from common.errors import UserError
 from datasets import image_files
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.training import losses
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.optimizer import SolverKeys
@@ -252,7 +252,7 @@ class TrainingPeer:
         python: str,
         folder: Path,
         config: Mapping,
-        choice: Choice,
+        choice: DeviceChoice,
         training: Hyperparameters,
         precision: str,
         channels_last: bool,

@@ -22,9 +22,9 @@ import nnabla as nn
 
 from common import PROJECT
 from common.errors import UserError
-from common.launcher import environment_of_one
+from common.launcher import environment_without_launcher
 from common.log import LOG
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.training.gpu_check_child import REFERENCE, FunctionSpec, function_of
@@ -99,7 +99,7 @@ def _ignore_progress(activity: str) -> None:
 
 def require_agreement(
     loss: nn.Variable,
-    choice: Choice,
+    choice: DeviceChoice,
     keys: SolverKeys,
     processes: Processes,
     watchdog: Watchdog | None = None,
@@ -118,7 +118,7 @@ def require_agreement(
     """
     specs, skipped = collect_functions(loss)
     specs += collect_updates(keys)
-    on_progress = watchdog.moved if watchdog else _ignore_progress
+    on_progress = watchdog.note_progress if watchdog else _ignore_progress
     found = [] if processes.local_rank else find_mismatches(specs, choice, on_progress=on_progress)
     for mismatch in found:
         if mismatch.part == REFERENCE:
@@ -193,7 +193,7 @@ def collect_updates(keys: SolverKeys) -> list[FunctionSpec]:
 
 def find_mismatches(
     specs: list[FunctionSpec],
-    choice: Choice,
+    choice: DeviceChoice,
     timeout: float = TIMEOUT_SECONDS,
     on_progress: Callable[[str], None] = _ignore_progress,
 ) -> list[Mismatch]:
@@ -217,7 +217,7 @@ def find_mismatches(
 
 def _compare_in_child(
     specs: Sequence[FunctionSpec],
-    choice: Choice,
+    choice: DeviceChoice,
     timeout: float,
     mismatches: list[Mismatch],
     on_progress: Callable[[str], None],
@@ -237,7 +237,7 @@ def _compare_in_child(
         process = subprocess.Popen(
             [sys.executable, '-m', 'engine.training.gpu_check_child'],
             cwd=PROJECT,
-            env=environment_of_one(),
+            env=environment_without_launcher(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

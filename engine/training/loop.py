@@ -105,7 +105,7 @@ class TrainingLoop:
                 raise
             status = self._report_stop()
             if self._processes.size > 1:  # other ranks can be waiting for this one in a validation
-                self._processes.leave(status)
+                self._processes.abort(status)
             return status
         except Exception as error:
             self._interruptible = False  # a signal must not interrupt saving the state
@@ -128,9 +128,11 @@ class TrainingLoop:
             self._finish_milestone()
         while trainer.iteration < last:
             step = trainer.step(
-                lambda: self._signal is not None, self._is_time_to_save, self._watchdog.moved
+                lambda: self._signal is not None,
+                self._is_time_to_save,
+                self._watchdog.note_progress,
             )
-            self._watchdog.moved(f'iteration {trainer.iteration}')
+            self._watchdog.note_progress(f'iteration {trainer.iteration}')
             if step.skipped:
                 self._logger.skipped(trainer.iteration, step.loss_scale)
             self._logger.step(
@@ -181,7 +183,7 @@ class TrainingLoop:
             if iteration == trainer.hyperparameters.max_iter and not self._processes.rank:
                 LOG.info('%s: the trained weights', self._folder.save_final())
         self._interruptible = False
-        self._watchdog.moved(f'saving and validation at iteration {iteration}')
+        self._watchdog.note_progress(f'saving and validation at iteration {iteration}')
 
     def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.broadcast_parameters()

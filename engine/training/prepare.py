@@ -215,7 +215,7 @@ def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None
     gpu_check.require_agreement(
         loss, plan.choice, SolverKeys.of(plan.config), plan.processes, watchdog
     )
-    watchdog.moved('the self-check')
+    watchdog.note_progress('the self-check')
 
 
 def _initialise(config: Config, network: Network, url: str | None) -> None:

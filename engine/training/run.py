@@ -20,6 +20,6 @@ def train(settings: TrainingSettings) -> int:
         UserError: Settings, config or data are invalid, or the training diverges.
     """
     with joined() as processes, ExitStack() as stack:
-        with processes.in_unison():
+        with processes.log_on_rank_0():
             loop = prepare(settings, processes, stack)
         return loop.run()

@@ -22,7 +22,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.patterns import matching_parameters
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import OtherProcessError, Processes
 from engine.runs.checkpoints import TrainingState
 from engine.training import divergence
@@ -76,7 +76,7 @@ class Trainer:
         hyperparameters: Hyperparameters,
         loader: BatchSource,
         processes: Processes,
-        communicator: Alone,
+        communicator: SingleProcessCommunicator,
         *,
         seed: int,
         half: bool = False,

@@ -7,7 +7,7 @@ import nnabla as nn
 
 from common.lru import LeastRecentlyUsed
 from engine.distributed import communicators
-from engine.distributed.communicators import Alone, Backward
+from engine.distributed.communicators import Backward, SingleProcessCommunicator
 from engine.training.losses import Criterion, Objective
 from layers import recompute
 from models import Network
@@ -50,7 +50,7 @@ class TrainingGraphs:
         network: Network,
         criterion: Criterion,
         parameters: Mapping[str, nn.Variable],
-        communicator: Alone,
+        communicator: SingleProcessCommunicator,
         build: Mapping,
     ):
         self._network, self._criterion, self._build = network, criterion, build
@@ -72,7 +72,7 @@ class TrainingGraphs:
         image = nn.Variable(shape)
         outputs = self._network(image, train=True, **self._build)
         objective = self._criterion.build(outputs, (shape[2], shape[3]))
-        recompute.keep_touched(objective.loss)
+        recompute.keep_inputs_of_spurious_readers(objective.loss)
         return image, objective
 
     def _new_graph(self, shape: tuple[int, ...]) -> TrainingGraph:
@@ -82,5 +82,5 @@ class TrainingGraphs:
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
-            communicators.order_of(objective.loss),
+            communicators.sync_batch_norm_order(objective.loss),
         )

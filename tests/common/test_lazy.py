@@ -1,4 +1,4 @@
-"""Packages that import what they offer when it is used."""
+"""Packages whose public names are imported on first use."""
 
 import subprocess
 import sys
@@ -30,12 +30,12 @@ def test_help_loads_neither_nnabla_nor_opencv(command):
     assert not {'nnabla', 'cv2'} & loaded
 
 
-def test_what_a_package_offers_is_there():
+def test_public_names_resolve():
     import engine
     from engine.inference.predictor import Predictor
 
     assert engine.Predictor is Predictor
-    for name in engine.__all__:
+    for name in set(engine.__all__) - {'__version__'}:
         assert getattr(engine, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'engine' has no attribute 'nothing'"):
         engine.nothing  # noqa: B018

@@ -1,4 +1,4 @@
-"""A network that is registered from outside of the packages is used as those of the project are."""
+"""A user's own network works as the networks of the project do."""
 
 import sys
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 
 import models
 from common import files
-from common.command import run
+from common.command import run_command
 from common.errors import UserError
 from engine import config
 from engine.config import schema
@@ -19,17 +19,17 @@ from models.convert import __main__ as convert
 from models.weights import lookup, published
 from support import programs, stand_ins
 from support.checkpoint_writer import Checkpoint
-from tests.common.test_download import Server
+from support.download_server import DownloadServer
 
 FILE = programs.PROJECT / 'tests' / 'support' / 'own_network.py'
 
 
 @pytest.fixture
 def own(monkeypatch):
-    """The file is imported by a command's option; afterwards all is as it was."""
+    """The user's family, imported by a command's --import and unregistered after the test."""
     families, statistics = dict(registry._families), dict(registry._statistics)
     monkeypatch.setattr(sys, 'path', [*sys.path])
-    assert run(listing.build_parser, listing.main, ['--import', str(FILE), '--names']) == 0
+    assert run_command(listing.build_parser, listing.main, ['--import', str(FILE), '--names']) == 0
     yield models.family_of('own_net')
     del sys.modules[FILE.stem]
     for table, before in ((registry._families, families), (registry._statistics, statistics)):
@@ -37,12 +37,12 @@ def own(monkeypatch):
         table.update(before)
 
 
-def test_without_its_registration_there_is_no_such_network():
+def test_an_unregistered_network_is_unknown():
     with pytest.raises(models.ModelError, match="no network is called 'own_net'"):
         models.create('own_net')
 
 
-def test_it_is_created_and_described(own, capsys):
+def test_it_is_created_described_and_listed(own, capsys):
     assert [family for family in models.FAMILIES if family.name == 'own'] == [own]
     assert {'own_net', 'own_net_skip'} <= set(models.names())
     network = models.create('own_net', widths=[4, 7])
@@ -50,7 +50,7 @@ def test_it_is_created_and_described(own, capsys):
     assert nn.get_parameters()['encoder/1/conv/conv/W'].shape == (7, 4, 3, 3)
     assert models.describe('own_net', num_classes=3) == replace(network.info, num_classes=3)
     assert (network.info.channel_order, network.info.mean[0]) == ('bgr', 123.675)
-    assert run(listing.build_parser, listing.main, ['own_net']) == 0
+    assert run_command(listing.build_parser, listing.main, ['own_net']) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     convolutions, batch_norms, classifier = 3 * 9 * 6 + 6 * 9 * 8, 2 * (6 + 8), 8 * 5 + 5
     assert row[:3] == ['own_net', '5', str(convolutions + batch_norms + classifier)]
@@ -61,7 +61,7 @@ def test_it_is_created_and_described(own, capsys):
     [
         ('own_net', {'widths': [4, 0]}, 'widths: must be at least 1'),
         ('own_net', {'skip': 1}, 'skip: must be true or false'),
-        ('own_net', {'skip': True}, 'skip: needs two last layers of the same width'),
+        ('own_net', {'skip': True}, 'skip: the last two layers must have the same width'),
         ('own_net', {'width': 3}, 'width: own_net has no such.*did you mean widths'),
     ],
 )
@@ -71,7 +71,7 @@ def test_its_hyper_parameters_are_checked(own, name, changes, message):
     assert caught.value.key == next(iter(changes))
 
 
-def test_a_config_has_its_keys(own, tmp_path):
+def test_a_config_sets_its_hyper_parameters(own, tmp_path):
     path = tmp_path / 'own.yaml'
     path.write_text('network: own_net_skip\nwidths: [3, 4, 4]\nnum_classes: 7\nmean: [1, 2, 3]\n')
     loaded = config.load(path)
@@ -101,7 +101,7 @@ def test_its_weights_are_saved_and_loaded(own, tmp_path):
 def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys):
     models.create('own_net')(nn.Variable((1, 3, 8, 8)))
     weights.save(tmp_path / 'made.h5')
-    server = Server((tmp_path / 'made.h5').read_bytes())
+    server = DownloadServer((tmp_path / 'made.h5').read_bytes())
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'cache'))
     monkeypatch.setattr(lookup, 'PROJECT', tmp_path)
@@ -114,13 +114,13 @@ def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys)
     assert published.networks_of(published.entry_of(path)) == ['own_net']
     with pytest.raises(models.ModelError, match='published files are .*Own-Net.h5'):
         weights.find('other.h5')
-    assert run(listing.build_parser, listing.main, ['--weights', 'own_net']) == 0
+    assert run_command(listing.build_parser, listing.main, ['--weights', 'own_net']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == 'Own-Net.h5: own_net; street scenes; https://example.org/'
 
 
 def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
-    """By another implementation's names, with the statistics that the name of the file says."""
+    """Names are renamed from another implementation; the file name selects the statistics."""
     network = models.create('own_net')
     network(nn.Variable((1, 3, 8, 8)))
     stand_ins.randomize_parameters()
@@ -132,7 +132,7 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
     checkpoint.save(tmp_path / 'grey-1.pth', checkpoint.state(foreign))
     target = tmp_path / 'a.h5'
     options = ['--network', 'own_net', '-i', tmp_path / 'grey-1.pth', '-o', target]
-    assert run(convert.build_parser, convert.main, list(map(str, options))) == 0
+    assert run_command(convert.build_parser, convert.main, list(map(str, options))) == 0
     arrays = weights.read(target)
     assert arrays.keys() == own_arrays.keys()
     assert all(np.array_equal(arrays[name], own_arrays[name]) for name in arrays)
@@ -141,37 +141,39 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
     checkpoint = Checkpoint()
     checkpoint.save(tmp_path / 'encoder.pth', checkpoint.state(halves))
     options = ['--network', 'own_net', '-i', tmp_path / 'encoder.pth', '-o', target]
-    assert run(convert.build_parser, convert.main, list(map(str, options))) == 0
+    assert run_command(convert.build_parser, convert.main, list(map(str, options))) == 0
     assert 'The encoder alone' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     'changes, message',
     [
-        ({}, 'a family called own is registered already, with the family own'),
-        ({'name': 'b'}, 'a network called own_net is registered already, with the family own'),
+        ({}, 'a family called own is registered already, by the family own'),
+        ({'name': 'b'}, 'a network called own_net is registered already, by the family own'),
         (
             {'name': 'b', 'variants': {'b': {}}},
-            'a published file called Own-Net.h5 is registered already, with the family own',
+            'a published file called Own-Net.h5 is registered already, by the family own',
         ),
         (
             {'name': 'b', 'variants': {'b': {}}, 'published': ()},
-            'a kind of input called own_grey is registered already, with the family own',
+            'a kind of input called own_grey is registered already, by the family own',
         ),
-        ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*with the family ddrnet'),
+        ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*by the family ddrnet'),
     ],
 )
-def test_a_name_is_registered_once(own, changes, message):
+def test_a_taken_name_is_refused(own, changes, message):
     before = models.names()
     with pytest.raises(models.ModelError, match=f'^.*{message}$'):
         models.register(replace(own, **changes))
     assert models.names() == before
 
 
-def test_a_second_import_of_other_code_ends_a_command_in_one_line(own, tmp_path, capsys):
+def test_an_import_that_registers_taken_names_gives_one_line(own, tmp_path, capsys):
     second = tmp_path / 'second_network.py'
     second.write_text(FILE.read_text())
-    assert run(listing.build_parser, listing.main, ['--import', str(second), '--names']) == 2
+    assert (
+        run_command(listing.build_parser, listing.main, ['--import', str(second), '--names']) == 2
+    )
     assert capsys.readouterr().err == (
-        'error: a family called own is registered already, with the family own\n'
+        'error: a family called own is registered already, by the family own\n'
     )

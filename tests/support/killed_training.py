@@ -15,7 +15,7 @@ from pathlib import Path
 
 import train
 from common import PROJECT as FOLDER
-from common.command import run
+from common.command import run_command
 from engine.inference.predictor import Predictor
 from engine.training.loop import TrainingLoop
 
@@ -132,7 +132,7 @@ def train_and_exit(kind: str, number: int, arguments: list[str], errors: int):
     status = 1
     try:
         Killer(kind, number)
-        status = run(train.build_parser, train.main, arguments)
+        status = run_command(train.build_parser, train.main, arguments)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -7,7 +7,7 @@ import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from layers import functions as L
 from models.family import Family
@@ -38,7 +38,13 @@ def make_trainer(network, config, loader, **options):
     processes = Processes()
     hyperparameters = mpi_training.hyperparameters_of({'batch_size': 2, **config}, 16, 1)
     return mpi_training.trainer_of(
-        network, config, hyperparameters, loader, processes, Alone(processes), **options
+        network,
+        config,
+        hyperparameters,
+        loader,
+        processes,
+        SingleProcessCommunicator(processes),
+        **options,
     )
 
 

@@ -52,7 +52,7 @@ def test_a_disk_without_room_for_weights(
     assert '.h5: cannot be written (File too large)' in line
     state = tmp_path / 'run' / 'state.h5'
     assert line.endswith(f'; iteration 4 is saved in {state}; --resume continues from it')
-    assert checkpoints.facts(state)['best'] is None
+    assert checkpoints.load_facts(state)['best'] is None
     assert_same_run(training.whole('run', '--resume'), uninterrupted)
 
 
@@ -127,7 +127,7 @@ def test_an_error_in_a_step_leaves_a_state_to_resume_from(
             with pytest.raises(MemoryError, match='none left'):
                 training('run')
             assert f'iteration 5 is saved in {state}; --resume continues from it' in caplog.text
-    assert checkpoints.facts(state)['iteration'] == (4 if fault is poison_loss else 5)
+    assert checkpoints.load_facts(state)['iteration'] == (4 if fault is poison_loss else 5)
     assert_same_run(training.whole('run', '--resume'), uninterrupted)
 
 

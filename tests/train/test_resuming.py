@@ -48,7 +48,7 @@ def test_changes_are_reported_and_need_an_option(stopped, capsys, caplog):
     run = stopped.whole('run', '--resume', *changes, '--allow-changes')
     assert 'resuming with changes: ' in caplog.text
     assert 'the sample order restarts: ' in caplog.text
-    facts = checkpoints.facts(run / 'state.h5')
+    facts = checkpoints.load_facts(run / 'state.h5')
     assert (facts['config']['batch_size'], facts['iteration']) == (3, 10)
     assert facts['options']['--skip-bad'] == 'on'
     comment = (run / 'config.yaml').read_text().splitlines()[1]
@@ -100,7 +100,7 @@ def test_a_run_in_progress_is_not_resumed(data, tmp_path, capsys):
     finally:
         process.kill()
         process.wait()
-    last = checkpoints.facts(state)['iteration'] + 1
+    last = checkpoints.load_facts(state)['iteration'] + 1
     with signalled(last):
         assert training('run', '--resume') == 143
 

@@ -22,7 +22,7 @@ def test_the_seed_determines_the_run(data, tmp_path, caplog):
         assert_same_run(training.whole(f'workers {workers}', '--workers', workers), zero)
     seven = training.whole('seven', '--workers', 0, '--seed', 7)
     assert ', seed 7' in caplog.text
-    assert checkpoints.facts(seven / 'state.h5')['seed'] == 7
+    assert checkpoints.load_facts(seven / 'state.h5')['seed'] == 7
     ours, others = (weights.read(folder / 'final.h5') for folder in (zero, seven))
     assert not np.array_equal(ours['backbone/conv1/conv/W'], others['backbone/conv1/conv/W'])
     losses = [(folder / 'Training-loss.series.txt').read_text() for folder in (zero, seven)]
@@ -56,7 +56,7 @@ def test_the_best_weights_have_the_scores_of_evaluate(changes, data, tmp_path):
     assert [entry['iteration'] for entry in entries] == list(range(6, 25, 6))
     best = max(entries, key=lambda entry: entry['miou'])
     assert best['miou'] > entries[0]['miou'], 'the test needs a run that learns'
-    assert checkpoints.facts(run / 'state.h5')['best']['iteration'] <= best['iteration']
+    assert checkpoints.load_facts(run / 'state.h5')['best']['iteration'] <= best['iteration']
     for entry, file in ((best, 'best.h5'), (entries[-1], 'final.h5')):
         report = train_runs.scores(training, run / file)
         assert report['miou'] == entry['miou']

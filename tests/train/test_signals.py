@@ -22,7 +22,7 @@ def test_a_signal_saves_the_state_and_stops(iteration, uninterrupted, data, tmp_
     with signalled(iteration, signal.SIGTERM):
         assert training('run', '--workers', 1) == 143
     assert not children()
-    assert checkpoints.facts(run / 'state.h5')['iteration'] == iteration
+    assert checkpoints.load_facts(run / 'state.h5')['iteration'] == iteration
     assert not (run / 'final.h5').exists()
     with signalled(min(iteration + 1, 10), signal.SIGINT):
         assert training('run', '--workers', 0, '--resume') in (130, 0)
@@ -66,7 +66,7 @@ def test_a_signal_to_the_process_group_of_the_command(number, status, data, tmp_
     assert process.returncode == status, err
     assert err.count('stopped after iteration') == 1
     assert 'Traceback' not in err
-    iteration = checkpoints.facts(tmp_path / 'run' / 'state.h5')['iteration']
+    iteration = checkpoints.load_facts(tmp_path / 'run' / 'state.h5')['iteration']
     assert f'stopped after iteration {iteration}, which is saved' in err
     time.sleep(0.1)
     path = f'{tmp_path}'.encode()

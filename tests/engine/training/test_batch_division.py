@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import models
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
 from support import mpi_jobs, mpi_training, stand_ins
@@ -85,7 +85,13 @@ def make_trainer(name, batch, accumulation, step=0):
     hyperparameters, processes = mpi_training.hyperparameters_of(config, 100, 1), Processes()
     loader = Images((side, side), batch, step * batch * accumulation)
     return mpi_training.trainer_of(
-        network, config, hyperparameters, loader, processes, Alone(processes), build=BUILD
+        network,
+        config,
+        hyperparameters,
+        loader,
+        processes,
+        SingleProcessCommunicator(processes),
+        build=BUILD,
     )
 
 

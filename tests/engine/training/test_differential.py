@@ -11,7 +11,7 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from layers import functions as L
 from models.family import Family
@@ -286,7 +286,7 @@ def test_random_options_follow_the_formulas(seed):
     )
     hyperparameters = mpi_training.hyperparameters_of({'batch_size': 2, **config}, 100, 1)
     trainer = mpi_training.trainer_of(
-        net, config, hyperparameters, loader, processes, Alone(processes)
+        net, config, hyperparameters, loader, processes, SingleProcessCommunicator(processes)
     )
     losses = [trainer.step().loss for _ in range(STEPS)]
     found = parameters_of()

@@ -8,7 +8,7 @@ import datasets
 from common.errors import InputError, UserError
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
 from engine.training.divergence import DivergedError
@@ -78,7 +78,7 @@ def test_gradients_whose_norm_overflows_change_no_weight():
 
 
 def test_a_sum_of_finite_losses_that_overflows():
-    class TooLarge(Alone):
+    class TooLarge(SingleProcessCommunicator):
         def total(self, array):
             return array + [np.inf, 0, 0] if array.shape == (3,) else array
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from engine.training import gpu_check, gpu_check_child, plan
 from engine.training.gpu_check_child import FunctionSpec
@@ -20,7 +20,7 @@ from support import train_runs
 from support.gpu_check_specs import CONVOLUTION, convolution, loss_of
 
 data = train_runs.data
-CPU, GPU = Choice('cpu', 'float'), Choice('cudnn', 'half')
+CPU, GPU = DeviceChoice('cpu', 'float'), DeviceChoice('cudnn', 'half')
 # Without a communicator, this function kills the process on the CPU.
 DEADLY = FunctionSpec(
     'SyncBatchNormalization',
@@ -300,7 +300,7 @@ def test_a_training_on_a_gpu_starts_with_the_check(
     options, findings, data, tmp_path, monkeypatch, capsys
 ):
     """The CPU stands in for the GPU."""
-    monkeypatch.setattr(plan.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
+    monkeypatch.setattr(plan.context, 'use', lambda *a, **k: DeviceChoice('cudnn', 'float'))
     findings.append(gpu_check.Mismatch(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_runs.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:

@@ -5,12 +5,12 @@ import os
 import pytest
 
 from common.errors import UserError
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.training import TrainingSettings
 from engine.training.plan import TrainingPlan, describe_processes
 from engine.training.prepare import _default_loader_workers
 
-CPU = Choice('cpu', 'float', 'no NVIDIA driver')
+CPU = DeviceChoice('cpu', 'float', 'no NVIDIA driver')
 
 
 class Ranks:
@@ -42,7 +42,9 @@ def test_processes_on_different_kinds_of_devices_are_refused():
         for rank in (0, 1)
     ]
     with pytest.raises(UserError) as caught:
-        describe_processes(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
+        describe_processes(
+            plan(DeviceChoice('cudnn', 'float'), CPU, DeviceChoice('cudnn', 'float'))
+        )
     assert str(caught.value) == (
         'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
         'driver); repair their GPUs, or use -c cpu'
@@ -50,7 +52,7 @@ def test_processes_on_different_kinds_of_devices_are_refused():
 
 
 def test_the_description_of_a_run():
-    half = Choice('cudnn', 'half')
+    half = DeviceChoice('cudnn', 'half')
     made = plan(half, half, skip_bad=True, no_sync_bn=True)
     assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
     assert str(plan(CPU)) == 'by 1 process with -c cpu -t float'
