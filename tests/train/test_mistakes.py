@@ -60,7 +60,7 @@ def damaged(data, tmp_path):
         (['--set', 'epochs=3'], 'max_iter, epochs: training requires exactly one of them'),
         (['--set', 'max_iter=null'], 'max_iter, epochs: training requires exactly one of them'),
         (['--set', 'max_iter=1', '--set', 'reference_batch=1'], 'max_iter: 1 iterations become 0'),
-        (['--set', 'image_height=null'], 'scale_crop needs image_height'),
+        (['--set', 'image_height=null'], 'scale_crop also needs image_height'),
         (['--set', 'image_height=2'], 'cannot take 2x40 pixels'),
         (['--set', 'train_split=trian'], "no split 'trian'"),
         (['--set', 'train_split=test'], 'nothing found for the split test'),
@@ -175,7 +175,7 @@ def test_weights_that_do_not_fit(training, tmp_path, capsys):
     (tmp_path / 'half.h5').write_bytes(whole[: len(whole) // 2])
     for name, message in (
         ('other', 'does not fit the network, nothing was loaded: no name in it'),
-        ('wider', 'of another shape: backbone/conv1/conv/W (12x3x3x3 instead of 8x3x3x3)'),
+        ('wider', 'with another shape: backbone/conv1/conv/W (12x3x3x3 instead of 8x3x3x3)'),
         ('half', 'truncated or not an NNabla .h5 file'),
     ):
         line = training.refused(capsys, 'run', '-p', tmp_path / f'{name}.h5')
