@@ -252,7 +252,7 @@ def training_config() -> dict:
             'network': 'd3net'}  # fmt: skip
 
 
-def own_steps(config, recipe, count) -> list[float]:
+def own_steps(config, hyperparameters, count) -> list[float]:
     """The losses of NNabla's own training, on the batch that the graph holds."""
     network, processes = models.create(config), Processes()
 
@@ -266,7 +266,7 @@ def own_steps(config, recipe, count) -> list[float]:
             return {}
 
     trainer = mpi_training.trainer_of(
-        network, config, recipe, Loader(), processes, SingleProcessCommunicator(processes)
+        network, config, hyperparameters, Loader(), processes, SingleProcessCommunicator(processes)
     )
     return [trainer.step().loss for _ in range(count)]
 

@@ -234,11 +234,11 @@ def test_batch_length_and_learning_rates_are_the_published_ones(
     name, samples, processes, batch, length, rates
 ):
     """With the published number of processes and the real number of images."""
-    recipe = mpi_training.recipe_of(load(name), samples, processes)
-    assert recipe.batch_size * recipe.accumulation * processes == batch
-    assert recipe.max_iter == length
+    hyperparameters = mpi_training.hyperparameters_of(load(name), samples, processes)
+    assert hyperparameters.batch_size * hyperparameters.accumulation * processes == batch
+    assert hyperparameters.max_iter == length
     for iteration, rate in rates.items():
-        assert recipe.rate(iteration) == pytest.approx(rate, rel=1e-3, abs=2e-6), iteration
+        assert hyperparameters.rate(iteration) == pytest.approx(rate, rel=1e-3, abs=2e-6), iteration
 
 
 @pytest.mark.parametrize('name', NAMES)
