@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import frame, training
+from benchmarks import harness, training
 from benchmarks.memory import peak_mib
 from layers.build import RECOMPUTE_POLICIES
 from support import programs, stand_ins
@@ -16,7 +16,7 @@ from support import programs, stand_ins
 
 def test_contestants_take_turns():
     calls = []
-    results = frame.compare(
+    results = harness.compare_in_turns(
         {'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, rounds=3, warm_up=2
     )
     assert calls == ['a', 'b'] * 5
@@ -54,7 +54,9 @@ def test_norms_compares_both_batch_norms(tmp_path):
 
 
 def test_contestants_with_a_clock_of_their_own():
-    results = frame.compare({'a': lambda: 0.5, 'b': lambda: 0.25}, rounds=3, own_clock=True)
+    results = harness.compare_in_turns(
+        {'a': lambda: 0.5, 'b': lambda: 0.25}, rounds=3, own_clock=True
+    )
     assert [result.median_ms for result in results] == [500, 250]
     assert results[1].ratio == 2
 
@@ -125,17 +127,17 @@ def test_training_compares_the_recompute_policies(tiny, tmp_path):
 def test_losses_that_differ_are_told():
     losses = {'none': [1.0, 2.0], 'blocks': [1.0, 2.5]}
     assert 'after 2 steps; those of the recompute policies differ by up to 0.5' in (
-        training._about_losses(losses)
+        training._describe_losses(losses)
     )
 
 
 def test_on_a_gpu_precision_and_layout_are_compared_too():
-    assert list(training.ways('cpu')) == list(RECOMPUTE_POLICIES)
-    others = list(training.ways('cudnn').items())[4:]
+    assert list(training.training_contestants('cpu')) == list(RECOMPUTE_POLICIES)
+    others = list(training.training_contestants('cudnn').items())[4:]
     assert [name for name, _ in others] == ['half', 'channel_last', 'half, channel_last', 'TF32']
     assert all(way.recompute == 'none' for _, way in others)
-    assert list(training.peers('cpu')) == ['pytorch contiguous', 'pytorch channels_last']
-    assert [precision for precision, _ in training.peers('cudnn').values()] == [
+    assert list(training.peer_forms('cpu')) == ['pytorch contiguous', 'pytorch channels_last']
+    assert [precision for precision, _ in training.peer_forms('cudnn').values()] == [
         'float32', 'float32', 'float16', 'float16',
     ]  # fmt: skip
 
@@ -154,7 +156,7 @@ def test_the_peak_of_a_process_is_its_own():
     [
         (['--size', '4x4'], 'cannot take 4x4 pixels'),
         (['--size', '64'], '--size 64: write it as HEIGHTxWIDTH'),
-        (['--batches', '2'], '--batches is an option of loader, training has no use for it'),
+        (['--batches', '2'], '--batches is an option of loader; training does not have it'),
     ],
 )
 def test_bad_options_of_training(options, message, tiny):
@@ -168,10 +170,10 @@ def test_bad_options_of_training(options, message, tiny):
         (['--size', 'big'], '--size big: write it as HEIGHTxWIDTH'),
         (['--rounds', '0'], '--rounds must be at least 1'),
         (['--size', '8x8'], 'cannot take 8x8 pixels'),
-        (['--batches', '8'], '--batches is an option of loader, blocks has no use for it'),
+        (['--batches', '8'], '--batches is an option of loader; blocks does not have it'),
         (
             ['-d', 'data'],
-            '--data-dir is an option of inference and loader, blocks has no use for it',
+            '--data-dir is an option of inference and loader; blocks does not have it',
         ),
     ],
 )
@@ -186,9 +188,9 @@ def test_bad_options_of_blocks(options, message):
         (['--batch-size', '0'], '--batch-size must be at least 1'),
         (
             ['--size', '64x64'],
-            '--size is an option of blocks, inference, norms and training, loader has no',
+            '--size is an option of blocks, inference, norms and training; loader does not',
         ),
-        (['-c', 'cpu'], '--context is an option of blocks, inference and training, loader'),
+        (['-c', 'cpu'], '--context is an option of blocks, inference and training; loader does'),
     ],
 )
 def test_bad_options_of_loader(options, message):
@@ -210,4 +212,5 @@ def test_only_scale_crop_has_a_usual_pipeline(augmentation, keys, shared, tmp_pa
     process = programs.run(
         '-m', 'benchmarks', 'loader', '-d', shared / 'data/camvid', '-cfg', config
     )
-    assert f'augmentation: {augmentation} has no usual pipeline' in programs.error_line(process)
+    expected = f'augmentation: {augmentation} has no conventional pipeline'
+    assert expected in programs.error_line(process)

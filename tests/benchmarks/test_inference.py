@@ -12,7 +12,7 @@ import models
 from benchmarks import __main__ as command
 from benchmarks import contestants, inference, peer, pipeline
 from benchmarks.contestants import InferenceContestant
-from benchmarks.limit import Limit
+from benchmarks.convolution_limit import ConvolutionLimit
 from common import machine
 from common.errors import UserError
 from datasets import image_files
@@ -56,7 +56,7 @@ def test_networks_and_backends_are_compared(tiny, tmp_path):
         assert details['e2e ms'] > result['median_ms'] > 0
         assert details['FPS'] == pytest.approx(1000 / result['median_ms'])
         assert details['MiB'] > 50 and details['start s'] > 0
-        assert details['differs'] <= contestants.TOLERANCE
+        assert details['differs'] <= contestants.LOGITS_TOLERANCE
         assert (details['again s'] is None) == ('nnabla' in name)
         prefix = name.split(':')[0]
         for column, base in (('x plain', 'nnabla plain'), ('x nnabla', 'nnabla')):
@@ -85,7 +85,7 @@ def test_ranges_are_from_the_photo_or_a_data_set(with_data, shared, tmp_path):
     expected = '4 training images of camvid' if with_data else 'street.jpg'
     assert document['settings']['int8'] == f'ranges from {expected}'
     assert reduced['details']['x float32'] == pytest.approx(reduced['ratio'])
-    assert contestants.TOLERANCE < reduced['details']['differs'] < 0.5
+    assert contestants.LOGITS_TOLERANCE < reduced['details']['differs'] < 0.5
 
 
 def test_the_published_graph_of_other_networks_is_ours(tmp_path):
@@ -108,11 +108,11 @@ def test_threads_are_those_of_the_machine(monkeypatch):
         plans.append(plan)
         return [], {}
 
-    monkeypatch.setattr(inference, 'measure', measure)
+    monkeypatch.setattr(inference, 'measure_inference', measure)
     monkeypatch.setattr(machine, 'cgroup_limit', lambda: 1.5)
     for options in ([], ['--threads', '7']):
         args = command.build_parser().parse_args(['inference', '-c', 'cpu', *options])
-        command._complete(args)
+        command._apply_defaults(args)
         command._inference(args, [])
     assert [plan.threads for plan in plans] == [1, 7]
 
@@ -144,7 +144,7 @@ def test_multiples_are_of_the_same_turns():
     'options, message',
     [
         (['--size', '4x4'], '--size 4x4: d3net cannot take it, the nearest is'),
-        (['--threads', '9999'], '--threads 9999: there are'),
+        (['--threads', '9999'], '--threads 9999: only'),
         (['--threads', '0'], '--threads must be at least 1'),
         (['--backend', 'nnabla', '--precision', 'int8'], 'nothing to compare: NNabla computes in'),
         (['--batch-size', '2'], '--batch-size is an option of loader, norms and training'),
@@ -163,7 +163,7 @@ def test_other_kinds_take_one_config(tiny):
 
 def test_what_is_left_out_has_a_reason():
     own, forms = ['plain', 'nnabla', 'auto'], ['contiguous', 'channels_last', 'recorded']
-    compared, left_out = inference.ways(own, ['float32', 'int8'], forms, 'cpu')
+    compared, left_out = inference.select_contestants(own, ['float32', 'int8'], forms, 'cpu')
     assert [str(way) for way in compared] == [
         'nnabla plain float32', 'nnabla float32', 'auto float32', 'pytorch contiguous float32',
         'pytorch channels_last float32', 'auto int8',
@@ -173,7 +173,9 @@ def test_what_is_left_out_has_a_reason():
         'left out, nnabla int8', 'left out, pytorch contiguous int8',
         'left out, pytorch channels_last int8', 'left out, pytorch recorded int8',
     }  # fmt: skip
-    compared, _ = inference.ways(['nnabla'], ['float16'], ['compiled', 'recorded'], 'cudnn')
+    compared, _ = inference.select_contestants(
+        ['nnabla'], ['float16'], ['compiled', 'recorded'], 'cudnn'
+    )
     assert list(map(str, compared)) == [
         'nnabla float16', 'pytorch compiled float16', 'pytorch recorded float16',
     ]  # fmt: skip
@@ -184,7 +186,7 @@ def test_forms_of_pytorch_are_those_of_the_device():
 
     def forms(context, *options):
         args = command.build_parser().parse_args(['inference', *options])
-        command._complete(args)
+        command._apply_defaults(args)
         return command._forms(args, context)
 
     assert forms('cpu') == ['contiguous', 'channels_last']
@@ -246,14 +248,14 @@ def test_labels_are_those_of_the_predictor(monkeypatch):
     maps = network(x)[0]
     maps.forward()
     for band in (1, 1 << 20):
-        monkeypatch.setattr(pipeline, 'BAND', band)
-        np.testing.assert_array_equal(pipeline.labels(maps.d[0], (48, 64)), expected)
+        monkeypatch.setattr(pipeline, 'RESIZED_VALUES_PER_BAND', band)
+        np.testing.assert_array_equal(pipeline.class_indices(maps.d[0], (48, 64)), expected)
 
 
 @pytest.mark.parametrize('precision, known', [('float32', True), ('float16', False)])
 def test_what_the_processor_can_do(precision, known):
     """Nothing is known of numbers that OpenVINO does not compute in."""
-    limit = Limit(precision, 1)
+    limit = ConvolutionLimit(precision, 1)
     limit.turn()
     assert (limit.best is not None) == known
     assert not known or limit.best > 1

@@ -36,13 +36,13 @@ PIXELS = dict(mean=[0, 0, 0], std=[1, 1, 1], swap=False)
 def program(tmp_path_factory):
     """A process with torch that runs one graph after the other."""
     try:
-        peer.check(PYTHON)
+        peer.require_torch(PYTHON)
     except UserError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp('peer')
     x = variable(1, 1)
-    graph_file.write(folder, [x], [F.relu(x)])
-    program = peer.Program(
+    graph_file.write_graph(folder, [x], [F.relu(x)])
+    program = peer.PyTorchProcess(
         'peer', PYTHON, folder, folder / 'kept', 1, 'start',
         channels_last=False, form='eager', mode='default', **START, **PIXELS,
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_graph_comes_back_from_its_files(tmp_path):
     y = network(x)[0]
     stand_ins.randomize_parameters()
     y.forward()
-    graph_file.write(tmp_path, [x], [y])
+    graph_file.write_graph(tmp_path, [x], [y])
     document = json.loads((tmp_path / graph_file.GRAPH).read_text())
     with np.load(tmp_path / graph_file.TENSORS) as file:
         tensors = {int(key): file[key] for key in file.files}
@@ -104,7 +104,7 @@ def test_a_graph_comes_back_from_its_files(tmp_path):
 
 def test_the_program_needs_nothing_of_the_project(tmp_path):
     """Only the standard library, numpy and torch are imported, from another folder."""
-    source = peer.SCRIPT.read_text()
+    source = peer.GRAPH_SCRIPT.read_text()
     imported = {
         line.split()[1].split('.')[0]
         for line in source.splitlines()
@@ -117,7 +117,7 @@ def test_without_torch_the_reason_is_told(tmp_path):
     code = f"""
 import runpy, sys
 sys.modules['torch'] = None
-runpy.run_path({str(peer.SCRIPT)!r}, run_name='__main__')
+runpy.run_path({str(peer.GRAPH_SCRIPT)!r}, run_name='__main__')
 """
     process = subprocess.Popen(
         [sys.executable, '-c', code],
@@ -138,9 +138,9 @@ def test_a_python_without_torch_is_refused(tmp_path):
     program.write_text('#!/bin/sh\necho "ModuleNotFoundError: no torch" >&2\nexit 1\n')
     program.chmod(0o755)
     with pytest.raises(UserError, match='no torch; PYTHON -m pip install torch numpy'):
-        peer.check(str(program))
+        peer.require_torch(str(program))
     with pytest.raises(UserError, match='no such program'):
-        peer.check(str(tmp_path / 'other'))
+        peer.require_torch(str(tmp_path / 'other'))
 
 
 @pytest.mark.parametrize('channels_last', LAYOUTS)
@@ -198,10 +198,10 @@ def test_a_training_graph_holds_its_batch(tmp_path):
 
 def test_random_steps_have_no_peer(tmp_path):
     config = {'network': 'dabnet_e', 'num_classes': 5, 'batch_size': 2, 'lr': 0.1, 'max_iter': 9}
-    with pytest.raises(UserError, match='solver adam has no counterpart'):
+    with pytest.raises(UserError, match='solver adam is not supported'):
         peer.write_training({**config, 'solver': 'adam'}, (64, 64), tmp_path)
     config['network'] = next(name for name in models.names() if 'mobilenetv2' in name)
-    with stand_ins.zero_parameters(), pytest.raises(UserError, match='drops values at random'):
+    with stand_ins.zero_parameters(), pytest.raises(UserError, match='has dropout'):
         peer.write_training(config, (128, 128), tmp_path)
 
 
@@ -213,12 +213,12 @@ def test_steps_of_training_are_those_of_nnabla(channels_last, precision, exact, 
     config = training_config()
     training = peer.write_training(config, (32, 48), tmp_path)
     expected = own_steps(config, training, 3)
-    program.ask(
+    program.request(
         'start_training', folder=str(tmp_path), device='cpu', channels_last=channels_last,
         precision=precision, threads=1, rate=training.rate(0), momentum=0.9,
         weight_decay=training.weight_decay,
     )  # fmt: skip
-    found = [program.ask('step')[0] for _ in range(3)]
+    found = [program.request('step')[0] for _ in range(3)]
     np.testing.assert_allclose(found[0], expected[0], rtol=exact)
     np.testing.assert_allclose(found, expected, rtol=1e-2 if precision == 'float32' else 1e-1)
     assert expected[2] < expected[0]
@@ -284,9 +284,9 @@ def evaluated(name):
 def differs(program, x, y, folder, **options) -> float:
     """How far PyTorch's result is from that of NNabla, as a share of the largest value."""
     y.forward()
-    graph_file.write(folder, [x], [y])
+    graph_file.write_graph(folder, [x], [y])
     options = {'form': 'eager', 'mode': 'default', **START, **PIXELS, **options}
-    program.ask('start', folder=str(folder), threads=1, **options)
+    program.request('start', folder=str(folder), threads=1, **options)
     np.save(folder / 'x.npy', x.d)
-    program.ask('logits', input=str(folder / 'x.npy'), output=str(folder / 'y.npy'))
+    program.request('logits', input=str(folder / 'x.npy'), output=str(folder / 'y.npy'))
     return np.abs(np.load(folder / 'y.npy') - y.d).max() / np.abs(y.d).max()

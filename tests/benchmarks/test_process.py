@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peer import Program
-from benchmarks.process import Process, RemoteError
+from benchmarks.peer import PyTorchProcess
+from benchmarks.worker_process import RemoteError, WorkerProcess
 from common.errors import UserError
 from support import programs
 
@@ -22,32 +22,32 @@ PATIENCE = 60  # seconds; what is asked of the processes takes ten minutes
 
 @pytest.fixture
 def process():
-    process = Process('none', 'try a smaller --size or --batch-size')
+    process = WorkerProcess('none', 'try a smaller --size or --batch-size')
     yield process
     process.close()
 
 
 def test_a_contestant_that_dies_is_named(process):
-    with pytest.raises(UserError, match='^none: the process has died.*--batch-size$'):
-        process.ask(os._exit, 1)
+    with pytest.raises(UserError, match='^none: the process died.*--batch-size$'):
+        process.call(os._exit, 1)
 
 
 def test_an_exception_comes_back_with_its_traceback(process):
     with pytest.raises(ModuleNotFoundError, match='nowhere') as caught:
-        process.ask(importlib.import_module, 'nowhere')
+        process.call(importlib.import_module, 'nowhere')
     assert isinstance(caught.value.__cause__, RemoteError)
     assert 'importlib' in str(caught.value.__cause__)
-    assert process.ask(abs, -1) == 1
+    assert process.call(abs, -1) == 1
 
 
 def test_an_exception_that_cannot_be_sent_is_told(process):
     with pytest.raises(RuntimeError, match='unsendable') as caught:
-        process.ask(exec, 'raise type("unsendable", (Exception,), {})()')
+        process.call(exec, 'raise type("unsendable", (Exception,), {})()')
     assert isinstance(caught.value.__cause__, RemoteError)
 
 
 def test_closing_does_not_wait(process, monkeypatch):
-    monkeypatch.setattr('benchmarks.process.PATIENCE', 600)
+    monkeypatch.setattr('benchmarks.worker_process.EXIT_TIMEOUT_SECONDS', 600)
     process._connection.send((time.sleep, (600,)))
     started = time.monotonic()
     process.close()
@@ -58,11 +58,11 @@ def test_closing_does_not_wait(process, monkeypatch):
 def test_a_contestant_ends_with_the_benchmark(number, tmp_path):
     code = """
         import os, time
-        from benchmarks.process import Process
-        process = Process('busy')
-        tell(process.ask(os.getpid))
+        from benchmarks.worker_process import WorkerProcess
+        process = WorkerProcess('busy')
+        tell(process.call(os.getpid))
         try:
-            process.ask(time.sleep, 600)
+            process.call(time.sleep, 600)
         finally:
             process.close()
         """
@@ -77,7 +77,7 @@ def test_all_ends_with_the_suite(number, tmp_path):
         textwrap.dedent("""
         import argparse, os, time
         from pathlib import Path
-        from benchmarks.process import Process
+        from benchmarks.worker_process import WorkerProcess
 
         def build_parser():
             parser = argparse.ArgumentParser()
@@ -86,15 +86,15 @@ def test_all_ends_with_the_suite(number, tmp_path):
             return parser
 
         def main(args):
-            process = Process('busy')
+            process = WorkerProcess('busy')
             with args.pids.open('a') as file:
-                file.write(f'{os.getpid()}\\n{process.ask(os.getpid)}\\n')
-            process.ask(time.sleep, 600)
+                file.write(f'{os.getpid()}\\n{process.call(os.getpid)}\\n')
+            process.call(time.sleep, 600)
         """)
     )
     code = f"""
         from benchmarks import suite
-        suite._run({str(command)!r}, [PIDS], PIDS.parent)
+        suite._run_command({str(command)!r}, [PIDS], PIDS.parent)
         """
     assert_ended_by(number, start(code, tmp_path), count=2)
 
@@ -115,9 +115,9 @@ def test_the_program_of_a_peer_ends_with_the_benchmark(number, tmp_path):
     )
     code = f"""
         import os, sys
-        from benchmarks.peer import Program
+        from benchmarks.peer import PyTorchProcess
         os.environ.update(PIDS=str(PIDS), PYTHONPATH={str(tmp_path)!r})
-        Program(
+        PyTorchProcess(
             'peer', sys.executable, PIDS.parent, PIDS.parent, 1, 'start_training',
             device='cpu', channels_last=False, precision='float32', rate=0, momentum=0,
             weight_decay=0,
@@ -140,8 +140,8 @@ def test_the_last_words_of_a_peer_that_dies_are_quoted(tmp_path, monkeypatch):
     )
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     for count in (3, 4):
-        with pytest.raises(UserError, match=rf'^peer {count}: .*words: no room for {count}\)'):
-            Program(
+        with pytest.raises(UserError, match=rf'^peer {count}: .*last line: no room for {count}\)'):
+            PyTorchProcess(
                 f'peer {count}', sys.executable, tmp_path, tmp_path, count, 'start_training',
                 device='cpu', channels_last=False, precision='float32', rate=0, momentum=0,
                 weight_decay=0,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import frame, readme, suite
+from benchmarks import harness, readme_tables, suite
 from benchmarks.__main__ import build_parser as benchmark_parser
 from common import PROJECT
 from common.errors import UserError
@@ -23,20 +23,22 @@ after
 
 
 def result(name, ratio, **details):
-    return frame.Result(name, 100 / ratio, 90 / ratio, 110 / ratio, ratio, details)
+    return harness.TimingResult(name, 100 / ratio, 90 / ratio, 110 / ratio, ratio, details)
 
 
 def test_only_what_is_between_the_markers_changes():
-    text = readme.replaced(TEXT, {'one': 'new\n', 'two': '| a |\n| --- |'})
+    text = readme_tables.replace_blocks(TEXT, {'one': 'new\n', 'two': '| a |\n| --- |'})
     assert text == TEXT.replace('old', 'new').replace('two -->\n', 'two -->\n| a |\n| --- |\n')
-    assert readme.replaced(text, {'one': 'old', 'two': ''}).replace('\n\n', '\n') == TEXT
+    assert (
+        readme_tables.replace_blocks(text, {'one': 'old', 'two': ''}).replace('\n\n', '\n') == TEXT
+    )
 
 
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('nothing', 'is there 0 times'),
-        (TEXT + TEXT, 'is there 2 times'),
+        ('nothing', 'occurs 0 times'),
+        (TEXT + TEXT, 'occurs 2 times'),
         ('<!-- benchmark:one -->\n', 'has no <!-- end -->'),
         ('<!-- benchmark:one -->\n<!-- benchmark:two -->\n<!-- end -->\n', 'has no <!-- end -->'),
     ],
@@ -44,7 +46,10 @@ def test_only_what_is_between_the_markers_changes():
 def test_bad_markers(text, message, tmp_path):
     path = tmp_path / 'page.md'
     path.write_text(text)
-    for attempt in (lambda: readme.check(path, ['one']), lambda: readme.update(path, {'one': ''})):
+    for attempt in (
+        lambda: readme_tables.require_blocks(path, ['one']),
+        lambda: readme_tables.update_blocks(path, {'one': ''}),
+    ):
         with pytest.raises(UserError, match=f'page.md: <!-- benchmark:one --> {message}'):
             attempt()
     assert path.read_text() == text
@@ -52,7 +57,7 @@ def test_bad_markers(text, message, tmp_path):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match='cannot be read'):
-        readme.check(tmp_path / 'page.md', ['one'])
+        readme_tables.require_blocks(tmp_path / 'page.md', ['one'])
 
 
 def test_a_table_of_what_was_written_as_json(tmp_path):
@@ -68,9 +73,9 @@ def test_a_table_of_what_was_written_as_json(tmp_path):
             result('nnabla float32', 1, **details, **{'again s': None}),
             result('auto float32', 12.5, **details, **{'again s': 0.84}),
         ]
-        frame.write_json(tmp_path / 'report.json', results, settings)
+        harness.write_json(tmp_path / 'report.json', results, settings)
         documents.append(json.loads((tmp_path / 'report.json').read_text()))
-    lines = readme.markdown('inference', documents).splitlines()
+    lines = readme_tables.markdown_table('inference', documents).splitlines()
     assert documents[0]['machine']['CPU'] in lines[0]
     assert lines[0].endswith('size 64x128; threads 2; int8 ranges from street.jpg.')
     table = [line for line in lines if line.startswith('|')]
@@ -99,7 +104,7 @@ def test_seconds_of_a_step():
             },
         ],
     }
-    text = readme.markdown('training', [document])
+    text = readme_tables.markdown_table('training', [document])
     assert text.startswith('a CPU; nnabla 1.39.0; config D3Net_T; batch 2 images.')
     assert text.endswith('| none | 1.23 (1.22-1.30) | 1.00x | 10 |  | 2.3457 |')
 
@@ -108,21 +113,21 @@ def test_the_suite_writes_into_the_markers(tmp_path, monkeypatch):
     """What is skipped keeps its table, and the rest of the file is what it was."""
     page = tmp_path / 'page.md'
     page.write_text(
-        ''.join(f'<!-- benchmark:{name} -->\nold\n<!-- end -->\n' for name in suite.NAMES)
+        ''.join(f'<!-- benchmark:{name} -->\nold\n<!-- end -->\n' for name in suite.TABLE_NAMES)
     )
     asked = []
 
     def written(script, options, folder):
         asked.append([str(option) for option in options])
-        frame.write_json(folder / 'r', [result('a', 1, MiB=1.0)], {'config': 'C', 'size': '1x1'})
+        harness.write_json(folder / 'r', [result('a', 1, MiB=1.0)], {'config': 'C', 'size': '1x1'})
         return json.loads((folder / 'r').read_text())
 
-    monkeypatch.setattr(suite, '_run', written)
+    monkeypatch.setattr(suite, '_run_command', written)
     monkeypatch.setattr(suite, '_loader', lambda args, folder: [])
-    monkeypatch.setattr(suite, '_peer', lambda args: ['--peer', 'pytorch'])
+    monkeypatch.setattr(suite, '_peer_options', lambda args: ['--peer', 'pytorch'])
     assert suite.main(suite.build_parser().parse_args(['-o', str(page), '-d', 'data'])) == 0
     kinds = [options[0] for options in asked]
-    assert kinds == ['training'] + ['inference'] * len(suite.INFERRED)
+    assert kinds == ['training'] + ['inference'] * len(suite.INFERENCE_RUNS)
     for options in asked:
         benchmark_parser().parse_args(options)
         assert ('int8' in options) == ('-d' in options)
@@ -132,12 +137,12 @@ def test_the_suite_writes_into_the_markers(tmp_path, monkeypatch):
     assert page.read_text().startswith(kept['loader'])
     assert page.read_text().endswith(kept['accuracy'])
     assert page.read_text().count('old') == 2
-    assert page.read_text().count('| a |') == 1 + len(suite.INFERRED)
+    assert page.read_text().count('| a |') == 1 + len(suite.INFERENCE_RUNS)
 
 
 def test_the_suite_measures_eight_bits_and_the_plain_graph():
     """What the claims about speed are made of."""
-    compared = {path: each for path, *each in suite.INFERRED}
+    compared = {path: each for path, *each in suite.INFERENCE_RUNS}
     assert {'float32', 'bfloat16', 'int8'} == set(compared['configs/D3Net_S.yaml'][3])
     for path in ('configs/D3Net_S.yaml', 'configs/D3Net_L.yaml'):
         size, _, backends, _, forms = compared[path]
@@ -150,15 +155,15 @@ def test_scores_are_those_of_evaluate(working_folder, monkeypatch, shared):
     """On an image, by the command itself, in a process of its own."""
     page = working_folder / 'page.md'
     page.write_text('<!-- benchmark:accuracy -->\nold\n<!-- end -->\n')
-    monkeypatch.setattr(suite, 'PRECISIONS', ('float32', 'int8'))
-    run, reports = suite._run, []
+    monkeypatch.setattr(suite, 'ACCURACY_PRECISIONS', ('float32', 'int8'))
+    run, reports = suite._run_command, []
 
     def first_image(script, options, folder):
         assert script == suite.EVALUATE
         reports.append(run(script, [*options, '--limit', 1], folder))
         return reports[-1]
 
-    monkeypatch.setattr(suite, '_run', first_image)
+    monkeypatch.setattr(suite, '_run_command', first_image)
     options = ['--only', 'accuracy', '--camvid', str(shared / 'data/camvid'), '-o', str(page)]
     assert suite.main(suite.build_parser().parse_args(options)) == 0
     exact, rounded = reports
@@ -182,21 +187,21 @@ def test_a_precision_that_the_cpu_lacks_is_left_out(tmp_path, monkeypatch):
             raise BackendError('this CPU has no bfloat16')
         return report
 
-    monkeypatch.setattr(suite, '_run', run)
+    monkeypatch.setattr(suite, '_run_command', run)
     args = suite.build_parser().parse_args(['--camvid', str(tmp_path)])
     (document,) = suite._accuracy(args, tmp_path)
     assert document['settings']['left out, bfloat16'] == 'this CPU has no bfloat16'
-    assert len(document['results']) == len(suite.PRECISIONS) - 1
+    assert len(document['results']) == len(suite.ACCURACY_PRECISIONS) - 1
 
 
 def test_a_mistake_in_a_command_of_the_suite_is_told(tmp_path):
     options = ['loader', '-cfg', tmp_path / 'none.yaml']
     with pytest.raises(UserError, match='none.yaml'):
-        suite._run(suite.BENCHMARK, options, tmp_path)
+        suite._run_command(suite.BENCHMARK, options, tmp_path)
 
 
 def test_a_loader_without_data_is_skipped_with_a_line(working_folder, monkeypatch, caplog):
-    monkeypatch.setattr(suite, 'LOADED', ('configs/D3Net_S.yaml',))
+    monkeypatch.setattr(suite, 'LOADER_CONFIGS', ('configs/D3Net_S.yaml',))
     with caplog.at_level('INFO', 'nnseg'):
         assert suite._loader(suite.build_parser().parse_args([]), working_folder) == []
     assert 'loader, D3Net_S: skipped' in caplog.text
@@ -206,18 +211,18 @@ def test_a_loader_without_data_is_skipped_with_a_line(working_folder, monkeypatc
 
 
 def test_the_project_has_all_markers_and_configs():
-    readme.check(PROJECT / 'README.md', suite.NAMES)
-    inferred = [path for path, *_ in suite.INFERRED]
-    for path in (*suite.LOADED, suite.TRAINED[0], *inferred, suite.SCORED):
+    readme_tables.require_blocks(PROJECT / 'README.md', suite.TABLE_NAMES)
+    inferred = [path for path, *_ in suite.INFERENCE_RUNS]
+    for path in (*suite.LOADER_CONFIGS, suite.TRAINING_RUN[0], *inferred, suite.ACCURACY_CONFIG):
         assert (PROJECT / path).is_file()
 
 
-@pytest.mark.parametrize('name', suite.NAMES)
+@pytest.mark.parametrize('name', suite.TABLE_NAMES)
 def test_the_tables_of_the_project_have_all_columns(name):
     """With a number in each."""
     text = (PROJECT / 'README.md').read_text()
-    block = text.split(readme.BEGIN.format(name))[1].split(readme.END)[0]
-    assert '\n'.join(readme.head(name)) in block
+    block = text.split(readme_tables.BEGIN.format(name))[1].split(readme_tables.END)[0]
+    assert '\n'.join(readme_tables.table_header(name)) in block
     rows = [line.split('|')[1:-1] for line in block.splitlines() if line.startswith('|')][2:]
     assert all(any(cell.strip() for cell in column) for column in zip(*rows))
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import straightforward
+from benchmarks import loading_baseline
 from common.errors import UserError
 from datasets.loading import augmentations, resample, transforms
 from datasets.loading.augmentations import ResizeCrop, ScaleCrop, ShortSides
@@ -34,7 +34,9 @@ def test_scale_crop_is_the_published_pipeline(size, seed):
     image, classes = pair(*size, seed)
     settings = ScaleCrop((64, 128), distort=False)
     rng, other = np.random.RandomState(seed), np.random.RandomState(seed)
-    expected, truth = straightforward.augmented(image, classes, settings, rng, (0, 0, 0), (1, 1, 1))
+    expected, truth = loading_baseline.augmented(
+        image, classes, settings, rng, (0, 0, 0), (1, 1, 1)
+    )
     view = settings.view(classes, other, Batch(settings.size))
     window, cropped = resample.resample_image(image, view), resample.resample_label(classes, view)
     height, width = cropped.shape
@@ -113,7 +115,7 @@ def test_scale_crop_of_a_base_size_is_mmsegmentations_resize(size, base):
 @pytest.mark.parametrize('seed', range(20))
 def test_colours_are_the_published_steps(seed):
     image, _ = pair(40, 50, seed)
-    expected = straightforward.distorted(image, np.random.RandomState(seed))
+    expected = loading_baseline.distorted(image, np.random.RandomState(seed))
     assert np.array_equal(transforms.distort(image, np.random.RandomState(seed)), expected)
 
 
