@@ -12,6 +12,7 @@
 # make bench         time loader, training and inference, and update their tables in README.md; DATA=folder of
 #                    Cityscapes, PEER_PYTHON=a Python with torch and numpy to compare with PyTorch, CAMVID=folder of
 #                    CamVid to update the accuracy table
+# make hooks         let git check style before a commit, imports and types before a push
 # make cuda          install NNabla's CUDA extension into .venv
 # make clean         remove .venv and all caches
 # Every target finds or downloads a Python 3.10 and creates .venv first; later runs reuse it.
@@ -24,8 +25,8 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo is 751 pixels wide.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint bench environment environment-dev \
-	cuda clean
+.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint hooks bench environment \
+	environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
@@ -58,6 +59,9 @@ lint: environment-dev
 	@$(RUN) -m ruff format --check .
 	@$(RUN) .venv/bin/lint-imports --no-cache
 	@$(RUN) -m mypy
+
+hooks: environment-dev
+	@$(RUN) -m pre_commit install --hook-type pre-commit --hook-type pre-push
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)

@@ -1,28 +1,32 @@
 #!/usr/bin/env python3
-"""Score a network on a data set: python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml
+"""Score a network on a data set.
 
-Under mpirun, every process takes its share of the images; with --backend nnabla the scores are the
-same to the last bit, with the others as good as that.
+Example: python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml
+
+Under mpirun each process evaluates its share of the images. With --backend nnabla the scores do not
+depend on the number of processes, to the last bit; with other backends, up to rounding.
 """
 
 import sys
 from argparse import Namespace
 
-from common.command import Parser, add_options, run, settings
+from common.command import Parser, add_options, run_command, settings
 from engine import evaluation, options
 from engine.evaluation import EvaluationSettings
 
 
 def build_parser() -> Parser:
+    """Return the parser of evaluate.py."""
     parser = Parser(prog='evaluate.py', description=__doc__)
     add_options(parser, EvaluationSettings)
-    options.add_removed(parser)
+    options.add_removed_options(parser)
     return parser
 
 
 def main(args: Namespace) -> int:
+    """Evaluate with the parsed options and return the exit status."""
     return evaluation.evaluate(settings(EvaluationSettings, args))
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

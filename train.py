@@ -1,29 +1,31 @@
 #!/usr/bin/env python3
-"""Train a network: python train.py -d data/cityscapes -cfg configs/D3Net_L.yaml
+"""Train a network.
 
-On several devices: mpirun -n 4 python train.py; every process takes its share of each batch.
+Example: python train.py -d data/cityscapes -cfg configs/D3Net_L.yaml
+
+On several devices: mpirun -n 4 python train.py; each process trains on its share of every batch.
 """
 
 import argparse
 import sys
 
-from common.command import Parser, add_options, run, settings
+from common.command import Parser, add_options, run_command, settings
 from engine.training import TrainingSettings
 
 
 def build_parser() -> Parser:
-    """Return the parser of train.py's options."""
+    """Return the parser of train.py."""
     parser = Parser(description=__doc__)
     add_options(parser, TrainingSettings)
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train as the options say; returns the exit status."""
+    """Train with the parsed options and return the exit status."""
     from engine import training
 
     return training.train(settings(TrainingSettings, args))
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

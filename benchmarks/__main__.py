@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common import machine
-from common.command import Parser, run
+from common.command import Parser, run_command
 from common.errors import UserError
 from engine.backends import registry
 from engine.backends.base import AUTO
@@ -283,4 +283,4 @@ def _training(args, settings):
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -127,7 +127,7 @@ class Pipeline:
             Class indices, (H, W) uint8, and the seconds from input to logits; None where that part
             cannot be timed separately.
         """
-        if self._predictor.whole:
+        if self._predictor.on_device:
             return self._predictor.labels(image), None
         maps, seconds = self._maps(image)
         return class_indices(maps, self._task.size), seconds

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import PROJECT
-from common.command import Parser, add_options, run, settings
+from common.command import Parser, add_options, run_command, settings
 from common.errors import UserError
 from common.log import LOG
 from common.settings import Settings, option
@@ -251,4 +251,4 @@ def _execute(script: str, options: list[str], folder: Path):
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

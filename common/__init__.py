@@ -1,12 +1,14 @@
-"""What every other package stands on, and what imports none of them: errors, the log, the frame of
-a command line, files, downloads, the machine.
+"""The bottom layer: errors, log, command line frame, files, downloads, machine facts.
 
-The modules need the standard library only where a command must say that the rest is missing.
+Every other package of the project imports this one; it imports none of them. Modules that the
+command line frame needs use the standard library only: they must be importable where the other
+packages are missing.
 """
 
 import logging
 from pathlib import Path
 
+__version__ = '0.2.0'  # of the whole project; pyproject.toml reads it here
 PROJECT = Path(__file__).resolve().parent.parent  # the folder of README.md, configs/ and resources/
-# Here, as every package of the project imports this one before NNabla, which reports its import.
+# Every package of the project imports this one before NNabla, which logs its own import.
 logging.getLogger('nnabla').setLevel(logging.WARNING)

@@ -1,9 +1,9 @@
-"""The frame of a command line: parse, run, and end with one line and a status that means something.
+"""Run a command: parse its options, call its main function, turn errors into one line.
 
-Needs the standard library only, so that it can say in one line that the rest is not installed.
+The module uses the standard library only, so that it can report a missing package in one line.
 """
 
-from __future__ import annotations  # so that an older Python gets as far as that line
+from __future__ import annotations  # lets an older Python reach that message
 
 import argparse
 import dataclasses
@@ -16,35 +16,44 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, log, own_modules
+from common import PROJECT, __version__, log, own_modules
 from common.errors import UserError
-from common.launcher import COURTESY_SECONDS, launched_rank
+from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
 
 T = typing.TypeVar('T')
 Container = typing.Union[argparse.ArgumentParser, argparse._ArgumentGroup]
-DONE, SOME_FAILED, MISUSED = 0, 1, 2
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # as a shell reports the signals
+DONE, SOME_FAILED, USER_ERROR = 0, 1, 2
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 + signal number, as in a shell
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that answers a mistake with one line instead of its whole usage."""
+    """An argument parser that reports a mistake in one line instead of its whole usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the message as a ``UserError``."""
         raise UserError(f'{message}; {self.prog} --help lists the options')
 
 
-def run(
+def run_command(
     build_parser: Callable[[], Parser],
     main: Callable[[argparse.Namespace], int],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, call ``main(args)`` and return the exit status; a user's mistake ends as one line on
-    standard error.
+    """Parse the arguments, call ``main(args)`` and return the exit status of the command.
 
-    ``--debug``, which is added here, shows the traceback of such a mistake too, and ``--import``
-    brings in what a user has registered. ``main`` imports what it needs itself, so that a missing
-    package is a user's mistake as well.
+    A user's mistake ends as one line on standard error. Two options are added to every command:
+    ``--debug`` shows the traceback of such a mistake, and ``--import`` imports modules that
+    register a user's own parts. ``main`` imports heavy packages itself, so that a missing package
+    is reported as a user's mistake as well.
+
+    Args:
+        build_parser: Returns the parser of the command.
+        main: Receives the parsed arguments and returns the exit status.
+        arguments: Command line without the program name; by default that of this process.
+
+    Returns:
+        The exit status for ``sys.exit``.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug, status = '--debug' in arguments, BROKEN_PIPE
@@ -52,12 +61,13 @@ def run(
         own_modules.import_modules(_own_modules(arguments))
         parser = build_parser()
         parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+        parser.add_argument('--version', action='version', version=f'nnseg {__version__}')
         parser.add_argument(
             own_modules.OPTION,
             action='append',
             metavar='MODULE',
-            help='import a module or a .py file first, which registers networks, data sets, '
-            'losses, augmentations or backends of your own',
+            help='first import this module or .py file, which registers your own networks, '
+            'data sets, losses, augmentations or backends',
         )
         args = parser.parse_args(arguments)
         log.set_up(args.debug)
@@ -67,26 +77,26 @@ def run(
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+    except BrokenPipeError:  # the reader of the output has exited, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return status
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise
         text, rank = _explain(error), launched_rank()
-        if rank:  # a mistake of all is told once: a launcher ends us when rank 0 has told it
-            time.sleep(COURTESY_SECONDS)
+        if rank:  # rank 0 reports first; the launcher then ends this rank before it repeats that
+            time.sleep(RANK_0_HEAD_START_SECONDS)
             text = f'{text} (rank {rank} on {socket.gethostname()})'
         print(f'error: {text}', file=sys.stderr)
-        return MISUSED
+        return USER_ERROR
 
 
 def add_options(parser: Container, kind: type) -> None:
-    """Give a parser the options of a dataclass of :mod:`common.settings`, those of its groups too.
+    """Add the options of a settings dataclass, and of its groups, to a parser.
 
     Args:
-        parser: The parser, or a group of one.
-        kind: The dataclass.
+        parser: The parser, or an argument group of one.
+        kind: A dataclass as described in :mod:`common.settings`.
     """
     exclusive: dict[str, Any] = {}
     hints = typing.get_type_hints(kind)
@@ -112,7 +122,15 @@ def add_options(parser: Container, kind: type) -> None:
 
 
 def settings(kind: type[T], args: argparse.Namespace) -> T:
-    """Return the settings that a parser with the options of ``kind`` has read."""
+    """Create the settings from parsed arguments.
+
+    Args:
+        kind: The dataclass whose options :func:`add_options` added to the parser.
+        args: The parsed arguments.
+
+    Returns:
+        An instance of ``kind``; groups are instances of their own dataclasses.
+    """
     hints, values = typing.get_type_hints(kind), {}
     for each in dataclasses.fields(kind):  # type: ignore[arg-type]  # T is a dataclass
         if GROUP in each.metadata:
@@ -124,8 +142,8 @@ def settings(kind: type[T], args: argparse.Namespace) -> T:
 
 
 def _with_message(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let a parser show the message of a ``ValueError`` that is for the user."""
-    if parse in (int, float, str, Path):  # argparse says it better
+    """Make argparse show the message of a ``ValueError`` that ``parse`` raises."""
+    if parse in (int, float, str, Path):  # argparse's own message is better
         return parse
 
     def parsed(text: str) -> Any:
@@ -138,7 +156,7 @@ def _with_message(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _own_modules(arguments: Sequence[str]) -> list[str]:
-    """Return what ``--import`` names, wherever it stands among the other options."""
+    """Return the values of ``--import``, wherever they stand among the other options."""
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument(own_modules.OPTION, dest='modules', action='append', default=[])
     named: list[str] = parser.parse_known_args(arguments)[0].modules
@@ -146,7 +164,7 @@ def _own_modules(arguments: Sequence[str]) -> list[str]:
 
 
 def is_users_mistake(error: Exception) -> bool:
-    """Whether an error is told in one line, not as a traceback."""
+    """Return whether an error is reported in one line instead of a traceback."""
     if isinstance(error, ModuleNotFoundError):
         package = PROJECT / (error.name or '').split('.')[0]
         return not package.is_dir() and not package.with_suffix('.py').exists()
@@ -154,6 +172,7 @@ def is_users_mistake(error: Exception) -> bool:
 
 
 def _explain(error: Exception) -> str:
+    """Return the message of a user's mistake as one line."""
     if isinstance(error, ModuleNotFoundError):
         version = '.'.join(map(str, sys.version_info[:2]))
         advice = (

@@ -1,10 +1,10 @@
-"""Downloads: resumed where they ended, verified, and recognised when they change.
+"""Download files: resume interrupted transfers, verify digests, detect later changes.
 
-A download goes to ``<target>.part`` and is renamed when it is complete and verified; a later call
-resumes the part, if the server still has the version that ``<target>.part.json`` notes. The digest
-of the first download stays in ``<target>.sha256``: what is downloaded again has to have it, and
-:func:`changed` compares the file itself. A record that holds no digest is an error, since to pass
-over it would be to check nothing.
+A download is written to ``<target>.part`` and renamed once it is complete and verified. A later
+call resumes the partial file if the server still has the version noted in ``<target>.part.json``.
+The SHA-256 of the first download is recorded in ``<target>.sha256``: a repeated download must match
+it, and :func:`digest_mismatch` compares the file itself. A record without a digest is an error,
+because ignoring it would disable the check.
 """
 
 import fcntl
@@ -25,23 +25,23 @@ from tqdm import tqdm
 from common import files
 from common.errors import UserError
 
-Check: TypeAlias = Callable[[Path], str | None]  # returns what is wrong with a complete file
+Verify: TypeAlias = Callable[[Path], str | None]  # returns the fault of a complete file, or None
 
-CHUNK = 1 << 18  # bytes
-STALL_SECONDS = 30.0  # without a byte, a connection counts as dead
-ATTEMPTS = 4  # for one address, as long as each brings something new
+CHUNK_BYTES = 1 << 18
+STALL_SECONDS = 30.0  # a connection without data for this long counts as dead
+ATTEMPTS_PER_URL = 4  # provided that each attempt transfers new bytes
 
 
 class DownloadError(Exception):
-    """No address gave the file; the message has one clause an address."""
+    """No address delivered the file; the message has one clause for each address."""
 
 
 class RecordError(UserError):
-    """The record of a digest cannot be read."""
+    """A recorded digest cannot be read."""
 
 
-class _Unusable(Exception):
-    """This address will not give the file, however often it is asked."""
+class _UrlFailed(Exception):
+    """An address does not deliver the file, and retrying is pointless."""
 
 
 def fetch(
@@ -50,17 +50,30 @@ def fetch(
     *,
     size: int | None = None,
     sha256: str | None = None,
-    check: Check = lambda path: None,
+    check: Verify = lambda path: None,
     stall_seconds: float = STALL_SECONDS,
 ) -> Path:
-    """Download ``target`` from the first of ``urls`` that gives it, and verify it; nothing is
-    written when it is there.
+    """Download ``target`` from the first of ``urls`` that delivers it, and verify it.
 
-    size (bytes) and sha256 are compared where known; ``check`` looks at the complete file and
-    returns what is wrong with it, or None. Without a known sha256 the digest has to be the one in
-    ``<target>.sha256``, if there is one; it is written there. A second process that wants the same
-    file waits for the first. Raises ``DownloadError``; ``RecordError``; ``UserError`` when the file
-    cannot be written.
+    An existing ``target`` is returned unchanged. A second process that requests the same file waits
+    for the first. When ``sha256`` is unknown, the digest must match the one recorded in
+    ``<target>.sha256``, if there is one; a new digest is recorded there.
+
+    Args:
+        urls: Addresses of the same file, in order of preference.
+        target: Path of the file.
+        size: Expected length in bytes, if known.
+        sha256: Expected digest in hexadecimal digits, if known.
+        check: Inspects the complete file and returns its fault, or None.
+        stall_seconds: Timeout in seconds for a connection without data.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        DownloadError: No address delivered a valid file.
+        RecordError: The recorded digest cannot be read.
+        UserError: The file cannot be written.
     """
     if files.kind_of(target) == 'file':
         return target
@@ -74,9 +87,15 @@ def fetch(
     return target
 
 
-def changed(target: Path) -> str | None:
-    """What shows that a file is not the one that was first downloaded, and what to do about it;
-    None if it is, or if nothing is recorded. Raises ``RecordError``, ``OSError``.
+def digest_mismatch(target: Path) -> str | None:
+    """Compare a file with the digest of its first download.
+
+    Returns:
+        A message with the mismatch and its remedy; None if the digests agree or none is recorded.
+
+    Raises:
+        RecordError: The recorded digest cannot be read.
+        OSError: The file cannot be read.
     """
     recorded = _recorded_digest(target)
     if recorded is None or files.sha256_of(target) == recorded:
@@ -92,16 +111,17 @@ def _from_first(
     target: Path,
     size: int | None,
     sha256: str | None,
-    check: Check,
+    check: Verify,
     stall_seconds: float,
 ) -> None:
+    """Download, verify and rename the file of the first address that delivers it."""
     recorded = None if sha256 else _recorded_digest(target)
     problems = []
     for url in urls:
         try:
             _download(url, target, size, stall_seconds)
             digest = _verify(target, size, sha256, check, recorded)
-        except _Unusable as problem:
+        except _UrlFailed as problem:
             problems.append(f'{url} {problem}')
             continue
         _write(_record(target), f'{digest}  {target.name}\n')
@@ -112,23 +132,21 @@ def _from_first(
 
 
 def _download(url: str, target: Path, size: int | None, stall_seconds: float) -> None:
-    """Complete the part of ``target`` from ``url``, asking again as long as every attempt brings
-    new bytes.
-    """
-    for attempt in range(ATTEMPTS):
+    """Complete the partial file from ``url``; retry while each attempt transfers new bytes."""
+    for attempt in range(ATTEMPTS_PER_URL):
         before = _length(_part(target))
         try:
             _transfer(url, target, size, stall_seconds)
             return
         except urllib.error.HTTPError as error:
-            if error.code == 416 and before:  # nothing comes after the part
+            if error.code == 416 and before:  # the partial file ends at or beyond the file's end
                 if before == _whole_length(error, size):
-                    return  # complete: an earlier call ended before it was verified
-                _part(target).unlink()  # too long: of another version
+                    return  # complete: an earlier call was interrupted before the verification
+                _part(target).unlink()  # too long: a part of another version
                 continue
-            raise _Unusable(f'answers {error.code} {error.reason}') from error
-        except ValueError as error:  # not a URL that urllib understands
-            raise _Unusable(f'is no address: {error}') from error
+            raise _UrlFailed(f'answers {error.code} {error.reason}') from error
+        except ValueError as error:  # urllib cannot parse the URL
+            raise _UrlFailed(f'is not a valid address: {error}') from error
         except (
             urllib.error.URLError,
             http.client.HTTPException,
@@ -136,24 +154,26 @@ def _download(url: str, target: Path, size: int | None, stall_seconds: float) ->
             ConnectionError,
             ssl.SSLError,
         ) as error:
-            if _length(_part(target)) <= before or attempt == ATTEMPTS - 1:
+            if _length(_part(target)) <= before or attempt == ATTEMPTS_PER_URL - 1:
                 reason = getattr(error, 'reason', None) or error
                 stalled = isinstance(reason, TimeoutError)
-                raise _Unusable(
+                raise _UrlFailed(
                     f'sent nothing for {stall_seconds:g} s' if stalled else f'failed: {reason}'
                 ) from error
-    raise _Unusable('kept changing while it was read')
+    raise _UrlFailed('kept changing during the download')
 
 
 def _whole_length(error: urllib.error.HTTPError, size: int | None) -> int | None:
-    """The length of a file by the answer 416, which should give it as ``bytes */1234``."""
+    """Return the file's length from a 416 answer (``bytes */1234``), else ``size``."""
     given = re.fullmatch(r'bytes \*/(\d+)', error.headers.get('Content-Range', ''))
     return int(given[1]) if given else size
 
 
 def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) -> None:
-    """One request: append to the part, from its end where the server has the same version and can
-    resume.
+    """Send one request and append the answer to the partial file.
+
+    The transfer starts at the end of the partial file if the server has the same version and
+    supports ranges, else at 0.
     """
     part = _part(target)
     have = _length(part)
@@ -167,7 +187,7 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) ->
     with urllib.request.urlopen(request, timeout=stall_seconds) as answer:
         start = have if answer.status == 206 else 0
         if not start:
-            part.unlink(missing_ok=True)  # first, so that an old part never meets a new tag
+            part.unlink(missing_ok=True)  # before the note: an old part must not get a new tag
             tag = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
             weak = tag is not None and tag.startswith('W/')
             _write(_version(target), json.dumps({'url': url, 'tag': None if weak else tag}))
@@ -182,10 +202,10 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) ->
                 unit='B',
                 unit_scale=True,
                 leave=False,
-                disable=None,  # shown on a terminal only
+                disable=None,  # shows the bar on terminals only
             ) as bar,
         ):
-            while chunk := answer.read1(CHUNK):
+            while chunk := answer.read1(CHUNK_BYTES):
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and _length(part) < total:
@@ -193,23 +213,22 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) ->
 
 
 def _tag_of_part(target: Path, url: str) -> str | None:
-    """The server's name for the version that the part is of; None when it is not known, or the part
-    is from elsewhere.
+    """Return the server's tag for the version of the partial file.
+
+    None if the tag is unknown or the partial file is from another address.
     """
     try:
         note = json.loads(_version(target).read_bytes())
         tag = note['tag'] if note['url'] == url else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # without a note that can be read, the download starts again
+        return None  # without a readable note the download restarts
     return tag if isinstance(tag, str) and tag.isascii() and tag.isprintable() else None
 
 
 def _verify(
-    target: Path, size: int | None, sha256: str | None, check: Check, recorded: str | None
+    target: Path, size: int | None, sha256: str | None, check: Verify, recorded: str | None
 ) -> str:
-    """The digest of a complete part, which is discarded when it is not the file that was asked
-    for.
-    """
+    """Return the digest of a complete partial file, or delete an invalid one and raise."""
     part = _part(target)
     found = files.sha256_of(part)
     if size is not None and _length(part) != size:
@@ -225,12 +244,16 @@ def _verify(
         )
     if problem:
         part.unlink()
-        raise _Unusable(problem)
+        raise _UrlFailed(problem)
     return found
 
 
 def _recorded_digest(target: Path) -> str | None:
-    """The digest that the first download of ``target`` left beside it; raises ``RecordError``."""
+    """Return the digest recorded at the first download of ``target``, if any.
+
+    Raises:
+        RecordError: The record is damaged or cannot be read.
+    """
     record = _record(target)
     try:
         found = re.match(rb'[0-9a-fA-F]{64}(?=\s|$)', record.read_bytes())

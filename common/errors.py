@@ -1,9 +1,9 @@
-"""Errors that a user can mend, which commands print as one line."""
+"""Errors that the user can fix; a command prints them as one line."""
 
 
 class UserError(Exception):
-    """Something the user can mend; the message, one line, says what is wrong and what to do."""
+    """An error that the user can fix; the message states the fault and the remedy in one line."""
 
 
 class InputError(UserError):
-    """One input cannot be used; others may be."""
+    """One input cannot be used; the command continues with the others."""

@@ -1,4 +1,4 @@
-"""Files: what a path is, files that are whole at any moment, digests, the cache folder."""
+"""File helpers: kinds of paths, atomic writes, digests, the cache folder."""
 
 import hashlib
 import os
@@ -12,30 +12,37 @@ from pathlib import Path
 from common.errors import UserError
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
-LEFTOVER = re.compile(r'\..+\.\d+\.\w+')  # the temporary names of replacing: .name.process.ending
+TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # of replacing(): .name.process-id.ending
 
 
 def kind_of(path: Path) -> str | None:
-    """``'file'``, ``'folder'``, or None for what is not there or neither (a device, a pipe).
+    """Return ``'file'``, ``'folder'``, or None for a missing path, a device or a pipe.
 
-    ``Path.is_file`` and its like raise where a name is too long or a folder is closed to the user;
-    this raises ``UserError``.
+    ``Path.is_file`` and similar methods raise ``OSError`` where a name is too long or a folder is
+    not accessible; this function raises ``UserError``.
+
+    Raises:
+        UserError: The path cannot be examined.
     """
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:  # ValueError: a null character
+    except (OSError, ValueError) as error:  # ValueError: the path contains a null character
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'{path}: cannot be read ({reason})') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
 
 
 def expanded(path: str | os.PathLike[str], advice: str) -> Path:
-    """Return a path with the home folder that its ``~`` stands for.
+    """Return a path with its ``~`` replaced by the home folder.
+
+    Args:
+        path: A path, which may begin with ``~``.
+        advice: The remedy, for the error message.
 
     Raises:
-        UserError: No home folder is known; ``advice`` says what to do.
+        UserError: The home folder is unknown.
     """
     try:
         return Path(path).expanduser()
@@ -44,8 +51,9 @@ def expanded(path: str | os.PathLike[str], advice: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and caches: ``$NNSEG_CACHE``, else ``nnseg`` in the user's
-    cache folder.
+    """Return the folder for downloads and caches.
+
+    This is ``$NNSEG_CACHE``, else ``nnseg`` in the user's cache folder.
 
     Raises:
         UserError: The user has no home folder.
@@ -56,7 +64,11 @@ def cache_folder() -> Path:
 
 
 def listing(folder: Path) -> list[Path]:
-    """What is in a folder, in no order; ``UserError`` when that cannot be read."""
+    """Return the entries of a folder, in no particular order.
+
+    Raises:
+        UserError: The folder cannot be read.
+    """
     try:
         return list(folder.iterdir())
     except OSError as error:
@@ -65,13 +77,17 @@ def listing(folder: Path) -> list[Path]:
 
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
-    """A temporary name beside ``path``, which takes its place when the block ends well.
+    """Yield a temporary path beside ``path`` and rename it to ``path`` at the end of the block.
 
-    durable: it survives a crash of the machine from then on. That waits for the disk, which is for
-        what cannot be made again, not for thousands of pictures. Without it a crash soon after may
-        leave an empty file. A killed process never does.
+    Args:
+        path: The file to write. It keeps its old content if the block raises.
+        durable: Flush the file to the disk before the rename, so that it survives a crash of the
+            machine. This waits for the disk: use it for results that cannot be computed again, not
+            for thousands of pictures. Without it, a crash soon afterwards can leave an empty file;
+            a killed process never does.
 
-    Raises ``UserError`` when the file cannot be written; what was there before stays then.
+    Raises:
+        UserError: The file cannot be written.
     """
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
@@ -81,7 +97,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             _flush(temporary)
         os.replace(temporary, path)
         if durable:
-            _flush(path.parent)  # where the new name is
+            _flush(path.parent)  # the folder holds the new name
     except OSError as error:
         raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
     finally:
@@ -90,11 +106,15 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of :func:`replacing` that killed processes have left; nobody may
-    be writing in ``folder``. Raises ``UserError`` when one cannot be removed.
+    """Remove the temporary files of :func:`replacing` that killed processes left in a folder.
+
+    No other process may write to ``folder`` meanwhile.
+
+    Raises:
+        UserError: A file cannot be removed.
     """
     for path in listing(folder):
-        if LEFTOVER.fullmatch(path.name) and kind_of(path) == 'file':
+        if TEMPORARY_NAME.fullmatch(path.name) and kind_of(path) == 'file':
             try:
                 path.unlink()
             except OSError as error:
@@ -102,7 +122,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder."""
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -111,7 +131,7 @@ def _flush(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ``UserError`` now, not after an hour's work, when ``path`` cannot be written."""
+    """Raise ``UserError`` before the work starts if ``path`` cannot be written afterwards."""
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')
     try:
@@ -123,7 +143,7 @@ def check_writable(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while chunk := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Which files a user means: names, folders and patterns."""
+"""Find the input files that a user names: files, folders and glob patterns."""
 
 import glob
 import os
@@ -10,7 +10,7 @@ from typing import NoReturn
 from common.errors import UserError
 from common.files import kind_of
 
-IMAGES = (
+IMAGE_SUFFIXES = (
     '.jpg',
     '.jpeg',
     '.jpe',
@@ -31,22 +31,31 @@ IMAGES = (
     '.ras',
     '.sr',
 )
-VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
+VIDEO_SUFFIXES = (
+    '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file to segment. relative: its place below the folder that all inputs share."""
+    """An image or video to segment.
+
+    Attributes:
+        path: The file.
+        relative: Its path relative to the common parent folder of all inputs.
+    """
 
     path: Path
     relative: Path
 
     @property
     def is_video(self) -> bool:
-        return self.path.suffix.lower() in VIDEOS
+        """Whether the file name has a suffix of a video."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _refuse(problem: str) -> NoReturn:
+    """Raise a problem as ``UserError``: the default of :func:`find_inputs`."""
     raise UserError(problem)
 
 
@@ -55,17 +64,16 @@ def find_inputs(
     leave_out: Path | None = None,
     report: Callable[[str], None] = _refuse,
 ) -> list[Input]:
-    """Return the files that ``patterns`` mean, each once, sorted.
+    """Return the files that ``patterns`` name, each once, sorted.
 
     Args:
-        patterns: Files, folders (searched with all below), glob patterns.
-        leave_out: The folder of earlier results; where it lies below a folder that is searched,
-            nothing is looked for in it.
-        report: Called with one line for each thing in a folder that cannot be looked at; by default
-            that is an error.
+        patterns: Files, folders (searched recursively) and glob patterns.
+        leave_out: Folder of earlier results. It is skipped where it lies below a searched folder.
+        report: Called with one line for each unreadable entry of a folder; by default such an entry
+            is an error.
 
     Raises:
-        UserError: A pattern means no file, or what it means cannot be searched.
+        UserError: A pattern names no file, or its folder cannot be searched.
     """
     found: list[Path] = []
     folders: list[Path] = []
@@ -93,12 +101,12 @@ def find_inputs(
 
 
 def real(path: Path) -> Path:
-    """The path without links; unlike ``Path.resolve`` it never raises."""
+    """Return the path with links resolved; unlike ``Path.resolve``, never raise."""
     return Path(os.path.realpath(path))
 
 
 def _in_folder(folder: Path, leave_out: Path | None, report: Callable[[str], None]) -> list[Path]:
-    """The images and videos in a folder and below."""
+    """Return the images and videos in a folder and its subfolders."""
     problems: list[str] = []
     found: list[Path] = []
 
@@ -109,7 +117,9 @@ def _in_folder(folder: Path, leave_out: Path | None, report: Callable[[str], Non
     for place, subfolders, names in os.walk(folder, onerror=closed):
         subfolders[:] = [name for name in subfolders if real(Path(place, name)) != excluded]
         paths = [Path(place, name) for name in names]
-        found += _readable([p for p in paths if p.suffix.lower() in IMAGES + VIDEOS], problems)
+        found += _readable(
+            [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES], problems
+        )
     if not found:
         raise UserError(problems[0] if problems else f'{folder}: no image or video in this folder')
     for problem in problems:
@@ -118,7 +128,7 @@ def _in_folder(folder: Path, leave_out: Path | None, report: Callable[[str], Non
 
 
 def _matches(pattern: Path, leave_out: Path | None, report: Callable[[str], None]) -> list[Path]:
-    """The files that match a pattern."""
+    """Return the files that match a glob pattern."""
     fixed = Path(pattern.anchor)
     for part in pattern.parts[bool(pattern.anchor) :]:
         if glob.has_magic(part):
@@ -142,7 +152,7 @@ def _matches(pattern: Path, leave_out: Path | None, report: Callable[[str], None
 
 
 def _readable(paths: list[Path], problems: list[str]) -> list[Path]:
-    """The files among ``paths``; what is none, such as a link to nothing, becomes a problem."""
+    """Return the regular files among ``paths`` and add the others to ``problems``."""
     found = []
     for path in paths:
         try:
@@ -156,7 +166,7 @@ def _readable(paths: list[Path], problems: list[str]) -> list[Path]:
 
 
 def _strictly_below(folder: Path, leave_out: Path | None) -> Path | None:
-    """``leave_out`` without links when it lies below ``folder``, else None."""
+    """Return ``leave_out`` with links resolved if it lies below ``folder``, else None."""
     if leave_out is None or real(folder) not in real(leave_out).parents:
         return None
     return real(leave_out)

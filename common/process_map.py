@@ -1,4 +1,4 @@
-"""An ordered map over the samples of a data set, in worker processes, with a progress bar."""
+"""Map a function over the samples of a data set in worker processes, in order."""
 
 import multiprocessing
 import os
@@ -18,23 +18,24 @@ from common.worker import become_worker
 Samples = TypeVar('Samples', bound=Sequence[Any])
 Result = TypeVar('Result')
 
-_dataset: Any = None  # of a worker process: pickled once for each worker, not once a sample
+_dataset: Any = None  # in a worker process: pickled once per worker instead of once per sample
 
 
-def over_samples(
+def map_samples(
     dataset: Samples,
     function: Callable[[Samples, int], Result],
     processes: int,
     title: str,
 ) -> Iterator[Result]:
-    """Yield ``function(dataset, index)`` for every sample, in order, with a progress bar on
-    terminals.
+    """Yield ``function(dataset, index)`` for each sample in order, with a progress bar.
+
+    The progress bar appears on terminals only.
 
     Args:
-        dataset: What has a length and can be pickled.
-        function: Can be pickled where processes > 1. An exception in it ends the iteration.
-        processes: The number of worker processes; 1 runs the function in the calling process.
-        title: The text before the progress bar.
+        dataset: A sequence that can be pickled.
+        function: Must be picklable if ``processes`` > 1. An exception in it ends the iteration.
+        processes: Number of worker processes; 1 runs the function in the calling process.
+        title: Label of the progress bar.
 
     Raises:
         UserError: A worker process was killed.
@@ -53,9 +54,10 @@ def over_samples(
 def _in_processes(
     dataset: Samples, function: Callable[[Samples, int], Result], processes: int
 ) -> Iterator[Result]:
+    """Yield the results from a pool of worker processes."""
     pool = ProcessPoolExecutor(
         processes,
-        # a fork of a process in which OpenCV or NNabla have threads can hang
+        # Forking a process with threads of OpenCV or NNabla can hang.
         multiprocessing.get_context('forkserver'),
         initializer=_start_worker,
         initargs=(dataset,),
@@ -65,14 +67,14 @@ def _in_processes(
         yield from pool.map(partial(_call, function), range(len(dataset)), chunksize=chunk)
     except BrokenProcessPool as error:
         raise UserError(
-            'a worker process was killed, perhaps for want of memory; try fewer with --processes'
+            'a worker process was killed, probably out of memory; use fewer with --processes'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(dataset: Sequence[Any]) -> None:
-    """Give a worker process the data set, and end it when its parent ends."""
+    """Set up a worker process: keep the data set, and exit when the parent exits."""
     global _dataset
     _dataset = dataset
     become_worker()
@@ -82,7 +84,7 @@ def _start_worker(dataset: Sequence[Any]) -> None:
 
 
 def _end_with(sentinel: int) -> None:
-    wait([sentinel])  # until the parent is gone, killed perhaps
+    wait([sentinel])  # returns when the parent has exited or was killed
     os._exit(1)
 
 

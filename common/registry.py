@@ -1,4 +1,4 @@
-"""Tables of parts by name, which users may add their own to."""
+"""A registry of named parts, to which users can add their own."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -9,10 +9,10 @@ Part = TypeVar('Part')
 
 
 class Registry(Mapping[str, Part]):
-    """Parts of one kind by name, in the order in which they were added.
+    """A read-only mapping from name to part, in the order of registration.
 
     Args:
-        kind: What they are, with its article: ``a data set``.
+        kind: Noun of the parts with its article, for messages: ``a data set``.
     """
 
     def __init__(self, kind: str):
@@ -20,10 +20,14 @@ class Registry(Mapping[str, Part]):
         self._parts: dict[str, Part] = {}
 
     def add(self, name: str, part: Part) -> None:
-        """Add a part.
+        """Register a part.
+
+        Args:
+            name: A name that is not registered yet.
+            part: The part.
 
         Raises:
-            UserError: Another one has the name.
+            UserError: The name is already registered.
         """
         if name in self._parts:
             raise UserError(

@@ -1,16 +1,16 @@
-"""Sections of a config: frozen dataclasses whose fields are keys, each with its range and meaning.
+"""Config sections: frozen dataclasses whose fields are keys with type, range and meaning.
 
     @dataclass(frozen=True, kw_only=True)
     class SolverKeys(Section):
         momentum: float = config_key(0.9, 'share of the velocity that stays', least=0, most=1)
 
     SolverKeys(momentum=0.5)
-    SolverKeys.of({'momentum': 0.5, 'lr': 0.1})     # takes its own keys and leaves the others
+    SolverKeys.of({'momentum': 0.5, 'lr': 0.1})     # uses its own keys and ignores the others
 
-A section stands with the code that reads it; the annotation of a field is the type of its key:
-``int``, ``float``, ``str``, ``bool``, a tuple of them (``tuple[float, float]`` is a list of two in
-a file, ``tuple[int, ...]`` a list of any length but 0), or one of these and ``None`` where there is
-no fixed default. A section that extends another may give a key of it another default alone:
+A section is defined beside the code that reads it. The annotation of a field is the type of its
+key: ``int``, ``float``, ``str``, ``bool`` or a tuple of them. ``tuple[float, float]`` is a list of
+two values in a config file, ``tuple[int, ...]`` a list of at least one. A union with ``None`` marks
+a key without a fixed default. A subclass can override only the default of an inherited key:
 ``momentum: float = 0.8``.
 """
 
@@ -33,15 +33,15 @@ S = TypeVar('S', bound='Section')
 
 
 class SectionError(UserError):
-    """A key has a value that it cannot have.
+    """A key has an invalid value.
 
     Args:
-        key: Its name, or several with commas between them.
-        problem: What is wrong.
+        key: Name of the key, or several names separated by commas.
+        problem: Description of the fault.
 
     Attributes:
-        key: The name, the first of several.
-        problem: What is wrong.
+        key: The first of the names.
+        problem: Description of the fault.
     """
 
     def __init__(self, key: str, problem: str):
@@ -51,17 +51,18 @@ class SectionError(UserError):
 
 @dataclass(frozen=True)
 class Key:
-    """What a config may say under a name.
+    """The specification of one config key.
 
     Attributes:
         name: The key.
         type: The annotation of its field, without ``None``.
-        default: The value when a config has none; ``MISSING`` when it must have one.
-        meaning: What the value is, with its unit.
-        least, most: The range of a number, or of each number in a list; both are in it.
-        above: The number is greater than this.
-        choices: Of a text; a table of what is registered may grow.
-        default_text: Says what holds where the default is ``None``.
+        default: The value if the config does not set the key; ``MISSING`` for a required key.
+        meaning: Description of the value, with its unit.
+        least: Inclusive minimum of a number, or of each number in a list.
+        most: Inclusive maximum of a number, or of each number in a list.
+        above: Exclusive minimum of a number, or of each number in a list.
+        choices: Allowed texts; a view of a registry grows with it.
+        default_text: Description of the behaviour if the default is ``None``.
     """
 
     name: str
@@ -75,10 +76,10 @@ class Key:
     default_text: str = 'none'
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` as the key's type, lists as tuples.
+        """Return ``value`` converted to the key's type; lists become tuples.
 
         Raises:
-            SectionError: It is of another type or out of range.
+            SectionError: The value has the wrong type or is out of range.
         """
         try:
             return self._convert(value, self.type)
@@ -93,7 +94,7 @@ class Key:
             if Ellipsis not in inner and len(value) != len(inner):
                 raise ValueError(f'must be a list of {len(inner)} values')
             return tuple(self._convert(item, inner[0]) for item in value)
-        if type_ is float and isinstance(value, str):  # YAML 1.1 reads 1e-4, without a point, so
+        if type_ is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 (no point) as text
             try:
                 value = float(value)
             except ValueError:
@@ -113,8 +114,8 @@ class Key:
             value = type_(value)
         return value
 
-    def holds_the_same_as(self, other: 'Key') -> bool:
-        """Return whether the same values are right for both keys."""
+    def accepts_same_values_as(self, other: 'Key') -> bool:
+        """Return whether both keys accept exactly the same values."""
         return all(
             getattr(self, name) == getattr(other, name)
             for name in ('type', 'least', 'most', 'above', 'choices')
@@ -125,7 +126,7 @@ class Key:
         return _type_text(self.type)
 
     def range_text(self) -> str:
-        """Return the range of a number in words, or the choices of a text; '' when all will do."""
+        """Return the range of a number in words, or the choices of a text; '' if unrestricted."""
         if self.choices:
             return f'one of {", ".join(self.choices)}'
         bounds = [f'at least {self.least:g}'] * (self.least > -math.inf)
@@ -134,22 +135,21 @@ class Key:
         return ' and '.join(bounds)
 
     def default_words(self) -> str:
-        """Return the default as a config would have it, or what holds without a value."""
+        """Return the default in YAML notation, or what applies without a value."""
         if self.default is MISSING:
-            return 'needed'
+            return 'required'
         if self.default is None or self.default == ():
             return self.default_text
         return _yaml_text(self.default)
 
 
 def config_key(default: Any = MISSING, meaning: str = '', **words: Any) -> Any:
-    """Return the field of a key.
+    """Return the dataclass field of a key.
 
     Args:
-        default: Its value when a config has none; without it, a section cannot be made without a
-            value.
-        meaning: What the value is, with its unit.
-        words: Further fields of :class:`Key`.
+        default: Value if the config does not set the key; without it the key is required.
+        meaning: Description of the value, with its unit.
+        words: Further attributes of :class:`Key`.
     """
     metadata = {'meaning': meaning, **words}
     return (
@@ -161,10 +161,10 @@ def config_key(default: Any = MISSING, meaning: str = '', **words: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Keys of a config that belong together; making one checks every value.
+    """A group of related config keys; creating an instance checks every value.
 
     Raises:
-        SectionError: A value is of another type than its key, or out of range.
+        SectionError: A value has the wrong type or is out of range.
     """
 
     def __post_init__(self) -> None:
@@ -175,13 +175,13 @@ class Section:
 
     @classmethod
     def of(cls: type[S], values: Mapping[str, Any]) -> S:
-        """Make the section of a config.
+        """Create the section from a config.
 
         Args:
-            values: All keys of a config; those of other sections are left.
+            values: All keys of a config; keys of other sections are ignored.
 
         Raises:
-            SectionError: A value does not fit, or a key is missing that must be there.
+            SectionError: A value is invalid, or a required key is missing.
         """
         for name in cls.missing(values):
             raise SectionError(name, 'must be given')
@@ -190,7 +190,7 @@ class Section:
 
     @classmethod
     def missing(cls, values: Mapping[str, Any]) -> list[str]:
-        """Return the keys that a config must have for this section, and that ``values`` lacks."""
+        """Return the required keys of this section that ``values`` does not contain."""
         return [
             name
             for name, each in keys_of(cls).items()
@@ -199,7 +199,7 @@ class Section:
 
 
 def keys_of(section: type[Section]) -> dict[str, Key]:
-    """Return the keys of a section by name, in the order in which it declares them."""
+    """Return the keys of a section by name, in the order of their declaration."""
     hints = typing.get_type_hints(section)
     return {
         each.name: Key(
@@ -213,12 +213,12 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a section as YAML and JSON have it: lists for tuples."""
+    """Return a section's value in YAML and JSON types: lists instead of tuples."""
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _metadata(section: type[Section], name: str) -> Mapping[str, Any]:
-    """Return the words of a key, which a section may have from one that it extends."""
+    """Return the metadata of a key, which a subclass may inherit."""
     for kind in section.__mro__:
         declared = getattr(kind, '__dataclass_fields__', {}).get(name)
         if declared is not None and declared.metadata:

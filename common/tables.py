@@ -1,9 +1,9 @@
-"""Tables: aligned text for terminals, Markdown for pages."""
+"""Format tables as aligned text for terminals and as Markdown for documents."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-SHORTEST_RULE = 3  # dashes below a title, in Markdown
+SHORTEST_RULE = 3  # dashes in the separator row of a Markdown table
 
 
 @dataclass(frozen=True)
@@ -11,10 +11,10 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: Its cell in the first line.
-        width: The least number of characters.
-        right: Its cells are aligned to the right, as numbers are.
-        before: What separates it from the column before.
+        title: Cell in the header row.
+        width: Minimum width in characters.
+        right: Align the cells to the right, as for numbers.
+        before: Separator to the previous column.
     """
 
     title: str = ''
@@ -24,9 +24,9 @@ class Column:
 
 
 def fitted(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[Column]:
-    """Return the columns, wide enough for their titles and for the cells of ``rows``.
+    """Return the columns widened to fit their titles and the cells of ``rows``.
 
-    The last cell of a row that has fewer cells than there are columns reaches over the others.
+    If a row has fewer cells than there are columns, its last cell spans the remaining ones.
     """
     widths = [max(column.width, len(column.title)) for column in columns]
     for row in rows:
@@ -36,7 +36,7 @@ def fitted(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[Col
 
 
 def line(columns: Sequence[Column], cells: Sequence[str]) -> str:
-    """Return one line of aligned text, without spaces after the last cell."""
+    """Return one row of aligned text, without trailing spaces."""
     text = ''
     for number, (column, cell) in enumerate(zip(columns, cells), start=1):
         reaches_over = number == len(cells) and (number < len(columns) or not column.right)
@@ -46,7 +46,7 @@ def line(columns: Sequence[Column], cells: Sequence[str]) -> str:
 
 
 def lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return aligned text: a line of titles where there are some, and one for each row."""
+    """Return a table as aligned text: a header row if any column has a title, then the rows."""
     columns, titles = fitted(columns, rows), [column.title for column in columns]
     return [line(columns, row) for row in ([titles] if any(titles) else []) + list(rows)]
 
@@ -57,7 +57,7 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 
 def markdown_rule(columns: Sequence[Column]) -> str:
-    """Return the row below the titles, as wide as the columns, which says how they are aligned."""
+    """Return the separator row of a Markdown table, which sets the alignment."""
     widths = [max(SHORTEST_RULE, column.width) for column in columns]
     return markdown_row(
         '-' * (width - 1) + (':' if column.right else '-') for column, width in zip(columns, widths)
@@ -65,7 +65,7 @@ def markdown_rule(columns: Sequence[Column]) -> str:
 
 
 def markdown(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a Markdown table whose columns are columns as plain text, too."""
+    """Return a Markdown table whose columns are also aligned as plain text."""
     escaped = [[cell.replace('|', '\\|') for cell in row] for row in rows]
     columns = [replace(c, width=max(c.width, SHORTEST_RULE)) for c in fitted(columns, escaped)]
     titles, *others = (

@@ -1,4 +1,4 @@
-"""What every worker process of the project does first."""
+"""Set up a worker process."""
 
 import signal
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ import cv2
 
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-    """Run OpenCV in one thread, as the other workers have the other cores, and ignore signals.
+    """Run OpenCV in one thread, because other workers use the other cores, and ignore signals.
 
     Args:
-        ignored: Signals that a terminal or a launcher sends to all processes of a job; the parent
+        ignored: Signals that a terminal or launcher sends to all processes of a job; the parent
             handles them and ends its workers.
     """
     cv2.setNumThreads(1)

@@ -23,7 +23,7 @@ import nnabla.initializer as I
 from common.sections import Section, SectionError, config_key
 from layers import functions as L
 
-# Builds the layers of a D2 block: map, growth rate, number of layers, build -> maps.
+# A builder of the layers of a D2 block: (map, growth rate, number of layers, build) -> maps.
 DenseLayers: TypeAlias = Callable[[nn.Variable, int, int, L.Build], list[nn.Variable]]
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
@@ -58,22 +58,22 @@ VARIANTS = {
         channels=264,
     ),
 }
-NO_DEFAULT = "the variant's; must be given for d3net itself"
+NO_DEFAULT = 'that of the variant; required for d3net itself'
 
 
 @dataclass(frozen=True, kw_only=True)
 class D3NetKeys(Section):
-    """Hyper-parameters of D3Net; a list has a value for each stage."""
+    """Hyper-parameters of D3Net; a list has one value for each stage."""
 
     num_init_features: int | None = config_key(
         None, 'channels of the stem', least=1, default_text=NO_DEFAULT
     )
     num_layers: tuple[int, ...] | None = config_key(
-        None, 'M, layers of a D2 block, by stage', least=1, default_text=NO_DEFAULT
+        None, 'M, number of layers of a D2 block, by stage', least=1, default_text=NO_DEFAULT
     )
     n_blocks: tuple[int, ...] | None = config_key(
         None,
-        'L, D2 blocks of a stage; the length of the list is the number of stages',
+        'L, number of D2 blocks, by stage; the length of the list is the number of stages',
         least=1,
         default_text=NO_DEFAULT,
     )
@@ -82,22 +82,22 @@ class D3NetKeys(Section):
     )
     block_comp: tuple[float, ...] | None = config_key(
         None,
-        "c, channels of a D2 block's output over those of the layers that form it, by stage",
+        'c, output channels of a D2 block divided by those of the layers that form it, by stage',
         above=0,
         default_text=NO_DEFAULT,
     )
     intermediate_out_ch: tuple[int, ...] | None = config_key(
         None,
-        'channels of the side output that a stage hands to the head',
+        'channels of the side output that the head receives, by stage',
         least=1,
         default_text=NO_DEFAULT,
     )
     trans_comp_factor: int = config_key(
-        2, 'by what the transition between two stages divides the channels', least=1
+        2, 'factor by which the transition between two stages reduces the channels', least=1
     )
     dense_n_out_layer_block: tuple[int, ...] | None = config_key(
         None,
-        'how many of the last layers of a D2 block form its output, by stage; at most num_layers',
+        'number of last layers of a D2 block that form its output, by stage; at most num_layers',
         least=1,
         default_text='num_layers, all of them',
     )
@@ -109,7 +109,7 @@ class D3NetKeys(Section):
 def bn_relu_conv(
     x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, dilation: int = 1
 ) -> nn.Variable:
-    """The unit of D3Net: batch norm and ReLU come before the convolution, which has a bias."""
+    """Apply batch norm, ReLU and then a convolution with bias: the unit of D3Net."""
     with L.scope(name):
         x = L.bn_relu(x, 'norm1', build)
         return L.convolution(x, channels, kernel, 'conv1', build, dilation=dilation)
@@ -118,11 +118,11 @@ def bn_relu_conv(
 def multidilated_layers(
     x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
 ) -> list[nn.Variable]:
-    """The layers 1 to M-1 of a D2 block, (N, M*k, H, W) -> list of M groups (N, k, H, W).
+    """Apply the layers 1 to M-1 of a D2 block, (N, M*k, H, W) -> list of M groups (N, k, H, W).
 
     ``x`` is the output of layer 0: one group of k channels for each layer. Layer i convolves group
-    i-1, complete by then, with dilation 2**i and adds the result to all later groups. This is the
-    multidilated convolution of the paper in split form.
+    i-1, which is complete by then, with dilation 2**i and adds the result to all later groups. This
+    is the multidilated convolution of the paper in split form.
 
     Differs from the original: what later groups have received so far is one tensor, to which a
     layer adds its whole output at once. The original keeps a list of groups and adds slice by
@@ -143,10 +143,11 @@ def multidilated_layers(
 def padded_layers(
     x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
 ) -> list[nn.Variable]:
-    """:func:`multidilated_layers` for inference on a GPU: a list of one map, all groups.
+    """Apply :func:`multidilated_layers` in the form for inference on a GPU.
 
-    What a layer adds is padded to the width of the whole sum, which thus becomes the block's
-    output without a concatenation: zeros cost less to add than a function to launch.
+    The result is a list of one map with all groups. The output of a layer is padded to the width of
+    the whole sum, which so becomes the block's output without a concatenation: adding zeros costs
+    less than launching another function.
     """
     for i in range(1, num_layers):
         done = i * growth_rate
@@ -167,8 +168,16 @@ def d2_block(
     build: L.Build,
     layers: DenseLayers,
 ) -> nn.Variable:
-    """A D2 block: dense multidilated layers, (N, C, H, W) -> (N, int(k * num_outputs *
-    compression), H, W).
+    """Apply a D2 block, (N, C, H, W) -> (N, int(k * num_outputs * compression), H, W).
+
+    Args:
+        x: Input map.
+        growth_rate: k, channels of a layer.
+        num_layers: M, number of layers.
+        num_outputs: Number of last layers that form the output.
+        compression: c, output channels divided by those of these layers.
+        build: Settings of the build.
+        layers: Builder of the layers 1 to M-1.
     """
     with L.scope('d2block'):
         with L.scope('initial_layer'):
@@ -187,13 +196,16 @@ def d2_block(
 
 
 def side_output(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
-    """1x1 convolution, batch norm, ReLU: what a stage hands to the head."""
+    """Apply a 1x1 convolution, batch norm and ReLU: the output of a stage for the head."""
     with L.scope(name):
         return L.bn_relu(L.convolution(x, channels, 1, '0', build), '1', build)
 
 
 def transition(x: nn.Variable, channels: int, build: L.Build) -> nn.Variable:
-    """Between two stages: fewer channels, half the size (an odd last row or column is dropped)."""
+    """Reduce the channels and halve the size between two stages.
+
+    An odd last row or column is dropped.
+    """
     x = L.bn_relu(x, 'bn', build)
     return L.average_pool(L.convolution(x, channels, 1, 'conv', build, bias=False), 2, build)
 
@@ -212,8 +224,23 @@ def backbone(
     trans_comp_factor: int,
     layers: DenseLayers,
 ) -> list[nn.Variable]:
-    """D3Net up to the side outputs: (N, 3, H, W) -> one map a stage, at 1/4, 1/8, ... of the
-    input's size.
+    """Build D3Net up to the side outputs.
+
+    Args:
+        x: (N, 3, H, W) normalised image.
+        build: Settings of the build.
+        num_init_features: See :class:`D3NetKeys`.
+        num_layers: See :class:`D3NetKeys`.
+        n_blocks: See :class:`D3NetKeys`.
+        dens_k: See :class:`D3NetKeys`.
+        block_comp: See :class:`D3NetKeys`.
+        intermediate_out_ch: See :class:`D3NetKeys`.
+        dense_n_out_layer_block: See :class:`D3NetKeys`.
+        trans_comp_factor: See :class:`D3NetKeys`.
+        layers: Builder of the inside of a D2 block.
+
+    Returns:
+        One map for each stage, at 1/4, 1/8, ... of the input's size.
     """
     x = L.convolution(x, num_init_features, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
@@ -247,8 +274,16 @@ def backbone(
 def head(
     features: Sequence[nn.Variable], channels: int, num_classes: int, build: L.Build
 ) -> nn.Variable:
-    """Fully convolutional head on the side outputs, all resized to the first: logits at its
-    size.
+    """Build the fully convolutional head.
+
+    Args:
+        features: Side outputs, which are all resized to the first.
+        channels: Channels of the hidden layer.
+        num_classes: Number of classes.
+        build: Settings of the build.
+
+    Returns:
+        Logits at the size of the first side output.
     """
     normal = I.NormalInitializer(0.01)
     size = L.size_of(features[0], build)
@@ -267,12 +302,20 @@ def d3net(
     layers: DenseLayers | None = None,
     **hyper: Any,
 ) -> list[nn.Variable]:
-    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, ceil(H/4),
-    ceil(W/4))].
+    """Build the whole network.
 
-    ``hyper`` are the backbone's hyper-parameters, as :func:`complete` returns them. ``layers``
-    builds the inside of a D2 block, by default in the form that suits the build. H and W are at
-    least :func:`smallest_size`; they need not be multiples of anything.
+    H and W are at least :func:`smallest_size`; they need not be multiples of any number.
+
+    Args:
+        x: (N, 3, H, W) normalised image.
+        build: Settings of the build.
+        num_classes: Number of classes.
+        channels: Channels of the head.
+        layers: Builder of the inside of a D2 block; by default the form that suits the build.
+        hyper: Hyper-parameters of the backbone, as :func:`complete` returns them.
+
+    Returns:
+        [logits (N, num_classes, ceil(H/4), ceil(W/4))].
     """
     if layers is None:
         layers = padded_layers if build.cuda and not build.train else multidilated_layers
@@ -283,13 +326,13 @@ def d3net(
 
 
 def complete(hyper: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults that depend on other hyper-parameters, and check that all agree.
+    """Fill in defaults that depend on other hyper-parameters, and check that all are consistent.
 
     Args:
-        hyper: Values that :class:`D3NetKeys` takes, and num_classes.
+        hyper: Values of :class:`D3NetKeys`, and num_classes.
 
     Raises:
-        SectionError: One is missing, or does not agree with the others.
+        SectionError: A value is missing or inconsistent with the others.
     """
     for key in (*VARIANTS['d3net_s'], 'num_classes'):
         if key not in hyper:

@@ -136,7 +136,11 @@ def prepare(settings: PreparationSettings) -> int:
     if settings.json_file:
         files.check_writable(settings.json_file)
     work = Work(settings, root, split, processes)
-    results: dict[str, Any] = {'dataset': settings.name, 'root': str(root)}
+    results: dict[str, Any] = {
+        'dataset': settings.name,
+        'root': str(root),
+        'versions': machine.versions(),
+    }
     failed = False
     for action in chosen:
         results[action], problems = ACTIONS[action](work)
@@ -365,4 +369,4 @@ ACTIONS: dict[str, Callable[[Work], tuple[dict[str, Any], int]]] = {
 
 
 if __name__ == '__main__':
-    sys.exit(command.run(build_parser, main))
+    sys.exit(command.run_command(build_parser, main))

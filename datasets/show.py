@@ -131,4 +131,4 @@ def _shares(labels: np.ndarray | None, info: DatasetInfo) -> list[tuple[str, tup
 
 
 if __name__ == '__main__':
-    sys.exit(command.run(build_parser, main))
+    sys.exit(command.run_command(build_parser, main))

@@ -1,23 +1,23 @@
-"""What runs networks: inference, evaluation, training, export.
+"""Run networks: inference, evaluation, training and export.
 
     from engine import Predictor, Protocol
 
-A name that this package offers is imported when it is first used, so that importing the package, as
-every command does, loads neither NNabla nor OpenCV.
+A public name is imported on first use. So importing this package, as every command does, loads
+neither NNabla nor OpenCV.
 """
 
 import sys
 
-if sys.version_info < (3, 10):  # before a module whose syntax is younger ends in a traceback
+if sys.version_info < (3, 10):  # before the import of modules with newer syntax fails
     sys.stderr.write(
-        'error: this is Python %d.%d, and NNabla here needs 3.10: use .venv/bin/python, '
+        'error: this is Python %d.%d, but the project needs 3.10: use .venv/bin/python, '
         'which `make demo` creates\n' % sys.version_info[:2]
     )
     sys.exit(2)
 
 from typing import TYPE_CHECKING  # noqa: E402
 
-from common import lazy  # noqa: E402
+from common import __version__, lazy  # noqa: E402
 
 if TYPE_CHECKING:
     from engine.evaluation.evaluator import Evaluator
@@ -31,5 +31,5 @@ _HOMES = {
     'Protocol': 'engine.inference.test_time',
     'Trainer': 'engine.training.trainer',
 }
-__all__ = ['Evaluator', 'Predictor', 'Protocol', 'Trainer']
+__all__ = ['Evaluator', 'Predictor', 'Protocol', 'Trainer', '__version__']
 __getattr__ = lazy.resolver(__name__, _HOMES)

@@ -1,12 +1,12 @@
-"""The options that commands had once: each names its successor."""
+"""Options that were removed from commands: each reports its replacement."""
 
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from typing import Any
 
 from common.errors import UserError
 
-# Options that were removed: the option, the commands that had it, and what to use instead.
-REMOVED = (
+# (option, commands that had it, replacement).
+REMOVED_OPTIONS = (
     (
         '--processes',
         ('infer.py',),
@@ -17,15 +17,15 @@ REMOVED = (
 )
 
 
-def add_removed(parser: ArgumentParser) -> None:
-    """Make the parser refuse the options that its command had once; help does not list them."""
-    for option, commands, successor in REMOVED:
+def add_removed_options(parser: ArgumentParser) -> None:
+    """Make the parser reject the removed options of its command; --help does not list them."""
+    for option, commands, successor in REMOVED_OPTIONS:
         if parser.prog in commands:
             parser.add_argument(option, action=_Removed, successor=successor)
 
 
 class _Removed(Action):
-    """Raise a ``UserError`` that names the successor of an option, with or without a value."""
+    """An action that reports the replacement of a removed option, with or without a value."""
 
     def __init__(self, option_strings: list[str], dest: str, successor: str):
         super().__init__(option_strings, SUPPRESS, nargs='?', default=SUPPRESS, help=SUPPRESS)

@@ -1,3 +1,1 @@
-"""What every network is made of: layers as parametric functions, in the form that a build asks for,
-and what a graph of them costs.
-"""
+"""Layers of all networks as parametric functions, and facts about graphs made of them."""

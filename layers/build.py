@@ -1,7 +1,7 @@
-"""What is common to one build of a network: how its layers behave, and how parameters are named.
+"""The settings of one build of a network, and the scopes that name its parameters.
 
-The path of scopes is followed here beside NNabla's own, because a layer must know the full name of
-a parameter to tell whether it is frozen.
+This module tracks the path of scopes beside NNabla, because a layer needs the full name of a
+parameter to decide whether it is frozen.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,16 +18,21 @@ from common.patterns import matches
 
 RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 
-Initializer: TypeAlias = Callable[[tuple[int, ...]], NDArray[Any]]  # a shape -> initial values
+Initializer: TypeAlias = Callable[[tuple[int, ...]], NDArray[Any]]  # shape -> initial values
 
-_path: list[str] = []  # NNabla's scopes are global too: graphs are built in one thread
+_path: list[str] = []  # global, as NNabla's scopes are: graphs are built in one thread
 
 
 class Communicator(Protocol):
-    """Joins the processes over which batch statistics are taken."""
+    """The interface to the processes that share batch statistics.
+
+    Attributes:
+        size: Number of processes.
+        nnabla: NNabla's own communicator, which synchronizes on GPUs; None on CPUs.
+    """
 
     size: int
-    nnabla: C.Communicator | None  # NNabla's own, which synchronizes on GPUs
+    nnabla: C.Communicator | None
 
     def total(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of an array over all processes."""
@@ -35,24 +40,25 @@ class Communicator(Protocol):
 
 @dataclass(frozen=True)
 class Build:
-    """What is common to all layers of one build of a network.
+    """The settings that all layers of one build of a network share.
 
-    train: batch statistics that also update the running ones; otherwise the running statistics are
-        used.
-    freeze_statistics: in training, too, use the running statistics and leave them alone.
-    communicator: of the processes over which batch statistics are taken; None for local ones.
-    frozen: patterns of parameter names, as in a shell; these parameters get no gradient, and batch
-        norms whose running mean or variance is among them keep and use both.
-    recompute: which activations a training step frees and computes again in the backward pass:
-        ``none``; ``bn_relu``, the outputs of batch norm and ReLU; ``convolution``, those of the
-        convolutions (the published D3Net policy); ``blocks``, everything inside the blocks that a
-        network marks with :func:`layers.functions.recomputed_block`.
-    dropout: in training, drop what a network's dropout layers drop.
-    cuda: the forms that NNabla runs best, or at all, on a GPU: batch norm and ReLU as one function,
-        grouped instead of depthwise convolution, a fixed batch norm that is trained through as
-        scale and shift. The numbers are the same.
-    channel_last: tensors are (N, H, W, C) inside the network; NNabla computes so on GPUs only.
-        Parameters keep their shapes.
+    Attributes:
+        train: Use batch statistics and update the running statistics; otherwise use the running
+            statistics.
+        freeze_statistics: Use the running statistics unchanged, also in training.
+        communicator: Processes over which batch statistics are taken; None: this process only.
+        frozen: Shell patterns of parameter names. These parameters get no gradient. A batch norm
+            whose running mean or variance matches uses and keeps both.
+        recompute: Activations that a training step frees and computes again in the backward pass:
+            ``none``; ``bn_relu``, the outputs of batch norm and ReLU; ``convolution``, the outputs
+            of convolutions (the published D3Net policy); ``blocks``, everything inside the blocks
+            that a network marks with :func:`layers.functions.recomputed_block`.
+        dropout: Apply dropout in training.
+        cuda: Use the functions that run best, or at all, on a GPU: batch norm fused with ReLU,
+            grouped instead of depthwise convolution, and scale and shift instead of a fixed batch
+            norm that is trained through. The numbers are the same.
+        channel_last: Tensors inside the network are (N, H, W, C), which NNabla supports on GPUs
+            only. Parameters keep their shapes.
     """
 
     train: bool = False
@@ -73,33 +79,34 @@ class Build:
 
     @property
     def channel_axis(self) -> int:
-        """Which axis of the maps counts channels."""
+        """The axis of a feature map that counts channels."""
         return 3 if self.channel_last else 1
 
     @property
     def synchronizes(self) -> bool:
-        """Whether batch norms wait for those of other processes."""
+        """Whether batch norms exchange statistics with other processes."""
         return self.train and self.communicator is not None and self.communicator.size > 1
 
     def is_frozen(self, name: str) -> bool:
-        """Whether the parameter ``name`` of the current scope is frozen."""
+        """Return whether the parameter ``name`` of the current scope is frozen."""
         return matches('/'.join([*_path, name]), self.frozen)
 
     def parameter(
         self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
     ) -> nn.Variable:
-        """The parameter ``name`` of the current scope, created when it is not there yet."""
+        """Return the parameter ``name`` of the current scope, created if it does not exist."""
         return get_parameter_or_create(
             name, shape, initializer, trainable, trainable and not self.is_frozen(name)
         )
 
 
-class Outline(Build):
-    """A build of parameters that have shapes and no values."""
+class ShapeOnlyBuild(Build):
+    """A build whose parameters have shapes but no values."""
 
     def parameter(
         self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
     ) -> nn.Variable:
+        """Return the parameter ``name``, created without values if it does not exist."""
         known = get_parameter(name)
         if known is None:
             known = nn.Variable(shape, need_grad=trainable)
@@ -109,7 +116,7 @@ class Outline(Build):
 
 @contextmanager
 def scope(name: str) -> Iterator[None]:
-    """Put ``name/`` before the names of the parameters that are created inside."""
+    """Prefix the names of the parameters created inside with ``name/``."""
     _path.append(name)
     try:
         with nn.parameter_scope(name):
@@ -119,19 +126,19 @@ def scope(name: str) -> Iterator[None]:
 
 
 def recompute_if(condition: bool) -> AbstractContextManager[None]:
-    """A context in which outputs are freed and computed again in the backward pass, or none."""
+    """Return a context that marks outputs for recomputation if ``condition`` holds."""
     return nn.recompute(True) if condition else nullcontext()
 
 
 def float_context(context: nn.Context | None = None) -> nn.Context:
-    """``context``, by default the current one, without the parts that compute in half precision."""
+    """Return ``context``, by default the current one, without its half-precision backends."""
     context = context or nn.get_current_context()
     backend = [part for part in context.backend if part.endswith(':float')]
     return nn.Context(backend, context.array_class, context.device_id)
 
 
 def on_gpu() -> bool:
-    """Whether NNabla's current context is a GPU."""
+    """Return whether NNabla's current context is a GPU."""
     return any(
         backend.startswith(('cudnn', 'cuda')) for backend in nn.get_current_context().backend
     )

@@ -1,9 +1,9 @@
-"""Layers: where every network's functions come from.
+"""Layers: the functions that every network is built from.
 
-Parameter names, resizing rules, the recompute policy, the memory layout and the way around broken
-GPU kernels are decided here and, for batch norms, in :mod:`layers.norms`, once. Tensors are
-``(N, C, H, W)`` Variables, or ``(N, H, W, C)`` in a build that is channel_last: ask
-:func:`channels_of` and :func:`size_of`.
+This module and, for batch norms, :mod:`layers.norms` are the only places that decide parameter
+names, resizing rules, the recompute policy, the memory layout and the workarounds for broken GPU
+kernels. Tensors are Variables of shape ``(N, C, H, W)``, or ``(N, H, W, C)`` in a channel_last
+build: read their shape with :func:`channels_of` and :func:`size_of`.
 """
 
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from layers.build import Build, Initializer, on_gpu, recompute_if, scope
 from layers.norms import Norm, TooFewValues, batch_norm, bn_add_relu, bn_relu, bn_relu6
 
-__all__ = [  # and what is defined below
+__all__ = [  # and the functions below
     'Build',
     'Norm',
     'TooFewValues',
@@ -30,8 +30,9 @@ __all__ = [  # and what is defined below
     'scope',
 ]
 
-# A mean over fewer than 2048 values a row is a matrix-vector product in NNabla's CUDA extension.
-LARGEST_FOLD = 1024
+# NNabla's CUDA extension computes a mean of fewer than 2048 values per row as a matrix-vector
+# product, which works on Hopper GPUs.
+MAX_FOLD = 1024
 
 
 class _Resizing(TypedDict, total=False):
@@ -48,23 +49,23 @@ RESIZING: dict[str, _Resizing] = {
 
 
 def channels_of(x: nn.Variable, build: Build) -> int:
-    """C."""
+    """Return the number of channels, C."""
     return x.shape[build.channel_axis]
 
 
 def size_of(x: nn.Variable, build: Build) -> tuple[int, int]:
-    """H and W."""
+    """Return the height and width, (H, W)."""
     height, width = x.shape[1:3] if build.channel_last else x.shape[2:]
     return height, width
 
 
 def to_layout(x: nn.Variable, build: Build) -> nn.Variable:
-    """``(N, C, H, W)`` in the layout of the build."""
+    """Convert ``(N, C, H, W)`` to the layout of the build."""
     return F.transpose(x, (0, 2, 3, 1)) if build.channel_last else x
 
 
 def from_layout(x: nn.Variable, build: Build) -> nn.Variable:
-    """The layout of the build as ``(N, C, H, W)``."""
+    """Convert the layout of the build to ``(N, C, H, W)``."""
     return F.transpose(x, (0, 3, 1, 2)) if build.channel_last else x
 
 
@@ -83,13 +84,26 @@ def convolution(
     initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
 ) -> nn.Variable:
-    """A square convolution, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    """Apply a square convolution.
 
-    pad: by default what keeps the size at stride 1. initializer: of the weights; by default
-    Glorot's uniform one. bias_initializer: by default zero. Parameters: ``<name>/conv/W (channels,
-    C / groups, kernel, kernel)``, ``<name>/conv/b (channels,)``. With as many groups as channels it
-    is a depthwise convolution, which has a function of its own on the CPU; that one is broken on
-    Hopper GPUs.
+    (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)) with the default padding. With
+    as many groups as channels it is a depthwise convolution; NNabla's own function for that is used
+    on the CPU only, because it is broken on Hopper GPUs. Parameters: ``<name>/conv/W (channels, C /
+    groups, kernel, kernel)`` and ``<name>/conv/b (channels,)``.
+
+    Args:
+        x: Input map.
+        channels: Number of output channels.
+        kernel: Kernel size.
+        name: Scope of the parameters.
+        build: Settings of the build.
+        stride: Stride.
+        dilation: Dilation.
+        groups: Number of groups.
+        pad: Padding; by default the one that keeps the size at stride 1.
+        bias: Add a bias.
+        initializer: Initial weights; by default Glorot's uniform distribution.
+        bias_initializer: Initial biases; by default zero.
     """
     inputs = channels_of(x, build)
     pad = dilation * (kernel // 2) if pad is None else pad
@@ -121,27 +135,32 @@ def convolution(
 
 
 def relu(x: nn.Variable, build: Build) -> nn.Variable:
-    """ReLU; recomputed together with batch norm."""
+    """Apply ReLU; the policy ``bn_relu`` recomputes it."""
     with recompute_if(build.recompute == 'bn_relu'):
         return F.relu(x)
 
 
 def swish(x: nn.Variable, build: Build) -> nn.Variable:
-    """x * sigmoid(x), PyTorch's SiLU; recomputed together with batch norm."""
+    """Apply x * sigmoid(x), PyTorch's SiLU; the policy ``bn_relu`` recomputes it."""
     with recompute_if(build.recompute == 'bn_relu'):
         return F.swish(x)
 
 
 def sigmoid(x: nn.Variable) -> nn.Variable:
-    """1 / (1 + exp(-x)), for the gates of attention: small maps, never recomputed alone."""
+    """Apply 1 / (1 + exp(-x)), for attention gates: small maps that are never recomputed alone."""
     return F.sigmoid(x)
 
 
 def dropout(x: nn.Variable, share: float, build: Build, *, maps: bool = False) -> nn.Variable:
-    """In training, zero a random ``share`` of the values, or of whole ``maps`` (PyTorch's
-    Dropout2d), and scale the others up.
+    """In training, zero a random share of the values and scale the others up.
 
-    The numbers are NNabla's function seed's: :func:`nnabla.random.set_function_seed` repeats them.
+    :func:`nnabla.random.set_function_seed` makes the random numbers repeatable.
+
+    Args:
+        x: Input map.
+        share: Probability of zeroing a value.
+        build: Settings of the build.
+        maps: Zero whole channels instead of single values, as PyTorch's Dropout2d.
     """
     if not (build.train and build.dropout):
         return x
@@ -155,8 +174,16 @@ def dropout(x: nn.Variable, share: float, build: Build, *, maps: bool = False) -
 def average_pool(
     x: nn.Variable, kernel: int, build: Build, *, stride: int | None = None, pad: int = 0
 ) -> nn.Variable:
-    """Mean over ``kernel x kernel`` windows, zeros of the padding included; what fills no window is
-    dropped. stride: by default the kernel.
+    """Average ``kernel x kernel`` windows, including the zeros of the padding.
+
+    Incomplete windows are dropped.
+
+    Args:
+        x: Input map.
+        kernel: Window size.
+        build: Settings of the build.
+        stride: Stride; by default the window size.
+        pad: Padding.
     """
     stride = stride or kernel
     return F.average_pooling(
@@ -169,8 +196,9 @@ def average_pool(
 
 
 def max_pool(x: nn.Variable, kernel: int, stride: int, build: Build) -> nn.Variable:
-    """Largest of each ``kernel x kernel`` window, padded by ``kernel // 2`` so that ``H' = ceil(H /
-    stride)``.
+    """Take the maximum of each ``kernel x kernel`` window.
+
+    The padding is ``kernel // 2``, so that the output height is ``ceil(H / stride)``.
     """
     return F.max_pooling(
         x,
@@ -182,17 +210,17 @@ def max_pool(x: nn.Variable, kernel: int, stride: int, build: Build) -> nn.Varia
 
 
 def global_average_pool(x: nn.Variable, build: Build) -> nn.Variable:
-    """Mean over all pixels, (N, C, H, W) -> (N, C, 1, 1)."""
+    """Average all pixels, (N, C, H, W) -> (N, C, 1, 1)."""
     if build.channel_last:
         return F.mean(x, axis=(1, 2), keepdims=True)
     return F.global_average_pooling(x)
 
 
 def adaptive_average_pool(x: nn.Variable, bins: int, build: Build) -> nn.Variable:
-    """Means over ``bins x bins`` tiles, (N, C, H, W) -> (N, C, bins, bins); PyTorch's
-    AdaptiveAvgPool2d: tile i reaches from floor(i H / bins) to ceil((i + 1) H / bins).
+    """Average ``bins x bins`` tiles, (N, C, H, W) -> (N, C, bins, bins).
 
-    On a GPU it is one product with a constant matrix instead of two functions for each tile.
+    As PyTorch's AdaptiveAvgPool2d: tile i extends from floor(i H / bins) to ceil((i + 1) H / bins).
+    On a GPU this is one product with a constant matrix instead of two functions per tile.
     """
     if bins == 1:
         return global_average_pool(x, build)
@@ -214,7 +242,7 @@ def adaptive_average_pool(x: nn.Variable, bins: int, build: Build) -> nn.Variabl
 
 
 def _tile_shares(length: int, bins: int) -> NDArray[np.float32]:
-    """What share of the mean over a tile each of ``length`` values has, (length, bins)."""
+    """Return the weight of each of ``length`` values in the mean of each tile, (length, bins)."""
     shares = np.zeros((length, bins), np.float32)
     for i in range(bins):
         tile = slice(i * length // bins, -(-(i + 1) * length // bins))
@@ -225,18 +253,23 @@ def _tile_shares(length: int, bins: int) -> NDArray[np.float32]:
 def resize(
     x: nn.Variable, size: tuple[int, int], build: Build | None = None, how: str = 'bilinear'
 ) -> nn.Variable:
-    """Resizing to exactly ``size = (height, width)``; without a build ``x`` is (N, C, H, W).
+    """Resize a map to exactly ``size``.
 
-    how: ``bilinear``, pixel centres at half integers, as ``cv2.INTER_LINEAR`` and PyTorch's
-    bilinear with ``align_corners=False``; ``bilinear_corners``, with ``align_corners=True``;
-    ``nearest``, as PyTorch's.
+    A map that has the size already is returned unchanged, because interpolation would only copy it.
+    In a build with synchronized batch norms it is copied nevertheless, so that the order in which a
+    backward pass reaches them does not depend on the size of a process's images.
 
-    A map that has the size already is returned as it is: the interpolation would copy it unchanged.
-    Where batch norms are synchronized it is copied, so that the order in which a backward pass
-    meets them does not depend on the size of a process's images.
+    Args:
+        x: Input map; (N, C, H, W) without a build.
+        size: Output height and width.
+        build: Settings of the build.
+        how: ``bilinear``: pixel centres at half integers, as ``cv2.INTER_LINEAR`` and PyTorch's
+            bilinear with ``align_corners=False``; ``bilinear_corners``: as with
+            ``align_corners=True``; ``nearest``: as PyTorch's.
 
-    Raises ``ValueError`` when several rows or columns should become one, for which NNabla takes the
-    first instead of the middle.
+    Raises:
+        ValueError: Several rows or columns would become one; NNabla then takes the first instead of
+            the middle.
     """
     build = build or Build()
     old = size_of(x, build)
@@ -250,29 +283,31 @@ def resize(
 
 
 def concatenate(*maps: nn.Variable, build: Build) -> nn.Variable:
-    """``maps`` of one size, one behind the other along the channels."""
+    """Concatenate maps of one size along the channels."""
     return F.concatenate(*maps, axis=build.channel_axis) if len(maps) > 1 else maps[0]
 
 
 def slice_channels(x: nn.Variable, start: int, stop: int, build: Build) -> nn.Variable:
-    """Channels ``start`` to ``stop`` (excluded) of ``x``."""
+    """Return the channels ``start`` to ``stop`` (excluded) of ``x``."""
     first, last = [0] * 4, list(x.shape)
     first[build.channel_axis], last[build.channel_axis] = start, stop
     return F.slice(x, start=first, stop=last)
 
 
 def pad_channels(x: nn.Variable, count: int, build: Build) -> nn.Variable:
-    """``count`` channels of zeros before those of ``x``."""
-    behind = 0 if build.channel_last else 2  # axes that follow the channels
+    """Insert ``count`` channels of zeros before those of ``x``."""
+    behind = 0 if build.channel_last else 2  # number of axes after the channels
     return F.pad(x, (count, 0) + (0, 0) * behind)
 
 
 def space_to_depth(x: nn.Variable, size: int, build: Build) -> nn.Variable:
-    """Tiles of ``size x size`` pixels as channels, (N, C, H, W) -> (N, C * size**2, H / size, W /
-    size).
+    """Move tiles of ``size x size`` pixels into channels, as PyTorch's ``pixel_unshuffle``.
 
-    The new channels count the pixels of a tile row by row, the old channels most slowly: PyTorch's
-    ``pixel_unshuffle``. Raises ``ValueError`` when tiles do not fill the map.
+    (N, C, H, W) -> (N, C * size**2, H / size, W / size). The new channels are ordered by old
+    channel, then row and column in the tile.
+
+    Raises:
+        ValueError: Tiles do not fill the map.
     """
     if size == 1:
         return x
@@ -290,28 +325,28 @@ def space_to_depth(x: nn.Variable, size: int, build: Build) -> nn.Variable:
 
 
 def recomputed_block(build: Build) -> AbstractContextManager[None]:
-    """A context for the inside of a block, freed and computed again under the policy ``blocks``."""
+    """Return a context for the inside of a block, which the policy ``blocks`` recomputes."""
     return recompute_if(build.recompute == 'blocks')
 
 
 def mean_all(x: nn.Variable) -> nn.Variable:
-    """The mean of all values, shape ``(1,)``; see :func:`row_means`."""
+    """Return the mean of all values, shape ``(1,)``; see :func:`row_means`."""
     return row_means(F.reshape(x, (1, x.size), inplace=False))
 
 
 def row_means(x: nn.Variable) -> nn.Variable:
-    """The mean of each row of ``(rows, n)``, shape ``(rows,)``, in steps that every backend gets
-    right.
+    """Return the mean of each row, (rows, n) -> (rows,), in steps that work on every backend.
 
     NNabla 1.39's reduction kernels stop with an illegal instruction on Hopper GPUs, unless each
-    step reduces to many values at once. So the rows are folded, a factor of their length at a time.
-    A length that has no factor up to 1024 is cut in two parts, which are averaged by their share.
+    step reduces to many values at once. So the rows are folded by one factor of their length at a
+    time. A length without a factor up to 1024 is cut into two parts, whose means are weighted by
+    their share.
     """
     rows, n = x.shape
     while n > 1:
-        fold = next(f for f in range(min(LARGEST_FOLD, n), 0, -1) if n % f == 0)
+        fold = next(f for f in range(min(MAX_FOLD, n), 0, -1) if n % f == 0)
         if fold == 1:
-            x, head = F.reshape(x, (rows, n), inplace=False), n - n % LARGEST_FOLD
+            x, head = F.reshape(x, (rows, n), inplace=False), n - n % MAX_FOLD
             first, rest = row_means(x[:, :head]), row_means(x[:, head:])
             return first * (head / n) + rest * (1 - head / n)
         x, n = F.mean(F.reshape(x, (rows * n // fold, fold), inplace=False), axis=1), n // fold

@@ -1,7 +1,6 @@
-"""What a graph runs in which order, and what it costs, from its shapes: functions,
-multiply-accumulates, memory of activations.
+"""Static analysis of a graph: execution order, multiply-accumulates, memory of activations.
 
-No values are read, and no memory of activations is allocated.
+Results depend on shapes only: no values are read, and no activations are allocated.
 """
 
 import heapq
@@ -12,12 +11,12 @@ import numpy as np
 from nnabla.function import Function
 
 CONVOLUTIONS = ('Convolution', 'DepthwiseConvolution')
-WITH_PARAMETERS = (*CONVOLUTIONS, 'BatchNormalization')  # all inputs but the first
-BYTES = 4  # of a float32
+WITH_PARAMETERS = (*CONVOLUTIONS, 'BatchNormalization')  # all inputs but the first are parameters
+FLOAT32_BYTES = 4
 
 
 def functions(*outputs: nn.Variable) -> list[Function]:
-    """Every function that NNabla runs for ``outputs``, in the order in which it runs them."""
+    """Return the functions that NNabla runs for ``outputs``, in execution order."""
     found: dict[Function, None] = {}
     for output in outputs:
         output.visit(lambda function: found.setdefault(function))
@@ -25,18 +24,19 @@ def functions(*outputs: nn.Variable) -> list[Function]:
 
 
 def count_functions(output: nn.Variable) -> int:
-    """How many functions NNabla runs for ``output``."""
+    """Return the number of functions that NNabla runs for ``output``."""
     return len(functions(output))
 
 
 def data_inputs(function: Function) -> list[nn.Variable]:
-    """The inputs of a function that are maps, not parameters."""
+    """Return the inputs of a function that are maps, not parameters."""
     return function.inputs[: 1 if function.info.type_name in WITH_PARAMETERS else None]
 
 
 def depending_on(image: nn.Variable, order: Iterable[Function]) -> list[Function]:
-    """Those functions of ``order`` that compute something from ``image``; the others shape
-    parameters.
+    """Return the functions of ``order`` that depend on ``image``.
+
+    The others transform parameters.
     """
     reached, found = {image}, []
     for function in order:
@@ -47,21 +47,24 @@ def depending_on(image: nn.Variable, order: Iterable[Function]) -> list[Function
 
 
 def multiply_accumulates(function: Function) -> int:
-    """Of a convolution, its bias not counted; of any other function 0."""
+    """Return the multiply-accumulates of a convolution without its bias; 0 for other functions."""
     if function.info.type_name not in CONVOLUTIONS:
         return 0
     return function.outputs[0].size * int(np.prod(function.inputs[1].shape[1:]))
 
 
 def output_bytes(function: Function) -> int:
-    """What a function's outputs take in float32."""
-    return BYTES * sum(output.size for output in function.outputs)
+    """Return the size of a function's outputs as float32, in bytes."""
+    return FLOAT32_BYTES * sum(output.size for output in function.outputs)
 
 
 def peak_bytes(order: Iterable[Function], kept: Iterable[nn.Variable]) -> int:
-    """The most that outputs of functions take at once, in float32, when the functions run in
-    ``order`` and each output is freed after the last function that reads it, as
-    ``forward(clear_buffer=True)`` does. ``kept`` are never freed.
+    """Return the peak memory of function outputs as float32, in bytes.
+
+    Args:
+        order: Functions in execution order. Each output is freed after the last function that reads
+            it, as ``forward(clear_buffer=True)`` does.
+        kept: Variables that are never freed.
     """
     order = list(order)
     readers = {variable: i for i, function in enumerate(order) for variable in function.inputs}
@@ -72,16 +75,15 @@ def peak_bytes(order: Iterable[Function], kept: Iterable[nn.Variable]) -> int:
         live += output_bytes(function)
         peak = max(peak, live)
         finished = {v for v in function.inputs if v in made and last_reader[v] == i}
-        live -= BYTES * sum(variable.size for variable in finished)
+        live -= FLOAT32_BYTES * sum(variable.size for variable in finished)
     return peak
 
 
 def backward_order(output: nn.Variable) -> list[Function]:
-    """Return the functions that a backward pass from ``output`` runs through, in its order.
+    """Return the functions of a backward pass from ``output``, in execution order.
 
-    NNabla takes the function with the longest path from the inputs first, and of several the one
-    that it came across first (nnabla, src/nbla/computation_graph/variable.cpp,
-    visit_function_backward).
+    NNabla runs the function with the longest path from the inputs first; among equals, the one it
+    met first (nnabla, src/nbla/computation_graph/variable.cpp, visit_function_backward).
     """
     depths: dict[Function, int] = {}
     for function in functions(output):

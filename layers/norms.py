@@ -1,5 +1,7 @@
-"""Batch normalisation, alone and with what follows it: in which form, over whose statistics, and
-what of it a training step frees. Used through :mod:`layers.functions`.
+"""Batch normalisation, alone or followed by ReLU and a shortcut.
+
+This module chooses the function, the processes whose statistics are used, and what a training step
+recomputes. Networks use it through :mod:`layers.functions`.
 """
 
 from typing import Protocol, TypedDict
@@ -13,7 +15,7 @@ from layers.build import Build, float_context, recompute_if, scope
 
 
 class Norm(Protocol):
-    """A batch norm with what follows it: :func:`batch_norm`, :func:`bn_relu`, :func:`bn_relu6`."""
+    """The signature of :func:`batch_norm`, :func:`bn_relu` and :func:`bn_relu6`."""
 
     def __call__(
         self,
@@ -25,13 +27,13 @@ class Norm(Protocol):
         eps: float = 1e-5,
         beta: float = 0.0,
         gamma: float = 1.0,
-    ) -> nn.Variable: ...
+    ) -> nn.Variable:
+        """Apply the batch norm and the functions after it."""
+        ...
 
 
 class TooFewValues(ValueError):
-    """Batch statistics were asked for over a single value a channel; NNabla's variance would be
-    NaN.
-    """
+    """Batch statistics of a single value per channel, for which NNabla's variance is NaN."""
 
 
 def batch_norm(
@@ -44,12 +46,21 @@ def batch_norm(
     beta: float = 0.0,
     gamma: float = 1.0,
 ) -> nn.Variable:
-    """Batch normalisation over N, H and W.
+    """Normalise over N, H and W, then scale and shift.
 
-    ``decay_rate`` is the share of the running statistics that a step keeps: 1 - PyTorch's momentum.
-    beta, gamma: their initial values. Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``,
-    each ``(1, C, 1, 1)``. Raises :class:`TooFewValues`, like PyTorch, where batch statistics would
-    be of one value a channel.
+    Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each ``(1, C, 1, 1)``.
+
+    Args:
+        x: Input map.
+        name: Scope of the parameters.
+        build: Settings of the build.
+        decay_rate: Share of the running statistics that a step keeps: 1 - PyTorch's momentum.
+        eps: Added to the variance.
+        beta: Initial value of beta.
+        gamma: Initial value of gamma.
+
+    Raises:
+        TooFewValues: Batch statistics would be of one value per channel, as in PyTorch.
     """
     with recompute_if(build.recompute == 'bn_relu'):
         return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma))
@@ -65,8 +76,9 @@ def bn_relu(
     beta: float = 0.0,
     gamma: float = 1.0,
 ) -> nn.Variable:
-    """:func:`batch_norm`, then ReLU; one function where ``build.cuda``. Same parameters, same
-    numbers.
+    """Apply :func:`batch_norm` and ReLU, with the same parameters and numbers.
+
+    This is one function where ``build.cuda`` is set.
     """
     with recompute_if(build.recompute == 'bn_relu'):
         fused = _can_be_fused(name, build)
@@ -85,16 +97,18 @@ def bn_add_relu(
     beta: float = 0.0,
     gamma: float = 1.0,
 ) -> nn.Variable:
-    """The end of a residual block: ReLU of :func:`batch_norm` plus ``shortcut``, which has the
-    shape of ``x``; one function where ``build.cuda``. Same parameters, same numbers.
+    """End a residual block: ReLU of :func:`batch_norm` plus ``shortcut``.
 
-    To be called outside of the block that :func:`layers.functions.recomputed_block` marks: under
-    that policy the batch norm and the sum are freed, the output is kept. The sum, or the output of
-    the one function, is what the policy ``bn_relu`` keeps.
+    ``shortcut`` has the shape of ``x``. This is one function where ``build.cuda`` is set, with the
+    same parameters and numbers.
+
+    Call it outside the block that :func:`layers.functions.recomputed_block` marks: under that
+    policy the batch norm and the sum are freed, and the output is kept. The policy ``bn_relu``
+    keeps the sum, or the output of the one function.
     """
     options = decay_rate, eps, (beta, gamma)
-    # In half precision and channel_last, cuDNN's own function does not add to the gradient that a
-    # shortcut has from elsewhere already.
+    # In half precision and channel_last, cuDNN's own function overwrites the gradient that a
+    # shortcut already has from elsewhere, instead of adding to it.
     if _can_be_fused(name, build) and not (build.train and build.channel_last):
         return _batch_norm(x, name, build, *options, True, shortcut)
     with recompute_if(build.recompute in ('bn_relu', 'blocks')):
@@ -106,7 +120,7 @@ def bn_add_relu(
 
 
 def bn_relu6(x: nn.Variable, name: str, build: Build, **options: float) -> nn.Variable:
-    """:func:`batch_norm` with its options, then ReLU6, min(max(x, 0), 6); recomputed together."""
+    """Apply :func:`batch_norm`, then ReLU6, min(max(x, 0), 6); both are recomputed together."""
     with recompute_if(build.recompute == 'bn_relu'):
         return F.relu6(batch_norm(x, name, build, **options))
 
@@ -118,7 +132,7 @@ class _Options(TypedDict):
 
 
 def _statistics(name: str, build: Build) -> tuple[bool, bool]:
-    """Whether a layer takes the statistics of the batch, and of that of all processes."""
+    """Return whether a layer uses batch statistics, and whether over all processes."""
     with scope(name), scope('bn'):
         frozen = build.freeze_statistics or build.is_frozen('mean') or build.is_frozen('var')
         of_batch = build.train and not frozen
@@ -126,7 +140,7 @@ def _statistics(name: str, build: Build) -> tuple[bool, bool]:
 
 
 def _can_be_fused(name: str, build: Build) -> bool:
-    """Whether what follows a batch norm can be in its function."""
+    """Return whether a batch norm and the functions after it can be one function."""
     batch_stat, synchronized = _statistics(name, build)
     return build.cuda and not synchronized and (batch_stat or not build.train)
 
@@ -141,7 +155,7 @@ def _batch_norm(
     fused: bool = False,
     shortcut: nn.Variable | None = None,
 ) -> nn.Variable:
-    """Batch normalisation; ``fused``, with the sum, if there is a shortcut, and ReLU."""
+    """Build a batch norm; if ``fused``, with ReLU and the sum with a shortcut."""
     shape = (1, x.shape[build.channel_axis], 1, 1)
     with scope(name), scope('bn'):
         beta = build.parameter('beta', shape, I.ConstantInitializer(initial[0]))
@@ -163,12 +177,12 @@ def _batch_norm(
     if without_nccl or (batch_stat and not (build.cuda or build.channel_last)):
         return sync_batch_norm.batch_norm(x, beta, gamma, mean, var, communicator, decay_rate, eps)
     if build.channel_last:
-        flat = (1, 1, 1, mean.size)  # the same memory; statistics may not come out of a function
+        flat = (1, 1, 1, mean.size)  # unlinked: statistics must not be the output of a function
         beta, gamma = (F.reshape(p, flat) for p in (beta, gamma))
         mean, var = (p.reshape(flat, unlink=True) for p in (mean, var))
     parameters = beta, gamma, mean, var
     if nccl is not None:
-        # In half precision it counts the pixels in half as well, where 65504 is the largest number.
+        # In half precision it also counts the pixels in half, whose largest number is 65504.
         with nn.context_scope(float_context()):
             return F.sync_batch_normalization(x, *parameters, comm=nccl, batch_stat=True, **options)
     if build.cuda and build.train and not batch_stat:
@@ -188,10 +202,18 @@ def scale_and_shift(
     var: nn.Variable,
     eps: float,
 ) -> nn.Variable:
-    """Batch normalisation with the running statistics, as a product and a sum.
+    """Apply batch normalisation with the running statistics, as a product and a sum.
 
-    NNabla's own form has no backward pass on Hopper GPUs. Both factors are computed in float: a
-    variance may be larger or smaller than numbers in half precision can be.
+    NNabla's own function has no backward pass on Hopper GPUs. Both factors are computed in float: a
+    variance can be outside the range of half precision.
+
+    Args:
+        x: Input map.
+        beta: Shift.
+        gamma: Scale.
+        mean: Running mean.
+        var: Running variance.
+        eps: Added to the variance.
     """
     with nn.context_scope(float_context()):
         scale = gamma * F.pow_scalar(var + eps, -0.5)

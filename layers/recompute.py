@@ -1,13 +1,13 @@
-"""Keep NNabla's recomputation right: mark what it must not free."""
+"""Keep NNabla's recomputation correct: exclude variables that it must not free."""
 
 import nnabla as nn
 
 from layers import graph
 
-# Functions whose backward pass reads their inputs without using them (nnabla 1.39, include/nbla/
-# function/utils/base_transform_unary.hpp and base_transform_binary.hpp: the classes that are
-# declared not to depend on them).
-TOUCHING = (
+# Functions whose backward pass reads their inputs without using the values (nnabla 1.39, include/
+# nbla/function/utils/base_transform_unary.hpp and base_transform_binary.hpp: the classes that are
+# declared not to depend on their inputs).
+SPURIOUS_READERS = (
     'AddScalar',
     'BcAdd2',
     'Ceil',
@@ -23,16 +23,19 @@ TOUCHING = (
 )
 
 
-def keep_touched(*outputs: nn.Variable) -> None:
-    """Exclude the inputs of ``TOUCHING`` functions in the graph of ``outputs`` from recomputation.
+def keep_inputs_of_spurious_readers(*outputs: nn.Variable) -> None:
+    """Exclude the inputs of ``SPURIOUS_READERS`` in the graph from recomputation.
 
-    A backward pass computes a freed array again when a function needs it. An array that is read
-    counts as not freed any more, although its values are arbitrary then. So where one of these
-    functions reads the freed output of a ReLU, the ReLU, which needs that output, gets garbage, and
-    so do all gradients before it; the same happens to a second function that takes that output. No
-    other variable is kept.
+    A backward pass recomputes a freed array when a function needs it. Once an array has been read
+    it counts as not freed any more, although its values are arbitrary. So if one of these functions
+    reads the freed output of a ReLU, the ReLU, which needs that output, gets garbage, and so do all
+    gradients before it. The same happens to any second function that reads the output. No other
+    variable is kept.
+
+    Args:
+        outputs: Outputs of the graph.
     """
     for function in graph.functions(*outputs):
-        if function.info.type_name in TOUCHING:
+        if function.info.type_name in SPURIOUS_READERS:
             for variable in function.inputs:
                 variable.recompute = False

@@ -1,15 +1,16 @@
-"""Batch normalisation with the statistics of the batch, of one process or of all, for the CPU.
+"""Batch normalisation with batch statistics on the CPU, of one process or of all.
 
-On the CPU NNabla sums in float32: the variance of a million values is off by a thousandth, and that
-of a channel of equal values may be negative, which makes the output NaN. Its synchronized form is
-for GPUs only. Here sums are taken in float64.
+On the CPU NNabla sums in float32. The variance of a million values is then wrong by a thousandth,
+and that of a constant channel can be negative, which makes the output NaN. NNabla's synchronized
+function is for GPUs only. Here sums are taken in float64.
 
-It is two functions. The first takes the statistics; its output is never freed, so that a
-recomputation, which calls the second one again, neither moves the running statistics nor talks to
-other processes.
+There are two functions. The first computes the statistics; its output is never freed. So a
+recomputation, which calls only the second, neither updates the running statistics nor communicates
+with other processes.
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -22,16 +23,19 @@ from layers.build import Communicator
 
 Variables: TypeAlias = list[nn.Variable]
 
-BLOCK = 1 << 16  # values that are converted to float64 at a time: they stay in the CPU's cache
-# Modules that do not exist. NNabla's compiled code looks for them at every access to an array, as
-# it was compiled for implicit relative imports; a search takes 40 microseconds.
-NEVER_THERE = ('nnabla.nnabla', 'nnabla.nnabla_ext')
-OF_ALL_PROCESSES = 'Synchronized'  # begins the names of functions that talk to other processes
+BLOCK_VALUES = 1 << 16  # converted to float64 at a time, so that they stay in the CPU's cache
+# Modules that do not exist. NNabla's compiled code searches for them at every array access, because
+# it was compiled for implicit relative imports; one search takes 40 microseconds.
+MISSING_MODULES = ('nnabla.nnabla', 'nnabla.nnabla_ext')
+SYNCHRONIZED_PREFIX = 'Synchronized'  # in the names of functions that use several processes
 
 
-class _BatchFunction(PythonFunction):
-    """communicator: of the processes whose batches count as one, or None; see
-    :class:`layers.build.Build`.
+class _BatchFunction(PythonFunction, ABC):
+    """The common base of both functions.
+
+    Args:
+        communicator: Processes whose batches count as one; None: this process only.
+        args: Arguments that NNabla shows for the function.
     """
 
     def __init__(self, communicator: Communicator | None, **args: float) -> None:
@@ -40,44 +44,53 @@ class _BatchFunction(PythonFunction):
 
     @property
     def name(self) -> str:
-        prefix = OF_ALL_PROCESSES if self._communicator is not None else ''
+        """The name of the function in NNabla's graph."""
+        prefix = SYNCHRONIZED_PREFIX if self._communicator is not None else ''
         return prefix + type(self).__name__
 
     def min_outputs(self) -> int:
+        """Return the number of outputs."""
         return 1
 
     def grad_depends_output_data(self, i: int, o: int) -> bool:
+        """Return whether a gradient needs the values of an output."""
         return False
 
     def forward_impl(self, inputs: Variables, outputs: Variables) -> None:
-        with np.errstate(all='ignore'):  # the trainer finds what is not finite
+        """Compute the outputs."""
+        with np.errstate(all='ignore'):  # the trainer detects values that are not finite
             self._forward(inputs, outputs)
 
     def backward_impl(
         self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
     ) -> None:
+        """Compute the gradients of the inputs."""
         with np.errstate(all='ignore'):
             self._backward(inputs, outputs, propagate_down, accum)
 
-    def _forward(self, inputs: Variables, outputs: Variables) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _forward(self, inputs: Variables, outputs: Variables) -> None: ...
 
+    @abstractmethod
     def _backward(
         self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
-    ) -> None:
-        raise NotImplementedError
+    ) -> None: ...
 
     def _total(self, sums: NDArray[Any]) -> NDArray[Any]:
         return sums if self._communicator is None else self._communicator.total(sums)
 
 
 class BatchStatistics(_BatchFunction):
-    """Take the statistics of a batch, and move the running ones towards them.
+    """Compute the statistics of a batch and update the running statistics.
 
-    Inputs: x (N, C, H, W); running mean and variance, each (1, C, 1, 1). Output: (3, C) float64,
-    the mean, 1 / sqrt(variance + eps), and the number of values a channel.
+    Inputs: x (N, C, H, W); running mean and variance, each (1, C, 1, 1). Output: (3, C) float64:
+    the mean, 1 / sqrt(variance + eps), and the number of values per channel.
 
-    decay_rate: what the running statistics keep of their values; they take the unbiased variance.
+    Args:
+        communicator: See :class:`_BatchFunction`.
+        decay_rate: Share of the running statistics that a step keeps. They use the unbiased
+            variance.
+        eps: Added to the variance.
     """
 
     def __init__(self, communicator: Communicator | None, decay_rate: float, eps: float) -> None:
@@ -85,13 +98,16 @@ class BatchStatistics(_BatchFunction):
         self._decay_rate, self._eps = decay_rate, eps
 
     def __call__(self, *inputs: nn.Variable) -> nn.Variable:
+        """Return the statistics as a persistent variable without a gradient."""
         statistics = super().__call__(*inputs)
         return statistics.apply(need_grad=False, recompute=False, persistent=True)
 
     def grad_depends_input_data(self, i: int, j: int) -> bool:
+        """Return whether a gradient needs the values of an input."""
         return False
 
     def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
+        """Set the shape of the output."""
         outputs[0].reset_shape((3, inputs[0].shape[1]), True)
 
     def _forward(self, inputs: Variables, outputs: Variables) -> None:
@@ -117,21 +133,23 @@ class BatchStatistics(_BatchFunction):
     def _backward(
         self, inputs: Variables, outputs: Variables, propagate_down: list[bool], accum: list[bool]
     ) -> None:
-        """The gradient through the statistics is part of :class:`Normalization`'s."""
+        """Do nothing: :class:`Normalization` computes the gradient through the statistics."""
 
 
 class Normalization(_BatchFunction):
-    """Normalise a batch by its statistics, scale and shift.
+    """Normalise a batch with its statistics, scale and shift.
 
-    Inputs: x (N, C, H, W); the output of :class:`BatchStatistics`; beta and gamma, each
-    (1, C, 1, 1). Gradients of beta and gamma are the process's own share: they are summed with all
+    Inputs: x (N, C, H, W); the output of :class:`BatchStatistics`; beta and gamma, each (1, C, 1,
+    1). The gradients of beta and gamma are this process's share; they are summed later, with all
     other gradients.
     """
 
     def grad_depends_input_data(self, i: int, j: int) -> bool:
+        """Return whether a gradient needs the values of input ``j``."""
         return j in (0, 1, 3)
 
     def setup_impl(self, inputs: Variables, outputs: Variables) -> None:
+        """Set the shape of the output."""
         outputs[0].reset_shape(inputs[0].shape, True)
 
     def _forward(self, inputs: Variables, outputs: Variables) -> None:
@@ -139,7 +157,7 @@ class Normalization(_BatchFunction):
         mean, scale, _ = inputs[1].data.data
         beta, gamma = (v.data.data.reshape(-1).astype(np.float64) for v in inputs[2:])
         factor = gamma * scale
-        near = mean.astype(np.float32)  # subtracting it leaves small numbers, with all their digits
+        near = mean.astype(np.float32)  # the difference is small and keeps all its digits
         shift = _column(beta - factor * (mean - near))
         near, factor = _column(near), _column(factor)
         for n, block in _blocks(x.shape):
@@ -153,7 +171,7 @@ class Normalization(_BatchFunction):
         x, gradient = _planes(inputs[0].data.data), _planes(outputs[0].grad.data)
         mean, scale, count = inputs[1].data.data
         gamma = inputs[3].data.data.reshape(-1).astype(np.float64)
-        own = np.zeros((2, x.shape[1]))  # sums of the gradient, and of its product with x
+        own = np.zeros((2, x.shape[1]))  # sums of the gradient and of its product with x
         for n, block in _blocks(x.shape):
             values = gradient[n, block].astype(np.float64)
             own[0, block] += values.sum(1)
@@ -191,43 +209,48 @@ def batch_norm(
     decay_rate: float,
     eps: float,
 ) -> nn.Variable:
-    """Normalise ``x`` (N, C, H, W) by the statistics of its batch, or of those of all processes.
+    """Normalise ``x`` with the statistics of its batch, of this process or of all.
 
     Args:
-        x: Variable.
-        beta, gamma: Variables (1, C, 1, 1).
-        mean, variance: Running statistics, Variables (1, C, 1, 1) without gradients.
-        communicator: Of the processes whose batches count as one; None for this process's alone.
-        decay_rate: What a step keeps of the running statistics.
+        x: (N, C, H, W) input map.
+        beta: (1, C, 1, 1) shift.
+        gamma: (1, C, 1, 1) scale.
+        mean: (1, C, 1, 1) running mean, without a gradient.
+        variance: (1, C, 1, 1) running variance, without a gradient.
+        communicator: Processes whose batches count as one; None: this process only.
+        decay_rate: Share of the running statistics that a step keeps.
         eps: Added to the variance.
     """
-    for name in NEVER_THERE:
-        # Which ends the search at once; typeshed knows no None in sys.modules.
+    for name in MISSING_MODULES:
+        # None ends the search at once; typeshed does not allow it in sys.modules.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     statistics = BatchStatistics(communicator, decay_rate, eps)(x, mean, variance)
     return Normalization(communicator)(x, statistics, beta, gamma)
 
 
 def _planes(array: NDArray[Any]) -> NDArray[Any]:
-    """(N, C, H, W) as (N, C, H * W), the same memory."""
+    """Return an array (N, C, H, W) as (N, C, H * W), sharing its memory."""
     return array.reshape(*array.shape[:2], -1)
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Cut planes (N, C, H * W) into an image and a range of channels, about ``BLOCK`` values."""
+    """Cut planes (N, C, H * W) into pairs of an image and a range of channels.
+
+    Each block has about ``BLOCK_VALUES`` values.
+    """
     count, channels, pixels = shape
-    step = max(1, BLOCK // pixels)
+    step = max(1, BLOCK_VALUES // pixels)
     for n in range(count):
         for start in range(0, channels, step):
             yield n, slice(start, start + step)
 
 
 def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """The dot product of each row of ``a`` with that of ``b``."""
+    """Return the dot product of each row of ``a`` with the same row of ``b``."""
     products: NDArray[Any] = np.einsum('ij,ij->i', a, b)
     return products
 
 
 def _column(values: NDArray[Any]) -> NDArray[Any]:
-    """Float32 values of channels (C,) as (C, 1), beside planes."""
+    """Return the values of channels (C,) as a float32 column (C, 1), to broadcast over planes."""
     return values.astype(np.float32)[:, None]

@@ -14,7 +14,7 @@ import datasets
 import evaluate
 import models
 import train
-from common.command import run
+from common.command import run_command
 from datasets.loading import augmentations
 from engine import config as configs
 from engine.inference.predictor import Predictor
@@ -371,7 +371,9 @@ def test_it_trains(name, shared, tmp_path):
     arguments = ['-cfg', FOLDER / f'{name}.yaml', '-d', root_of(config, shared), '-o', folder]
     arguments += ['-c', 'cpu', '--no-validation', '--workers', 0, '--log-interval', 1]
     arguments += [part for override in small(config) for part in ('--set', override)]
-    assert run(train.build_parser, train.main, [str(argument) for argument in arguments]) == 0
+    assert (
+        run_command(train.build_parser, train.main, [str(argument) for argument in arguments]) == 0
+    )
     series = (folder / 'Training-loss.series.txt').read_text().split()
     losses = [float(value) for value in series[1::2]]
     assert len(losses) == 2
@@ -403,10 +405,10 @@ def test_images_of_awkward_sizes_are_segmented(name, working_folder):
 def test_without_weights_it_is_said_what_to_do(working_folder, shared, capsys):
     path = FOLDER / 'DDRNet23slim_cityscapes.yaml'
     cv2.imwrite('photo.png', stand_ins.image(67, 91))
-    said = f'error: {path} names no weights: give some with -m'
+    said = f'error: {path} names no weights: pass some with -m'
     assert refused(capsys, '-cfg', path, '-c', 'cpu', '-i', 'photo.png') == said
     arguments = ['-cfg', path, '-c', 'cpu', '-d', root_of({'dataset': 'cityscapes'}, shared)]
-    assert run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 2
+    assert run_command(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ import yaml
 import datasets
 import evaluate
 import models
-from common.command import run
+from common.command import run_command
 from common.errors import UserError
 from engine import evaluation
 from engine.backends.settings import BackendSettings
@@ -52,7 +52,7 @@ def small(camvid, tmp_path):
 
 def started(*arguments):
     nn.clear_parameters()
-    return run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments])
+    return run_command(evaluate.build_parser, evaluate.main, [str(a) for a in arguments])
 
 
 def mpirun(processes, *arguments):

@@ -1,18 +1,27 @@
-"""Parts from outside of the project, one of each kind, through the three scripts."""
+"""Parts of a user's own, one of each kind, through all commands."""
 
 import json
+import shutil
 
 import cv2
+import h5py
+import nnabla as nn
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import yaml
 
+import common
 import models
+import train
+from common.command import run_command
+from engine.runs import checkpoints
 from models import weights
-from support import mpi_jobs, programs
+from support import command_session, mpi_jobs, programs
 
-PARTS = ['--import', programs.PROJECT / 'tests' / 'support' / 'own_parts.py']
+OWN_PARTS = programs.PROJECT / 'tests' / 'support' / 'own_parts.py'
+PARTS = ['--import', OWN_PARTS]
 CONFIG = {
     'network': 'own_net',
     'own_width': 5,
@@ -28,112 +37,126 @@ CONFIG = {
     'save_interval': 15,
     'lr': 0.2,
 }
-WRITE_DATA = 'import own_parts, pathlib, sys; own_parts.write_data(pathlib.Path(sys.argv[1]))'
-
-
-def succeed(*arguments, **options):
-    process = programs.run(*arguments, **options)
-    assert process.returncode == 0, process.stderr
-    return process.stdout
+BACKENDS = ('own_runtime', 'nnabla')
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """A folder with data, a config, and a run that has used every part."""
+def folder(tmp_path_factory):
+    """A folder with the data and the config."""
     folder = tmp_path_factory.mktemp('own')
     (folder / 'own.yaml').write_text(yaml.safe_dump(CONFIG))
     paths = f'{programs.PROJECT}:{programs.PROJECT / "tests"}'
-    succeed('-c', WRITE_DATA, folder / 'data', PYTHONPATH=paths)
-    options = ['-cfg', folder / 'own.yaml', '-d', folder / 'data', '-c', 'cpu']
-    succeed('train.py', *PARTS, *options, '-o', folder / 'run', '--workers', 1)
+    process = programs.run(OWN_PARTS, folder / 'data', PYTHONPATH=paths)
+    assert process.returncode == 0, process.stderr
     return folder
 
 
-def scores(folder, backend):
-    path = folder / f'{backend}.json'
-    options = ['-cfg', folder / 'own.yaml', '-d', folder / 'data', '-m', folder / 'run/best.h5']
-    printed = succeed(
-        'evaluate.py', *PARTS, *options, '-c', 'cpu', '--backend', backend, '--json', path
-    )
-    assert 'square' in printed
-    return json.loads(path.read_text())
+@pytest.fixture(scope='module')
+def commands(folder):
+    """The finished commands by name; all but the last must succeed."""
+    config, data = [*PARTS, '-cfg', folder / 'own.yaml'], ['-d', folder / 'data']
+    model, image = ['-m', folder / 'run' / 'best.h5'], folder / 'data' / 'val' / '0.png'
+    train_options = ['-c', 'cpu', '-o', folder / 'run', '--workers', 1]
+    arguments = {'train': ['train.py', *config, *data, *train_options]}
+    for backend in BACKENDS:
+        options = [*config, *model, '-c', 'cpu', '--backend', backend]
+        scores, picture = folder / f'{backend}.json', folder / f'{backend}.png'
+        arguments[f'evaluate {backend}'] = ['evaluate.py', *options, *data, '--json', scores]
+        arguments[f'infer {backend}'] = [
+            'infer.py', *options, '-i', image, '-o', picture, '--save-labels',
+        ]  # fmt: skip
+    arguments |= {
+        'export': [
+            '-m', 'engine.export', *config, *model, '-o', folder / 'own.onnx', '--size', '32x48',
+        ],
+        'check': [
+            '-m', 'datasets.prepare', 'own_shapes', *PARTS, *data, '--check', '--processes', 2,
+        ],
+        'reference': ['-m', 'engine.config', *PARTS, '--reference'],
+        'invalid': ['-m', 'engine.config', *config, '--set', 'own_shift=5'],
+    }  # fmt: skip
+    finished = command_session.run(arguments)
+    for name, process in finished.items():
+        assert process.returncode == 0 or name == 'invalid', f'{name}: {process.stderr}'
+    return finished
 
 
-def test_a_run_is_trained_with_all_of_them(trained):
-    config = yaml.safe_load((trained / 'run' / 'config.yaml').read_text())
+def test_training_uses_all_parts(commands, folder):
+    config = yaml.safe_load((folder / 'run' / 'config.yaml').read_text())
     assert config.items() >= CONFIG.items()
-    arrays = weights.read(trained / 'run' / 'final.h5')
+    arrays = weights.read(folder / 'run' / 'final.h5')
     assert arrays['layer/conv/conv/W'].shape == (5, 3, 3, 3)
 
 
-def test_it_is_scored_by_the_backend(trained):
-    own, reference = scores(trained, 'own_runtime'), scores(trained, 'nnabla')
+def test_own_backend_scores_as_nnabla(commands, folder):
+    own, reference = (json.loads((folder / f'{name}.json').read_text()) for name in BACKENDS)
+    for backend in BACKENDS:
+        assert 'square' in commands[f'evaluate {backend}'].stdout
     assert own['settings']['backend'] == 'own_runtime'
     assert own['settings']['dataset'] == 'own_shapes'
     assert own['miou'] == reference['miou'] > 0.5
 
 
-def test_images_are_segmented(trained):
-    image, labels = trained / 'data' / 'val' / '0.png', {}
-    for backend in ('own_runtime', 'nnabla'):
-        target = trained / f'{backend}.png'
-        succeed(
-            'infer.py', *PARTS, '-cfg', trained / 'own.yaml', '-m', trained / 'run/best.h5',
-            '-i', image, '-o', target, '-c', 'cpu', '--backend', backend, '--save-labels',
-        )  # fmt: skip
-        labels[backend] = cv2.imread(str(trained / f'{backend}_labels.png'), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(labels['own_runtime'], labels['nnabla'])
-    assert len(np.unique(labels['nnabla'])) > 1
+def test_own_backend_segments_as_nnabla(commands, folder):
+    own, reference = (
+        cv2.imread(str(folder / f'{name}_labels.png'), cv2.IMREAD_UNCHANGED) for name in BACKENDS
+    )
+    np.testing.assert_array_equal(own, reference)
+    assert len(np.unique(reference)) > 1
 
 
-def test_a_run_goes_on_on_two_ranks(trained):
-    folder = trained / 'two'
+def test_a_run_is_resumed_on_two_ranks(commands, folder):
+    resumed = folder / 'two'
+    shutil.copytree(folder / 'run', resumed)
     options = [
-        *PARTS, '-cfg', trained / 'own.yaml', '-d', trained / 'data', '-c', 'cpu', '-o', folder,
+        *PARTS, '-cfg', folder / 'own.yaml', '-d', folder / 'data', '-c', 'cpu', '-o', resumed,
+        '--resume', '--allow-changes', '--set', 'max_iter=32', '--set', 'batch_size=1',
     ]  # fmt: skip
-    for more in (['--set', 'max_iter=4'], ['--resume', '--allow-changes', '--set', 'max_iter=6']):
-        process = mpi_jobs.run(2, 'train.py', *options, '--set', 'batch_size=1', *more)
-        assert process.returncode == 0, process.stderr
-    assert 'iteration 4' in (folder / 'train.log').read_text()
-    assert weights.read(folder / 'final.h5').keys() == weights.read(trained / 'run/final.h5').keys()
+    process = mpi_jobs.run(2, 'train.py', *options)
+    assert process.returncode == 0, process.stderr
+    assert 'iteration 32/32' in (resumed / 'train.log').read_text()
+    assert weights.read(resumed / 'final.h5').keys() == weights.read(folder / 'run/final.h5').keys()
 
 
-def test_a_file_is_exported(trained):
-    target = trained / 'own.onnx'
-    printed = succeed(
-        '-m', 'engine.export', *PARTS, '-cfg', trained / 'own.yaml', '-m', trained / 'run/best.h5',
-        '-o', target, '--size', '32x48',
-    )  # fmt: skip
-    assert 'own.onnx written' in printed
-    image = cv2.imread(str(trained / 'data' / 'val' / '0.png'))[..., ::-1]
+def test_own_network_is_exported(commands, folder):
+    assert 'own.onnx written' in commands['export'].stdout
+    image = cv2.imread(str(folder / 'data' / 'val' / '0.png'))[..., ::-1]
     info = models.NetworkInfo(num_classes=3, size_divisor=2, paper='')
     x = (image.astype(np.float32) - info.mean) / info.std
-    (logits,) = onnxruntime.InferenceSession(target).run(
+    (logits,) = onnxruntime.InferenceSession(folder / 'own.onnx').run(
         None, {'image': x.transpose(2, 0, 1)[None].astype(np.float32)}
     )
-    truth = np.load(trained / 'data' / 'val' / '0.npy')
+    truth = np.load(folder / 'data' / 'val' / '0.npy')
     assert np.mean(logits[0].argmax(axis=0)[truth < 255] == truth[truth < 255]) > 0.7
 
 
-def test_the_data_is_checked_in_processes(trained):
-    printed = succeed(
-        '-m', 'datasets.prepare', 'own_shapes', *PARTS, '-d', trained / 'data', '--check',
-        '--processes', 2,
-    )  # fmt: skip
-    assert 'ground' in printed
+def test_all_outputs_name_the_version(commands, folder):
+    """Config, weights and state of a run, scores, and exports."""
+    run, version = folder / 'run', common.__version__
+    first_line = (run / 'config.yaml').read_text().splitlines()[0]
+    assert first_line == f'# The effective config of this run, written by nnseg {version}'
+    with h5py.File(run / 'final.h5') as file:
+        assert file.attrs['nnseg_version'] == version
+    assert checkpoints.load_facts(run / 'state.h5')['versions']['nnseg'] == version
+    assert json.loads((folder / 'nnabla.json').read_text())['versions']['nnseg'] == version
+    metadata = {entry.key: entry.value for entry in onnx.load(folder / 'own.onnx').metadata_props}
+    assert json.loads(metadata['versions'])['nnseg'] == version
 
 
-def test_their_keys_are_checked_and_described(trained):
-    listed = succeed('-m', 'engine.config', *PARTS, '--reference')
+def test_own_data_is_checked_in_worker_processes(commands):
+    assert 'ground' in commands['check'].stdout
+
+
+def test_own_keys_are_documented_and_checked(commands):
     for key in ('own_width', 'own_gamma', 'own_shift'):
-        assert f'  {key}: ' in listed
-    process = programs.run(
-        '-m', 'engine.config', *PARTS, '-cfg', trained / 'own.yaml', '--set', 'own_shift=5'
-    )
+        assert f'  {key}: ' in commands['reference'].stdout
     message = 'own_shift: must be at least 0 and at most 4, not 5'
-    assert programs.error_line(process).startswith(f'error: {message}')
+    assert programs.error_line(commands['invalid']).startswith(f'error: {message}')
 
 
-def test_without_the_module_they_are_unknown(trained):
-    process = programs.run('train.py', '-cfg', trained / 'own.yaml', '-d', trained / 'data')
-    assert "network: no network is called 'own_net'" in programs.error_line(process)
+def test_own_parts_are_unknown_without_import(folder, capsys):
+    """In this process, which has not imported the module."""
+    nn.clear_parameters()
+    arguments = ['-cfg', folder / 'own.yaml', '-d', folder / 'data']
+    assert run_command(train.build_parser, train.main, [str(a) for a in arguments]) == 2
+    assert "network: no network is called 'own_net'" in capsys.readouterr().err

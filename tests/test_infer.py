@@ -96,22 +96,22 @@ def test_an_backend_that_cannot_be_used(small_photo, capsys, monkeypatch):
     camvid = ['-i', small_photo, *CAMVID]
     for options, message in (
         (['--backend', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
-        (['--precision', 'int8'], 'only --backend openvino has it'),
+        (['--precision', 'int8'], 'only --backend openvino supports it'),
         (['--backend', 'auto', '--precision', 'int8'], '--calibration'),
         (['--backend', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
-        (['--calibration', '.'], 'belongs to --precision int8'),
-        (['--threads', '2'], 'NNabla has one thread'),
+        (['--calibration', '.'], 'requires --precision int8'),
+        (['--threads', '2'], 'NNabla uses one thread'),
     ):
         assert message in refused(capsys, *camvid, *options)
     monkeypatch.setenv('NNSEG_CACHE', str(small_photo.parent / 'cache'))
-    compare = exported.compare
+    compare = exported.measure_agreement
     different = exported.Agreement(1.5, 9.0, 0.4)
-    monkeypatch.setattr(exported, 'compare', lambda *args: different)
+    monkeypatch.setattr(exported, 'measure_agreement', lambda *args: different)
     line = refused(capsys, *camvid, '--backend', 'onnxruntime')
     assert 'largest difference 1.5e+00, of logits up to 9, 40.00% of labels equal' in line
     assert Path(line.split('kept as ')[1]).stat().st_size > 1e6
     assert not Path('result.jpg').exists()
-    monkeypatch.setattr(exported, 'compare', compare)
+    monkeypatch.setattr(exported, 'measure_agreement', compare)
     monkeypatch.setitem(sys.modules, 'onnx', None)
     line = refused(capsys, *camvid, '--backend', 'openvino')
     assert 'the package onnx is not installed: python -m pip install -r requirements.txt' in line
@@ -223,7 +223,7 @@ def test_the_rate_of_a_folder(small_photo, capsys, monkeypatch):
     clock = SimpleNamespace(monotonic=lambda: next(times))
     monkeypatch.setattr(segmenting, 'time', clock)
     assert started('-i', 'in', *CAMVID) == 1
-    assert '3 of 4 files written to results in 4.0 s (0.75 a second)' in capsys.readouterr().out
+    assert '3 of 4 files written to results in 4.0 s (0.75 per second)' in capsys.readouterr().out
 
 
 def test_memory_is_released_when_the_size_changes(small_photo, monkeypatch):

@@ -83,13 +83,13 @@ def test_places_that_are_closed_to_the_user(small_photo, capsys):
     with without_rights():
         for name in ('closed/a.png', 'closed/*.png'):
             with pytest.raises(UserError, match='cannot be read .Permission denied'):
-                planning.plan([name], None, looks)
+                planning.plan_outputs([name], None, looks)
         for output in ('closed/a.png', 'closed/sub/a.png'):
             with pytest.raises(UserError, match='cannot be written .Permission denied'):
-                planning.plan(['small.png'], output, looks)
+                planning.plan_outputs(['small.png'], output, looks)
     Path('closed').chmod(0o555)
     with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
-        planning.plan(['small.png'], 'closed/new/a.png', looks)
+        planning.plan_outputs(['small.png'], 'closed/new/a.png', looks)
 
 
 def test_nothing_is_created_for_a_command_that_is_refused(small_photo, capsys):
@@ -222,4 +222,4 @@ def test_a_backbone_needs_partial(small_photo, capsys, caplog):
     line = refused(capsys, '-i', small_photo, *CAMVID, '-m', 'backbone.h5')
     assert 'the backbone alone' in line
     assert started('-i', small_photo, *CAMVID, '-m', 'backbone.h5', '--partial') == 0
-    assert '7 of the network are not in it' in caplog.text
+    assert '7 parameters of the network are not in the file' in caplog.text

@@ -62,7 +62,7 @@ def test_a_video_too_wide_to_be_written(small_photo, capfd):
     assert process.returncode == 1, process.stderr
     assert process.stderr.splitlines() == [
         'running on the CPU',
-        'error: results/a.mp4: .mp4 cannot hold 9000x8 pixels at 12.5 frames a second',
+        'error: results/a.mp4: .mp4 cannot hold 9000x8 pixels at 12.5 frames per second',
     ]
     assert os.listdir('results') == ['b.jpg']
 

@@ -1,48 +1,38 @@
-"""A command creates its network once, and a check of a config none."""
+"""Each command creates its network once; the check of a config creates none."""
 
 import pytest
 
-from support import programs
-from support.train_runs import data, write_config  # noqa: F401
+from support import command_session, mpi_training
+from support.train_runs import write_config
 
-COUNTING = ['--import', programs.PROJECT / 'tests' / 'support' / 'counting.py']
+NETWORKS = {'train': 1, 'resume': 1, 'evaluate': 1, 'infer': 1, 'export': 1, 'config': 0}
 
 
 @pytest.fixture(scope='module')
-def run(data, tmp_path_factory):  # noqa: F811
-    """What a training of four iterations printed, and its folder."""
+def commands(tmp_path_factory):
+    """All commands with one config, in one process."""
     folder = tmp_path_factory.mktemp('run')
-    config = write_config(folder, max_iter=4, save_interval=4)
-    options = ['-cfg', config, '-d', data, '-c', 'cpu', '-o', folder / 'run', '--workers', 0]
-    return programs.run('train.py', *COUNTING, *options), folder, data
+    mpi_training.write_data(folder / 'data')
+    image = next((folder / 'data').rglob('*.png'))
+    config = ['-cfg', write_config(folder, max_iter=4, save_interval=4), '-c', 'cpu']
+    train = ['train.py', *config, '-d', folder / 'data', '-o', folder / 'run', '--workers', 0]
+    model = [*config, '-m', folder / 'run' / 'final.h5']
+    return command_session.run(
+        {
+            'train': train,
+            'resume': [*train, '--resume', '--set', 'max_iter=5', '--allow-changes'],
+            'evaluate': ['evaluate.py', *model, '-d', folder / 'data', '--backend', 'openvino'],
+            'infer': ['infer.py', *model, '-i', image, '-o', folder / 'x.png'],
+            'export': [
+                *('-m', 'engine.export', *config[:2], '-m', folder / 'run' / 'final.h5'),
+                *('-o', folder / 'x.onnx', '--size', '32x48'),
+            ],
+            'config': ['-m', 'engine.config', *config[:2]],
+        }
+    )
 
 
-def created(process):
-    assert process.returncode == 0, process.stderr
-    (line,) = [line for line in process.stderr.splitlines() if line.startswith('networks created')]
-    return int(line.rpartition(' ')[2])
-
-
-def test_train(run):
-    process, folder, data = run  # noqa: F811
-    assert created(process) == 1
-    resumed = programs.run(
-        'train.py', *COUNTING, '-cfg', folder / 'tiny.yaml', '-d', data, '-c', 'cpu',
-        '-o', folder / 'run', '--resume', '--set', 'max_iter=5', '--allow-changes', '--workers', 0,
-    )  # fmt: skip
-    assert created(resumed) == 1
-
-
-@pytest.mark.parametrize('command', ['evaluate', 'infer', 'export', 'config'])
-def test_other_commands(run, command):
-    _, folder, data = run  # noqa: F811
-    model = ['-m', folder / 'run' / 'final.h5']
-    image = next(data.rglob('*.png'))
-    arguments, networks = {
-        'evaluate': (['evaluate.py', *model, '-d', data, '--backend', 'openvino'], 1),
-        'infer': (['infer.py', *model, '-i', image, '-o', folder / 'x.png'], 1),
-        'export': (['-m', 'engine.export', *model, '-o', folder / 'x.onnx', '--size', '32x48'], 1),
-        'config': (['-m', 'engine.config'], 0),
-    }[command]
-    process = programs.run(*arguments, '-cfg', folder / 'tiny.yaml', *COUNTING)
-    assert created(process) == networks
+@pytest.mark.parametrize('command', NETWORKS)
+def test_a_command_creates_its_network_once(command, commands):
+    assert commands[command].returncode == 0, commands[command].stderr
+    assert commands[command].networks == NETWORKS[command]

@@ -1,9 +1,9 @@
-"""Make the environment: find or fetch a Python 3.10, create .venv, install requirement files.
+"""Create .venv: find or download a Python 3.10 and install requirement files.
 
     python3 tools/bootstrap.py requirements.txt requirements-dev.txt
 
-Runs on any Python 3 with pip, and needs nothing else, so only the standard library is used and no
-syntax younger than Python 3.5. Does nothing when .venv has the very same files installed already.
+Runs on any Python 3 with pip: it uses only the standard library and the syntax of Python 3.5. Does
+nothing if the same versions of these files are already installed in .venv.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-VERSION = '3.10'  # as .python-version says; NNabla has no wheels for younger ones
+VERSION = '3.10'  # as in .python-version; NNabla has no wheels for newer versions
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENT = os.path.join(PROJECT, '.venv')
 PYTHON = os.path.join(ENVIRONMENT, 'bin', 'python')
@@ -24,25 +24,25 @@ ADVICE = (
 ).format(VERSION)
 
 
-class Failure(Exception):
-    """Why the environment cannot be made, in one line."""
+class BootstrapError(Exception):
+    """The environment cannot be created; the message gives the reason in one line."""
 
 
 def main(requirements):
-    """Bring .venv to the state that the files ask for."""
+    """Install the requirement files into .venv, and create it if necessary."""
     wanted = {name: _digest(os.path.join(PROJECT, name)) for name in requirements}
     installed = _read_installed() if _version(PYTHON) == VERSION else {}
     if all(installed.get(name) == digest for name, digest in wanted.items()):
         return
     if not _has_pip(PYTHON):
         if not os.path.exists(INSTALLED) and _version(PYTHON):
-            raise Failure(
-                '.venv is an environment of Python {}, and not of our making: remove or rename '
-                'it, then try again'.format(_version(PYTHON))
+            raise BootstrapError(
+                '.venv is an environment of Python {} that this project did not create: remove or '
+                'rename it, then try again'.format(_version(PYTHON))
             )
         installed = {}
         _create_environment()
-    # Once installed, a file stays asked for: `make demo` after `make test` keeps what tests need.
+    # Files installed earlier stay installed: `make demo` after `make test` keeps the test packages.
     files = sorted(
         set(wanted) | {name for name in installed if os.path.exists(os.path.join(PROJECT, name))}
     )
@@ -53,14 +53,14 @@ def main(requirements):
     code, output = _run(pip + options)
     if code:
         sys.stderr.write(output)
-        raise Failure('pip could not install {}; what it says stands above'.format(names))
+        raise BootstrapError('pip could not install {}; its output is above'.format(names))
     with open(INSTALLED + '.new', 'w') as file:
         json.dump({name: _digest(os.path.join(PROJECT, name)) for name in files}, file)
     os.replace(INSTALLED + '.new', INSTALLED)
 
 
 def _create_environment():
-    """Create .venv with the first Python 3.10 that can; raises ``Failure`` when there is none."""
+    """Create .venv with the first working Python 3.10, or raise ``BootstrapError``."""
     tried, reasons = set(), []
     for interpreter in _interpreters(reasons):
         if interpreter in tried or _version(interpreter) != VERSION:
@@ -70,15 +70,16 @@ def _create_environment():
         code, _ = _run([interpreter, '-m', 'venv', '--clear', ENVIRONMENT])
         if code == 0 and _has_pip(PYTHON):
             return
-    raise Failure(
+    raise BootstrapError(
         'no Python {} that can create an environment was found, and uv could not fetch one{}: '
         '{}'.format(VERSION, ''.join(' (' + reason + ')' for reason in reasons), ADVICE)
     )
 
 
 def _interpreters(reasons):
-    """Candidates, the cheapest to ask first; the last ones are fetched. Why that fails is appended
-    to ``reasons``.
+    """Yield candidate interpreters, the fastest to check first, downloaded ones last.
+
+    If the download fails, its error message is appended to ``reasons``.
     """
     yield sys.executable
     yield 'python' + VERSION
@@ -103,7 +104,7 @@ def _interpreters(reasons):
 
 
 def _uv():
-    """uv from the path, else from the package index into .uv; None when it cannot be had."""
+    """Return uv from the path, else install it into .uv; None if both fail."""
     if _run(['uv', '--version'])[0] == 0:
         return 'uv'
     local = os.path.join(UV_FOLDER, 'bin', 'uv')
@@ -115,7 +116,7 @@ def _uv():
 
 
 def _run(command):
-    """Exit status and standard output of a command; 127 when it is not there."""
+    """Return a command's exit status and output; 127 if the command is missing."""
     try:
         process = subprocess.Popen(
             command,
@@ -131,13 +132,13 @@ def _run(command):
 
 
 def _version(interpreter):
-    """'3.10' for an interpreter that is there and runs, else something else."""
+    """Return the version of an interpreter, such as '3.10'; None if it does not run."""
     code, output = _run([interpreter, '-c', 'import sys; print("%d.%d" % sys.version_info[:2])'])
     return output.strip() if code == 0 else None
 
 
 def _has_pip(interpreter):
-    """Whether it is a Python 3.10 that can install packages."""
+    """Return whether an interpreter is a Python 3.10 with pip."""
     return (
         _version(interpreter) == VERSION and _run([interpreter, '-m', 'pip', '--version'])[0] == 0
     )
@@ -156,7 +157,7 @@ def _digest(path):
         with open(path, 'rb') as file:
             return hashlib.sha256(file.read()).hexdigest()
     except OSError as error:
-        raise Failure(path + ': no such file of requirements') from error
+        raise BootstrapError(path + ': no such requirements file') from error
 
 
 def _say(message):
@@ -167,8 +168,8 @@ def _say(message):
 if __name__ == '__main__':
     try:
         main(sys.argv[1:])
-    except Failure as failure:
+    except BootstrapError as failure:
         sys.exit('error: ' + str(failure))
     except KeyboardInterrupt:
-        _say('interrupted; the next call goes on')
+        _say('interrupted; run it again to continue')
         sys.exit(130)

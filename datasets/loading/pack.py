@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError, UserError
-from common.process_map import over_samples
+from common.process_map import map_samples
 from datasets.dataset import Dataset, Sample
 from datasets.image_files import image_size
 from datasets.info import DataError, DatasetInfo
@@ -90,7 +90,7 @@ class PackedDataset(Dataset):
 
     def verify(self, processes: int = 1) -> list[str]:
         """Compare all bytes with their checksums; a line for each sample that differs."""
-        return [line for line in over_samples(self, _differs, processes, 'checking') if line]
+        return [line for line in map_samples(self, _differs, processes, 'checking') if line]
 
     def _entry(self, index: int) -> Entry:
         return self.entries[self.samples[index].name]
@@ -191,7 +191,7 @@ def _write(dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: i
             if starts[-1]:
                 os.posix_fallocate(file.fileno(), 0, channels * starts[-1])  # or no space: now
     write = partial(_write_sample, folder=folder, sizes=sizes, starts=starts)
-    return list(over_samples(dataset, write, processes, 'packing'))
+    return list(map_samples(dataset, write, processes, 'packing'))
 
 
 def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> Entry:

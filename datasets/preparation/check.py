@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError, UserError
-from common.process_map import over_samples
+from common.process_map import map_samples
 from datasets.dataset import Dataset, check_range
 from datasets.registry import WITHOUT_LABELS, preparation
 
@@ -50,7 +50,7 @@ def check(dataset: Dataset, processes: int = 1) -> SplitReport:
     """Read every image and every label of ``dataset``, and look for files without a partner."""
     problems = [*_images_without_label(dataset), *_labels_without_image(dataset)]
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for found, counts in over_samples(dataset, _examine, processes, 'checking'):
+    for found, counts in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
         pixels += counts
         images += counts > 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError, UserError
-from common.process_map import over_samples
+from common.process_map import map_samples
 from datasets.dataset import Dataset
 from datasets.image_files import write_image
 from datasets.readers.contract import LabelEndings
@@ -50,7 +50,7 @@ def convert(dataset: Dataset, processes: int = 1) -> Conversion:
     ]
     work = replace(dataset, samples=tuple(chosen))
     convert_one = partial(_convert_one, endings)
-    results = list(over_samples(work, convert_one, processes, 'converting'))
+    results = list(map_samples(work, convert_one, processes, 'converting'))
     return Conversion(
         results.count('written'),
         results.count('kept'),

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common import files
-from common.download import DownloadError, changed, fetch
+from common.download import DownloadError, digest_mismatch, fetch
 from common.errors import UserError
 from common.log import LOG
 from datasets.info import DataError
@@ -73,7 +73,7 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
     was_there = target.exists()
     try:
         fetch(urls, target, check=lambda path: _mismatch(archive, path))
-        modified = changed(target) if was_there else None
+        modified = digest_mismatch(target) if was_there else None
     except DownloadError as error:
         raise DataError(
             f'cannot download {archive.file} ({error}); call again to go on where it ended, name '

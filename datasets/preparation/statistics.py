@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.process_map import over_samples
+from common.process_map import map_samples
 from datasets.dataset import Dataset
 from datasets.info import IGNORE
 
@@ -82,7 +82,7 @@ def statistics(dataset: Dataset, processes: int = 1) -> Statistics:
     classes = len(dataset.info.classes)
     values = np.zeros((3, 256), np.int64)
     pixels, beside, ignored = np.zeros(classes, np.int64), np.zeros(classes, np.int64), 0
-    for sample_values, counts in over_samples(dataset, _count, processes, 'measuring'):
+    for sample_values, counts in map_samples(dataset, _count, processes, 'measuring'):
         values += sample_values
         pixels += counts[:classes]
         beside += (counts[:classes] > 0) * counts[:classes].sum()

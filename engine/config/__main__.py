@@ -1,27 +1,29 @@
-"""Print a config as it takes effect: python -m engine.config -cfg configs/D3Net_L.yaml
+"""Print the effective config, with the file or the option that sets each value.
 
-Each value stands with the file or the option that it comes from.
+python -m engine.config -cfg configs/D3Net_L.yaml
 """
 
 import sys
 from argparse import Namespace
 
-from common.command import DONE, Parser, add_options, run, settings
+from common.command import DONE, Parser, add_options, run_command, settings
 from engine.config.settings import ConfigSettings
 
 
 def build_parser() -> Parser:
+    """Return the command line's parser."""
     parser = Parser(prog='python -m engine.config', description=__doc__.splitlines()[0])
     add_options(parser, ConfigSettings)
     parser.add_argument(
         '--reference',
         action='store_true',
-        help='print every key that a config may have, with type, range, default and meaning',
+        help='print every config key with its type, range, default and meaning',
     )
     return parser
 
 
 def main(args: Namespace) -> int:
+    """Print the config or the reference; return the exit status."""
     from engine.config import loading, schema
 
     if args.reference:
@@ -33,4 +35,4 @@ def main(args: Namespace) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(build_parser, main))
+    sys.exit(run_command(build_parser, main))

@@ -1,4 +1,4 @@
-"""The part of NNabla's interface that the project uses; NNabla has no type information."""
+"""Type stubs for the part of NNabla's interface that the project uses."""
 
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager

@@ -9,7 +9,7 @@ import pytest
 import models
 from benchmarks import graph_file, peer, pytorch_graph
 from common.errors import UserError
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from support import mpi_training, programs, stand_ins
 
@@ -105,6 +105,6 @@ def own_steps(config, recipe, count) -> list[float]:
             return {}
 
     trainer = mpi_training.trainer_of(
-        network, config, recipe, Loader(), processes, Alone(processes)
+        network, config, recipe, Loader(), processes, SingleProcessCommunicator(processes)
     )
     return [trainer.step().loss for _ in range(count)]

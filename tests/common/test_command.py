@@ -11,13 +11,13 @@ import pytest
 import datasets
 import models
 from common import command, launcher
-from common.command import Parser, run
+from common.command import Parser, run_command
 from common.errors import UserError
 from support import programs
 
 
 def ended(main, capsys, *arguments):
-    status = run(lambda: Parser(prog='tool'), main, arguments)
+    status = run_command(lambda: Parser(prog='tool'), main, arguments)
     return status, capsys.readouterr().err
 
 
@@ -31,7 +31,7 @@ def test_a_users_mistake_is_one_line_and_status_2(kind, capsys):
         ended(main, capsys, '--debug')
 
 
-@pytest.mark.parametrize('size', launcher.LAUNCHERS)
+@pytest.mark.parametrize('size', launcher.RANK_VARIABLES)
 def test_every_rank_tells_its_mistake_the_others_later(size, capsys, monkeypatch):
     """A launcher that is told by rank 0 ends the others before; a mistake of one is told by it."""
 
@@ -40,16 +40,16 @@ def test_every_rank_tells_its_mistake_the_others_later(size, capsys, monkeypatch
 
     pauses = []
     monkeypatch.setattr(command.time, 'sleep', pauses.append)
-    for name in (*launcher.LAUNCHERS, *launcher.LAUNCHERS.values()):
+    for name in (*launcher.RANK_VARIABLES, *launcher.RANK_VARIABLES.values()):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(size, '4')
-    monkeypatch.setenv(launcher.LAUNCHERS[size], '0')
+    monkeypatch.setenv(launcher.RANK_VARIABLES[size], '0')
     assert ended(main, capsys) == (2, 'error: this is wrong\n')
     assert pauses == []
-    monkeypatch.setenv(launcher.LAUNCHERS[size], '3')
+    monkeypatch.setenv(launcher.RANK_VARIABLES[size], '3')
     line = f'error: this is wrong (rank 3 on {socket.gethostname()})\n'
     assert ended(main, capsys) == (2, line)
-    assert pauses == [launcher.COURTESY_SECONDS]
+    assert pauses == [launcher.RANK_0_HEAD_START_SECONDS]
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_the_status_of_main_is_returned(capsys):
 def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
     """`tool | true`: what main returns is the status; where it cannot go on writing, 141."""
     program = (
-        'import sys, time; from common.command import Parser, run\n'
+        'import sys, time; from common.command import Parser, run_command\n'
         'def main(args):\n'
         '    time.sleep(0.3)\n'
         '    print("x" * int(sys.argv[1]))\n'
         '    return 1\n'
-        'sys.exit(run(Parser, main, []))\n'
+        'sys.exit(run_command(Parser, main, []))\n'
     )
     for size, statuses in (('10', (1, 141)), ('1000000', (141,))):
         process = subprocess.Popen(

@@ -19,15 +19,15 @@ KNOWN = {
 
 def read():
     return {
-        *launcher.LAUNCHERS, *launcher.LAUNCHERS.values(), *launcher.LOCAL_RANKS,
-        *launcher.LOCAL_SIZES,
+        *launcher.RANK_VARIABLES, *launcher.RANK_VARIABLES.values(), *launcher.LOCAL_RANK_VARIABLES,
+        *launcher.LOCAL_SIZE_VARIABLES,
     }  # fmt: skip
 
 
 @pytest.fixture
 def alone(monkeypatch):
     for name in list(os.environ):
-        if name.startswith(launcher.PREFIXES):
+        if name.startswith(launcher.VARIABLE_PREFIXES):
             monkeypatch.delenv(name)
 
 
@@ -36,18 +36,19 @@ def test_a_child_does_not_know_of_the_job(alone, monkeypatch):
     for name, value in {**dict.fromkeys(read(), '2'), **KNOWN}.items():
         monkeypatch.setenv(name, value)
     assert launcher.launched_rank() == launcher.launched_local_size() == 2
-    assert launcher.environment_of_one() == before
+    assert launcher.environment_without_launcher() == before
     program = 'from common import launcher; print(launcher.launcher())'
+    environment = launcher.environment_without_launcher()
     child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, text=True, check=True,
-                           env=launcher.environment_of_one(), stdout=subprocess.PIPE)  # fmt: skip
+                           env=environment, stdout=subprocess.PIPE)  # fmt: skip
     assert child.stdout == 'None\n'
 
 
 def test_open_mpi_is_told_from_the_others(alone, monkeypatch):
-    for name in read() - {launcher.OPEN_MPI}:
+    for name in read() - {launcher.OPEN_MPI_SIZE}:
         monkeypatch.setenv(name, '2')
     assert not launcher.started_by_open_mpi()
-    monkeypatch.setenv(launcher.OPEN_MPI, '2')
+    monkeypatch.setenv(launcher.OPEN_MPI_SIZE, '2')
     assert launcher.started_by_open_mpi()
 
 
@@ -58,7 +59,8 @@ def test_what_mpirun_really_sets(tmp_path):
         'import json, os\nfrom common import launcher\n'
         f'with open(f"{tmp_path}/{{launcher.launched_rank()}}.json", "w") as file:\n'
         '    json.dump([launcher.started_by_open_mpi(), launcher.launched_local_size(),\n'
-        '               sorted(set(os.environ) - set(launcher.environment_of_one()))], file)\n'
+        '               sorted(set(os.environ)\n'
+        '                      - set(launcher.environment_without_launcher()))], file)\n'
     )
     job = mpi_jobs.run(2, program)
     assert job.returncode == 0, job.stderr

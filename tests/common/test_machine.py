@@ -14,12 +14,12 @@ from engine.training.prepare import MOST_WORKERS, _workers
 @pytest.fixture
 def limits(tmp_path, monkeypatch):
     """The cores of processes by their id, 0 for this one: 12 cores; and a folder for cgroups."""
-    for name in launcher.LOCAL_SIZES:
+    for name in launcher.LOCAL_SIZE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     affinity = {0: set(range(12)), os.getppid(): set(range(12))}
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: affinity[process])
     monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
-    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
+    monkeypatch.setattr(machine, 'PROCESS_CGROUPS', tmp_path / 'cgroup')
     return affinity, tmp_path
 
 
@@ -98,8 +98,8 @@ def test_free_memory_is_less_than_the_machine_has():
 def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
     """Of the machine, and of both versions of cgroups: a process's own, and those above."""
     monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
-    monkeypatch.setattr(machine, 'OWN_CGROUPS', tmp_path / 'cgroup')
-    monkeypatch.setattr(machine, 'MEMORY', tmp_path / 'meminfo')
+    monkeypatch.setattr(machine, 'PROCESS_CGROUPS', tmp_path / 'cgroup')
+    monkeypatch.setattr(machine, 'MEMINFO', tmp_path / 'meminfo')
     assert machine.free_memory() == 0  # nothing tells
     (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemAvailable:  7000 kB\nHugePages: 0\n')
     (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/a\n3:memory:/jobs/mine\n0::/jobs/mine\n')

@@ -11,7 +11,7 @@ import pytest
 
 from common import PROJECT
 from common.errors import InputError, UserError
-from common.memory import is_of_memory, lack_of_memory_as
+from common.memory import is_memory_error, memory_errors_as
 
 
 class OfARuntime(Exception):
@@ -41,15 +41,15 @@ def opencv(code):
     ],
 )
 def test_what_tells_of_memory(error, of_memory):
-    assert is_of_memory(error) == of_memory
+    assert is_memory_error(error) == of_memory
 
 
 def test_real_ones():
-    with pytest.raises(MemoryError) as caught, lack_of_memory_as(MemoryError):
+    with pytest.raises(MemoryError) as caught, memory_errors_as(MemoryError):
         np.empty(1 << 60, np.uint8)
     assert caught.value.__cause__ is None  # it is one already
     one_line = 'too large; take a smaller one'
-    with pytest.raises(InputError) as caught, lack_of_memory_as(InputError, one_line):
+    with pytest.raises(InputError) as caught, memory_errors_as(InputError, one_line):
         np.empty(1 << 60, np.uint8)
     assert str(caught.value) == one_line
     assert isinstance(caught.value.__cause__, MemoryError)
@@ -60,10 +60,10 @@ def test_opencv_s_own():
     program = (
         'import resource, numpy as np, cv2\n'
         'from common.errors import UserError\n'
-        'from common.memory import lack_of_memory_as\n'
+        'from common.memory import memory_errors_as\n'
         'image = np.zeros((9, 9), np.uint8)\n'
         'resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n'
-        'with lack_of_memory_as(UserError, "too large"):\n'
+        'with memory_errors_as(UserError, "too large"):\n'
         '    cv2.copyMakeBorder(image, 0, 10**5, 0, 10**5, cv2.BORDER_REPLICATE)\n'
     )
     child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, stderr=subprocess.PIPE,
@@ -72,7 +72,7 @@ def test_opencv_s_own():
 
 
 def test_what_a_library_says_is_kept_where_nothing_else_is_said():
-    with pytest.raises(MemoryError) as caught, lack_of_memory_as(MemoryError):
+    with pytest.raises(MemoryError) as caught, memory_errors_as(MemoryError):
         raise RuntimeError('malloc failed')
     assert str(caught.value) == 'malloc failed'
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -82,6 +82,6 @@ def test_what_a_library_says_is_kept_where_nothing_else_is_said():
     'error', [RuntimeError('[x] Check failed'), UserError('no GPU'), KeyError()]
 )
 def test_all_other_exceptions_pass(error):
-    with pytest.raises(type(error)) as caught, lack_of_memory_as(UserError, 'too large'):
+    with pytest.raises(type(error)) as caught, memory_errors_as(UserError, 'too large'):
         raise error
     assert caught.value is error

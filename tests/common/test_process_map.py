@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from common.errors import UserError
-from common.process_map import over_samples
+from common.process_map import map_samples
 from datasets import Dataset, DatasetInfo, Sample
 
 
@@ -38,16 +38,16 @@ def work(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('processes', [1, 3])
 def test_results_come_in_order(processes, numbered, work):
-    found = list(over_samples(numbered, work.name, processes, 'naming'))
+    found = list(map_samples(numbered, work.name, processes, 'naming'))
     assert found == [str(number) for number in range(50)]
 
 
 @pytest.mark.parametrize('processes', [1, 2])
 def test_an_exception_in_a_worker_is_ours(processes, numbered, work):
     with pytest.raises(LookupError, match='30'):
-        list(over_samples(numbered, work.fail, processes, 'failing'))
+        list(map_samples(numbered, work.fail, processes, 'failing'))
 
 
 def test_a_worker_that_is_killed_is_told(numbered, work):
     with pytest.raises(UserError, match='worker process was killed.*--processes'):
-        list(over_samples(numbered, work.die, 2, 'dying'))
+        list(map_samples(numbered, work.die, 2, 'dying'))

@@ -93,7 +93,7 @@ def test_formats_that_opencv_does_not_read(tmp_path, capfd):
     assert capfd.readouterr().err == ''
 
 
-@pytest.mark.parametrize('ending', inputs.IMAGES)
+@pytest.mark.parametrize('ending', inputs.IMAGE_SUFFIXES)
 def test_every_ending_that_counts_as_an_image_can_be_read(tmp_path, ending):
     """Written by whichever of OpenCV and Pillow can."""
     path = tmp_path / f'a{ending}'

@@ -64,7 +64,7 @@ def imported(monkeypatch):
     """What --import does with both modules, undone at the end."""
     monkeypatch.setattr(sys, 'path', list(sys.path))
     words = ['--import', str(STRIPES), '--import', str(MIDDLE)]
-    assert command.run(command.Parser, lambda args: 0, words) == 0
+    assert command.run_command(command.Parser, lambda args: 0, words) == 0
     yield
     del READERS._parts['stripes'], registry.AUGMENTATIONS._parts['middle']
     for path in (STRIPES, MIDDLE):

@@ -30,7 +30,9 @@ def prepared(*arguments, **environment):
 
 def in_process(capsys, *arguments):
     """Status and output lines, without the time of a new Python."""
-    status = command.run(prepare.build_parser, prepare.main, [str(word) for word in arguments])
+    status = command.run_command(
+        prepare.build_parser, prepare.main, [str(word) for word in arguments]
+    )
     captured = capsys.readouterr()
     return status, captured.out.splitlines(), captured.err.splitlines()
 

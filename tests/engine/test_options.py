@@ -4,13 +4,13 @@ import pytest
 
 import evaluate
 import infer
-from common.command import run
+from common.command import run_command
 from engine import options
 
 COMMANDS = {'infer.py': infer, 'evaluate.py': evaluate}
 REMOVED = [
     (command, option, successor)
-    for option, commands, successor in options.REMOVED
+    for option, commands, successor in options.REMOVED_OPTIONS
     for command in commands
 ]
 
@@ -18,7 +18,7 @@ REMOVED = [
 def refused(command, capsys, *arguments):
     """Run a command of the project, which ends with status 2; returns its one line."""
     program = COMMANDS[command]
-    assert run(program.build_parser, program.main, arguments) == 2
+    assert run_command(program.build_parser, program.main, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
@@ -44,7 +44,7 @@ def test_help_lists_no_removed_option(command, monkeypatch):
         ('--old', ('infer.py', 'evaluate.py'), 'use --new'),
         ('--elsewhere', ('train.py',), 'use --new'),
     )
-    monkeypatch.setattr(options, 'REMOVED', rows)
+    monkeypatch.setattr(options, 'REMOVED_OPTIONS', rows)
     parser = COMMANDS[command].build_parser()
     words = parser.format_help().split()
     assert '--threads' in words

@@ -94,7 +94,7 @@ class Batches:
 def run(program, *arguments):
     """Run a command of the project in this process; returns its exit status."""
     nn.clear_parameters()
-    return command.run(program.build_parser, program.main, [str(a) for a in arguments])
+    return command.run_command(program.build_parser, program.main, [str(a) for a in arguments])
 
 
 def config_of(name):
@@ -359,5 +359,5 @@ def test_a_rank_too_many_is_refused(data, tmp_path):
     assert job.returncode == 2
     assert f'{count} GPU' in job.stderr
     assert f'rank {count} needs a' in job.stderr
-    assert 'start one process a GPU' in job.stderr
+    assert 'start one process per GPU' in job.stderr
     assert 'Traceback' not in job.stderr

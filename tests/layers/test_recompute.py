@@ -71,7 +71,7 @@ def gradients(activation, consumer, policy, keep=True):
     y = CONSUMERS[consumer](h, other)
     loss = L.mean_all(L.convolution(y, 3, 1, 'last', L.Build(train=True)) ** 2)
     if keep:
-        recompute.keep_touched(loss)
+        recompute.keep_inputs_of_spurious_readers(loss)
     for parameter in nn.get_parameters().values():
         parameter.grad.zero()
     loss.forward(clear_no_need_grad=True)
@@ -106,7 +106,7 @@ def test_only_what_is_touched_is_kept():
     first = L.bn_relu(L.convolution(x, 4, 3, 'a', build), 'a', build)
     second = L.bn_relu(L.convolution(first, 4, 3, 'b', build), 'b', build)
     y = L.convolution(F.sigmoid(second), 4, 1, 'c', build)
-    recompute.keep_touched(y)
+    recompute.keep_inputs_of_spurious_readers(y)
     kept = []
     y.visit(lambda f: kept.append((f.info.type_name, f.outputs[0].recompute)))
     assert [n for n, r in kept if r] == ['Normalization', 'ReLU', 'Normalization']

@@ -6,10 +6,10 @@ import pytest
 
 import models
 from common import files
-from common.command import run
+from common.command import run_command
 from models import weights
 from models.convert import __main__ as convert_command
-from models.convert import checkpoints, renaming
+from models.convert import checkpoints, matching
 from models.weights import published
 from support import programs, stand_ins
 from support.checkpoint_writer import Call, Checkpoint, Global
@@ -64,7 +64,9 @@ def seeded_state(shared, name):
 
 def convert(*options):
     """The exit status of the command."""
-    return run(convert_command.build_parser, convert_command.main, [str(o) for o in options])
+    return run_command(
+        convert_command.build_parser, convert_command.main, [str(o) for o in options]
+    )
 
 
 def assert_same(path, expected):
@@ -82,7 +84,7 @@ def test_all_fixtures_are_here(shared):
 @pytest.mark.parametrize('name', FIXTURES)
 def test_names_and_shapes_of_a_reference_are_those_of_the_network(shared, name):
     state = [e for e in fixture(shared, name)['state'] if e[2] != 'skip']
-    own = renaming.network_shapes(name)
+    own = matching.network_shapes(name)
     assert own == {n: tuple(shape) for n, shape, _ in state}
     mapped = models.convert.names({n: None for n, _, _ in state})
     assert [models.convert.reference_name(n) for n in mapped.values()] == list(mapped)
@@ -125,7 +127,9 @@ def test_names_of_something_else_are_refused():
 def test_d3net_has_no_pytorch_original(tmp_path, capsys):
     for function in (models.convert.from_pytorch, models.convert.to_pytorch):
         for name in ('d3net', 'd3net_s'):
-            with pytest.raises(models.ModelError, match='no PyTorch original.*load as they are'):
+            with pytest.raises(
+                models.ModelError, match='no PyTorch original.*load without conversion'
+            ):
                 function(name, {})
     assert convert('--network', 'd3net_s', '-i', 'a.pth', '-o', tmp_path / 'a.h5') == 2
     assert 'no PyTorch original' in capsys.readouterr().err
@@ -217,7 +221,7 @@ def test_as_a_user_calls_it(small, checkpoint_file, tmp_path):
     assert_same(tmp_path / 'new' / 'a.h5', models.convert.from_pytorch('ddrnet23_slim', small))
     assert 'street.jpg, 128x' in process.stdout
     assert 'logits from ' in process.stdout
-    assert 'classes seen: ' in process.stdout
+    assert 'predicted classes: ' in process.stdout
 
 
 def test_verbose_lists_every_array(checkpoint_file, small, tmp_path, capsys):
@@ -255,11 +259,11 @@ def test_numbers_that_cannot_be_weights(small, tmp_path, capsys, value, element,
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ([], 'say with -o'),
-        (['-o', 'a.h5', '--to-pytorch', 'a.npz'], 'say with -o'),
+        ([], 'pass either -o'),
+        (['-o', 'a.h5', '--to-pytorch', 'a.npz'], 'pass either -o'),
         (['-o', 'a.pth'], 'must end in .h5'),
         (['--to-pytorch', 'a.pth'], 'must end in .npz or .safetensors'),
-        (['--to-pytorch', 'a.npz', '--check'], 'takes one file'),
+        (['--to-pytorch', 'a.npz', '--check'], 'takes one input file'),
         (['-o', 'a.h5', '--num-classes', '0'], 'num_classes'),
         (['-o', 'a.h5', '-i', 'none.pth'], 'none.pth: no such file'),
         (['-o', 'a.h5', '-i', 'best_val.pth'], 'get it from https://drive'),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import models
-from models.convert import checkpoints, renaming
+from models.convert import checkpoints, matching
 from support.checkpoint_writer import Call, Checkpoint, Global, Persistent, parameter, view
 
 RNG = np.random.RandomState(0)
@@ -17,8 +17,8 @@ ARRAY = RNG.randn(3, 4, 2).astype(np.float32)
 
 def arrays(path):
     """The arrays of a file, by name, of the group that is a network's."""
-    (_, state), *_ = renaming.states(checkpoints.read(path))
-    return checkpoints.arrays(state, path)
+    (_, state), *_ = matching.states(checkpoints.read(path))
+    return checkpoints.read_arrays(state, path)
 
 
 def assert_holds(path, expected, name='a.weight'):
@@ -116,7 +116,7 @@ def test_what_else_checkpoints_hold_is_ignored(tmp_path, legacy):
         'other': checkpoint.state({'c.weight': ARRAY}),
     }
     path = checkpoint.save(tmp_path / 'a.pth', tree, legacy)
-    groups = renaming.states(checkpoints.read(path))
+    groups = matching.states(checkpoints.read(path))
     assert [(keys, list(group)) for keys, group in groups] == [
         ('model', ['a.weight', 'b.weight']),
         ('other', ['c.weight']),
@@ -139,8 +139,8 @@ def test_a_tensor_that_says_its_type_itself(tmp_path):
 
 def test_no_tensors(tmp_path):
     path = Checkpoint().save(tmp_path / 'a.pth', {'state_dict': {}, 'epoch': 3})
-    with pytest.raises(models.ModelError, match='no tensors by name'):
-        renaming.states(checkpoints.read(path))
+    with pytest.raises(models.ModelError, match='no named tensors'):
+        matching.states(checkpoints.read(path))
 
 
 @pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
@@ -182,7 +182,7 @@ def test_safetensors_are_recognised_whatever_the_length_of_their_header(tmp_path
     assert_holds(safetensors(tmp_path / 'a', text, np.float32(3).tobytes()), [3])
 
 
-@pytest.mark.parametrize('suffix', checkpoints.WRITABLE)
+@pytest.mark.parametrize('suffix', checkpoints.WRITABLE_SUFFIXES)
 def test_what_is_written_reads_back(tmp_path, suffix):
     state = {'a.weight': ARRAY, 'b.bias': ARRAY[0, 0]}
     checkpoints.write(tmp_path / f'a{suffix}', state)

@@ -165,19 +165,19 @@ def test_a_torchvision_resnet_fits_nothing(shared, tmp_path, capsys):
 @pytest.mark.parametrize('name', ['ddrnet23_slim_aux', 'unet_aspp_mobilenetv2_tv_edgeailite'])
 def test_another_number_of_classes(tmp_path, capsys, name):
     """Also where more than the last layer depends on it."""
-    from models.convert import renaming
+    from models.convert import matching
 
-    arrays = seeded(renaming.network_shapes(name, 11))
+    arrays = seeded(matching.network_shapes(name, 11))
     path, target = write(tmp_path / 'a.pth', arrays), tmp_path / 'a.h5'
     options = '-i', path, '-o', target
-    refused(capsys, f'11 classes, not 19; give --network {name} --num-classes 11', name, *options)
+    refused(capsys, f'11 classes, not 19; pass --network {name} --num-classes 11', name, *options)
     assert not target.exists()
     assert convert('--network', name, *options, '--num-classes', '11') == 0
     expected = models.convert.from_pytorch(name, arrays)
     assert_same(target, expected)
     assert convert('--network', name, *options, '--partial') == 0
-    assert 'for other classes' in capsys.readouterr().out
-    own = renaming.network_shapes(name)
+    assert 'for another number of classes' in capsys.readouterr().out
+    own = matching.network_shapes(name)
     same = {n: a for n, a in arrays.items() if own[n] == a.shape}
     assert len(same) < len(arrays)
     assert_same(target, models.convert.from_pytorch(name, same))
@@ -193,7 +193,7 @@ def test_another_network_is_named(shared, tmp_path, capsys):
     assert not target.exists()
     assert convert('--network', 'ddrnet23_slim', '-i', path, '-o', target, '--partial') == 0
     told = capsys.readouterr().out
-    assert 'left out, not of the network (11): model.seghead_extra.' in told
+    assert 'skipped, not in the network (11): model.seghead_extra.' in told
     wanted = {n: a for n, a in arrays.items() if not n.startswith('seghead_extra.')}
     assert_same(target, models.convert.from_pytorch('ddrnet23_slim', wanted))
 
@@ -206,9 +206,9 @@ def test_an_encoder_of_another_network_is_named(shared, tmp_path, capsys):
 
 
 def test_another_network_with_other_classes_is_named(tmp_path, capsys):
-    from models.convert import renaming
+    from models.convert import matching
 
-    arrays = seeded(renaming.network_shapes('dabnet_r18_p2', 150))
+    arrays = seeded(matching.network_shapes('dabnet_r18_p2', 150))
     options = '-i', write(tmp_path / 'a.pth', arrays), '-o', tmp_path / 'a.h5'
     message = 'fits dabnet_r18_p2: --network dabnet_r18_p2 --num-classes 150'
     refused(capsys, message, 'dabnet_r18_p4', *options)
@@ -217,7 +217,7 @@ def test_another_network_with_other_classes_is_named(tmp_path, capsys):
 def test_what_is_of_no_network_is_told(tmp_path, capsys):
     path = write(tmp_path / 'a.pth', linear('fc', 3, 4))
     options = '-i', path, '-o', tmp_path / 'a.h5'
-    message = 'does not make up ddrnet23: .* missing: .*; 2 not of the network: fc.weight, fc.bias'
+    message = 'does not match ddrnet23: .* missing: .*; 2 not in the network: fc.weight, fc.bias'
     refused(capsys, message, 'ddrnet23', *options)
     refused(capsys, message, 'ddrnet23', *options, '--partial')
 
@@ -228,8 +228,8 @@ def test_a_truncated_state_is_told_and_partially_converted(shared, tmp_path, cap
     arrays['layer1.0.conv9.weight'] = np.ones(3)
     options = '-i', write(tmp_path / 'a.pth', arrays), '-o', tmp_path / 'a.h5'
     message = (
-        '1 missing: layer1.0.conv1.weight; 1 not of the network: layer1.0.conv9.weight; '
-        '--partial converts the 277 arrays that fit'
+        '1 missing: layer1.0.conv1.weight; 1 not in the network: layer1.0.conv9.weight; '
+        '--partial converts the 277 matching arrays'
     )
     refused(capsys, message, 'ddrnet23_slim', *options)
     assert convert('--network', 'ddrnet23_slim', *options, '--partial') == 0
@@ -242,7 +242,7 @@ def test_a_shape_that_is_not_of_classes_is_an_error(shared, tmp_path, capsys):
     arrays['layer1.0.conv1.weight'] = np.ones((32, 32, 1, 1))
     options = '-i', write(tmp_path / 'a.pth', arrays), '-o', tmp_path / 'a.h5'
     for more in ([], ['--partial']):
-        message = '1 of another shape: layer1.0.conv1.weight'
+        message = '1 with another shape: layer1.0.conv1.weight'
         refused(capsys, message, 'ddrnet23_slim', *options, *more)
 
 
@@ -251,7 +251,7 @@ def test_half_of_two_files(shared, tmp_path, capsys):
     name = 'csail_resnet18dilated8_ppm_deepsup'
     path = write(tmp_path / 'a.pth', encoder_of(shared, name, 'decoder.'))
     options = '-i', path, '-o', tmp_path / 'a.h5'
-    refused(capsys, 'the encoder is not in it; give its file, too', name, *options)
-    refused(capsys, '34 arrays are there twice', name, *options, '-i', path)
+    refused(capsys, 'it lacks the encoder; pass the file of that as well', name, *options)
+    refused(capsys, '34 arrays occur twice', name, *options, '-i', path)
     assert convert('--network', name, *options, '--partial') == 0
     assert all(n.startswith('decoder/') for n in weights.read(tmp_path / 'a.h5'))

@@ -230,8 +230,16 @@ def test_hyper_parameters_of_the_decoders():
 @pytest.mark.parametrize(
     'name, changes, message',
     [
-        ('c1', {'pool_scales': [1]}, 'pool_scales: the decoder c1 has none; .* are ppm, ppm_deeps'),
-        ('ppm', {'fpn_dim': 8}, 'fpn_dim: the decoder ppm has none; .* are upernet, upernet_lite'),
+        (
+            'c1',
+            {'pool_scales': [1]},
+            'pool_scales: the decoder c1 does not use it; .* are ppm, ppm_deeps',
+        ),
+        (
+            'ppm',
+            {'fpn_dim': 8},
+            'fpn_dim: the decoder ppm does not use it; .* are upernet, upernet_lite',
+        ),
         ('ppm', {'pool_scales': [1, 0]}, 'pool_scales: must be at least 1, not .1, 0.'),
         ('ppm', {'pool_scales': []}, 'pool_scales: must be a list'),
         ('ppm', {'pool_scales': 6}, 'pool_scales: must be a list, not 6'),

@@ -303,7 +303,7 @@ def test_one_image_of_the_smallest_size_is_no_batch():
         ('unet_regnetx3p2gf_fd', dict(num_classes=19), 'num_classes', '19 classes .* impossible'),
         ('fpn_aspp_regnetx1p6gf', dict(decoder_chan=128), 'decoder_chan', '128 .*5 groups'),
         ('fpn_regnetx800mf', dict(decoder_chan=8), 'decoder_chan', '8 .*0 groups'),
-        ('fpn_mobilenetv2_tv', dict(use_aspp=True), 'use_extra_strides', 'in place of the ASPP'),
+        ('fpn_mobilenetv2_tv', dict(use_aspp=True), 'use_extra_strides', 'use_aspp: false'),
         ('deeplabv3plus_mobilenetv2_tv', dict(use_extra_strides=True), 'use_extra_strides', 'only'),
         ('unet_aspp_mobilenetv2_tv', dict(aspp_dil=[6, 12]), 'aspp_dil', 'a list of 3 values'),
         ('unet_aspp_mobilenetv2_tv', dict(aspp_dil=[6, 12, 0]), 'aspp_dil', 'at least 1'),

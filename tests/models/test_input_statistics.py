@@ -13,7 +13,7 @@ import yaml
 
 import infer
 import models
-from common.command import run
+from common.command import run_command
 from engine import config as configs
 from models import input_statistics, registry, weights
 from models.convert.__main__ import build_parser, main
@@ -45,7 +45,7 @@ def converted(state, folder, name, *options):
     source.parent.mkdir(exist_ok=True)
     np.savez(source, **state)
     arguments = ['--network', NETWORK, '-i', source, '-o', target, *options]
-    assert run(build_parser, main, [str(a) for a in arguments]) == 0
+    assert run_command(build_parser, main, [str(a) for a in arguments]) == 0
     return target
 
 
@@ -64,8 +64,8 @@ def test_a_converted_file_says_it(name, options, expected, assumed, state, tmp_p
     path = converted(state, tmp_path, name, *options)
     assert weights.input_statistics(path) == expected
     told = capsys.readouterr().out
-    assert ('The names do not tell the input' in told) == assumed
-    assert f'for {input_statistics.described(expected)}' in told
+    assert ('The file names do not identify the input' in told) == assumed
+    assert f'for {input_statistics.describe(expected)}' in told
     with h5py.File(path) as file:  # what NNabla and Sony's loaders read is as before
         assert set(file) == {'encoder', 'decoder'}
     assert len(weights.read(path)) == len(state)
@@ -75,7 +75,7 @@ def labels(photo, config, *options):
     arguments = ['-i', photo, '-cfg', config, '-c', 'cpu', '--backend', 'nnabla', '--save-labels']
     arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[90]', *options]
     nn.clear_parameters()
-    assert run(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
+    assert run_command(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
     return cv2.imread(str(photo.parent / 'result_labels.png'), cv2.IMREAD_UNCHANGED)
 
 
@@ -99,15 +99,15 @@ def test_a_config_wins_with_a_warning(state, tmp_path, caplog):
     explicit = {'network': NETWORK, 'mean': [1, 2, 3]}
     with caplog.at_level(logging.WARNING, logger='nnseg'):
         own = models.describe(explicit)
-        assert input_statistics.chosen(own, stored, NetworkKeys.of(explicit), path) is None
+        assert input_statistics.resolve(own, stored, NetworkKeys.of(explicit), path) is None
     assert 'trained on BGR, mean 102.98' in caplog.text
-    assert 'the config says RGB, mean 1, 2, 3' in caplog.text
-    assert input_statistics.chosen(info, stored, NetworkKeys(network=NETWORK), path) == BGR
-    assert input_statistics.chosen(info, None, NetworkKeys(network=NETWORK), path) is None
+    assert 'the config sets RGB, mean 1, 2, 3' in caplog.text
+    assert input_statistics.resolve(info, stored, NetworkKeys(network=NETWORK), path) == BGR
+    assert input_statistics.resolve(info, None, NetworkKeys(network=NETWORK), path) is None
     network = models.create(NETWORK)
-    applied = input_statistics.applied(network, stored)
+    applied = input_statistics.apply(network, stored)
     assert applied.info == replace(network.info, **BGR)
-    assert input_statistics.applied(network, None) is network
+    assert input_statistics.apply(network, None) is network
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import time
 import pytest
 
 import models
-from common.command import run
+from common.command import run_command
 from models import __main__ as listing
 from support import programs
 
 
 def command(*options):
-    return run(listing.build_parser, listing.main, list(options))
+    return run_command(listing.build_parser, listing.main, list(options))
 
 
 def test_names_only_as_a_user_calls_it():
@@ -35,7 +35,7 @@ def test_a_family(capsys):
     assert command('--family', 'd3net') == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ['d3net', 'd3net_s', 'd3net_l', 'd3net_t']
-    assert lines[0].endswith('its hyper-parameters must be given')
+    assert lines[0].endswith('all hyper-parameters are required')
 
 
 def test_the_names_of_a_family(capsys):
@@ -54,7 +54,7 @@ def test_all_networks_are_listed_in_seconds(capsys):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (['--family', 'resnet'], 'there are csail, d3net, dabnet, ddrnet, edgeailite'),
+        (['--family', 'resnet'], 'families are csail, d3net, dabnet, ddrnet, edgeailite'),
         (['ddrnet'], "no network is called 'ddrnet'"),
         (['ddrnet39', '--family', 'ddrnet'], 'not both'),
     ],

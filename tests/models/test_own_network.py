@@ -9,7 +9,7 @@ import pytest
 
 import models
 from common import files
-from common.command import run
+from common.command import run_command
 from common.errors import UserError
 from engine import config
 from engine.config import schema
@@ -29,7 +29,7 @@ def own(monkeypatch):
     """The file is imported by a command's option; afterwards all is as it was."""
     families, statistics = dict(registry._families), dict(registry._statistics)
     monkeypatch.setattr(sys, 'path', [*sys.path])
-    assert run(listing.build_parser, listing.main, ['--import', str(FILE), '--names']) == 0
+    assert run_command(listing.build_parser, listing.main, ['--import', str(FILE), '--names']) == 0
     yield models.family_of('own_net')
     del sys.modules[FILE.stem]
     for table, before in ((registry._families, families), (registry._statistics, statistics)):
@@ -50,7 +50,7 @@ def test_it_is_created_and_described(own, capsys):
     assert nn.get_parameters()['encoder/1/conv/conv/W'].shape == (7, 4, 3, 3)
     assert models.describe('own_net', num_classes=3) == replace(network.info, num_classes=3)
     assert (network.info.channel_order, network.info.mean[0]) == ('bgr', 123.675)
-    assert run(listing.build_parser, listing.main, ['own_net']) == 0
+    assert run_command(listing.build_parser, listing.main, ['own_net']) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     convolutions, batch_norms, classifier = 3 * 9 * 6 + 6 * 9 * 8, 2 * (6 + 8), 8 * 5 + 5
     assert row[:3] == ['own_net', '5', str(convolutions + batch_norms + classifier)]
@@ -114,7 +114,7 @@ def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys)
     assert published.networks_of(published.entry_of(path)) == ['own_net']
     with pytest.raises(models.ModelError, match='published files are .*Own-Net.h5'):
         weights.find('other.h5')
-    assert run(listing.build_parser, listing.main, ['--weights', 'own_net']) == 0
+    assert run_command(listing.build_parser, listing.main, ['--weights', 'own_net']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == 'Own-Net.h5: own_net; street scenes; https://example.org/'
 
@@ -132,7 +132,7 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
     checkpoint.save(tmp_path / 'grey-1.pth', checkpoint.state(foreign))
     target = tmp_path / 'a.h5'
     options = ['--network', 'own_net', '-i', tmp_path / 'grey-1.pth', '-o', target]
-    assert run(convert.build_parser, convert.main, list(map(str, options))) == 0
+    assert run_command(convert.build_parser, convert.main, list(map(str, options))) == 0
     arrays = weights.read(target)
     assert arrays.keys() == own_arrays.keys()
     assert all(np.array_equal(arrays[name], own_arrays[name]) for name in arrays)
@@ -141,24 +141,24 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
     checkpoint = Checkpoint()
     checkpoint.save(tmp_path / 'encoder.pth', checkpoint.state(halves))
     options = ['--network', 'own_net', '-i', tmp_path / 'encoder.pth', '-o', target]
-    assert run(convert.build_parser, convert.main, list(map(str, options))) == 0
+    assert run_command(convert.build_parser, convert.main, list(map(str, options))) == 0
     assert 'The encoder alone' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     'changes, message',
     [
-        ({}, 'a family called own is registered already, with the family own'),
-        ({'name': 'b'}, 'a network called own_net is registered already, with the family own'),
+        ({}, 'a family called own is registered already, by the family own'),
+        ({'name': 'b'}, 'a network called own_net is registered already, by the family own'),
         (
             {'name': 'b', 'variants': {'b': {}}},
-            'a published file called Own-Net.h5 is registered already, with the family own',
+            'a published file called Own-Net.h5 is registered already, by the family own',
         ),
         (
             {'name': 'b', 'variants': {'b': {}}, 'published': ()},
-            'a kind of input called own_grey is registered already, with the family own',
+            'a kind of input called own_grey is registered already, by the family own',
         ),
-        ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*with the family ddrnet'),
+        ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*by the family ddrnet'),
     ],
 )
 def test_a_name_is_registered_once(own, changes, message):
@@ -171,7 +171,9 @@ def test_a_name_is_registered_once(own, changes, message):
 def test_a_second_import_of_other_code_ends_a_command_in_one_line(own, tmp_path, capsys):
     second = tmp_path / 'second_network.py'
     second.write_text(FILE.read_text())
-    assert run(listing.build_parser, listing.main, ['--import', str(second), '--names']) == 2
+    assert (
+        run_command(listing.build_parser, listing.main, ['--import', str(second), '--names']) == 2
+    )
     assert capsys.readouterr().err == (
-        'error: a family called own is registered already, with the family own\n'
+        'error: a family called own is registered already, by the family own\n'
     )

@@ -8,7 +8,7 @@ import pytest
 
 import models
 from models import weights
-from models.convert import renaming
+from models.convert import matching
 from models.family import IMAGENET_ENCODER
 from models.weights import published
 from support import programs
@@ -43,7 +43,7 @@ def check_converted(command, name, arrays):
 
 def test_the_command_for_a_file_of_other_classes(tmp_path):
     name = 'unet_aspp_mobilenetv2_tv_edgeailite'
-    arrays = seeded(renaming.network_shapes(name, 21))
+    arrays = seeded(matching.network_shapes(name, 21))
     command = told_command(save(tmp_path / TI, arrays, 'module.'))
     check_converted(command, name, arrays)
     models.create(name, num_classes=21)(nn.Variable((1, 3, 32, 32)))
@@ -53,7 +53,7 @@ def test_the_command_for_a_file_of_other_classes(tmp_path):
 @pytest.mark.parametrize('asked', ['encoder', 'decoder'])
 def test_the_command_for_a_network_in_two_files(tmp_path, asked):
     name = 'csail_resnet18dilated8_ppm_deepsup'
-    arrays = seeded(renaming.network_shapes(name))
+    arrays = seeded(matching.network_shapes(name))
     paths = {}
     for half in ('encoder', 'decoder'):
         own = {n.removeprefix(f'{half}.'): a for n, a in arrays.items() if n.startswith(half)}
@@ -63,7 +63,7 @@ def test_the_command_for_a_network_in_two_files(tmp_path, asked):
 
 def test_the_command_for_an_encoder(tmp_path):
     """One of several networks is named; the arrays are the same for all."""
-    shapes = renaming.network_shapes('unet_aspp_mobilenetv2_tv_edgeailite')
+    shapes = matching.network_shapes('unet_aspp_mobilenetv2_tv_edgeailite')
     encoder = seeded({n: s for n, s in shapes.items() if n.startswith('encoder.')})
     arrays = {n.removeprefix('encoder.'): a for n, a in encoder.items()}
     command = told_command(save(tmp_path / 'mobilenet_v2-b0353104.pth', arrays))
@@ -72,7 +72,7 @@ def test_the_command_for_an_encoder(tmp_path):
 
 def test_from_a_published_file_to_a_segmented_photo(tmp_path, small_photo):
     """DDRNet's file as its authors' trainer saves it: the network and the loss in one module."""
-    arrays = seeded(renaming.network_shapes('ddrnet23_slim_aux'))
+    arrays = seeded(matching.network_shapes('ddrnet23_slim_aux'))
     arrays = {n: (a - 0.5) / 10 if a.ndim == 4 else a + 0.5 for n, a in arrays.items()}
     checkpoint = Checkpoint()
     tree = checkpoint.state(arrays, 'model.') | {
@@ -84,7 +84,7 @@ def test_from_a_published_file_to_a_segmented_photo(tmp_path, small_photo):
         '-i', tmp_path / 'best_val_smaller.pth', '-o', tmp_path / 'ddrnet23_slim.h5', '--check',
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    assert 'arrays of a loss (1)' in process.stdout and 'classes seen: ' in process.stdout
+    assert 'arrays of a loss (1)' in process.stdout and 'predicted classes: ' in process.stdout
     process = programs.run(
         'infer.py', '-i', small_photo, '-cfg', 'configs/DDRNet23slim_cityscapes.yaml',
         '-m', tmp_path / 'ddrnet23_slim.h5', '-o', tmp_path / 'result.png',
@@ -95,7 +95,7 @@ def test_from_a_published_file_to_a_segmented_photo(tmp_path, small_photo):
 
 def encoder_shapes(name):
     pattern = models.family_of(name).original.encoder
-    return {n: s for n, s in renaming.network_shapes(name).items() if pattern.match(n)}
+    return {n: s for n, s in matching.network_shapes(name).items() if pattern.match(n)}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_networks_of_a_published_encoder_have_the_same(entry):
 
 def test_what_has_no_network_here_says_so(tmp_path):
     for name, reason in (
-        ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network here has this encoder'),
+        ('ade20k-hrnetv2-c1/encoder_epoch_30.pth', 'no network of this project has this encoder'),
         ('fpn_aspp_mobilenetv2_edgeailite_512x512_20210306_outby4.onnx', 'as ONNX only'),
     ):
         with pytest.raises(models.ModelError, match=f'it is published, but .*{reason}'):

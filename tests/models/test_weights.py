@@ -11,7 +11,7 @@ import models
 from common import files
 from common.errors import UserError
 from models import weights
-from models.convert import renaming
+from models.convert import matching
 from models.weights import lookup, published
 from support import programs, stand_ins
 
@@ -90,7 +90,7 @@ def test_missing_extra_and_misshapen_parameters_are_listed(network):
     refused(
         arrays,
         '1 missing: backbone/conv1/conv/W; 1 unknown: backbone/conv9/conv/W; '
-        r'1 of another shape: decode_head/conv_seg/conv/W \(5x11x1x1 instead of 5x10x1x1\)',
+        r'1 with another shape: decode_head/conv_seg/conv/W \(5x11x1x1 instead of 5x10x1x1\)',
     )
 
 
@@ -161,7 +161,7 @@ def test_a_training_does_not_start_from_what_does_not_fit(network, tmp_path):
     for arrays, message in (
         (narrow, r'backbone/conv1/conv/W \(6x3x3x3 instead of 8x3x3x3\)'),
         (of_other_width, r'decode_head/conv_seg/conv/W \(19x12x1x1 instead of 5x10x1x1\)'),
-        (foreign, 'no name in it is one of the network'),
+        (foreign, 'no name in it is in the network'),
     ):
         path = saved_as(tmp_path / 'arrays.h5', arrays)
         with pytest.raises(models.ModelError, match=message) as caught:
@@ -171,7 +171,7 @@ def test_a_training_does_not_start_from_what_does_not_fit(network, tmp_path):
 
 
 def test_a_file_of_something_else_is_refused_even_partially(network):
-    refused({'fc/W': np.zeros(3)}, 'no name in it is one of the network.*fc/W', strict=False)
+    refused({'fc/W': np.zeros(3)}, 'no name in it is in the network.*fc/W', strict=False)
 
 
 def test_loading_before_building_says_so():
@@ -237,7 +237,7 @@ def test_a_file_of_text_is_refused(network, tmp_path):
         with h5py.File(tmp_path / 'a.h5', 'w') as file:
             for name in state():
                 file[name] = content
-        refused(tmp_path / 'a.h5', r'not an NNabla .h5 file \(.* is not numbers\)')
+        refused(tmp_path / 'a.h5', r'not an NNabla .h5 file \(.* is not numeric\)')
 
 
 def forbid(monkeypatch, forbidden):
@@ -300,7 +300,7 @@ def test_every_place_is_searched_for_both_spellings(places, place, spelling, ask
     there.touch()
     caplog.set_level('INFO', 'nnseg')
     assert weights.find(asked).resolve() == there
-    is_told = [f'{asked}: the weights are those of ' in r.message for r in caplog.records]
+    is_told = [f'{asked}: using the weights in ' in r.message for r in caplog.records]
     assert is_told == ([] if place == 'here' and spelling == asked else [True])
     assert weights.find(places['here'] / asked) == there
 
@@ -324,7 +324,7 @@ def test_a_folder_that_does_not_exist_is_a_mistake(places):
 
 def test_a_closed_cache_folder_says_how_to_name_another(places, monkeypatch):
     forbid(monkeypatch, places['cache'])
-    with pytest.raises(models.ModelError, match='cannot be read .*; name another.*NNSEG_CACHE'):
+    with pytest.raises(models.ModelError, match='cannot be read .*; set another.*NNSEG_CACHE'):
         weights.find('D3Net-S.h5')
 
 
@@ -409,7 +409,7 @@ def test_a_missing_checkpoint_names_the_nearest_published(places):
 def test_weights_of_another_network_are_named(tmp_path, file, changes, network, message):
     for name, options in ((file, changes), (network, {})):
         nn.clear_parameters()
-        renaming.register(models.create(name, **options))
+        matching.register(models.create(name, **options))
         if name == file:
             for parameter in nn.get_parameters(grad_only=False).values():
                 parameter.data.zero()

@@ -4,7 +4,7 @@ import cv2
 import nnabla as nn
 
 import infer
-from common.command import run
+from common.command import run_command
 from support import programs
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
@@ -15,7 +15,7 @@ STREET = programs.PROJECT / 'resources' / 'street.jpg'
 def started(*arguments):
     """Run infer.py in this process; returns the exit status."""
     nn.clear_parameters()
-    return run(infer.build_parser, infer.main, [str(a) for a in arguments])
+    return run_command(infer.build_parser, infer.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):

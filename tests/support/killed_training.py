@@ -15,7 +15,7 @@ from pathlib import Path
 
 import train
 from common import PROJECT as FOLDER
-from common.command import run
+from common.command import run_command
 from engine.inference.predictor import Predictor
 from engine.training.loop import TrainingLoop
 
@@ -73,7 +73,7 @@ def main() -> int:
         os.replace = killer.before(os.replace)
     elif kind == 'image':
         Predictor.labels = killer.before(Predictor.labels)
-    return run(train.build_parser, train.main, options)
+    return run_command(train.build_parser, train.main, options)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,12 @@
-"""One of each kind of part, as a user writes them: with ``--import`` of this file, configs and
-options name them.
+"""One part of each kind, as a user writes them.
+
+With ``--import`` of this file, configs and options can name them. Run as a program, it writes the
+data set to a folder.
 """
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -21,7 +25,7 @@ from engine.backends import registry as backends
 from engine.training import losses
 from layers import functions as L
 
-# A network: one strided convolution and a classifier.
+# A network: a strided convolution and a classifier.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ models.register(
     )
 )
 
-# A data set: labels are arrays of NumPy beside the images.
+# A data set: the labels are NumPy arrays beside the images.
 
 
 def find(root, split):
@@ -70,12 +74,12 @@ DATA = SimpleNamespace(
 )
 datasets.register(DATA)
 
-# A loss: cross entropy that looks away from pixels that are right already.
+# A loss: cross entropy with a lower weight for pixels that are already classified correctly.
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossKeys(Section):
-    own_gamma: float = config_key(2.0, 'how far it looks away', least=0)
+    own_gamma: float = config_key(2.0, 'exponent of the weight of a pixel', least=0)
 
 
 def own_loss(head, keys):
@@ -85,12 +89,12 @@ def own_loss(head, keys):
 
 losses.register(losses.PixelLoss('own_loss', LossKeys, own_loss))
 
-# An augmentation: the upper left corner, moved by a few pixels.
+# An augmentation: a crop of the upper left corner, shifted by a few pixels.
 
 
 @dataclass(frozen=True, kw_only=True)
 class CornerKeys(CropKeys):
-    own_shift: int = config_key(2, 'most pixels that the corner moves by', least=0, most=4)
+    own_shift: int = config_key(2, 'maximum shift of the corner in pixels', least=0, most=4)
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def make_corner(keys):
 
 augmentations.register(Augmentation('own_corner', CornerKeys, make_corner))
 
-# A backend: ONNX Runtime, as another runtime would be used.
+# A backend: ONNX Runtime, used like any other runtime.
 
 
 class Runtime:
@@ -165,3 +169,7 @@ def write_data(root):
             image = np.array(DATA.INFO.palette, np.uint8)[np.minimum(labels, 2)][..., ::-1]
             cv2.imwrite(str(root / split / f'{number}.png'), image)
             np.save(root / split / f'{number}.npy', labels)
+
+
+if __name__ == '__main__':
+    write_data(Path(sys.argv[1]))

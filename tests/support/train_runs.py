@@ -13,7 +13,7 @@ import yaml
 
 import evaluate
 import train
-from common.command import run
+from common.command import run_command
 from engine.training.trainer import Trainer
 from models import weights
 from support import mpi_training, stand_ins
@@ -67,7 +67,7 @@ class Training:
     def __call__(self, name: str, *more) -> int:
         """Train in this process; returns the exit status."""
         nn.clear_parameters()
-        return run(train.build_parser, train.main, self.arguments(name, *more))
+        return run_command(train.build_parser, train.main, self.arguments(name, *more))
 
     def whole(self, name: str, *more) -> Path:
         """The folder of a run that has come to its end."""
@@ -91,7 +91,7 @@ def scores(training: Training, model: Path, *options) -> dict:
     report = training.folder / 'scores.json'
     arguments = ['-d', training.data, '-cfg', training.config, '-c', 'cpu', '-m', model]
     arguments += ['--backend', 'nnabla', '--split', 'val', '--json', report, *options]
-    assert run(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 0
+    assert run_command(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 0
     return yaml.safe_load(report.read_text())
 
 

@@ -116,7 +116,9 @@ def test_where_no_interpreter_can_be_had_one_line_says_what_to_install(project, 
     monkeypatch.setenv('PIP_NO_INDEX', '1')  # uv cannot be installed either
     monkeypatch.setenv('PIP_FIND_LINKS', '')
     monkeypatch.setenv('PATH', '')
-    with pytest.raises(bootstrap.Failure, match='no Python 3.99 .* was found.*: install Python'):
+    with pytest.raises(
+        bootstrap.BootstrapError, match='no Python 3.99 .* was found.*: install Python'
+    ):
         bootstrap.main(['requirements.txt'])
     assert not (project / '.venv').exists()
 

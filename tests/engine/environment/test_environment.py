@@ -53,7 +53,7 @@ def test_gpus_and_their_known_problems(smi):
 def test_a_driver_that_fails_is_not_taken_for_no_gpu(smi):
     smi.append((18, 'Failed to initialize NVML: Driver/library version mismatch\n'))
     assert 'nvidia-smi fails: Failed to initialize NVML' in machine.describe()['GPU']
-    smi.append((machine.MISSING, ''))
+    smi.append((machine.NOT_FOUND, ''))
     assert machine.describe()['GPU'] == 'none'
 
 

@@ -16,11 +16,12 @@ import openvino
 import pytest
 
 import models
+from common import __version__
 from common.errors import UserError
 from datasets import image_files
 from engine.export import checks, nnb_reader, writers
 from engine.export.exporter import export
-from engine.export.spec import ExportSpec, build
+from engine.export.spec import ExportSpec, build_graph
 from engine.inference.predictor import Predictor, normalise
 from engine.onnx import operators
 from layers import functions as L
@@ -193,25 +194,25 @@ def test_what_goes_in_and_what_comes_out(kind, pixels, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'form', [NORMALISED, ExportSpec('probabilities', 'float32', 2), ExportSpec('labels', 'float32')]
+    'spec', [NORMALISED, ExportSpec('probabilities', 'float32', 2), ExportSpec('labels', 'float32')]
 )
-def test_nnp(form, tmp_path):
+def test_nnp(spec, tmp_path):
     """It holds what the graph needs, with metadata, and NNabla's loader runs it."""
     from nnabla.utils.nnp_graph import NnpLoader
 
     network, path = tiny(), tmp_path / 'a.nnp'
-    assert 'agrees' in export(network, (45, 70), path, form, metadata={'classes': ['a', 'ü']})
+    assert 'agrees' in export(network, (45, 70), path, spec, metadata={'classes': ['a', 'ü']})
     with zipfile.ZipFile(path) as archive:
         facts = json.loads(archive.read('metadata.json'))
     assert facts['classes'] == ['a', 'ü']
     assert facts['size'] == [45, 70]
-    loaded = NnpLoader(str(path)).get_network('network', batch_size=form.batch)
-    image, output = build(network, (45, 70), form)
-    image.d = loaded.inputs['image'].d = images(form.batch, 45, 70)
+    loaded = NnpLoader(str(path)).get_network('network', batch_size=spec.batch)
+    image, output = build_graph(network, (45, 70), spec)
+    image.d = loaded.inputs['image'].d = images(spec.batch, 45, 70)
     output.forward()
     nn.clear_parameters()
-    loaded.outputs[form.kind].forward()
-    assert np.array_equal(loaded.outputs[form.kind].d, output.d)
+    loaded.outputs[spec.kind].forward()
+    assert np.array_equal(loaded.outputs[spec.kind].d, output.d)
 
 
 def test_nnp_has_no_parameters_of_auxiliary_heads(tmp_path):
@@ -229,10 +230,10 @@ def test_nnb(tmp_path):
     """Functions with their arguments, shapes and parameters, read back and run by NNabla."""
     network, path = tiny(), tmp_path / 'a.nnb'
     report = export(network, (45, 70), path, ExportSpec(pixels='float32'))
-    assert report.startswith('what is in the file, run by NNabla')
+    assert report.startswith("the file's content, run by NNabla")
     assert 'agrees' in report
     assert json.loads((tmp_path / 'a.nnb.json').read_text())['input'] == 'float32'
-    contents = nnb_reader.read(path)
+    contents = nnb_reader.read_nnb(path)
     assert [contents.shapes[n] for n in contents.inputs] == [(1, 3, 45, 70)]
     assert [contents.shapes[n] for n in contents.outputs] == [(1, 5, 45, 70)]
     own = nn.get_parameters(grad_only=False)
@@ -242,7 +243,7 @@ def test_nnb(tmp_path):
     assert kinds.count('convolution') == sum(name.endswith('conv/W') for name in own)
     with pytest.raises(ValueError, match='bytes instead of'):
         path.write_bytes(path.read_bytes()[:-4])
-        nnb_reader.read(path)
+        nnb_reader.read_nnb(path)
 
 
 def test_a_deep_graph_as_nnb(tmp_path):
@@ -252,9 +253,11 @@ def test_a_deep_graph_as_nnb(tmp_path):
     for _ in range(1 + sys.getrecursionlimit()):
         y = F.relu(y)
     writers.write_nnb(tmp_path / 'a.nnb', x, y, NORMALISED, {})
-    contents = nnb_reader.read(tmp_path / 'a.nnb')
+    contents = nnb_reader.read_nnb(tmp_path / 'a.nnb')
     assert len(contents.calls) > sys.getrecursionlimit()
-    assert np.array_equal(nnb_reader.run(contents, images(1, 2, 2)), np.maximum(images(1, 2, 2), 0))
+    assert np.array_equal(
+        nnb_reader.run_nnb(contents, images(1, 2, 2)), np.maximum(images(1, 2, 2), 0)
+    )
     assert ssl._create_default_https_context is https
 
 
@@ -277,6 +280,7 @@ def test_onnx_says_what_it_is(tmp_path):
     assert (facts['channel_order'], facts['batch']) == ('rgb', 'any')
     assert (facts['output'], facts['input']) == ('labels', 'uint8')
     assert json.loads(facts['versions']) == {
+        'nnseg': __version__,
         'nnabla': nn.__version__,
         'onnx': onnx.__version__,
     }
@@ -291,7 +295,7 @@ def test_a_file_that_computes_something_else_is_kept_beside(tmp_path, monkeypatc
     """Whatever was there before stays."""
     path = tmp_path / 'a.onnx'
     path.write_text('before')
-    monkeypatch.setitem(operators.SAME, 'ReLU', 'Abs')
+    monkeypatch.setitem(operators.DIRECT_OPERATORS, 'ReLU', 'Abs')
     with pytest.raises(UserError, match='not written, onnxruntime .* differs from NNabla'):
         export(tiny(), (45, 70), path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.onnx', 'a.onnx.mismatch']
@@ -329,10 +333,14 @@ def beyond_the_address_space(path):
 @pytest.mark.parametrize(
     'change, line, left',
     [
-        (damaged, 'a.onnx: not written, onnxruntime takes no such network .*; it is kept', 1),
+        (
+            damaged,
+            'a.onnx: not written, onnxruntime does not support this network .*; it is kept',
+            1,
+        ),
         (
             with_four_channels,
-            'a.onnx: not written, onnxruntime has failed at 45x70 .*; it is kept',
+            'a.onnx: not written, onnxruntime failed at 45x70 .*; it is kept',
             1,
         ),
         (beyond_the_address_space, 'not enough memory to run .* smaller --size', 0),
@@ -356,7 +364,7 @@ def test_what_onnxruntime_cannot_run_is_one_line(tmp_path, monkeypatch, change, 
 @pytest.mark.parametrize('kind', ['logits', 'probabilities', 'labels'])
 def test_a_comparison_sees_what_is_wrong(kind):
     """Channels the other way round, images mixed up, not a number."""
-    network, size, form = tiny(), (45, 70), ExportSpec(kind)
+    network, size, spec = tiny(), (45, 70), ExportSpec(kind)
 
     def right(x):
         y = logits_of(network, x)
@@ -368,7 +376,7 @@ def test_a_comparison_sees_what_is_wrong(kind):
         }[kind]
 
     def compare(run):
-        return checks.compare(run, 'x', network, size, form, (1, 3))
+        return checks.compare_with_network(run, 'x', network, size, spec, (1, 3))
 
     assert compare(right).matches
     assert float(re.search(r'([\d.]+)% of labels equal', str(compare(right))).group(1)) > 99.9

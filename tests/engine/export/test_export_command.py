@@ -13,7 +13,7 @@ import pytest
 import datasets
 import models
 from common import files
-from common.command import run
+from common.command import run_command
 from engine.config.settings import ConfigSettings
 from engine.export import ExportSettings, FormSettings, export_network, exporting
 from engine.export import __main__ as command
@@ -26,7 +26,7 @@ WEIGHTS = programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
 def started(*arguments):
     """Run the command in this process; returns the exit status."""
     nn.clear_parameters()
-    return run(command.build_parser, command.main, [str(a) for a in arguments])
+    return run_command(command.build_parser, command.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):
@@ -112,7 +112,7 @@ def test_the_size(options, size, working_folder, capsys, monkeypatch):
 @pytest.mark.parametrize(
     'options, line',
     [
-        (['-o', 'a.pb'], 'a.pb: the ending says what is written; there are .onnx, .nnp, .nnb'),
+        (['-o', 'a.pb'], 'a.pb: the ending selects the format; use one of .onnx, .nnp, .nnb'),
         (['-o', 'a'], 'a: the ending says'),
         (['-o', 'a.onnx', '--size', '20x40'], '--size 20x40: .* at least 29 .* is 29x40'),
         (
@@ -124,11 +124,11 @@ def test_the_size(options, size, working_folder, capsys, monkeypatch):
         (['-o', 'a.onnx', '--batch-size', '0'], '--batch-size must be at least 1, not 0'),
         (['-o', 'a.nnp', '--dynamic-batch'], '--dynamic-batch: .nnp files have one size'),
         (['-o', 'a.nnb', '--normalise', 'uint8'], '--normalise uint8: .nnb files take float32'),
-        (['-o', 'a.nnb', '--output', 'labels'], "--output labels: NNB's numbers are floats"),
+        (['-o', 'a.nnb', '--output', 'labels'], '--output labels: NNB holds floats only'),
         (['-o', 'a.onnx', '--output', 'classes'], 'invalid choice'),
         (['-o', 'a.onnx', '--batch-size', '2', '--dynamic-batch'], 'not allowed with'),
         (['-o', 'a.onnx', '-m', 'no.h5'], 'no.h5: no such file of weights'),
-        (['-o', 'a.onnx', '--set', 'weights=null'], 'names no weights: give some with -m'),
+        (['-o', 'a.onnx', '--set', 'weights=null'], 'names no weights: pass some with -m'),
         (['-o', 'a.onnx', '--set', 'n_blocks=[1, 1, 1, 1]', '--size', '32x32'], 'does not fit'),
         (['-o', '/proc/no/a.onnx'], '/proc/no/a.onnx: cannot be written'),
         (['-o', '.onnx/a.onnx/'], r'is a folder; name a file'),

@@ -10,7 +10,7 @@ import models
 from common import PROJECT
 from datasets import image_files
 from engine import config as configs
-from engine.backends.base import KEPT
+from engine.backends.base import MIN_CACHED_SHAPES
 from engine.inference import on_device
 from engine.inference.predictor import Predictor, normalise
 from engine.inference.test_time import Protocol
@@ -28,7 +28,7 @@ def both(network, image):
     stand_ins.randomize_parameters()
     expected = predictor.labels(image)
     predictor.stay_on_device()
-    return expected, predictor.whole.labels(image)
+    return expected, predictor.on_device.labels(image)
 
 
 @pytest.mark.parametrize('size', [(64, 96), (33, 57), (5, 5), (1, 80)])
@@ -92,7 +92,7 @@ def test_of_equal_logits_the_first_class_is_taken():
 
 def test_all_functions_work_on_hopper():
     """Those around the network; its own are those of the layers."""
-    graph = on_device.OnDevice(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
+    graph = on_device.OnDevicePredictor(models.create('ddrnet23_slim'), lambda n: -(-n // 8) * 8)
     y = graph._build(nn.Variable((1, 70, 90, 3)))
     specs = [gpu_check.spec_of(function, trained=False) for function in functions(y)]
     assert {spec.type for spec in specs} >= {'Transpose', 'Pad', 'Div2', 'Interpolate', 'Max'}
@@ -106,12 +106,12 @@ def test_other_views_and_large_images_go_the_other_way(monkeypatch):
     stand_ins.randomize_parameters()
     expected = {p: predictor.labels(image, p) for p in (Protocol(), Protocol(flip=True))}
     predictor.stay_on_device()
-    monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60 - 1)
-    monkeypatch.setattr(on_device.OnDevice, 'labels', None)
+    monkeypatch.setattr(on_device, 'MAX_LOGITS_BYTES', 4 * 5 * 80 * 60 - 1)
+    monkeypatch.setattr(on_device.OnDevicePredictor, 'labels', None)
     for protocol, labels in expected.items():
         assert np.array_equal(predictor.labels(image, protocol), labels)
     assert predictor.labels(stand_ins.image(63, 64)).shape == (63, 64)  # too few pixels
-    monkeypatch.setattr(on_device, 'MOST', 4 * 5 * 80 * 60)
+    monkeypatch.setattr(on_device, 'MAX_LOGITS_BYTES', 4 * 5 * 80 * 60)
     with pytest.raises(TypeError):
         predictor.labels(image)
     assert np.array_equal(predictor.labels(image, Protocol(flip=True)), expected[protocol])
@@ -129,7 +129,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
         tried.append(size)
         raise RuntimeError('Failed to allocate')
 
-    monkeypatch.setattr(on_device.OnDevice, '_graph', fail)
+    monkeypatch.setattr(on_device.OnDevicePredictor, '_graph', fail)
     for _ in range(2):
         assert np.array_equal(predictor.labels(image), expected)
     assert tried == [(80, 60)]
@@ -139,7 +139,7 @@ def test_too_little_memory_is_remembered(monkeypatch):
     def break_down(self, size):
         raise RuntimeError('an illegal instruction was encountered')
 
-    monkeypatch.setattr(on_device.OnDevice, '_graph', break_down)
+    monkeypatch.setattr(on_device.OnDevicePredictor, '_graph', break_down)
     with pytest.raises(RuntimeError, match='illegal instruction'):
         predictor.labels(stand_ins.image(82, 60))
 
@@ -149,9 +149,9 @@ def test_graphs_of_the_latest_sizes_are_kept():
     predictor = Predictor(stand_ins.tiny(), lambda: built.append(1))
     stand_ins.randomize_parameters()
     predictor.stay_on_device()
-    sizes = [(70 + i, 60) for i in range(KEPT + 1)]
+    sizes = [(70 + i, 60) for i in range(MIN_CACHED_SHAPES + 1)]
     for size in [*sizes, *sizes[1:]]:
         predictor.labels(stand_ins.image(*size))
-    assert len(built) == KEPT + 1
+    assert len(built) == MIN_CACHED_SHAPES + 1
     predictor.labels(stand_ins.image(*sizes[0]))
-    assert len(built) == KEPT + 2
+    assert len(built) == MIN_CACHED_SHAPES + 2

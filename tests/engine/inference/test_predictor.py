@@ -10,8 +10,8 @@ import pytest
 
 import models
 from common.errors import InputError, UserError
-from engine.backends.base import KEPT
-from engine.backends.nnabla import Graphs
+from engine.backends.base import MIN_CACHED_SHAPES
+from engine.backends.nnabla import NnablaBackend
 from engine.device import context
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
@@ -68,16 +68,16 @@ def test_scaled_images_come_back_at_their_size(tiny, scale):
 def test_graphs_are_kept_for_the_latest_sizes_only():
     built = []
     made = predictor.Predictor(stand_ins.tiny(), on_new_size=lambda: built.append(1))
-    sizes = [(32, 32 + 4 * i) for i in range(KEPT)]
+    sizes = [(32, 32 + 4 * i) for i in range(MIN_CACHED_SHAPES)]
     for _ in range(3):
         for size in sizes:
             made.labels(stand_ins.image(*size))
-    assert len(built) == KEPT
+    assert len(built) == MIN_CACHED_SHAPES
     made.labels(stand_ins.image(80, 80))
     made.labels(stand_ins.image(*sizes[1]))
-    assert len(built) == 1 + KEPT
+    assert len(built) == 1 + MIN_CACHED_SHAPES
     made.labels(stand_ins.image(*sizes[0]))  # was the oldest
-    assert len(built) == 2 + KEPT
+    assert len(built) == 2 + MIN_CACHED_SHAPES
 
 
 def test_weights_loaded_later_reach_kept_graphs(tiny):
@@ -128,10 +128,10 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
-    monkeypatch.setattr(tiny, 'backend', Graphs(no_memory))
+    monkeypatch.setattr(tiny, 'backend', NnablaBackend(no_memory))
     with pytest.raises(UserError, match='not enough memory for a view of 48x40 .* smaller network'):
         tiny.labels(stand_ins.image(40, 48))
-    with pytest.raises(UserError, match='a view of 480x400 pixels; half of --scales'):
+    with pytest.raises(UserError, match='a view of 480x400 pixels; halving --scales'):
         tiny.labels(stand_ins.image(400, 480))
     with pytest.raises(UserError, match='a view of 480x400 pixels; smaller windows'):
         tiny.labels(stand_ins.image(200, 240), Protocol(scales=(2.0,), window=(32, 32)))
@@ -142,7 +142,7 @@ def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(predictor, 'normalise', no_memory)
-    with pytest.raises(InputError, match='a view of 480x400 pixels; half of --scales'):
+    with pytest.raises(InputError, match='a view of 480x400 pixels; halving --scales'):
         tiny.labels(stand_ins.image(40, 48), Protocol(scales=(10.0,)))
 
 
@@ -200,7 +200,7 @@ def test_bands_of_rows_change_no_label(tiny, monkeypatch, protocol, size):
     image = stand_ins.image(*size)
     expected = tiny.probabilities(image, protocol).argmax(axis=0)
     assert np.array_equal(tiny.labels(image, protocol), expected)
-    monkeypatch.setattr(predictor, 'BAND', 1000)  # bands of a few rows
+    monkeypatch.setattr(predictor, 'BAND_VALUES', 1000)  # bands of a few rows
     assert np.array_equal(tiny.labels(image, protocol), expected)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from common.errors import InputError, UserError
 from engine.inference import prefetch
-from engine.inference.prefetch import overlapped
+from engine.inference.prefetch import run_pipeline
 
 
 class Traced:
@@ -47,7 +47,7 @@ class Traced:
         self.written.append((item, result))
 
     def run(self, count):
-        return overlapped(range(count), self.read, self.compute, self.write, lambda v: self.size)
+        return run_pipeline(range(count), self.read, self.compute, self.write, lambda v: self.size)
 
 
 def test_outcomes_come_in_order():
@@ -62,7 +62,7 @@ def test_outcomes_come_in_order():
     assert stages.written == [(i, 2 * i) for i in range(20) if i % 10 not in (3, 5, 7)]
 
 
-@pytest.mark.parametrize('size, most', [(1, 7), (prefetch.BUDGET // 2 + 1, 3)])
+@pytest.mark.parametrize('size, most', [(1, 7), (prefetch.MAX_WAITING_BYTES // 2 + 1, 3)])
 def test_memory_is_bounded(size, most):
     """A slow third stage does not let what was read pile up; large ones nearly go alone."""
     stages = Traced(size)
@@ -78,7 +78,7 @@ def test_memory_is_bounded(size, most):
 
 
 def test_what_fills_the_budget_goes_alone():
-    stages = Traced(prefetch.BUDGET + 1)
+    stages = Traced(prefetch.MAX_WAITING_BYTES + 1)
     list(stages.run(12))
     assert stages.most == 1
 

@@ -48,7 +48,7 @@ def test_memory_for_a_large_picture(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 110e6
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        pictures.shares(labels, datasets.info('camvid'))
+        pictures.class_shares(labels, datasets.info('camvid'))
         assert tracemalloc.get_traced_memory()[1] - before < 5e6
     finally:
         tracemalloc.stop()
@@ -56,7 +56,7 @@ def test_memory_for_a_large_picture(tmp_path):
 
 @pytest.mark.parametrize(
     'error, message',
-    [(MemoryError(), 'a.png: not enough memory to read and to colour it; make it smaller'),
+    [(MemoryError(), 'a.png: not enough memory to read and colour it; make it smaller'),
      (InputError('not enough memory for 9x9 pixels'), 'a.png: not enough memory for 9x9 pixels')],
 )  # fmt: skip
 def test_too_little_memory_is_an_error_of_the_file(tmp_path, error, message):
@@ -83,8 +83,8 @@ def test_planning_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image_files.write_image(Path('a.png'), stand_ins.image(9, 9))
     for patterns, output in ((['a.png'], 'x/y/z.png'), (['a.png'], 'x/'), (['.'], 'x/y')):
-        plan = planning.plan(patterns, output, LooksSettings())
+        plan = planning.plan_outputs(patterns, output, LooksSettings())
         assert len(plan.pairs) == 1
         assert [path.name for path in tmp_path.iterdir()] == ['a.png']
-    with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is no folder'):
-        planning.plan(['a.png'], 'a.png/x.png', LooksSettings())
+    with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is not a folder'):
+        planning.plan_outputs(['a.png'], 'a.png/x.png', LooksSettings())

@@ -28,7 +28,7 @@ def chosen(*arguments, overrides=()):
     add_options(parser, ProtocolSettings)
     loaded = config.load('configs/D3Net_S.yaml', overrides)
     given = settings(ProtocolSettings, parser.parse_args(arguments))
-    return test_time.choose(given, ProtocolKeys.of(loaded))
+    return test_time.choose_protocol(given, ProtocolKeys.of(loaded))
 
 
 def test_one_view_needs_no_probabilities(tiny):
@@ -114,7 +114,7 @@ def test_windows_of_scaled_views_come_back_at_the_images_size(tiny):
 def test_options_replace_what_the_config_says():
     keys = ['test_scales=[0.5, 1]', 'test_flip=true', 'test_window=[64, 128]']
     assert chosen() == Protocol()
-    assert test_time.of_config({'test_flip': True, 'lr': 1}) == Protocol(flip=True)
+    assert test_time.configured_protocol({'test_flip': True, 'lr': 1}) == Protocol(flip=True)
     assert chosen(overrides=keys) == Protocol(scales=(0.5, 1), flip=True, window=(64, 128))
     assert chosen('--scales', '2,1', overrides=keys).scales == (2, 1)
     assert chosen('--scale', '0.25').scales == (0.25,)
@@ -145,8 +145,8 @@ def test_options_replace_what_the_config_says():
         (['--max-size', '500'], '--max-size belongs to --short-sides'),
         (['--short-sides', '9', '--max-size', '0'], 'write numbers above 0'),
         (['--stride', '3x3'], r'--stride .test_stride. belongs to --slide'),
-        (['--slide', '8x8', '--stride', '8x9'], 'pixels would be left out'),
-        (['--size', '8x8', '--short-sides', '8'], 'give one of them'),
+        (['--slide', '8x8', '--stride', '8x9'], 'some pixels would be skipped'),
+        (['--size', '8x8', '--short-sides', '8'], 'use one of them'),
     ],
 )
 def test_mistakes(arguments, message):

@@ -62,7 +62,7 @@ def facts(page):
 
 
 def page_of(path):
-    return summary.page(summary.read(path), path / 'report.png')
+    return summary.format_page(summary.read_run(path), path / 'report.png')
 
 
 def test_a_run_as_a_user_sees_it(tmp_path):
@@ -128,7 +128,7 @@ def test_a_damaged_state_is_told(tmp_path):
     folder.state.write_bytes(b'what')
     page = page_of(tmp_path)
     assert facts(page)['state'] == 'cannot be used'
-    assert f'{folder.state} is not a state of a training' in page
+    assert f'{folder.state} is not a training state' in page
 
 
 def test_the_picture_elsewhere(tmp_path):
@@ -143,9 +143,12 @@ def test_the_picture_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ('spoil', 'message'),
     [
-        (lambda folder: folder.config.unlink(), r'holds no run of train.py \(there is no config'),
+        (
+            lambda folder: folder.config.unlink(),
+            r'holds no run of train.py \(config.yaml is missing',
+        ),
         (lambda folder: folder.config.write_text('a: [b'), 'config.yaml: cannot be read'),
-        (lambda folder: folder.config.write_text('- a'), 'config.yaml: is no config'),
+        (lambda folder: folder.config.write_text('- a'), 'config.yaml: is not a config'),
         (
             lambda folder: folder.config.write_text('max_iter: many'),
             r'max_iter: must be a whole number, not .many. \(.*config.yaml\)',
@@ -157,23 +160,23 @@ def test_folders_that_are_no_run(spoil, message, tmp_path):
     folder = train(tmp_path)
     spoil(folder)
     with pytest.raises(UserError, match=message) as caught:
-        summary.read(tmp_path)
+        summary.read_run(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
 def test_nothing_to_show(tmp_path):
-    with pytest.raises(UserError, match='none: no such folder; name that of a run'):
-        summary.read(tmp_path / 'none')
+    with pytest.raises(UserError, match='none: no such folder; pass the folder of a run'):
+        summary.read_run(tmp_path / 'none')
     train(tmp_path, last=0)
-    with pytest.raises(UserError, match='the run has nothing to show yet'):
-        summary.read(tmp_path)
+    with pytest.raises(UserError, match='the run has no results yet'):
+        summary.read_run(tmp_path)
     line = programs.error_line(programs.run('-m', 'engine.report', tmp_path))
-    assert 'nothing to show yet' in line
+    assert 'no results yet' in line
 
 
 def test_a_picture_of_no_kind(tmp_path):
-    with pytest.raises(UserError, match='a.what: no kind of picture; name it .png'):
-        curves.draw(tmp_path / 'a.what', '', [], [], [])
+    with pytest.raises(UserError, match='a.what: unknown picture format; use .png'):
+        curves.draw_curves(tmp_path / 'a.what', '', [], [], [])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_a_picture_of_no_kind(tmp_path):
     ],
 )
 def test_curves_of_all_kinds(losses, tmp_path):
-    curves.draw(tmp_path / 'a.png', 'title', losses, losses[:1], losses[:2])
+    curves.draw_curves(tmp_path / 'a.png', 'title', losses, losses[:1], losses[:2])
     assert cv2.imread(str(tmp_path / 'a.png')) is not None
 
 

@@ -83,7 +83,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     state = make_state()
     checkpoints.save(path, state)
     assert_equal(checkpoints.load(path), state)
-    facts = checkpoints.facts(path)
+    facts = checkpoints.load_facts(path)
     assert facts['best'] == state.best
     assert 'parameters' not in facts
     state = dataclasses.replace(state, average=None, loss_scale=None, best=None, solver={})
@@ -120,11 +120,11 @@ def test_what_could_not_come_back_is_not_saved(change, tmp_path):
 
 def test_files_that_are_no_state(tmp_path):
     assert 'leave out --resume' in load_error(tmp_path / 'none.h5')
-    assert 'no such state' in load_error(tmp_path)
+    assert 'no such training state' in load_error(tmp_path)
     foreign = tmp_path / 'foreign.h5'
     for content in (b'', b'\x89HDF\r\n\x1a\n', os.urandom(2000), b'\n' * 600):
         foreign.write_bytes(content)
-        assert 'is not a state of a training; start from weights' in load_error(foreign)
+        assert 'is not a training state; start from weights' in load_error(foreign)
     nn.parameter.get_parameter_or_create('w', (2, 3))
     weights.save(foreign)
     assert 'is not a state' in load_error(foreign)
@@ -152,7 +152,7 @@ def test_damage_never_ends_otherwise_than_in_one_line(tmp_path):
         if kind == 'bits':
             content[start] ^= 1 << rng.randrange(8)
         elif kind == 'bits of the header':
-            content[rng.randrange(checkpoints.HEADER_SIZE)] ^= 1 << rng.randrange(8)
+            content[rng.randrange(checkpoints.HEADER_BYTES)] ^= 1 << rng.randrange(8)
         elif kind == 'hole':
             end = min(len(content), start + rng.randrange(1, 3000))
             content[start:end] = bytes(end - start)
@@ -223,19 +223,19 @@ def test_changes_of_a_config():
     new = {'lr': 0.01, 'power': 0.9, 'milestones': [1, 3], 'solver': 'adam', 'network': 'd3net'}
     ignored = {'palette': [[0, 0, 0]], 'test_flip': True, 'data_dir': '/x', 'save_interval': 5}
     ignored |= {'save_minutes': 0.5}
-    assert sorted(checkpoints.changes(old, new | ignored)) == [
+    assert sorted(checkpoints.config_changes(old, new | ignored)) == [
         'clip_norm: not set was 1.0',
         'lr: 0.01 was 0.02',
         'milestones: [1, 3] was [1, 2]',
         'solver: adam was not set',
     ]
-    assert checkpoints.changes(new, new | ignored) == []
+    assert checkpoints.config_changes(new, new | ignored) == []
 
 
 def test_changes_of_options():
     old, new = {'-t': 'float', '--tf32': 'off'}, {'-t': 'float', '--tf32': 'on'}
-    assert checkpoints.changed_options(old, new) == ['--tf32: on was off']
-    assert checkpoints.changed_options(new, new) == []
+    assert checkpoints.option_changes(old, new) == ['--tf32: on was off']
+    assert checkpoints.option_changes(new, new) == []
 
 
 def test_a_claim_holds_until_it_is_released(tmp_path):
@@ -264,7 +264,7 @@ def test_a_claim_holds_until_it_is_released(tmp_path):
 
 
 def test_keys_without_influence_are_keys():
-    assert schema.keys_for({}).keys() >= checkpoints.WITHOUT_INFLUENCE
+    assert schema.keys_for({}).keys() >= checkpoints.KEYS_WITHOUT_INFLUENCE
 
 
 def register(value):

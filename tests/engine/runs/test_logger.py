@@ -155,7 +155,7 @@ def test_series_are_those_of_nnablas_monitors(tmp_path):
 
 def test_resumed_at_an_earlier_iteration(tmp_path):
     train(tmp_path, 1, 70)
-    files = {name: series.series_path(tmp_path, name) for name in series.COLUMNS}
+    files = {name: series.series_path(tmp_path, name) for name in series.COLUMN_COUNTS}
     before = {name: path.read_text().splitlines() for name, path in files.items()}
     with open(files[series.LOSS], 'a') as file:
         file.write('80 0.0')  # cut off by a kill
@@ -324,8 +324,8 @@ def test_skipped_steps_are_told_once_an_interval(tmp_path, caplog):
                 logger.skipped(i, 2.0**-i)
             logger.step(i, 1.0, 0.01, 0.1, 0.4)
     told = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
-    assert [text.split(' have')[0] for text in told] == [
-        '2 of the last 3 iterations, the latest of them 3,',
-        '1 of the last 1 iterations, the latest of them 7,',
+    assert [text.split(' were')[0] for text in told] == [
+        '2 of the last 3 iterations, most recently 3,',
+        '1 of the last 1 iterations, most recently 7,',
     ]
-    assert told[0].endswith('overflow in half precision; the loss is now scaled by 0.125')
+    assert told[0].endswith('overflowed in half precision; the loss scale is now 0.125')

@@ -5,14 +5,16 @@ import json
 import pytest
 
 import models
-from common.command import run
+from common.command import run_command
 from engine import config
 from models.complexity import __main__ as complexity
 from support import programs
 
 
 def command(*options):
-    return run(complexity.build_parser, complexity.main, [str(option) for option in options])
+    return run_command(
+        complexity.build_parser, complexity.main, [str(option) for option in options]
+    )
 
 
 def test_a_network_by_name_as_a_user_calls_it(tmp_path):

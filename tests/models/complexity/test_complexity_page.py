@@ -50,12 +50,12 @@ def network_of(row):
 
 def convolutions(row):
     """GigaMACs of the convolutions."""
-    return complexity.count(network_of(row), size_of(row))[0] / 1e9
+    return complexity.count_macs_and_parameters(network_of(row), size_of(row))[0] / 1e9
 
 
 def counted_by_tidl(row, export):
     """GigaMACs by the page's rules, and by no others: a function without a rule is a KeyError."""
-    outlined = complexity.outline(network_of(row), size_of(row))
+    outlined = complexity.shape_graph(network_of(row), size_of(row))
     logits = outlined.outputs[0]
     if export['argmax at the size of'] == 'the image':
         logits = L.resize(logits, size_of(row))
@@ -85,7 +85,7 @@ def test_nothing_is_missing():
 
 @each(USUAL)
 def test_the_networks_at_their_usual_sizes(row):
-    measured = complexity.measure(models.create(row['network']), size_of(row))
+    measured = complexity.measure_network(models.create(row['network']), size_of(row))
     height, width = measured.receptive_field
     assert row == {
         'network': measured.name,

@@ -27,7 +27,9 @@ def check_fixture(path, sizes):
     meta, name = json.loads(path.read_text()), path.stem
     for size in sizes(meta['gmacs_HxW']):
         shape = tuple(map(int, size.split('x')))
-        work, parameters = complexity.count(models.create(name), shape, aux='ddrnet' in name)
+        work, parameters = complexity.count_macs_and_parameters(
+            models.create(name), shape, aux='ddrnet' in name
+        )
         assert round(work / 1e9, 4) == meta['gmacs_HxW'][size], (name, size)
         assert parameters == meta['trainable_parameters'], name
 
@@ -57,8 +59,10 @@ def test_every_network_at_all_sizes(shared):
 def test_heads_that_do_not_run_cost_nothing():
     for name in ('ddrnet23_slim', 'csail_resnet18dilated8_ppm'):
         with_head = {'ddrnet23_slim': 'ddrnet23_slim_aux'}.get(name, f'{name}_deepsup')
-        plain, deep = (complexity.measure(models.create(n), (128, 128)) for n in (name, with_head))
-        trained = complexity.measure(models.create(with_head), (128, 128), aux=True)
+        plain, deep = (
+            complexity.measure_network(models.create(n), (128, 128)) for n in (name, with_head)
+        )
+        trained = complexity.measure_network(models.create(with_head), (128, 128), aux=True)
         assert deep.multiply_accumulates == plain.multiply_accumulates
         assert trained.multiply_accumulates > plain.multiply_accumulates
         assert trained.receptive_field == deep.receptive_field == plain.receptive_field
@@ -81,7 +85,7 @@ def test_heads_that_do_not_run_cost_nothing():
     ],
 )
 def test_stages_add_up_to_the_network(name, first, last, count):
-    measured = complexity.measure(models.create(name), (256, 256))
+    measured = complexity.measure_network(models.create(name), (256, 256))
     stages = measured.stages
     assert (stages[0].name, stages[-1].name, len(stages)) == (first, last, count)
     for key in ('multiply_accumulates', 'parameters', 'activation_bytes'):
@@ -123,7 +127,7 @@ def chained(*layers):
     ],
 )  # fmt: skip
 def test_receptive_fields_of_encoders(name, stage, field):
-    measured = complexity.measure(models.create(name), (256, 320))
+    measured = complexity.measure_network(models.create(name), (256, 320))
     found = next(s for s in measured.stages if s.name == stage)
     assert found.receptive_field == (field, field)
     assert not found.sees_all
@@ -152,7 +156,7 @@ def test_peak_memory_is_what_nnabla_keeps(name, size):
 
     logits.forward(clear_buffer=True, function_pre_hook=observe)
     assert made == graph.functions(logits)
-    measured = complexity.measure(models.create(name), size)
+    measured = complexity.measure_network(models.create(name), size)
     assert measured.peak_bytes == max(peaks)
     outputs = sum(y.size for f in graph.depending_on(x, made) for y in f.outputs)
     assert measured.activation_bytes == 4 * outputs
@@ -162,14 +166,14 @@ def test_no_activations_are_allocated():
     """D3Net-L's at 1024x2048 take 31 GiB, its parameters 150 MiB."""
     network, size = models.create('d3net_l'), (1024, 2048)
     before = peak_mib(lambda: None)
-    assert peak_mib(lambda: complexity.measure(network, size)) - before < 60
+    assert peak_mib(lambda: complexity.measure_network(network, size)) - before < 60
 
 
 def test_registered_parameters_are_left_alone():
     network = stand_ins.tiny()
     network(nn.Variable((1, 3, 32, 32)))
     before = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
-    complexity.measure(stand_ins.tiny(num_classes=9), (32, 32))
+    complexity.measure_network(stand_ins.tiny(num_classes=9), (32, 32))
     after = nn.get_parameters(grad_only=False)
     assert after.keys() == before.keys()
     assert all(np.array_equal(after[n].d, values) for n, values in before.items())
@@ -194,4 +198,4 @@ def test_nearest_legal_size(divisor, smallest, size, legal):
 
 def test_a_size_that_the_network_cannot_take_is_refused():
     with pytest.raises(models.ModelError, match='100x100 pixels'):
-        complexity.measure(models.create('ddrnet23_slim'), (100, 100))
+        complexity.measure_network(models.create('ddrnet23_slim'), (100, 100))

@@ -1,6 +1,6 @@
-"""Which arrays of a checkpoint are a network's: prefixes, tables of names, shapes.
+"""Match the arrays of checkpoints with the parameters of a network, by name and shape.
 
-All names here are the references', with dots; those of NNabla follow from them.
+All names here are those of the references, with dots; NNabla's names follow from them.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import nnabla as nn
 
-from layers.build import Outline
+from layers.build import ShapeOnlyBuild
 from models import registry
 from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
@@ -20,7 +20,7 @@ from models.errors import ModelError
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by the arrays' names
 
-# Where checkpoints keep the arrays of the network, the first that is there.
+# Keys under which checkpoints store the arrays of the network; the first present one is used.
 STATE_KEYS = (
     'state_dict',
     'model_state',
@@ -34,25 +34,33 @@ STATE_KEYS = (
     'state_dict_ema',
     'model_ema',
 )
-DEEPEST = 3  # levels of dictionaries above these
+MAX_STATE_DEPTH = 3  # levels of dictionaries above the arrays
 WRAPPERS = re.compile(r'(?:(?:module|model|net|network|_orig_mod|ema)\.)+')
 PREFIXES = ('', 'backbone.', 'encoder.', 'decoder.', 'encoder.features.', 'backbone.backbone.')
 LOSS = re.compile(r'(?:.*\.)?(?:loss|criterion)\w*\.')
-# What a file of an encoder alone holds besides.
+# Arrays that a file of an ImageNet classifier has besides the encoder's.
 CLASSIFIER = re.compile(
     r'(?:fc|linear|classifier|head\.fc|conv_head|bn2|features\.18|down5|last_layer)\.'
 )
 
 
 def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
-    """The groups of tensors in a checkpoint, each with the keys that lead to it, the network's
-    first; raises ``ModelError`` when there is none.
+    """Find the groups of named tensors in a checkpoint, that of the network first.
+
+    Args:
+        tree: the object that :func:`models.convert.checkpoints.read` returned.
+
+    Returns:
+        For each group its path, the keys joined by dots, and its tensors by name.
+
+    Raises:
+        ModelError: there is no group, or a name is not printable.
     """
     found = list(_groups(tree, (), set()))
     if not found:
-        raise ModelError('it holds no tensors by name, so no state_dict')
+        raise ModelError('it holds no named tensors, so it has no state_dict')
     if not all(name.isprintable() for keys, group in found for name in (*keys, *group)):
-        raise ModelError('names in it are not printable')
+        raise ModelError('it has names that are not printable')
     most = max(len(group) for _, group in found)
 
     def rank(item: tuple[tuple[str, ...], dict[str, Tensor]]) -> tuple[bool, bool, int, int]:
@@ -67,9 +75,9 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
 def _groups(
     tree: object, keys: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
-    if not isinstance(tree, Mapping) or id(tree) in seen or len(keys) > DEEPEST:
+    if not isinstance(tree, Mapping) or id(tree) in seen or len(keys) > MAX_STATE_DEPTH:
         return
-    seen.add(id(tree))  # a pickle may hold a dictionary many times, within itself too
+    seen.add(id(tree))  # a pickle may hold a dictionary many times, even within itself
     group = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if group:
         yield keys, group
@@ -79,7 +87,7 @@ def _groups(
 
 
 def parameters(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Shapes of what may be parameters: without counters and what belongs to a loss."""
+    """Return the shapes of possible parameters: all tensors but counters and those of a loss."""
     return {
         key: tensor.shape
         for key, tensor in state.items()
@@ -88,39 +96,47 @@ def parameters(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 @dataclass
-class Fit:
-    """What of a network is in checkpoints.
+class StateMatch:
+    """The result of matching the arrays of checkpoints with the parameters of a network.
 
-    sources: name -> (number of the file, its key), of the same shape. misshapen: the same, of
-    another shape. extra: (number of the file, key, key without wrappers) of what is not in the
-    network. missing: names that are not in the files. twice: keys whose name another key has, too.
+    Attributes:
+        sources: parameters found with the right shape, as name -> (index of the file, key in it).
+        wrong_shape: the same for parameters found with another shape.
+        extra: arrays that are not in the network, as (file index, key, key without wrappers).
+        missing: parameters that no file has.
+        duplicates: keys of parameters that an earlier key has already matched.
     """
 
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
-    misshapen: dict[str, tuple[int, str]] = field(default_factory=dict)
+    wrong_shape: dict[str, tuple[int, str]] = field(default_factory=dict)
     extra: list[tuple[int, str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    twice: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left over on either side."""
-        return not self.faults
+    def is_complete(self) -> bool:
+        """Whether every array matches a parameter and every parameter an array."""
+        return not self.mismatch_count
 
     @property
-    def faults(self) -> int:
-        """How much is left over on both sides."""
-        parts = self.misshapen, self.extra, self.missing, self.twice
+    def mismatch_count(self) -> int:
+        """The number of unmatched arrays and parameters, of either side."""
+        parts = self.wrong_shape, self.extra, self.missing, self.duplicates
         return sum(map(len, parts))
 
 
-def fit(files: Sequence[Shapes], network: Shapes) -> Fit:
-    """What of a network, given by its shapes, is in files, given by those of :func:`parameters`.
+def match_arrays(files: Sequence[Shapes], network: Shapes) -> StateMatch:
+    """Match the arrays of one or more files with the parameters of a network.
 
-    Each file's names are taken as they are, without what wraps them, with one prefix less or one
-    more, and by the table of torchvision's names: in the way that fits best.
+    The names of each file are tried without their wrappers (``module.``), with one prefix removed
+    or added, and renamed by each family's tables, such as torchvision's names. The variant with the
+    most matches is used.
+
+    Args:
+        files: shapes of the arrays of each file, as :func:`parameters` returns them.
+        network: shapes of the network's parameters by name.
     """
-    result = Fit()
+    result = StateMatch()
     for number, shapes in enumerate(files):
         renamed = _renamed(shapes, network)
         for key, shape in shapes.items():
@@ -128,36 +144,37 @@ def fit(files: Sequence[Shapes], network: Shapes) -> Fit:
             if name not in network:
                 result.extra.append((number, key, _without_wrappers(key)))
                 continue
-            if name in result.sources or name in result.misshapen:
-                result.twice.append(key)
+            if name in result.sources or name in result.wrong_shape:
+                result.duplicates.append(key)
                 continue
-            target = result.sources if shape == network[name] else result.misshapen
+            target = result.sources if shape == network[name] else result.wrong_shape
             target[name] = number, key
-    known = result.sources.keys() | result.misshapen.keys()
+    known = result.sources.keys() | result.wrong_shape.keys()
     result.missing = [name for name in network if name not in known]
     return result
 
 
 def _renamed(shapes: Shapes, network: Shapes) -> dict[str, str]:
+    """Map the keys of a file to names of the network, in the variant with the most matches."""
     bare = {key: _without_wrappers(key) for key in shapes}
     starts = {name[: len(prefix)] for name in network for prefix in PREFIXES}
-    best, most = bare, -1
+    best, best_score = bare, -1
     tables = [table for original in registry.originals() for table in original.renamings]
     for table in ((), *tables):
         plain = {key: _by_table(name, table) for key, name in bare.items()}
         if table and plain == bare:
             continue
-        for less in PREFIXES:
-            if less and not any(name.startswith(less) for name in plain.values()):
+        for removed in PREFIXES:
+            if removed and not any(name.startswith(removed) for name in plain.values()):
                 continue
-            for more in filter(starts.__contains__, PREFIXES):
-                names = {key: more + name.removeprefix(less) for key, name in plain.items()}
-                fitting = sum(
+            for added in filter(starts.__contains__, PREFIXES):
+                names = {key: added + name.removeprefix(removed) for key, name in plain.items()}
+                score = sum(
                     2 * (network.get(name) == shapes[key]) + (name in network)
                     for key, name in names.items()
                 )
-                if fitting > most:
-                    best, most = names, fitting
+                if score > best_score:
+                    best, best_score = names, score
     return best
 
 
@@ -173,15 +190,21 @@ def _by_table(name: str, table: Iterable[tuple[str, str | Callable[[re.Match[str
 
 
 def register(network: registry.Network) -> None:
-    """Register a network's parameters in the current scope, without initial values."""
+    """Register a network's parameters in the current scope, without drawing initial values."""
     size = nearest_size(network.info, (1, 1))
-    network.family.graph(nn.Variable((1, 3, *size)), Outline(), **network.hyper)
+    network.family.graph(nn.Variable((1, 3, *size)), ShapeOnlyBuild(), **network.hyper)
 
 
 @cache
 def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple[int, ...]]:
-    """The shapes of a network's parameters by the reference's names, as PyTorch has them; raises
-    ``ModelError``.
+    """Return the PyTorch shapes of a network's parameters by the reference's names.
+
+    Args:
+        name: name of the network.
+        num_classes: number of classes; None for the network's default.
+
+    Raises:
+        ModelError: there is no such network, or none with so many classes.
     """
     network = registry.create(
         name, **({} if num_classes is None else dict(num_classes=num_classes))
@@ -192,13 +215,13 @@ def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple
     return {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in own.items()}
 
 
-def is_encoder_of(name: str, found: Fit) -> bool:
-    """Whether the files hold the encoder of a network, all of it, and at most a classifier."""
+def is_encoder_of(name: str, found: StateMatch) -> bool:
+    """Return whether files hold a network's whole encoder and nothing else but a classifier."""
     original = registry.family_of(name).original
     return (
         original is not None
-        and not found.misshapen
-        and not found.twice
+        and not found.wrong_shape
+        and not found.duplicates
         and bool(found.sources)
         and all(original.encoder.match(n) for n in found.sources)
         and not any(original.encoder.match(n) for n in found.missing)
