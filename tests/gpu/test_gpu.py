@@ -28,11 +28,10 @@ from engine.training import gpu_check
 from engine.training.divergence import DivergedError
 from engine.training.losses import Objective
 from layers import functions as L
-from support import mpi_jobs, mpi_training, programs, train_runs
+from support import mpi_jobs, mpi_training, programs, reference_outputs, train_runs
 from support.reference_tester import Reference
 from tests.d3net import test_reference as d3net_reference
 from tests.gpu.conftest import DEVICE, REHEARSED, TYPES
-from tests.models import test_csail, test_dabnet, test_ddrnet, test_edgeailite
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(280)]
 data = train_runs.data
@@ -41,10 +40,10 @@ PHOTO = programs.PROJECT / 'resources' / 'street.jpg'
 CONFIG = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
 FIXTURES = sorted(path.stem for path in SHARED.glob('reference/*.json'))
 COMPUTE = {  # by the beginning of a name
-    'csail': test_csail.evaluated,
-    'dabnet': test_dabnet.upsampled,
-    'ddrnet': test_ddrnet.evaluated,
-    '': test_edgeailite.evaluated,
+    'csail': reference_outputs.csail_evaluation,
+    'dabnet': reference_outputs.dabnet_evaluation,
+    'ddrnet': reference_outputs.ddrnet_evaluation,
+    '': reference_outputs.edgeailite_evaluation,
 }
 # One config of each family and form, with a size that its network takes.
 TRAINED = {

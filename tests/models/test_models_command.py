@@ -1,4 +1,4 @@
-"""python -m models."""
+"""The command python -m models: its table, its lists of names, its messages."""
 
 import time
 
@@ -14,13 +14,13 @@ def command(*options):
     return run_command(listing.build_parser, listing.main, list(options))
 
 
-def test_names_only_as_a_user_calls_it():
+def test_the_program_prints_all_names():
     process = programs.run('-m', 'models', '--names')
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == models.names()
 
 
-def test_named_networks(capsys):
+def test_columns_of_named_networks(capsys):
     assert command('dabnet_r18_p16', 'csail_resnet18_upernet', 'ddrnet23_slim') == 0
     head, large, upernet, slim = (line.split() for line in capsys.readouterr().out.splitlines())
     assert head[0] == 'classes'
@@ -31,20 +31,20 @@ def test_named_networks(capsys):
     assert slim[2:4] == ['5,695,987', '9.07'] and 'arXiv:2101.06085' in slim[-1]
 
 
-def test_a_family(capsys):
+def test_networks_of_a_family(capsys):
     assert command('--family', 'd3net') == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ['d3net', 'd3net_s', 'd3net_l', 'd3net_t']
     assert lines[0].endswith('all hyper-parameters are required')
 
 
-def test_the_names_of_a_family(capsys):
+def test_names_of_a_family(capsys):
     assert command('--family', 'ddrnet', '--names') == 0
     assert capsys.readouterr().out.split() == [n for n in models.names() if n.startswith('ddrnet')]
 
 
 @pytest.mark.whole_registry
-def test_all_networks_are_listed_in_seconds(capsys):
+def test_all_networks_are_listed_within_30_seconds(capsys):
     started = time.process_time()
     assert command() == 0
     assert time.process_time() - started < 30
@@ -59,6 +59,6 @@ def test_all_networks_are_listed_in_seconds(capsys):
         (['ddrnet39', '--family', 'ddrnet'], 'not both'),
     ],
 )
-def test_mistakes_are_explained_in_a_line(options, message, capsys):
+def test_a_mistake_gives_one_line(options, message, capsys):
     assert command(*options) == 2
     assert message in capsys.readouterr().err

@@ -1,5 +1,6 @@
-"""Every network of the registry, at the smallest size that it can take, and through infer.py at one
-that few can take: `make test-all`.
+"""Every network of the registry: inference, infer.py, training and builds, in `make test-all` only.
+
+Inference runs at the network's smallest size, infer.py at a size that few networks accept.
 """
 
 import cv2
@@ -22,10 +23,10 @@ from support.infer_runs import started
 pytestmark = [pytest.mark.whole_registry, pytest.mark.long, pytest.mark.timeout(1200)]
 
 STEPS = 3
-FALLS = 2e-3, 2e-4, 4e-5  # shares of the loss by which a step lowers it, says the gradient
-# At the smallest sizes batch norms of two values a channel multiply gradients, up to infinity.
-TRAINED_AT = {'csail': (64, 64)}  # the costliest; the others, where not larger, at 128x128
-FORMS = (
+LOSS_REDUCTIONS = 2e-3, 2e-4, 4e-5  # of a step, as shares of the loss, by the gradient
+# At the smallest sizes, batch norms over two values a channel multiply gradients, up to infinity.
+TRAINED_AT = {'csail': (64, 64)}  # the most expensive family; the others at 128x128 or larger
+GPU_BUILDS = (
     {'cuda': True},
     {'cuda': True, 'train': True},
     {'cuda': True, 'channel_last': True},
@@ -37,20 +38,20 @@ def create(name):
     return models.create(name, **(stand_ins.TINY if name == 'd3net' else {}))
 
 
-def least(network):
+def smallest_size(network):
     return complexity.nearest_size(network.info, (1, 1))
 
 
-def awkward(network):
-    """Odd, or odd multiples, and far from square; twice as wide where the multiples are large."""
-    step, smallest = network.info.size_divisor, least(network)[0]
+def awkward_size(network):
+    """Return an odd size, or odd multiples, far from square; less so for large multiples."""
+    step, smallest = network.info.size_divisor, smallest_size(network)[0]
     if step == 1:
         return smallest | 1, (smallest | 1) + 38
     return (3 * step, 5 * step) if step <= 32 else (smallest, smallest + step)
 
 
-def kinds():
-    """Shape of every registered parameter, and whether it is trained."""
+def registered():
+    """Return the shape of every registered parameter, and whether it is trained."""
     return {n: (p.shape, p.need_grad) for n, p in nn.get_parameters(grad_only=False).items()}
 
 
@@ -62,19 +63,20 @@ def noise(*shape, seed=0):
 
 @pytest.mark.parametrize('name', models.names())
 def test_inference_and_saved_weights_through_infer(name, tmp_path):
-    """Logits are finite and of the right number of classes. infer.py, with the weights in a file
-    and the network in a config, gives an image of an awkward size the same labels: what the network
-    cannot take is padded, by several times the image for some, and cut off. `make test` has some of
-    each family in tests/test_configs.py.
+    """Logits are finite, with one channel for each class, and infer.py gives the same labels.
+
+    infer.py takes the weights from a file and the network from a config. It pads an image of an
+    illegal size, for some networks by several times the image, and crops the result. `make test`
+    does this for some networks of each family in tests/test_configs.py.
     """
     network, size = create(name), (67, 91)
     with stand_ins.zero_parameters():
         predictor = Predictor(network)
     stand_ins.randomize_parameters()
-    smallest = noise(1, 3, *least(network))
+    smallest = noise(1, 3, *smallest_size(network))
     before = finite(network, network(smallest)[0])
-    finite(network, network(noise(1, 3, *awkward(network)))[0])
-    image, expected = stand_ins.image(*size), kinds()
+    finite(network, network(noise(1, 3, *awkward_size(network)))[0])
+    image, expected = stand_ins.image(*size), registered()
     logits = predictor.logits(image)
     assert logits.shape == (network.info.num_classes, *size)
     assert np.isfinite(logits).all()
@@ -87,11 +89,11 @@ def test_inference_and_saved_weights_through_infer(name, tmp_path):
     options = [part for option, file in paths.items() for part in (option, tmp_path / file)]
     with stand_ins.zero_parameters():
         assert started(*options, '-c', 'cpu', '--backend', 'nnabla', '--save-labels') == 0
-    (tmp_path / 'own.h5').unlink()  # up to 600 MB, in a folder that pytest keeps
+    (tmp_path / 'own.h5').unlink()  # up to 600 MB in a folder that pytest keeps
     labels = cv2.imread(str(tmp_path / 'picture_labels.png'), cv2.IMREAD_UNCHANGED)
     assert (labels.shape, labels.dtype) == (size, np.uint8)
     assert np.array_equal(labels, logits.argmax(axis=0))
-    assert kinds() == expected
+    assert registered() == expected
     np.testing.assert_array_equal(finite(network, network(smallest)[0]), before)
 
 
@@ -104,16 +106,16 @@ def finite(network, logits):
 
 @pytest.mark.parametrize('name', models.names())
 def test_training_on_real_images(name):
-    """Every trainable parameter has a gradient, and the loss falls along it, step by step.
+    """Every trainable parameter has a gradient, and each step along it reduces the loss.
 
-    Networks that nobody trained are steep, so a step that goes too far is tried again, shorter.
-    DABNet starts with scales of 0, behind which there are gradients from the second step on.
+    Untrained networks are steep, so a step that is too long is repeated with a shorter one. DABNet
+    starts with gammas of 0; the layers behind them have gradients from the second step on.
     """
     nn.seed(0)
     network = create(name)
     size = complexity.nearest_size(network.info, TRAINED_AT.get(network.family.name, (128, 128)))
-    # Where the last maps are single pixels, or resized from some: UPerNet's pyramid.
-    batch = 4 if size == least(network) or 'upernet' in name else 2
+    # Where the last maps are single pixels, or resized from single pixels, as in UPerNet's pyramid.
+    batch = 4 if size == smallest_size(network) or 'upernet' in name else 2
     images, labels = photos(batch, size, network.info)
     outputs = network(nn.Variable.from_numpy_array(images), train=True, dropout=False)
     loss = sum(cross_entropy(logits, labels) for logits in outputs)
@@ -136,7 +138,7 @@ def test_training_on_real_images(name):
 
 
 def photos(count, size, info):
-    """Pieces of a real photo as a network's input, and how bright each pixel is as its class."""
+    """Return pieces of a real photo as input, and the brightness of each pixel as its class."""
     photo = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
     pieces = [np.roll(photo, 90 * i, axis=1)[:, : photo.shape[1] // 2] for i in range(count)]
     pieces = [cv2.resize(piece, size[::-1], interpolation=cv2.INTER_AREA) for piece in pieces]
@@ -151,14 +153,16 @@ def evaluate(loss):
 
 
 def descend(loss, parameters, gradients, latest):
-    """Step along the gradient, by as much as it says lowers the loss by a small share; the new
-    loss, or the last one tried.
+    """Step along the gradient, as far as it predicts a small reduction of the loss.
+
+    Returns:
+        The first smaller loss, or the last one tried.
     """
     before = {name: parameter.d.copy() for name, parameter in parameters.items()}
     square = sum(np.square(g, dtype=np.float64).sum() for g in gradients.values())
-    for fall in FALLS:
+    for reduction in LOSS_REDUCTIONS:
         for name, parameter in parameters.items():
-            parameter.d = before[name] - np.float32(fall * latest / square) * gradients[name]
+            parameter.d = before[name] - np.float32(reduction * latest / square) * gradients[name]
         new = evaluate(loss)
         if new < latest:
             break
@@ -174,14 +178,14 @@ def cross_entropy(logits, labels):
 
 
 @pytest.mark.parametrize('name', models.names())
-def test_the_forms_for_gpus_have_the_same_parameters(name):
+def test_graphs_for_gpus_have_the_same_parameters(name):
     network = create(name)
-    x = nn.Variable((2, 3, *least(network)))
+    x = nn.Variable((2, 3, *smallest_size(network)))
     with stand_ins.zero_parameters():
         outputs = network(x, aux=True)
-        expected, shapes = kinds(), [logits.shape for logits in outputs]
-        for form in FORMS:
+        expected, shapes = registered(), [logits.shape for logits in outputs]
+        for options in GPU_BUILDS:
             nn.clear_parameters()
-            outputs = network(x, **{'aux': True, **form})
-            assert kinds() == expected, form
-            assert [logits.shape for logits in outputs] == shapes, form
+            outputs = network(x, **{'aux': True, **options})
+            assert registered() == expected, options
+            assert [logits.shape for logits in outputs] == shapes, options

@@ -1,4 +1,4 @@
-"""What networks cost: the fixtures' numbers, NNabla's own memory, stages."""
+"""Costs of networks: the fixtures' counts, stages, receptive fields, peak memory."""
 
 import json
 
@@ -13,14 +13,14 @@ from models import complexity
 from support import stand_ins
 
 AT_ALL_SIZES = (
-    'd3net_s', 'ddrnet23_slim', 'dabnet_e', 'csail_resnet18dilated8_ppm_deepsup',
+    'ddrnet23_slim', 'dabnet_e', 'csail_resnet18dilated8_ppm_deepsup',
     'unet_aspp_mobilenetv2_tv_edgeailite', 'fpn_aspp_regnetx400mf_edgeailite',
 )  # fmt: skip
 ONE_SIZE = '512x1024'
 
 
 def check_fixture(path, sizes):
-    """GigaMACs to all digits, and trainable parameters.
+    """Compare GigaMACs to all digits, and trainable parameters.
 
     The reference runs DDRNet's auxiliary head at inference too.
     """
@@ -40,18 +40,18 @@ def fixtures(shared):
     return paths
 
 
-def test_every_network_costs_what_the_reference_does(shared):
+def test_counts_of_every_network_at_one_size(shared):
     for path in fixtures(shared):
         check_fixture(path, lambda gmacs: [ONE_SIZE])
 
 
 @pytest.mark.parametrize('name', AT_ALL_SIZES)
-def test_at_all_sizes(name, shared):
+def test_counts_at_all_sizes(name, shared):
     check_fixture(shared / 'reference' / f'{name}.json', list)
 
 
 @pytest.mark.whole_registry
-def test_every_network_at_all_sizes(shared):
+def test_counts_of_every_network_at_all_sizes(shared):
     for path in fixtures(shared):
         check_fixture(path, lambda gmacs: [size for size in gmacs if gmacs[size] is not None])
 
@@ -95,7 +95,7 @@ def test_stages_add_up_to_the_network(name, first, last, count):
 
 
 def chained(*layers):
-    """1 + the sum of (kernel - 1) * jump of a chain of (kernel, stride, times)."""
+    """Return 1 + the sum of (kernel - 1) * jump over a chain of (kernel, stride, times)."""
     field, jump = 1, 1
     for kernel, stride, times in layers:
         for i in range(times):
@@ -106,7 +106,7 @@ def chained(*layers):
 @pytest.mark.parametrize(
     'name, stage, field',
     [
-        # A stem of three convolutions and a pooling; stages of 3x3 convolutions.
+        # A stem of three convolutions and a pooling, then stages of 3x3 convolutions.
         (
             'csail_resnet50_c1',
             'encoder/layer4',
@@ -117,7 +117,7 @@ def chained(*layers):
             'encoder/layer4',
             chained((3, 2, 3), (3, 2, 1), (3, 1, 4), (3, 2, 4), (3, 2, 4), (3, 2, 4)),
         ),
-        # torchvision's table of expansions, channels, blocks and strides.
+        # From torchvision's table of expansions, channels, blocks and strides.
         (
             'unet_aspp_mobilenetv2_tv_edgeailite',
             'encoder/features/17',
@@ -142,8 +142,8 @@ def test_receptive_fields_of_encoders(name, stage, field):
         ('d3net_t', (61, 64)),
     ],
 )
-def test_peak_memory_is_what_nnabla_keeps(name, size):
-    """Before each function, all outputs so far that NNabla has not cleared, and its own."""
+def test_peak_memory_is_that_of_nnabla(name, size):
+    """NNabla keeps, when it runs a function, all outputs not yet cleared and the function's own."""
     x = nn.Variable.from_numpy_array(np.zeros((1, 3, *size)))
     with stand_ins.zero_parameters():
         logits = models.create(name)(x)[0]
@@ -163,13 +163,13 @@ def test_peak_memory_is_what_nnabla_keeps(name, size):
 
 
 def test_no_activations_are_allocated():
-    """D3Net-L's at 1024x2048 take 31 GiB, its parameters 150 MiB."""
-    network, size = models.create('d3net_l'), (1024, 2048)
+    """DDRNet-39 at 1024x2048 has 3.8 GiB of activations and 123 MiB of parameters."""
+    network, size = models.create('ddrnet39'), (1024, 2048)
     before = peak_mib(lambda: None)
     assert peak_mib(lambda: complexity.measure_network(network, size)) - before < 60
 
 
-def test_registered_parameters_are_left_alone():
+def test_registered_parameters_do_not_change():
     network = stand_ins.tiny()
     network(nn.Variable((1, 3, 32, 32)))
     before = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
@@ -189,13 +189,13 @@ def test_registered_parameters_are_left_alone():
         (8, 20, (1, 28), (24, 32)),
     ],
 )
-def test_nearest_legal_size(divisor, smallest, size, legal):
+def test_nearest_size(divisor, smallest, size, legal):
     info = models.NetworkInfo(
         num_classes=19, size_divisor=divisor, smallest_size=smallest, paper='none'
     )
     assert complexity.nearest_size(info, size) == legal
 
 
-def test_a_size_that_the_network_cannot_take_is_refused():
+def test_an_illegal_size_is_refused():
     with pytest.raises(models.ModelError, match='100x100 pixels'):
         complexity.measure_network(models.create('ddrnet23_slim'), (100, 100))
