@@ -5,7 +5,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import inference, peer
 from common import machine
-from common.command import run
+from common.command import run_command
 from support import programs
 
 pytestmark = pytest.mark.bench
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.bench
 
 def error_line(capsys, *arguments) -> str:
     """Run the command in this process; return its only line on standard error."""
-    assert run(command.build_parser, command.main, list(map(str, arguments))) == 2
+    assert run_command(command.build_parser, command.main, list(map(str, arguments))) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith('error: '), lines
     return lines[0]
