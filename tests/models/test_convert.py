@@ -13,7 +13,7 @@ from models.convert import checkpoints, matching
 from models.weights import published
 from support import programs, stand_ins
 from support.checkpoint_writer import Call, Checkpoint, Global
-from tests.common.test_download import Server
+from support.download_server import Server
 
 FIXTURES = [
     'csail_resnet101_upernet',

@@ -19,7 +19,7 @@ from models.convert import __main__ as convert
 from models.weights import lookup, published
 from support import programs, stand_ins
 from support.checkpoint_writer import Checkpoint
-from tests.common.test_download import Server
+from support.download_server import Server
 
 FILE = programs.PROJECT / 'tests' / 'support' / 'own_network.py'
 
