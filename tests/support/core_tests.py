@@ -5,8 +5,12 @@ It is defined here and nowhere else. tests/conftest.py gives these tests the mar
 
 from pathlib import Path
 
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
 # Folders, files and tests below tests/. A test stands for all its parameters, unless they follow.
 CORE = (
+    'test_core_tests.py',
     # configs
     'engine/config',
     # layers
@@ -24,7 +28,7 @@ CORE = (
     'models/test_csail.py::test_computes_what_the_reference_computes[resnet18dilated8_c1_deepsup]',
     'models/test_dabnet.py::test_computes_what_the_reference_computes[dabnet_r18_p1]',
     'models/test_ddrnet.py::test_computes_what_the_reference_computes[ddrnet23_slim]',
-    'models/test_edgeailite.py::test_computes_what_the_original_computes[fpn_aspp_regnetx400mf_edgeailite]',
+    'models/test_edgeailite.py::test_computes_what_the_original_computes[fpn_aspp_regnetx400mf',
     # images and labels
     'datasets/loading/augmentations',
     'datasets/loading/test_resample.py',
@@ -39,7 +43,7 @@ CORE = (
     'train/test_run_folder.py::test_the_best_weights_have_the_scores_of_evaluate',
     'test_infer.py::test_one_image_from_any_folder',
 )
-TESTS = Path(__file__).resolve().parent.parent
+UNUSED = pytest.StashKey[list[str]]()  # unused_entries of the tests of a run
 
 
 def missing_paths() -> list[str]:
@@ -47,16 +51,11 @@ def missing_paths() -> list[str]:
     return [entry for entry in CORE if not _path(entry).exists()]
 
 
-def has_core_tests(path: Path) -> bool:
-    """Return whether a file has tests of the core, or a folder contains such a file."""
+def in_core(path: Path) -> bool:
+    """Return whether a file has tests of the core, or a folder has such files."""
     return any(
         path.is_relative_to(_path(entry)) or _path(entry).is_relative_to(path) for entry in CORE
     )
-
-
-def unused_entries(nodeids: list[str]) -> list[str]:
-    """Return the entries of ``CORE`` that select none of the tests."""
-    return [entry for entry in CORE if not any(_selects(entry, nodeid) for nodeid in nodeids)]
 
 
 def is_core(nodeid: str) -> bool:
@@ -64,10 +63,24 @@ def is_core(nodeid: str) -> bool:
     return any(_selects(entry, nodeid) for entry in CORE)
 
 
+def unused_entries(nodeids: list[str]) -> list[str]:
+    """Return the entries of ``CORE`` that name no test of a file of ``nodeids``."""
+    files = {_file(nodeid) for nodeid in nodeids}
+    return [
+        entry
+        for entry in CORE
+        if _path(entry) in files and not any(_selects(entry, nodeid) for nodeid in nodeids)
+    ]
+
+
 def _selects(entry: str, nodeid: str) -> bool:
     if '::' in entry:
         return nodeid.startswith(f'tests/{entry}')
-    return (TESTS.parent / nodeid.partition('::')[0]).is_relative_to(_path(entry))
+    return _file(nodeid).is_relative_to(_path(entry))
+
+
+def _file(nodeid: str) -> Path:
+    return TESTS.parent / nodeid.partition('::')[0]
 
 
 def _path(entry: str) -> Path:
