@@ -217,7 +217,7 @@ def sample_of(rank, step) -> str:
     names = sorted(f'{number}.png' for number in range(IMAGES))
     order, state = Sampler(IMAGES, 1, 0, rank=rank, ranks=2), SamplerState()
     for _ in range(step):
-        _, ((_, index),), state = order.following(state)
+        _, ((_, index),), state = order.next_batch(state)
     return names[index]
 
 
