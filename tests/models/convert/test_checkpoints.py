@@ -1,22 +1,29 @@
-"""Files of PyTorch's world, read without it: all formats, types, strides and shared storages."""
+"""Checkpoint files of every format are read without PyTorch, with all types and views."""
 
 import io
 import json
-import struct
 
 import numpy as np
 import pytest
 
-import models
 from models.convert import checkpoints, matching
-from support.checkpoint_writer import Call, Checkpoint, Global, Persistent, parameter, view
+from support.checkpoint_writer import (
+    Call,
+    Checkpoint,
+    Global,
+    Persistent,
+    parameter,
+    safetensors_entry,
+    view,
+    write_safetensors,
+)
 
 RNG = np.random.RandomState(0)
 ARRAY = RNG.randn(3, 4, 2).astype(np.float32)
 
 
 def arrays(path):
-    """The arrays of a file, by name, of the group that is a network's."""
+    """Return the arrays of a file by name, of the group of the network."""
     (_, state), *_ = matching.states(checkpoints.read(path))
     return checkpoints.read_arrays(state, path)
 
@@ -39,7 +46,7 @@ def assert_holds(path, expected, name='a.weight'):
         ('uint8', np.arange(24).reshape(3, 4, 2)),
     ],
 )
-def test_types_of_elements(tmp_path, element, exact, legacy):
+def test_every_element_type_is_decoded(tmp_path, element, exact, legacy):
     checkpoint = Checkpoint()
     values = exact if element == 'uint8' else ARRAY
     tree = checkpoint.state({'a.weight': values}, element=element)
@@ -47,15 +54,15 @@ def test_types_of_elements(tmp_path, element, exact, legacy):
 
 
 @pytest.mark.parametrize('element', ['float32', 'bfloat16'])
-def test_a_big_endian_archive(tmp_path, element):
+def test_a_big_endian_archive_is_decoded(tmp_path, element):
     checkpoint = Checkpoint('>')
     tree = checkpoint.state({'a.weight': [1.5, -2]}, element=element)
     assert_holds(checkpoint.save(tmp_path / 'a.pth', tree), [1.5, -2])
 
 
 @pytest.mark.parametrize('legacy', [False, True])
-def test_views_of_one_storage(tmp_path, legacy):
-    """Strides that are not those of rows, offsets, a scalar, an empty and an expanded tensor."""
+def test_views_of_a_shared_storage_are_exact(tmp_path, legacy):
+    """Transposed, strided, scalar, empty and expanded tensors, with offsets."""
     checkpoint = Checkpoint()
     shared = checkpoint.storage(np.arange(24))
     tree = {
@@ -77,8 +84,8 @@ def test_views_of_one_storage(tmp_path, legacy):
     assert np.array_equal(found['parameter'], flat)
 
 
-def test_a_legacy_file_with_a_view_of_a_storage(tmp_path):
-    """What PyTorch before 0.4 wrote: the persistent id itself says which part it is."""
+def test_a_persistent_id_that_names_a_part_of_a_storage(tmp_path):
+    """PyTorch before 0.4 wrote such ids."""
     checkpoint = Checkpoint()
     whole = checkpoint.storage(np.arange(24))
     part = type(whole)((*whole.id, ('view', 6, 10)))
@@ -87,45 +94,8 @@ def test_a_legacy_file_with_a_view_of_a_storage(tmp_path):
     assert_holds(path, [7, 9, 11])
 
 
-@pytest.mark.parametrize('legacy', [False, True])
-def test_what_else_checkpoints_hold_is_ignored(tmp_path, legacy):
-    """Configurations, of classes that are not installed too, numpy scalars, optimizers."""
-    checkpoint = Checkpoint()
-    namespace = Call(Global('argparse', 'Namespace'), (), {'lr': 0.1}, new=True)
-    config = Call(Global('no.such.package', 'Config'), (), {'depth': 18}, new=True)
-    text = Call(Global('_codecs', 'encode'), ('abcdefgh', 'latin1'))
-    scalar = Call(
-        Global('numpy.core.multiarray', 'scalar'),
-        (Call(Global('numpy', 'dtype'), ('f8', False, True), (3, '<', None)), text),
-    )
-    factory = (Global('__builtin__', 'list'),)
-    tree = {
-        'args': namespace,
-        'cfg': config,
-        'best': scalar,
-        'device': Call(Global('torch', 'device'), ('cpu',)),
-        'type': Global('torch', 'float16'),
-        'size': Call(Global('torch', 'Size'), ((1, 2),)),
-        'lists': Call(Global('collections', 'defaultdict'), factory),
-        'epoch': 3,
-        'state_dict': Call(
-            Global('collections', 'OrderedDict'), (), {'_metadata': {'': {'version': 1}}}
-        ),
-        'model': checkpoint.state({'a.weight': ARRAY, 'b.weight': ARRAY}),
-        'optimizer': {'state': {0: checkpoint.state(dict.fromkeys('abcde', ARRAY))}},
-        'other': checkpoint.state({'c.weight': ARRAY}),
-    }
-    path = checkpoint.save(tmp_path / 'a.pth', tree, legacy)
-    groups = matching.states(checkpoints.read(path))
-    assert [(keys, list(group)) for keys, group in groups] == [
-        ('model', ['a.weight', 'b.weight']),
-        ('other', ['c.weight']),
-    ]
-    assert_holds(path, ARRAY)
-
-
-def test_a_tensor_that_says_its_type_itself(tmp_path):
-    """Types that are newer than the storages with a type."""
+def test_a_tensor_of_an_untyped_storage_has_its_own_type(tmp_path):
+    """Element types that are newer than typed storages."""
     checkpoint = Checkpoint()
     checkpoint.storages['0'] = np.arange(6, dtype='<u2').tobytes()
     storage = Persistent(('storage', Global('torch.storage', 'UntypedStorage'), '0', 'cpu', 12))
@@ -137,14 +107,8 @@ def test_a_tensor_that_says_its_type_itself(tmp_path):
     assert_holds(checkpoint.save(tmp_path / 'a.pth', {'a.weight': tensor}), [[1, 2], [3, 4]])
 
 
-def test_no_tensors(tmp_path):
-    path = Checkpoint().save(tmp_path / 'a.pth', {'state_dict': {}, 'epoch': 3})
-    with pytest.raises(models.ModelError, match='no named tensors'):
-        matching.states(checkpoints.read(path))
-
-
 @pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
-def test_npz(tmp_path, save):
+def test_an_npz_file_is_read(tmp_path, save):
     content = io.BytesIO()
     save(content, **{'a.weight': ARRAY.T, 'b.weight': ARRAY.astype('>f8')})
     (tmp_path / 'a.npz').write_bytes(content.getvalue())
@@ -152,38 +116,27 @@ def test_npz(tmp_path, save):
     assert_holds(tmp_path / 'a.npz', ARRAY, 'b.weight')
 
 
-def safetensors(path, header, data):
-    """A safetensors file."""
-    text = json.dumps(header).encode() if isinstance(header, dict) else header
-    path.write_bytes(struct.pack('<Q', len(text)) + text + data)
-    return path
-
-
-def entry(dtype, shape, begin, end):
-    return dict(dtype=dtype, shape=shape, data_offsets=[begin, end])
-
-
-def test_safetensors(tmp_path):
+def test_a_safetensors_file_is_read(tmp_path):
     header = {
         '__metadata__': {'format': 'pt'},
-        'a.weight': entry('F32', [2, 3], 4, 28),
-        'b.weight': entry('BF16', [2], 0, 4),
+        'a.weight': safetensors_entry('F32', [2, 3], 4, 28),
+        'b.weight': safetensors_entry('BF16', [2], 0, 4),
     }
     values = np.arange(6, dtype='<f4')
-    path = safetensors(tmp_path / 'a.bin', header, b'\x80\x3f\x00\xc0' + values.tobytes())
+    path = write_safetensors(tmp_path / 'a.bin', header, b'\x80\x3f\x00\xc0' + values.tobytes())
     assert_holds(path, values.reshape(2, 3))
     assert_holds(path, [1, -2], 'b.weight')
 
 
 @pytest.mark.parametrize('length', range(120, 140))
-def test_safetensors_are_recognised_whatever_the_length_of_their_header(tmp_path, length):
-    """One of these lengths is also the byte that a pickle starts with."""
-    text = json.dumps({'a.weight': entry('F32', [1], 0, 4)}).encode().ljust(length)
-    assert_holds(safetensors(tmp_path / 'a', text, np.float32(3).tobytes()), [3])
+def test_safetensors_with_any_length_of_header_are_recognised(tmp_path, length):
+    """One of these lengths equals the first byte of a pickle."""
+    text = json.dumps({'a.weight': safetensors_entry('F32', [1], 0, 4)}).encode().ljust(length)
+    assert_holds(write_safetensors(tmp_path / 'a', text, np.float32(3).tobytes()), [3])
 
 
 @pytest.mark.parametrize('suffix', checkpoints.WRITABLE_SUFFIXES)
-def test_what_is_written_reads_back(tmp_path, suffix):
+def test_written_arrays_are_read_back(tmp_path, suffix):
     state = {'a.weight': ARRAY, 'b.bias': ARRAY[0, 0]}
     checkpoints.write(tmp_path / f'a{suffix}', state)
     found = arrays(tmp_path / f'a{suffix}')

@@ -1,4 +1,4 @@
-"""The picture and the page of a run: finished, in progress, resumed, damaged."""
+"""The page of a run: finished, in progress, resumed, with a damaged state; and bad folders."""
 
 import re
 
@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from common.command import run_command
 from common.errors import UserError
 from engine import config
 from engine.report import __main__ as report
-from engine.report import curves, summary
+from engine.report import summary
 from engine.runs import checkpoints
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
@@ -17,7 +18,7 @@ from support import programs
 
 
 def train(path, first=1, last=30, total=1000, validations=True):
-    """A stand-in for a training of ``total`` iterations, as the files of a run see it."""
+    """Write the files of a training of ``total`` iterations; return its folder."""
     folder = RunFolder(path)
     settings = config.load(overrides=['max_iter=500'])
     folder.write_config(settings)
@@ -34,6 +35,7 @@ def train(path, first=1, last=30, total=1000, validations=True):
 
 
 def save_state(folder, iteration):
+    """Save a training state with a few facts."""
     arrays = {'w': np.zeros((600, 600), np.float32)}
     checkpoints.save(
         folder.state,
@@ -56,16 +58,17 @@ def save_state(folder, iteration):
 
 
 def facts(page):
-    """The rows of all tables of a page."""
+    """Return the rows of all tables of a page."""
     rows = [re.split(r'(?<!\\)\|', line) for line in page.splitlines() if line.startswith('|')]
     return {name.strip(): value.strip() for _, name, value, _ in rows}
 
 
 def page_of(path):
+    """Return the page of a run."""
     return summary.format_page(summary.read_run(path), path / 'report.png')
 
 
-def test_a_run_as_a_user_sees_it(tmp_path):
+def test_the_command_prints_and_writes_the_page(tmp_path):
     folder = train(tmp_path / 'run')
     save_state(folder, 30)
     folder.weights(30).write_bytes(bytes(3 << 20))
@@ -102,7 +105,7 @@ def test_a_run_as_a_user_sees_it(tmp_path):
     assert min(picture.shape[:2]) > 800
 
 
-def test_a_run_in_progress_that_has_saved_nothing(tmp_path):
+def test_a_run_in_progress_without_a_state(tmp_path):
     folder = train(tmp_path / 'mine', last=12, validations=False)
     with open(folder.path / 'Training-loss.series.txt', 'a') as file:
         file.write('20 0.')
@@ -115,7 +118,7 @@ def test_a_run_in_progress_that_has_saved_nothing(tmp_path):
     assert 'None yet.' in page
 
 
-def test_a_resumed_run(tmp_path):
+def test_a_resumed_run_counts_from_its_new_start(tmp_path):
     train(tmp_path, last=30)
     train(tmp_path, first=11, last=20)
     rows = facts(page_of(tmp_path))
@@ -123,7 +126,7 @@ def test_a_resumed_run(tmp_path):
     assert rows['last validation mIoU'] == rows['best validation mIoU'].split(' at')[0]
 
 
-def test_a_damaged_state_is_told(tmp_path):
+def test_a_damaged_state_is_reported(tmp_path):
     folder = train(tmp_path)
     folder.state.write_bytes(b'what')
     page = page_of(tmp_path)
@@ -131,7 +134,7 @@ def test_a_damaged_state_is_told(tmp_path):
     assert f'{folder.state} is not a training state' in page
 
 
-def test_the_picture_elsewhere(tmp_path):
+def test_the_page_links_a_picture_in_another_folder(tmp_path):
     run, picture = tmp_path / 'run', tmp_path / 'pictures' / 'a.png'
     train(run)
     args = report.build_parser().parse_args([str(run), '-o', str(picture)])
@@ -156,7 +159,7 @@ def test_the_picture_elsewhere(tmp_path):
         (lambda folder: (folder.path / 'validation.json').write_text('['), 'json: cannot be read'),
     ],
 )
-def test_folders_that_are_no_run(spoil, message, tmp_path):
+def test_folders_without_a_run_are_refused(spoil, message, tmp_path):
     folder = train(tmp_path)
     spoil(folder)
     with pytest.raises(UserError, match=message) as caught:
@@ -164,45 +167,13 @@ def test_folders_that_are_no_run(spoil, message, tmp_path):
     assert str(tmp_path) in str(caught.value)
 
 
-def test_nothing_to_show(tmp_path):
+def test_a_run_without_results_is_refused(tmp_path, capsys):
     with pytest.raises(UserError, match='none: no such folder; pass the folder of a run'):
         summary.read_run(tmp_path / 'none')
     train(tmp_path, last=0)
     with pytest.raises(UserError, match='the run has no results yet'):
         summary.read_run(tmp_path)
-    line = programs.error_line(programs.run('-m', 'engine.report', tmp_path))
+    assert run_command(report.build_parser, report.main, [str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ')
     assert 'no results yet' in line
-
-
-def test_a_picture_of_no_kind(tmp_path):
-    with pytest.raises(UserError, match='a.what: unknown picture format; use .png'):
-        curves.draw_curves(tmp_path / 'a.what', '', [], [], [])
-
-
-@pytest.mark.parametrize(
-    'losses',
-    [
-        [],
-        [(10, 1.0)],
-        [(i, float('nan')) for i in range(100)],
-        [(i, 0.0) for i in range(100)],
-        [(i, 10.0**i if i % 7 else float('inf')) for i in range(100)],
-    ],
-)
-def test_curves_of_all_kinds(losses, tmp_path):
-    curves.draw_curves(tmp_path / 'a.png', 'title', losses, losses[:1], losses[:2])
-    assert cv2.imread(str(tmp_path / 'a.png')) is not None
-
-
-def test_the_running_mean():
-    rng = np.random.RandomState(0)
-    values = rng.rand(50)
-    values[[3, 4, 5, 20]] = np.nan
-    expected = []
-    for i in range(50):
-        reach = min(i, 49 - i, 1)
-        near = values[i - reach : i + reach + 1]
-        expected.append(np.nan if np.isnan(near).all() else np.nanmean(near))
-    np.testing.assert_allclose(curves._running_mean(values, 1), expected, rtol=1e-12)
-    line = np.arange(30.0)
-    np.testing.assert_allclose(curves._running_mean(line, 6), line)

@@ -1,4 +1,4 @@
-"""From files to pictures, without a network."""
+"""Files become pictures, without a network: colours, memory, and errors of one file."""
 
 import tracemalloc
 from pathlib import Path
@@ -8,22 +8,23 @@ import numpy as np
 import pytest
 
 import datasets
-from common.errors import InputError, UserError
+from common.errors import InputError
 from common.inputs import Input
 from datasets import colours, image_files
-from engine.inference import pictures, planning, segmenting
+from engine.inference import pictures, segmenting
 from engine.inference.settings import LooksSettings
 from support import stand_ins
 
 
 def bands(image):
-    """Stands for a network: class 1 above, 2 below."""
+    """Replace a network: class 1 in the upper half, 2 in the lower half."""
     labels = np.ones(image.shape[:2], np.uint8)
     labels[len(labels) // 2 :] = 2
     return labels
 
 
 def segmented(path, target, predict=bands, **looks):
+    """Segment one file; return its class map."""
     item = Input(path, Path(path.name))
     return segmenting.segment_file(
         predict, datasets.info('camvid'), item, target, LooksSettings(**looks)
@@ -39,8 +40,8 @@ def test_pictures_are_coloured_in_bands(tmp_path, height):
     assert np.array_equal(image_files.read_image(tmp_path / 'b.png'), expected)
 
 
-def test_memory_for_a_large_picture(tmp_path):
-    """A few times the image's 27 MB, though blending alone would take 432."""
+def test_blending_a_large_picture_needs_little_memory(tmp_path):
+    """A few times the image's 27 MB; blending it at once would need 432 MB."""
     image_files.write_image(tmp_path / 'a.jpg', np.full((3000, 3000, 3), 99, np.uint8))
     tracemalloc.start()
     try:
@@ -59,7 +60,7 @@ def test_memory_for_a_large_picture(tmp_path):
     [(MemoryError(), 'a.png: not enough memory to read and colour it; make it smaller'),
      (InputError('not enough memory for 9x9 pixels'), 'a.png: not enough memory for 9x9 pixels')],
 )  # fmt: skip
-def test_too_little_memory_is_an_error_of_the_file(tmp_path, error, message):
+def test_lack_of_memory_is_an_error_of_the_file(tmp_path, error, message):
     def predict(image):
         raise error
 
@@ -68,7 +69,7 @@ def test_too_little_memory_is_an_error_of_the_file(tmp_path, error, message):
         segmented(tmp_path / 'a.png', tmp_path / 'b.png', predict)
 
 
-def test_opencv_without_memory(tmp_path):
+def test_lack_of_memory_in_opencv_is_an_error_of_the_file(tmp_path):
     def predict(image):
         return cv2.resize(image, (2**31 - 1, 2**31 - 1))
 
@@ -77,14 +78,3 @@ def test_opencv_without_memory(tmp_path):
         segmented(tmp_path / 'a.png', tmp_path / 'b.png', predict)
     no_memory = getattr(caught.value.__cause__ or caught.value, 'code', None)
     assert isinstance(caught.value, InputError) == (no_memory == cv2.Error.StsNoMem)
-
-
-def test_planning_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    image_files.write_image(Path('a.png'), stand_ins.image(9, 9))
-    for patterns, output in ((['a.png'], 'x/y/z.png'), (['a.png'], 'x/'), (['.'], 'x/y')):
-        plan = planning.plan_outputs(patterns, output, LooksSettings())
-        assert len(plan.pairs) == 1
-        assert [path.name for path in tmp_path.iterdir()] == ['a.png']
-    with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is not a folder'):
-        planning.plan_outputs(['a.png'], 'a.png/x.png', LooksSettings())

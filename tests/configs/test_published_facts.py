@@ -1,66 +1,16 @@
-"""The configs: each against the facts that its project published, and each on the road: the data it
-names is read, its network is built and trained for two iterations, small as it can be.
-"""
+"""The configs against the hyper-parameters that their projects published."""
 
-import math
-
-import cv2
 import nnabla as nn
 import numpy as np
 import pytest
-import yaml
 
-import datasets
-import evaluate
 import models
-import train
-from common.command import run_command
-from datasets.loading import augmentations
-from engine import config as configs
 from engine.inference.predictor import Predictor
 from engine.training.optimizer import Optimizer, SolverKeys
-from support import mpi_training, programs, stand_ins
-from support.infer_runs import refused, started
+from support import mpi_training, stand_ins
+from support.config_files import FOLDER, NAMES, bases_of, data_root, load
 
-FOLDER = programs.PROJECT / 'configs'
-NAMES = sorted(path.stem for path in FOLDER.glob('*.yaml'))
-ROOTS = {
-    'camvid': 'camvid',
-    'cityscapes': 'samples/cityscapes',
-    'voc': 'samples/VOCdevkit/VOC2012',
-    'ade20k': 'samples/ADEChallengeData2016',
-    'ade20k32': 'samples/ADEChallengeData2016',
-    'cocostuff10k': 'samples/cocostuff10k_from164k',
-    'cocostuff164k': 'samples/cocostuff164k',
-    'cocoseg21': 'samples/coco_instances',
-}
-# The cheapest of each family, and what others of it do not have: a step schedule, a base size.
-CHEAP = (
-    'D3Net_T_camvid',
-    'DDRNet23slim_cityscapes',
-    'DABNet_R18P2_cocostuff10k',
-    'CSAIL_resnet18dilated8_c1_deepsup_ade20k',
-    'EdgeAILite_unet_aspp_mobilenetv2_tv_cityscapes',
-    'EdgeAILite_fpn_aspp_regnetx400mf_ade20k32',
-)
-SLOW = [pytest.mark.whole_registry, pytest.mark.timeout(900)]
-EACH_OR_CHEAP = [name if name in CHEAP else pytest.param(name, marks=SLOW) for name in NAMES]
-
-
-def bases_of(path):
-    bases = yaml.safe_load(path.read_text()).get('_base_', [])
-    return [(path.parent / b).resolve() for b in ([bases] if isinstance(bases, str) else bases)]
-
-
-def load(name, *overrides):
-    return configs.load(FOLDER / f'{name}.yaml', overrides)
-
-
-def root_of(config, shared):
-    return shared / 'data' / ROOTS[config['dataset']]
-
-
-# Facts, from the originals' files; what a project's networks share, and what is each one's own.
+# Facts from the originals' files: those that all networks of a project share, then those of each.
 
 CITYSCAPES = dict(dataset='cityscapes', num_classes=19)
 DDRNET = CITYSCAPES | dict(
@@ -148,7 +98,8 @@ TI_DATA = {  # network: size, crop
 TI_CLASSES = {'cityscapes': 19, 'ade20k32': 32, 'cocoseg21': 21, 'voc': 21}
 
 
-def check(name, network, facts):
+def load_checked(name, network, facts):
+    """Load a config and compare its network and keys with the published ones."""
     config = load(name)
     assert config['network'] == network
     for key, value in facts.items():
@@ -157,13 +108,14 @@ def check(name, network, facts):
 
 
 def files_of(project):
+    """Return the names of a project's configs."""
     return {name for name in NAMES if name.startswith(project)}
 
 
 def test_ddrnet():
     names = {'23slim': '23_slim', '23': '23', '39': '39'}
     for own, theirs in names.items():
-        config = check(f'DDRNet{own}_cityscapes', f'ddrnet{theirs}_aux', DDRNET)
+        config = load_checked(f'DDRNet{own}_cityscapes', f'ddrnet{theirs}_aux', DDRNET)
         assert config['crop_scales'] == [0.5 + step / 10 for step in (0, 16)]
         assert sum(config['class_weights']) == pytest.approx(19, abs=2e-4)
         assert config['class_weights'][::6] == [0.8373, 0.9754, 1.1116, 1.0507]
@@ -179,7 +131,7 @@ def test_dabnet():
         network, data = run_name.split('_')
         facts = DABNET | DABNET_DATA[data] | (DABNET_ADAM if network == 'E' else DABNET_SGD) | own
         name = 'dabnet_e' if network == 'E' else f'dabnet_r18_{network[3:].lower()}'
-        check(f'DABNet_{run_name}', name, facts | {'dataset': data})
+        load_checked(f'DABNet_{run_name}', name, facts | {'dataset': data})
     assert files_of('DABNet') == {f'DABNet_{run_name}' for run_name in runs}
 
 
@@ -188,7 +140,7 @@ def test_csail():
         upernet = network.endswith('upernet')
         own = dict(max_iter=5000 * epochs, size_multiple=32 if upernet else 8)
         name = f'CSAIL_{network}_ade20k'
-        config = check(name, f'csail_{network}', CSAIL | own)
+        config = load_checked(name, f'csail_{network}', CSAIL | own)
         assert config.get('aux_weights') == (None if upernet else [0.4])
         older = load(f'CSAIL_baseline_{network}_ade20k')
         differing = {key for key in {*older, *config} if older.get(key) != config.get(key)}
@@ -203,7 +155,7 @@ def test_csail():
     'network', ['csail_resnet18dilated8_ppm_deepsup', 'csail_resnet18_upernet']
 )
 def test_csail_decays_the_weights_of_convolutions_only(network):
-    """The original's group_weight: all of them, and nothing else."""
+    """The original's group_weight decays exactly these."""
     with stand_ins.zero_parameters():
         Predictor(models.create(network))
     parameters = nn.get_parameters()
@@ -230,7 +182,7 @@ def test_edgeailite():
                 image_height=crop[0], image_width=crop[1],
             )  # fmt: skip
             facts = TI | recipe | sizes | dict(dataset=data, num_classes=TI_CLASSES[data])
-            config = check(f'EdgeAILite_{network}_{data}', f'{network}_edgeailite', facts)
+            config = load_checked(f'EdgeAILite_{network}_{data}', f'{network}_edgeailite', facts)
             info = models.create(config).info
             assert (info.mean, info.std) == ((128,) * 3, (64,) * 3)
             assert (config.get('class_weights') is None) == (data in ('cocoseg21', 'voc'))
@@ -239,9 +191,11 @@ def test_edgeailite():
     }
 
 
-def test_edgeailite_weighs_classes_as_the_original_does_on_average(shared):
-    """In a fifth of the batches, for ADE20K by the mean share over the class's."""
-    table = root_of({'dataset': 'ade20k32'}, shared) / 'objectInfo150.txt'
+def test_edgeailite_class_weights_equal_the_mean_of_the_originals(shared):
+    """The original uses its weights in a fifth of the batches; for ADE20K they are the mean
+    share of all classes divided by the share of the class.
+    """
+    table = data_root({'dataset': 'ade20k32'}, shared) / 'objectInfo150.txt'
     shares = [float(line.split()[1]) for line in table.read_text().splitlines()[1:]]
     shares = [1 - sum(shares) + sum(shares[31:]), *shares[:31]]
     expected = [0.8 + 0.2 * np.mean(shares) / share for share in shares]
@@ -276,8 +230,10 @@ def test_edgeailite_weighs_classes_as_the_original_does_on_average(shared):
         ),
     ],
 )  # fmt: skip
-def test_batch_length_and_rates_are_the_published(name, samples, processes, batch, length, rates):
-    """On as many processes as were used, with the real data set's number of images."""
+def test_batch_length_and_learning_rates_are_the_published_ones(
+    name, samples, processes, batch, length, rates
+):
+    """With the published number of processes and the real number of images."""
     recipe = mpi_training.recipe_of(load(name), samples, processes)
     assert recipe.batch_size * recipe.accumulation * processes == batch
     assert recipe.max_iter == length
@@ -285,13 +241,10 @@ def test_batch_length_and_rates_are_the_published(name, samples, processes, batc
         assert recipe.rate(iteration) == pytest.approx(rate, rel=1e-3, abs=2e-6), iteration
 
 
-# Each of them at work
-
-
 @pytest.mark.parametrize('name', NAMES)
-def test_the_comment_names_the_source_and_no_key_is_in_vain(name):
-    """The commit is in the file or in its bases; keys belong to the solver, schedule and loss that
-    are chosen.
+def test_the_comment_names_the_source_and_every_key_has_an_effect(name):
+    """The commit is in the file or in its bases; each key belongs to the chosen solver,
+    schedule or loss.
     """
     config = load(name)
     seen, queue = '', [FOLDER / f'{name}.yaml']
@@ -312,106 +265,6 @@ def test_the_comment_names_the_source_and_no_key_is_in_vain(name):
         assert (key in config) <= (config.get('loss') == 'ohem')
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_data_sizes_and_network_fit(name, shared):
-    """Both splits are read with the network's classes; the transform's batches, and the size at
-    which images are segmented, are such as the network takes.
-    """
-    config = load(name)
-    info = models.create(config).info
-    root = root_of(config, shared)
-    splits = config.get('train_split', 'train'), config.get('val_split', 'val')
-    for split in splits[1:] if config['dataset'] == 'cocoseg21' else splits:
-        data = datasets.open(config['dataset'], root, split)
-        assert len(data.info.classes) == info.num_classes
-        image, label = data.pair(0)
-        assert image.shape[:2] == label.shape
-    transform = augmentations.create(config)
-    sizes = [transform.largest().size]
-    sizes += [config['test_size']] if 'test_size' in config else []
-    for size in sizes:
-        assert not any(length % info.size_divisor for length in size)
-        assert min(size) >= info.smallest_size
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_the_network_builds(name):
-    config = load(name)
-    network = models.create(config)
-    divisor = network.info.size_divisor
-    side = -(-max(64, network.info.smallest_size) // divisor) * divisor
-    with stand_ins.zero_parameters():
-        main, *auxiliary = network(nn.Variable((2, 3, side, side)), train=True)
-    assert main.shape[:2] == (2, config['num_classes'])
-    assert len(config.get('aux_weights', auxiliary)) in (1, len(auxiliary))
-    assert np.prod(main.shape[2:]) < side * side
-
-
-def small(config):
-    """Overrides that make a training as small as its network can be trained."""
-    side = max(64, models.create(config).info.size_divisor)
-    sizes = dict.fromkeys(('image_height', 'image_width'), side)
-    if config.get('augmentation') == 'resize_crop':
-        sizes |= dict.fromkeys(('resize_height', 'resize_width'), side)
-    if config.get('augmentation') == 'short_sides':
-        sizes = dict(short_sides=[side], max_side=96)
-    if 'base_size' in config:
-        sizes['base_size'] = [side, 2 * side]
-    length = dict(epochs=None, max_iter=2, batch_size=2, save_interval=2, warmup_iter=None)
-    if config['dataset'] == 'cocoseg21':  # of which the samples have validation images only
-        length['train_split'] = 'val'
-    changes = sizes | length | dict(reference_batch=None, pretrained=None)
-    return [f'{key}={"" if value is None else value}' for key, value in changes.items()]
-
-
-@pytest.mark.parametrize('name', EACH_OR_CHEAP)
-def test_it_trains(name, shared, tmp_path):
-    """train.py on real samples, which ends at a loss that is not finite."""
-    config, folder = load(name), tmp_path / 'run'
-    arguments = ['-cfg', FOLDER / f'{name}.yaml', '-d', root_of(config, shared), '-o', folder]
-    arguments += ['-c', 'cpu', '--no-validation', '--workers', 0, '--log-interval', 1]
-    arguments += [part for override in small(config) for part in ('--set', override)]
-    assert (
-        run_command(train.build_parser, train.main, [str(argument) for argument in arguments]) == 0
-    )
-    series = (folder / 'Training-loss.series.txt').read_text().split()
-    losses = [float(value) for value in series[1::2]]
-    assert len(losses) == 2
-    assert all(0 < loss < 100 and math.isfinite(loss) for loss in losses)
-    parameters = nn.get_parameters(grad_only=False)
-    assert all(np.isfinite(parameter.d).all() for parameter in parameters.values())
-
-
-# Inference with them
-
-
-@pytest.mark.parametrize('name', [name for name in CHEAP if name != 'D3Net_T_camvid'])
-def test_images_of_awkward_sizes_are_segmented(name, working_folder):
-    """Sizes that no divisor divides: padded, and cut again."""
-    config = load(name)
-    nn.random.set_parameter_seed(1)
-    Predictor(models.create(config))
-    nn.save_parameters('random.h5')
-    cv2.imwrite('photo.png', stand_ins.image(67, 91))
-    view = ['--short-sides', 67] if 'test_short_sides' in config else ['--scale', 1]
-    arguments = ['-cfg', FOLDER / f'{name}.yaml', '-c', 'cpu', '-m', 'random.h5', '-i', 'photo.png']
-    assert started(*arguments, *view, '--save-labels', '-o', 'result.png') == 0
-    labels = cv2.imread('result_labels.png', cv2.IMREAD_UNCHANGED)
-    assert labels.shape == (67, 91)
-    assert labels.max() < config['num_classes']
-    assert len(np.unique(labels)) > 1
-
-
-def test_without_weights_it_is_said_what_to_do(working_folder, shared, capsys):
-    path = FOLDER / 'DDRNet23slim_cityscapes.yaml'
-    cv2.imwrite('photo.png', stand_ins.image(67, 91))
-    said = f'error: {path} names no weights: pass some with -m'
-    assert refused(capsys, '-cfg', path, '-c', 'cpu', '-i', 'photo.png') == said
-    arguments = ['-cfg', path, '-c', 'cpu', '-d', root_of({'dataset': 'cityscapes'}, shared)]
-    assert run_command(evaluate.build_parser, evaluate.main, [str(a) for a in arguments]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_every_base_is_used():
+def test_every_base_file_is_used():
     bases = set(FOLDER.resolve().glob('bases/*.yaml'))
     assert bases <= {base for path in FOLDER.rglob('*.yaml') for base in bases_of(path)}
