@@ -39,7 +39,8 @@ from engine.inference import (
 )
 from models import weights
 from support import programs, stand_ins
-from support.infer_runs import CAMVID, INFER, STREET, refused, started, tiny_camvid
+from support.infer_runs import CAMVID, INFER, STREET, refused, started
+from support.tiny_config import tiny_camvid
 
 
 def test_one_image_from_any_folder(small_photo):
@@ -171,14 +172,15 @@ def test_settings_made_in_python_equal_those_of_the_command_line(small_photo, ca
 
 def test_the_network_is_created_once(small_photo, monkeypatch):
     """Input statistics from the file of weights reach the network without a second creation."""
-    made, create = [], models.create
-    create('d3net_t', num_classes=11)(nn.Variable((1, 3, 64, 64)))
+    tiny, made, create = tiny_camvid(), [], models.create
+    network = stand_ins.tiny(num_classes=11)
+    network(nn.Variable((1, 3, 64, 64)))
     monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
-    weights.load(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    weights.load(tiny[1].with_suffix('.h5'))
     statistics = {'mean': (1.0, 2.0, 3.0), 'std': (9.0, 8.0, 7.0), 'channel_order': 'bgr'}
-    weights.save('own.h5', replace(create('d3net_t').info, **statistics))
+    weights.save('own.h5', replace(network.info, **statistics))
     silent = ['--set', 'mean=null', '--set', 'std=null']  # a config without statistics
-    assert started('-i', small_photo, *CAMVID, '-m', 'own.h5', *silent) == 0
+    assert started('-i', small_photo, *tiny, '-m', 'own.h5', *silent) == 0
     (network,) = made
     assert {key: getattr(network.info, key) for key in statistics} == statistics
 
