@@ -65,7 +65,7 @@ def test_inference_and_saved_weights_through_infer(name, tmp_path):
     """Logits are finite and of the right number of classes. infer.py, with the weights in a file
     and the network in a config, gives an image of an awkward size the same labels: what the network
     cannot take is padded, by several times the image for some, and cut off. `make test` has some of
-    each family in tests/test_configs.py.
+    each family in tests/configs.
     """
     network, size = create(name), (67, 91)
     with stand_ins.zero_parameters():
