@@ -6,6 +6,7 @@
 #                  OUT=folder for the table as gpu_tests.json (default: results)
 # make bench   time loader, training and inference, and refresh their tables in README.md; DATA=folder of Cityscapes,
 #              PEER_PYTHON=a Python with torch to compare with, CAMVID=folder of CamVid to score 8-bit numbers on
+# make hooks  make git check style before a commit, imports and types before a push
 # Each target first finds or downloads a Python 3.10 and creates .venv; later runs reuse it.
 
 # Any Python 3, by its real path: a pyenv shim would obey .python-version and fail if 3.10 is missing.
@@ -16,7 +17,7 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo has 751.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-all test-cuda-install test-gpu lint bench environment environment-dev cuda clean
+.PHONY: demo test test-all test-cuda-install test-gpu lint bench hooks environment environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
@@ -39,6 +40,9 @@ lint: environment-dev
 	@$(RUN) -m ruff format --check .
 	@$(RUN) .venv/bin/lint-imports --no-cache
 	@$(RUN) -m mypy
+
+hooks: environment-dev
+	@$(RUN) -m pre_commit install --hook-type pre-commit --hook-type pre-push
 
 bench:
 	@$(call bootstrap,requirements.txt requirements-deploy.txt)

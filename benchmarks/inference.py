@@ -193,7 +193,7 @@ def _measure(config, network, compared, plan: Comparison, folder):
         for name, contestant in contestants.running.items():
             contestants.details[name].setdefault('MiB', contestant.memory())
     first, names = whole[results[0].name], {str(way): way for way in compared}
-    gmacs = complexity.measure(network, plan.size).gmacs
+    gmacs = complexity.measure_network(network, plan.size).gmacs
     results = [
         replace(
             each,
@@ -300,7 +300,7 @@ def _prepare(
     if any(way.precision == 'int8' for way in compared):
         facts['int8'] = f'ranges from {PHOTO.name}'
         if plan.data_dir:
-            paths = calibration.find(network, config, data_dir=str(plan.data_dir)).paths
+            paths = calibration.find_images(network, config, data_dir=str(plan.data_dir)).paths
             paths = paths[:: -(-len(paths) // RANGES)]
             facts['int8'] = f'ranges from {len(paths)} training images of {plan.data_dir.name}'
     task = PipelineTask(

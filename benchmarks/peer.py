@@ -27,7 +27,7 @@ from benchmarks.pipeline import PipelineTask
 from common import machine
 from common.errors import UserError
 from datasets import image_files
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.training import losses, recipe
 from engine.training.optimizer import SolverKeys
 from engine.training.recipe import Recipe, TrainingKeys
@@ -252,7 +252,7 @@ class TrainingPeer:
         python: str,
         folder: Path,
         config: Mapping,
-        choice: Choice,
+        choice: DeviceChoice,
         training: Recipe,
         precision: str,
         channels_last: bool,

@@ -107,7 +107,7 @@ class Pipeline:
         """Class indices, ``uint8`` (H, W), of an image, and the seconds from input to logits; None
         where they are not apart from the rest.
         """
-        if self._predictor.whole:
+        if self._predictor.on_device:
             return self._predictor.labels(image), None
         maps, seconds = self._maps(image)
         return labels(maps, self._task.size), seconds

@@ -24,8 +24,8 @@ from benchmarks.process import Process
 from common import machine
 from datasets import Sample
 from engine.device import context
-from engine.device.context import Choice
-from engine.distributed.communicators import Alone
+from engine.device.context import DeviceChoice
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
 from engine.training import losses, optimizer, recipe
@@ -81,7 +81,7 @@ def peers(name: str) -> dict[str, tuple[str, bool]]:
 
 def measure(
     config: Mapping,
-    choice: Choice,
+    choice: DeviceChoice,
     size: tuple[int, int],
     batch_size: int,
     rounds: int,
@@ -219,7 +219,7 @@ class _Turns:
             steps,
             _SameBatch(shape, network.info.num_classes),
             processes,
-            Alone(processes),
+            SingleProcessCommunicator(processes),
             seed=0,
             half=way.half,
             frozen=training.freeze,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, log, own_modules
+from common import PROJECT, __version__, log, own_modules
 from common.errors import UserError
 from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
@@ -61,6 +61,7 @@ def run_command(
         own_modules.import_modules(_own_modules(arguments))
         parser = build_parser()
         parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+        parser.add_argument('--version', action='version', version=f'nnseg {__version__}')
         parser.add_argument(
             own_modules.OPTION,
             action='append',

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from common import PROJECT
+from common import PROJECT, __version__
 from common.errors import UserError
 from common.launcher import launched_local_size
 
@@ -186,8 +186,9 @@ def describe() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the installed packages that results depend on."""
-    return {name: version for name in PACKAGES if (version := version_of(name))}
+    """Return the versions of nnseg and of the installed packages that results depend on."""
+    found = {name: version for name in PACKAGES if (version := version_of(name))}
+    return {'nnseg': __version__, **found}
 
 
 def _processor() -> str:

@@ -1,13 +1,13 @@
-"""Data sets by name. Each has a reader that owns its classes, colours, files and splits.
+"""Open data sets by name; a reader for each one knows its classes, colours, files and splits.
 
     dataset = datasets.open('cityscapes', 'data/cityscapes', 'val')
     image, label = dataset.pair(0)      # uint8 BGR (H, W, 3); class indices (H, W), 255 ignored
 
-``datasets.register(reader)`` adds one of your own, a module or an object; what it has stands in
-:mod:`datasets.readers.contract`, and the modules beside that are examples.
+``datasets.register(reader)`` adds a reader of your own, a module or an object.
+:mod:`datasets.readers.contract` lists its members; the modules beside it are examples.
 
-What reads images is imported when it is first used, so that the keys of configs
-(:mod:`datasets.keys`) are to be had without OpenCV.
+The modules that read images are imported on first use, so that the config keys
+(:mod:`datasets.keys`) can be imported without OpenCV.
 """
 
 import os
@@ -45,11 +45,12 @@ def info(name: str, root: str | os.PathLike[str] | None = None) -> DatasetInfo:
     """Return the classes and colours of a data set.
 
     Args:
-        name: The data set.
-        root: Where it is, which data of one's own needs; without it, such data has no classes here.
+        name: Name of the data set.
+        root: Its folder. A reader such as ``folder`` reads the classes from there; without a root
+            they are empty.
 
     Raises:
-        DataError: There is no such data set, or none in its folder.
+        DataError: The name is unknown, or the folder does not hold this data set.
     """
     from datasets import registry  # not among _HOMES, where the module datasets.info would win
 

@@ -1,4 +1,4 @@
-"""A split of a data set: a sequence of samples that are read one at a time."""
+"""A split of a data set: a sequence of samples, each read on demand."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,14 @@ from datasets.info import IGNORE, DatasetInfo
 
 @dataclass(frozen=True)
 class Sample:
-    """An image file and its label file, None where the split has no labels.
+    """An image file and its label file.
 
-    name: unique in the data set, without ending; results are written under it, so it may contain
-    folders (``frankfurt/frankfurt_000000_000294``). key: what to draw, where the label
-    file has the outlines of many images.
+    Attributes:
+        name: Unique name in the data set, without file extension. Results are written under it, so
+            it may contain folders (``frankfurt/frankfurt_000000_000294``).
+        image: The image file.
+        label: The label file; None in a split without labels.
+        key: The outlines of this image, where one label file holds those of many images.
     """
 
     name: str
@@ -28,10 +31,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset(Sequence[Sample]):
-    """Samples and how to read them; can be pickled, so that worker processes read it too.
+    """The samples of a split and the function that reads their labels.
 
-    decode: reads a label file as class indices, ``uint8`` (H, W), with 255 for ignored pixels. For
-    samples with a key it takes that as a second argument.
+    It can be pickled, so that worker processes can read it as well.
+
+    Attributes:
+        info: Classes, colours and layout of the data set.
+        split: Name of the split.
+        samples: The samples in order.
+        decode: Function that reads a label file as class indices, (H, W) uint8, with 255 for
+            ignored pixels. For a sample with a key, the key is its second argument.
     """
 
     info: DatasetInfo
@@ -42,49 +51,49 @@ class Dataset(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    # Nobody slices a data set.
+    # Slices are not supported: no caller needs them.
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         return self.samples[index]
 
     def image(self, index: int) -> np.ndarray:
-        """The image as ``uint8`` BGR (H, W, 3); raises ``InputError``."""
+        """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
         return read_image(self.samples[index].image)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the image, as cheaply as can be; raises ``InputError``."""
+        """Return height and width of the image at the lowest cost; raises ``InputError``."""
         return image_size(self.samples[index].image)
 
     def decoded(self, index: int) -> np.ndarray:
-        """The label as it is, whatever its values; raises ``InputError``."""
+        """Return the label, (H, W) uint8, with its values unchecked; raises ``InputError``."""
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
         return self.decode(sample.label, *([] if sample.key is None else [sample.key]))
 
     def label(self, index: int) -> np.ndarray:
-        """Class indices, ``uint8`` (H, W), 255 where ignored; raises ``InputError``."""
+        """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
         labels = self.decoded(index)
         check_range(labels, len(self.info.classes), self.samples[index].label)
         return labels
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image and label, of the same height and width; raises ``InputError``."""
+        """Return image and label, both of one height and width; raises ``InputError``."""
         image, label = self.image(index), self.label(index)
         self.check_sizes(index, image.shape[:2], label.shape)
         return image, label
 
     def check(self, index: int):
-        """Raise ``InputError`` for what :meth:`pair` would, as cheaply as that can be found out.
+        """Raise ``InputError`` where :meth:`pair` would, at the lowest cost.
 
-        :meth:`size` reads a PNG file to its end. Of others, such as JPEG, the head does not show
-        that they are truncated: they are decoded.
+        :meth:`size` checks a whole PNG file. Other formats, such as JPEG, are decoded, because
+        their header does not show that the file is truncated.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
         self.check_sizes(index, size, self.label(index).shape)
 
     def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
-        """Raise ``InputError`` when an image and its label differ in (height, width)."""
+        """Raise ``InputError`` if an image and its label differ in (height, width)."""
         if tuple(image) != tuple(label):
             sample = self.samples[index]
             raise InputError(
@@ -94,7 +103,15 @@ class Dataset(Sequence[Sample]):
 
 
 def check_range(labels: np.ndarray, num_classes: int, path: Path | None):
-    """Raise ``InputError`` unless all values are classes or 255: NNabla reads out of bounds."""
+    """Raise ``InputError`` unless all values are classes or 255.
+
+    NNabla reads out of bounds for any other value.
+
+    Args:
+        labels: (H, W) uint8, class indices; 255 for ignored pixels.
+        num_classes: Number of classes.
+        path: The label file, for the message.
+    """
     counts = np.bincount(labels.ravel(), minlength=256)
     wrong = np.flatnonzero(counts[num_classes:IGNORE]) + num_classes
     if wrong.size:
@@ -106,9 +123,17 @@ def check_range(labels: np.ndarray, num_classes: int, path: Path | None):
 
 
 def to_network(labels: np.ndarray, num_classes: int, path: Path) -> np.ndarray:
-    """Class indices as NNabla's losses take them, int32, with -1 for ignored pixels.
+    """Return class indices for NNabla's losses: int32, -1 for ignored pixels.
 
-    The only way from label maps to a network; raises ``InputError`` for values that are no class.
+    This is the only way from a label map to a network.
+
+    Args:
+        labels: (H, W) uint8, class indices; 255 for ignored pixels.
+        num_classes: Number of classes.
+        path: The label file, for the message.
+
+    Raises:
+        InputError: A value is neither a class nor 255.
     """
     check_range(labels, num_classes, path)
     return np.where(labels == IGNORE, -1, labels.astype(np.int32))

@@ -1,4 +1,4 @@
-"""Image files: reading whatever photographers and programs produce, writing what others read."""
+"""Read images of any common format and write images and class maps."""
 
 import io
 import struct
@@ -16,31 +16,39 @@ from common.errors import InputError, UserError
 from common.files import replacing
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_PNG_RGB = bytes((8, 2))  # bits a channel, colour type
+_PNG_RGB = bytes((8, 2))  # bits per channel, colour type
 _PNG_SPECIAL = (b'eXIf', b'acTL', b'tRNS')  # rotation, animation, transparency
 _EXIF_ORIENTATION = 0x0112
-_NOT_TURNED = ('WEBP',)  # formats whose EXIF rotation OpenCV does not apply
-_TURNED_AT_ONCE = ('TIFF',)  # formats whose size Pillow gives after the rotation
-_DEEP = ('I', 'F')  # how Pillow's names of pixels of more than 8 bits begin
-_SAMPLE = np.zeros((32, 32, 3), np.uint8)  # JPEG 2000 takes nothing smaller
+_UNROTATED_BY_OPENCV = ('WEBP',)  # formats whose EXIF rotation OpenCV does not apply
+_SIZE_AFTER_ROTATION = ('TIFF',)  # formats whose size Pillow reports after the rotation
+_DEEP_MODES = ('I', 'F')  # initials of Pillow's modes with more than 8 bits per channel
+_PROBE_IMAGE = np.zeros((32, 32, 3), np.uint8)  # smaller images cannot be written as JPEG 2000
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image file as a ``uint8`` BGR array (H, W, 3), of several images the first.
+    """Read an image file.
 
-    Grey becomes BGR, 16 bits become 8, alpha is dropped and an EXIF rotation is applied. OpenCV
-    decodes, as in the published code, and Pillow what OpenCV does not know (GIF, AVIF); Pillow
-    looks first, because OpenCV returns half an image from a truncated file without a word. Plain
-    PNG files, the bulk of the data sets, are decoded by libspng: the same pixels in 60 % of
-    OpenCV's time. Raises ``InputError``.
+    Grey images become BGR, 16 bits become 8, alpha is dropped and an EXIF rotation is applied. A
+    file with several images yields the first.
+
+    OpenCV decodes, as in the published code; Pillow decodes the formats that OpenCV does not
+    support (GIF, AVIF). Pillow always checks the file first, because OpenCV silently returns half
+    an image from a truncated file. libspng decodes plain PNG files, the bulk of the data sets: the
+    same pixels in 60 % of OpenCV's time.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        InputError: The file is missing, damaged or of an unsupported format.
     """
-    data = _read(path)
+    data = _read_bytes(path)
     if _is_plain_png(data, path):
         try:
             return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
         except RuntimeError as error:
             raise InputError(f'{path}: damaged or truncated image ({error})') from error
-    kind = _check_whole(data, path)
+    kind = _check_complete(data, path)
     try:
         with silent_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -50,25 +58,26 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f'{path}: not an image, or of a format that cannot be read')
     if image is None:
         return _decoded_by_pillow(data, path)
-    return _turned(image, _orientation_of(data)) if kind in _NOT_TURNED else image
+    return _upright(image, _orientation_of(data)) if kind in _UNROTATED_BY_OPENCV else image
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width that :func:`read_image` will return; raises ``InputError``.
+    """Return the height and width that :func:`read_image` returns; raises ``InputError``.
 
-    Plain PNG files are checked to be whole, but not decoded; of other formats the head is read.
+    A plain PNG file is checked for completeness but not decoded. For other formats only the header
+    is read.
     """
-    data = _read(path)
+    data = _read_bytes(path)
     if _is_plain_png(data, path):
         width, height = struct.unpack('>II', data[16:24])
         return height, width
     try:
-        with _opened(path) as image:
+        with _open_with_pillow(path) as image:
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-            turned = turned and image.format not in _TURNED_AT_ONCE
+            turned = turned and image.format not in _SIZE_AFTER_ROTATION
             return image.size if turned else image.size[::-1]
     except (UnidentifiedImageError, SyntaxError, ValueError):
-        height, width, _ = read_image(path).shape  # a format that OpenCV may know
+        height, width, _ = read_image(path).shape  # a format that OpenCV may support
         return height, width
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
@@ -76,7 +85,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def silent_opencv() -> Iterator[None]:
-    """OpenCV writes no lines of its own to standard error; what fails is found and told by us."""
+    """Suppress OpenCV's own lines on standard error; our code detects and reports failures."""
     level = cv2.setLogLevel(0)
     try:
         yield
@@ -85,9 +94,10 @@ def silent_opencv() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(file) -> Iterator[Image.Image]:
-    """An image as Pillow opens it, however large; by itself Pillow warns from 89 million pixels on
-    and refuses from 179 million on.
+def _open_with_pillow(file) -> Iterator[Image.Image]:
+    """Open an image of any size with Pillow.
+
+    By default Pillow warns above 89 million pixels and refuses images above 179 million.
     """
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -98,20 +108,20 @@ def _opened(file) -> Iterator[Image.Image]:
 
 
 def _decoded_by_pillow(data: bytes, path: Path) -> np.ndarray:
-    with _opened(io.BytesIO(data)) as image:
-        if image.mode.startswith(_DEEP):
+    with _open_with_pillow(io.BytesIO(data)) as image:
+        if image.mode.startswith(_DEEP_MODES):
             raise InputError(f'{path}: of a format that cannot be read ({image.mode} pixels)')
         pixels = cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
-    return _turned(pixels, _orientation_of(data))
+    return _upright(pixels, _orientation_of(data))
 
 
 def _orientation_of(data: bytes) -> int:
-    with _opened(io.BytesIO(data)) as image:
+    with _open_with_pillow(io.BytesIO(data)) as image:
         return image.getexif().get(_EXIF_ORIENTATION, 1)
 
 
-def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The image upright; orientation: EXIF's, from 1 (it is) to 8."""
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the image upright; ``orientation`` is EXIF's value, from 1 (upright) to 8."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -121,30 +131,36 @@ def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _read(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _check_whole(data: bytes, path: Path) -> str | None:
-    """The format of an image that Pillow knows, such as ``'WEBP'``; raises ``InputError`` when it
-    is truncated.
+def _check_complete(data: bytes, path: Path) -> str | None:
+    """Return Pillow's name of the format, such as ``'WEBP'``, or None if Pillow does not know it.
+
+    Raises:
+        InputError: The image is truncated or damaged.
     """
     try:
-        with _opened(io.BytesIO(data)) as image:
+        with _open_with_pillow(io.BytesIO(data)) as image:
             image.load()
             return image.format
     except UnidentifiedImageError:
-        return None  # a format that OpenCV may know
+        return None  # a format that OpenCV may support
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f'{path}: damaged or truncated image ({error})') from error
 
 
 def _is_plain_png(data: bytes, path: Path) -> bool:
-    """Whether a PNG has 8-bit RGB pixels and nothing that says to turn or to replace them; all its
-    chunks are checked on the way. Raises ``InputError``.
+    """Return whether this is an 8-bit RGB PNG without rotation, animation or transparency.
+
+    The chunks are checked on the way.
+
+    Raises:
+        InputError: A chunk is truncated, or its checksum is wrong.
     """
     if not data.startswith(_PNG_SIGNATURE) or data[12:16] != b'IHDR' or data[24:26] != _PNG_RGB:
         return False
@@ -155,7 +171,7 @@ def _is_plain_png(data: bytes, path: Path) -> bool:
         if end + 4 > len(data):
             raise InputError(f'{path}: damaged or truncated image (it ends within a PNG chunk)')
         if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], 'big'):
-            raise InputError(f'{path}: damaged or truncated image (a PNG chunk is not as written)')
+            raise InputError(f'{path}: damaged or truncated image (wrong checksum of a PNG chunk)')
         if kind in _PNG_SPECIAL:
             return False
         position = end + 4
@@ -163,10 +179,15 @@ def _is_plain_png(data: bytes, path: Path) -> bool:
 
 
 def write_image(path: Path, image: np.ndarray):
-    """Write a ``uint8`` BGR or grey image in the format of its ending.
+    """Write an image in the format of the file extension.
 
-    Raises ``InputError`` when the format cannot hold this image, ``UserError`` when the file cannot
-    be written.
+    Args:
+        path: The file; an existing one is replaced.
+        image: (H, W, 3) uint8, BGR, or (H, W) uint8, grey.
+
+    Raises:
+        InputError: The format cannot hold this image.
+        UserError: The file cannot be written.
     """
     try:
         with silent_opencv():
@@ -182,8 +203,12 @@ def write_image(path: Path, image: np.ndarray):
 
 
 def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence[int]]):
-    """Write class indices (H, W) as a PNG with a palette, whose values are indices and which
-    viewers show in colour.
+    """Write class indices as a palette PNG: its values are the indices, viewers show colours.
+
+    Args:
+        path: The file; an existing one is replaced.
+        labels: (H, W) uint8, class indices.
+        palette: The colours of the classes as (red, green, blue).
     """
     image = Image.fromarray(labels, mode='P')
     image.putpalette([value for colour in palette for value in colour])
@@ -192,14 +217,15 @@ def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence
 
 
 def check_format(path: Path):
-    """Raise ``UserError`` when no image format has the ending of ``path``, or one without colour;
-    found by trying.
+    """Raise ``UserError`` unless OpenCV can write colour images with the extension of ``path``.
+
+    OpenCV has no list of its formats, so a small image is encoded to find out.
     """
     try:
         with silent_opencv():
-            if path.suffix and cv2.imencode(path.suffix, _SAMPLE)[0]:
+            if path.suffix and cv2.imencode(path.suffix, _PROBE_IMAGE)[0]:
                 return
     except cv2.error:
-        pass  # no such format, or one that is switched off in this OpenCV
-    ending = path.suffix or 'images without an ending'
+        pass  # unknown format, or one that is disabled in this build of OpenCV
+    ending = path.suffix or 'images without a file extension'
     raise UserError(f'{path}: OpenCV writes no {ending} in colour; end the name in .jpg or .png')

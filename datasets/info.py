@@ -1,25 +1,32 @@
-"""What is known of a data set without reading it."""
+"""Facts about a data set that are known before its files are read."""
 
 from dataclasses import dataclass
 
 from common.errors import UserError
 
-IGNORE = 255  # the value of pixels that count for nothing, in every label map that a reader returns
+IGNORE = 255  # value of ignored pixels in every label map that a reader returns
 
 
 class DataError(UserError):
-    """A data set cannot be had as asked; the message says what is wrong and what to do."""
+    """A data set is missing, incomplete or wrongly described; the message states the remedy."""
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts about a data set, in the order of its class indices where there is one a class.
+    """Name, classes and layout of a data set.
 
-    palette: colours as (red, green, blue). splits: those that the data set has; ``trainval``, train
-    and val together, comes on top. layout: the files that are expected below the root, for people.
-    source: where to get it. categories: the group of every class, where an official score is taken
-    over groups. folders: where below a given folder the root may be, since archives bring folders
-    of their own. marks: glob patterns; what matches one of them is found in every copy.
+    Attributes:
+        name: Name in configs and on command lines.
+        classes: Names of the classes, by class index.
+        palette: Colours of the classes as (red, green, blue), by class index.
+        splits: Names of the splits; ``trainval``, train and val together, is added to them.
+        layout: The expected files below the root, in words, for messages.
+        source: Where to get the data set, for messages.
+        categories: The category of each class, where an official score is averaged over
+            categories.
+        folders: Candidates for the root, relative to the folder that the user names: archives
+            often contain a folder of their own.
+        marks: Glob patterns; a folder is a root of this data set if it matches one of them.
     """
 
     name: str
@@ -34,7 +41,7 @@ class DatasetInfo:
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours for classes that have none of their own: those of PASCAL VOC, without its black.
+    """Return colours for classes without colours of their own: PASCAL VOC's, without its black.
 
     The bits of the class number, three at a time, become the high bits of red, green and blue (VOC
     2012 development kit, VOClabelcolormap.m).

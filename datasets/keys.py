@@ -1,4 +1,4 @@
-"""The keys of a config that say which data is used, and what its classes are."""
+"""Config keys that select the data set and describe its classes."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from common.sections import Section, config_key
 
 @dataclass(frozen=True, kw_only=True)
 class DataKeys(Section):
-    """The data set of a config."""
+    """Keys of the data set."""
 
     dataset: str | None = config_key(
         None,
@@ -27,12 +27,14 @@ class DataKeys(Section):
         most=255,
         default_text="the data set's",
     )
-    train_split: str = config_key('train', 'split that is trained on')
-    val_split: str = config_key('val', 'split that is scored')
+    train_split: str = config_key('train', 'split for training')
+    val_split: str = config_key('val', 'split for validation')
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeMultipleKeys(Section):
-    """How training and inference by shorter sides round an image's sides."""
+    """Key that rounds the image sides in training and inference by shorter sides."""
 
-    size_multiple: int = config_key(8, 'both sides are multiples of it, in pixels', least=1)
+    size_multiple: int = config_key(
+        8, 'both sides are rounded to multiples of this, in pixels', least=1
+    )

@@ -1,12 +1,12 @@
-"""Data sets from the address to training: download, convert, check, measure and pack.
+"""Download, convert, check, measure and pack data sets.
 
     python -m datasets.prepare voc --download --check
     python -m datasets.prepare cityscapes -d DATA --convert --stats --pack PACKED
     python -m datasets.prepare cityscapes -d PACKED --check
     python -m datasets.prepare cityscapes --help
 
-What is named is done in this order. The exit status is 1 when files are wrong, 2 when nothing could
-be done.
+The actions run in the order of the first line, whatever the order of the options. The exit status
+is 1 if files are wrong, 2 if nothing could be done.
 """
 
 import json
@@ -27,36 +27,38 @@ from common.tables import Column, lines
 from datasets import DataError, Dataset, DatasetInfo, Sample
 from datasets.info import IGNORE
 from datasets.preparation import sources
-from datasets.preparation.check import SplitReport, check
-from datasets.preparation.convert import convert
-from datasets.preparation.statistics import statistics
+from datasets.preparation.check import SplitReport, check_split
+from datasets.preparation.convert import convert_labels
+from datasets.preparation.statistics import compute_statistics
 from datasets.readers import layout
 from datasets.settings import DataSettings
 
-NEEDED = ('train', 'val')  # the others are often not to be had
+REQUIRED_SPLITS = ('train', 'val')  # other splits are often not available
 
 
 @dataclass(frozen=True)
 class PreparationSettings(DataSettings):
-    """What is done to a data set; the actions are done in the order of ``ACTIONS``."""
+    """Options of ``python -m datasets.prepare``; the actions run in the order of ``ACTIONS``."""
 
     split: tuple[str, ...] = option(
         '--split',
         nargs='+',
         default=(),
         metavar='S',
-        help='default: all there are; --stats, --list: train',
+        help='default: all that exist; with --stats or --list: train',
     )
     download: bool = flag(
         '--download',
-        help='fetch and unpack it, where that needs no account',
+        help='download and unpack the data set, if that needs no account',
     )
     url: str | None = option(
-        '--url', metavar='BASE', help='download from there; default: $NNSEG_DATA_URL, the authors'
+        '--url',
+        metavar='BASE',
+        help='base address of the downloads; default: $NNSEG_DATA_URL, else that of the authors',
     )
     keep_archives: bool = flag(
         '--keep-archives',
-        help='do not delete what has been unpacked',
+        help='do not delete archives after unpacking',
     )
     convert: bool = flag(
         '--convert',
@@ -64,32 +66,35 @@ class PreparationSettings(DataSettings):
     )
     check: bool = flag(
         '--check',
-        help='read everything, report problems and classes; of packed data: changed bytes, sources',
+        help='read all files, report problems and classes; packed data: verify bytes and sources',
     )
     stats: bool = flag(
         '--stats',
-        help='mean and deviation of the colours, class weights',
+        help='mean and standard deviation of the colours, class weights',
     )
     pack: Path | None = option(
         '--pack', metavar='FOLDER', type=Path, help='write memory-mapped arrays for fast training'
     )
     processes: int | None = option(
-        '--processes', type=int, metavar='N', help='default: as many as there are cores'
+        '--processes',
+        type=int,
+        metavar='N',
+        help='number of worker processes; default: one per available core',
     )
     json_file: Path | None = option(
-        '--json', metavar='FILE', type=Path, help='write the results there, too'
+        '--json', metavar='FILE', type=Path, help='also write the results to this file'
     )
 
 
 @dataclass(frozen=True)
-class Work:
-    """What the actions share, resolved from the settings.
+class ActionContext:
+    """The settings of a run with all defaults resolved; every action receives it.
 
     Attributes:
-        settings: As given.
+        settings: The options of the command line.
         root: The folder of the data set.
-        split: The splits that are wanted by name; none means all there are.
-        processes: How many work at once.
+        split: Names of the requested splits; empty for all that exist.
+        processes: Number of worker processes.
     """
 
     settings: PreparationSettings
@@ -99,14 +104,15 @@ class Work:
 
     @property
     def name(self) -> str:
-        """The data set."""
+        """Name of the data set."""
         return self.settings.name
 
 
 class _Parser(command.Parser):
-    """Lists the data sets below the options, also those that ``--import`` has brought."""
+    """A parser whose help lists all data sets, including those that ``--import`` registered."""
 
     def format_help(self) -> str:
+        """Return the help with the list of data sets."""
         return f'{super().format_help()}\ndata sets: {", ".join(datasets.names())}\n'
 
 
@@ -120,26 +126,30 @@ def build_parser() -> command.Parser:
 
 
 def main(args: Namespace) -> int:
-    """Prepare what the command line says."""
+    """Run the actions that the command line names."""
     return prepare(command.settings(PreparationSettings, args))
 
 
 def prepare(settings: PreparationSettings) -> int:
-    """Do what the settings name; returns the exit status."""
+    """Run the actions that the settings name; returns the exit status."""
     chosen = [action for action in ACTIONS if getattr(settings, action)]
     if not chosen:
         raise UserError(f'nothing to do; name at least one of --{", --".join(ACTIONS)}')
     processes = _number_of_processes(settings.processes)
-    datasets.reader(settings.name)  # refuses an unknown one before the work
+    datasets.reader(settings.name)  # raises now if the name is unknown
     split = _split_of_list(settings) if settings.list_file else settings.split
     root = layout.data_root(settings.name, settings.data_dir)
     if settings.json_file:
         files.check_writable(settings.json_file)
-    work = Work(settings, root, split, processes)
-    results: dict[str, Any] = {'dataset': settings.name, 'root': str(root)}
+    context = ActionContext(settings, root, split, processes)
+    results: dict[str, Any] = {
+        'dataset': settings.name,
+        'root': str(root),
+        'versions': machine.versions(),
+    }
     failed = False
     for action in chosen:
-        results[action], problems = ACTIONS[action](work)
+        results[action], problems = ACTIONS[action](context)
         failed = failed or problems > 0
     if settings.json_file:
         with files.replacing(settings.json_file) as temporary:
@@ -156,83 +166,88 @@ def _number_of_processes(wanted: int | None) -> int:
 
 
 def _split_of_list(settings: PreparationSettings) -> tuple[str, ...]:
-    """Return the name of the one split that a list is."""
+    """Return the name for the split that a list file defines."""
     if len(settings.split) > 1:
         names = ' '.join(settings.split)
-        raise UserError(f'--split {names}: --list takes one name for its samples')
+        raise UserError(f'--split {names}: --list takes one split name')
     if settings.download:
-        raise UserError('--list: --download fetches whole data sets; leave one of them out')
+        raise UserError(
+            '--list: not with --download, which fetches the whole data set; remove one of them'
+        )
     return settings.split or ('train',)
 
 
-def _splits(work: Work, complete: bool = False) -> tuple[list[Dataset], int]:
-    """Return the splits that the options name, else all that are there; and how many are not there
-    that should be.
+def _splits(context: ActionContext, complete: bool = False) -> tuple[list[Dataset], int]:
+    """Return the requested splits, or all that exist, and the number of required but missing ones.
 
     Args:
-        work: Names them.
+        context: The run, with the names of the requested splits.
         complete: Refuse images without a label, as for training.
     """
     found: dict[tuple[Sample, ...], Dataset] = {}
     missing: list[tuple[str, DataError]] = []
-    for split in work.split or datasets.info(work.name, work.root).splits:
+    for split in context.split or datasets.info(context.name, context.root).splits:
         try:
-            dataset = _open(work, split, complete)
+            dataset = _open(context, split, complete)
         except DataError as error:
-            if work.split:
+            if context.split:
                 raise
             missing.append((split, error))
         else:
-            found.setdefault(dataset.samples, dataset)  # two names may stand for the same files
+            found.setdefault(dataset.samples, dataset)  # two names may mean the same files
     if not found:
         raise missing[0][1]
     for split, problem in missing:
-        LOG.info('%s is left out: %s', split, problem)
-    return list(found.values()), sum(split in NEEDED for split, _ in missing)
+        LOG.info('%s is skipped: %s', split, problem)
+    return list(found.values()), sum(split in REQUIRED_SPLITS for split, _ in missing)
 
 
-def _open(work: Work, split: str, complete: bool = True) -> Dataset:
-    return datasets.open(work.name, work.root, split, work.settings.list_file, complete=complete)
+def _open(context: ActionContext, split: str, complete: bool = True) -> Dataset:
+    return datasets.open(
+        context.name, context.root, split, context.settings.list_file, complete=complete
+    )
 
 
-def _download(work: Work) -> tuple[dict[str, Any], int]:
-    settings = work.settings
-    sources.download(settings.name, work.root, settings.url, settings.keep_archives)
+def _download(context: ActionContext) -> tuple[dict[str, Any], int]:
+    settings = context.settings
+    sources.download(settings.name, context.root, settings.url, settings.keep_archives)
     return {'complete': True}, 0
 
 
-def _convert(work: Work) -> tuple[dict[str, Any], int]:
+def _convert(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
-    splits, missing = _splits(work)
+    splits, missing = _splits(context)
     for dataset in splits:
-        outcome = convert(dataset, work.processes)
+        outcome = convert_labels(dataset, context.processes)
         results[dataset.split] = asdict(outcome)
         for problem in outcome.problems:
             print(problem)
         print(
-            f'{work.name} {dataset.split}: {outcome.written} labels written, {outcome.kept} were '
-            f'right already, {outcome.plain} need no conversion, {len(outcome.problems)} failed'
+            f'{context.name} {dataset.split}: {outcome.written} labels written, {outcome.kept} '
+            f'were up to date, {outcome.plain} need no conversion, {len(outcome.problems)} failed'
         )
     return results, missing + sum(len(result['problems']) for result in results.values())
 
 
-def _check(work: Work) -> tuple[dict[str, Any], int]:
+def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     from datasets.loading import pack
 
-    packed = pack.folders(work.root)
+    packed = pack.packed_folders(context.root)
     if packed:
-        if work.settings.list_file:
-            raise UserError(f'--list: {work.root} is packed, and checked as a whole')
-        return _check_packed(packed, work)
+        if context.settings.list_file:
+            raise UserError(
+                f'--list: {context.root} is packed and can only be checked as a whole; omit --list'
+            )
+        return _check_packed(packed, context)
     results = {}
-    splits, missing = _splits(work)
+    splits, missing = _splits(context)
     for dataset in splits:
-        report = check(dataset, work.processes)
+        report = check_split(dataset, context.processes)
         results[dataset.split] = _report_as_json(report, dataset.info)
         for problem in report.problems:
             print(problem.message)
         count = len(report.problems) or 'no'
-        print(f'{work.name} {dataset.split}: {report.samples} images, {count} problems')
+        print(f'{context.name} {dataset.split}: {report.samples} images, {count} problems')
         _print_table(
             ('class', 'pixels %', 'images'),
             [
@@ -244,44 +259,44 @@ def _check(work: Work) -> tuple[dict[str, Any], int]:
     return results, missing + sum(len(result['problems']) for result in results.values())
 
 
-def _check_packed(folders: Sequence[Path], work: Work) -> tuple[dict[str, Any], int]:
-    """Compare packed folders with what they were made from, and their bytes with the checksums."""
+def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict[str, Any], int]:
+    """Verify the checksums of packed folders and compare their sources with the index."""
     from datasets.loading import pack
 
     results: dict[str, Any] = {}
-    wanted, found = set(work.split), set[str]()
+    wanted, found = set(context.split), set[str]()
     for folder in folders:
         samples, absent = 0, 0
         try:
             dataset = pack.open(folder)
-        except DataError as error:  # which split it is, only its name says
+        except DataError as error:  # the folder name alone shows which split it is
             found |= wanted if len(folders) == 1 else {folder.name}
             if wanted and len(folders) > 1 and folder.name not in wanted:
                 continue
             problems = [str(error)]
         else:
-            if dataset.info.name != work.name:
-                raise DataError(f'{folder}: is packed {dataset.info.name}, not {work.name}')
+            if dataset.info.name != context.name:
+                raise DataError(f'{folder}: holds packed {dataset.info.name}, not {context.name}')
             found.add(dataset.split)
             if wanted and dataset.split not in wanted:
                 continue
             samples = len(dataset)
             sources = {path for sample in dataset for path in (sample.image, sample.label)}
             absent = sum(path is not None and not path.exists() for path in sources)
-            problems = dataset.verify(work.processes)
+            problems = dataset.verify(context.processes)
         for problem in problems:
             print(problem)
         print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
         if absent:
-            print(f'{folder}: {absent} of the files it was made from are not there to compare')
+            print(f'{folder}: {absent} of its source files are missing and were not compared')
         results[str(folder)] = {'samples': samples, 'absent': absent, 'problems': problems}
     if wanted - found:
-        raise DataError(f'{work.root}: no packed {", ".join(sorted(wanted - found))} there')
+        raise DataError(f'{context.root}: no packed {", ".join(sorted(wanted - found))} here')
     return results, sum(len(result['problems']) for result in results.values())
 
 
 def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict[str, Any]:
-    """Shares are of all pixels of the readable labels, ignored ones too."""
+    """Return a report as JSON has it; shares include the ignored pixels of readable labels."""
     total = max(int(report.pixels.sum()), 1)
     return {
         'samples': report.samples,
@@ -301,11 +316,11 @@ def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict[str, Any]:
     }
 
 
-def _stats(work: Work) -> tuple[dict[str, Any], int]:
+def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
-    for split in work.split or ['train']:
-        dataset = _open(work, split)
-        found = statistics(dataset, work.processes)
+    for split in context.split or ['train']:
+        dataset = _open(context, split)
+        found = compute_statistics(dataset, context.processes)
         weights = {
             'median_frequency': found.median_frequency(),
             'enet': found.enet(),
@@ -318,7 +333,7 @@ def _stats(work: Work) -> tuple[dict[str, Any], int]:
             'std': found.std.tolist(),
             **{name: dict(zip(classes, values.tolist())) for name, values in weights.items()},
         }
-        print(f'{work.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
+        print(f'{context.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
         for name, values in (('mean', found.mean), ('std', found.std)):
             print(f'{name}: [{", ".join(f"{value:.3f}" for value in values)}]')
         rows = zip(classes, *weights.values())
@@ -329,33 +344,33 @@ def _stats(work: Work) -> tuple[dict[str, Any], int]:
     return results, 0
 
 
-def _pack(work: Work) -> tuple[dict[str, Any], int]:
+def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
     from datasets.loading.pack import pack
 
-    target = work.settings.pack
-    assert target is not None  # else this action would not have been chosen
+    target = context.settings.pack
+    assert target is not None  # otherwise this action would not have been chosen
     results: dict[str, Any] = {}
-    splits, missing = _splits(work, complete=True)
+    splits, missing = _splits(context, complete=True)
     for dataset in splits:
         if all(sample.label is None for sample in dataset):
-            LOG.info('%s is left out: it has no labels', dataset.split)
+            LOG.info('%s is skipped: it has no labels', dataset.split)
             continue
         folder = target / dataset.split
-        pack(dataset, folder, work.processes)
+        pack(dataset, folder, context.processes)
         results[dataset.split] = str(folder)
-        print(f'{work.name} {dataset.split}: packed into {folder}')
+        print(f'{context.name} {dataset.split}: packed into {folder}')
     return results, missing
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their contents; the first to the left, the others to the right."""
+    """Print a table with its first column left-aligned and the others right-aligned."""
     columns = [Column(head, right=number > 0) for number, head in enumerate(heads)]
     print(*lines(columns, [[str(cell) for cell in row] for row in rows]), sep='\n')
 
 
-# What can be done, in this order: a function each, which returns what --json tells of it, and the
-# number of files that are wrong.
-ACTIONS: dict[str, Callable[[Work], tuple[dict[str, Any], int]]] = {
+# The actions in the order in which they run. Each function returns the results for --json and the
+# number of wrong files.
+ACTIONS: dict[str, Callable[[ActionContext], tuple[dict[str, Any], int]]] = {
     'download': _download,
     'convert': _convert,
     'check': _check,

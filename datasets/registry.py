@@ -1,4 +1,4 @@
-"""The table of data sets, and how a split of one is opened."""
+"""The registry of data sets, and the function that opens a split of one."""
 
 import difflib
 import os
@@ -31,24 +31,24 @@ from datasets.readers.contract import (
 from datasets.readers.lists import read_list
 
 TRAINVAL = 'trainval'
-WITHOUT_LABELS = 'test'  # the only split whose images may be without labels
+UNLABELLED_SPLIT = 'test'  # the only split whose images may lack labels
 READERS: Registry[Reader] = Registry('a data set')
 
 
 def register(new: Reader) -> None:
-    """Let configs and commands name a data set: ``reader.INFO.name``.
+    """Register a reader, so that configs and commands can name its data set (``INFO.name``).
 
     Args:
-        new: A module or an object; :mod:`datasets.readers.contract` says what it has.
+        new: A module or an object with the members of :mod:`datasets.readers.contract`.
 
     Raises:
-        UserError: Another one has the name, something is missing, or ``decode`` cannot be pickled,
-            as worker processes need it.
+        UserError: The name is taken, a member is missing, or ``decode`` cannot be pickled for
+            worker processes.
     """
     if not isinstance(new, FixedReader | RootReader):
         raise DataError(
-            f'{getattr(new, "__name__", new)}: cannot be registered as a data set; it needs '
-            'INFO, find and decode, or INFO, find, info and decoder'
+            f'{getattr(new, "__name__", new)}: cannot be registered as a data set; define '
+            'INFO, find and decode, or INFO, find, info and decoder in it'
         )
     name = new.INFO.name
     if isinstance(new, FixedReader):
@@ -56,14 +56,14 @@ def register(new: Reader) -> None:
             pickle.dumps(new.decode)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise DataError(
-                f'the data set {name}: decode cannot be sent to worker processes ({error}); make '
-                'it a function of a module'
+                f'the data set {name}: decode cannot be sent to worker processes ({error}); '
+                'define it as a function of a module'
             ) from error
     READERS.add(name, new)
 
 
 def names() -> list[str]:
-    """Return every data set name."""
+    """Return the names of all data sets."""
     return list(READERS)
 
 
@@ -71,7 +71,7 @@ def reader(name: str) -> Reader:
     """Return the reader of a data set.
 
     Raises:
-        DataError: None is called so; the message has the nearest names.
+        DataError: The name is unknown; the message suggests the nearest names.
     """
     if name not in READERS:
         nearest = difflib.get_close_matches(str(name), READERS, n=3, cutoff=0.5) or list(READERS)
@@ -80,15 +80,16 @@ def reader(name: str) -> Reader:
 
 
 def preparation(name: str) -> Preparation:
-    """Return how a data set is downloaded and converted; nothing for a name without a reader, as
-    data has that a program has put together itself.
+    """Return how a data set is downloaded and converted.
+
+    The result is empty for an unregistered name: a program may have built its data set itself.
     """
     known = READERS.get(name)
     return known.PREPARATION if isinstance(known, PreparedReader) else Preparation()
 
 
 def describe(name: str, root: str | os.PathLike[str] | None = None) -> DatasetInfo:
-    """Return what :func:`datasets.info` does."""
+    """Return the facts about a data set; see :func:`datasets.info`."""
     known = reader(name)
     if root is None or not isinstance(known, RootReader):
         return known.INFO
@@ -106,16 +107,16 @@ def open(
     """Return a split of a data set.
 
     Args:
-        name: The data set.
+        name: Name of the data set.
         root: Its folder.
         split: One of ``describe(name).splits``, or ``trainval``.
-        list_file: A file with an image and a label a line (see lists.py), which takes the place of
-            what the reader finds.
-        complete: An image without a label is an error, except in a test split; otherwise its sample
-            names the label file that should be there, so that one can report them all.
+        list_file: A file with an image and a label per line (see lists.py); it replaces the files
+            that the reader finds.
+        complete: Refuse images without a label, except in a test split. If False, such a sample
+            names the expected label file, so that the caller can report all of them.
 
     Raises:
-        DataError: There are no samples.
+        DataError: There are no samples, or they are refused.
     """
     known, root = reader(name), Path(root)
     _check_split(known.INFO, split)
@@ -134,7 +135,7 @@ def open(
             f'expected: {known.INFO.layout}'
         )
     _check_names(samples)
-    if complete and split != WITHOUT_LABELS:
+    if complete and split != UNLABELLED_SPLIT:
         _check_labels(samples)
     decode = known.decoder(root) if isinstance(known, RootReader) else known.decode
     return Dataset(describe(name, root), split, tuple(samples), decode)
@@ -151,13 +152,13 @@ def _check_split(known: DatasetInfo, split: str) -> None:
 
 
 def _check_names(samples: Sequence[Sample]) -> None:
-    """Refuse names that stand twice: results are written under them."""
+    """Refuse duplicate names, because results are written under them."""
     seen: dict[str, Path] = {}
     for sample in samples:
         if sample.name in seen:
             raise DataError(
                 f'{sample.image} and {seen[sample.name]} are both called {sample.name}; an image '
-                'may be in a split, or in train and val together, only once'
+                'may occur only once in a split, or in train and val together'
             )
         seen[sample.name] = sample.image
 
@@ -172,10 +173,10 @@ def _check_labels(samples: Sequence[Sample]) -> None:
     ]
     if missing:
         first = missing[0]
-        wanted = f', {first.label} is not there' if first.label else ''
+        wanted = f', {first.label} is missing' if first.label else ''
         raise DataError(
             f'{first.image}: no label{wanted}; {len(missing)} of {len(samples)} images have none: '
-            'complete the labels, or move these images away'
+            'add the labels, or move these images away'
         )
 
 

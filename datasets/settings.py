@@ -1,4 +1,4 @@
-"""Which data the commands of data sets are about."""
+"""Options shared by the commands that work on a data set."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -10,12 +10,21 @@ from common.settings import Settings, option
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """A data set by its name, its folder, and a list that takes the place of its splits."""
+    """Name and folder of a data set, and a list file in place of its splits.
 
-    name: str = option(help='the data set, such as cityscapes')
+    Attributes:
+        name: Name of the data set.
+        data_dir: Its folder; None for ``data/NAME``.
+        list_file: A list of images and labels in place of the splits.
+    """
+
+    name: str = option(help='name of the data set, such as cityscapes')
     data_dir: Path | None = option(
         '-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME'
     )
     list_file: Path | None = option(
-        '--list', metavar='FILE', type=Path, help='a list of images and labels of its own'
+        '--list',
+        metavar='FILE',
+        type=Path,
+        help='list of images and labels, in place of the splits',
     )

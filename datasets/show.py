@@ -1,9 +1,10 @@
-"""A contact sheet of a data set, to look at: image, labels and both together, one row a sample.
+"""Draw a contact sheet of a data set: image, labels and overlay, one row per sample.
 
     python -m datasets.show camvid -d data/camvid --split val -n 8 -o sheet.png
 
-The samples are spread evenly over the split. Below each stand its name, its size, and the classes
-in it with their colours and shares; ignored pixels are black in the labels, and not in the overlay.
+The samples are spread evenly over the split. The caption of each shows its name, its size, and its
+classes with their colours and shares. Ignored pixels are black in the labels, unchanged in the
+overlay.
 """
 
 import sys
@@ -24,22 +25,27 @@ from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
 from datasets.settings import DataSettings
 
-OPACITY = 0.5
-WIDTH, HEIGHT = 480, 480  # the most that a picture takes
-GAP, CAPTION = 8, 44  # pixels between pictures; the height of two lines of text
-PAPER, INK = (255, 255, 255), (32, 32, 32)
+OVERLAY_OPACITY = 0.5
+MAX_PICTURE_WIDTH, MAX_PICTURE_HEIGHT = 480, 480  # pixels
+GAP, CAPTION_HEIGHT = 8, 44  # pixels; the caption has two lines of text
+BACKGROUND, TEXT_COLOUR = (255, 255, 255), (32, 32, 32)
 
 
 @dataclass(frozen=True)
 class SheetSettings(DataSettings):
-    """Which samples are shown, and where."""
+    """Options of ``python -m datasets.show``."""
 
     split: str = option('--split', metavar='S', default='train', help='default: train')
     number: int = option(
-        '-n', '--number', metavar='N', type=int, default=8, help='of samples; default: 8'
+        '-n', '--number', metavar='N', type=int, default=8, help='number of samples; default: 8'
     )
     output: Path = option(
-        '-o', '--output', metavar='FILE', type=Path, required=True, help='such as sheet.png'
+        '-o',
+        '--output',
+        metavar='FILE',
+        type=Path,
+        required=True,
+        help='image file to write, such as sheet.png',
     )
 
 
@@ -53,15 +59,15 @@ def build_parser() -> command.Parser:
 
 
 def main(args: Namespace) -> int:
-    """Write the sheet that the command line says."""
+    """Write the contact sheet that the command line requests."""
     write_sheet(command.settings(SheetSettings, args))
     return command.DONE
 
 
 def write_sheet(settings: SheetSettings) -> None:
-    """Write a contact sheet."""
+    """Write a contact sheet and print its path."""
     if settings.number < 1:
-        raise UserError(f'-n {settings.number}: at least 1')
+        raise UserError(f'-n {settings.number}: must be at least 1')
     image_files.check_format(settings.output)
     root = layout.data_root(settings.name, settings.data_dir)
     dataset = datasets.open(settings.name, root, settings.split, settings.list_file)
@@ -70,13 +76,13 @@ def write_sheet(settings: SheetSettings) -> None:
 
 
 def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:
-    """Rows of ``number`` samples at most, BGR ``uint8``; raises ``InputError``."""
+    """Return a row for each of at most ``number`` samples, (H, W, 3) uint8, BGR."""
     chosen = np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int)
     return np.vstack([_row(dataset, int(index)) for index in chosen])
 
 
 def _row(dataset: Dataset, index: int) -> np.ndarray:
-    """The pictures of a sample side by side, and its caption."""
+    """Return the pictures of a sample side by side, with the caption below them."""
     sample = dataset[index]
     if sample.label is None:
         image, labels = dataset.image(index), None
@@ -84,45 +90,48 @@ def _row(dataset: Dataset, index: int) -> np.ndarray:
         image, labels = dataset.pair(index)
     height, width = image.shape[:2]
     caption = _caption(f'{sample.name}   {width}x{height}', labels, dataset.info)
-    scale = min(WIDTH / width, HEIGHT / height)
+    scale = min(MAX_PICTURE_WIDTH / width, MAX_PICTURE_HEIGHT / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     pictures = [image]
     if labels is not None:
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         palette = dataset.info.palette
-        pictures += [paint(labels, palette), overlay(image, labels, palette, OPACITY)]
-    row = np.full((size[1] + GAP, 3 * (WIDTH + GAP) + GAP, 3), PAPER, np.uint8)
+        pictures += [paint(labels, palette), overlay(image, labels, palette, OVERLAY_OPACITY)]
+    row = np.full((size[1] + GAP, 3 * (MAX_PICTURE_WIDTH + GAP) + GAP, 3), BACKGROUND, np.uint8)
     for column, picture in enumerate(pictures):
-        left = GAP + column * (WIDTH + GAP)
+        left = GAP + column * (MAX_PICTURE_WIDTH + GAP)
         row[GAP:, left : left + size[0]] = picture
     return np.vstack((row, caption))
 
 
 def _caption(title: str, labels: np.ndarray | None, info: DatasetInfo) -> np.ndarray:
-    """The title, and below it the classes of a label map with colours and shares, largest first, as
-    far as the line goes.
+    """Return the caption: the title, then the classes with colours and shares.
+
+    The largest class comes first; classes beyond the end of the line are replaced by "...".
     """
-    panel = Image.new('RGB', (3 * (WIDTH + GAP) + GAP, CAPTION), PAPER)
-    draw, line = ImageDraw.Draw(panel), CAPTION // 2
+    panel = Image.new('RGB', (3 * (MAX_PICTURE_WIDTH + GAP) + GAP, CAPTION_HEIGHT), BACKGROUND)
+    draw, line = ImageDraw.Draw(panel), CAPTION_HEIGHT // 2
     font = ImageFont.load_default(size=line * 0.65)
-    draw.text((GAP, line / 2), title, fill=INK, font=font, anchor='lm')
+    draw.text((GAP, line / 2), title, fill=TEXT_COLOUR, font=font, anchor='lm')
     left = float(GAP)
     for text, colour in _shares(labels, info):
         right = left + line + font.getlength(text)
         if right > panel.width - 2 * line:
-            draw.text((left, 1.5 * line), '...', fill=INK, font=font, anchor='lm')
+            draw.text((left, 1.5 * line), '...', fill=TEXT_COLOUR, font=font, anchor='lm')
             break
-        draw.rectangle((left, line + 4, left + line - 8, 2 * line - 4), fill=colour, outline=INK)
-        draw.text((left + line - 4, 1.5 * line), text, fill=INK, font=font, anchor='lm')
+        draw.rectangle(
+            (left, line + 4, left + line - 8, 2 * line - 4), fill=colour, outline=TEXT_COLOUR
+        )
+        draw.text((left + line - 4, 1.5 * line), text, fill=TEXT_COLOUR, font=font, anchor='lm')
         left = right + GAP
     return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
 
 
 def _shares(labels: np.ndarray | None, info: DatasetInfo) -> list[tuple[str, tuple[int, int, int]]]:
-    """What occurs in a label map, with its share of the pixels, and its colour."""
+    """Return a text with the share of the pixels, and the colour, for each class of a label map."""
     if labels is None:
-        return [('no labels', PAPER)]
+        return [('no labels', BACKGROUND)]
     counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)
     names = dict(enumerate(info.classes)) | {IGNORE: 'ignored'}
     palette = dict(enumerate(info.palette)) | {IGNORE: BLACK}

@@ -17,7 +17,7 @@ if sys.version_info < (3, 10):  # before the import of modules with newer syntax
 
 from typing import TYPE_CHECKING  # noqa: E402
 
-from common import lazy  # noqa: E402
+from common import __version__, lazy  # noqa: E402
 
 if TYPE_CHECKING:
     from engine.evaluation.evaluator import Evaluator
@@ -31,5 +31,5 @@ _HOMES = {
     'Protocol': 'engine.inference.test_time',
     'Trainer': 'engine.training.trainer',
 }
-__all__ = ['Evaluator', 'Predictor', 'Protocol', 'Trainer']
+__all__ = ['Evaluator', 'Predictor', 'Protocol', 'Trainer', '__version__']
 __getattr__ = lazy.resolver(__name__, _HOMES)

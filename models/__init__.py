@@ -4,7 +4,7 @@ net = models.create('d3net_s', num_classes=19)
 logits, *auxiliary = net(x)
 models.weights.load('D3Net-S.h5')
 
-``register`` adds networks of your own: see :mod:`models.family`.
+``models.register`` adds your own networks: see :mod:`models.family`.
 """
 
 from models import convert, csail, d3net_family, dabnet, ddrnet, edgeailite, weights

@@ -1,4 +1,4 @@
-"""The networks of this project: python -m models"""
+"""List the networks of this project: python -m models."""
 
 import sys
 from argparse import Namespace
@@ -9,7 +9,7 @@ from common.errors import UserError
 from common.tables import Column, fitted, line
 from models import complexity, weights
 
-SIZE = (512, 1024)
+DEFAULT_SIZE = (512, 1024)  # height and width of the image, in pixels
 COLUMNS = (
     Column('classes', right=True),
     Column('parameters', 11, right=True, before=' '),
@@ -22,64 +22,68 @@ COLUMNS = (
 
 
 def build_parser() -> Parser:
+    """Return the command-line parser."""
     parser = Parser(
         prog='python -m models',
-        description='Lists the networks: classes, trainable parameters, GMACs of the convolutions '
-        f'at {SIZE[0]}x{SIZE[1]} or the nearest size that the network takes, and what height and '
-        'width of an image must be.',
+        description='Lists the networks: number of classes, trainable parameters, GMACs of the '
+        f'convolutions at {DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]} or the nearest size that the network '
+        'accepts, and the legal heights and widths of an image.',
     )
-    parser.add_argument('networks', nargs='*', metavar='NETWORK', help='these (default: all)')
-    parser.add_argument('--family', metavar='NAME', help='one family of them')
-    parser.add_argument('--names', action='store_true', help='names only')
+    parser.add_argument(
+        'networks', nargs='*', metavar='NETWORK', help='networks to list (default: all)'
+    )
+    parser.add_argument('--family', metavar='NAME', help='list the networks of one family')
+    parser.add_argument('--names', action='store_true', help='list names only')
     parser.add_argument(
         '--weights',
         action='store_true',
-        help='published files of weights only: networks, what they were trained for, and the '
-        'address that they are downloaded from or, where a browser is needed, the page',
+        help='list the published weights instead: networks, training data, and the download '
+        'address or, where a download needs a browser, the page',
     )
     return parser
 
 
 def main(args: Namespace) -> int:
-    names = _chosen(args)
+    """Run the command and return its exit status."""
+    names = _selected_names(args)
     if args.names and args.weights:
-        raise UserError('--names or --weights, not both')
+        raise UserError('pass --names or --weights, not both')
     if args.names:
         print('\n'.join(names))
         return DONE
     if args.weights:
-        print(*_published(names), sep='\n')
+        print(*_published_lines(names), sep='\n')
         return DONE
     columns = fitted([Column(width=max(map(len, names))), *COLUMNS], [])
     print(line(columns, [column.title for column in columns]))
-    for name in names:  # each at once: to count takes seconds
-        print(line(columns, [name, *describe(name)]), flush=True)
+    for name in names:  # print each row at once: counting all networks takes seconds
+        print(line(columns, [name, *_cells(name)]), flush=True)
     return DONE
 
 
-def describe(name: str) -> list[str]:
-    """Return a network's cells below :data:`COLUMNS`, or one that reaches over all."""
+def _cells(name: str) -> list[str]:
+    """Return a network's cells for :data:`COLUMNS`, or a single cell that spans all columns."""
     try:
         network = models.create(name)
     except models.HyperParameterError:
-        return ['any other member of the family: its hyper-parameters must be given']
+        return ['any other network of the family: all hyper-parameters are required']
     info = network.info
-    size = complexity.nearest_size(info, SIZE)
-    work, parameters = complexity.count(network, size)
-    least = complexity.nearest_size(info, (1, 1))[0]
+    size = complexity.nearest_size(info, DEFAULT_SIZE)
+    macs, parameters = complexity.count_macs_and_parameters(network, size)
+    smallest = complexity.nearest_size(info, (1, 1))[0]
     return [
         str(info.num_classes),
         f'{parameters:,}',
-        f'{work / 1e9:.2f}',
+        f'{macs / 1e9:.2f}',
         f'{size[0]}x{size[1]}',
         str(info.size_divisor),
-        str(least),
+        str(smallest),
         info.paper,
     ]
 
 
-def _published(names: list[str]) -> list[str]:
-    """Return a line for each published file that is for one of the networks."""
+def _published_lines(names: list[str]) -> list[str]:
+    """Return one line for each published file that fits one of the networks."""
     lines = []
     for published in weights.published.files():
         networks = [name for name in weights.published.networks_of(published) if name in names]
@@ -93,14 +97,15 @@ def _published(names: list[str]) -> list[str]:
     return lines
 
 
-def _chosen(args: Namespace) -> list[str]:
+def _selected_names(args: Namespace) -> list[str]:
+    """Return the names of the networks that the options select."""
     families = {family.name: family for family in models.FAMILIES}
     if args.family is not None and args.family not in families:
         raise UserError(
-            f'no family is called {args.family!r}; there are {", ".join(sorted(families))}'
+            f'no family is called {args.family!r}; the families are {", ".join(sorted(families))}'
         )
     if args.family and args.networks:
-        raise UserError('name networks or a --family, not both')
+        raise UserError('pass names of networks or --family, not both')
     for name in args.networks:
         models.family_of(name)
     return args.networks or list(families[args.family].variants if args.family else models.names())

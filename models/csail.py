@@ -3,27 +3,28 @@
 Zhou, Zhao, Puig, Xiao, Fidler, Barriuso, Torralba, "Semantic understanding of scenes through the
 ADE20K dataset", IJCV 2018, arXiv:1608.05442. Reference: CSAILVision/semantic-segmentation-pytorch,
 commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/models.py; the encoders are in
-:mod:`models.encoders.resnet`. The names are ``csail_<encoder>_<decoder>``:
+:mod:`models.encoders.resnet`. Names of networks are ``csail_<encoder>_<decoder>``:
 
     c1            one 3x3 convolution and the classifier
     ppm           pyramid pooling: PSPNet's, Zhao et al., CVPR 2017, arXiv:1612.01105
     upernet       pyramid pooling under a feature pyramid: Xiao et al., ECCV 2018, arXiv:1807.10221
-    upernet_lite  the same, half as wide
+    upernet_lite  upernet with half the channels
     *_deepsup     with an auxiliary head on the encoder's third stage
 
 The reference's ``resnet50dilated`` is ``resnet50dilated8`` here; ``dilated16`` is an argument of
-its encoder that its builder never sets. Every decoder goes with every encoder, as the modules of
-the reference do. Logits are at the size of the encoder's last map, 1/32, 1/16 or 1/8 of the
-input's, and at 1/4 from a UPerNet, on a dilated encoder too. The auxiliary ones are at the size of
-the third map: that of the main ones on a dilated encoder, twice that on a plain one, where the
-reference's training loss, with one label map for both heads, cannot be computed.
+its encoder that its builder never sets. Every decoder fits every encoder, as in the modules of the
+reference. Logits have the size of the encoder's last map, 1/32, 1/16 or 1/8 of the input's. Those
+of a UPerNet have 1/4, on a dilated encoder too. Auxiliary logits have the size of the third map:
+that of the main logits on a dilated encoder, twice that on a plain one, where the reference's
+training loss, with one label map for both heads, cannot be computed.
 
-Pyramid pooling needs two rows and columns in the encoder's last map, or NNabla would resize the
-pooled maps to one of them wrongly. A decoder ``ppm`` normalises a map pooled to one pixel, so it
-cannot be trained on a batch of one, which PyTorch refuses, too; a UPerNet resizes it first.
+Pyramid pooling needs at least two rows and columns in the encoder's last map: NNabla resizes the
+pooled maps to a single row or column wrongly. A ``ppm`` decoder normalises a map pooled to one
+pixel, so it cannot be trained on a batch of one; PyTorch refuses this too. A UPerNet resizes that
+map first.
 
-New decoders start with the reference's values: He's normal distribution by the number of inputs,
-PyTorch's own for biases, beta not quite 0.
+Initial values of the decoders are the reference's: weights from He's normal distribution by the
+number of inputs, biases from PyTorch's default, beta 1e-4.
 
 Differs from the original: a UPerNet takes the widths of its encoder's maps, where the reference's
 builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18; logits are
@@ -53,8 +54,8 @@ from models.family import (
 
 NUM_CLASSES = 150
 PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
-DROPPED = 0.1  # share of the maps before a PPM's classifiers
-BETA = 1e-4  # of the decoders' batch norms, at first
+DROPOUT = 0.1  # share of the maps dropped before a PPM's classifiers
+INITIAL_BETA = 1e-4  # of the decoders' batch norms
 POOLING = dict(pool_scales=(1, 2, 3, 6))
 PAPERS = {
     'c1': 'Zhou et al., IJCV 2018, arXiv:1608.05442',
@@ -66,15 +67,18 @@ PAPERS = {
 def conv_bn_relu(
     x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, at: int = 0
 ) -> nn.Variable:
-    """A convolution without bias, ``<name>/<at>``, batch norm, ``<name>/<at + 1>``, and ReLU."""
+    """Apply a convolution without bias, batch norm and ReLU.
+
+    Convolution and batch norm are called ``<name>/<at>`` and ``<name>/<at + 1>``.
+    """
     initializer = kaiming_normal_by_inputs
     with L.scope(name):
         x = L.convolution(x, channels, kernel, f'{at}', build, bias=False, initializer=initializer)
-        return L.bn_relu(x, f'{at + 1}', build, decay_rate=DECAY_RATE, beta=BETA)
+        return L.bn_relu(x, f'{at + 1}', build, decay_rate=DECAY_RATE, beta=INITIAL_BETA)
 
 
 def classifier(x: nn.Variable, num_classes: int, name: str, build: L.Build) -> nn.Variable:
-    """A 1x1 convolution with bias."""
+    """Compute logits by a 1x1 convolution with bias."""
     return L.convolution(
         x,
         num_classes,
@@ -87,20 +91,30 @@ def classifier(x: nn.Variable, num_classes: int, name: str, build: L.Build) -> n
 
 
 def auxiliary_head(
-    features: Sequence[nn.Variable], num_classes: int, build: L.Build, dropped: float = 0.0
+    features: Sequence[nn.Variable], num_classes: int, build: L.Build, dropout: float = 0.0
 ) -> nn.Variable:
-    """Logits from the third map, for deep supervision."""
+    """Compute logits from the third map, for deep supervision."""
     x = features[-2]
     x = conv_bn_relu(x, L.channels_of(x, build) // 2, 3, 'cbr_deepsup', build)
-    if dropped:
-        x = L.dropout(x, dropped, build, maps=True)
+    if dropout:
+        x = L.dropout(x, dropout, build, maps=True)
     return classifier(x, num_classes, 'conv_last_deepsup', build)
 
 
 def c1(
     features: Sequence[nn.Variable], build: L.Build, *, num_classes: int, deepsup: bool = False
 ) -> list[nn.Variable]:
-    """One convolution on the last map: its logits, and the auxiliary ones with ``deepsup``."""
+    """Decode the last map by one 3x3 convolution.
+
+    Args:
+        features: Maps of the encoder, finest first.
+        build: Options of the build.
+        num_classes: Number of classes.
+        deepsup: Whether to add the auxiliary head.
+
+    Returns:
+        Logits ``[main]``, or ``[main, aux]`` with ``deepsup``.
+    """
     x = features[-1]
     x = conv_bn_relu(x, L.channels_of(x, build) // 4, 3, 'cbr', build)
     outputs = [classifier(x, num_classes, 'conv_last', build)]
@@ -115,7 +129,18 @@ def ppm(
     pool_scales: tuple[int, ...],
     deepsup: bool = False,
 ) -> list[nn.Variable]:
-    """Pyramid pooling on the last map: means over a few large tiles, convolved, then resized."""
+    """Decode the last map by pyramid pooling: convolve means over large tiles, then resize them.
+
+    Args:
+        features: Maps of the encoder, finest first.
+        build: Options of the build.
+        num_classes: Number of classes.
+        pool_scales: Number of tiles a side of each pooled map.
+        deepsup: Whether to add the auxiliary head.
+
+    Returns:
+        Logits ``[main]``, or ``[main, aux]`` with ``deepsup``.
+    """
     x = features[-1]
     size, maps = L.size_of(x, build), [x]
     for i, bins in enumerate(pool_scales):
@@ -123,9 +148,9 @@ def ppm(
         pooled = conv_bn_relu(pooled, PPM_CHANNELS, 1, f'ppm/{i}', build, at=1)
         maps.append(L.resize(pooled, size, build))
     x = conv_bn_relu(L.concatenate(*maps, build=build), PPM_CHANNELS, 3, 'conv_last', build)
-    x = L.dropout(x, DROPPED, build, maps=True)
+    x = L.dropout(x, DROPOUT, build, maps=True)
     outputs = [classifier(x, num_classes, 'conv_last/4', build)]
-    return [*outputs, auxiliary_head(features, num_classes, build, DROPPED)] if deepsup else outputs
+    return [*outputs, auxiliary_head(features, num_classes, build, DROPOUT)] if deepsup else outputs
 
 
 def upernet(
@@ -136,8 +161,20 @@ def upernet(
     pool_scales: tuple[int, ...],
     fpn_dim: int,
 ) -> list[nn.Variable]:
-    """Pyramid pooling on the last map, resized before it is convolved; top down, it is added to the
-    maps before, and what comes out at all sizes is joined at the largest.
+    """Decode all maps by pyramid pooling and a feature pyramid.
+
+    Pooled maps are resized before they are convolved. Each level of the pyramid is added to the
+    next finer map, and all levels are concatenated at the finest size.
+
+    Args:
+        features: Maps of the encoder, finest first.
+        build: Options of the build.
+        num_classes: Number of classes.
+        pool_scales: Number of tiles a side of each pooled map.
+        fpn_dim: Channels of the feature pyramid.
+
+    Returns:
+        Logits ``[main]``.
     """
     x = features[-1]
     size, maps = L.size_of(x, build), [x]
@@ -156,7 +193,11 @@ def upernet(
     return [classifier(x, num_classes, 'conv_last/1', build)]
 
 
-HEADS: dict[str, Callable[..., list[nn.Variable]]] = {'c1': c1, 'ppm': ppm, 'upernet': upernet}
+DECODER_FUNCTIONS: dict[str, Callable[..., list[nn.Variable]]] = {
+    'c1': c1,
+    'ppm': ppm,
+    'upernet': upernet,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,19 +206,19 @@ class CSAILKeys(Section):
 
     pool_scales: tuple[int, ...] | None = config_key(
         None,
-        'of a decoder with pyramid pooling: numbers of tiles a side over which it takes means',
+        'number of tiles a side of each pooled map; decoders with pyramid pooling only',
         least=1,
         default_text='[1, 2, 3, 6]',
     )
     fpn_dim: int | None = config_key(
         None,
-        'of a UPerNet: channels of its feature pyramid',
+        'channels of the feature pyramid; UPerNet only',
         least=1,
         default_text='512, and 256 for upernet_lite',
     )
 
 
-DECODERS: dict[str, dict[str, Any]] = {  # which of them a decoder has, and their values
+DECODERS: dict[str, dict[str, Any]] = {  # hyper-parameters of each decoder, with default values
     'c1': dict(),
     'c1_deepsup': dict(),
     'ppm': POOLING,
@@ -196,12 +237,17 @@ VARIANTS = {
 def csail(
     x: nn.Variable, build: L.Build, *, encoder: str, decoder: str, **hyper: Any
 ) -> list[nn.Variable]:
-    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, h, w),
-    auxiliary logits where there are such].
+    """Build the whole network.
 
-    encoder: of :data:`models.encoders.resnet.ENCODERS`. decoder: of :data:`DECODERS`; ``hyper`` are
-    its hyper-parameters, :class:`CSAILKeys`, and num_classes. H and W need not be multiples of
-    anything.
+    Args:
+        x: Normalised image, (N, 3, H, W), of any size.
+        build: Options of the build.
+        encoder: Name in :data:`models.encoders.resnet.ENCODERS`.
+        decoder: Name in :data:`DECODERS`.
+        **hyper: num_classes and the decoder's hyper-parameters, see :class:`CSAILKeys`.
+
+    Returns:
+        Logits ``[main]``, or ``[main, aux]`` with deep supervision, each (N, num_classes, h, w).
     """
     head, _, addition = decoder.partition('_')
     if addition == 'deepsup':
@@ -209,16 +255,18 @@ def csail(
     with L.scope('encoder'):
         features = resnet(x, build, **ENCODERS[encoder])
     with L.scope('decoder'):
-        return HEADS[head](features, build, **hyper)
+        return DECODER_FUNCTIONS[head](features, build, **hyper)
 
 
 def _check_decoder(hyper: dict[str, Any]) -> dict[str, Any]:
-    """Refuse hyper-parameters that the decoder does not have."""
+    """Raise ``SectionError`` for hyper-parameters that the decoder does not have."""
     decoder = hyper['decoder']
     for key in keys_of(CSAILKeys):
         if key in hyper and key not in DECODERS[decoder]:
-            having = ', '.join(name for name, options in DECODERS.items() if key in options)
-            raise SectionError(key, f'the decoder {decoder} has none; those that do are {having}')
+            users = ', '.join(name for name, options in DECODERS.items() if key in options)
+            raise SectionError(
+                key, f'the decoder {decoder} does not use it; those that do are {users}'
+            )
     return hyper
 
 
@@ -231,8 +279,8 @@ def _info(hyper: Hyper) -> NetworkInfo:
     )
 
 
-# The input that weights of March 2018 to August 2019 were trained on (dataset.py at 42bc6cb; the
-# later ones: at ac0019c).
+# Input statistics of the weights from March 2018 to August 2019 (dataset.py at 42bc6cb; of later
+# weights: at ac0019c).
 BGR = {
     'mean': (102.9801, 115.9465, 122.7717),
     'std': (1.0, 1.0, 1.0),
@@ -242,12 +290,12 @@ ORIGINAL = Original(
     encoder=re.compile(r'encoder\.'),
     statistics={'csail_bgr': BGR},
     statistics_of_names={'baseline-': 'csail_bgr', 'ade20k-': 'imagenet'},
-    unknown_statistics='The names do not tell the input: RGB is assumed, as of files from August '
-    '2019 on; --input-statistics csail_bgr is for older ones (baseline-*).',
+    unknown_statistics='The file names do not identify the input statistics: RGB is assumed, as '
+    'for files since August 2019; pass --input-statistics csail_bgr for older ones (baseline-*).',
 )
 FILES = ('http://sceneparsing.csail.mit.edu/model/pytorch/',)
 ENCODER_FILES = ('http://sceneparsing.csail.mit.edu/model/pretrained_resnet/',)
-NO_NETWORK = 'no network here has this encoder'
+NO_NETWORK = 'no network of this project has this encoder'
 
 
 def _published(
@@ -257,6 +305,7 @@ def _published(
     obstacle: str | None = None,
     statistics: str = 'imagenet',
 ) -> tuple[Published, ...]:
+    """Return the two files of a network, encoder and decoder."""
     halves = tuple(f'{half}_epoch_{epoch}.pth' for half in ('encoder', 'decoder'))
     return tuple(
         Published(
@@ -273,11 +322,11 @@ def _published(
 
 
 def _published_2018(folder: str, epoch: int, network: str) -> tuple[Published, ...]:
-    """The same architectures before August 2019, whose input is another one."""
+    """Return the two files of a network trained before August 2019, with other input statistics."""
     return _published(f'baseline-{folder}', epoch, network, statistics='csail_bgr')
 
 
-# As config/*.yaml, demo_test.sh and mit_semseg/models/*.py say; the addresses are plain http.
+# Sources: config/*.yaml, demo_test.sh and mit_semseg/models/*.py; the addresses are plain http.
 PUBLISHED = (
     *_published('ade20k-resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
     *_published('ade20k-resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),
@@ -286,8 +335,8 @@ PUBLISHED = (
     *_published('ade20k-resnet101-upernet', 50, 'csail_resnet101_upernet'),
     *_published('ade20k-mobilenetv2dilated-c1_deepsup', 20, '', NO_NETWORK),
     *_published('ade20k-hrnetv2-c1', 30, '', NO_NETWORK),
-    # README.md and demo_test.sh at 42bc6cb name the folder of resnet50dilated-ppm_deepsup, and the
-    # page that has all; the names of the others follow it, with the epochs of the README's table.
+    # README.md and demo_test.sh at 42bc6cb name the folder of resnet50dilated-ppm_deepsup and the
+    # page with all files; the names of the others follow it, with the epochs in the README's table.
     *_published_2018('resnet18dilated-c1_deepsup', 20, 'csail_resnet18dilated8_c1_deepsup'),
     *_published_2018('resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
     *_published_2018('resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),

@@ -1,12 +1,13 @@
-"""D3Net among the families; the network itself is in :mod:`d3net.network`.
+"""D3Net as a family of networks; the graph is in :mod:`d3net.network`.
 
-Published files: sony/ai-research-code, d3net/semantic-segmentation/README.md. They are NNabla's.
+Published files: sony/ai-research-code, d3net/semantic-segmentation/README.md. These files are
+NNabla's.
 """
 
 from d3net import network
 from models.family import CITYSCAPES, Family, Hyper, NetworkInfo, Published
 
-NAME = 'd3net'  # also the network all of whose hyper-parameters are given
+NAME = 'd3net'  # also the name of the network without default hyper-parameters
 SONY = ('https://nnabla.org/pretrained-models/ai-research-code/d3net/semantic-segmentation/',)
 PUBLISHED = (
     Published('D3Net-L.h5', 'd3net_l', CITYSCAPES, SONY),

@@ -6,12 +6,12 @@ Neural Networks and Learning Systems. Reference: isyangshu/DABNet, commit
 dabnet_eb.py, mmseg/models/decode_heads/fcn_head.py, configs/_base_/models/dabnet_r18-d32.py and
 dabnet_eb1-d32.py.
 
-A context path, the encoder, and a spatial path at 1/8 of the input's size, as in BiSeNet
-(arXiv:1808.00897). After each stage of the encoder a patch module (the reference's class SIM; HFA
-and PCE in its documents) sees the map pixel by pixel and patch by patch. The hyper-parameters are
-:class:`DABNetKeys`.
+The network has a context path, the encoder, and a spatial path at 1/8 of the input's size, as in
+BiSeNet (arXiv:1808.00897). After each stage of the encoder, a patch module (the reference's class
+SIM; HFA and PCE in its documents) processes the map by pixels and by patches. The hyper-parameters
+are in :class:`DABNetKeys`.
 
-New networks start with the reference's values: PyTorch's own in the patch modules, He's normal
+Initial values are the reference's: PyTorch's defaults in the patch modules, He's normal
 distribution by the number of outputs elsewhere, a standard deviation of 0.01 before the logits.
 
 Differs from the original: the patch size is a hyper-parameter; the original has a copy of the file
@@ -42,19 +42,21 @@ from models.family import (
 )
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
-STRIDE = 32  # of the encoder's last maps
-SPATIAL = (64, 128)  # channels of the spatial path at 1/8; those of the context path are the last
-FUSED = 256  # channels before the main head
-AUXILIARY = 64  # channels of an auxiliary head
-DROPOUT = 0.1  # share of the maps before the logits
+ENCODER_STRIDE = 32  # of the last map
+SPATIAL_CHANNELS = (64, 128)  # of the spatial path at 1/8; the context path has the second
+FUSED_CHANNELS = 256  # before the main head
+AUXILIARY_CHANNELS = 64  # inside an auxiliary head
+DROPOUT = 0.1  # share of the maps dropped before the logits
 
 
 class EncoderModule(Protocol):
-    """What a module of :mod:`models.encoders` has to give."""
+    """Interface of the modules of :mod:`models.encoders` that DABNet uses."""
 
-    def stem(self, x: nn.Variable, build: L.Build) -> nn.Variable: ...
+    def stem(self, x: nn.Variable, build: L.Build) -> nn.Variable:
+        """Apply the stem to a normalised image."""
 
-    def stage(self, x: nn.Variable, number: int, build: L.Build) -> nn.Variable: ...
+    def stage(self, x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
+        """Apply stage 1 to 4."""
 
 
 ENCODERS: dict[str, EncoderModule] = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
@@ -74,7 +76,7 @@ class DABNetKeys(Section):
 
     patch_size: int | None = config_key(
         None,
-        "side of a patch, in pixels of the encoder's maps",
+        "height and width of a patch in pixels of the encoder's maps",
         least=1,
         default_text="the variant's",
     )
@@ -95,7 +97,7 @@ def conv_bn_relu(
     stride: int = 1,
     relu: bool = True,
 ) -> nn.Variable:
-    """OpenMMLab's ConvModule: convolution, batch norm, and where ``relu`` says so ReLU."""
+    """Apply OpenMMLab's ConvModule: convolution, batch norm and, with ``relu``, ReLU."""
     with L.scope(name):
         x = L.convolution(
             x,
@@ -111,11 +113,19 @@ def conv_bn_relu(
 
 
 def patch_module(x: nn.Variable, width: int, patch_size: int, build: L.Build) -> nn.Variable:
-    """Pixels and patches of (N, C, H, W), which exchange twice what they know: a map of the same
-    shape.
+    """Apply a patch module (SIM), which processes a map by pixels and by patches.
 
-    There are two maps (N, width, ...), one of pixels and one of patches, that is 1 / patch_size as
-    large. A patch is seen through all its pixels, and through their mean.
+    The module has a map of pixels and a map of patches, smaller by ``patch_size``. They exchange
+    information twice. A patch is represented by all its pixels and by their mean.
+
+    Args:
+        x: (N, C, H, W).
+        width: Channels of the two maps.
+        patch_size: Height and width of a patch in pixels of ``x``.
+        build: Options of the build.
+
+    Returns:
+        (N, C, H, W).
     """
     channels, size = L.channels_of(x, build), L.size_of(x, build)
 
@@ -149,8 +159,10 @@ def patch_module(x: nn.Variable, width: int, patch_size: int, build: L.Build) ->
 
 
 def attention_refinement(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
-    """3x3 convolution, and each channel times a share that all of them decide by their means:
-    (N, C, H, W) -> (N, channels, H, W).
+    """Apply an attention refinement module: (N, C, H, W) -> (N, channels, H, W).
+
+    After a 3x3 convolution, each channel is scaled by a gate computed from the means of all
+    channels.
     """
     with L.scope(name):
         x = conv_bn_relu(x, channels, 3, 'conv_layer', build)
@@ -162,9 +174,9 @@ def attention_refinement(x: nn.Variable, channels: int, name: str, build: L.Buil
 def feature_fusion(
     spatial: nn.Variable, context: nn.Variable, channels: int, build: L.Build
 ) -> nn.Variable:
-    """Both paths together, (N, C, H, W) and (N, C', H, W) -> (N, channels, H, W).
+    """Fuse both paths: (N, C, H, W) and (N, C', H, W) -> (N, channels, H, W).
 
-    The ReLU before the sigmoid is the reference's: no channel's share is less than a half.
+    The ReLU before the sigmoid is the reference's: no gate is below a half.
     """
     x = L.concatenate(spatial, context, build=build)
     with L.scope('ffm'):
@@ -176,8 +188,18 @@ def feature_fusion(
 def two_paths(
     x: nn.Variable, build: L.Build, *, encoder: str, patch_size: int, sim_channels: tuple[int, ...]
 ) -> tuple[nn.Variable, nn.Variable, nn.Variable]:
-    """Everything but the heads: normalised image (N, 3, H, W) -> the fused map (N, 256, H / 8, W /
-    8), and the context path's (N, 128, ...) at 1/8 and 1/16 of the input's size.
+    """Build everything but the heads.
+
+    Args:
+        x: Normalised image, (N, 3, H, W).
+        build: Options of the build.
+        encoder: Name in :data:`ENCODERS`.
+        patch_size: Height and width of a patch in pixels of the encoder's maps.
+        sim_channels: Channels of the four patch modules.
+
+    Returns:
+        The fused map (N, 256, H / 8, W / 8), and the maps of the context path, (N, 128, h, w), at
+        1/8 and 1/16 of the input's size.
     """
     layers = ENCODERS[encoder]
     with L.scope('backbone'):
@@ -195,21 +217,21 @@ def two_paths(
     spatial = L.concatenate(L.average_pool(x, 2, build), stem, build=build)
     spatial = conv_bn_relu(spatial, width, 3, 'sp_0', build, stride=2)
     spatial = spatial + conv_bn_relu(at_4, width, 3, 'cp_1', build)
-    spatial = conv_bn_relu(spatial, SPATIAL[0], 3, 'sp_1', build, stride=2)
-    spatial = spatial + conv_bn_relu(at_8, SPATIAL[0], 3, 'cp_2', build)
-    spatial = conv_bn_relu(spatial, SPATIAL[1], 1, 'sp_2', build)
+    spatial = conv_bn_relu(spatial, SPATIAL_CHANNELS[0], 3, 'sp_1', build, stride=2)
+    spatial = spatial + conv_bn_relu(at_8, SPATIAL_CHANNELS[0], 3, 'cp_2', build)
+    spatial = conv_bn_relu(spatial, SPATIAL_CHANNELS[1], 1, 'sp_2', build)
 
-    context_16 = attention_refinement(at_32, SPATIAL[1], 'arm32', build)
+    context_16 = attention_refinement(at_32, SPATIAL_CHANNELS[1], 'arm32', build)
     context_16 = L.resize(context_16, L.size_of(at_16, build), build, 'nearest')
-    context_16 = conv_bn_relu(context_16, SPATIAL[1], 3, 'conv_head32', build)
-    context_8 = attention_refinement(at_16, SPATIAL[1], 'arm16', build) + context_16
+    context_16 = conv_bn_relu(context_16, SPATIAL_CHANNELS[1], 3, 'conv_head32', build)
+    context_8 = attention_refinement(at_16, SPATIAL_CHANNELS[1], 'arm16', build) + context_16
     context_8 = L.resize(context_8, L.size_of(at_8, build), build, 'nearest')
-    context_8 = conv_bn_relu(context_8, SPATIAL[1], 3, 'conv_head16', build)
-    return feature_fusion(spatial, context_8, FUSED, build), context_8, context_16
+    context_8 = conv_bn_relu(context_8, SPATIAL_CHANNELS[1], 3, 'conv_head16', build)
+    return feature_fusion(spatial, context_8, FUSED_CHANNELS, build), context_8, context_16
 
 
 def head(x: nn.Variable, channels: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
-    """OpenMMLab's FCNHead: logits (N, num_classes, H, W) of a map (N, C, H, W)."""
+    """Apply OpenMMLab's FCNHead: (N, C, H, W) -> logits (N, num_classes, H, W)."""
     with L.scope(name):
         x = conv_bn_relu(x, channels, 3, 'convs/0', build)
         x = L.dropout(x, DROPOUT, build, maps=True)
@@ -226,23 +248,32 @@ def dabnet(
     patch_size: int,
     sim_channels: tuple[int, ...],
 ) -> list[nn.Variable]:
-    """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
-    those of the context path at 1/8, and at 1/16.
+    """Build the whole network.
 
-    H and W are multiples of 32 * patch_size.
+    Args:
+        x: Normalised image, (N, 3, H, W); H and W are multiples of 32 * patch_size.
+        build: Options of the build.
+        num_classes: Number of classes.
+        encoder: Name in :data:`ENCODERS`.
+        patch_size: Height and width of a patch in pixels of the encoder's maps.
+        sim_channels: Channels of the four patch modules.
+
+    Returns:
+        Main logits (N, num_classes, H / 8, W / 8), then those of the context path at 1/8 and 1/16
+        of the input's size.
     """
     with L.scope('backbone'):
         fused, *context = two_paths(
             x, build, encoder=encoder, patch_size=patch_size, sim_channels=sim_channels
         )
-    logits = [head(fused, FUSED, num_classes, 'decode_head', build)]
+    logits = [head(fused, FUSED_CHANNELS, num_classes, 'decode_head', build)]
     for i, features in enumerate(context):
-        logits.append(head(features, AUXILIARY, num_classes, f'auxiliary_head/{i}', build))
+        logits.append(head(features, AUXILIARY_CHANNELS, num_classes, f'auxiliary_head/{i}', build))
     return logits
 
 
 def _info(hyper: Hyper) -> NetworkInfo:
-    size = STRIDE * hyper['patch_size']
+    size = ENCODER_STRIDE * hyper['patch_size']
     return NetworkInfo(
         num_classes=hyper['num_classes'],
         size_divisor=size,
@@ -257,8 +288,9 @@ OPENMMLAB = ('https://download.openmmlab.com/pretrain/third_party/',)
 TIMM = ('https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/',)
 BAIDU = 'https://pan.baidu.com/s/1frav6gGSJ0p396sCOAhODg (password 2t0o)'
 BAIDU_TEST = 'https://pan.baidu.com/s/1TlLLYnwLAEqhYwbuMhbXpA (password vq1n)'
-# As README.md says, and what the trainings start from, of OpenMMLab and timm. One folder holds all,
-# another what was sent to the server of Cityscapes; the README does not name the files in them.
+# Sources: README.md, and for the initial weights of the trainings OpenMMLab and timm. One folder on
+# Baidu holds all files, another the results sent to the Cityscapes server; the README does not name
+# the files in them.
 PUBLISHED = (
     Published('DABNet_R_P2', 'dabnet_r18_p2', CITYSCAPES, page=BAIDU),
     Published('DABNet_E', 'dabnet_e', CITYSCAPES, page=BAIDU),

@@ -8,12 +8,12 @@ segmentation of road scenes", 2021, arXiv:2101.06085. References:
 * DDRNet-39: ydhongHIT/DDRNet (the authors), commit de0db317c5af4b0946231f475cf74ca4f51b8ac2,
   segmentation/DDRNet_39.py; that of the other repository cannot be run as published.
 
-From 1/8 of the input's size on there are two branches: one stays there, the other goes down to
-1/64. They exchange what they know after each stage. The hyper-parameters, :class:`DDRNetKeys`, have
-the references' names.
+The network divides at 1/8 of the input's size into two branches: one stays at this resolution, the
+other goes down to 1/64. After each stage, a bilateral fusion adds each branch to the other. The
+hyper-parameters, in :class:`DDRNetKeys`, have the references' names.
 
-New networks start with the references' values: He's normal distribution by the number of outputs,
-PyTorch's own for biases.
+Initial values are the references': weights from He's normal distribution by the number of outputs,
+biases from PyTorch's default.
 
 Differs from the original: the logits are always [main, auxiliary], the order of ydhongHIT's; the
 other repository has the main ones last. A batch norm in training that would see one value a channel
@@ -40,16 +40,16 @@ from models.family import (
 )
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
-STRIDE = 8  # of the logits
-POOLS = ((5, 2), (9, 4), (17, 8))  # kernel and stride of the DAPPM's; a global one follows
+OUTPUT_STRIDE = 8  # of the logits
+POOLINGS = ((5, 2), (9, 4), (17, 8))  # kernel and stride in the DAPPM, before the global pooling
 
-# exchanges: how often the branches exchange in stage 3, which is divided into as many parts.
+# fusions: number of bilateral fusions in stage 3, which is divided into as many parts.
 SIZES = {
     'ddrnet23_slim': dict(
-        layers=(2, 2, 2, 2), planes=32, spp_planes=128, head_planes=64, exchanges=1
+        layers=(2, 2, 2, 2), planes=32, spp_planes=128, head_planes=64, fusions=1
     ),
-    'ddrnet23': dict(layers=(2, 2, 2, 2), planes=64, spp_planes=128, head_planes=128, exchanges=1),
-    'ddrnet39': dict(layers=(3, 4, 6, 3), planes=64, spp_planes=128, head_planes=256, exchanges=2),
+    'ddrnet23': dict(layers=(2, 2, 2, 2), planes=64, spp_planes=128, head_planes=128, fusions=1),
+    'ddrnet39': dict(layers=(3, 4, 6, 3), planes=64, spp_planes=128, head_planes=256, fusions=2),
 }
 VARIANTS = {name: dict(hyper, auxiliary=False) for name, hyper in SIZES.items()} | {
     f'{name}_aux': dict(hyper, auxiliary=True) for name, hyper in SIZES.items()
@@ -86,11 +86,20 @@ def stage(
     stride: int = 1,
     relu: bool = False,
 ) -> nn.Variable:
-    """Basic blocks one after the other, (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W /
-    stride)).
+    """Apply a sequence of basic blocks.
 
-    The last of several, unless ``relu`` says otherwise, leaves the ReLU to those who take its
-    output, with and without.
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        blocks: Number of blocks.
+        name: Scope of the stage.
+        build: Options of the build.
+        stride: Stride of the first block.
+        relu: Whether the last of several blocks ends with a ReLU. By default it does not, because
+            its output is used with and without ReLU.
+
+    Returns:
+        (N, channels, ceil(H / stride), ceil(W / stride)).
     """
     for i in range(blocks):
         x = basic_block(
@@ -107,8 +116,9 @@ def stage(
 def bottleneck(
     x: nn.Variable, channels: int, name: str, build: L.Build, stride: int = 1
 ) -> nn.Variable:
-    """1x1, 3x3 and 1x1 convolution beside a shortcut, without a ReLU of the sum; (N, C, H, W) ->
-    (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
+    """Apply a 1x1, a 3x3 and a 1x1 convolution and a shortcut, without ReLU after the sum.
+
+    (N, C, H, W) -> (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
     """
     with L.scope(name), L.recomputed_block(build):
         y = L.bn_relu(convolution(x, channels, 1, 'conv1', build), 'bn1', build)
@@ -122,15 +132,16 @@ def bottleneck(
 def bn_relu_conv(
     x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, first: int = 0
 ) -> nn.Variable:
-    """Batch norm, ReLU, convolution; ``first`` is the batch norm's place in the reference's
-    Sequential.
+    """Apply batch norm, ReLU and convolution.
+
+    ``first`` is the index of the batch norm in the reference's Sequential.
     """
     with L.scope(name):
         x = L.bn_relu(x, str(first), build)
         return convolution(x, channels, kernel, str(first + 2), build)
 
 
-def exchange(
+def bilateral_stage(
     x: nn.Variable,
     y: nn.Variable,
     stage_name: str,
@@ -140,11 +151,20 @@ def exchange(
     *,
     stride: int,
 ) -> tuple[nn.Variable, nn.Variable]:
-    """One stage of both branches, then each adds what the other has made of itself.
+    """Apply one stage to both branches, then bilateral fusion.
 
-    x: the branch of low resolution, y: that at 1/8, both after ReLU. channels: of the downward
-    path's convolutions, as many as make ``y`` as small as ``x`` becomes; the last is that of ``x``.
-    Returns ``x`` after ReLU, ``y`` before.
+    Args:
+        x: Branch of low resolution, after ReLU.
+        y: Branch at 1/8 of the input's size, after ReLU.
+        stage_name: Number of the stage in the names of its scopes.
+        channels: Channels of the strided convolutions that bring ``y`` to the size of the stage's
+            ``x``; the last number is also that of ``x``.
+        blocks: Number of blocks in each branch.
+        build: Options of the build.
+        stride: Stride of the branch of low resolution.
+
+    Returns:
+        ``x`` after ReLU and ``y`` before ReLU.
     """
     high = L.channels_of(y, build)
     x = stage(x, channels[-1], blocks, f'layer{stage_name}', build, stride)
@@ -162,16 +182,16 @@ def exchange(
 
 
 def dappm(x: nn.Variable, width: int, channels: int, build: L.Build) -> nn.Variable:
-    """Deep aggregation pyramid pooling: (N, C, H, W) -> (N, channels, H, W).
+    """Apply a deep aggregation pyramid pooling module: (N, C, H, W) -> (N, channels, H, W).
 
-    Means over larger and larger windows, zeros of the padding counted, are resized back, and each
-    is convolved together with what the smaller ones gave.
+    Means over windows of increasing size, zeros of the padding included, are resized back. Each is
+    added to the result of the next smaller window and convolved.
     """
     size = L.size_of(x, build)
     branches = [bn_relu_conv(x, width, 1, 'scale0', build)]
-    for i in range(1, len(POOLS) + 2):
-        if i <= len(POOLS):
-            kernel, stride = POOLS[i - 1]
+    for i in range(1, len(POOLINGS) + 2):
+        if i <= len(POOLINGS):
+            kernel, stride = POOLINGS[i - 1]
             pooled = L.average_pool(x, kernel, build, stride=stride, pad=kernel // 2)
         else:
             pooled = L.global_average_pool(x, build)
@@ -183,7 +203,7 @@ def dappm(x: nn.Variable, width: int, channels: int, build: L.Build) -> nn.Varia
 
 
 def head(x: nn.Variable, width: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
-    """Logits (N, num_classes, H, W) of a map (N, C, H, W)."""
+    """Compute logits: (N, C, H, W) -> (N, num_classes, H, W)."""
     with L.scope(name):
         x = convolution(L.bn_relu(x, 'bn1', build), width, 3, 'conv1', build)
         x = L.bn_relu(x, 'bn2', build)
@@ -199,25 +219,37 @@ def ddrnet(
     planes: int,
     spp_planes: int,
     head_planes: int,
-    exchanges: int,
+    fusions: int,
     auxiliary: bool,
 ) -> list[nn.Variable]:
-    """The whole network: normalised image (N, 3, H, W) -> logits (N, num_classes, H / 8, W / 8),
-    and with ``auxiliary`` those of the branch at 1/8 after stage 3.
+    """Build the whole network.
 
-    H and W are multiples of 8.
+    Args:
+        x: Normalised image, (N, 3, H, W); H and W are multiples of 8.
+        build: Options of the build.
+        num_classes: Number of classes.
+        layers: Number of blocks of the stages 1 to 4.
+        planes: Channels of the stem.
+        spp_planes: Channels of a branch of the DAPPM.
+        head_planes: Channels inside the heads.
+        fusions: Number of bilateral fusions in stage 3.
+        auxiliary: Whether the network has the auxiliary head, on the branch at 1/8 after stage 3.
+
+    Returns:
+        Logits ``[main]``, or ``[main, aux]`` with ``auxiliary``, each (N, num_classes, H / 8,
+        W / 8).
     """
     for i in range(2):
         x = convolution(x, planes, 3, f'conv1/{3 * i}', build, stride=2, bias=True)
         x = L.bn_relu(x, f'conv1/{3 * i + 1}', build)
     x = stage(x, planes, layers[0], 'layer1', build, relu=True)
     x = y = stage(x, 2 * planes, layers[1], 'layer2', build, stride=2, relu=True)
-    for i in range(exchanges):
-        part = f'3_{i + 1}' if exchanges > 1 else '3'
-        blocks, stride = layers[2] // exchanges, 1 if i else 2
-        x, after_3 = exchange(x, y, part, [4 * planes], blocks, build, stride=stride)
+    for i in range(fusions):
+        part = f'3_{i + 1}' if fusions > 1 else '3'
+        blocks, stride = layers[2] // fusions, 1 if i else 2
+        x, after_3 = bilateral_stage(x, y, part, [4 * planes], blocks, build, stride=stride)
         y = L.relu(after_3, build)
-    x, y = exchange(x, y, '4', [4 * planes, 8 * planes], layers[3], build, stride=2)
+    x, y = bilateral_stage(x, y, '4', [4 * planes, 8 * planes], layers[3], build, stride=2)
     y = bottleneck(L.relu(y, build), 2 * planes, 'layer5_/0', build)
     x = bottleneck(x, 8 * planes, 'layer5/0', build, stride=2)
     with L.scope('spp'):
@@ -229,13 +261,13 @@ def ddrnet(
     return logits
 
 
-def _check_exchanges(hyper: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a third stage that does not divide into as many parts as there are exchanges in it."""
-    if hyper['layers'][2] % hyper['exchanges']:
+def _check_fusions(hyper: dict[str, Any]) -> dict[str, Any]:
+    """Raise ``SectionError`` if stage 3 does not divide into one part for each bilateral fusion."""
+    if hyper['layers'][2] % hyper['fusions']:
         raise SectionError(
             'layers',
-            f'the third must be a multiple of {hyper["exchanges"]}, as often as the branches '
-            'exchange in stage 3',
+            f'the third must be a multiple of {hyper["fusions"]}, the number of bilateral fusions '
+            'in stage 3',
         )
     return hyper
 
@@ -243,8 +275,8 @@ def _check_exchanges(hyper: dict[str, Any]) -> dict[str, Any]:
 def _info(hyper: Hyper) -> NetworkInfo:
     return NetworkInfo(
         num_classes=hyper['num_classes'],
-        size_divisor=STRIDE,
-        smallest_size=STRIDE,
+        size_divisor=OUTPUT_STRIDE,
+        smallest_size=OUTPUT_STRIDE,
         paper=PAPER,
     )
 
@@ -254,11 +286,12 @@ BAIDU = 'https://pan.baidu.com/s/17pOOTc-HBG6TNf4k_cn4VA (password it2s)'
 
 
 def _drive(file: str, network: str, task: str, key: str) -> Published:
+    """Return a file on Google Drive, which needs a browser."""
     return Published(file, network, task, page=f'https://drive.google.com/file/d/{key}/view')
 
 
-# As both README.md say. The names of the ImageNet files are those in the authors' sources, the
-# names of the Cityscapes files those in the other repository's configs.
+# Sources: both README.md. The names of the ImageNet files are from the authors' sources, those of
+# the Cityscapes files from the other repository's configs.
 PUBLISHED = (
     _drive(
         'DDRNet23s_imagenet.pth',
@@ -295,7 +328,7 @@ FAMILY = Family(
     graph=ddrnet,
     keys=DDRNetKeys,
     variants={name: dict(hyper, num_classes=19) for name, hyper in VARIANTS.items()},
-    complete=_check_exchanges,
+    complete=_check_fusions,
     info=_info,
     original=ORIGINAL,
     published=PUBLISHED,

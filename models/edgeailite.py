@@ -9,23 +9,23 @@ references/edgeailite/edgeai_xvision/xengine/train_pixel2pixel.py. A network's n
     _ mobilenetv2_tv[_fd] | mobilenetv2_tv_1p4[_fd] | regnetx{400mf,800mf,1p6gf,3p2gf}[_bgr | _fd]
     _edgeailite
 
-with the meaning that the original's names have:
+with the meaning of the original's names:
 
-    1p4     all channels 1.4 times, and ReLU6 for ReLU, in the decoder too; the original spells it
-            ``mobilenetv2_1p4_tv`` behind FPN and ``mobilenetv2_tv_1p4`` behind DeepLabV3+, and here
-            both are names of one network behind all decoders
-    fd      fast downsampling: the encoder's maps, and the logits, are half as large
-    fpn128  128 channels in the decoder, and logits at a quarter of the input's size also with fd
-    aspp    DeepLabV3+ has one always. UNet and FPN without it are not merely without: two levels
-            more, at twice and four times the encoder's stride, take its place
-            (``use_extra_strides``), so that the input's size is a multiple of 128, with fd of 256
-    bgr     the same network; in the original the name reminds that pycls's encoders see BGR
+    1p4     1.4 times as many channels, and ReLU6 instead of ReLU, in the decoder too; the original
+            spells it ``mobilenetv2_1p4_tv`` for FPN and ``mobilenetv2_tv_1p4`` for DeepLabV3+; here
+            both spellings name the same network for all decoders
+    fd      fast downsampling: height and width of the encoder's maps and of the logits are halved
+    fpn128  128 channels in the decoder, and logits at 1/4 of the input's size with fd too
+    aspp    atrous spatial pyramid pooling, which DeepLabV3+ always has. In a UNet or FPN without
+            it, two more levels, at twice and four times the encoder's stride, replace it
+            (``use_extra_strides``); the input's size is then a multiple of 128, with fd of 256
+    bgr     the same network; the original's name is a reminder that pycls's encoders see BGR
 
 Grouped convolutions of a RegNetX decoder have the encoder's group width, but the number of groups
-is rounded down: where channels are no multiple of the width the groups are larger, and where they
-do not split into that many groups there is no such network (:data:`IMPOSSIBLE`). In a UNet this
-depends on the number of classes: :func:`complete` refuses one that does not do, and networks that
-cannot have 19 classes are created with others (:data:`CLASSES`).
+is rounded down. If the channels are no multiple of the width, the groups are larger; if they do not
+split into this number of groups, the network does not exist (:data:`IMPOSSIBLE_PAIRS`). In a UNet
+this depends on the number of classes: :func:`complete` rejects an impossible number, and networks
+that cannot have 19 classes have another default (:data:`OTHER_NUM_CLASSES`).
 
 Differs from the original: there are one image and one decoder; logits are returned at the decoder's
 size, and the last upsampling, bilinear by a whole factor, is left to the caller; a ``bgr`` network
@@ -46,8 +46,8 @@ import nnabla as nn
 from common.sections import Section, SectionError, config_key
 from layers import functions as L
 from models import edgeailite_decoders as decoders
-from models.edgeailite_blocks import groups_of
-from models.edgeailite_decoders import Decoding
+from models.edgeailite_blocks import group_count
+from models.edgeailite_decoders import DecoderOptions
 from models.edgeailite_published import PUBLISHED
 from models.encoders import mobilenetv2, regnet
 from models.family import Family, Hyper, NetworkInfo, Original
@@ -64,7 +64,7 @@ class EdgeAILiteKeys(Section):
     )
     use_extra_strides: bool | None = config_key(
         None,
-        'whether the decoder has two more levels in place of the ASPP; UNet and FPN only',
+        'whether two more levels replace the ASPP; UNet and FPN only',
         default_text='true for UNet and FPN without aspp in the name, else false',
     )
     decoder_chan: int | None = config_key(
@@ -80,7 +80,7 @@ class EdgeAILiteKeys(Section):
         default_text="the variant's decoder_chan",
     )
     aspp_dil: tuple[int, int, int] = config_key(
-        (6, 12, 18), 'dilations of the three branches of the ASPP that are dilated', least=1
+        (6, 12, 18), 'dilations of the three dilated branches of the ASPP', least=1
     )
 
 
@@ -88,43 +88,59 @@ Map = TypeVar('Map')  # a Variable, or the number of its channels
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """An encoder, and the decoders' channels beside it.
+class EdgeAILiteEncoder:
+    """An encoder with the decoder options that depend on it.
 
-    features: ``features(x, build, last_stride=..., fast_down=...)`` returns five maps, finest
-    first, with ``maps`` channels.
+    Attributes:
+        features: ``features(x, build, last_stride=..., fast_down=...)`` returns five maps, finest
+            first.
+        maps: Channels of the five maps.
+        paper: Authors, venue and arXiv number of the paper.
+        decoder_chan: Default for the channels of the decoder.
+        narrow_chan: Default for the channels of the decoder of fpn128.
+        shortcut_out: Channels of DeepLabV3+'s shortcut.
+        group_size: Channels of a group of the decoder's 3x3 convolutions; None for depthwise ones.
+        norm: Batch norm with the network's activation.
     """
 
     features: Callable[..., list[nn.Variable]]
     maps: tuple[int, ...]
     paper: str
     decoder_chan: int = 256
-    narrow_chan: int = 128  # of fpn128
+    narrow_chan: int = 128
     shortcut_out: int = 48
     group_size: int | None = None
     norm: L.Norm = L.bn_relu
 
 
-def _mobilenetv2(width: float = 1.0, norm: L.Norm = L.bn_relu) -> Encoder:
-    decoder, narrow, shortcut = (mobilenetv2.scaled(count, width) for count in (256, 128, 48))
+def _mobilenetv2_encoder(width: float = 1.0, norm: L.Norm = L.bn_relu) -> EdgeAILiteEncoder:
+    """Return a MobileNetV2 of the given width."""
+    decoder, narrow, shortcut = (
+        mobilenetv2.scale_channels(count, width) for count in (256, 128, 48)
+    )
     features = partial(mobilenetv2.encoder, width=width, norm=norm)
-    maps = mobilenetv2.maps(width)
-    return Encoder(features, maps, mobilenetv2.PAPER, decoder, narrow, shortcut, norm=norm)
+    maps = mobilenetv2.map_channels(width)
+    return EdgeAILiteEncoder(
+        features, maps, mobilenetv2.PAPER, decoder, narrow, shortcut, norm=norm
+    )
 
 
-def _regnet(name: str, decoder_chan: int = 256) -> Encoder:
-    table = regnet.VARIANTS[name]
-    features, group_size = partial(regnet.encoder, **table), table['group_width']
-    return Encoder(features, table['widths'], regnet.PAPER, decoder_chan, group_size=group_size)
+def _regnet_encoder(name: str, decoder_chan: int = 256) -> EdgeAILiteEncoder:
+    """Return a RegNetX by its name in the table of variants."""
+    variant = regnet.VARIANTS[name]
+    features, group_size = partial(regnet.encoder, **variant), variant['group_width']
+    return EdgeAILiteEncoder(
+        features, variant['widths'], regnet.PAPER, decoder_chan, group_size=group_size
+    )
 
 
 ENCODERS = {
-    'mobilenetv2_tv': _mobilenetv2(),
-    'mobilenetv2_tv_1p4': _mobilenetv2(1.4, L.bn_relu6),
-    'regnetx400mf': _regnet('regnetx400mf'),
-    'regnetx800mf': _regnet('regnetx800mf'),
-    'regnetx1p6gf': _regnet('regnetx1p6gf', decoder_chan=264),
-    'regnetx3p2gf': _regnet('regnetx3p2gf', decoder_chan=288),
+    'mobilenetv2_tv': _mobilenetv2_encoder(),
+    'mobilenetv2_tv_1p4': _mobilenetv2_encoder(1.4, L.bn_relu6),
+    'regnetx400mf': _regnet_encoder('regnetx400mf'),
+    'regnetx800mf': _regnet_encoder('regnetx800mf'),
+    'regnetx1p6gf': _regnet_encoder('regnetx1p6gf', decoder_chan=264),
+    'regnetx3p2gf': _regnet_encoder('regnetx3p2gf', decoder_chan=288),
 }
 REGNETS = tuple(regnet.VARIANTS)
 ENCODER_NAMES: dict[str, dict[str, Any]] = (
@@ -142,17 +158,17 @@ DECODERS: dict[str, dict[str, Any]] = {
     'fpn128_aspp': dict(decoder='fpn128'),
     'fpn128': dict(decoder='fpn128', use_aspp=False, use_extra_strides=True),
 }
-FUNCTIONS: dict[str, decoders.Decoder] = {
+DECODER_FUNCTIONS: dict[str, decoders.Decoder] = {
     'deeplabv3plus': decoders.deeplabv3plus,
     'unet': decoders.unet,
     'fpn': decoders.fpn,
     'fpn128': decoders.fpn,
 }
-# Decoder and encoder whose channels do not split into groups, whatever the number of classes.
-IMPOSSIBLE = {('fpn128', 'regnetx1p6gf')}
-# Classes of a network as created: those of Cityscapes, and where these cannot be, of ADE20K32.
+# Decoder and encoder whose channels split into groups for no number of classes.
+IMPOSSIBLE_PAIRS = {('fpn128', 'regnetx1p6gf')}
+# Default number of classes: that of Cityscapes, or where it is impossible, of ADE20K32.
 NUM_CLASSES = 19
-CLASSES = {('unet', 'regnetx400mf'): 32, ('unet', 'regnetx3p2gf'): 32}
+OTHER_NUM_CLASSES = {('unet', 'regnetx400mf'): 32, ('unet', 'regnetx3p2gf'): 32}
 DEFAULTS = dict(
     fast_down=False,
     channel_order='rgb',
@@ -162,13 +178,13 @@ DEFAULTS = dict(
 
 
 def _variants() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the networks that can be, with their hyper-parameters."""
+    """Yield the name and the hyper-parameters of every possible network."""
     for (decoder_name, decoder), (encoder_name, encoder) in product(
         DECODERS.items(), ENCODER_NAMES.items()
     ):
         pair = decoder['decoder'], encoder['encoder']
-        if pair not in IMPOSSIBLE:
-            num_classes = CLASSES.get(pair, NUM_CLASSES)
+        if pair not in IMPOSSIBLE_PAIRS:
+            num_classes = OTHER_NUM_CLASSES.get(pair, NUM_CLASSES)
             name = f'{decoder_name}_{encoder_name}_edgeailite'
             yield name, dict(num_classes=num_classes, **decoder, **encoder)
 
@@ -177,10 +193,16 @@ VARIANTS = dict(_variants())
 
 
 def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable]:
-    """The whole network: normalised image (N, 3, H, W) -> [logits (N, num_classes, H / s, W / s)].
+    """Build the whole network.
 
-    s is 4, for a UNet 2, and twice as much with fast downsampling, for which ``fpn128`` makes up.
-    ``hyper`` is as :func:`complete` returns it.
+    Args:
+        x: Normalised image, (N, 3, H, W).
+        build: Options of the build.
+        **hyper: Hyper-parameters from :func:`complete`.
+
+    Returns:
+        [logits (N, num_classes, H / s, W / s)]. The stride s is 4, or 2 for a UNet. Fast
+        downsampling doubles it, except for ``fpn128``.
     """
     last_stride = 1 if hyper['decoder'] == 'deeplabv3plus' else 2
     with L.scope('encoder'), L.scope('features'):
@@ -188,11 +210,15 @@ def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable
             x, build, last_stride=last_stride, fast_down=hyper['fast_down']
         )
     with L.scope('decoders'), L.scope('0'):
-        return [FUNCTIONS[hyper['decoder']](taken(maps, hyper), build, _decoding(hyper))]
+        return [
+            DECODER_FUNCTIONS[hyper['decoder']](
+                select_maps(maps, hyper), build, _decoder_options(hyper)
+            )
+        ]
 
 
-def taken(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
-    """What the decoder takes of the encoder's maps, finest first."""
+def select_maps(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
+    """Return the maps of the encoder that the decoder takes, finest first."""
     if hyper['decoder'] == 'deeplabv3plus':
         return [maps[1], maps[-1]]
     whole = hyper['decoder'] == 'unet' or (hyper['decoder'] == 'fpn128' and hyper['fast_down'])
@@ -200,20 +226,29 @@ def taken(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
 
 
 def complete(hyper: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults that depend on the variant, and check that all hyper-parameters agree.
+    """Fill in the defaults that depend on the variant, and check the hyper-parameters together.
+
+    Args:
+        hyper: Checked values of the variant and the config.
+
+    Returns:
+        All hyper-parameters.
 
     Raises:
-        SectionError: They do not, or the channels do not split into the encoder's groups.
+        SectionError: Two of them contradict each other, or the channels do not split into the
+            encoder's groups.
     """
     encoder, decoder = ENCODERS[hyper['encoder']], hyper['decoder']
     width = encoder.narrow_chan if decoder == 'fpn128' else encoder.decoder_chan
     hyper = {**DEFAULTS, 'decoder_chan': width, 'aspp_chan': width, **hyper}
     if hyper['use_extra_strides'] and (hyper['use_aspp'] or decoder == 'deeplabv3plus'):
-        raise SectionError('use_extra_strides', 'only UNet and FPN have them, in place of the ASPP')
-    maps = taken(encoder.maps, hyper)
-    for channels in decoders.grouped_channels(FUNCTIONS[decoder], maps, _decoding(hyper)):
+        raise SectionError('use_extra_strides', 'only a UNet or FPN with use_aspp: false has them')
+    maps = select_maps(encoder.maps, hyper)
+    for channels in decoders.grouped_channels(
+        DECODER_FUNCTIONS[decoder], maps, _decoder_options(hyper)
+    ):
         try:
-            groups_of(channels, encoder.group_size)
+            group_count(channels, encoder.group_size)
         except ValueError as error:
             key = 'num_classes' if decoder == 'unet' else 'decoder_chan'
             raise SectionError(
@@ -224,10 +259,13 @@ def complete(hyper: dict[str, Any]) -> dict[str, Any]:
     return hyper
 
 
-def _decoding(hyper: Hyper) -> Decoding:
+def _decoder_options(hyper: Hyper) -> DecoderOptions:
+    """Return the decoder's options from the hyper-parameters of the network."""
     encoder = ENCODERS[hyper['encoder']]
-    given = {field.name: hyper[field.name] for field in fields(Decoding) if field.name in hyper}
-    return Decoding(
+    given = {
+        field.name: hyper[field.name] for field in fields(DecoderOptions) if field.name in hyper
+    }
+    return DecoderOptions(
         norm=encoder.norm,
         group_size=encoder.group_size,
         shortcut_out=encoder.shortcut_out,
@@ -236,16 +274,16 @@ def _decoding(hyper: Hyper) -> Decoding:
 
 
 def _info(hyper: Hyper) -> NetworkInfo:
-    coarsest = 16 if hyper['decoder'] == 'deeplabv3plus' else 32
-    coarsest *= (2 if hyper['fast_down'] else 1) * (4 if hyper['use_extra_strides'] else 1)
-    decoder = decoders.PAPERS[FUNCTIONS[hyper['decoder']]]
+    stride = 16 if hyper['decoder'] == 'deeplabv3plus' else 32
+    stride *= (2 if hyper['fast_down'] else 1) * (4 if hyper['use_extra_strides'] else 1)
+    decoder = decoders.PAPERS[DECODER_FUNCTIONS[hyper['decoder']]]
     return NetworkInfo(
         num_classes=hyper['num_classes'],
         mean=(128.0,) * 3,
         std=(64.0,) * 3,
         channel_order=hyper['channel_order'],
-        size_divisor=coarsest,
-        smallest_size=coarsest,
+        size_divisor=stride,
+        smallest_size=stride,
         paper=f'{decoder}; {ENCODERS[hyper["encoder"]].paper}',
     )
 

@@ -1,11 +1,11 @@
-"""What the EdgeAI-Lite encoders and decoders are made of.
+"""Blocks of the EdgeAI-Lite encoders and decoders.
 
 Reference: TexasInstruments/edgeai-modeloptimization, commit
 6f4732f4371dac78b23c4fe36dd12692ac18cb54, torchmodelopt/edgeai_torchmodelopt/xnn/layers,
 conv_blocks.py (ConvNormAct2d, ConvDWSepNormAct2d) and rf_blocks.py (DWASPPLiteBlock). Weights start
 as in TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
 references/edgeailite/edgeai_xvision/xvision/models/pixel2pixel/pixel2pixelnet.py: convolutions from
-a normal distribution by the number of outputs (He), scales of batch norms at 1 - 1e-5.
+He's normal distribution by the number of outputs, gammas of batch norms at 1 - 1e-5.
 
 No convolution has a bias. ``norm`` is :func:`layers.functions.bn_relu` or, in networks of
 width 1.4, :func:`layers.functions.bn_relu6`.
@@ -18,10 +18,10 @@ import nnabla as nn
 from layers import functions as L
 from layers.initializers import kaiming_normal
 
-GAMMA = 1 - 1e-5
-DROPPED = 0.2  # share of the maps that enter the last convolution of the ASPP
+INITIAL_GAMMA = 1 - 1e-5  # of batch norms
+DROPOUT = 0.2  # share of the maps dropped before the last convolution of the ASPP
 
-linear_norm = L.batch_norm  # where no activation follows
+linear_norm = L.batch_norm  # for layers without activation
 
 
 def convolution(
@@ -35,7 +35,7 @@ def convolution(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Variable:
-    """A convolution without bias that keeps the size at stride 1."""
+    """Apply a convolution without bias that keeps the size at stride 1."""
     return L.convolution(
         x,
         channels,
@@ -59,12 +59,25 @@ def conv_bn(
     norm: L.Norm = L.bn_relu,
     **options: int,
 ) -> nn.Variable:
-    """Convolution, batch norm and, by ``norm``, an activation; ``names`` of the two layers."""
+    """Apply convolution, batch norm and activation.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        names: Scopes of convolution and batch norm.
+        build: Options of the build.
+        norm: Batch norm, with an activation or without.
+        **options: Stride, dilation and groups of the convolution.
+
+    Returns:
+        (N, channels, ceil(H / stride), ceil(W / stride)).
+    """
     x = convolution(x, channels, kernel, names[0], build, **options)
-    return norm(x, names[1], build, gamma=GAMMA)
+    return norm(x, names[1], build, gamma=INITIAL_GAMMA)
 
 
-def unit(
+def conv_bn_sequence(
     x: nn.Variable,
     channels: int,
     kernel: int,
@@ -73,14 +86,22 @@ def unit(
     norm: L.Norm = L.bn_relu,
     **options: int,
 ) -> nn.Variable:
-    """:func:`conv_bn` with the names that it has in PyTorch as a sequence called ``name``."""
+    """Apply :func:`conv_bn` with the names of a PyTorch Sequential called ``name``."""
     return conv_bn(x, channels, kernel, (f'{name}/0', f'{name}/1'), build, norm, **options)
 
 
-def groups_of(channels: int, group_size: int | None) -> int:
-    """Into how many groups a grouped convolution splits ``channels``: as many as channels where
-    ``group_size`` is None, else ``channels // group_size``, so that groups may be larger than
-    named. Raises ``ValueError`` when the channels do not split evenly.
+def group_count(channels: int, group_size: int | None) -> int:
+    """Return the number of groups of a grouped convolution.
+
+    Args:
+        channels: Input channels.
+        group_size: Minimum number of channels of a group; None for a depthwise convolution.
+
+    Returns:
+        ``channels`` for None, else ``channels // group_size``.
+
+    Raises:
+        ValueError: The channels do not split evenly into this number of groups.
     """
     groups = channels if group_size is None else channels // group_size
     if groups == 0 or channels % groups:
@@ -97,15 +118,26 @@ def separable(
     group_size: int | None,
     **options: int,
 ) -> nn.Variable:
-    """A 3x3 convolution in groups and a 1x1 one, each with batch norm and activation; (N, C, H, W)
-    -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    """Apply a grouped 3x3 and a 1x1 convolution, each with batch norm and activation.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        name: Scope of the block.
+        build: Options of the build.
+        norm: Batch norm with activation.
+        group_size: See :func:`group_count`.
+        **options: Stride and dilation of the 3x3 convolution.
+
+    Returns:
+        (N, channels, ceil(H / stride), ceil(W / stride)).
     """
     inputs = L.channels_of(x, build)
     with L.recomputed_block(build):
-        groups = groups_of(inputs, group_size)
-        x = unit(x, inputs, 3, f'{name}/0', build, norm, groups=groups, **options)
+        groups = group_count(inputs, group_size)
+        x = conv_bn_sequence(x, inputs, 3, f'{name}/0', build, norm, groups=groups, **options)
         x = convolution(x, channels, 1, f'{name}/1/0', build)
-    return norm(x, f'{name}/1/1', build, gamma=GAMMA)
+    return norm(x, f'{name}/1/1', build, gamma=INITIAL_GAMMA)
 
 
 def aspp(
@@ -118,32 +150,46 @@ def aspp(
     norm: L.Norm,
     group_size: int | None,
 ) -> nn.Variable:
-    """Atrous spatial pyramid pooling of 1x1 and dilated separable convolutions, without a branch of
-    the whole image; (N, C, H, W) -> (N, channels, H, W).
+    """Apply atrous spatial pyramid pooling, without a branch for the whole image.
 
-    width: channels of a branch. In training a fifth of the maps is dropped.
+    The branches are a 1x1 convolution and dilated separable convolutions. In training, a fifth of
+    their maps is dropped.
+
+    Args:
+        x: (N, C, H, W).
+        width: Channels of a branch.
+        channels: Output channels.
+        dilations: Dilations of the separable convolutions.
+        name: Scope of the block.
+        build: Options of the build.
+        norm: Batch norm with activation.
+        group_size: See :func:`group_count`.
+
+    Returns:
+        (N, channels, H, W).
     """
     with L.scope(name):
         with L.recomputed_block(build):
             branch = partial(separable, x, width, build=build, norm=norm, group_size=group_size)
-            branches = [unit(x, width, 1, 'conv1x1', build, norm)]
+            branches = [conv_bn_sequence(x, width, 1, 'conv1x1', build, norm)]
             branches += [
                 branch(name=f'aspp_bra{i}', dilation=dilation)
                 for i, dilation in enumerate(dilations, 1)
             ]
-            x = L.dropout(L.concatenate(*branches, build=build), DROPPED, build, maps=True)
+            x = L.dropout(L.concatenate(*branches, build=build), DROPOUT, build, maps=True)
             x = convolution(x, channels, 1, 'aspp_out/0', build)
-        return norm(x, 'aspp_out/1', build, gamma=GAMMA)
+        return norm(x, 'aspp_out/1', build, gamma=INITIAL_GAMMA)
 
 
 def prediction(
     x: nn.Variable, num_classes: int, name: str, build: L.Build, group_size: int | None
 ) -> nn.Variable:
-    """Logits: a 3x3 convolution in groups with batch norm and no activation, then a 1x1 one; (N, C,
-    H, W) -> (N, num_classes, H, W).
+    """Compute logits: (N, C, H, W) -> (N, num_classes, H, W).
+
+    A grouped 3x3 convolution with batch norm, but without activation, and a 1x1 convolution.
     """
     inputs = L.channels_of(x, build)
-    groups = groups_of(inputs, group_size)
+    groups = group_count(inputs, group_size)
     with L.recomputed_block(build):
-        x = unit(x, inputs, 3, f'{name}/0', build, linear_norm, groups=groups)
+        x = conv_bn_sequence(x, inputs, 3, f'{name}/0', build, linear_norm, groups=groups)
     return convolution(x, num_classes, 1, f'{name}/1/0', build)

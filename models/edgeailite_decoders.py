@@ -3,7 +3,7 @@
 Reference: TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
 references/edgeailite/edgeai_xvision/xvision/models/pixel2pixel, deeplabv3plus_edgeailite.py,
 unet_edgeailite.py and fpn_edgeailite.py. A decoder takes maps of the encoder, finest first, and
-returns logits at the size of the finest of them.
+returns logits at the size of the finest map.
 
 Differs from the original: a map is taken by its place, not searched for by its shape, which is the
 same for all sizes that the networks accept.
@@ -17,17 +17,23 @@ from typing import TypeAlias
 import nnabla as nn
 
 from layers import functions as L
-from models.edgeailite_blocks import aspp, prediction, separable, unit
+from models.edgeailite_blocks import aspp, conv_bn_sequence, prediction, separable
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How a network is decoded; names as in the reference's configuration.
+class DecoderOptions:
+    """Options of a decoder, named as in the reference's configuration.
 
-    norm: batch norm with the network's activation. group_size: of the 3x3 convolutions; None makes
-    them depthwise. use_aspp, use_extra_strides: see :func:`coarsest`. decoder_chan, aspp_chan:
-    channels of the decoder and of the branches of the ASPP, which are dilated by ``aspp_dil``.
-    shortcut_out: channels of DeepLabV3+'s shortcut.
+    Attributes:
+        num_classes: Number of classes.
+        norm: Batch norm with the network's activation.
+        group_size: Channels of a group of the 3x3 convolutions; None for depthwise convolutions.
+        shortcut_out: Channels of DeepLabV3+'s shortcut.
+        use_aspp: See :func:`receptive_field_block`.
+        use_extra_strides: See :func:`receptive_field_block`.
+        decoder_chan: Channels of the decoder.
+        aspp_chan: Channels of a branch of the ASPP.
+        aspp_dil: Dilations of the branches of the ASPP.
     """
 
     num_classes: int
@@ -41,92 +47,121 @@ class Decoding:
     aspp_dil: tuple[int, ...]
 
 
-# Maps of the encoder, build, how -> logits.
-Decoder: TypeAlias = Callable[[Sequence[nn.Variable], L.Build, Decoding], nn.Variable]
+# Function of the encoder's maps, build and options that returns logits.
+Decoder: TypeAlias = Callable[[Sequence[nn.Variable], L.Build, DecoderOptions], nn.Variable]
 
 
-def deeplabv3plus(maps: Sequence[nn.Variable], build: L.Build, how: Decoding) -> nn.Variable:
-    """DeepLabV3+ without convolutions between the concatenation and the prediction.
+def deeplabv3plus(
+    maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions
+) -> nn.Variable:
+    """Decode as DeepLabV3+, without convolutions between the concatenation and the prediction.
 
-    maps: the one at a quarter of the input's size and, four times smaller, the last.
+    Args:
+        maps: The map at 1/4 of the input's size and the last map, four times smaller.
+        build: Options of the build.
+        options: Options of the decoder.
+
+    Returns:
+        Logits (N, num_classes, H / 4, W / 4).
     """
     shortcut, x = maps
-    if how.use_aspp:
-        x = pyramid_pooling(x, 'aspp', build, how)
-    shortcut = unit(shortcut, how.shortcut_out, 1, 'shortcut', build, how.norm)
+    if options.use_aspp:
+        x = pyramid_pooling(x, 'aspp', build, options)
+    shortcut = conv_bn_sequence(shortcut, options.shortcut_out, 1, 'shortcut', build, options.norm)
     x = L.resize(x, L.size_of(shortcut, build), build)
     x = L.concatenate(x, shortcut, build=build)
-    return prediction(x, how.num_classes, 'pred', build, how.group_size)
+    return prediction(x, options.num_classes, 'pred', build, options.group_size)
 
 
-def unet(maps: Sequence[nn.Variable], build: L.Build, how: Decoding) -> nn.Variable:
-    """UNet: each map is concatenated as it is to what was decoded so far, doubled in size; a
-    separable convolution brings both to the map's number of channels, or :func:`least_channels`.
+def unet(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) -> nn.Variable:
+    """Decode as a UNet.
+
+    At each level, the decoded map is doubled in size and concatenated to the encoder's map. A
+    separable convolution reduces both to the channels of the encoder's map, but not below
+    :func:`min_unet_channels`.
     """
-    shortcuts, x = coarsest(maps, build, how)
+    shortcuts, x = receptive_field_block(maps, build, options)
     for i, shortcut in enumerate(reversed(shortcuts), 1):
-        channels = max(least_channels(how.num_classes), L.channels_of(shortcut, build))
+        channels = max(min_unet_channels(options.num_classes), L.channels_of(shortcut, build))
         x = L.resize(x, L.size_of(shortcut, build), build)
         x = L.concatenate(x, shortcut, build=build)
-        x = separable(x, channels, f'unet/smooth_convs/{i}', build, how.norm, how.group_size)
-    return prediction(x, how.num_classes, 'pred', build, how.group_size)
+        x = separable(
+            x, channels, f'unet/smooth_convs/{i}', build, options.norm, options.group_size
+        )
+    return prediction(x, options.num_classes, 'pred', build, options.group_size)
 
 
-def fpn(maps: Sequence[nn.Variable], build: L.Build, how: Decoding) -> nn.Variable:
-    """Feature pyramid: each map, brought to ``decoder_chan`` channels, is added to what was decoded
-    so far, doubled in size; a separable convolution smoothes the sum for the next.
+def fpn(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) -> nn.Variable:
+    """Decode as a feature pyramid.
+
+    At each level, the decoded map is doubled in size and added to the encoder's map, which has been
+    projected to ``decoder_chan`` channels. A separable convolution smoothes the sum.
     """
-    width = how.decoder_chan
-    shortcuts, x = coarsest(maps, build, how)
+    width = options.decoder_chan
+    shortcuts, x = receptive_field_block(maps, build, options)
     for i, shortcut in enumerate(reversed(shortcuts), 1):
-        shortcut = unit(shortcut, width, 1, f'fpn/shortcuts/{i}', build, how.norm)
+        shortcut = conv_bn_sequence(shortcut, width, 1, f'fpn/shortcuts/{i}', build, options.norm)
         x = L.resize(x, L.size_of(shortcut, build), build) + shortcut
-        x = separable(x, width, f'fpn/smooth_convs/{i}', build, how.norm, how.group_size)
-    return prediction(x, how.num_classes, 'pred', build, how.group_size)
+        x = separable(x, width, f'fpn/smooth_convs/{i}', build, options.norm, options.group_size)
+    return prediction(x, options.num_classes, 'pred', build, options.group_size)
 
 
-def coarsest(
-    maps: Sequence[nn.Variable], build: L.Build, how: Decoding
+def receptive_field_block(
+    maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions
 ) -> tuple[list[nn.Variable], nn.Variable]:
-    """The shortcuts, finest first, and what decoding starts from, with ``decoder_chan`` channels.
+    """Return the shortcuts, finest first, and the first map to decode.
 
-    That is the last map after the ASPP; or with extra strides two levels more, the first of which
-    is a shortcut too, and so is the last map; or the last map after a 1x1 convolution, which is
-    followed by ReLU even in networks of ReLU6.
+    The first map to decode has ``decoder_chan`` channels. With ``use_aspp`` it is the ASPP of the
+    last map. With ``use_extra_strides`` it is the second of two more levels; the last map and the
+    first of these levels are shortcuts too. Otherwise it is a 1x1 convolution of the last map, with
+    ReLU even in networks with ReLU6.
     """
     *shortcuts, x = maps
-    if how.use_aspp:
-        return shortcuts, pyramid_pooling(x, 'rfblock', build, how)
-    if how.use_extra_strides:
-        halved = partial(separable, build=build, norm=how.norm, group_size=how.group_size, stride=2)
+    if options.use_aspp:
+        return shortcuts, pyramid_pooling(x, 'rfblock', build, options)
+    if options.use_extra_strides:
+        halved = partial(
+            separable, build=build, norm=options.norm, group_size=options.group_size, stride=2
+        )
         level = halved(x, L.channels_of(x, build), 'rfblock/0')
-        return [*maps, level], halved(level, how.decoder_chan, 'rfblock/1')
-    return shortcuts, unit(x, how.decoder_chan, 1, 'rfblock', build)
+        return [*maps, level], halved(level, options.decoder_chan, 'rfblock/1')
+    return shortcuts, conv_bn_sequence(x, options.decoder_chan, 1, 'rfblock', build)
 
 
-def pyramid_pooling(x: nn.Variable, name: str, build: L.Build, how: Decoding) -> nn.Variable:
-    """The ASPP, which ends with ``decoder_chan`` channels."""
-    sizes = how.aspp_chan, how.decoder_chan, how.aspp_dil
-    return aspp(x, *sizes, name, build, how.norm, how.group_size)
+def pyramid_pooling(
+    x: nn.Variable, name: str, build: L.Build, options: DecoderOptions
+) -> nn.Variable:
+    """Apply the ASPP with ``decoder_chan`` output channels."""
+    sizes = options.aspp_chan, options.decoder_chan, options.aspp_dil
+    return aspp(x, *sizes, name, build, options.norm, options.group_size)
 
 
-def least_channels(num_classes: int) -> int:
-    """How many channels every level of the UNet has at least."""
+def min_unet_channels(num_classes: int) -> int:
+    """Return the minimum number of channels of a level of the UNet."""
     return max(2 * num_classes, 32)
 
 
-def grouped_channels(decoder: Decoder, maps: list[int], how: Decoding) -> list[int]:
-    """Channels of all grouped convolutions of a decoder that takes maps of ``maps`` channels."""
+def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions) -> list[int]:
+    """Return the input channels of all grouped convolutions of a decoder.
+
+    Args:
+        decoder: The decoder's function.
+        maps: Channels of the encoder's maps that the decoder takes, finest first.
+        options: Options of the decoder.
+
+    Returns:
+        Input channels, receptive_field_block level first.
+    """
     if decoder is deeplabv3plus:
-        x = how.decoder_chan if how.use_aspp else maps[-1]
-        return [maps[-1]] * how.use_aspp + [x + how.shortcut_out]
-    context = [maps[-1]] * (how.use_aspp or how.use_extra_strides)
+        x = options.decoder_chan if options.use_aspp else maps[-1]
+        return [maps[-1]] * options.use_aspp + [x + options.shortcut_out]
+    context = [maps[-1]] * (options.use_aspp or options.use_extra_strides)
     if decoder is fpn:
-        return [*context, how.decoder_chan]
-    levels, x = [], how.decoder_chan
-    for shortcut in reversed([*maps, maps[-1]] if how.use_extra_strides else maps[:-1]):
+        return [*context, options.decoder_chan]
+    levels, x = [], options.decoder_chan
+    for shortcut in reversed([*maps, maps[-1]] if options.use_extra_strides else maps[:-1]):
         levels.append(x + shortcut)
-        x = max(least_channels(how.num_classes), shortcut)
+        x = max(min_unet_channels(options.num_classes), shortcut)
     return [*context, *levels, x]
 
 

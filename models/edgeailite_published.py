@@ -1,4 +1,4 @@
-"""The files of weights that TI published for EdgeAI-Lite, and what their encoders start from.
+"""Published weights of EdgeAI-Lite: TI's files, and the ImageNet weights of the encoders.
 
 Sources: TexasInstruments/edgeai-torchvision,
 references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py and regnet.py,
@@ -17,14 +17,16 @@ TI = (
     'cocoseg21/edgeai-tv/',
 )
 TI_ZOO = 'https://github.com/TexasInstruments/edgeai-modelzoo (models/vision/segmentation/'
-ONNX_ONLY = 'TI published it as ONNX only, which nothing here converts'
+ONNX_ONLY = 'TI published it as ONNX only, which this project does not convert'
 
 
 def _ti(file: str, network: str) -> Published:
+    """Return a PyTorch checkpoint of TI's model zoo."""
     return Published(f'{file}_checkpoint.pth', network, COCO, TI, num_classes=21)
 
 
 def _ti_onnx(file: str, network: str) -> Published:
+    """Return an ONNX file of TI's model zoo."""
     page = f'{TI_ZOO}ade20k32/edgeai-tv)'
     return Published(
         f'{file}.onnx', network, ADE20K32, page=page, num_classes=32, obstacle=ONNX_ONLY
@@ -32,6 +34,7 @@ def _ti_onnx(file: str, network: str) -> Published:
 
 
 def _pycls(number: int, size: str, network: str) -> Published:
+    """Return a RegNetX classifier of pycls."""
     return Published(
         f'RegNetX-{size}_dds_8gpu.pyth', network, IMAGENET_ENCODER, (f'{PYCLS}{number}/',)
     )

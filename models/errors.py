@@ -1,13 +1,11 @@
-"""What a user of the networks can get wrong."""
+"""Exceptions for mistakes in the use of networks and weights."""
 
 from common.errors import UserError
 from common.sections import SectionError
 
 
 class ModelError(UserError):
-    """A network or its weights cannot be had as asked; the message says what is wrong and what to
-    do.
-    """
+    """A network or its weights are unavailable; the message names the cause and the remedy."""
 
 
 class HyperParameterError(SectionError, ModelError):

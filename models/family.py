@@ -1,6 +1,6 @@
 """A family of networks: a function that builds the graph, a table of variants, and facts.
 
-A network of your own is a file with a family and its registration:
+To add your own network, write a file that defines a family and registers it:
 
     import models
     from layers import functions as L
@@ -15,9 +15,9 @@ A network of your own is a file with a family and its registration:
     variants = {'my_net': dict(num_classes=19, channels=64)}
     models.register(models.Family(name='mine', graph=graph, variants=variants, info=info))
 
-With ``--import my_net.py`` every command knows it by ``network: my_net``. :class:`Family` says what
-else a family may have: keys of a config for its hyper-parameters, published files, an original in
-PyTorch.
+With ``--import my_net.py`` every command accepts ``network: my_net`` in a config. :class:`Family`
+documents the optional fields: config keys for the hyper-parameters, published files, the original
+in PyTorch.
 """
 
 import re
@@ -29,40 +29,40 @@ import nnabla as nn
 
 from common.sections import Section, config_key
 
-Statistics = Mapping[str, Any]  # of a network's input: mean, std and channel_order
+Statistics = Mapping[str, Any]  # mean, std and channel_order of a network's input
 Hyper = Mapping[str, Any]  # hyper-parameters by name
 
-# How most networks want their input: the statistics of ImageNet's images.
+# The input statistics of most networks: those of ImageNet's images.
 IMAGENET: dict[str, Any] = {
     'mean': (123.675, 116.28, 103.53),
     'std': (58.395, 57.12, 57.375),
     'channel_order': 'rgb',
 }
-# What files of several families were trained for, see Published.
+# Training data of published files, for Published.task.
 CITYSCAPES = 'Cityscapes, 19 classes'
 IMAGENET_ENCODER = 'ImageNet, encoder only'
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkKeys(Section):
-    """Which network a config is of, and what holds for networks of every family."""
+    """Config keys that apply to the networks of every family."""
 
     network: str = config_key('d3net', 'name of the network; `python -m models` lists them')
     num_classes: int | None = config_key(
         None,
-        'number of classes; 255 marks pixels to be ignored',
+        'number of classes; label 255 marks ignored pixels',
         least=1,
         most=255,
         default_text="the reference network's",
     )
     mean: tuple[float, float, float] | None = config_key(
         None,
-        'mean of the input, 0 to 255, by channel_order',
+        'mean of each input channel, 0 to 255, in channel_order',
         default_text="the weights', else the family's",
     )
     std: tuple[float, float, float] | None = config_key(
         None,
-        'deviation of the input, 0 to 255, by channel_order',
+        'standard deviation of each input channel, 0 to 255, in channel_order',
         above=0,
         default_text="the weights', else the family's",
     )
@@ -73,25 +73,27 @@ class NetworkKeys(Section):
         default_text="the weights', else the family's",
     )
     weights: str | None = config_key(
-        None, 'what infer.py, evaluate.py and engine.export load: a file, or a published name'
+        None, 'weights for infer.py, evaluate.py and engine.export: a file, or a published name'
     )
     pretrained: str | None = config_key(
-        None, 'what train.py starts from: a file, or a published name', default_text='random values'
+        None,
+        'initial weights for train.py: a file, or a published name',
+        default_text='random values',
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkInfo:
-    """Facts about a network that its surroundings need.
+    """Facts about a network that its callers need.
 
     Attributes:
         num_classes: Number of classes.
-        mean: Of the input's channels, on the scale 0 to 255, in ``channel_order``.
-        std: Their standard deviation, in the same way.
-        channel_order: ``rgb`` or ``bgr``.
-        size_divisor: Height and width of an image are multiples of it, in pixels.
-        smallest_size: Height and width are at least this, in pixels.
-        paper: Who described the network, and where.
+        mean: Mean of each input channel, 0 to 255, in ``channel_order``.
+        std: Standard deviation of each input channel, on the same scale, in ``channel_order``.
+        channel_order: Order of the input channels, ``rgb`` or ``bgr``.
+        size_divisor: Height and width of the input are multiples of this number of pixels.
+        smallest_size: Minimum height and width of the input in pixels.
+        paper: Authors, venue and arXiv number of the paper.
     """
 
     num_classes: int
@@ -108,21 +110,21 @@ class Published:
     """A file of weights that the authors of a network published.
 
     Attributes:
-        file: Its name, with folders where the name alone would not tell; where the authors' page
-            has none, their title.
-        network: Names, or patterns of names, with blanks between them; a file for several holds
-            what they have in common.
-        task: What it was trained for.
-        mirrors: Base addresses, tried in turn; none where a plain request does not get the file.
-        page: Where a person gets it then.
-        size: In bytes, where known.
-        sha256: Where known. The first download of a file without is trusted, and later it must be
-            what it was then (:mod:`common.download`).
-        num_classes: Where not the network's own.
-        halves: Names of all files of the network in the same folder, where there are several.
-        obstacle: Why nothing here can take the file, if so.
-        statistics: Of the input that it was trained on, a name in
-            :data:`models.registry.STATISTICS`; None: the network's own.
+        file: File name, with its folder if the name alone is ambiguous; the authors' title if
+            their page names no file.
+        network: Names or name patterns of networks, separated by blanks. A file for several
+            networks holds the parameters that they share.
+        task: Training data and number of classes.
+        mirrors: Base addresses, tried in turn; empty if a plain request cannot download the file.
+        page: Web page for a download by hand.
+        size: File size in bytes, if known.
+        sha256: Checksum, if known. Without one, the first download is trusted, and later downloads
+            must be identical to it (:mod:`common.download`).
+        num_classes: Number of classes, if it differs from the network's.
+        halves: Names of all files of the network in the same folder, if there are several.
+        obstacle: Reason why this project cannot load the file, if there is one.
+        statistics: Input statistics of the training, a name in
+            :data:`models.registry.STATISTICS`; None for the network's own.
     """
 
     file: str
@@ -138,24 +140,23 @@ class Published:
     statistics: str | None = None
 
 
-# A table of regular expressions and of what takes the place of what they match.
+# Regular expressions and their replacements, applied in turn.
 Renaming = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Original:
-    """What is known of the checkpoints of a family's original, which is written in PyTorch.
+    """Facts about the PyTorch checkpoints of a family's original implementation.
 
     Attributes:
-        encoder: Matches the start of the names, as the original has them, of the parameters that a
-            file of the encoder alone has.
-        renamings: By what tables the names of other implementations become the original's.
-        statistics: Of other inputs than the family's own that checkpoints were trained on, by the
-            names of ``--input-statistics``.
-        statistics_of_names: Name of the statistics by how the name of a checkpoint or of its folder
-            begins.
-        unknown_statistics: What to tell a user when names do not tell the statistics; '' where
-            there is no doubt.
+        encoder: Pattern for the start of the original's parameter names that belong to the encoder.
+        renamings: Tables that turn the names of other implementations into the original's.
+        statistics: Input statistics of checkpoints that differ from the family's, by the names of
+            ``--input-statistics``.
+        statistics_of_names: Name of the statistics by the prefix of the checkpoint's file or folder
+            name.
+        unknown_statistics: Warning for a checkpoint whose name has none of these prefixes; '' if
+            the statistics are always known.
     """
 
     encoder: re.Pattern[str]
@@ -167,22 +168,22 @@ class Original:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Networks that share a graph function, and all that belongs to them.
+    """Networks that share a graph function, with their variants and facts.
 
     Attributes:
-        name: Of the family.
-        graph: ``graph(x, build, **hyper)`` takes the normalised image, (N, 3, H, W) or what
-            ``build.channel_last`` makes of it, and returns the list of logits, the main ones first.
-        variants: Network name -> hyper-parameters; those that it lacks must be given.
-        info: Hyper-parameters -> :class:`NetworkInfo`.
-        keys: The section of the hyper-parameters that a config may set, besides num_classes.
-        complete: Takes the checked values of variant and config, fills in the defaults that follow
-            from others, and raises :class:`common.sections.SectionError` for values that do not go
-            together.
-        momentum_form: Of the original's solver, ``nnabla`` or ``pytorch``; see
+        name: Name of the family.
+        graph: ``graph(x, build, **hyper)`` maps the normalised image, (N, 3, H, W), or (N, H, W, 3)
+            with ``build.channel_last``, to the list of logits, the main ones first.
+        variants: Hyper-parameters by network name; those missing here are required from the caller.
+        info: Function from hyper-parameters to :class:`NetworkInfo`.
+        keys: Config section of the hyper-parameters, apart from num_classes.
+        complete: Function that takes the checked values of variant and config and fills in the
+            defaults that depend on others. It raises :class:`common.sections.SectionError` for
+            values that contradict each other.
+        momentum_form: Momentum of the original's solver, ``nnabla`` or ``pytorch``; see
             :class:`engine.training.optimizer.Optimizer`.
-        original: What checkpoints to convert are like; None where there are none.
-        published: Files of weights that :func:`models.weights.find` finds by name.
+        original: Facts about the original's checkpoints; None if there are none to convert.
+        published: Published weights that :func:`models.weights.find` finds by name.
     """
 
     name: str

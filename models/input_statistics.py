@@ -1,8 +1,8 @@
-"""How a network wants its input, and how weights say it: channel order, mean and deviation.
+"""Input statistics of a network (channel order, mean, deviation) and their storage with weights.
 
-The same network may have been trained on different inputs: CSAIL's published weights are of two
-kinds, which look the same (see :mod:`models.csail`). So files of weights carry the statistics as
-attributes, which NNabla's and Sony's loaders do not read.
+The same network may have been trained on different inputs: CSAIL published weights of two kinds
+with the same names and shapes (see :mod:`models.csail`). Files of weights therefore carry the
+statistics as HDF5 attributes, which NNabla's and Sony's loaders do not read.
 """
 
 from collections.abc import Mapping
@@ -13,70 +13,71 @@ from common.log import LOG
 from models.family import NetworkInfo, NetworkKeys, Statistics
 from models.registry import Network
 
-KEYS = ('mean', 'std', 'channel_order')  # of a config, and fields of NetworkInfo
-PREFIX = 'input_'  # of the attributes
-ORDERS = ('rgb', 'bgr')
+KEYS = ('mean', 'std', 'channel_order')  # config keys and fields of NetworkInfo
+ATTRIBUTE_PREFIX = 'input_'  # of the HDF5 attributes
+CHANNEL_ORDERS = ('rgb', 'bgr')
 
 
 def of_info(info: NetworkInfo) -> dict[str, Any]:
-    """Return the statistics of a network's input."""
+    """Return the input statistics in a network's facts, by the names in ``KEYS``."""
     return {key: getattr(info, key) for key in KEYS}
 
 
 def attributes(statistics: Statistics) -> dict[str, Any]:
-    """Return the attributes of a file of weights."""
-    return {PREFIX + key: statistics[key] for key in KEYS}
+    """Return the HDF5 attributes that store ``statistics`` in a file of weights."""
+    return {ATTRIBUTE_PREFIX + key: statistics[key] for key in KEYS}
 
 
 def from_attributes(found: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the statistics that attributes say; None when they are not there, or not as
-    :func:`attributes` makes them.
-    """
+    """Return the statistics in a file's attributes, or None if they are absent or invalid."""
     try:
-        mean, std = (tuple(float(v) for v in found[PREFIX + key]) for key in ('mean', 'std'))
-        order = str(found[PREFIX + 'channel_order'])
+        mean, std = (
+            tuple(float(v) for v in found[ATTRIBUTE_PREFIX + key]) for key in ('mean', 'std')
+        )
+        order = str(found[ATTRIBUTE_PREFIX + 'channel_order'])
     except (KeyError, TypeError, ValueError):
         return None
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0 or order not in ORDERS:
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0 or order not in CHANNEL_ORDERS:
         return None
     return {'mean': mean, 'std': std, 'channel_order': order}
 
 
-def applied(network: Network, statistics: Statistics | None) -> Network:
-    """Return the network with other statistics of its input; itself without any."""
+def apply(network: Network, statistics: Statistics | None) -> Network:
+    """Return a copy of the network with these input statistics; None returns it unchanged."""
     return replace(network, info=replace(network.info, **statistics)) if statistics else network
 
 
-def chosen(
+def resolve(
     info: NetworkInfo, statistics: Statistics | None, keys: NetworkKeys, source: object
 ) -> Statistics | None:
-    """Choose between the statistics that a network has and those that its weights were trained on.
+    """Choose between the input statistics of the config and those stored with the weights.
 
     Args:
-        info: Facts of the network as its config describes it.
-        statistics: What the weights say; None when they say nothing.
-        keys: The config's own; one of ``KEYS`` among them wins over the weights, with a warning.
-        source: The file of weights, for the log.
+        info: facts of the network as its config describes it.
+        statistics: statistics stored with the weights; None if the file stores none.
+        keys: keys set in the config. If one of ``KEYS`` is set, the config wins over the weights
+            and a warning is logged.
+        source: the file of weights, for the log.
 
     Returns:
-        The statistics that the network shall take instead of ``info``'s; None to keep these.
+        The statistics that replace those of ``info``; None keeps those of ``info``.
     """
     own = of_info(info)
     if statistics is None or statistics == own:
         return None
     if any(getattr(keys, key) is not None for key in KEYS):
         LOG.warning(
-            '%s: trained on %s; the config says %s, and that is what is taken',
+            '%s: the weights were trained on %s, but the config sets %s; using the config',
             source,
-            described(statistics),
-            described(own),
+            describe(statistics),
+            describe(own),
         )
         return None
-    LOG.info('%s: takes %s', source, described(statistics))
+    LOG.info('%s: expects %s', source, describe(statistics))
     return statistics
 
 
-def described(statistics: Statistics) -> str:
-    """Describe statistics in a few words."""
+def describe(statistics: Statistics) -> str:
+    """Return statistics as text: ``RGB, mean 123.675, 116.28, ..., deviation 58.395, ...``."""
     mean, std = (', '.join(f'{v:g}' for v in statistics[key]) for key in ('mean', 'std'))
     return f'{statistics["channel_order"].upper()}, mean {mean}, deviation {std}'

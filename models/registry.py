@@ -1,4 +1,4 @@
-"""The networks that are registered, and the small object through which all of them are used."""
+"""Registry of network families, and the class through which all networks are used."""
 
 import difflib
 from collections.abc import Mapping, ValuesView
@@ -17,20 +17,21 @@ from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Ori
 _families: dict[str, Family] = {}
 _statistics: dict[str, Statistics] = {'imagenet': IMAGENET}
 FAMILIES: ValuesView[Family] = _families.values()
-# Statistics of a network's input, by the names of --input-statistics.
+# Input statistics by the names that --input-statistics takes.
 STATISTICS: Mapping[str, Statistics] = MappingProxyType(_statistics)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network as created: call it on a Variable to build its graph; parameters are shared by
-    name.
+    """A network with its hyper-parameters; call it on a Variable to build its graph.
+
+    Graphs share parameters by name.
 
     Attributes:
-        name: As :func:`create` takes it.
-        family: What it is a member of.
-        hyper: All its hyper-parameters.
-        info: Facts about it.
+        name: Name for :func:`create`.
+        family: Family of the network.
+        hyper: All hyper-parameters.
+        info: Facts about the network.
     """
 
     name: str
@@ -45,17 +46,17 @@ class Network:
 
         Args:
             x: (N, 3, H, W) float32, normalised.
-            aux: Whether to return the auxiliary logits from an evaluation graph, too.
-            train: Whether batch norms take the statistics of the batch, and the auxiliary logits
-                are returned.
-            options: Further fields of :class:`layers.build.Build`; ``cuda`` is by default whether
-                the current context is a GPU.
+            aux: Whether an evaluation graph returns the auxiliary logits too.
+            train: Whether to build the training graph: batch norms use the statistics of the batch,
+                and the auxiliary logits are returned.
+            **options: Further fields of :class:`layers.build.Build`. By default ``cuda`` says
+                whether the current context is a GPU.
 
         Returns:
-            Logits ``[main, aux...]``, (N, num_classes, h, w) each.
+            Logits ``[main, aux...]``, each (N, num_classes, h, w).
 
         Raises:
-            ModelError: The network cannot take the size, or cannot be trained on the batch.
+            ModelError: The network does not accept the size, or cannot be trained on the batch.
         """
         height, width = x.shape[2:]
         if (
@@ -81,20 +82,22 @@ class Network:
 
 
 def register(family: Family) -> None:
-    """Let the networks of a family be created by name, and its published files be found.
+    """Register a family: its networks can be created and its published files found by name.
+
+    Args:
+        family: The family to register.
 
     Raises:
-        ModelError: A name in it is taken, or it has no network.
+        ModelError: A name of the family is taken, or the family has no network.
     """
     if not family.variants:
         raise ModelError(f'the family {family.name} has no network: variants is empty')
     for other in FAMILIES:
-        for what, taken in _names_in(other).items():
-            for name in _names_in(family)[what]:
+        for kind, taken in _unique_names(other).items():
+            for name in _unique_names(family)[kind]:
                 if name in taken:
                     raise ModelError(
-                        f'a {what} called {name} is registered already, with the family '
-                        f'{other.name}'
+                        f'a {kind} called {name} is registered already, by the family {other.name}'
                     )
     _families[family.name] = family
     if family.original is not None:
@@ -102,16 +105,22 @@ def register(family: Family) -> None:
 
 
 def names() -> list[str]:
-    """Return every network name that :func:`create` takes."""
+    """Return the names of all networks, for :func:`create`."""
     return [name for family in FAMILIES for name in family.variants]
 
 
 def family_of(name: str) -> Family:
-    """Return the family that has a network.
+    """Return the family of a network.
+
+    Args:
+        name: Name of the network.
+
+    Returns:
+        The registered family with that network.
 
     Raises:
-        ModelError: None has. It names the nearest: such as are written like it, such as contain it,
-            or else one of each family.
+        ModelError: No family has it. The message lists the names with similar spelling, then those
+            that contain ``name``, or else one network of each family.
     """
     for family in FAMILIES:
         if name in family.variants:
@@ -122,48 +131,53 @@ def family_of(name: str) -> Family:
     if nearest:
         raise ModelError(f'no network is called {name!r}; the nearest are {", ".join(nearest[:3])}')
     examples = ', '.join(next(iter(family.variants)) for family in FAMILIES)
-    raise ModelError(f'no network is called {name!r}; there are {examples} and others like them')
+    raise ModelError(
+        f'no network is called {name!r}; python -m models lists all, such as {examples}'
+    )
 
 
 def originals() -> list[Original]:
-    """Return what is known of the originals of all families that have one."""
+    """Return the :class:`Original` of each family that has one."""
     return [family.original for family in FAMILIES if family.original is not None]
 
 
 def create(network: str | Mapping[str, Any], **overrides: Any) -> Network:
-    """Create a network by name, with hyper-parameters by the published keys, or from a config.
+    """Create a network by name or from a config.
 
-    ``create('d3net_s', num_classes=11)`` changes a variant, ``create('d3net', ...)`` takes all
-    hyper-parameters, and ``create(config)`` takes from the mapping those of the network that its
-    key ``network`` names, and its ``mean``, ``std`` and ``channel_order``.
+    ``create('d3net_s', num_classes=11)`` changes a variant. ``create('d3net', ...)`` needs all
+    hyper-parameters. ``create(config)`` reads from the mapping the key ``network``, the
+    hyper-parameters of that network, ``mean``, ``std`` and ``channel_order``.
 
     Args:
-        network: Its name, or a loaded config.
-        overrides: Hyper-parameters.
+        network: Name of the network, or a loaded config.
+        **overrides: Hyper-parameters by the published keys.
+
+    Returns:
+        The network.
 
     Raises:
         ModelError: There is no such network.
-        HyperParameterError: A key is unknown, missing, or has a value that it cannot have.
+        HyperParameterError: A hyper-parameter is unknown, missing or illegal.
     """
     return Network(*_resolved(network, overrides))
 
 
 def describe(network: str | Mapping[str, Any], **overrides: Any) -> NetworkInfo:
-    """Return the facts of a network that :func:`create` would make; raises what that does."""
+    """Return the facts of the network that :func:`create` would return, with the same errors."""
     return _resolved(network, overrides)[-1]
 
 
 def _resolved(
     network: str | Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[str, Family, Hyper, NetworkInfo]:
-    """Return the name, the family, the hyper-parameters and the facts of a network."""
+    """Return name, family, hyper-parameters and facts of a network."""
     config: Mapping[str, Any] = {'network': network} if isinstance(network, str) else network
     try:
         keys = NetworkKeys.of(config)
         family = family_of(keys.network)
         _check_names(overrides, keys.network, family)
         given = {key: value for key, value in config.items() if value is not None}
-        hyper = _hyper(family, keys.network, {**given, **overrides})
+        hyper = _checked_hyper(family, keys.network, {**given, **overrides})
     except SectionError as error:
         raise HyperParameterError(error.key, error.problem) from error
     statistics = {
@@ -174,16 +188,19 @@ def _resolved(
     return keys.network, family, hyper, replace(family.info(hyper), **statistics)
 
 
-def _hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hyper:
-    """Return all hyper-parameters of a network, checked.
+def _checked_hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hyper:
+    """Return all hyper-parameters of a network after checking them.
 
     Args:
-        family: Of the network.
-        name: Of the network.
-        values: Of a config; those that are not for the family are left.
+        family: Family of the network.
+        name: Name of the network.
+        values: Keys of a config; those of other sections are ignored.
+
+    Returns:
+        The hyper-parameters by name.
 
     Raises:
-        SectionError: One is missing, or has a value that it cannot have.
+        SectionError: A hyper-parameter is missing or illegal.
     """
     variant = family.variants[name]
     own = keys_of(family.keys)
@@ -199,7 +216,7 @@ def _hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hyper:
 
 
 def _check_names(overrides: Mapping[str, Any], network: str, family: Family) -> None:
-    """Raise ``SectionError`` for a name that is no hyper-parameter of a family."""
+    """Raise ``SectionError`` for a name that is not a hyper-parameter of the family."""
     known = [*keys_of(family.keys), 'num_classes']
     for key in overrides:
         if key not in known:
@@ -211,8 +228,8 @@ def _check_names(overrides: Mapping[str, Any], network: str, family: Family) -> 
             )
 
 
-def _names_in(family: Family) -> dict[str, list[str]]:
-    """Return what must be unique among all families: by what it is, the names."""
+def _unique_names(family: Family) -> dict[str, list[str]]:
+    """Return the names that must be unique among all families, by kind."""
     original = family.original
     return {
         'family': [family.name],

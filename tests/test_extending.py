@@ -4,15 +4,19 @@ import json
 import shutil
 
 import cv2
+import h5py
 import nnabla as nn
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import yaml
 
+import common
 import models
 import train
 from common.command import run_command
+from engine.runs import checkpoints
 from models import weights
 from support import command_session, mpi_jobs, programs
 from support.shared_results import computed_once
@@ -136,6 +140,19 @@ def test_own_network_is_exported(commands, folder):
     )
     truth = np.load(folder / 'data' / 'val' / '0.npy')
     assert np.mean(logits[0].argmax(axis=0)[truth < 255] == truth[truth < 255]) > 0.7
+
+
+def test_all_outputs_name_the_version(commands, folder):
+    """Config, weights and state of a run, scores, and exports."""
+    run, version = folder / 'run', common.__version__
+    first_line = (run / 'config.yaml').read_text().splitlines()[0]
+    assert first_line == f'# The effective config of this run, written by nnseg {version}'
+    with h5py.File(run / 'final.h5') as file:
+        assert file.attrs['nnseg_version'] == version
+    assert checkpoints.load_facts(run / 'state.h5')['versions']['nnseg'] == version
+    assert json.loads((folder / 'nnabla.json').read_text())['versions']['nnseg'] == version
+    metadata = {entry.key: entry.value for entry in onnx.load(folder / 'own.onnx').metadata_props}
+    assert json.loads(metadata['versions'])['nnseg'] == version
 
 
 def test_own_data_is_checked_in_worker_processes(commands):

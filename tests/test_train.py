@@ -142,7 +142,7 @@ def test_a_signal_saves_and_leaves(iteration, averaged, data, tmp_path):
     with signalled(iteration, signal.SIGTERM):
         assert training('run', '--workers', 2) == 143
     assert not children()
-    assert checkpoints.facts(run / 'state.h5')['iteration'] == iteration
+    assert checkpoints.load_facts(run / 'state.h5')['iteration'] == iteration
     assert not (run / 'final.h5').exists()
     with signalled(min(iteration + 1, 10), signal.SIGINT):
         assert training('run', '--workers', 0, '--resume') in (130, 0)
@@ -186,7 +186,7 @@ def test_signals_to_the_command(number, status, data, tmp_path):
     assert process.returncode == status, err
     assert err.count('stopped after iteration') == 1
     assert 'Traceback' not in err
-    iteration = checkpoints.facts(tmp_path / 'run' / 'state.h5')['iteration']
+    iteration = checkpoints.load_facts(tmp_path / 'run' / 'state.h5')['iteration']
     assert f'stopped after iteration {iteration}, which is saved' in err
     time.sleep(0.1)
     mine = f'{tmp_path}'.encode()
@@ -235,7 +235,7 @@ def test_resuming_with_changes(data, tmp_path, capsys, caplog):
     training.whole('run', '--resume', *batch, '--allow-changes')
     assert 'resuming with changes: ' in caplog.text
     assert 'the order of the samples starts anew: ' in caplog.text
-    facts = checkpoints.facts(tmp_path / 'run' / 'state.h5')
+    facts = checkpoints.load_facts(tmp_path / 'run' / 'state.h5')
     assert (facts['config']['batch_size'], facts['iteration']) == (3, 10)
     assert facts['options']['--skip-bad'] == 'on'
     comment = (tmp_path / 'run' / 'config.yaml').read_text().splitlines()[1]
@@ -287,7 +287,7 @@ def test_a_run_that_is_running_is_not_resumed(data, tmp_path, capsys):
     finally:
         process.kill()
         process.wait()
-    last = checkpoints.facts(state)['iteration'] + 1
+    last = checkpoints.load_facts(state)['iteration'] + 1
     with signalled(last):
         assert training('run', '--resume') == 143
 
@@ -343,7 +343,7 @@ def test_a_disk_that_has_no_room_for_weights(method, averaged, data, tmp_path, m
     assert '.h5: cannot be written (File too large)' in line
     state = tmp_path / 'run' / 'state.h5'
     assert line.endswith(f'; iteration 4 is saved in {state}; --resume goes on from there')
-    assert checkpoints.facts(state)['best'] is None
+    assert checkpoints.load_facts(state)['best'] is None
     assert_same_run(training.whole('run', '--resume'), averaged)
 
 
@@ -356,7 +356,7 @@ def test_seeds(data, tmp_path, caplog):
         assert_same_run(training.whole(f'workers {workers}', '--workers', workers), zero)
     seven = training.whole('seven', '--workers', 2, '--seed', 7)
     assert ', seed 7' in caplog.text
-    assert checkpoints.facts(seven / 'state.h5')['seed'] == 7
+    assert checkpoints.load_facts(seven / 'state.h5')['seed'] == 7
     ours, others = (weights.read(folder / 'final.h5') for folder in (zero, seven))
     assert not np.array_equal(ours['backbone/conv1/conv/W'], others['backbone/conv1/conv/W'])
     losses = [(folder / 'Training-loss.series.txt').read_text() for folder in (zero, seven)]
@@ -430,7 +430,7 @@ def test_an_error_in_a_step_leaves_a_state_to_go_on_from(
             with pytest.raises(MemoryError, match='none left'):
                 training('run')
             assert f'iteration 5 is saved in {state}; --resume goes on from there' in caplog.text
-    assert checkpoints.facts(state)['iteration'] == (4 if fault is poison_loss else 5)
+    assert checkpoints.load_facts(state)['iteration'] == (4 if fault is poison_loss else 5)
     assert_same_run(training.whole('run', '--resume'), averaged)
 
 
@@ -496,7 +496,7 @@ def test_the_best_weights_have_the_scores_of_evaluate(changes, data, tmp_path):
     assert [entry['iteration'] for entry in entries] == list(range(3, 25, 3))
     best = max(entries, key=lambda entry: entry['miou'])
     assert best['miou'] > entries[0]['miou'], 'the test needs a run that learns'
-    assert checkpoints.facts(run / 'state.h5')['best']['iteration'] <= best['iteration']
+    assert checkpoints.load_facts(run / 'state.h5')['best']['iteration'] <= best['iteration']
     for entry, file in ((best, 'best.h5'), (entries[-1], 'final.h5')):
         report = train_runs.scores(training, run / file)
         assert report['miou'] == entry['miou']

@@ -47,7 +47,7 @@ def spoilt(data, tmp_path):
         (['-d', 'nowhere'], 'nowhere: no such folder; expected there: dataset.yaml'),
         (['-p', 'none.h5'], 'none.h5: no such file of weights'),
         (['-p', '.'], 'a folder, not a file of weights'),
-        (['--resume', 'nowhere'], 'nowhere: no such state of a training'),
+        (['--resume', 'nowhere'], 'nowhere: no such training state'),
         (['--set', 'pretrained=none.h5'], 'none.h5: no such file of weights'),
         (['--set', 'lr'], '--set lr: write it as key=value'),
         (['--set', 'learning=1'], 'learning: unknown key; the nearest is'),
@@ -226,4 +226,4 @@ def test_states_that_cannot_be_gone_on_from(training, data, tmp_path, capsys):
         assert 'start from weights' in line
     state.write_bytes(good)
     assert training('run', '--resume') == 0
-    assert checkpoints.facts(state)['iteration'] == 2
+    assert checkpoints.load_facts(state)['iteration'] == 2

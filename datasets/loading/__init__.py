@@ -1,1 +1,1 @@
-"""Batches for training: which samples are in one, how they are transformed, in worker processes."""
+"""Load batches for training: sampling, augmentation, worker processes and packed data sets."""

@@ -1,11 +1,12 @@
-"""The loader: batches for training, behind the interface of NNabla's DataIterator.
+"""Load batches for training, with the interface of NNabla's DataIterator.
 
     with Loader(dataset, transform, 8, info.mean, info.std, workers=4).slice(
         num_of_slices=comm.size, slice_pos=comm.rank
     ) as loader:
         images, labels = loader.next()      # float32 (8, 3, H, W), int32 (8, 1, H, W), -1 ignored
 
-What a batch holds depends on the seed and on its place in training, not on the number of workers.
+The content of a batch depends on the seed and on its position in training, not on the number of
+workers.
 """
 
 import weakref
@@ -21,19 +22,19 @@ from datasets.dataset import Dataset, Sample
 from datasets.info import IGNORE
 from datasets.loading import sampler
 from datasets.loading.sample_workers import (
-    Pool,
-    SampleRecipe,
     SampleTask,
+    SampleWriter,
+    WorkerPool,
     batch_arrays,
     batch_bytes,
 )
-from datasets.loading.sampler import Sampler, SamplerState, Sizes
+from datasets.loading.sampler import ImageSizes, Sampler, SamplerState
 from datasets.loading.transforms import Batch, Transform
 
 
 @dataclass
-class _Pending:
-    """A batch that workers are filling."""
+class _PendingBatch:
+    """A batch that the workers are filling."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -45,16 +46,27 @@ class _Pending:
 
 
 class Loader:
-    """Endless batches of a data set.
+    """An endless iterator over the batches of a data set.
 
-    transform: of :mod:`datasets.loading.augmentations`. mean, std, channel_order: of the network.
-    workers: processes that load; with 0 the caller does, in :meth:`next`. prefetch: batches that
-    are loaded ahead (default: two, or more where so many workers need it); memory is bounded by
-    these and by those whose arrays the caller keeps. skip_bad: a sample that cannot be read is
-    logged, counted in ``skipped`` and replaced by another, instead of raised.
+    The caller owns the arrays of a batch. Memory is bounded by the prefetched batches and by those
+    whose arrays the caller keeps.
 
-    The arrays of a batch belong to the caller. Raises ``InputError`` for files that cannot be used,
-    and keeps raising it for that batch; ``UserError``.
+    Args:
+        dataset: The split to load.
+        transform: A transform of :mod:`datasets.loading.augmentations`.
+        batch_size: Samples in a batch.
+        mean: Input mean of the network, in ``channel_order``.
+        std: Input standard deviation of the network, in ``channel_order``.
+        channel_order: ``rgb`` or ``bgr``.
+        seed: Seed of all random numbers, at least 0; equal on all ranks.
+        shuffle: Permute the samples in every epoch.
+        workers: Number of worker processes; with 0, :meth:`next` loads in the calling process.
+        prefetch: Number of batches to load ahead; by default two, or more if the workers need it.
+        skip_bad: Log an unreadable sample, count it in ``skipped`` and load another in its place,
+            instead of raising ``InputError``.
+
+    Raises:
+        UserError: The data set is empty, or an argument is out of range.
     """
 
     def __init__(
@@ -85,13 +97,13 @@ class Loader:
                 f'pad_label: must be a class, 0 to {classes - 1}, or {IGNORE} for ignored, not '
                 f'{transform.pad_label}'
             )
-        self._recipe = SampleRecipe(
+        self._writer = SampleWriter(
             dataset, transform, tuple(mean), tuple(std), channel_order, seed, skip_bad
         )
-        self._most_bytes = batch_bytes(batch_size, transform.largest())
+        self._max_batch_bytes = batch_bytes(batch_size, transform.largest())
         self._workers, self._prefetch = workers, prefetch or 1 + -(-2 * workers // batch_size)
-        self._sizes = Sizes(dataset, skip_bad)
-        self._order = Sampler(
+        self._sizes = ImageSizes(dataset, skip_bad)
+        self._sampler = Sampler(
             len(dataset),
             batch_size,
             seed,
@@ -100,47 +112,56 @@ class Loader:
         )
         self._state = SamplerState()
         self._latest: list[int] = []
-        self._pool, self._end_pool, self._closed = None, None, False
-        self._pending: deque[_Pending] = deque()
+        self._pool, self._close_pool, self._closed = None, None, False
+        self._pending: deque[_PendingBatch] = deque()
         self._unsent: deque[SampleTask] = deque()
-        self._awaited: dict[int, tuple[_Pending, int]] = {}  # of tasks: ticket to batch and row
-        self._tickets = 0
-        self.skipped: Counter[str] = Counter()  # how often each problem was met
+        self._awaited: dict[int, tuple[_PendingBatch, int]] = {}  # batch and row by ticket
+        self._next_ticket = 0
+        self.skipped: Counter[str] = Counter()  # number of occurrences by problem
 
     # The interface of nnabla.utils.data_iterator.DataIterator
 
     @property
     def size(self) -> int:
-        """Samples an epoch; of a slice its share, rounded up."""
-        return -(-self._order.count // self._order.ranks)
+        """Samples in an epoch; for a slice its share, rounded up."""
+        return -(-self._sampler.count // self._sampler.ranks)
 
     @property
     def batch_size(self) -> int:
-        """Samples a batch."""
-        return self._order.batch_size
+        """Samples in a batch."""
+        return self._sampler.batch_size
 
     @property
     def epoch(self) -> int:
-        """Epochs that all slices together have completed."""
-        return self._state.used // self._order.count
+        """Number of epochs that all slices together have completed."""
+        return self._state.used // self._sampler.count
 
     @property
     def position(self) -> int:
-        """Samples that this slice has given in the current epoch, on average over the slices."""
-        return self._state.used % self._order.count // self._order.ranks
+        """Samples per slice that have been returned in the current epoch, on average."""
+        return self._state.used % self._sampler.count // self._sampler.ranks
 
     @property
     def samples(self) -> list[Sample]:
-        """What the latest batch was loaded from."""
-        return [self._recipe.dataset[index] for index in self._latest]
+        """Samples of the latest batch."""
+        return [self._writer.dataset[index] for index in self._latest]
 
     def next(self) -> tuple[np.ndarray, np.ndarray]:
-        """Images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), with -1 where ignored."""
+        """Return the next batch.
+
+        Returns:
+            Images, (N, 3, H, W) float32, normalised, and labels, (N, 1, H, W) int32, with -1 for
+            ignored pixels.
+
+        Raises:
+            InputError: A file cannot be used. Further calls raise the same error.
+            UserError: A worker process died.
+        """
         if self._closed:
             raise ValueError('the loader is closed')
         if not self._workers:
             return self._load()
-        self._plan()
+        self._schedule()
         head = self._pending[0]
         while head.missing:
             self._receive()
@@ -150,44 +171,51 @@ class Loader:
         self._state, self._latest = head.state, head.indices
         for _, problems in sorted(head.problems.items()):
             self._count(problems)
-        self._plan()
+        self._schedule()
         return head.images, head.labels
 
     def reset(self):
-        """Back to the first batch of the first epoch."""
-        self._go_to(SamplerState())
+        """Return to the first batch of the first epoch."""
+        self._move_to(SamplerState())
 
     def slice(self, rng=None, num_of_slices: int = 1, slice_pos: int = 0) -> 'Loader':
-        """The loader of rank ``slice_pos`` of ``num_of_slices``, which starts where this one is,
-        and takes its place: the workers of this one end.
+        """Return the loader of one rank, which replaces this loader at its current position.
 
-        rng: not used, the seed is the same on all ranks; in the place where NNabla has it.
+        The workers of this loader exit.
+
+        Args:
+            rng: Unused, because the seed is equal on all ranks; NNabla's interface has it.
+            num_of_slices: Number of ranks.
+            slice_pos: This rank, from 0.
+
+        Raises:
+            UserError: The rank is out of range, or this loader is a slice itself.
         """
         if not 0 <= slice_pos < num_of_slices:
             raise UserError(f'slice_pos must be 0 to {num_of_slices - 1}, not {slice_pos}')
-        if self._order.ranks > 1:
+        if self._sampler.ranks > 1:
             raise UserError('a slice cannot be sliced; slice the whole loader')
         self._stop()
-        recipe, base = self._recipe, self._order
+        writer, base = self._writer, self._sampler
         other = Loader(
-            recipe.dataset,
-            recipe.transform,
+            writer.dataset,
+            writer.transform,
             base.batch_size,
-            recipe.mean,
-            recipe.std,
-            recipe.channel_order,
-            seed=recipe.seed,
+            writer.mean,
+            writer.std,
+            writer.channel_order,
+            seed=writer.seed,
             shuffle=base.shuffle,
             workers=self._workers,
             prefetch=self._prefetch,
-            skip_bad=recipe.skip_bad,
+            skip_bad=writer.skip_bad,
         )
-        other._order = replace(other._order, rank=slice_pos, ranks=num_of_slices)
+        other._sampler = replace(other._sampler, rank=slice_pos, ranks=num_of_slices)
         other._state = self._state
         return other
 
     def close(self):
-        """End the workers; arrays that were given out stay valid."""
+        """Stop the workers; arrays that the caller holds stay valid."""
         self._closed = True
         self._stop()
 
@@ -202,31 +230,38 @@ class Loader:
     def __exit__(self, *exception):
         self.close()
 
-    # Continuing
+    # Resuming
 
     def state_dict(self) -> dict:
-        """Where this loader stands, and what that depends on, of plain values; the same on all
-        ranks.
+        """Return the position and the settings that it depends on, as plain values.
+
+        The dictionary is equal on all ranks.
         """
         waiting = [list(group) for group in self._state.waiting]
         return self._settings() | asdict(self._state) | {'waiting': waiting}
 
     def load_state_dict(self, state: dict):
-        """Continue where the loader stood that gave ``state``, with identical batches when the
-        transform is the same; raises ``UserError`` for other data, seeds, batch sizes or slices.
+        """Continue at a saved position; batches are identical if the transform is the same.
+
+        Args:
+            state: The result of :meth:`state_dict`.
+
+        Raises:
+            UserError: The state belongs to other data, another seed, batch size or number of
+                slices.
         """
         for name, own in self._settings().items():
             if state.get(name) != own:
                 raise UserError(
                     f'the state of the loader has {name} {state.get(name)}, now it is {own}; '
-                    'continue with the same data and settings, or start anew'
+                    'resume with the same data and settings, or start a new run'
                 )
         landscapes, portraits = map(tuple, state['waiting'])
-        self._go_to(SamplerState(state['batches'], state['cursor'], (landscapes, portraits)))
+        self._move_to(SamplerState(state['batches'], state['cursor'], (landscapes, portraits)))
 
     def _settings(self) -> dict:
-        """What decides which samples are in which batch."""
-        own = self._order
+        """Return the settings that determine which samples each batch has."""
+        own = self._sampler
         return {
             'samples': own.count,
             'batch_size': own.batch_size,
@@ -236,48 +271,48 @@ class Loader:
             'by_aspect': own.is_portrait is not None,
         }
 
-    # Planning and collecting
+    # Scheduling and receiving
 
-    def _go_to(self, state: SamplerState):
+    def _move_to(self, state: SamplerState):
         self._stop()
         self._state = state
 
     def _stop(self):
-        """End the workers with the batches that they were at; the next batch starts new ones."""
+        """Stop the workers and drop their batches; the next batch starts new workers."""
         self._pending.clear()
         self._unsent.clear()
         self._awaited.clear()
         if self._pool is not None:
-            self._end_pool()
+            self._close_pool()
             self._pool = None
 
     def _load(self) -> tuple[np.ndarray, np.ndarray]:
-        batch, samples, state = self._following(self._state)
+        batch, samples, state = self._next_batch(self._state)
         buffer = np.empty(batch_bytes(len(samples), batch), np.uint8)
         images, labels = batch_arrays(buffer, len(samples), batch)
         for row, (epoch, index) in enumerate(samples):
-            self._count(self._recipe.write(epoch, index, batch, images[row], labels[row]))
+            self._count(self._writer.write(epoch, index, batch, images[row], labels[row]))
         self._state, self._latest = state, [index for _, index in samples]
         return images, labels
 
-    def _plan(self):
-        """Give the workers what is to be loaded ahead, as far as they take it."""
+    def _schedule(self):
+        """Queue the samples of the batches to prefetch until the task queue is full."""
         if self._pool is None:
-            self._pool = Pool(self._recipe, self._workers, self._most_bytes)
-            self._end_pool = weakref.finalize(self, self._pool.close)
+            self._pool = WorkerPool(self._writer, self._workers, self._max_batch_bytes)
+            self._close_pool = weakref.finalize(self, self._pool.close)
         while len(self._pending) < self._prefetch:
             state = self._pending[-1].state if self._pending else self._state
-            batch, samples, state = self._following(state)
+            batch, samples, state = self._next_batch(state)
             offset, buffer = self._pool.memory.block()
             arrays = batch_arrays(buffer, len(samples), batch)
             indices = [index for _, index in samples]
-            pending = _Pending(*arrays, indices, state, len(samples))
+            pending = _PendingBatch(*arrays, indices, state, len(samples))
             self._pending.append(pending)
             for row, (epoch, index) in enumerate(samples):
-                task = SampleTask(self._tickets, offset, len(samples), batch, row, epoch, index)
-                self._awaited[self._tickets] = pending, row
+                task = SampleTask(self._next_ticket, offset, len(samples), batch, row, epoch, index)
+                self._awaited[self._next_ticket] = pending, row
                 self._unsent.append(task)
-                self._tickets += 1
+                self._next_ticket += 1
         while self._unsent and self._pool.submit(self._unsent[0]):
             self._unsent.popleft()
 
@@ -288,12 +323,12 @@ class Loader:
             pending.problems[row] = problems
             if error is not None:
                 pending.errors[row] = error
-        self._plan()
+        self._schedule()
 
-    def _following(self, state: SamplerState) -> tuple[Batch, list[tuple[int, int]], SamplerState]:
-        number, samples, state = self._order.following(state)
-        transform = self._recipe.transform
-        rng = sampler.generator(self._recipe.seed, sampler.BATCH, number)
+    def _next_batch(self, state: SamplerState) -> tuple[Batch, list[tuple[int, int]], SamplerState]:
+        number, samples, state = self._sampler.next_batch(state)
+        transform = self._writer.transform
+        rng = sampler.generator(self._writer.seed, sampler.BATCH, number)
         sizes = [self._sizes.of(index) for _, index in samples] if transform.by_aspect else []
         return transform.batch(sizes, rng), samples, state
 

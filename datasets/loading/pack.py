@@ -1,11 +1,12 @@
-"""Packed data sets: decoded images and labels in two large files, mapped into memory.
+"""Pack data sets: decoded images and labels in two large memory-mapped files.
 
     pack(dataset, 'packed/train', processes=4)
-    dataset = pack.open('packed/train')     # a Dataset; a window reads only its own bytes
+    dataset = pack.open('packed/train')     # a Dataset; a crop reads only its own bytes
 
-The folder holds ``images.bin`` (``uint8`` BGR), ``labels.bin`` (``uint8`` class indices, 255
-ignored), one sample after the other, and ``index.json``: classes, and for every sample its shape,
-its places, the CRC-32 of its bytes, and sizes and times of the files that it was made from.
+The folder contains ``images.bin`` (uint8 BGR) and ``labels.bin`` (uint8 class indices, 255 for
+ignored pixels), one sample after the other. ``index.json`` has the classes and, for every sample,
+its shape, its offsets, the CRC-32 of its bytes, and sizes and modification times of its source
+files.
 """
 
 import json
@@ -26,14 +27,20 @@ from datasets.dataset import Dataset, Sample
 from datasets.image_files import image_size
 from datasets.info import DataError, DatasetInfo
 
-VERSION = 2
+FORMAT_VERSION = 2
 INDEX, IMAGES, LABELS = 'index.json', 'images.bin', 'labels.bin'
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Where a sample is. offsets: in bytes, of images and labels. checksums: CRC-32 of the image
-    and of the label. sources: size in bytes and time of change in ns of its image and label file.
+class PackedSample:
+    """Shape, position and checksums of a sample.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        offsets: Position in bytes in the file of images and in that of labels.
+        checksums: CRC-32 of the image and of the label.
+        sources: Size in bytes and modification time in ns of the image file and the label file.
     """
 
     height: int
@@ -43,8 +50,8 @@ class Entry:
     sources: tuple[tuple[int, int], tuple[int, int]]
 
 
-class _Files:
-    """The two files of a folder, mapped when first used; each process maps them itself."""
+class _MappedFiles:
+    """The two files of a folder, mapped on first use; each process maps them itself."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -54,61 +61,69 @@ class _Files:
 
     @cached_property
     def images(self) -> np.ndarray:
+        """The bytes of all images."""
         return np.memmap(self.folder / IMAGES, np.uint8, 'r')
 
     @cached_property
     def labels(self) -> np.ndarray:
+        """The bytes of all labels."""
         return np.memmap(self.folder / LABELS, np.uint8, 'r')
 
 
 @dataclass(frozen=True)
 class PackedDataset(Dataset):
-    """A data set that :func:`pack` has written; its arrays are read-only views of the files."""
+    """A data set that :func:`pack` has written; its arrays are read-only views of the files.
 
-    entries: dict[str, Entry] = field(kw_only=True, repr=False)
-    files: _Files = field(kw_only=True, repr=False, compare=False)
+    Attributes:
+        entries: The packed samples by name.
+        files: The mapped files.
+    """
+
+    entries: dict[str, PackedSample] = field(kw_only=True, repr=False)
+    files: _MappedFiles = field(kw_only=True, repr=False, compare=False)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an image and its label."""
-        entry = self._entry(index)
+        """Return height and width of the image and its label."""
+        entry = self._packed(index)
         return entry.height, entry.width
 
     def image(self, index: int) -> np.ndarray:
-        """The image as ``uint8`` BGR (H, W, 3)."""
-        entry = self._entry(index)
+        """Return the image, (H, W, 3) uint8, BGR."""
+        entry = self._packed(index)
         shape = entry.height, entry.width, 3
-        return _array(self.files.images, entry.offsets[0], shape)
+        return _view(self.files.images, entry.offsets[0], shape)
 
     def decoded(self, index: int) -> np.ndarray:
-        """Class indices, ``uint8`` (H, W), 255 where ignored."""
-        entry = self._entry(index)
-        return _array(self.files.labels, entry.offsets[1], (entry.height, entry.width))
+        """Return class indices, (H, W) uint8, 255 for ignored pixels."""
+        entry = self._packed(index)
+        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width))
 
     def label(self, index: int) -> np.ndarray:
-        """The same; the values were checked when they were packed."""
+        """Return the same as :meth:`decoded`; :func:`pack` has checked the values."""
         return self.decoded(index)
 
     def verify(self, processes: int = 1) -> list[str]:
-        """Compare all bytes with their checksums; a line for each sample that differs."""
-        return [line for line in map_samples(self, _differs, processes, 'checking') if line]
+        """Compare all bytes with their checksums; return a line for each sample that differs."""
+        return [line for line in map_samples(self, _verify_sample, processes, 'checking') if line]
 
-    def _entry(self, index: int) -> Entry:
+    def _packed(self, index: int) -> PackedSample:
         return self.entries[self.samples[index].name]
 
 
-def _differs(packed: PackedDataset, index: int) -> str | None:
+def _verify_sample(packed: PackedDataset, index: int) -> str | None:
     found = _checksum(packed.image(index)), _checksum(packed.label(index))
-    if found == packed._entry(index).checksums:
+    if found == packed._packed(index).checksums:
         return None
     return (
-        f'{packed.files.folder}: {packed[index].name} is not as it was packed; pack the data set '
-        'again'
+        f'{packed.files.folder}: the bytes of {packed[index].name} have changed since packing; '
+        'pack the data set again'
     )
 
 
-def folders(root: str | os.PathLike) -> list[Path]:
-    """The packed data sets at ``root``: itself, or one a split in it; none where it is no such
-    folder.
+def packed_folders(root: str | os.PathLike) -> list[Path]:
+    """Return the folders of packed data sets at ``root``: ``root`` itself, or its split folders.
+
+    The list is empty if there are none.
     """
     root = Path(root)
     found = [root, *sorted(path.parent for path in root.glob(f'[!.]*/{INDEX}'))]
@@ -121,17 +136,29 @@ def folders(root: str | os.PathLike) -> list[Path]:
 
 
 def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> PackedDataset:
-    """Write a data set as arrays; a packed one that is there is replaced when all is written.
+    """Write a split as memory-mapped arrays.
 
-    Raises ``InputError`` for a bad sample, ``UserError`` when the files cannot be written.
+    An existing packed data set stays until the new one is complete.
+
+    Args:
+        dataset: The split to pack; every sample needs a label.
+        folder: Where to write; a new, empty or packed folder.
+        processes: Number of worker processes.
+
+    Returns:
+        The packed data set.
+
+    Raises:
+        InputError: A sample cannot be read.
+        UserError: The folder holds something else, or the files cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
-        raise UserError(f'{folder}: holds something else; name a new folder for packed data')
+        raise UserError(f'{folder}: contains other files; name a new folder for packed data')
     partial_folder = folder.with_name(f'.{folder.name}.partial')
     for sample in dataset:
         if sample.label is None:
-            raise DataError(f'{sample.image}: has no label; pack a split that has them')
+            raise DataError(f'{sample.image}: has no label; pack a split that has labels')
     sizes = [image_size(sample.image) for sample in dataset]
     try:
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -147,12 +174,19 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
 
 
 def open(folder: str | os.PathLike) -> PackedDataset:
-    """A packed data set; raises ``DataError`` when it is damaged, or older than its sources.
+    """Open a packed data set.
 
-    Sources that are not there any more, or not on this machine, are not compared.
+    Missing source files, deleted or on another machine, are not compared.
+
+    Args:
+        folder: The folder that :func:`pack` has written.
+
+    Raises:
+        DataError: The folder is missing, damaged, of another format version, or older than its
+            sources.
     """
     folder = Path(folder)
-    _finish_replacing(folder)
+    _restore_backup(folder)
     try:
         index = json.loads((folder / INDEX).read_text())
     except FileNotFoundError as error:
@@ -160,14 +194,16 @@ def open(folder: str | os.PathLike) -> PackedDataset:
             f'{folder}: no packed data set; python -m datasets.prepare --pack writes one'
         ) from error
     except (OSError, ValueError) as error:
-        raise DataError(f'{folder / INDEX}: cannot be read ({error}); pack again') from error
-    if index.get('version') != VERSION:
+        raise DataError(
+            f'{folder / INDEX}: cannot be read ({error}); pack the data set again'
+        ) from error
+    if index.get('version') != FORMAT_VERSION:
         raise DataError(
             f'{folder}: packed by another version of the project ({index.get("version")}, '
-            f'not {VERSION}); pack the data set again'
+            f'not {FORMAT_VERSION}); pack the data set again'
         )
     samples = [Sample(name, Path(image), Path(label)) for name, image, label in index['samples']]
-    entries = [Entry(*_tuples(entry)) for entry in index['entries']]
+    entries = [PackedSample(*_tuples(entry)) for entry in index['entries']]
     _check_length(folder, entries)
     for sample, entry in zip(samples, entries):
         _check_sources(folder, sample, entry)
@@ -176,47 +212,49 @@ def open(folder: str | os.PathLike) -> PackedDataset:
         info,
         index['split'],
         tuple(samples),
-        decode=None,  # type: ignore[arg-type]  # its labels are arrays already
+        decode=None,  # type: ignore[arg-type]  # the labels are arrays, not files
         entries={sample.name: entry for sample, entry in zip(samples, entries)},
-        files=_Files(folder),
+        files=_MappedFiles(folder),
     )
 
 
-def _write(dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: int) -> list[Entry]:
-    """Fill the two files, each sample by the process that decodes it."""
+def _write(
+    dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: int
+) -> list[PackedSample]:
+    """Fill the two files; the worker that decodes a sample also writes it."""
     pixels = [height * width for height, width in sizes]
     starts = [0, *np.cumsum(pixels).tolist()]
     for name, channels in ((IMAGES, 3), (LABELS, 1)):
         with (folder / name).open('wb') as file:
-            if starts[-1]:
-                os.posix_fallocate(file.fileno(), 0, channels * starts[-1])  # or no space: now
+            if starts[-1]:  # fail now if the disk is full
+                os.posix_fallocate(file.fileno(), 0, channels * starts[-1])
     write = partial(_write_sample, folder=folder, sizes=sizes, starts=starts)
     return list(map_samples(dataset, write, processes, 'packing'))
 
 
-def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> Entry:
+def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> PackedSample:
     sample = dataset[index]
     sources = _fingerprint(sample.image), _fingerprint(_label_of(sample))
     image, label = dataset.pair(index)
     if image.shape[:2] != tuple(sizes[index]):
-        raise InputError(f'{sample.image}: has changed while it was packed; pack again')
+        raise InputError(f'{sample.image}: has changed during packing; pack the data set again')
     offsets = 3 * starts[index], starts[index]
     for name, offset, array in zip((IMAGES, LABELS), offsets, (image, label)):
         with (folder / name).open('r+b') as file:
             file.seek(offset)
             file.write(np.ascontiguousarray(array).data)
     height, width = label.shape
-    return Entry(height, width, offsets, (_checksum(image), _checksum(label)), sources)
+    return PackedSample(height, width, offsets, (_checksum(image), _checksum(label)), sources)
 
 
 def _label_of(sample: Sample) -> Path:
-    assert sample.label is not None  # pack refuses a sample without
+    assert sample.label is not None  # pack refuses samples without labels
     return sample.label
 
 
-def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
+def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]):
     document = {
-        'version': VERSION,
+        'version': FORMAT_VERSION,
         'info': asdict(dataset.info),
         'split': dataset.split,
         'samples': [
@@ -229,28 +267,28 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[Entry]):
 
 
 def _replace_folder(new: Path, target: Path):
-    old = _set_aside(target)
-    if target.exists():  # else the old one may be the only one
+    old = _backup_folder(target)
+    if target.exists():  # otherwise the old one may be the only copy
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _finish_replacing(folder: Path):
-    """Bring back what :func:`_replace_folder` had set aside when it was killed."""
-    old = _set_aside(folder)
+def _restore_backup(folder: Path):
+    """Restore the folder that a killed :func:`_replace_folder` had moved aside."""
+    old = _backup_folder(folder)
     if not folder.exists() and (old / INDEX).is_file():
-        with suppress(OSError):  # it is another's: then the folder is missing
+        with suppress(OSError):  # no permission: the caller reports the missing folder
             old.rename(folder)
 
 
-def _set_aside(folder: Path) -> Path:
+def _backup_folder(folder: Path) -> Path:
     return folder.with_name(f'.{folder.name}.old')
 
 
-def _check_length(folder: Path, entries: Sequence[Entry]):
-    """Files that are too short: reading beyond the end of a mapping kills the process."""
+def _check_length(folder: Path, entries: Sequence[PackedSample]):
+    """Raise ``DataError`` for a wrong file size: reading past a mapping's end kills the process."""
     pixels = sum(entry.height * entry.width for entry in entries)
     for name, expected in ((IMAGES, 3 * pixels), (LABELS, pixels)):
         path = folder / name
@@ -259,7 +297,7 @@ def _check_length(folder: Path, entries: Sequence[Entry]):
             raise DataError(f'{path}: {found} bytes instead of {expected}; pack the data set again')
 
 
-def _check_sources(folder: Path, sample: Sample, entry: Entry):
+def _check_sources(folder: Path, sample: Sample, entry: PackedSample):
     for path, packed in zip((sample.image, sample.label), entry.sources):
         if path is not None and path.exists() and _fingerprint(path) != packed:
             raise DataError(
@@ -275,8 +313,8 @@ def _fingerprint(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _array(data: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    # An ndarray: a memmap would be made anew for every slice, which is slow.
+def _view(data: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    # As an ndarray: every slice of a memmap would create a new memmap, which is slow.
     return np.asarray(data)[offset : offset + int(np.prod(shape))].reshape(shape)
 
 

@@ -1,7 +1,7 @@
-"""Views: windows of resized images and labels, resampled without resizing the rest.
+"""Resample windows of images and labels without resizing the rest.
 
-The pixels are those of resizing everything and cropping afterwards. Images and labels may be
-read-only views of files: only what a window needs is touched, unless the image is turned or
+The pixels equal those of resizing the whole image and cropping afterwards. Images and labels may
+be memory-mapped: only the pages that a window needs are read, unless the image is rotated or
 averaged.
 """
 
@@ -13,22 +13,28 @@ from PIL import Image
 
 from datasets.info import IGNORE
 
-# A window's first pixel is moved to where the source's grid and the target's meet this closely, in
-# source pixels. Twice this (there are two axes) times 255 levels stays below one level.
-TOLERANCE = 1 / 600
-GREY = (128, 128, 128)  # beside a turned image: the value that TI's networks see as 0
+# Resampling starts at a pixel where source grid and target grid agree this closely, in source
+# pixels. Twice this (for two axes) times 255 levels is below one level.
+ALIGNMENT_TOLERANCE = 1 / 600
+ROTATION_FILL = (128, 128, 128)  # around a rotated image: the value that TI's networks see as 0
 
 
 @dataclass(frozen=True)
 class View:
-    """A window of a resized image: the pixels ``top`` to ``top + height`` and ``left`` to ``left +
-    width`` of the image at ``size`` (height, width), mirrored if ``flip``.
+    """A window of a resized image.
 
-    smooth: a smaller image is averaged, as Pillow does, not interpolated between four pixels, as
-    OpenCV does. Smooth views are of whole images. angle: in degrees, by which the image is turned
-    to the left about its centre before anything else; what comes in from outside is grey, and
-    ignored in labels. area: an image of which a side shrinks is averaged, as OpenCV's INTER_AREA
-    does.
+    Attributes:
+        size: (height, width) of the resized image.
+        top: First row of the window in the resized image.
+        left: First column of the window.
+        height: Height of the window in pixels.
+        width: Width of the window in pixels.
+        flip: Mirror the window horizontally.
+        smooth: Average when shrinking, as Pillow does, instead of interpolating between four
+            pixels, as OpenCV does. Only for views of the whole image.
+        angle: Counter-clockwise rotation about the centre in degrees, before the resizing. Pixels
+            from outside the image are grey; in labels they are ignored.
+        area: Average an image of which a side shrinks, as OpenCV's INTER_AREA does.
     """
 
     size: tuple[int, int]
@@ -43,11 +49,19 @@ class View:
 
 
 def resample_image(image: np.ndarray, view: View) -> np.ndarray:
-    """The window of a view, ``uint8`` (height, width, 3), bilinear unless averaged; at most one
-    level from the pixels that resizing the whole image gives.
+    """Return the window of an image, bilinear unless averaged.
+
+    The pixels differ by at most one level from those of resizing the whole image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        view: The window.
+
+    Returns:
+        (height, width, 3) uint8.
     """
     if view.angle:
-        image = _turned(image, view.angle, cv2.INTER_LINEAR, GREY)
+        image = _rotate(image, view.angle, cv2.INTER_LINEAR, ROTATION_FILL)
     if view.smooth and view.size != image.shape[:2]:
         whole = Image.fromarray(image).resize(view.size[::-1], Image.Resampling.BILINEAR)
         out = np.asarray(whole)
@@ -60,11 +74,17 @@ def resample_image(image: np.ndarray, view: View) -> np.ndarray:
 
 
 def resample_label(label: np.ndarray, view: View) -> np.ndarray:
-    """The window of a view, ``uint8`` (height, width), each pixel the one of ``label`` that
-    resizing the whole label with nearest neighbours gives.
+    """Return the window of a label map, with the pixels of nearest-neighbour resizing.
+
+    Args:
+        label: (H, W) uint8.
+        view: The window.
+
+    Returns:
+        (height, width) uint8.
     """
     if view.angle:
-        label = _turned(label, view.angle, cv2.INTER_NEAREST, IGNORE)
+        label = _rotate(label, view.angle, cv2.INTER_NEAREST, IGNORE)
     if view.smooth and view.size != label.shape:
         whole = Image.fromarray(label).resize(view.size[::-1], Image.Resampling.NEAREST)
         out = np.asarray(whole)
@@ -74,7 +94,7 @@ def resample_label(label: np.ndarray, view: View) -> np.ndarray:
     return label[rows].take(columns[::-1] if view.flip else columns, axis=1)
 
 
-def _turned(image: np.ndarray, angle: float, interpolation: int, border) -> np.ndarray:
+def _rotate(image: np.ndarray, angle: float, interpolation: int, border) -> np.ndarray:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width // 2, height // 2), angle, 1)
     return cv2.warpAffine(image, matrix, (width, height), flags=interpolation, borderValue=border)
@@ -86,10 +106,10 @@ def _bilinear(image: np.ndarray, view: View) -> np.ndarray:
     part = image[rows.source, columns.source]
     if view.size != image.shape[:2]:
         size = round(part.shape[0] * rows.factor), round(part.shape[1] * columns.factor)
-        if size == part.shape[:2]:  # OpenCV would copy the part, however the factors differ from 1
+        if size == part.shape[:2]:  # OpenCV would copy the part, although the factors are not 1
             whole = cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_LINEAR)
             return whole[view.top : view.top + view.height, view.left : view.left + view.width]
-        # Given factors instead of a size, OpenCV steps through the source by exactly these.
+        # With factors instead of a size, OpenCV samples the source in exactly these steps.
         part = cv2.resize(
             part, None, fx=columns.factor, fy=rows.factor, interpolation=cv2.INTER_LINEAR
         )
@@ -98,7 +118,7 @@ def _bilinear(image: np.ndarray, view: View) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Span:
-    """Source pixels of one axis, the factor to resize them by, and how many pixels to skip then."""
+    """The source pixels of one axis, their resize factor, and the pixels to skip afterwards."""
 
     source: slice
     factor: float
@@ -106,11 +126,16 @@ class _Span:
 
 
 def _span(first: int, count: int, source: int, target: int) -> _Span:
-    """The pixels of an axis of length ``source`` from which those from ``first`` on of the axis at
-    length ``target`` are interpolated.
+    """Return the source pixels from which ``count`` target pixels from ``first`` are interpolated.
 
-    Resizing a part is resizing the whole only if the part begins where both grids meet; so it
-    begins at the last such place before the window.
+    Resizing a part gives the pixels of the whole only if the part starts where both grids meet, so
+    it starts at the last such position before the window.
+
+    Args:
+        first: First pixel in the resized axis.
+        count: Number of pixels in the resized axis.
+        source: Length of the axis in the source.
+        target: Length of the resized axis.
     """
     if source == target:
         return _Span(slice(first, first + count), 1, 0)
@@ -119,15 +144,15 @@ def _span(first: int, count: int, source: int, target: int) -> _Span:
     latest = first - int(np.ceil(0.5 / step))
     starts = np.arange(max(latest, 0), -1, -1)
     positions = starts * step
-    aligned = abs(positions - np.rint(positions)) <= TOLERANCE
-    start = int(starts[np.argmax(aligned)])  # 0 always is
+    aligned = abs(positions - np.rint(positions)) <= ALIGNMENT_TOLERANCE
+    start = int(starts[np.argmax(aligned)])  # position 0 always is aligned
     begin = round(start * step)
     end = min(source, int(np.ceil((first + count) * step)) + 2)
     return _Span(slice(begin, end), target / source, first - start)
 
 
 def _nearest(first: int, count: int, source: int, target: int) -> np.ndarray:
-    """OpenCV's nearest source pixels (its rounding included) of ``count`` pixels from ``first``."""
+    """Return the nearest source pixels of ``count`` pixels from ``first``, rounded as in OpenCV."""
     step = 1 / (target / source)
     indices = np.floor(np.arange(first, first + count) * step).astype(np.intp)
     return np.minimum(indices, source - 1)

@@ -1,9 +1,9 @@
-"""Worker processes that write samples into memory they share with the loader. For Linux.
+"""Worker processes that write samples into memory shared with the loader. Linux only.
 
-A worker is a new Python that imports this module only: nothing of the main program is run again and
-nothing of MPI or NNabla is inherited. All take their tasks from one socket, so that whoever is free
-takes the next, and that socket is how they notice the end of the loader, however it ends: when it
-closes they leave. The shared memory has no name, the kernel frees it with the last process.
+A worker is a new Python process that imports only this module: it does not run the main program
+again and inherits nothing of MPI or NNabla. All workers take their tasks from one socket, so a free
+worker takes the next task. A worker exits when that socket closes, which happens however the loader
+process ends. The shared memory has no name; the kernel frees it with the last process.
 """
 
 import ctypes
@@ -31,18 +31,28 @@ from datasets.loading import sampler
 from datasets.loading.resample import resample_image, resample_label
 from datasets.loading.transforms import Batch, Transform, distort, normalise
 
-REPLACEMENTS = 100  # to be tried for one bad sample
-LARGEST_TASK = 1 << 16  # bytes
-PATIENCE = 5.0  # seconds in which a worker must end
-PROGRAM = (
+MAX_REPLACEMENTS = 100  # candidates in place of one bad sample
+MAX_TASK_BYTES = 1 << 16
+EXIT_TIMEOUT_SECONDS = 5.0  # after it a worker is killed
+WORKER_PROGRAM = (
     'import sys; sys.path[:] = {path!r}; '
     'from datasets.loading import sample_workers; sample_workers.main()'
 )
 
 
 @dataclass(frozen=True)
-class SampleRecipe:
-    """How a sample is made: all that a worker knows."""
+class SampleWriter:
+    """Read, augment and normalise a sample; workers receive it pickled.
+
+    Attributes:
+        dataset: The split to load.
+        transform: The augmentation.
+        mean: Input mean of the network, in ``channel_order``.
+        std: Input standard deviation of the network, in ``channel_order``.
+        channel_order: ``rgb`` or ``bgr``.
+        seed: Seed of all random numbers.
+        skip_bad: Replace an unreadable sample by another instead of raising ``InputError``.
+    """
 
     dataset: Dataset
     transform: Transform
@@ -55,11 +65,23 @@ class SampleRecipe:
     def write(
         self, epoch: int, index: int, batch: Batch, image: np.ndarray, label: np.ndarray
     ) -> list[str]:
-        """Make a sample in ``image``, float32 (3, H, W), and ``label``, int32 (1, H, W).
+        """Write a sample into the arrays of its batch.
 
-        The random numbers are those of this sample in this epoch, whoever makes it. Returns what
-        was wrong with samples in whose place another was taken, where that is allowed. Raises
-        ``InputError``; ``RuntimeError`` with the file's name for any other failure.
+        The random numbers depend on the sample and the epoch, not on the process.
+
+        Args:
+            epoch: Epoch of the sample, from 0.
+            index: Index of the sample in the data set.
+            batch: Size of the batch.
+            image: (3, H, W) float32, written.
+            label: (1, H, W) int32, written.
+
+        Returns:
+            The problems of bad samples that were replaced, a line each.
+
+        Raises:
+            InputError: A file cannot be used.
+            RuntimeError: Any other failure; the message names the file.
         """
         problems: list[str] = []
         for candidate in self._candidates(epoch, index):
@@ -80,7 +102,7 @@ class SampleRecipe:
     def _candidates(self, epoch: int, index: int):
         yield index
         others = sampler.generator(self.seed, sampler.REPLACEMENT, epoch, index)
-        for candidate in others.permutation(len(self.dataset))[:REPLACEMENTS]:
+        for candidate in others.permutation(len(self.dataset))[:MAX_REPLACEMENTS]:
             if candidate != index:
                 yield int(candidate)
 
@@ -94,7 +116,7 @@ class SampleRecipe:
         height, width = classes.shape
         if (height, width) != label.shape[1:]:
             pad = self.transform.pad_label
-            image.fill(0)  # the mean
+            image.fill(0)  # the mean, after normalisation
             label.fill(-1 if pad == IGNORE else pad)
         normalise(pixels, self.mean, self.std, self.channel_order, out=image[:, :height, :width])
         names = len(self.dataset.info.classes)
@@ -103,7 +125,17 @@ class SampleRecipe:
 
 @dataclass(frozen=True)
 class SampleTask:
-    """One sample: where its batch is in the shared memory, and which row of it to write."""
+    """One sample and its place in the shared memory.
+
+    Attributes:
+        ticket: Number that identifies the task in its result.
+        offset: Offset of the batch in the shared memory in bytes.
+        count: Samples in the batch.
+        batch: Size of the batch.
+        row: Row of the sample in the batch.
+        epoch: Epoch of the sample.
+        index: Index of the sample in the data set.
+    """
 
     ticket: int
     offset: int
@@ -115,12 +147,21 @@ class SampleTask:
 
 
 def batch_bytes(count: int, batch: Batch) -> int:
-    """The size of ``count`` images and labels."""
+    """Return the size of ``count`` images and labels in bytes."""
     return 4 * (3 + 1) * count * batch.size[0] * batch.size[1]
 
 
 def batch_arrays(buffer, count: int, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), in a buffer of bytes."""
+    """Return arrays for images and labels in a buffer.
+
+    Args:
+        buffer: (bytes,) uint8, at least :func:`batch_bytes` long.
+        count: Number of samples N.
+        batch: Size of the batch.
+
+    Returns:
+        Images, (N, 3, H, W) float32, and labels, (N, 1, H, W) int32.
+    """
     height, width = batch.size
     images = buffer[: 12 * count * height * width].view(np.float32)
     labels = buffer[12 * count * height * width : batch_bytes(count, batch)].view(np.int32)
@@ -128,7 +169,7 @@ def batch_arrays(buffer, count: int, batch: Batch) -> tuple[np.ndarray, np.ndarr
 
 
 class SharedMemory:
-    """Blocks of memory without a name; a block is free again when no array uses it."""
+    """Anonymous shared memory in blocks; a block is reused once no array refers to it."""
 
     def __init__(self, block_bytes: int):
         self.file = os.memfd_create('batches')
@@ -137,7 +178,7 @@ class SharedMemory:
         self._end = 0
 
     def block(self) -> tuple[int, np.ndarray]:
-        """The offset and the bytes of a block."""
+        """Return the offset and the bytes of a free block."""
         if self._free:
             offset, mapping = self._free.popleft()
         else:
@@ -149,19 +190,28 @@ class SharedMemory:
         return offset, buffer
 
     def close(self):
-        """Forget the memory; arrays in it stay as they are."""
+        """Close the file; arrays in the memory stay valid."""
         os.close(self.file)
 
 
-class Pool:
-    """Worker processes; ``submit`` tasks, ``receive`` what became of them."""
+class WorkerPool:
+    """A pool of worker processes: ``submit`` queues tasks, ``receive`` returns results.
 
-    def __init__(self, recipe: SampleRecipe, workers: int, block_bytes: int):
+    Args:
+        writer: Writes the samples; sent to every worker.
+        workers: Number of processes.
+        block_bytes: Size of the largest batch.
+
+    Raises:
+        UserError: A worker process died.
+    """
+
+    def __init__(self, writer: SampleWriter, workers: int, block_bytes: int):
         self.memory = SharedMemory(block_bytes)
         self._tasks, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.setblocking(False)
         self._processes = {}
-        command = [sys.executable, '-c', PROGRAM.format(path=sys.path)]
+        command = [sys.executable, '-c', WORKER_PROGRAM.format(path=sys.path)]
         one_thread = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1')
         with theirs:
             for _ in range(workers):
@@ -173,42 +223,42 @@ class Pool:
                         stdin=subprocess.DEVNULL,
                         env=os.environ | one_thread,
                         pass_fds=files,
-                        start_new_session=True,  # Ctrl-C is for the loader, which ends them
+                        start_new_session=True,  # Ctrl-C must interrupt only the loader
                     )
                 connection = Connection(ours.detach())
                 self._processes[connection] = process
         try:
             for connection in self._processes:
-                self._guard(connection, lambda connection: connection.send(recipe))
+                self._guard(connection, lambda connection: connection.send(writer))
         except BaseException:
             self.close()
             raise
 
     def submit(self, task: SampleTask) -> bool:
-        """Queue a task; False when the queue is full."""
+        """Queue a task; return False if the queue is full."""
         try:
             self._tasks.send(pickle.dumps(task))
             return True
         except BlockingIOError:
             return False
         except (BrokenPipeError, ConnectionResetError):
-            self._explain(next(iter(self._processes)))
+            self._raise_worker_error(next(iter(self._processes)))
 
     def receive(self) -> list[tuple[int, list[str], Exception | None]]:
-        """Wait for results: ticket, problems of skipped samples, and what the task raised."""
+        """Wait for results; each is a ticket, the problems of skipped samples, and an exception."""
         return [
             self._guard(connection, lambda connection: connection.recv())
             for connection in wait(list(self._processes))
         ]
 
     def close(self):
-        """End the workers, with what they are doing."""
+        """Stop the workers in the middle of their tasks; kill those that do not exit in time."""
         self._tasks.close()
         for connection in self._processes:
             connection.close()
         for process in self._processes.values():
             try:
-                process.wait(PATIENCE)
+                process.wait(EXIT_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -218,35 +268,35 @@ class Pool:
         try:
             return act(connection)
         except (EOFError, ConnectionError):
-            self._explain(connection)
+            self._raise_worker_error(connection)
 
-    def _explain(self, connection: Connection) -> NoReturn:
-        status = self._processes[connection].wait(PATIENCE)
+    def _raise_worker_error(self, connection: Connection) -> NoReturn:
+        status = self._processes[connection].wait(EXIT_TIMEOUT_SECONDS)
         reason = signal.Signals(-status).name if status < 0 else f'status {status}'
         raise UserError(
-            f'a worker process of the loader ended ({reason}); if memory was short, take fewer '
+            f'a worker process of the loader died ({reason}); if memory ran out, use fewer '
             'workers or a smaller batch'
         )
 
 
 def main():
-    """The life of a worker; its three files are the command line's last arguments."""
+    """Run a worker; the last three command-line arguments are its file descriptors."""
     tasks_file, results_file, memory_file = map(int, sys.argv[1:])
-    become_worker((signal.SIGINT, signal.SIGTERM))  # the loader may go on for a while
-    _keep_memory()
+    become_worker((signal.SIGINT, signal.SIGTERM))  # the loader decides when to stop
+    _retain_freed_memory()
     with (
         socket.socket(fileno=tasks_file) as tasks,
         Connection(results_file) as results,
     ):
         try:
-            recipe, mappings = results.recv(), {}
-            while message := tasks.recv(LARGEST_TASK):
-                results.send(_run(recipe, pickle.loads(message), memory_file, mappings))
+            writer, mappings = results.recv(), {}
+            while message := tasks.recv(MAX_TASK_BYTES):
+                results.send(_execute(writer, pickle.loads(message), memory_file, mappings))
         except (EOFError, ConnectionError):
-            return  # the loader is gone
+            return  # the loader has exited
 
 
-def _run(recipe: SampleRecipe, task: SampleTask, memory_file: int, mappings: dict):
+def _execute(writer: SampleWriter, task: SampleTask, memory_file: int, mappings: dict):
     size = batch_bytes(task.count, task.batch)
     mapping = mappings.get(task.offset)
     if mapping is None or len(mapping) < size:
@@ -254,19 +304,20 @@ def _run(recipe: SampleRecipe, task: SampleTask, memory_file: int, mappings: dic
     images, labels = batch_arrays(np.frombuffer(mapping, np.uint8), task.count, task.batch)
     row = task.row
     try:
-        problems = recipe.write(task.epoch, task.index, task.batch, images[row], labels[row])
+        problems = writer.write(task.epoch, task.index, task.batch, images[row], labels[row])
         return task.ticket, problems, None
     except UserError as error:
         kind = InputError if isinstance(error, InputError) else UserError
         return task.ticket, [], kind(str(error))
     except RuntimeError as error:
         text = ''.join(traceback.format_exception(error))
-        return task.ticket, [], RuntimeError(f'{error}\n\nIn the worker:\n{text}')
+        return task.ticket, [], RuntimeError(f'{error}\n\nIn the worker process:\n{text}')
 
 
-def _keep_memory():
-    """Tell glibc not to return large blocks to the system after every image: to get them back
-    takes a fifth of the time of a sample.
+def _retain_freed_memory():
+    """Configure glibc to keep large freed blocks instead of returning them to the kernel.
+
+    Allocating them again for every image takes a fifth of the time of a sample.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:

@@ -1,9 +1,8 @@
-"""Which samples a batch has: a pure function of the seed and of where training stands.
+"""Select the samples of each batch: a pure function of the seed and the position in training.
 
-The epochs follow each other in one endless sequence, each a permutation of all samples. Batches are
-cut from it one after the other, and dealt out to the ranks in turn. So every sample is used exactly
-once an epoch over all ranks, ranks never share a sample, and a batch that an epoch cannot fill is
-completed with the first samples of the next.
+The epochs form one endless sequence, each a permutation of all samples. Consecutive batches of this
+sequence go to the ranks in turn. Every sample is used exactly once per epoch over all ranks, ranks
+never share a sample, and the first samples of the next epoch complete the last batch of an epoch.
 """
 
 from collections.abc import Callable
@@ -15,16 +14,19 @@ import numpy as np
 from common.errors import InputError
 from datasets.dataset import Dataset
 
-EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # what random numbers are for
-UNREADABLE = 1, 1  # the size of an image whose head cannot be read
+EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers
+UNREADABLE_SIZE = 1, 1  # size of an image whose header cannot be read
 
 
 @dataclass(frozen=True)
 class SamplerState:
-    """Where training stands, the same on all ranks.
+    """The position in training, equal on all ranks.
 
-    batches: given out so far, to all ranks. cursor: samples taken from the sequence. waiting: of
-    those the landscapes and the portraits that are in no batch yet, where batches do not mix them.
+    Attributes:
+        batches: Number of batches returned so far, to all ranks.
+        cursor: Number of samples taken from the endless sequence.
+        waiting: The positions of landscapes and of portraits that are not in a batch yet, where
+            batches do not mix them.
     """
 
     batches: int = 0
@@ -33,15 +35,23 @@ class SamplerState:
 
     @property
     def used(self) -> int:
-        """Samples in the batches that were given out."""
+        """Number of samples in the batches returned so far."""
         return self.cursor - sum(map(len, self.waiting))
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """The order of ``count`` samples in batches for one of ``ranks``.
+    """The order of the samples, divided into batches for one rank.
 
-    is_portrait: of a sample's index; where it is given, no batch mixes portraits and landscapes.
+    Attributes:
+        count: Number of samples in the data set.
+        batch_size: Samples in a batch.
+        seed: Seed of the permutations.
+        shuffle: Permute the samples in every epoch.
+        rank: This rank, from 0.
+        ranks: Number of ranks.
+        is_portrait: Function of a sample's index; with it, no batch mixes portraits and
+            landscapes.
     """
 
     count: int
@@ -62,22 +72,25 @@ class Sampler:
         object.__setattr__(self, '_permutation', lru_cache(maxsize=3)(permutation))
 
     def sample(self, position: int) -> tuple[int, int]:
-        """Epoch and index of the sample at a position of the endless sequence."""
+        """Return epoch and index of the sample at a position of the endless sequence."""
         epoch, within = divmod(position, self.count)
         return epoch, int(self._permutation(epoch)[within])
 
-    def following(self, state: SamplerState) -> tuple[int, list[tuple[int, int]], SamplerState]:
-        """This rank's next batch: its number among those of all ranks, its samples as (epoch,
-        index), and the state when all ranks have theirs.
+    def next_batch(self, state: SamplerState) -> tuple[int, list[tuple[int, int]], SamplerState]:
+        """Return this rank's next batch.
+
+        Returns:
+            The number of the batch among those of all ranks, its samples as (epoch, index), and
+            the state after the batches of all ranks.
         """
         for rank in range(self.ranks):
             number = state.batches
-            members, state = self._cut(state)
+            members, state = self._take_batch(state)
             if rank == self.rank:
                 own, samples = number, [self.sample(position) for position in members]
         return own, samples, state
 
-    def _cut(self, state: SamplerState) -> tuple[list[int], SamplerState]:
+    def _take_batch(self, state: SamplerState) -> tuple[list[int], SamplerState]:
         if self.is_portrait is None:
             end = state.cursor + self.batch_size
             return list(range(state.cursor, end)), SamplerState(state.batches + 1, end)
@@ -94,15 +107,17 @@ class Sampler:
 
 
 def generator(seed: int, *purpose: int) -> np.random.RandomState:
-    """Random numbers for one purpose, independent of those for every other."""
+    """Return a generator of random numbers for one purpose, independent of all others."""
     return np.random.RandomState(np.random.SeedSequence((seed, *purpose)).generate_state(8))
 
 
-class Sizes:
-    """Heights and widths of the images of a data set, read once.
+class ImageSizes:
+    """Heights and widths of the images of a data set, each read once.
 
-    skip_bad: an image whose head cannot be read is taken for one of 1x1, instead of raising its
-    ``InputError``: whoever loads it will notice.
+    Args:
+        dataset: The split.
+        skip_bad: Treat an image with an unreadable header as 1x1 instead of raising
+            ``InputError``; the worker that loads it reports the problem.
     """
 
     def __init__(self, dataset: Dataset, skip_bad: bool):
@@ -110,17 +125,17 @@ class Sizes:
         self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, index: int) -> tuple[int, int]:
-        """Height and width."""
+        """Return height and width of an image; raises ``InputError``."""
         if index not in self._known:
             try:
                 self._known[index] = self._dataset.size(index)
             except InputError:
                 if not self._skip_bad:
                     raise
-                self._known[index] = UNREADABLE
+                self._known[index] = UNREADABLE_SIZE
         return self._known[index]
 
     def is_portrait(self, index: int) -> bool:
-        """Whether an image is higher than wide."""
+        """Return whether an image is higher than wide."""
         height, width = self.of(index)
         return height > width

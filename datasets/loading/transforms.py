@@ -1,12 +1,11 @@
-"""What training transforms are, and the steps that all of them share: colours and normalisation.
+"""The interface of training transforms, and the steps that they share: colours and normalisation.
 
-A transform (:mod:`datasets.loading.augmentations` has one a file) draws a view, which says how
-large the image becomes and which window of it is used, and which :mod:`datasets.loading.resample`
-resamples; then come colours, normalisation and padding. Every draw is from the ``rng`` that is
-given.
+A transform draws a view: the size of the resized image and the window to use. Each file of
+:mod:`datasets.loading.augmentations` defines one; :mod:`datasets.loading.resample` resamples the
+view. Colour distortion, normalisation and padding follow. All random numbers come from the ``rng``
+argument.
 
-Images are ``uint8`` BGR (H, W, 3), labels ``uint8`` class indices (H, W) with 255 for ignored
-pixels.
+Images are (H, W, 3) uint8, BGR; labels are (H, W) uint8 class indices with 255 for ignored pixels.
 """
 
 from collections.abc import Sequence
@@ -22,8 +21,11 @@ from datasets.loading.resample import View
 
 @dataclass(frozen=True)
 class Batch:
-    """What the samples of a batch share: height and width; the length of the shorter sides, where
-    that is drawn.
+    """The properties that all samples of a batch share.
+
+    Attributes:
+        size: (height, width) in pixels.
+        short: Length of the shorter sides in pixels, if the transform draws it; otherwise 0.
     """
 
     size: tuple[int, int]
@@ -31,48 +33,53 @@ class Batch:
 
 
 class Transform(Protocol):
-    """What the loader needs of a transform; worker processes get it pickled."""
+    """The interface between the loader and a transform; workers receive it pickled."""
 
     @property
     def distort(self) -> bool:
-        """Whether :func:`distort` changes the colours."""
+        """Whether to change the colours with :func:`distort`."""
 
     @property
     def pad_label(self) -> int:
-        """The label of pixels outside of the image."""
+        """The label of pixels outside the image."""
 
     @property
     def by_aspect(self) -> bool:
-        """Whether a batch has portraits or landscapes only, and is as large as they need. Other
-        batches are all as large as :meth:`largest`.
+        """Whether batches contain only portraits or only landscapes and differ in size.
+
+        Otherwise all batches have the size of :meth:`largest`.
         """
 
     def largest(self) -> Batch:
-        """Return a batch than which none has more pixels."""
+        """Return a batch of the largest possible size."""
 
     def batch(self, sizes: Sequence[tuple[int, int]], rng: np.random.RandomState) -> Batch:
-        """Return what the samples of a batch share; makes the draws that are one for all of them.
+        """Draw the properties that all samples of a batch share.
 
         Args:
-            sizes: Height and width of each image; none unless ``by_aspect``.
-            rng: Of this batch.
+            sizes: Height and width of each image; empty unless ``by_aspect``.
+            rng: Random numbers of this batch.
         """
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Return which window of an image is used, no larger than the batch; draws it.
+        """Draw the window of an image; it is no larger than the batch.
 
         Args:
             label: (H, W) uint8, class indices.
-            rng: Of this sample.
-            batch: The sample's.
+            rng: Random numbers of this sample.
+            batch: The batch of this sample.
         """
 
 
 def distort(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Random brightness, contrast, saturation and hue, each with probability one half.
+    """Change brightness, contrast, saturation and hue, each with probability one half.
 
-    Sony's photometric_distortion, same file as ScaleCrop: the same draws and the same
-    pixels. As each step maps single values, it is a table of 256.
+    Sony's photometric_distortion, same file as ScaleCrop: the same draws and the same pixels. Each
+    step maps single values, so it is a lookup table of 256 entries.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        rng: Random numbers of this sample.
     """
     if rng.randint(2):
         image = cv2.LUT(image, _linear(1, rng.uniform(-32, 32)))
@@ -96,11 +103,20 @@ def normalise(
     channel_order: str,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A ``uint8`` BGR image (H, W, 3) as a network's input: float32 (3, H, W), (x - mean) / std.
+    """Convert an image into a network input, (x - mean) / std.
 
-    The subtraction and the multiplication by 1 / std round like the published code's: mean and std
-    are float32 first, the arithmetic is OpenCV's, done once for each of the 256 values. mean, std:
-    in ``channel_order``, rgb or bgr. out: an array of the result's shape to write into.
+    The subtraction and the multiplication by 1 / std round like the published code: mean and std
+    are converted to float32 first, and OpenCV computes each of the 256 values once.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        mean: Mean of each channel, in ``channel_order``.
+        std: Standard deviation of each channel, in ``channel_order``.
+        channel_order: ``rgb`` or ``bgr``.
+        out: (3, H, W) float32, an array to write into.
+
+    Returns:
+        (3, H, W) float32; ``out`` if it is passed.
     """
     if out is None:
         out = np.empty((3, *image.shape[:2]), np.float32)
@@ -115,7 +131,7 @@ def normalise(
 
 @lru_cache(maxsize=8)
 def _normalised_values(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """What each of the values 0 to 255 becomes in each channel, (3, 256)."""
+    """Return the normalised values 0 to 255 of each channel, (3, 256) float32."""
     values = np.arange(256, dtype=np.float32)[None, :, None].repeat(3, axis=2)
     means, stds = (np.array([numbers], np.float32).astype(np.float64) for numbers in (mean, std))
     table = cv2.multiply(cv2.subtract(values, means), 1 / stds)
@@ -123,13 +139,13 @@ def _normalised_values(mean: tuple[float, ...], std: tuple[float, ...]) -> np.nd
 
 
 def _linear(factor: float, offset: float) -> np.ndarray:
-    """The table of factor * x + offset, cut to 0 .. 255 and to whole numbers."""
+    """Return the table of factor * x + offset, clipped to 0 .. 255 and truncated, (256,) uint8."""
     values = np.arange(256, dtype=np.float32) * factor + offset
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def _in_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-    """A BGR image after a table has been applied to one of hue, saturation and value."""
+    """Apply a table to one channel of hue, saturation and value of a BGR image."""
     tables = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     tables[0, :, channel] = table
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables)

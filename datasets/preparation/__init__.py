@@ -1,1 +1,1 @@
-"""Preparation: data sets are downloaded, unpacked, converted, checked and measured."""
+"""Download, unpack, convert, check and measure data sets."""

@@ -1,7 +1,7 @@
-"""Unpacking zip and tar archives that nobody vouches for.
+"""Unpack untrusted zip and tar archives.
 
-An archive with a path that leads out of its folder, a link, a device or a password is refused as a
-whole, before anything is written.
+An archive is refused before anything is written if it contains a path outside its folder, a link, a
+device or an encrypted file.
 """
 
 import os
@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from datasets.info import DataError
 
-CHUNK = 1 << 20  # bytes
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in an archive. entry: what the module that reads the archive calls it."""
+    """A file in an archive; ``entry`` is the object of the zipfile or tarfile module."""
 
     name: str
     size: int
@@ -34,12 +34,20 @@ class _Member:
 
 
 def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) -> dict[str, int]:
-    """Unpack parts of an archive below ``root``, where only complete files appear.
+    """Unpack parts of an archive below ``root``; only complete files appear there.
 
-    folders: what goes where, from paths in the archive to paths below the root; the rest is left
-    out. staging: a folder on the same disk, for the files until all are complete; what an earlier
-    call left there is removed. Returns sizes in bytes by path below the root. Raises ``DataError``
-    for an archive that is harmful, damaged, too large for the disk or another one, and ``OSError``.
+    Args:
+        path: The archive.
+        root: The folder of the data set.
+        folders: Paths below the root by paths in the archive; the rest is not unpacked.
+        staging: A folder on the same disk for incomplete files; existing content is removed.
+
+    Returns:
+        Sizes in bytes by path below the root.
+
+    Raises:
+        DataError: The archive is harmful, damaged, too large for the disk, or the wrong one.
+        OSError: A file cannot be written.
     """
     staging.parent.mkdir(parents=True, exist_ok=True)
     if staging.exists():
@@ -50,7 +58,8 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
         free = shutil.disk_usage(staging.parent).free
         if needed > free:
             raise DataError(
-                f'{path}: needs {gigabytes(needed)} to unpack, {gigabytes(free)} are free'
+                f'{path}: needs {format_gigabytes(needed)} to unpack, '
+                f'{format_gigabytes(free)} are free'
             )
         with tqdm(
             desc=f'unpacking {path.name}',
@@ -63,7 +72,7 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
             for place, member in places.items():
                 (staging / place).parent.mkdir(parents=True, exist_ok=True)
                 with read(member.entry) as source, open(staging / place, 'wb') as target:
-                    while chunk := source.read(CHUNK):
+                    while chunk := source.read(CHUNK_BYTES):
                         target.write(chunk)
                         bar.update(len(chunk))
     for place in places:
@@ -73,14 +82,14 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
     return {place: member.size for place, member in places.items()}
 
 
-def gigabytes(size: float) -> str:
-    """A number of bytes for people."""
+def format_gigabytes(size: float) -> str:
+    """Return a number of bytes in gigabytes, such as ``1.5 GB``."""
     return f'{size / 1e9:.1f} GB'
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]]]]:
-    """The files in an archive, all checked to be harmless, and a function that opens one."""
+    """Yield the files in an archive, all checked, and a function that opens one."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -93,9 +102,9 @@ def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]
         tarfile.TarError,
         EOFError,
         zlib.error,
-        NotImplementedError,  # of zipfile, for an unknown compression
+        NotImplementedError,  # from zipfile, for an unsupported compression
     ) as error:
-        raise DataError(f'{path}: damaged archive ({error}); delete it and call again') from error
+        raise DataError(f'{path}: damaged archive ({error}); delete it and run again') from error
 
 
 def _open_member(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
@@ -106,7 +115,7 @@ def _open_member(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
 
 def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
     for entry in archive.infolist():
-        kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where a program does not say
+        kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 if the archiver did not record it
         plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
         _refuse_harmful(path, entry.filename, plain)
         if entry.flag_bits & 1:
@@ -126,18 +135,18 @@ def _tar_members(path: Path, archive: tarfile.TarFile) -> list[_Member]:
 def _refuse_harmful(path: Path, name: str, plain: bool) -> None:
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or '..' in windows.parts:
-        raise DataError(f'{path}: refused, {name!r} in it leads out of the folder')
+        raise DataError(f'{path}: refused, {name!r} in it points outside the folder')
     if not plain:
         raise DataError(f'{path}: refused, {name!r} in it is a link or a device')
 
 
 def _places(path: Path, members: list[_Member], folders: Mapping[str, str]) -> dict[str, _Member]:
-    """The wanted members by their path below the root; of two with the same, the last counts."""
+    """Return the requested members by path below the root; the last of duplicates counts."""
     places = {}
     for origin, place in folders.items():
         chosen = [m for m in members if PurePosixPath(m.name).is_relative_to(origin)]
         if not chosen:
-            raise DataError(f'{path}: holds no {origin or "files"}; is it the right archive?')
+            raise DataError(f'{path}: contains no {origin or "files"}; is it the right archive?')
         for member in chosen:
             below = PurePosixPath(member.name).relative_to(origin)
             places[str(PurePosixPath(place) / below)] = member

@@ -1,10 +1,11 @@
-"""Reading a whole data set, and what is wrong with it.
+"""Check a split: read all its files and report every problem.
 
-    report = check(datasets.open('camvid', 'data/camvid', 'train', complete=False), processes=4)
-    report.problems             # a line each for people, with the file
-    report.pixels               # of every class, and of IGNORE
+    dataset = datasets.open('camvid', 'data/camvid', 'train', complete=False)
+    report = check_split(dataset, processes=4)
+    report.problems             # each with its file and a message
+    report.pixels               # pixels of every class, and of IGNORE
 
-All problems are collected; none ends the reading.
+The check continues after a problem.
 """
 
 import os
@@ -16,15 +17,18 @@ import numpy as np
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets.dataset import Dataset, check_range
-from datasets.registry import WITHOUT_LABELS, preparation
+from datasets.registry import UNLABELLED_SPLIT, preparation
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file.
+    """A problem with a file.
 
-    kind: ``missing`` (the other file of the pair), ``image`` or ``label`` (unreadable), ``size`` or
-    ``values``. message: a line that begins with the file.
+    Attributes:
+        file: The file.
+        kind: ``missing`` (the other file of the pair), ``image`` or ``label`` (unreadable),
+            ``size`` or ``values``.
+        message: A line that starts with the file.
     """
 
     file: Path
@@ -34,10 +38,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What a split holds.
+    """The contents and the problems of a split.
 
-    samples: their number. pixels: (256,), how often every label value occurs, in the labels that
-    could be read. images: (256,), in how many of them it occurs.
+    Attributes:
+        samples: Number of samples.
+        problems: All problems.
+        pixels: (256,) int64, number of pixels with each label value, over the readable labels.
+        images: (256,) int64, number of readable labels with each value.
     """
 
     samples: int
@@ -46,8 +53,13 @@ class SplitReport:
     images: np.ndarray
 
 
-def check(dataset: Dataset, processes: int = 1) -> SplitReport:
-    """Read every image and every label of ``dataset``, and look for files without a partner."""
+def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
+    """Read every image and label of a split and report all problems, also unpaired files.
+
+    Args:
+        dataset: The split, opened with ``complete=False`` to report missing labels as well.
+        processes: Number of worker processes.
+    """
     problems = [*_images_without_label(dataset), *_labels_without_image(dataset)]
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for found, counts in map_samples(dataset, _examine, processes, 'checking'):
@@ -58,21 +70,21 @@ def check(dataset: Dataset, processes: int = 1) -> SplitReport:
 
 
 def _images_without_label(dataset: Dataset) -> list[Problem]:
-    """Only a test split may have none at all."""
+    """Return problems of images without a label, unless this is a test split without any."""
     problems = []
     for image, label in ((sample.image, sample.label) for sample in dataset):
         if label is None or not label.exists():
-            wanted = f'; {label} is not there' if label else ''
+            wanted = f'; {label} is missing' if label else ''
             problems.append(Problem(image, 'missing', f'{image}: has no label{wanted}'))
-    without_labels = dataset.split == WITHOUT_LABELS and len(problems) == len(dataset)
+    without_labels = dataset.split == UNLABELLED_SPLIT and len(problems) == len(dataset)
     return [] if without_labels else problems
 
 
 def _labels_without_image(dataset: Dataset) -> list[Problem]:
-    """Files in the folders of the labels that end like labels and begin like no image.
+    """Return problems of label files that belong to no image.
 
-    What image and label names have in common in the samples is the beginning; the rest is how
-    they end. Images need not be samples: lists leave some out.
+    The common beginning of image and label names in the samples identifies a pair; the rest is
+    their ending. An image counts even if it is no sample, because a list may omit it.
     """
     pairs = [
         (sample.image, sample.label)
@@ -104,13 +116,13 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _beginning(name: str, endings: set[str]) -> str | None:
-    """``name`` without the longest of ``endings`` that it has; None when it has none of them."""
+    """Return ``name`` without the longest matching ending, or None if no ending matches."""
     fitting = [ending for ending in endings if name.endswith(ending)]
     return name.removesuffix(max(fitting, key=len)) if fitting else None
 
 
 def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
-    """All that is wrong with one sample, and its label's histogram (256,)."""
+    """Return the problems of one sample and the histogram of its label, (256,)."""
     sample, problems, nothing = dataset[index], [], np.zeros(256, np.int64)
     image = None
     try:
@@ -118,7 +130,7 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
     except InputError as error:
         problems.append(Problem(sample.image, 'image', str(error)))
     if sample.label is None or not sample.label.exists():
-        return problems, nothing  # a split without labels, or told already
+        return problems, nothing  # a split without labels, or already reported
     try:
         label = dataset.decoded(index)
     except UserError as error:

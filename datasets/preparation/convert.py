@@ -1,8 +1,9 @@
-"""Label files into the plainest form: PNGs whose values are class indices, 255 for ignored pixels.
+"""Convert label files into PNG files of class indices, with 255 for ignored pixels.
 
-They are decoded by the reader of the data set, as for training, and written beside the original,
-which stays. Decoding a plain PNG is several times faster than a MAT-file or a colour image, and
-other programs read it too. Which labels are converted, and the names of both, is up to the reader.
+The reader of the data set decodes the labels as for training. The converted file is written beside
+the original, which stays. Decoding such a PNG is several times faster than a MAT-file or a colour
+image, and other programs can read it as well. The reader decides which labels to convert and
+defines the names of both files.
 """
 
 from dataclasses import dataclass, replace
@@ -22,8 +23,13 @@ from datasets.registry import preparation
 
 @dataclass(frozen=True)
 class Conversion:
-    """How many labels were written, were right already, or are plain from the start, and what was
-    wrong with the rest, a line each.
+    """The result of a conversion.
+
+    Attributes:
+        written: Number of converted labels.
+        kept: Number of labels whose converted file was up to date.
+        plain: Number of labels that need no conversion.
+        problems: A line for each label that could not be converted.
     """
 
     written: int
@@ -32,11 +38,15 @@ class Conversion:
     problems: tuple[str, ...]
 
 
-def convert(dataset: Dataset, processes: int = 1) -> Conversion:
-    """Convert all labels of a split; a bad one does not stop the others.
+def convert_labels(dataset: Dataset, processes: int = 1) -> Conversion:
+    """Convert all labels of a split; the conversion continues after a bad label.
 
-    A target that is younger than its original and holds the same classes is left alone, so an
-    interrupted conversion goes on where it ended. Every target is read back and compared.
+    A converted file is kept if it is newer than its original and has the same classes, so an
+    interrupted conversion resumes. Every written file is read back and compared.
+
+    Args:
+        dataset: The split.
+        processes: Number of worker processes.
     """
     endings = preparation(dataset.info.name).label_endings
     labelled = sum(sample.label is not None for sample in dataset)
@@ -60,9 +70,9 @@ def convert(dataset: Dataset, processes: int = 1) -> Conversion:
 
 
 def _original(endings: LabelEndings, label: Path | None) -> Path | None:
-    """The label file as published, where it can be converted.
+    """Return the published label file, or None if there is nothing to convert.
 
-    A reader prefers the converted file, so the published one is looked for beside it.
+    Readers prefer a converted file; then the published one is beside it.
     """
     if label is None:
         return None
@@ -73,9 +83,9 @@ def _original(endings: LabelEndings, label: Path | None) -> Path | None:
 
 
 def _convert_one(endings: LabelEndings, dataset: Dataset, index: int) -> str:
-    """Make one target; ``written``, ``kept``, or a line on what is wrong."""
+    """Convert one label; return ``written``, ``kept``, or the line of a problem."""
     original = dataset[index].label
-    assert original is not None  # of those that were chosen
+    assert original is not None  # convert_labels selects samples with an original
     target = endings.target(original)
     try:
         labels = dataset.label(index)
@@ -83,7 +93,7 @@ def _convert_one(endings: LabelEndings, dataset: Dataset, index: int) -> str:
             return 'kept'
         write_image(target, labels)
         if not np.array_equal(read_indices(target), labels):
-            return f'{target}: does not hold what was written to it; is the disk in order?'
+            return f'{target}: differs from the data written to it; check the disk'
     except UserError as error:
         return str(error)
     return 'written'
@@ -94,5 +104,5 @@ def _is_up_to_date(original: Path, target: Path, labels: np.ndarray) -> bool:
         return False
     try:
         return np.array_equal(read_indices(target), labels)
-    except InputError:  # damaged: it is written again
+    except InputError:  # damaged, so write it again
         return False

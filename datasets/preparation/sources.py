@@ -1,9 +1,9 @@
-"""Where data sets come from: archives to download and unpack, or a place where people register.
+"""Download and unpack the archives of a data set.
 
-Everything is kept in ``<root>/.downloads`` until it is complete: archives, which are resumed and
-verified by :func:`common.download.fetch`, and their unpacked files, which are renamed into the
-layout that the reader expects. A list of an archive's files stays there, so that a later call knows
-what is done.
+Incomplete files stay in ``<root>/.downloads``: archives, which :func:`common.download.fetch`
+resumes and verifies, and unpacked files. Complete files are renamed into the layout that the reader
+expects. A list of the files of each archive stays in that folder, so that a later call skips what
+is done.
 """
 
 import fcntl
@@ -20,30 +20,30 @@ from common.download import DownloadError, digest_mismatch, fetch
 from common.errors import UserError
 from common.log import LOG
 from datasets.info import DataError
-from datasets.preparation.archives import CHUNK, gigabytes, unpack
+from datasets.preparation.archives import CHUNK_BYTES, format_gigabytes, unpack
 from datasets.readers.contract import Archive
 from datasets.registry import preparation
 
-URL_VARIABLE = 'NNSEG_DATA_URL'  # environment: a base address instead of the official ones
+URL_VARIABLE = 'NNSEG_DATA_URL'  # environment variable: base address in place of the official ones
 DOWNLOADS = '.downloads'
 
 
 def download(name: str, root: Path, base: str | None = None, keep_archives: bool = False) -> None:
-    """Download and unpack what is not yet below ``root``.
+    """Download and unpack the files that are missing below ``root``.
 
     Args:
-        name: The data set.
+        name: Name of the data set.
         root: Its folder.
-        base: An address that takes the place of the official ones, else ``$NNSEG_DATA_URL``.
-        keep_archives: Otherwise an archive is deleted when it is unpacked.
+        base: Base address in place of the official ones; by default ``$NNSEG_DATA_URL``.
+        keep_archives: Keep an archive after unpacking it.
 
     Raises:
-        DataError: It cannot be had from here, or something went wrong.
+        DataError: The data set has no download, or the download failed.
     """
     known = preparation(name)
     if not known.archives:
         place = known.elsewhere.format(root=root)
-        raise DataError(f'{name} cannot be downloaded from here: {place}')
+        raise DataError(f'{name} has no automatic download: {place}')
     base = base or os.environ.get(URL_VARIABLE)
     downloads = root / DOWNLOADS
     try:
@@ -67,7 +67,7 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
 
 
 def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
-    """The archive in ``folder``, verified."""
+    """Return the verified archive in ``folder``, downloaded if necessary."""
     target = folder / archive.file
     urls = (f'{base.rstrip("/")}/{archive.file}',) if base else archive.urls
     was_there = target.exists()
@@ -76,8 +76,8 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
         modified = digest_mismatch(target) if was_there else None
     except DownloadError as error:
         raise DataError(
-            f'cannot download {archive.file} ({error}); call again to go on where it ended, name '
-            f'another address with --url or {URL_VARIABLE}, or put the file at {target}'
+            f'cannot download {archive.file} ({error}); run again to resume, name another '
+            f'address with --url or {URL_VARIABLE}, or put the file at {target}'
         ) from error
     except UserError as error:
         raise DataError(str(error)) from error
@@ -88,22 +88,22 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
 
 
 def _mismatch(archive: Archive, path: Path) -> str | None:
-    """What shows that a file is not the archive, for :func:`common.download.fetch`."""
+    """Return why a file is not the archive, or None; for :func:`common.download.fetch`."""
     if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
-        return 'is no zip or tar archive'
+        return 'is not a zip or tar archive'
     if archive.digest is None:
         return None
     algorithm, expected = archive.digest
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, 'rb') as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     found = digest.hexdigest()
     return None if found == expected else f'has the {algorithm} {found} instead of {expected}'
 
 
 def _check_space(archives: list[Archive], folder: Path, keep_archives: bool) -> None:
-    """Raise ``DataError`` before hours of downloading when the files cannot fit."""
+    """Raise ``DataError`` before a long download if the files do not fit on the disk."""
     sizes = [archive.size for archive in archives]
     parts = [path for archive in archives for path in folder.glob(f'{archive.file}*')]
     there = sum(path.stat().st_size for path in parts if path.is_file())
@@ -111,8 +111,8 @@ def _check_space(archives: list[Archive], folder: Path, keep_archives: bool) -> 
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
-            f'{folder.parent}: needs about {gigabytes(needed)}, {gigabytes(free)} are free; name '
-            'a folder on another disk with -d'
+            f'{folder.parent}: needs about {format_gigabytes(needed)}, {format_gigabytes(free)} '
+            'are free; name a folder on another disk with -d'
         )
 
 
@@ -127,7 +127,7 @@ def _record(root: Path, archive: str) -> Path:
 
 
 def _is_unpacked(archive: Archive, root: Path) -> bool:
-    """Whether all files of an earlier call are still there, with the sizes they had."""
+    """Return whether all files of an earlier call still exist with their recorded sizes."""
     record = _record(root, archive.file)
     if not record.exists():
         return False

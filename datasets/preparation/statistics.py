@@ -1,8 +1,8 @@
-"""What training wants to know of a data set: mean and standard deviation, and class weights.
+"""Compute mean, standard deviation and class weights of a data set.
 
-All sums are integers, so that the order of the files and the number of processes change nothing;
-the divisions at the end are in float64. ``n_c`` below is the number of pixels of class c and N that
-of all pixels that have a class; ignored pixels count nowhere in the weights.
+All sums are integers, so the result does not depend on the order of the files or the number of
+processes; the divisions at the end are in float64. Below, ``n_c`` is the number of pixels of class
+c and N the number of labelled pixels. Ignored pixels do not affect the weights.
 
 - Median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734):
   f_c = n_c / (labelled pixels of the images that show class c), weight = median(f) / f_c.
@@ -19,16 +19,19 @@ from common.process_map import map_samples
 from datasets.dataset import Dataset
 from datasets.info import IGNORE
 
-ENET, INVERSE_LOG = 1.02, 1.10  # the constants in the logarithms
+ENET_CONSTANT, INVERSE_LOG_CONSTANT = 1.02, 1.10  # in the logarithms
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Sums over the samples of a split, of integers.
+    """Integer sums over the samples of a split.
 
-    values: (3, 256), how often every value occurs in the red, green and blue channel. pixels:
-    (C,), n_c. pixels_beside: (C,), the labelled pixels of all images that show the class. ignored:
-    pixels without a class.
+    Attributes:
+        samples: Number of samples.
+        values: (3, 256) int64, histograms of the red, green and blue channel.
+        pixels: (C,) int64, n_c.
+        pixels_beside: (C,) int64, labelled pixels of all images that show the class.
+        ignored: Number of pixels without a class.
     """
 
     samples: int
@@ -39,18 +42,18 @@ class Statistics:
 
     @property
     def mean(self) -> np.ndarray:
-        """(3,), of the channels red, green and blue, in 0..255, over all pixels of all images."""
+        """(3,) mean of the red, green and blue channel over all pixels, in 0..255."""
         return np.array([float(total / count) for count, total, _ in self._moments()])
 
     @property
     def std(self) -> np.ndarray:
-        """(3,), the population's standard deviation of the three channels, in 0..255."""
+        """(3,) population standard deviation of the three channels, in 0..255."""
         variances = [(count * squares - total**2) / count**2
                      for count, total, squares in self._moments()]  # fmt: skip
         return np.sqrt(np.array(variances, np.float64))
 
     def median_frequency(self) -> np.ndarray:
-        """(C,) weights; 0 for a class that never occurs, which has no frequency."""
+        """Return (C,) weights; 0 for a class that never occurs and so has no frequency."""
         frequency = self.pixels / np.maximum(self.pixels_beside, 1)
         seen = self.pixels > 0
         weights = np.zeros(len(self.pixels))
@@ -58,18 +61,18 @@ class Statistics:
         return weights
 
     def enet(self) -> np.ndarray:
-        """(C,) weights, between 1 / ln(2.02) = 1.42 and 1 / ln(1.02) = 50.5."""
-        return 1 / np.log(ENET + self._shares())
+        """Return (C,) weights between 1 / ln(2.02) = 1.42 and 1 / ln(1.02) = 50.5."""
+        return 1 / np.log(ENET_CONSTANT + self._shares())
 
     def inverse_log(self) -> np.ndarray:
-        """(C,) weights, between 1 / ln(2.10) = 1.35 and 1 / ln(1.10) = 10.5."""
-        return 1 / np.log(INVERSE_LOG + self._shares())
+        """Return (C,) weights between 1 / ln(2.10) = 1.35 and 1 / ln(1.10) = 10.5."""
+        return 1 / np.log(INVERSE_LOG_CONSTANT + self._shares())
 
     def _shares(self) -> np.ndarray:
         return self.pixels / max(int(self.pixels.sum()), 1)
 
     def _moments(self) -> list[tuple[int, int, int]]:
-        """Pixels, sum and sum of squares of every channel, as integers without a largest value."""
+        """Return pixels, sum and sum of squares of every channel, as unbounded integers."""
         return [
             tuple(sum(int(n) * value**power for value, n in enumerate(channel))
                   for power in range(3))
@@ -77,8 +80,16 @@ class Statistics:
         ]  # fmt: skip
 
 
-def statistics(dataset: Dataset, processes: int = 1) -> Statistics:
-    """The statistics of a split that has labels; raises ``InputError`` at the first bad file."""
+def compute_statistics(dataset: Dataset, processes: int = 1) -> Statistics:
+    """Return the statistics of a split with labels.
+
+    Args:
+        dataset: The split.
+        processes: Number of worker processes.
+
+    Raises:
+        InputError: A file cannot be used.
+    """
     classes = len(dataset.info.classes)
     values = np.zeros((3, 256), np.int64)
     pixels, beside, ignored = np.zeros(classes, np.int64), np.zeros(classes, np.int64), 0
@@ -91,7 +102,7 @@ def statistics(dataset: Dataset, processes: int = 1) -> Statistics:
 
 
 def _count(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Histograms of one sample: (3, 256) of its red, green and blue, (256,) of its label."""
+    """Return the histograms of one sample: (3, 256) for red, green, blue, (256,) for the label."""
     image, label = dataset.pair(index)
     channels = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in (2, 1, 0)]
     return np.stack(channels), np.bincount(label.ravel(), minlength=256)

@@ -1,1 +1,1 @@
-"""Readers: one module a data set, which owns its classes, colours, files and splits."""
+"""Readers: one module per data set, with its classes, colours, files and splits."""

@@ -6,7 +6,7 @@ by the first of its names; colours are those of CSAILVision/semantic-segmentatio
 data/color150.mat, commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, where road and skyscraper share
 one. In label files 0 is void and 1 to 150 are the classes.
 
-CSAIL's lists (``.odgt``) are read when given as list file.
+CSAIL's lists (``.odgt``) can be passed as list files.
 """
 
 from pathlib import Path
@@ -178,13 +178,13 @@ INFO = DatasetInfo(
     tuple(_CLASSES.values()),
     splits=tuple(FOLDERS),
     layout='images/{training,validation}/*.jpg and annotations/{training,validation}/*.png',
-    source='python -m datasets.prepare ade20k --download fetches it',
+    source='To download it: python -m datasets.prepare ade20k --download',
     folders=('.', 'ADEChallengeData2016'),
     marks=('annotations/training', 'annotations/validation', 'images/testing'),
 )
 _CSAIL = 'http://data.csail.mit.edu/places/ADEchallenge'
 PREPARATION = Preparation(
-    archives=(  # digests: SHA-1 as in dmlc/gluon-cv, scripts/datasets/ade20k.py
+    archives=(  # digests: SHA-1 from dmlc/gluon-cv, scripts/datasets/ade20k.py
         Archive(
             (f'{_CSAIL}/ADEChallengeData2016.zip',),
             967e6,
@@ -202,11 +202,11 @@ PREPARATION = Preparation(
 _MEANINGS = label_files.values_table(
     {0: IGNORE} | {value: value - 1 for value in range(1, len(_CLASSES) + 1)}
 )
-_VALUE_OF_CLASS = np.arange(1, 257).astype(np.uint8)  # 255, ignored, becomes 0
+_VALUE_OF_CLASS = np.arange(1, 257).astype(np.uint8)  # ignored pixels, 255, become 0
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The images of a split; those of the test split, which is published apart, have no labels."""
+    """Return the samples of a split; the test split, published separately, has no labels."""
     images = layout.listing(root / 'images' / FOLDERS[split], layout.IMAGES)
     if split == 'test':
         return [Sample(name, path, None) for name, path in images.items()]
@@ -217,7 +217,7 @@ def find(root: Path, split: str) -> list[Sample]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored."""
+    """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
     return label_files.translate(label_files.read_indices(path), _MEANINGS, path)
 
 
@@ -225,5 +225,5 @@ SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """The file for the test server: the values of label files, as an 8-bit grey PNG."""
+    """Return name and content of a file for the test server: label file values, 8-bit grey PNG."""
     return f'{sample.image.stem}.png', cv2.LUT(labels, _VALUE_OF_CLASS)

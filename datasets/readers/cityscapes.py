@@ -3,13 +3,14 @@
 Cordts et al., CVPR 2016, arXiv:1604.01685. Classes, ids, categories and colours are those of
 mcordts/cityscapesScripts, cityscapesscripts/helpers/labels.py, in the order of the trainIds.
 
-Label files hold either ids (``*_gtFine_labelIds.png``, as published) or trainIds
-(``*_gtFine_labelTrainIds.png``, which cityscapesScripts makes of them); where both are there, the
-second are read. The files in ``gtFine/test`` are empty stand-ins, so the test split has no labels.
+Label files contain either ids (``*_gtFine_labelIds.png``, as published) or trainIds
+(``*_gtFine_labelTrainIds.png``, which cityscapesScripts makes from them); trainIds take precedence.
+The files in ``gtFine/test`` are empty placeholders, so the test split has no labels.
 
-Images are found by globbing. A file ``train.txt``, ``val.txt`` or ``test.txt`` in the root, with
-names such as ``aachen/aachen_000000_000019`` a line (the layout of sony/ai-research-code, d3net/
-semantic-segmentation/segmentation_data.py), restricts its split to these names.
+A split contains all images of its folder. A file ``train.txt``, ``val.txt`` or ``test.txt`` in the
+root, with a name such as ``aachen/aachen_000000_000019`` per line (the layout of
+sony/ai-research-code, d3net/semantic-segmentation/segmentation_data.py), restricts the split to
+these names.
 """
 
 from pathlib import Path
@@ -72,7 +73,7 @@ _ID_OF_CLASS[: len(_IDS)] = _IDS
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The frames of all cities of a split, named ``city/frame``."""
+    """Return the frames of all cities of a split, named ``city/frame``."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for city in sorted((root / 'leftImg8bit' / split).glob('*/')):
@@ -88,18 +89,18 @@ def find(root: Path, split: str) -> list[Sample]:
         truth = root / 'gtFine' / split
         samples = layout.pair(images, labels, lambda name: truth / f'{name}{LABEL_IDS}.png')
     names = root / f'{split}.txt'
-    return layout.only(samples, names) if names.is_file() else samples
+    return layout.select_listed(samples, names) if names.is_file() else samples
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored; the file's name says what is in it."""
+    """Return class indices, (H, W) uint8, 255 if ignored; the file name shows the format."""
     values = label_files.read_indices(path)
     if path.stem.endswith('labelTrainIds'):
         return values
     if path.stem.endswith('labelIds'):
         return label_files.translate(values, _MEANINGS, path)
     raise InputError(
-        f'{path}: neither labelIds nor labelTrainIds, which are the label files of Cityscapes'
+        f'{path}: not a label file of Cityscapes; its name must end in labelIds or labelTrainIds'
     )
 
 
@@ -107,5 +108,5 @@ SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """The file for the test server: ids, under the name of the image, as one 8-bit grey PNG."""
+    """Return name and content of a file for the test server: ids as an 8-bit grey PNG."""
     return sample.image.name, cv2.LUT(labels, _ID_OF_CLASS)

@@ -4,14 +4,14 @@ Lin et al., ECCV 2014, arXiv:1405.0312. The reduction is that of TI's EdgeAI-Lit
 TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5, references/
 edgeailite/edgeai_xvision/xvision/datasets/coco_plus.py. Annotations of other categories are
 dropped, outlines become masks, a pixel that two instances cover is ignored, and only images whose
-remaining annotations have areas of more than 1000 pixels together are kept.
+remaining annotations have a total area of more than 1000 pixels are kept.
 
 Differs from the original: that takes the label modulo 21 at the end, which makes 255, ignored, the
 class 3, bird. Here 255 stays. (TexasInstruments/edgeai-benchmark has no modulo either.) Where
 annotations have no area, it is counted in the mask.
 
-The labels of all images of a split are in one JSON file, which is read once, when the split is
-opened: a sample's key is what to draw, so that processes that decode labels need not read it.
+One JSON file contains the labels of all images of a split. It is read once, when the split is
+opened. The key of a sample contains its outlines, so worker processes need not read the file.
 """
 
 import json
@@ -27,14 +27,14 @@ from datasets.readers import cocostuff164k, layout, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
-LEAST_AREA = 1000  # pixels
+MIN_AREA_PIXELS = 1000  # total over the annotations of an image
 INFO = DatasetInfo(
     'cocoseg21',
     voc.INFO.classes,
     voc.INFO.palette,
     layout='annotations/instances_{train2017,val2017}.json and {train2017,val2017}/*.jpg, '
     'or images/{train2017,val2017}/*.jpg',
-    source='python -m datasets.prepare cocoseg21 --download fetches it',
+    source='To download it: python -m datasets.prepare cocoseg21 --download',
     marks=('annotations/instances_train2017.json', 'annotations/instances_val2017.json'),
 )
 PREPARATION = Preparation(
@@ -48,63 +48,74 @@ PREPARATION = Preparation(
                 f'annotations/instances_{split}2017.json'
                 for split in ('train', 'val')
             },
-            ('sha1', '8551ee4bb5860311e79dace7e79cb91e432e78b3'),  # as of the photographs
+            ('sha1', '8551ee4bb5860311e79dace7e79cb91e432e78b3'),  # as for the photographs
         ),
     ),
 )  # fmt: skip
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The images that have something of the 20 kinds, in the order of their names."""
+    """Return the images with objects of the 20 kinds, sorted by name; raises ``DataError``."""
     annotations = root / 'annotations' / f'instances_{split}2017.json'
     if not annotations.is_file():
-        raise DataError(f'{annotations} is not there; expected: {INFO.layout}. {INFO.source}')
+        raise DataError(f'{annotations} is missing; expected: {INFO.layout}. {INFO.source}')
     folders = [root / 'images' / f'{split}2017', root / f'{split}2017']
     folder = next((path for path in folders if path.is_dir()), folders[-1])
     images = layout.listing(folder, layout.IMAGES)
     samples = []
-    for file_name, key in _drawings(annotations):
+    for file_name, key in _label_keys(annotations):
         name = Path(file_name).stem
         if name not in images:
-            raise DataError(f'{folder / file_name} is not there, which {annotations} names')
+            raise DataError(f'{folder / file_name} is missing; {annotations} names it')
         samples.append(Sample(name, images[name], annotations, key))
     return sorted(samples, key=lambda sample: sample.name)
 
 
 def decode(path: Path, key: bytes) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored, of the drawing ``key``; ``path``, the file that
-    it was taken from, is not read.
+    """Draw the label map of a sample.
+
+    Args:
+        path: The annotation file; not read.
+        key: The key of the sample, with the outlines.
+
+    Returns:
+        (H, W) uint8, class indices; 255 for ignored pixels.
     """
     height, width, instances = json.loads(zlib.decompress(key))
     labels = np.zeros((height, width), np.uint8)
     covered = np.zeros((height, width), np.uint8)
     for index, segmentation in instances:
-        mask = draw(segmentation, height, width)
+        mask = segmentation_mask(segmentation, height, width)
         labels[mask] = index
         covered += mask & (covered < 2)
     labels[covered > 1] = IGNORE
     return labels
 
 
-def draw(segmentation, height: int, width: int) -> np.ndarray:
-    """A COCO segmentation as a mask, bool (H, W): polygons, or an RLE with counts as numbers or as
-    text.
+def segmentation_mask(segmentation, height: int, width: int) -> np.ndarray:
+    """Return the mask of a COCO segmentation, (H, W) bool.
+
+    Args:
+        segmentation: Polygons, or an RLE with its counts as numbers or as compressed text.
+        height: H in pixels.
+        width: W in pixels.
     """
     if isinstance(segmentation, dict):
         counts = segmentation['counts']
-        runs = _uncompressed(counts) if isinstance(counts, str) else counts
+        runs = _decode_run_lengths(counts) if isinstance(counts, str) else counts
         values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return values.reshape(width, height).T  # RLEs run down the columns
+        return values.reshape(width, height).T  # an RLE runs down the columns
     mask = np.zeros((height, width), bool)
     for polygon in segmentation:
-        mask |= _filled(np.array(polygon, np.float64).reshape(-1, 2), height, width)
+        mask |= _polygon_mask(np.array(polygon, np.float64).reshape(-1, 2), height, width)
     return mask
 
 
-def _uncompressed(text: str) -> list[int]:
-    """The run lengths in an RLE's text (cocoapi, common/maskApi.c, rleFrString): digits of 5 bits,
-    low ones first, with a sixth for "more follows"; from the fourth run on, the difference to the
-    run before the last.
+def _decode_run_lengths(text: str) -> list[int]:
+    """Return the run lengths in the compressed text of an RLE.
+
+    cocoapi, common/maskApi.c, rleFrString: digits of 5 bits, low ones first, with a sixth bit for
+    "more follows". From the fourth run on, a number is the difference to the run before the last.
     """
     runs: list[int] = []
     value, shift = 0, 0
@@ -120,11 +131,16 @@ def _uncompressed(text: str) -> list[int]:
     return runs
 
 
-def _filled(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The inside of a polygon (points, 2) of x, y, as bool (H, W), to the pixel as COCO's tools.
+def _polygon_mask(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the interior of a polygon as (H, W) bool, pixel-exact with COCO's tools.
 
     cocoapi, common/maskApi.c, rleFrPoly: the outline is drawn on a grid five times as fine; where
     it crosses the middle of a pixel column, the mask changes from there down.
+
+    Args:
+        polygon: (points, 2) float64, x and y of the corners.
+        height: H in pixels.
+        width: W in pixels.
     """
     fine = 5
     corners = (fine * polygon + 0.5).astype(np.int64)
@@ -144,7 +160,7 @@ def _filled(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The grid points of a line, (2, points), one a step of its longer side, in its direction."""
+    """Return the grid points of a line, (2, points), one per step along its longer axis."""
     length = np.abs(end - start)
     along = 0 if length[0] >= length[1] else 1
     backwards = start[along] > end[along]
@@ -157,11 +173,14 @@ def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return line[:, ::-1] if backwards else line
 
 
-def _drawings(path: Path) -> list[tuple[str, bytes]]:
-    """Of the images that are kept: file name, and JSON of height, width and instances, compressed.
+def _label_keys(path: Path) -> list[tuple[str, bytes]]:
+    """Return file name and key of each kept image.
 
-    The file becomes Python objects of eight times its size, which are gone on return; what is kept
-    is a fifth of it. Raises ``DataError``.
+    A key is the compressed JSON of height, width and instances. The parsed file takes eight times
+    its size in memory until this function returns; the keys take a fifth of it.
+
+    Raises:
+        DataError: The file does not contain instance annotations.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -169,20 +188,20 @@ def _drawings(path: Path) -> list[tuple[str, bytes]]:
         for annotation in content['annotations']:
             if annotation['category_id'] in CATEGORIES:
                 kept[annotation['image_id']].append(annotation)
-        drawings = []
+        keys = []
         for image in content['images']:
             shape = image['height'], image['width']
             found = kept[image['id']]
-            if sum(_area(annotation, *shape) for annotation in found) > LEAST_AREA:
+            if sum(_area(annotation, *shape) for annotation in found) > MIN_AREA_PIXELS:
                 parts = [[CATEGORIES.index(a['category_id']), a['segmentation']] for a in found]
-                drawing = json.dumps([*shape, parts], separators=(',', ':'))
-                drawings.append((image['file_name'], zlib.compress(drawing.encode())))
-        return drawings
+                outlines = json.dumps([*shape, parts], separators=(',', ':'))
+                keys.append((image['file_name'], zlib.compress(outlines.encode())))
+        return keys
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{path}: not instance annotations of COCO ({error!r})') from error
+        raise DataError(f'{path}: not a file of COCO instance annotations ({error!r})') from error
 
 
 def _area(annotation: dict, height: int, width: int) -> float:
     if 'area' in annotation:
         return annotation['area']
-    return draw(annotation['segmentation'], height, width).sum()
+    return segmentation_mask(annotation['segmentation'], height, width).sum()

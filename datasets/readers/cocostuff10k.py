@@ -5,9 +5,9 @@ Caesar, Uijlings and Ferrari, CVPR 2018, arXiv:1612.03716; nightrome/cocostuff10
 unlabelled and the numbers 1 to 182 of labels.txt, of which 171 are used. The validation split is
 the test list.
 
-Label files may be converted: ``*_labelTrainIds.png`` beside the MAT-file, with class indices from
-0 and 255 for unlabelled (not mmsegmentation's files of that name, which count from 1), is read
-instead of it. PNG files of other names, as in DDRNet's lists, have the values of ``S``.
+A converted label file takes precedence: ``*_labelTrainIds.png`` beside the MAT-file, with class
+indices from 0 and 255 for unlabelled (not mmsegmentation's files of that name, which count from 1).
+PNG files of other names, as in DDRNet's lists, contain the values of ``S``.
 """
 
 import io
@@ -27,11 +27,11 @@ INFO = DatasetInfo(
     cocostuff164k.CLASSES,
     cocostuff164k.INFO.palette,
     layout='images/*.jpg, annotations/*.mat and imageLists/{train,test}.txt',
-    source='python -m datasets.prepare cocostuff10k --download fetches it',
+    source='To download it: python -m datasets.prepare cocostuff10k --download',
     marks=('imageLists', 'annotations/*.mat'),
 )
 PREPARATION = Preparation(
-    archives=(  # without a published digest
+    archives=(  # no digest is published
         Archive((f'{cocostuff164k.CALVIN}/cocostuff-10k-v1.1.zip',), 2.0e9, {'': ''}),
     ),
     label_endings=LabelEndings('.mat', f'{cocostuff164k.CONVERTED}.png'),
@@ -42,11 +42,11 @@ _MEANINGS = label_files.values_table(
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The images that the list of a split names."""
+    """Return the images in the list of a split; raises ``DataError``."""
     names = root / 'imageLists' / f'{LISTS[split]}.txt'
     if not names.is_file():
         raise DataError(
-            f'{names} is not there, which names the images of the split; expected: {INFO.layout}'
+            f'{names} is missing; it lists the images of the split. Expected: {INFO.layout}'
         )
     images = layout.listing(root / 'images', layout.IMAGES)
     labels = root / 'annotations'
@@ -55,11 +55,11 @@ def find(root: Path, split: str) -> list[Sample]:
         Sample(name, path, known.get(name) or labels / f'{name}.mat')
         for name, path in images.items()
     ]
-    return layout.only(samples, names)
+    return layout.select_listed(samples, names)
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored, of a MAT-file or a PNG."""
+    """Return class indices of a MAT-file or a PNG, (H, W) uint8, 255 for ignored pixels."""
     if path.suffix.lower() == '.mat':
         return label_files.translate(_read_mat(path), _MEANINGS, path)
     return cocostuff164k.read_png(path, _MEANINGS)
@@ -69,12 +69,12 @@ SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """The values of the PNG files of the 164k, as an 8-bit grey PNG."""
+    """Return name and content of a file with the values of the 164k, an 8-bit grey PNG."""
     return cocostuff164k.submission(sample, labels)
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    import scipy.io  # here, because every worker process would pay 60 ms for it
+    import scipy.io  # imported here, because it costs every worker process 60 ms
 
     try:
         data = path.read_bytes()
@@ -82,11 +82,12 @@ def _read_mat(path: Path) -> np.ndarray:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
     try:
         content = scipy.io.loadmat(io.BytesIO(data), variable_names=['S'])
-    except Exception as error:  # scipy raises whatever the bytes lead it to, zlib.error among them
+    except Exception as error:  # scipy raises many types on damaged bytes, such as zlib.error
         raise InputError(
-            f'{path}: not a whole MAT-file ({" ".join(str(error).split())}); fetch it again'
+            f'{path}: damaged or truncated MAT-file ({" ".join(str(error).split())}); '
+            'download it again'
         ) from error
     values = content.get('S')
     if values is None or values.ndim != 2 or values.dtype != np.uint8:
-        raise InputError(f'{path}: no label map S in it; is it an annotation of COCO-Stuff 10k?')
+        raise InputError(f'{path}: contains no label map S; is it an annotation of COCO-Stuff 10k?')
     return np.ascontiguousarray(values)

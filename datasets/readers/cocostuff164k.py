@@ -3,10 +3,10 @@
 Caesar, Uijlings and Ferrari, CVPR 2018, arXiv:1612.03716. Names are those of nightrome/cocostuff,
 labels.txt, commit 876a7db61f4957888b609011df25e039e512fb48, which counts from 0, unlabelled, to
 182. The PNG files (``stuffthingmaps_trainval2017``) have these numbers minus 1, and 255 for
-unlabelled. 11 of the 182 were never used, so there are 171 classes. They get colours of ours.
+unlabelled. 11 of the 182 were never used, so there are 171 classes. Their colours are chosen by
+this project.
 
-Files ``*_labelTrainIds.png``, with the 171 class indices and 255, are read instead of those that
-they were made of where they are there.
+Converted files ``*_labelTrainIds.png``, with the 171 class indices and 255, take precedence.
 """
 
 from pathlib import Path
@@ -45,24 +45,25 @@ CLASSES = (
 )  # fmt: skip
 # street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, hair brush
 UNUSED = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91})
-NUMBERS = tuple(number for number in range(1, 183) if number not in UNUSED)  # of the classes
+NUMBERS = tuple(number for number in range(1, 183) if number not in UNUSED)  # of the 171 classes
 INFO = DatasetInfo(
     'cocostuff164k',
     CLASSES,
     distinct_colours(len(CLASSES)),
     layout='images/{train2017,val2017}/*.jpg and annotations/{train2017,val2017}/*.png',
-    source='python -m datasets.prepare cocostuff164k --download fetches it',
+    source='To download it: python -m datasets.prepare cocostuff164k --download',
     marks=('annotations/train2017', 'annotations/val2017'),
 )
-CONVERTED = '_labelTrainIds'  # the name of open-mmlab/mmsegmentation, tools/dataset_converters
+CONVERTED = '_labelTrainIds'  # suffix used by open-mmlab/mmsegmentation, tools/dataset_converters
 CALVIN = 'http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset'
 
 
 def photographs(folder: str = '') -> tuple[Archive, ...]:
-    """Return the archives of COCO 2017's photographs, unpacked into ``folder``; those of its test
-    split have no labels.
+    """Return the archives of COCO 2017's photographs, unpacked into ``folder``.
+
+    The photographs of the test split are not among them, because they have no labels.
     """
-    digests = {  # SHA-1 as in dmlc/gluon-cv, scripts/datasets/mscoco.py
+    digests = {  # SHA-1 from dmlc/gluon-cv, scripts/datasets/mscoco.py
         'train': (19336861798, '10ad623668ab00c62c096f0ed636d6aff41faca5'),
         'val': (815585330, '4950dc9d00dbe1c933ee0170f5797584351d2a41'),
     }
@@ -81,7 +82,7 @@ PREPARATION = Preparation(
     archives=(
         *photographs('images/'),
         Archive(
-            (f'{CALVIN}/stuffthingmaps_trainval2017.zip',),  # without a published digest
+            (f'{CALVIN}/stuffthingmaps_trainval2017.zip',),  # no digest is published
             691e6,
             {'train2017': 'annotations/train2017', 'val2017': 'annotations/val2017'},
         ),
@@ -96,7 +97,7 @@ _VALUE_OF_CLASS[: len(NUMBERS)] = np.array(NUMBERS) - 1
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The images of a split."""
+    """Return the samples of a split."""
     labels = root / 'annotations' / f'{split}2017'
     return layout.pair(
         layout.listing(root / 'images' / f'{split}2017', layout.IMAGES),
@@ -106,7 +107,7 @@ def find(root: Path, split: str) -> list[Sample]:
 
 
 def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict[str, Path]:
-    """The label files of a folder by the names of their images, converted ones if there are."""
+    """Return the label files of a folder by image name; converted files take precedence."""
     converted = layout.listing(folder, layout.PNG, CONVERTED)
     published = layout.listing(folder, endings)
     return {name: path for name, path in published.items() if not name.endswith(CONVERTED)} | (
@@ -115,15 +116,19 @@ def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored; the file's name says whether it was
-    converted.
-    """
+    """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
     return read_png(path, _MEANINGS)
 
 
 def read_png(path: Path, table: np.ndarray) -> np.ndarray:
-    """Class indices of a PNG: its values if it was converted, else what ``table`` (256,) makes of
-    them.
+    """Return the class indices of a converted or a published PNG; the file name shows which.
+
+    Args:
+        path: The label file.
+        table: (256,) class indices by file value, for a published file.
+
+    Returns:
+        (H, W) uint8, class indices; 255 for ignored pixels.
     """
     values = label_files.read_indices(path)
     if path.stem.endswith(CONVERTED):
@@ -135,5 +140,5 @@ SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """The values of the published label files, as an 8-bit grey PNG."""
+    """Return name and content of a file with published label values, an 8-bit grey PNG."""
     return f'{sample.image.stem}.png', cv2.LUT(labels, _VALUE_OF_CLASS)

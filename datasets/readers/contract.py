@@ -1,9 +1,10 @@
-"""What a reader is: the module, or the object, that owns what belongs to one data set.
+"""The interface of a reader, the module or object with everything specific to one data set.
 
-Every reader has ``INFO`` and ``find(root, split)``, and ``decode(path)``, which reads a label file;
-or, where the classes depend on the folder, ``info(root)`` and ``decoder(root)`` instead of it.
-There may be ``PREPARATION``, the archives to download and the labels to convert; and, where there
-is a test server, ``submission(sample, labels)`` with ``SUBMITTED_WITH_PALETTE``.
+Every reader has ``INFO``, ``find(root, split)`` and ``decode(path)``, which reads a label file. A
+reader whose classes depend on the folder has ``info(root)`` and ``decoder(root)`` instead of
+``decode``. Optional members are ``PREPARATION``, with the archives to download and the labels to
+convert, and, for a data set with a test server, ``submission(sample, labels)`` with
+``SUBMITTED_WITH_PALETTE``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +23,10 @@ class Archive:
     """A zip or tar file that its authors publish.
 
     Attributes:
-        urls: Where it is; they are tried in turn.
-        size: In bytes, about; the unpacked files take as much again.
-        folders: What goes where, from paths in the archive to paths below the root; the rest is
-            left out.
-        digest: The algorithm and the hexadecimal digits that others have published for it.
+        urls: Addresses, tried in turn.
+        size: Approximate size in bytes; the unpacked files take the same size again.
+        folders: Paths below the root by paths in the archive; the rest is not unpacked.
+        digest: Algorithm and hexadecimal digest, as published by others.
     """
 
     urls: tuple[str, ...]
@@ -36,32 +36,37 @@ class Archive:
 
     @property
     def file(self) -> str:
-        """The archive's own name."""
+        """File name of the archive."""
         return self.urls[0].rpartition('/')[2]
 
 
 @dataclass(frozen=True)
 class LabelEndings:
-    """How the names of label files end: as published, and as converted to class indices."""
+    """The endings of label file names, published and converted to class indices.
+
+    Attributes:
+        published: Ending of a published label file.
+        converted: Ending of the converted file beside it.
+    """
 
     published: str
     converted: str
 
     def target(self, label: Path) -> Path:
-        """Return where the converted form of a published label file belongs."""
+        """Return the path of the converted form of a published label file."""
         return label.with_name(label.name.removesuffix(self.published) + self.converted)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a data set gets onto the disk and into its plainest form.
+    """How to download a data set and convert its labels.
 
     Attributes:
-        archives: What ``--download`` fetches; none where that is not possible.
-        elsewhere: Says how to get it then; ``{root}`` stands for its folder.
-        remark: Says what a download leaves to be done; ``{root}`` likewise.
-        label_endings: Of data sets whose labels ``--convert`` converts; the others have class
-            indices from the start.
+        archives: Archives for ``--download``; empty if there is no automatic download.
+        elsewhere: Instructions for that case; ``{root}`` stands for the folder of the data set.
+        remark: Remaining steps after a download; ``{root}`` likewise.
+        label_endings: File name endings, if ``--convert`` applies; None if the published labels
+            already contain class indices.
     """
 
     archives: tuple[Archive, ...] = ()
@@ -70,56 +75,59 @@ class Preparation:
     label_endings: LabelEndings | None = None
 
 
-class _Finds(Protocol):
+class _SampleFinder(Protocol):
+    """The members that all readers share."""
+
     @property
     def INFO(self) -> DatasetInfo:
-        """Facts that are known without reading it."""
+        """Facts that are known before the files are read."""
 
     def find(self, root: Path, split: str) -> Sequence[Sample]:
-        """Return the samples of a split below the data set's folder."""
+        """Return the samples of a split; ``root`` is the folder of the data set."""
 
 
 @runtime_checkable
-class FixedReader(_Finds, Protocol):
-    """A reader of a data set whose classes are known: ``INFO`` has them."""
+class FixedReader(_SampleFinder, Protocol):
+    """A reader of a data set with fixed classes, which ``INFO`` contains."""
 
     @property
     def decode(self) -> Callable[..., np.ndarray]:
-        """Reads a label file, and its sample's key if there is one, as class indices; is pickled
-        for worker processes.
+        """Function that reads a label file as class indices; workers receive it pickled.
+
+        Its arguments are the path and, if the sample has one, its key.
         """
 
 
 @runtime_checkable
-class RootReader(_Finds, Protocol):
-    """A reader of data whose classes stand in its folder; ``INFO`` has none."""
+class RootReader(_SampleFinder, Protocol):
+    """A reader that reads the classes from the data folder; those of ``INFO`` are empty."""
 
     def info(self, root: Path) -> DatasetInfo:
-        """Return the facts with the classes."""
+        """Return the facts about the data in a folder, with its classes."""
 
     def decoder(self, root: Path) -> Callable[..., np.ndarray]:
-        """Return what reads a label file as class indices; it is pickled for worker processes."""
+        """Return the function that reads a label file as class indices; it must be picklable."""
 
 
 @runtime_checkable
 class PreparedReader(Protocol):
-    """A reader that knows where its data set comes from."""
+    """A reader that defines how to download or convert its data set."""
 
     @property
     def PREPARATION(self) -> Preparation:
-        """How the data set is downloaded and converted."""
+        """How to download and convert the data set."""
 
 
 @runtime_checkable
 class SubmittingReader(Protocol):
-    """A reader of a data set that has a test server."""
+    """A reader of a data set with a test server."""
 
     @property
     def SUBMITTED_WITH_PALETTE(self) -> bool:
-        """Whether the files have the palette of the data set."""
+        """Whether the submitted files have the palette of the data set."""
 
     def submission(self, sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-        """Return the name of the file that the server wants, and the values in it."""
+        """Return the file name that the server expects, and the pixel values."""
 
 
 Reader: TypeAlias = FixedReader | RootReader

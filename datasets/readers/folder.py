@@ -1,16 +1,16 @@
 """Your own data: a folder of images, a folder of labels, and ``dataset.yaml`` beside them.
 
     classes: {road: [128, 64, 128], car: [0, 0, 142]}   # names and colours, or a list of names
-    ignore: [254, [0, 0, 0]]       # values or colours of pixels that count for nothing
+    ignore: [254, [0, 0, 0]]       # values or colours of ignored pixels
     images: images                 # folders; these are the defaults
     labels: labels
-    label_suffix: _L               # what label files have after the image's name; nothing
-    label_format: colours          # or indices; without it, what each file is
+    label_suffix: _L               # follows the image's name in label files; default: none
+    label_format: colours          # or indices; default: detected for each file
 
-Only ``classes`` is needed. A label file is a PNG of class indices, in the order of ``classes``,
-with 255 for pixels to be ignored, or of the classes' colours. Splits are folders ``images/train``,
-``labels/train`` and so on, or lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with an
-image's name a line. Without either, all images are the split ``train``.
+Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
+with 255 for ignored pixels, or of the classes' colours. Splits are folders ``images/train``,
+``labels/train`` and so on, or lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with
+the name of an image per line. Without either, all images form the split ``train``.
 """
 
 import difflib
@@ -25,17 +25,17 @@ from datasets.dataset import Sample
 from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
 from datasets.readers import label_files, layout
 
-FILE = 'dataset.yaml'
+DESCRIPTION_FILE = 'dataset.yaml'
 SPLITS = ('train', 'val', 'test')
 INFO = DatasetInfo(
     'folder',
     (),
     (),
     splits=SPLITS,
-    layout=f'{FILE} with classes, images/ and labels/ (*.png) of equal names, with a folder a '
-    'split or lists train.txt, val.txt',
-    source='datasets/readers/folder.py shows such a file.',
-    marks=(FILE,),
+    layout=f'{DESCRIPTION_FILE} with classes, images/ and labels/ (*.png) of equal names, with a '
+    'folder per split or lists train.txt, val.txt',
+    source='datasets/readers/folder.py shows an example of the file.',
+    marks=(DESCRIPTION_FILE,),
 )
 INDICES, COLOURS = 'indices', 'colours'
 _DEFAULTS: dict[str, Any] = {
@@ -50,9 +50,12 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Decoder:
-    """Reads label files as class indices, ``uint8`` (H, W), 255 ignored.
+    """Read label files as class indices, (H, W) uint8, with 255 for ignored pixels.
 
-    values, colours: what they stand for; label_format: None decides by the file.
+    Attributes:
+        values: Class indices by file value.
+        colours: Class indices by colour (red, green, blue).
+        label_format: ``indices`` or ``colours``; None to detect the format of each file.
     """
 
     values: dict[int, int]
@@ -60,14 +63,15 @@ class Decoder:
     label_format: str | None
 
     def __call__(self, path: Path) -> np.ndarray:
+        """Return the class indices of a label file; raises ``InputError`` or ``DataError``."""
         as_colours = self.label_format == COLOURS or (
             self.label_format is None and label_files.is_colour(path)
         )
         if as_colours:
             if not self.colours:
                 raise DataError(
-                    f'{path}: a colour image, but {FILE} gives the classes no colours; write '
-                    'classes: {name: [red, green, blue], ...}'
+                    f'{path}: a colour image, but {DESCRIPTION_FILE} defines no class colours; '
+                    'write classes: {name: [red, green, blue], ...}'
                 )
             return label_files.indices_of_colours(
                 label_files.read_colours(path), self.colours, path
@@ -78,18 +82,18 @@ class Decoder:
 
 
 def info(root: Path) -> DatasetInfo:
-    """The classes that ``dataset.yaml`` names; raises ``DataError``."""
-    description = _describe(root)
-    names, colours = _classes(description, root / FILE)
+    """Return the facts about the data in a folder; raises ``DataError``."""
+    description = _read_description(root)
+    names, colours = _classes(description, root / DESCRIPTION_FILE)
     return DatasetInfo(
         'folder', names, colours or distinct_colours(len(names)), SPLITS, INFO.layout
     )
 
 
 def decoder(root: Path) -> Decoder:
-    """What reads the label files of this root; raises ``DataError``."""
-    description = _describe(root)
-    names, colours = _classes(description, root / FILE)
+    """Return the decoder for the label files of a folder; raises ``DataError``."""
+    description = _read_description(root)
+    names, colours = _classes(description, root / DESCRIPTION_FILE)
     values = {index: index for index in range(len(names))} | {IGNORE: IGNORE}
     meanings = {colour: index for index, colour in enumerate(colours)}
     for entry in description['ignore']:
@@ -100,14 +104,15 @@ def decoder(root: Path) -> Decoder:
                 meanings[tuple(entry)] = IGNORE
         else:
             raise DataError(
-                f'{root / FILE}: ignore has {entry!r}; a value 0..255 or [red, green, blue]'
+                f'{root / DESCRIPTION_FILE}: ignore has {entry!r}; write values 0..255 or colours '
+                '[red, green, blue]'
             )
     return Decoder(values, meanings, description['label_format'])
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The images of a split; those of the test split may be without labels."""
-    description = _describe(root)
+    """Return the samples of a split; in the test split labels are optional."""
+    description = _read_description(root)
     images, labels = root / description['images'], root / description['labels']
     if any((images / name).is_dir() for name in SPLITS):
         return _pairs(images / split, labels / split, description['label_suffix'], split)
@@ -115,7 +120,7 @@ def find(root: Path, split: str) -> list[Sample]:
     lists = [root / f'{name}.txt' for name in SPLITS]
     if any(path.is_file() for path in lists):
         names = root / f'{split}.txt'
-        return layout.only(samples, names, _without_ending) if names.is_file() else []
+        return layout.select_listed(samples, names, _without_ending) if names.is_file() else []
     return samples if split == 'train' else []
 
 
@@ -132,15 +137,15 @@ def _without_ending(line: str) -> str:
     return path.stem if path.suffix.lower() in layout.IMAGES else line
 
 
-def _describe(root: Path) -> dict:
-    """What ``dataset.yaml`` says, with the defaults for what it does not."""
-    path = root / FILE
+def _read_description(root: Path) -> dict:
+    """Return the content of ``dataset.yaml``, completed with the defaults."""
+    path = root / DESCRIPTION_FILE
     try:
         own = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
     if not isinstance(own, dict):
-        raise DataError(f'{path}: write "key: value" lines, one of them classes')
+        raise DataError(f'{path}: write "key: value" lines, at least for classes')
     for key in own:
         if key not in _DEFAULTS:
             nearest = difflib.get_close_matches(str(key), _DEFAULTS, n=1, cutoff=0)[0]
@@ -151,7 +156,8 @@ def _describe(root: Path) -> dict:
             raise DataError(f'{path}: {key} must be text, not {description[key]!r}')
     if description['label_format'] not in (None, INDICES, COLOURS):
         raise DataError(
-            f'{path}: label_format is {INDICES} or {COLOURS}, not {description["label_format"]!r}'
+            f'{path}: label_format must be {INDICES} or {COLOURS}, '
+            f'not {description["label_format"]!r}'
         )
     if not isinstance(description['ignore'], list):
         raise DataError(f'{path}: ignore must be a list of values or colours')
@@ -159,7 +165,7 @@ def _describe(root: Path) -> dict:
 
 
 def _classes(description: dict, path: Path) -> tuple[tuple[str, ...], tuple]:
-    """Names, and colours where the classes have them."""
+    """Return names and colours of the classes; the colours may be empty."""
     classes = description['classes']
     usable = isinstance(classes, dict | list) and 1 <= len(classes) <= IGNORE
     if not usable or len(set(map(str, classes))) < len(classes):

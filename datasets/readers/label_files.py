@@ -1,7 +1,7 @@
-"""Label files: strict reading of class indices and of colours, and what their values stand for.
+"""Read PNG label files strictly and translate their values or colours into class indices.
 
-A label file is PNG. Pillow reads it, because it keeps the indices of a palette and refuses
-truncated files; OpenCV does neither.
+Pillow decodes them, because it keeps palette indices and refuses truncated files; OpenCV does
+neither.
 """
 
 import io
@@ -15,28 +15,37 @@ from PIL import Image, UnidentifiedImageError
 from common.errors import InputError
 from datasets.info import IGNORE
 
-UNKNOWN = -1
+NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
-_GREY, _BITS, _KIND = 0, 24, 25  # a PNG's colour type for grey; where its header has bits and type
+_GREY_TYPE = 0  # colour type in the header of a PNG
+_BITS_OFFSET, _TYPE_OFFSET = 24, 25  # bytes, in the header
 
 
 def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
-    """The values of an 8-bit grey or palette PNG, ``uint8`` (H, W); raises ``InputError``.
+    """Return the values of an 8-bit grey or palette PNG.
 
-    palette: the colours of the data set, where its files have values that are class indices. A
-    file whose own palette has them in another order is refused, since its indices mean something
-    else.
+    Args:
+        path: The label file.
+        palette: Colours of the data set, if its file values are class indices. A file whose own
+            palette has these colours in another order is refused: its indices are not class
+            indices.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: The file is unreadable or of another kind.
     """
-    image = _open(path)
+    image = _open_png(path)
     if image.mode in COLOUR_MODES:
         raise InputError(
-            f'{path}: a colour image, where class indices are expected; take the label files as '
-            'published, or save the indices as 8-bit grey PNG'
+            f'{path}: a colour image, but class indices are expected; use the label files as '
+            'published, or save the indices as an 8-bit grey PNG'
         )
     if image.mode not in ('L', 'P'):
         bits = ' (is it a file of instance ids?)' if image.mode.startswith('I') else ''
         raise InputError(
-            f'{path}: pixels of kind {image.mode}{bits}, where a label file has 8-bit class indices'
+            f'{path}: {image.mode} pixels{bits}; a label file must have 8-bit class indices'
         )
     values = np.asarray(image)
     if palette is not None and image.mode == 'P':
@@ -45,53 +54,73 @@ def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> 
 
 
 def read_colours(path: Path) -> np.ndarray:
-    """The colours of a PNG, ``uint8`` (H, W, 3) as red, green, blue; raises ``InputError``."""
-    image = _open(path)
+    """Return the colours of a PNG, (H, W, 3) uint8, RGB; raises ``InputError``."""
+    image = _open_png(path)
     if image.mode not in (*COLOUR_MODES, 'P'):
         raise InputError(
-            f'{path}: grey values, where colours are expected; are these class indices already?'
+            f'{path}: grey values, but colours are expected; are these class indices already?'
         )
     return np.asarray(image.convert('RGB'))
 
 
 def is_colour(path: Path) -> bool:
-    """Whether a PNG has colours without a palette; raises ``InputError``."""
-    return _open(path, pixels=False).mode in COLOUR_MODES
+    """Return whether a PNG has RGB or RGBA pixels, not a palette; raises ``InputError``."""
+    return _open_png(path, pixels=False).mode in COLOUR_MODES
 
 
 def values_table(meanings: Mapping[int, int]) -> np.ndarray:
-    """A table (256,) from file values to class indices for :func:`translate`."""
-    table = np.full(256, UNKNOWN, np.int16)
+    """Return a table for :func:`translate`, (256,) int16, from file values to class indices."""
+    table = np.full(256, NO_CLASS, np.int16)
     table[list(meanings)] = list(meanings.values())
     return table
 
 
 def translate(values: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
-    """Class indices for the values of a file (H, W), both ``uint8``; raises ``InputError`` for a
-    value without a meaning.
+    """Translate file values into class indices.
+
+    Args:
+        values: (H, W) uint8.
+        table: (256,) int16, of :func:`values_table`.
+        path: The label file, for the message.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: A value has no class index.
     """
-    wrong = np.flatnonzero(present(values) & (table == UNKNOWN))
+    wrong = np.flatnonzero(occurring_values(values) & (table == NO_CLASS))
     if wrong.size:
         raise InputError(
-            f'{path}: holds the values {", ".join(map(str, wrong[:5]))}, which mean nothing in '
-            'this data set; is it a label file of another one?'
+            f'{path}: holds the values {", ".join(map(str, wrong[:5]))}, which have no meaning '
+            'in this data set; is it a label file of another one?'
         )
     return cv2.LUT(values, table.astype(np.uint8))
 
 
-def present(values: np.ndarray) -> np.ndarray:
-    """Which of the 256 values occur in a ``uint8`` array (H, W), as bool (256,)."""
+def occurring_values(values: np.ndarray) -> np.ndarray:
+    """Return which of the 256 values occur in a (H, W) uint8 array, as (256,) bool."""
     return cv2.calcHist([values], [0], None, [256], [0, 256]).ravel() > 0
 
 
 def indices_of_colours(
     image: np.ndarray, meanings: Mapping[tuple[int, int, int], int], path: Path
 ) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), for colours (H, W, 3); raises ``InputError`` for a colour
-    without a meaning.
+    """Translate colours into class indices.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        meanings: Class indices by colour (red, green, blue).
+        path: The label file, for the message.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        InputError: A colour has no class index.
     """
-    packed = _pack(image)
-    colours = _pack(np.array(list(meanings), np.uint8))
+    packed = _pack_colours(image)
+    colours = _pack_colours(np.array(list(meanings), np.uint8))
     order = np.argsort(colours)
     places = np.minimum(np.searchsorted(colours, packed, sorter=order), len(colours) - 1)
     positions = order[places]
@@ -100,19 +129,19 @@ def indices_of_colours(
         row, column = np.argwhere(wrong)[0]
         colour = ', '.join(map(str, image[row, column]))
         raise InputError(
-            f'{path}: the colour ({colour}) at row {row}, column {column} stands for no class; '
+            f'{path}: the colour ({colour}) at row {row}, column {column} belongs to no class; '
             f'{wrong.mean():.2%} of the pixels have such colours'
         )
     return np.array(list(meanings.values()), np.uint8)[positions]
 
 
-def _pack(colours: np.ndarray) -> np.ndarray:
-    """A number a colour: (..., 3) -> (...)."""
+def _pack_colours(colours: np.ndarray) -> np.ndarray:
+    """Return one number per colour: (..., 3) -> (...)."""
     return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 
-def _open(path: Path, pixels: bool = True) -> Image.Image:
-    """A PNG, decoded if its ``pixels`` are asked for; raises ``InputError``."""
+def _open_png(path: Path, pixels: bool = True) -> Image.Image:
+    """Open a PNG and decode it if ``pixels`` is set; raises ``InputError``."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -120,25 +149,26 @@ def _open(path: Path, pixels: bool = True) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
         if image.format != 'PNG':
-            raise InputError(f'{path}: {image.format}, where a label file is PNG')
+            raise InputError(f'{path}: {image.format}, but a label file must be PNG')
         if pixels:
             image.load()
     except UnidentifiedImageError as error:
         raise InputError(f'{path}: not an image') from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f'{path}: damaged or truncated ({error}); fetch it again') from error
-    if data[_KIND] == _GREY and data[_BITS] < 8:  # decoders stretch such values to 0..255
-        raise InputError(f'{path}: {data[_BITS]}-bit grey, where label files have 8 bits')
+        raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
+    # Decoders scale grey values of fewer bits to 0..255.
+    if data[_TYPE_OFFSET] == _GREY_TYPE and data[_BITS_OFFSET] < 8:
+        raise InputError(f'{path}: {data[_BITS_OFFSET]}-bit grey, but label files must have 8 bits')
     return image
 
 
 def _check_palette(values, own: list[int], palette: Sequence[Sequence[int]], path: Path):
     expected = {tuple(colour): index for index, colour in enumerate(palette)}
-    for index in np.flatnonzero(present(values)):
+    for index in np.flatnonzero(occurring_values(values)):
         colour = tuple(own[3 * index : 3 * index + 3])
         if index != IGNORE and expected.get(colour, index) != index:
             raise InputError(
                 f'{path}: its palette has index {index} in the colour of class {expected[colour]}, '
-                'so its indices are not class indices; take the label files as published, or save '
-                'the indices as 8-bit grey PNG'
+                'so its indices are not class indices; use the label files as published, or save '
+                'the indices as an 8-bit grey PNG'
             )

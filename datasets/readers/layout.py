@@ -1,6 +1,4 @@
-"""Where the files of a data set are: its root among the folders that users give, and which image
-belongs to which label.
-"""
+"""Find the root of a data set from the user's folder, and pair images with labels."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +11,16 @@ from datasets.info import DataError, DatasetInfo
 
 IMAGES = ('.png', '.jpg', '.jpeg')
 PNG = ('.png',)
-ABOVE, BELOW = 3, 2  # levels at which the right root is looked for when a wrong one was given
+LEVELS_ABOVE, LEVELS_BELOW = 3, 2  # how far from a wrong root the right one is searched
 
 
 def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
-    """The folder of the data set ``name``: as given, with ``~`` replaced, else ``data/<name>`` in
-    the working directory, or in the project where only that is there.
+    """Return the folder of a data set.
+
+    Args:
+        name: Name of the data set.
+        given: The user's folder, in which ``~`` is expanded. By default it is ``data/<name>`` in
+            the working directory, or in the project if only that exists.
     """
     if given:
         return Path(given).expanduser()
@@ -27,10 +29,16 @@ def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
 
 
 def locate(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo] = ()) -> Path:
-    """The folder of the data set itself: ``root``, or one below it of ``info.folders``.
+    """Return the root of a data set: ``root``, or one of ``info.folders`` below it.
 
-    Raises ``DataError`` when there is none, with the folder that was probably meant, or the one of
-    ``others``, the rest of the data sets, that is there instead.
+    Args:
+        root: The user's folder.
+        info: The data set.
+        others: All other data sets, to recognise a wrong folder.
+
+    Raises:
+        DataError: The data set is not there; the message suggests the right folder, or the data
+            set that the folder contains instead.
     """
     if not root.is_dir():
         raise DataError(f'{root}: no such folder; expected there: {info.layout}. {info.source}')
@@ -40,7 +48,7 @@ def locate(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo] = ()) ->
         return root
     found = _located(root, info)
     if found is None:
-        raise DataError(f'{root}: no {info.name} there; {_advice(root, info, others)}')
+        raise DataError(f'{root}: does not contain {info.name}; {_advice(root, info, others)}')
     return found
 
 
@@ -50,33 +58,42 @@ def _located(root: Path, info: DatasetInfo) -> Path | None:
 
 
 def _is_marked(folder: Path, info: DatasetInfo) -> bool:
-    there = os.access(folder, os.R_OK | os.X_OK)  # pathlib raises for a closed folder
+    there = os.access(folder, os.R_OK | os.X_OK)  # pathlib raises an error without permission
     return there and any(next(folder.glob(mark), None) is not None for mark in info.marks)
 
 
 def _advice(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo]) -> str:
     absolute = root.resolve()
-    near = [*_folders_below(absolute), *list(absolute.parents)[:ABOVE]]
+    near = [*_folders_below(absolute), *list(absolute.parents)[:LEVELS_ABOVE]]
     meant = next((folder for folder in near if _located(folder, info)), None)
     if meant is not None:
-        return f'it is in {meant}, give that folder'
+        return f'it is in {meant}; name that folder'
     other = next((other.name for other in others if _located(root, other)), None)
-    there = f'it looks like {other}, is that the data set? Expected' if other else 'expected'
+    there = f'it looks like {other}; is that the data set? Expected' if other else 'expected'
     return f'{there}: {info.layout}. {info.source}'
 
 
 def _folders_below(root: Path) -> Iterator[Path]:
     for folder, names, _ in os.walk(root):
         yield Path(folder)
-        if len(Path(folder).relative_to(root).parts) == BELOW:
+        if len(Path(folder).relative_to(root).parts) == LEVELS_BELOW:
             names.clear()  # os.walk goes no deeper then
         names.sort()
 
 
 def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[str, Path]:
-    """The files of a folder with one of ``endings`` and names that end in ``suffix``, by what is
-    left of their names; empty where there is no such folder. Raises ``DataError`` for two files of
-    one name, and for a folder that cannot be read.
+    """List the files of a folder by name.
+
+    Args:
+        folder: The folder; a missing one has no files.
+        endings: File extensions to list, in lower case.
+        suffix: End of the listed file stems.
+
+    Returns:
+        Paths by stem without the suffix.
+
+    Raises:
+        DataError: Two files have one name, or the folder cannot be read.
     """
     found: dict[str, Path] = {}
     try:
@@ -85,7 +102,7 @@ def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[st
         raise DataError(f'{folder}: cannot be read ({error.strerror})') from error
     for file in names:
         stem, ending = os.path.splitext(file)  # not Path, which takes seconds for all of COCO
-        hidden = file.startswith('.')  # such as the ._ files that macOS puts into archives
+        hidden = file.startswith('.')  # such as the ._ files that macOS adds to archives
         if hidden or ending.lower() not in endings or not stem.endswith(suffix):
             continue
         name = stem.removesuffix(suffix)
@@ -100,15 +117,19 @@ def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[st
 def pair(
     images: dict[str, Path], labels: dict[str, Path], expected: Callable[[str], Path]
 ) -> list[Sample]:
-    """A sample an image, in the order of their names.
+    """Return a sample for each image, sorted by name, and log labels without an image.
 
-    expected: the label's path for a name; where a label is missing, the sample names the file that
-    should be there, and opening the data set tells. Labels without an image are logged.
+    Args:
+        images: Image files by name.
+        labels: Label files by name.
+        expected: Function that returns the label path for a name. The sample of a missing label
+            names this path; opening the data set reports it.
     """
     alone = sorted(labels.keys() - images.keys())
     if alone and images:
         LOG.warning(
-            f'{labels[alone[0]]}: a label without an image, as {len(alone)} of {len(labels)} are'
+            f'{labels[alone[0]]}: a label without an image; '
+            f'{len(alone)} of {len(labels)} labels have none'
         )
     return [
         Sample(name, image, labels.get(name) or expected(name))
@@ -116,11 +137,18 @@ def pair(
     ]
 
 
-def only(
+def select_listed(
     samples: list[Sample], list_file: Path, name_of: Callable[[str], str] = str
 ) -> list[Sample]:
-    """Those samples that a list file names, one a line, in its order; ``name_of`` takes the name
-    out of a line. Raises ``DataError`` for a name that is not there.
+    """Return the samples that a list file names, in its order.
+
+    Args:
+        samples: All samples.
+        list_file: Text file with a sample per line.
+        name_of: Function that returns the name of the sample in a line.
+
+    Raises:
+        DataError: A name is unknown.
     """
     by_name = {sample.name: sample for sample in samples}
     chosen = []
@@ -132,8 +160,8 @@ def only(
         name = name_of(line.strip())
         if name not in by_name:
             raise DataError(
-                f'{list_file}, line {number}: there is no image called {name!r}; write a name a '
-                f'line, such as {next(iter(by_name), "that of an image")}, or remove this file'
+                f'{list_file}, line {number}: there is no image called {name!r}; write a name '
+                f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
             )
         chosen.append(by_name[name])
     return chosen

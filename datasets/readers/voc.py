@@ -1,9 +1,9 @@
 """PASCAL VOC 2012 with the augmented labels: 20 kinds of objects and background.
 
 Everingham et al., IJCV 2010; labels of further 9,000 images by Hariharan et al., ICCV 2011 (SBD),
-in the converted form ``SegmentationClassAug`` that DeepLab made common. Where that folder is
-missing, ``SegmentationClass`` is read, which covers the original train and val. Both hold class
-indices in palette PNGs, 255 at the borders of objects.
+in the converted form ``SegmentationClassAug``, which DeepLab made common. If that folder is
+missing, ``SegmentationClass`` is read, which covers the original train and val. Both contain class
+indices in palette PNGs, with 255 at the borders of objects.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ INFO = DatasetInfo(
     splits=('train', 'trainaug', 'val', 'test'),
     layout='JPEGImages/*.jpg, SegmentationClassAug/*.png or SegmentationClass/*.png, '
     'ImageSets/Segmentation/{trainaug,train,val}.txt',
-    source='python -m datasets.prepare voc --download fetches it',
+    source='To download it: python -m datasets.prepare voc --download',
     folders=('.', 'VOC2012', 'VOCdevkit/VOC2012'),
     marks=('ImageSets/Segmentation', 'SegmentationClassAug', 'SegmentationClass'),
 )
@@ -46,16 +46,19 @@ PREPARATION = Preparation(
     remark='the 10582 augmented training labels have no official download: they were made from the '
     'Semantic Boundaries Dataset (Hariharan et al. 2011, '
     'http://home.bharathh.info/pubs/codes/SBD/download.html); a converted copy is in the GitHub '
-    'repository zzq96/Nested-unet, folder SegmentationClassAug, and has its place at '
+    'repository zzq96/Nested-unet, folder SegmentationClassAug; put it at '
     '{root}/SegmentationClassAug, with the names in {root}/ImageSets/Segmentation/trainaug.txt',
 )
 LABEL_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The images that the list of a split names.
+    """Return the images in the list of a split.
 
-    ``train`` is the augmented list, 10,582 images, where there is one. Test images have no labels.
+    ``train`` is the augmented list of 10,582 images if it exists. Test images have no labels.
+
+    Raises:
+        DataError: The list, a listed image or the folder of labels is missing.
     """
     lists = root / 'ImageSets' / 'Segmentation'
     names = lists / f'{split}.txt'
@@ -63,21 +66,21 @@ def find(root: Path, split: str) -> list[Sample]:
         names = lists / 'trainaug.txt'
     if not names.is_file():
         raise DataError(
-            f'{names} is not there, which names the images of the split; expected: {INFO.layout}'
+            f'{names} is missing; it lists the images of the split. Expected: {INFO.layout}'
         )
     labels = next((root / folder for folder in LABEL_FOLDERS if (root / folder).is_dir()), None)
     images = layout.listing(root / 'JPEGImages', layout.IMAGES)
     if split == 'test':
         samples = [Sample(name, path, None) for name, path in images.items()]
     elif labels is None:
-        raise DataError(f'{root}: neither {" nor ".join(LABEL_FOLDERS)} there; {INFO.source}')
+        raise DataError(f'{root}: neither {" nor ".join(LABEL_FOLDERS)} exists; {INFO.source}')
     else:
         samples = [Sample(name, path, labels / f'{name}.png') for name, path in images.items()]
-    return layout.only(samples, names)
+    return layout.select_listed(samples, names)
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), 255 ignored."""
+    """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
     return label_files.read_indices(path, INFO.palette)
 
 
@@ -85,5 +88,5 @@ SUBMITTED_WITH_PALETTE = True
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """The file for the test server: class indices, as a PNG with the palette of the data set."""
+    """Return name and content of a file for the test server: indices as a palette PNG."""
     return f'{sample.image.stem}.png', labels

@@ -1,1 +1,1 @@
-"""What computes a network's maps: NNabla itself, or a runtime that its ONNX export runs in."""
+"""Backends that compute a network's logits: NNabla itself, or a runtime for its ONNX export."""

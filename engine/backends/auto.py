@@ -1,4 +1,4 @@
-"""The fastest backend that is right: an export, or NNabla where none is there or none pays."""
+"""Choose the fastest correct backend for each input shape, with NNabla as the fallback."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,89 +9,93 @@ from engine.backends.base import Backend, CompilingBackend, Shape
 from engine.backends.errors import BackendError
 
 
-class Auto:
-    """Exports in the order of preference, and NNabla.
+class AutoBackend:
+    """Exported backends in order of preference, with NNabla as the fallback.
 
-    exports: functions that make an export's backend, called when the one before has failed; they
-    raise ``BackendError`` as the backend does.
+    Compilation pays off only when a shape recurs. The first shape of a process is compiled at once,
+    as it may be the only one. Any other shape is compiled when it occurs for the second time; until
+    then NNabla computes it. A folder of images of a thousand sizes therefore causes no thousand
+    compilations. A model that an earlier process has compiled is used at once.
 
-    Compiling for a shape pays when it comes back. So the first shape of a process is compiled,
-    which may be the only one, and any other when it is met for the second time; until then NNabla
-    computes it. A folder of pictures of a thousand sizes is not compiled a thousand times. What an
-    earlier process has compiled is used at once.
+    A backend that fails to compile or fails on an input is abandoned for good. A backend that runs
+    out of memory for a shape is abandoned for that shape only, and NNabla computes it.
 
-    A backend that cannot be compiled, or that fails on an input, is given up for good; one that
-    lacks memory for a shape only for that shape, which NNabla then does.
+    Args:
+        exports: Functions that make an exported backend. Each is called after the one before has
+            failed; both it and its backend may raise ``BackendError``.
+        nnabla: NNabla's backend.
     """
 
-    def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], graphs: Backend):
-        self._exports, self._graphs = list(exports), graphs
+    def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], nnabla: Backend):
+        self._exports, self._nnabla = list(exports), nnabla
         self._backend: CompilingBackend | None = None
-        self._met: set[Shape] = set()
+        self._seen: set[Shape] = set()
         self._too_large: set[Shape] = set()
         self.used: set[str] = set()
         self._shapes = 1
 
     @property
     def threads(self) -> int:
-        """Of the backend that is preferred now."""
-        return (self._backend or self._graphs).threads
+        """The number of CPU threads of the backend that is preferred now."""
+        return (self._backend or self._nnabla).threads
 
-    def need(self, shapes: int) -> None:
-        """Keep as many shapes ready as an image is seen in."""
+    def reserve(self, shapes: int) -> None:
+        """Keep models for at least ``shapes`` input shapes, which one image needs."""
         self._shapes = shapes
-        self._graphs.need(shapes)
+        self._nnabla.reserve(shapes)
         if self._backend:
-            self._backend.need(shapes)
+            self._backend.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The logits of ``x``; raises ``MemoryError``."""
-        backend, maps = self._first_that_can(x)
-        self._met.add(x.shape)
+        """Return the logits of ``x``; raise ``MemoryError`` where not even NNabla fits."""
+        backend, maps = self._run_first_capable(x)
+        self._seen.add(x.shape)
         self.used.update(backend.used)
-        if backend is self._graphs and self._backend:
-            backend.close()  # the next input of this shape is not for it
+        if backend is self._nnabla and self._backend:
+            backend.close()  # the preferred backend takes the next input of this shape
         return maps
 
     def close(self) -> None:
         """Release the memory of all backends."""
         if self._backend:
             self._backend.close()
-        self._graphs.close()
+        self._nnabla.close()
 
-    def _first_that_can(self, x: np.ndarray) -> tuple[Backend, np.ndarray]:
-        """The backend that computes the logits of ``x``, and the logits."""
+    def _run_first_capable(self, x: np.ndarray) -> tuple[Backend, np.ndarray]:
+        """Return the first backend that can compute ``x``, and the logits."""
         shape = x.shape
         while True:
             backend = self._backend_for(shape)
             try:
                 return backend, backend.run(x)
             except BackendError as error:
-                self._give_up(error.what)
+                self._abandon_backend(error.what)
             except MemoryError:
-                if backend is self._graphs:
+                if backend is self._nnabla:
                     raise
                 names, size = ', '.join(backend.used), f'{shape[2]}x{shape[3]}'
-                LOG.warning('%s: not enough memory for %s, which NNabla does', names, size)
+                LOG.warning('%s: not enough memory for %s; NNabla computes it', names, size)
                 backend.close()
                 self._too_large.add(shape)
 
     def _backend_for(self, shape: Shape) -> Backend:
+        """Return the backend for a shape: the preferred one where compilation pays off."""
         if shape in self._too_large:
-            return self._graphs
+            return self._nnabla
         while self._backend is None and self._exports:
             try:
                 backend = self._exports[0]()
-                backend.need(self._shapes)
+                backend.reserve(self._shapes)
                 self._backend = backend
             except BackendError as error:
-                self._give_up(error.what)
+                self._abandon_backend(error.what)
         preferred = self._backend
-        pays = not self._met or shape in self._met
-        return preferred if preferred and (pays or preferred.is_ready(shape)) else self._graphs
+        pays = not self._seen or shape in self._seen
+        return preferred if preferred and (pays or preferred.is_ready(shape)) else self._nnabla
 
-    def _give_up(self, reason: str) -> None:
-        LOG.warning('%s; the next backend is tried', reason)
+    def _abandon_backend(self, reason: str) -> None:
+        """Close the preferred backend, remove it from the list and log why."""
+        LOG.warning('%s; trying the next backend', reason)
         if self._backend:
             self._backend.close()
         self._backend = None

@@ -1,8 +1,8 @@
-"""What backends, the runtimes of their exports and the models of these have in common.
+"""Protocols of backends, of the runtimes for exported networks, and of compiled models.
 
-An export is used for a shape only after its maps have been compared with NNabla's
-(:mod:`engine.backends.exported`); it is kept compiled, so that later processes start at once
-(:mod:`engine.backends.disk_cache`).
+An export serves a shape only after its logits have been compared with NNabla's
+(:mod:`engine.backends.exported`). The compiled model is cached on disk, so that later processes
+start at once (:mod:`engine.backends.disk_cache`).
 """
 
 from __future__ import annotations  # so that an older Python can import this module
@@ -10,94 +10,105 @@ from __future__ import annotations  # so that an older Python can import this mo
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # the commands' options need the names before it is known what is installed
+if TYPE_CHECKING:  # command-line options need these names before the installation is checked
     import numpy as np
 
 Shape = tuple[int, ...]  # (N, 3, H, W)
 
 NNABLA, AUTO = 'nnabla', 'auto'
-EXACT = 'float32'  # the precision that all backends have
-KEPT = 4  # shapes kept ready, at least: portraits and landscapes, and as many again
+FLOAT32 = 'float32'  # the precision that every backend supports
+MIN_CACHED_SHAPES = 4  # portrait and landscape, and as many again
 
 
 class Backend(Protocol):
-    """Computes a network's maps, with the parameters that are registered when it is first used."""
+    """A way to compute a network's logits.
+
+    It uses the parameters that are registered at its first use.
+    """
 
     @property
     def used(self) -> Collection[str]:
-        """Names of the backends that maps come from."""
+        """Names of the backends that have computed logits so far."""
 
     @property
     def threads(self) -> int:
-        """How many threads compute on the CPU."""
+        """The number of CPU threads."""
 
-    def need(self, shapes: int) -> None:
-        """Keep as many shapes ready as an image is seen in, where the memory suffices."""
+    def reserve(self, shapes: int) -> None:
+        """Keep models for at least ``shapes`` input shapes, where the memory suffices."""
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Normalised float32 (N, 3, H, W) -> the network's logits (N, classes, h, w), float32.
+        """Compute the network's logits.
 
-        Raises ``MemoryError``, ``BackendError``.
+        Args:
+            x: (N, 3, H, W) float32, normalised.
+
+        Returns:
+            (N, classes, h, w) float32, at the network's own output resolution.
+
+        Raises:
+            MemoryError: The memory does not suffice for this shape.
+            BackendError: The backend cannot compute the network.
         """
 
     def close(self) -> None:
-        """Release the memory; the next :meth:`run` makes ready anew."""
+        """Release the memory; the next :meth:`run` builds or loads its model again."""
 
 
 class CompilingBackend(Backend, Protocol):
-    """A backend that compiles the network for each shape."""
+    """A backend that compiles the network once for each shape."""
 
     def is_ready(self, shape: Shape) -> bool:
-        """Whether :meth:`run` has nothing to compile for a shape."""
+        """Return whether :meth:`run` can serve a shape without compiling."""
 
 
 class Model(Protocol):
     """A network that a runtime has compiled for one shape."""
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The maps of ``x``; raises ``MemoryError``, ``BackendError``."""
+        """Return the logits of ``x``; raise ``MemoryError`` or ``BackendError``."""
 
     def payload(self) -> bytes:
-        """What :meth:`Runtime.load` makes the model of again, in a later process."""
+        """Return the bytes from which :meth:`Runtime.load` restores the model."""
 
 
 class Runtime(Protocol):
-    """Runs networks that are exported to ONNX; ``str`` of it is shown to the user."""
+    """A runtime for networks exported to ONNX; ``str(runtime)`` is shown to the user."""
 
     @property
     def name(self) -> str:
-        """The backend's."""
+        """The backend's name, as ``--backend`` takes it."""
 
     @property
     def precision(self) -> str:
-        """Of the numbers, such as ``float32``."""
+        """The number format, such as ``float32``."""
 
     @property
     def threads(self) -> int:
-        """How many compute on the CPU."""
+        """The number of CPU threads."""
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """By package, those that what is kept of a model is for."""
+        """Package versions on which a stored payload depends, by package."""
 
     @property
     def fits(self) -> str:
-        """What else that depends on, such as the kind of CPU."""
+        """Anything else on which a stored payload depends, such as the CPU model."""
 
     def exact(self) -> Runtime:
-        """The same in float32."""
+        """Return the same runtime in float32."""
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> Model:
         """Compile an ONNX model with the input ``image`` and the output ``maps``.
 
         Args:
-            onnx: The file's content.
-            inputs: Images as inputs, which ranges of values are found on; None for float32.
+            onnx: The content of the ONNX file.
+            inputs: Normalised images on which value ranges are calibrated; None for float32.
 
         Raises:
-            BackendError: The runtime cannot take the network.
-            MemoryError: It is too large.
+            BackendError: The runtime does not support the network.
+            MemoryError: The memory does not suffice for the network.
         """
 
     def load(self, payload: bytes) -> Model:
-        """Return the model of a payload; raises ``BackendError``, ``MemoryError``."""
+        """Restore a model from its payload; raise ``BackendError`` or ``MemoryError``."""

@@ -1,4 +1,4 @@
-"""The images that an 8-bit network's ranges are found on."""
+"""Calibration images, on which the value ranges of an 8-bit network are determined."""
 
 import glob
 import hashlib
@@ -23,22 +23,26 @@ from engine.config.data import open_dataset
 from engine.config.loading import Config
 from models import Network
 
-MOST = 64  # images; more change the ranges little
+MAX_IMAGES = 64  # more images hardly change the ranges
 
 
 class Calibration:
-    """Up to ``MOST`` of the image files ``paths``, at even distances. source: where they are from,
-    for reports.
+    """A set of at most ``MAX_IMAGES`` image files, evenly spaced among those passed.
+
+    Args:
+        network: The network whose normalisation applies.
+        paths: Image files.
+        source: Where the files come from, for reports.
     """
 
     def __init__(self, network: Network, paths: Sequence[Path], source: str = 'files'):
         self._network, self._source = network, source
-        step = max(1, len(paths) / MOST)
-        self.paths = [paths[int(i * step)] for i in range(min(MOST, len(paths)))]
+        step = max(1, len(paths) / MAX_IMAGES)
+        self.paths = [paths[int(i * step)] for i in range(min(MAX_IMAGES, len(paths)))]
 
     @cached_property
     def digest(self) -> str:
-        """Changes with the content of any of the files; raises ``UserError``."""
+        """SHA-256 of the contents of all files; raises ``UserError`` for an unreadable file."""
         digest = hashlib.sha256()
         for path in self.paths:
             try:
@@ -48,18 +52,19 @@ class Calibration:
         return digest.hexdigest()
 
     def describe(self) -> dict:
-        """What a report says; raises ``UserError``."""
+        """Return the entries of a report; raise ``UserError`` for an unreadable file."""
         return {'source': self._source, 'images': len(self.paths), 'sha256': self.digest}
 
-    def inputs(self, shape: Shape) -> 'Inputs':
-        """The images as inputs of a shape."""
-        return Inputs(self._network, self.paths, shape)
+    def inputs(self, shape: Shape) -> 'CalibrationInputs':
+        """Return the images as network inputs of a shape."""
+        return CalibrationInputs(self._network, self.paths, shape)
 
 
 @dataclass(frozen=True)
-class Inputs(Sequence[np.ndarray]):
-    """Image files as a network's inputs of a shape, each read when it is asked for; raises
-    ``InputError`` then.
+class CalibrationInputs(Sequence[np.ndarray]):
+    """A lazy sequence of image files as network inputs of one shape.
+
+    Each access reads its file and raises ``InputError`` where that fails.
     """
 
     network: Network
@@ -73,35 +78,49 @@ class Inputs(Sequence[np.ndarray]):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
     @overload
-    def __getitem__(self, index: slice) -> 'Inputs': ...
+    def __getitem__(self, index: slice) -> 'CalibrationInputs': ...
 
-    def __getitem__(self, index: int | slice) -> 'np.ndarray | Inputs':
+    def __getitem__(self, index: int | slice) -> 'np.ndarray | CalibrationInputs':
         if isinstance(index, slice):
-            return Inputs(self.network, self.paths[index], self.shape)
+            return CalibrationInputs(self.network, self.paths[index], self.shape)
         return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
 
 
 def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
-    """An image, uint8 BGR, as an input of ``shape``: as many times as there are images in it."""
+    """Resize, normalise and repeat an image to a network input.
+
+    Args:
+        image: (h, w, 3) uint8, BGR.
+        network: The network whose normalisation applies.
+        shape: (N, 3, H, W) of the input; the image is repeated N times.
+    """
     image = cv2.resize(image, (shape[3], shape[2]), interpolation=cv2.INTER_AREA)
     info = network.info
     x = transforms.normalise(image, info.mean, info.std, info.channel_order)
     return np.repeat(x[None], shape[0], axis=0)
 
 
-def find(
+def find_images(
     network: Network, config: Config, source: str | None = None, data_dir: str | None = None
 ) -> Calibration:
-    """The images of a folder or a pattern, by default the config's training images.
+    """Find the calibration images.
 
-    Raises ``UserError`` when there are none.
+    Args:
+        network: The network to calibrate.
+        config: Its config, which names the data set.
+        source: A folder, searched recursively, or a glob pattern; None for the training images of
+            the config's data set.
+        data_dir: The data set's root; None for the one of the config.
+
+    Raises:
+        UserError: There are no such images.
     """
     if source is None:
         try:
             dataset = open_dataset(config, DataKeys.of(config).train_split, data_dir)
         except UserError as error:
             raise UserError(
-                f'--precision int8 needs images to find ranges on: {error}; or name some with '
+                f'--precision int8 needs calibration images: {error}; or pass images with '
                 '--calibration'
             ) from error
         source = f'{dataset.info.name} {dataset.split}'
@@ -112,5 +131,5 @@ def find(
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
     if not found:
-        raise UserError(f'--calibration {source}: no image there')
+        raise UserError(f'--calibration {source}: no image found')
     return Calibration(network, sorted(found), source)

@@ -1,12 +1,12 @@
-"""Compiled exports in the cache folder, one file each.
+"""A disk cache of compiled exports, one file each.
 
-A file is a line of JSON and the backend's own bytes. Its name says what was compiled: network,
-shape, backend, precision and a digest of everything else that makes another network of it. The line
-has the versions that it was compiled by, the digest of the bytes, and how well they agree with
-NNabla. What has other versions, another digest or another length is as good as not there.
+A file holds one line of JSON, then the backend's own bytes. The file name identifies the model:
+network, shape, backend, precision and a digest of everything else that affects the result. The line
+records the versions that compiled it, the digest of the bytes, and the agreement with NNabla. A
+file with other versions, another digest or another length counts as a cache miss.
 
-Beside them are exports that compute something else, for inspection, and what TensorRT keeps. All
-together have a limit: what was not used for longest makes room.
+The folder also holds rejected exports, for inspection, and the engines that TensorRT caches. The
+total size is limited: the least recently used files are removed first.
 """
 
 import hashlib
@@ -20,26 +20,35 @@ from common import files
 from common.errors import UserError
 from common.log import LOG
 
-FOLDER, ENDING, REJECTED = 'backends', '.compiled', '.mismatch.onnx'
-MOST_BYTES = 4 << 30  # of all files in the folder
+SUBFOLDER, SUFFIX, REJECTED_SUFFIX = 'backends', '.compiled', '.mismatch.onnx'
+MAX_BYTES = 4 << 30  # total size of all files in the folder
 
 
 class DiskCache:
-    """A folder of compiled exports; without one, or where it cannot be written, nothing is kept.
+    """A folder of compiled exports; without a writable folder, nothing is stored.
 
-    folder: where they are, and nothing else; None when there is no place for them.
+    Attributes:
+        folder: The cache folder, which holds nothing else; None where there is no cache folder.
     """
 
     def __init__(self, folder: Path | None = None):
-        self.folder, self._told = folder, False
+        self.folder, self._warned = folder, False
         if folder is None:
             try:
-                self.folder = files.cache_folder() / FOLDER
+                self.folder = files.cache_folder() / SUBFOLDER
             except UserError as error:
-                self._tell(error)
+                self._warn_once(error)
 
     def read(self, name: str, versions: Mapping) -> tuple[bytes, dict] | None:
-        """The bytes and the record of an export; None when it is not there as it should be."""
+        """Read an export.
+
+        Args:
+            name: The export's file name without the suffix.
+            versions: The package versions that must have compiled it.
+
+        Returns:
+            The bytes and the record; None for a missing, damaged or outdated file.
+        """
         path = self._path(name)
         if path is None:
             return None
@@ -50,16 +59,16 @@ class DiskCache:
             return None
         record = _record(line)
         if record.get('sha256') != hashlib.sha256(payload).hexdigest():
-            LOG.warning('%s is damaged and made anew', path)
+            LOG.warning('%s is damaged; compiling again', path)
             return None
         if record.get('versions') != dict(versions):
             return None
-        with suppress(OSError):  # a folder that is not ours to write; its time says what is used
+        with suppress(OSError):  # the folder may be read-only; the time stamp records the last use
             os.utime(path)
         return payload, record
 
     def has(self, name: str, versions: Mapping) -> bool:
-        """Whether there is an export of that name and these versions, if its bytes are whole."""
+        """Return whether an export of this name and these versions exists; its bytes go unread."""
         path = self._path(name)
         if path is None:
             return False
@@ -70,7 +79,16 @@ class DiskCache:
             return False
 
     def write(self, name: str, versions: Mapping, payload: bytes, record: Mapping) -> None:
-        """Keep an export; where that is impossible, it is said once."""
+        """Store an export and remove the least recently used ones beyond the size limit.
+
+        Where the folder cannot be written, a warning is logged once.
+
+        Args:
+            name: The export's file name without the suffix.
+            versions: The package versions that have compiled it.
+            payload: The backend's own bytes.
+            record: Other facts to store beside them.
+        """
         path = self._path(name)
         if path is None:
             return
@@ -81,45 +99,45 @@ class DiskCache:
                 file.write(line.encode() + b'\n')
                 file.write(payload)
         except UserError as error:
-            self._tell(error)
+            self._warn_once(error)
         else:
-            self._make_room(path)
+            self._evict(path)
 
     def keep_rejected(self, name: str, onnx: bytes) -> str:
-        """Where an export that computes something else can be inspected, or why it cannot."""
+        """Store a rejected ONNX export for inspection; return where it is, or why it is not."""
         path = self._path(name)
         if path is None:
             return 'it could not be kept'
-        path = path.with_suffix(REJECTED)
+        path = path.with_suffix(REJECTED_SUFFIX)
         try:
             with files.replacing(path) as temporary:
                 temporary.write_bytes(onnx)
         except UserError as error:
             return f'it could not be kept ({error})'
-        self._make_room(path)
+        self._evict(path)
         return f'it is kept as {path}'
 
     def _path(self, name: str) -> Path | None:
-        return self.folder and self.folder / (name + ENDING)
+        return self.folder and self.folder / (name + SUFFIX)
 
-    def _make_room(self, newest: Path) -> None:
-        """Remove the files that were not used for longest until the rest is small enough."""
-        with suppress(OSError):  # another process may do the same
+    def _evict(self, newest: Path) -> None:
+        """Remove the least recently used files until the total size is within the limit."""
+        with suppress(OSError):  # another process may evict files at the same time
             found = [(p.stat(), p) for p in newest.parent.iterdir() if p.is_file() and p != newest]
             total = newest.stat().st_size
             for stat, path in sorted(found, key=lambda each: _last_use(each[0]), reverse=True):
                 total += stat.st_size
-                if total > MOST_BYTES:
+                if total > MAX_BYTES:
                     path.unlink()
 
-    def _tell(self, error: UserError) -> None:
-        if not self._told:
-            LOG.warning('compiled networks are not kept for the next start: %s', error)
-        self._told = True
+    def _warn_once(self, error: UserError) -> None:
+        if not self._warned:
+            LOG.warning('compiled networks are not cached for the next start: %s', error)
+        self._warned = True
 
 
 def _record(line: bytes) -> dict:
-    """What the first line of a file says; nothing when it is damaged."""
+    """Parse the first line of a file; a damaged line gives an empty record."""
     try:
         return dict(json.loads(line))
     except (ValueError, TypeError):
@@ -127,7 +145,8 @@ def _record(line: bytes) -> dict:
 
 
 def _last_use(stat: os.stat_result) -> float:
-    """When a file was last written or, as far as the file system notes it, read: TensorRT reads its
-    own without touching them.
+    """Return the time at which a file was last written or, where recorded, read.
+
+    TensorRT reads its own files without updating their modification time.
     """
     return max(stat.st_mtime, stat.st_atime)

@@ -1,16 +1,17 @@
-"""What keeps a backend from being used."""
+"""Errors of backends, and the translation of a runtime's exceptions into them."""
 
 from common.errors import UserError
 from common.memory import is_memory_error
 from engine.backends.base import Shape
 
-REMEDY = '--backend nnabla, in float32, takes what the others do not'
+NNABLA_REMEDY = 'use --backend nnabla, which supports everything in float32'
 
 
 class BackendError(UserError):
-    """A backend cannot be used for a network here; another may be.
+    """A backend cannot compute a network on this machine; another backend may.
 
-    what: the message without ``remedy``, which is for those who have asked for this backend.
+    Attributes:
+        what: The message without the remedy, which suits only users who chose this backend.
     """
 
     def __init__(self, what: str, remedy: str | None = None):
@@ -18,12 +19,24 @@ class BackendError(UserError):
         self.what = what
 
 
-class Disagreement(BackendError):
-    """The export computes other numbers than the network does."""
+class DisagreementError(BackendError):
+    """The export's logits differ from NNabla's by more than rounding error."""
 
 
-def explained(error: Exception, what: str, reason: str, remedy: str | None = None) -> Exception:
-    """A runtime's error as one to raise: ``MemoryError`` or ``BackendError``, of one line."""
+def as_backend_error(
+    error: Exception, what: str, reason: str, remedy: str | None = None
+) -> Exception:
+    """Translate a runtime's exception into a one-line ``MemoryError`` or ``BackendError``.
+
+    Args:
+        error: The runtime's exception.
+        what: What has failed, for the message.
+        reason: The runtime's own explanation.
+        remedy: Advice for users who chose this backend.
+
+    Returns:
+        The exception to raise.
+    """
     reason = ' '.join(reason.split())
     return (
         MemoryError(reason)
@@ -32,6 +45,7 @@ def explained(error: Exception, what: str, reason: str, remedy: str | None = Non
     )
 
 
-def failed(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
-    """What is raised when the runtime of that name fails on an input of ``shape``."""
-    return explained(error, f'{name} has failed at {shape[2]}x{shape[3]}', reason, REMEDY)
+def inference_error(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
+    """Return the exception to raise when a runtime fails on an input of ``shape``."""
+    size = f'{shape[2]}x{shape[3]}'
+    return as_backend_error(error, f'{name} failed at {size}', reason, NNABLA_REMEDY)

@@ -1,6 +1,6 @@
-"""A network in another runtime: exported to ONNX, compared with NNabla, compiled, kept.
+"""Run a network in another runtime: export it to ONNX, compile it, compare with NNabla, cache it.
 
-What a runtime is says :class:`engine.backends.base.Runtime`; OpenVINO is one.
+:class:`engine.backends.base.Runtime` is the interface of a runtime, such as OpenVINO.
 """
 
 import hashlib
@@ -19,27 +19,32 @@ import numpy as np
 from common import PROJECT
 from common.log import LOG
 from datasets import image_files
-from engine.backends.base import EXACT, Backend, Model, Runtime, Shape
+from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import BackendError, Disagreement
+from engine.backends.errors import BackendError, DisagreementError
 from engine.backends.shape_cache import ShapeCache
 from engine.onnx.builder import build_model
-from engine.onnx.operators import Unsupported
+from engine.onnx.operators import UnsupportedError
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-TOLERANCE = 1e-4  # of the largest logit
-FLAT = 0.1  # standard deviation of an input below which it shows too little to compare with
-# What an export depends on.
-SOURCES = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
-JUDGED = 7  # images of the calibration that a precision is judged by, beside the one at hand
+TOLERANCE = 1e-4  # relative to the largest logit
+MIN_COMPARED_STD = 0.1  # an input with less variation shows too little for a comparison
+# Code on which an export depends.
+SOURCE_FOLDERS = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
+MAX_COMPARED_IMAGES = 7  # calibration images that judge a precision, beside the current input
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two backends agree. largest: difference of logits; highest: logit of the reference;
-    equal: share of equal labels.
+    """The agreement of two backends on some images.
+
+    Attributes:
+        largest: Largest absolute difference of logits.
+        highest: Largest absolute logit of the reference.
+        equal: Share of pixels with equal labels, 0 to 1.
+        images: Number of images compared.
     """
 
     largest: float
@@ -49,7 +54,7 @@ class Agreement:
 
     @property
     def exact(self) -> bool:
-        """Whether they compute the same, but for rounding; what is not finite is never the same."""
+        """Whether the difference is rounding error; a NaN or infinite logit never is."""
         return bool(np.isfinite(self.highest)) and self.largest <= TOLERANCE * self.highest
 
     def __str__(self):
@@ -59,14 +64,19 @@ class Agreement:
         )
 
 
-class Exported:
-    """The models of the latest shapes in a runtime, of the parameters as they are when it is first
-    used.
+class ExportedBackend:
+    """A backend that runs the exported network in a runtime, with one compiled model per shape.
 
-    reference: NNabla's graphs. The first use of a shape compares with them on the input at hand,
-    or on a photo where that is one flat colour; later ones load what was compiled then. Raises
-    ``Disagreement`` when the numbers differ, ``BackendError`` when the runtime cannot take the
-    network or fails on an input, ``MemoryError``.
+    The first use of a shape compares the compiled model with NNabla, on the current input or, where
+    that is a flat colour, on a photo. Later uses load the cached model. The parameters are those at
+    the first use.
+
+    Args:
+        network: The network.
+        runtime: The runtime that compiles and runs it.
+        reference: NNabla's backend for the same network.
+        cache: The disk cache of compiled models.
+        calibration: Images for 8-bit ranges; None for other precisions.
     """
 
     def __init__(
@@ -82,30 +92,47 @@ class Exported:
         self._reference, self._cache, self._calibration = reference, cache, calibration
         self._models = ShapeCache()
         self._parameters: str | None = None
-        self._versions = {'nnseg': sources(), **_versions('nnabla', 'onnx'), **runtime.versions}
+        self._versions = {
+            'nnseg': sources_digest(),
+            **_versions('nnabla', 'onnx'),
+            **runtime.versions,
+        }
 
     def is_ready(self, shape: Shape) -> bool:
-        """Whether :meth:`run` has nothing to compile for a shape, as far as a file's first line
-        tells.
+        """Return whether :meth:`run` can serve a shape without compiling.
+
+        Of a cached file, only the first line is checked.
         """
         return shape in self._models or self._cache.has(self._name(shape), self._versions)
 
-    def need(self, shapes: int) -> None:
-        """Keep the models of as many shapes as an image is seen in."""
-        self._models.need(shapes)
+    def reserve(self, shapes: int) -> None:
+        """Keep models for at least ``shapes`` input shapes, which one image needs."""
+        self._models.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The logits of ``x``."""
+        """Compute the logits of ``x``.
+
+        Args:
+            x: (N, 3, H, W) float32, normalised.
+
+        Returns:
+            (N, classes, h, w) float32, at the network's own output resolution.
+
+        Raises:
+            DisagreementError: The logits differ from NNabla's by more than rounding error.
+            BackendError: The runtime does not support the network or fails on the input.
+            MemoryError: The memory does not suffice, even without the models of other shapes.
+        """
         try:
             return self._model(x).run(x)
         except MemoryError:
             if not self._models.keys() - {x.shape}:
                 raise
-        self.close()  # what the others hold may be what this one lacks
+        self.close()  # frees the memory of the other shapes' models
         return self._model(x).run(x)
 
     def close(self) -> None:
-        """Drop all models, and the graphs that they were compared with."""
+        """Release all models and the reference graphs."""
         self._models.clear()
         self._reference.close()
 
@@ -113,30 +140,32 @@ class Exported:
         return self._models.get_or_make(x.shape, lambda: self._load(x.shape) or self._build(x))
 
     def _load(self, shape: Shape) -> Model | None:
-        kept = self._cache.read(self._name(shape), self._versions)
-        if kept is None:
+        """Load the model of a shape from the disk cache; return None for a cache miss."""
+        cached = self._cache.read(self._name(shape), self._versions)
+        if cached is None:
             return None
-        payload, record = kept
+        payload, record = cached
         try:
             model = self.runtime.load(payload)
         except BackendError as error:
-            LOG.warning('%s; it is made anew', error.what)
+            LOG.warning('%s; compiling again', error.what)
             return None
-        self._tell_precision(Agreement(**record['agreement']))
+        self._log_precision(Agreement(**record['agreement']))
         return model
 
     def _build(self, x: np.ndarray) -> Model:
+        """Export, compile, compare and cache the network for the shape of ``x``."""
         started, shape = time.monotonic(), x.shape
         name = self._name(shape)
-        if x.std() < FLAT:
-            x = photo(self.network, shape)
-        onnx = export(self.network, shape)
+        if x.std() < MIN_COMPARED_STD:
+            x = photo_input(self.network, shape)
+        onnx = export_onnx(self.network, shape)
         exact = self.runtime.exact()
         model = exact.compile(onnx, None)
-        agreement = compare(self._reference, model, [x])
+        agreement = measure_agreement(self._reference, model, [x])
         if not agreement.exact:
-            raise Disagreement(
-                f'{self.runtime.name} computes something else than NNabla for '
+            raise DisagreementError(
+                f'{self.runtime.name} disagrees with NNabla for '
                 f'{self.network.name} at {shape[2]}x{shape[3]}: {agreement}; the export is not '
                 f'used, {self._cache.keep_rejected(name, onnx)}'
             )
@@ -146,13 +175,13 @@ class Exported:
                 [] if self._calibration is None else self._calibration.inputs(shape)
             )
             if inputs:
-                LOG.info('int8: finding the ranges of values on %d images', len(inputs))
+                LOG.info('int8: calibrating value ranges on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
-            agreement = compare(model, reduced, [x, *islice(inputs, JUDGED)])
+            agreement = measure_agreement(model, reduced, [x, *islice(inputs, MAX_COMPARED_IMAGES)])
             if not np.isfinite(agreement.largest):
-                raise Disagreement(
-                    f'--precision {self.runtime.precision}: {self.network.name} computes numbers '
-                    'that are none; take float32'
+                raise DisagreementError(
+                    f'--precision {self.runtime.precision}: {self.network.name} computes NaN or '
+                    'infinite logits; use float32'
                 )
             model = reduced
         self._cache.write(name, self._versions, model.payload(), {'agreement': asdict(agreement)})
@@ -161,30 +190,31 @@ class Exported:
             self.runtime.name,
             *shape[2:],
             time.monotonic() - started,
-            f', agrees with NNabla: {agreement}' if self.runtime.precision == EXACT else '',
+            f', agrees with NNabla: {agreement}' if self.runtime.precision == FLOAT32 else '',
         )
-        self._tell_precision(agreement)
+        self._log_precision(agreement)
         return model
 
-    def _tell_precision(self, agreement: Agreement) -> None:
-        if self.runtime.precision != EXACT:
+    def _log_precision(self, agreement: Agreement) -> None:
+        """Log how many labels a reduced precision leaves unchanged."""
+        if self.runtime.precision != FLOAT32:
             LOG.info(
-                '%s: %.2f %% of labels are those of float32, on %s',
+                '%s: %.2f %% of labels equal those of float32, on %s',
                 self.runtime.precision,
                 100 * agreement.equal,
                 'one image' if agreement.images == 1 else f'{agreement.images} images',
             )
 
     def _name(self, shape: Shape) -> str:
-        """What is compiled, as a file name."""
+        """Return the file name that identifies the compiled model in the cache."""
         if self._parameters is None:
-            self._parameters = parameters()
+            self._parameters = parameters_digest()
         facts: dict[str, Any] = {
             'hyper': dict(self.network.hyper),
             'parameters': self._parameters,
             'fits': self.runtime.fits,
         }
-        if self._calibration is not None:  # its images are normalised
+        if self._calibration is not None:  # the ranges depend on how its images are normalised
             info = self.network.info
             facts['calibration'] = self._calibration.digest
             facts['normalisation'] = info.mean, info.std, info.channel_order
@@ -197,39 +227,50 @@ class Exported:
         )
 
 
-def export(network: Network, shape: Shape) -> bytes:
-    """The network from normalised inputs of ``shape`` to its maps, as ONNX; raises
-    ``BackendError``.
+def export_onnx(network: Network, shape: Shape) -> bytes:
+    """Export a network to ONNX, from the input ``image`` of ``shape`` to the output ``maps``.
+
+    Args:
+        network: The network, whose parameters are registered.
+        shape: (N, 3, H, W) of the normalised input.
+
+    Returns:
+        The content of an ONNX file.
+
+    Raises:
+        BackendError: A function of the network cannot be exported.
     """
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         x = nn.Variable(shape)
         maps = network(x, cuda=False)[0]
         try:
             model = build_model({'maps': maps}, {'image': x}, name=network.name)
-        except Unsupported as error:
+        except UnsupportedError as error:
             raise BackendError(f'{network.name} cannot be exported: {error}') from error
         return model.SerializeToString()
 
 
-def compare(reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]) -> Agreement:
-    """Hold the maps of ``model`` against those of ``reference``."""
+def measure_agreement(
+    reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]
+) -> Agreement:
+    """Compare the logits of ``model`` with those of ``reference``, on normalised inputs."""
     largest = highest = 0.0
     equal = []
     for x in inputs:
         expected, found = reference.run(x), model.run(x)
-        largest = np.maximum(largest, np.abs(expected - found).max())  # which keeps a NaN
+        largest = np.maximum(largest, np.abs(expected - found).max())  # propagates a NaN
         highest = np.maximum(highest, np.abs(expected).max())
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
 
 
-def photo(network: Network, shape: Shape) -> np.ndarray:
-    """A street photo as an input of ``shape``."""
+def photo_input(network: Network, shape: Shape) -> np.ndarray:
+    """Return a street photo as a network input of ``shape``."""
     return as_input(image_files.read_image(PHOTO), network, shape)
 
 
-def parameters() -> str:
-    """A digest of all registered parameters with their names."""
+def parameters_digest() -> str:
+    """Return the SHA-256 of all registered parameters with their names."""
     digest = hashlib.sha256()
     for name, variable in nn.get_parameters(grad_only=False).items():
         digest.update(f'{name} {variable.shape}'.encode())
@@ -238,10 +279,10 @@ def parameters() -> str:
 
 
 @cache
-def sources() -> str:
-    """A digest of the project's code that networks and exports are made by."""
+def sources_digest() -> str:
+    """Return the SHA-256 of the project's code that builds and exports networks."""
     digest = hashlib.sha256()
-    for folder in SOURCES:
+    for folder in SOURCE_FOLDERS:
         for path in sorted((PROJECT / folder).rglob('*.py')):
             digest.update(path.read_bytes())
     return digest.hexdigest()

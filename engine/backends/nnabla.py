@@ -1,4 +1,4 @@
-"""NNabla's own graphs, in the current context: the reference."""
+"""NNabla as a backend, in the current context: the reference for all other backends."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,15 @@ from engine.backends.shape_cache import ShapeCache
 from models import Network
 
 
-class Graphs:
-    """The graphs of the latest shapes, all on the registered parameters.
+class NnablaBackend:
+    """NNabla graphs of the most recent input shapes, all on the registered parameters.
 
-    on_new_size: called before one is built, and when all are dropped: the place to release memory
-    that fits the old shapes only. Weights that are loaded later reach the kept graphs.
+    Weights that are loaded later take effect in the cached graphs as well.
+
+    Args:
+        network: The network.
+        on_new_size: Called before a graph is built and after all are released, to free memory that
+            suits only the old shapes.
     """
 
     used, threads = frozenset({NNABLA}), 1
@@ -25,12 +29,12 @@ class Graphs:
         self._on_new_size = on_new_size
         self._graphs = ShapeCache()
 
-    def need(self, shapes: int) -> None:
-        """Keep the graphs of as many shapes as an image is seen in."""
-        self._graphs.need(shapes)
+    def reserve(self, shapes: int) -> None:
+        """Keep graphs for at least ``shapes`` input shapes, which one image needs."""
+        self._graphs.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The logits of ``x``; raises ``MemoryError``."""
+        """Return the logits of ``x``, (N, classes, h, w) float32; raise ``MemoryError``."""
         with memory_errors_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
@@ -38,12 +42,12 @@ class Graphs:
             return np.array(outputs.d, np.float32)
 
     def close(self) -> None:
-        """Drop all graphs."""
+        """Release all graphs."""
         self._graphs.clear()
         self._on_new_size()
 
     def _build(self, shape: Shape) -> tuple[nn.Variable, nn.Variable]:
-        """Build the graph for a shape; returns its input and its output."""
+        """Build the graph for a shape; return its input and its output."""
         self._on_new_size()
         variable = nn.Variable(shape)
         return variable, self.network(variable)[0]

@@ -1,4 +1,4 @@
-"""ONNX Runtime: on CPUs, and on NVIDIA's GPUs with the package onnxruntime-gpu."""
+"""ONNX Runtime as a backend: on CPUs, and on NVIDIA GPUs with the package onnxruntime-gpu."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,30 +6,37 @@ from typing import Any
 import numpy as np
 
 from common import machine
-from engine.backends.base import EXACT
-from engine.backends.errors import BackendError, explained, failed
+from engine.backends.base import FLOAT32
+from engine.backends.errors import BackendError, as_backend_error, inference_error
 from engine.backends.registry import Registration, RuntimeRequest, register
 
 NAME = 'onnxruntime'
 PACKAGES = ('onnxruntime', 'onnx')
 INSTALL = 'python -m pip install -r requirements.txt'
-# Two packages that write over each other: both are the module onnxruntime.
+# Both packages install the module onnxruntime and overwrite each other.
 WITHOUT_CPU_PACKAGE = 'after python -m pip uninstall -y onnxruntime'
 INSTALL_GPU = f'python -m pip install onnxruntime-gpu, {WITHOUT_CPU_PACKAGE}'
-QUIET = 3  # errors only
+ERRORS_ONLY = 3  # ONNX Runtime's log severity level
 CPU = 'CPUExecutionProvider'
-# The GPU's float32 is to be float32: without this, products are rounded to 10 bits.
+# With TF32, which is on by default, the GPU rounds the factors of products to 10 bits.
 CUDA = ('CUDAExecutionProvider', {'use_tf32': 0})
 
 
 class ONNXRuntime:
-    """Models on the CPU with a number of threads, or on a GPU; raises ``BackendError``.
+    """ONNX Runtime on the CPU or on a GPU.
 
-    What is kept of a model is its ONNX file, which fits any machine; on a GPU it was compared with
-    NNabla there, so it is kept for that GPU alone.
+    The payload of a model is its ONNX file, which suits any machine. A payload made on a GPU is
+    valid for that GPU alone, where it was compared with NNabla.
+
+    Args:
+        threads: Number of CPU threads.
+        device: Number of the GPU; None for the CPU.
+
+    Raises:
+        BackendError: The installed onnxruntime does not support the GPU.
     """
 
-    name, precision = NAME, EXACT
+    name, precision = NAME, FLOAT32
 
     def __init__(self, threads: int = 1, device: int | None = None):
         import onnxruntime
@@ -57,44 +64,46 @@ class ONNXRuntime:
         return f'{self.name} {self.versions[NAME]} on {where}'
 
     def exact(self) -> 'ONNXRuntime':
-        """The same in float32."""
+        """Return the runtime itself, which computes in float32."""
         return self
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OnnxRuntimeModel':
-        """A model from ONNX."""
+        """Create a session for the content of an ONNX file; ``inputs`` are unused."""
         options = self._runtime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = self.threads, QUIET
+        options.intra_op_num_threads, options.log_severity_level = self.threads, ERRORS_ONLY
         try:
             session = self._runtime.InferenceSession(onnx, options, providers=self._providers)
-        except Exception as error:  # its errors have no other class in common
-            raise explained(error, f'{self.name} takes no such network', str(error)) from error
+        except Exception as error:  # ONNX Runtime's errors share no other base class
+            raise as_backend_error(
+                error, f'{self.name} does not support this network', str(error)
+            ) from error
         first = self._providers[0]
         wanted = first if isinstance(first, str) else first[0]
-        if session.get_providers()[0] != wanted:  # it goes on with the next one by itself
-            raise BackendError(f'{self.name}: {wanted} cannot be started here')
+        if session.get_providers()[0] != wanted:  # ONNX Runtime falls back silently
+            raise BackendError(f'{self.name}: {wanted} cannot be started on this machine')
         return OnnxRuntimeModel(self.name, session, onnx)
 
     def load(self, payload: bytes) -> 'OnnxRuntimeModel':
-        """A model from what :meth:`OnnxRuntimeModel.payload` has returned."""
+        """Restore a model from its :meth:`OnnxRuntimeModel.payload`."""
         return self.compile(payload, None)
 
 
 class OnnxRuntimeModel:
-    """A network for one shape."""
+    """A session of ONNX Runtime for one input shape."""
 
     def __init__(self, name: str, session: Any, onnx: bytes):
         self._name, self._session, self._onnx = name, session, onnx
         self._input = session.get_inputs()[0].name
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The maps of ``x``; raises ``MemoryError``, ``BackendError``."""
+        """Return the logits of ``x``; raise ``MemoryError`` or ``BackendError``."""
         try:
             return self._session.run(None, {self._input: x})[0]
-        except Exception as error:  # its errors have no other class in common
-            raise failed(error, self._name, x.shape, str(error)) from error
+        except Exception as error:  # ONNX Runtime's errors share no other base class
+            raise inference_error(error, self._name, x.shape, str(error)) from error
 
     def payload(self) -> bytes:
-        """The ONNX file."""
+        """Return the content of the ONNX file."""
         return self._onnx
 
 

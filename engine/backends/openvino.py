@@ -1,4 +1,4 @@
-"""OpenVINO on CPUs; bfloat16 where they have it, and 8 bits by NNCF."""
+"""OpenVINO as a backend on CPUs: float32, bfloat16 where supported, and 8 bits by NNCF."""
 
 import io
 import os
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from common import machine
-from engine.backends.base import EXACT
-from engine.backends.errors import BackendError, explained, failed
+from engine.backends.base import FLOAT32
+from engine.backends.errors import BackendError, as_backend_error, inference_error
 from engine.backends.registry import Registration, RuntimeRequest, register
 
 NAME = 'openvino'
@@ -19,15 +19,23 @@ PACKAGES = ('openvino', 'onnx')
 INSTALL = 'python -m pip install -r requirements.txt'
 INSTALL_NNCF = 'python -m pip install -r requirements-deploy.txt'
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
-NO_TELEMETRY = 'NNCF_CI'  # environment: with it NNCF reports nothing of its use to its makers
+NO_TELEMETRY = 'NNCF_CI'  # environment variable that turns NNCF's telemetry off
 
 
 class OpenVINO:
-    """Models on the CPU with a number of threads; raises ``BackendError``."""
+    """OpenVINO on the CPU.
+
+    Args:
+        precision: ``float32``, ``bfloat16`` or ``int8``.
+        threads: Number of CPU threads.
+
+    Raises:
+        BackendError: The CPU does not support bfloat16, or nncf is not installed.
+    """
 
     name = NAME
 
-    def __init__(self, precision: str = EXACT, threads: int = 1):
+    def __init__(self, precision: str = FLOAT32, threads: int = 1):
         import openvino
 
         self._core, self.threads, self.precision = openvino.Core(), threads, precision
@@ -37,8 +45,8 @@ class OpenVINO:
             able = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
             if 'BF16' not in able:
                 raise BackendError(
-                    '--precision bfloat16: this CPU has neither AVX512-BF16 nor AMX; it has '
-                    'float32 and int8'
+                    '--precision bfloat16: this CPU has neither AVX512-BF16 nor AMX; use float32 '
+                    'or int8'
                 )
         elif precision == 'int8':
             try:
@@ -52,59 +60,63 @@ class OpenVINO:
         return f'{NAME} {self.versions[NAME].split("-")[0]} on the CPU, {_count(self.threads)}'
 
     def exact(self) -> 'OpenVINO':
-        """The same in float32."""
-        return self if self.precision == EXACT else OpenVINO(EXACT, self.threads)
+        """Return the same runtime in float32."""
+        return self if self.precision == FLOAT32 else OpenVINO(FLOAT32, self.threads)
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OpenVINOModel':
-        """A model from ONNX; inputs: those that 8-bit ranges are found on."""
+        """Compile the content of an ONNX file, in 8 bits with ranges from ``inputs``."""
         try:
             model = self._core.read_model(io.BytesIO(onnx))
             if self.precision == 'int8':
                 model = _quantized(model, inputs)
             return OpenVINOModel(self._core.compile_model(model, 'CPU', self._options()))
         except RuntimeError as error:
-            raise explained(error, f'{NAME} takes no such network', _reason(error)) from error
+            raise as_backend_error(
+                error, f'{NAME} does not support this network', _reason(error)
+            ) from error
 
     def load(self, payload: bytes) -> 'OpenVINOModel':
-        """A model from what :meth:`OpenVINOModel.payload` has returned."""
+        """Restore a model from its :meth:`OpenVINOModel.payload`."""
         try:
             return OpenVINOModel(
                 self._core.import_model(io.BytesIO(payload), 'CPU', self._options())
             )
         except RuntimeError as error:
-            raise explained(error, f'{NAME} cannot load what is kept', _reason(error)) from error
+            raise as_backend_error(
+                error, f'{NAME} cannot load the cached model', _reason(error)
+            ) from error
 
     def _options(self) -> dict:
         return {
             'INFERENCE_PRECISION_HINT': HINTS[self.precision],
             'INFERENCE_NUM_THREADS': self.threads,
             'PERFORMANCE_HINT': 'LATENCY',
-            # Processes that share a machine would all be bound to its first cores.
+            # With pinning, all processes of a machine would share its first cores.
             'ENABLE_CPU_PINNING': False,
         }
 
 
 class OpenVINOModel:
-    """A compiled network for one shape."""
+    """A compiled network for one input shape."""
 
     def __init__(self, compiled: Any):
         self._compiled = compiled
         self._request = compiled.create_infer_request()
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The maps of ``x``; raises ``MemoryError``, ``BackendError``."""
+        """Return the logits of ``x``; raise ``MemoryError`` or ``BackendError``."""
         try:
             return self._request.infer([x])[0]
         except RuntimeError as error:
-            raise failed(error, NAME, x.shape, _reason(error)) from error
+            raise inference_error(error, NAME, x.shape, _reason(error)) from error
 
     def payload(self) -> bytes:
-        """The compiled network, for this version on this kind of CPU."""
+        """Return the compiled network, valid for this OpenVINO version and CPU model."""
         return self._compiled.export_model().getvalue()
 
 
 def _quantized(model: Any, inputs: Sequence[np.ndarray] | None) -> Any:
-    """``model`` in 8 bits; NNCF is told to be silent."""
+    """Quantize a model to 8 bits, with NNCF's output and telemetry suppressed."""
     os.environ.setdefault(NO_TELEMETRY, '1')
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         import nncf
@@ -113,7 +125,7 @@ def _quantized(model: Any, inputs: Sequence[np.ndarray] | None) -> Any:
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line; those before say where in the source it was found."""
+    """Return the last line of a message; the lines before it locate the error in the source."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 

@@ -1,12 +1,12 @@
-"""The backends by name: NNabla, and the runtimes that are registered.
+"""A registry of backends: NNabla and all registered runtimes.
 
-A runtime is registered by the module that has it, which may be one of your own:
+The module that defines a runtime registers it. It may be a module of your own:
 
     from engine.backends.registry import Registration, register
 
     register(Registration('mine', ('package',), 'python -m pip install package', make=MyRuntime))
 
-``--import`` of every command imports that module before the options are used.
+The option ``--import`` of every command imports that module before the other options are checked.
 """
 
 from __future__ import annotations  # so that an older Python can import this module
@@ -19,29 +19,29 @@ from typing import TYPE_CHECKING
 
 from common.errors import UserError
 from common.registry import Registry
-from engine.backends.base import AUTO, EXACT, NNABLA, Runtime
+from engine.backends.base import AUTO, FLOAT32, NNABLA, Runtime
 
 if TYPE_CHECKING:
-    from engine.device.context import Choice
+    from engine.device.context import DeviceChoice
 
-BUILT_IN = ('onnxruntime', 'openvino', 'tensorrt')  # modules of this package that register one
+BUILT_IN = ('onnxruntime', 'openvino', 'tensorrt')  # modules of this package, one backend each
 _registered: Registry[Registration] = Registry('a backend')
 
 
 @dataclass(frozen=True)
 class RuntimeRequest:
-    """What a runtime is asked for.
+    """The arguments with which a runtime is made.
 
     Attributes:
-        precision: One of those that its registration names.
-        threads: How many threads compute on the CPU.
-        choice: NNabla's context, which says whether there is a GPU.
-        folder: Where the runtime may keep files of its own; None where there is no place.
+        precision: One of the precisions of its registration.
+        threads: Number of CPU threads.
+        choice: NNabla's context, which determines whether there is a GPU.
+        folder: A cache folder for the runtime's own files; None where there is none.
     """
 
     precision: str
     threads: int
-    choice: Choice
+    choice: DeviceChoice
     folder: str | None = None
 
     @property
@@ -52,23 +52,25 @@ class RuntimeRequest:
 
 @dataclass(frozen=True)
 class Registration:
-    """A backend: a runtime that networks are exported to.
+    """A backend that runs exported networks in a runtime.
 
     Attributes:
-        name: What ``--backend`` calls it.
-        packages: What it imports.
-        install: The command that installs these.
-        make: Makes the runtime; raises ``BackendError`` where it cannot be used, ``ImportError``.
-        precisions: What ``--precision`` may be.
-        on_cpu, on_gpu: Its place in the order in which ``--backend auto`` tries the backends there,
-            the least first; None where auto does not try it.
+        name: The backend's name, as ``--backend`` takes it.
+        packages: The packages that it imports.
+        install: The command that installs these packages.
+        make: Makes the runtime; raises ``BackendError`` where the runtime cannot work on this
+            machine, and ``ImportError``.
+        precisions: The values of ``--precision`` that it supports.
+        on_cpu: Rank among the backends that ``--backend auto`` tries on a CPU, lowest first; None
+            where auto does not try it.
+        on_gpu: Likewise on a GPU.
     """
 
     name: str
     packages: tuple[str, ...]
     install: str
     make: Callable[[RuntimeRequest], Runtime]
-    precisions: tuple[str, ...] = (EXACT,)
+    precisions: tuple[str, ...] = (FLOAT32,)
     on_cpu: float | None = None
     on_gpu: float | None = None
 
@@ -77,37 +79,37 @@ def register(registration: Registration) -> None:
     """Add a backend.
 
     Raises:
-        UserError: There is one of that name.
+        UserError: The name is taken.
     """
     if registration.name in (AUTO, NNABLA):
-        raise UserError(f'{registration.name} is no name for a backend of your own: it is taken')
-    _import_built_in()  # whose names are taken
+        raise UserError(f'a backend cannot be called {registration.name}: that name is taken')
+    _import_built_in()  # reserves their names
     _registered.add(registration.name, registration)
 
 
 def registered() -> dict[str, Registration]:
-    """Return the registered backends by name, in the order in which auto tries them on a CPU."""
+    """Return the registered backends by name, ordered as ``auto`` tries them on a CPU."""
     _import_built_in()
     every = sorted(_registered.values(), key=lambda each: (_place(each.on_cpu), each.name))
     return {each.name: each for each in every}
 
 
 def tried_by_auto(on_gpu: bool) -> list[Registration]:
-    """Return the backends that ``--backend auto`` tries on a CPU or on a GPU, the first first."""
+    """Return the backends that ``--backend auto`` tries on a CPU or on a GPU, in that order."""
     places = {name: each.on_gpu if on_gpu else each.on_cpu for name, each in registered().items()}
     tried = [each for name, each in registered().items() if places[name] is not None]
     return sorted(tried, key=lambda each: _place(places[each.name]))
 
 
 def names() -> tuple[str, ...]:
-    """Return the name of every backend: NNabla, and the registered ones by the alphabet."""
+    """Return the names of all backends: NNabla first, then the others in alphabetical order."""
     return NNABLA, *sorted(registered())
 
 
 def precisions() -> tuple[str, ...]:
-    """Return every precision that a backend has, float32 first."""
+    """Return all precisions that any backend supports, float32 first."""
     others = (precision for each in registered().values() for precision in each.precisions)
-    return tuple(dict.fromkeys((EXACT, *others)))
+    return tuple(dict.fromkeys((FLOAT32, *others)))
 
 
 def _import_built_in() -> None:

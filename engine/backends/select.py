@@ -1,4 +1,4 @@
-"""Make the backend that a user asks for, and log which was taken and why.
+"""Create the backend that the settings select, and log which one it is and why.
 
 backend = create(BackendSettings('auto'), network, choice)
 maps = backend.run(x)        # normalised float32 (N, 3, H, W) -> logits (N, classes, h, w)
@@ -12,22 +12,30 @@ from common import machine
 from common.errors import UserError
 from common.log import LOG
 from engine.backends import nnabla, registry
-from engine.backends.auto import Auto
-from engine.backends.base import AUTO, EXACT, NNABLA, Backend, Runtime
+from engine.backends.auto import AutoBackend
+from engine.backends.base import AUTO, FLOAT32, NNABLA, Backend, Runtime
 from engine.backends.calibration import Calibration
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError
-from engine.backends.exported import Exported
+from engine.backends.exported import ExportedBackend
 from engine.backends.registry import Registration, RuntimeRequest
 from engine.backends.settings import BackendSettings
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from models import Network
 
 
-def check(settings: BackendSettings, choice: Choice) -> str:
-    """Return the backend that is meant, or ``auto``; raises ``UserError`` when it is not there."""
+def resolve_name(settings: BackendSettings, choice: DeviceChoice) -> str:
+    """Return the name of the backend that the settings select, or ``auto``.
+
+    Args:
+        settings: The backend's settings.
+        choice: NNabla's context.
+
+    Raises:
+        UserError: The backend is not installed, or does not support the settings.
+    """
     name = settings.backend
-    if settings.precision != EXACT:
+    if settings.precision != FLOAT32:
         able = [
             each.name
             for each in registry.registered().values()
@@ -35,19 +43,19 @@ def check(settings: BackendSettings, choice: Choice) -> str:
         ]
         if name not in (AUTO, *able):
             raise UserError(
-                f'--precision {settings.precision}: only --backend {" or ".join(able)} has it'
+                f'--precision {settings.precision}: only --backend {" or ".join(able)} supports it'
             )
         name = able[0] if name == AUTO else name
     if name == NNABLA:
         if settings.threads is not None:
-            raise UserError('--threads: NNabla has one thread, only the other backends have more')
+            raise UserError('--threads: NNabla uses one thread; only other backends use more')
         return name
     machine.threads(settings.threads)
     if choice.type_config == 'half':
         if name != AUTO:
             by_name = settings.backend != AUTO
             given = f'--backend {name}' if by_name else f'--precision {settings.precision}'
-            raise UserError(f'{given}: -t half is for NNabla; leave one of them out')
+            raise UserError(f'{given}: -t half works with NNabla only; remove one of the two')
         return NNABLA
     if name != AUTO:
         entry = registry.registered()[name]
@@ -62,46 +70,44 @@ def check(settings: BackendSettings, choice: Choice) -> str:
 def create(
     settings: BackendSettings,
     network: Network,
-    choice: Choice,
+    choice: DeviceChoice,
     on_new_size: Callable[[], None] = lambda: None,
     cache: DiskCache | None = None,
     calibration: Calibration | None = None,
 ) -> Backend:
-    """Make the backend of the settings for a network whose parameters are registered.
+    """Create the backend that the settings select, and log its name.
 
     Args:
-        settings: Which backend, and how it computes.
-        network: The network.
-        choice: NNabla's context, which says whether there is a GPU.
-        on_new_size: As for :class:`engine.backends.nnabla.Graphs`.
-        cache: Where what is compiled is kept, by default in the user's cache.
-        calibration: The images that 8-bit ranges are found on; None for other precisions.
-
-    Returns:
-        The backend; a line of the log says what was taken.
+        settings: The backend, its precision and its threads.
+        network: The network, whose parameters are registered.
+        choice: NNabla's context, which determines whether there is a GPU.
+        on_new_size: As for :class:`engine.backends.nnabla.NnablaBackend`.
+        cache: The disk cache of compiled models; None for the user's cache folder.
+        calibration: Images for 8-bit ranges; None for other precisions.
 
     Raises:
-        UserError: What is asked for cannot be had.
+        UserError: The backend is not installed, or does not support the settings.
     """
-    graphs = nnabla.Graphs(network, on_new_size)
-    name = check(settings, choice)
+    graphs = nnabla.NnablaBackend(network, on_new_size)
+    name = resolve_name(settings, choice)
     if name == NNABLA:
-        _tell_unused_threads(settings)
+        _warn_of_unused_threads(settings)
         return graphs
-    kept = cache or DiskCache()
-    folder = None if kept.folder is None else str(kept.folder)
+    disk_cache = cache or DiskCache()
+    folder = None if disk_cache.folder is None else str(disk_cache.folder)
     threads = machine.threads(settings.threads)
     request = RuntimeRequest(settings.precision, threads, choice, folder)
 
-    def exported(entry: Registration) -> Exported:
-        return Exported(network, runtime(entry, request), graphs, kept, calibration)
+    def exported(entry: Registration) -> ExportedBackend:
+        made = make_runtime(entry, request)
+        return ExportedBackend(network, made, graphs, disk_cache, calibration)
 
     if name != AUTO:
         backend = exported(registry.registered()[name])
         LOG.info('%s', backend.runtime)
         return backend
     order = registry.tried_by_auto(on_gpu=request.gpu is not None)
-    exports: list[Exported] = []
+    exports: list[ExportedBackend] = []
     reasons, install = [], None
     while order and not exports:
         entry = order.pop(0)
@@ -118,27 +124,27 @@ def create(
     taken = exports[0].runtime if exports else NNABLA
     LOG.info('backend: %s%s', taken, f' ({why})' if why else '')
     if not exports:
-        _tell_unused_threads(settings)
+        _warn_of_unused_threads(settings)
         return graphs
     others = [partial(exported, entry) for entry in order if not _missing(entry)]
-    return Auto([lambda: exports[0], *others], graphs)
+    return AutoBackend([lambda: exports[0], *others], graphs)
 
 
-def runtime(entry: Registration, request: RuntimeRequest) -> Runtime:
-    """Make the runtime of a backend; raises ``BackendError`` where it cannot be used."""
+def make_runtime(entry: Registration, request: RuntimeRequest) -> Runtime:
+    """Make the runtime of a backend; raise ``BackendError`` where it cannot work."""
     try:
         return entry.make(request)
     except ImportError as error:
         raise BackendError(f'{entry.name} is installed but cannot be imported ({error})') from error
 
 
-def _tell_unused_threads(settings: BackendSettings) -> None:
+def _warn_of_unused_threads(settings: BackendSettings) -> None:
     if settings.threads is not None:
-        LOG.warning('--threads %d has no effect: NNabla computes, which has one', settings.threads)
+        LOG.warning('--threads %d has no effect: NNabla uses one thread', settings.threads)
 
 
 def _missing(entry: Registration) -> str | None:
-    """The first package that a backend needs and that cannot be imported."""
+    """Return the first required package that is not installed; None when all are."""
     for package in entry.packages:
         if find_spec(package) is None:
             return package

@@ -1,4 +1,4 @@
-"""What computes a network's maps, as a user says it."""
+"""Settings of the backend, as the command line sets them."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -7,47 +7,50 @@ from dataclasses import dataclass
 from common.errors import UserError
 from common.settings import Settings, flag, option
 from engine.backends import registry
-from engine.backends.base import AUTO, EXACT
+from engine.backends.base import AUTO, FLOAT32
 
 
 @dataclass(frozen=True)
 class BackendSettings(Settings):
-    """A backend and how it computes.
+    """The backend that computes a network's logits, with its precision and threads.
 
     Raises:
-        UserError: No backend has that name or that precision, or images for 8 bits are given and
-            no 8 bits.
+        UserError: The backend or the precision is unknown, or calibration images are passed without
+            ``--precision int8``.
     """
 
     backend: str = option(
         '--backend',
         default=AUTO,
         metavar='NAME',
-        help='nnabla, onnxruntime, openvino, tensorrt, one of your own, or auto: the fastest that '
-        'is installed, agrees with NNabla and pays: on a CPU openvino, onnxruntime, nnabla; on a '
-        'GPU tensorrt, nnabla (default: %(default)s)',
+        help='nnabla, onnxruntime, openvino, tensorrt, one of your own, or auto: the fastest one '
+        'that is installed and agrees with NNabla, tried on a CPU in the order openvino, '
+        'onnxruntime, nnabla, and on a GPU tensorrt, nnabla (default: %(default)s)',
     )
     precision: str = option(
         '--precision',
-        default=EXACT,
+        default=FLOAT32,
         metavar='TYPE',
-        help='float32, or with openvino bfloat16, on CPUs that have it, or int8, with ranges from '
-        'images (default: %(default)s)',
+        help='float32; with openvino also bfloat16, on CPUs that support it, and int8, calibrated '
+        'on images (default: %(default)s)',
     )
     calibration: str | None = option(
         '--calibration',
         metavar='DIR|GLOB',
-        help="images for --precision int8 (default: the training images of the config's data set)",
+        help='calibration images for --precision int8 (default: the training images of the '
+        "config's data set)",
     )
     threads: int | None = option(
         '--threads',
         type=int,
         metavar='N',
-        help='of a backend that is not nnabla (default: the cores that this process may use)',
+        help='number of CPU threads of a backend other than nnabla (default: one per available '
+        'core)',
     )
     on_host: bool = flag(
         '--on-host',
-        help='of nnabla on a GPU: normalise images and resize logits on the CPU, as all others do',
+        help='with nnabla on a GPU, normalise images and resize logits on the CPU, as all other '
+        'backends do',
     )
 
     def __post_init__(self) -> None:
@@ -55,13 +58,13 @@ class BackendSettings(Settings):
         known = AUTO, *registry.names()
         if self.backend not in known:
             raise UserError(
-                f'--backend {self.backend}: no such backend; there are {", ".join(known)}'
+                f'--backend {self.backend}: unknown backend; available are {", ".join(known)}'
             )
         precisions = registry.precisions()
         if self.precision not in precisions:
             raise UserError(
-                f'--precision {self.precision}: no backend has it; there are '
+                f'--precision {self.precision}: no backend supports it; available are '
                 f'{", ".join(precisions)}'
             )
         if self.calibration is not None and self.precision != 'int8':
-            raise UserError('--calibration belongs to --precision int8, which is not given')
+            raise UserError('--calibration requires --precision int8')

@@ -4,27 +4,28 @@ from typing import Any
 
 from common import machine
 from common.lru import LeastRecentlyUsed
-from engine.backends.base import KEPT, Shape
+from engine.backends.base import MIN_CACHED_SHAPES, Shape
 
 
 class ShapeCache(LeastRecentlyUsed[Shape, Any]):
-    """The models of the latest ``KEPT`` shapes, or of as many as :meth:`need` asks for.
+    """Models of the most recent shapes: ``MIN_CACHED_SHAPES``, or as many as were reserved.
 
-    Beyond ``KEPT`` only while the machine has as much memory left as this process has taken, so
-    that it never takes more than about half of what there is for it.
+    It grows beyond ``MIN_CACHED_SHAPES`` only while the machine's free memory exceeds the memory
+    that this process uses. So the process never takes more than about half of the memory available
+    to it.
     """
 
     def __init__(self) -> None:
-        self._most = KEPT
+        self._most = MIN_CACHED_SHAPES
         super().__init__(
-            lambda count: count >= KEPT and (count >= self._most or not _memory_to_spare())
+            lambda count: (
+                count >= MIN_CACHED_SHAPES and (count >= self._most or not _memory_to_spare())
+            )
         )
 
-    def need(self, shapes: int) -> None:
-        """Keep what is made for two images that are seen in as many shapes: a camera's portraits
-        and landscapes.
-        """
-        self._most = max(KEPT, 2 * shapes)
+    def reserve(self, shapes: int) -> None:
+        """Keep models for two images with ``shapes`` shapes each: portrait and landscape."""
+        self._most = max(MIN_CACHED_SHAPES, 2 * shapes)
 
 
 def _memory_to_spare() -> bool:

@@ -1,4 +1,4 @@
-"""TensorRT by way of ONNX Runtime, which builds its engines and keeps them."""
+"""TensorRT as a backend, through ONNX Runtime, which builds and caches its engines."""
 
 from engine.backends import onnxruntime
 from engine.backends.errors import BackendError
@@ -11,10 +11,15 @@ PROVIDER = 'TensorrtExecutionProvider'
 
 
 class TensorRT(onnxruntime.ONNXRuntime):
-    """Models on a GPU, in float32; raises ``BackendError``.
+    """TensorRT on a GPU, in float32.
 
-    threads: for what is left to the CPU. folder: where TensorRT keeps what it builds in minutes;
-    None: nowhere.
+    Args:
+        device: Number of the GPU.
+        threads: Number of CPU threads, for the operators that remain on the CPU.
+        folder: Cache folder for engines, which take minutes to build; None to cache nothing.
+
+    Raises:
+        BackendError: The installed onnxruntime does not support TensorRT.
     """
 
     name = NAME
@@ -28,17 +33,17 @@ class TensorRT(onnxruntime.ONNXRuntime):
 
     def _on_gpu(self, device: int) -> list:
         self._require(PROVIDER)
-        kept = {'trt_engine_cache_enable': True, 'trt_engine_cache_path': self._folder}
-        options = {'device_id': device, **(kept if self._folder else {})}
+        caching = {'trt_engine_cache_enable': True, 'trt_engine_cache_path': self._folder}
+        options = {'device_id': device, **(caching if self._folder else {})}
         return [(PROVIDER, options), *super()._on_gpu(device)]
 
 
 def _make(request: RuntimeRequest) -> TensorRT:
     if request.gpu is None:
-        reason = request.choice.reason or '-c cpu is given'
+        reason = request.choice.reason or '-c cpu is set'
         raise BackendError(f'--backend {NAME}: needs a GPU ({reason})')
     return TensorRT(request.gpu, request.threads, request.folder)
 
 
-# Only where it is installed is an export faster on a GPU than NNabla.
+# The only runtime that is faster than NNabla on a GPU.
 register(Registration(NAME, PACKAGES, INSTALL, _make, on_gpu=10))

@@ -1,6 +1,6 @@
-"""Print a config as it takes effect: python -m engine.config -cfg configs/D3Net_L.yaml
+"""Print the effective config, with the file or the option that sets each value.
 
-Each value stands with the file or the option that it comes from.
+python -m engine.config -cfg configs/D3Net_L.yaml
 """
 
 import sys
@@ -11,17 +11,19 @@ from engine.config.settings import ConfigSettings
 
 
 def build_parser() -> Parser:
+    """Return the command line's parser."""
     parser = Parser(prog='python -m engine.config', description=__doc__.splitlines()[0])
     add_options(parser, ConfigSettings)
     parser.add_argument(
         '--reference',
         action='store_true',
-        help='print every key that a config may have, with type, range, default and meaning',
+        help='print every config key with its type, range, default and meaning',
     )
     return parser
 
 
 def main(args: Namespace) -> int:
+    """Print the config or the reference; return the exit status."""
     from engine.config import loading, schema
 
     if args.reference:

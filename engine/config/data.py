@@ -1,4 +1,4 @@
-"""The data set of a config: where it is, and what its classes are called."""
+"""Open the data set of a config, with the config's class names and colours."""
 
 import os
 from dataclasses import replace
@@ -17,10 +17,18 @@ def open_dataset(
     list_file: str | os.PathLike | None = None,
     complete: bool = True,
 ) -> Dataset:
-    """A split of the config's data set, with the config's names and colours of classes.
+    """Open a split of the config's data set.
 
-    The root is ``data_dir``, else the config's, else ``data/<data set>`` in the working directory
-    or the project. complete: images without labels are an error. Raises ``UserError``.
+    Args:
+        config: The config, whose class names and colours override those of the data set.
+        split: Such as ``train`` or ``val``.
+        data_dir: Root of the data set; None for the config's ``data_dir``, or else
+            ``data/<data set>`` in the working directory or the project.
+        list_file: A list of the images to take; None for all images of the split.
+        complete: Whether an image without labels is an error.
+
+    Raises:
+        UserError: The data set is missing or incomplete.
     """
     name = class_info(config).name
     root = layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
@@ -29,5 +37,5 @@ def open_dataset(
 
 
 def first_samples(dataset: Dataset, limit: int | None) -> Dataset:
-    """The data set cut to its first ``limit`` samples."""
+    """Return the data set with its first ``limit`` samples only; None keeps all."""
     return replace(dataset, samples=dataset.samples[:limit])

@@ -1,12 +1,11 @@
-"""Configs: YAML files with the flat keys of the published D3Net files, checked before anything
-runs.
+"""Load and check configs: YAML files with the flat keys of the published D3Net files.
 
     config = load('configs/D3Net_L.yaml', ['lr=0.02'])
     config['lr'], config.name
 
-A file may start from others: ``_base_: D3Net_S.yaml`` (or a list, later ones win), relative to
-itself. A key set to null is as if it were not there. Relative paths are taken from the file in
-which they stand.
+A file may inherit from others: ``_base_: D3Net_S.yaml``, or a list in which later files win. Bases
+and other relative paths are relative to the file that contains them. A key set to null counts as
+missing.
 """
 
 import difflib
@@ -28,21 +27,24 @@ from common.sections import SectionError, plain
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from engine.config import schema
-from engine.config.schema import ONE_VALUE
+from engine.config.schema import FIXED_VALUES
 from models.family import NetworkKeys
 
-BASE = '_base_'
-COMMAND_LINE = '--set'
-AUGMENTATION = 'augmentation'  # a config that names one must have its keys
-DEFAULT = PROJECT / 'configs' / 'D3Net_L.yaml'
-
-
-PATHS = ('weights', 'pretrained', 'data_dir')
-Origins = dict[str, Path | str]  # of each key, the file or the option that sets it
+BASE_KEY = '_base_'
+SET_OPTION = '--set'
+AUGMENTATION_KEY = 'augmentation'  # a config that names an augmentation needs its keys
+DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
+PATH_KEYS = ('weights', 'pretrained', 'data_dir')  # keys whose values are paths
+Origins = dict[str, Path | str]  # the file or the option that sets each key
 
 
 class Config(Mapping[str, Any]):
-    """A checked config; ``path`` is its file, ``name`` the file's name without the ending."""
+    """A checked config, as a mapping from keys to values.
+
+    Attributes:
+        path: The config file.
+        name: The file's name without the suffix.
+    """
 
     def __init__(self, path: Path, values: dict[str, Any], origins: Origins):
         self.name, self.path, self._values, self._origins = path.stem, path, values, origins
@@ -57,15 +59,15 @@ class Config(Mapping[str, Any]):
         return len(self._values)
 
     def origin(self, key: str) -> str:
-        """Return the file that sets ``key``, or the option."""
+        """Return the file or the option that sets ``key``."""
         return str(self._origins.get(key, self.path))
 
     def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
-        """Return the config with those of the checked ``values`` whose keys it lacks.
+        """Return the config with ``values`` added for the keys that it lacks.
 
         Args:
-            values: By key.
-            origin: Says where they come from.
+            values: Checked values by key.
+            origin: Where the values come from, for :meth:`origin`.
         """
         missing = {key: plain(values[key]) for key in values if key not in self}
         origins = self._origins | dict.fromkeys(missing, origin)
@@ -80,22 +82,22 @@ def load(
     """Read and check a config.
 
     Args:
-        path: The file; a relative one is looked for in the working directory, then in the project.
-        overrides: ``key=value`` texts, values in YAML.
-        options: Keys for which a command has an option of its own: how the option is written, and
-            its value.
+        path: The config file, searched in the working directory, then in the project; None for
+            the default config.
+        overrides: ``key=value`` texts, with values in YAML.
+        options: Keys that have an option of their own: the option's name, and its value.
 
     Raises:
-        UserError: Names the key, and the file or the option that it comes from.
+        UserError: The message names the key, and the file or the option that sets it.
     """
-    path = _existing(path or DEFAULT)
+    path = _existing(path or DEFAULT_CONFIG)
     values, origins = _read(path, ())
     for override in overrides:
         key, separator, value = override.partition('=')
         if not separator:
-            raise UserError(f'{COMMAND_LINE} {override}: write it as key=value')
-        values[key.strip()] = _parse(value, f'{COMMAND_LINE} {override}')
-        origins[key.strip()] = COMMAND_LINE
+            raise UserError(f'{SET_OPTION} {override}: write it as key=value')
+        values[key.strip()] = _parse(value, f'{SET_OPTION} {override}')
+        origins[key.strip()] = SET_OPTION
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
@@ -105,21 +107,28 @@ def load(
 
 
 def with_origins(config: Config) -> str:
-    """Return a config as YAML, a line for each key, with a comment on where its value is from."""
+    """Return a config as YAML, one line per key, with the origin of its value as a comment."""
     lines = []
     for key, value in config.items():
         text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
-        text = text.removesuffix('...\n').rstrip()  # the end of a document that is a scalar
+        text = text.removesuffix('...\n').rstrip()  # YAML's end marker after a scalar
         lines.append(f'{key}: {text}  # {config.origin(key)}\n')
     return ''.join(lines)
 
 
 def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> datasets.DatasetInfo:
-    """Names and colours of the classes: the config's, else those of its data set, else numbers and
-    made-up colours.
+    """Return the names and colours of a config's classes.
 
-    root: where the data set is, which data of one's own has its classes in; by default the config's
-    ``data_dir``. Raises ``UserError`` when there are not as many as the network has.
+    They come from the config, or else from its data set; the fallback are numbers and generated
+    colours.
+
+    Args:
+        config: The config.
+        root: The data set's root, where a data set of your own declares its classes; None for the
+            config's ``data_dir``.
+
+    Raises:
+        UserError: Their number differs from the network's number of classes.
     """
     data = DataKeys.of(config)
     count = models.describe(config).num_classes
@@ -142,15 +151,16 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     )
     for key, entries in (('classes', info.classes), ('palette', info.palette)):
         if len(entries) != count:
-            source = config.origin(key) if key in config else f'of the data set {known.name}'
+            source = config.origin(key) if key in config else f'from the data set {known.name}'
             raise UserError(
                 f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
-                'set classes and palette for classes of your own'
+                'set both classes and palette to define your own'
             )
     return info
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
+    """Find a config file; raise ``UserError`` with the nearest names where there is none."""
     for candidate in (Path(path), PROJECT / path):
         if files.kind_of(candidate) == 'file':
             return candidate.resolve()
@@ -161,49 +171,58 @@ def _existing(path: str | os.PathLike[str]) -> Path:
         raise UserError(f'{path}: no such config; the nearest are {", ".join(named)}')
     one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
     some = ', '.join(sorted(one_a_project.values()))
-    raise UserError(f'{path}: no such config; there are {some} and others like them')
+    raise UserError(f'{path}: no such config; available are {some} and others')
 
 
 def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-    """The values of a file over those of its bases, and for each the file that sets it."""
+    """Read a file and its bases.
+
+    Args:
+        path: The file.
+        children: The files that inherit from it, to detect cycles.
+
+    Returns:
+        The merged values, and for each key the file that sets it.
+    """
     if path in children:
         raise UserError(
-            f'{path}: {BASE} leads back to this file, by way of '
+            f'{path}: {BASE_KEY} forms a cycle through '
             + ', '.join(child.name for child in children)
         )
     try:
         own = _parse(path.read_text(encoding='utf-8'), path)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: cannot be read as a config ({error})') from error
+        raise UserError(f'{path}: cannot read this config ({error})') from error
     if not isinstance(own, dict):
-        raise UserError(f'{path}: a config is a list of "key: value" lines')
+        raise UserError(f'{path}: a config must consist of "key: value" lines')
     values: dict[str, Any] = {}
     origins: Origins = {}
-    bases = own.pop(BASE, None) or []
+    bases = own.pop(BASE_KEY, None) or []
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
-            raise UserError(f'{path}: {BASE} must name a file, not {base!r}')
+            raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
         if files.kind_of(path.parent / base) != 'file':
-            raise UserError(f'{path}: {BASE} names {base}, which is not beside it')
+            raise UserError(f'{path}: {BASE_KEY} names {base}, which does not exist beside it')
         inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
         values |= inherited
         origins |= inherited_origins
-    for key in PATHS:
+    for key in PATH_KEYS:
         if isinstance(own.get(key), str):
             own[key] = _relative_to(path.parent, own[key])
     return values | own, origins | dict.fromkeys(own, path)
 
 
 def _relative_to(folder: Path, path: str) -> str:
-    """A path beside the config; a bare name that is not there may be that of a published file and
-    stays.
+    """Resolve a path against the config's folder.
+
+    A bare file name that does not exist there stays as it is: it may be a published file's name.
     """
     beside = folder / Path(path).expanduser()
     return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake, not silently the last one."""
+    """A safe YAML loader that rejects duplicate keys, where YAML silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = []
@@ -211,7 +230,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f'the key {key} stands twice', problem_mark=key_node.start_mark
+                    problem=f'duplicate key {key}', problem_mark=key_node.start_mark
                 )
             seen.append(key)
         return super().construct_mapping(node, deep)
@@ -219,7 +238,7 @@ class _Loader(yaml.SafeLoader):
 
 def _parse(text: str, source: Path | str) -> Any:
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader: it makes plain values only
+        return yaml.load(text, _Loader)  # a SafeLoader: it constructs plain values only
     except yaml.YAMLError as error:
         problem = getattr(error, 'problem', None) or str(error)
         mark = getattr(error, 'problem_mark', None)
@@ -228,10 +247,10 @@ def _parse(text: str, source: Path | str) -> Any:
 
 
 def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
-    """Return the values of known keys as their types, in lists as YAML has them.
+    """Check and convert the values of known keys; sequences stay lists, as in YAML.
 
     Raises:
-        UserError: A key is unknown, or its value is of another type or out of range.
+        UserError: A key is unknown, or its value has the wrong type or is out of range.
     """
     try:
         keys = schema.keys_for(values)
@@ -244,11 +263,11 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
                 checked[key] = plain(keys[key].convert(value))
             except SectionError as error:
                 raise UserError(f'{error} ({origins[key]})') from error
-        elif key in ONE_VALUE:
-            published = ONE_VALUE[key]
+        elif key in FIXED_VALUES:
+            published = FIXED_VALUES[key]
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
-                    f'{key}: is accepted at its published value {published} only, '
+                    f'{key}: only the published value {published} is supported, '
                     f'not {value!r} ({origins[key]})'
                 )
         else:
@@ -257,20 +276,20 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
 
 
 def _nearest(key: object, keys: Iterable[str]) -> str:
-    if key == BASE:
-        return 'it belongs into the file, not on the command line'
+    if key == BASE_KEY:
+        return 'set it in the config file, not on the command line'
     close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)
-    return f'the nearest is {close[0]}' if close else f'there are {", ".join(sorted(keys))}'
+    return f'the nearest is {close[0]}' if close else f'valid keys are {", ".join(sorted(keys))}'
 
 
 def _check_together(config: Config) -> None:
-    """Check what single keys cannot show: that network, classes and colours agree."""
+    """Check the consistency of keys: of network, classes, colours and augmentation."""
     try:
         models.describe(config)
     except models.HyperParameterError as error:
         raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
-    if AUGMENTATION in config:
+    if AUGMENTATION_KEY in config:
         try:
             augmentations.create(config)
         except UserError as error:

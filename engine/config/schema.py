@@ -1,4 +1,4 @@
-"""The keys of a config: the sections that own them, composed."""
+"""Compose the config keys from the sections that own them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pkgutil import resolve_name
@@ -8,9 +8,8 @@ import models
 from common.errors import UserError
 from common.sections import Key, Section, keys_of
 
-# What a config is about, and where its section is, or what returns those that are registered. They
-# are named, not imported: a section stands with the code that reads it, which may stand above this
-# room.
+# Each title with its section, or with the function that returns the registered sections. Names
+# instead of imports, as a section belongs to the code that reads it, which may be a higher layer.
 SECTIONS = {
     'Network': 'models.family:NetworkKeys',
     'Data': 'datasets.keys:DataKeys',
@@ -21,13 +20,13 @@ SECTIONS = {
     'Loss': 'engine.training.losses:sections',
     'Evaluation': 'engine.inference.test_time:ProtocolKeys',
 }
-# Keys whose value chooses one of several sections, and what returns these by that value.
+# Keys whose value selects one of several sections, with the function that returns these by value.
 CHOICES = {
     'augmentation': 'datasets.loading.augmentations:sections',
     'loss': 'engine.training.losses:choices',
 }
-# Keys of the published files of which only the published value is implemented.
-ONE_VALUE = {
+# Keys of the published files for which only the published value is implemented.
+FIXED_VALUES = {
     'dilation': True,
     'input_transform': 'resize_concat',
     'kernel_size': 1,
@@ -39,19 +38,19 @@ ONE_VALUE = {
 
 
 def fixed_sections() -> list[type[Section]]:
-    """Return the sections that hold for every config, whatever it chooses."""
+    """Return the sections that apply to every config."""
     return [section for home in SECTIONS.values() for section in _sections_at(home)]
 
 
 def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
-    """Return all keys that a config may have, by name.
+    """Return all valid keys of a config, by name.
 
     Args:
-        values: What the config says, unchecked.
+        values: The config's values, unchecked.
 
     Raises:
-        UserError: There is no such network, or two sections that take effect together have
-            different keys of one name.
+        UserError: The network is unknown, or two sections in effect define different keys of the
+            same name.
     """
     family = models.family_of(values.get('network', 'd3net'))
     in_effect: list[type[Section]] = fixed_sections()
@@ -67,31 +66,31 @@ def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
         for name, key in keys_of(section).items():
             if name in keys and not key.accepts_same_values_as(keys[name]):
                 raise UserError(
-                    f'{name}: {owners[name].__name__} and {section.__name__} have different keys '
-                    'of this name; rename the one of your own'
+                    f'{name}: {owners[name].__name__} and {section.__name__} define different keys '
+                    'of this name; rename your own'
                 )
             keys[name], owners[name] = key, section
-    for section in others:  # of which a config may keep keys
+    for section in others:  # a config may contain keys of sections that are not in effect
         keys = keys_of(section) | keys
     return keys
 
 
 def _shared_keys() -> dict[str, Key]:
-    """Return the keys that hold for every config, by name."""
+    """Return the keys that apply to every config, by name."""
     return {name: key for each in fixed_sections() for name, key in keys_of(each).items()}
 
 
 def reference() -> str:
-    """Return every key with its type, range, default and meaning.
+    """Return a text that lists every key with its type, range, default and meaning.
 
-    There is a paragraph for each section, and one for each of ``CHOICES``, with what it adds to the
-    section of the key that chooses it, or has another default for.
+    It has one paragraph per section and one per alternative in ``CHOICES``. The latter lists the
+    keys that the alternative adds, or for which it has another default.
     """
     return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
 
 
 def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
-    """Yield the titles of the reference and the keys below them."""
+    """Yield the titles of the reference, each with its keys."""
     for title, home in SECTIONS.items():
         shared = {name: key for each in _sections_at(home) for name, key in keys_of(each).items()}
         yield title, shared.values()
@@ -105,18 +104,18 @@ def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
 
 
 def _sections_at(home: str) -> list[type[Section]]:
-    """Return the sections that an entry of ``SECTIONS`` names."""
+    """Return the sections of an entry of ``SECTIONS``."""
     found = resolve_name(home)
     return [found] if isinstance(found, type) else found()
 
 
 def _choices(key: str) -> dict[str, type[Section]]:
-    """Return the sections of which a config chooses one with ``key``, by its values."""
+    """Return the sections among which ``key`` selects one, by the key's values."""
     return resolve_name(CHOICES[key])()
 
 
 def _entry(key: Key) -> str:
-    """Return the lines of a key in the reference."""
+    """Return a key's lines in the reference."""
     limits = f', {key.range_text()}' if key.range_text() else ''
     facts = f'{key.type_text()}{limits}; default: {key.default_words()}'
     return f'  {key.name}: {facts}\n      {key.meaning}\n'

@@ -1,4 +1,4 @@
-"""Which config a command takes, and what the command line changes of it."""
+"""Settings of the config: the file, and the overrides of the command line."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -9,18 +9,19 @@ from common.settings import Settings, option
 
 @dataclass(frozen=True)
 class ConfigSettings(Settings):
-    """A config file and overrides, ``key=value`` texts with values in YAML."""
+    """A config file, and overrides as ``key=value`` texts with values in YAML."""
 
     config_file: str | None = option(
         '-cfg',
         '--config-file',
         metavar='YAML',
-        help="the network, its classes and colours (default: the project's configs/D3Net_L.yaml)",
+        help='config file of the network, its classes and colours (default: configs/D3Net_L.yaml '
+        'of the project)',
     )
     overrides: tuple[str, ...] = option(
         '--set',
         action='append',
         default=(),
         metavar='KEY=VALUE',
-        help='override a key of the config',
+        help='override a config key; may be repeated',
     )

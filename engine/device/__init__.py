@@ -1,1 +1,1 @@
-"""The device that NNabla computes on: contexts, the CUDA extension, and what is broken there."""
+"""The device that NNabla computes on: contexts, the CUDA extension, and its known bugs."""

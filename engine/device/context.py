@@ -1,7 +1,6 @@
-"""NNabla contexts: where a graph runs, in which precision, and why a GPU cannot be used when it
-cannot.
+"""Select NNabla's context, CPU or GPU, and explain why a GPU cannot be used.
 
-A GPU machine needs the wheels of requirements-cuda.txt and a driver; :mod:`engine.device.extension`
+A GPU requires the wheels of requirements-cuda.txt and a driver. :mod:`engine.device.extension`
 loads the wheels' libraries.
 """
 
@@ -19,14 +18,20 @@ from common.launcher import launched_rank
 from engine.device import extension
 from engine.device.extension import UnusableError
 
-ORDINALS = {1: 'a second one', 2: 'a third one'}  # GPUs by their numbers, in words
+GPU_ORDINALS = {1: 'a second one', 2: 'a third one'}  # by GPU number
 TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The context in use. name: ``cpu`` or ``cudnn``; reason: why not a GPU, when one was asked for
-    or preferred; device: the number of the GPU; tf32: whether its float is the coarser one.
+class DeviceChoice:
+    """The context in use.
+
+    Attributes:
+        name: ``cpu`` or ``cudnn``.
+        type_config: ``float`` or ``half``.
+        reason: Why the GPU cannot be used, where one was requested or preferred; None otherwise.
+        device: Number of the GPU.
+        tf32: Whether the GPU computes float32 products in TF32.
     """
 
     name: str
@@ -43,45 +48,49 @@ class Choice:
 
 def use(
     name: str = 'auto', type_config: str = 'float', device: int = 0, tf32: bool = False
-) -> Choice:
-    """Make a context NNabla's default. ``auto`` is cudnn when it works, else the CPU; device is the
-    number of the GPU, see :func:`gpu_of`; tf32: NVIDIA's coarser float for convolutions and matrix
-    products, for the whole process, whatever its environment says.
+) -> DeviceChoice:
+    """Make a context NNabla's default context.
 
-    Raises ``UserError`` when a GPU is asked for and cannot be used, and for half precision on the
-    CPU, where NNabla's results are wrong (sums are kept in half precision too) and 145 times
-    slower.
+    Args:
+        name: ``cpu``, ``cudnn``, or ``auto`` for cudnn where it works and the CPU otherwise.
+        type_config: ``float`` or ``half``.
+        device: Number of this process on its machine, see :func:`gpu_of`.
+        tf32: Whether convolutions and matrix products use NVIDIA's TF32. It applies to the whole
+            process and overrides the environment.
+
+    Raises:
+        UserError: A GPU was requested and cannot be used, or half precision was requested on the
+            CPU. There NNabla's results are wrong (sums are kept in half precision too), and it is
+            145 times slower.
     """
-    os.environ[TF32_VARIABLE] = str(int(tf32))  # read when the extension is imported
+    os.environ[TF32_VARIABLE] = str(int(tf32))  # the extension reads it at its import
     device = gpu_of(device)
     reason = None if name == 'cpu' else why_no_gpu(device)
     if name == 'cudnn' and reason:
-        raise UserError(f'-c cudnn: {reason}; -c cpu runs without a GPU')
+        raise UserError(f'-c cudnn: {reason}; use -c cpu to run without a GPU')
     chosen = 'cpu' if name == 'cpu' or reason else 'cudnn'
     if chosen == 'cpu' and type_config == 'half':
         raise UserError(
-            '-t half: NNabla computes wrongly in half precision on the CPU, it needs a GPU'
+            '-t half: needs a GPU, as NNabla computes wrong results in half precision on the CPU'
             + (f' ({reason})' if reason else '')
         )
     ctx = get_extension_context(chosen, device_id=str(device), type_config=type_config)
     nn.set_default_context(ctx)
-    return Choice(chosen, type_config, reason, device, tf32)
+    return DeviceChoice(chosen, type_config, reason, device, tf32)
 
 
 def gpu_of(local_rank: int) -> int:
-    """Return the number of a process's GPU among those that ``CUDA_VISIBLE_DEVICES`` leaves.
+    """Return the number of a process's GPU among those in ``CUDA_VISIBLE_DEVICES``.
 
-    It is the process's number on its machine; where one GPU alone is visible, as Slurm gives each
-    process its own, it is that one, number 0.
+    It is the process's number on its machine. Where a single GPU is visible, as Slurm assigns one
+    to each process, it is 0.
     """
     visible = os.environ.get('CUDA_VISIBLE_DEVICES', '')
     return 0 if visible and ',' not in visible else local_rank
 
 
 def why_no_gpu(device: int = 0) -> str | None:
-    """What keeps NNabla from running on the GPU of that number, found by trying; None when it
-    runs.
-    """
+    """Try NNabla on a GPU and return why it does not work; None when it works."""
     try:
         cudnn = extension.load()
     except UnusableError as error:
@@ -89,24 +98,23 @@ def why_no_gpu(device: int = 0) -> str | None:
     try:
         count = cudnn.get_device_count()
         if not count:
-            return 'no GPU here'
+            return 'this machine has no GPU'
         if device >= count:
             return (
-                f'{count} GPU{"" if count == 1 else "s"} here; rank {launched_rank()} needs '
-                f'{ORDINALS.get(device, f"number {device + 1}")}: start one process a GPU'
+                f'this machine has {count} GPU{"" if count == 1 else "s"}; rank {launched_rank()} '
+                f'needs {GPU_ORDINALS.get(device, f"number {device + 1}")}: start one process per '
+                'GPU'
             )
         with nn.context_scope(get_extension_context('cudnn', device_id=str(device))):
             y = F.relu(nn.Variable.from_numpy_array(np.ones((1, 1), np.float32)))
             y.forward()
-            return None if y.d.sum() == 1 else 'the GPU computes wrong numbers'
+            return None if y.d.sum() == 1 else 'the GPU computes wrong results'
     except Exception as error:
         if not (isinstance(error, RuntimeError) or extension.is_of_driver(error)):
             raise
-        return f'the GPU does not answer: {extension.last_line(error)}'
+        return f'the GPU does not respond: {extension.last_line(error)}'
 
 
-def release_cached_memory(choice: Choice):
-    """Give the memory of freed arrays, which NNabla keeps for arrays of the same size, back to the
-    system.
-    """
+def release_cached_memory(choice: DeviceChoice):
+    """Return the memory of freed arrays to the system; NNabla caches it for later arrays."""
     importlib.import_module(f'nnabla_ext.{choice.name}').clear_memory_cache()

@@ -1,6 +1,4 @@
-"""Shared libraries: find the file behind a function, load libraries without making their symbols
-global, and keep quiet what they print.
-"""
+"""Shared libraries: locate functions, load with local symbols, and capture printed output."""
 
 import ctypes
 import fcntl
@@ -11,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-LOCAL = os.RTLD_NOW | os.RTLD_LOCAL  # its symbols are for itself and for what links it
+LOCAL = os.RTLD_NOW | os.RTLD_LOCAL  # symbols visible only to the library and those linking it
 
 
 class _DlInfo(ctypes.Structure):
@@ -26,15 +24,15 @@ class _DlInfo(ctypes.Structure):
 
 
 def file_of_function(library: str | None, function: str) -> str | None:
-    """Find the file that defines a function as ``library`` sees it: itself or one that it links.
+    """Find the file that defines a function, as ``library`` resolves its name.
 
     Args:
-        library: Path of a library, which is loaded if it is not yet. None: the symbols that every
-            library sees, those loaded with ``RTLD_GLOBAL`` or preloaded.
+        library: Path of a library, which is loaded if necessary. None for the global symbols, of
+            libraries that were preloaded or loaded with ``RTLD_GLOBAL``.
         function: The symbol's name.
 
     Returns:
-        The path without symbolic links; None when there is no such function.
+        The path without symbolic links; None for an unknown function.
     """
     try:
         found = getattr(ctypes.CDLL(library), function)
@@ -44,7 +42,11 @@ def file_of_function(library: str | None, function: str) -> str | None:
 
 
 def file_behind_pointer(library: str, variable: str) -> str | None:
-    """Find the file of the function that a library's global variable points to.
+    """Find the file of the function to which a library's global variable points.
+
+    Args:
+        library: Path of the library.
+        variable: The variable's name.
 
     Returns:
         The path without symbolic links; None when the variable is null or missing.
@@ -57,9 +59,7 @@ def file_behind_pointer(library: str, variable: str) -> str | None:
 
 
 def loaded_file(beginning: str) -> str | None:
-    """Return the path of a library that this process has loaded, by the beginning of its file's
-    name; None when there is none.
-    """
+    """Return the path of a loaded library whose file name starts with ``beginning``, or None."""
     for line in Path('/proc/self/maps').read_text(errors='replace').splitlines():
         path = line[line.find('/') :]
         if path.startswith('/') and Path(path).name.startswith(beginning):
@@ -68,6 +68,7 @@ def loaded_file(beginning: str) -> str | None:
 
 
 def _file_of(address: int | None) -> str | None:
+    """Return the path of the file that is mapped at an address; None for an unmapped one."""
     info, dladdr = _DlInfo(), ctypes.CDLL(None).dladdr
     dladdr.argtypes = [ctypes.c_void_p, ctypes.POINTER(_DlInfo)]
     if not address or not dladdr(address, ctypes.byref(info)):
@@ -76,8 +77,9 @@ def _file_of(address: int | None) -> str | None:
 
 
 def load(paths: list[Path]):
-    """Load libraries that depend on each other in an unknown order, with local symbols; those that
-    cannot be loaded are skipped.
+    """Load libraries with local symbols, whatever the order of their dependencies.
+
+    Libraries that cannot be loaded are skipped.
     """
     waiting = list(paths)
     while waiting:
@@ -94,9 +96,7 @@ def load(paths: list[Path]):
 
 @contextmanager
 def import_flags(flags: int) -> Iterator[None]:
-    """Load the libraries of Python extensions that are imported inside the block with these flags
-    of dlopen, whatever the program has set.
-    """
+    """Load Python extensions that are imported inside the block with these flags of dlopen."""
     before = sys.getdlopenflags()
     sys.setdlopenflags(flags)
     try:
@@ -107,7 +107,7 @@ def import_flags(flags: int) -> Iterator[None]:
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Set environment variables inside the block, for libraries that read them."""
+    """Set environment variables inside the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -122,13 +122,13 @@ def environment(**variables: str) -> Iterator[None]:
 
 @contextmanager
 def captured_output(lines: list[str]) -> Iterator[None]:
-    """Append to ``lines`` what Python and C code print to both outputs inside the block.
+    """Append to ``lines`` all that Python and C code print inside the block, to both outputs.
 
-    It redirects the process's file descriptors 1 and 2: what other threads print at that time is
+    File descriptors 1 and 2 of the process are redirected, so the output of other threads is
     captured as well.
     """
     with tempfile.TemporaryFile('w+') as file:
-        # Beyond the standard ones, any of which a daemon may have closed.
+        # A number above the standard descriptors, any of which a daemon may have closed.
         target = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
         saved: dict[int, int | None] = {}
         _flush()
@@ -156,5 +156,5 @@ def captured_output(lines: list[str]) -> Iterator[None]:
 
 def _flush():
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+        with suppress(OSError, ValueError, AttributeError):  # the stream is closed or None
             stream.flush()

@@ -1,4 +1,4 @@
-"""Where a command lets NNabla compute, and how precisely."""
+"""Settings of the device: NNabla's context and number type."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -11,19 +11,20 @@ CONTEXTS, TYPES = ('auto', 'cpu', 'cudnn'), ('float', 'half')
 
 @dataclass(frozen=True)
 class DeviceSettings(Settings):
-    """NNabla's context and the type of its numbers."""
+    """NNabla's context and number type."""
 
     context: str = option(
         '-c',
         '--context',
         default='auto',
         choices=CONTEXTS,
-        help='auto is cudnn where it works, else cpu (default: %(default)s)',
+        help='device: cpu, cudnn (GPU), or auto, which is cudnn where it works and cpu otherwise '
+        '(default: %(default)s)',
     )
     type_config: str = option(
         '-t',
         '--type-config',
         default='float',
         choices=TYPES,
-        help='precision; half needs a GPU (default: %(default)s)',
+        help='number type: float or half; half needs a GPU (default: %(default)s)',
     )

@@ -1,1 +1,1 @@
-"""Several processes: the job that mpirun started, gradients summed over it, hangs noticed."""
+"""Distributed training: the MPI job, gradient summation over its processes, and a watchdog."""

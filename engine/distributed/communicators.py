@@ -1,8 +1,8 @@
-"""Gradients of all processes, summed; on CPUs while the backward pass is still running.
+"""Sum gradients over all processes; on CPUs, during the backward pass.
 
 communicator = connect(processes, choice)
 communicator.broadcast(parameters)
-backward = communicator.backward_of(loss, parameters)      # once a graph
+backward = communicator.backward_of(loss, parameters)      # once per graph
 loss.forward(clear_no_need_grad=True)
 backward(1.0)                                              # sums over all processes
 """
@@ -18,27 +18,29 @@ from nnabla.ext_utils import get_extension_context
 
 from common.errors import UserError
 from engine.device import extension
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from layers import graph
 
 if TYPE_CHECKING:
     from mpi4py import MPI  # initialises MPI
 
-BUCKET_BYTES = 4 << 20  # that travel together while the backward pass is running
-NCCL_BUCKET_BYTES = 64 << 20  # a copy of so much is in the GPU's memory while it is summed
-# Functions that talk to other processes, NNabla's and those for the CPU, and the number of an input
-# of theirs that is a parameter.
+BUCKET_BYTES = 4 << 20  # one all-reduce on CPUs, during the backward pass
+NCCL_BUCKET_BYTES = 64 << 20  # one all-reduce on GPUs, which needs a copy of this size
+# Functions that communicate, NNabla's and those for the CPU, with the index of an input of theirs
+# that is a parameter.
 IN_FORWARD = {'SyncBatchNormalization': 1, 'SynchronizedBatchStatistics': 1}
 IN_BACKWARD = {'SyncBatchNormalization': 1, 'SynchronizedNormalization': 2}
 
 Backward = Callable[[float], None]
 
 
-class Alone:
-    """One process: nothing to exchange. The interface of all communicators.
+class SingleProcessCommunicator:
+    """The communicator of a single process, and the interface of all communicators.
 
-    size, nnabla, total: see :class:`layers.build.Build`.
+    Attributes:
+        size: Number of processes, see :class:`layers.build.Build`.
+        nnabla: NNabla's communicator between GPUs; None on CPUs.
     """
 
     nnabla: Communicator | None = None
@@ -47,29 +49,34 @@ class Alone:
         self._processes, self.size = processes, processes.size
 
     def total(self, array: np.ndarray) -> np.ndarray:
-        """The sum of a host array over all processes, on all of them."""
+        """Return the sum of a host array over all processes, on every process."""
         return self._processes.total(array)
 
     def broadcast(self, parameters: Mapping[str, nn.Variable]):
-        """Give the values of rank 0 to all; the names and their order are the same on all."""
+        """Copy the values of rank 0 to all ranks, which must have the same names in one order."""
 
     def backward_of(self, loss: nn.Variable, parameters: Mapping[str, nn.Variable]) -> Backward:
-        """A backward pass from ``loss`` with a given gradient, after which the gradients of
-        ``parameters`` are the sums over all processes.
+        """Return a function that runs a backward pass and sums the gradients over all processes.
+
+        Args:
+            loss: The graph's loss.
+            parameters: The parameters whose gradients are summed, by name.
+
+        Returns:
+            A function of the gradient of ``loss``.
         """
         return lambda gradient: loss.backward(gradient, clear_buffer=True)
 
     def all_are_ready(self, orders: Sequence[tuple[str, ...]] | None) -> bool:
-        """Return whether all processes have what a step takes.
+        """Return whether all processes are ready for the next step.
 
         Args:
-            orders: What :func:`order_of` returns for each graph of the step; None where this
-                process has no batches, as they cannot be loaded.
+            orders: The result of :func:`sync_batch_norm_order` for each graph of the step; None
+                where this process failed to load its batches.
 
         Raises:
-            UserError: On all processes, when all are ready, but come to their synchronized batch
-                norms in different orders: a batch norm that meets another one would take its sums
-                for its own.
+            UserError: On all processes, where all are ready but their synchronized batch norms
+                have different orders. Sums of two different layers would be added up.
         """
         digest = None
         if orders is not None:
@@ -79,44 +86,47 @@ class Alone:
             return False
         if len(digests) > 1:
             raise UserError(
-                'the processes come to their synchronized batch norms in different orders, as '
+                'the processes run their synchronized batch norms in different orders, because '
                 'their batches differ in size: train on crops of one size, or with --no-sync-bn'
             )
         return True
 
 
-class Mpi(Alone):
-    """Over MPI, for the CPU: buckets of gradients are summed as soon as they are complete."""
+class MpiCommunicator(SingleProcessCommunicator):
+    """A communicator over MPI, for CPUs: sums each bucket of gradients once it is complete."""
 
     def __init__(self, processes):
         super().__init__(processes)
-        self._of_gradients = processes.mpi.Dup()  # their order among other messages is free
+        # A communicator of their own lets gradients overtake other messages.
+        self._of_gradients = processes.mpi.Dup()
 
     def broadcast(self, parameters):
+        """Copy the values of rank 0 to all ranks."""
         for parameter in parameters.values():
             values = np.ascontiguousarray(parameter.d, np.float32)
             self._processes.mpi.Bcast(values, 0)
             parameter.d = values
 
     def backward_of(self, loss, parameters):
+        """Return a backward pass with summed gradients, see :class:`SingleProcessCommunicator`."""
         uses = _uses(loss, parameters)
         buckets = _buckets(parameters, BUCKET_BYTES)
 
         def backward(gradient):
-            sums = _Sums(self._of_gradients, buckets, dict(uses))
+            sums = _BucketedAllReduce(self._of_gradients, buckets, dict(uses))
             loss.backward(gradient, clear_buffer=True, function_post_hook=sums.after)
             sums.finish()
 
         return backward
 
 
-class Nccl(Alone):
-    """Over NCCL, for GPUs: NNabla's own communicator.
+class NcclCommunicator(SingleProcessCommunicator):
+    """A communicator over NCCL, for GPUs: NNabla's own.
 
-    Gradients are summed after the backward pass, in buckets that are the same on all processes.
-    NNabla's callback, which sums them while the backward pass is running, takes them in the order
-    of each process's graph: where those differ, as they may for batches of different sizes, it adds
-    up the gradients of different parameters without a word.
+    It sums gradients after the backward pass, in buckets that are the same on all processes.
+    NNabla's callback, which sums them during the backward pass, follows the order of each process's
+    graph. Where these orders differ, as they can for batches of different sizes, it silently adds
+    up the gradients of different parameters.
     """
 
     def __init__(self, processes, nnabla):
@@ -124,9 +134,11 @@ class Nccl(Alone):
         self.nnabla = nnabla
 
     def broadcast(self, parameters):
+        """Copy the values of rank 0 to all ranks."""
         self.nnabla.bcast([p.data for p in parameters.values()], 0, inplace=False)
 
     def backward_of(self, loss, parameters):
+        """Return a backward pass with summed gradients, see :class:`SingleProcessCommunicator`."""
         buckets = [[p.grad for p in bucket] for bucket in _buckets(parameters, NCCL_BUCKET_BYTES)]
 
         def backward(gradient):
@@ -137,14 +149,15 @@ class Nccl(Alone):
         return backward
 
 
-def order_of(loss: nn.Variable) -> tuple[str, ...]:
-    """Return the names of the synchronized batch norms of a graph, in the order in which a forward
-    and a backward pass meet them.
+def sync_batch_norm_order(loss: nn.Variable) -> tuple[str, ...]:
+    """Return the names of a graph's synchronized batch norms in the order of execution.
+
+    The forward pass comes first, then the backward pass.
     """
     names = {hash(p.data): name for name, p in nn.get_parameters(grad_only=False).items()}
 
     def layer(variable):
-        while hash(variable.data) not in names:  # reshaped, as for channel_last
+        while hash(variable.data) not in names:  # a reshaped parameter, as for channel_last
             variable = variable.parent.inputs[0]
         return names[hash(variable.data)].rpartition('/')[0]
 
@@ -157,15 +170,20 @@ def order_of(loss: nn.Variable) -> tuple[str, ...]:
     )
 
 
-def connect(processes: Processes, choice: Choice) -> Alone:
-    """The communicator between the processes on the chosen kind of device.
+def connect(processes: Processes, choice: DeviceChoice) -> SingleProcessCommunicator:
+    """Create the communicator between the processes, on the chosen kind of device.
 
-    Raises ``UserError`` when several processes cannot be joined: they would train clones.
+    Args:
+        processes: The processes of the job.
+        choice: NNabla's context, CPU or GPU.
+
+    Raises:
+        UserError: NCCL cannot connect all processes, which would then train separate copies.
     """
     if processes.size == 1:
-        return Alone(processes)
+        return SingleProcessCommunicator(processes)
     if choice.name == 'cpu':
-        return Mpi(processes)
+        return MpiCommunicator(processes)
     _check_device(processes.local_rank, choice)
     try:
         context = get_extension_context('cudnn', device_id=str(choice.device))
@@ -175,35 +193,41 @@ def connect(processes: Processes, choice: Choice) -> Alone:
         findings = extension.examine()
         reason = extension.last_line(error) if findings.registered else findings.communicator
         raise UserError(
-            f'mpirun has started {processes.size} processes, but NNabla cannot make a communicator '
-            f'between their GPUs ({reason}); see python -m engine.environment, or train on one '
-            'with plain python'
+            f'mpirun started {processes.size} processes, but NNabla cannot create a communicator '
+            f'between their GPUs ({reason}); see python -m engine.environment, or train on one GPU '
+            'without mpirun'
         ) from error
     if communicator.size != processes.size:
         raise UserError(
-            f'mpirun has started {processes.size} processes, but NCCL joins {communicator.size}: '
-            'they are of different MPI installations; use the mpirun beside this python'
+            f'mpirun started {processes.size} processes, but NCCL connects {communicator.size}: '
+            'mpirun and NNabla use different MPI installations; use the mpirun beside this python'
         )
     _check_device(communicator.local_rank, choice)
-    return Nccl(processes, communicator)
+    return NcclCommunicator(processes, communicator)
 
 
-def _check_device(number: int, choice: Choice):
-    """number: of the process on its machine, for which the communicator takes the GPU as well."""
+def _check_device(number: int, choice: DeviceChoice):
+    """Require that a process's GPU has the process's number on its machine, as NNabla assumes."""
     if number != choice.device:
         raise UserError(
-            f'NNabla joins process {number} of a machine to others on GPU {number} alone, this one '
-            f'has GPU {choice.device}: let every process see all GPUs (CUDA_VISIBLE_DEVICES; with '
-            'Slurm --gpu-bind=none)'
+            f'NNabla connects process {number} of a machine through GPU {number} only, but this '
+            f'process uses GPU {choice.device}: let every process see all GPUs '
+            '(CUDA_VISIBLE_DEVICES; with Slurm --gpu-bind=none)'
         )
 
 
-class _Sums:
-    """The all-reduces of one backward pass.
+class _BucketedAllReduce:
+    """The all-reduces of one backward pass, one for each bucket of parameters.
 
-    A gradient is complete after its parameter's last use. In which order that happens is the
-    graph's, and the graphs of batches of different sizes may differ. So the buckets and their order
-    are fixed, the same on all ranks: each waits for those before it.
+    A gradient is complete after its parameter's last use. The order of completion depends on the
+    graph, which can differ between batches of different sizes. So the buckets and their order are
+    fixed and the same on all ranks: each bucket waits for those before it.
+
+    Args:
+        mpi: mpi4py's communicator.
+        buckets: The parameters of each bucket.
+        uses: For each parameter, by the hash of its array, the number of functions that use it;
+            counted down during the pass.
     """
 
     def __init__(self, mpi, buckets: list[list[nn.Variable]], uses: dict[int, int]):
@@ -214,7 +238,7 @@ class _Sums:
         self._pending: list[tuple['MPI.Request', np.ndarray]] = []
 
     def after(self, function):
-        """Called when the backward pass of a function is done."""
+        """Count down the uses of a function's parameters after the function's backward pass."""
         for variable in function.inputs:
             key = hash(variable.data)
             if key in self._uses:
@@ -224,7 +248,10 @@ class _Sums:
                     self._send()
 
     def finish(self):
-        """Wait for the sums; parameters that the loss does not depend on take part as well."""
+        """Send the remaining buckets, wait for all sums and store them as gradients.
+
+        Parameters on which the loss does not depend take part as well.
+        """
         self._missing = [0] * len(self._buckets)
         self._send()
         for (request, sums), bucket in zip(self._pending, self._buckets):
@@ -236,19 +263,18 @@ class _Sums:
                 start += parameter.size
 
     def _send(self):
-        from mpi4py import MPI  # initialises MPI: not in processes that do not use it
+        """Start the all-reduces of all complete buckets, in order."""
+        from mpi4py import MPI  # imported late, as the import initialises MPI
 
         while len(self._pending) < len(self._buckets) and not self._missing[len(self._pending)]:
             bucket = self._buckets[len(self._pending)]
             sums = np.concatenate([parameter.g.ravel() for parameter in bucket])
             self._pending.append((self._mpi.Iallreduce(MPI.IN_PLACE, sums), sums))
-            MPI.Request.Testall([request for request, _ in self._pending])  # moves them on
+            MPI.Request.Testall([request for request, _ in self._pending])  # lets MPI progress
 
 
 def _buckets(parameters: Mapping[str, nn.Variable], size: int) -> list[list[nn.Variable]]:
-    """Parameters in buckets of about ``size`` bytes, the last ones first, as a backward pass meets
-    them.
-    """
+    """Group parameters into buckets of about ``size`` bytes, last ones first, as in backward."""
     buckets: list[list[nn.Variable]] = []
     left = 0
     for parameter in reversed([*parameters.values()]):
@@ -261,7 +287,7 @@ def _buckets(parameters: Mapping[str, nn.Variable], size: int) -> list[list[nn.V
 
 
 def _uses(loss, parameters) -> dict[int, int]:
-    """How many functions use each of the parameters."""
+    """Count the functions that use each parameter, by the hash of the parameter's array."""
     uses = dict.fromkeys((hash(p.data) for p in parameters.values()), 0)
 
     def count(function):

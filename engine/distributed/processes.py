@@ -1,4 +1,4 @@
-"""The processes that mpirun has started, and what they tell each other."""
+"""The processes of an MPI job: ranks, collective operations, and a clean end of the job."""
 
 import os
 import socket
@@ -16,21 +16,23 @@ from common.launcher import RANK_0_HEAD_START_SECONDS, launcher, started_by_open
 from common.log import LOG
 from engine.device import libraries
 
-FORWARDING_SECONDS = 0.5  # for which mpirun has time to pass a message on before it ends us
-LAST_SECONDS = 10  # for which the others leave the end of the job to a process that has an error
+OUTPUT_FORWARDING_SECONDS = 0.5  # for mpirun to forward a message before it kills this process
+ERROR_REPORT_SECONDS = 10  # for a failed process to end the job before the others do
 
 
 class OtherProcessError(Exception):
-    """Another process has an error for which all leave their work; it prints the error and ends the
-    job.
-    """
+    """Another process has failed; that process prints the error and ends the job."""
 
 
 class Processes:
-    """One process alone, or rank ``rank`` of ``size`` of an MPI job.
+    """A single process, or one rank of an MPI job.
 
-    local_rank: the number of the process on its machine, which is that of its GPU; local_size: how
-    many of them run there. mpi: mpi4py's communicator of all processes, None for one alone.
+    Attributes:
+        rank: Number of this process in the job.
+        size: Number of processes in the job.
+        local_rank: Number of this process on its machine, and of its GPU.
+        local_size: Number of processes on this machine.
+        mpi: mpi4py's communicator of all processes; None for a single process.
     """
 
     def __init__(self, mpi=None):
@@ -40,11 +42,11 @@ class Processes:
         self.local_rank, self.local_size = _place_on_machine(mpi) if mpi else (0, 1)
 
     def shard(self, count: int) -> range:
-        """The numbers below ``count`` that are this process's: each belongs to one process."""
+        """Return this process's share of the numbers below ``count``; the shares are disjoint."""
         return range(self.rank, count, self.size)
 
     def total(self, array: np.ndarray) -> np.ndarray:
-        """The sum of ``array`` over all processes, on all of them; exact for integers."""
+        """Return the sum of ``array`` over all processes, on every process; exact for integers."""
         if self.size == 1:
             return array
         result = np.empty_like(array)
@@ -52,37 +54,43 @@ class Processes:
         return result
 
     def gather(self, value) -> list:
-        """``value`` of every process, in the order of ranks, on all of them."""
+        """Return the ``value`` of every process in rank order, on every process."""
         return [value] if self.size == 1 else self.mpi.allgather(value)
 
     def end_job(self, message: str):
-        """End all processes of the job with a line on standard error; does not return."""
+        """Print an error on standard error and end all processes; does not return."""
         who = f' ({self})' if self.rank else ''
-        self.leave(USER_ERROR, f'error: {message}{who}')
+        self.abort(USER_ERROR, f'error: {message}{who}')
 
-    def leave(self, status: int, text: str = ''):
-        """End all processes of the job, whatever they are doing, with a status and a text on
-        standard error; does not return. The others would wait for ever for one that just ends.
+    def abort(self, status: int, text: str = ''):
+        """End all processes of the job at once; does not return.
+
+        If only this process exited, the others would wait for it forever.
+
+        Args:
+            status: The exit status.
+            text: A text to print on standard error.
         """
         if self.rank:
-            time.sleep(RANK_0_HEAD_START_SECONDS)  # what all ranks have to say is said once
-        with suppress(OSError):  # when nobody reads it any more, the job ends all the same
+            time.sleep(RANK_0_HEAD_START_SECONDS)  # lets rank 0 report an error that all ranks have
+        with suppress(OSError):  # the job ends even if standard error is closed
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
-        time.sleep(FORWARDING_SECONDS)
+        time.sleep(OUTPUT_FORWARDING_SECONDS)
         if self.mpi is not None and not started_by_open_mpi():
             self.mpi.Abort(status)
-        os._exit(status)  # mpirun ends the others, with fewer lines than after an abort
+        os._exit(status)  # mpirun ends the others, and prints less than after MPI_Abort
 
-    def leave_last(self, status: int):
-        """End this process without a word; does not return. It waits for the one that prints an
-        error, whose end is also this one's under most launchers.
+    def abort_last(self, status: int):
+        """Wait for the process that reports the error, then end this one; does not return.
+
+        Most launchers end this process together with the failed one.
         """
-        time.sleep(LAST_SECONDS)
-        self.leave(status)
+        time.sleep(ERROR_REPORT_SECONDS)
+        self.abort(status)
 
     @contextmanager
-    def in_unison(self) -> Iterator[None]:
-        """What is logged inside is the same on all processes; rank 0 alone shows it."""
+    def log_on_rank_0(self) -> Iterator[None]:
+        """Log only errors on ranks other than 0 inside the block, where all ranks log the same."""
         level = LOG.level
         if self.rank:
             LOG.setLevel('ERROR')
@@ -97,30 +105,36 @@ class Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """All processes of the job; an error in one of them ends all, with one line.
+    """Join the processes of the job; an error in one of them ends all, with one message.
 
-    Messages of ranks other than 0 are shown from warnings on. Raises ``UserError`` when mpirun has
-    started several processes that cannot find each other: they would all do the same work.
+    Ranks other than 0 log warnings and errors only.
+
+    Yields:
+        The processes.
+
+    Raises:
+        UserError: The launcher started several processes that cannot connect; each would do the
+            whole work.
     """
     variable = launcher()
     count = int(os.environ[variable]) if variable else 1
     if count == 1:
         yield Processes()
         return
-    told = f'{count} processes have been started ({variable}), but'
+    started = f'{count} processes were started ({variable}), but'
     try:
-        # Not global, whatever the program has set: it would get into NNabla's CUDA extension's way.
+        # Global symbols would break NNabla's CUDA extension.
         with libraries.import_flags(libraries.LOCAL):
             from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # RuntimeError: it finds no libmpi
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no libmpi
         reason = ' '.join(str(error).split())
         raise UserError(
-            f'{told} mpi4py cannot be imported ({reason}): python -m pip install -r '
+            f'{started} mpi4py cannot be imported ({reason}): python -m pip install -r '
             'requirements.txt'
         ) from error
     if count != MPI.COMM_WORLD.size:
         raise UserError(
-            f'{told} mpi4py sees {MPI.COMM_WORLD.size}: what has started them is of another MPI; '
+            f'{started} mpi4py sees {MPI.COMM_WORLD.size}: the launcher belongs to another MPI; '
             'use the mpirun beside this python'
         )
     processes = Processes(MPI)
@@ -129,17 +143,17 @@ def joined() -> Iterator[Processes]:
     try:
         yield processes
     except KeyboardInterrupt:
-        processes.leave(INTERRUPTED)
+        processes.abort(INTERRUPTED)
     except OtherProcessError:
-        processes.leave_last(USER_ERROR)
+        processes.abort_last(USER_ERROR)
     except UserError as error:
         processes.end_job(str(error))
     except Exception:
-        processes.leave(USER_ERROR, traceback.format_exc().rstrip())
+        processes.abort(USER_ERROR, traceback.format_exc().rstrip())
 
 
 def _place_on_machine(mpi) -> tuple[int, int]:
-    """The number of this process among those of its machine, and how many there are."""
+    """Return this process's number on its machine, and the number of processes there."""
     own = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
     place = own.rank, own.size
     own.Free()

@@ -1,4 +1,4 @@
-"""A process that waits for others for ever ends the job instead."""
+"""A watchdog that ends the job when a process makes no progress."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,13 +6,17 @@ from contextlib import contextmanager
 
 
 class Watchdog:
-    """Calls ``alarm(message)``, from a thread, when nothing has moved for ``seconds``.
-
-    They are seconds in which this process could have moved: while it is stopped, as by Ctrl-Z, none
-    pass. armed: else it does nothing, as for a process that has nobody to wait for.
+    """A thread that calls ``alarm(message)`` after ``seconds`` without progress.
 
     with Watchdog(600, processes.end_job) as watchdog:
-        watchdog.moved('iteration 17')
+        watchdog.note_progress('iteration 17')
+
+    Time during which this process is stopped, as by Ctrl-Z, does not count.
+
+    Args:
+        seconds: Timeout in seconds.
+        alarm: Called once, with an error message.
+        armed: Whether to watch at all; a single process waits for no other.
     """
 
     def __init__(self, seconds: float, alarm: Callable[[str], None], *, armed: bool = True):
@@ -21,13 +25,13 @@ class Watchdog:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def moved(self, what: str):
-        """Note progress."""
+    def note_progress(self, what: str):
+        """Note progress; ``what`` has just been reached or finished."""
         self._moves, self._latest = self._moves + 1, what
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """No time passes inside: another process is at work, whose own watchdog watches it."""
+        """Stop the clock inside the block, where this process waits for another watched one."""
         self._paused = True
         try:
             yield
@@ -50,7 +54,7 @@ class Watchdog:
             moves = self._moves
             if idle >= self._seconds:
                 self._alarm(
-                    f'nothing has moved for {self._seconds:g} seconds since {self._latest}: one of '
-                    'the processes hangs; continue with --resume, or allow more with --timeout'
+                    f'no progress for {self._seconds:g} seconds since {self._latest}: one of the '
+                    'processes hangs; continue with --resume, or allow more with --timeout'
                 )
                 return

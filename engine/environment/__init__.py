@@ -1,1 +1,1 @@
-"""What this machine and this installation can do: python -m engine.environment"""
+"""Report the capabilities of this machine and installation (python -m engine.environment)."""

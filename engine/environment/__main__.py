@@ -1,6 +1,6 @@
-"""What this machine and this installation can do: python -m engine.environment
+"""Report the capabilities of this machine and installation (python -m engine.environment).
 
-What may end a process, MPI and the GPU, is tried in child processes: the table is always printed.
+MPI and the GPU can crash a process, so child processes try them: the table is always printed.
 """
 
 import sys
@@ -11,13 +11,15 @@ from common.launcher import launched_rank
 
 
 def build_parser() -> Parser:
+    """Return the parser of the command line."""
     return Parser(prog='python -m engine.environment', description=__doc__)
 
 
 def main(args: Namespace) -> int:
+    """Print the table and return the exit status."""
     from engine.environment import system_report
 
-    print(*system_report.lines(launched_rank()), sep='\n')
+    print(*system_report.table_lines(launched_rank()), sep='\n')
     return DONE
 
 

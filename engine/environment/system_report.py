@@ -1,6 +1,6 @@
 """The table of ``python -m engine.environment``.
 
-What may end a process, MPI and the GPU, is tried in child processes: the table is always printed.
+MPI and the GPU can crash a process, so child processes try them: the table is always printed.
 """
 
 import platform
@@ -14,13 +14,13 @@ from common import machine
 from engine.device import extension
 from engine.device.known_bugs import HOPPER, HOPPER_PROBLEM
 
-LINE = 110  # characters
-# Packages that are one module under two names.
+LINE_CHARACTERS = 110
+# Pairs of packages that install the same module.
 SAME_MODULE = (
     ('opencv-python', 'opencv-python-headless'),
     ('onnxruntime', 'onnxruntime-gpu'),
 )
-# What several processes need to train together on CPUs.
+# Training in several processes on CPUs needs this.
 MPI_TRIAL = 'from mpi4py import MPI; print("mpi4py with", MPI.Get_library_version().split(",")[0])'
 GPU_TRIAL = """
 from common.launcher import launched_local_rank
@@ -29,18 +29,18 @@ reason = context.why_no_gpu(context.gpu_of(launched_local_rank()))
 print(reason or "in float and half")
 raise SystemExit(reason is not None)
 """
-# What the ranks of a job may have differently, as they may run on several machines.
+# Rows that can differ between the ranks of a job, as they can run on several machines.
 ROWS_OF_EACH_RANK = ('GPU', '-c cudnn', "extension's libmpi", "extension's libnccl", 'communicator')
 NOT_WRAPPED = ("extension's libmpi", "extension's libnccl", 'communicator')
 
 
-def lines(rank: int) -> list[str]:
-    """Return the table as lines; ranks other than 0 give the rows that may differ between machines.
+def table_lines(rank: int) -> list[str]:
+    """Return the table as lines; other ranks than 0 return only rows that differ by machine.
 
     Args:
-        rank: The number of this process in its job; 0 for one alone.
+        rank: Rank of this process in its job; 0 for a single process.
     """
-    rows = report()
+    rows = table_rows()
     if rank:  # rank 0 prints the rest for all
         who = f'rank {rank} on {socket.gethostname()}'
         rows = [(f'{who}, {name}', fact) for name, fact in rows if name in ROWS_OF_EACH_RANK]
@@ -48,15 +48,15 @@ def lines(rank: int) -> list[str]:
     return [text if name.endswith(NOT_WRAPPED) else _wrapped(text) for name, text in texts]
 
 
-def report() -> list[tuple[str, str]]:
-    """The whole table as rows of a name and a fact."""
+def table_rows() -> list[tuple[str, str]]:
+    """Return the whole table as rows of a name and a fact."""
     findings = extension.examine()
     return [
         ('system', platform.platform()),
         *machine.describe().items(),
         (
             '-c cpu',
-            'works, in float; NNabla uses one core; half is refused, its sums are wrong there',
+            'works in float on one core; half is refused, because NNabla adds it up wrongly there',
         ),
         ('-c cudnn', f'does not work: {findings.problem}' if findings.problem else try_gpu()),
         ('MPI', _mpi()),
@@ -90,12 +90,12 @@ def _mpi() -> str:
 
 
 def try_gpu() -> str:
-    """Whether NNabla computes on the GPU, in words."""
+    """Return whether NNabla computes on the GPU, in words."""
     return try_python(GPU_TRIAL)
 
 
 def try_python(code: str) -> str:
-    """Run Python code in a child process: whether it works, and the last line that it prints."""
+    """Run Python code in a child process; return its success and its last line of output."""
     status, output = machine.output_of([sys.executable, '-c', code])
     ending = f'status {status}' if status > 0 else f'the signal {extension.name_of_signal(-status)}'
     last = (output.strip().splitlines() or [f'ends with {ending}'])[-1]
@@ -106,5 +106,9 @@ def try_python(code: str) -> str:
 
 def _wrapped(text: str) -> str:
     return textwrap.fill(
-        text, LINE, subsequent_indent='    ', break_long_words=False, break_on_hyphens=False
+        text,
+        LINE_CHARACTERS,
+        subsequent_indent='    ',
+        break_long_words=False,
+        break_on_hyphens=False,
     )

@@ -1,4 +1,4 @@
-"""From the predictions of a whole split to scores, and to files for test servers.
+"""Score the predictions of a whole split, and write files for test servers.
 
 from engine.evaluation import EvaluationSettings, evaluate
 

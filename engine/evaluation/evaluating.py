@@ -1,4 +1,4 @@
-"""Evaluate a network on a data set: from the settings to the report."""
+"""Evaluate a network on a data set, from the settings to the report."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ from engine.inference.test_time import Protocol, ProtocolKeys
 
 
 def evaluate(settings: EvaluationSettings) -> int:
-    """Evaluate as the settings say, in all processes of the job, and print the scores.
+    """Evaluate a network in all processes of the job, and print the scores.
 
     Returns:
         The exit status.
@@ -31,9 +31,9 @@ def evaluate(settings: EvaluationSettings) -> int:
         UserError: The settings cannot be met, or a file of the data set cannot be used.
     """
     with joined() as processes:
-        with processes.in_unison():
+        with processes.log_on_rank_0():
             config = configs.load(settings.config.config_file, settings.config.overrides)
-            protocol = test_time.choose(settings.protocol, ProtocolKeys.of(config))
+            protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             dataset = _dataset(settings, config)
             outputs = _outputs(settings, dataset)
             network = load(
@@ -47,14 +47,14 @@ def evaluate(settings: EvaluationSettings) -> int:
         counts = None
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
-            evaluator.check(dataset, processes)
-        evaluator.run(network.predictor, dataset, protocol, processes, outputs, counts)
+            evaluator.check_labels(dataset, processes)
+        evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
             used = set[str]().union(*processes.gather(network.predictor.backend.used))
             report = counts.report(dataset.info)
             if processes.rank == 0:
-                print(evaluator.table(report))
+                print(evaluator.format_table(report))
                 if settings.json:
                     facts = _facts(settings, network, dataset, protocol, used)
                     _write(settings.json, {**report, 'settings': facts, 'versions': versions()})
@@ -62,7 +62,7 @@ def evaluate(settings: EvaluationSettings) -> int:
 
 
 def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
-    """What is to be evaluated; without labels only where there is nothing to score."""
+    """Open the data set to evaluate; missing labels are an error unless nothing is scored."""
     split = settings.split or DataKeys.of(config).val_split
     scored = settings.format_only is None
     dataset = open_dataset(config, split, settings.data_dir, settings.list_file, complete=scored)
@@ -71,13 +71,13 @@ def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
     if scored and unlabelled:
         raise UserError(
             f'{unlabelled[0]} has no label, so the split {split} cannot be scored; '
-            '--format-only DIR writes predictions for the test server, and infer.py pictures'
+            '--format-only DIR writes predictions for the test server, infer.py writes pictures'
         )
     return dataset
 
 
 def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
-    """What is written for every image; all places are tried first."""
+    """Return the outputs per image, after a check that every place can be written."""
     writers = (
         (settings.visualize, image_outputs.pictures),
         (settings.save_labels, image_outputs.class_indices),
@@ -101,7 +101,7 @@ def _facts(
     protocol: Protocol,
     used: set[str],
 ) -> dict[str, Any]:
-    """Return all that the scores depend on. used: the backends that have computed maps."""
+    """Return everything that the scores depend on; ``used`` names the backends that computed."""
     return {
         'config': network.config.name,
         'overrides': list(settings.config.overrides),

@@ -1,4 +1,4 @@
-"""Evaluation: predictions of a whole split become one confusion matrix, and that becomes scores."""
+"""Count predictions of a whole split in a confusion matrix, and compute scores from it."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,18 @@ from datasets import Dataset, DatasetInfo, image_files
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.inference.predictor import Predictor
-from engine.inference.prefetch import overlapped
+from engine.inference.prefetch import run_pipeline
 from engine.inference.test_time import Protocol
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file that is written for every image.
+    """A kind of file that is written for every image.
 
-    target: the sample's number -> the file. write: writes it, from its path, the sample's number,
-    the image, the label or None, and the prediction.
+    Attributes:
+        target: Function from a sample's index to the path of its file.
+        write: Function that writes the file. Its arguments are the path, the sample's index, the
+            image, the label or None, and the prediction.
     """
 
     target: Callable[[int], Path]
@@ -33,9 +35,16 @@ class Output:
 
 
 class Evaluator:
-    """Counts over a data set, from one class map at a time; the same in any order and any shards.
+    """Accumulate counts over a data set; neither the order nor the sharding changes the result.
 
-    boundary: count boundary regions too, for boundary IoU.
+    Args:
+        num_classes: Number of classes.
+        boundary: Whether to count boundary regions as well, for boundary IoU.
+
+    Attributes:
+        matrix: (num_classes, num_classes) int64, the confusion matrix.
+        boundary: (num_classes, 2) int64, intersection and union of boundary regions.
+        images: (1,) int64, the number of images.
     """
 
     def __init__(self, num_classes: int, boundary: bool = False):
@@ -45,22 +54,28 @@ class Evaluator:
         self.images = np.zeros(1, np.int64)
 
     def process(self, labels: np.ndarray, predictions: np.ndarray) -> None:
-        """Count one image: two ``uint8`` class maps (H, W) of the labels' original size."""
+        """Count one image.
+
+        Args:
+            labels: (H, W) uint8, at the labels' original size.
+            predictions: (H, W) uint8, at the same size.
+        """
         self.matrix += metrics.confusion_matrix(labels, predictions, self.num_classes)
         if self._with_boundary:
             self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
         self.images += 1
 
     def add_up(self, processes: Processes) -> None:
-        """Make the counts those of all processes."""
+        """Replace the counts by their sums over all processes."""
         self.matrix = processes.total(self.matrix)
         self.boundary = processes.total(self.boundary)
         self.images = processes.total(self.images)
 
     def report(self, info: DatasetInfo) -> dict[str, Any]:
-        """The scores in percent, ready for JSON; null where there is nothing to score.
+        """Return the scores in percent, ready for JSON; scores without pixels are null.
 
-        info: the data set's, for names of classes and categories.
+        Args:
+            info: Facts of the data set, with the names of classes and categories.
         """
         result = metrics.scores(self.matrix)
         classes: dict[str, dict[str, float | None]] = {
@@ -96,15 +111,15 @@ class Evaluator:
         return report
 
 
-def check(dataset: Dataset, processes: Processes) -> None:
-    """Read all labels of this process's shard, so that a bad one is found in minutes, not hours."""
-    quiet = True if processes.rank else None  # None: shown on a terminal only
+def check_labels(dataset: Dataset, processes: Processes) -> None:
+    """Read all labels of this process's shard, to find a bad one in minutes instead of hours."""
+    quiet = True if processes.rank else None  # None: shown on terminals only
     shard = processes.shard(len(dataset))
     for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
         dataset.check(index)
 
 
-def run(
+def predict_shard(
     predictor: Predictor,
     dataset: Dataset,
     protocol: Protocol,
@@ -112,9 +127,20 @@ def run(
     outputs: list[Output],
     evaluator: Evaluator | None,
 ):
-    """Predict this process's shard; count it, unless ``evaluator`` is None; call the outputs.
+    """Predict, count and write this process's shard of a data set.
 
-    Samples are read, and counted and written, in threads beside the one that predicts.
+    One thread reads samples, the caller's thread predicts, a third thread counts and writes.
+
+    Args:
+        predictor: Predicts class maps.
+        dataset: Data set to predict.
+        protocol: Views of an image that the network sees.
+        processes: Processes of the job.
+        outputs: Files to write for every image.
+        evaluator: Accumulates the counts; None to skip scoring.
+
+    Raises:
+        UserError: A sample cannot be read, or a file cannot be written.
     """
 
     def read(index):
@@ -134,22 +160,22 @@ def run(
 
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    # OpenCV's messages are switched on and off for all threads.
+    # OpenCV switches its messages for all threads, so they are silenced around the pipeline.
     with (
         image_files.silent_opencv(),
-        closing(overlapped(shard, read, predict, finish, _bytes)) as errors,
+        closing(run_pipeline(shard, read, predict, finish, _sample_bytes)) as errors,
     ):
         for error in tqdm(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:
                 raise error
 
 
-def _bytes(sample) -> int:
+def _sample_bytes(sample) -> int:
     return sum(array.nbytes for array in sample if array is not None)
 
 
-def table(report: dict) -> str:
-    """The report as text: a line a class, then the means."""
+def format_table(report: dict) -> str:
+    """Format a report as text: one line per class, then the means."""
     columns = ['iou', 'accuracy', 'share'] + ['boundary_iou'] * ('boundary_miou' in report)
     titles = {'iou': 'IoU', 'boundary_iou': 'boundary IoU'}
     lines = tables.lines(
@@ -175,7 +201,7 @@ def table(report: dict) -> str:
     lines += tables.lines([Column(width=7, right=True), Column()], rows)
     if report['absent']:
         lines.append(
-            'left out of the mean, as no labelled pixel is or is taken for one: '
+            'left out of the mean, because they are neither labelled nor predicted: '
             + ', '.join(report['absent'])
         )
     return '\n'.join(lines)

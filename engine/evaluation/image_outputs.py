@@ -1,4 +1,4 @@
-"""What an evaluation writes for every image: pictures, indices, files for a test server."""
+"""Files that an evaluation writes per image: pictures, class indices, test server files."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # of the error 
 
 
 def pictures(dataset: Dataset, folder: Path) -> Output:
-    """Image, truth, prediction and error map in one picture, two by two.
+    """Return the output of pictures with image, truth, prediction and error map, two by two.
 
-    The error map is grey where the prediction is right, red where wrong, black where ignored.
+    The error map is grey at correct pixels, red at wrong ones and black at ignored ones.
     """
 
     def write(path, index, image, labels, predictions):
@@ -30,8 +30,16 @@ def pictures(dataset: Dataset, folder: Path) -> Output:
 def picture(
     info: DatasetInfo, image: np.ndarray, labels: np.ndarray | None, predictions: np.ndarray
 ):
-    """Image, truth, prediction and error map as one picture, BGR; without labels, image and
-    prediction.
+    """Compose image, truth, prediction and error map; without labels, image and prediction.
+
+    Args:
+        info: Facts of the data set, with the palette.
+        image: (H, W, 3) uint8, BGR.
+        labels: (H, W) uint8, or None.
+        predictions: (H, W) uint8.
+
+    Returns:
+        (2H, 2W, 3) uint8, BGR; (H, 2W, 3) without labels.
     """
     predicted = colours.paint(predictions, info.palette)
     rows = [[image, predicted]]
@@ -43,7 +51,7 @@ def picture(
 
 
 def class_indices(dataset: Dataset, folder: Path) -> Output:
-    """Predicted class indices as 8-bit PNG."""
+    """Return the output of predicted class indices as 8-bit PNG."""
 
     def write(path, index, image, labels, predictions):
         image_files.write_image(path, predictions)
@@ -52,7 +60,11 @@ def class_indices(dataset: Dataset, folder: Path) -> Output:
 
 
 def submission(dataset: Dataset, folder: Path) -> Output:
-    """The files that the data set's test server takes: its names, its values."""
+    """Return the output of files with the names and the values that the test server requires.
+
+    Raises:
+        UserError: The data set has no test server.
+    """
     reader = datasets.reader(dataset.info.name)
     if not isinstance(reader, SubmittingReader):
         raise UserError(f'--format-only: {dataset.info.name} has no test server')
@@ -72,7 +84,7 @@ def submission(dataset: Dataset, folder: Path) -> Output:
 
 
 def check_targets(dataset: Dataset, outputs: Sequence[Output]):
-    """Raise ``UserError`` for a file that would overwrite the data set or another result."""
+    """Raise ``UserError`` if a file would overwrite the data set or another result."""
     taken = {os.path.realpath(p) for s in dataset for p in (s.image, s.label) if p is not None}
     for output in outputs:
         for index in range(len(dataset)):
@@ -80,7 +92,7 @@ def check_targets(dataset: Dataset, outputs: Sequence[Output]):
             if path in taken:
                 raise UserError(
                     f'{output.target(index)}: would be overwritten; '
-                    'give every kind of result a folder of its own, outside the data set'
+                    'write each kind of result to a folder of its own, outside the data set'
                 )
             taken.add(path)
 

@@ -1,7 +1,7 @@
-"""Scores of class maps, all from counts over the whole set, so that shards can be added up.
+"""Scores of class maps, computed from counts over the whole set, so that shards can be added.
 
-A confusion matrix has a row for each true class and a column for each predicted one. Pixels whose
-label is 255 count for nothing.
+A confusion matrix has a row for each true class and a column for each predicted class. Pixels with
+label 255 are not counted.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,20 @@ import numpy as np
 
 from datasets import IGNORE
 
-BOUNDARY_WIDTH = 0.02  # of the image's diagonal
+BOUNDARY_WIDTH = 0.02  # share of the image's diagonal
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts (num_classes, num_classes), int64, of two class maps of one shape, both ``uint8``."""
+    """Count the pixels of each pair of a true and a predicted class.
+
+    Args:
+        labels: (H, W) uint8; 255 is ignored.
+        predictions: (H, W) uint8.
+        num_classes: Number of classes.
+
+    Returns:
+        (num_classes, num_classes) int64.
+    """
     valid = labels != IGNORE
     pairs = labels[valid].astype(np.int64) * num_classes + predictions[valid]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -24,12 +33,14 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares from 0 to 1; NaN where a class has no pixel that could decide it.
+    """Scores of each class from 0 to 1; NaN if no pixel determines a score.
 
-    iou: of each class, true positives over the union of truth and prediction. A class that occurs
-    in neither has none, and is left out of the mean, as in cityscapesScripts; one that is predicted
-    but not there has 0. accuracy: of each class, the share of its pixels that are found. share: of
-    each class, its share of the labelled pixels.
+    Attributes:
+        iou: True positives over the union of truth and prediction. A class that occurs in neither
+            is NaN and left out of the mean, as in cityscapesScripts. A class that is predicted but
+            not labelled has 0.
+        accuracy: Share of the class's pixels that are predicted correctly.
+        share: Share of the class among the labelled pixels.
     """
 
     iou: np.ndarray
@@ -43,12 +54,12 @@ class Scores:
 
     @property
     def mean_accuracy(self) -> float:
-        """Mean accuracy of the classes that are in the labels."""
+        """Mean accuracy of the labelled classes."""
         return mean(self.accuracy)
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of the labelled pixels that are right."""
+        """Share of the labelled pixels that are predicted correctly."""
         return _total(self.accuracy * self.share)
 
     @property
@@ -63,7 +74,7 @@ class Scores:
 
 
 def scores(matrix: np.ndarray) -> Scores:
-    """The scores of a confusion matrix."""
+    """Compute the scores of a confusion matrix."""
     right = np.diag(matrix).astype(np.float64)
     truth, predicted = matrix.sum(1), matrix.sum(0)
     with np.errstate(invalid='ignore'):
@@ -73,9 +84,14 @@ def scores(matrix: np.ndarray) -> Scores:
 
 
 def merge(matrix: np.ndarray, groups: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The confusion matrix of groups of classes, such as the categories of Cityscapes.
+    """Merge a confusion matrix into groups of classes, such as the categories of Cityscapes.
 
-    groups: the group of every class. Returns their names, in order of appearance, and the matrix.
+    Args:
+        matrix: (classes, classes) int64.
+        groups: Name of the group of every class.
+
+    Returns:
+        The names of the groups in order of appearance, and their confusion matrix.
     """
     names = tuple(dict.fromkeys(groups))
     member = np.array([[group == name for group in groups] for name in names], np.int64)
@@ -83,12 +99,21 @@ def merge(matrix: np.ndarray, groups: Sequence[str]) -> tuple[tuple[str, ...], n
 
 
 def boundary_counts(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Intersection and union of the boundary regions of every class: int64 (num_classes, 2).
+    """Count intersection and union of the boundary regions of every class.
 
-    A boundary region is what lies inside a class's area, no further than 2 % of the image's
-    diagonal from its contour; the image's border is a contour. Boundary IoU is the quotient of the
+    A boundary region holds the pixels of a class's area that are no further than 2 % of the image's
+    diagonal from its contour. The image's border is a contour. Boundary IoU is the quotient of the
     sums over the set. Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021, arXiv:2103.16562. Pixels
-    with label 255 belong to no class, in the prediction either: both contours follow them.
+    with label 255 belong to no class, neither in the labels nor in the prediction, so both contours
+    follow them.
+
+    Args:
+        labels: (H, W) uint8; 255 is ignored.
+        predictions: (H, W) uint8.
+        num_classes: Number of classes.
+
+    Returns:
+        (num_classes, 2) int64.
     """
     height, width = labels.shape
     distance = max(1, round(BOUNDARY_WIDTH * float(np.hypot(height, width))))
@@ -102,13 +127,13 @@ def boundary_counts(labels: np.ndarray, predictions: np.ndarray, num_classes: in
 
 
 def boundary_iou(counts: np.ndarray) -> np.ndarray:
-    """Boundary IoU of every class; NaN where it is in neither labels nor predictions."""
+    """Return the boundary IoU of every class; NaN for classes in neither map."""
     with np.errstate(invalid='ignore'):
         return counts[:, 0] / counts[:, 1].astype(np.float64)
 
 
 def _boundary(mask: np.ndarray, distance: int) -> np.ndarray:
-    """The pixels of a mask that are at most ``distance`` steps (of 8 neighbours) from outside."""
+    """Return the pixels of a mask at most ``distance`` steps (of 8 neighbours) from outside."""
     padded = np.pad(mask.astype(np.uint8), 1)
     kernel = np.ones((3, 3), np.uint8)
     inside = cv2.erode(padded, kernel, iterations=distance)[1:-1, 1:-1]
@@ -116,12 +141,12 @@ def _boundary(mask: np.ndarray, distance: int) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of what is not NaN; NaN when there is nothing."""
+    """Return the mean of the values that are not NaN; NaN if there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float('nan')
 
 
 def _total(values: np.ndarray) -> float:
-    """The sum of what is not NaN; NaN when there is nothing."""
+    """Return the sum of the values that are not NaN; NaN if there is none."""
     known = values[~np.isnan(values)]
     return float(known.sum()) if known.size else float('nan')

@@ -1,4 +1,4 @@
-"""What a user says of an evaluation."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -20,10 +20,10 @@ from engine.inference.settings import (
 
 @dataclass(frozen=True)
 class EvaluationSettings(Settings):
-    """What evaluate.py does: on which images it scores which network, and what it writes.
+    """Settings of evaluate.py: the images, the network and the files to write.
 
     Raises:
-        UserError: The settings contradict each other, or one is out of range.
+        UserError: The settings contradict each other, or a value is out of range.
     """
 
     data_dir: str | None = option(
@@ -32,12 +32,18 @@ class EvaluationSettings(Settings):
         metavar='DIR',
         help="the data set's folder (default: the config's, else data/<data set>)",
     )
-    split: str | None = option('--split', help="of the data set (default: the config's, else val)")
-    list_file: str | None = option(
-        '--list', metavar='FILE', help='a file with an image and a label a line, instead'
+    split: str | None = option(
+        '--split', help="split of the data set (default: the config's, else val)"
     )
-    limit: int | None = option('--limit', type=int, metavar='N', help='only the first N images')
-    boundary: bool = flag('--boundary', help='boundary IoU too')
+    list_file: str | None = option(
+        '--list',
+        metavar='FILE',
+        help='evaluate the images of this file instead: one image and one label per line',
+    )
+    limit: int | None = option(
+        '--limit', type=int, metavar='N', help='evaluate only the first N images'
+    )
+    boundary: bool = flag('--boundary', help='compute boundary IoU as well')
     json: Path | None = option(
         '--json', type=Path, metavar='FILE', help='write the scores to this file'
     )
@@ -49,13 +55,13 @@ class EvaluationSettings(Settings):
         'image and prediction)',
     )
     save_labels: Path | None = option(
-        '--save-labels', type=Path, metavar='DIR', help='write predicted class indices'
+        '--save-labels', type=Path, metavar='DIR', help='write the predicted class indices'
     )
     format_only: Path | None = option(
         '--format-only',
         type=Path,
         metavar='DIR',
-        help='write the files that the test server takes, and no scores; needs no labels',
+        help='write the files that the test server requires, and no scores; needs no labels',
     )
     weights: WeightsSettings = group(WeightsSettings)
     config: ConfigSettings = group(ConfigSettings)

@@ -1,4 +1,4 @@
-"""Networks as files for other runtimes: ONNX, NNabla's NNP, and NNB for its C runtime.
+"""Export networks for other runtimes: ONNX, NNabla's NNP, and NNB for its C runtime.
 
     from engine.export import ExportSettings, export_network
     from engine.export.spec import ExportSpec
@@ -10,7 +10,7 @@
     ...                                     # its parameters are registered and loaded
     export(network, (512, 1024), 'network.onnx', ExportSpec('labels', pixels='uint8'))
 
-``python -m engine.export --help`` lists what the command line can do.
+``python -m engine.export --help`` lists the options of the command line.
 """
 
 from typing import TYPE_CHECKING

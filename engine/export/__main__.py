@@ -1,4 +1,4 @@
-"""python -m engine.export: write a network as a file for other runtimes."""
+"""Export a network as a file for other runtimes (python -m engine.export)."""
 
 import sys
 from argparse import Namespace
@@ -9,16 +9,18 @@ from engine.export import ExportSettings
 
 
 def build_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(
         prog='python -m engine.export',
-        description='Writes a network with its weights as ONNX (opset 13), NNP or NNB, and checks '
-        'the file against NNabla on a photo.',
+        description='Writes a network with its weights as ONNX (opset 13), NNP or NNB, and '
+        'compares the file with NNabla on a photo.',
     )
     add_options(parser, ExportSettings)
     return parser
 
 
 def main(args: Namespace) -> int:
+    """Export the network of the arguments and return the exit status."""
     return export.export_network(settings(ExportSettings, args))
 
 

@@ -1,7 +1,7 @@
-"""Whether an exported file computes what the network does: both see the same photo.
+"""Compare an exported file with the network on a photo.
 
-The other side is :class:`engine.inference.predictor.Predictor`, which normalises and resizes
-without a graph, so that normalisation, channel order and upsampling are checked too.
+The reference is :class:`engine.inference.predictor.Predictor`. It normalises and resizes without a
+graph, so the comparison covers normalisation, channel order and upsampling as well.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ from engine.onnx.builder import INSTALL
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-TOLERANCE = 1e-4  # of the largest logit
-FREE_BATCHES = (1, 3)  # numbers of images that a file is tried with that takes any
+TOLERANCE = 1e-4  # share of the largest logit
+DYNAMIC_BATCHES = (1, 3)  # batch sizes that test a file with a dynamic batch
 _DIFFERENCES = {
     'logits': 'largest difference {:.1e}, of logits up to {:.3g}',
     'maps': 'largest difference {:.1e}, of logits up to {:.3g}',
@@ -35,7 +35,12 @@ _DIFFERENCES = {
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """What a check has found, as a sentence."""
+    """The result of a comparison.
+
+    Attributes:
+        matches: Whether the file computes the same as the network.
+        text: A sentence that describes the result.
+    """
 
     matches: bool
     text: str
@@ -44,45 +49,63 @@ class ExportCheck:
         return self.text
 
 
-NONE = ExportCheck(True, 'not checked')
+NOT_CHECKED = ExportCheck(True, 'not checked')
 
 
-def check(path: Path, network: Network, size: tuple[int, int], form: ExportSpec) -> ExportCheck:
-    """Run a file of a network and compare with NNabla.
+def check_file(
+    path: Path, network: Network, size: tuple[int, int], spec: ExportSpec
+) -> ExportCheck:
+    """Run an exported file and compare its output with NNabla's.
 
-    Raises ``BackendError`` when ONNX Runtime cannot run it, ``MemoryError``.
+    Args:
+        path: ONNX, NNP or NNB file.
+        network: Network that the file was exported from.
+        size: Height and width of the file's input.
+        spec: Specification of the file's input and output.
+
+    Raises:
+        BackendError: ONNX Runtime cannot run the file.
+        MemoryError: The memory does not suffice.
     """
     ending = path.suffix.lower()
     if ending == '.nnp':
-        runtime, run = f'NNabla {nn.__version__} with the loaded file', _nnp(path, form)
+        runtime, run = f'NNabla {nn.__version__} with the loaded file', _nnp(path, spec)
     elif ending == '.nnb':
-        # The C runtime is no package: what is in the file is computed by NNabla's functions.
-        runtime, run = f'what is in the file, run by NNabla {nn.__version__},', _nnb(path)
+        # No package contains the C runtime, so NNabla's functions compute the file's content.
+        runtime, run = f"the file's content, run by NNabla {nn.__version__},", _nnb(path)
     else:
         try:
             onnxruntime = ONNXRuntime(machine.threads())
         except ModuleNotFoundError:
             return ExportCheck(
-                True, f'valid, but not run, because onnxruntime is not installed: {INSTALL}'
+                True, f'valid, but not run because onnxruntime is not installed: {INSTALL}'
             )
         runtime = f'{onnxruntime.name} {onnxruntime.versions[onnxruntime.name]}'
         run = onnxruntime.compile(path.read_bytes(), None).run
-    counts = FREE_BATCHES if form.batch is None else (form.batch,)
-    return compare(run, runtime, network, size, form, counts)
+    counts = DYNAMIC_BATCHES if spec.batch is None else (spec.batch,)
+    return compare_with_network(run, runtime, network, size, spec, counts)
 
 
-def compare(
+def compare_with_network(
     run: Callable[[np.ndarray], np.ndarray],
     runtime: str,
     network: Network,
     size: tuple[int, int],
-    form: ExportSpec,
+    spec: ExportSpec,
     counts: tuple[int, ...],
 ) -> ExportCheck:
-    """Hold ``run``, from input to output of the form, against the network for as many images.
+    """Compare the outputs of a runtime with those of the network.
 
-    Logits and maps may differ by ``TOLERANCE`` of the largest logit, probabilities by as much, and
-    the logit of a label may be less than the largest by as much.
+    The tolerance is ``TOLERANCE`` times the largest logit. It applies to logits, maps and
+    probabilities, and to the amount by which the logit of a label is below the largest logit.
+
+    Args:
+        run: Function from the input to the output of the specification.
+        runtime: Name of the runtime for the result.
+        network: The network.
+        size: Height and width of the input.
+        spec: Specification of input and output.
+        counts: Batch sizes to test.
     """
     photos = [_photo(size, i / max(counts)) for i in range(max(counts))]
     reference = predictor.Predictor(network)
@@ -90,36 +113,36 @@ def compare(
     highest = max(np.abs(each).max() for each in scores)
     largest, equal = 0.0, []
     for count in counts:
-        results = run(np.stack([_pixels(photo, network, form) for photo in photos[:count]]))
+        results = run(np.stack([_pixels(photo, network, spec) for photo in photos[:count]]))
         if len(results) != count:
             return ExportCheck(
                 False, f'{runtime} returns {len(results)} results for {count} images'
             )
         for logits, result in zip(scores, results):
             labels = logits.argmax(axis=0)
-            if form.kind == 'labels':
+            if spec.kind == 'labels':
                 chosen = np.take_along_axis(logits, result[None].astype(np.int64), 0)[0]
                 difference, found = logits.max(axis=0) - chosen, result
             else:
-                if form.kind == 'maps':
+                if spec.kind == 'maps':
                     result = predictor.resize_rows(result, size, slice(0, size[0]), size[1])
-                expected = predictor.softmax(logits) if form.kind == 'probabilities' else logits
+                expected = predictor.softmax(logits) if spec.kind == 'probabilities' else logits
                 difference, found = np.abs(expected - result), result.argmax(axis=0)
-            largest = np.maximum(largest, difference.max())  # which keeps a NaN
+            largest = np.maximum(largest, difference.max())  # propagates NaN, unlike max()
             equal.append(np.mean(found == labels))
     matches = bool(largest <= TOLERANCE * highest)
     text = (
         f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
-        f'{_DIFFERENCES[form.kind].format(largest, highest)}, {np.mean(equal):.2%} of labels equal'
+        f'{_DIFFERENCES[spec.kind].format(largest, highest)}, {np.mean(equal):.2%} of labels equal'
     )
     return ExportCheck(matches, text)
 
 
-def _nnp(path: Path, form: ExportSpec):
+def _nnp(path: Path, spec: ExportSpec):
     from nnabla.utils.nnp_graph import NnpLoader
 
-    network = NnpLoader(str(path)).get_network(NETWORK, batch_size=form.batch)
-    image, output = network.inputs[INPUT], network.outputs[form.kind]
+    network = NnpLoader(str(path)).get_network(NETWORK, batch_size=spec.batch)
+    image, output = network.inputs[INPUT], network.outputs[spec.kind]
 
     def run(x):
         image.d = x
@@ -130,19 +153,19 @@ def _nnp(path: Path, form: ExportSpec):
 
 
 def _nnb(path: Path):
-    contents = nnb_reader.read(path)
-    return lambda x: nnb_reader.run(contents, x)
+    contents = nnb_reader.read_nnb(path)
+    return lambda x: nnb_reader.run_nnb(contents, x)
 
 
 def _photo(size, shift: float) -> np.ndarray:
-    """The photo, uint8 BGR (H, W, 3), moved to the left by a share of its width."""
+    """Return the photo, (H, W, 3) uint8 BGR, shifted to the left by a share of its width."""
     photo = cv2.resize(image_files.read_image(PHOTO), size[::-1], interpolation=cv2.INTER_AREA)
     return np.roll(photo, -int(shift * size[1]), axis=1)
 
 
-def _pixels(photo: np.ndarray, network: Network, form: ExportSpec) -> np.ndarray:
-    """A photo as the file's input, (3, H, W)."""
-    if form.pixels == NORMALISED:
+def _pixels(photo: np.ndarray, network: Network, spec: ExportSpec) -> np.ndarray:
+    """Convert a photo to the file's input, (3, H, W)."""
+    if spec.pixels == NORMALISED:
         return predictor.normalise(photo, network.info)
     ordered = photo[..., ::-1] if network.info.channel_order == 'rgb' else photo
-    return np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(form.pixels)
+    return np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(spec.pixels)

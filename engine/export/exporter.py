@@ -1,4 +1,4 @@
-"""Exporting a network of :func:`models.create` with the parameters that are registered."""
+"""Export a network of :func:`models.create` with the registered parameters."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,37 +10,50 @@ from common.errors import UserError
 from common.memory import memory_errors_as
 from engine.backends.errors import BackendError
 from engine.export import checks, writers
-from engine.export.spec import LOGITS, ExportSpec, build, check_size, describe
+from engine.export.spec import LOGITS, ExportSpec, build_graph, check_size, spec_metadata
 from models import Network
 
-MISMATCH = '.mismatch'  # what is added to the name of a file that computes something else
+MISMATCH = '.mismatch'  # appended to the name of a file whose results differ from the network's
 
 
 def export(
     network: Network,
     size: tuple[int, int],
     path: Path,
-    form: ExportSpec = LOGITS,
+    spec: ExportSpec = LOGITS,
     *,
     metadata: Mapping[str, object] | None = None,
     check: bool = True,
 ) -> str:
-    """Write ``network`` for images of ``size = (height, width)``; the ending says in which format.
+    """Write a network to a file in the format of its ending: .onnx, .nnp or .nnb.
 
-    metadata: what the file says about itself beside what is known here. check: run the file, where
-    its runtime is installed, on a photo, and compare with NNabla. Returns a sentence on what was
-    checked. The file is whole at any moment. Raises ``UserError``: also when the file cannot be run
-    or does not compute what the network does, which then lies beside as ``FILE.mismatch``.
+    The file replaces an older one atomically.
+
+    Args:
+        network: Network whose parameters are registered.
+        size: Height and width of the images.
+        path: File to write.
+        spec: Specification of input and output.
+        metadata: Further facts to store in the file's metadata.
+        check: Whether to run the file on a photo and compare it with NNabla, if its runtime is
+            installed.
+
+    Returns:
+        A sentence that describes the check.
+
+    Raises:
+        UserError: The export is impossible, the file cannot be run, or its results differ from the
+            network's. In the last two cases it is kept as ``FILE.mismatch``.
     """
     path = Path(path)
-    form.check(path)
+    spec.check(path)
     check_size(network.name, network.info, size)
     context = nn.Context(['cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(context), files.replacing(path) as temporary:
-        image, output = build(network, size, form)
-        facts = describe(network, size, form) | dict(metadata or {})
-        beside = writers.WRITERS[path.suffix.lower()](temporary, image, output, form, facts)
-        report = _check(temporary, network, size, form) if check else checks.NONE
+        image, output = build_graph(network, size, spec)
+        facts = spec_metadata(network, size, spec) | dict(metadata or {})
+        beside = writers.WRITERS[path.suffix.lower()](temporary, image, output, spec, facts)
+        report = _check(temporary, network, size, spec) if check else checks.NOT_CHECKED
         if not report.matches:
             rejected = path.with_name(path.name + MISMATCH)
             temporary.replace(rejected)
@@ -52,7 +65,7 @@ def export(
 
 
 def _check(
-    path: Path, network: Network, size: tuple[int, int], form: ExportSpec
+    path: Path, network: Network, size: tuple[int, int], spec: ExportSpec
 ) -> checks.ExportCheck:
     lacking = (
         f'not enough memory to run {network.name} on {size[0]}x{size[1]} pixels; export it for a '
@@ -60,6 +73,6 @@ def _check(
     )
     try:
         with memory_errors_as(UserError, lacking):
-            return checks.check(path, network, size, form)
+            return checks.check_file(path, network, size, spec)
     except BackendError as error:
         return checks.ExportCheck(False, error.what)

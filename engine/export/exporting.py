@@ -1,4 +1,4 @@
-"""Export a network: from the settings to the file and its check."""
+"""Export a network, from the settings to the file and its check."""
 
 import re
 from pathlib import Path
@@ -13,74 +13,75 @@ from engine.config import loading as configs
 from engine.config.loading import Config
 from engine.device.settings import DeviceSettings
 from engine.export.exporter import export
-from engine.export.settings import SIZES, ExportSettings, FormSettings
+from engine.export.settings import NAMED_SIZES, ExportSettings, FormSettings
 from engine.export.spec import NORMALISED, ExportSpec, check_size
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.test_time import ProtocolKeys
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
-REFERENCE = DeviceSettings(context='cpu', type_config='float')  # what a file is held against
+REFERENCE = DeviceSettings(context='cpu', type_config='float')  # files are compared with this
 
 
 def export_network(settings: ExportSettings) -> int:
-    """Write a network with its weights as the settings say, and print what was checked.
+    """Write a network with its weights to a file, and print the result of the check.
 
     Returns:
         The exit status.
 
     Raises:
-        UserError: The settings cannot be met, or the file does not compute what the network does.
+        UserError: The settings cannot be met, or the file's results differ from the network's.
     """
     path = settings.output_file
     if path is None:
-        raise UserError('-o: no file is named')
-    form = _form(settings.form, path)
-    form.check(path)
+        raise UserError('-o: no file is named; pass one that ends in .onnx, .nnp or .nnb')
+    spec = _spec(settings.form, path)
+    spec.check(path)
     config = configs.load(settings.config.config_file, settings.config.overrides)
     name, info = NetworkKeys.of(config).network, models.describe(config)
     height, width = size = choose_size(settings.form.size, config, info)
     check_size(name, info, size)
     files.check_writable(path)
     loaded = load(config, settings.weights, REFERENCE)
-    report = export(loaded.predictor.network, size, path, form, metadata=_metadata(loaded))
+    report = export(loaded.predictor.network, size, path, spec, metadata=_metadata(loaded))
     print(
-        f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {form.kind} of {height}x{width}): '
+        f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {spec.kind} of {height}x{width}): '
         f'{report}'
     )
     return DONE
 
 
 def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[int, int]:
-    """Return the height and width that ``--size`` means.
+    """Return the height and width that ``--size`` selects.
 
     Args:
-        text: What is written there; None for the config's.
-        config: A size of it may be named.
-        info: The facts of its network; a name means the nearest size that this takes.
+        text: Value of the option, HxW or the name of a size; None for the config's size.
+        config: Config whose sizes have names as well.
+        info: Facts of the network. The size of a name is rounded to the nearest that the network
+            accepts.
 
     Raises:
-        UserError: The text means no size, or the config names none.
+        UserError: The text is no size, or the config names none.
     """
     written = re.fullmatch(r'([1-9]\d{0,5})x([1-9]\d{0,5})', text or '')
     if written:
         return int(written[1]), int(written[2])
     in_config = _sizes_of(config)
-    known = SIZES | in_config
+    known = NAMED_SIZES | in_config
     name = text if text is not None else next(iter(in_config), None)
     if name is None:
-        raise UserError(f'{config.path} names no size: give one with --size, such as 512x1024')
+        raise UserError(f'{config.path} names no size: pass one with --size, such as 512x1024')
     if name not in known:
         raise UserError(f'--size {text}: write HxW, such as 512x1024, or {", ".join(known)}')
     size = complexity.nearest_size(info, known[name])
     if size != known[name]:
         network = NetworkKeys.of(config).network
-        LOG.info('%dx%d, the nearest to %s that %s takes', *size, name, network)
+        LOG.info('%dx%d, the size nearest to %s that %s accepts', *size, name, network)
     return size
 
 
 def _sizes_of(config: Config) -> dict[str, tuple[int, int]]:
-    """Return the sizes that a config has, by the names that ``--size`` takes."""
+    """Return the sizes of a config, keyed by the names that ``--size`` accepts."""
     sizes = {}
     tested = ProtocolKeys.of(config).test_size
     if tested:
@@ -91,7 +92,7 @@ def _sizes_of(config: Config) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def _form(settings: FormSettings, path: Path) -> ExportSpec:
+def _spec(settings: FormSettings, path: Path) -> ExportSpec:
     pixels = settings.normalise
     if pixels is None:
         pixels = NORMALISED
@@ -103,14 +104,14 @@ def _form(settings: FormSettings, path: Path) -> ExportSpec:
 
 
 def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
-    """Return what a file says about itself beside what its network is."""
+    """Return the metadata of a file beyond the facts of its network."""
     config = loaded.config
     info = configs.class_info(config)
     return {
         'classes': list(info.classes),
         'palette': [list(map(int, colour)) for colour in info.palette],
         'config_name': config.name,
-        'config': {key: value for key, value in config.items() if key not in configs.PATHS},
+        'config': {key: value for key, value in config.items() if key not in configs.PATH_KEYS},
         'weights': loaded.weights.name,
         'weights_sha256': files.sha256_of(loaded.weights),
     }

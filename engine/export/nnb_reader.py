@@ -1,7 +1,7 @@
-"""Reading NNB, the format of NNabla's C runtime, for which NNabla itself has a writer only.
+"""Read and run NNB, the format of NNabla's C runtime; NNabla itself has a writer only.
 
-Reference: sony/nnabla, v1.39.0, python/src/nnabla/utils/converter/nnablart/nnb.py. The file is a
-header, the offsets of all lists, and the lists; numbers are little-endian.
+Reference: sony/nnabla, v1.39.0, python/src/nnabla/utils/converter/nnablart/nnb.py. The file
+consists of a header, the offsets of all lists, and the lists; numbers are little-endian.
 """
 
 import importlib
@@ -15,15 +15,23 @@ import nnabla.function_bases as function_bases
 import numpy as np
 
 HEADER = '<IIiIiIiIiIiIII'
-VARIABLE = '<IiIB3xi'  # number, shape, type, place of a parameter or minus a buffer's
+# Index, shape, type, and the place of a parameter or the negated place of a buffer.
+VARIABLE = '<IiIB3xi'
 FUNCTION = '<HHiIiI'  # type, implementation, inputs, outputs
 FLOAT32 = 0
 LISTS = ('repeated int64', 'Shape')
 
 
 @dataclass(frozen=True)
-class Call:
-    """A function: type and arguments as NNabla calls them, inputs and outputs by number."""
+class NnbFunction:
+    """A function call in an NNB file.
+
+    Attributes:
+        kind: NNabla's name of the function.
+        arguments: Arguments by NNabla's names.
+        inputs: Indices of the input variables.
+        outputs: Indices of the output variables.
+    """
 
     kind: str
     arguments: dict
@@ -32,22 +40,31 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What is in an NNB file.
+class NnbContents:
+    """The content of an NNB file.
 
-    inputs, outputs: numbers of variables. shapes: of all variables. parameters: arrays by the
-    number of the variable. calls: the functions in the order of computation.
+    Attributes:
+        inputs: Indices of the network's input variables.
+        outputs: Indices of the network's output variables.
+        shapes: Shapes of all variables.
+        parameters: Arrays by the index of their variable.
+        calls: Functions in the order of computation.
     """
 
     inputs: list[int]
     outputs: list[int]
     shapes: list[tuple[int, ...]]
     parameters: dict[int, np.ndarray]
-    calls: list[Call]
+    calls: list[NnbFunction]
 
 
-def read(path: Path) -> Contents:
-    """Raises ``ValueError`` or ``struct.error`` when the file is no NNB, or not of float32."""
+def read_nnb(path: Path) -> NnbContents:
+    """Read an NNB file.
+
+    Raises:
+        ValueError: The file is no NNB file, or a parameter is not float32.
+        struct.error: The file is truncated.
+    """
     content = Path(path).read_bytes()
     _, _, _, _, *lists, index_count, memory_size = struct.unpack_from(HEADER, content)
     start = struct.calcsize(HEADER)
@@ -68,18 +85,23 @@ def read(path: Path) -> Contents:
         shapes.append(tuple(numbers(rank, shape)))
         if data >= 0:
             if kind & 0xF != FLOAT32:
-                raise ValueError(f'{path}: a parameter that is not float32')
+                raise ValueError(f'{path}: a parameter is not float32')
             array = np.frombuffer(memory, '<f4', int(np.prod(shapes[-1])), index[data])
             parameters[number] = array.reshape(shapes[-1])
     known = _functions_by_number()
     calls = [_call(memory, index[place], numbers, known) for place in functions]
-    return Contents(inputs, outputs, shapes, parameters, calls)
+    return NnbContents(inputs, outputs, shapes, parameters, calls)
 
 
-def run(contents: Contents, x: np.ndarray) -> np.ndarray:
-    """The output for an input, computed by NNabla's functions of the same names.
+def run_nnb(contents: NnbContents, x: np.ndarray) -> np.ndarray:
+    """Compute the output for an input with NNabla's functions of the same names.
 
-    Raises ``ValueError`` when a function returns another shape than the file says.
+    Args:
+        contents: Content of an NNB file.
+        x: Input of the network.
+
+    Raises:
+        ValueError: A function returns another shape than the file declares.
     """
     values = {n: nn.Variable.from_numpy_array(a) for n, a in contents.parameters.items()}
     values[contents.inputs[0]] = nn.Variable.from_numpy_array(x)
@@ -97,7 +119,7 @@ def run(contents: Contents, x: np.ndarray) -> np.ndarray:
 
 
 def import_converter():
-    """NNabla's converter; its import changes how the process opens HTTPS, which is undone."""
+    """Import NNabla's converter, and undo its change to the process's HTTPS context."""
     https = ssl._create_default_https_context
     try:
         return importlib.import_module('nnabla.utils.converter')
@@ -106,14 +128,14 @@ def import_converter():
 
 
 def _functions_by_number() -> dict[int, dict]:
-    """What NNabla says about its functions; it reads long files for it."""
+    """Return NNabla's descriptions of its functions by their numbers; reads long files."""
     converter = import_converter()
     levels, information = converter.get_api_level_info(), converter.get_function_info()
     levels.set_api_level(-1)
     return {levels.get_func_id(name): information[name] for name in levels.get_function_list()}
 
 
-def _call(memory, offset, numbers, known) -> Call:
+def _call(memory, offset, numbers, known) -> NnbFunction:
     number, _, *both = struct.unpack_from(FUNCTION, memory, offset)
     information = known[number]
     described = information.get('arguments', {})
@@ -132,4 +154,4 @@ def _call(memory, offset, numbers, known) -> Call:
         elif entry['type'] == 'string':
             value = entry['available_values'][value]
         arguments[name] = value
-    return Call(information['snake_name'], arguments, numbers(*both[:2]), numbers(*both[2:]))
+    return NnbFunction(information['snake_name'], arguments, numbers(*both[:2]), numbers(*both[2:]))

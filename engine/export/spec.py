@@ -1,4 +1,4 @@
-"""What goes into an exported network and what comes out, and the graph in between."""
+"""Specify input and output of an exported network, and build the graph between them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import nnabla as nn
 import nnabla.functions as F
 
+from common import __version__
 from common.errors import UserError
 from layers import functions as L
 from models import Network, NetworkInfo, complexity
@@ -24,12 +25,14 @@ INPUT = 'image'
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What goes into an exported network and what comes out.
+    """Input and output of an exported network.
 
-    kind: of :data:`KINDS`. pixels: the input is (N, 3, H, W) in the network's channel order:
-        ``normalised`` float32, (x - mean) / std, or pixels of 0 to 255 as ``float32`` or ``uint8``
-        (ONNX only), which the file normalises itself. batch: the number of images; None leaves it
-        free (ONNX only).
+    Attributes:
+        kind: Kind of the output, a key of :data:`KINDS`.
+        pixels: Kind of the input, (N, 3, H, W) in the network's channel order: ``normalised``
+            float32, (x - mean) / std, or pixels of 0 to 255 as ``float32`` or ``uint8`` (ONNX
+            only), which the file itself normalises.
+        batch: Number of images; None for a dynamic batch (ONNX only).
     """
 
     kind: str = 'logits'
@@ -37,47 +40,62 @@ class ExportSpec:
     batch: int | None = 1
 
     def check(self, path: Path) -> None:
-        """Raise ``UserError`` when a file of the ending of ``path`` cannot be of this form."""
+        """Raise ``UserError`` if the format of ``path`` does not support this specification."""
         ending = path.suffix.lower()
         if ending not in ENDINGS:
             raise UserError(
-                f'{path}: the ending says what is written; there are {", ".join(ENDINGS)}'
+                f'{path}: the ending selects the format; use one of {", ".join(ENDINGS)}'
             )
         if self.kind not in KINDS:
-            raise UserError(f'no output is called {self.kind!r}; there are {", ".join(KINDS)}')
+            raise UserError(f'no output is called {self.kind!r}; use one of {", ".join(KINDS)}')
         if self.pixels not in (NORMALISED, 'float32', 'uint8'):
             raise UserError(f'pixels are float32 or uint8, not {self.pixels!r}')
         if self.batch is not None and self.batch < 1:
             raise UserError(f'--batch-size must be at least 1, not {self.batch}')
         if ending != '.onnx' and self.batch is None:
-            raise UserError(f'--dynamic-batch: {ending} files have one size, only ONNX has not')
+            raise UserError(
+                f'--dynamic-batch: {ending} files have a fixed batch size; export to .onnx instead'
+            )
         if ending != '.onnx' and self.pixels == 'uint8':
-            raise UserError(f'--normalise uint8: {ending} files take float32, only ONNX bytes')
+            raise UserError(
+                f'--normalise uint8: {ending} files accept float32 only; export to .onnx instead'
+            )
         if ending == '.nnb' and self.kind == 'labels':
-            raise UserError("--output labels: NNB's numbers are floats; export logits instead")
+            raise UserError('--output labels: NNB holds floats only; export logits instead')
 
 
 LOGITS = ExportSpec()
 
 
-def build(
-    network: Network, size: tuple[int, int], form: ExportSpec
+def build_graph(
+    network: Network, size: tuple[int, int], spec: ExportSpec
 ) -> tuple[nn.Variable, nn.Variable]:
-    """The graph that is exported: its input (N, 3, H, W) and its output."""
-    image = nn.Variable((form.batch or 2, 3, *size))
-    x = image if form.pixels == NORMALISED else normalise(image, network.info)
+    """Build the graph to export; return its input (N, 3, H, W) and its output.
+
+    Args:
+        network: Network whose parameters are registered.
+        size: Height and width of the input.
+        spec: Specification of input and output.
+    """
+    image = nn.Variable((spec.batch or 2, 3, *size))
+    x = image if spec.pixels == NORMALISED else normalise(image, network.info)
     y = network(x, cuda=False)[0]
-    if form.kind != 'maps':
+    if spec.kind != 'maps':
         y = L.resize(y, size)
-    if form.kind == 'probabilities':
+    if spec.kind == 'probabilities':
         y = F.softmax(y, axis=1)
-    elif form.kind == 'labels':
+    elif spec.kind == 'labels':
         y = F.max(y, axis=1, only_index=True)
     return image, y
 
 
 def normalise(x: nn.Variable, info: NetworkInfo) -> nn.Variable:
-    """(x - mean) / std of pixels (N, 3, H, W) of 0 to 255 in the network's channel order."""
+    """Return (x - mean) / std of pixels from 0 to 255.
+
+    Args:
+        x: (N, 3, H, W) in the network's channel order.
+        info: Facts of the network, with mean and std.
+    """
     mean, scale = (
         F.concatenate(*(F.constant(value, (1, 1, 1, 1)) for value in values), axis=1)
         for values in (info.mean, [1 / deviation for deviation in info.std])
@@ -85,27 +103,27 @@ def normalise(x: nn.Variable, info: NetworkInfo) -> nn.Variable:
     return (x - mean) * scale
 
 
-def describe(network: Network, size: tuple[int, int], form: ExportSpec) -> dict:
-    """What an exported file says about itself."""
+def spec_metadata(network: Network, size: tuple[int, int], spec: ExportSpec) -> dict:
+    """Return the metadata of an exported file."""
     info = network.info
     return {
         'network': network.name,
-        'output': form.kind,
-        'output_means': KINDS[form.kind],
-        'input': form.pixels,
+        'output': spec.kind,
+        'output_means': KINDS[spec.kind],
+        'input': spec.pixels,
         'size': list(size),
-        'batch': form.batch or 'any',
+        'batch': spec.batch or 'any',
         'channel_order': info.channel_order,
         'mean': list(info.mean),
         'std': list(info.std),
         'num_classes': info.num_classes,
         'paper': info.paper,
-        'versions': {'nnabla': nn.__version__},
+        'versions': {'nnseg': __version__, 'nnabla': nn.__version__},
     }
 
 
 def check_size(name: str, info: NetworkInfo, size: tuple[int, int]) -> None:
-    """Raise ``UserError`` for a size that the network cannot take, with the nearest it can."""
+    """Raise ``UserError`` if the network does not accept a size; the message has the nearest."""
     nearest = complexity.nearest_size(info, size)
     if tuple(size) != nearest:
         divisor, least = info.size_divisor, info.smallest_size

@@ -1,7 +1,7 @@
-"""The three kinds of files, each written from a graph's input and output.
+"""Write the three formats, each from the input and the output of a graph.
 
-A writer takes the path, the input and the output Variable, the form, and what the file is to say
-about itself; it returns what has to stand in a file beside it, or None.
+The arguments of a writer are the path, the input and the output Variable, the specification and the
+metadata. It returns the content of a description file to write beside the file, or None.
 """
 
 import io
@@ -19,73 +19,73 @@ from engine.export.spec import INPUT, ExportSpec
 from engine.onnx.builder import build_model, import_onnx
 from layers.graph import functions
 
-METADATA = 'metadata.json'  # in an NNP, which is a ZIP archive
-NETWORK, EXECUTOR = 'network', 'runtime'  # their names in an NNP
+METADATA = 'metadata.json'  # member of an NNP, which is a ZIP archive
+NETWORK, EXECUTOR = 'network', 'runtime'  # names in an NNP
 
 
-def write_onnx(path: Path, image, output, form: ExportSpec, facts: dict):
-    """ONNX, opset 13; the facts are the model's metadata."""
+def write_onnx(path: Path, image, output, spec: ExportSpec, facts: dict):
+    """Write ONNX, opset 13; the facts become the model's metadata."""
     facts = facts | {'versions': facts['versions'] | {'onnx': import_onnx().__version__}}
     types = {}
-    if form.pixels == 'uint8':
+    if spec.pixels == 'uint8':
         types[INPUT] = 'uint8'
-    if form.kind == 'labels':
-        types[form.kind] = 'uint8'
+    if spec.kind == 'labels':
+        types[spec.kind] = 'uint8'
     model = build_model(
-        {form.kind: output},
+        {spec.kind: output},
         {INPUT: image},
         types=types,
-        dynamic_batch=form.batch is None,
+        dynamic_batch=spec.batch is None,
         metadata=facts,
         name=facts['network'],
     )
     path.write_bytes(model.SerializeToString())
 
 
-def write_nnp(path: Path, image, output, form: ExportSpec, facts: dict):
-    """NNabla's own format; the facts are in ``metadata.json`` of the archive."""
-    content = io.BytesIO(_nnp(image, output, form))
+def write_nnp(path: Path, image, output, spec: ExportSpec, facts: dict):
+    """Write NNabla's own format; the facts become ``metadata.json`` of the archive."""
+    content = io.BytesIO(_nnp(image, output, spec))
     with zipfile.ZipFile(content, 'a') as archive:
         archive.writestr(METADATA, json.dumps(facts, indent=1))
     path.write_bytes(content.getbuffer())
 
 
-def write_nnb(path: Path, image, output, form: ExportSpec, facts: dict) -> str:
-    """The binary of NNabla's C runtime, which has no room for facts: they are returned."""
+def write_nnb(path: Path, image, output, spec: ExportSpec, facts: dict) -> str:
+    """Write the binary of NNabla's C runtime; return the facts, which the format cannot hold."""
     import_converter()
     from nnabla.utils.converter.nnabla import NnpImporter
     from nnabla.utils.converter.nnablart import NnbExporter
 
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         source = Path(folder) / 'network.nnp'
-        source.write_bytes(_nnp(image, output, form))
-        # Repetitions are not in our graphs; to expand them NNabla recurses to the graph's depth.
+        source.write_bytes(_nnp(image, output, spec))
+        # Our graphs have no repetitions; NNabla would recurse to the graph's depth to expand them.
         nnp = NnpImporter(str(source), expand_network=False).execute()
-        assert form.batch is not None, 'ExportSpec.check lets only ONNX have any number'
-        converter = NnbExporter(nnp, form.batch)
-        converter._memory_data = bytearray()  # it grows by each array; bytes would be copied
+        assert spec.batch is not None, 'ExportSpec.check accepts a dynamic batch for ONNX only'
+        converter = NnbExporter(nnp, spec.batch)
+        converter._memory_data = bytearray()  # appending each array to bytes would copy them all
         converter.execute(str(path), None, None, ['FLOAT32'])
     return json.dumps(facts, indent=1)
 
 
-def _nnp(image, output, form: ExportSpec) -> bytes:
-    """The archive with the parameters that the graph needs, of one fixed size.
+def _nnp(image, output, spec: ExportSpec) -> bytes:
+    """Return the archive of a graph of fixed size with the parameters that it needs.
 
-    It is made in memory: HDF5 crashes the process when the disk is full.
+    It is built in memory, because HDF5 crashes the process if the disk is full.
     """
     needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
     registered = nn.get_parameters(grad_only=False)
     network = {
         'name': NETWORK,
-        'batch_size': form.batch,
+        'batch_size': spec.batch,
         'names': {INPUT: image},
-        'outputs': {form.kind: output},
+        'outputs': {spec.kind: output},
     }
     executor = {
         'name': EXECUTOR,
         'network': NETWORK,
         'data': [INPUT],
-        'output': [form.kind],
+        'output': [spec.kind],
     }
     content = io.BytesIO()
     save(

@@ -1,4 +1,4 @@
-"""From images and videos to class maps and the files that show them.
+"""Segment images and videos, and write class maps and pictures of the results.
 
 from engine.inference import LooksSettings, SegmentSettings, segment
 

@@ -1,4 +1,4 @@
-"""Load a network with its weights, ready to run where a user wants it."""
+"""Load a network with its weights on the device and the backend that a user chooses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from common.errors import UserError
 from common.log import LOG
 from engine.backends import calibration, select
 from engine.backends.calibration import Calibration
-from engine.backends.nnabla import Graphs
+from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
 from engine.config.loading import Config
 from engine.device import context
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
 from engine.inference.predictor import Predictor
 from engine.inference.settings import WeightsSettings
@@ -28,16 +28,16 @@ class LoadedNetwork:
 
     Attributes:
         predictor: Computes class maps.
-        config: What the network was made from.
-        weights: The file of the weights.
+        config: Config of the network.
+        weights: File that the weights were loaded from.
         choice: NNabla's context.
-        calibration: The images that 8-bit ranges are found on; None for other precisions.
+        calibration: Images that determine the 8-bit ranges; None at other precisions.
     """
 
     predictor: Predictor
     config: Config
     weights: Path
-    choice: Choice
+    choice: DeviceChoice
     calibration: Calibration | None = None
 
 
@@ -50,25 +50,25 @@ def load(
     gpu: int = 0,
     data_dir: str | None = None,
 ) -> LoadedNetwork:
-    """Make the network of a config and load its weights.
+    """Create the network of a config and load its weights.
 
     Args:
-        config: The network.
-        weights: Which weights, by default the config's.
+        config: Config of the network.
+        weights: Weights to load; by default those of the config.
         device: NNabla's context.
-        backend: What computes; None is NNabla.
-        gpu: The number of the GPU.
-        data_dir: The folder of the data set whose images 8-bit ranges are found on, by default the
+        backend: Backend that computes the network; None selects NNabla.
+        gpu: Index of the GPU.
+        data_dir: Folder of the data set whose images determine the 8-bit ranges; by default the
             config's.
 
     Raises:
-        UserError: There are no such weights, they do not fit, or the device or the backend cannot
-            be used.
+        UserError: The weights are missing or do not fit, or the device or the backend is
+            unusable.
     """
     keys = NetworkKeys.of(config)
     source = weights.weights or keys.weights
     if not source:
-        raise UserError(f'{config.path} names no weights: give some with -m')
+        raise UserError(f'{config.path} names no weights: pass some with -m')
     choice = context.use(device.context, device.type_config, gpu)
     LOG.info('%s', choice)
     path = models.weights.find(source, weights.weights_url)
@@ -76,15 +76,15 @@ def load(
     release = partial(context.release_cached_memory, choice)
     predictor, images = Predictor(network, release), None
     if backend is not None:
-        select.check(backend, choice)
+        select.resolve_name(backend, choice)
         if backend.precision == 'int8':
-            images = calibration.find(network, config, backend.calibration, data_dir)
+            images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
     report = models.weights.load(path, strict=not weights.partial)
     if report.missing or report.extra:
         LOG.warning(
-            '%s: %d parameters loaded, %d of the network are not in it and keep their initial '
-            'values, %d of it are unknown to the network',
+            '%s: %d parameters loaded; %d parameters of the network are not in the file and keep '
+            'their initial values; %d in the file are unknown to the network',
             path,
             len(report.loaded),
             len(report.missing),
@@ -96,31 +96,34 @@ def load(
 def use_backend(
     predictor: Predictor,
     settings: BackendSettings,
-    choice: Choice,
+    choice: DeviceChoice,
     release: Callable[[], None],
     images: Calibration | None = None,
 ) -> None:
-    """Let the backend of the settings compute a predictor's maps; raises ``UserError``.
+    """Make a predictor compute its maps with the backend of the settings.
 
     Args:
-        predictor: Of a network whose parameters are registered.
-        settings: The backend.
+        predictor: Predictor of a network whose parameters are registered.
+        settings: Settings of the backend.
         choice: NNabla's context.
-        release: Gives the memory of dropped graphs back to the system.
-        images: Those that 8-bit ranges are found on.
+        release: Callback that returns the memory of dropped graphs to the system.
+        images: Images that determine the 8-bit ranges.
+
+    Raises:
+        UserError: The backend cannot be used.
     """
     predictor.backend = select.create(
         settings, predictor.network, choice, release, calibration=images
     )
-    if choice.name == 'cudnn' and isinstance(predictor.backend, Graphs):
+    if choice.name == 'cudnn' and isinstance(predictor.backend, NnablaBackend):
         if not settings.on_host:
             predictor.stay_on_device()
     elif settings.on_host:
-        LOG.warning('--on-host has no effect: only NNabla on a GPU does otherwise')
+        LOG.warning('--on-host has no effect: only NNabla on a GPU resizes on the device')
 
 
 def _with_statistics(config: Config, keys: NetworkKeys, path: Path) -> Config:
-    """Return the config, completed by how its weights want the network's input."""
+    """Return the config, completed with the input statistics stored in the file of weights."""
     found = models.weights.input_statistics(path)
-    taken = input_statistics.chosen(models.describe(config), found, keys, path)
+    taken = input_statistics.resolve(models.describe(config), found, keys, path)
     return config.completed(taken, str(path)) if taken else config

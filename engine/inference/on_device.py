@@ -1,11 +1,10 @@
-"""From the bytes of an image to those of its class map in one graph, for GPUs: what is copied to
-the device and back is a byte a colour and a byte a pixel.
+"""Compute the class map of a whole image in one graph on the GPU.
 
-Normalisation, padding, the network, upsampling and the largest logit of every pixel are functions
-of the graph; those that this adds to the network's all run on Hopper GPUs
-(:mod:`engine.device.known_bugs`). They compute in float32 also where the network is in half
-precision. On one device the numbers are the predictor's to the last bit, and of two classes with
-the same logit the first is taken, too.
+Only bytes cross the bus: one per colour value to the device, one per pixel back. Normalisation,
+padding, the network, upsampling and the argmax over classes are functions of the graph. The
+functions added to the network's all run on Hopper GPUs (:mod:`engine.device.known_bugs`). They
+compute in float32 even if the network computes in half precision. On one device the results equal
+the predictor's to the last bit; ties between classes go to the first class, as there.
 """
 
 from collections.abc import Callable
@@ -17,23 +16,27 @@ import numpy as np
 from common.log import LOG
 from common.lru import LeastRecentlyUsed
 from common.memory import memory_errors_as
-from engine.backends.base import KEPT
+from engine.backends.base import MIN_CACHED_SHAPES
 from engine.inference.test_time import Size, size_of
 from layers import functions as L
 from layers.build import float_context
 from models import Network, NetworkInfo
 
-MOST = 4 << 30  # bytes of the logits at the image's size; larger ones are resized on the host
-# Pixels of an image. The maximum over classes works on Hopper GPUs where pixels follow the classes
-# in memory, and was tried with thousands of them.
-LEAST = 64 * 64
+MAX_LOGITS_BYTES = 4 << 30  # logits at the image's size; the host resizes larger ones
+# The maximum over classes works on Hopper GPUs if pixels follow the classes in memory. It was
+# tested with thousands of pixels only, so the host handles smaller images.
+MIN_PIXELS = 64 * 64
 
 
-class OnDevice:
-    """Class maps of whole images at their own size, from a network in NNabla's current context.
+class OnDevicePredictor:
+    """Predict class maps of whole images at their own size in NNabla's current context.
 
-    padded: a length -> the next one that the network takes. on_new_size: called before a graph is
-    built, and when all are dropped. The graphs of the latest sizes are kept.
+    The graphs of the most recent image sizes are cached.
+
+    Args:
+        network: Network whose parameters are registered.
+        padded: Function from a length in pixels to the next length that the network accepts.
+        on_new_size: Callback before a graph is built, and after all graphs are dropped.
     """
 
     def __init__(
@@ -45,21 +48,33 @@ class OnDevice:
         self._network, self._padded, self._on_new_size = network, padded, on_new_size
         # The input and the output of each size's graph.
         self._graphs: LeastRecentlyUsed[Size, tuple[nn.Variable, nn.Variable]] = LeastRecentlyUsed(
-            KEPT
+            MIN_CACHED_SHAPES
         )
         self._too_large: set[Size] = set()
 
     def takes(self, size: Size) -> bool:
-        """Whether this way is for an image of ``size = (height, width)``: it is neither tiny nor,
-        as far as is known, larger than the memory allows.
+        """Return whether one graph can handle an image of ``size = (height, width)``.
+
+        Tiny images are refused, and so are images that exceed the memory, as far as is known.
         """
         height, width = map(self._padded, size)
         logits = 4 * self._network.info.num_classes * height * width
-        return size[0] * size[1] >= LEAST and logits <= MOST and tuple(size) not in self._too_large
+        return (
+            size[0] * size[1] >= MIN_PIXELS
+            and logits <= MAX_LOGITS_BYTES
+            and tuple(size) not in self._too_large
+        )
 
     def labels(self, image: np.ndarray) -> np.ndarray | None:
-        """The class of every pixel, ``uint8`` (H, W), of a ``uint8`` BGR image (H, W, 3); None when
-        the memory does not suffice, which is remembered.
+        """Return the class of every pixel, or None if the memory does not suffice.
+
+        Sizes that failed are remembered and refused by :meth:`takes`.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+
+        Returns:
+            (H, W) uint8 class indices, or None.
         """
         size = size_of(image)
         try:
@@ -86,7 +101,7 @@ class OnDevice:
         return x, self._build(x)
 
     def _build(self, x: nn.Variable) -> nn.Variable:
-        """Class indices (1, H, W) of an image (1, H, W, 3) of BGR values from 0 to 255."""
+        """Return class indices (1, H, W) of an image (1, H, W, 3) of BGR values from 0 to 255."""
         info, size = self._network.info, x.shape[1:3]
         grid = self._padded(size[0]), self._padded(size[1])
         with nn.context_scope(float_context()):
@@ -102,7 +117,7 @@ class OnDevice:
 
 
 def normalised(x: nn.Variable, info: NetworkInfo) -> nn.Variable:
-    """Images (N, H, W, 3) of BGR values from 0 to 255 as a network's input (N, 3, H, W)."""
+    """Convert images (N, H, W, 3) of BGR values from 0 to 255 to an input (N, 3, H, W)."""
     x = F.transpose(x, (0, 3, 1, 2))
     if info.channel_order == 'rgb':
         x = F.concatenate(*(x[:, i : i + 1] for i in (2, 1, 0)), axis=1)

@@ -1,4 +1,4 @@
-"""A legend beside the picture of a class map, and the share of each class."""
+"""Draw the legend of a class map, and compute the share of each class."""
 
 import cv2
 import numpy as np
@@ -9,19 +9,32 @@ from datasets import DatasetInfo
 BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
 
 
-def shares(labels: np.ndarray, info: DatasetInfo) -> list[tuple[str, float]]:
-    """The classes that occur in a class map and their share of its pixels, largest first."""
-    # Row by row, because NumPy counts in an array of 8 bytes a pixel.
+def class_shares(labels: np.ndarray, info: DatasetInfo) -> list[tuple[str, float]]:
+    """Return the classes that occur in a class map with their share of the pixels.
+
+    Args:
+        labels: (H, W) uint8 class indices.
+        info: Facts of the data set, with the names of the classes.
+
+    Returns:
+        Pairs of a class name and a share from 0 to 1, the largest share first.
+    """
+    # Row by row, because NumPy converts its input to 8 bytes per pixel.
     none = np.zeros(len(info.classes), np.int64)
     counts = sum((np.bincount(row, minlength=len(none)) for row in labels), none)
     order = np.argsort(-counts, kind='stable')
     return [(info.classes[i], counts[i] / labels.size) for i in order if counts[i]]
 
 
-def legend(height: int, info: DatasetInfo) -> np.ndarray:
-    """A panel of ``height`` rows with the name and the colour of every class, BGR ``uint8``.
+def legend_panel(height: int, info: DatasetInfo) -> np.ndarray:
+    """Draw a panel with the name and the colour of every class, in columns of readable text.
 
-    As many columns as it takes for readable text.
+    Args:
+        height: Rows of the panel in pixels.
+        info: Facts of the data set, with the names and the colours of the classes.
+
+    Returns:
+        (height, W, 3) uint8, BGR.
     """
     line = int(np.clip(height / (len(info.classes) + 1), 14, 40))
     rows = max(1, height // line - 1)
@@ -42,6 +55,6 @@ def legend(height: int, info: DatasetInfo) -> np.ndarray:
     return cv2.cvtColor(np.asarray(panel), cv2.COLOR_RGB2BGR)
 
 
-def beside(picture: np.ndarray, panel: np.ndarray) -> np.ndarray:
-    """``picture`` with ``panel``, of the same height, on its right."""
+def attach_panel(picture: np.ndarray, panel: np.ndarray) -> np.ndarray:
+    """Attach ``panel`` to the right side of ``picture``; both have the same height."""
     return np.hstack((picture, panel))

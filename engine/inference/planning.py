@@ -1,4 +1,4 @@
-"""Which files become which: the inputs that a user means, and where their pictures go."""
+"""Plan the files of infer.py: which inputs a user means, and where each result is written."""
 
 import os
 import re
@@ -16,16 +16,19 @@ from engine.inference import video
 from engine.inference.settings import LooksSettings
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
-LABELS, COLOR = '_labels.png', '_color.png'  # what follows the picture's name
-
+LABELS_ENDING, COLOR_ENDING = '_labels.png', '_color.png'  # follow the stem of the picture's name
 
 Pair = tuple[Input, Path]
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """What is to be done: inputs with the paths of their pictures, the folder of several, and a
-    line for each thing in the inputs' folders that cannot be looked at.
+    """The inputs of infer.py and the paths of their results.
+
+    Attributes:
+        pairs: Each input with the path of its picture.
+        folder: Output folder of several inputs; None for a single one.
+        problems: One line for each entry of the input folders that cannot be searched.
     """
 
     pairs: list[Pair]
@@ -33,13 +36,20 @@ class OutputPlan:
     problems: list[str]
 
 
-def plan(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> OutputPlan:
-    """The inputs and where their pictures go; raises ``UserError`` before any work is done, and
-    creates nothing.
+def plan_outputs(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> OutputPlan:
+    """Find the inputs and choose the path of each picture, without creating anything.
 
-    One file goes to ``output``, by default ``result.jpg`` or ``result.mp4``. Several, a folder or a
-    pattern go to the folder ``output``, by default ``results``, under the names and in the
-    subfolders that they have.
+    The picture of one file is written to ``output``, by default ``result.jpg`` or ``result.mp4``.
+    Pictures of several files, of a folder or of a pattern are written to the folder ``output``, by
+    default ``results``, under the names and in the subfolders of their inputs.
+
+    Args:
+        patterns: Files, folders and patterns.
+        output: Path of the picture or of the folder; None for the default.
+        looks: Settings that say which class maps are written as well.
+
+    Raises:
+        UserError: An input is missing, or a result cannot be written or would overwrite a file.
     """
     first = patterns[0] if len(patterns) == 1 else ''
     one_file = first.strip() and kind_of(Path(os.path.expanduser(first))) == 'file'
@@ -63,7 +73,7 @@ def plan(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> O
 
 
 def _result_names(inputs: Sequence[Input]) -> list[Path]:
-    """``a.jpg`` for ``a.png``, or ``a.png.jpg`` when there is more than one file ``a``."""
+    """Return ``a.jpg`` for ``a.png``, or ``a.png.jpg`` if several files have the stem ``a``."""
     stems = Counter(item.relative.with_suffix('') for item in inputs)
     return [
         item.relative.with_name(
@@ -81,18 +91,16 @@ def _result_names(inputs: Sequence[Input]) -> list[Path]:
 def _check_overwriting(
     inputs: Sequence[Input], targets: Sequence[Path], looks: LooksSettings
 ) -> None:
-    """Raise ``UserError`` when a picture, a class map or a folder of them would take the place of
-    an input, or of another of them.
-    """
+    """Raise ``UserError`` if a result would overwrite an input or another result."""
     sources = {real(item.path) for item in inputs}
-    maps = endings_of_maps(looks)
+    maps = map_endings(looks)
     planned: list[Path] = []
     for item, target in zip(inputs, targets):
         planned.append(target)
         if item.is_video:
             planned += [target.with_suffix('')] * bool(maps)
         else:
-            planned += [beside(target, ending) for ending in maps]
+            planned += [map_path(target, ending) for ending in maps]
     counts = Counter(map(real, planned))
     for path in planned:
         if real(path) in sources:
@@ -116,12 +124,12 @@ def _check_overwriting(
 
 
 def _check_writable(target: Path) -> None:
-    """Raise ``UserError`` when ``target`` cannot be written, from a trial that leaves no folder."""
+    """Raise ``UserError`` if ``target`` cannot be written; the trial creates no folder."""
     place = target.parent
     while (kind := _kind_of_output(place)) is None and place != place.parent:
         place = place.parent
     if kind != 'folder':
-        raise UserError(f'{target}: cannot be written ({place} is no folder)')
+        raise UserError(f'{target}: cannot be written ({place} is not a folder)')
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -137,13 +145,13 @@ def _kind_of_output(path: Path) -> str | None:
         raise UserError(f'-o {path}: cannot be written ({reason})') from error
 
 
-def endings_of_maps(looks: LooksSettings) -> list[str]:
-    """Return the endings of the class maps that are written beside a picture."""
-    return [LABELS] * looks.save_labels + [COLOR] * looks.save_color
+def map_endings(looks: LooksSettings) -> list[str]:
+    """Return the name endings of the class maps that the settings request."""
+    return [LABELS_ENDING] * looks.save_labels + [COLOR_ENDING] * looks.save_color
 
 
-def beside(picture: Path, ending: str) -> Path:
-    """The class map that is written beside a picture."""
+def map_path(picture: Path, ending: str) -> Path:
+    """Return the path of the class map beside a picture."""
     return picture.with_name(picture.stem + ending)
 
 

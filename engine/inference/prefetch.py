@@ -1,4 +1,4 @@
-"""Read ahead and write behind in threads, while an item is computed, in bounded memory."""
+"""A pipeline that reads ahead and writes behind in threads, in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -8,23 +8,35 @@ from typing import Any
 
 from common.errors import UserError
 
-AHEAD = 2  # items that wait to be computed, and as many that wait to be written
-BUDGET = 256 << 20  # bytes of inputs, of which no more wait than fit
+MAX_WAITING_ITEMS = 2  # read and not computed yet; as many again are computed and not written yet
+MAX_WAITING_BYTES = 256 << 20  # limits the number of waiting items by the size of their inputs
 
 
-def overlapped(
+def run_pipeline(
     items: Iterable,
     read: Callable[[Any], Any],
     compute: Callable[[Any, Any], Any],
     write: Callable[[Any, Any], None],
     bytes_of: Callable[[Any], int],
 ) -> Generator[UserError | None, None, None]:
-    """What became of each item, in order: None, or the ``UserError`` that was raised for it.
+    """Read, compute and write items in three overlapping stages, and yield their outcomes in order.
 
-    ``read(item)`` runs in a thread of its own, and so does ``write(item, result)``;
-    ``result = compute(item, value)`` runs in this one. bytes_of: the size of what was read. Where
-    items are so large that no second one fits in the budget, they are done one after the other.
-    Any other exception ends the iteration; what is being written is then written to its end.
+    Reading and writing run in one thread each, computing in the caller's thread. Items so large
+    that no second one fits into ``MAX_WAITING_BYTES`` are processed one after the other.
+
+    Args:
+        items: Items to process.
+        read: Function ``read(item) -> value``.
+        compute: Function ``compute(item, value) -> result``.
+        write: Function ``write(item, result)``.
+        bytes_of: Function that returns the size of a value in bytes.
+
+    Yields:
+        For each item None, or the ``UserError`` that one of its stages raised.
+
+    Raises:
+        Exception: Any other exception of a stage ends the iteration. A write in progress is
+            completed first.
     """
     pending, ahead = iter(items), 0
     reads: deque[tuple[Any, Future]] = deque()
@@ -41,11 +53,11 @@ def overlapped(
             item, reading = reads.popleft()
             try:
                 value = reading.result()
-                ahead = min(AHEAD, BUDGET // max(1, bytes_of(value)))
+                ahead = min(MAX_WAITING_ITEMS, MAX_WAITING_BYTES // max(1, bytes_of(value)))
                 writes.append(writer.submit(write, item, compute(item, value)))
             except UserError as error:
                 writes.append(_failed(error))
-            del reading  # what is computed needs no memory any more
+            del reading  # frees the memory of the computed item
             value = None
             while len(writes) > ahead:
                 yield _outcome(writes.popleft())
@@ -55,7 +67,7 @@ def overlapped(
 
 @contextmanager
 def _thread() -> Iterator[ThreadPoolExecutor]:
-    """A thread that, when the block ends badly, ends after what it is doing."""
+    """Run one thread; if the block fails, it finishes its current call and drops the rest."""
     executor = ThreadPoolExecutor(1)
     try:
         yield executor

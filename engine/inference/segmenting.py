@@ -1,6 +1,4 @@
-"""Segment files: each input goes through a network and comes back as a picture, class indices,
-colours.
-"""
+"""Segment image and video files, and write pictures, class indices and colour maps."""
 
 import errno
 import itertools
@@ -23,28 +21,31 @@ from datasets import DatasetInfo, colours, image_files
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
 from engine.inference.loading import load
-from engine.inference.planning import COLOR, LABELS, OutputPlan, Pair, beside
-from engine.inference.prefetch import overlapped
+from engine.inference.planning import COLOR_ENDING, LABELS_ENDING, OutputPlan, Pair, map_path
+from engine.inference.prefetch import run_pipeline
 from engine.inference.settings import LooksSettings, SegmentSettings
 from engine.inference.test_time import ProtocolKeys
 
-ROWS = 64  # of an image that are coloured at a time
-# Errors of one file: its name is too long, or what it needs is taken.
-ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
+# Errors that concern one file: its name is too long, or its place is taken.
+ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 # An image, (H, W, 3) uint8 BGR -> the class of every pixel, (H, W) uint8.
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def segment(settings: SegmentSettings) -> int:
-    """Segment files as the settings say, and print what was written; returns the exit status.
+    """Segment the files of the settings and print a summary.
+
+    Returns:
+        The exit status.
 
     Raises:
         UserError: The settings cannot be met, or the only file cannot be used.
     """
     config = configs.load(settings.config.config_file, settings.config.overrides)
-    protocol = test_time.choose(settings.protocol, ProtocolKeys.of(config))
-    plan = planning.plan(settings.inputs, settings.output, settings.looks)
+    protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
+    plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks)
     network = load(config, settings.weights, settings.device, settings.backend)
     predict = partial(network.predictor.labels, protocol=protocol)
     return segment_plan(predict, configs.class_info(config), plan, settings.looks)
@@ -53,11 +54,22 @@ def segment(settings: SegmentSettings) -> int:
 def segment_plan(
     predict: Predict, info: DatasetInfo, plan: OutputPlan, looks: LooksSettings
 ) -> int:
-    """Segment all inputs of a plan and report; returns the exit status.
+    """Segment all inputs of a plan and print a summary.
 
-    An input that cannot be used is an error when it is the only file named; else it is reported and
-    counted, and the others are done. What would stop the others too, such as a full disk, is an
-    error.
+    Among several inputs, an unusable one is reported and counted, and the others are processed.
+
+    Args:
+        predict: Function from an image to its class map.
+        info: Facts of the data set, with the colours and the names of the classes.
+        plan: Inputs and the paths of their results.
+        looks: Settings of the results.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: The only file cannot be used, or an error concerns all files, such as a full
+            disk.
     """
     started = time.monotonic()
     if plan.folder is None:
@@ -65,12 +77,12 @@ def segment_plan(
         labels, status = None, DONE
         try:
             labels = segment_file(predict, info, item, target, looks)
-        except video.Incomplete as error:
+        except video.IncompleteVideo as error:
             LOG.warning('%s', error)
             status = SOME_FAILED
         print(f'{target} written in {time.monotonic() - started:.1f} s')
         if labels is not None:
-            for name, share in pictures.shares(labels, info):
+            for name, share in pictures.class_shares(labels, info):
                 print(f'{share:7.1%}  {name}')
         return status
     failed = len(plan.problems)
@@ -78,7 +90,7 @@ def segment_plan(
         print(f'error: {problem}', file=sys.stderr)
     total = len(plan.pairs)
     with (
-        tqdm(total=total, unit='file', disable=None) as bar,  # None: on a terminal only
+        tqdm(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
         closing(_segment_files(predict, info, plan.pairs, looks)) as errors,
     ):
         for failure in errors:
@@ -92,7 +104,7 @@ def segment_plan(
     done = total - failed
     print(
         f'{done} of {total} files written to {plan.folder} in {elapsed:.1f} s '
-        f'({done / elapsed:.2f} a second)' + (f', {failed} could not be used' if failed else '')
+        f'({done / elapsed:.2f} per second)' + (f', {failed} could not be used' if failed else '')
     )
     return SOME_FAILED if failed else DONE
 
@@ -100,9 +112,10 @@ def segment_plan(
 def _segment_files(
     predict: Predict, info: DatasetInfo, pairs: Sequence[Pair], looks: LooksSettings
 ) -> Generator[UserError | None, None, None]:
-    """Segment files one after the other, while the next image is read and the last one written.
+    """Segment files in a pipeline that reads the next image and writes the last one meanwhile.
 
-    Yields the error of each file, in order; None for a file that is done.
+    Yields:
+        The error of each file, in order; None for a file that succeeded.
     """
 
     def read(pair: Pair) -> np.ndarray | None:
@@ -118,26 +131,39 @@ def _segment_files(
         if result is not None:
             _write(*result, info, *pair, looks)
 
-    # OpenCV's messages are switched on and off for all threads.
+    # OpenCV switches its messages for all threads, so they are silenced around the pipeline.
     with (
         image_files.silent_opencv(),
-        closing(overlapped(pairs, read, compute, write, _bytes)) as errors,
+        closing(run_pipeline(pairs, read, compute, write, _image_bytes)) as errors,
     ):
         yield from errors
 
 
 def _concerns_one_file(error: UserError) -> bool:
-    """Whether other files may fare better: not so when the disk is full or the folder closed."""
-    return isinstance(error, InputError) or getattr(error.__cause__, 'errno', None) in ONE_FILE
+    """Return whether other files can still succeed, unlike on a full disk or in a closed folder."""
+    errno_of_cause = getattr(error.__cause__, 'errno', None)
+    return isinstance(error, InputError) or errno_of_cause in ERRNOS_OF_ONE_FILE
 
 
 def segment_file(
     predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
 ) -> np.ndarray | None:
-    """Segment one image or video; returns the class map of an image.
+    """Segment one image or video.
 
-    Raises ``InputError`` for what this input alone is to blame for, ``video.Incomplete`` after a
-    truncated video is written as far as it goes, ``UserError`` for what would stop others too.
+    Args:
+        predict: Function from an image to its class map.
+        info: Facts of the data set, with the colours and the names of the classes.
+        item: The input.
+        target: Path of the picture or of the video.
+        looks: Settings of the result.
+
+    Returns:
+        The class map of an image; None for a video.
+
+    Raises:
+        InputError: The fault lies in this input alone.
+        video.IncompleteVideo: The video is truncated; its readable frames were written.
+        UserError: The fault concerns other inputs as well.
     """
     if item.is_video:
         with _enough_memory(item):
@@ -170,7 +196,7 @@ def _write(
 def _enough_memory(item: Input) -> AbstractContextManager[None]:
     return memory_errors_as(
         InputError,
-        f'{item.path}: not enough memory to read and to colour it; make it smaller with another '
+        f'{item.path}: not enough memory to read and colour it; make it smaller with another '
         'program, or leave more memory to this one',
     )
 
@@ -179,29 +205,29 @@ def _labels(predict: Predict, image: np.ndarray, item: Input) -> np.ndarray:
     with _enough_memory(item):
         try:
             return predict(image)
-        except InputError as error:  # which does not know the file
+        except InputError as error:  # its message does not name the file
             raise InputError(f'{item.path}: {error}') from error
 
 
-class _End(UserError):
-    """A video has no more frames."""
+class _EndOfVideo(UserError):
+    """The video has no more frames."""
 
 
-def _bytes(image: np.ndarray | None) -> int:
+def _image_bytes(image: np.ndarray | None) -> int:
     return 0 if image is None else image.nbytes
 
 
 def _segment_video(
     predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
 ) -> None:
-    source, count = video.Video(item.path), 0
+    source, count = video.VideoReader(item.path), 0
 
     def read(number: int) -> np.ndarray | None:
         return next(frames, None)
 
     def compute(number: int, frame: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         if frame is None:
-            raise _End
+            raise _EndOfVideo
         return frame, _labels(predict, frame, item)
 
     def write(number: int, result: tuple[np.ndarray, np.ndarray]) -> None:
@@ -211,14 +237,17 @@ def _segment_video(
         _save_maps(labels, info, target.with_suffix('') / f'{number:08d}.png', looks)
         count = number
 
-    with video.writing(target, source.rate) as append:
-        bar = tqdm(  # on a terminal only
+    with video.video_writer(target, source.rate) as append:
+        # disable=None: the bar is shown on terminals only.
+        bar = tqdm(
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         frames = iter(bar)
-        with closing(overlapped(itertools.count(1), read, compute, write, _bytes)) as errors:
+        with closing(
+            run_pipeline(itertools.count(1), read, compute, write, _image_bytes)
+        ) as errors:
             error = next(filter(None, errors))
-        if not isinstance(error, _End):
+        if not isinstance(error, _EndOfVideo):
             raise error
     source.check_complete(count)
 
@@ -227,16 +256,17 @@ def _picture(
     image: np.ndarray, labels: np.ndarray, info: DatasetInfo, looks: LooksSettings
 ) -> np.ndarray:
     picture = np.empty_like(image)
-    for top in range(0, len(image), ROWS):  # because blending takes 16 times the image's memory
-        rows = slice(top, top + ROWS)
+    # In steps, because blending needs 16 times the image's memory.
+    for top in range(0, len(image), ROWS_PER_BLEND):
+        rows = slice(top, top + ROWS_PER_BLEND)
         picture[rows] = colours.overlay(image[rows], labels[rows], info.palette, looks.opacity)
-    return (
-        pictures.beside(picture, pictures.legend(len(picture), info)) if looks.legend else picture
-    )
+    if not looks.legend:
+        return picture
+    return pictures.attach_panel(picture, pictures.legend_panel(len(picture), info))
 
 
 def _save_maps(labels: np.ndarray, info: DatasetInfo, picture: Path, looks: LooksSettings) -> None:
     if looks.save_labels:
-        image_files.write_image(beside(picture, LABELS), labels)
+        image_files.write_image(map_path(picture, LABELS_ENDING), labels)
     if looks.save_color:
-        image_files.write_palette_png(beside(picture, COLOR), labels, info.palette)
+        image_files.write_palette_png(map_path(picture, COLOR_ENDING), labels, info.palette)

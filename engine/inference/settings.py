@@ -1,4 +1,4 @@
-"""What a user says of inference: weights, how images are shown, how results look."""
+"""Settings of inference: weights, inference protocol and looks of the results."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -11,15 +11,15 @@ from engine.backends.settings import BackendSettings
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 
-BACKEND_TITLE = 'what computes; the numbers are the same but for rounding'
-PROTOCOL_TITLE = 'how an image is shown to the network; default: the config'
+BACKEND_TITLE = 'backend of the computation; results differ by rounding errors only'
+PROTOCOL_TITLE = 'how the network sees an image (default: as the config says)'
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Return the height and the width that a text such as ``512x1024`` says.
+    """Parse a text such as ``512x1024`` into a height and a width.
 
     Raises:
-        ValueError: With a message for the user.
+        ValueError: The text has another format; the message is meant for the user.
     """
     height, _, width = text.lower().partition('x')
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
@@ -28,6 +28,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _numbers(kind: type, most: int) -> Callable[[str], tuple]:
+    """Return a parser of comma-separated numbers above 0 and up to ``most``."""
+
     def parse(text: str) -> tuple:
         try:
             values = tuple(kind(part) for part in text.split(','))
@@ -35,7 +37,7 @@ def _numbers(kind: type, most: int) -> Callable[[str], tuple]:
             values = (0,)
         if not all(0 < value <= most for value in values):
             raise ValueError(
-                f'{text!r}: write numbers above 0 and up to {most}, with commas between them'
+                f'{text!r}: write numbers above 0 and up to {most}, separated by commas'
             )
         return values
 
@@ -49,29 +51,29 @@ def _number(text: str) -> int:
 
 @dataclass(frozen=True)
 class WeightsSettings(Settings):
-    """Which weights a network gets, and from where."""
+    """The weights of a network and where to download them."""
 
     weights: str | None = option(
         '-m',
         '--model',
         metavar='H5',
-        help='weights: a file, or the name of a published one, which is downloaded when it is not '
-        "there (default: the config's)",
+        help='weights: a file, or the name of published weights, which are downloaded if they are '
+        "missing (default: the config's)",
     )
     partial: bool = flag(
         '--partial',
-        help='load weights that lack parameters or have others, such as a backbone',
+        help='accept weights with missing or extra parameters, such as a backbone',
     )
     weights_url: str | None = option(
-        '--weights-url', metavar='URL', help='the address to download published weights from'
+        '--weights-url', metavar='URL', help='download published weights from this address'
     )
 
 
 @dataclass(frozen=True)
 class ProtocolSettings(Settings):
-    """What of :class:`engine.inference.test_time.Protocol` is not as the config says.
+    """Settings that override the config's :class:`engine.inference.test_time.Protocol`.
 
-    Sizes are (height, width) in pixels; None: what the config says.
+    Sizes are (height, width) in pixels; None keeps the config's value.
     """
 
     size: tuple[int, int] | None = option(
@@ -82,31 +84,37 @@ class ProtocolSettings(Settings):
         '--scale',
         type=_numbers(float, most=16),
         metavar='S[,S...]',
-        help='resize by these factors and average; a single one below 1 suits large images',
+        help='resize by these factors and average; a single factor below 1 suits large images',
     )
     flip: bool | None = option(
         '--flip', action='store_true', help='average with the mirrored image'
     )
     window: tuple[int, int] | None = option(
-        '--slide', type=parse_size, metavar='HxW', help='cut into overlapping windows'
+        '--slide', type=parse_size, metavar='HxW', help='cut into overlapping windows of this size'
     )
     stride: tuple[int, int] | None = option(
-        '--stride', type=parse_size, metavar='HxW', help='between windows (default: 2/3 of them)'
+        '--stride',
+        type=parse_size,
+        metavar='HxW',
+        help='distance between windows (default: 2/3 of their size)',
     )
     short_sides: tuple[int, ...] | None = option(
         '--short-sides',
         type=_numbers(int, most=10_000),
         metavar='N[,N...]',
-        help='resize the shorter side to these and average',
+        help='resize the shorter side to these lengths and average',
     )
     max_size: int | None = option(
-        '--max-size', type=_number, metavar='N', help='most that the longer side has then'
+        '--max-size',
+        type=_number,
+        metavar='N',
+        help='largest length of the longer side with --short-sides',
     )
 
 
 @dataclass(frozen=True)
 class LooksSettings(Settings):
-    """How results look, and what is written beside them.
+    """Looks of the results, and files written beside them.
 
     Raises:
         UserError: The opacity is out of range.
@@ -116,7 +124,7 @@ class LooksSettings(Settings):
         '--opacity',
         default=0.5,
         type=float,
-        help='of the class colours, above 0 and at most 1 (default: %(default)s)',
+        help='opacity of the class colours, above 0 and at most 1 (default: %(default)s)',
     )
     legend: bool = flag(
         '--legend',
@@ -139,7 +147,7 @@ class LooksSettings(Settings):
 
 @dataclass(frozen=True)
 class SegmentSettings(Settings):
-    """What infer.py does: which files it segments, with which network, and where results go."""
+    """Settings of infer.py: the files to segment, the network and the paths of the results."""
 
     inputs: tuple[str, ...] = option(
         '-i',
@@ -148,16 +156,16 @@ class SegmentSettings(Settings):
         nargs='+',
         required=True,
         metavar='FILE',
-        help='an image, a video, a folder, or a pattern in quotes; several are taken',
+        help='an image, a video, a folder or a quoted pattern; accepts several',
     )
     output: str | None = option(
         '-o',
         '--output',
         metavar='PATH',
-        help='the picture of one input (default: result.jpg), '
-        'the folder of several (default: results)',
+        help='picture of a single input (default: result.jpg), '
+        'or folder of several (default: results)',
     )
-    looks: LooksSettings = group(LooksSettings, 'how results look, and what is written beside them')
+    looks: LooksSettings = group(LooksSettings, 'looks of the results, and files beside them')
     weights: WeightsSettings = group(WeightsSettings)
     config: ConfigSettings = group(ConfigSettings)
     device: DeviceSettings = group(DeviceSettings)

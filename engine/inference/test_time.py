@@ -1,7 +1,7 @@
-"""Inference protocols: at which sizes, mirrored or not, whole or in windows an image is seen.
+"""Inference protocols: scales, mirroring and sliding windows of test-time augmentation.
 
-Where a protocol has several views of an image, the class probabilities of all views are averaged at
-the image's own size, each view with the same weight; the class with the largest mean wins.
+If a protocol has several views of an image, the class probabilities of all views are averaged at
+the image's own size with equal weights. The class with the largest mean wins.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from datasets.keys import SizeMultipleKeys
 from engine.inference.settings import ProtocolSettings
 
 Size = tuple[int, int]  # height, width
-LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's
+LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's defaults
 
 
 def size_of(image: np.ndarray) -> Size:
@@ -27,16 +27,24 @@ def size_of(image: np.ndarray) -> Size:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an image is shown to a network. Sizes are (height, width) in pixels.
+    """The views of an image that a network sees. Sizes are (height, width) in pixels.
 
-    size: every image is resized to it (TI). scales: factors of the image's size, or of ``size``.
-    short_sides: the shorter side of the view, whose longer side is at most max_size; both are
-    rounded up to a multiple by resizing (CSAILVision/semantic-segmentation-pytorch, commit
-    8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py); takes the place of scales.
-    multiple: of both sides then. flip: each view is shown mirrored too. window: a view is cut into
-    overlapping windows of this size, or its own where that is smaller, ``stride`` apart (default:
-    two thirds of the window), and their probabilities are averaged with weights that fall linearly
-    towards a window's edges.
+    Attributes:
+        size: Size that every image is resized to (TI).
+        scales: Factors of the image's size, or of ``size``.
+        flip: Whether the network sees each view mirrored as well.
+        window: Size of overlapping windows that a view is cut into; a smaller view is one window.
+            The windows' probabilities are averaged with weights that fall linearly towards a
+            window's edges.
+        stride: Distance between windows; by default two thirds of the window.
+        short_sides: Lengths of the shorter side of the views, in place of ``scales``. Both sides
+            are rounded up to a multiple by resizing (CSAILVision/semantic-segmentation-pytorch,
+            commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py).
+        max_size: Largest length of the longer side with ``short_sides``.
+        multiple: Divisor of both sides with ``short_sides``.
+
+    Raises:
+        UserError: The attributes contradict each other.
     """
 
     size: Size | None = None
@@ -51,21 +59,21 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.short_sides and (self.size or self.scales != (1.0,)):
             raise UserError(
-                '--short-sides (test_short_sides) takes the place of --size (test_size) and '
-                '--scales (test_scales); give one of them'
+                '--short-sides (test_short_sides) replaces --size (test_size) and '
+                '--scales (test_scales); use one of them'
             )
         if self.stride and not self.window:
             raise UserError(
-                '--stride (test_stride) belongs to --slide (test_window), which is not given'
+                '--stride (test_stride) belongs to --slide (test_window), which is missing'
             )
         if self.stride and any(s > w for s, w in zip(self.stride, self.window or ())):
             raise UserError(
                 '--stride (test_stride) is larger than the window of --slide (test_window): '
-                'pixels would be left out'
+                'some pixels would be skipped'
             )
 
     def views(self, height: int, width: int) -> list[Size]:
-        """The sizes at which an image of ``height`` x ``width`` is shown."""
+        """Return the sizes of the views of an image of ``height`` x ``width`` pixels."""
         if self.short_sides:
             return [self._by_short_side(height, width, short) for short in self.short_sides]
         height, width = self.size or (height, width)
@@ -80,7 +88,7 @@ class Protocol:
         return rounded_up(height), rounded_up(width)
 
     def windows(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-        """The windows of a view, row by row; the last ones are moved inwards to end at its edge."""
+        """Yield the windows of a view row by row; the last ones are shifted to end at its edge."""
         stride = self.stride or [max(1, side * 2 // 3) for side in self.window or (height, width)]
         window = self.window_of(height, width)
         tops, lefts = (
@@ -92,12 +100,12 @@ class Protocol:
                 yield slice(top, top + window[0]), slice(left, left + window[1])
 
     def window_of(self, height: int, width: int) -> Size:
-        """Return the size of the windows of a view, which is the view's where that is smaller."""
+        """Return the window size for a view, which no side of the view exceeds."""
         largest = self.window or (height, width)
         return min(largest[0], height), min(largest[1], width)
 
     def describe(self) -> dict[str, Any]:
-        """The settings that differ from one view at the image's size, for reports."""
+        """Return the attributes that differ from one view at the image's size, for reports."""
         plain = Protocol()
         return {
             field.name: getattr(self, field.name)
@@ -108,52 +116,59 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolKeys(SizeMultipleKeys):
-    """How an image is shown to the network, unless the command line says it."""
+    """Views of an image that the network sees, unless the command line overrides them."""
 
     test_size: tuple[int, int] | None = config_key(
         None, 'height and width that images are resized to', least=1, default_text="the image's"
     )
     test_scales: tuple[float, ...] | None = config_key(
         None,
-        'factors of the size, whose results are averaged',
+        'factors of the size; results are averaged over them',
         above=0,
         most=16,
         default_text='[1]',
     )
-    test_flip: bool = config_key(False, 'average with the mirrored image')
+    test_flip: bool = config_key(False, 'average with the result of the mirrored image')
     test_window: tuple[int, int] | None = config_key(
         None, 'height and width of overlapping windows', least=1, default_text='the whole image'
     )
     test_stride: tuple[int, int] | None = config_key(
-        None, 'pixels between windows, down and across', least=1, default_text='2/3 of test_window'
+        None,
+        'distance between windows in pixels, down and across',
+        least=1,
+        default_text='2/3 of test_window',
     )
     test_short_sides: tuple[int, ...] | None = config_key(
-        None, 'lengths of the shorter side in pixels, whose results are averaged', least=1
+        None, 'lengths of the shorter side in pixels; results are averaged over them', least=1
     )
     test_max_size: int = config_key(
-        LONGEST_SIDE, 'most that the longer side has with test_short_sides, in pixels', least=1
+        LONGEST_SIDE, 'largest length of the longer side in pixels, with test_short_sides', least=1
     )
 
 
-def of_config(config: Mapping[str, Any]) -> Protocol:
-    """Return the protocol that a config says."""
-    return choose(ProtocolSettings(), ProtocolKeys.of(config))
+def configured_protocol(config: Mapping[str, Any]) -> Protocol:
+    """Return the protocol of a config."""
+    return choose_protocol(ProtocolSettings(), ProtocolKeys.of(config))
 
 
-def choose(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
-    """Return the protocol of a user's settings, completed by the keys of a config.
+def choose_protocol(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
+    """Return the protocol of the settings, completed with the keys of a config.
 
-    A setting that says how large a view is replaces what the config says of it in another way.
+    A setting that determines the size of the views replaces all such keys of the config.
+
+    Args:
+        given: Settings of the user.
+        keys: Keys of the config.
 
     Raises:
-        UserError: The settings contradict each other, or the config.
+        UserError: The settings contradict each other or the config.
     """
     if given.size or given.scales or given.short_sides:
         size, scales, short_sides = given.size, given.scales, given.short_sides
     else:
         size, scales, short_sides = keys.test_size, keys.test_scales, keys.test_short_sides
     if given.max_size and not short_sides:
-        raise UserError('--max-size belongs to --short-sides, which is not given')
+        raise UserError('--max-size belongs to --short-sides, which is missing')
     protocol = Protocol(
         size=size,
         scales=scales or (1.0,),

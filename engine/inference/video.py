@@ -1,4 +1,4 @@
-"""Video files: frames in, frames out, through the FFmpeg that comes with OpenCV."""
+"""Read and write video files frame by frame with the FFmpeg that comes with OpenCV."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,16 +12,23 @@ from common.files import replacing
 from datasets.image_files import silent_opencv
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
-COUNTED = ('.mp4', '.m4v', '.mov', '.avi')  # of the others FFmpeg estimates the number of frames
+# Formats whose header holds the number of frames; FFmpeg estimates that of the others.
+EXACT_FRAME_COUNTS = ('.mp4', '.m4v', '.mov', '.avi')
 
 
-class Incomplete(InputError):
-    """A video has fewer frames than its header promises; those that it has were used."""
+class IncompleteVideo(InputError):
+    """A video has fewer frames than its header promises; the readable frames were processed."""
 
 
-class Video:
-    """A video that is read frame by frame, once. frames: how many its header promises, 0 when it
-    does not say.
+class VideoReader:
+    """Read a video frame by frame, once.
+
+    Attributes:
+        frames: Number of frames that the header promises; 0 if it gives none.
+        rate: Frames per second.
+
+    Raises:
+        InputError: The file cannot be read, or is not a video.
     """
 
     def __init__(self, path: Path):
@@ -35,10 +42,10 @@ class Video:
         if not self._capture.isOpened():
             raise InputError(f'{path}: not a video that FFmpeg reads, or damaged')
         self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0  # frames a second
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Frames as ``uint8`` BGR (H, W, 3); raises ``InputError`` when there is none."""
+        """Yield frames, (H, W, 3) uint8, BGR; raise ``InputError`` if there is no frame."""
         count = 0
         while True:
             there, frame = self._capture.read()
@@ -51,23 +58,31 @@ class Video:
             raise InputError(f'{self._path}: no frame can be read')
 
     def check_complete(self, count: int):
-        """Raise ``Incomplete`` when ``count`` frames could be read and the header promises more.
+        """Raise ``IncompleteVideo`` if the header promises more than ``count`` frames.
 
-        Where the number of frames is an estimate, a tenth may be missing.
+        If the number of frames is an estimate, a tenth of them is allowed to be missing.
         """
-        exact = self._path.suffix.lower() in COUNTED
+        exact = self._path.suffix.lower() in EXACT_FRAME_COUNTS
         if count < (self.frames if exact else int(self.frames * 0.9)):
-            raise Incomplete(
+            raise IncompleteVideo(
                 f'{self._path}: its header promises {self.frames} frames, {count} can be read'
             )
 
 
 @contextmanager
-def writing(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends a BGR frame to the video ``path``, which appears when the block ends
-    well. Video codecs need even sides: an odd one grows by a pixel, its last row or column again.
+def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Open a video for writing and yield a function that appends a BGR frame to it.
 
-    The first frame raises ``InputError`` when no video of its size can be encoded.
+    The file appears under its name once the block has ended without an exception. Codecs need even
+    sides: an odd side is padded by repeating its last row or column.
+
+    Args:
+        path: Video file; its ending selects the codec.
+        rate: Frames per second.
+
+    Raises:
+        InputError: On the first frame, if no video of its size can be encoded.
+        UserError: The video could not be written completely.
     """
     with replacing(path) as temporary:
         writer, count = None, 0
@@ -78,13 +93,13 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
             frame = np.pad(frame, [*odd, (0, 0)], mode='edge')
             if writer is None:
                 codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
-                temporary.touch()  # an OSError says more than a writer that does not open
+                temporary.touch()  # raises an OSError with a reason, which OpenCV does not report
                 with silent_opencv():
                     writer = cv2.VideoWriter(str(temporary), codec, rate, frame.shape[1::-1])
                 if not writer.isOpened():
                     raise InputError(
                         f'{path}: {path.suffix} cannot hold {frame.shape[1]}x{frame.shape[0]} '
-                        f'pixels at {rate:g} frames a second'
+                        f'pixels at {rate:g} frames per second'
                     )
             writer.write(frame)
             count += 1
@@ -99,13 +114,13 @@ def writing(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
 
 
 def check_format(path: Path):
-    """Raise ``UserError`` when no video format has the ending of ``path``."""
+    """Raise ``UserError`` if the ending of ``path`` belongs to no video format."""
     if path.suffix.lower() not in CODECS:
         raise UserError(f'{path}: videos are written as {", ".join(CODECS)}')
 
 
 def _frames_in(path: Path) -> int:
-    """How many frames a video has, whatever its header says: FFmpeg writes that first."""
+    """Count the readable frames; the header does not prove them, as FFmpeg writes it first."""
     capture, count = cv2.VideoCapture(str(path)), 0
     while capture.grab():
         count += 1

@@ -1,1 +1,1 @@
-"""NNabla graphs as ONNX models."""
+"""Export of NNabla graphs to ONNX."""

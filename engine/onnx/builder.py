@@ -1,10 +1,10 @@
-"""NNabla graphs as ONNX models: every function that depends on an input becomes a node, everything
-else a constant.
+"""Build an ONNX model from an NNabla graph.
 
     model = build_model({'logits': y}, {'image': x})
 
-Needs the package onnx and nothing of NNabla's converter. Constants have the names of the
-parameters, and nodes those of the parameters' scopes. Batch norm stays a node, as runtimes fold it.
+Every function that depends on an input becomes a node, everything else a constant. Constants are
+named after the parameters, and nodes after the parameters' scopes. Batch norm remains a node, as
+runtimes fold it. The builder requires the package onnx, but not NNabla's converter.
 """
 
 import json
@@ -15,20 +15,20 @@ import nnabla as nn
 import numpy as np
 
 from common.errors import UserError
-from engine.onnx.operators import Unsupported, convert
+from engine.onnx.operators import UnsupportedError, add_nodes
 from layers.graph import functions
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
 OPSET = 13
-IR_VERSION = 8  # the one that belongs to opset 13 to 16; older runtimes refuse younger ones
-BATCH = 'batch'  # the name of the dimension that is not fixed
+IR_VERSION = 8  # the version for opsets 13 to 16; older runtimes reject newer versions
+BATCH_DIMENSION = 'batch'  # name of the dynamic dimension
 INSTALL = 'python -m pip install -r requirements.txt'
 
 
 def import_onnx():
-    """The package onnx; ``UserError`` with the line that installs it."""
+    """Import the package onnx; raise ``UserError`` with the install command if it is missing."""
     try:
         import onnx
         import onnx.helper
@@ -47,30 +47,35 @@ def build_model(
     metadata: Mapping[str, object] | None = None,
     name: str = 'network',
 ):
-    """Return the graph from ``inputs`` to ``outputs`` as an ``onnx.ModelProto``, checked by onnx.
+    """Convert the graph from ``inputs`` to ``outputs`` and check it with onnx.
 
     Args:
-        outputs: Variables by the names that the model gives them.
-        inputs: Likewise.
-        types: Of inputs and outputs that are not float32, as numpy calls them; they are cast. An
-            index (NNabla's ``max`` with ``only_index``) has a type there.
-        dynamic_batch: Leave the first dimension of inputs and outputs free; the graph must have
-            been built for 2 images or more, or a dimension of 1 could not be told from it.
-        metadata: Texts stay as they are, all else becomes JSON.
-        name: Of the graph.
+        outputs: Output variables, by their names in the model.
+        inputs: Input variables, by their names in the model.
+        types: NumPy type names of inputs and outputs other than float32, which are cast. An index
+            (NNabla's ``max`` with ``only_index``) needs an entry.
+        dynamic_batch: Whether the first dimension of inputs and outputs is dynamic. The graph must
+            then be built for 2 or more images, as a batch of 1 looks like any dimension of 1.
+        metadata: Properties of the model; text is stored as it is, anything else as JSON.
+        name: Name of the ONNX graph.
+
+    Returns:
+        An ``onnx.ModelProto``.
 
     Raises:
-        Unsupported: A function cannot be exported; the message names it.
+        UnsupportedError: A function cannot be exported; the message names it.
         UserError: The package onnx is not installed.
     """
     onnx = import_onnx()
     types = types or {}
-    graph = Graph(inputs, types, dynamic_batch)
+    graph = OnnxGraph(inputs, types, dynamic_batch)
     graph.walk(outputs, types)
 
     def infos(variables):
         for key, variable in variables.items():
-            shape = [BATCH, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
+            shape = (
+                [BATCH_DIMENSION, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
+            )
             element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(types.get(key, 'float32')))
             yield onnx.helper.make_tensor_value_info(key, element, shape)
 
@@ -96,10 +101,13 @@ def build_model(
     return model
 
 
-class Graph:
+class OnnxGraph:
     """An ONNX graph under construction.
 
-    nodes: in the order of computation. constants: arrays by name.
+    Attributes:
+        nodes: Nodes in the order of computation.
+        constants: Constant arrays by name.
+        dynamic_batch: Whether the number of images is dynamic.
     """
 
     def __init__(
@@ -117,14 +125,19 @@ class Graph:
         self._batch_name: str | None = None
         self._batch_size = inputs[self._first].shape[0]
         if dynamic_batch and self._batch_size < 2:
-            raise ValueError('build the graph for 2 images or more to leave their number free')
+            raise ValueError('dynamic_batch: build the graph for 2 images or more')
         for name, variable in inputs.items():
             self._names[variable] = name
             if name in types:
                 self._names[variable] = self._cast(name, self._unused(f'{name}/float'), 'float32')
 
     def walk(self, outputs: Mapping[str, nn.Variable], types: Mapping[str, str]):
-        """Add all that ``outputs`` need."""
+        """Add nodes for all functions between the inputs and ``outputs``.
+
+        Args:
+            outputs: Output variables by name.
+            types: NumPy type names of outputs other than float32.
+        """
         wanted = {v: name for name, v in outputs.items() if name not in types}
         self._used.update(outputs)
         for function in functions(*outputs.values()):
@@ -132,9 +145,9 @@ class Graph:
                 continue
             result = function.outputs[0]
             if self.dynamic_batch and result.shape[:1] != (self._batch_size,):
-                self.not_over_batch(function, 0)
+                self.require_per_image(function, 0)
             out = wanted.get(result) or self._unused(self._title(function))
-            convert(self, function, out)
+            add_nodes(self, function, out)
             self._names[result] = out
         for name, variable in outputs.items():
             source = self.name(variable)
@@ -144,20 +157,28 @@ class Graph:
                 self.node('Identity', [source], name)
 
     def name(self, variable: nn.Variable) -> str:
-        """What a variable is called; one that depends on no input becomes a constant."""
+        """Return a variable's name; a variable that depends on no input becomes a constant."""
         return self._names.get(variable) or self.constant_of(variable, variable.shape)
 
     def constant_of(self, variable: nn.Variable, shape: tuple[int, ...]) -> str:
-        """A variable that depends on no input as a constant of another shape."""
+        """Add a variable that depends on no input as a constant, and return its name.
+
+        Args:
+            variable: The variable.
+            shape: The constant's shape.
+
+        Raises:
+            UnsupportedError: The variable depends on an input.
+        """
         if variable in self._names:
-            raise Unsupported('weights that are computed from the image cannot be exported')
+            raise UnsupportedError('weights computed from the image cannot be exported')
         if variable.parent:
             variable.forward()
         array = np.array(variable.d, np.float32).reshape(shape)
         return self.constant(array, self._origin(variable))
 
     def constant(self, array: np.ndarray, name: str) -> str:
-        """Add a constant; returns its name, which has a number if another has that name."""
+        """Add a constant and return its name, numbered if another constant has that name."""
         array = np.asarray(array)
         known = self.constants.get(name)
         if known is not None and known.shape == array.shape and np.array_equal(known, array):
@@ -167,7 +188,14 @@ class Graph:
         return name
 
     def node(self, kind: str, inputs: list[str], out: str, **attributes) -> str:
-        """Add a node, which has the name of its output."""
+        """Add a node, named after its output, and return that name.
+
+        Args:
+            kind: The ONNX operator.
+            inputs: Names of the inputs.
+            out: Name of the output.
+            **attributes: The operator's attributes.
+        """
         make_node = self._helper.make_node
         self.nodes.append(make_node(kind, inputs, [out], name=out, **attributes))
         return out
@@ -177,7 +205,7 @@ class Graph:
         return self.node('Cast', [source], out, to=to)
 
     def batch(self) -> str:
-        """The number of images, int64 (1,)."""
+        """Return the name of the number of images, (1,) int64, computed from the first input."""
         if self._batch_name is None:
             shape = self.node('Shape', [self._first], self._unused('batch/shape'))
             zero = self.constant(np.zeros(1, np.int64), 'batch/axis')
@@ -185,32 +213,42 @@ class Graph:
             self._batch_name = self.node('Gather', [shape, zero], size, axis=0)
         return self._batch_name
 
-    def not_over_batch(self, function, *axes: int):
-        """Refuse a function that works along the images where their number is free."""
+    def require_per_image(self, function, *axes: int):
+        """Reject a function that works across images where their number is dynamic.
+
+        Args:
+            function: The NNabla function.
+            *axes: The axes along which it works.
+
+        Raises:
+            UnsupportedError: The axes include the batch, and its size is dynamic.
+        """
         if self.dynamic_batch and 0 in axes:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"NNabla's function {function.info.type_name} mixes or counts the images of a "
-                'batch, so their number cannot be left free: give a --batch-size'
+                'batch, so their number cannot be dynamic: set --batch-size'
             )
 
     def _title(self, function) -> str:
-        """A node's name: the scope of its parameters, or the function's type."""
+        """Return a node's name: the scope of its parameters, or the function's type."""
         for variable in function.inputs[1:]:
             if variable not in self._names and (origin := self._origin(variable)) != 'constant':
                 return origin.rpartition('/')[0] or function.info.type_name
         return function.info.type_name
 
     def _origin(self, variable) -> str:
-        """The name of the parameter that a constant is made of."""
+        """Return the name of the parameter from which a constant is computed."""
         if variable.data in self._parameters:
             return self._parameters[variable.data]
         if not variable.parent:
-            raise Unsupported('the graph depends on a variable that is no input and no parameter')
+            raise UnsupportedError(
+                'the graph depends on a variable that is neither an input nor a parameter'
+            )
         names = {self._origin(v) for v in variable.parent.inputs}
         return names.pop() if len(names) == 1 else 'constant'
 
     def _unused(self, name: str) -> str:
-        """``name``, or the first of ``name_1``, ``name_2``, ... that is free."""
+        """Return ``name``, or the first unused of ``name_1``, ``name_2``, ..."""
         number, free = 0, name
         while free in self._used:
             number += 1

@@ -1,8 +1,8 @@
-"""What each of NNabla's functions is in ONNX: a table from its type to a converter.
+"""Converters from NNabla functions to ONNX operators of opset 13, by function type.
 
-A converter takes the graph under construction (:class:`engine.onnx.builder.Graph`), NNabla's
-function and the name that the result is to have; it adds nodes of opset 13. What it cannot express
-exactly it refuses with :class:`Unsupported`. NNabla's definitions: sony/nnabla, v1.39.0,
+A converter takes the graph under construction (:class:`engine.onnx.builder.OnnxGraph`), the NNabla
+function and the name of the result, and adds nodes. It raises :class:`UnsupportedError` for
+anything that ONNX cannot express exactly. NNabla's definitions: sony/nnabla, v1.39.0,
 build-tools/code_generator/functions.yaml; ONNX's: onnx/onnx, docs/Operators.md, opset 13.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 
-SAME = {  # functions without arguments that count
+DIRECT_OPERATORS = {  # functions without arguments that matter
     'Add2': 'Add',
     'Sub2': 'Sub',
     'Mul2': 'Mul',
@@ -25,9 +25,9 @@ SAME = {  # functions without arguments that count
     'Identity': 'Identity',
     'GlobalAveragePooling': 'GlobalAveragePool',
 }
-WITH_SCALAR = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
-# mode, align_corners, half_pixel, half_pixel_for_nn -> how Resize finds a sample.
-RESIZING = {
+SCALAR_OPERATORS = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
+# mode, align_corners, half_pixel, half_pixel_for_nn -> attributes of Resize.
+RESIZE_ATTRIBUTES = {
     ('linear', False, False, False): dict(coordinate_transformation_mode='asymmetric'),
     ('linear', False, True, False): dict(coordinate_transformation_mode='half_pixel'),
     ('linear', True, False, False): dict(coordinate_transformation_mode='align_corners'),
@@ -39,29 +39,40 @@ RESIZING = {
     ),
 }
 CONVERTERS: dict[str, Callable] = {}
-OF_A_BATCH = 'batch norm with batch statistics cannot be exported: take the evaluation graph'
+BATCH_STATISTICS_PROBLEM = (
+    'batch norm with batch statistics cannot be exported: use the evaluation graph'
+)
 
 
-class Unsupported(UserError):
-    """A function that has no exact counterpart in ONNX, or in ONNX with any number of images."""
+class UnsupportedError(UserError):
+    """A function has no exact equivalent in ONNX, or none for a dynamic batch size."""
 
 
-def convert(graph, function, out: str):
-    """Add the nodes of ``function``; the result is called ``out``. Raises ``Unsupported``."""
+def add_nodes(graph, function, out: str):
+    """Add the nodes that compute an NNabla function.
+
+    Args:
+        graph: The :class:`engine.onnx.builder.OnnxGraph` under construction.
+        function: The NNabla function.
+        out: Name of the result.
+
+    Raises:
+        UnsupportedError: The function has no exact equivalent in ONNX.
+    """
     kind, arguments = function.info.type_name, function.info.args
     if arguments.get('channel_last'):
-        raise Unsupported(f'{kind} with channel_last cannot be exported to ONNX')
-    if kind in SAME:
-        graph.node(SAME[kind], [graph.name(v) for v in function.inputs], out)
-    elif kind in WITH_SCALAR:
+        raise UnsupportedError(f'{kind} with channel_last cannot be exported to ONNX')
+    if kind in DIRECT_OPERATORS:
+        graph.node(DIRECT_OPERATORS[kind], [graph.name(v) for v in function.inputs], out)
+    elif kind in SCALAR_OPERATORS:
         value = graph.constant(np.float32(arguments['val']), f'{out}/value')
-        graph.node(WITH_SCALAR[kind], [graph.name(function.inputs[0]), value], out)
+        graph.node(SCALAR_OPERATORS[kind], [graph.name(function.inputs[0]), value], out)
     elif kind in CONVERTERS:
         CONVERTERS[kind](graph, function, out, **arguments)
     elif kind.endswith('BatchStatistics'):  # on a CPU; see layers/sync_batch_norm.py
-        raise Unsupported(OF_A_BATCH)
+        raise UnsupportedError(BATCH_STATISTICS_PROBLEM)
     else:
-        raise Unsupported(f"NNabla's function {kind} cannot be exported to ONNX")
+        raise UnsupportedError(f"NNabla's function {kind} cannot be exported to ONNX")
 
 
 def _converter(*kinds):
@@ -79,7 +90,7 @@ def _convolution(graph, function, out, *, base_axis, pad, stride, dilation, grou
 
 @_converter('DepthwiseConvolution')
 def _depthwise(graph, function, out, *, base_axis, pad, stride, dilation, multiplier):
-    """A convolution in as many groups as channels; NNabla's kernel is (C * multiplier, k, k)."""
+    """Convert to a convolution with one group per channel, kernel (C * multiplier, 1, k, k)."""
     maps, *kernel = function.inputs[1].shape
     shape = (maps, 1, *kernel)
     groups = function.inputs[0].shape[1]
@@ -88,7 +99,9 @@ def _depthwise(graph, function, out, *, base_axis, pad, stride, dilation, multip
 
 def _conv(graph, function, out, weight_shape, base_axis, pad, stride, dilation, groups):
     if base_axis != 1 or len(weight_shape) != 4:
-        raise Unsupported(f'{function.info.type_name} over other than two axes cannot be exported')
+        raise UnsupportedError(
+            f'{function.info.type_name} with other than two spatial axes cannot be exported'
+        )
     x, weight, *bias = function.inputs
     inputs = [graph.name(x), graph.constant_of(weight, weight_shape), *map(graph.name, bias)]
     graph.node(
@@ -117,12 +130,12 @@ def _batch_norm(
     no_bias=False,
     nonlinearity=None,
 ):
-    """With the running statistics; runtimes fold it into the convolution before."""
+    """Convert batch norm with running statistics; runtimes fold it into the convolution before."""
     kind = function.info.type_name
     if batch_stat:
-        raise Unsupported(OF_A_BATCH)
+        raise UnsupportedError(BATCH_STATISTICS_PROBLEM)
     if axes != [1] or no_scale or no_bias or nonlinearity not in (None, '', 'relu'):
-        raise Unsupported(f'{kind} of this form ({function.info.args}) cannot be exported')
+        raise UnsupportedError(f'{kind} with {function.info.args} cannot be exported')
     x, beta, gamma, mean, var, *added = function.inputs
     relu = nonlinearity == 'relu'
     vectors = [graph.constant_of(v, (v.size,)) for v in (gamma, beta, mean, var)]
@@ -151,7 +164,7 @@ def _swish(graph, function, out):
 @_converter('Softmax')
 def _softmax(graph, function, out, *, axis):
     axis %= function.inputs[0].ndim
-    graph.not_over_batch(function, axis)
+    graph.require_per_image(function, axis)
     graph.node('Softmax', [graph.name(function.inputs[0])], out, axis=axis)
 
 
@@ -166,9 +179,11 @@ def _max_pooling(graph, function, out, **arguments):
 
 
 def _pooling(graph, function, out, kind, arguments, **attributes):
-    if not arguments['ignore_border']:  # NNabla may have a row more than ONNX's ceil_mode
+    if not arguments[
+        'ignore_border'
+    ]:  # NNabla's result can have one row more than ONNX's ceil_mode
         name = function.info.type_name
-        raise Unsupported(f'{name} with ignore_border=False cannot be exported exactly')
+        raise UnsupportedError(f'{name} with ignore_border=False cannot be exported exactly')
     graph.node(
         kind,
         [graph.name(function.inputs[0])],
@@ -183,7 +198,7 @@ def _pooling(graph, function, out, kind, arguments, **attributes):
 @_converter('Mean')
 def _mean(graph, function, out, *, axes, keep_dims):
     axes = sorted(axis % function.inputs[0].ndim for axis in axes)
-    graph.not_over_batch(function, *axes)
+    graph.require_per_image(function, *axes)
     graph.node(
         'ReduceMean', [graph.name(function.inputs[0])], out, axes=axes, keepdims=int(keep_dims)
     )
@@ -191,34 +206,34 @@ def _mean(graph, function, out, *, axes, keep_dims):
 
 @_converter('Max')
 def _argmax(graph, function, out, *, axes, keep_dims, with_index, only_index):
-    """Of the two things that NNabla's function does, the index of the largest value."""
+    """Convert the index of the largest value; NNabla's Max can also return the value."""
     if not only_index or len(axes) != 1:
-        raise Unsupported('Max other than of the index over one axis cannot be exported')
+        raise UnsupportedError('Max is exported only as the index over one axis')
     axis = axes[0] % function.inputs[0].ndim
-    graph.not_over_batch(function, axis)
+    graph.require_per_image(function, axis)
     graph.node('ArgMax', [graph.name(function.inputs[0])], out, axis=axis, keepdims=int(keep_dims))
 
 
 @_converter('Concatenate')
 def _concatenate(graph, function, out, *, axis):
     axis %= function.inputs[0].ndim
-    graph.not_over_batch(function, axis)
+    graph.require_per_image(function, axis)
     graph.node('Concat', [graph.name(v) for v in function.inputs], out, axis=axis)
 
 
 @_converter('Slice')
 def _slice(graph, function, out, *, start, stop, step):
-    """Axes that are taken whole are left out, so that the batch is not written down."""
+    """Convert a slice; axes taken whole are omitted, so that the batch size is not fixed."""
     shape = function.inputs[0].shape
     first = len(shape) - len(start)
     cuts = []
     for axis, length in enumerate(shape[first:], first):
         cut = [values[axis - first] for values in (start, stop, step)]
         if cut[2] < 1:
-            raise Unsupported('Slice with a negative step cannot be exported')
+            raise UnsupportedError('Slice with a negative step cannot be exported')
         cut = slice(*cut).indices(length)
         if cut != (0, length, 1):
-            graph.not_over_batch(function, axis)
+            graph.require_per_image(function, axis)
             cuts.append((*cut[:2], axis, cut[2]))
     if not cuts:
         graph.node('Identity', [graph.name(function.inputs[0])], out)
@@ -235,8 +250,8 @@ def _reshape(graph, function, out, *, shape, inplace):
     before, after = function.inputs[0].shape, list(function.outputs[0].shape)
     if graph.dynamic_batch:
         if before[0] != after[0]:
-            graph.not_over_batch(function, 0)
-        after[0] = 0  # as it is in the input
+            graph.require_per_image(function, 0)
+        after[0] = 0  # copies the dimension from the input
     numbers = graph.constant(np.array(after, np.int64), f'{out}/shape')
     graph.node('Reshape', [graph.name(function.inputs[0]), numbers], out)
 
@@ -244,7 +259,7 @@ def _reshape(graph, function, out, *, shape, inplace):
 @_converter('Transpose')
 def _transpose(graph, function, out, *, axes):
     if axes[0] != 0:
-        graph.not_over_batch(function, 0)
+        graph.require_per_image(function, 0)
     graph.node('Transpose', [graph.name(function.inputs[0])], out, perm=axes)
 
 
@@ -261,12 +276,12 @@ def _interpolate(
     half_pixel_for_nn,
     channel_last,
 ):
-    """To the exact size: factors would be rounded, and the size with them."""
+    """Convert to a resize with explicit sizes, as rounded factors could change the size."""
     before, after = function.inputs[0].shape, function.outputs[0].shape
     form = mode, align_corners, half_pixel, half_pixel_for_nn
-    if form not in RESIZING or len(before) != 4:
-        raise Unsupported(f'Interpolate of this form ({function.info.args}) cannot be exported')
-    if mode == 'nearest' and not _copies_whole_times(function):
+    if form not in RESIZE_ATTRIBUTES or len(before) != 4:
+        raise UnsupportedError(f'Interpolate with {function.info.args} cannot be exported')
+    if mode == 'nearest' and not _repeats_each_sample(function):
         rows, columns = _nearest(function)
         middle = f'{out}/rows'
         rows = graph.constant(rows, f'{out}/of_rows')
@@ -274,9 +289,10 @@ def _interpolate(
         graph.node('Gather', [graph.name(function.inputs[0]), rows], middle, axis=2)
         graph.node('Gather', [middle, columns], out, axis=3)
         return
-    attributes = dict(RESIZING[form], mode=mode)
+    attributes = dict(RESIZE_ATTRIBUTES[form], mode=mode)
     if half_pixel and any(new == 1 < old for old, new in zip(before[2:], after[2:])):
-        attributes['coordinate_transformation_mode'] = 'pytorch_half_pixel'  # takes the first
+        # Of a dimension that shrinks to 1, it takes the first sample, as NNabla does.
+        attributes['coordinate_transformation_mode'] = 'pytorch_half_pixel'
     if graph.dynamic_batch:
         rest = graph.constant(np.array(after[1:], np.int64), f'{out}/rest_of_size')
         sizes = f'{out}/sizes'
@@ -286,11 +302,11 @@ def _interpolate(
     graph.node('Resize', [graph.name(function.inputs[0]), '', '', sizes], out, **attributes)
 
 
-def _copies_whole_times(function) -> bool:
-    """Whether each sample of a nearest resizing is copied the same number of times.
+def _repeats_each_sample(function) -> bool:
+    """Return whether a nearest resize repeats each sample the same number of times.
 
-    Only then do all runtimes agree with NNabla: otherwise some samples lie between two, and which
-    is taken depends on how the factor is rounded.
+    Only then do all runtimes agree with NNabla. Otherwise some positions lie between two samples,
+    and the choice depends on how the factor is rounded.
     """
     sizes = zip(function.inputs[0].shape[2:], function.outputs[0].shape[2:], _nearest(function))
     return all(
@@ -300,7 +316,7 @@ def _copies_whole_times(function) -> bool:
 
 
 def _nearest(function) -> list[np.ndarray]:
-    """Which row and which column of the input NNabla takes for each of the output's."""
+    """Return the input row of each output row, and the input column of each output column."""
     taken = []
     for axis in (2, 3):
         old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]

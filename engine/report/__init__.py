@@ -1,1 +1,1 @@
-"""A page and a picture of a run: python -m engine.report runs/D3Net_L"""
+"""Summarise a training run as a page and a picture (python -m engine.report runs/D3Net_L)."""

@@ -1,4 +1,4 @@
-"""Pictures of how a training went."""
+"""Draw the curves of a training run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,23 +17,31 @@ from matplotlib.ticker import (
 from common import files
 from common.errors import UserError
 
-WIDTH, HEIGHT, DOTS = 9, 9, 110  # inches, and dots an inch
+WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 9, 9, 110
 COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
-WIDE_RANGE = 10  # largest to smallest value, from which on an axis is logarithmic
-SMOOTHED = 40  # values, from which on their running mean is drawn too
+LOG_SCALE_RATIO = 10  # an axis is logarithmic if largest / smallest value exceeds this
+MIN_SMOOTHED_VALUES = 40  # the running mean is drawn from this number of values on
 
-Rows = Sequence[tuple[float, ...]]  # iteration and value
+Rows = Sequence[tuple[float, ...]]  # pairs of an iteration and a value
 
 
-def draw(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows):
-    """Draw loss, learning rate and validation mIoU (percent) over iterations, one below the other.
+def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows):
+    """Draw loss, learning rate and validation mIoU over iterations, one below the other.
 
-    The picture's kind is the ending of ``path``. Raises ``UserError`` when it cannot be written.
+    Args:
+        path: File to write; its ending selects the format.
+        title: Title of the picture.
+        losses: Pairs of an iteration and a training loss.
+        rates: Pairs of an iteration and a learning rate.
+        scores: Pairs of an iteration and a validation mIoU in percent.
+
+    Raises:
+        UserError: The format is unknown, or the file cannot be written.
     """
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout='constrained')
+    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
     figure.suptitle(title)
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
-        raise UserError(f'{path}: no kind of picture; name it .png, .svg or .pdf')
+        raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)
     _draw_losses(loss, _columns(losses))
     _draw(rate, _columns(rates), 'learning rate', COLOURS['rate'])
@@ -46,13 +54,13 @@ def draw(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows):
     score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
     _mark_best(score, _columns(scores))
     with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS)
+        figure.savefig(temporary, dpi=DOTS_PER_INCH)
 
 
 def _draw_losses(axes: Axes, columns: np.ndarray):
-    """Noisy values pale, with their running mean over a twentieth of them."""
+    """Draw noisy values in a pale colour, with their running mean over a twentieth of them."""
     iterations, values = columns
-    if len(values) < SMOOTHED:
+    if len(values) < MIN_SMOOTHED_VALUES:
         _draw(axes, columns, 'training loss', COLOURS['loss'])
         return
     _draw(axes, columns, 'training loss', COLOURS['loss'], alpha=0.3, label='mean of an interval')
@@ -63,8 +71,13 @@ def _draw_losses(axes: Axes, columns: np.ndarray):
 
 
 def _running_mean(values: np.ndarray, half: int) -> np.ndarray:
-    """Means over ``half`` values to both sides, fewer near the ends, where a mean of one side would
-    be off a slope; NaN counts for nothing.
+    """Return centred running means that ignore NaN.
+
+    The window shrinks near the ends, because a one-sided mean would deviate on a slope.
+
+    Args:
+        values: (N,) float.
+        half: Number of values on each side of the centre.
     """
     known = np.isfinite(values)
     sums = np.append(0, np.cumsum(np.where(known, values, 0)))
@@ -92,7 +105,7 @@ def _draw(axes: Axes, columns: np.ndarray, name: str, colour: str, **style):
 def _mark_best(axes: Axes, columns: np.ndarray):
     if columns.size:
         iteration, value = columns[:, np.argmax(columns[1])]
-        on_the_right = iteration > axes.get_xlim()[1] / 2  # where a text to the right may not fit
+        on_the_right = iteration > axes.get_xlim()[1] / 2  # the text goes to the side with space
         axes.margins(y=0.12)
         axes.axhline(value, color='grey', linewidth=0.8, linestyle=':')
         axes.annotate(
@@ -105,10 +118,10 @@ def _mark_best(axes: Axes, columns: np.ndarray):
 
 
 def _choose_scale(axes: Axes):
-    """A logarithmic axis where it shows what a linear one would press flat."""
+    """Use a logarithmic axis if the values span more than ``LOG_SCALE_RATIO``."""
     values = np.concatenate([line.get_ydata() for line in axes.lines] or [[]])
     values = values[np.isfinite(values)]
-    if values.size and values.min() > 0 and values.max() > WIDE_RANGE * values.min():
+    if values.size and values.min() > 0 and values.max() > LOG_SCALE_RATIO * values.min():
         axes.set_yscale('log')
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
@@ -116,5 +129,5 @@ def _choose_scale(axes: Axes):
 
 
 def _columns(rows: Rows) -> np.ndarray:
-    """(2, N): iterations and values."""
+    """Return iterations and values as an array (2, N)."""
     return np.array(rows, float).reshape(-1, 2).T

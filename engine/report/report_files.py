@@ -1,4 +1,4 @@
-"""Write the files of a report: the page as Markdown and the picture of the curves."""
+"""Write the files of a report: the page in Markdown and the picture of the curves."""
 
 from pathlib import Path
 
@@ -8,8 +8,12 @@ from engine.report import curves, summary
 SUMMARY, PICTURE = 'report.md', 'report.png'
 
 
-def write(run: Path, picture: Path) -> str:
-    """Write the picture, and the page that shows it into the run's folder.
+def write_report(run: Path, picture: Path) -> str:
+    """Write the picture of a run, and the page that embeds it into the run's folder.
+
+    Args:
+        run: Folder of the run.
+        picture: File of the picture.
 
     Returns:
         The page.
@@ -17,10 +21,10 @@ def write(run: Path, picture: Path) -> str:
     Raises:
         UserError: The run cannot be read, or a file cannot be written.
     """
-    record = summary.read(run)
-    page = summary.page(record, picture)
+    record = summary.read_run(run)
+    page = summary.format_page(record, picture)
     title = f'{record.name}, iteration {record.iteration} of {record.total or summary.UNKNOWN}'
-    curves.draw(picture, title, record.losses, record.rates, record.scores)
+    curves.draw_curves(picture, title, record.losses, record.rates, record.scores)
     with files.replacing(run / SUMMARY) as temporary:
         temporary.write_text(page, encoding='utf-8')
     return page

@@ -1,4 +1,4 @@
-"""What the files of a run tell about it, finished or not, as a page of Markdown."""
+"""Read the files of a run, finished or not, and summarise them as a page of Markdown."""
 
 import math
 import os
@@ -21,17 +21,24 @@ from engine.training.recipe import TrainingKeys
 from models.family import NetworkKeys
 
 UNKNOWN = '-'
-PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d+) \|')  # a line of the log
+PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d+) \|')  # line of train.log
 
 
 @dataclass(frozen=True)
-class Record:
-    """What the files of a run tell.
+class RunRecord:
+    """The content of a run's files.
 
-    network: its name. data: what the effective config says of it. total: iterations of the whole
-        run, where known. facts: of the state (see ``engine.runs.checkpoints``), empty where there
-        is none yet. problem: why the state cannot be read. losses, rates, times, validations: see
-        ``engine.runs.series``.
+    Attributes:
+        folder: Folder of the run.
+        network: Name of the network.
+        data: Keys of the effective config about the data.
+        total: Number of iterations of the whole run, or None if unknown.
+        facts: Facts of the state (see ``engine.runs.checkpoints``); empty without a state.
+        problem: Reason why the state cannot be read, or None.
+        losses: Rows of the training loss (see ``engine.runs.series``).
+        rates: Rows of the learning rate.
+        times: Rows of the time per iteration.
+        validations: Scores of all validations.
     """
 
     folder: RunFolder
@@ -47,34 +54,34 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The config's name; that of the folder as long as there is no state."""
+        """Name of the config; without a state, the name of the folder."""
         return self.facts.get('name') or self.folder.path.resolve().name
 
     @property
     def iteration(self) -> int:
-        """The last one that anything is known of."""
+        """The last iteration that any file mentions."""
         known = [int(row[0]) for row in self.losses[-1:]]
         known += [entry['iteration'] for entry in self.validations[-1:]]
         return max([*known, *self.folder.saved(), self.facts.get('iteration', 0)])
 
     @property
     def scores(self) -> list[tuple[int, float]]:
-        """Iteration and mIoU of the validations that had anything to score."""
+        """Iteration and mIoU of the validations that have a score."""
         entries = [(entry['iteration'], entry['miou']) for entry in self.validations]
         return [(iteration, miou) for iteration, miou in entries if miou is not None]
 
 
-def read(path: str | os.PathLike) -> Record:
-    """Read a run's files; raises ``UserError`` for a folder without a run, or without results."""
+def read_run(path: str | os.PathLike) -> RunRecord:
+    """Read a run's files; raise ``UserError`` for a folder without a run or without results."""
     folder = RunFolder(path)
     if files.kind_of(folder.path) != 'folder':
-        raise UserError(f'{path}: no such folder; name that of a run, as runs/D3Net_L')
+        raise UserError(f'{path}: no such folder; pass the folder of a run, such as runs/D3Net_L')
     if files.kind_of(folder.config) != 'file':
-        raise UserError(f'{path}: holds no run of train.py (there is no {folder.config.name})')
+        raise UserError(f'{path}: holds no run of train.py ({folder.config.name} is missing)')
     facts, problem = {}, None
     if files.kind_of(folder.state) is not None:
         try:
-            facts = checkpoints.facts(folder.state)
+            facts = checkpoints.load_facts(folder.state)
         except UserError as error:
             problem = str(error)
     config = _read_config(folder.config)
@@ -83,7 +90,7 @@ def read(path: str | os.PathLike) -> Record:
         network = NetworkKeys.of(config).network
     except SectionError as error:
         raise UserError(f'{error} ({folder.config})') from error
-    record = Record(
+    record = RunRecord(
         folder=folder,
         network=network,
         data=data,
@@ -96,12 +103,12 @@ def read(path: str | os.PathLike) -> Record:
         validations=read_validations(folder.path),
     )
     if not record.iteration:
-        raise UserError(f'{path}: the run has nothing to show yet; try again later')
+        raise UserError(f'{path}: the run has no results yet; try again later')
     return record
 
 
-def page(record: Record, picture: Path) -> str:
-    """A page of Markdown about a run; the picture is named relative to the run's folder."""
+def format_page(record: RunRecord, picture: Path) -> str:
+    """Format a page of Markdown about a run; it links the picture relative to the run's folder."""
     facts = record.facts
     versions = [f'{name} {version}' for name, version in facts.get('versions', {}).items()]
     rows = [
@@ -135,7 +142,7 @@ def page(record: Record, picture: Path) -> str:
     return '\n\n'.join(blocks) + '\n'
 
 
-def _losses(record: Record) -> list[tuple[str, str]]:
+def _losses(record: RunRecord) -> list[tuple[str, str]]:
     if not record.losses:
         return [('loss', UNKNOWN)]
     last, numbers = record.losses[-1], [row for row in record.losses if not math.isnan(row[1])]
@@ -146,7 +153,7 @@ def _losses(record: Record) -> list[tuple[str, str]]:
     return rows
 
 
-def _scores(record: Record) -> list[tuple[str, str]]:
+def _scores(record: RunRecord) -> list[tuple[str, str]]:
     if not record.scores:
         return [('validation mIoU', UNKNOWN)]
     iteration, best = max(record.scores, key=lambda row: row[1])
@@ -156,21 +163,21 @@ def _scores(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def _state(record: Record) -> str:
+def _state(record: RunRecord) -> str:
     if record.problem:
         return 'cannot be used'
     return f'of iteration {record.facts["iteration"]}' if record.facts else 'none yet'
 
 
 def _table(titles: tuple[str, str], rows: list[tuple]) -> str:
-    """Return two columns of Markdown, below titles or none."""
+    """Return a Markdown table of two columns; empty titles are allowed."""
     first, second = titles
-    columns = [Column(first), Column(second, right=bool(second))]  # with a title, they are numbers
+    columns = [Column(first), Column(second, right=bool(second))]  # columns with a title: numbers
     return '\n'.join(markdown(columns, [[str(cell) for cell in row] for row in rows]))
 
 
 def _total(log: Path) -> int | None:
-    """The length of the run, from the last line that tells it."""
+    """Return the length of the run from the last line of progress in train.log."""
     if files.kind_of(log) is None:
         return None
     try:
@@ -187,7 +194,7 @@ def _read_config(path: Path) -> dict:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f'{path}: cannot be read ({error})') from error
     if not isinstance(config, dict):
-        raise UserError(f'{path}: is no config')
+        raise UserError(f'{path}: is not a config')
     return config
 
 

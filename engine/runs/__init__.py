@@ -1,1 +1,1 @@
-"""What a training leaves behind: its folder, its states, its log and the series of its numbers."""
+"""The records of a training run: its folder, checkpoints, log, series and TensorBoard events."""

@@ -1,11 +1,11 @@
-"""The state of a training: all that a run needs to go on as if it had never stopped.
+"""Save and load the state of a training run, so that it resumes as if never interrupted.
 
     save(folder / 'state.h5', TrainingState(iteration=8000, parameters=..., ...))
     state = load(folder / 'state.h5')
 
-The file is one HDF5 file with a header in its user block, the first 512 bytes, which HDF5 leaves
-to its users. The header holds the SHA-256 of the rest, so that HDF5 never sees a damaged file,
-which it may answer with a crash.
+The file is an HDF5 file with a header in its user block, the first 512 bytes, which HDF5 reserves
+for applications. The header holds the SHA-256 of the rest, so that HDF5 never reads a damaged
+file, which can crash it.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ import numpy as np
 from common import files
 from common.errors import UserError
 
-HEADER_SIZE = 512  # bytes; the smallest user block
+HEADER_BYTES = 512  # the smallest user block
 MAGIC, VERSION = b'nnseg training state', b'2'
 ARRAYS = ('parameters', 'solver', 'average')
 ADVICE = 'start from weights (-p model_param_*.h5 or best.h5 of a run) in another folder (-o)'
-# Keys of a config that say where a training starts, where its data is, what it computes in which
-# memory and what is looked at or kept on the way; and, by their prefix, how it is evaluated.
-WITHOUT_INFLUENCE = {
+# Keys of a config that do not influence the parameters of a running training: initial weights,
+# paths, names, memory, validation and saving; and, by their prefix, the keys of evaluation.
+KEYS_WITHOUT_INFLUENCE = {
     'weights',
     'pretrained',
     'data_dir',
@@ -42,22 +42,33 @@ WITHOUT_INFLUENCE = {
     'save_minutes',
     'keep_checkpoints',
 }
-OF_EVALUATION = 'test_'
+EVALUATION_PREFIX = 'test_'
 
 
 @dataclass(eq=False)
 class TrainingState:
-    """What a run is made of after ``iteration`` completed iterations.
+    """The state of a run after ``iteration`` completed iterations.
 
-    parameters: all of them, batch statistics too. solver: its momenta and counts. average: the
-        moving average of the parameters, where one is kept. These are arrays by name, of any type
-        of number, in an order that is kept.
-    loader, loss_scale, best (score and iteration), config (the effective one), versions, extras:
-        what JSON can hold, with strings for keys and finite numbers; tuples come back as lists.
-    processes: how many have trained it. options: those of the command line that change numbers, as
-        they are written, with ``on`` or ``off`` for those without a value. name: the config's.
-    scaled: whether ``reference_batch`` has scaled milestones and warm-up; it did not in states
-        without this field.
+    Arrays are stored by name, with any numeric type and in their order. Other attributes hold what
+    JSON can represent, with string keys and finite numbers; tuples are loaded as lists.
+
+    Attributes:
+        iteration: Number of completed iterations.
+        parameters: Arrays of all parameters, including batch statistics.
+        solver: Arrays of the solver's momenta and counts.
+        average: Arrays of the parameters' moving average, or None.
+        loader: State of the data loader.
+        loss_scale: State of the loss scale, or None.
+        best: Best score and its iteration, or None.
+        seed: Random seed of the run.
+        config: The effective config.
+        processes: Number of processes of the run.
+        options: Command line options that change numbers, as typed; ``on`` or ``off`` for flags.
+        versions: Versions of the packages.
+        name: Name of the config.
+        extras: Further facts.
+        scaled: Whether ``reference_batch`` scaled milestones and warm-up. States without this
+            field were not scaled.
     """
 
     iteration: int
@@ -81,17 +92,24 @@ FACTS = tuple(f.name for f in fields(TrainingState) if f.name not in ARRAYS)
 
 
 def save(path: str | os.PathLike, state: TrainingState):
-    """Write a state, whole at any moment, also when the machine crashes.
+    """Write a state atomically and durably, even if the machine crashes.
 
-    The file is made in memory first: HDF5 crashes the process when the disk is full. Raises
-    ``UserError`` when it cannot be written, and ``ValueError`` for what the file cannot give back.
+    The file is built in memory first, because HDF5 crashes the process if the disk is full.
+
+    Args:
+        path: File to write.
+        state: State of the run.
+
+    Raises:
+        UserError: The file cannot be written.
+        ValueError: A value would not be loaded unchanged.
     """
     groups = {group: getattr(state, group) for group in ARRAYS}
     facts = {name: getattr(state, name) for name in FACTS}
     names = {group: None if arrays is None else list(arrays) for group, arrays in groups.items()}
     content = io.BytesIO()
-    with h5py.File(content, 'w', userblock_size=HEADER_SIZE) as file:
-        # As data: an attribute of HDF5 holds no more than 64 KiB.
+    with h5py.File(content, 'w', userblock_size=HEADER_BYTES) as file:
+        # As data sets, because an HDF5 attribute holds at most 64 KiB.
         file['facts'] = np.frombuffer(_as_json(facts), np.uint8)
         file['names'] = np.frombuffer(_as_json(names), np.uint8)
         for group, arrays in groups.items():
@@ -100,15 +118,15 @@ def save(path: str | os.PathLike, state: TrainingState):
                     raise ValueError(f'{group}: {name} is not an array of numbers')
                 file[f'{group}/{number}'] = array
     with content.getbuffer() as buffer:
-        digest = hashlib.sha256(buffer[HEADER_SIZE:]).hexdigest()
+        digest = hashlib.sha256(buffer[HEADER_BYTES:]).hexdigest()
         header = b'%s %s\n%s\n%d\n' % (MAGIC, VERSION, digest.encode(), len(buffer))
-        buffer[:HEADER_SIZE] = header.ljust(HEADER_SIZE, b'\n')
+        buffer[:HEADER_BYTES] = header.ljust(HEADER_BYTES, b'\n')
         with files.replacing(Path(path), durable=True) as temporary:
             temporary.write_bytes(buffer)
 
 
 def load(path: str | os.PathLike) -> TrainingState:
-    """Read a state; raises ``UserError`` when the file is missing, damaged or something else."""
+    """Read a state; raise ``UserError`` if the file is missing, damaged or no such state."""
 
     def read(file):
         groups = json.loads(file['names'][()].tobytes())
@@ -118,7 +136,7 @@ def load(path: str | os.PathLike) -> TrainingState:
             else {name: file[f'{group}/{number}'][()] for number, name in enumerate(names)}
             for group, names in groups.items()
         }
-        # h5py gives what has no dimensions as a scalar.
+        # h5py returns arrays without dimensions as scalars.
         for group in filter(None, arrays.values()):
             group.update({name: np.asarray(array) for name, array in group.items()})
         return TrainingState(**json.loads(file['facts'][()].tobytes()), **arrays)
@@ -126,31 +144,45 @@ def load(path: str | os.PathLike) -> TrainingState:
     return _read(Path(path), read)
 
 
-def facts(path: str | os.PathLike) -> dict:
-    """The fields of a state that are no arrays, which takes little memory; ``UserError`` as for
-    :func:`load`.
+def load_facts(path: str | os.PathLike) -> dict:
+    """Read the attributes of a state other than arrays, which needs little memory.
+
+    Raises:
+        UserError: As for :func:`load`.
     """
     return _read(Path(path), lambda file: json.loads(file['facts'][()].tobytes()))
 
 
-def changes(old: Mapping, new: Mapping) -> list[str]:
-    """What differs between the config of a run and the one it shall go on with, a text per key:
-    ``lr: 0.01 was 0.02``.
+def config_changes(old: Mapping, new: Mapping) -> list[str]:
+    """Compare the config of a run with the config that it resumes with.
 
-    Left out are the keys that do not influence the parameters of a run that has started:
-    ``WITHOUT_INFLUENCE`` and what begins with ``test_``.
+    ``KEYS_WITHOUT_INFLUENCE`` and the keys that begin with ``test_`` are skipped, because they do
+    not influence the parameters of a running training.
+
+    Args:
+        old: Config of the saved run.
+        new: Config of the resumed run.
+
+    Returns:
+        One text per changed key, such as ``lr: 0.01 was 0.02``.
     """
     keys = (
         key
         for key in dict.fromkeys([*new, *old])
-        if key not in WITHOUT_INFLUENCE and not key.startswith(OF_EVALUATION)
+        if key not in KEYS_WITHOUT_INFLUENCE and not key.startswith(EVALUATION_PREFIX)
     )
     return _differences(old, new, keys)
 
 
-def changed_options(old: Mapping, new: Mapping) -> list[str]:
-    """What differs between the options of a run and those it shall go on with, a text per option:
-    ``--tf32: on was off``.
+def option_changes(old: Mapping, new: Mapping) -> list[str]:
+    """Compare the options of a run with the options that it resumes with.
+
+    Args:
+        old: Options of the saved run.
+        new: Options of the resumed run.
+
+    Returns:
+        One text per changed option, such as ``--tf32: on was off``.
     """
     return _differences(old, new, dict.fromkeys([*new, *old]))
 
@@ -167,17 +199,15 @@ def _differences(old: Mapping, new: Mapping, keys: Iterable[str]) -> list[str]:
 
 
 def _as_json(value: dict) -> bytes:
-    """JSON that is read as an equal value again, but for tuples; raises ``ValueError`` when there
-    is none.
-    """
+    """Encode a value as JSON; raise ``ValueError`` unless it is decoded as equal, up to tuples."""
     for name, part in value.items():
         try:
             if json.loads(json.dumps(part, allow_nan=False)) == _with_lists(part):
                 continue
-            problem = 'JSON has no other keys than strings'
+            problem = 'JSON supports string keys only'
         except (TypeError, ValueError) as error:
             problem = str(error)
-        raise ValueError(f'{name} cannot be kept: {problem}')
+        raise ValueError(f'{name} cannot be saved: {problem}')
     return json.dumps(value).encode()
 
 
@@ -188,9 +218,9 @@ def _with_lists(value):
 
 
 def _read(path: Path, read):
-    """``read(file)`` for the HDF5 file at ``path`` once its content is found to be whole."""
+    """Return ``read(file)`` for the HDF5 file at ``path``, after a check of its SHA-256."""
     if files.kind_of(path) != 'file':
-        raise UserError(f'{path}: no such state of a training; leave out --resume to start one')
+        raise UserError(f'{path}: no such training state; leave out --resume to start a training')
     try:
         with open(path, 'rb') as stream:
             problem = _damage(stream)
@@ -205,12 +235,12 @@ def _read(path: Path, read):
 
 
 def _damage(stream: BinaryIO) -> str | None:
-    """What is wrong with a file, from its header and all its bytes."""
-    head = stream.read(HEADER_SIZE)
+    """Return the problem of a damaged file, or None; reads the header and all bytes."""
+    head = stream.read(HEADER_BYTES)
     lines = head.split(b'\n')
     magic, _, version = lines[0].rpartition(b' ')
     if magic != MAGIC or len(lines) < 3:
-        return 'is not a state of a training'
+        return 'is not a training state'
     if version != VERSION:
         return 'was written by another version of this program'
     digest = hashlib.sha256()
@@ -219,5 +249,5 @@ def _damage(stream: BinaryIO) -> str | None:
     if lines[2] != b'%d' % stream.tell():
         return f'is truncated: it has {stream.tell()} bytes'
     if lines[1] != digest.hexdigest().encode():
-        return 'is damaged: its SHA-256 is another than when it was written'
+        return 'is damaged: its SHA-256 differs from the one recorded when it was written'
     return None

@@ -1,4 +1,4 @@
-"""What is told about a run while it goes on: progress, train.log, series, TensorBoard, scores.
+"""Log a training run: progress, train.log, series, TensorBoard events and validation scores.
 
 with RunLogger(folder, log_interval=100, max_iter=80000, active=rank == 0) as logger:
     logger.step(1, loss, lr, data_seconds, step_seconds)
@@ -24,24 +24,30 @@ from engine.runs.series import RunSeries
 from engine.runs.tensorboard import EventWriter
 
 LOG_FILE = 'train.log'
-IN_LOG = 'in_train_log'  # marks messages that train.log has already
+ALREADY_LOGGED = 'in_train_log'  # marks messages that train.log already contains
 
 
 class RunLogger:
-    """The records of a run, written by one process; where not ``active`` nothing happens at all.
+    """Write the records of a run from one process; the other processes pass ``active=False``.
 
-    train.log gets a line per interval and all that the project's logger says; the rest is of
-    ``engine.runs.series`` and TensorBoard. The console gets a bar where standard error is a
-    terminal, else the lines of train.log.
+    train.log contains one line per interval and all messages of the project's logger.
+    ``engine.runs.series`` and TensorBoard hold the numbers. If standard error is a terminal, the
+    console shows a progress bar, otherwise the lines of train.log.
 
-    folder: of the run. log_interval: iterations over which values are averaged. max_iter: of the
-        whole run. start_iteration: how many were completed before; what the folder tells about
-        later ones is dropped, as they will be done again.
-    pending: what :meth:`pending` gave then.
-    memory: MiB in use; by default the most that this process ever had in the machine's memory.
+    Args:
+        folder: Folder of the run.
+        log_interval: Number of iterations that values are averaged over.
+        max_iter: Number of iterations of the whole run.
+        active: Whether to log; an inactive logger does nothing.
+        start_iteration: Number of iterations completed before. Records of later iterations are
+            dropped, because these iterations are repeated.
+        pending: Result of :meth:`pending` at ``start_iteration``.
+        memory: Function that returns the memory in use in MiB; by default this process's peak
+            memory.
 
-    All methods, and messages to the logger meanwhile, raise ``UserError`` when the folder cannot be
-    written.
+    Raises:
+        UserError: The folder cannot be written. All methods raise it as well, and so do messages
+            to the project's logger.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class RunLogger:
         self._folder = Path(folder)
         self._interval, self._last, self._start = log_interval, max_iter, start_iteration
         self._memory = memory or _peak_memory
-        self._used = self._memory()  # asked once an interval: a GPU may take its time to answer
+        self._used = self._memory()  # queried once per interval, because a GPU can answer slowly
         self._steps = [tuple(step) for step in pending]
         self._skipped: list[tuple[int, float]] = []
         self._iteration = start_iteration
@@ -87,17 +93,21 @@ class RunLogger:
                     disable=not self._terminal,
                 )
             )
-            if self._terminal:  # messages above the bar, not through it
+            if self._terminal:  # prints messages above the bar
                 stack.enter_context(logging_redirect_tqdm())
             self._close_all = stack.pop_all().close
 
     def step(
         self, iteration: int, loss: float, lr: float, data_seconds: float, step_seconds: float
     ):
-        """Note one iteration; ``iteration`` is the number of those completed, from 1.
+        """Record one iteration.
 
-        step_seconds: of the whole iteration; data_seconds: the part of them in which it waited for
-        data.
+        Args:
+            iteration: Number of completed iterations, from 1.
+            loss: Training loss.
+            lr: Learning rate.
+            data_seconds: Seconds of the iteration spent waiting for data.
+            step_seconds: Seconds of the whole iteration.
         """
         if not self._active:
             return
@@ -114,21 +124,31 @@ class RunLogger:
             self._end_interval()
 
     def skipped(self, iteration: int, loss_scale: float):
-        """Note an iteration without an update, before its :meth:`step`; told with the interval.
+        """Record an iteration without an update, before its :meth:`step`.
 
-        loss_scale: of the next one.
+        The warning follows at the end of the interval.
+
+        Args:
+            iteration: Number of the iteration.
+            loss_scale: Loss scale of the next iteration.
         """
         if self._active:
             self._skipped.append((iteration, loss_scale))
 
     def pending(self) -> list[tuple[float, ...]]:
-        """The steps of the current interval, for the state of the run: who goes on from there gets
-        the mean that a run without a break has.
+        """Return the steps of the current interval, for the checkpoint.
+
+        A resumed run then logs the same mean as an uninterrupted one.
         """
         return list(self._steps) if self._active else []
 
     def validation(self, iteration: int, report: Mapping):
-        """Note scores as ``engine.evaluation.evaluator`` reports them."""
+        """Record the scores of a validation.
+
+        Args:
+            iteration: Number of completed iterations.
+            report: Report of ``engine.evaluation.evaluator``.
+        """
         if not self._active:
             return
         scores = {f'val/{name}': report[name] for name in ('miou', 'pixel_accuracy')}
@@ -144,7 +164,7 @@ class RunLogger:
         )
 
     def pictures(self, iteration: int, pictures: Mapping[str, np.ndarray]):
-        """Show pictures, (H, W, 3) ``uint8`` BGR, in TensorBoard."""
+        """Write pictures, (H, W, 3) uint8 BGR by name, to TensorBoard."""
         if not self._active:
             return
         with self._writing():
@@ -153,15 +173,16 @@ class RunLogger:
             self._events.flush()
 
     def note(self, text: str):
-        """Say something on the console, as its level allows, and in train.log in any case."""
+        """Log a message to train.log, and to the console if the logger's level allows it."""
         if not self._active:
             return
         self._append(text)
-        LOG.info(text, extra={IN_LOG: True})
+        LOG.info(text, extra={ALREADY_LOGGED: True})
 
     def close(self):
-        """End all records, with the iterations since the last interval. Silent where writing has
-        failed before, which was told then.
+        """Record the iterations since the last interval and close all files.
+
+        After a failed write, which was reported then, further failures are ignored.
         """
         if not self._active:
             return
@@ -180,17 +201,17 @@ class RunLogger:
         if kind is None:
             self.close()
         else:
-            with suppress(UserError):  # the error on its way is the one that matters
+            with suppress(UserError):  # the pending exception matters more
                 self.close()
 
     def _end_interval(self):
-        """Record the means of the steps since the last time."""
+        """Record the means of the steps since the last interval."""
         iteration = self._iteration
         loss, lr, data, step = np.mean(self._steps, axis=0, dtype=np.float64).tolist()
         if self._skipped:
             LOG.warning(
-                '%d of the last %d iterations, the latest of them %d, have changed nothing: '
-                'gradients overflow in half precision; the loss is now scaled by %g',
+                '%d of the last %d iterations, most recently %d, were skipped: '
+                'gradients overflowed in half precision; the loss scale is now %g',
                 len(self._skipped),
                 len(self._steps),
                 *self._skipped[-1],
@@ -212,19 +233,19 @@ class RunLogger:
             f'{step:.3f} s/step | data {100 * data / step if step else 0:.0f} % | '
             f'{self._remaining(iteration)} left | {self._used:.0f} MiB'
         )
-        if self._terminal:  # the bar shows it
+        if self._terminal:  # the bar shows the same numbers
             self._append(text)
         else:
             self.note(text)
 
     def _remaining(self, iteration: int) -> str:
-        """hh:mm:ss at the pace since the start, with all validations and all saving."""
+        """Estimate the remaining time, hh:mm:ss, from the pace including validation and saving."""
         pace = (time.monotonic() - self._started) / max(1, iteration - self._start)
         minutes, seconds = divmod(round(pace * (self._last - iteration)), 60)
         return f'{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}'
 
     def _append(self, text: str, level: str = 'INFO'):
-        """A line of train.log; further lines of a text are indented."""
+        """Append a message to train.log; its lines after the first are indented."""
         line = f'{time.strftime("%Y-%m-%d %H:%M:%S")} {level} ' + text.replace('\n', '\n    ')
         path = self._folder / LOG_FILE
         with (
@@ -235,7 +256,7 @@ class RunLogger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Failures to write as ``UserError``, and known to :meth:`close`."""
+        """Convert write failures to ``UserError``, and remember them for :meth:`close`."""
         try:
             yield
         except OSError as error:
@@ -249,19 +270,19 @@ class RunLogger:
 
 
 class _Handler(logging.Handler):
-    """Passes messages on, and errors in doing so to the caller of the logger."""
+    """Pass log messages to a function, whose exceptions reach the caller of the logger."""
 
     def __init__(self, append: Callable[[str, str], None]):
         super().__init__()
         self._append = append
 
     def emit(self, record: logging.LogRecord):
-        if not hasattr(record, IN_LOG):
+        if not hasattr(record, ALREADY_LOGGED):
             self._append(self.format(record), record.levelname)
 
 
 def _end_last_line(path: Path):
-    """End the line that a full disk has cut off."""
+    """Terminate a last line that a full disk cut off."""
     with open(path, 'ab+') as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)

@@ -1,7 +1,7 @@
-"""The folder of a run: what lies where in it, and which run may write there.
+"""The folder of a training run: paths of its files, locking, and saved weights.
 
 folder = RunFolder('runs/D3Net_L')
-folder.claim(resume=False)             # by one process, as all that writes
+folder.claim(resume=False)             # in one process only, like all methods that write
 folder.write_config(config)
 folder.save_weights(8000)
 """
@@ -18,21 +18,29 @@ from typing import BinaryIO
 
 import yaml
 
-from common import files
+from common import __version__, files
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import checkpoints
 from models import NetworkInfo, weights
 
-WEIGHTS = re.compile(r'model_param_(\d{8,})\.h5')
+WEIGHTS_NAME = re.compile(r'model_param_(\d{8,})\.h5')
 
 
 class RunFolder:
-    """Paths of a run's files as attributes, and the weights among them.
+    """The folder of a run.
 
     Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
-    Once claimed, the folder is locked until :meth:`release` or the end of the process, also by
-    SIGKILL.
+    ``claim`` locks the folder until :meth:`release` or until the process ends, even by SIGKILL.
+
+    Attributes:
+        path: The folder.
+        config: File of the effective config.
+        state: File of the training state.
+        best: Weights with the best validation score.
+        final: Weights after the last iteration.
+        lock: File that a running training locks.
+        info: Facts of the network; saved weights contain the statistics of its input.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -42,44 +50,46 @@ class RunFolder:
         self.best = self.path / 'best.h5'
         self.final = self.path / 'final.h5'
         self.lock = self.path / 'lock'
-        # Of the network; saved weights carry the statistics of its input.
         self.info: NetworkInfo | None = None
         self._locked = None
 
     def weights(self, iteration: int) -> Path:
-        """The file of weights after ``iteration`` iterations."""
+        """Return the path of the weights after ``iteration`` iterations."""
         return self.path / f'model_param_{iteration:08d}.h5'
 
     def saved(self) -> dict[int, Path]:
-        """The files of weights that are there, by iteration, the oldest first."""
+        """Return the existing files of weights by iteration, the oldest first."""
         if files.kind_of(self.path) != 'folder':
             return {}
         found = {
             int(match[1]): path
             for path in files.listing(self.path)
-            if (match := WEIGHTS.fullmatch(path.name))
+            if (match := WEIGHTS_NAME.fullmatch(path.name))
         }
         return dict(sorted(found.items()))
 
     def others(self) -> list[Path]:
-        """The best and the last weights and the state, as far as they are there."""
+        """Return those of the best weights, the final weights and the state that exist."""
         paths = (self.best, self.final, self.state)
         return [path for path in paths if files.kind_of(path) == 'file']
 
     def latest(self) -> Path | None:
-        """The newest file of weights, for messages; what has this name is whole."""
+        """Return the newest file of weights, for messages; files of this name are complete."""
         return next(reversed(self.saved().values()), None)
 
     def occupied(self) -> bool:
-        """Whether the folder holds a run: a state, or weights with an iteration."""
+        """Return whether the folder holds a run: a state, or weights with an iteration."""
         return files.kind_of(self.state) is not None or bool(self.saved())
 
     def claim(self, resume: bool):
-        """Make the folder ready for a run and remove temporary files of killed ones.
+        """Create and lock the folder, and remove temporary files of killed runs.
 
-        resume: the run that is there goes on, or one from elsewhere in a folder without a run.
-        Raises ``UserError`` when it cannot be written, when a run there would be overwritten, and
-        when another process has claimed it.
+        Args:
+            resume: Whether to resume the folder's run, or a run from elsewhere in an empty folder.
+
+        Raises:
+            UserError: The folder cannot be written, a run in it would be overwritten, or another
+                process has locked it.
         """
         resumable = files.kind_of(self.state) is not None
         if self.occupied() and not (resume and resumable):
@@ -97,13 +107,13 @@ class RunFolder:
         files.remove_leftovers(self.path)
 
     def release(self):
-        """Let another process claim the folder."""
+        """Unlock the folder for other processes."""
         if self._locked is not None:
             self._locked.close()
             self._locked = None
 
     def _acquire(self):
-        self.release()  # what it holds it would refuse to itself
+        self.release()  # flock would refuse a second lock to this process
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
@@ -116,7 +126,11 @@ class RunFolder:
             self._locked = file
 
     def _could_lock(self, file: BinaryIO) -> bool:
-        """Whether the file could be locked; raises ``UserError`` when another process has it."""
+        """Lock the file and return whether the file system supports it.
+
+        Raises:
+            UserError: Another process has locked the file.
+        """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -129,34 +143,39 @@ class RunFolder:
                 ) from error
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
-            LOG.warning('%s: cannot be locked: start no other run there', self.path)
+            LOG.warning('%s: cannot be locked: start no other run in this folder', self.path)
             return False
 
     def write_config(self, config: Mapping, made_by: str = ''):
-        """Write the effective config, which ``-cfg`` takes as any other; made_by: a line of comment
-        on what else the run depends on.
+        """Write the effective config as a file that ``-cfg`` accepts.
+
+        Args:
+            config: The effective config.
+            made_by: Comment line on further influences on the run, such as its command line.
         """
         text = yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100)
-        comment = '# The effective config of this run\n' + (f'# {made_by}\n' if made_by else '')
+        comment = f'# The effective config of this run, written by nnseg {__version__}\n'
+        comment += f'# {made_by}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
             temporary.write_text(comment + text, encoding='utf-8')
 
     def save_weights(self, iteration: int) -> Path:
-        """Write the registered parameters under the name of an iteration."""
+        """Write the registered parameters as the weights of an iteration."""
         return self._save(self.weights(iteration))
 
     def save_best(self) -> Path:
-        """Write the registered parameters as the best ones."""
+        """Write the registered parameters as the best weights."""
         return self._save(self.best)
 
     def save_final(self) -> Path:
-        """Write the registered parameters as the last ones."""
+        """Write the registered parameters as the final weights."""
         return self._save(self.final)
 
     def prune(self, keep: int):
-        """Remove the files of weights but the ``keep`` newest; the best and the last ones stay.
+        """Remove all but the ``keep`` newest files of weights, except the best and final weights.
 
-        Raises ``UserError`` when one cannot be removed.
+        Raises:
+            UserError: A file cannot be removed.
         """
         paths = list(self.saved().values())
         for path in paths[: max(0, len(paths) - keep)]:
@@ -166,9 +185,7 @@ class RunFolder:
                 raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
 
     def _save(self, path: Path) -> Path:
-        """Weights that survive a crash of the machine; ``weights.save`` alone does not wait for the
-        disk.
-        """
+        """Write weights durably; ``weights.save`` alone does not wait for the disk."""
         with files.replacing(path, durable=True) as temporary:
             try:
                 weights.save(temporary, self.info)
@@ -177,9 +194,9 @@ class RunFolder:
         return path
 
     def _where(self) -> str:
-        """' at iteration N', from the state, else from the weights."""
+        """Return ' at iteration N' from the state or else from the weights; '' if unknown."""
         try:
-            iteration = checkpoints.facts(self.state)['iteration']
-        except UserError:  # damaged or not there; the weights tell as well, and --resume tells why
+            iteration = checkpoints.load_facts(self.state)['iteration']
+        except UserError:  # damaged or missing; the weights have an iteration, --resume reports why
             iteration = max(self.saved(), default=None)
         return '' if iteration is None else f' at iteration {iteration}'

@@ -1,11 +1,11 @@
-"""The numbers of a run that outlive it: NNabla's monitors and the scores of all validations.
+"""Write and read the numbers of a run: series of NNabla's monitors and validation scores.
 
 Training-loss.series.txt                  iteration, mean over an interval
 Learning-rate.series.txt                  the same
 Validation-mIoU.series.txt                iteration, percent
 Training-time-per-iteration.timer.txt     iteration, seconds and iterations since the last line,
                                           seconds since the start of the run
-validation.json                           a list of scores, one entry a validation
+validation.json                           a list of scores, one entry per validation
 """
 
 import json
@@ -20,16 +20,22 @@ from common.errors import UserError
 
 LOSS, RATE, SCORE = 'Training loss', 'Learning rate', 'Validation mIoU'
 TIME = 'Training time per iteration'
-COLUMNS = {LOSS: 2, RATE: 2, SCORE: 2, TIME: 4}
+COLUMN_COUNTS = {LOSS: 2, RATE: 2, SCORE: 2, TIME: 4}
 VALIDATIONS = 'validation.json'
 
 
 class RunSeries:
-    """Writes the numbers of a run in ``folder``, and keeps those up to ``start_iteration``; what
-    is there of later ones is dropped. Means are kept up to ``start_of_interval``: that of the
-    iterations from there on is still to come.
+    """Write the numbers of a run, after those of earlier iterations.
 
-    All methods raise ``OSError`` or ``UserError`` when the files cannot be written.
+    Args:
+        folder: Folder of the run.
+        start_iteration: Number of completed iterations. Later entries in the folder are dropped.
+        start_of_interval: Iteration up to which means are kept; the mean over the iterations
+            after it follows with :meth:`interval`.
+
+    Raises:
+        OSError: A file cannot be written. All methods raise it as well.
+        UserError: A file cannot be written or read. All methods raise it as well.
     """
 
     def __init__(self, folder: Path, start_iteration: int, start_of_interval: int):
@@ -41,7 +47,7 @@ class RunSeries:
         )
         self._times = MonitorTimeElapsed(TIME, interval=1, verbose=False)
         self._times.flush_at = start_iteration
-        # A monitor with a folder empties its file; these get theirs with the lines that stay.
+        # A monitor created with a folder empties its file, so the folder is set afterwards.
         for monitor in (self._losses, self._rates, self._scores, self._times):
             mean = monitor in (self._losses, self._rates)
             self._cut(monitor, start_of_interval if mean else start_iteration)
@@ -51,14 +57,19 @@ class RunSeries:
             self._times.start = time.time() - times[-1][3]
 
     def interval(self, iteration: int, loss: float, lr: float):
-        """Add the means over the iterations up to this one."""
+        """Append the means over the iterations up to this one."""
         self._losses.add(iteration, loss)
         self._rates.add(iteration, lr)
         self._times.add(iteration)
 
     def validation(self, iteration: int, report: Mapping):
-        """Add scores as ``engine.evaluation.evaluator`` reports them, in the place of earlier ones
-        of this iteration: a validation after which a run was killed is done again.
+        """Append the scores of a validation, in place of earlier scores of this iteration.
+
+        A resumed run repeats a validation if the run was killed before the next checkpoint.
+
+        Args:
+            iteration: Number of completed iterations.
+            report: Report of ``engine.evaluation.evaluator``.
         """
         kept = [entry for entry in self._entries if entry['iteration'] < iteration]
         if len(kept) < len(self._entries):
@@ -90,32 +101,37 @@ class RunSeries:
 
 
 def series_path(folder: Path, name: str) -> Path:
-    """Where NNabla's monitor of this name writes."""
+    """Return the path of the file that NNabla's monitor of this name writes."""
     kind = 'timer' if name == TIME else 'series'
     return folder / f'{name.replace(" ", "-")}.{kind}.txt'
 
 
 def read_series(folder: Path, name: str) -> list[tuple[float, ...]]:
-    """The rows of a monitor's file, iteration first; none where there is no file.
+    """Read the rows of a monitor's file, iteration first; a missing file has none.
 
-    Raises ``UserError`` for a file that is something else.
+    Raises:
+        UserError: The file is unreadable or no such series.
     """
     path = series_path(folder, name)
-    problem = f'is no series of {COLUMNS[name]} numbers a line'
+    problem = f'is no series of {COLUMN_COUNTS[name]} numbers per line'
     try:
         rows = [tuple(map(float, line.split())) for line in _lines(path)]
-        if all(len(row) == COLUMNS[name] for row in rows):
+        if all(len(row) == COLUMN_COUNTS[name] for row in rows):
             return rows
     except (OSError, ValueError) as error:
         problem = f'cannot be read ({error})'
-    raise UserError(f'{path}: {problem}; remove it to go on without its numbers')
+    raise UserError(f'{path}: {problem}; remove it to continue without its numbers')
 
 
 def read_validations(folder: Path) -> list[dict]:
-    """The scores of all validations: dictionaries with ``iteration``, ``miou``,
-    ``pixel_accuracy`` and ``classes``, IoU by name, in percent; none where there is no file.
+    """Read the scores of all validations in percent; a missing file has none.
 
-    Raises ``UserError`` for a file that is something else.
+    Returns:
+        Dictionaries with ``iteration``, ``miou``, ``pixel_accuracy`` and ``classes``, the IoU by
+        class name.
+
+    Raises:
+        UserError: The file is unreadable or no such list.
     """
     path = folder / VALIDATIONS
     if files.kind_of(path) is None:
@@ -124,14 +140,14 @@ def read_validations(folder: Path) -> list[dict]:
         entries = json.loads(path.read_text(encoding='utf-8'))
         if all(_is_entry(entry) for entry in entries):
             return entries
-        problem = 'is no list of scores'
+        problem = 'is not a list of scores'
     except (OSError, ValueError, TypeError) as error:
         problem = f'cannot be read ({error})'
-    raise UserError(f'{path}: {problem}; remove it to go on without its scores')
+    raise UserError(f'{path}: {problem}; remove it to continue without its scores')
 
 
 def _lines(path: Path) -> list[str]:
-    """The whole lines of a file; a last one without an end is of a run killed while writing it."""
+    """Return the terminated lines of a file; a killed run can leave a last line incomplete."""
     if files.kind_of(path) is None:
         return []
     return path.read_text(encoding='utf-8').split('\n')[:-1]

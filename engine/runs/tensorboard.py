@@ -1,7 +1,7 @@
-"""TensorBoard's event files, written by this process itself.
+"""Write TensorBoard's event files without a background thread.
 
-tensorboardX's ``SummaryWriter`` writes in a thread, which a full disk ends; the next calls then
-wait for it for ever. Its ``EventsWriter``, below that, writes at once and raises what goes wrong.
+tensorboardX's ``SummaryWriter`` writes in a thread. A full disk ends that thread, and the next
+calls then block forever. The lower-level ``EventsWriter`` writes immediately and raises errors.
 """
 
 import os
@@ -15,19 +15,24 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-FLUSH_SECONDS = 10  # the most that a reader lags behind
-RGB = 3  # TensorBoard's number of a colour space
+FLUSH_SECONDS = 10  # longest delay for a reader
+RGB_COLORSPACE = 3  # TensorBoard's number for RGB
 
 
 class EventWriter:
-    """One event file of a run in ``folder``; events after ``start_iteration`` in older files become
-    invisible.
+    """Write one event file of a run; it hides later events of older files.
 
-    All methods raise ``OSError`` when the file cannot be written.
+    Args:
+        folder: Folder of the run.
+        start_iteration: Number of completed iterations. TensorBoard hides events of older files
+            after this iteration.
+
+    Raises:
+        OSError: The file cannot be written. All methods raise it as well.
     """
 
     def __init__(self, folder: Path, start_iteration: int):
-        # The writer's own names differ from second to second only, and it overwrites.
+        # The writer's default names have a resolution of one second, and it overwrites files.
         self._writer = EventsWriter(
             str(folder / 'events'), f'.{start_iteration:08d}.{os.getpid()}.{time.time_ns()}'
         )
@@ -43,24 +48,24 @@ class EventWriter:
             self.flush()
 
     def picture(self, iteration: int, tag: str, picture: np.ndarray):
-        """Write a picture, (H, W, 3) ``uint8`` BGR."""
+        """Write a picture, (H, W, 3) uint8 BGR."""
         _, encoded = cv2.imencode('.png', picture)
         height, width = picture.shape[:2]
         image = Summary.Image(
             height=height,
             width=width,
-            colorspace=RGB,
+            colorspace=RGB_COLORSPACE,
             encoded_image_string=encoded.tobytes(),
         )
         self._write(iteration, summary=Summary(value=[Summary.Value(tag=tag, image=image)]))
 
     def flush(self):
-        """Show a reader all that was written."""
+        """Make all written events visible to readers."""
         self._writer.flush()
         self._flushed = time.monotonic()
 
     def close(self):
-        """Write what is left and close the file."""
+        """Write buffered events and close the file."""
         self._writer.close()
 
     def _write(self, iteration: int, **content):

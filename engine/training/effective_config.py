@@ -73,5 +73,5 @@ def _with_input_statistics(
         return config.completed(given, 'the state of the run')
     path = models.weights.find(keys.pretrained, weights_url)
     said = models.weights.input_statistics(path)
-    chosen = input_statistics.chosen(models.describe(config), said, keys, path)
+    chosen = input_statistics.resolve(models.describe(config), said, keys, path)
     return config.completed(chosen or {}, str(path))

@@ -24,7 +24,7 @@ from common import PROJECT
 from common.errors import UserError
 from common.launcher import environment_without_launcher
 from common.log import LOG
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.training.gpu_check_child import REFERENCE, Spec, function_of
@@ -93,7 +93,7 @@ def _nowhere(what: str) -> None:
 
 def require(
     loss: nn.Variable,
-    choice: Choice,
+    choice: DeviceChoice,
     keys: SolverKeys,
     processes: Processes,
     watchdog: Watchdog | None = None,
@@ -112,7 +112,7 @@ def require(
     """
     specs, skipped = collect(loss)
     specs += updates(keys)
-    moved = watchdog.moved if watchdog else _nowhere
+    moved = watchdog.note_progress if watchdog else _nowhere
     findings = [] if processes.local_rank else examine(specs, choice, moved=moved)
     for finding in findings:
         if finding.part == REFERENCE:
@@ -184,7 +184,7 @@ def updates(keys: SolverKeys) -> list[Spec]:
 
 def examine(
     specs: list[Spec],
-    choice: Choice,
+    choice: DeviceChoice,
     limit: float = LIMIT,
     moved: Callable[[str], None] = _nowhere,
 ) -> list[Finding]:
@@ -202,7 +202,7 @@ def examine(
 
 def _examine_until_it_ends(
     specs: Sequence[Spec],
-    choice: Choice,
+    choice: DeviceChoice,
     limit: float,
     findings: list[Finding],
     moved: Callable[[str], None],

@@ -86,7 +86,7 @@ class TrainingLoop:
                 raise
             status = self._stopped()
             if self._processes.size > 1:  # the others may wait for this one in what is due
-                self._processes.leave(status)
+                self._processes.abort(status)
             return status
         except Exception as error:
             self._interruptible = False  # a signal does not keep the state from being saved
@@ -109,9 +109,11 @@ class TrainingLoop:
             self._finish_milestone()
         while trainer.iteration < last:
             step = trainer.step(
-                lambda: self._signal is not None, self._is_time_to_save, self._watchdog.moved
+                lambda: self._signal is not None,
+                self._is_time_to_save,
+                self._watchdog.note_progress,
             )
-            self._watchdog.moved(f'iteration {trainer.iteration}')
+            self._watchdog.note_progress(f'iteration {trainer.iteration}')
             if step.skipped:
                 self._logger.skipped(trainer.iteration, step.loss_scale)
             self._logger.step(
@@ -159,7 +161,7 @@ class TrainingLoop:
             if iteration == trainer.recipe.max_iter and not self._processes.rank:
                 LOG.info('%s: the trained weights', self._folder.save_final())
         self._interruptible = False
-        self._watchdog.moved(f'what was due at iteration {iteration}')
+        self._watchdog.note_progress(f'what was due at iteration {iteration}')
 
     def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.agree()

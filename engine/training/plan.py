@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 from engine.config import Config
 from engine.device import context
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from engine.training.settings import TrainingSettings
 
@@ -19,7 +19,7 @@ class TrainingPlan:
     config: Config
     seed: int
     processes: Processes
-    choice: Choice
+    choice: DeviceChoice
 
     @property
     def options(self) -> dict[str, str]:
@@ -42,7 +42,7 @@ class TrainingPlan:
         return f'by {size} process{"es" if size > 1 else ""} with {" ".join(given)}'
 
 
-def choose_context(settings: TrainingSettings, processes: Processes) -> Choice:
+def choose_context(settings: TrainingSettings, processes: Processes) -> DeviceChoice:
     """Make the context the default; each process of a machine has a GPU of its own.
 
     Raises:

@@ -204,7 +204,7 @@ def _check_gpu(made: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None
     size = augmentations.create(made.config).largest().size
     loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
     gpu_check.require(loss, made.choice, SolverKeys.of(made.config), made.processes, watchdog)
-    watchdog.moved('the self-check')
+    watchdog.note_progress('the self-check')
 
 
 def _initialise(config: Config, network: Network, url: str | None) -> None:

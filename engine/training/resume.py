@@ -66,8 +66,8 @@ def check_changes(state: TrainingState, plan: TrainingPlan, recipe: Recipe) -> N
     batch = recipe.batch_size * recipe.accumulation * processes.size
     if scaled and not state.scaled and reference not in (None, batch):
         changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
-    changed += checkpoints.changes(before, config)
-    changed += checkpoints.changed_options(state.options, plan.options)
+    changed += checkpoints.config_changes(before, config)
+    changed += checkpoints.option_changes(state.options, plan.options)
     if state.processes != processes.size:
         changed.append(f'processes: {processes.size} was {state.processes}')
     if not changed:

@@ -17,6 +17,6 @@ def train(settings: TrainingSettings) -> int:
         UserError: The settings, the config or the data do not allow it, or it diverges.
     """
     with joined() as processes, ExitStack() as stack:
-        with processes.in_unison():
+        with processes.log_on_rank_0():
             loop = prepare(settings, processes, stack)
         return loop.run()

@@ -26,7 +26,7 @@ from common.lru import LeastRecentlyUsed
 from common.patterns import matching_parameters
 from datasets import Sample
 from engine.distributed import communicators
-from engine.distributed.communicators import Alone, Backward
+from engine.distributed.communicators import Backward, SingleProcessCommunicator
 from engine.distributed.processes import OtherProcessError, Processes
 from engine.runs.checkpoints import TrainingState
 from engine.training import divergence
@@ -144,7 +144,7 @@ class Trainer:
         recipe: Recipe,
         loader: Batches,
         processes: Processes,
-        communicator: Alone,
+        communicator: SingleProcessCommunicator,
         *,
         seed: int,
         half: bool = False,
@@ -343,7 +343,7 @@ class Trainer:
             objective,
             lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
             self._communicator.backward_of(objective.loss, self._parameters),
-            communicators.order_of(objective.loss),
+            communicators.sync_batch_norm_order(objective.loss),
         )
 
     def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:

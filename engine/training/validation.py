@@ -33,9 +33,9 @@ class Validation:
         processes: Processes,
     ):
         self._dataset = open_dataset(config, DataKeys.of(config).val_split)
-        self._protocol = test_time.of_config(config)
+        self._protocol = test_time.configured_protocol(config)
         self._predictor, self._release = predictor, release
-        evaluator.check(self._dataset, processes)
+        evaluator.check_labels(self._dataset, processes)
 
     def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:
         """The report of :class:`engine.evaluation.evaluator.Evaluator` for the registered
@@ -51,7 +51,7 @@ class Validation:
             labels: np.ndarray | None,
             predictions: np.ndarray,
         ) -> None:
-            watchdog.moved(f'image {index} of the validation')
+            watchdog.note_progress(f'image {index} of the validation')
             if len(pictures) < PICTURES:
                 name = self._dataset[index].name
                 pictures[name] = image_outputs.picture(info, image, labels, predictions)
@@ -59,7 +59,9 @@ class Validation:
         self._release()  # training's arrays fit no others
         counts = evaluator.Evaluator(len(info.classes))
         outputs = [Output(lambda index: Path(), look)]
-        evaluator.run(self._predictor, self._dataset, self._protocol, processes, outputs, counts)
+        evaluator.predict_shard(
+            self._predictor, self._dataset, self._protocol, processes, outputs, counts
+        )
         counts.add_up(processes)
         self._release()
         return counts.report(info), pictures

@@ -1,4 +1,4 @@
-"""Print what a network costs: python -m models.complexity --network ddrnet23_slim"""
+"""Print the cost of a network: python -m models.complexity --network ddrnet23_slim."""
 
 import json
 import sys
@@ -6,51 +6,67 @@ from argparse import Namespace
 from pathlib import Path
 
 import models
-from common import files
+from common import files, machine
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from models import complexity
 from models.complexity.table import as_json, as_text
 
-SIZE = (512, 1024)  # height and width of the image, in pixels
+DEFAULT_SIZE = (512, 1024)  # height and width of the image, in pixels
 
 
 def build_parser() -> Parser:
+    """Return the command-line parser."""
     parser = Parser(
         prog='python -m models.complexity',
-        description='Prints what a network and its stages cost for one image: GMACs (10^9 '
-        'multiply-accumulates) of the convolutions that run at inference, trainable parameters, '
-        'memory of activations in float32, receptive field. Only shapes are computed; '
+        description='Prints the cost of a network and of each of its stages for one image: GMACs '
+        '(10^9 multiply-accumulates) of the convolutions that run at inference, trainable '
+        'parameters, activation memory in float32, receptive field. Only shapes are computed; '
         'docs/complexity.md defines each column.',
     )
     parser.add_argument('--network', required=True, metavar='NAME', help='one of python -m models')
-    parser.add_argument('--num-classes', type=int, metavar='N', help="default: the network's own")
+    parser.add_argument(
+        '--num-classes',
+        type=int,
+        metavar='N',
+        help="number of classes (default: the network's own)",
+    )
     parser.add_argument(
         '--size',
         metavar='HxW',
-        help=f'of the image (default: the size nearest to {SIZE[0]}x{SIZE[1]} that the network '
-        'takes)',
+        help='height and width of the image (default: the size nearest to '
+        f'{DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]} that the network accepts)',
     )
     parser.add_argument(
-        '--aux', action='store_true', help='count auxiliary heads as if they ran at inference'
+        '--aux',
+        action='store_true',
+        help='count the auxiliary heads too, as if they ran at inference',
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers to this file')
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='also write the numbers to this file'
+    )
     return parser
 
 
 def main(args: Namespace) -> int:
+    """Run the command and return its exit status."""
     classes = {} if args.num_classes is None else {'num_classes': args.num_classes}
     network = models.create(args.network, **classes)
-    size = complexity.nearest_size(network.info, SIZE) if args.size is None else _size(args.size)
-    measured = complexity.measure(network, size, args.aux)
+    if args.size is None:
+        size = complexity.nearest_size(network.info, DEFAULT_SIZE)
+    else:
+        size = _parse_size(args.size)
+    measured = complexity.measure_network(network, size, args.aux)
     print(as_text(measured))
     if args.json:
         with files.replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(as_json(measured), indent=2) + '\n')
+            document = {**as_json(measured), 'versions': machine.versions()}
+            temporary.write_text(json.dumps(document, indent=2) + '\n')
     return DONE
 
 
-def _size(text: str) -> tuple[int, int]:
+def _parse_size(text: str) -> tuple[int, int]:
+    """Return height and width from ``HEIGHTxWIDTH``."""
     try:
         height, width = map(int, text.split('x'))
     except ValueError:

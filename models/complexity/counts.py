@@ -1,7 +1,7 @@
-"""Measure a network and its stages from the shapes of its graph.
+"""Measure the cost of a network and of its stages from the shapes of its graph.
 
-The graph is built with parameters that have shapes and no values, and that NNabla does not
-register, so that measuring takes a fraction of a second and little memory at any size of the image.
+The parameters of this graph have shapes but no values, and NNabla does not register them. So
+measuring takes a fraction of a second and little memory at any image size.
 """
 
 import re
@@ -19,24 +19,24 @@ from models.complexity.receptive_field import pools_globally, receptive_field
 from models.family import NetworkInfo
 from models.registry import Network
 
-# Scopes that hold whole parts of a network; a stage is what is named inside.
+# Scopes that contain stages: a stage is a scope one level below them.
 _CONTAINERS = 'backbone|blocks|encoder|features|decoders/0|decoder|decode_head|auxiliary_head'
 _STAGE = re.compile(f'(?:(?:{_CONTAINERS})/)*[^/]+')
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network, named by the scope of its parameters, at one size of the image.
+    """The cost of one part of a network for one image.
 
     Attributes:
-        name: The scope.
-        runs: Whether it runs at inference; heads that only training needs do not, and cost nothing.
-        multiply_accumulates: Those of its convolutions.
+        name: Scope of its parameters.
+        runs: Whether the stage runs at inference. Heads for training only do not, and cost nothing.
+        multiply_accumulates: Number of multiply-accumulates of its convolutions.
         parameters: Number of trainable parameters.
-        activation_bytes: Size of the outputs of all its functions in float32.
-        receptive_field: Height and width in pixels of the image: the largest field of its last
-            layer and its last sum of maps, along paths without a global pooling; (0, 0) where every
-            path has one.
+        activation_bytes: Bytes of the outputs of all its functions in float32.
+        receptive_field: Height and width in pixels of the image: the larger field of its last layer
+            and its last sum of maps, along paths without a global pooling; (0, 0) if every path has
+            one.
         sees_all: Whether a path goes through a global pooling.
     """
 
@@ -50,18 +50,21 @@ class Stage:
 
     @property
     def gmacs(self) -> float:
+        """Multiply-accumulates in units of 10^9."""
         return self.multiply_accumulates / 1e9
 
 
 @dataclass(frozen=True)
 class Complexity(Stage):
-    """A whole network for one image; ``receptive_field`` and ``sees_all`` are of the main logits.
+    """The cost of a whole network for one image.
+
+    ``receptive_field`` and ``sees_all`` are those of the main logits.
 
     Attributes:
         size: Height and width of the image in pixels.
-        peak_bytes: Size of the activations that are alive at the same time, at most, as
-            :func:`layers.graph.peak_bytes` counts it; without the image and the parameters.
-        stages: Its parts in the order in which they are built.
+        peak_bytes: Peak activation memory in bytes, as :func:`layers.graph.peak_bytes` counts it,
+            without the image and the parameters.
+        stages: Stages in the order in which the network builds them.
     """
 
     size: tuple[int, int]
@@ -70,13 +73,13 @@ class Complexity(Stage):
 
 
 @dataclass(frozen=True)
-class Outlined:
-    """A graph without values.
+class ShapeGraph:
+    """A graph whose parameters have shapes but no values.
 
     Attributes:
         image: Input of the graph, (1, 3, H, W).
         outputs: Logits, the main ones first.
-        parameters: Parameters by name, with those of heads that do not run.
+        parameters: Parameters by name, including those of heads that do not run.
     """
 
     image: nn.Variable
@@ -84,16 +87,19 @@ class Outlined:
     parameters: dict[str, nn.Variable]
 
 
-def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outlined:
-    """Build the evaluation graph of a network, in the form for the CPU, without values.
+def shape_graph(network: Network, size: tuple[int, int], aux: bool = False) -> ShapeGraph:
+    """Build the evaluation graph of a network for the CPU, without parameter values.
 
     Args:
-        network: As :func:`models.create` returns it.
+        network: A network from :func:`models.create`.
         size: Height and width of the image in pixels.
-        aux: Whether auxiliary heads are outputs, too.
+        aux: Whether the outputs include the auxiliary logits.
+
+    Returns:
+        The graph with its input, outputs and parameters.
 
     Raises:
-        ModelError: The network cannot take this size.
+        ModelError: The network does not accept this size.
     """
 
     def build_graph(x: nn.Variable, build: Build, **hyper: Any) -> list[nn.Variable]:
@@ -104,82 +110,99 @@ def outline(network: Network, size: tuple[int, int], aux: bool = False) -> Outli
     image = nn.Variable((1, 3, *size))
     with nn.parameter_scope('', scope=OrderedDict()):
         outputs = without_values(image, aux=aux, cuda=False)
-        return Outlined(image, outputs, nn.get_parameters(grad_only=False))
+        return ShapeGraph(image, outputs, nn.get_parameters(grad_only=False))
 
 
-def count(network: Network, size: tuple[int, int], aux: bool = False) -> tuple[int, int]:
-    """Return multiply-accumulates and trainable parameters, in less time than :func:`measure`.
-
-    Arguments and errors are those of :func:`measure`.
-    """
-    outlined = outline(network, size, aux)
-    work = sum(map(graph.multiply_accumulates, graph.functions(*outlined.outputs)))
-    return work, _trainable(outlined.parameters.values())
-
-
-def measure(network: Network, size: tuple[int, int], aux: bool = False) -> Complexity:
-    """Measure a network and its stages.
+def count_macs_and_parameters(
+    network: Network, size: tuple[int, int], aux: bool = False
+) -> tuple[int, int]:
+    """Count multiply-accumulates and trainable parameters, faster than :func:`measure_network`.
 
     Args:
-        network: As :func:`models.create` returns it.
+        network: A network from :func:`models.create`.
         size: Height and width of the image in pixels.
         aux: Whether auxiliary heads count as if they ran at inference.
 
+    Returns:
+        The number of multiply-accumulates of the convolutions, and of trainable parameters.
+
     Raises:
-        ModelError: The network cannot take this size.
+        ModelError: The network does not accept this size.
     """
-    outlined = outline(network, size, aux)
-    order = graph.depending_on(outlined.image, graph.functions(*outlined.outputs))
-    members = _stages(order, outlined.parameters)
-    total = _stage(network.name, order, outlined.parameters.values(), outlined.image)
+    shapes = shape_graph(network, size, aux)
+    macs = sum(map(graph.multiply_accumulates, graph.functions(*shapes.outputs)))
+    return macs, _count_trainable(shapes.parameters.values())
+
+
+def measure_network(network: Network, size: tuple[int, int], aux: bool = False) -> Complexity:
+    """Measure the cost of a network and of its stages.
+
+    Args:
+        network: A network from :func:`models.create`.
+        size: Height and width of the image in pixels.
+        aux: Whether auxiliary heads count as if they ran at inference.
+
+    Returns:
+        The cost of the network, with its stages.
+
+    Raises:
+        ModelError: The network does not accept this size.
+    """
+    shapes = shape_graph(network, size, aux)
+    order = graph.depending_on(shapes.image, graph.functions(*shapes.outputs))
+    members = _stage_members(order, shapes.parameters)
+    total = _measure_stage(network.name, order, shapes.parameters.values(), shapes.image)
     stages = tuple(
-        _stage(name, own, parameters, outlined.image) for name, (own, parameters) in members.items()
+        _measure_stage(name, own, parameters, shapes.image)
+        for name, (own, parameters) in members.items()
     )
-    main = outlined.outputs[0]
+    main = shapes.outputs[0]
     facts = {
         **vars(total),
-        'receptive_field': receptive_field(main, outlined.image, through_global=False),
-        'sees_all': pools_globally(main, outlined.image),
+        'receptive_field': receptive_field(main, shapes.image, through_global=False),
+        'sees_all': pools_globally(main, shapes.image),
     }
-    peak = graph.peak_bytes(order, kept=outlined.outputs)
+    peak = graph.peak_bytes(order, kept=shapes.outputs)
     return Complexity(**facts, size=size, peak_bytes=peak, stages=stages)
 
 
 def nearest_size(info: NetworkInfo, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) nearest to ``size`` that a network can take; of two the larger."""
+    """Return the (height, width) nearest to ``size`` that a network accepts; of two the larger."""
     step = info.size_divisor
-    least = -(-info.smallest_size // step) * step
-    height, width = (max(least, (2 * length + step) // (2 * step) * step) for length in size)
+    smallest = -(-info.smallest_size // step) * step
+    height, width = (max(smallest, (2 * length + step) // (2 * step) * step) for length in size)
     return height, width
 
 
-def _stage(
+def _measure_stage(
     name: str,
     functions: Iterable[Function],
     parameters: Iterable[nn.Variable],
     image: nn.Variable,
 ) -> Stage:
+    """Measure a stage from its functions and parameters."""
     order = list(functions)
-    seen = _deepest(order)
-    fields = [receptive_field(variable, image, through_global=False) for variable in seen]
+    outputs = _last_maps(order)
+    fields = [receptive_field(variable, image, through_global=False) for variable in outputs]
     return Stage(
         name=name,
         runs=bool(order),
         multiply_accumulates=sum(map(graph.multiply_accumulates, order)),
-        parameters=_trainable(parameters),
+        parameters=_count_trainable(parameters),
         activation_bytes=sum(map(graph.output_bytes, order)),
         receptive_field=(
             max((height for height, _ in fields), default=0),
             max((width for _, width in fields), default=0),
         ),
-        sees_all=any(pools_globally(variable, image) for variable in seen),
+        sees_all=any(pools_globally(variable, image) for variable in outputs),
     )
 
 
-def _deepest(order: Sequence[Function]) -> list[nn.Variable]:
-    """Return the output of a stage's last layer, and of its last sum or product of maps.
+def _last_maps(order: Sequence[Function]) -> list[nn.Variable]:
+    """Return the outputs of a stage's last layer and of its last sum or product of maps.
 
-    Both maps must be the stage's own: a sum with another stage's map has the field of that one.
+    A sum counts only if the stage computes both maps: the map of another stage would bring that
+    stage's receptive field into the sum.
     """
     made = {output for function in order for output in function.outputs}
     layers = [f for f in order if f.info.type_name in graph.WITH_PARAMETERS]
@@ -187,24 +210,25 @@ def _deepest(order: Sequence[Function]) -> list[nn.Variable]:
     return [functions[-1].outputs[0] for functions in (layers, sums) if functions]
 
 
-def _trainable(parameters: Iterable[nn.Variable]) -> int:
+def _count_trainable(parameters: Iterable[nn.Variable]) -> int:
+    """Return the number of trainable values."""
     return sum(parameter.size for parameter in parameters if parameter.need_grad)
 
 
-def _stages(
+def _stage_members(
     order: Sequence[Function], parameters: Mapping[str, nn.Variable]
 ) -> dict[str, tuple[list[Function], list[nn.Variable]]]:
     """Return the functions and the parameters of each stage by name.
 
-    Stages are the scopes that have convolutions. A function belongs to the stage of its parameters;
-    one without parameters, to the stage of its input, of several inputs the one computed last. A
-    parameter belongs to the stage of the function that takes it.
+    Stages are the scopes with convolutions. A function belongs to the stage of its parameters. A
+    function without parameters belongs to the stage of its input; if it has several inputs, to that
+    of the input computed last. A parameter belongs to the stage of the function that reads it.
     """
     names = {variable: name for name, variable in parameters.items()}
     own: dict[Function, list[nn.Variable]] = {function: [] for function in order}
     for function in order:
         for variable in function.inputs[len(graph.data_inputs(function)) :]:
-            while variable.parent:  # a weight may be reshaped first
+            while variable.parent:  # weights can be reshaped first
                 variable = variable.parent.inputs[0]
             own[function].append(variable)
     convolutions = {_stage_of(n): None for n in names.values() if n.endswith('conv/W')}
@@ -234,7 +258,7 @@ def _stages(
 
 
 def _stage_of(name: str) -> str:
-    """Return the stage of a parameter by its name."""
+    """Return the name of the stage that a parameter belongs to, by the parameter's name."""
     found = _STAGE.match(name)
-    assert found is not None  # it takes any name
+    assert found is not None  # the pattern matches every name
     return found[0]

@@ -1,12 +1,12 @@
-"""Receptive fields: which pixels of the image can change a value of a map.
+"""Receptive fields: the pixels of the image that can change a value of a map.
 
-Each row and column of the map is followed backwards through the graph to an interval of rows and
-columns of the image, through kernel, stride and dilation of convolutions and poolings. Where there
-are several paths, the interval holds those of all. Padding counts, so that a field may be larger
-than the image. Only shapes are read.
+Each row and column of the map is traced backwards through the graph to an interval of rows and
+columns of the image, by kernel, stride and dilation of convolutions and poolings. If there are
+several paths, the interval covers them all. Padding counts, so a field can be larger than the
+image. Only shapes are read.
 
-A bilinear resize reads the two nearest rows, or one where their centres coincide; a nearest one
-reads one row. A mean over the whole map reads all of it.
+A bilinear resize reads the two nearest rows, or one row where the centres coincide. A nearest
+resize reads one row. A mean over the whole map reads every row.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,26 +22,29 @@ from layers.graph import CONVOLUTIONS, data_inputs, depending_on, functions
 GLOBAL = 'GlobalAveragePooling'
 POOLINGS = ('AveragePooling', 'MaxPooling')
 POINTWISE = ('BatchNormalization', 'ReLU', 'ReLU6', 'Sigmoid', 'Swish', 'Add2', 'Mul2')
-Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # the first and the last, of each row
+Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # first and last row, one of each per row
 Spans: TypeAlias = dict[int, Interval]  # by axis
 Rule: TypeAlias = Callable[[Function, Spans], list[Spans]]
 
-NOWHERE = 1 << 40  # an interval from here to minus here is empty
+EMPTY = 1 << 40  # the interval from EMPTY to -EMPTY is empty
 
 
 def receptive_field(
     output: nn.Variable, image: nn.Variable, through_global: bool = True
 ) -> tuple[int, int]:
-    """Return height and width of the largest field that a pixel of a map has in the image.
+    """Return height and width of the largest receptive field of the pixels of a map.
 
     Args:
         output: Map of the graph, (N, C, H, W).
         image: Input of the graph, (N, 3, H', W').
-        through_global: Whether paths through global poolings count. Without them the field is
-            (0, 0) where every path has one.
+        through_global: Whether paths through global poolings count. If not, the field is (0, 0)
+            where every path has one.
+
+    Returns:
+        Height and width in pixels of the image.
 
     Raises:
-        ValueError: A function of the graph has no rule here.
+        ValueError: This module has no rule for a function of the graph.
     """
     height, width = (
         max(0, int((last - first).max()) + 1)
@@ -51,19 +54,25 @@ def receptive_field(
 
 
 def pools_globally(output: nn.Variable, image: nn.Variable) -> bool:
-    """Return whether ``output`` sees the whole image, through a global pooling."""
+    """Return whether a path from ``image`` to ``output`` goes through a global pooling."""
     order = depending_on(image, functions(output))
     return any(function.info.type_name == GLOBAL for function in order)
 
 
 def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True) -> list[Interval]:
-    """Return the field of each row and of each column of a map.
+    """Return the receptive field of each row and of each column of a map.
 
-    Arguments and errors are those of :func:`receptive_field`.
+    Args:
+        output: Map of the graph, (N, C, H, W).
+        image: Input of the graph, (N, 3, H', W').
+        through_global: Whether paths through global poolings count.
 
     Returns:
-        For rows, then for columns: two arrays, the first and the last row or column of the image
-        that each of ``output`` sees. The first is behind the last where it sees nothing.
+        For rows, then for columns: the arrays of the first and of the last row or column of the
+        image that each row or column of ``output`` sees. First > last means that it sees none.
+
+    Raises:
+        ValueError: This module has no rule for a function of the graph.
     """
     whole = {axis: np.arange(output.shape[axis]) for axis in (2, 3)}
     spans: dict[nn.Variable, Spans]
@@ -74,15 +83,15 @@ def fields(output: nn.Variable, image: nn.Variable, through_global: bool = True)
         if seen is None or (name == GLOBAL and not through_global):
             continue
         if function.info.args.get('channel_last'):
-            raise ValueError('receptive fields are known of graphs in (N, C, H, W) only')
+            raise ValueError('receptive fields are known for graphs in (N, C, H, W) only')
         for variable, own in zip(data_inputs(function), _rule(name)(function, seen)):
             spans[variable] = _union(spans.get(variable, {}), own)
-    nothing = np.array([NOWHERE]), np.array([-NOWHERE])
+    nothing = np.array([EMPTY]), np.array([-EMPTY])
     return [spans.get(image, {}).get(axis, nothing) for axis in (2, 3)]
 
 
 def _union(one: Spans, other: Spans) -> Spans:
-    """Return, for each axis, the interval that holds both of two."""
+    """Return, for each axis, the smallest interval that covers both."""
     both = {
         axis: (np.minimum(first, other[axis][0]), np.maximum(last, other[axis][1]))
         for axis, (first, last) in one.items()
@@ -91,7 +100,7 @@ def _union(one: Spans, other: Spans) -> Spans:
 
 
 def _rule(name: str) -> Rule:
-    """Return the rule of a function by its type.
+    """Return the rule for a type of function.
 
     A rule takes the function and ``{axis: interval of its output}``, and returns such a dict for
     each of its inputs.
@@ -112,7 +121,7 @@ def _rule(name: str) -> Rule:
 
 
 def _pointwise(function: Function, seen: Spans) -> list[Spans]:
-    """See the same pixels, or the only one of a map that is broadcast."""
+    """Map pixels to the same pixels, or to the single pixel of a broadcast map."""
     shape = function.outputs[0].shape
 
     def of(variable: nn.Variable) -> Spans:
@@ -125,6 +134,7 @@ def _pointwise(function: Function, seen: Spans) -> list[Spans]:
 
 
 def _window(function: Function, seen: Spans) -> list[Spans]:
+    """Map pixels through the window of a convolution or a pooling."""
     args = function.info.args
     kernel = args.get('kernel') or function.inputs[1].shape[-2:]
     dilation = args.get('dilation', (1, 1))
@@ -138,19 +148,21 @@ def _window(function: Function, seen: Spans) -> list[Spans]:
 
 
 def _mean(function: Function, seen: Spans) -> list[Spans]:
+    """Map pixels to the whole of the axes that are averaged."""
     shape = function.inputs[0].shape
     axes = function.info.args.get('axes', (2, 3))
     return [{a: _all_of(span, shape[a]) if a in axes else span for a, span in seen.items()}]
 
 
 def _all_of(span: Interval, length: int) -> Interval:
-    """Return all ``length`` rows where the interval is not empty."""
+    """Extend every interval that is not empty to all ``length`` rows."""
     first, last = span
     empty = first > last
     return np.where(empty, first, 0), np.where(empty, last, length - 1)
 
 
 def _concatenate(function: Function, seen: Spans) -> list[Spans]:
+    """Map pixels to the part of each input that they come from."""
     axis = function.info.args['axis']
     if axis not in seen:
         return [seen] * len(function.inputs)
@@ -161,8 +173,8 @@ def _concatenate(function: Function, seen: Spans) -> list[Spans]:
         length = variable.shape[axis]
         outside = (first >= offset + length) | (last < offset)
         span = (
-            np.where(outside, NOWHERE, np.clip(first - offset, 0, length - 1)),
-            np.where(outside, -NOWHERE, np.clip(last - offset, 0, length - 1)),
+            np.where(outside, EMPTY, np.clip(first - offset, 0, length - 1)),
+            np.where(outside, -EMPTY, np.clip(last - offset, 0, length - 1)),
         )
         results.append({**seen, axis: span})
         offset += length
@@ -170,7 +182,7 @@ def _concatenate(function: Function, seen: Spans) -> list[Spans]:
 
 
 def _interpolate(function: Function, seen: Spans) -> list[Spans]:
-    """Compute in exact fractions: the source of row i is ``numerator / denominator``."""
+    """Map pixels to the rows that a resize reads, in exact fractions of numerator / denominator."""
     args = function.info.args
     spans: Spans = {}
     for axis, span in seen.items():
@@ -187,6 +199,7 @@ def _interpolate(function: Function, seen: Spans) -> list[Spans]:
 
 
 def _slice(function: Function, seen: Spans) -> list[Spans]:
+    """Map pixels by start and step of the slice."""
     args = function.info.args
     return [
         {
@@ -200,11 +213,12 @@ def _slice(function: Function, seen: Spans) -> list[Spans]:
 
 
 def _transpose(function: Function, seen: Spans) -> list[Spans]:
+    """Map axes back to the places they had before."""
     return [{function.info.args['axes'][axis]: span for axis, span in seen.items()}]
 
 
 def _reshape(function: Function, seen: Spans) -> list[Spans]:
-    """Put an axis together again that was split, slowest first."""
+    """Map the parts of a split axis, slowest first, to the axis before the split."""
     spans: Spans = {}
     for sources, targets in _groups(function.inputs[0].shape, function.outputs[0].shape):
         tracked = [axis for axis in targets if axis in seen]
@@ -222,7 +236,7 @@ def _reshape(function: Function, seen: Spans) -> list[Spans]:
 
 
 def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield the shortest pairs of runs of old and new axes that hold the same values."""
+    """Yield the shortest runs of old and of new axes with the same number of values."""
     i = j = 0
     while i < len(old):
         sources, targets = [i], [j]

@@ -1,4 +1,4 @@
-"""Format the complexity of a network as a table for people and as a document for programs."""
+"""Format the cost of a network as a text table and as a JSON document."""
 
 from dataclasses import asdict
 from typing import Any
@@ -16,13 +16,13 @@ COLUMNS = (
 
 
 def as_text(measured: Complexity) -> str:
-    """Format a network as a table with a row for each of its stages and one for their total."""
+    """Return a table with one row for each stage of the network and one for the total."""
     height, width = measured.size
     text = [f'{measured.name}, {height}x{width}', '']
     text += lines(COLUMNS, [_row(stage) for stage in (*measured.stages, measured)])
-    text += ['', f'activations at once: {_mebibytes(measured.peak_bytes)} MiB']
+    text += ['', f'peak activation memory: {_mebibytes(measured.peak_bytes)} MiB']
     if any(stage.sees_all for stage in measured.stages):
-        text.append('+: and the whole image, through global poolings')
+        text.append('+: the stage also sees the whole image, through a global pooling')
     return '\n'.join(text)
 
 
@@ -35,7 +35,7 @@ def _row(stage: Stage) -> list[str]:
 
 
 def as_json(measured: Complexity) -> dict[str, Any]:
-    """Return all fields by name, those of the stages in a list; sizes are [height, width]."""
+    """Return all fields by name, with the stages as a list; sizes are [height, width]."""
     values = {**asdict(measured), 'gmacs': measured.gmacs}
     for own, stage in zip(values['stages'], measured.stages):
         own['gmacs'] = stage.gmacs

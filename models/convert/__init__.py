@@ -1,8 +1,9 @@
-"""PyTorch's parameters as NNabla's, and back: one mechanical rule for every network but D3Net.
+"""Conversion of parameters between PyTorch and NNabla.
 
-``layer1.0.conv1.weight`` is ``layer1/0/conv1/conv/W``: the module path with ``/`` for ``.``, then
-``conv/W``, ``conv/b``, or ``bn/gamma``, ``bn/beta``, ``bn/mean``, ``bn/var``. D3Net has no PyTorch
-original: its names are those of Sony's NNabla files.
+One mechanical rule serves every network but D3Net: ``layer1.0.conv1.weight`` becomes
+``layer1/0/conv1/conv/W``, the module path with ``/`` for ``.``, then ``conv/W``, ``conv/b``, or
+``bn/gamma``, ``bn/beta``, ``bn/mean``, ``bn/var``. D3Net has no PyTorch original; its names are
+those of Sony's NNabla files.
 
     python -m models.convert --network ddrnet23_slim_aux -i best_val_smaller.pth -o ddrnet23_slim.h5
 
@@ -24,15 +25,19 @@ BATCH_NORM = {
     'running_mean': 'bn/mean',
     'running_var': 'bn/var',
 }
-LEAVES = {own: leaf for table in (CONVOLUTION, BATCH_NORM) for leaf, own in table.items()}
-# What PyTorch's synchronized batch norms count besides, and CSAIL's.
+PYTORCH_LEAVES = {own: leaf for table in (CONVOLUTION, BATCH_NORM) for leaf, own in table.items()}
+# Buffers of batch norms that are no parameters: PyTorch's, and those of CSAIL's synchronized ones.
 COUNTERS = ('num_batches_tracked', '_tmp_running_mean', '_tmp_running_var', '_running_iter')
 
 
 def names(state: Mapping[str, object]) -> dict[str, str]:
-    """Reference name -> NNabla name, of every parameter of a ``state_dict``; counters are left out.
+    """Map the names of a PyTorch ``state_dict`` to NNabla's names, without counters.
 
-    Raises ``ModelError`` for a name that is neither a convolution's nor a batch norm's.
+    Args:
+        state: a ``state_dict``, of which only the names are read.
+
+    Raises:
+        ModelError: a name belongs neither to a convolution nor to a batch norm.
     """
     batch_norms = {n.rpartition('.')[0] for n in state if n.endswith('.running_mean')}
     result = {}
@@ -48,20 +53,34 @@ def names(state: Mapping[str, object]) -> dict[str, str]:
 
 
 def reference_name(own: str) -> str:
-    """The reference's name of an NNabla parameter: the inverse of :func:`names`, which is unique
-    because no module's name has a ``/``. Raises ``ModelError``.
+    """Return the PyTorch name of an NNabla parameter, the inverse of :func:`names`.
+
+    The inverse is unique because no module name contains a ``/``.
+
+    Raises:
+        ModelError: the name belongs neither to a convolution nor to a batch norm.
     """
     module, kind, leaf = ['', '', *own.rsplit('/', 2)][-3:]
-    if not module or f'{kind}/{leaf}' not in LEAVES:
+    if not module or f'{kind}/{leaf}' not in PYTORCH_LEAVES:
         raise ModelError(f'{own} is not a parameter of a convolution or a batch norm')
-    return f'{module.replace("/", ".")}.{LEAVES[f"{kind}/{leaf}"]}'
+    return f'{module.replace("/", ".")}.{PYTORCH_LEAVES[f"{kind}/{leaf}"]}'
 
 
 def from_pytorch(
     name: str, state: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Arrays of a reference's ``state_dict`` by NNabla name, in NNabla's shapes, for the network
-    ``name``. Raises ``ModelError``.
+    """Convert a PyTorch ``state_dict`` to NNabla's names and shapes.
+
+    Args:
+        name: name of the network.
+        state: arrays by the names of the reference; counters are ignored.
+
+    Returns:
+        float32 arrays by NNabla name; those of batch norms are (1, C, 1, 1).
+
+    Raises:
+        ModelError: the network is unknown or has no PyTorch original, or the name of an array
+            belongs neither to a convolution nor to a batch norm.
     """
     check_convertible(name)
     arrays = {}
@@ -74,11 +93,22 @@ def from_pytorch(
 def to_pytorch(
     name: str, arrays: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Arrays of the network ``name`` by the reference's name, in PyTorch's shapes: what its
-    ``load_state_dict`` takes, as tensors. Raises ``ModelError``.
+    """Convert NNabla parameters to PyTorch's names and shapes, the inverse of ``from_pytorch``.
 
     Differs from the original: the counters ``num_batches_tracked``, which PyTorch adds itself to a
     dictionary without them, are not there.
+
+    Args:
+        name: name of the network.
+        arrays: arrays by NNabla name.
+
+    Returns:
+        float32 arrays by the names of the reference. As tensors, they are an argument of its
+        ``load_state_dict``.
+
+    Raises:
+        ModelError: the network is unknown or has no PyTorch original, or the name of an array
+            belongs neither to a convolution nor to a batch norm.
     """
     check_convertible(name)
     state = {}
@@ -89,10 +119,10 @@ def to_pytorch(
 
 
 def check_convertible(name: str) -> None:
-    """Raise ``ModelError`` for a network that is not known, or has no PyTorch original."""
+    """Raise ``ModelError`` if a network is unknown or has no PyTorch original."""
     family = family_of(name)
     if family.original is None:
         raise ModelError(
             f'{name} has no PyTorch original to convert from or to: weights of the family '
-            f'{family.name} are NNabla .h5 files, and load as they are'
+            f'{family.name} are NNabla .h5 files, which load without conversion'
         )

@@ -1,9 +1,9 @@
-"""Files of arrays that PyTorch's world writes, read and written without PyTorch.
+"""Read and write checkpoint files of the PyTorch ecosystem, without PyTorch.
 
-What a file is, its content says, not its name:
+The content of a file decides its format, not its name:
 
     torch.save since 1.6   a zip archive: data.pkl, data/<key> for each storage, byteorder
-    torch.save before      five pickles one after the other, then the storages
+    torch.save before      five consecutive pickles, then the storages
     safetensors            the length of a JSON header, the header, the arrays
     numpy                  .npz
 
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from common import files
 from common.errors import UserError
 from models.convert import tensors, unpickling
-from models.convert.tensors import Storage, Tensor, decoded, item_size
+from models.convert.tensors import Storage, Tensor, decode, item_size
 from models.errors import ModelError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-SAFETENSORS = {
+SAFETENSORS_TYPES = {
     'F64': 'float64',
     'F32': 'float32',
     'F16': 'float16',
@@ -48,17 +48,24 @@ SAFETENSORS = {
     'U8': 'uint8',
     'BOOL': 'bool',
 }
-ZIP = b'PK\x03\x04'
-HDF5 = b'\x89HDF'
-WRITABLE = ('.npz', '.safetensors')
-DAMAGE = (*tensors.DAMAGE, OSError, struct.error, zipfile.BadZipFile, zlib.error)
+ZIP_MAGIC = b'PK\x03\x04'
+HDF5_MAGIC = b'\x89HDF'
+WRITABLE_SUFFIXES = ('.npz', '.safetensors')
+DAMAGE_ERRORS = (*tensors.DAMAGE_ERRORS, OSError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def read(path: str | os.PathLike[str]) -> object:
-    """What a file holds: dictionaries, :class:`Tensor`, and what else is in a pickle.
+    """Read a checkpoint without executing code that it contains.
 
-    Nothing that the file contains is run. Arrays are read when they are asked for. Raises
-    ``ModelError``.
+    Args:
+        path: the checkpoint file.
+
+    Returns:
+        The saved object: usually dictionaries of :class:`Tensor` and plain values. The numbers of a
+        tensor are read on demand.
+
+    Raises:
+        ModelError: the file is missing, unreadable, damaged, or of an unsupported format.
     """
     path = Path(path)
     try:
@@ -73,63 +80,81 @@ def read(path: str | os.PathLike[str]) -> object:
         raise ModelError(f'{path}: cannot be converted ({_printable(error)})') from error
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise ModelError(_damaged(path, error)) from error
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> str:
-    return f'{path}: truncated or damaged ({_printable(error)}); get it again'
+    return f'{path}: truncated or damaged ({_printable(error)}); download or copy it again'
 
 
 def _printable(error: Exception) -> str:
-    """A message, which may quote a file, in one line that cannot steer a terminal."""
+    """Return an error message as one line without control characters, since it may quote a file."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return ''.join(c if c.isprintable() else '?' for c in text)
 
 
-def arrays(
+def read_arrays(
     tree: Mapping[str, Tensor], path: str | os.PathLike[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Tensors that :func:`read` returned for ``path``, as float32; raises ``ModelError``, also for
-    numbers that are not finite.
+    """Read the numbers of tensors that :func:`read` returned.
+
+    Args:
+        tree: tensors by name.
+        path: the file they come from, for messages.
+
+    Returns:
+        float32 arrays by name.
+
+    Raises:
+        ModelError: the file is damaged, or an array has values that are not finite.
     """
     try:
         result = {name: tensor.array() for name, tensor in tree.items()}
-    except (ModelError, *DAMAGE) as error:
+    except (ModelError, *DAMAGE_ERRORS) as error:
         raise ModelError(_damaged(path, error)) from error
     for name, array in result.items():
         if not np.isfinite(array).all():
-            raise ModelError(f'{path}: {name} is not finite everywhere, so of a failed training')
+            raise ModelError(
+                f'{path}: {name} is not finite everywhere; it comes from a failed training'
+            )
     return result
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file starts like one that :func:`read` takes; raises ``OSError``."""
+    """Return whether a file starts like a checkpoint that :func:`read` supports.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with open(path, 'rb') as file:
         start = file.read(16)
-    return start[:4] in (ZIP, b'\x80\x02\x8a\n') or start[8:9] == b'{'
+    return start[:4] in (ZIP_MAGIC, b'\x80\x02\x8a\n') or start[8:9] == b'{'
 
 
 def _reader(content: mmap.mmap) -> Callable[[mmap.mmap, Path], object]:
     start = content[:16]
-    if start[:4] == HDF5:
-        raise ModelError('it is an HDF5 file, as NNabla writes; --to-pytorch converts these')
+    if start[:4] == HDF5_MAGIC:
+        raise ModelError('it is an HDF5 file, as NNabla writes; --to-pytorch converts such files')
     if start[8:9] == b'{':
         return _safetensors
-    if start[:4] == ZIP:
+    if start[:4] == ZIP_MAGIC:
         return _zip_or_npz
     if start[:1] == b'\x80':
         return _legacy
     if content[257:262] == b'ustar':
-        raise ModelError('it is a tar archive, as PyTorch before 0.1.10 wrote or tar itself')
-    raise ModelError('it is none of torch.save, safetensors and .npz')
+        raise ModelError('it is a tar archive, of PyTorch before 0.1.10 or of tar itself')
+    raise ModelError('its format is none of torch.save, safetensors and .npz')
 
 
 def _zip_or_npz(content: mmap.mmap, path: Path) -> object:
     archive = zipfile.ZipFile(path)
     records = {info.filename: info for info in archive.infolist()}
     if len(records) != len(archive.infolist()):
-        raise ModelError('two records of the archive have one name')
+        raise ModelError('two records of the archive have the same name')
     pickles = [name for name in records if f'/{name}'.endswith('/data.pkl')]
     if not pickles:
         return _npz(archive, records)
@@ -137,7 +162,7 @@ def _zip_or_npz(content: mmap.mmap, path: Path) -> object:
         raise ModelError('it is a TorchScript archive, not a checkpoint of torch.save')
     packed = any(info.compress_type != zipfile.ZIP_STORED for info in records.values())
     if packed or sum(info.file_size for info in records.values()) > len(content):
-        raise ModelError('the records of the archive claim more than is there')
+        raise ModelError('the records of the archive claim more bytes than the file has')
     root = pickles[0].removesuffix('data.pkl')
     order = archive.read(f'{root}byteorder') if f'{root}byteorder' in records else b'little'
     storages: dict[str, Storage] = {}
@@ -153,7 +178,7 @@ def _zip_or_npz(content: mmap.mmap, path: Path) -> object:
             Storage(element, size, lambda: archive.read(record), _byte_order(order)),
         )
         if storage.element != element:
-            raise ModelError(f'the storage {key[:20]!r} is of two types')
+            raise ModelError(f'the storage {key[:20]!r} has two types')
         return storage
 
     return unpickling.load(archive.read(pickles[0]), storage_of)
@@ -162,7 +187,7 @@ def _zip_or_npz(content: mmap.mmap, path: Path) -> object:
 def _byte_order(record: bytes) -> str:
     orders = {b'little': '<', b'big': '>'}
     if record not in orders:
-        raise ModelError(f'a byte order that is not known, {record[:20]!r}')
+        raise ModelError(f'unknown byte order {record[:20]!r}')
     return orders[record]
 
 
@@ -171,11 +196,11 @@ def _legacy(content: mmap.mmap, _: Path) -> object:
 
     def storage_of(element: str | None, key: str, count: int, view: Any) -> Storage:
         if element is None:
-            raise ModelError('a storage without a type')
+            raise ModelError('a storage has no type')
         size = count * item_size(element)
         root = storages.setdefault(key, _LegacyStorage(element, size))
         if (root.element, root.size) != (element, size):
-            raise ModelError(f'the storage {key[:20]!r} is of two types or sizes')
+            raise ModelError(f'the storage {key[:20]!r} has two types or sizes')
         if view is None:
             return root.whole
         _, first, number = view
@@ -185,24 +210,24 @@ def _legacy(content: mmap.mmap, _: Path) -> object:
 
     def following() -> Any:
         start = content.tell()
-        end = start + unpickling.length(content)
+        end = start + unpickling.pickle_length(content)
         content.seek(end)
         return unpickling.load(content[start:end], storage_of)
 
     if following() != LEGACY_MAGIC:
-        raise ModelError('a pickle, but not of torch.save')
+        raise ModelError('it is a pickle, but not of torch.save')
     if following() != LEGACY_PROTOCOL:
-        raise ModelError('a version of torch.save that is not known')
-    following()  # of the machine that wrote it; the storages are little-endian on all
+        raise ModelError('unknown protocol version of torch.save')
+    following()  # facts of the writing machine, not needed: storages are always little-endian
     tree, keys = following(), following()
     named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
     if not named or sorted(keys) != sorted(storages):
-        raise ModelError('storages are missing or not used')
+        raise ModelError('storages are missing or unused')
     for key in keys:
         (count,) = struct.unpack('<q', content.read(8))
         storage = storages[key]
         if count * item_size(storage.element) != storage.size:
-            raise ModelError(f'the storage {key[:20]!r} is not as large as its tensors say')
+            raise ModelError(f'the size of the storage {key[:20]!r} contradicts its tensors')
         storage.start = content.tell()
         if storage.start + storage.size > len(content):
             raise ModelError('the file ends within a storage')
@@ -212,7 +237,7 @@ def _legacy(content: mmap.mmap, _: Path) -> object:
 
 
 class _LegacyStorage:
-    """A storage that lies in a file behind all pickles, at a place that is known later."""
+    """A storage behind the pickles of a file; its offset is set after they are read."""
 
     def __init__(self, element: str, size: int):
         self.element, self.size = element, size
@@ -221,7 +246,7 @@ class _LegacyStorage:
         self.whole = Storage(element, size, lambda: self._bytes(0, size))
 
     def part(self, first: int, number: int) -> Storage:
-        """``number`` elements from ``first``."""
+        """Return a storage of ``number`` elements, starting at element ``first``."""
         width = item_size(self.element)
         return Storage(
             self.element, number * width, lambda: self._bytes(first * width, number * width)
@@ -240,12 +265,12 @@ def _safetensors(content: mmap.mmap, _: Path) -> dict[str, Tensor]:
     tree = {}
     for name, entry in header.items():
         shape, (begin, end) = entry['shape'], entry['data_offsets']
-        if entry['dtype'] not in SAFETENSORS:
-            raise ModelError(f'{name} is of the type {entry["dtype"]}')
-        element = SAFETENSORS[entry['dtype']]
+        if entry['dtype'] not in SAFETENSORS_TYPES:
+            raise ModelError(f'{name} has the unsupported type {entry["dtype"]}')
+        element = SAFETENSORS_TYPES[entry['dtype']]
         sound = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
         if not sound or end - begin != math.prod(shape) * item_size(element):
-            raise ModelError(f'{name} is not as large as its shape says')
+            raise ModelError(f'the size of {name} contradicts its shape')
         if 8 + length + end > len(content):
             raise ModelError(f'{name} reaches beyond the file')
         tree[name] = Tensor(
@@ -256,19 +281,19 @@ def _safetensors(content: mmap.mmap, _: Path) -> dict[str, Tensor]:
 
 
 def _decoded_part(content: mmap.mmap, start: int, stop: int, element: str) -> NDArray[Any]:
-    return decoded(content[start:stop], element)
+    return decode(content[start:stop], element)
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ModelError('a name is in the header twice')
+        raise ModelError('the header has a name twice')
     return result
 
 
 def _npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> dict[str, Tensor]:
     if not records or not all(name.endswith('.npy') for name in records):
-        raise ModelError('a zip archive, but neither of torch.save nor of numpy')
+        raise ModelError('it is a zip archive, but neither of torch.save nor of numpy')
     tree = {}
     for name, info in records.items():
         with archive.open(name) as file:
@@ -280,7 +305,7 @@ def _npz(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo]) -> di
             shape, fortran, dtype = header(file)  # type: ignore[no-untyped-call]  # numpy's
             start = file.tell()
         if dtype.kind not in 'fiub' or info.file_size - start != math.prod(shape) * dtype.itemsize:
-            raise ModelError(f'{name} is not numbers, or not as large as its shape says')
+            raise ModelError(f'{name} is not numeric, or its size contradicts its shape')
         tree[name.removesuffix('.npy')] = Tensor(
             shape,
             partial(_npy_record, archive, name, start, shape, dtype, 'F' if fortran else 'C'),
@@ -301,8 +326,14 @@ def _npy_record(
 
 
 def write(path: Path, state: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write float32 arrays as ``.npz`` or, by any other name, as safetensors, whole at any moment;
-    ``UserError`` when that cannot be done.
+    """Write float32 arrays atomically, as ``.npz`` by that suffix and as safetensors otherwise.
+
+    Args:
+        path: the file to write.
+        state: arrays by name.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     with files.replacing(path) as temporary:
         if path.suffix == '.npz':
@@ -314,7 +345,7 @@ def write(path: Path, state: Mapping[str, NDArray[np.float32]]) -> None:
             header[name] = dict(dtype='F32', shape=list(array.shape), data_offsets=offsets)
             position = offsets[1]
         text = json.dumps(header).encode()
-        text += b' ' * (-len(text) % 8)  # so that the arrays are aligned
+        text += b' ' * (-len(text) % 8)  # aligns the arrays
         with open(temporary, 'wb') as file:
             file.write(struct.pack('<Q', len(text)) + text)
             for array in state.values():

@@ -1,4 +1,4 @@
-"""What a checkpoint or a file of weights is of, when it is not of the network that was named."""
+"""Explain why a checkpoint or a file of weights does not match the requested network."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -7,123 +7,153 @@ from typing import TypeAlias
 
 from models import registry
 from models.convert import reference_name
-from models.convert.renaming import Fit, Shapes, fit, is_encoder_of, network_shapes
+from models.convert.matching import Shapes, StateMatch, is_encoder_of, match_arrays, network_shapes
 from models.errors import ModelError
 from models.family import Family
 from models.registry import Network
 
-Files: TypeAlias = Sequence[Shapes]  # shapes by key, of each file
+Files: TypeAlias = Sequence[Shapes]  # shapes by key, one mapping a file
 
-# What no network here can take: the end of a key, its shape, and why.
-FOREIGN = (
+# Checkpoints that fit no network here: the end of one of their keys, its shape, and the reason.
+UNSUPPORTED_CHECKPOINTS = (
     (
         'conv1.weight',
         (64, 3, 7, 7),
-        'it is a torchvision ResNet, which fits no network here: its stem is one convolution of '
-        "7x7, theirs are three of 3x3 (CSAIL's resnet18-imagenet.pth and OpenMMLab's resnet18_v1c "
-        'are such)',
+        'it is a torchvision ResNet, which fits no network here: its stem is one 7x7 convolution, '
+        "the networks' stems are three 3x3 convolutions, as in CSAIL's resnet18-imagenet.pth and "
+        "OpenMMLab's resnet18_v1c",
     ),
     (
         'trunk_output.block4.block4-0.proj.0.weight',
         (400, 160, 1, 1),
         "it is torchvision's RegNetX-400MF, whose last stage has 400 channels; the networks here "
-        "have pycls's, with 384 (RegNetX-400MF_dds_8gpu.pyth)",
+        "use pycls's, with 384 channels (RegNetX-400MF_dds_8gpu.pyth)",
     ),
 )
-LEAST_SHARE = 0.3  # of a file's arrays fits, or what fits is no part worth converting
-MOST_FAULTS = 0.1  # of a file's arrays do not fit, or a network is no guess
+MIN_MATCHED_SHARE = 0.3  # of a file's arrays, for --partial to convert them
+MAX_MISMATCHED_SHARE = 0.1  # of a file's arrays, for a network to be suggested
 
 
-def is_part(network: Network, files: Files, found: Fit) -> bool:
-    """Whether files hold a part of a network worth converting: a fair share of them fits, and what
-    is of another shape is the heads for another number of classes.
+def is_partial_network(network: Network, files: Files, found: StateMatch) -> bool:
+    """Return whether ``--partial`` can convert files: enough arrays match, and only heads differ.
+
+    Args:
+        network: the requested network.
+        files: shapes of the arrays of each file.
+        found: the match of the files with the network. Arrays of the wrong shape are accepted only
+            as heads for another number of classes.
     """
-    fitting = len(found.sources) >= LEAST_SHARE * sum(map(len, files))
-    if not fitting or found.twice or foreign(files):
+    fitting = len(found.sources) >= MIN_MATCHED_SHARE * sum(map(len, files))
+    if not fitting or found.duplicates or unsupported_reason(files):
         return False
-    return not found.misshapen or other_class_number(network.name, files, found) is not None
+    return not found.wrong_shape or other_class_count(network.name, files, found) is not None
 
 
-def explain(network: Network, files: Files, found: Fit) -> str:
-    """Why files do not make up a network, the most telling reason first."""
-    if reason := foreign(files):
+def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
+    """Return the most specific reason why files do not match a network.
+
+    Args:
+        network: the requested network.
+        files: shapes of the arrays of each file.
+        found: the match of the files with the network.
+    """
+    if reason := unsupported_reason(files):
         return reason
-    if found.twice:
-        some = ', '.join(found.twice[:3])
-        return f'{len(found.twice)} arrays are there twice, in two files or two spellings: {some}'
+    if found.duplicates:
+        some = ', '.join(found.duplicates[:3])
+        return f'{len(found.duplicates)} arrays occur twice, in two files or two spellings: {some}'
     name = network.name
-    classes = other_class_number(name, files, found)
+    classes = other_class_count(name, files, found)
     if classes:
         return (
-            f'it has {classes} classes, not {network.info.num_classes}; give '
-            f'{_options(name, classes)}, or --partial, which leaves these heads out'
+            f'it has {classes} classes, not {network.info.num_classes}; pass '
+            f'{_options(name, classes)}, or --partial, which skips these heads'
         )
     best = recognise(files, name)
-    if best and best[2].faults < found.faults:
+    if best and best[2].mismatch_count < found.mismatch_count:
         names, classes, other = best
-        how = f'is like, but for {other.faults} arrays,'
-        if other.is_whole:
+        how = f'differs in {other.mismatch_count} arrays from'
+        if other.is_complete:
             how = 'fits'
         elif is_encoder_of(names[0], other):
             how = 'is the encoder of'
-        alike = f' (the same shapes have {", ".join(names[1:4])})' if names[1:] else ''
+        alike = f' ({", ".join(names[1:4])} have the same shapes)' if names[1:] else ''
         return f'it is not of {name}, and {how} {names[0]}: {_options(names[0], classes)}{alike}'
     halves = {missing.partition('.')[0] for missing in found.missing}
-    if halves in ({'encoder'}, {'decoder'}) and not found.misshapen and not found.extra:
-        return f'the {halves.pop()} is not in it; give its file, too, with another -i'
+    if halves in ({'encoder'}, {'decoder'}) and not found.wrong_shape and not found.extra:
+        return f'it lacks the {halves.pop()}; pass the file of that as well, with another -i'
     partial = ''
-    if is_part(network, files, found):
-        partial = f'; --partial converts the {len(found.sources)} arrays that fit'
-    return f'it does not make up {name}: {leftovers(found)}{partial}'
+    if is_partial_network(network, files, found):
+        partial = f'; --partial converts the {len(found.sources)} matching arrays'
+    return f'it does not match {name}: {describe_mismatches(found)}{partial}'
 
 
-def foreign(files: Files) -> str | None:
-    """Why no network here can take one of the files, if that is known."""
-    for end, shape, reason in FOREIGN:
+def unsupported_reason(files: Files) -> str | None:
+    """Return a known reason why one of the files fits no network here; None if none is known."""
+    for end, shape, reason in UNSUPPORTED_CHECKPOINTS:
         for shapes in files:
             if any(f'.{key}'.endswith(f'.{end}') and shapes[key] == shape for key in shapes):
                 return reason
     return None
 
 
-def other_class_number(name: str, files: Files, found: Fit) -> int | None:
-    """The number of classes with which a network has room for all that is misshapen."""
-    counts = {files[i][key][0] for i, key in found.misshapen.values() if files[i][key]}
+def other_class_count(name: str, files: Files, found: StateMatch) -> int | None:
+    """Return the number of classes that resolves all wrong shapes; None if there is none.
+
+    Args:
+        name: name of the network.
+        files: shapes of the arrays of each file.
+        found: the match of the files with the network of its default number of classes.
+    """
+    counts = {files[i][key][0] for i, key in found.wrong_shape.values() if files[i][key]}
     for count in sorted(counts):
         try:
-            other = fit(files, network_shapes(name, count))
-        except ModelError:  # there is no such network of so many classes
+            other = match_arrays(files, network_shapes(name, count))
+        except ModelError:  # the network does not exist with so many classes
             continue
-        if not other.misshapen and len(other.sources) > len(found.sources):
+        if not other.wrong_shape and len(other.sources) > len(found.sources):
             return count
     return None
 
 
-def recognise(files: Files, like: str) -> tuple[list[str], int | None, Fit] | None:
-    """The networks that files fit best, with their number of classes where it is not their own;
-    None where too little fits any. ``like``: of equals, the name most alike comes first.
+def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatch] | None:
+    """Find the networks that match files best.
+
+    Args:
+        files: shapes of the arrays of each file.
+        like: the requested name; of equal matches, the most similar name comes first.
+
+    Returns:
+        The names of the networks, their number of classes if it is not the default, and the match
+        of the first. None if no network matches well enough.
     """
-    fits = {}
+    matches = {}
     for family in registry.FAMILIES:
         if family.original is not None:
             for name in family.variants:
-                fits[name] = fit(files, network_shapes(name))
-    fewest = min(found.faults for found in fits.values())
-    names = [name for name, found in fits.items() if found.faults == fewest]
+                matches[name] = match_arrays(files, network_shapes(name))
+    fewest = min(found.mismatch_count for found in matches.values())
+    names = [name for name, found in matches.items() if found.mismatch_count == fewest]
     names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, like).ratio())
-    found, classes = fits[names[0]], None
-    if found.misshapen:
-        classes = other_class_number(names[0], files, found)
+    found, classes = matches[names[0]], None
+    if found.wrong_shape:
+        classes = other_class_count(names[0], files, found)
         if classes:
-            found = fit(files, network_shapes(names[0], classes))
-    if found.faults > MOST_FAULTS * sum(map(len, files)) and not is_encoder_of(names[0], found):
+            found = match_arrays(files, network_shapes(names[0], classes))
+    limit = MAX_MISMATCHED_SHARE * sum(map(len, files))
+    if found.mismatch_count > limit and not is_encoder_of(names[0], found):
         return None
     return names, classes, found
 
 
-def networks_of(weights: Shapes) -> tuple[list[str], int | None]:
-    """The networks that have these parameters and no others, shapes by NNabla's names, with the
-    number of classes where it is not their own.
+def networks_with_parameters(weights: Shapes) -> tuple[list[str], int | None]:
+    """Find the networks with exactly these parameters.
+
+    Args:
+        weights: shapes by NNabla's names.
+
+    Returns:
+        The names of the networks, and their number of classes if it is not the default.
     """
     try:
         shapes = {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in weights.items()}
@@ -134,15 +164,18 @@ def networks_of(weights: Shapes) -> tuple[list[str], int | None]:
     if names:
         return names, None
     for name in alike:
-        found = fit([shapes], network_shapes(name))
-        classes = other_class_number(name, [shapes], found)
+        found = match_arrays([shapes], network_shapes(name))
+        classes = other_class_count(name, [shapes], found)
         if classes and network_shapes(name, classes) == shapes:
             return [name], classes
     return [], None
 
 
 def _similar(shapes: Shapes) -> list[str]:
-    """Networks of the families whose last network has more than half of the outermost names."""
+    """Return the networks of families that share more than half of the outermost names.
+
+    Each family is represented by its last network.
+    """
 
     def outermost(names: Iterable[str]) -> set[str]:
         return {name.partition('.')[0] for name in names}
@@ -153,28 +186,26 @@ def _similar(shapes: Shapes) -> list[str]:
         for family in registry.FAMILIES
         if 2 * len(own & outermost(_shapes_of_last(family))) > len(own)
         for name, hyper in family.variants.items()
-        if hyper  # d3net, of which nothing is given, is no single network
+        if hyper  # d3net has no hyper-parameters of its own, so it is no single network
     ]
 
 
 def _shapes_of_last(family: Family) -> Shapes:
-    """Return the shapes of a family's last network that can be created by its name; none without
-    one.
-    """
+    """Return the shapes of a family's last network that its name alone creates, or none."""
     for name in reversed(list(family.variants)):
         with suppress(ModelError):
             return network_shapes(name)
     return {}
 
 
-def leftovers(found: Fit) -> str:
-    """What is left over on both sides, shortened."""
+def describe_mismatches(found: StateMatch) -> str:
+    """List the unmatched arrays and parameters of either side, a few names of each kind."""
     parts = [
         f'{len(names)} {what}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
         for what, names in (
             ('missing', found.missing),
-            ('not of the network', [key for _, key, _ in found.extra]),
-            ('of another shape', list(found.misshapen)),
+            ('not in the network', [key for _, key, _ in found.extra]),
+            ('with another shape', list(found.wrong_shape)),
         )
         if names
     ]
@@ -185,8 +216,16 @@ def _options(name: str, classes: int | None) -> str:
     return f'--network {name}' + (f' --num-classes {classes}' if classes else '')
 
 
-def advice(name: str, files: Files) -> str | None:
-    """What else to know about an encoder: those of pycls have learned from BGR images."""
+def channel_order_hint(name: str, files: Files) -> str | None:
+    """Return a note on the channel order of an encoder of pycls, which was trained on BGR images.
+
+    Args:
+        name: name of the requested network.
+        files: shapes of the arrays of each file.
+
+    Returns:
+        The note; None if the files are not of pycls or ``name`` already takes BGR images.
+    """
     bgr = name.replace('_edgeailite', '_bgr_edgeailite')
     of_pycls = any(key.endswith('head.fc.weight') for shapes in files for key in shapes)
     if not of_pycls or bgr not in registry.names() or bgr == name:

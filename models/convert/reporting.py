@@ -1,4 +1,4 @@
-"""What a conversion tells: what went where, and what a converted network says about a photo."""
+"""Report a conversion: a table of the converted arrays, and a check of the network on a photo."""
 
 import math
 import os
@@ -13,31 +13,43 @@ from numpy.typing import NDArray
 from common import PROJECT, tables
 from common.tables import Column
 from models import convert
-from models.convert.renaming import Fit
+from models.convert.matching import StateMatch
 from models.errors import ModelError
 from models.family import NetworkInfo
 from models.registry import Network
 
 PHOTO = 'resources/street.jpg'
-SMALLEST_HEIGHT = 128  # of the photo, in pixels
-MOST_GROUPS, DEEPEST = 25, 3  # rows of a short table, and parts of names in it
-MOST_NAMES = 6
+MIN_PHOTO_HEIGHT = 128  # pixels
+MAX_TABLE_ROWS = 25  # unless --verbose
+MAX_GROUP_DEPTH = 3  # parts of a name that form a group of the table
+MAX_LISTED_NAMES = 6  # unless --verbose
 
 
-def table(
-    found: Fit, arrays: Mapping[str, NDArray[np.float32]], paths: Sequence[Path], verbose: bool
+def conversion_table(
+    found: StateMatch,
+    arrays: Mapping[str, NDArray[np.float32]],
+    paths: Sequence[Path],
+    verbose: bool,
 ) -> list[str]:
-    """Lines that say which arrays of the files became which, by groups or ``verbose`` each; and
-    what is left over.
+    """Format a table of the converted arrays, followed by the skipped and the missing ones.
+
+    Args:
+        found: the match of the files with the network.
+        arrays: converted arrays by the reference's names.
+        paths: the files, in the order of ``found``.
+        verbose: list every array instead of groups of them.
+
+    Returns:
+        The lines of the table.
     """
     own = convert.names(arrays)
-    for depth in reversed(range(1, DEEPEST + 1)):
+    for depth in reversed(range(1, MAX_GROUP_DEPTH + 1)):
         groups: dict[tuple[int, str], list[tuple[str, NDArray[np.float32]]]] = {}
         for name, (number, key) in found.sources.items():
             parts = own[name].split('/')
             shown = parts if verbose else [*parts[: min(depth, len(parts) - 2)], '*']
             groups.setdefault((number, '/'.join(shown)), []).append((key, arrays[name]))
-        if verbose or len(groups) <= MOST_GROUPS:
+        if verbose or len(groups) <= MAX_TABLE_ROWS:
             break
     rows = []
     for (number, group), members in groups.items():
@@ -48,26 +60,38 @@ def table(
         rows.append((paths[number].name, keys[0] if verbose else _shared(keys), group, of))
     lines = tables.lines([Column(), Column(), Column(before=' -> '), Column()], rows)
     for what, names in (
-        ('left out, not of the network', [key for _, key, _ in found.extra]),
-        ('left out, for other classes', [key for _, key in found.misshapen.values()]),
-        ('not there, so not in the result', [*found.missing, *found.misshapen]),
+        ('skipped, not in the network', [key for _, key, _ in found.extra]),
+        ('skipped, for another number of classes', [k for _, k in found.wrong_shape.values()]),
+        ('missing in the output', [*found.missing, *found.wrong_shape]),
     ):
         if names:
-            some = names if verbose or len(names) <= MOST_NAMES else [*names[:MOST_NAMES], '...']
+            some = names
+            if not verbose and len(names) > MAX_LISTED_NAMES:
+                some = [*names[:MAX_LISTED_NAMES], '...']
             lines.append(f'{what} ({len(names)}): {", ".join(some)}')
     return lines
 
 
 def _shared(keys: Sequence[str]) -> str:
+    """Return a single key, or the common module path of several with ``.*``."""
     if len(keys) == 1:
         return keys[0]
     return os.path.commonprefix(keys).rpartition('.')[0] + '.*'
 
 
-def trial(network: Network) -> list[str]:
-    """Segment a photo with the registered parameters, at about the smallest size that shows
-    anything: lines with the range of the logits and the classes. Raises ``ModelError`` when they
-    are not numbers.
+def check_on_photo(network: Network) -> list[str]:
+    """Segment a small photo with the registered parameters.
+
+    The photo has about the smallest size at which a result is recognisable.
+
+    Args:
+        network: the network whose parameters are registered.
+
+    Returns:
+        Lines with the range of the logits and the predicted classes.
+
+    Raises:
+        ModelError: the logits are not finite, or the photo cannot be read.
     """
     x = _photo(network.info)
     logits = network(nn.Variable.from_numpy_array(x))[0]
@@ -76,25 +100,25 @@ def trial(network: Network) -> list[str]:
     height, width = x.shape[2:]
     if not np.isfinite(values).all():
         raise ModelError(
-            f'{PHOTO}, {height}x{width} pixels: the logits are not finite, so these are not '
-            f'weights of {network.name}'
+            f'{PHOTO}, {height}x{width} pixels: the logits are not finite; these are not weights '
+            f'of {network.name}'
         )
     shares = np.bincount(values.argmax(0).ravel(), minlength=len(values)) / values[0].size
     seen = ', '.join(f'{i} ({shares[i]:.0%})' for i in np.argsort(-shares) if shares[i] > 0)
     return [
         f'{PHOTO}, {height}x{width} pixels: logits from {values.min():.4g} to {values.max():.4g}, '
         f'mean {values.mean():.4g}, standard deviation {values.std():.4g}',
-        f'classes seen: {seen}',
+        f'predicted classes: {seen}',
     ]
 
 
 def _photo(info: NetworkInfo) -> NDArray[np.float32]:
-    """The photo as the network's input, (1, 3, H, W): normalised, in its channel order."""
+    """Return the photo as input of a network: (1, 3, H, W) float32, normalised."""
     image = cv2.imread(str(PROJECT / PHOTO))
     if image is None:
-        raise ModelError(f'{PROJECT / PHOTO}: the photo for --check cannot be read')
+        raise ModelError(f'{PROJECT / PHOTO}: cannot be read, but --check needs this photo')
     divisor = info.size_divisor
-    height = math.ceil(max(SMALLEST_HEIGHT, info.smallest_size) / divisor) * divisor
+    height = math.ceil(max(MIN_PHOTO_HEIGHT, info.smallest_size) / divisor) * divisor
     width = round(height * image.shape[1] / image.shape[0] / divisor) * divisor
     image = cv2.resize(image, (max(width, height), height), interpolation=cv2.INTER_AREA)
     image = image[..., ::-1] if info.channel_order == 'rgb' else image

@@ -1,6 +1,4 @@
-"""Arrays of checkpoints as strided views of storages, checked when they are made and read when they
-are asked for.
-"""
+"""Tensors of checkpoints: strided views of storages, validated on creation and read on demand."""
 
 import math
 import pickle
@@ -14,9 +12,9 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 
-# Element types of storages and tensors, by PyTorch's name, as numpy's without a byte order.
-# bfloat16 is the upper half of a float32; numpy has none.
-TYPES = {
+# numpy's type codes of elements, without a byte order, by PyTorch's name. numpy has no bfloat16,
+# which is the upper half of a float32.
+NUMPY_TYPES = {
     'float32': 'f4',
     'float64': 'f8',
     'float16': 'f2',
@@ -31,37 +29,48 @@ TYPES = {
     'uint64': 'u8',
     'bool': '?',
 }
-MOST_DIMENSIONS = 16
-MOST_ELEMENTS = 1 << 40
-# What a damaged pickle, archive or header raises.
-DAMAGE = (
+MAX_DIMENSIONS = 16
+MAX_ELEMENTS = 1 << 40
+# Exceptions that a damaged pickle, archive or header raises.
+DAMAGE_ERRORS = (
     pickle.UnpicklingError,
     ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,
     MemoryError,
-    RuntimeError,  # too deep; in an archive, a password
+    RuntimeError,  # nested too deeply; in an archive, a password
     TypeError,
     ValueError,
 )
 
 
 def item_size(element: str) -> int:
-    """Bytes of an element."""
-    return 2 if TYPES[element] == 'bfloat16' else np.dtype(TYPES[element]).itemsize
+    """Return the number of bytes of an element."""
+    return 2 if NUMPY_TYPES[element] == 'bfloat16' else np.dtype(NUMPY_TYPES[element]).itemsize
 
 
-def decoded(content: bytes | memoryview, element: str, byte_order: str = '<') -> NDArray[Any]:
-    """Bytes as a flat array of elements; bfloat16 becomes float32."""
-    if TYPES[element] != 'bfloat16':
-        return np.frombuffer(content, byte_order + TYPES[element])
+def decode(content: bytes | memoryview, element: str, byte_order: str = '<') -> NDArray[Any]:
+    """Decode bytes to a flat array; bfloat16 becomes float32.
+
+    Args:
+        content: the bytes.
+        element: element type, a key of ``NUMPY_TYPES``.
+        byte_order: ``<`` for little-endian, ``>`` for big-endian.
+    """
+    if NUMPY_TYPES[element] != 'bfloat16':
+        return np.frombuffer(content, byte_order + NUMPY_TYPES[element])
     return (np.frombuffer(content, f'{byte_order}u2').astype('u4') << 16).view('f4')
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An array that is not read yet."""
+    """A tensor whose numbers are read on demand.
+
+    Attributes:
+        shape: dimensions.
+        read: returns the numbers, of any type and in any shape with as many elements.
+    """
 
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
@@ -70,15 +79,20 @@ class Tensor:
         raise ModelError('it changes a tensor')
 
     def array(self) -> NDArray[np.float32]:
-        """The numbers, float32."""
-        with np.errstate(over='ignore'):  # of float64; infinite then
+        """Read the numbers as a float32 array of ``shape``."""
+        with np.errstate(over='ignore'):  # float64 values out of range become infinite
             return np.ascontiguousarray(self.read(), np.float32).reshape(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """The flat memory of tensors. element: None where only bytes are known. size: bytes that it
-    claims. read: returns them.
+    """The flat memory that tensors share.
+
+    Attributes:
+        element: element type, a key of ``NUMPY_TYPES``; None if the storage is untyped.
+        size: number of bytes that the pickle declares.
+        read: returns the bytes.
+        byte_order: ``<`` for little-endian, ``>`` for big-endian.
     """
 
     element: str | None
@@ -91,7 +105,11 @@ class Storage:
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes; ``ModelError`` when they are not as many as claimed."""
+        """The bytes.
+
+        Raises:
+            ModelError: their number differs from ``size``.
+        """
         content = self.read()
         if len(content) != self.size:
             raise ModelError(f'a storage has {len(content)} bytes instead of {self.size}')
@@ -99,7 +117,7 @@ class Storage:
 
 
 def is_count(value: object) -> bool:
-    """Whether a value is an integer that is not negative."""
+    """Return whether a value is a non-negative integer."""
     return type(value) is int and value >= 0
 
 
@@ -110,17 +128,26 @@ def view(
     size: tuple[int, ...],
     stride: tuple[int, ...],
 ) -> Tensor:
-    """A tensor on a storage; offset and strides are in elements. Raises ``ModelError`` when it
-    cannot be or reaches beyond the storage.
+    """Create a tensor as a strided view of a storage, within its bounds.
+
+    Args:
+        storage: the memory.
+        element: element type, a key of ``NUMPY_TYPES``; None is an error.
+        offset: first element.
+        size: dimensions.
+        stride: step of each dimension, in elements.
+
+    Raises:
+        ModelError: an argument is invalid, or the view reaches beyond the storage.
     """
     if element is None:
         raise ModelError('a tensor has no type')
     numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or len(size) > MOST_DIMENSIONS or not all(map(is_count, numbers)):
-        raise ModelError('a tensor has a shape, strides or an offset that cannot be')
+    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS or not all(map(is_count, numbers)):
+        raise ModelError('a tensor has an invalid shape, strides or offset')
     elements = storage.size // item_size(element)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    if math.prod(size) > MOST_ELEMENTS or 0 not in size and last >= elements:
+    if math.prod(size) > MAX_ELEMENTS or 0 not in size and last >= elements:
         raise ModelError(f'a tensor of {list(size)} reaches beyond its storage')
 
     def read() -> NDArray[Any]:
@@ -128,7 +155,7 @@ def view(
             return np.zeros(size, np.float32)
         width = item_size(element)
         part = memoryview(storage.content)[offset * width : (last + 1) * width]
-        flat = decoded(part, element, storage.byte_order)
+        flat = decode(part, element, storage.byte_order)
         return np.lib.stride_tricks.as_strided(
             flat, size, [step * flat.itemsize for step in stride], writeable=False
         )

@@ -1,12 +1,11 @@
-"""Pickles of PyTorch checkpoints, read without PyTorch and without running what is in them.
+"""Read the pickles of PyTorch checkpoints without PyTorch and without executing their code.
 
-A pickle is a program that may call anything importable. Here nothing is imported: a name becomes
-one of the few functions below that rebuild tensors, a plain container, or an inert object that
-takes everything and does nothing. Of the standard library, numpy and torch only the names below are
-allowed, and others are refused; a name of anything else becomes an inert object, and the log says
-which these were. Keys of dictionaries are plain values: hashing a tuple of tuples takes time that
-doubles with each level. Sizes, strides and offsets are checked against the storage before a tensor
-is made of them.
+A pickle is a program that may call anything importable. This reader imports nothing: it maps a name
+to one of the few functions below that rebuild tensors, to a plain container, or to an inert object
+that accepts every call and does nothing. Of the standard library, numpy and torch it accepts only
+the names below and refuses all others; names of other packages become inert objects and are logged.
+Keys of dictionaries must be plain values: the time to hash a tuple of tuples doubles with each
+level. Sizes, strides and offsets are checked against the storage before a tensor is created.
 
 Formats: Python's pickletools; PyTorch's torch/serialization.py, torch/_utils.py (``_rebuild_*``).
 """
@@ -21,7 +20,7 @@ from mmap import mmap
 from typing import Any, ClassVar
 
 from common.log import LOG
-from models.convert.tensors import TYPES, Storage, Tensor, is_count, view
+from models.convert.tensors import NUMPY_TYPES, Storage, Tensor, is_count, view
 from models.errors import ModelError
 
 STORAGES = {
@@ -35,10 +34,11 @@ STORAGES = {
     'LongStorage': 'int64',
     'ByteStorage': 'uint8',
     'BoolStorage': 'bool',
-    'UntypedStorage': None,  # bytes; the tensor says of which type
+    'UntypedStorage': None,  # bytes; the tensor has the type
 }
-# Names of the standard library, numpy and PyTorch that checkpoints have beside their tensors.
-HARMLESS = {
+# Names of the standard library, numpy and PyTorch that checkpoints hold besides tensors. They
+# become inert objects without an entry in the log.
+INERT_NAMES = {
     'argparse.Namespace',
     'types.SimpleNamespace',
     'collections.Counter',
@@ -71,61 +71,81 @@ HARMLESS = {
     'torch.nn.parameter.Parameter',
     'torch._C._TensorBase',
 }
-CLOSED = sys.stdlib_module_names | {'numpy', 'torch', '__builtin__'}  # nothing else from these
-RENAMED = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # in pickles of Python 2
-PLAIN = (str, int, float, bool, bytes, type(None))  # keys of dictionaries, and flat tuples of these
-MOST_IGNORED = 1000  # different names that become inert objects
-MOST_NAMED = 6  # of these in the log
-FORBIDDEN = {'EXT1', 'EXT2', 'EXT4', 'NEXT_BUFFER', 'READONLY_BUFFER'}
+# Packages of which only the names in this module are allowed.
+RESTRICTED_PACKAGES = sys.stdlib_module_names | {'numpy', 'torch', '__builtin__'}
+PYTHON2_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # old name -> new name
+# Keys of dictionaries are of these types, or flat tuples of them.
+PLAIN_TYPES = (str, int, float, bool, bytes, type(None))
+MAX_INERT_CLASSES = 1000  # distinct names that become inert objects
+MAX_LOGGED_NAMES = 6  # of inert objects
+FORBIDDEN_OPCODES = {'EXT1', 'EXT2', 'EXT4', 'NEXT_BUFFER', 'READONLY_BUFFER'}
 
 
 def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
-    """The object that a pickle holds: plain values, :class:`Tensor`, and inert objects.
+    """Load a pickle.
 
-    storage_of: ``storage_of(element, key, count, view)`` returns the storage that a persistent id
-    names. Raises ``ModelError`` for what is not allowed, and what
-    :data:`models.convert.tensors.DAMAGE` lists.
+    Args:
+        stream: the bytes of one pickle.
+        storage_of: ``storage_of(element, key, count, view)`` returns the :class:`Storage` of a
+            persistent id.
+
+    Returns:
+        The pickled object: plain values, :class:`Tensor` and inert objects.
+
+    Raises:
+        ModelError: the pickle contains something that is not allowed. A damaged pickle raises one
+            of :data:`models.convert.tensors.DAMAGE_ERRORS`.
     """
-    length(stream)
+    pickle_length(stream)
     unpickler = _Unpickler(io.BytesIO(stream), encoding='latin1')
     unpickler.storage_of = storage_of
     unpickler.inert = {}
     try:
         result = unpickler.load()
     except (TypeError, AttributeError, AssertionError) as error:
-        raise ModelError(f'a pickle that is not of a checkpoint: {error}') from error
-    if names := sorted(name for name in unpickler.inert if name not in HARMLESS):
-        rest = len(names) - MOST_NAMED
-        shown = ''.join(c if c.isprintable() else '?' for c in ', '.join(names[:MOST_NAMED]))
+        raise ModelError(f'it is not the pickle of a checkpoint: {error}') from error
+    if names := sorted(name for name in unpickler.inert if name not in INERT_NAMES):
+        rest = len(names) - MAX_LOGGED_NAMES
+        shown = ''.join(c if c.isprintable() else '?' for c in ', '.join(names[:MAX_LOGGED_NAMES]))
         more = f' and {rest} others' if rest > 0 else ''
-        LOG.info('ignored, objects that are no arrays: %s%s', shown, more)
+        LOG.info('ignored objects that are not arrays: %s%s', shown, more)
     return result
 
 
-def length(stream: bytes | mmap) -> int:
-    """Bytes of the pickle that ``stream``, from its position, begins with; checks the memo, whose
-    places a pickle could number so that they fill the memory.
+def pickle_length(stream: bytes | mmap) -> int:
+    """Return the number of bytes of the pickle at the current position of a stream.
+
+    The indices of the memo are checked as well: a pickle could choose them so that the memo fills
+    the memory.
+
+    Args:
+        stream: one pickle as bytes, or a memory-mapped file at the start of a pickle.
+
+    Raises:
+        ModelError: the pickle has a forbidden opcode or a memo index out of range. A damaged pickle
+            raises one of :data:`models.convert.tensors.DAMAGE_ERRORS`.
     """
     start = end = 0 if isinstance(stream, bytes) else stream.tell()
-    # Typeshed asks for a whole IO; of an mmap genops needs no more than there is.
+    # typeshed requires a complete IO, but genops uses only methods that an mmap has.
     for opcode, argument, position in pickletools.genops(stream):  # type: ignore[arg-type]
-        assert position is not None  # both kinds of stream know it
-        if opcode.name in FORBIDDEN:
-            raise ModelError(f'the pickle has the opcode {opcode.name}')
+        assert position is not None  # both kinds of stream have tell()
+        if opcode.name in FORBIDDEN_OPCODES:
+            raise ModelError(f'the pickle has the forbidden opcode {opcode.name}')
         place = argument if opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') else None
         if place is not None and place > position - start:
-            raise ModelError('the pickle numbers its memo out of range')
+            raise ModelError('the pickle has a memo index out of range')
         end = position + 1
     return end - start
 
 
 class _Unpickler(pickle._Unpickler):
-    """A pickle.Unpickler to which only a few names mean anything, and which looks at what it is
-    about to hash. That in C can be asked for the former only.
+    """An unpickler that restricts names and checks keys before it hashes them.
+
+    It derives from the Python implementation: the one in C cannot check keys.
     """
 
     storage_of: Callable[..., Storage]
-    inert: dict[str, type]  # by name, the classes that have taken its place
+    inert: dict[str, type]  # replacement classes by the name that they replace
     stack: list[Any]
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
@@ -160,27 +180,27 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.FROZENSET[0]] = load_frozenset
 
     def find_class(self, module: str, name: str) -> Any:
-        module = RENAMED.get(module, module)
+        module = PYTHON2_MODULES.get(module, module)
         full = f'{module}.{name}'
-        if full in CALLS:
-            return _Call(CALLS[full])
+        if full in ALLOWED_FUNCTIONS:
+            return _Call(ALLOWED_FUNCTIONS[full])
         if full in ('collections.OrderedDict', 'collections.defaultdict'):
             return _Dictionary
         if module in ('torch', 'torch.storage', 'torch.cuda') and name in STORAGES:
             return _Element(STORAGES[name])
-        if module == 'torch' and name in TYPES:
+        if module == 'torch' and name in NUMPY_TYPES:
             return _Element(name)
-        if full in HARMLESS or module.partition('.')[0] not in CLOSED:
+        if full in INERT_NAMES or module.partition('.')[0] not in RESTRICTED_PACKAGES:
             return self._inert(full)
         advice = ''
         if module.startswith(('torch.nn', 'torch.optim')):
             advice = ': save the state_dict() of the network, not the network'
-        raise ModelError(f'it needs {full}, which is not one of the names that are allowed{advice}')
+        raise ModelError(f'it needs {full}, which is not an allowed name{advice}')
 
     def _inert(self, full: str) -> type:
         if full not in self.inert:
-            if len(self.inert) == MOST_IGNORED:
-                raise ModelError(f'it has objects of more than {MOST_IGNORED} classes')
+            if len(self.inert) == MAX_INERT_CLASSES:
+                raise ModelError(f'it has objects of more than {MAX_INERT_CLASSES} classes')
             self.inert[full] = type('Inert', (_Inert,), {'__slots__': ()})
         return self.inert[full]
 
@@ -193,20 +213,18 @@ class _Unpickler(pickle._Unpickler):
 
 
 def check_key(key: object) -> None:
-    """Raise ``ModelError`` for what a dictionary or a set may not have.
+    """Raise ``ModelError`` if a key of a dictionary or an item of a set is not a plain value.
 
-    Inert objects, which the bytes of protocol 2 and numpy's numbers are here, hash as quickly as
-    plain values.
+    Inert objects are accepted, as they hash quickly; the bytes of protocol 2 and numpy's scalars
+    become inert objects here.
     """
     parts = key if isinstance(key, tuple) else (key,)
-    if not all(isinstance(part, (*PLAIN, _Inert)) for part in parts):
+    if not all(isinstance(part, (*PLAIN_TYPES, _Inert)) for part in parts):
         raise ModelError('a key of a dictionary is not a plain value')
 
 
 class _Inert:
-    """In place of an object of a class that is not needed: takes all, does nothing, keeps
-    nothing.
-    """
+    """A replacement for objects that are not needed: it accepts every call and stores nothing."""
 
     __slots__ = ()
 
@@ -223,13 +241,13 @@ class _Inert:
         pass
 
     def append(self, value: object) -> None:
-        pass
+        """Ignore the value."""
 
     extend = add = append
 
 
 class _Dictionary(dict[Any, Any]):
-    """In place of an OrderedDict, without the attributes that a pickle may set."""
+    """A replacement for OrderedDict without attributes that a pickle could set."""
 
     __slots__ = ()
 
@@ -245,7 +263,7 @@ class _Dictionary(dict[Any, Any]):
 
 @dataclass(frozen=True, eq=False)
 class _Element:
-    """A type of elements, or of storages by their elements."""
+    """An element type, or the storage type of these elements."""
 
     name: str | None
 
@@ -254,7 +272,7 @@ class _Element:
 
 
 class _Call:
-    """A function that a pickle may call, and not change."""
+    """A function that a pickle can call but not modify."""
 
     __slots__ = ('function',)
 
@@ -268,7 +286,7 @@ class _Call:
         raise ModelError('it changes a function')
 
 
-def _tensor(
+def _rebuild_tensor(
     storage: object, offset: Any, size: Any, stride: Any, *_: object, element: str | None = None
 ) -> Tensor:
     if not isinstance(storage, Storage):
@@ -276,7 +294,7 @@ def _tensor(
     return view(storage, element or storage.element, offset, size, stride)
 
 
-def _tensor_with_type(
+def _rebuild_typed_tensor(
     storage: object,
     offset: Any,
     size: Any,
@@ -287,42 +305,42 @@ def _tensor_with_type(
     *___: object,
 ) -> Tensor:
     if not isinstance(element, _Element):
-        raise ModelError('a tensor is of a type that is not known')
-    return _tensor(storage, offset, size, stride, element=element.name)
+        raise ModelError('a tensor has an unknown type')
+    return _rebuild_tensor(storage, offset, size, stride, element=element.name)
 
 
-def _parameter(tensor: object, *_: object) -> Tensor:
+def _rebuild_parameter(tensor: object, *_: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise ModelError('a parameter is not a tensor')
     return tensor
 
 
-def _from_type(function: object, _: object, arguments: Any, *__: object) -> object:
+def _rebuild_from_type(function: object, _: object, arguments: Any, *__: object) -> object:
     if not isinstance(function, _Call):
-        raise ModelError('a tensor is rebuilt by something unknown')
+        raise ModelError('a tensor is rebuilt by an unknown function')
     return function(*arguments)
 
 
-def _set(items: Iterable[Any] = ()) -> set[Any]:
+def _build_set(items: Iterable[Any] = ()) -> set[Any]:
     items = list(items)
     for item in items:
         check_key(item)
     return set(items)
 
 
-def _reconstructed(kind: object, *_: object) -> _Inert | _Dictionary:
+def _reconstruct(kind: object, *_: object) -> _Inert | _Dictionary:
     return kind() if isinstance(kind, type) and issubclass(kind, _Inert) else _Dictionary()
 
 
-CALLS: dict[str, Callable[..., object]] = {
-    'builtins.set': _set,
-    'builtins.frozenset': _set,
-    'copyreg._reconstructor': _reconstructed,
+ALLOWED_FUNCTIONS: dict[str, Callable[..., object]] = {
+    'builtins.set': _build_set,
+    'builtins.frozenset': _build_set,
+    'copyreg._reconstructor': _reconstruct,
     'torch.Size': tuple,
-    'torch._utils._rebuild_tensor': _tensor,
-    'torch._utils._rebuild_tensor_v2': _tensor,
-    'torch._utils._rebuild_tensor_v3': _tensor_with_type,
-    'torch._utils._rebuild_parameter': _parameter,
-    'torch._utils._rebuild_parameter_with_state': _parameter,
-    'torch._tensor._rebuild_from_type_v2': _from_type,
+    'torch._utils._rebuild_tensor': _rebuild_tensor,
+    'torch._utils._rebuild_tensor_v2': _rebuild_tensor,
+    'torch._utils._rebuild_tensor_v3': _rebuild_typed_tensor,
+    'torch._utils._rebuild_parameter': _rebuild_parameter,
+    'torch._utils._rebuild_parameter_with_state': _rebuild_parameter,
+    'torch._tensor._rebuild_from_type_v2': _rebuild_from_type,
 }

@@ -1,7 +1,7 @@
-"""Encoders: what turns an image into the feature maps that the decoders of a family take.
+"""Encoders, which compute the feature maps for the decoders of a family from an image.
 
-There is a module for each kind, with its variants as a table of arguments. Each has the parameter
-names and the initial values of its own reference, so that CSAIL's ResNets and DABNet's ResNet-18
-v1c stand apart; none has a classifier. ``residual`` is the block of two 3x3 convolutions that
-ResNet-18 v1c and DDRNet are made of.
+Each architecture has its own module, with its variants in a table of arguments. Parameter names and
+initial values are those of the module's own reference; this is why CSAIL's ResNets and DABNet's
+ResNet-18 v1c are separate. No encoder has a classifier. ``residual`` holds the block of two 3x3
+convolutions of ResNet-18 v1c and DDRNet.
 """

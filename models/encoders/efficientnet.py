@@ -5,8 +5,8 @@ arXiv:1905.11946. Reference: timm 0.4.12 (rwightman/pytorch-image-models), effic
 timm/models/efficientnet.py, with timm/models/efficientnet_blocks.py and efficientnet_builder.py:
 not the variant with TensorFlow's padding and batch norms.
 
-New networks start with timm's values: a normal distribution whose variance is 2 / (kernel**2 *
-outputs of a group), biases 0.
+Initial values are timm's: weights from a normal distribution with variance 2 / (kernel**2 *
+output channels of a group), biases 0.
 
 Differs from the original: no layers behind the last block, which the features of it do not need
 either; no drop path, which timm switches off by default.
@@ -19,9 +19,9 @@ import nnabla.initializer as I
 
 from layers import functions as L
 
-STEM = 32  # channels
+STEM_CHANNELS = 32
 EXPANSION = 6
-REDUCTION = 4  # of squeeze and excitation, by the channels of a block's input
+REDUCTION = 4  # channels of a block's input / channels inside squeeze and excitation
 # kernel, stride, channels, number of blocks
 BLOCKS = (
     (3, 1, 16, 2),
@@ -32,23 +32,24 @@ BLOCKS = (
     (5, 2, 192, 5),
     (3, 1, 320, 2),
 )
-STAGES = ((1,), (2,), (3, 4), (5, 6))  # the rows of BLOCKS of one size
+STAGES = ((1,), (2,), (3, 4), (5, 6))  # rows of BLOCKS with the same resolution
 
 
 def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
-    """Normalised image (N, 3, H, W) -> (N, 16, H / 2, W / 2); the first row of blocks is in it."""
-    x = _convolution(x, STEM, 3, 'conv_stem', build, stride=2)
+    """Apply the stem and the first row of blocks: (N, 3, H, W) -> (N, 16, H / 2, W / 2)."""
+    x = _convolution(x, STEM_CHANNELS, 3, 'conv_stem', build, stride=2)
     return _row(L.swish(L.batch_norm(x, 'bn1', build), build), 0, build)
 
 
 def stage(x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
-    """Stage 1 to 4: (N, C, H, W) -> (N, C', H / 2, W / 2), where C' is 24, 40, 112 and 320."""
+    """Apply stage 1 to 4: (N, C, H, W) -> (N, C', H / 2, W / 2); C' is 24, 40, 112 or 320."""
     for row in STAGES[number - 1]:
         x = _row(x, row, build)
     return x
 
 
 def _row(x: nn.Variable, row: int, build: L.Build) -> nn.Variable:
+    """Apply the blocks of one row of BLOCKS."""
     kernel, stride, channels, count = BLOCKS[row]
     for i in range(count):
         with L.scope(f'blocks/{row}/{i}'):
@@ -59,11 +60,22 @@ def _row(x: nn.Variable, row: int, build: L.Build) -> nn.Variable:
 def block(
     x: nn.Variable, channels: int, kernel: int, build: L.Build, *, stride: int, expand: bool
 ) -> nn.Variable:
-    """An inverted residual: 1x1 convolution to more channels, depthwise convolution, squeeze and
-    excitation, 1x1 convolution to ``channels``; a shortcut where the shape stays.
+    """Apply an inverted residual (MBConv) block.
 
-    Without ``expand`` the first convolution is left out, and timm's names are others.
-    (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    It consists of a 1x1 expansion, a depthwise convolution, squeeze and excitation, a 1x1
+    projection, and a shortcut if input and output have the same shape.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size of the depthwise convolution.
+        build: Options of the build.
+        stride: Stride of the depthwise convolution.
+        expand: Whether the block has the 1x1 expansion. Without it, timm names the layers
+            differently.
+
+    Returns:
+        (N, channels, ceil(H / stride), ceil(W / stride)).
     """
     inputs = L.channels_of(x, build)
     names = iter(('bn1', 'bn2', 'bn3'))
@@ -82,8 +94,9 @@ def block(
 
 
 def squeeze_excitation(x: nn.Variable, width: int, build: L.Build) -> nn.Variable:
-    """Each channel times a share that all of them decide by their means; ``width`` channels lie
-    between.
+    """Scale each channel by a gate computed from the means of all channels.
+
+    ``width`` is the number of channels between the two 1x1 convolutions.
     """
     channels = L.channels_of(x, build)
     with L.scope('se'):
@@ -104,6 +117,7 @@ def _convolution(
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Variable:
+    """Apply a convolution with timm's initial values."""
     normal = I.NormalInitializer(math.sqrt(2 / (kernel**2 * (channels // groups))))
     return L.convolution(
         x,

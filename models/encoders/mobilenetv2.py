@@ -4,10 +4,10 @@ Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted residuals and line
 CVPR 2018, arXiv:1801.04381; with fast downsampling as in Qin, Zhang, Chen, Peng, "FD-MobileNet:
 Improved MobileNet with a fast downsampling strategy", arXiv:1802.03750. Reference:
 TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
-references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py. Names of parameters are those of
+references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py. Parameter names are those of
 torchvision.
 
-The activation is ReLU where the paper has ReLU6, except in the networks of width 1.4.
+The activation is ReLU instead of the paper's ReLU6, except in the networks of width 1.4.
 
 Differs from the original: the last convolution and the classifier, which its segmentation networks
 leave out as well, are not here, nor are other kernel sizes, expansions and linear depthwise
@@ -17,10 +17,16 @@ convolutions, which none of them uses.
 import nnabla as nn
 
 from layers import functions as L
-from models.edgeailite_blocks import GAMMA, conv_bn, convolution, linear_norm, unit
+from models.edgeailite_blocks import (
+    INITIAL_GAMMA,
+    conv_bn,
+    conv_bn_sequence,
+    convolution,
+    linear_norm,
+)
 
 PAPER = 'Sandler et al., CVPR 2018, arXiv:1801.04381'
-STEM = 32
+STEM_CHANNELS = 32
 STAGES = (  # expansion, channels, blocks, stride
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -30,35 +36,39 @@ STAGES = (  # expansion, channels, blocks, stride
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-MAPS = (16, 24, 32, 96, 320)  # channels of the last stage of each resolution
+MAP_CHANNELS = (16, 24, 32, 96, 320)  # channels of the last stage of each resolution
 
 
-def scaled(channels: int, width: float) -> int:
-    """``channels * width``, rounded to a multiple of 8 that is not smaller by more than a tenth."""
+def scale_channels(channels: int, width: float) -> int:
+    """Return ``channels * width`` rounded to a multiple of 8, reduced by at most a tenth."""
     value = channels * width
     rounded = max(8, int(value + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * value else rounded
 
 
-def maps(width: float) -> tuple[int, ...]:
-    """Channels of the maps that :func:`encoder` returns."""
-    return tuple(scaled(channels, width) for channels in MAPS)
+def map_channels(width: float) -> tuple[int, ...]:
+    """Return the channels of the maps that :func:`encoder` returns."""
+    return tuple(scale_channels(channels, width) for channels in MAP_CHANNELS)
 
 
 def inverted_residual(
     x: nn.Variable, channels: int, expansion: int, stride: int, build: L.Build, norm: L.Norm
 ) -> nn.Variable:
-    """1x1 expansion, depthwise 3x3 convolution, 1x1 projection without activation, and a shortcut
-    where input and output are alike; (N, C, H, W) -> (N, channels, H / stride, W / stride).
+    """Apply an inverted residual: (N, C, H, W) -> (N, channels, H / stride, W / stride).
+
+    It consists of a 1x1 expansion, a depthwise 3x3 convolution, a 1x1 projection without
+    activation, and a shortcut if input and output have the same shape.
     """
     inputs = L.channels_of(x, build)
     hidden, first = inputs * expansion, int(expansion > 1)
     with L.scope('conv'):
         with L.recomputed_block(build):
-            y = unit(x, hidden, 1, '0', build, norm) if first else x
-            y = unit(y, hidden, 3, f'{first}', build, norm, stride=stride, groups=hidden)
+            y = conv_bn_sequence(x, hidden, 1, '0', build, norm) if first else x
+            y = conv_bn_sequence(
+                y, hidden, 3, f'{first}', build, norm, stride=stride, groups=hidden
+            )
             y = convolution(y, channels, 1, f'{first + 1}', build)
-        y = linear_norm(y, f'{first + 2}', build, gamma=GAMMA)
+        y = linear_norm(y, f'{first + 2}', build, gamma=INITIAL_GAMMA)
     return x + y if stride == 1 and inputs == channels else y
 
 
@@ -71,13 +81,22 @@ def encoder(
     fast_down: bool = False,
     norm: L.Norm = L.bn_relu,
 ) -> list[nn.Variable]:
-    """Image (N, 3, H, W) -> the last map of each resolution, finest first: 1/2, 1/4, 1/8, 1/16 and
-    1/32 of the input's size, with the channels of :func:`maps`.
+    """Compute the last map of each resolution, finest first.
 
-    last_stride: 1 keeps the last map at 1/16; its convolutions are not dilated. fast_down: one
-    stride of 2 more, in the first stage, so that every map is half as large.
+    Args:
+        x: Normalised image, (N, 3, H, W).
+        build: Options of the build.
+        width: Multiplier for all channels.
+        last_stride: Stride of the stage with 160 channels; 1 keeps the last map at 1/16, without
+            dilated convolutions.
+        fast_down: Whether the first stage has a stride of 2 too, which halves every map.
+        norm: Batch norm with activation.
+
+    Returns:
+        Maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's size, with the channels of
+        :func:`map_channels`.
     """
-    x = conv_bn(x, scaled(STEM, width), 3, ('0/0', '0/1'), build, norm, stride=2)
+    x = conv_bn(x, scale_channels(STEM_CHANNELS, width), 3, ('0/0', '0/1'), build, norm, stride=2)
     results, block = [], 0
     for expansion, channels, blocks, stride in STAGES:
         stride = {16: 1 + fast_down, 160: last_stride}.get(channels, stride)
@@ -85,8 +104,8 @@ def encoder(
             block += 1
             with L.scope(str(block)):
                 x = inverted_residual(
-                    x, scaled(channels, width), expansion, 1 if i else stride, build, norm
+                    x, scale_channels(channels, width), expansion, 1 if i else stride, build, norm
                 )
-        if channels in MAPS:
+        if channels in MAP_CHANNELS:
             results.append(x)
     return results

@@ -15,13 +15,13 @@ from typing import TypedDict
 import nnabla as nn
 
 from layers import functions as L
-from models.edgeailite_blocks import GAMMA, conv_bn, convolution, groups_of, linear_norm
+from models.edgeailite_blocks import INITIAL_GAMMA, conv_bn, convolution, group_count, linear_norm
 
 PAPER = 'Radosavovic et al., CVPR 2020, arXiv:2003.13678'
 
 
-class Variant(TypedDict):
-    """Arguments of :func:`encoder`."""
+class RegNetVariant(TypedDict):
+    """Arguments of :func:`encoder` for one size of RegNetX."""
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
@@ -29,7 +29,7 @@ class Variant(TypedDict):
 
 
 VARIANTS: dict[
-    str, Variant
+    str, RegNetVariant
 ] = {  # channels of the stem and of the four stages, blocks of the stages
     'regnetx400mf': {'widths': (32, 32, 64, 160, 384), 'depths': (1, 2, 7, 12), 'group_width': 16},
     'regnetx800mf': {'widths': (32, 64, 128, 288, 672), 'depths': (1, 3, 7, 5), 'group_width': 16},
@@ -43,10 +43,11 @@ VARIANTS: dict[
 
 
 def _pycls_block(match: re.Match[str]) -> str:
+    """Return pycls's prefix of a block, counted from 1, for torchvision's, counted from 0."""
     return f's{match[1]}.b{int(match[2]) + 1}.'
 
 
-# torchvision's names as pycls's: Sequentials of convolution and batch norm there.
+# From torchvision's names, Sequentials of convolution and batch norm, to pycls's.
 TORCHVISION_NAMES = (
     (r'^stem\.0\.', 'stem.conv.'),
     (r'^stem\.1\.', 'stem.bn.'),
@@ -61,10 +62,12 @@ TORCHVISION_NAMES = (
 def bottleneck(
     x: nn.Variable, channels: int, stride: int, group_width: int, build: L.Build
 ) -> nn.Variable:
-    """1x1, grouped 3x3 and 1x1 convolution, and a shortcut, projected where input and output
-    differ; (N, C, H, W) -> (N, channels, H / stride, W / stride).
+    """Apply a residual bottleneck: (N, C, H, W) -> (N, channels, H / stride, W / stride).
+
+    It consists of a 1x1, a grouped 3x3 and a 1x1 convolution, and a shortcut, with a projection if
+    input and output differ in shape.
     """
-    shortcut, groups = x, groups_of(channels, group_width)
+    shortcut, groups = x, group_count(channels, group_width)
     with L.recomputed_block(build):
         with L.scope('f'):
             y = conv_bn(x, channels, 1, ('a', 'a_bn'), build)
@@ -73,7 +76,7 @@ def bottleneck(
         if stride > 1 or L.channels_of(x, build) != channels:
             shortcut = conv_bn(x, channels, 1, ('proj', 'bn'), build, linear_norm, stride=stride)
     with L.scope('f'):
-        return L.bn_add_relu(y, shortcut, 'c_bn', build, gamma=GAMMA)
+        return L.bn_add_relu(y, shortcut, 'c_bn', build, gamma=INITIAL_GAMMA)
 
 
 def encoder(
@@ -86,11 +89,19 @@ def encoder(
     last_stride: int = 2,
     fast_down: bool = False,
 ) -> list[nn.Variable]:
-    """Image (N, 3, H, W) -> the maps of the stem and of the four stages, at 1/2, 1/4, 1/8, 1/16 and
-    1/32 of the input's size, with ``widths`` channels.
+    """Compute the maps of the stem and of the four stages, finest first.
 
-    last_stride: 1 keeps the last map at 1/16. fast_down: the stem ends with a max pool, so that
-    every map is half as large.
+    Args:
+        x: Normalised image, (N, 3, H, W).
+        build: Options of the build.
+        widths: Channels of the stem and of the four stages.
+        depths: Number of blocks of the four stages.
+        group_width: Channels of a group of the grouped convolutions.
+        last_stride: Stride of the last stage; 1 keeps the last map at 1/16.
+        fast_down: Whether the stem ends with a max pooling, which halves every map.
+
+    Returns:
+        Maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's size, with ``widths`` channels.
     """
     with L.scope('stem'):
         x = conv_bn(x, widths[0], 3, ('conv', 'bn'), build, stride=2)

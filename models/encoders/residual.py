@@ -1,4 +1,4 @@
-"""The residual block of two 3x3 convolutions, with the parameter names of torchvision's ResNets.
+"""Residual block of two 3x3 convolutions, with the parameter names of torchvision's ResNets.
 
 He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385.
 """
@@ -19,11 +19,19 @@ def basic_block(
     relu: bool = True,
     last_gamma: float = 1,
 ) -> nn.Variable:
-    """Two 3x3 convolutions beside a shortcut; (N, C, H, W) -> (N, channels, ceil(H / stride),
-    ceil(W / stride)).
+    """Apply two 3x3 convolutions and a shortcut.
 
-    relu: of the sum; without it, that is left to whoever takes the sum. last_gamma: the initial
-    value of the second batch norm's, 0 for a block that starts as its shortcut.
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        name: Scope of the block.
+        build: Options of the build.
+        stride: Stride of the first convolution.
+        relu: Whether a ReLU follows the sum. If not, the caller applies it.
+        last_gamma: Initial gamma of the second batch norm; 0 makes a new block the identity.
+
+    Returns:
+        (N, channels, ceil(H / stride), ceil(W / stride)).
     """
     with L.scope(name):
         with L.recomputed_block(build):
@@ -36,7 +44,7 @@ def basic_block(
 
 
 def shortcut(x: nn.Variable, channels: int, build: L.Build, *, stride: int = 1) -> nn.Variable:
-    """``x``, or where the shape changes its projection: a 1x1 convolution and batch norm."""
+    """Return ``x``, or its projection by 1x1 convolution and batch norm if the shape changes."""
     if stride == 1 and L.channels_of(x, build) == channels:
         return x
     x = convolution(x, channels, 1, 'downsample/0', build, stride=stride)
@@ -53,8 +61,9 @@ def convolution(
     stride: int = 1,
     bias: bool = False,
 ) -> nn.Variable:
-    """A convolution as these networks initialise it: weights by the number of outputs, a bias as
-    PyTorch does.
+    """Apply a convolution with the initial values of these networks.
+
+    Weights follow He's normal distribution by the number of outputs, biases PyTorch's default.
     """
     return L.convolution(
         x,

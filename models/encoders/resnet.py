@@ -6,8 +6,8 @@ Reference: CSAILVision/semantic-segmentation-pytorch, commit
 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/resnet.py, mit_semseg/models/models.py
 (Resnet, ResnetDilated) and mit_semseg/lib/nn/modules/batchnorm.py.
 
-New networks start as the reference's constructor leaves them, with He's normal distribution by the
-number of outputs; the reference then loads weights trained on ImageNet.
+Initial weights are those of the reference's constructor, He's normal distribution by the number of
+outputs; the reference then loads weights trained on ImageNet.
 
 Differs from the original: with several processes, too, batch norm is PyTorch's. There the original
 has its own, which clamps the variance to eps from below instead of adding eps, and whose running
@@ -24,14 +24,15 @@ import nnabla as nn
 from layers import functions as L
 from layers.initializers import kaiming_normal
 
-# Input, width, build, stride and dilations -> output and the name of the batch norm that follows.
+# Function of input, width, build, stride and dilations that returns the output and the name of the
+# batch norm that follows.
 Residual: TypeAlias = Callable[
     [nn.Variable, int, L.Build, int, tuple[int, int]], tuple[nn.Variable, str]
 ]
 
-DECAY_RATE = 0.999  # 1 - momentum, of every batch norm of the family
+DECAY_RATE = 0.999  # 1 - momentum of every batch norm of the family
 STEM_STRIDE = 4
-WIDTHS = (64, 128, 256, 512)  # of the stages' 3x3 convolutions
+STAGE_WIDTHS = (64, 128, 256, 512)  # channels of the stages' 3x3 convolutions
 
 
 def resnet(
@@ -43,30 +44,39 @@ def resnet(
     strides: tuple[int, ...],
     dilations: tuple[int, ...],
 ) -> list[nn.Variable]:
-    """The outputs of the four stages, (N, 3, H, W) -> [(N, C, h, w), ...], the first at 1/4 of the
-    input's size, rounded up.
+    """Compute the outputs of the four stages.
 
-    residual: :func:`basic` or :func:`bottleneck`. The others have a value a stage. blocks: how many
-    there are. strides: of the first block. dilations: of 3x3 convolutions; half of it, but at least
-    1, of the one that has the stride, or would have it in a plain encoder.
+    ``blocks``, ``strides`` and ``dilations`` have one value for each stage.
+
+    Args:
+        x: Normalised image, (N, 3, H, W).
+        build: Options of the build.
+        residual: :func:`basic_residual` or :func:`bottleneck_residual`.
+        blocks: Number of blocks.
+        strides: Stride of the first block.
+        dilations: Dilation of the 3x3 convolutions. The convolution that has the stride in a plain
+            encoder has half this dilation, but at least 1.
+
+    Returns:
+        [(N, C, h, w), ...], the first at 1/4 of the input's size, rounded up.
     """
     for i, (channels, stride) in enumerate([(64, 2), (64, 1), (128, 1)], 1):
         x = convolution_bn(x, channels, 3, f'conv{i}', f'bn{i}', build, stride=stride)
     x, features = L.max_pool(x, 3, 2, build), []
-    stages = zip(WIDTHS, blocks, strides, dilations)
+    stages = zip(STAGE_WIDTHS, blocks, strides, dilations)
     for stage, (width, count, stride, dilation) in enumerate(stages, 1):
         for i in range(count):
             with L.scope(f'layer{stage}/{i}'):
                 if i == 0:
                     first = max(1, dilation // 2)
-                    x = block(x, width, residual, build, stride, (first, dilation))
+                    x = residual_block(x, width, residual, build, stride, (first, dilation))
                 else:
-                    x = block(x, width, residual, build, 1, (dilation, dilation))
+                    x = residual_block(x, width, residual, build, 1, (dilation, dilation))
         features.append(x)
     return features
 
 
-def block(
+def residual_block(
     x: nn.Variable,
     width: int,
     residual: Residual,
@@ -74,8 +84,9 @@ def block(
     stride: int,
     dilations: tuple[int, int],
 ) -> nn.Variable:
-    """A residual and a shortcut, which is a projection where their channels differ: the first block
-    of every stage.
+    """Apply a residual and a shortcut.
+
+    The shortcut is a projection if the channels differ, as in the first block of every stage.
     """
     with L.recomputed_block(build):
         y, last_norm = residual(x, width, build, stride, dilations)
@@ -86,21 +97,25 @@ def block(
     return L.bn_add_relu(y, x, last_norm, build, decay_rate=DECAY_RATE)
 
 
-def basic(
+def basic_residual(
     x: nn.Variable, width: int, build: L.Build, stride: int, dilations: tuple[int, int]
 ) -> tuple[nn.Variable, str]:
-    """Two 3x3 convolutions, with a dilation each: (N, C, H, W) -> (N, width, H', W'), and the name
-    of the batch norm that follows.
+    """Apply two 3x3 convolutions, each with its dilation.
+
+    Returns:
+        (N, width, H', W'), and the name of the batch norm that follows.
     """
     x = convolution_bn(x, width, 3, 'conv1', 'bn1', build, stride=stride, dilation=dilations[0])
     return convolution(x, width, 3, 'conv2', build, dilation=dilations[1]), 'bn2'
 
 
-def bottleneck(
+def bottleneck_residual(
     x: nn.Variable, width: int, build: L.Build, stride: int, dilations: tuple[int, int]
 ) -> tuple[nn.Variable, str]:
-    """1x1, 3x3 and 1x1 convolutions; the 3x3 one has the stride and the first dilation: (N, C, H,
-    W) -> (N, 4 * width, H', W'), and the name of the batch norm that follows.
+    """Apply a 1x1, a 3x3 and a 1x1 convolution; the 3x3 one has the stride and the first dilation.
+
+    Returns:
+        (N, 4 * width, H', W'), and the name of the batch norm that follows.
     """
     x = convolution_bn(x, width, 1, 'conv1', 'bn1', build)
     x = convolution_bn(x, width, 3, 'conv2', 'bn2', build, stride=stride, dilation=dilations[0])
@@ -118,7 +133,7 @@ def convolution_bn(
     relu: bool = True,
     **options: int,
 ) -> nn.Variable:
-    """:func:`convolution`, batch norm and, by default, ReLU."""
+    """Apply :func:`convolution`, batch norm and, by default, ReLU."""
     x = convolution(x, channels, kernel, name, build, **options)
     return (L.bn_relu if relu else L.batch_norm)(x, norm, build, decay_rate=DECAY_RATE)
 
@@ -133,7 +148,7 @@ def convolution(
     stride: int = 1,
     dilation: int = 1,
 ) -> nn.Variable:
-    """A convolution without bias, as the reference initialises it."""
+    """Apply a convolution without bias, with the reference's initial values."""
     return L.convolution(
         x,
         channels,
@@ -147,40 +162,40 @@ def convolution(
     )
 
 
-class Depth(TypedDict):
-    """Arguments of :func:`resnet` that its depth decides."""
+class DepthArguments(TypedDict):
+    """Arguments of :func:`resnet` that depend on its depth."""
 
     residual: Residual
     blocks: tuple[int, ...]
 
 
-class Dilation(TypedDict):
-    """Arguments of :func:`resnet` that decide the sizes of its maps."""
+class DilationArguments(TypedDict):
+    """Arguments of :func:`resnet` that determine the sizes of its maps."""
 
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
 
 
-class Encoder(Depth, Dilation):
-    """Arguments of :func:`resnet`."""
+class ResNetArguments(DepthArguments, DilationArguments):
+    """Arguments of :func:`resnet` for one encoder."""
 
 
-DEPTHS: dict[str, Depth] = {
-    'resnet18': {'residual': basic, 'blocks': (2, 2, 2, 2)},
-    'resnet50': {'residual': bottleneck, 'blocks': (3, 4, 6, 3)},
-    'resnet101': {'residual': bottleneck, 'blocks': (3, 4, 23, 3)},
+DEPTHS: dict[str, DepthArguments] = {
+    'resnet18': {'residual': basic_residual, 'blocks': (2, 2, 2, 2)},
+    'resnet50': {'residual': bottleneck_residual, 'blocks': (3, 4, 6, 3)},
+    'resnet101': {'residual': bottleneck_residual, 'blocks': (3, 4, 23, 3)},
 }
-DILATIONS: dict[str, Dilation] = {  # the second half of an encoder's name
+DILATIONS: dict[str, DilationArguments] = {  # by the second half of an encoder's name
     '': {'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)},
     'dilated8': {'strides': (1, 2, 1, 1), 'dilations': (1, 1, 2, 4)},
     'dilated16': {'strides': (1, 2, 2, 1), 'dilations': (1, 1, 1, 2)},
 }
-ENCODERS: dict[str, Encoder] = {
+ENCODERS: dict[str, ResNetArguments] = {
     depth + dilation: {**DEPTHS[depth], **DILATIONS[dilation]}
     for depth, dilation in product(DEPTHS, DILATIONS)
 }
 
 
 def output_stride(encoder: str) -> int:
-    """What the size of an encoder's last map is the input's divided by, rounded up."""
+    """Return the stride of an encoder's last map: its size is ceil(input size / stride)."""
     return STEM_STRIDE * math.prod(ENCODERS[encoder]['strides'])

@@ -1,11 +1,11 @@
-"""ResNet-18 "v1c", whose stem is three 3x3 convolutions, as DABNet's encoder.
+"""ResNet-18 v1c, with a stem of three 3x3 convolutions, as DABNet's encoder.
 
 He, Zhang, Shen, Xie et al., "Bag of tricks for image classification with convolutional neural
 networks", CVPR 2019, arXiv:1812.01187 (the stem). Reference: OpenMMLab's ResNetV1c as it stands in
 isyangshu/DABNet, commit 8ad62f02d20e5ed4481d4310c3cb0c8fb49d226f, mmseg/models/backbones/resnet.py.
 
-New networks start with the reference's values: He's normal distribution by the number of outputs,
-and the last gamma of a residual block is 0.
+Initial values are the reference's: weights from He's normal distribution by the number of outputs,
+and 0 for the last gamma of a residual block.
 """
 
 import nnabla as nn
@@ -13,13 +13,13 @@ import nnabla as nn
 from layers import functions as L
 from models.encoders.residual import basic_block, convolution
 
-STEM = (32, 32, 64)  # channels
-STAGES = (64, 128, 256, 512)  # channels of two blocks each
+STEM_CHANNELS = (32, 32, 64)
+STAGE_CHANNELS = (64, 128, 256, 512)  # of two blocks each
 
 
 def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
-    """Normalised image (N, 3, H, W) -> (N, 64, H / 2, W / 2)."""
-    for i, channels in enumerate(STEM):
+    """Apply the stem to a normalised image: (N, 3, H, W) -> (N, 64, H / 2, W / 2)."""
+    for i, channels in enumerate(STEM_CHANNELS):
         stride = 1 if i else 2
         x = convolution(x, channels, 3, f'stem/{3 * i}', build, stride=stride)
         x = L.bn_relu(x, f'stem/{3 * i + 1}', build)
@@ -27,11 +27,11 @@ def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
 
 
 def stage(x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
-    """Stage 1 to 4: its input, (N, C, H, W) -> (N, STAGES[number - 1], H / 2, W / 2)."""
+    """Apply stage 1 to 4: (N, C, H, W) -> (N, STAGE_CHANNELS[number - 1], H / 2, W / 2)."""
     if number == 1:
         x = L.max_pool(x, 3, 2, build)
     for i in range(2):
         stride = 2 if number > 1 and i == 0 else 1
         name = f'layer{number}/{i}'
-        x = basic_block(x, STAGES[number - 1], name, build, stride=stride, last_gamma=0)
+        x = basic_block(x, STAGE_CHANNELS[number - 1], name, build, stride=stride, last_gamma=0)
     return x

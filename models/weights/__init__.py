@@ -1,8 +1,8 @@
-"""Weights: the published files, finding or downloading one, strict loading, atomic saving.
+"""Weights of networks: find or download published files, load strictly, save atomically.
 
 path = weights.find('D3Net-S.h5')      # here, in the project, in the cache folder, or downloaded
 models.create('d3net_s')(x)            # registers the parameters
-weights.load(path)                     # all of them or none
+weights.load(path)                     # loads all of them or none
 """
 
 from models.weights import published

@@ -1,7 +1,4 @@
-"""Find the file of weights that a user means, or download it.
-
-What is searched and in which order, and how a download is checked.
-"""
+"""Find a file of weights by path or published name, or download it and verify the download."""
 
 import os
 from collections.abc import Iterator
@@ -16,15 +13,15 @@ from models.convert import checkpoints
 from models.errors import ModelError
 from models.family import Published
 from models.weights.h5 import kind_of, not_hdf5
-from models.weights.published import WITHOUT_DOWNLOAD, entry_of, others
+from models.weights.published import BUNDLED_CONFIG_HINT, alternatives_to, entry_of
 
-# Environment variable: a base address instead of the published ones.
+# Environment variable with a base address that replaces the published ones.
 MIRROR_VARIABLE = 'NNSEG_WEIGHTS_URL'
 
 
 @contextmanager
 def _as_model_errors() -> Iterator[None]:
-    """Raise a ``UserError`` of what is called as a ``ModelError``."""
+    """Convert a ``UserError`` of the decorated function to a ``ModelError``."""
     try:
         yield
     except UserError as error:
@@ -33,19 +30,19 @@ def _as_model_errors() -> Iterator[None]:
 
 @_as_model_errors()
 def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
-    """Return the path of a file of weights, which is downloaded when it is nowhere.
+    """Return the path of a file of weights, after a download if necessary.
 
-    A path that exists is returned as it is. A published file is searched for beside the path that
-    was asked for, in the project folder and in the cache folder, and then downloaded. The log says
-    which file was taken.
+    An existing path is returned unchanged. A published file is searched for in the folder of
+    ``name``, in the project folder and in the cache folder, and downloaded if none has it. The log
+    names the file if it differs from ``name``.
 
     Args:
-        name: A path, or the name of a published file, in which ``_`` and ``-`` are the same.
-        mirror: Base address to download from; None: ``$NNSEG_WEIGHTS_URL``, else the published
+        name: a path, or the name of a published file, in which ``_`` and ``-`` are equal.
+        mirror: base address to download from; None for ``$NNSEG_WEIGHTS_URL``, else the published
             addresses.
 
     Raises:
-        ModelError: There is no such file, its folder does not exist, or it cannot be downloaded.
+        ModelError: there is no such file, its folder does not exist, or it cannot be downloaded.
     """
     path = files.expanded(name, 'write the path in full')
     kind = kind_of(path)
@@ -63,7 +60,7 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     elif published is None:
         reason = 'no such file of weights'
     if reason or published is None:
-        raise ModelError(f'{path}: {reason}; {others(path)}')
+        raise ModelError(f'{path}: {reason}; {alternatives_to(path)}')
     found = (
         _in_folder(folder, published)
         or _in_folder(PROJECT, published)
@@ -71,7 +68,7 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
         or _download(published, mirror)
     )
     if found != path:
-        LOG.info('%s: the weights are those of %s', name, found)
+        LOG.info('%s: using the weights in %s', name, found)
     return found
 
 
@@ -82,12 +79,12 @@ def _in_folder(folder: Path, published: Published) -> Path | None:
 
 
 def _cached(published: Published) -> Path | None:
-    """Return the file in the cache folder, if there is one; it must not have changed."""
+    """Return a published file in the cache folder, or None; raise an error if it has changed."""
     folder = cache_folder()
     try:
         path = _in_folder(folder, published)
     except ModelError as error:
-        raise ModelError(f'{error}; name another folder with {CACHE_VARIABLE}') from error
+        raise ModelError(f'{error}; set another folder with {CACHE_VARIABLE}') from error
     if path is None:
         return None
     problem = None
@@ -97,7 +94,7 @@ def _cached(published: Published) -> Path | None:
         elif files.sha256_of(path) != published.sha256:
             problem = (
                 f'{path} is not the published file (its SHA-256 is not {published.sha256}); delete '
-                'it to download that one, or name yours with its path'
+                'it to download the published one, or pass the path of your own file'
             )
     except OSError as error:
         problem = f'{path}: cannot be read ({error.strerror or error})'
@@ -113,7 +110,7 @@ def _download(published: Published, mirror: str | None) -> Path:
     if not published.mirrors:
         raise ModelError(
             f'{published.file} ({published.network}, {published.task}) cannot be downloaded '
-            f'without a browser; get it from {published.page} and name it with its path'
+            f'without a browser; get it from {published.page} and pass its path'
         )
     is_nnabla = published.file.endswith('.h5')
     base = mirror or os.environ.get(MIRROR_VARIABLE)
@@ -131,16 +128,16 @@ def _download(published: Published, mirror: str | None) -> Path:
         raise ModelError(
             f'cannot download {published.file} ({error}); get it elsewhere and put it at {target}, '
             + (
-                f'or name another address with --weights-url or {MIRROR_VARIABLE}; '
-                f'{WITHOUT_DOWNLOAD}'
+                f'or set another address with --weights-url or {MIRROR_VARIABLE}; '
+                f'{BUNDLED_CONFIG_HINT}'
                 if is_nnabla
-                else f'or name another address with {MIRROR_VARIABLE}'
+                else f'or set another address with {MIRROR_VARIABLE}'
             )
         ) from error
     except download.RecordError as error:
         raise ModelError(str(error)) from error
     except UserError as error:
-        raise ModelError(f'{error}; name another folder with {CACHE_VARIABLE}') from error
+        raise ModelError(f'{error}; set another folder with {CACHE_VARIABLE}') from error
 
 
 def _not_checkpoint(path: Path) -> str | None:

@@ -1,6 +1,6 @@
-"""What of the published files of weights a path or a name means.
+"""Look up published files of weights by path or name.
 
-The families have the files, see :class:`models.family.Published`.
+Each family lists its own files, see :class:`models.family.Published`.
 """
 
 import difflib
@@ -11,8 +11,8 @@ from common.patterns import matches
 from models import registry
 from models.family import Published
 
-WITHOUT_DOWNLOAD = '-cfg configs/D3Net_T_camvid.yaml needs no download'
-CHECKPOINTS = ('.pth', '.pyth', '.pt')  # endings of PyTorch's files
+BUNDLED_CONFIG_HINT = '-cfg configs/D3Net_T_camvid.yaml needs no download'
+CHECKPOINT_SUFFIXES = ('.pth', '.pyth', '.pt')  # of PyTorch's files
 
 
 def files() -> list[Published]:
@@ -21,7 +21,7 @@ def files() -> list[Published]:
 
 
 def networks_of(published: Published) -> list[str]:
-    """Return the names of all networks that a published file is for."""
+    """Return the names of all networks that a published file contains weights for."""
     patterns = published.network.split()
     return [
         name
@@ -33,7 +33,14 @@ def networks_of(published: Published) -> list[str]:
 
 
 def entry_of(path: Path) -> Published | None:
-    """Return the published file whose name a path ends with; ``_`` and ``-`` are the same."""
+    """Return the published file whose name a path ends with; ``_`` and ``-`` are equal.
+
+    Args:
+        path: a path, whose last parts may be a published file's folder and name.
+
+    Returns:
+        The entry; None if no published file has this name.
+    """
     own = Path(str(path).replace('-', '_')).parts
     for published in files():
         parts = Path(published.file.replace('-', '_')).parts
@@ -43,8 +50,13 @@ def entry_of(path: Path) -> Published | None:
 
 
 def input_statistics_of(path: Path) -> str | None:
-    """Return the name of the statistics of a file's input, as far as the names of the file and its
-    folder tell: those of a published file, or of one that is called like such; else None.
+    """Return the name of the input statistics that the names of a file and its folder imply.
+
+    Args:
+        path: a published file, or one whose file or folder name starts like a published one.
+
+    Returns:
+        A key of :data:`models.registry.STATISTICS`; None if the names imply none.
     """
     published = entry_of(path)
     if published is not None and published.statistics:
@@ -55,22 +67,22 @@ def input_statistics_of(path: Path) -> str | None:
     return next((name for start, name in starts for p in parts if p.startswith(start)), None)
 
 
-def others(path: Path) -> str:
-    """Say what there is instead of a file that does not exist."""
-    if path.suffix in CHECKPOINTS:
+def alternatives_to(path: Path) -> str:
+    """Return advice on available weights, for the error about a file that does not exist."""
+    if path.suffix in CHECKPOINT_SUFFIXES:
         ours = [p.file for p in files() if p.file.endswith(path.suffix) and not p.obstacle]
         nearest = difflib.get_close_matches(str(path), ours, n=3, cutoff=0.4)
         also = f', such as {", ".join(nearest)}' if nearest else ''
-        return f'python -m models --weights lists the published ones{also}'
+        return f'python -m models --weights lists the published files{also}'
     weights = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
-    return f'published files are {weights}, and {WITHOUT_DOWNLOAD}'
+    return f'published files are {weights}, and {BUNDLED_CONFIG_HINT}'
 
 
-def conversion_of(path: Path) -> str:
-    """Return the command that converts a checkpoint of PyTorch.
+def conversion_command(path: Path) -> str:
+    """Return the command that converts a PyTorch checkpoint.
 
-    It has ``NAME`` for a network that the name of the file does not tell. A file for several
-    networks converts to the same arrays for all, so the command has the first.
+    The command has the placeholder ``NAME`` if the file is not a published one. A published file
+    for several networks converts to the same arrays for each, so the command names the first.
     """
     published = entry_of(path)
     if published is None:

@@ -64,7 +64,7 @@ def test_networks_and_backends_are_compared(tiny, tmp_path):
             assert details[column] == pytest.approx(first / result['median_ms'])
         assert details['x pytorch'] is None and details['x float32'] == 1
         config = 'configs/D3Net_T_camvid.yaml' if prefix == 'D3Net_T_camvid' else tiny
-        gmacs = complexity.measure(models.create(configs.load(config)), (64, 96)).gmacs
+        gmacs = complexity.measure_network(models.create(configs.load(config)), (64, 96)).gmacs
         assert details['GMAC/s'] == pytest.approx(1000 * gmacs / result['median_ms'])
         assert details['of limit'] > 0
     assert 'D3Net_T_camvid: auto float32' in process.stdout

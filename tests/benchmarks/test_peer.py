@@ -18,7 +18,7 @@ import yaml
 import models
 from benchmarks import graph_file, peer, pytorch_graph
 from common.errors import UserError
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from layers import functions as L
 from layers.graph import functions
@@ -266,7 +266,7 @@ def own_steps(config, recipe, count) -> list[float]:
             return {}
 
     trainer = mpi_training.trainer_of(
-        network, config, recipe, Loader(), processes, Alone(processes)
+        network, config, recipe, Loader(), processes, SingleProcessCommunicator(processes)
     )
     return [trainer.step().loss for _ in range(count)]
 

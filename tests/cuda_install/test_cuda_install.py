@@ -148,7 +148,7 @@ def test_commands_fall_back_to_the_cpu_without_a_gpu(environment, tmp_path):
     options = ['-i', photo, '-cfg', config, '--scale', '0.1', '-o', tmp_path / 'result.jpg']
     process = environment.run('infer.py', *options)
     assert process.returncode == 0, process.stderr
-    assert process.stderr.startswith('running on the CPU (the GPU does not answer: ')
+    assert process.stderr.startswith('running on the CPU (the GPU does not respond: ')
     for noise in ('Initializing', 'openmpi library', 'compatibility could not be verified'):
         assert noise not in process.stdout + process.stderr
 

@@ -1,4 +1,4 @@
-"""Class maps in colours."""
+"""Class maps in colour, alone and over their images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PALETTE = datasets.info('cityscapes').palette
 
 @pytest.mark.parametrize('opacity', [0.5, 0.3, 1.0])
 def test_the_overlay_is_the_published_blend(opacity):
-    """image * (1 - opacity) + colour * opacity in float64, cut to whole numbers."""
+    """It is image * (1 - opacity) + colour * opacity in float64, truncated to integers."""
     image, labels = stand_ins.image(6, 7), np.arange(42).reshape(6, 7) % 19
     picture = colours.overlay(image, labels.astype(np.uint8), PALETTE, opacity)
     for (row, column), label in np.ndenumerate(labels):
@@ -22,7 +22,7 @@ def test_the_overlay_is_the_published_blend(opacity):
             assert picture[row, column, channel] == int(value)
 
 
-def test_ignored_pixels_are_black_alone_and_the_image_in_the_overlay():
+def test_ignored_pixels_are_black_or_show_the_image_in_the_overlay():
     image, labels = stand_ins.image(2, 2), np.array([[0, 255], [255, 18]], np.uint8)
     assert colours.paint(labels, PALETTE)[..., ::-1].tolist() == [
         [[128, 64, 128], [0, 0, 0]],

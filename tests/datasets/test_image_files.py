@@ -1,4 +1,4 @@
-"""Reading whatever comes, writing so that nothing is lost."""
+"""Image files: every common format is read, damage is detected, and writing is atomic."""
 
 import os
 import struct
@@ -18,11 +18,12 @@ PICTURE = stand_ins.image(24, 40)
 
 
 def saved(path, array, **options):
+    """Write an image with Pillow and return its path."""
     Image.fromarray(array).save(path, **options)
     return path
 
 
-def test_colour_grey_alpha_and_palette(tmp_path):
+def test_colour_grey_alpha_and_palette_images_become_bgr(tmp_path):
     rgb = PICTURE[..., ::-1].copy()
     assert np.array_equal(images.read_image(saved(tmp_path / 'a.png', rgb)), PICTURE)
     grey = images.read_image(saved(tmp_path / 'g.png', rgb[..., 0].copy()))
@@ -59,7 +60,7 @@ def test_an_exif_rotation_is_applied(tmp_path):
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'avif'])
 def test_every_exif_orientation_is_applied_once(tmp_path, ending, orientation):
-    """As Pillow turns images; the white quarter of a black picture shows how it was turned."""
+    """Compare with Pillow; the white quarter of a black picture shows the rotation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     rgb = np.zeros((24, 40, 3), np.uint8)
@@ -73,8 +74,8 @@ def test_every_exif_orientation_is_applied_once(tmp_path, ending, orientation):
     assert images.image_size(path) == read.shape[:2] == expected.shape
 
 
-def test_formats_that_opencv_does_not_read(tmp_path, capfd):
-    """The first image of an animation, without a palette, and its rotation if it has one."""
+def test_formats_that_opencv_does_not_support_are_read(tmp_path, capfd):
+    """The result is the first image of an animation, without a palette."""
     rgb = np.zeros((24, 40, 3), np.uint8)
     rgb[:12], rgb[12:] = (200, 30, 60), (10, 20, 250)
     frames = [Image.fromarray(each) for each in (rgb, 255 - rgb)]
@@ -94,8 +95,8 @@ def test_formats_that_opencv_does_not_read(tmp_path, capfd):
 
 
 @pytest.mark.parametrize('ending', inputs.IMAGE_SUFFIXES)
-def test_every_ending_that_counts_as_an_image_can_be_read(tmp_path, ending):
-    """Written by whichever of OpenCV and Pillow can."""
+def test_every_extension_of_image_inputs_can_be_read(tmp_path, ending):
+    """OpenCV writes the file, or Pillow if OpenCV cannot."""
     path = tmp_path / f'a{ending}'
     picture = cv2.resize(PICTURE, (320, 192))
     try:
@@ -108,8 +109,11 @@ def test_every_ending_that_counts_as_an_image_can_be_read(tmp_path, ending):
 
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('most', [2000, 4000])
-def test_large_images_are_looked_at_too(tmp_path, monkeypatch, most):
-    """Pillow warns from 89 megapixels on, and refuses twice as many; here 2000 and 4000 pixels."""
+def test_large_images_are_read_and_checked(tmp_path, monkeypatch, most):
+    """Pillow's limits, 89 megapixels for a warning and twice as many for an error, do not apply.
+
+    Here they are lowered to thousands of pixels.
+    """
     whole = saved(tmp_path / 'whole.jpg', stand_ins.image(40, 120))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', most)
     assert images.image_size(whole) == images.read_image(whole).shape[:2] == (40, 120)
@@ -122,7 +126,7 @@ def test_large_images_are_looked_at_too(tmp_path, monkeypatch, most):
 
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'bmp'])
 def test_truncated_files_are_refused(tmp_path, ending):
-    """OpenCV alone returns a half grey picture for most of them."""
+    """OpenCV alone returns a half grey picture for most formats."""
     whole = saved(tmp_path / f'whole.{ending}', stand_ins.image(200, 300))
     images.read_image(whole)
     cut = tmp_path / f'cut.{ending}'
@@ -132,7 +136,7 @@ def test_truncated_files_are_refused(tmp_path, ending):
 
 
 def png(image, filter_type, extra=()):
-    """A PNG of an RGB image (H, W, 3) with one filter for all rows, and more chunks."""
+    """Return a PNG of an RGB image, with one filter for all rows and extra chunks."""
 
     def chunk(kind, data):
         return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', crc32(kind + data))
@@ -152,16 +156,16 @@ def png(image, filter_type, extra=()):
 
 
 @pytest.mark.parametrize('filter_type', range(5))
-def test_plain_png_files_with_every_filter(tmp_path, filter_type):
-    """Against an encoder that is written here, and against OpenCV."""
+def test_plain_png_files_with_every_filter_are_read(tmp_path, filter_type):
+    """Compare with the encoder above and with OpenCV."""
     path = tmp_path / 'a.png'
     path.write_bytes(png(PICTURE[..., ::-1], filter_type))
     assert np.array_equal(images.read_image(path), PICTURE)
     assert np.array_equal(cv2.imread(str(path)), PICTURE)
 
 
-def test_png_files_with_a_rotation_or_transparency(tmp_path):
-    """As OpenCV reads them, though other PNG files are not read by it."""
+def test_png_files_with_a_rotation_or_transparency_are_read_as_by_opencv(tmp_path):
+    """Other PNG files are decoded by libspng."""
     exif = Image.Exif()
     exif[0x0112] = 6
     for kind, data in ((b'eXIf', exif.tobytes()[6:]), (b'tRNS', bytes(6)), (b'gAMA', bytes(4))):
@@ -172,19 +176,19 @@ def test_png_files_with_a_rotation_or_transparency(tmp_path):
         assert images.image_size(path) == image.shape[:2]
 
 
-def test_every_changed_byte_of_a_png_is_noticed(tmp_path):
+def test_changed_bytes_of_a_png_are_detected(tmp_path):
     whole = png(PICTURE[..., ::-1], 4)
     path = tmp_path / 'changed.png'
     for position in (40, len(whole) // 2, len(whole) - 20, len(whole) - 2):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
         with pytest.raises(InputError, match='changed.png: damaged'):
             images.read_image(path)
-    path.write_bytes(whole[:-12])  # without its end
+    path.write_bytes(whole[:-12])  # without the IEND chunk
     with pytest.raises(InputError, match='changed.png: damaged'):
         images.read_image(path)
 
 
-def test_sizes_without_decoding(tmp_path):
+def test_sizes_are_those_of_the_decoded_images(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     rgb = PICTURE[..., ::-1].copy()
@@ -196,7 +200,7 @@ def test_sizes_without_decoding(tmp_path):
         images.image_size(tmp_path / 'none.png')
 
 
-def test_files_that_are_no_images(tmp_path):
+def test_other_files_are_refused_as_images(tmp_path):
     for name, content in (('text.jpg', b'hello'), ('empty.png', b''), ('zeros.png', bytes(5000))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f'{name}: not an image'):
@@ -205,19 +209,18 @@ def test_files_that_are_no_images(tmp_path):
         images.read_image(tmp_path / 'none.png')
 
 
-def test_a_format_that_only_opencv_knows(tmp_path):
-
+def test_a_format_that_only_opencv_supports_is_read(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.ras'), PICTURE)
     assert np.array_equal(images.read_image(tmp_path / 'a.ras'), PICTURE)
 
 
-def test_spaces_and_unicode_in_names(tmp_path):
+def test_file_names_may_contain_spaces_and_unicode(tmp_path):
     path = tmp_path / 'Straße nach 東京' / 'a b č.png'
     images.write_image(path, PICTURE)
     assert np.array_equal(images.read_image(path), PICTURE)
 
 
-def test_a_palette_png_holds_indices_and_shows_colours(tmp_path):
+def test_a_palette_png_contains_indices_and_shows_colours(tmp_path):
     labels = np.arange(12, dtype=np.uint8).reshape(3, 4) % 5
     palette = [(10 * i, 20 * i, 30 * i) for i in range(5)]
     images.write_palette_png(tmp_path / 'a.png', labels, palette)
@@ -227,7 +230,7 @@ def test_a_palette_png_holds_indices_and_shows_colours(tmp_path):
         assert np.array_equal(np.asarray(image.convert('RGB')), np.array(palette)[labels])
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path):
+def test_a_full_disk_keeps_the_old_file_and_no_partial_one(tmp_path):
     target = tmp_path / 'a.png'
     images.write_image(target, PICTURE)
     before = target.read_bytes()
@@ -240,7 +243,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path):
     assert os.listdir(tmp_path) == ['a.png']
 
 
-def test_endings_that_no_format_has(tmp_path, capfd):
+def test_extensions_without_a_colour_format_are_refused(tmp_path, capfd):
     for name in ('a.xyz', 'a.mp4', 'a', 'a.exr', 'a.pgm', 'a.pbm', 'a.gif'):
         with pytest.raises(UserError, match='OpenCV writes no .* in colour; end the name in'):
             images.check_format(tmp_path / name)
@@ -249,8 +252,8 @@ def test_endings_that_no_format_has(tmp_path, capfd):
     assert capfd.readouterr().err == ''
 
 
-def test_an_image_too_large_for_its_format(tmp_path, capfd):
-    """Of this image alone; OpenCV has nothing to add."""
+def test_an_image_too_large_for_its_format_is_refused(tmp_path, capfd):
+    """The message is the only output; OpenCV prints nothing."""
     with pytest.raises(InputError, match='a.jpg: .jpg cannot hold 70000x1 pixels'):
         images.write_image(tmp_path / 'a.jpg', np.zeros((1, 70000, 3), np.uint8))
     assert os.listdir(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Classes and colours."""
+"""Facts about data sets: names, classes and colours."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import datasets
 
 
-def test_every_data_set_has_one_colour_a_class():
+def test_every_data_set_has_one_colour_per_class():
     for name in datasets.names():
         info = datasets.info(name)
         assert info.name == name
@@ -15,19 +15,19 @@ def test_every_data_set_has_one_colour_a_class():
         assert all(0 <= value <= 255 for colour in info.palette for value in colour)
 
 
-def test_camvid_is_what_the_trained_model_was_trained_on(shared):
+def test_classes_of_camvid_are_those_of_the_trained_model(shared):
     facts = json.loads((shared / 'demo' / 'D3Net_T_camvid.json').read_text())
     info = datasets.info('camvid')
     assert list(info.classes) == list(facts['iou'])
     assert [list(colour) for colour in info.palette] == facts['palette_rgb']
 
 
-def test_an_unknown_data_set_names_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(datasets.DataError, match="'cityscape'.*cityscapes"):
         datasets.info('cityscape')
 
 
-def test_colours_of_classes_without_any_are_those_of_voc():
+def test_default_colours_are_those_of_voc():
     voc = [(128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128),
            (128, 128, 128), (64, 0, 0)]  # fmt: skip
     assert datasets.distinct_colours(8) == tuple(voc)

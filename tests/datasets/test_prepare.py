@@ -1,4 +1,4 @@
-"""python -m datasets.prepare as users type it: status, one line for mistakes, tables and JSON."""
+"""python -m datasets.prepare: actions, exit status, messages, tables and JSON."""
 
 import json
 import os
@@ -17,19 +17,15 @@ from common import command
 from datasets import prepare
 from support import programs
 
-# The official table, as shared/data/README.md has it.
+# The official table of trainIds, from shared/data/README.md.
 TRAIN_IDS = np.full(256, 255, np.uint8)
 TRAIN_IDS[[7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]] = range(19)
 
 SPLITS = {'train': 3, 'val': 2}  # samples of the small copy of COCO-Stuff 10k
 
 
-def prepared(*arguments, **environment):
-    return programs.run('-m', 'datasets.prepare', *arguments, **environment)
-
-
 def in_process(capsys, *arguments):
-    """Status and output lines, without the time of a new Python."""
+    """Run the command without starting a process; return exit status and lines of both outputs."""
     status = command.run_command(
         prepare.build_parser, prepare.main, [str(word) for word in arguments]
     )
@@ -39,22 +35,21 @@ def in_process(capsys, *arguments):
 
 @pytest.fixture
 def cityscapes(shared, tmp_path):
-    """One frame of val, with labelIds alone."""
+    """A data set of one val frame with labelIds only."""
     source, root = shared / 'data/samples/cityscapes_256x128', tmp_path / 'cityscapes'
     shutil.copytree(source, root, ignore=shutil.ignore_patterns('*TrainIds*'))
     return root
 
 
-def test_convert_check_stats_and_json_end_to_end(cityscapes, tmp_path):
+def test_results_of_convert_check_and_stats_equal_those_of_numpy(cityscapes, tmp_path, capsys):
     facts = tmp_path / 'facts.json'
-    finished = prepared(
-        'cityscapes', '-d', cityscapes, '--split', 'val', '--convert', '--check', '--stats',
-        '--json', facts, '--processes', 2
+    status, lines, errors = in_process(
+        capsys, 'cityscapes', '-d', cityscapes, '--split', 'val', '--convert', '--check', '--stats',
+        '--json', facts, '--processes', 1
     )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == ''
-    assert '1 labels written, 0 were right already' in finished.stdout
-    assert 'cityscapes val: 1 images, no problems' in finished.stdout
+    assert (status, errors) == (0, [])
+    assert any('1 labels written, 0 were up to date' in line for line in lines)
+    assert 'cityscapes val: 1 images, no problems' in lines
     ids = np.asarray(Image.open(next(cityscapes.rglob('*_labelIds.png'))))
     labels = TRAIN_IDS[ids]
     written = np.asarray(Image.open(next(cityscapes.rglob('*_labelTrainIds.png'))))
@@ -74,7 +69,7 @@ def test_convert_check_stats_and_json_end_to_end(cityscapes, tmp_path):
     np.testing.assert_allclose(results['stats']['val']['enet']['road'], road)
 
 
-def test_problems_are_lines_and_status_1(cityscapes, capsys):
+def test_problems_are_printed_and_give_status_1(cityscapes, capsys):
     label = next(cityscapes.rglob('*_labelIds.png'))
     label.write_bytes(label.read_bytes()[:500])
     for action in ('--check', '--convert'):
@@ -86,13 +81,13 @@ def test_problems_are_lines_and_status_1(cityscapes, capsys):
         assert '1 problems' in lines[1] or '1 failed' in lines[1]
 
 
-def test_a_split_that_should_be_there_is_a_problem_and_the_others_are_checked(cityscapes, capsys):
+def test_a_missing_required_split_is_a_problem_and_the_others_are_checked(cityscapes, capsys):
     status, lines, errors = in_process(capsys, 'cityscapes', '-d', cityscapes, '--check')
     assert status == 1
     assert 'cityscapes val: 1 images, no problems' in lines
 
 
-def test_splits_that_are_often_not_to_be_had_are_none(shared, capsys):
+def test_a_missing_optional_split_is_no_problem(shared, capsys):
     root = shared / 'data/samples/VOCdevkit/VOC2012'
     status, lines, errors = in_process(
         capsys, 'voc', '-d', root, '--check', '--processes', 1
@@ -117,19 +112,19 @@ def test_splits_that_are_often_not_to_be_had_are_none(shared, capsys):
         (['camvid', '--check', '--json', '/proc/x/y.json'], '/proc/x/y.json: cannot be written'),
     ],
 )
-def test_mistakes_end_with_one_line(arguments, message, capsys):
+def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys):
     status, lines, errors = in_process(capsys, *arguments)
     assert (status, lines, len(errors)) == (2, [], 1)
     assert errors[0].startswith('error: ')
     assert message in errors[0]
 
 
-def test_a_mistake_in_the_real_command(tmp_path):
-    finished = prepared('camvid', '-d', tmp_path, '--check')
+def test_the_program_reports_a_mistake(tmp_path):
+    finished = programs.run('-m', 'datasets.prepare', 'camvid', '-d', tmp_path, '--check')
     assert str(tmp_path) in programs.error_line(finished)
 
 
-def test_a_bad_file_ends_stats_with_its_name(cityscapes, capsys):
+def test_stats_stop_at_a_bad_file_and_name_it(cityscapes, capsys):
     image = next(cityscapes.rglob('*_leftImg8bit.png'))
     image.write_bytes(image.read_bytes()[:500])
     for processes in (1, 2):
@@ -141,7 +136,7 @@ def test_a_bad_file_ends_stats_with_its_name(cityscapes, capsys):
         assert errors[-1].startswith(f'error: {image}: ')
 
 
-def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
+def test_packing_writes_a_folder_per_split(shared, tmp_path, capsys):
     from datasets.loading import pack
 
     root = shared / 'data/samples/cocostuff10k_from164k'
@@ -152,7 +147,7 @@ def test_packing_writes_a_folder_a_split(shared, tmp_path, capsys):
     assert [len(pack.open(tmp_path / split)) for split in ('train', 'val')] == [3, 2]
 
 
-def test_a_list_takes_the_place_of_the_splits(shared, tmp_path, capsys):
+def test_a_list_file_replaces_the_splits(shared, tmp_path, capsys):
     from datasets.loading import pack
 
     root, chosen = shared / 'data/camvid', tmp_path / 'chosen.lst'
@@ -174,16 +169,16 @@ def test_a_list_takes_the_place_of_the_splits(shared, tmp_path, capsys):
         dataset = pack.open(packed / split)
         assert [sample.image for sample in dataset] == [image.resolve() for image, _ in pairs]
     for options, message in (
-        (('--split', 'train', 'val', '--check'), '--split train val: --list takes one name'),
-        (('--download',), '--list: --download fetches whole data sets'),
+        (('--split', 'train', 'val', '--check'), '--split train val: --list takes one split name'),
+        (('--download',), '--list: not with --download'),
     ):
         status, _, errors = in_process(capsys, *words, *options)
         assert status == 2
         assert message in errors[0]
 
 
-def test_packed_data_is_checked(shared, tmp_path, capsys):
-    """Bytes against their checksums, sources against their times; those that are gone are told."""
+def test_packed_data_is_checked_against_checksums_and_sources(shared, tmp_path, capsys):
+    """Missing sources are reported, but are no problem."""
     root, packed = tmp_path / 'data', tmp_path / 'packed'
     shutil.copytree(shared / 'data/samples/cocostuff10k_from164k', root)
 
@@ -199,12 +194,15 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     assert checked(packed / 'val')[:2] == (0, good[1:])
     assert checked(packed, '--split', 'val')[:2] == (0, good[1:])
     status, _, errors = checked(packed, '--split', 'val', 'test')
-    assert (status, errors) == (2, [f'error: {packed}: no packed test there'])
+    assert (status, errors) == (2, [f'error: {packed}: no packed test here'])
     status, _, errors = checked(packed, '--list', 'a.lst')
-    assert (status, errors) == (2, [f'error: --list: {packed} is packed, and checked as a whole'])
+    assert (status, errors) == (
+        2,
+        [f'error: --list: {packed} is packed and can only be checked as a whole; omit --list'],
+    )
     status, _, errors = in_process(capsys, 'voc', '-d', packed, '--check')
     assert status == 2
-    assert errors == [f'error: {packed}/train: is packed cocostuff10k, not voc']
+    assert errors == [f'error: {packed}/train: holds packed cocostuff10k, not voc']
 
     with (packed / 'val/labels.bin').open('r+b') as file:
         value = file.read(1)[0]
@@ -213,7 +211,7 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     facts = tmp_path / 'facts.json'
     status, lines, _ = checked(packed, '--json', facts)
     assert status == 1
-    assert 'is not as it was packed' in lines[1]
+    assert 'have changed since packing' in lines[1]
     assert lines[2] == f'{packed}/val: 2 packed samples, 1 problems'
     results = json.loads(facts.read_text())['check']
     assert [len(results[str(packed / split)]['problems']) for split in SPLITS] == [0, 1]
@@ -228,13 +226,13 @@ def test_packed_data_is_checked(shared, tmp_path, capsys):
     assert not any('has changed' in line for line in checked(packed, '--split', 'val')[1])
     assert checked(packed / 'train', '--split', 'train')[:2] == (1, lines)
     shutil.rmtree(root)
-    gone = '6 of the files it was made from are not there to compare'
+    gone = '6 of its source files are missing and were not compared'
     assert checked(packed / 'train')[1][1:] == [f'{packed / "train"}: {gone}']
 
 
 @pytest.fixture
 def many_frames(shared, tmp_path):
-    """A training set of 24 large frames that are all the same."""
+    """A train split of 24 large, equal frames."""
     genuine = shared / 'data/samples/cityscapes'
     for folder, ending in (('leftImg8bit', 'leftImg8bit'), ('gtFine', 'gtFine_labelIds')):
         path = next(genuine.rglob(f'aachen_000000_*_{ending}.png'))
@@ -246,45 +244,57 @@ def many_frames(shared, tmp_path):
 
 
 def members(group):
-    """The processes of a process group."""
+    """Return the ids of the processes in a process group."""
     found = []
     for path in Path('/proc').glob('[0-9]*/stat'):
         try:
             state, _, its_group = path.read_text().rpartition(')')[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        except (FileNotFoundError, ProcessLookupError):  # it has just exited
             continue
         if int(its_group) == group and state != 'Z':
             found.append(int(path.parent.name))
     return found
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
-def test_a_conversion_that_was_killed_goes_on_and_leaves_no_processes(how, many_frames):
-    words = ['-m', 'datasets.prepare', 'cityscapes', '-d', str(many_frames), '--convert',
-             '--split', 'train', '--processes', '2']  # fmt: skip
+def killed_conversion(root, ending, count):
+    """Start a conversion, signal it at ``count`` written files; return exit status and errors.
+
+    No process of its group may remain.
+    """
     process = subprocess.Popen(
-        [sys.executable, *words], cwd=programs.PROJECT, start_new_session=True,
+        [sys.executable, '-m', 'datasets.prepare', *conversion(root), '--processes', '2'],
+        cwd=programs.PROJECT, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while len(list(many_frames.rglob('*_labelTrainIds.png'))) < 6:
+    while len(list(root.rglob('*_labelTrainIds.png'))) < count:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
-    if how == signal.SIGINT:
-        os.killpg(process.pid, how)  # as Ctrl-C does
+    if ending == signal.SIGINT:
+        os.killpg(process.pid, ending)  # as Ctrl-C does
     else:
-        process.kill()
+        process.send_signal(ending)
     _, errors = process.communicate(timeout=30)
     while members(process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    if how == signal.SIGINT:
-        assert errors == 'interrupted\n'
-        assert process.returncode == 130
-    finished = prepared(*words[2:])
-    assert finished.returncode == 0, finished.stderr
-    written, kept = (int(finished.stdout.split()[index]) for index in (2, 5))
+    return process.returncode, errors
+
+
+def conversion(root):
+    """Return the arguments of a conversion of the train split."""
+    return 'cityscapes', '-d', str(root), '--convert', '--split', 'train'
+
+
+def test_an_interrupted_conversion_resumes_and_leaves_no_process(many_frames, capsys):
+    """It is killed first, and interrupted after it has resumed."""
+    status, _ = killed_conversion(many_frames, signal.SIGKILL, 4)
+    assert status == -signal.SIGKILL
+    assert killed_conversion(many_frames, signal.SIGINT, 12) == (130, 'interrupted\n')
+    status, lines, errors = in_process(capsys, *conversion(many_frames), '--processes', 1)
+    assert (status, errors) == (0, [])
+    written, kept = (int(lines[0].split()[index]) for index in (2, 5))
     assert written + kept == 24
-    assert kept >= 6
+    assert kept >= 12
     contents = {path.read_bytes() for path in many_frames.rglob('*_labelTrainIds.png')}
     assert len(contents) == 1

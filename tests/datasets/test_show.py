@@ -1,4 +1,4 @@
-"""Contact sheets."""
+"""Contact sheets: pictures, colours and the command."""
 
 import cv2
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import datasets
+from common import command
 from datasets import show
 from datasets.readers import layout
 from support import programs, stand_ins
@@ -13,7 +14,7 @@ from support import programs, stand_ins
 
 @pytest.fixture
 def root(tmp_path):
-    """SegNet's CamVid with five frames of one class each, from dark to bright, and a test frame."""
+    """A CamVid with five train frames of one class each, from dark to bright."""
     for index in range(5):
         for folder, array in (
             ('train', np.full((60, 80, 3), 40 * index, np.uint8)),
@@ -27,15 +28,15 @@ def root(tmp_path):
 
 
 def cell(sheet, row, column, rows):
-    """The middle pixel of a picture, as red, green, blue."""
+    """Return the middle pixel of a picture as red, green, blue."""
     top = row * (len(sheet) // rows) + show.GAP + 180
-    return sheet[top, show.GAP + column * (show.WIDTH + show.GAP) + 240, ::-1].tolist()
+    return sheet[top, show.GAP + column * (show.MAX_PICTURE_WIDTH + show.GAP) + 240, ::-1].tolist()
 
 
-def test_rows_are_image_labels_and_overlay_of_evenly_spread_samples(root):
+def test_rows_show_image_labels_and_overlay_of_evenly_spread_samples(root):
     dataset = datasets.open('camvid', root, 'train')
     sheet = show.contact_sheet(dataset, 3)
-    assert sheet.shape == (3 * (360 + show.GAP + show.CAPTION), 3 * 488 + 8, 3)
+    assert sheet.shape == (3 * (360 + show.GAP + show.CAPTION_HEIGHT), 3 * 488 + 8, 3)
     for row, index in enumerate((0, 2, 4)):
         colour = dataset.info.palette[2 * index]
         assert cell(sheet, row, 0, 3) == [40 * index] * 3
@@ -44,17 +45,17 @@ def test_rows_are_image_labels_and_overlay_of_evenly_spread_samples(root):
     assert len(show.contact_sheet(dataset, 9)) == 5 * len(sheet) // 3
 
 
-def test_ignored_pixels_and_large_images(root):
+def test_ignored_pixels_are_black_and_large_images_shrink(root):
     Image.fromarray(stand_ins.image(900, 700)).save(root / 'train/5.png')
     Image.fromarray(np.full((900, 700), 11, np.uint8)).save(root / 'trainannot/5.png')
     dataset = datasets.open('camvid', root, 'train')
     sheet = show._row(dataset, 5)
-    assert sheet.shape[0] == show.HEIGHT + show.GAP + show.CAPTION
+    assert sheet.shape[0] == show.MAX_PICTURE_HEIGHT + show.GAP + show.CAPTION_HEIGHT
     assert cell(sheet, 0, 1, 1) == [0, 0, 0]
     assert cell(sheet, 0, 2, 1) == cell(sheet, 0, 0, 1)
 
 
-def test_images_without_labels(root):
+def test_a_row_without_labels_has_only_the_image(root):
     Image.fromarray(stand_ins.image(60, 80)).save(root / 'test/a.png')
     (root / 'test.lst').write_text('test/a.png')
     dataset = datasets.open('camvid', root, 'test', root / 'test.lst')
@@ -62,7 +63,7 @@ def test_images_without_labels(root):
     assert cell(sheet, 0, 1, 1) == [255, 255, 255]
 
 
-def test_the_command(root, tmp_path):
+def test_the_command_writes_a_sheet_or_reports_a_mistake(root, tmp_path, capsys):
     run = ('-m', 'datasets.show', 'camvid', '-d', root)
     assert programs.run(*run, '-n', 2, '-o', tmp_path / 'sheet.png').returncode == 0
     expected = show.contact_sheet(datasets.open('camvid', root, 'train'), 2)
@@ -70,13 +71,15 @@ def test_the_command(root, tmp_path):
     for options, problem in (
         (('--split', 'val', '-o', 'a.png'), 'nothing found for the split val'),
         (('-o', 'a.xyz'), 'OpenCV writes no .xyz'),
-        (('-n', '0', '-o', 'a.png'), '-n 0: at least 1'),
+        (('-n', '0', '-o', 'a.png'), '-n 0: must be at least 1'),
         ((), 'the following arguments are required: -o/--output'),
     ):
-        assert problem in programs.error_line(programs.run(*run, *options))
+        words = ['camvid', '-d', str(root), *options]
+        assert command.run_command(show.build_parser, show.main, words) == 2
+        assert problem in capsys.readouterr().err
 
 
-def test_the_default_folder_is_that_of_the_project_too(root, tmp_path, monkeypatch):
+def test_the_default_folder_may_be_in_the_project(root, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, 'PROJECT', tmp_path / 'project')
     (tmp_path / 'project/data').mkdir(parents=True)
     (tmp_path / 'project/data/camvid').symlink_to(root)

@@ -13,11 +13,10 @@ import evaluate
 import infer
 from conftest import SHARED
 from engine.device import context, extension
-from support import gpu_tests, programs
+from support import gpu_tests, programs, reference_outputs
 from support.d3net_reference import D3NetReference
 from support.gpu_tests import DEVICE, REHEARSED, TYPES, needs_gpu, run
 from support.reference_tester import Reference
-from tests.models import test_csail, test_dabnet, test_ddrnet, test_edgeailite
 
 pytestmark = gpu_tests.marks
 
@@ -25,10 +24,10 @@ PHOTO = programs.PROJECT / 'resources' / 'street.jpg'
 CONFIG = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
 FIXTURES = sorted(path.stem for path in SHARED.glob('reference/*.json'))
 COMPUTE = {  # prefix of a network's name -> function that computes its outputs
-    'csail': test_csail.evaluated,
-    'dabnet': test_dabnet.upsampled,
-    'ddrnet': test_ddrnet.evaluated,
-    '': test_edgeailite.evaluated,
+    'csail': reference_outputs.csail_evaluation,
+    'dabnet': reference_outputs.dabnet_evaluation,
+    'ddrnet': reference_outputs.ddrnet_evaluation,
+    '': reference_outputs.edgeailite_evaluation,
 }
 LABEL_BOUNDS = {'float': 1e-4, 'half': 2e-3}  # share of labels that may differ from the CPU's
 SCORE_BOUNDS = {'float': 0.02, 'half': 0.1}  # allowed deviation from a mIoU of 57.088

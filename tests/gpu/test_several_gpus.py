@@ -91,5 +91,5 @@ def test_more_ranks_than_gpus_are_refused(data, tmp_path):
     assert job.returncode == 2
     assert f'{count} GPU' in job.stderr
     assert f'rank {count} needs a' in job.stderr
-    assert 'start one process a GPU' in job.stderr
+    assert 'start one process per GPU' in job.stderr
     assert 'Traceback' not in job.stderr

@@ -1,27 +1,28 @@
-"""Recomputation saves memory and changes no number: all policies, bit for bit."""
+"""Recomputation of activations changes no bit of gradients or running statistics."""
 
 import pytest
 
 import models
 from support import network_checks
 
-ONE_OF_EACH_FAMILY = {
+# One of each family, with fewer channels where a family has such hyper-parameters.
+ONE_OF_EACH_KIND = {
     'd3net_t': {},
     'ddrnet23_slim_aux': dict(planes=4, spp_planes=4, head_planes=4),
-    'dabnet_r18_p2': {},
-    'csail_resnet18dilated8_ppm_deepsup': {},
+    'dabnet_r18_p2': dict(sim_channels=[4, 4, 4, 4]),
+    'csail_resnet18_upernet_lite': dict(fpn_dim=8),
     'deeplabv3plus_mobilenetv2_tv_edgeailite': {},
-    'fpn_aspp_regnetx400mf_edgeailite': {},
+    'fpn_aspp_regnetx400mf_edgeailite': dict(decoder_chan=64, aspp_chan=64),
 }
 
 
-@pytest.mark.parametrize('name', ONE_OF_EACH_FAMILY)
+@pytest.mark.parametrize('name', ONE_OF_EACH_KIND)
 def test_no_policy_changes_a_bit(name):
-    network_checks.check_recomputation(name, **ONE_OF_EACH_FAMILY[name])
+    network_checks.check_recomputation(name, **ONE_OF_EACH_KIND[name])
 
 
 @pytest.mark.whole_registry
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize('name', sorted(set(models.names()) - set(ONE_OF_EACH_FAMILY) - {'d3net'}))
+@pytest.mark.parametrize('name', sorted(set(models.names()) - {'d3net'}))
 def test_no_policy_changes_a_bit_of_any_network(name):
     network_checks.check_recomputation(name)

@@ -1,4 +1,8 @@
-"""What the tests of infer.py share: how it is started, and videos."""
+"""Runs of infer.py in this process, and videos to write and read."""
+
+import functools
+import os
+from pathlib import Path
 
 import cv2
 import nnabla as nn
@@ -6,20 +10,30 @@ import nnabla as nn
 import infer
 from common.command import run_command
 from support import programs
+from support.tiny_config import write_tiny_config
 
-CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
+CPU = ['-c', 'cpu', '--backend', 'nnabla']
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', *CPU]  # the trained model
 INFER = programs.PROJECT / 'infer.py'
 STREET = programs.PROJECT / 'resources' / 'street.jpg'
 
 
+@functools.cache
+def tiny_camvid():
+    """Return options of a tiny network with the classes of CamVid, which is faster than CAMVID."""
+    folder = Path(os.environ['NNSEG_CACHE']) / 'tiny'  # of this session
+    folder.mkdir(parents=True)
+    return ['-cfg', write_tiny_config(folder, 'camvid', 11), *CPU]
+
+
 def started(*arguments):
-    """Run infer.py in this process; returns the exit status."""
+    """Run infer.py in this process; return the exit status."""
     nn.clear_parameters()
     return run_command(infer.build_parser, infer.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):
-    """Run infer.py, which ends with status 2; returns its one line."""
+    """Run infer.py, which fails with status 2; return its one-line error."""
     assert started(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith('error: ')]
@@ -28,6 +42,7 @@ def refused(capsys, *arguments):
 
 
 def write_video(path, frames, api=cv2.CAP_FFMPEG):
+    """Write BGR frames to a video with 12.5 frames per second."""
     writer = cv2.VideoWriter(
         path, api, cv2.VideoWriter_fourcc(*'MJPG'), 12.5, frames[0].shape[1::-1]
     )
@@ -37,6 +52,7 @@ def write_video(path, frames, api=cv2.CAP_FFMPEG):
 
 
 def read_video(path):
+    """Return the rate and the frames of a video."""
     capture = cv2.VideoCapture(str(path))
     rate, frames = capture.get(cv2.CAP_PROP_FPS), []
     while True:

@@ -24,7 +24,7 @@ ALL = 'all'  # in place of a rank
 
 def crash():
     """The third step fails by an error of the program, between forward and backward pass."""
-    backward_of = communicators.Mpi.backward_of
+    backward_of = communicators.MpiCommunicator.backward_of
 
     def failing(self, loss, parameters):
         backward, calls = backward_of(self, loss, parameters), count(1)
@@ -36,7 +36,7 @@ def crash():
 
         return fails
 
-    communicators.Mpi.backward_of = failing
+    communicators.MpiCommunicator.backward_of = failing
 
 
 def mistake():

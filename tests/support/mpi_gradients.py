@@ -20,7 +20,9 @@ from layers import functions as L
 STEPS = 3
 
 
-def loss_of(processes: Processes, communicator: communicators.Alone | None) -> nn.Variable:
+def loss_of(
+    processes: Processes, communicator: communicators.SingleProcessCommunicator | None
+) -> nn.Variable:
     """The loss of this rank's own input, with batch norm if there is a communicator."""
     rng = np.random.RandomState(processes.rank)
     build = L.Build(train=True, communicator=communicator)
@@ -65,14 +67,16 @@ def check_order(processes: Processes):
     names = {hash(p.data): name for name, p in parameters.items()}
     orders = processes.gather([names[key] for key in met if key in names])
     assert orders[0] != orders[1]
-    check_sums(processes, communicators.Nccl(processes, recorder), loss)
+    check_sums(processes, communicators.NcclCommunicator(processes, recorder), loss)
     names = {hash(p.grad): name for name, p in parameters.items()}
     given = processes.gather([[names[key] for key in bucket] for bucket in recorder.given])
     assert given[0] == given[1]
     assert len(given[0]) == STEPS * len(parameters)
 
 
-def check_sums(processes: Processes, communicator: communicators.Alone, loss: nn.Variable):
+def check_sums(
+    processes: Processes, communicator: communicators.SingleProcessCommunicator, loss: nn.Variable
+):
     """The sums are those of what each rank finds alone."""
     parameters = nn.get_parameters()
     backward = communicator.backward_of(loss, parameters)
@@ -95,7 +99,7 @@ def check_batch_norms(processes: Processes):
     """Each would get the sums of the other."""
     nn.clear_parameters()
     communicator = communicators.connect(processes, context.use('cpu'))
-    order = communicators.order_of(loss_of(processes, communicator))
+    order = communicators.sync_batch_norm_order(loss_of(processes, communicator))
     assert set(order) == {'norm0/bn', 'norm1/bn'}
     assert communicator.all_are_ready([order[:2]])  # forward
     assert not communicator.all_are_ready(None if processes.rank else [order])

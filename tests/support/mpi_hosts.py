@@ -12,7 +12,7 @@ from pathlib import Path
 from support import mpi_jobs
 
 NAMES, ADDRESSES = ('first', 'second'), ('10.99.0.1', '10.99.0.2')
-PATIENCE = 10  # seconds
+COMMAND_SECONDS = 10  # seconds
 
 # What mpirun calls in the place of ssh: options, host, command. The environment stays behind, as it
 # does with ssh, but for the mark by which a job's processes are known.
@@ -91,7 +91,7 @@ def two_hosts(folder: Path):
                 )
             )
             ready = (folder / f'{name}.pid').exists
-            mpi_jobs.wait_for(lambda: ready() or holders[-1].poll() is not None, PATIENCE)  # noqa: B023
+            mpi_jobs.wait_for(lambda: ready() or holders[-1].poll() is not None, COMMAND_SECONDS)  # noqa: B023
             if not ready():
                 holders[-1].kill()
                 raise NoHostsError(f'unshare: {holders[-1].stderr.read().strip()}')
@@ -106,7 +106,7 @@ def two_hosts(folder: Path):
 
 
 def _run(command: list[str]) -> str:
-    process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS)
     if process.returncode:
         raise NoHostsError(f'{" ".join(command)}: {process.stderr.strip()}')
     return process.stdout

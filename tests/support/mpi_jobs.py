@@ -18,7 +18,7 @@ from support import mpi_training, programs, stand_ins
 MPIRUN = Path(sys.executable).parent / 'mpirun'
 # What mpirun says, now and then on a busy machine, before it has started any process.
 NOT_STARTED = "The PMIx server's listener thread failed to start"
-BOUND = 60  # seconds in which a job must end, whatever happens to it
+JOB_SECONDS = 60  # seconds in which a job must end, whatever happens to it
 
 
 def command(processes: int, *arguments, options=('--oversubscribe',)) -> list[str]:
@@ -64,7 +64,7 @@ class Job:
             start_new_session=True,
         )
 
-    def finished(self, timeout: float = BOUND) -> subprocess.CompletedProcess:
+    def finished(self, timeout: float = JOB_SECONDS) -> subprocess.CompletedProcess:
         """Its output and status once it has ended; ``subprocess.TimeoutExpired`` if it does not."""
         out, err = self.mpirun.communicate(timeout=timeout)
         return subprocess.CompletedProcess(self.mpirun.args, self.mpirun.returncode, out, err)
@@ -164,7 +164,7 @@ def running(arguments: list[str], environment: Mapping = MappingProxyType({})):
         job.mpirun.communicate()
 
 
-def wait_for(condition, seconds: float = BOUND) -> bool:
+def wait_for(condition, seconds: float = JOB_SECONDS) -> bool:
     """Whether a condition has come true within a time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -1,4 +1,4 @@
-"""An augmentation of one's own, as a user writes one: the enlarged middle of an image."""
+"""A user's own augmentation: the enlarged middle of an image."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from datasets.loading.transforms import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class MiddleKeys(CropKeys):
-    """The keys of all crops, and how much larger an image becomes."""
+    """The keys of all crops, and the enlargement."""
 
     flip: float = 0.0
     middle_zoom: int = config_key(1, 'factor of the size before the crop', least=1, most=4)
@@ -22,7 +22,7 @@ class MiddleKeys(CropKeys):
 
 @dataclass(frozen=True)
 class Middle(Crop):
-    """The middle of an image, ``zoom`` times as large."""
+    """Enlarge an image ``zoom`` times and crop its middle."""
 
     zoom: int
     flip: float
@@ -30,17 +30,17 @@ class Middle(Crop):
     distort: bool
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Draws the flip."""
+        """Draw the flip; the window is always the middle."""
         size = label.shape[0] * self.zoom, label.shape[1] * self.zoom
         height, width = self.size
         top, left = (size[0] - height) // 2, (size[1] - width) // 2
         return View(size, top, left, height, width, flip=bool(rng.rand() < self.flip))
 
 
-def make(keys: MiddleKeys) -> Middle:
-    """The transform of a config."""
+def make_middle(keys: MiddleKeys) -> Middle:
+    """Make the transform of a config section."""
     size = keys.image_height, keys.image_width
     return Middle(size, keys.middle_zoom, keys.flip, keys.pad_label, keys.photometric_distortion)
 
 
-augmentations.register(Augmentation('middle', MiddleKeys, make))
+augmentations.register(Augmentation('middle', MiddleKeys, make_middle))

@@ -1,6 +1,6 @@
-"""A data set of one's own, as a user writes one: --import own_stripes.py registers it.
+"""A user's own data set; ``--import own_stripes.py`` registers it.
 
-Labels are published with the values 0, 100 and 200, and void as 1.
+Published labels have the values 0, 100 and 200, and 1 for void.
 """
 
 import sys
@@ -18,7 +18,7 @@ INFO = DatasetInfo(
     ('dark', 'grey', 'bright'),
     ((0, 0, 0), (128, 128, 128), (255, 255, 255)),
     layout='pictures/<split>/*.png and pictures/<split>/*_values.png',
-    source='python -m datasets.prepare stripes --download fetches it',
+    source='To download it: python -m datasets.prepare stripes --download',
     marks=('pictures',),
 )
 PUBLISHED, CONVERTED = '_values', '_indices'
@@ -31,7 +31,7 @@ _MEANINGS = label_files.values_table({0: 0, 100: 1, 200: 2, 1: IGNORE})
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """The pictures of a split, with converted labels where there are."""
+    """Return the samples of a split; converted labels take precedence."""
     folder = root / 'pictures' / split
     labels = layout.listing(folder, layout.PNG, PUBLISHED)
     labels |= layout.listing(folder, layout.PNG, CONVERTED)
@@ -40,7 +40,7 @@ def find(root: Path, split: str) -> list[Sample]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Class indices, 255 ignored."""
+    """Return class indices, (H, W) uint8, 255 for ignored pixels."""
     values = label_files.read_indices(path)
     if path.stem.endswith(CONVERTED):
         return values

@@ -1,9 +1,9 @@
-"""Augmentations by name: what a training does to its images and labels.
+"""Create training augmentations by name.
 
     transform = augmentations.create(config)
 
-Each has a file with its keys, its transform, and how the one makes the other. A module of one's own
-adds another, which a config then names:
+Each file defines the config keys of an augmentation, its transform, and the function that makes the
+transform from the keys. Your own module can register another for configs to name:
 
     augmentations.register(Augmentation('middle', MiddleKeys, lambda keys: Middle(keys.zoom)))
 """

@@ -1,4 +1,4 @@
-"""What augmentations that crop share: all batches have one size."""
+"""The base of augmentations that crop: all their batches have one size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,21 +18,25 @@ class CropKeys(AugmentationKeys):
     image_height: int = config_key(meaning='height of the crop in pixels', least=1)
     image_width: int = config_key(meaning='width of the crop in pixels', least=1)
     crop_scales: tuple[float, float] = config_key(
-        (0.5, 2.0), 'least and greatest factor of the size before the crop', above=0
+        (0.5, 2.0), 'smallest and largest factor of the size before the crop', above=0
     )
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A transform whose batches all have the ``size`` (height, width) of its crops."""
+    """A transform whose batches all have the size of its crops.
+
+    Attributes:
+        size: (height, width) of the crops in pixels.
+    """
 
     size: tuple[int, int]
     by_aspect: ClassVar[bool] = False
 
     def batch(self, sizes: Sequence[tuple[int, int]], rng: np.random.RandomState) -> Batch:
-        """Return a batch of crops; draws nothing."""
+        """Return the batch of all crops; draws no random numbers."""
         return self.largest()
 
     def largest(self) -> Batch:
-        """Return a batch of crops."""
+        """Return the batch of all crops."""
         return Batch(self.size)

@@ -1,4 +1,4 @@
-"""The table of augmentations, and the keys that all of them have."""
+"""The registry of augmentations, and the config keys that all of them have."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ AUGMENTATIONS: 'Registry[Augmentation[Any]]' = Registry('an augmentation')
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationKeys(Section):
-    """Keys that every augmentation has; one that has others, or other defaults, extends them."""
+    """Keys of every augmentation; subclasses add keys or change defaults."""
 
     augmentation: str = config_key(
         'scale_crop',
-        'what is done to images and labels of a training',
+        'augmentation of images and labels in training',
         choices=AUGMENTATIONS,
     )
     flip: float = config_key(0.5, 'probability that an image is mirrored', least=0, most=1)
     photometric_distortion: bool = config_key(
         False, 'random brightness, contrast, saturation and hue'
     )
-    pad_label: int = config_key(IGNORE, 'label of pixels outside of the image', least=0, most=255)
+    pad_label: int = config_key(IGNORE, 'label of pixels outside the image', least=0, most=255)
 
 
 K = TypeVar('K', bound=AugmentationKeys)
@@ -33,12 +33,12 @@ K = TypeVar('K', bound=AugmentationKeys)
 
 @dataclass(frozen=True)
 class Augmentation(Generic[K]):
-    """A kind of transform.
+    """A named kind of transform.
 
     Attributes:
-        name: What a config calls it.
-        keys: Its section.
-        make: Makes the transform from the section; may raise ``UserError``.
+        name: Name in configs.
+        keys: Its config section.
+        make: Function that makes the transform from the section; it may raise ``UserError``.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Augmentation(Generic[K]):
 
 
 def register(augmentation: Augmentation[Any]) -> None:
-    """Let configs name an augmentation.
+    """Register an augmentation, so that configs can name it.
 
     Raises:
-        UserError: Another one has the name.
+        UserError: The name is taken.
     """
     AUGMENTATIONS.add(augmentation.name, augmentation)
 
 
 def sections() -> dict[str, type[Section]]:
-    """Return the keys of each augmentation by its name."""
+    """Return the config sections of all augmentations by name."""
     return {name: augmentation.keys for name, augmentation in AUGMENTATIONS.items()}
 
 
@@ -64,10 +64,10 @@ def create(config: Mapping[str, Any]) -> Transform:
     """Return the training transform of a config.
 
     Raises:
-        UserError: It cannot be; keys are missing or do not fit together.
+        UserError: Keys are missing, or their values contradict each other.
     """
     augmentation = AUGMENTATIONS[AugmentationKeys.of(config).augmentation]
     missing = augmentation.keys.missing(config)
     if missing:
-        raise SectionError('augmentation', f'{augmentation.name} needs {", ".join(missing)} too')
+        raise SectionError('augmentation', f'{augmentation.name} also needs {", ".join(missing)}')
     return augmentation.make(augmentation.keys.of(config))

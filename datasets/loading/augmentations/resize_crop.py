@@ -1,4 +1,4 @@
-"""resize_crop, of TI's EdgeAI-Lite: one size for all images, half of them larger, and a crop."""
+"""resize_crop, of TI's EdgeAI-Lite: resize to one size, enlarge half the images, and crop."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from common.errors import UserError
 from common.sections import config_key
-from datasets.info import IGNORE
 from datasets.loading.augmentations.crop import Crop, CropKeys
 from datasets.loading.augmentations.registry import Augmentation
 from datasets.loading.resample import View
@@ -15,38 +14,47 @@ from datasets.loading.transforms import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeCropKeys(CropKeys):
-    """One size for all, half of them larger, and a crop, as TI's networks have it."""
+    """Keys of resize_crop, the augmentation of TI's networks."""
 
     crop_scales: tuple[float, float] = (1.0, 2.0)
     resize_height: int = config_key(meaning='height before the crop in pixels', least=1)
     resize_width: int = config_key(meaning='width before the crop in pixels', least=1)
     rotation: float = config_key(0.0, 'largest angle in degrees', least=0, most=180)
-    interpolation: str = config_key('area', 'of images that shrink', choices=('area', 'linear'))
+    interpolation: str = config_key(
+        'area', 'interpolation of images that shrink', choices=('area', 'linear')
+    )
 
 
 @dataclass(frozen=True)
 class ResizeCrop(Crop):
-    """TI's: half the images turned, all at one size, half larger, aspect ratio aside; then a crop
-    and a flip.
+    """TI's transform: rotate half the images, resize all to one size, enlarge half, crop and flip.
 
     TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/transforms/
     image_transforms.py (RandomRotate, RandomScaleCrop, RandomHorizontalFlip, RandomCrop) and
-    xengine/train_pixel2pixel.py (get_train_transform) at f85ec314. resize: what an image is resized
-    to, times two factors in ``scale`` with probability one half, of which a window of that size is
-    taken. size: of the crop out of that window. Both are (height, width). rotation: the largest
-    angle, in degrees. interpolation: ``area``, of images of which a side shrinks, or ``linear``.
+    xengine/train_pixel2pixel.py (get_train_transform) at f85ec314. The aspect ratio is not kept.
 
     Differs from the original: the last possible offset of the second crop can be drawn; and where
     turning leaves nothing of the image, the label is ignored, where the original has class 0.
+
+    Attributes:
+        size: (height, width) of the crop.
+        resize: (height, width) of the resized image. With probability one half each side is
+            multiplied by a factor of its own, and a window of this size is taken first.
+        scale: Smallest and largest factor.
+        flip: Probability of mirroring.
+        distort: Whether to change the colours.
+        pad_label: Label of pixels outside the image.
+        rotation: Largest angle in degrees, applied with probability one half.
+        interpolation: ``area`` averages images of which a side shrinks; ``linear`` does not.
     """
 
     resize: tuple[int, int]
-    scale: tuple[float, float] = (1.0, 2.0)
-    flip: float = 0.5
-    distort: bool = False
-    pad_label: int = IGNORE
-    rotation: float = 0.0
-    interpolation: str = 'area'
+    scale: tuple[float, float] = ResizeCropKeys.crop_scales
+    flip: float = ResizeCropKeys.flip
+    distort: bool = ResizeCropKeys.photometric_distortion
+    pad_label: int = ResizeCropKeys.pad_label
+    rotation: float = ResizeCropKeys.rotation
+    interpolation: str = ResizeCropKeys.interpolation
 
     def __post_init__(self) -> None:
         if self.scale[0] < 1:
@@ -61,9 +69,7 @@ class ResizeCrop(Crop):
             )
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Return where to crop; draws the angle if there is one, the size, the first window, the
-        flip, the second window.
-        """
+        """Draw the angle if any, the size, the first window, the flip and the second window."""
         angle, size = 0.0, self.resize
         if self.rotation:
             drawn = rng.uniform(-self.rotation, self.rotation)
@@ -76,14 +82,14 @@ class ResizeCrop(Crop):
         height, width = self.size
         from_left = rng.randint(self.resize[1] - width + 1)
         top += rng.randint(self.resize[0] - height + 1)
-        # The second window is drawn in the mirrored first one.
+        # The second window is drawn inside the mirrored first one.
         left += self.resize[1] - width - from_left if flip else from_left
         area = self.interpolation == 'area'
         return View(size, top, left, height, width, bool(flip), angle=angle, area=area)
 
 
 def make_resize_crop(keys: ResizeCropKeys) -> ResizeCrop:
-    """Return the transform of a config."""
+    """Make the transform of a config section."""
     return ResizeCrop(
         size=(keys.image_height, keys.image_width),
         resize=(keys.resize_height, keys.resize_width),

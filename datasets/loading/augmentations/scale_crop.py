@@ -1,4 +1,4 @@
-"""scale_crop, of Sony's D3Net: a random scale, a crop without a class that covers it, colours."""
+"""scale_crop, of Sony's D3Net: scale, crop so that no class dominates, and change the colours."""
 
 from dataclasses import dataclass, replace
 
@@ -15,47 +15,55 @@ from datasets.loading.transforms import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleCropKeys(CropKeys):
-    """A random scale and a crop, as Sony's D3Net has them."""
+    """Keys of scale_crop, the augmentation of Sony's D3Net."""
 
     photometric_distortion: bool = True
     base_size: tuple[int, int] | None = config_key(
         None,
-        'sides that the scale refers to, in pixels',
+        'shorter and longer side, in pixels, that the scale multiplies',
         least=1,
         default_text="the image's own",
     )
     category_ratio: float = config_key(
-        0.75, 'share of a crop that one class may take', above=0, most=1
+        0.75, 'largest share of a crop that one class may cover', above=0, most=1
     )
 
 
 @dataclass(frozen=True)
 class ScaleCrop(Crop):
-    """Sony's: a random scale, a crop of which no class takes up too much, a flip, colours.
+    """Sony's transform: scale, crop so that no class dominates, flip and change the colours.
 
-    sony/ai-research-code, d3net/semantic-segmentation/image_preprocess.py at cfe96dfe. With the
-    same ``RandomState`` the draws are the same. size: of the crop, (height, width).
-    category_ratio: a crop in which one class has at least this share of the labelled pixels, or is
-    alone, is drawn again, up to ``tries`` times. base: the shorter and the longer side to which the
-    scale refers; the image becomes as large as it can between them times the scale, as
-    mmsegmentation's Resize makes it with ``img_scale`` and ``ratio_range``. By default they are the
-    image's own.
+    sony/ai-research-code, d3net/semantic-segmentation/image_preprocess.py at cfe96dfe. The same
+    ``RandomState`` gives the same draws.
 
     Differs from the original: the aspect ratio is kept, where the original makes every image twice
     as wide as high (the same for the 2:1 images of Cityscapes); labels are padded as ignored, where
     the original pads them with class 0 (``pad_label=0``).
+
+    Attributes:
+        size: (height, width) of the crop.
+        scale: Smallest and largest factor of the image size.
+        category_ratio: A crop is drawn again if one class has at least this share of its labelled
+            pixels, or is the only class.
+        flip: Probability of mirroring.
+        distort: Whether to change the colours.
+        pad_label: Label of pixels outside the image.
+        tries: Largest number of further draws of a crop.
+        base: Shorter and longer side that the scale multiplies; the resized image is as large as
+            fits between them, as in mmsegmentation's Resize with ``img_scale`` and
+            ``ratio_range``. By default the image's own sides.
     """
 
-    scale: tuple[float, float] = (0.5, 2.0)
-    category_ratio: float = 0.75
-    flip: float = 0.5
-    distort: bool = True
-    pad_label: int = IGNORE
+    scale: tuple[float, float] = ScaleCropKeys.crop_scales
+    category_ratio: float = ScaleCropKeys.category_ratio
+    flip: float = ScaleCropKeys.flip
+    distort: bool = ScaleCropKeys.photometric_distortion
+    pad_label: int = ScaleCropKeys.pad_label
     tries: int = 10
-    base: tuple[int, int] | None = None
+    base: tuple[int, int] | None = ScaleCropKeys.base_size
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Return where to crop; draws the scale, the window, the flip."""
+        """Draw the scale, the window and the flip."""
         low, high = self.scale
         size = self._resized(label.shape, rng.random_sample() * (high - low) + low)
         view = self._window(size, rng)
@@ -88,7 +96,7 @@ def _class_counts(labels: np.ndarray) -> np.ndarray:
 
 
 def make_scale_crop(keys: ScaleCropKeys) -> ScaleCrop:
-    """Return the transform of a config."""
+    """Make the transform of a config section."""
     return ScaleCrop(
         size=(keys.image_height, keys.image_width),
         scale=keys.crop_scales,

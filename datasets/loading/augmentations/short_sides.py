@@ -1,4 +1,4 @@
-"""short_sides, of CSAIL's networks: whole images, of which a batch draws the shorter sides."""
+"""short_sides, of CSAIL's networks: whole images, resized to a shorter side drawn per batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from common.sections import config_key
-from datasets.info import IGNORE
 from datasets.keys import SizeMultipleKeys
 from datasets.loading.augmentations.registry import Augmentation, AugmentationKeys
 from datasets.loading.resample import View
@@ -16,34 +15,44 @@ from datasets.loading.transforms import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class ShortSidesKeys(AugmentationKeys, SizeMultipleKeys):
-    """Whole images by the length of their shorter sides, as CSAIL's networks have them."""
+    """Keys of short_sides, the augmentation of CSAIL's networks."""
 
     short_sides: tuple[int, ...] = config_key(
-        meaning='lengths of the shorter side in pixels, one of which a batch draws', least=1
+        meaning='lengths of the shorter side in pixels; each batch draws one', least=1
     )
-    max_side: int = config_key(1000, 'most that the longer side has, in pixels', least=1)
+    max_side: int = config_key(1000, 'largest length of the longer side in pixels', least=1)
 
 
 @dataclass(frozen=True)
 class ShortSides:
-    """CSAIL's: every batch draws the length of the shorter sides; whole images, padded.
+    """CSAIL's transform: whole images, padded; each batch draws the length of the shorter sides.
 
     CSAILVision/semantic-segmentation-pytorch, mit_semseg/dataset.py (TrainDataset) at 8f27c9b9.
-    lengths: to draw from. longest: no side becomes longer. divisor: of the batch's size.
-    A batch has portraits or landscapes only.
+    A batch contains only portraits or only landscapes.
+
+    Attributes:
+        lengths: Lengths of the shorter side in pixels to draw from.
+        longest: Largest length of the longer side in pixels.
+        divisor: Height and width of a batch are multiples of this.
+        flip: Probability of mirroring.
+        distort: Whether to change the colours.
+        pad_label: Label of pixels outside the image.
     """
 
     lengths: tuple[int, ...]
-    longest: int = 1000
-    divisor: int = 8
-    flip: float = 0.5
-    distort: bool = False
-    pad_label: int = IGNORE
+    longest: int = ShortSidesKeys.max_side
+    divisor: int = ShortSidesKeys.size_multiple
+    flip: float = ShortSidesKeys.flip
+    distort: bool = ShortSidesKeys.photometric_distortion
+    pad_label: int = ShortSidesKeys.pad_label
     by_aspect: ClassVar[bool] = True
 
     def batch(self, sizes: Sequence[tuple[int, int]], rng: np.random.RandomState) -> Batch:
-        """Return the batch of images of these sizes: the largest height and width, rounded up;
-        draws the length of the shorter sides.
+        """Draw the length of the shorter sides and return the batch that fits all images.
+
+        Args:
+            sizes: Height and width of each image.
+            rng: Random numbers of this batch.
         """
         short = self.lengths[rng.randint(len(self.lengths))]
         resized = [self._resized(size, short) for size in sizes]
@@ -51,12 +60,12 @@ class ShortSides:
         return Batch((height, width), short)
 
     def largest(self) -> Batch:
-        """Return a batch than which none has more pixels."""
+        """Return a batch of the largest possible size."""
         short = min(max(self.lengths), self.longest)
         return Batch((self._rounded(short), self._rounded(self.longest)), short)
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Return the whole image, no larger than the batch; draws the flip."""
+        """Draw the flip; the view is the whole image, no larger than the batch."""
         size = self._resized(label.shape, batch.short)
         size = _scaled(size, min(1, *(most / length for most, length in zip(batch.size, size))))
         return View(size, 0, 0, *size, flip=bool(rng.rand() < self.flip), smooth=True)
@@ -74,7 +83,7 @@ def _scaled(size: tuple[int, ...], scale: float) -> tuple[int, int]:
 
 
 def make_short_sides(keys: ShortSidesKeys) -> ShortSides:
-    """Return the transform of a config."""
+    """Make the transform of a config section."""
     return ShortSides(
         lengths=keys.short_sides,
         longest=keys.max_side,

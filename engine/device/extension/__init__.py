@@ -1,8 +1,8 @@
-"""NNabla's CUDA extension, imported so that it cannot crash the program.
+"""Import NNabla's CUDA extension without risking a crash of the program.
 
-As an import that crashes takes the program with it, a child process does it first
-(:mod:`engine.device.extension.trial`), unless it has gone well before
-(:mod:`engine.device.extension.findings`). What makes it go well is in
+A crash during the import would end the program, so a child process tries the import first
+(:mod:`engine.device.extension.trial`). Later processes reuse a recorded success
+(:mod:`engine.device.extension.findings`). The import itself is in
 :mod:`engine.device.extension.importing`.
 """
 
@@ -34,7 +34,7 @@ def load() -> ModuleType:
     """Import ``nnabla_ext.cudnn``; repeated calls cost nothing.
 
     Raises:
-        UnusableError: It is not installed, there is no driver, or the import fails or would crash.
+        UnusableError: The extension or the driver is missing, or the import fails or would crash.
     """
     if MODULE in sys.modules:
         return sys.modules[MODULE]

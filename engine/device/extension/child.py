@@ -1,9 +1,8 @@
-"""The child process of :mod:`engine.device.extension.trial`: import the extension, print what it
-found.
+"""Import the CUDA extension and print the findings, as the child of ``trial``.
 
-Standard output has one JSON object a line: ``stage`` names what is imported next, the others are
-fields of :class:`engine.device.extension.findings.Findings`. The parent reads how far a crash let
-it come.
+Standard output has one JSON object per line. ``stage`` names the next import, all other keys are
+fields of :class:`engine.device.extension.findings.Findings`. After a crash,
+:mod:`engine.device.extension.trial` reads from it which import was running.
 """
 
 import ctypes
@@ -20,8 +19,9 @@ TYPES = ('float', 'half')
 
 
 def main():
+    """Import mpi4py and the extension, and announce each stage and its findings."""
     channel = os.fdopen(os.dup(1), 'w', buffering=1)
-    os.dup2(2, 1)  # what libraries print is no finding
+    os.dup2(2, 1)  # keeps what libraries print out of the findings
 
     def announce(**findings):
         print(json.dumps(findings), file=channel)
@@ -48,14 +48,14 @@ def main():
 
 
 def _find_mpi() -> tuple[str | None, str | None]:
-    """The libmpi of mpi4py, which is loaded but not initialised."""
+    """Return mpi4py's libmpi and its version; MPI is loaded but not initialised."""
     try:
         import mpi4py
 
         mpi4py.rc.initialize = False
         with libraries.import_flags(libraries.LOCAL):
             from mpi4py import MPI
-    except (ImportError, RuntimeError):  # RuntimeError: it finds no libmpi
+    except (ImportError, RuntimeError):  # RuntimeError: mpi4py finds no libmpi
         return None, None
     return importing.mpi_of_mpi4py(MPI)
 

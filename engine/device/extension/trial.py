@@ -1,4 +1,4 @@
-"""Import the CUDA extension in a child process first: a crash there becomes a line."""
+"""Try the import of the CUDA extension in a child process, and turn a crash into a message."""
 
 import ctypes
 import json
@@ -16,10 +16,10 @@ from engine.device import libraries
 from engine.device.extension import findings, importing
 from engine.device.extension.findings import Findings
 
-CHILD_SECONDS = 120  # after which the child counts as hanging
-# Arguments of the child: load libmpi with global symbols first; leave mpi4py out.
+CHILD_SECONDS = 120  # a child that takes longer counts as hanging
+# Arguments of the child: load libmpi with global symbols first; do not import mpi4py.
 GLOBAL, WITHOUT_MPI = 'global', 'without_mpi'
-MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # its stages, beside the extension
+MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # the child's stages, beside the extension
 SIGNALS: dict[int, str] = {
     signal.SIGSEGV: 'a segmentation fault',
     signal.SIGABRT: 'an abort',
@@ -30,7 +30,7 @@ SIGNALS: dict[int, str] = {
 
 
 def examine() -> Findings:
-    """Find out whether the extension can be imported, without importing it here."""
+    """Find out whether the extension can be imported, without importing it in this process."""
     problem = _obvious_problem()
     if problem:
         return Findings(problem)
@@ -38,14 +38,14 @@ def examine() -> Findings:
     path = findings.path_of(are_global)
     found = findings.read(path)
     if found is None:
-        found = _ask_child(are_global)
+        found = _run_child(are_global)
         if not (found.problem or found.communicator_problem):
             findings.write(path, found)
     return found
 
 
 def _obvious_problem() -> str | None:
-    """What can be said without a child process; None when nothing speaks against the extension."""
+    """Return a problem that needs no child process to detect; None if there is none."""
     if find_spec('nnabla_ext') is None or find_spec(importing.MODULE) is None:
         return f'nnabla-ext-cuda120 is not installed: {importing.INSTALL_CUDA}'
     try:
@@ -56,19 +56,24 @@ def _obvious_problem() -> str | None:
 
 
 def name_of_signal(number: int) -> str:
-    """Return the name of a signal, or its number where it has none, as real-time signals."""
+    """Return the name of a signal, or its number if it has no name, as real-time signals."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
 
 
-def _ask_child(are_global: bool, with_mpi: bool = True) -> Findings:
-    """Import the extension in a child process, with the same symbols global as here, and return
-    what it prints. Where mpi4py crashes, another child tries without it.
+def _run_child(are_global: bool, with_mpi: bool = True) -> Findings:
+    """Import the extension in a child process and return its findings.
+
+    Where mpi4py crashes, a second child tries without it.
+
+    Args:
+        are_global: Whether the child loads libmpi with global symbols, as this process has.
+        with_mpi: Whether the child imports mpi4py.
     """
     try:
-        # A crash of the child leaves files in it.
+        # The folder collects the files that a crashing child does not remove.
         with tempfile.TemporaryDirectory(prefix='nnseg-', ignore_cleanup_errors=True) as folder:
             child = subprocess.run(
                 [
@@ -89,36 +94,36 @@ def _ask_child(are_global: bool, with_mpi: bool = True) -> Findings:
         announced, stage = _announced(error.stdout)
         ending = f'the import of {stage} takes more than {CHILD_SECONDS} seconds'
     except OSError as error:
-        return Findings(f'the import of {importing.MODULE} cannot be tried ({error.strerror})')
+        return Findings(f'cannot start a process to import {importing.MODULE} ({error.strerror})')
     else:
         announced, stage = _announced(child.stdout)
         if not child.returncode:
             return Findings.from_json(announced)
         ending = _describe_end(child, stage)
     if stage == MPI4PY and with_mpi:
-        return replace(_ask_child(are_global, with_mpi=False), communicator_problem=ending)
+        return replace(_run_child(are_global, with_mpi=False), communicator_problem=ending)
     key = 'communicator_problem' if stage == COMMUNICATOR else 'problem'
     return Findings.from_json({**announced, key: ending})
 
 
 def _announced(output: str | bytes | None) -> tuple[dict, str]:
-    """What a child printed before its end, and the stage it came to."""
+    """Parse a child's output into its findings and the last stage that it announced."""
     text = output.decode(errors='replace') if isinstance(output, bytes) else output or ''
     announced = {}
     for line in text.splitlines():
-        with suppress(ValueError):  # a crash may cut a line short
+        with suppress(ValueError):  # a crash may truncate a line
             announced.update(json.loads(line))
     return announced, announced.pop('stage', 'a child process')
 
 
 def _describe_end(child: subprocess.CompletedProcess, stage: str) -> str:
-    """How the child has ended, in one line."""
+    """Describe in one line how a failed child ended."""
     if child.returncode < 0:
         name = name_of_signal(-child.returncode)
         ending = SIGNALS.get(-child.returncode, f'the signal {name}')
     else:
         ending = f'status {child.returncode}'
     install = findings.INSTALL_MPI if stage == MPI4PY else importing.INSTALL_CUDA
-    said = child.stderr.strip().splitlines()[-1:] if child.returncode > 0 else []
-    advice = '; '.join([*said, f'{install} --force-reinstall may help'])
+    errors = child.stderr.strip().splitlines()[-1:] if child.returncode > 0 else []
+    advice = '; '.join([*errors, f'{install} --force-reinstall may help'])
     return f'the import of {stage} ends with {ending}: {advice}'

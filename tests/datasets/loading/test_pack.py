@@ -1,4 +1,4 @@
-"""Packed data sets: the same samples, a crop's own bytes only, nothing stale or damaged."""
+"""Packed data sets: equal samples, crops that read only their own bytes, detected damage."""
 
 import json
 import os
@@ -24,7 +24,7 @@ INFO = DatasetInfo('three', ('a', 'b', 'c'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), 
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Images of different sizes, also with an odd number of bytes."""
+    """A data set of images of different sizes, one with an odd number of bytes."""
     samples = []
     for i, (height, width) in enumerate([(40, 60), (33, 21), (50, 31), (64, 64)]):
         image, label = tmp_path / f'image{i}.png', tmp_path / f'label{i}.png'
@@ -36,6 +36,7 @@ def dataset(tmp_path):
 
 
 def same(packed, dataset):
+    """Return whether two data sets have equal images and labels."""
     return len(packed) == len(dataset) and all(
         np.array_equal(x, y)
         for i in range(len(dataset))
@@ -44,7 +45,7 @@ def same(packed, dataset):
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_the_same_samples(dataset, tmp_path, processes):
+def test_packed_samples_equal_the_originals(dataset, tmp_path, processes):
     packed = pack.pack(dataset, tmp_path / 'packed', processes)
     assert same(packed, dataset)
     assert (packed.info, packed.split) == (INFO, 'train')
@@ -54,19 +55,18 @@ def test_the_same_samples(dataset, tmp_path, processes):
     assert sorted(os.listdir(tmp_path / 'packed')) == ['images.bin', 'index.json', 'labels.bin']
 
 
-def test_what_is_done_with_data_sets_can_be_done(dataset, tmp_path):
-    """Cut to some samples, given other class names, sent to a process."""
+def test_packed_data_can_be_cut_renamed_and_pickled(dataset, tmp_path):
     packed = pack.pack(dataset, tmp_path / 'packed')
     image, _ = packed.pair(2)
     assert np.array_equal(replace(packed, samples=packed.samples[2:]).image(0), image)
     renamed = replace(INFO, classes=('x', 'y', 'z'))
     assert replace(packed, info=renamed).info.classes == ('x', 'y', 'z')
     sent = pickle.dumps(packed)
-    assert len(sent) < 4000, 'the arrays must not travel'
+    assert len(sent) < 4000, 'the pickle must not contain the arrays'
     assert np.array_equal(pickle.loads(sent).image(2), image)
 
 
-def test_a_window_reads_its_own_bytes(dataset, tmp_path):
+def test_arrays_are_read_only_views_of_the_files(dataset, tmp_path):
     packed = pack.pack(dataset, tmp_path / 'packed')
     window = slice(10, 30), slice(5, 15)
     image, label = (array[window] for array in packed.pair(1))
@@ -78,7 +78,7 @@ def test_a_window_reads_its_own_bytes(dataset, tmp_path):
 
 
 @pytest.mark.parametrize('transform', [ScaleCrop((24, 32)), ShortSides((20, 30), 40)])
-def test_the_loader_gives_the_same_batches(dataset, tmp_path, transform):
+def test_the_loader_gives_the_batches_of_the_originals(dataset, tmp_path, transform):
     packed = pack.pack(dataset, tmp_path / 'packed')
     settings = dict(batch_size=2, mean=(1, 2, 3), std=(4, 5, 6))
     with (
@@ -90,8 +90,8 @@ def test_the_loader_gives_the_same_batches(dataset, tmp_path, transform):
                 assert np.array_equal(x, y)
 
 
-def test_changed_sources_are_noticed(dataset, tmp_path):
-    """A file of another size or time; one that is gone is not missed, the packed data may move."""
+def test_changed_sources_are_detected(dataset, tmp_path):
+    """A source with another modification time is; a missing source or a moved folder is fine."""
     pack.pack(dataset, tmp_path / 'packed')
     label = dataset[1].label
     os.utime(label, ns=(0, 0))
@@ -103,7 +103,7 @@ def test_changed_sources_are_noticed(dataset, tmp_path):
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_changed_bytes_are_noticed(dataset, tmp_path, processes):
+def test_changed_bytes_are_detected(dataset, tmp_path, processes):
     packed = pack.pack(dataset, tmp_path / 'packed')
     for file, place in (('labels.bin', 40 * 60 + 5), ('images.bin', 3 * (40 * 60 + 33 * 21 + 9))):
         with (tmp_path / 'packed' / file).open('r+b') as opened:
@@ -112,11 +112,11 @@ def test_changed_bytes_are_noticed(dataset, tmp_path, processes):
             opened.seek(place)
             opened.write(bytes([value ^ 1]))
     first, second = packed.verify(processes)
-    assert 'packed: city/sample1 is not as it was packed' in first
-    assert 'packed: city/sample2 is not as it was packed' in second
+    assert 'packed: the bytes of city/sample1 have changed since packing' in first
+    assert 'packed: the bytes of city/sample2 have changed since packing' in second
 
 
-def test_damaged_folders(dataset, tmp_path):
+def test_damaged_folders_are_refused(dataset, tmp_path):
     folder = tmp_path / 'packed'
     with pytest.raises(DataError, match='no packed data set; python -m datasets.prepare --pack'):
         pack.open(folder)
@@ -135,8 +135,8 @@ def test_damaged_folders(dataset, tmp_path):
         pack.open(folder)
 
 
-def test_a_failure_leaves_what_was_there(dataset, tmp_path):
-    """A bad file, a full disk: the old folder stays, and nothing half is left beside it."""
+def test_a_failure_keeps_the_existing_folder(dataset, tmp_path):
+    """After a bad file or a full disk, no partial folder remains either."""
     folder = tmp_path / 'packed'
     pack.pack(dataset, folder)
     before = sorted(os.listdir(tmp_path))
@@ -152,14 +152,14 @@ def test_a_failure_leaves_what_was_there(dataset, tmp_path):
     assert same(pack.open(folder), dataset)
 
 
-def test_packing_again_replaces(dataset, tmp_path):
+def test_packing_again_replaces_packed_data_only(dataset, tmp_path):
     folder = tmp_path / 'packed'
     pack.pack(dataset, folder)
     fewer = replace(dataset, samples=dataset.samples[:2])
     assert same(pack.pack(fewer, folder), fewer)
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'thesis.txt').write_text('precious')
-    with pytest.raises(UserError, match='mine: holds something else'):
+    with pytest.raises(UserError, match='mine: contains other files'):
         pack.pack(dataset, tmp_path / 'mine')
     assert (tmp_path / 'mine' / 'thesis.txt').exists()
 
@@ -169,8 +169,9 @@ def test_packing_again_replaces(dataset, tmp_path):
 def test_a_kill_between_the_two_renames_loses_nothing(
     dataset, tmp_path, monkeypatch, kills, complete
 ):
-    """The old folder is set aside and the new one not yet in its place: opening brings the old one
-    back, packing replaces it when all is written.
+    """The old folder has been moved aside, the new one is not yet in place.
+
+    Opening restores the old folder; packing replaces it once the new one is complete.
     """
     folder = tmp_path / 'packed'
     pack.pack(dataset, folder)
@@ -198,6 +199,6 @@ def test_a_kill_between_the_two_renames_loses_nothing(
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ['packed']
 
 
-def test_opening_brings_back_what_was_set_aside(dataset, tmp_path):
+def test_opening_restores_a_folder_that_was_moved_aside(dataset, tmp_path):
     pack.pack(dataset, tmp_path / 'packed').files.folder.rename(tmp_path / '.packed.old')
     assert same(pack.open(tmp_path / 'packed'), dataset)

@@ -1,4 +1,4 @@
-"""Checks of whole data sets: nothing on the genuine files, and everything that is made wrong."""
+"""Checks of splits: no problems in genuine files, and every damage is reported."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from PIL import Image
 import datasets
 from common.errors import InputError
 from datasets.image_files import write_image
-from datasets.preparation.check import check
+from datasets.preparation.check import check_split
 
 GENUINE = {
     'camvid': 'camvid',
@@ -24,33 +24,30 @@ GENUINE = {
 
 
 @pytest.mark.parametrize('name', GENUINE)
-def test_genuine_files_are_right_and_counted(name, shared):
-    """Histograms are compared with those of each file, decoded once more."""
+def test_genuine_files_have_no_problems_and_are_counted(name, shared):
+    """The histograms equal those of all labels, decoded once more."""
     dataset = datasets.open(name, shared / 'data' / GENUINE[name], 'val', complete=False)
-    report = check(dataset)
+    report = check_split(dataset)
     assert report.problems == ()
     assert report.samples == len(dataset)
-    labels = [dataset.label(index) for index in range(len(dataset))]
-    for value in range(256):
-        found = [int((label == value).sum()) for label in labels]
-        assert report.pixels[value] == sum(found)
-        assert report.images[value] == sum(count > 0 for count in found)
+    labels = (dataset.label(index) for index in range(len(dataset)))
+    counts = np.array([np.bincount(label.ravel(), minlength=256) for label in labels])
+    assert report.pixels.tolist() == counts.sum(0).tolist()
+    assert report.images.tolist() == (counts > 0).sum(0).tolist()
 
 
-def test_the_shares_of_camvid_are_those_of_its_files(shared):
-    """Pillow reads the values, and 11 is void."""
-    report = check(datasets.open('camvid', shared / 'data/camvid', 'train'))
-    values = [
-        np.asarray(Image.open(path)) for path in (shared / 'data/camvid').glob('trainannot/*')
-    ]
-    for value in range(12):
-        expected = sum(int((label == value).sum()) for label in values)
-        assert report.pixels[255 if value == 11 else value] == expected
+def test_pixel_counts_of_camvid_equal_those_of_its_files(shared):
+    """Pillow reads the values; 11 is void."""
+    report = check_split(datasets.open('camvid', shared / 'data/camvid', 'train'))
+    paths = (shared / 'data/camvid').glob('trainannot/*')
+    values = (np.asarray(Image.open(path)).ravel() for path in paths)
+    expected = sum(np.bincount(value, minlength=12) for value in values)
+    assert report.pixels[[*range(11), 255]].tolist() == expected.tolist()
 
 
 @pytest.fixture
 def camvid(shared, tmp_path):
-    """A small copy of the SegNet edition: 6 pairs of val, 2 of test."""
+    """A small copy of the SegNet edition: 6 pairs of val and 2 of test."""
     for split, count in (('val', 6), ('test', 2)):
         for folder in (split, f'{split}annot'):
             (tmp_path / folder).mkdir()
@@ -60,13 +57,14 @@ def camvid(shared, tmp_path):
 
 
 def problems(name, root, split='val', processes=1):
-    report = check(datasets.open(name, root, split, complete=False), processes)
+    """Return (file, kind) of each problem in a split."""
+    report = check_split(datasets.open(name, root, split, complete=False), processes)
     assert all(problem.message.startswith(str(problem.file)) for problem in report.problems)
     return [(problem.file, problem.kind) for problem in report.problems]
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_everything_that_is_wrong_is_told(processes, camvid):
+def test_every_kind_of_problem_is_reported(processes, camvid):
     images, labels = (sorted((camvid / name).iterdir()) for name in ('val', 'valannot'))
     images[0].write_bytes(images[0].read_bytes()[:1000])
     labels[1].write_bytes(labels[1].read_bytes()[:1000])
@@ -85,26 +83,26 @@ def test_everything_that_is_wrong_is_told(processes, camvid):
     ])  # fmt: skip
 
 
-def test_a_wrong_size_is_told_as_in_training(camvid):
+def test_a_wrong_size_has_the_message_of_training(camvid):
     label = min((camvid / 'valannot').iterdir())
     write_image(label, cv2.imread(str(label), cv2.IMREAD_UNCHANGED)[:-1])
     dataset = datasets.open('camvid', camvid, 'val')
-    (problem,) = check(dataset).problems
+    (problem,) = check_split(dataset).problems
     with pytest.raises(InputError) as error:
         dataset.pair(0)
     assert problem.message == str(error.value)
     assert '480x359 pixels, but its image' in problem.message
 
 
-def test_one_sample_may_be_wrong_in_several_ways(camvid):
+def test_one_sample_can_have_several_problems(camvid):
     image, label = (next(iter(sorted((camvid / name).iterdir()))) for name in ('val', 'valannot'))
     image.write_bytes(b'')
     label.write_bytes(b'')
     assert problems('camvid', camvid) == [(image, 'image'), (label, 'label')]
 
 
-def test_values_beyond_the_classes(shared, tmp_path):
-    """Those that the files of a data set could have, but no class has: trainIds of 19 and more."""
+def test_values_beyond_the_classes_are_reported_and_counted(shared, tmp_path):
+    """A file can contain trainIds of 19 and more, but no class has them."""
     root = tmp_path / 'cityscapes'
     shutil.copytree(shared / 'data/samples/cityscapes_256x128', root)
     label = next(root.rglob('*_labelTrainIds.png'))
@@ -112,12 +110,12 @@ def test_values_beyond_the_classes(shared, tmp_path):
     values[0, :3] = 19
     write_image(label, values)
     dataset = datasets.open('cityscapes', root, 'val')
-    report = check(dataset)
+    report = check_split(dataset)
     assert [(problem.file, problem.kind) for problem in report.problems] == [(label, 'values')]
     assert report.pixels[19] == 3
 
 
-def test_only_a_test_split_may_be_without_labels(camvid):
+def test_only_a_test_split_may_lack_labels(camvid):
     for path in (camvid / 'testannot').iterdir():
         path.unlink()
     assert problems('camvid', camvid, 'test') == []
@@ -127,14 +125,14 @@ def test_only_a_test_split_may_be_without_labels(camvid):
     assert len(problems('camvid', camvid)) == 6
 
 
-def test_a_test_split_with_some_labels_misses_the_others(camvid):
+def test_a_test_split_with_some_labels_needs_all(camvid):
     first, second = sorted((camvid / 'testannot').iterdir())
     first.unlink()
     assert problems('camvid', camvid, 'test') == [(camvid / 'test' / first.name, 'missing')]
 
 
-def test_labels_without_image_of_other_data_sets(shared, tmp_path):
-    """Labels are told from other files beside them by how their names end."""
+def test_labels_without_an_image_are_reported(shared, tmp_path):
+    """The ending of its name distinguishes a label from other files in its folder."""
     samples = shared / 'data/samples'
     city = tmp_path / 'cityscapes'
     shutil.copytree(samples / 'cityscapes_256x128', city)
@@ -152,20 +150,20 @@ def test_labels_without_image_of_other_data_sets(shared, tmp_path):
 
 
 def test_images_outside_the_lists_are_no_problem(shared, tmp_path):
-    """VOC's folders hold more than its lists name."""
+    """VOC's folders contain more images than its lists."""
     shutil.copytree(shared / 'data/samples/VOCdevkit/VOC2012', tmp_path, dirs_exist_ok=True)
     names = tmp_path / 'ImageSets/Segmentation/val.txt'
     names.write_text('\n'.join(names.read_text().split()[:3]))
     assert problems('voc', tmp_path) == []
 
 
-def test_instances_in_one_file(shared):
+def test_labels_of_many_images_in_one_file_are_checked(shared):
     root = shared / 'data/samples/coco_instances'
     assert problems('cocoseg21', root) == []
 
 
-def test_labels_of_ones_own_data_that_cannot_be_understood(camvid):
-    """Colours where the description has none: a problem of the file, as all others."""
+def test_colour_labels_without_class_colours_are_reported(camvid):
+    """The description of a user's own data defines no colours."""
     root = camvid / 'own'
     for folder in ('images', 'labels'):
         (root / folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""ADE20K with 150 classes, and with 32."""
+"""ADE20K: 150 classes from file values 1 to 150, CSAIL's lists, and files for the server."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from PIL import Image
 import datasets
 from common.errors import InputError
 from datasets import Sample
-from datasets.readers import ade20k, ade20k32
+from datasets.readers import ade20k
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_names_and_colours_are_the_published_ones(root):
     assert colours.tolist() == [list(colour) for colour in info.palette]
 
 
-def test_values_count_from_1_and_0_is_void(root):
+def test_values_start_at_1_and_0_is_void(root):
     for split in ('train', 'val'):
         dataset = datasets.open('ade20k', root, split)
         for index, sample in enumerate(dataset):
@@ -33,21 +33,9 @@ def test_values_count_from_1_and_0_is_void(root):
             assert np.array_equal(dataset.label(index), expected)
 
 
-def test_32_classes_keep_31_and_have_a_background(root):
-    dataset = datasets.open('ade20k32', root, 'trainval')
-    kept = set()
-    for index, sample in enumerate(dataset):
-        values = np.asarray(Image.open(sample.label))
-        assert np.array_equal(dataset.label(index), np.where(values >= 32, 0, values))
-        kept |= set(np.unique(values).tolist())
-    assert {0, 31 + 1} & kept  # something that becomes background
-    assert datasets.info('ade20k32').classes[:3] == ('background', 'wall', 'building')
-    assert datasets.info('ade20k32').classes[31] == ade20k.INFO.classes[30]
-
-
 @pytest.mark.parametrize('split', ['training', 'validation'])
 @pytest.mark.parametrize('above', [False, True])
-def test_csails_lists(root, split, above):
+def test_csails_lists_name_the_files_of_the_splits(root, split, above):
     own = datasets.open('ade20k', root, {'training': 'train', 'validation': 'val'}[split])
     place = root.parent if above else root
     listed = datasets.open('ade20k', place, own.split, root / 'odgt' / f'{split}.odgt')
@@ -66,14 +54,13 @@ def test_test_images_have_no_labels(tmp_path):
     assert (sample.name, sample.label) == ('ADE_test_00000001', None)
 
 
-def test_the_server_gets_values_from_1(tmp_path):
+def test_submitted_values_start_at_1(tmp_path):
     sample = Sample('x', tmp_path / 'ADE_test_00000001.jpg', None)
     name, values = ade20k.submission(sample, np.array([[0, 149]], np.uint8))
     assert (name, values.tolist()) == ('ADE_test_00000001.png', [[1, 150]])
 
 
-@pytest.mark.parametrize('reader', [ade20k, ade20k32])
-def test_values_above_150(tmp_path, reader):
+def test_values_above_150_are_refused(tmp_path):
     Image.fromarray(np.array([[151]], np.uint8)).save(tmp_path / 'a.png')
-    with pytest.raises(InputError, match='a.png: holds the values 151, which mean nothing'):
-        reader.decode(tmp_path / 'a.png')
+    with pytest.raises(InputError, match='a.png: holds the values 151, which have no meaning'):
+        ade20k.decode(tmp_path / 'a.png')

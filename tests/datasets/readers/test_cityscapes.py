@@ -1,4 +1,4 @@
-"""Cityscapes: trainIds, ids through the official table, lists, and what the server takes."""
+"""Cityscapes: trainIds, ids through the official table, lists, and files for the server."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from common.errors import InputError
 from datasets import DataError, Sample
 from datasets.readers import cityscapes
 
-# The table of data/README.md of the reference material, in its words.
+# The table in data/README.md of the reference material: trainId by id.
 TABLE = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
          26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
 DDRNET_LINE = (
@@ -22,7 +22,7 @@ DDRNET_LINE = (
 
 @pytest.fixture
 def root(shared, tmp_path):
-    """A copy that may be changed, of links: the files are large."""
+    """A modifiable copy made of links, because the files are large."""
     copy = tmp_path / 'cityscapes'
     shutil.copytree(
         shared / 'data/samples/cityscapes', copy, copy_function=lambda s, d: Path(d).symlink_to(s)
@@ -34,7 +34,7 @@ def root(shared, tmp_path):
     'folder, count, different',
     [
         ('cityscapes', 4, 0),
-        ('cityscapes_256x128', 1, 77),  # its two files were reduced apart, which moved borders
+        ('cityscapes_256x128', 1, 77),  # its two files were resized separately, which moved borders
     ],
 )
 def test_ids_and_train_ids_of_genuine_frames_are_equal(shared, folder, count, different):
@@ -50,7 +50,7 @@ def test_ids_and_train_ids_of_genuine_frames_are_equal(shared, folder, count, di
         assert (cityscapes.decode(converted) != expected).sum() == different
 
 
-def test_names_and_preference_of_train_ids(root):
+def test_samples_are_named_by_city_and_prefer_train_ids(root):
     dataset = datasets.open('cityscapes', root, 'val')
     names = ['frankfurt/frankfurt_000000_000576', 'lindau/lindau_000000_000019']
     assert [sample.name for sample in dataset] == names
@@ -62,7 +62,7 @@ def test_names_and_preference_of_train_ids(root):
     assert np.array_equal(dataset.label(0), train_ids)
 
 
-def test_classes_in_the_order_of_the_table():
+def test_classes_are_in_the_order_of_the_train_ids():
     info = datasets.info('cityscapes')
     assert list(TABLE.values()) == list(range(19))
     groups = ['flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle']
@@ -92,7 +92,7 @@ def test_ddrnets_list_is_read_through_the_table(root):
     assert np.array_equal(dataset.label(1), expected.label(0))
 
 
-def test_the_labels_of_test_are_not_read(root):
+def test_the_test_split_has_no_labels(root):
     for folder in ('leftImg8bit', 'gtFine'):
         (root / folder / 'val').rename(root / folder / 'test')
     dataset = datasets.open('cityscapes', root, 'test')
@@ -100,7 +100,7 @@ def test_the_labels_of_test_are_not_read(root):
     assert all(sample.label is None for sample in dataset)
 
 
-def test_the_server_gets_ids_under_the_images_name(tmp_path):
+def test_submitted_files_have_ids_and_the_name_of_the_image(tmp_path):
     sample = Sample('berlin/x', tmp_path / 'berlin_000000_000019_leftImg8bit.png', None)
     labels = np.arange(19, dtype=np.uint8)[None]
     name, values = cityscapes.submission(sample, labels)
@@ -109,21 +109,21 @@ def test_the_server_gets_ids_under_the_images_name(tmp_path):
     assert values.tolist() == [list(TABLE)]
 
 
-def test_files_that_are_no_labels(shared, tmp_path):
+def test_other_files_are_refused_as_labels(shared, tmp_path):
     folder = shared / 'data/samples/cityscapes/gtFine/train/aachen'
     with pytest.raises(InputError, match='aachen_000000_000019_gtFine_instanceIds.png: .*instance'):
         cityscapes.decode(folder / 'aachen_000000_000019_gtFine_instanceIds.png')
     for name, values, problem in (
-        ('x_gtFine_labelIds.png', [[34]], 'the values 34, which mean nothing'),
-        ('x_gtFine.png', [[0]], 'neither labelIds nor labelTrainIds'),
+        ('x_gtFine_labelIds.png', [[34]], 'the values 34, which have no meaning'),
+        ('x_gtFine.png', [[0]], 'must end in labelIds or labelTrainIds'),
     ):
         Image.fromarray(np.array(values, np.uint8)).save(tmp_path / name)
         with pytest.raises(InputError, match=f'{name}: .*{problem}'):
             cityscapes.decode(tmp_path / name)
 
 
-def test_ids_under_the_name_of_train_ids(root):
-    """What a mistaken conversion leaves: read by name, refused by value."""
+def test_ids_in_a_file_named_train_ids_are_refused(root):
+    """A mistaken conversion leaves such a file."""
     path = root / 'gtFine/val/frankfurt/frankfurt_000000_000576_gtFine_labelTrainIds.png'
     path.unlink()
     path.with_name(path.name.replace('labelTrainIds', 'labelIds')).rename(path)

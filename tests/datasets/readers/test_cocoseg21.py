@@ -1,4 +1,4 @@
-"""COCOSeg21: outlines and RLEs become masks, overlaps are ignored, small things are left out."""
+"""COCOSeg21: outlines and RLEs become masks, overlaps are ignored, small images are dropped."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from datasets.loading import pack
 from datasets.readers import cocoseg21
 
 SQUARE = [[2, 3, 42, 3, 42, 43, 2, 43]]  # columns 2..41, rows 3..42: 1600 pixels
-# COCO's ids, from its instances_val2017.json, of what PASCAL VOC calls so in its own order.
+# COCO's ids, from its instances_val2017.json, by PASCAL VOC's names in its order.
 KINDS = {
     'aeroplane': 5, 'bicycle': 2, 'bird': 16, 'boat': 9, 'bottle': 44, 'bus': 6, 'car': 3,
     'cat': 17, 'chair': 62, 'cow': 21, 'diningtable': 67, 'dog': 18, 'horse': 19, 'motorbike': 4,
@@ -23,8 +23,9 @@ PERSON, DOG, ZEBRA = 1, 18, 24  # COCO's ids; a zebra is not among the 20
 
 
 def compressed(mask):
-    """The text of an RLE, written from the format's description: runs down the columns, the fourth
-    and later ones as differences, in digits of 5 bits.
+    """Return the runs and the compressed text of a mask, encoded from the format's description.
+
+    Runs go down the columns; the fourth and later ones are differences, in digits of 5 bits.
     """
     runs, value = [], 0
     for pixel in mask.T.ravel():
@@ -54,7 +55,7 @@ def root(tmp_path):
 
 
 def write(root, annotations, size=(50, 60), key=7):
-    """One image with these (category, segmentation, area) and nothing else."""
+    """Write a data set of one image with annotations (category, segmentation, area)."""
     entries = [
         {'image_id': key, 'category_id': category, 'segmentation': segmentation}
         | ({} if area is None else {'area': area})
@@ -68,6 +69,7 @@ def write(root, annotations, size=(50, 60), key=7):
 
 
 def label(root):
+    """Return the label map of the only sample."""
     return datasets.open('cocoseg21', root, 'val').pair(0)[1]
 
 
@@ -77,7 +79,7 @@ def test_a_square_covers_the_pixels_inside(root):
     assert np.array_equal(label(write(root, [(PERSON, SQUARE, 1600)])), expected)
 
 
-def test_every_kind_has_the_number_and_the_name_of_pascal_voc(root):
+def test_classes_have_the_numbers_and_names_of_pascal_voc(root):
     assert datasets.info('cocoseg21').classes == ('background', *KINDS)
     for number, category in enumerate(KINDS.values(), 1):
         assert set(np.unique(label(write(root, [(category, SQUARE, 1600)])))) == {0, number}
@@ -98,7 +100,7 @@ def test_other_categories_are_dropped(root):
 
 
 @pytest.mark.parametrize('areas, kept', [((1000,), 0), ((1001,), 1), ((600, 401), 1), ((), 0)])
-def test_images_with_little_in_them_are_left_out(root, areas, kept):
+def test_images_with_a_small_total_area_are_dropped(root, areas, kept):
     annotations = [(PERSON, SQUARE, area) for area in areas] + [(ZEBRA, SQUARE, 9999)]
     write(root, annotations)
     assert len(cocoseg21.find(root, 'val')) == kept
@@ -107,7 +109,7 @@ def test_images_with_little_in_them_are_left_out(root, areas, kept):
             datasets.open('cocoseg21', root, 'val')
 
 
-def test_areas_that_are_not_given_are_counted(root):
+def test_missing_areas_are_counted_in_the_mask(root):
     write(root, [(PERSON, SQUARE, None)])
     assert len(cocoseg21.find(root, 'val')) == 1
     write(root, [(PERSON, [[2, 3, 12, 3, 12, 13, 2, 13]], None)])
@@ -115,15 +117,16 @@ def test_areas_that_are_not_given_are_counted(root):
 
 
 @pytest.mark.parametrize('seed', range(6))
-def test_polygons_cover_the_centres_inside_them(seed):
-    """Against the even-odd rule at pixel centres; a border may fall to either side, which is at
-    most half a pixel away.
+def test_polygons_cover_the_pixel_centres_inside_them(seed):
+    """Compare with the even-odd rule at pixel centres, except at the border.
+
+    A border pixel may fall on either side; it is at most half a pixel away.
     """
     rng = np.random.RandomState(seed)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
     radius = rng.uniform(15, 38, 9)
     x, y = 40 + radius * np.cos(angles), 42 + radius * np.sin(angles)
-    mask = cocoseg21.draw([np.stack([x, y], 1).ravel().tolist()], 80, 90)
+    mask = cocoseg21.segmentation_mask([np.stack([x, y], 1).ravel().tolist()], 80, 90)
     rows, columns = np.mgrid[:80, :90] + 0.5
     inside, nearest = np.zeros((80, 90), bool), np.full((80, 90), np.inf)
     for x0, y0, x1, y1 in zip(x, y, np.roll(x, -1), np.roll(y, -1)):
@@ -138,7 +141,7 @@ def test_polygons_cover_the_centres_inside_them(seed):
 
 
 @pytest.mark.parametrize('seed', range(4))
-def test_rles_as_numbers_and_as_text(seed):
+def test_rles_are_decoded_from_numbers_and_from_text(seed):
     rng = np.random.RandomState(seed)
     mask = np.zeros((37, 61), bool)
     for _ in range(seed + 1):
@@ -149,17 +152,17 @@ def test_rles_as_numbers_and_as_text(seed):
     runs, text = compressed(mask)
     for counts in (runs, text):
         segmentation = {'counts': counts, 'size': [37, 61]}
-        assert np.array_equal(cocoseg21.draw(segmentation, 37, 61), mask)
+        assert np.array_equal(cocoseg21.segmentation_mask(segmentation, 37, 61), mask)
 
 
-def test_a_text_of_cocos_own_tools():
+def test_an_rle_text_of_pycocotools_is_decoded():
     """A cross in 3x4 pixels, encoded by pycocotools 2.0.8."""
     cross = np.array([[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]], bool)
     segmentation = {'size': [3, 4], 'counts': '11120N3'}
-    assert np.array_equal(cocoseg21.draw(segmentation, 3, 4), cross)
+    assert np.array_equal(cocoseg21.segmentation_mask(segmentation, 3, 4), cross)
 
 
-def test_genuine_annotations(shared):
+def test_genuine_annotations_have_the_areas_of_pycocotools(shared):
     dataset = datasets.open('cocoseg21', shared / 'data/samples/coco_instances', 'val')
     assert [sample.name for sample in dataset] == ['000000000001', '000000000002']
     for index, name, pixels in ((0, 'person', 117912), (1, 'dog', 75758)):  # by pycocotools 2.0.8
@@ -168,23 +171,23 @@ def test_genuine_annotations(shared):
         assert len(np.unique(labels)) == 2
 
 
-def test_what_is_missing_or_broken(root):
+def test_missing_and_broken_files_are_reported(root):
     path = root / 'annotations/instances_val2017.json'
     write(root, [(PERSON, SQUARE, 1600)])
     datasets.open('cocoseg21', root, 'val')
     (root / 'val2017/a.jpg').unlink()
-    with pytest.raises(DataError, match='val2017/a.jpg is not there, which .*2017.json names'):
+    with pytest.raises(DataError, match='val2017/a.jpg is missing; .*2017.json names it'):
         datasets.open('cocoseg21', root, 'val')
-    with pytest.raises(DataError, match='instances_train2017.json is not there'):
+    with pytest.raises(DataError, match='instances_train2017.json is missing'):
         datasets.open('cocoseg21', root, 'train')
     for content in ('{"images": [', '[]', '{"images": []}'):
         path.write_text(content)
-        with pytest.raises(DataError, match='2017.json: not instance annotations of COCO'):
+        with pytest.raises(DataError, match='2017.json: not a file of COCO instance annotations'):
             datasets.open('cocoseg21', root, 'val')
 
 
-def test_the_annotations_are_read_once(root):
-    """Whoever decodes a label, such as a worker of the loader, needs the sample alone."""
+def test_decoding_needs_the_sample_only(root):
+    """Workers of the loader do not read the annotation file again."""
     write(root, [(PERSON, SQUARE, 1600)])
     dataset = datasets.open('cocoseg21', root, 'val')
     expected = dataset.label(0)
@@ -193,7 +196,7 @@ def test_the_annotations_are_read_once(root):
 
 
 def test_samples_are_smaller_than_their_annotations(root):
-    """Half the file or less, as every worker process has them."""
+    """Every worker process holds the samples, so they must take at most half the file."""
     rng = np.random.RandomState(0)
     outlines = [[rng.uniform(0, 50, 200).round(2).tolist()] for _ in range(30)]
     write(root, [(PERSON, outline, 1600) for outline in outlines])
@@ -202,7 +205,7 @@ def test_samples_are_smaller_than_their_annotations(root):
     assert len(pickle.dumps(dataset.samples)) < 0.5 * size
 
 
-def test_packing(root, tmp_path):
+def test_packed_labels_equal_the_originals(root, tmp_path):
     dataset = datasets.open('cocoseg21', write(root, [(PERSON, SQUARE, 1600)]), 'val')
     packed = pack.pack(dataset, tmp_path / 'packed')
     assert np.array_equal(packed.label(0), dataset.label(0))

@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k: 182 numbers become 171 classes."""
+"""COCO-Stuff 164k: 171 classes from 182 numbers, and files for the server."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def root(shared):
     return shared / 'data/samples/cocostuff164k'
 
 
-def test_classes_are_those_of_labels_txt_that_are_used(root):
+def test_classes_are_the_used_names_of_labels_txt(root):
     lines = [line.split(': ') for line in (root / 'labels.txt').read_text().splitlines()]
     names = {int(number): name for number, name in lines}
     unused = 'street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, '
@@ -26,7 +26,7 @@ def test_classes_are_those_of_labels_txt_that_are_used(root):
     assert len(kept) == 171
 
 
-def test_every_pixel_of_the_genuine_files_has_the_class_of_its_name(root):
+def test_pixels_of_genuine_files_have_the_class_of_their_name(root):
     lines = [line.split(': ') for line in (root / 'labels.txt').read_text().splitlines()]
     names = {int(number) - 1: name for number, name in lines}  # PNG files count from 0
     classes = datasets.info('cocostuff164k').classes
@@ -38,7 +38,7 @@ def test_every_pixel_of_the_genuine_files_has_the_class_of_its_name(root):
             assert found == 255 if value == 255 else classes[found] == names[value]
 
 
-def test_converted_files_come_first(tmp_path):
+def test_converted_files_take_precedence(tmp_path):
     for folder, name, array in (
         ('images', 'a.jpg', image(4, 5)),
         ('annotations', 'a.png', np.full((4, 5), 181, np.uint8)),
@@ -55,9 +55,9 @@ def test_converted_files_come_first(tmp_path):
 
 
 @pytest.mark.parametrize('value', [11, 182])
-def test_values_that_are_no_class(tmp_path, value):
+def test_unused_values_are_refused(tmp_path, value):
     Image.fromarray(np.array([[value]], np.uint8)).save(tmp_path / 'a.png')
-    with pytest.raises(InputError, match=f'a.png: holds the values {value}, which mean nothing'):
+    with pytest.raises(InputError, match=f'a.png: holds the values {value}, which have no meaning'):
         cocostuff164k.decode(tmp_path / 'a.png')
 
 

@@ -1,4 +1,4 @@
-"""Data of one's own: a folder of images, a folder of labels and a description."""
+"""Your own data: a folder of images, a folder of labels and a description."""
 
 import pickle
 
@@ -17,6 +17,7 @@ INDICES = (np.arange(24) % 3).astype(np.uint8).reshape(4, 6)
 
 
 def make(root, description, label=INDICES, names='ab', images='images', labels='labels', end=''):
+    """Write a data set in which all images have the same label."""
     for name in names:
         for folder, file, array in (
             (images, f'{name}.jpg', stand_ins.image(4, 6)),
@@ -32,7 +33,7 @@ def opened(root, split='train', **options):
     return datasets.open('folder', root, split, **options)
 
 
-def test_class_indices(tmp_path):
+def test_labels_may_be_class_indices(tmp_path):
     dataset = opened(make(tmp_path, {'classes': ['road', 'car', 'tree']}))
     assert dataset.info.classes == ('road', 'car', 'tree')
     assert dataset.info.palette == datasets.distinct_colours(3)
@@ -40,7 +41,7 @@ def test_class_indices(tmp_path):
     assert np.array_equal(dataset.pair(1)[1], INDICES)
 
 
-def test_colours(tmp_path):
+def test_labels_may_be_colours(tmp_path):
     picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
     dataset = opened(make(tmp_path, {'classes': COLOURS}, picture))
     assert dataset.info.palette == tuple(map(tuple, COLOURS.values()))
@@ -52,23 +53,23 @@ def test_colours(tmp_path):
         dataset.label(0)
 
 
-def test_files_decide_what_they_are_unless_told(tmp_path):
+def test_the_label_format_is_detected_unless_configured(tmp_path):
     make(tmp_path, {'classes': COLOURS})
     assert np.array_equal(opened(tmp_path).label(0), INDICES)
     make(tmp_path, {'classes': COLOURS, 'label_format': 'colours'})
-    with pytest.raises(InputError, match='a.png: grey values, where colours are expected'):
+    with pytest.raises(InputError, match='a.png: grey values, but colours are expected'):
         opened(tmp_path).label(0)
     picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
     make(tmp_path, {'classes': COLOURS, 'label_format': 'indices'}, picture)
-    with pytest.raises(InputError, match='a.png: a colour image, where class indices are exp'):
+    with pytest.raises(InputError, match='a.png: a colour image, but class indices are exp'):
         opened(tmp_path).label(0)
     make(tmp_path, {'classes': list(COLOURS)}, picture)
-    with pytest.raises(DataError, match='a.png: a colour image, but dataset.yaml gives .* no colo'):
+    with pytest.raises(DataError, match='a.png: a colour image, but dataset.yaml defines no class'):
         opened(tmp_path).label(0)
 
 
 def test_palette_files_are_indices_or_colours(tmp_path):
-    """As drawing programs save them, with colours in an order of their own."""
+    """Drawing programs save the colours in an order of their own."""
     make(tmp_path, {'classes': COLOURS, 'label_format': 'colours'})
     image = Image.fromarray(2 - INDICES, 'P')
     image.putpalette([value for colour in list(COLOURS.values())[::-1] for value in colour])
@@ -79,7 +80,7 @@ def test_palette_files_are_indices_or_colours(tmp_path):
         opened(tmp_path).label(0)
 
 
-def test_ignored_values_and_colours(tmp_path):
+def test_values_and_colours_can_be_ignored(tmp_path):
     label = INDICES.copy()
     label[0, 0], label[0, 1] = 7, 255
     dataset = opened(make(tmp_path, {'classes': list(COLOURS), 'ignore': [7]}, label))
@@ -87,7 +88,7 @@ def test_ignored_values_and_colours(tmp_path):
     assert np.array_equal(dataset.label(0), expected)
     label[0, 2] = 3
     make(tmp_path, {'classes': list(COLOURS), 'ignore': [7]}, label)
-    with pytest.raises(InputError, match='a.png: holds the values 3, which mean nothing'):
+    with pytest.raises(InputError, match='a.png: holds the values 3, which have no meaning'):
         opened(tmp_path).label(0)
     picture = np.array(list(COLOURS.values()), np.uint8)[INDICES]
     picture[expected == 255] = 0
@@ -95,7 +96,7 @@ def test_ignored_values_and_colours(tmp_path):
     assert np.array_equal(opened(tmp_path).label(0), expected)
 
 
-def test_folders_for_splits(tmp_path):
+def test_folders_define_splits(tmp_path):
     description = {'classes': list(COLOURS), 'images': 'photos', 'labels': 'truth'}
     for split, names in (('train', 'ab'), ('val', 'c'), ('test', 'd')):
         make(tmp_path, description, INDICES, names, f'photos/{split}', f'truth/{split}')
@@ -106,7 +107,7 @@ def test_folders_for_splits(tmp_path):
     assert opened(tmp_path, 'test')[0].label is None
 
 
-def test_lists_for_splits(tmp_path):
+def test_lists_define_splits(tmp_path):
     make(tmp_path, {'classes': list(COLOURS), 'label_suffix': '_mask'}, names='abc', end='_mask')
     (tmp_path / 'train.txt').write_text('c\na.jpg\n')
     (tmp_path / 'val.txt').write_text('b\n')
@@ -116,16 +117,16 @@ def test_lists_for_splits(tmp_path):
         opened(tmp_path, 'test')
 
 
-def test_without_splits_all_is_train(tmp_path):
+def test_without_splits_all_images_are_train(tmp_path):
     make(tmp_path, {'classes': list(COLOURS)})
     with pytest.raises(DataError, match='nothing found for the split val.*lists train.txt'):
         opened(tmp_path, 'val')
 
 
-def test_an_image_without_a_label(tmp_path):
+def test_a_missing_label_is_reported(tmp_path):
     make(tmp_path, {'classes': list(COLOURS)})
     (tmp_path / 'labels/b.png').unlink()
-    with pytest.raises(DataError, match='images/b.jpg: no label, .*labels/b.png is not there'):
+    with pytest.raises(DataError, match='images/b.jpg: no label, .*labels/b.png is missing'):
         opened(tmp_path)
 
 
@@ -142,28 +143,28 @@ def test_an_image_without_a_label(tmp_path):
         ({'classes': ['a'], 'labels': 3}, 'labels must be text'),
         (
             {'classes': ['a'], 'label_format': 'rgb'},
-            "label_format is indices or colours, not 'rgb'",
+            "label_format must be indices or colours, not 'rgb'",
         ),
         ({'classes': ['a'], 'ignore': 3}, 'ignore must be a list'),
         ({'classes': ['a'], 'ignore': [300]}, 'ignore has 300'),
     ],
 )
-def test_descriptions_that_are_not_understood(tmp_path, description, problem):
+def test_wrong_descriptions_are_reported(tmp_path, description, problem):
     with pytest.raises(DataError, match=f'dataset.yaml: ({problem})'):
         opened(make(tmp_path, description))
 
 
-def test_a_file_that_is_no_yaml_or_not_there(tmp_path):
+def test_a_broken_or_missing_description_is_reported(tmp_path):
     make(tmp_path, {'classes': ['a']})
     (tmp_path / 'dataset.yaml').write_text('classes: [a')
     with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
-    with pytest.raises(DataError, match='no folder there; expected: dataset.yaml with classes'):
+    with pytest.raises(DataError, match='does not contain folder; expected: dataset.yaml with'):
         opened(tmp_path)
 
 
-def test_a_list_of_pairs_serves_too(tmp_path):
+def test_a_list_of_pairs_can_replace_the_splits(tmp_path):
     make(tmp_path, {'classes': list(COLOURS)})
     (tmp_path / 'some.lst').write_text('images/b.jpg labels/b.png\n')
     assert np.array_equal(opened(tmp_path, list_file=tmp_path / 'some.lst').label(0), INDICES)

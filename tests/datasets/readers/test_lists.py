@@ -1,4 +1,4 @@
-"""List files as their authors publish them."""
+"""List files in the formats that networks' authors publish."""
 
 from pathlib import Path
 
@@ -22,18 +22,18 @@ def samples(root, text, name='train.lst'):
 
 
 @pytest.mark.parametrize('separator', ['\t', ' ', ',', ', '])
-def test_columns(root, separator):
+def test_columns_have_any_separator(root, separator):
     (sample,) = samples(root, f'\nimages/a.jpg{separator}labels/a.png\n\n')
     assert sample.name == 'images/a'
     assert (sample.image, sample.label) == (root / 'images/a.jpg', root / 'labels/a.png')
 
 
-def test_tabs_leave_spaces_to_the_names(root):
+def test_names_may_contain_spaces_between_tabs(root):
     (sample,) = samples(root, 'images/b c.jpg\tlabels/b c.png\n')
     assert (sample.image.name, sample.label.name) == ('b c.jpg', 'b c.png')
 
 
-def test_an_image_alone_has_no_label(root):
+def test_a_line_with_one_column_has_no_label(root):
     (sample,) = samples(root, 'images/a.jpg\n')
     assert sample.label is None
 
@@ -43,7 +43,7 @@ def test_folders_of_the_authors_machine_are_dropped(root):
     assert (sample.name, sample.image) == ('images/a', root / 'images/a.jpg')
 
 
-def test_absolute_paths_are_named_by_what_is_below_the_root(root):
+def test_absolute_paths_are_named_relative_to_the_root(root):
     (sample,) = samples(root, f'{root}/images/a.jpg {root}/labels/a.png')
     assert sample.name == 'images/a'
     (sample,) = read_list(root / 'train.lst', root / 'elsewhere')
@@ -51,7 +51,7 @@ def test_absolute_paths_are_named_by_what_is_below_the_root(root):
     assert not Path(sample.name).is_absolute()
 
 
-def test_odgt(root):
+def test_odgt_lines_are_json_objects(root):
     line = '{"fpath_img": "ADE/images/a.jpg", "fpath_segm": "ADE/labels/a.png", "width": 3}\n'
     (sample,) = samples(root, line, 'a.odgt')
     assert (sample.image, sample.label) == (root / 'images/a.jpg', root / 'labels/a.png')
@@ -63,16 +63,16 @@ def test_odgt(root):
     'line, problem',
     [
         ('images/a.jpg labels/a.png 3', '3 columns'),
-        ('images/x.jpg labels/a.png', 'images/x.jpg is not there'),
-        ('images/a.jpg labels/x.png', 'labels/x.png is not there'),
-        ('images/a.jpg ../labels/x.png', 'is not there'),
+        ('images/x.jpg labels/a.png', 'images/x.jpg does not exist'),
+        ('images/a.jpg labels/x.png', 'labels/x.png does not exist'),
+        ('images/a.jpg ../labels/x.png', 'does not exist'),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(root, line, problem):
+def test_a_wrong_line_is_reported_with_its_number(root, line, problem):
     with pytest.raises(DataError, match=f'train.lst, line 2: .*{problem}'):
         samples(root, f'images/a.jpg\n{line}\n')
 
 
-def test_a_missing_list(tmp_path):
+def test_a_missing_list_is_reported(tmp_path):
     with pytest.raises(DataError, match='none.lst: cannot be read as a list'):
         read_list(tmp_path / 'none.lst', tmp_path)

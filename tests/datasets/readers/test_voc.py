@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012: palette PNGs read as indices, augmented labels first."""
+"""PASCAL VOC 2012: palette PNGs are read as indices, augmented labels take precedence."""
 
 import shutil
 
@@ -11,7 +11,7 @@ from common.errors import InputError
 from datasets import DataError, Sample
 from datasets.readers import voc
 
-# VOC.classes of the VOC 2012 development kit, VOCcode/VOCinit.m, behind the background.
+# Background and VOC.classes of the VOC 2012 development kit, VOCcode/VOCinit.m.
 CLASSES = (
     'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair',
     'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
@@ -29,8 +29,8 @@ def copy(root, tmp_path):
     return shutil.copytree(root, tmp_path / 'VOC2012', copy_function=shutil.copyfile)
 
 
-def test_the_palette_of_the_genuine_files_is_ours(root):
-    """Each colour that the file shows is that of the class read there."""
+def test_the_palette_equals_that_of_the_genuine_files(root):
+    """Each pixel's colour in the file is the colour of its class."""
     palette = np.array(datasets.info('voc').palette)
     dataset = datasets.open('voc', root, 'trainval')
     seen = set()
@@ -44,7 +44,7 @@ def test_the_palette_of_the_genuine_files_is_ours(root):
 
 
 def test_names_are_those_of_the_development_kit():
-    """Which sorts them."""
+    """The development kit sorts them."""
     assert datasets.info('voc').classes == CLASSES
     assert list(CLASSES[1:]) == sorted(CLASSES[1:])
 
@@ -58,11 +58,11 @@ def test_both_folders_of_labels_agree(root):
         )
 
 
-def test_augmented_labels_and_lists_come_first(copy):
+def test_augmented_labels_and_lists_take_precedence(copy):
     dataset = datasets.open('voc', copy, 'train')
     assert {sample.label.parent.name for sample in dataset} == {'SegmentationClassAug'}
     assert dataset.samples == datasets.open('voc', copy, 'trainaug').samples
-    assert dataset[0].name == '2008_000393'  # which is not in the original labels
+    assert dataset[0].name == '2008_000393'  # not among the original labels
     shutil.rmtree(copy / 'SegmentationClassAug')
     with pytest.raises(DataError, match='no label, .*SegmentationClass/.* 10 of 15 images'):
         datasets.open('voc', copy, 'val')
@@ -72,9 +72,9 @@ def test_augmented_labels_and_lists_come_first(copy):
     assert len(dataset) == 2
 
 
-def test_lists_are_needed(copy):
+def test_a_missing_list_or_image_is_reported(copy):
     lists = copy / 'ImageSets/Segmentation'
-    with pytest.raises(DataError, match='Segmentation/test.txt is not there, which names'):
+    with pytest.raises(DataError, match='Segmentation/test.txt is missing; it lists'):
         datasets.open('voc', copy, 'test')
     (lists / 'test.txt').write_text('2007_000129\n')
     assert datasets.open('voc', copy, 'test')[0].label is None
@@ -85,14 +85,14 @@ def test_lists_are_needed(copy):
         datasets.open('voc', copy, 'val')
 
 
-def test_colours_where_indices_are_expected(root, tmp_path):
+def test_colour_images_are_refused_as_labels(root, tmp_path):
     path = tmp_path / '2007_000129.png'
     Image.open(root / 'SegmentationClass' / path.name).convert('RGB').save(path)
     with pytest.raises(InputError, match='2007_000129.png: a colour image.* 8-bit grey PNG'):
         voc.decode(path)
 
 
-def test_the_server_gets_indices(tmp_path):
+def test_submitted_values_are_class_indices(tmp_path):
     labels = np.array([[0, 20]], np.uint8)
     name, values = voc.submission(Sample('x', tmp_path / '2008_000001.jpg', None), labels)
     assert (name, values.tolist()) == ('2008_000001.png', [[0, 20]])

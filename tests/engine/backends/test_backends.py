@@ -20,19 +20,19 @@ from common.errors import UserError
 from datasets import image_files
 from engine import config as configs
 from engine.backends import calibration, exported, openvino, registry, select, tensorrt
-from engine.backends.auto import Auto
-from engine.backends.base import KEPT
+from engine.backends.auto import AutoBackend
+from engine.backends.base import MIN_CACHED_SHAPES
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import BackendError, Disagreement
-from engine.backends.nnabla import Graphs
+from engine.backends.errors import BackendError, DisagreementError
+from engine.backends.nnabla import NnablaBackend
 from engine.backends.registry import RuntimeRequest
 from engine.backends.settings import BackendSettings
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.inference import loading, predictor
 from engine.inference.test_time import Protocol
 from support import programs, stand_ins
 
-CPU = Choice('cpu', 'float')
+CPU = DeviceChoice('cpu', 'float')
 EXPORTS = 'openvino', 'onnxruntime'
 STREET = programs.PROJECT / 'resources' / 'street.jpg'
 
@@ -113,12 +113,12 @@ def test_the_second_start_compiles_nothing(tiny, kept, name, monkeypatch, log):
     x = an_input(tiny)
     first = backend(name, tiny, kept).run(x)
     assert 'agrees with NNabla: largest difference' in log.text
-    monkeypatch.setattr(exported, 'export', fail)
-    monkeypatch.setattr(Graphs, 'run', fail)
+    monkeypatch.setattr(exported, 'export_onnx', fail)
+    monkeypatch.setattr(NnablaBackend, 'run', fail)
     again = backend(name, tiny, kept)
     assert again.is_ready(x.shape)
     assert np.array_equal(again.run(x), first)
-    monkeypatch.setattr(exported, 'sources', lambda: 'younger')
+    monkeypatch.setattr(exported, 'sources_digest', lambda: 'younger')
     assert not backend(name, tiny, kept).is_ready(x.shape)
 
 
@@ -141,11 +141,11 @@ def test_what_makes_another_network_is_compiled_anew(tiny, kept, monkeypatch):
     nn.clear_parameters()
     assert files_after(stand_ins.tiny(channels=12)) == 5
     calls = Counter()
-    export = exported.export
-    monkeypatch.setattr(exported, 'export', lambda *a: calls.update(['export']) or export(*a))
+    export = exported.export_onnx
+    monkeypatch.setattr(exported, 'export_onnx', lambda *a: calls.update(['export']) or export(*a))
     assert files_after(stand_ins.tiny(channels=12)) == 5
     assert not calls
-    monkeypatch.setattr(exported, 'sources', lambda: 'younger')
+    monkeypatch.setattr(exported, 'sources_digest', lambda: 'younger')
     assert files_after(stand_ins.tiny(channels=12)) == 5  # in the place of the old one
     assert files_after(stand_ins.tiny(channels=12)) == 5
     assert calls['export'] == 1
@@ -164,7 +164,7 @@ def test_a_damaged_file_is_made_anew(tiny, kept, damage, log):
     good = path.read_bytes()
     path.write_bytes(damage(good))
     assert np.array_equal(backend('openvino', tiny, kept).run(x), expected)
-    assert f'{path} is damaged and made anew' in log.text
+    assert f'{path} is damaged; compiling again' in log.text
     assert len(path.read_bytes()) == len(good)
 
 
@@ -177,8 +177,8 @@ def test_what_openvino_refuses_to_load_is_made_anew(tiny, kept, log):
     kept.write(path.stem, record['versions'], b'another format', record)
     assert np.array_equal(backend('openvino', tiny, kept).run(x), expected)
     (line,) = (r.getMessage() for r in log.records if r.levelname == 'WARNING')
-    assert line.startswith('openvino cannot load what is kept (')
-    assert line.endswith('); it is made anew')
+    assert line.startswith('openvino cannot load the cached model (')
+    assert line.endswith('); compiling again')
     assert '\n' not in line
 
 
@@ -187,8 +187,8 @@ def test_without_a_place_to_keep_it_all_stays_in_memory(tiny, tmp_path, monkeypa
     made = backend('openvino', tiny, DiskCache(tmp_path / 'file' / 'backends'))
     for width in (64, 96):
         made.run(an_input(tiny, width=width))
-    assert log.text.count('compiled networks are not kept for the next start') == 1
-    monkeypatch.setattr(exported, 'export', fail)
+    assert log.text.count('compiled networks are not cached for the next start') == 1
+    monkeypatch.setattr(exported, 'export_onnx', fail)
     made.run(an_input(tiny))
     monkeypatch.delenv('NNSEG_CACHE', raising=False)
     monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
@@ -204,7 +204,7 @@ def no_home(path):
 
 def test_the_oldest_make_room(tmp_path, monkeypatch):
     kept = DiskCache(tmp_path)
-    monkeypatch.setattr('engine.backends.disk_cache.MOST_BYTES', 3500)
+    monkeypatch.setattr('engine.backends.disk_cache.MAX_BYTES', 3500)
     for number in range(5):
         kept.write(f'n{number}', {}, bytes(1000), {})
         os.utime(tmp_path / f'n{number}.compiled', (number, number))
@@ -228,7 +228,7 @@ def test_the_oldest_make_room(tmp_path, monkeypatch):
 @pytest.fixture
 def perturbed(monkeypatch):
     """Exports are those of weights that are a little different."""
-    export = exported.export
+    export = exported.export_onnx
 
     def other(network, shape):
         parameter = next(iter(nn.get_parameters().values()))
@@ -239,19 +239,21 @@ def perturbed(monkeypatch):
         finally:
             parameter.d = before
 
-    monkeypatch.setattr(exported, 'export', other)
+    monkeypatch.setattr(exported, 'export_onnx', other)
 
 
 @pytest.mark.parametrize('name', EXPORTS)
 def test_an_export_that_computes_something_else_is_refused_and_kept(tiny, kept, name, perturbed):
-    with pytest.raises(Disagreement, match=f'{name} computes something else .* kept as') as raised:
+    with pytest.raises(
+        DisagreementError, match=f'{name} disagrees with NNabla .* kept as'
+    ) as raised:
         backend(name, tiny, kept).run(an_input(tiny))
     path = Path(str(raised.value).split('kept as ')[1])
     assert path.parent == kept.folder
     import onnx
 
     onnx.checker.check_model(onnx.load(path))
-    with pytest.raises(Disagreement):  # the next start does not trust it either
+    with pytest.raises(DisagreementError):  # the next start does not trust it either
         backend(name, tiny, kept).run(an_input(tiny))
 
 
@@ -266,16 +268,18 @@ def test_auto_goes_on_when_an_export_computes_something_else(tiny, kept, perturb
 
 def test_one_flat_colour_is_no_image_to_compare_on(tiny, kept, monkeypatch):
     seen = []
-    compare = exported.compare
+    compare = exported.measure_agreement
     monkeypatch.setattr(
-        exported, 'compare', lambda r, m, inputs: seen.append(inputs[0]) or compare(r, m, inputs)
+        exported,
+        'measure_agreement',
+        lambda r, m, inputs: seen.append(inputs[0]) or compare(r, m, inputs),
     )
     made = backend('onnxruntime', tiny, kept)
     made.run(np.zeros((1, 3, 64, 96), np.float32))
     x = an_input(tiny, 64, 64)
     made.run(x)
     assert seen[1] is x
-    assert np.array_equal(seen[0], exported.photo(tiny.network, (1, 3, 64, 96)))
+    assert np.array_equal(seen[0], exported.photo_input(tiny.network, (1, 3, 64, 96)))
 
 
 def test_what_is_kept_depends_on_all_code_that_makes_a_network(tmp_path, monkeypatch):
@@ -283,11 +287,11 @@ def test_what_is_kept_depends_on_all_code_that_makes_a_network(tmp_path, monkeyp
     for folder in exported.SOURCES:
         shutil.copytree(programs.PROJECT / folder, tmp_path / folder)
     monkeypatch.setattr(exported, 'PROJECT', tmp_path)
-    digests = {exported.sources.__wrapped__()}
+    digests = {exported.sources_digest.__wrapped__()}
     for module in ('layers/functions.py', 'models/csail.py', 'models/encoders/resnet.py'):
         with open(tmp_path / module, 'a') as file:
             file.write('# changed')
-        digests.add(exported.sources.__wrapped__())
+        digests.add(exported.sources_digest.__wrapped__())
     assert len(digests) == 4
 
 
@@ -300,12 +304,12 @@ def test_numbers_that_are_none_never_agree():
             return np.full((1, 2, 3, 4), self.value, np.float32)
 
     x = np.zeros(1)
-    assert exported.compare(Fixed(5), Fixed(5), [x]).exact
-    assert not exported.compare(Fixed(5), Fixed(np.nan), [x]).exact
-    assert not exported.compare(Fixed(np.inf), Fixed(5), [x]).exact
-    assert not exported.compare(Fixed(5), Fixed(np.inf), [x]).exact
-    assert not exported.compare(Fixed(5), Fixed(5.001), [x]).exact
-    assert exported.compare(Fixed(5), Fixed(5.0001), [x]).exact
+    assert exported.measure_agreement(Fixed(5), Fixed(5), [x]).exact
+    assert not exported.measure_agreement(Fixed(5), Fixed(np.nan), [x]).exact
+    assert not exported.measure_agreement(Fixed(np.inf), Fixed(5), [x]).exact
+    assert not exported.measure_agreement(Fixed(5), Fixed(np.inf), [x]).exact
+    assert not exported.measure_agreement(Fixed(5), Fixed(5.001), [x]).exact
+    assert exported.measure_agreement(Fixed(5), Fixed(5.0001), [x]).exact
 
 
 class Stub:
@@ -319,7 +323,7 @@ class Stub:
     def is_ready(self, shape):
         return shape in self.shapes or shape in self.known
 
-    def need(self, shapes):
+    def reserve(self, shapes):
         pass
 
     def run(self, x):
@@ -335,7 +339,7 @@ class Stub:
 def test_auto_compiles_for_the_first_shape_and_for_what_comes_back(tiny):
     x = [an_input(tiny, 32, 32 + 4 * i) for i in range(4)]
     stub = Stub(known=[x[3].shape])
-    auto = Auto([lambda: stub], tiny.backend)
+    auto = AutoBackend([lambda: stub], tiny.backend)
     for i in (0, 1, 2):
         auto.run(x[i])
     assert set(stub.shapes) == {x[0].shape}
@@ -354,16 +358,16 @@ def test_graphs_that_nnabla_has_computed_with_leave_the_memory(tiny, kept):
     for x, expected in ((first, {'openvino'}), (second, {'openvino', 'nnabla'})):
         made.run(x)
         assert made.used == expected
-        assert not made._graphs._graphs
+        assert not made._nnabla._graphs
     assert len(dropped) == 4  # before a graph is built, and when it is dropped
     made.run(second)
     assert len(dropped) == 6
-    assert not made._graphs._graphs
+    assert not made._nnabla._graphs
 
 
 def spoil(made, shape):
     """Let a runtime meet inputs of a shape with a model of another one."""
-    other = exported.export(made.network, (*shape[:3], shape[3] + 32))
+    other = exported.export_onnx(made.network, (*shape[:3], shape[3] + 32))
     made._models[shape] = made.runtime.compile(other, None)
 
 
@@ -372,7 +376,7 @@ def test_a_run_that_fails_is_one_line(tiny, kept, name):
     made, x = backend(name, tiny, kept), an_input(tiny)
     spoil(made, x.shape)
     with pytest.raises(
-        UserError, match=f'^{name} has failed at 64x96 .*; --backend nnabla'
+        UserError, match=f'^{name} failed at 64x96 .*; use --backend nnabla'
     ) as error:
         made.run(x)
     assert '\n' not in str(error.value)
@@ -389,8 +393,8 @@ def test_auto_goes_on_when_a_run_fails(tiny, kept, log):
         spoil(made._backend, x.shape)
         np.testing.assert_allclose(made.run(x), expected, rtol=1e-4, atol=1e-4)
         (line,) = (r.getMessage() for r in log.records if r.levelname == 'WARNING')
-        assert line.startswith(f'{failing} has failed at 64x96 (')
-        assert line.endswith('); the next backend is tried')
+        assert line.startswith(f'{failing} failed at 64x96 (')
+        assert line.endswith('); trying the next backend')
         assert following in made.used
     log.clear()
     assert np.array_equal(made.run(x), expected)
@@ -401,13 +405,13 @@ def test_what_an_export_lacks_memory_for_is_nnablas(tiny, log):
     """Told once; the export goes on with all else."""
     x, small = an_input(tiny), an_input(tiny, 32, 32)
     stub = Stub(too_large=[x.shape])
-    auto = Auto([lambda: stub], tiny.backend)
+    auto = AutoBackend([lambda: stub], tiny.backend)
     for _ in range(2):
         assert np.array_equal(auto.run(x), tiny.backend.run(x))
     for _ in range(2):
         auto.run(small)
     assert stub.shapes == [small.shape]
-    assert log.messages == ['stub: not enough memory for 64x96, which NNabla does']
+    assert log.messages == ['stub: not enough memory for 64x96; NNabla computes it']
 
 
 def test_an_input_that_fits_no_backend_gives_none_up(tiny):
@@ -416,7 +420,7 @@ def test_an_input_that_fits_no_backend_gives_none_up(tiny):
 
     x, small = an_input(tiny), an_input(tiny, 32, 32)
     stub = Stub(too_large=[x.shape])
-    auto = Auto([lambda: stub], Graphs(no_memory))
+    auto = AutoBackend([lambda: stub], NnablaBackend(no_memory))
     with pytest.raises(MemoryError, match='Failed to allocate 10 GB'):
         auto.run(x)
     auto.run(small)
@@ -459,7 +463,7 @@ def test_all_scales_of_a_protocol_stay_ready(tiny, kept, name, monkeypatch):
 DONE_ONCE = 'compile', 'load'
 
 
-@pytest.mark.parametrize('free, count', [(0, KEPT), (1 << 60, len(SCALES))])
+@pytest.mark.parametrize('free, count', [(0, MIN_CACHED_SHAPES), (1 << 60, len(SCALES))])
 def test_memory_bounds_the_scales_that_stay_ready(tiny, monkeypatch, free, count):
     monkeypatch.setattr(machine, 'free_memory', lambda: free)
     for _ in range(2):
@@ -468,7 +472,7 @@ def test_memory_bounds_the_scales_that_stay_ready(tiny, monkeypatch, free, count
     tiny.labels(stand_ins.image(200, 200), Protocol(scales=SCALES, window=(32, 32)))
     for width in range(32, 80, 4):  # windows are all of one shape: no more than at first
         tiny.labels(stand_ins.image(32, width))
-    assert len(tiny.backend._graphs) == KEPT
+    assert len(tiny.backend._graphs) == MIN_CACHED_SHAPES
 
 
 def test_models_of_the_latest_shapes_are_in_memory(tiny, kept, monkeypatch):
@@ -478,7 +482,7 @@ def test_models_of_the_latest_shapes_are_in_memory(tiny, kept, monkeypatch):
         openvino.OpenVINO, 'load', lambda self, data: loads.update([1]) or load(self, data)
     )
     made = backend('openvino', tiny, kept)
-    shapes = [(32, 32 + 4 * i) for i in range(KEPT + 1)]
+    shapes = [(32, 32 + 4 * i) for i in range(MIN_CACHED_SHAPES + 1)]
     for shape in [*shapes, *shapes[1:]]:
         made.run(an_input(tiny, *shape))
     assert not loads
@@ -508,7 +512,7 @@ def test_what_is_not_installed_is_told_with_its_pip_line(tiny, kept, monkeypatch
     assert made.used == {'onnxruntime'}
     hide(monkeypatch, 'onnxruntime')
     log.clear()
-    assert isinstance(backend('auto', tiny, kept), Graphs)
+    assert isinstance(backend('auto', tiny, kept), NnablaBackend)
     (line,) = log.messages
     assert line.startswith('backend: nnabla (openvino is not installed; onnxruntime is not')
 
@@ -524,24 +528,28 @@ def test_eight_bits_without_nncf(tiny, kept, monkeypatch):
 
 def test_options_that_no_backend_has(tiny, kept, monkeypatch):
     for settings, message in (
-        (BackendSettings('nnabla', 'int8'), 'only --backend openvino has it'),
-        (BackendSettings('onnxruntime', 'bfloat16'), 'only --backend openvino has it'),
-        (BackendSettings('nnabla', threads=2), 'NNabla has one thread'),
+        (BackendSettings('nnabla', 'int8'), 'only --backend openvino supports it'),
+        (BackendSettings('onnxruntime', 'bfloat16'), 'only --backend openvino supports it'),
+        (BackendSettings('nnabla', threads=2), 'NNabla uses one thread'),
         (BackendSettings('auto', threads=0), '--threads must be at least 1'),
     ):
         with pytest.raises(UserError, match=message):
             select.create(settings, tiny.network, CPU, cache=kept)
-    half = Choice('cudnn', 'half')
-    with pytest.raises(UserError, match='-t half is for NNabla'):
+    half = DeviceChoice('cudnn', 'half')
+    with pytest.raises(UserError, match='-t half works with NNabla'):
         select.create(BackendSettings('openvino'), tiny.network, half, cache=kept)
     for name in ('auto', 'openvino'):
         given = BackendSettings(name, 'bfloat16')
         named = '--precision bfloat16' if name == 'auto' else '--backend openvino'
-        with pytest.raises(UserError, match=f'^{named}: -t half is for NNabla'):
+        with pytest.raises(UserError, match=f'^{named}: -t half works with NNabla'):
             select.create(given, tiny.network, half, cache=kept)
-    assert isinstance(select.create(BackendSettings(), tiny.network, half, cache=kept), Graphs)
-    gpu = Choice('cudnn', 'float')
-    assert isinstance(select.create(BackendSettings(), tiny.network, gpu, cache=kept), Graphs)
+    assert isinstance(
+        select.create(BackendSettings(), tiny.network, half, cache=kept), NnablaBackend
+    )
+    gpu = DeviceChoice('cudnn', 'float')
+    assert isinstance(
+        select.create(BackendSettings(), tiny.network, gpu, cache=kept), NnablaBackend
+    )
     with pytest.raises(UserError, match='onnxruntime has no CUDAExecutionProvider: .*-c cpu'):
         select.create(BackendSettings('onnxruntime'), tiny.network, gpu, cache=kept)
 
@@ -549,7 +557,7 @@ def test_options_that_no_backend_has(tiny, kept, monkeypatch):
 @pytest.mark.parametrize('name', EXPORTS)
 def test_a_file_that_is_no_network(tiny, kept, name):
     runtime = backend(name, tiny, kept).runtime
-    with pytest.raises(BackendError, match=f'{name} takes no such network'):
+    with pytest.raises(BackendError, match=f'{name} does not support this network'):
         runtime.compile(b'no network', None)
 
 
@@ -563,8 +571,12 @@ def test_threads_reach_openvino(tiny, kept):
 
 
 def test_threads_that_nobody_uses_are_told(tiny, kept, monkeypatch, log):
-    line = '--threads 3 has no effect: NNabla computes, which has one'
-    for given, here in ((Choice('cudnn', 'half'), 1), (Choice('cudnn', 'float'), 1), (CPU, 0)):
+    line = '--threads 3 has no effect: NNabla uses one thread'
+    for given, here in (
+        (DeviceChoice('cudnn', 'half'), 1),
+        (DeviceChoice('cudnn', 'float'), 1),
+        (CPU, 0),
+    ):
         log.clear()
         made = select.create(BackendSettings(threads=3), tiny.network, given, cache=kept)
         assert log.messages.count(line) == here
@@ -580,26 +592,26 @@ def test_threads_of_tensorrt(monkeypatch):
     monkeypatch.setattr(
         'onnxruntime.get_available_providers', lambda: [tensorrt.PROVIDER, 'CUDAExecutionProvider']
     )
-    request = RuntimeRequest('float32', 3, Choice('cudnn', 'float'))
-    assert select.runtime(registry.registered()['tensorrt'], request).threads == 3
+    request = RuntimeRequest('float32', 3, DeviceChoice('cudnn', 'float'))
+    assert select.make_runtime(registry.registered()['tensorrt'], request).threads == 3
 
 
 def test_on_host_without_nnabla_on_a_gpu_is_told(tiny, log):
     def release():
         pass
 
-    line = '--on-host has no effect: only NNabla on a GPU does otherwise'
+    line = '--on-host has no effect: only NNabla on a GPU resizes on the device'
     for name, on_host, here in (('auto', True, 1), ('nnabla', True, 1), ('auto', False, 0)):
         log.clear()
         loading.use_backend(tiny, BackendSettings(name, on_host=on_host), CPU, release)
         assert log.messages.count(line) == here
-    assert tiny.whole is None
-    gpu = Choice('cudnn', 'float')
+    assert tiny.on_device is None
+    gpu = DeviceChoice('cudnn', 'float')
     for on_host in (True, False):
         log.clear()
         loading.use_backend(tiny, BackendSettings('nnabla', on_host=on_host), gpu, release)
         assert line not in log.messages
-        assert (tiny.whole is None) == on_host
+        assert (tiny.on_device is None) == on_host
 
 
 @pytest.fixture
@@ -614,7 +626,7 @@ def photos(tmp_path):
 
 def test_eight_bits_agree_with_float32_mostly(tiny, kept, photos, monkeypatch, log):
     pytest.importorskip('nncf')
-    images = calibration.find(tiny.network, {}, str(photos))
+    images = calibration.find_images(tiny.network, {}, str(photos))
     assert len(images.paths) == 6
     x = as_photo(tiny)
     expected = tiny.backend.run(x)
@@ -623,39 +635,39 @@ def test_eight_bits_agree_with_float32_mostly(tiny, kept, photos, monkeypatch, l
         found = made.run(x)
         assert not np.array_equal(found, expected)
         assert np.mean(found.argmax(1) == expected.argmax(1)) > 0.8
-        assert log.text.count('of labels are those of float32, on 7 images') == turn + 1
-        monkeypatch.setattr(exported, 'export', fail)
-    fewer = calibration.find(tiny.network, {}, str(photos / 'some' / '[0-3].png'))
+        assert log.text.count('of labels equal those of float32, on 7 images') == turn + 1
+        monkeypatch.setattr(exported, 'export_onnx', fail)
+    fewer = calibration.find_images(tiny.network, {}, str(photos / 'some' / '[0-3].png'))
     other = backend('openvino', tiny, kept, precision='int8', images=fewer)
     assert not other.is_ready(x.shape)
     (photos / 'some' / '0.png').write_bytes((photos / 'some' / '1.png').read_bytes())
-    changed = calibration.find(tiny.network, {}, str(photos))
+    changed = calibration.find_images(tiny.network, {}, str(photos))
     assert changed.digest != images.digest
 
 
 def as_photo(made):
-    return exported.photo(made.network, (1, 3, 64, 96))
+    return exported.photo_input(made.network, (1, 3, 64, 96))
 
 
 def test_numbers_that_are_none_in_another_precision(tiny, kept, photos, monkeypatch):
     pytest.importorskip('nncf')
-    images = calibration.find(tiny.network, {}, str(photos))
+    images = calibration.find_images(tiny.network, {}, str(photos))
     made = backend('openvino', tiny, kept, precision='int8', images=images)
     results = iter([exported.Agreement(0, 1, 1), exported.Agreement(np.nan, 1, 0)])
-    monkeypatch.setattr(exported, 'compare', lambda *args: next(results))
-    with pytest.raises(Disagreement, match='--precision int8: .* take float32'):
+    monkeypatch.setattr(exported, 'measure_agreement', lambda *args: next(results))
+    with pytest.raises(DisagreementError, match='--precision int8: .* use float32'):
         made.run(as_photo(tiny))
     assert not kept.folder.exists()
 
 
 def test_images_for_eight_bits(tiny, photos, working_folder, shared):
-    with pytest.raises(UserError, match='--calibration .*: no image there'):
-        calibration.find(tiny.network, {}, str(photos / '*.gif'))
+    with pytest.raises(UserError, match='--calibration .*: no image found'):
+        calibration.find_images(tiny.network, {}, str(photos / '*.gif'))
     camvid = shared / 'data' / 'camvid'
     yaml = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
-    with pytest.raises(UserError, match='name some with --calibration'):
-        calibration.find(tiny.network, configs.load(yaml, []))
-    found = calibration.find(tiny.network, configs.load(yaml, [f'data_dir={camvid}']))
+    with pytest.raises(UserError, match='or pass images with --calibration'):
+        calibration.find_images(tiny.network, configs.load(yaml, []))
+    found = calibration.find_images(tiny.network, configs.load(yaml, [f'data_dir={camvid}']))
     training = [*(camvid / 'train').iterdir(), *(camvid / 'val').iterdir()]  # of this config
     assert sorted(found.paths) == sorted(training)
     many = calibration.Calibration(tiny.network, list(range(200)))

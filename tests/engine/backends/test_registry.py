@@ -11,16 +11,16 @@ import pytest
 from common.errors import UserError
 from engine.backends import registry, select
 from engine.backends.disk_cache import DiskCache
-from engine.backends.errors import Disagreement
+from engine.backends.errors import DisagreementError
 from engine.backends.registry import Registration
 from engine.backends.settings import BackendSettings
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
 from support import programs, stand_ins
 from support.infer_runs import started
 
-CPU = Choice('cpu', 'float')
+CPU = DeviceChoice('cpu', 'float')
 # ONNX Runtime as another one would be used, by somebody who knows no module of ours but one.
 MODULE = """
 import onnxruntime
@@ -115,7 +115,7 @@ def test_what_computes_something_else_is_refused(tiny, module, working_folder, m
         BackendSettings('own'), tiny.network, CPU, cache=DiskCache(working_folder / 'kept')
     )
     x = predictor.normalise(stand_ins.image(64, 96), tiny.network.info)[None]
-    with pytest.raises(Disagreement, match='own computes something else than NNabla'):
+    with pytest.raises(DisagreementError, match='own disagrees with NNabla'):
         made.run(x)
 
 
@@ -136,7 +136,7 @@ def test_a_command_imports_it_wherever_the_option_stands(
     capsys.readouterr()
     assert started('-i', small_photo, *camvid, '--backend', 'other') == 2
     assert capsys.readouterr().err == (
-        'error: --backend other: no such backend; there are auto, nnabla, onnxruntime, '
+        'error: --backend other: unknown backend; available are auto, nnabla, onnxruntime, '
         'openvino, own, tensorrt\n'
     )
 
@@ -163,13 +163,15 @@ def test_auto_tries_by_place(known):
 
 def test_precisions_are_those_that_a_backend_has(known):
     assert registry.precisions() == ('float32', 'bfloat16', 'int8')
-    with pytest.raises(UserError, match='--precision float8: no backend has it; there are float32'):
+    with pytest.raises(
+        UserError, match='--precision float8: no backend supports it; available are float32'
+    ):
         BackendSettings(precision='float8')
     registry.register(entry('coarse', precisions=('float32', 'float8', 'int8')))
-    assert select.check(BackendSettings(precision='float8'), CPU) == 'coarse'
-    assert select.check(BackendSettings(precision='int8'), CPU) == 'openvino'
-    with pytest.raises(UserError, match='int8: only --backend openvino or coarse has it'):
-        select.check(BackendSettings('onnxruntime', 'int8'), CPU)
+    assert select.resolve_name(BackendSettings(precision='float8'), CPU) == 'coarse'
+    assert select.resolve_name(BackendSettings(precision='int8'), CPU) == 'openvino'
+    with pytest.raises(UserError, match='int8: only --backend openvino or coarse supports it'):
+        select.resolve_name(BackendSettings('onnxruntime', 'int8'), CPU)
 
 
 @pytest.mark.parametrize('name', ['openvino', 'nnabla', 'auto'])

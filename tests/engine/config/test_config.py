@@ -69,7 +69,7 @@ def test_our_configs_have_the_published_values(network, shared):
     meta, _ = stand_ins.seeded_weights(shared).load_fixture(network)
     ours = config.load(f'configs/D3Net_{network[-1].upper()}.yaml')
     for key, value in meta['hyper_parameters'].items():
-        if key in config.ONE_VALUE:
+        if key in config.FIXED_VALUES:
             assert key not in ours
         else:
             assert ours[key] == value, key
@@ -114,7 +114,7 @@ def test_the_default_is_the_projects_whatever_lies_in_the_working_directory(tmp_
     (tmp_path / 'configs').mkdir()
     write(tmp_path / 'configs', 'D3Net_L.yaml', PUBLISHED_S)
     monkeypatch.chdir(tmp_path)
-    assert config.load().path == config.DEFAULT
+    assert config.load().path == config.DEFAULT_CONFIG
     assert config.load('configs/D3Net_L.yaml').path == tmp_path / 'configs' / 'D3Net_L.yaml'
 
 
@@ -139,7 +139,7 @@ def test_classes_of_ones_own(tmp_path):
     [
         (
             'learning_rate: 1',
-            'learning_rate: unknown key; there are .*batch_size, .*own.yaml',
+            'learning_rate: unknown key; valid keys are .*batch_size, .*own.yaml',
         ),
         ('bach_size: 1', 'bach_size: unknown key; the nearest is batch_size .*own.yaml'),
         ('lr: fast', "lr: must be a number, not 'fast' .*own.yaml"),
@@ -161,16 +161,16 @@ def test_classes_of_ones_own(tmp_path):
         ('dens_k: [36, 36]', 'dens_k: 2 values for the 4 stages .*own.yaml'),
         ('network: d3nett', "network: no network is called 'd3nett'.*own.yaml"),
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
-        ('dilation: [True, False]', 'dilation: is accepted at its published value True only'),
-        ('dropout_ratio: 0.1', 'dropout_ratio: is accepted at its published value -1 only'),
+        ('dilation: [True, False]', 'dilation: only the published value True is supported'),
+        ('dropout_ratio: 0.1', 'dropout_ratio: only the published value -1 is supported'),
         ('augmentation: mosaic', 'augmentation: must be scale_crop, .*own.yaml'),
-        ('augmentation: short_sides', 'augmentation: short_sides needs short_sides too'),
+        ('augmentation: short_sides', 'augmentation: short_sides also needs short_sides'),
         ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
         ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),
         ('lr: 1e999', 'lr: must be finite, not .1e999'),
         ('_base_: [3]', '_base_ must name a file, not 3'),
         ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
-        ('lr: 1\nlr: 2', 'own.yaml: not valid YAML in line 3: the key lr stands twice'),
+        ('lr: 1\nlr: 2', 'own.yaml: not valid YAML in line 3: duplicate key lr'),
         ('lr: [1', 'own.yaml: not valid YAML in line'),
         ('lr: !!python/object:os.system 1', 'own.yaml: not valid YAML'),
     ],
@@ -193,31 +193,35 @@ def test_the_published_keys_make_the_published_augmentation(tmp_path):
 
 
 def test_files_that_are_no_config(tmp_path):
-    with pytest.raises(UserError, match='none.yaml: no such config; there are .*configs/D3Net_L'):
+    with pytest.raises(
+        UserError, match='none.yaml: no such config; available are .*configs/D3Net_L'
+    ):
         config.load('none.yaml')
     with pytest.raises(UserError, match='nearest are configs/DDRNet23slim_cityscapes.yaml'):
         config.load('ddrnet23slim.yaml')
-    with pytest.raises(UserError, match='a config is a list of "key: value" lines'):
+    with pytest.raises(UserError, match='a config must consist of "key: value" lines'):
         config.load(write(tmp_path, 'list.yaml', '- 1\n'))
-    with pytest.raises(UserError, match='a config is a list of "key: value" lines'):
+    with pytest.raises(UserError, match='a config must consist of "key: value" lines'):
         config.load(write(tmp_path, 'empty.yaml', ''))
     (tmp_path / 'binary.yaml').write_bytes(b'\xff\xfe\x00\x80')
-    with pytest.raises(UserError, match='cannot be read as a config'):
+    with pytest.raises(UserError, match='cannot read this config'):
         config.load(tmp_path / 'binary.yaml')
 
 
 def test_bases_that_are_missing_or_lead_in_a_circle(tmp_path):
-    with pytest.raises(UserError, match='_base_ names nowhere.yaml, which is not beside it'):
+    with pytest.raises(
+        UserError, match='_base_ names nowhere.yaml, which does not exist beside it'
+    ):
         config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
     write(tmp_path, 'b.yaml', '_base_: c.yaml\n')
-    with pytest.raises(UserError, match='leads back to this file, by way of c.yaml, b.yaml'):
+    with pytest.raises(UserError, match='forms a cycle through c.yaml, b.yaml'):
         config.load(write(tmp_path, 'c.yaml', '_base_: b.yaml\n'))
 
 
 def test_an_override_without_a_value(tmp_path):
     with pytest.raises(UserError, match='--set lr: write it as key=value'):
         config.load('configs/D3Net_S.yaml', ['lr'])
-    with pytest.raises(UserError, match='_base_: unknown key; it belongs into the file'):
+    with pytest.raises(UserError, match='_base_: unknown key; set it in the config file'):
         config.load('configs/D3Net_S.yaml', ['_base_=x.yaml'])
     with pytest.raises(UserError, match=r'lrr: unknown key; the nearest is lr \(--set\)'):
         config.load('configs/D3Net_S.yaml', ['lrr=1'])
@@ -225,7 +229,9 @@ def test_an_override_without_a_value(tmp_path):
 
 def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
     base = write(tmp_path, 'base.yaml', 'lr: 0.5\nmin_lr: 0.1\n')
-    own = write(tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT}, base.yaml]\nmin_lr: 0.2\n')
+    own = write(
+        tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT_CONFIG}, base.yaml]\nmin_lr: 0.2\n'
+    )
     process = programs.run('-m', 'engine.config', '-cfg', own, '--set', 'batch_size=3')
     assert process.returncode == 0, process.stderr
     expected = dict(config.load(own, ['batch_size=3']))
@@ -246,7 +252,7 @@ def test_the_reference_lists_every_key_that_configs_have():
         if line.startswith('  ') and not line.startswith('   ')
     }
     used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
-    assert used - schema.ONE_VALUE.keys() <= listed
+    assert used - schema.FIXED_VALUES.keys() <= listed
     assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
 

@@ -44,9 +44,9 @@ def test_auto_takes_the_gpu_or_says_why_not():
 
 def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setattr(context, 'why_no_gpu', lambda device: 'no NVIDIA driver')
-    with pytest.raises(UserError, match='-c cudnn: no NVIDIA driver; -c cpu runs'):
+    with pytest.raises(UserError, match='-c cudnn: no NVIDIA driver; use -c cpu'):
         context.use('cudnn')
-    with pytest.raises(UserError, match='-t half: .*needs a GPU .no NVIDIA driver'):
+    with pytest.raises(UserError, match='-t half: needs a GPU, .*no NVIDIA driver'):
         context.use('auto', 'half')
     with pytest.raises(UserError, match='-t half'):
         context.use('cpu', 'half')
@@ -102,14 +102,14 @@ def test_the_gpu_of_the_process_is_tried(extension, monkeypatch):
     monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '4')
     monkeypatch.setenv('SLURM_PROCID', '3')
     assert context.why_no_gpu(2) == (
-        '2 GPUs here; rank 3 needs a third one: start one process a GPU'
+        'this machine has 2 GPUs; rank 3 needs a third one: start one process per GPU'
     )
     monkeypatch.setattr(extension, 'get_device_count', lambda: 1)
     assert context.why_no_gpu(1) == (
-        '1 GPU here; rank 3 needs a second one: start one process a GPU'
+        'this machine has 1 GPU; rank 3 needs a second one: start one process per GPU'
     )
     monkeypatch.setattr(extension, 'get_device_count', lambda: 0)
-    assert context.why_no_gpu(0) == 'no GPU here'
+    assert context.why_no_gpu(0) == 'this machine has no GPU'
     assert tried == ['1']
 
 
@@ -122,7 +122,7 @@ def test_a_driver_that_refuses_is_a_reason(error, extension, monkeypatch):
         raise error
 
     monkeypatch.setattr(context, 'get_extension_context', refuse)
-    assert context.why_no_gpu() == 'the GPU does not answer: no driver'
+    assert context.why_no_gpu() == 'the GPU does not respond: no driver'
 
 
 def test_an_error_of_the_program_is_no_reason(extension, monkeypatch):

@@ -173,7 +173,11 @@ def test_an_import_that_fails_is_a_line(code, problem, installed):
 def test_each_rank_tries_a_gpu_of_its_own(installed):
     job = mpi_jobs.run(2, '-m', 'engine.environment', **installed('get_device_count = lambda: 1\n'))
     assert job.returncode == 0, job.stderr
-    told = [line for line in job.stdout.splitlines() if '1 GPU here; rank 1 needs a second' in line]
+    told = [
+        line
+        for line in job.stdout.splitlines()
+        if 'this machine has 1 GPU; rank 1 needs a second' in line
+    ]
     assert len(told) == 1
     assert told[0].startswith('rank 1 on ')
 
@@ -190,7 +194,7 @@ def test_an_import_that_hangs_is_a_line(installed, monkeypatch):
     for name, value in installed('import time\ntime.sleep(60)').items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(trial, 'CHILD_SECONDS', 3)
-    assert trial._ask_child(False).problem == (
+    assert trial._run_child(False).problem == (
         'the import of nnabla_ext.cudnn takes more than 3 seconds'
     )
 
@@ -268,7 +272,7 @@ def test_what_is_remembered_and_damaged_is_found_out_anew(tmp_path):
         ),
         (
             Findings(mpi='/x/libmpi.so.40', mpi_version='Open MPI v5.0.11'),
-            'is not registered: the extension does not take /x/libmpi.so.40, which mpi4py uses',
+            'is not registered: the extension does not use /x/libmpi.so.40, which mpi4py uses',
         ),
         (
             Findings(None, '/x/libmpi.so.40', 'Open MPI v5.0.11', '/x/libmpi.so.40'),
@@ -307,7 +311,7 @@ def test_nnabla_loads_no_mpi_for_its_communicator(monkeypatch):
 
 @programs.without_cuda
 def test_not_installed_is_known_without_a_child(monkeypatch):
-    monkeypatch.setattr(trial, '_ask_child', lambda are_global: pytest.fail('asked'))
+    monkeypatch.setattr(trial, '_run_child', lambda are_global: pytest.fail('asked'))
     monkeypatch.delitem(sys.modules, importing.MODULE, raising=False)
     with pytest.raises(UnusableError, match='nnabla-ext-cuda120 is not installed'):
         extension.load()

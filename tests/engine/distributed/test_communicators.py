@@ -34,7 +34,7 @@ def check_order(name):
         with stand_ins.zero_parameters():
             outputs = network(image, train=True, communicator=Twins())
         loss = sum((L.mean_all(y) for y in outputs[1:]), L.mean_all(outputs[0]))
-        orders.add(communicators.order_of(loss))
+        orders.add(communicators.sync_batch_norm_order(loss))
     (order,) = orders
     names = nn.get_parameters(grad_only=False)
     layers = [n.removesuffix('/beta') for n in names if n.endswith('/bn/beta')]

@@ -14,7 +14,7 @@ import pytest
 from common.errors import UserError
 from datasets.loading.sampler import Sampler, SamplerState
 from engine.device import extension
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.device.extension.findings import Findings
 from engine.distributed import communicators
 from engine.runs import checkpoints
@@ -100,26 +100,27 @@ def test_gpus_that_cannot_be_joined_are_refused(monkeypatch):
     processes = type('Two', (), {'size': 2, 'local_rank': 0})()
     monkeypatch.setattr(communicators, 'get_extension_context', lambda *_, **__: None)
     monkeypatch.setattr('nnabla.communicators.MultiProcessCommunicator', Communicator)
-    with pytest.raises(UserError, match='2 processes, but NCCL joins 1'):
-        communicators.connect(processes, Choice('cudnn', 'float'))
+    with pytest.raises(UserError, match='2 processes, but NCCL connects 1'):
+        communicators.connect(processes, DeviceChoice('cudnn', 'float'))
     monkeypatch.setattr(Communicator, 'size', 2)
     assert isinstance(
-        communicators.connect(processes, Choice('cudnn', 'float')), communicators.Nccl
+        communicators.connect(processes, DeviceChoice('cudnn', 'float')),
+        communicators.NcclCommunicator,
     )
     monkeypatch.setattr(Communicator, 'local_rank', 1)  # as where two machines have one name
     for device in (0, 1):
-        told = f'process {1 - device} of a machine .*, this one has GPU {device}: let every'
+        told = f'process {1 - device} of a machine .* this process uses GPU {device}: let every'
         with pytest.raises(UserError, match=told):
-            communicators.connect(processes, Choice('cudnn', 'float', device=device))
+            communicators.connect(processes, DeviceChoice('cudnn', 'float', device=device))
     monkeypatch.setattr(Communicator, 'init', refuses)
     with pytest.raises(
-        UserError, match=r'cannot make a communicator .*\(is not registered: nnabla-'
+        UserError, match=r'cannot create a communicator .*\(is not registered: nnabla-'
     ):
-        communicators.connect(processes, Choice('cudnn', 'float'))
+        communicators.connect(processes, DeviceChoice('cudnn', 'float'))
     registered = Findings(registered=('cuda:float',))
     monkeypatch.setattr(extension, 'examine', lambda: registered)
-    with pytest.raises(UserError, match=r'cannot make a communicator .*\(no such device\)'):
-        communicators.connect(processes, Choice('cudnn', 'float'))
+    with pytest.raises(UserError, match=r'cannot create a communicator .*\(no such device\)'):
+        communicators.connect(processes, DeviceChoice('cudnn', 'float'))
 
 
 @programs.without_cuda
@@ -159,7 +160,7 @@ def test_a_rank_that_hangs_ends_the_job(training, rank):
         assert training.reaches(3, job)
         os.kill(job.rank(rank), signal.SIGSTOP)
         errors = job.fails()
-    assert errors.count('error: nothing has moved for 15 seconds since iteration') == 1
+    assert errors.count('error: no progress for 15 seconds since iteration') == 1
     assert '--resume' in errors
 
 
@@ -216,7 +217,7 @@ def sample_of(rank, step) -> str:
     names = sorted(f'{number}.png' for number in range(IMAGES))
     order, state = Sampler(IMAGES, 1, 0, rank=rank, ranks=2), SamplerState()
     for _ in range(step):
-        _, ((_, index),), state = order.following(state)
+        _, ((_, index),), state = order.next_batch(state)
     return names[index]
 
 

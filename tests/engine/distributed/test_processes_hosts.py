@@ -64,4 +64,4 @@ def test_a_cable_that_is_pulled_ends_the_ranks_of_both_hosts(hosts, tmp_path):
             lambda: not any('OMPI_COMM_WORLD_RANK' in e for e in job.processes().values())
         )
         job.kill()
-        assert 'error: nothing has moved for 15 seconds' in job.finished().stderr
+        assert 'error: no progress for 15 seconds' in job.finished().stderr

@@ -24,7 +24,7 @@ def wait(watchdog=None):
 def keep_moving(watchdog):
     for step in range(30):
         time.sleep(SECONDS / 10)
-        watchdog.moved(f'step {step}')
+        watchdog.note_progress(f'step {step}')
 
 
 def pause(watchdog):
@@ -34,11 +34,11 @@ def pause(watchdog):
 
 def test_what_does_not_move_is_told_with_what_moved_last():
     def one_step(watchdog):
-        watchdog.moved('iteration 3')
+        watchdog.note_progress('iteration 3')
         wait()
 
     (told,) = alarms(one_step)
-    assert told.startswith('nothing has moved for 0.4 seconds since iteration 3: ')
+    assert told.startswith('no progress for 0.4 seconds since iteration 3: ')
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From counts to a report."""
+"""Counts, their sum over processes, and the report."""
 
 import json
 
@@ -11,7 +11,7 @@ from engine.evaluation import evaluator
 
 
 class TwoProcesses(Processes):
-    """Stands for a job of two ranks that have counted the same."""
+    """A stand-in for a job of two ranks with equal counts."""
 
     def __init__(self):
         super().__init__()
@@ -53,19 +53,19 @@ def test_the_report_is_in_percent_and_json(info):
     assert report['images'] == 1
 
 
-def test_the_table_names_everything(info):
-    text = evaluator.table(counted().report(info))
+def test_the_table_contains_classes_means_and_categories(info):
+    text = evaluator.format_table(counted().report(info))
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:5]}
     assert rows['a'] == ['50.00', '50.00', '28.57']
     assert rows['d'] == ['-', '-', '0.00']
     for part in ('mIoU', 'category mIoU', 'frequency-weighted IoU', 'overall', 'mean accuracy'):
         assert part in text
-    assert 'left out of the mean, as no labelled pixel is or is taken for one: d' in text
+    assert 'left out of the mean, because they are neither labelled nor predicted: d' in text
     assert ' 50.00  category x' in text
     assert 'boundary' not in text
 
 
-def test_labels_that_are_all_void_have_no_scores(info, recwarn):
+def test_ignored_labels_alone_have_no_scores(info, recwarn):
     counts = evaluator.Evaluator(4, boundary=True)
     counts.process(np.full((4, 4), 255, np.uint8), np.zeros((4, 4), np.uint8))
     report = counts.report(info)
@@ -73,7 +73,7 @@ def test_labels_that_are_all_void_have_no_scores(info, recwarn):
     assert [report[key] for key in means] == [None] * 6
     assert report['absent'] == list(info.classes)
     assert not recwarn
-    assert '-  mIoU' in evaluator.table(report)
+    assert '-  mIoU' in evaluator.format_table(report)
 
 
 def test_counts_of_shards_add_up(info):

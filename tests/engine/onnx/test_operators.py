@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from engine.onnx.builder import build_model
-from engine.onnx.operators import CONVERTERS, SAME, WITH_SCALAR, Unsupported
+from engine.onnx.operators import CONVERTERS, DIRECT_OPERATORS, SCALAR_OPERATORS, UnsupportedError
 from layers import functions as L
 from layers.graph import functions
 from support import stand_ins
@@ -111,10 +111,10 @@ REFUSED = {
     ),
     'batch statistics': lambda x: L.batch_norm(x, 'n', L.Build(train=True)),
     'channel_last': lambda x: L.average_pool(x, 2, L.Build(channel_last=True)),
-    'Max other': lambda x: F.max(x, axis=1),
+    'Max is exported only': lambda x: F.max(x, axis=1),
     'negative step': lambda x: x[:, ::-1],
     'Interpolate': interpolated(20, 20, mode='nearest', **CORNERS),
-    'no input and no parameter': lambda x: x + nn.Variable(x.shape),
+    'neither an input nor a parameter': lambda x: x + nn.Variable(x.shape),
     'ELU': F.elu,
 }
 
@@ -159,7 +159,7 @@ def test_every_converter_is_tried():
         nn.clear_parameters()
         y = function(nn.Variable((2, *SHAPE)))
         tried.update(f.info.type_name for f in functions(y))
-    assert {*SAME, *WITH_SCALAR, *CONVERTERS} - tried == {'Max'}
+    assert {*DIRECT_OPERATORS, *SCALAR_OPERATORS, *CONVERTERS} - tried == {'Max'}
 
 
 def test_indices_and_bytes():
@@ -198,13 +198,13 @@ def test_what_mixes_images_is_exact_for_a_fixed_number_and_refused_for_a_free_on
     x.d = image(2)
     y.forward()
     assert run(model, x.d) == pytest.approx(y.d, abs=1e-5)
-    with pytest.raises(Unsupported, match='images of a batch'):
+    with pytest.raises(UnsupportedError, match='images of a batch'):
         exported(OVER_BATCH[name], 2, dynamic_batch=True)
 
 
 @pytest.mark.parametrize('name', REFUSED)
 def test_what_onnx_cannot_express_is_named(name):
-    with pytest.raises(Unsupported, match=name):
+    with pytest.raises(UnsupportedError, match=name):
         exported(REFUSED[name], 2)
 
 

@@ -11,7 +11,7 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from layers import functions as L
 from models.family import Family
@@ -284,7 +284,9 @@ def test_random_options_are_the_formulas(seed):
         next=lambda: data[next(position) % len(data)], samples=[], state_dict=dict
     )
     recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 100, 1)
-    trainer = mpi_training.trainer_of(net, config, recipe, loader, processes, Alone(processes))
+    trainer = mpi_training.trainer_of(
+        net, config, recipe, loader, processes, SingleProcessCommunicator(processes)
+    )
     losses = [trainer.step().loss for _ in range(STEPS)]
     found = parameters_of()
     with trainer.evaluated():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from engine.training import gpu_check, gpu_check_child, losses, plan
 from engine.training.gpu_check_child import Spec
@@ -19,7 +19,7 @@ from support import stand_ins, train_runs
 from support.broken_on_hopper import broken_on_hopper
 
 data = train_runs.data
-CPU, GPU = Choice('cpu', 'float'), Choice('cudnn', 'half')
+CPU, GPU = DeviceChoice('cpu', 'float'), DeviceChoice('cudnn', 'half')
 SIZE = (64, 96)
 CONVOLUTION = {
     'base_axis': 1,
@@ -312,7 +312,7 @@ def test_a_process_that_does_not_even_listen(monkeypatch):
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
 def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, monkeypatch, capsys):
     """The CPU stands for the GPU."""
-    monkeypatch.setattr(plan.context, 'use', lambda *a, **k: Choice('cudnn', 'float'))
+    monkeypatch.setattr(plan.context, 'use', lambda *a, **k: DeviceChoice('cudnn', 'float'))
     findings.append(gpu_check.Finding(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_runs.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:

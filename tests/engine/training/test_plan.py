@@ -5,12 +5,12 @@ import os
 import pytest
 
 from common.errors import UserError
-from engine.device.context import Choice
+from engine.device.context import DeviceChoice
 from engine.training import TrainingSettings
 from engine.training.plan import TrainingPlan, places
 from engine.training.prepare import _workers
 
-CPU = Choice('cpu', 'float', 'no NVIDIA driver')
+CPU = DeviceChoice('cpu', 'float', 'no NVIDIA driver')
 
 
 class Ranks:
@@ -42,7 +42,7 @@ def test_all_processes_compute_on_the_same_kind_of_device():
         for rank in (0, 1)
     ]
     with pytest.raises(UserError) as caught:
-        places(plan(Choice('cudnn', 'float'), CPU, Choice('cudnn', 'float')))
+        places(plan(DeviceChoice('cudnn', 'float'), CPU, DeviceChoice('cudnn', 'float')))
     assert str(caught.value) == (
         'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
         'driver); mend that, or take -c cpu'
@@ -50,7 +50,7 @@ def test_all_processes_compute_on_the_same_kind_of_device():
 
 
 def test_what_is_written_about_a_run():
-    half = Choice('cudnn', 'half')
+    half = DeviceChoice('cudnn', 'half')
     made = plan(half, half, skip_bad=True, no_sync_bn=True)
     assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
     assert str(plan(CPU)) == 'by 1 process with -c cpu -t float'

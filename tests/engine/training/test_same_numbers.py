@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import models
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
 from support import mpi_jobs, mpi_training, stand_ins
@@ -77,7 +77,13 @@ def make_trainer(name, batch, accumulation, step=0):
     recipe, processes = mpi_training.recipe_of(config, 100, 1), Processes()
     loader = Images((side, side), batch, step)
     return mpi_training.trainer_of(
-        network, config, recipe, loader, processes, Alone(processes), build=BUILD
+        network,
+        config,
+        recipe,
+        loader,
+        processes,
+        SingleProcessCommunicator(processes),
+        build=BUILD,
     )
 
 

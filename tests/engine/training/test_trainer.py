@@ -15,7 +15,7 @@ import models
 from common.errors import InputError, UserError
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
-from engine.distributed.communicators import Alone
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
 from engine.training.divergence import DivergedError
@@ -51,7 +51,7 @@ def make_trainer(network, config, loader, **options):
     processes = Processes()
     recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 16, 1)
     return mpi_training.trainer_of(
-        network, config, recipe, loader, processes, Alone(processes), **options
+        network, config, recipe, loader, processes, SingleProcessCommunicator(processes), **options
     )
 
 
@@ -395,7 +395,7 @@ def test_gradients_whose_norm_is_not_finite_do_not_reach_the_weights():
 
 
 def test_a_sum_of_finite_losses_that_is_not_finite():
-    class TooLarge(Alone):
+    class TooLarge(SingleProcessCommunicator):
         def total(self, array):
             return array + [np.inf, 0, 0] if array.shape == (3,) else array
 

@@ -1,0 +1,129 @@
+"""CONTRIBUTING.md: its five recipes, followed in a copy of the project."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from support import programs
+
+COPIED = (
+    'common', 'configs', 'd3net', 'datasets', 'engine', 'evaluate.py', 'infer.py', 'layers',
+    'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/support', 'train.py',
+)  # fmt: skip
+# The registration of each recipe: what stands in the file, and what takes its place.
+REGISTRATIONS = {
+    'models/__init__.py': [
+        ('import convert, csail,', 'import tiny_fcn, convert, csail,'),
+        ('in (csail,', 'in (tiny_fcn, csail,'),
+    ],
+    'datasets/registry.py': [
+        ('    layout,\n', '    layout,\n    shapes,\n'),
+        ('register(folder)\n', 'register(folder)\nregister(shapes)\n'),
+    ],
+    'engine/training/losses/__init__.py': [
+        ('import cross_entropy,', 'import focal, cross_entropy,')
+    ],
+    'datasets/loading/augmentations/__init__.py': [
+        ('import resize_crop,', 'import centre_crop, resize_crop,'),
+        ('register(scale_crop', 'register(centre_crop.AUGMENTATION)\nregister(scale_crop'),
+    ],
+    'engine/backends/registry.py': [("BUILT_IN = (", "BUILT_IN = ('opencv_dnn', ")],
+}
+CONFIG = {
+    'network': 'tiny_fcn', 'fcn_width': 8, 'num_classes': 3,
+    'dataset': 'shapes', 'augmentation': 'centre_crop', 'image_height': 24, 'image_width': 32,
+    'loss': 'focal', 'focal_gamma': 1.0, 'lr': 0.1, 'batch_size': 2, 'max_iter': 4,
+}  # fmt: skip
+
+
+def recipes():
+    """Return the files that the page shows, as their text by path."""
+    page = (programs.PROJECT / 'CONTRIBUTING.md').read_text()
+    files = dict(re.findall(r'`([\w/]+\.py)`:\n\n```python\n(.*?)```\n', page, re.DOTALL))
+    assert len(files) == page.count('```python') == 6
+    return files
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """A copy of the project with all five parts added."""
+    root = tmp_path_factory.mktemp('project')
+    for name in COPIED:
+        source = programs.PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            (root / name).parent.mkdir(exist_ok=True)
+            shutil.copy(source, root / name)
+    for path, text in recipes().items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    for path, changes in REGISTRATIONS.items():
+        text = (root / path).read_text()
+        for before, after in changes:
+            assert text.count(before) == 1, (path, before)
+            text = text.replace(before, after)
+        (root / path).write_text(text)
+    (root / 'tiny.yaml').write_text(yaml.safe_dump(CONFIG))
+    write_shapes(root / 'data')
+    return root
+
+
+def write_shapes(folder):
+    """Write images of squares and discs, and their masks."""
+    rng = np.random.RandomState(0)
+    for split, count in (('train', 4), ('val', 2)):
+        for name in ('images', 'masks'):
+            (folder / name / split).mkdir(parents=True)
+        for number in range(count):
+            mask = np.zeros((40, 48), np.uint8)
+            cv2.circle(mask, (34, 20), 9, 2, -1)
+            mask[10:28, 6:20] = 1
+            image = rng.randint(0, 60, (40, 48, 3)) + 60 * mask[..., None]
+            cv2.imwrite(str(folder / 'images' / split / f'{number}.png'), image)
+            cv2.imwrite(str(folder / 'masks' / split / f'{number}.png'), mask)
+
+
+def run(project, *arguments):
+    process = programs.run(*arguments, cwd=project)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def test_the_recipes_pass_the_style_checks(project):
+    ruff = [sys.executable, '-m', 'ruff']
+    for check in (['check'], ['format', '--check']):
+        process = subprocess.run([*ruff, *check, *recipes()], cwd=project, capture_output=True)
+        assert process.returncode == 0, process.stdout.decode()
+
+
+def test_the_network_passes_its_own_test(project):
+    run(project, '-m', 'pytest', '-p', 'no:cacheprovider', 'tests/models/test_tiny_fcn.py')
+    assert 'tiny_fcn_wide' in run(project, '-m', 'models')
+
+
+def test_the_data_set_is_read(project):
+    checked = run(project, '-m', 'datasets.prepare', 'shapes', '-d', 'data', '--check')
+    assert 'disc' in checked
+
+
+def test_all_five_parts_train_and_evaluate_together(project):
+    options = ['-cfg', 'tiny.yaml', '-d', 'data', '-c', 'cpu']
+    run(project, 'train.py', *options, '-o', 'run', '--workers', '1')
+    scores = {}
+    for backend in ('opencv_dnn', 'nnabla'):
+        path = project / f'{backend}.json'
+        run(
+            project, 'evaluate.py', *options, '-m', 'run/final.h5', '--backend', backend,
+            '--json', path,
+        )  # fmt: skip
+        scores[backend] = json.loads(path.read_text())
+    assert scores['opencv_dnn']['settings']['backend'] == 'opencv_dnn'
+    assert scores['opencv_dnn']['miou'] == pytest.approx(scores['nnabla']['miou'], abs=0.1)
