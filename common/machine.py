@@ -1,6 +1,6 @@
 """Facts about this machine: processor, cores, memory, GPUs, package versions.
 
-Cores and memory are what this process may use, not what the machine has.
+Cores and memory are those that this process may use, not all of the machine.
 """
 
 import hashlib
@@ -130,7 +130,7 @@ def resident_memory() -> int:
 def _cgroups(controller: str) -> Iterator[tuple[int, Path]]:
     """Yield the cgroup folders that limit this process, its own and all parents.
 
-    Each comes with the cgroup version, 1 or 2, of its files.
+    Each is paired with the version, 1 or 2, of its files.
     """
     for line in _read(PROCESS_CGROUPS).splitlines():
         _, controllers, path = line.split(':', 2)

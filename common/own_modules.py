@@ -56,7 +56,7 @@ def _check_file(name: str, path: Path) -> None:
     if not path.is_file():
         raise UserError(f'{OPTION} {name}: there is no such module or file')
     if not path.stem.isidentifier():
-        raise UserError(f'{OPTION} {name}: rename it to what Python can import, such as mine.py')
+        raise UserError(f'{OPTION} {name}: rename it to a valid module name, such as mine.py')
     found = importlib.util.find_spec(path.stem)
     if found is not None and (found.origin is None or Path(found.origin).resolve() != path):
         raise UserError(

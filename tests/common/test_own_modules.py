@@ -26,7 +26,7 @@ def test_a_module_is_imported_first(tmp_path, written, first):
         ('email.nowhere.at_all', None, 'there is no such module or file'),
         ('models.py', '', 'another module is called models; give the file another name'),
         ('json.py', '', 'another module is called json; give the file another name'),
-        ('my-parts.py', '', 'rename it to what Python can import, such as mine.py'),
+        ('my-parts.py', '', 'rename it to a valid module name, such as mine.py'),
         ('mine.py', 'import not_there', 'needs the package not_there, which is not installed in'),
         (
             'mine.py',
