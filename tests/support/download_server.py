@@ -1,22 +1,24 @@
-"""A local HTTP server of one file, with the faults that a download must survive."""
+"""A local download server that can stall, truncate, change its file, or have none."""
 
 import http.server
 import threading
 
+import h5py
+
 
 class DownloadServer(http.server.ThreadingHTTPServer):
-    """Serve ``content`` under any path; attributes switch faults on.
+    """An HTTP server that serves ``content`` under any path; attributes make it fail.
 
     Attributes:
-        content: the bytes of the file.
-        tag: the ETag of the responses; None sends none.
-        cut_after: bytes after which the server cuts one response each.
-        stall_after: bytes after which the server stops sending; None for never.
-        missing: answer 404.
-        resumable: honour the Range header.
-        tells_length: send the file's length when a Range starts beyond its end.
-        ranges: the Range header of every request, None where it is absent.
-        released: ends all stalls when set.
+        content: The bytes of the file.
+        tag: The ETag header; None for none.
+        cut_after: Bytes after which the connection of one request each is closed.
+        stall_after: Bytes after which nothing more is sent; None: all is sent.
+        missing: Answer 404.
+        resumable: Support range requests.
+        tells_length: State the length in the answer 416.
+        ranges: The Range header of every request.
+        released: Set at the end of a test, so that stalled requests return.
     """
 
     daemon_threads = True
@@ -35,11 +37,12 @@ class DownloadServer(http.server.ThreadingHTTPServer):
 
     @property
     def url(self):
-        """The base address, with a slash at the end."""
         return f'http://127.0.0.1:{self.server_address[1]}/weights/'
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    """Answers the requests of a :class:`DownloadServer`."""
+
     def do_GET(self):
         server = self.server
         wanted = self.headers.get('Range')
@@ -72,3 +75,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+def hdf5_bytes(path, value):
+    """Write an HDF5 file with one array and return its bytes."""
+    with h5py.File(path, 'w') as file:
+        file['a'] = value
+    return path.read_bytes()
