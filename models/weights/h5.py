@@ -158,6 +158,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
             f'{path} is truncated or not an NNabla .h5 file ({reason}); download or copy it again'
         ) from error
     for name, array in arrays.items():
+        if not isinstance(name, str):  # h5py returns bytes for a name that is not UTF-8
+            raise ModelError(
+                f'{path} is truncated or not an NNabla .h5 file (the name {name!r} is not text); '
+                'download or copy it again'
+            )
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in 'fiu':
             raise ModelError(f'{path} is not an NNabla .h5 file ({name} is not numeric)')
     return arrays
@@ -183,6 +188,7 @@ def save(path: str | os.PathLike[str], info: NetworkInfo | None = None) -> None:
     """Write all registered parameters atomically as an NNabla ``.h5`` file.
 
     The content is built in memory first, because HDF5 crashes the process when the disk is full.
+    The attribute ``nnseg_version`` stores the version of this project.
 
     Args:
         path: the file to write.

@@ -34,6 +34,13 @@ def test_an_unreadable_array_changes_no_parameter(network, tmp_path):
     assert_refused(tmp_path / 'a.h5', 'truncated or not an NNabla .h5 file')
 
 
+def test_a_name_that_is_not_text_is_refused(network, tmp_path):
+    weights.save(tmp_path / 'a.h5')
+    content = (tmp_path / 'a.h5').read_bytes()
+    (tmp_path / 'a.h5').write_bytes(content.replace(b'decode_head', b'decode_h\xf7ad'))
+    assert_refused(tmp_path / 'a.h5', r'a.h5 is truncated or .*decode_h\\xf7ad.* is not text')
+
+
 def damage(content, rng):
     """Return ``content`` with one byte or a range of bytes changed."""
     content = bytearray(content)
