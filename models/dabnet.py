@@ -43,7 +43,7 @@ from models.family import (
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
 ENCODER_STRIDE = 32  # of the last map
-SPATIAL_CHANNELS = (64, 128)  # of the spatial path at 1/8; the context path has the last of them
+SPATIAL_CHANNELS = (64, 128)  # of the spatial path at 1/8; the context path has the second
 FUSED_CHANNELS = 256  # before the main head
 AUXILIARY_CHANNELS = 64  # inside an auxiliary head
 DROPOUT = 0.1  # share of the maps dropped before the logits

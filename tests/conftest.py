@@ -1,4 +1,4 @@
-"""What all tests share: a clean NNabla, and the reference material where it is."""
+"""Fixtures of all tests: a clean NNabla, an own cache, reference material, photos."""
 
 import os
 from pathlib import Path
@@ -8,19 +8,40 @@ import nnabla as nn
 import pytest
 
 from datasets import image_files
+from support import core_tests
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get('SHARED') or PROJECT.parent / 'shared')
 
 
-def pytest_collection_modifyitems(items):
-    """Long tests first, so that no process ends up with one while the others are idle."""
+def pytest_configure(config):
+    """Refuse to run the core when a listed file does not exist, as after a renaming."""
+    missing = core_tests.missing_paths() if _runs_core_only(config) else []
+    if missing:
+        raise pytest.UsageError(f'CORE in tests/support/core_tests.py: no file {missing[0]}')
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not import modules without core tests when only the core runs: it takes seconds."""
+    return True if _runs_core_only(config) and not core_tests.in_core(collection_path) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark the core's tests, and run long tests first: no worker is left with one at the end."""
+    for item in items:
+        if core_tests.is_core(item.nodeid):
+            item.add_marker(pytest.mark.fast)
+    config.stash[core_tests.UNUSED] = core_tests.unused_entries([item.nodeid for item in items])
     items.sort(key=lambda item: item.get_closest_marker('long') is None)
+
+
+def _runs_core_only(config) -> bool:
+    return config.getoption('markexpr').startswith('fast')
 
 
 @pytest.fixture(autouse=True)
 def clean_nnabla():
-    """No parameters of another test, and the CPU."""
+    """Remove the parameters of other tests and select the CPU."""
     nn.clear_parameters()
     nn.set_default_context(nn.Context(['cpu:float'], 'CpuCachedArray', '0'))
     yield
@@ -29,7 +50,7 @@ def clean_nnabla():
 
 @pytest.fixture(autouse=True, scope='session')
 def own_cache(tmp_path_factory):
-    """The tests download and compile for themselves, not into the cache of the user."""
+    """Use a cache folder of the tests instead of the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('NNSEG_CACHE', str(tmp_path_factory.mktemp('cache')))
         yield
@@ -37,7 +58,10 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def shared():
-    """The folder of reference material beside the project; a user may not have it, CI does."""
+    """The folder of reference material beside the project.
+
+    Without it tests are skipped, and fail under CI.
+    """
     if not SHARED.is_dir():
         if os.environ.get('CI'):
             pytest.fail(f'{SHARED} is missing')
@@ -47,14 +71,14 @@ def shared():
 
 @pytest.fixture
 def working_folder(tmp_path, monkeypatch):
-    """A working directory of the test's own; configs and weights are found all the same."""
+    """An empty working directory; commands find configs and weights in the project anyway."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def small_photo(working_folder):
-    """A piece of a real street photo, 120 by 90."""
+    """A file with a street photo of 120x90 pixels."""
     path = working_folder / 'small.png'
     photo = image_files.read_image(PROJECT / 'resources' / 'street.jpg')
     image_files.write_image(path, cv2.resize(photo, (120, 90)))

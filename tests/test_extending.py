@@ -4,17 +4,22 @@ import json
 import shutil
 
 import cv2
+import h5py
 import nnabla as nn
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import yaml
 
+import common
 import models
 import train
 from common.command import run_command
+from engine.runs import checkpoints
 from models import weights
 from support import command_session, mpi_jobs, programs
+from support.shared_results import computed_once
 
 OWN_PARTS = programs.PROJECT / 'tests' / 'support' / 'own_parts.py'
 PARTS = ['--import', OWN_PARTS]
@@ -37,19 +42,33 @@ BACKENDS = ('own_runtime', 'nnabla')
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A folder with the data and the config."""
-    folder = tmp_path_factory.mktemp('own')
+def finished(tmp_path_factory):
+    """The folder of all files, and the finished commands by name."""
+    folder, results = computed_once(tmp_path_factory, 'extending', run_commands)
+    commands = command_session.finished(results)
+    for name, process in commands.items():
+        assert process.returncode == 0 or name == 'invalid', f'{name}: {process.stderr}'
+    return folder, commands
+
+
+@pytest.fixture
+def folder(finished):
+    """The folder with data, config, run and results."""
+    return finished[0]
+
+
+@pytest.fixture
+def commands(finished):
+    """The finished commands by name; all but ``invalid`` have succeeded."""
+    return finished[1]
+
+
+def run_commands(folder):
+    """Write data and config, then run every command with own parts in one process."""
     (folder / 'own.yaml').write_text(yaml.safe_dump(CONFIG))
     paths = f'{programs.PROJECT}:{programs.PROJECT / "tests"}'
     process = programs.run(OWN_PARTS, folder / 'data', PYTHONPATH=paths)
     assert process.returncode == 0, process.stderr
-    return folder
-
-
-@pytest.fixture(scope='module')
-def commands(folder):
-    """The finished commands by name; all but the last must succeed."""
     config, data = [*PARTS, '-cfg', folder / 'own.yaml'], ['-d', folder / 'data']
     model, image = ['-m', folder / 'run' / 'best.h5'], folder / 'data' / 'val' / '0.png'
     train_options = ['-c', 'cpu', '-o', folder / 'run', '--workers', 1]
@@ -71,10 +90,7 @@ def commands(folder):
         'reference': ['-m', 'engine.config', *PARTS, '--reference'],
         'invalid': ['-m', 'engine.config', *config, '--set', 'own_shift=5'],
     }  # fmt: skip
-    finished = command_session.run(arguments)
-    for name, process in finished.items():
-        assert process.returncode == 0 or name == 'invalid', f'{name}: {process.stderr}'
-    return finished
+    return command_session.run(arguments)
 
 
 def test_training_uses_all_parts(commands, folder):
@@ -101,8 +117,8 @@ def test_own_backend_segments_as_nnabla(commands, folder):
     assert len(np.unique(reference)) > 1
 
 
-def test_a_run_is_resumed_on_two_ranks(commands, folder):
-    resumed = folder / 'two'
+def test_a_run_is_resumed_on_two_ranks(commands, folder, tmp_path):
+    resumed = tmp_path / 'two'
     shutil.copytree(folder / 'run', resumed)
     options = [
         *PARTS, '-cfg', folder / 'own.yaml', '-d', folder / 'data', '-c', 'cpu', '-o', resumed,
@@ -124,6 +140,19 @@ def test_own_network_is_exported(commands, folder):
     )
     truth = np.load(folder / 'data' / 'val' / '0.npy')
     assert np.mean(logits[0].argmax(axis=0)[truth < 255] == truth[truth < 255]) > 0.7
+
+
+def test_all_outputs_name_the_version(commands, folder):
+    """Config, weights and state of a run, scores, and exports."""
+    run, version = folder / 'run', common.__version__
+    first_line = (run / 'config.yaml').read_text().splitlines()[0]
+    assert first_line == f'# The effective config of this run, written by nnseg {version}'
+    with h5py.File(run / 'final.h5') as file:
+        assert file.attrs['nnseg_version'] == version
+    assert checkpoints.load_facts(run / 'state.h5')['versions']['nnseg'] == version
+    assert json.loads((folder / 'nnabla.json').read_text())['versions']['nnseg'] == version
+    metadata = {entry.key: entry.value for entry in onnx.load(folder / 'own.onnx').metadata_props}
+    assert json.loads(metadata['versions'])['nnseg'] == version
 
 
 def test_own_data_is_checked_in_worker_processes(commands):

@@ -3,6 +3,7 @@
 import pytest
 
 from support import command_session, mpi_training
+from support.shared_results import computed_once
 from support.train_runs import write_config
 
 NETWORKS = {'train': 1, 'resume': 1, 'evaluate': 1, 'infer': 1, 'export': 1, 'config': 0}
@@ -11,7 +12,11 @@ NETWORKS = {'train': 1, 'resume': 1, 'evaluate': 1, 'infer': 1, 'export': 1, 'co
 @pytest.fixture(scope='module')
 def commands(tmp_path_factory):
     """All commands with one config, in one process."""
-    folder = tmp_path_factory.mktemp('run')
+    _, results = computed_once(tmp_path_factory, 'networks_created', run_commands)
+    return command_session.finished(results)
+
+
+def run_commands(folder):
     mpi_training.write_data(folder / 'data')
     image = next((folder / 'data').rglob('*.png'))
     config = ['-cfg', write_config(folder, max_iter=4, save_interval=4), '-c', 'cpu']

@@ -1,4 +1,4 @@
-"""How commands end."""
+"""Exit status and error messages of commands."""
 
 import argparse
 import os
@@ -16,7 +16,8 @@ from common.errors import UserError
 from support import programs
 
 
-def ended(main, capsys, *arguments):
+def run(main, capsys, *arguments):
+    """Run a command and return its exit status and standard error."""
     status = run_command(lambda: Parser(prog='tool'), main, arguments)
     return status, capsys.readouterr().err
 
@@ -26,14 +27,17 @@ def test_a_users_mistake_is_one_line_and_status_2(kind, capsys):
     def main(args):
         raise kind('this is wrong;\ndo that')
 
-    assert ended(main, capsys) == (2, 'error: this is wrong; do that\n')
+    assert run(main, capsys) == (2, 'error: this is wrong; do that\n')
     with pytest.raises(kind):
-        ended(main, capsys, '--debug')
+        run(main, capsys, '--debug')
 
 
 @pytest.mark.parametrize('size', launcher.RANK_VARIABLES)
-def test_every_rank_tells_its_mistake_the_others_later(size, capsys, monkeypatch):
-    """A launcher that is told by rank 0 ends the others before; a mistake of one is told by it."""
+def test_rank_0_reports_an_error_before_the_others(size, capsys, monkeypatch):
+    """An error of all ranks appears once, because the launcher ends the others after rank 0.
+
+    An error of a single rank is reported by that rank.
+    """
 
     def main(args):
         raise UserError('this is wrong')
@@ -44,11 +48,11 @@ def test_every_rank_tells_its_mistake_the_others_later(size, capsys, monkeypatch
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(size, '4')
     monkeypatch.setenv(launcher.RANK_VARIABLES[size], '0')
-    assert ended(main, capsys) == (2, 'error: this is wrong\n')
+    assert run(main, capsys) == (2, 'error: this is wrong\n')
     assert pauses == []
     monkeypatch.setenv(launcher.RANK_VARIABLES[size], '3')
     line = f'error: this is wrong (rank 3 on {socket.gethostname()})\n'
-    assert ended(main, capsys) == (2, line)
+    assert run(main, capsys) == (2, line)
     assert pauses == [launcher.RANK_0_HEAD_START_SECONDS]
 
 
@@ -60,14 +64,14 @@ def test_a_programming_error_keeps_its_traceback(error, capsys):
         raise error
 
     with pytest.raises(type(error)):
-        ended(main, capsys)
+        run(main, capsys)
 
 
 def test_a_missing_package_says_how_to_install_it(capsys):
     def main(args):
         import no_such_package  # noqa: F401
 
-    status, line = ended(main, capsys)
+    status, line = run(main, capsys)
     assert status == 2
     assert line == (
         'error: the package no_such_package is not installed; '
@@ -80,23 +84,23 @@ def test_a_missing_package_on_another_python_names_the_right_one(capsys, monkeyp
         monkeypatch.setattr(sys, 'version_info', (3, 12, 1))
         raise ModuleNotFoundError(name='nnabla')
 
-    status, line = ended(main, capsys)
+    status, line = run(main, capsys)
     assert status == 2
     assert 'this is Python 3.12, NNabla has wheels up to 3.10: use .venv/bin/python' in line
 
 
 def test_an_unknown_option_is_one_line(capsys):
-    status, line = ended(lambda args: 0, capsys, '--nonsense')
+    status, line = run(lambda args: 0, capsys, '--nonsense')
     assert status == 2
     assert line.count('\n') == 1
     assert line.startswith('error: unrecognized arguments: --nonsense; tool --help')
 
 
-def test_an_interruption_is_no_traceback(capsys):
+def test_ctrl_c_prints_no_traceback(capsys):
     def main(args):
         raise KeyboardInterrupt
 
-    assert ended(main, capsys) == (130, 'interrupted\n')
+    assert run(main, capsys) == (130, 'interrupted\n')
 
 
 def test_the_status_of_main_is_returned(capsys):
@@ -104,12 +108,12 @@ def test_the_status_of_main_is_returned(capsys):
         assert isinstance(args, argparse.Namespace)
         return 1
 
-    assert ended(main, capsys) == (1, '')
+    assert run(main, capsys) == (1, '')
 
 
 @pytest.mark.parametrize('unbuffered', ['', '1'])
-def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
-    """`tool | true`: what main returns is the status; where it cannot go on writing, 141."""
+def test_a_closed_pipe_prints_no_traceback_and_keeps_the_status(unbuffered):
+    """`tool | true` returns the status of main, or 141 if the output cannot be written."""
     program = (
         'import sys, time; from common.command import Parser, run_command\n'
         'def main(args):\n'
@@ -136,16 +140,22 @@ def test_a_reader_that_leaves_is_no_traceback_and_keeps_the_status(unbuffered):
 @pytest.mark.parametrize(
     'arguments',
     [
-        ('-m', 'models', '--family', 'd3net'),
-        ('-m', 'models.convert', '--network', 'ddrnet23_slim', '-i', 'none.pth', '-o', 'x.h5'),
-        ('-m', 'engine.environment'),
         ('-m', 'models.complexity', '--network', 'd3net_t'),
         ('infer.py', '-i', 'none.jpg'),
-        ('evaluate.py', '-d', 'none'),
-        ('train.py', '-d', 'none'),
+        *(
+            pytest.param(arguments, marks=pytest.mark.whole_registry)
+            for arguments in (
+                ('-m', 'models', '--family', 'd3net'),
+                ('-m', 'models.convert', '--network', 'd3net_t', '-i', 'none.pth', '-o', 'x.h5'),
+                ('-m', 'engine.environment'),
+                ('evaluate.py', '-d', 'none'),
+                ('train.py', '-d', 'none'),
+            )
+        ),
     ],
 )
-def test_what_nnabla_reports_at_its_import_is_not_shown(arguments):
+def test_nnablas_log_at_its_import_is_not_shown(arguments):
+    """Here for one program of each kind; programs.run checks it in all other tests."""
     process = programs.run(*arguments)
     assert process.returncode in (0, 2), process.stderr
     assert '[nnabla]' not in process.stdout + process.stderr

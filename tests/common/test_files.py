@@ -1,4 +1,4 @@
-"""What a path is, and files that are whole at any moment."""
+"""Kinds of paths, atomic writes, digests."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from common import files
 from common.errors import UserError
 
 
-def test_what_is_there_stays_until_all_is_written(tmp_path):
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / 'new' / 'a.txt'
     with files.replacing(path) as temporary:
         temporary.write_text('one')
@@ -21,7 +21,7 @@ def test_what_is_there_stays_until_all_is_written(tmp_path):
     assert os.listdir(path.parent) == ['a.txt']
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_an_unwritable_place_is_the_users_mistake(tmp_path):
     (tmp_path / 'file').touch()
     for path in (tmp_path / 'file' / 'a', tmp_path / ('x' * 300)):
         with (
@@ -37,7 +37,7 @@ def test_digests_of_files(tmp_path):
     assert files.sha256_of(tmp_path / 'a') == hashlib.sha256(content).hexdigest()
 
 
-def test_targets_that_cannot_be_written_are_found_before_the_work(tmp_path):
+def test_unwritable_targets_are_reported_before_the_work(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='file/a.png: cannot be written'):
         files.check_writable(tmp_path / 'file' / 'a.png')
@@ -67,7 +67,7 @@ def test_kinds_of_paths(tmp_path):
     ('name', 'reason'),
     [('x' * 300, 'File name too long'), ('loop', 'symbolic links'), ('a\0b', 'null')],
 )
-def test_a_path_that_cannot_be_asked_is_the_users_mistake(name, reason, tmp_path):
+def test_a_path_that_cannot_be_examined_is_the_users_mistake(name, reason, tmp_path):
     (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
     with pytest.raises(UserError, match=rf'{name}: cannot be read \(.*{reason}'):
         files.kind_of(tmp_path / name)
@@ -82,7 +82,7 @@ def test_a_path_in_a_closed_folder_is_the_users_mistake(tmp_path, monkeypatch):
         files.kind_of(tmp_path / 'a.h5')
 
 
-def test_what_must_survive_a_crash_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+def test_a_durable_file_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     done = []
 
     def fsync(descriptor):
@@ -102,13 +102,13 @@ def test_what_must_survive_a_crash_is_on_the_disk_before_it_has_its_name(tmp_pat
     assert done == ['replace']
 
 
-def test_leftovers_of_killed_processes(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     kept = ['.hidden', '.12.h5', 'a.12.h5', 'state.h5', '.state.h5', '.a.x.h5', '.folder.12.h5']
     (tmp_path / kept[-1]).mkdir()
     for name in kept[:-1]:
         (tmp_path / name).touch()
     for path in ('state.h5', 'model_param_00000001.h5', 'report.png', '.twice.7.h5'):
-        temporary = files.replacing(tmp_path / path).__enter__()  # as if killed within
+        temporary = files.replacing(tmp_path / path).__enter__()  # as if killed inside the block
         temporary.touch()
     files.remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(kept)

@@ -1,4 +1,4 @@
-"""Which files a user means."""
+"""Input files named by files, folders and patterns."""
 
 import os
 from contextlib import contextmanager
@@ -21,20 +21,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_means_all_images_and_videos_below(folder):
+def test_a_folder_stands_for_all_images_and_videos_in_it(folder):
     found = inputs.find_inputs([str(folder)], leave_out=folder / 'out')
     assert names(found) == ['a.JPG', 'b.png', 'sub/c.jpeg', 'sub/d.mp4']
     assert [item.is_video for item in found] == [False, False, False, True]
 
 
-def test_patterns_files_and_repetitions(folder):
+def test_patterns_and_files_give_each_input_once(folder):
     found = inputs.find_inputs([f'{folder}/*.png', f'{folder}/**/*.jp*g', f'{folder}/b.png'])
     assert names(found) == ['b.png', 'out/a.jpg', 'sub/c.jpeg']
     (folder / '[1].png').touch()
     assert names(inputs.find_inputs([f'{folder}/[1].png'])) == ['[1].png']
 
 
-def test_only_a_folder_of_results_below_the_one_searched_is_left_out(folder):
+def test_results_are_skipped_only_below_the_searched_folder(folder):
     everything = ['a.JPG', 'b.png', 'out/a.jpg', 'sub/c.jpeg', 'sub/d.mp4']
     for elsewhere in (folder, folder.parent, folder.parent / 'other', None):
         assert names(inputs.find_inputs([str(folder)], leave_out=elsewhere)) == everything
@@ -50,7 +50,7 @@ def test_only_a_folder_of_results_below_the_one_searched_is_left_out(folder):
 
 @contextmanager
 def closed(path):
-    """Without any right to ``path``, not even the superuser's."""
+    """Remove all access to ``path``, also that of the superuser."""
     path.chmod(0)
     if os.getuid() == 0:
         path.parent.chmod(0o755)
@@ -63,8 +63,8 @@ def closed(path):
         path.chmod(0o755)
 
 
-def test_folders_that_are_closed_to_the_user(folder, monkeypatch):
-    monkeypatch.chdir(folder)  # because what is above it is pytest's alone
+def test_folders_without_access_are_reported(folder, monkeypatch):
+    monkeypatch.chdir(folder)  # its parents are accessible to pytest's user only
     problems = []
     with closed(folder / 'sub'):
         found = inputs.find_inputs(['.'], None, problems.append)
@@ -81,7 +81,7 @@ def test_folders_that_are_closed_to_the_user(folder, monkeypatch):
                 inputs.find_inputs([pattern])
 
 
-def test_what_is_no_file_is_reported(folder):
+def test_broken_links_and_pipes_are_reported(folder):
     os.symlink('nothing', folder / 'lost.png')
     os.symlink('loop.png', folder / 'loop.png')
     os.mkfifo(folder / 'pipe.png')
@@ -95,7 +95,7 @@ def test_what_is_no_file_is_reported(folder):
 
 
 @pytest.mark.parametrize('pattern', ['', ' '])
-def test_an_empty_name_is_no_folder(folder, monkeypatch, pattern):
+def test_an_empty_name_is_refused(folder, monkeypatch, pattern):
     monkeypatch.chdir(folder)
     with pytest.raises(UserError, match='an empty name'):
         inputs.find_inputs(['b.png', pattern])
@@ -103,12 +103,12 @@ def test_an_empty_name_is_no_folder(folder, monkeypatch, pattern):
 
 
 @pytest.mark.parametrize('name', ['x' * 300, 'x' * 300 + '*', 'nul\0.png', '~nobody-here/a.png'])
-def test_names_that_no_file_can_have(name):
+def test_impossible_names_are_the_users_mistake(name):
     with pytest.raises(UserError):
         inputs.find_inputs([name])
 
 
-def test_inputs_that_are_not_there(folder):
+def test_missing_inputs_are_the_users_mistake(folder):
     for pattern, message in (
         ('none.png', 'no such file or folder'),
         ('*.gif', 'no file matches'),

@@ -1,4 +1,4 @@
-"""What launchers say in environment variables, and children that must not hear it."""
+"""Environment variables of launchers, and child processes that must not inherit them."""
 
 import json
 import os
@@ -10,14 +10,15 @@ import pytest
 from common import PROJECT, launcher
 from support import mpi_jobs
 
-# Variables that launchers are known to set, beside those that the project reads.
+# Further variables that launchers set, beside those that the project reads.
 KNOWN = {
     'OMPI_MCA_ess': '^singleton', 'PMIX_RANK': '0', 'PRTE_LAUNCHED': '1', 'PMI_FD': '7',
     'MPI_LOCALNRANKS': '2', 'SLURM_JOB_ID': '1', 'SLURM_STEP_NODELIST': 'a',
 }  # fmt: skip
 
 
-def read():
+def variables():
+    """Return the names of all variables that the project reads."""
     return {
         *launcher.RANK_VARIABLES, *launcher.RANK_VARIABLES.values(), *launcher.LOCAL_RANK_VARIABLES,
         *launcher.LOCAL_SIZE_VARIABLES,
@@ -25,42 +26,42 @@ def read():
 
 
 @pytest.fixture
-def alone(monkeypatch):
+def without_launcher(monkeypatch):
+    """Remove the variables of a launcher under which the tests run."""
     for name in list(os.environ):
         if name.startswith(launcher.VARIABLE_PREFIXES):
             monkeypatch.delenv(name)
 
 
-def test_a_child_does_not_know_of_the_job(alone, monkeypatch):
+def test_a_child_does_not_inherit_the_job(without_launcher, monkeypatch):
     before = dict(os.environ)
-    for name, value in {**dict.fromkeys(read(), '2'), **KNOWN}.items():
+    for name, value in {**dict.fromkeys(variables(), '2'), **KNOWN}.items():
         monkeypatch.setenv(name, value)
     assert launcher.launched_rank() == launcher.launched_local_size() == 2
     assert launcher.environment_without_launcher() == before
     program = 'from common import launcher; print(launcher.launcher())'
-    environment = launcher.environment_without_launcher()
     child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, text=True, check=True,
-                           env=environment, stdout=subprocess.PIPE)  # fmt: skip
+                           env=launcher.environment_without_launcher(),
+                           stdout=subprocess.PIPE)  # fmt: skip
     assert child.stdout == 'None\n'
 
 
-def test_open_mpi_is_told_from_the_others(alone, monkeypatch):
-    for name in read() - {launcher.OPEN_MPI_SIZE}:
+def test_open_mpi_is_distinguished_from_other_launchers(without_launcher, monkeypatch):
+    for name in variables() - {launcher.OPEN_MPI_SIZE}:
         monkeypatch.setenv(name, '2')
     assert not launcher.started_by_open_mpi()
     monkeypatch.setenv(launcher.OPEN_MPI_SIZE, '2')
     assert launcher.started_by_open_mpi()
 
 
-def test_what_mpirun_really_sets(tmp_path):
-    """Of its variables a child gets none by which MPI would take it for a rank."""
+def test_the_variables_of_a_real_mpirun(tmp_path):
+    """A child gets none of the variables by which MPI would take it for a rank."""
     program = tmp_path / 'program.py'
     program.write_text(
         'import json, os\nfrom common import launcher\n'
-        f'with open(f"{tmp_path}/{{launcher.launched_rank()}}.json", "w") as file:\n'
+        f'with open(f"{tmp_path}/{{launcher.launched_rank()}}.json", "w") as out:\n'
         '    json.dump([launcher.started_by_open_mpi(), launcher.launched_local_size(),\n'
-        '               sorted(set(os.environ)\n'
-        '                      - set(launcher.environment_without_launcher()))], file)\n'
+        '               sorted({*os.environ} - {*launcher.environment_without_launcher()})], out)\n'
     )
     job = mpi_jobs.run(2, program)
     assert job.returncode == 0, job.stderr

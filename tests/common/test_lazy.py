@@ -1,4 +1,4 @@
-"""Packages that import what they offer when it is used."""
+"""Packages whose public names are imported on first use."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_help_loads_neither_nnabla_nor_opencv(command):
     assert not {'nnabla', 'cv2'} & loaded
 
 
-def test_what_a_package_offers_is_there():
+def test_public_names_resolve():
     import engine
     from engine.inference.predictor import Predictor
 

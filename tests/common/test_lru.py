@@ -1,4 +1,4 @@
-"""The least-recently-used cache: what it keeps, what it drops, and when."""
+"""The least-recently-used cache: which values it keeps and when it drops them."""
 
 import random
 from collections import OrderedDict
@@ -8,8 +8,8 @@ import pytest
 from common.lru import LeastRecentlyUsed
 
 
-def test_it_keeps_the_latest():
-    """As the textbook's, on a long random sequence."""
+def test_the_most_recently_used_values_stay():
+    """Compared with a textbook implementation on a long random sequence."""
     rng, cache, book = random.Random(0), LeastRecentlyUsed(4), OrderedDict()
     made = expected = 0
 
@@ -31,30 +31,30 @@ def test_it_keeps_the_latest():
         assert (list(cache), made) == (list(book), expected)
 
 
-def test_it_makes_room_before_it_makes():
+def test_old_values_are_dropped_before_a_new_one_is_created():
     cache, sizes = LeastRecentlyUsed(2), []
     for key in range(4):
         cache.get_or_make(key, lambda: sizes.append(len(cache)))
     assert sizes == [0, 1, 1, 1]
 
 
-def test_a_hook_says_how_much_is_too_much():
+def test_a_function_can_limit_the_cache():
     most = 5
     cache = LeastRecentlyUsed(lambda count: count >= most)
     for key in range(7):
         cache.get_or_make(key, object)
     assert list(cache) == [2, 3, 4, 5, 6]
     most = 2
-    cache.get_or_make(2, object)  # is there
+    cache.get_or_make(2, object)  # a cache hit
     assert len(cache) == 5
     cache.get_or_make('new', object)
     assert list(cache) == [2, 'new']
-    most = 0  # never as few: one that is made is kept
+    most = 0  # the new value is kept nevertheless
     cache.get_or_make('last', object)
     assert list(cache) == ['last']
 
 
-def test_what_cannot_be_made_is_no_value():
+def test_a_failed_creation_adds_no_value():
     cache = LeastRecentlyUsed(2)
     cache.get_or_make('a', object)
     with pytest.raises(ZeroDivisionError):

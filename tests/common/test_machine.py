@@ -1,4 +1,4 @@
-"""What this machine gives to this process: cores and memory."""
+"""Cores and memory that this process may use."""
 
 import os
 
@@ -8,12 +8,12 @@ from common import launcher, machine
 from common.errors import UserError
 from datasets import prepare
 from engine.distributed.processes import Processes
-from engine.training.prepare import MOST_WORKERS, _workers
+from engine.training.prepare import MAX_LOADER_WORKERS, _default_loader_workers
 
 
 @pytest.fixture
 def limits(tmp_path, monkeypatch):
-    """The cores of processes by their id, 0 for this one: 12 cores; and a folder for cgroups."""
+    """A machine with 12 cores: affinity by process id (0: this process), and the cgroup folder."""
     for name in launcher.LOCAL_SIZE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     affinity = {0: set(range(12)), os.getppid(): set(range(12))}
@@ -24,12 +24,12 @@ def limits(tmp_path, monkeypatch):
 
 
 def set_quota(folder, cores):
-    """The limit of a container with cgroups of version 2."""
+    """Write the CPU limit of a container with cgroups of version 2."""
     (folder / 'cgroup').write_text('0::/\n')
     (folder / 'cpu.max').write_text(f'{int(cores * 100_000)} 100000\n')
 
 
-def test_cores_are_what_this_process_may_use(limits, monkeypatch):
+def test_cores_respect_affinity_quota_and_launcher(limits, monkeypatch):
     affinity, folder = limits
     assert machine.cores() == 12
     (folder / 'cgroup').write_text('0::/jobs/mine\n')
@@ -40,7 +40,8 @@ def test_cores_are_what_this_process_may_use(limits, monkeypatch):
     assert machine.cores() == 6
     (folder / 'jobs' / 'cpu.max').write_text('50000 100000\n')
     assert machine.cores() == 1
-    (folder / 'cgroup').write_text('4:cpu,cpuacct:/docker/123\n')  # a container's root is its own
+    # In a container the root is its own cgroup.
+    (folder / 'cgroup').write_text('4:cpu,cpuacct:/docker/123\n')
     (folder / 'cpu').mkdir()
     (folder / 'cpu' / 'cpu.cfs_quota_us').write_text('-1\n')
     (folder / 'cpu' / 'cpu.cfs_period_us').write_text('100000\n')
@@ -51,19 +52,19 @@ def test_cores_are_what_this_process_may_use(limits, monkeypatch):
     assert machine.cores() == 2
     (folder / 'cgroup').unlink()
     assert machine.cores() == 3
-    affinity[0] = {0, 1}  # bound by mpirun to some of its cores
+    affinity[0] = {0, 1}  # mpirun has bound this process to two cores
     assert machine.cores() == 2
 
 
-def test_threads_are_those_asked_for_else_one_a_core(limits):
+def test_threads_default_to_one_per_core(limits):
     set_quota(limits[1], 3)
     assert (machine.threads(), machine.threads(5)) == (3, 5)
     with pytest.raises(UserError, match='--threads must be at least 1, not 0'):
         machine.threads(0)
 
 
-def test_whoever_counts_cores_counts_the_same(limits, monkeypatch):
-    """A quota, the affinity and the job's processes bound what every part of the project starts."""
+def test_all_parts_of_the_project_count_the_same_cores(limits, monkeypatch):
+    """Quota, affinity and the job's processes limit the threads and processes of every part."""
     affinity, folder = limits
 
     def counts():
@@ -71,9 +72,9 @@ def test_whoever_counts_cores_counts_the_same(limits, monkeypatch):
         cores = machine.cores()
         assert f' {cores} cores usable' in text
         assert prepare._number_of_processes(None) == machine.threads() == cores
-        return cores, _workers(Processes())
+        return cores, _default_loader_workers(Processes())
 
-    assert counts() == (12, MOST_WORKERS)
+    assert counts() == (12, MAX_LOADER_WORKERS)
     set_quota(folder, 2.5)
     assert counts() == (2, 2)
     affinity[0] = {7}
@@ -83,7 +84,7 @@ def test_whoever_counts_cores_counts_the_same(limits, monkeypatch):
     assert counts() == (1, 2)  # MPI knows of one process
 
 
-def test_what_mpi_knows_goes_before_what_the_launcher_says(limits, monkeypatch):
+def test_the_process_count_of_mpi_overrides_the_launchers(limits, monkeypatch):
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
     assert [machine.cores(size) for size in (1, 4, 12, 99)] == [12, 3, 1, 1]
     set_quota(limits[1], 6)
@@ -96,11 +97,11 @@ def test_free_memory_is_less_than_the_machine_has():
 
 
 def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
-    """Of the machine, and of both versions of cgroups: a process's own, and those above."""
+    """Of the machine and of both cgroup versions: the process's own cgroups and all parents."""
     monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
     monkeypatch.setattr(machine, 'PROCESS_CGROUPS', tmp_path / 'cgroup')
     monkeypatch.setattr(machine, 'MEMINFO', tmp_path / 'meminfo')
-    assert machine.free_memory() == 0  # nothing tells
+    assert machine.free_memory() == 0  # no source reports it
     (tmp_path / 'meminfo').write_text('MemTotal:  9000 kB\nMemAvailable:  7000 kB\nHugePages: 0\n')
     (tmp_path / 'cgroup').write_text('4:cpu,cpuacct:/a\n3:memory:/jobs/mine\n0::/jobs/mine\n')
     assert machine.free_memory() == 7000 << 10
@@ -126,7 +127,7 @@ def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
     assert machine.free_memory() == 1_500_000
     version1('memory/jobs', 1_000_000, 600_000, 70_000)
     assert machine.free_memory() == 470_000
-    (tmp_path / 'cgroup').write_text('3:memory:/docker/123\n')  # a container's root is its own
+    (tmp_path / 'cgroup').write_text('3:memory:/docker/123\n')  # in a container the root is its own
     version1('memory', 900_000, 890_000, 1_000)
     assert machine.free_memory() == 11_000
     version1('memory', 900_000, 990_000, 0)

@@ -1,4 +1,4 @@
-"""Which exceptions mean a lack of memory, and what they become."""
+"""Recognition and conversion of out-of-memory errors."""
 
 import errno
 import os
@@ -14,8 +14,8 @@ from common.errors import InputError, UserError
 from common.memory import is_memory_error, memory_errors_as
 
 
-class OfARuntime(Exception):
-    """As ONNX Runtime's, which have no base in common."""
+class RuntimeSpecificError(Exception):
+    """Like ONNX Runtime's errors, which have no common base class."""
 
 
 def opencv(code):
@@ -25,12 +25,12 @@ def opencv(code):
 
 
 @pytest.mark.parametrize(
-    'error, of_memory',
+    'error, expected',
     [
         (MemoryError(), True),
         (RuntimeError('Failed to allocate memory for requested buffer of size 1'), True),
-        (OfARuntime('CUDA failure 2: out of memory'), True),
-        (OfARuntime('cudaErrorOutOfMemory'), True),
+        (RuntimeSpecificError('CUDA failure 2: out of memory'), True),
+        (RuntimeSpecificError('cudaErrorOutOfMemory'), True),
         (RuntimeError('[GENERAL_ERROR] Check failed'), False),
         (opencv(cv2.Error.StsNoMem), True),
         (opencv(cv2.Error.StsAssert), False),
@@ -40,14 +40,14 @@ def opencv(code):
         (KeyError('allocation'), False),
     ],
 )
-def test_what_tells_of_memory(error, of_memory):
-    assert is_memory_error(error) == of_memory
+def test_out_of_memory_errors_are_recognised(error, expected):
+    assert is_memory_error(error) == expected
 
 
-def test_real_ones():
+def test_a_real_out_of_memory_error_is_converted():
     with pytest.raises(MemoryError) as caught, memory_errors_as(MemoryError):
         np.empty(1 << 60, np.uint8)
-    assert caught.value.__cause__ is None  # it is one already
+    assert caught.value.__cause__ is None  # not converted: it already is one
     one_line = 'too large; take a smaller one'
     with pytest.raises(InputError) as caught, memory_errors_as(InputError, one_line):
         np.empty(1 << 60, np.uint8)
@@ -55,8 +55,8 @@ def test_real_ones():
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
-def test_opencv_s_own():
-    """In a process with little memory, in which OpenCV fails to allocate an image."""
+def test_an_out_of_memory_error_of_opencv_is_converted():
+    """In a child process whose memory is limited, so that OpenCV fails to allocate an image."""
     program = (
         'import resource, numpy as np, cv2\n'
         'from common.errors import UserError\n'
@@ -71,7 +71,7 @@ def test_opencv_s_own():
     assert child.stderr.rstrip().endswith('UserError: too large'), child.stderr
 
 
-def test_what_a_library_says_is_kept_where_nothing_else_is_said():
+def test_the_original_message_is_the_default():
     with pytest.raises(MemoryError) as caught, memory_errors_as(MemoryError):
         raise RuntimeError('malloc failed')
     assert str(caught.value) == 'malloc failed'
@@ -81,7 +81,7 @@ def test_what_a_library_says_is_kept_where_nothing_else_is_said():
 @pytest.mark.parametrize(
     'error', [RuntimeError('[x] Check failed'), UserError('no GPU'), KeyError()]
 )
-def test_all_other_exceptions_pass(error):
+def test_other_exceptions_are_not_converted(error):
     with pytest.raises(type(error)) as caught, memory_errors_as(UserError, 'too large'):
         raise error
     assert caught.value is error

@@ -1,4 +1,4 @@
-"""--import: a user's modules, by name or file, before anything else of a command."""
+"""--import: modules of a user, by name or file, imported before the command does anything."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_module_is_imported_first(tmp_path, written, first):
         ),
     ],
 )
-def test_what_cannot_be_imported_is_one_line(tmp_path, name, content, message):
+def test_a_failed_import_is_reported_in_one_line(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_text(content)
     process = programs.run(INFER, '--import', name, '-i', 'x.jpg', cwd=tmp_path)
@@ -49,7 +49,7 @@ def test_a_programming_error_keeps_its_traceback(tmp_path):
     assert "ValueError: invalid literal for int() with base 10: 'abc'" in process.stderr
 
 
-def test_a_folder_beside_it_does_not_take_the_place_of_the_project(tmp_path):
+def test_a_file_beside_the_module_does_not_replace_the_projects(tmp_path):
     (tmp_path / 'mine.py').write_text('import models; print(models.__file__)')
     (tmp_path / 'models.py').write_text('')
     process = programs.run(INFER, '--import', tmp_path / 'mine.py', '--help')

@@ -1,4 +1,4 @@
-"""Work in processes: in order, with the errors of the workers, and when one of them dies."""
+"""The map in worker processes: order, exceptions, and killed workers."""
 
 import sys
 
@@ -11,14 +11,14 @@ from datasets import Dataset, DatasetInfo, Sample
 
 @pytest.fixture
 def numbered(tmp_path):
-    """A data set of 50 samples, none of which is read."""
+    """A data set of 50 samples whose files do not exist."""
     samples = tuple(Sample(str(number), tmp_path / str(number), None) for number in range(50))
     return Dataset(DatasetInfo('none', ('a',), ((0, 0, 0),)), 'train', samples, str)
 
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """Functions in a module of their own, which worker processes can import."""
+    """A module with functions that worker processes can import."""
     (tmp_path / 'work_of_test.py').write_text(
         'import os, time\n'
         'def name(dataset, index):\n'
@@ -43,11 +43,11 @@ def test_results_come_in_order(processes, numbered, work):
 
 
 @pytest.mark.parametrize('processes', [1, 2])
-def test_an_exception_in_a_worker_is_ours(processes, numbered, work):
+def test_an_exception_in_a_worker_reaches_the_caller(processes, numbered, work):
     with pytest.raises(LookupError, match='30'):
         list(map_samples(numbered, work.fail, processes, 'failing'))
 
 
-def test_a_worker_that_is_killed_is_told(numbered, work):
+def test_a_killed_worker_is_reported(numbered, work):
     with pytest.raises(UserError, match='worker process was killed.*--processes'):
         list(map_samples(numbered, work.die, 2, 'dying'))

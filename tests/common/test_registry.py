@@ -1,4 +1,4 @@
-"""Tables of named parts."""
+"""The registry of named parts."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_parts_are_found_by_name_in_their_order():
     assert list(parts) == ['b', 'a']
 
 
-def test_a_name_is_given_once():
+def test_a_name_can_be_registered_only_once():
     parts = Registry('a part')
     parts.add('b', 1)
     with pytest.raises(UserError, match='a part called b is registered already; give this one'):

@@ -1,4 +1,4 @@
-"""Sections of a config: types, ranges, and what they say of themselves."""
+"""Config sections: types, ranges, defaults and their descriptions."""
 
 from dataclasses import FrozenInstanceError, dataclass
 
@@ -25,7 +25,7 @@ class PictureKeys(BaseKeys):
     flip: bool = config_key(False, 'mirrored')
 
 
-def test_values_become_the_types_of_their_keys():
+def test_values_are_converted_to_the_types_of_their_keys():
     keys = PictureKeys(height=3, share='1e-1', sides=[4, 5], colours=[[0, 1, 2]], flip=True)
     assert keys == PictureKeys(
         height=3, share=0.1, sides=(4, 5), colours=((0, 1, 2),), kind=None, flip=True
@@ -62,7 +62,7 @@ def test_a_wrong_value_names_its_key(values, message):
     assert isinstance(caught.value, UserError)
 
 
-def test_a_section_takes_its_own_keys_from_a_config():
+def test_a_section_uses_only_its_own_keys_of_a_config():
     values = {'height': 2, 'share': None, 'lr': 0.1}
     assert PictureKeys.of(values) == PictureKeys(height=2)
     assert PictureKeys.missing({'lr': 0.1, 'height': None}) == ['height']
@@ -70,7 +70,7 @@ def test_a_section_takes_its_own_keys_from_a_config():
         PictureKeys.of({'lr': 0.1})
 
 
-def test_a_subclass_may_have_another_default():
+def test_a_subclass_can_override_a_default():
     assert (BaseKeys(height=1).share, PictureKeys(height=1).share) == (0.5, 0.25)
     assert list(keys_of(PictureKeys)) == ['height', 'share', 'kind', 'sides', 'colours', 'flip']
 
@@ -79,7 +79,7 @@ def test_keys_describe_themselves():
     keys = keys_of(PictureKeys)
     assert {name: (key.type_text(), key.range_text(), key.default_words())
             for name, key in keys.items()} == {
-        'height': ('whole number', 'at least 1', 'needed'),
+        'height': ('whole number', 'at least 1', 'required'),
         'share': ('number', 'at most 1 and greater than 0', '0.25'),
         'kind': ('text', 'one of road, field', 'anything'),
         'sides': ('list of 2 whole numbers', 'at least 1', '[1, 2]'),
@@ -88,7 +88,7 @@ def test_keys_describe_themselves():
     }  # fmt: skip
 
 
-def test_choices_may_grow():
+def test_choices_grow_with_their_registry():
     table = {'a': 1}
 
     @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Settings of a command: made from a command line, or in Python."""
+"""Command settings, created from a command line or in Python."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_options_become_settings():
     assert parse('a', 'b', '-d', 'x', '--name', 'c', '--name', 'd', '-n', '4', '--all') == (
         TaskSettings(('a', 'b'), PlaceSettings(Path('x'), ('c', 'd')), 4, every=True)
     )
-    assert parse('a') == TaskSettings(('a',)), 'lists of one parse have stayed for the next'
+    assert parse('a') == TaskSettings(('a',)), 'the lists of one call appear in the next'
 
 
 def test_mistakes_end_in_one_line():
@@ -61,7 +61,7 @@ def test_help_has_groups_and_defaults():
     assert '(default: 2)' in text
 
 
-def test_choices_hold_from_python_too():
-    with pytest.raises(UserError, match='--context gpu: there is no such choice; there are auto'):
+def test_choices_are_checked_in_python_too():
+    with pytest.raises(UserError, match='--context gpu: invalid choice; choose from auto'):
         DeviceSettings(context='gpu')
     assert DeviceSettings(context='cudnn').context == 'cudnn'

@@ -1,4 +1,4 @@
-"""Aligned text and Markdown, against tables written by hand."""
+"""Tables as aligned text and Markdown, compared with tables written by hand."""
 
 from common.tables import Column, lines, markdown, markdown_rule
 
@@ -6,7 +6,7 @@ NUMBERED = [Column(), Column('count', right=True), Column('least', 9, right=True
             Column('note')]  # fmt: skip
 
 
-def test_columns_are_as_wide_as_what_is_in_them():
+def test_columns_fit_their_cells():
     assert lines(NUMBERED, [['a', '1', '2', 'x'], ['longer', '1234567', '3', '']]) == [
         '          count     least  note',
         'a             1         2  x',
@@ -14,7 +14,7 @@ def test_columns_are_as_wide_as_what_is_in_them():
     ]
 
 
-def test_the_last_cell_of_a_short_row_reaches_over_the_others():
+def test_the_last_cell_of_a_short_row_spans_the_remaining_columns():
     assert lines(NUMBERED, [['a', 'is none of these'], ['b', '1', '2', 'x']]) == [
         '   count     least  note',
         'a  is none of these',
@@ -22,7 +22,7 @@ def test_the_last_cell_of_a_short_row_reaches_over_the_others():
     ]
 
 
-def test_without_titles_there_is_no_line_for_them():
+def test_without_titles_there_is_no_header_row():
     columns = [Column(width=5, right=True), Column(before=' -> ')]
     assert lines(columns, [['1.00', 'one'], ['12.00', 'twelve']]) == [
         ' 1.00 -> one',
@@ -30,7 +30,7 @@ def test_without_titles_there_is_no_line_for_them():
     ]
 
 
-def test_markdown_is_a_table_as_plain_text_too():
+def test_markdown_is_aligned_as_plain_text():
     assert markdown([Column('class'), Column('%', right=True)], [['a|b', '1.5'], ['c', '10']]) == [
         '| class |   % |',
         '| ----- | --: |',

@@ -1,4 +1,4 @@
-"""What worker processes do first, in a process of its own."""
+"""The set-up of a worker process, tested in a child process."""
 
 import signal
 import subprocess
@@ -19,7 +19,8 @@ print('still there')
 BOTH = '(signal.SIGINT, signal.SIGTERM)'
 
 
-def after(sent, arguments=''):
+def output_after_signal(sent, arguments=''):
+    """Return the exit status and the output of a worker that sends itself a signal."""
     program = PROGRAM.format(sent=sent, arguments=arguments)
     child = subprocess.run([sys.executable, '-c', program], cwd=PROJECT, stdout=subprocess.PIPE,
                            stderr=subprocess.DEVNULL, text=True)  # fmt: skip
@@ -30,8 +31,8 @@ def after(sent, arguments=''):
     ('sent', 'arguments'), [('SIGINT', ''), ('SIGINT', BOTH), ('SIGTERM', BOTH)]
 )
 def test_a_worker_has_one_opencv_thread_and_ignores_signals(sent, arguments):
-    assert after(sent, arguments) == (0, ['1', 'still there\n'])
+    assert output_after_signal(sent, arguments) == (0, ['1', 'still there\n'])
 
 
 def test_a_pool_can_terminate_its_workers():
-    assert after('SIGTERM') == (-signal.SIGTERM, ['1', ''])
+    assert output_after_signal('SIGTERM') == (-signal.SIGTERM, ['1', ''])

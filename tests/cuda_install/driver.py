@@ -1,18 +1,20 @@
-"""A stand-in for the library of NVIDIA's driver, built with gcc: NNabla's CUDA extension and the
-CUDA libraries can be loaded with it on any machine. Its functions return 0 and do nothing.
+"""Build a stand-in for NVIDIA's driver library with gcc.
+
+With it, NNabla's CUDA extension and the CUDA libraries can be loaded on any machine. Its functions
+return 0 and do nothing.
 """
 
 import re
 import subprocess
 from pathlib import Path
 
-# Functions of the driver begin with cu and a capital; those of the other libraries have longer
+# Functions of the driver begin with cu and a capital letter; those of other libraries have longer
 # prefixes (cublasCreate, cudaMalloc).
 DRIVER_FUNCTION = re.compile(r'\bU (cu[A-Z]\w+)')
 
 
 def build(site_packages: Path, folder: Path) -> Path:
-    """Build ``libcuda.so.1`` with every function that the installed libraries expect of it."""
+    """Build ``libcuda.so.1`` with every function that the installed libraries import from it."""
     patterns = ('nnabla_ext/cuda/*.so', 'nvidia/*/lib/*.so*')
     libraries = [path for pattern in patterns for path in site_packages.glob(pattern)]
     listing = subprocess.run(

@@ -1,5 +1,7 @@
-"""The genuine CUDA extension in a fresh environment, with a driver that does nothing: it is loaded
-and finds MPI and NCCL. `make test-cuda-install`; it needs gcc, nm and 5 GB for the environment.
+"""The real CUDA extension in a fresh environment, with a driver that does nothing.
+
+The extension must load and find MPI and NCCL. Run with `make test-cuda-install`; this needs gcc, nm
+and 5 GB for the environment.
 """
 
 import json
@@ -56,7 +58,7 @@ PROGRAMS = {
     'after a global mpi4py': IMPORT_GLOBALLY + LOAD + REPORT,
     'before a global mpi4py': LOAD + IMPORT_GLOBALLY + REPORT,
 }
-# What the project did once: libraries with global symbols, before the extension.
+# An earlier solution of the project: libraries with global symbols, loaded before the extension.
 GLOBAL_LIBRARIES = """
 import ctypes, sys
 from mpi4py import MPI
@@ -66,7 +68,7 @@ ctypes.CDLL(importing.mpi_of_mpi4py(MPI)[0], mode=ctypes.RTLD_GLOBAL)
 
 
 class Environment:
-    """An environment with requirements-cuda.txt, and the stand-in for the driver."""
+    """An environment with requirements-cuda.txt and the stand-in for the driver."""
 
     def __init__(self, folder: Path):
         self.bin, self.home = folder / 'venv' / 'bin', folder
@@ -78,7 +80,7 @@ class Environment:
         self._driver = driver.build(self.site_packages, folder).parent
 
     def run(self, *arguments, processes=0, **variables) -> subprocess.CompletedProcess:
-        """A program of the project in the environment; under mpirun, if there are processes."""
+        """Run a program of the project in the environment, under mpirun if ``processes`` > 0."""
         own = {'LD_LIBRARY_PATH': str(self._driver), 'PYTHONPATH': str(programs.PROJECT)}
         own['NNSEG_CACHE'] = str(self.home / 'cache')
         options = ['-n', processes, '--allow-run-as-root', '--oversubscribe']
@@ -98,8 +100,8 @@ def environment(tmp_path_factory):
     return Environment(tmp_path_factory.mktemp('environment'))
 
 
-def check(environment, process, ranks):
-    """Every rank has one MPI, that of mpi4py, the NCCL of the wheels, and its variables."""
+def check_libraries(environment, process, ranks):
+    """Check that each rank has only mpi4py's MPI, the NCCL of the wheels, and its variables."""
     assert process.returncode == 0, process.stderr
     reports = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{')]
     assert [report['size'] for report in reports] == [ranks] * ranks
@@ -114,24 +116,24 @@ def check(environment, process, ranks):
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
-def test_alone(environment, program):
-    (report,) = check(environment, environment.run('-c', PROGRAMS[program]), 1)
+def test_the_extension_loads_in_one_process(environment, program):
+    (report,) = check_libraries(environment, environment.run('-c', PROGRAMS[program]), 1)
     if program != 'after a global mpi4py':
         assert report['global'] == [None, None]
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
-def test_under_mpirun(environment, program):
-    check(environment, environment.run('-c', PROGRAMS[program], processes=2), 2)
+def test_the_extension_loads_under_mpirun(environment, program):
+    check_libraries(environment, environment.run('-c', PROGRAMS[program], processes=2), 2)
 
 
-def test_the_users_own_variables_do_not_matter(environment):
+def test_variables_of_the_user_have_no_effect(environment):
     variables = {'OMPI_HOME': '/usr', 'NCCL_HOME': '/usr'}
-    check(environment, environment.run('-c', PROGRAMS['alone'], **variables), 1)
+    check_libraries(environment, environment.run('-c', PROGRAMS['alone'], **variables), 1)
 
 
 @pytest.mark.parametrize('processes', [0, 2])
-def test_the_table(environment, processes):
+def test_the_environment_table_lists_the_communicator(environment, processes):
     process = environment.run('-m', 'engine.environment', processes=processes)
     assert process.returncode == 0, process.stderr
     print(process.stdout)
@@ -140,8 +142,8 @@ def test_the_table(environment, processes):
     assert 'Initializing' not in process.stdout + process.stderr
 
 
-def test_the_commands_go_on_without_a_gpu(environment, tmp_path):
-    """The driver that does nothing has none; what the extension prints is not shown."""
+def test_commands_fall_back_to_the_cpu_without_a_gpu(environment, tmp_path):
+    """The stand-in driver reports no GPU; the output of the extension is not shown."""
     photo, config = 'resources/street.jpg', 'configs/D3Net_T_camvid.yaml'
     options = ['-i', photo, '-cfg', config, '--scale', '0.1', '-o', tmp_path / 'result.jpg']
     process = environment.run('infer.py', *options)
@@ -151,8 +153,8 @@ def test_the_commands_go_on_without_a_gpu(environment, tmp_path):
         assert noise not in process.stdout + process.stderr
 
 
-def test_what_would_crash_without_all_this(environment):
-    """Else the tests above would prove nothing."""
+def test_the_earlier_solution_crashes(environment):
+    """Otherwise the tests above would prove nothing."""
     naive = GLOBAL_LIBRARIES + (
         'import tempfile\n'
         'from engine.device import libraries\n'
@@ -162,4 +164,4 @@ def test_what_would_crash_without_all_this(environment):
         '    import nnabla_ext.cudnn\n'
     )
     assert environment.run('-c', naive).returncode == -signal.SIGSEGV
-    check(environment, environment.run('-c', GLOBAL_LIBRARIES + LOAD + REPORT), 1)
+    check_libraries(environment, environment.run('-c', GLOBAL_LIBRARIES + LOAD + REPORT), 1)

@@ -1,7 +1,7 @@
-"""Members of the family that nobody has published, against an independent computation.
+"""Unpublished members of the D3Net family, compared with an independent computation.
 
-The network is computed here in float64 with numpy alone, from the description in the paper and the
-notes on the reference, one multidilated convolution after the other with all its groups.
+The tests compute the network in float64 with NumPy only, from the paper and the notes on the
+reference: one multidilated convolution after the other with all its groups.
 """
 
 import nnabla as nn
@@ -11,8 +11,8 @@ import pytest
 from support import stand_ins
 
 
-class Numpy:
-    """D3Net from parameter arrays by their published names."""
+class NumpyD3Net:
+    """D3Net in NumPy, from the registered parameters by their published names."""
 
     def __init__(self, hyper):
         self.hyper = hyper
@@ -48,7 +48,7 @@ class Numpy:
         inside = f'{name}/d2block'
         if len(x) > 4 * k:
             x = self.unit(x, f'{inside}/initial_layer/bc_layer')
-        # Layer i receives every earlier layer: by its own group of channels, with dilation 2**j.
+        # Layer i receives each earlier layer j in its own group of channels, with dilation 2**j.
         sums = np.split(self.unit(x, f'{inside}/initial_layer/init_layer'), layers)
         for j in range(1, layers):
             skips = np.split(self.unit(sums[j - 1], f'{inside}/layers/layer{j}', 2**j), layers - j)
@@ -81,7 +81,7 @@ class Numpy:
 
 
 def resize(x, size):
-    """Bilinear, pixel centres at half integers."""
+    """Resize bilinearly, with pixel centres at half integers."""
     for axis, length in enumerate(size, 1):
         old = x.shape[axis]
         at = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0, old - 1)
@@ -110,19 +110,19 @@ def resize(x, size):
         },
     ],
 )
-def test_any_member_of_the_family(changes):
+def test_a_member_equals_the_independent_computation(changes):
     network = stand_ins.tiny(**changes)
     x = np.random.RandomState(0).randn(1, 3, 37, 50).astype(np.float32)
     logits = network(nn.Variable.from_numpy_array(x))[0]
     stand_ins.randomize_parameters()
     logits.forward()
-    expected = Numpy(network.hyper)(x[0].astype(np.float64))
+    expected = NumpyD3Net(network.hyper)(x[0].astype(np.float64))
     assert logits.d[0].shape == expected.shape
     assert abs(logits.d[0] - expected).max() <= 1e-5 * expected.std()
 
 
 def test_initial_weights_are_those_of_the_original():
-    """The backbone's by NNabla's default, uniform; the head's normal with 0.01, biases zero."""
+    """Uniform by NNabla's default in the backbone; normal with 0.01 in the head; biases zero."""
     stand_ins.tiny(channels=200, num_init_features=64)(nn.Variable((1, 3, 37, 50)))
     values = {name: p.d for name, p in nn.get_parameters(grad_only=False).items()}
     head = values['decode_head/convs/0/conv/conv/W']

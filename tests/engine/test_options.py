@@ -1,4 +1,4 @@
-"""The options that infer.py and evaluate.py no longer have."""
+"""Removed options of infer.py and evaluate.py."""
 
 import pytest
 
@@ -16,7 +16,7 @@ REMOVED = [
 
 
 def refused(command, capsys, *arguments):
-    """Run a command of the project, which ends with status 2; returns its one line."""
+    """Run a command that fails with status 2 and return its error line."""
     program = COMMANDS[command]
     assert run_command(program.build_parser, program.main, arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -30,7 +30,7 @@ def test_a_removed_option_names_its_successor(command, option, successor, value,
     assert line == f'error: {option} was removed: {successor}'
 
 
-def test_processes_are_those_of_mpirun_and_threads_those_of_the_backends(capsys):
+def test_the_option_processes_names_mpirun_or_threads(capsys):
     assert 'mpirun -n N python evaluate.py' in refused('evaluate.py', capsys, '--processes=2')
     line = refused('infer.py', capsys, '-i', 'a.png', '--processes', '2')
     assert 'use all cores by themselves' in line
@@ -39,7 +39,7 @@ def test_processes_are_those_of_mpirun_and_threads_those_of_the_backends(capsys)
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_help_lists_no_removed_option(command, monkeypatch):
-    """Nor does a command take those that only another one had."""
+    """A command also does not accept options that only another one had."""
     rows = (
         ('--old', ('infer.py', 'evaluate.py'), 'use --new'),
         ('--elsewhere', ('train.py',), 'use --new'),

@@ -1,7 +1,6 @@
-"""What the tests on GPUs share: where they run, and the table of what they found.
+"""Fixtures of the tests on GPUs, and the table of their results.
 
-``REHEARSE=1`` takes the CPU for the GPU, as far as one can, so that the tests themselves can be
-tried where there is none.
+Run with `make test-gpu` on a machine with one or more GPUs; see support/gpu_tests.py.
 """
 
 import json
@@ -12,18 +11,16 @@ import pytest
 
 from common import machine
 from engine.device import context
+from support.gpu_tests import DEVICE, REHEARSED
 
-REHEARSED = bool(os.environ.get('REHEARSE'))
-DEVICE = 'cpu' if REHEARSED else 'cudnn'
-TYPES = ('float',) if REHEARSED else ('float', 'half')
-NAME = 'gpu_tests.json'
+RESULTS = 'gpu_tests.json'
 
 _rows = []
 
 
 @pytest.fixture(scope='session', autouse=True)
-def a_gpu_is_there():
-    """Without one nothing is proved."""
+def require_gpu():
+    """End the tests if there is no GPU."""
     reason = None if REHEARSED else context.why_no_gpu()
     if reason:
         pytest.exit(f'no GPU to test: {reason}', returncode=1)
@@ -31,7 +28,7 @@ def a_gpu_is_there():
 
 @pytest.fixture(autouse=True)
 def free_memory(clean_nnabla):
-    """What a test leaves in NNabla's memory caches is freed."""
+    """Free NNabla's memory caches after each test."""
     yield
     context.release_cached_memory(context.use(DEVICE))
 
@@ -62,5 +59,5 @@ def pytest_terminal_summary(terminalreporter):
         )
     folder = Path(os.environ.get('OUT') or 'results')
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / NAME).write_text(json.dumps({'machine': facts, 'tests': _rows}, indent=1))
-    terminalreporter.write_line(f'{facts["GPU"]}; {facts["packages"]}; {folder / NAME}')
+    (folder / RESULTS).write_text(json.dumps({'machine': facts, 'tests': _rows}, indent=1))
+    terminalreporter.write_line(f'{facts["GPU"]}; {facts["packages"]}; {folder / RESULTS}')

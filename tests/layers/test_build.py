@@ -1,4 +1,4 @@
-"""What a build says holds in every layer: what is frozen, whose statistics, which layout."""
+"""The settings of a build hold in every layer: frozen parameters, statistics, layout."""
 
 import nnabla as nn
 import nnabla.functions as F
@@ -18,7 +18,11 @@ def image(height=32, width=48):
 
 
 def step(**build):
-    """All parameters before, and values and gradients after one training step of a tiny D3Net."""
+    """Run one training step of a tiny D3Net.
+
+    Returns:
+        All parameters before the step, all parameters after it, and the gradients.
+    """
     nn.clear_parameters()
     loss = L.mean_all(F.pow_scalar(stand_ins.tiny()(image(), train=True, **build)[0], 2))
     stand_ins.randomize_parameters()
@@ -32,7 +36,7 @@ def step(**build):
     return before, {name: p.d.copy() for name, p in everything.items()}, gradients
 
 
-def test_frozen_parameters_get_no_gradient_and_their_batch_norms_do_not_move():
+def test_frozen_parameters_get_no_gradient_and_their_batch_norms_keep_their_statistics():
     patterns = ('backbone/dense1/*', 'backbone/conv1/*', '*/conv_seg/conv/b')
     before, after, gradients = step(frozen=patterns)
     frozen = [name for name in before if matches(name, patterns)]
@@ -55,7 +59,7 @@ def test_a_frozen_mean_or_variance_freezes_both(pattern):
         assert np.array_equal(before[name], after[name]) or not still, name
 
 
-def test_frozen_statistics_are_used_and_stay():
+def test_frozen_statistics_are_used_and_kept():
     before, after, gradients = step(freeze_statistics=True)
     assert all(np.array_equal(before[name], after[name]) for name in before)
     nn.clear_parameters()
@@ -68,7 +72,7 @@ def test_frozen_statistics_are_used_and_stay():
     assert all(np.any(gradient) for gradient in gradients.values())
 
 
-def test_scale_and_shift_is_batch_norm_with_fixed_statistics():
+def test_scale_and_shift_equals_batch_norm_with_fixed_statistics():
     _, _, expected = step(freeze_statistics=True)
     _, _, gradients = step(freeze_statistics=True, cuda=True)
     types = []
@@ -81,8 +85,8 @@ def test_scale_and_shift_is_batch_norm_with_fixed_statistics():
         assert gradients[name] == pytest.approx(expected[name], abs=2e-5 * scale), name
 
 
-class Alone:
-    """What a communicator of one process answers."""
+class SingleProcess:
+    """Stands in for the communicator of one process."""
 
     size, nnabla = 1, None
 
@@ -91,7 +95,7 @@ class Alone:
 
 
 @pytest.mark.parametrize('policy', ['none', 'bn_relu'])
-def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
+def test_batch_norm_on_the_cpu_equals_nnablas_up_to_rounding(policy):
     rng = np.random.RandomState(3)
     x = nn.Variable.from_numpy_array(
         (rng.randn(3, 4, 6, 5) * 2 + 5).astype(np.float32), need_grad=True
@@ -106,7 +110,7 @@ def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
         arguments = [p[f'n/bn/{key}'] for key in ('beta', 'gamma', 'mean', 'var')]
         with nn.recompute(policy == 'bn_relu'):
             if function == 'ours':
-                y = sync_batch_norm.batch_norm(x, *arguments, Alone(), 0.9, 1e-5)
+                y = sync_batch_norm.batch_norm(x, *arguments, SingleProcess(), 0.9, 1e-5)
             else:
                 y = F.batch_normalization(x, *arguments, batch_stat=True)
             y = F.relu(y)
@@ -124,7 +128,7 @@ def test_the_cpus_batch_norm_is_nnablas_but_for_its_rounding(policy):
         assert own == pytest.approx(expected, abs=2e-5 * np.abs(expected).max())
 
 
-def test_channel_last_is_the_same_network_with_the_same_parameters():
+def test_channel_last_gives_the_same_outputs_from_the_same_parameters():
     x = image(36, 50)
     expected = stand_ins.tiny()(x)[0]
     stand_ins.randomize_parameters()
@@ -141,7 +145,7 @@ def test_channel_last_is_the_same_network_with_the_same_parameters():
     assert stand_ins.run_channel_last(graph) == pytest.approx(expected.d, abs=1e-5)
 
 
-def test_half_precision_can_be_taken_out():
+def test_a_float_context_has_no_half_precision():
     half = nn.Context(['cudnn:half', 'cudnn:float', 'cuda:half', 'cuda:float', 'cpu:float'])
     assert float_context(half).backend == ['cudnn:float', 'cuda:float', 'cpu:float']
     assert float_context().backend == nn.get_current_context().backend

@@ -1,4 +1,4 @@
-"""Layers against brute force and OpenCV."""
+"""Layers compared with brute force, OpenCV and PyTorch's definitions."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_convolution_is_padded_to_keep_the_size(kernel, stride, dilation):
     assert y.d == pytest.approx(expected, abs=1e-5)
 
 
-def test_average_pool_drops_what_fills_no_tile():
+def test_average_pool_drops_incomplete_windows():
     x = variable(1, 2, 7, 5)
     y = L.average_pool(x, 2, L.Build())
     y.forward()
@@ -48,7 +48,7 @@ def test_average_pool_drops_what_fills_no_tile():
     assert y.d == pytest.approx(expected, abs=1e-6)
 
 
-def test_max_pool_pads_with_nothing():
+def test_max_pool_ignores_its_padding():
     x = variable(1, 2, 7, 6)
     y = L.max_pool(x, 3, 2, L.Build())
     y.forward()
@@ -70,19 +70,19 @@ def test_resize_equals_opencv(size):
 
 
 @pytest.mark.parametrize('size', [(1, 13), (9, 1), (1, 1)])
-def test_resize_refuses_what_nnabla_gets_wrong(size):
+def test_resize_refuses_sizes_for_which_nnabla_is_wrong(size):
     with pytest.raises(ValueError, match=f'9x13 to {size[0]}x{size[1]}'):
         L.resize(variable(1, 3, 9, 13), size)
 
 
-def test_resize_to_the_same_size_costs_nothing():
+def test_resize_to_the_same_size_returns_its_input():
     x = variable(1, 3, 9, 13)
     assert L.resize(x, (9, 13)) is x
 
 
 @pytest.mark.parametrize('how', ['bilinear', 'bilinear_corners', 'nearest'])
-def test_resize_to_the_same_size_copies_where_processes_wait_for_each_other(how):
-    """Value and gradient are the same bits."""
+def test_resize_to_the_same_size_copies_if_batch_norms_are_synchronized(how):
+    """The copy changes no bit of the values or of the gradient."""
     twins = type('Twins', (), {'size': 2, 'nnabla': None})()
     x = variable(2, 3, 9, 13)
     x.need_grad = True
@@ -98,7 +98,7 @@ def test_resize_to_the_same_size_copies_where_processes_wait_for_each_other(how)
 
 @pytest.mark.parametrize('size', [1, 2, 1000, 2 * 1031, 1031, 1048583, 3 * 512 * 1024])
 def test_mean_all(size):
-    """1031 and 1048583 are primes: no factor that could be folded away."""
+    """1031 and 1048583 are prime: they cannot be folded."""
     x = variable(size)
     mean = L.mean_all(x)
     mean.forward()
@@ -120,8 +120,8 @@ def test_row_means(length):
     np.testing.assert_allclose(x.g, np.array([[1], [2], [4]]) / length * np.ones(length), 1e-5)
 
 
-def test_mean_all_uses_no_reduction_that_breaks_on_hopper():
-    """There, a mean works when a row has fewer than 2048 values for each value that is kept."""
+def test_mean_all_uses_no_reduction_that_fails_on_hopper():
+    """There a mean works if it reduces fewer than 2048 values for each value that it keeps."""
     steps = []
     L.mean_all(variable(8 * 512 * 1024)).visit(steps.append)
     means = [f for f in steps if f.info.type_name == 'Mean']
@@ -131,12 +131,12 @@ def test_mean_all_uses_no_reduction_that_breaks_on_hopper():
 
 
 @pytest.mark.parametrize('train', [False, True])
-def test_fused_bn_relu_is_the_same(train):
+def test_fused_bn_relu_equals_both_functions(train):
     x = variable(2, 4, 6, 5)
     plain = L.bn_relu(x, 'a', L.Build(train=train))
     fused = L.bn_relu(x, 'b', L.Build(train=train, cuda=True))
     nn.forward_all([plain, fused])
-    tolerance = 2e-6 if train else 0  # NNabla's statistics of a batch are rounded otherwise
+    tolerance = 2e-6 if train else 0  # NNabla rounds batch statistics differently
     assert plain.d == pytest.approx(fused.d, abs=tolerance)
     parameters = nn.get_parameters(grad_only=False)
     for name in ('beta', 'gamma', 'mean', 'var'):
@@ -145,7 +145,7 @@ def test_fused_bn_relu_is_the_same(train):
 
 
 @pytest.mark.parametrize('cuda', [False, True])
-def test_bn_relu6_is_batch_norm_cut_at_0_and_6(cuda):
+def test_bn_relu6_clips_batch_norm_to_0_and_6(cuda):
     x = variable(2, 4, 6, 5)
     build = L.Build(cuda=cuda, recompute='bn_relu')
     y, linear = L.bn_relu6(x, 'a', build, gamma=9.0), L.batch_norm(x, 'a', L.Build())
@@ -156,7 +156,7 @@ def test_bn_relu6_is_batch_norm_cut_at_0_and_6(cuda):
     assert np.array_equal(y.d, linear.d.clip(0, 6))
 
 
-def test_networks_are_fused_on_a_gpu(monkeypatch):
+def test_networks_use_fused_functions_on_a_gpu(monkeypatch):
     x = nn.Variable((1, 3, 32, 32))
 
     def fused_functions():
@@ -176,7 +176,7 @@ def test_networks_are_fused_on_a_gpu(monkeypatch):
 
 @pytest.mark.parametrize('groups, stride', [(2, 1), (3, 2), (6, 1), (6, 2)])
 def test_grouped_and_depthwise_convolution(groups, stride):
-    """Group by group; the depthwise function of the CPU has the weights of a grouped one."""
+    """Compared group by group; the CPU's depthwise function uses the weights of a grouped one."""
     x = variable(2, 6, 9, 7)
     forms = [
         L.convolution(x, 6, 3, 'c', L.Build(cuda=cuda), stride=stride, groups=groups, dilation=2)
@@ -209,7 +209,7 @@ def test_adaptive_average_pool(size, bins, cuda):
     """Tile i reaches from floor(i n / bins) to ceil((i + 1) n / bins), as in PyTorch."""
     x = variable(2, 3, *size)
     y = L.adaptive_average_pool(x, bins, L.Build(cuda=cuda))
-    for _ in range(2):  # a constant of the graph outlives a pass
+    for _ in range(2):  # a constant of the graph must survive a pass
         y.forward(clear_no_need_grad=True)
     assert y.shape == (2, 3, bins, bins)
     for i in range(bins):
@@ -223,7 +223,7 @@ def test_adaptive_average_pool(size, bins, cuda):
 
 
 @pytest.mark.parametrize('size', [(31, 57), (5, 7), (20, 9)])
-def test_resize_with_aligned_corners_and_to_the_nearest(size):
+def test_resize_with_aligned_corners_and_with_nearest_pixels(size):
     x = variable(1, 2, 9, 13)
     corners, nearest = L.resize(x, size, how='bilinear_corners'), L.resize(x, size, how='nearest')
     nn.forward_all([corners, nearest])
@@ -262,7 +262,7 @@ def test_batch_statistics_of_one_value_are_refused(norm, layout):
     norm(nn.Variable(layout), 'n', replace(build, frozen=('n/*',)))
 
 
-def test_batch_norm_updates_the_running_statistics_without_bias():
+def test_batch_norm_updates_the_running_statistics_with_the_unbiased_variance():
     x = variable(2, 3, 4, 5)
     L.batch_norm(x, 'n', L.Build(train=True), decay_rate=0.9).forward()
     running = nn.get_parameters(grad_only=False)
@@ -282,7 +282,7 @@ def test_recomputation_changes_no_bit(policy):
 
 
 def training_step(policy):
-    """Gradients and running statistics after one step of a tiny D3Net."""
+    """Return gradients and running statistics after one step of a tiny D3Net."""
     nn.clear_parameters()
     x = variable(2, 3, 32, 48)
     logits = stand_ins.tiny()(x, train=True, recompute=policy)[0]
@@ -315,7 +315,7 @@ def test_swish_and_sigmoid():
 
 
 @pytest.mark.parametrize('size', [1, 2, 3])
-def test_space_to_depth_counts_channels_then_rows_then_columns(size):
+def test_space_to_depth_orders_by_channel_row_and_column(size):
     x = variable(2, 3, 6, 12)
     y = L.space_to_depth(x, size, L.Build())
     build = L.Build(channel_last=True)
@@ -335,7 +335,7 @@ def test_space_to_depth_needs_whole_tiles():
         L.space_to_depth(variable(1, 3, 6, 13), 2, L.Build())
 
 
-def test_a_block_may_start_as_its_shortcut():
+def test_with_gamma_0_a_block_starts_as_its_shortcut():
     x = variable(2, 3, 4, 5)
     y = L.batch_norm(x, 'n', L.Build(train=True), gamma=0)
     y.forward()

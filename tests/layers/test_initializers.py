@@ -1,4 +1,4 @@
-"""What a new network starts with, by the formulas of PyTorch's documentation."""
+"""Initial values of networks, compared with the formulas of PyTorch's documentation."""
 
 import nnabla as nn
 import numpy as np
@@ -12,21 +12,21 @@ def values(name):
     return nn.get_parameters()[name].d
 
 
-def test_kaiming_normal_goes_by_the_outputs():
+def test_kaiming_normal_scales_with_the_outputs():
     weights = initializers.kaiming_normal((400, 100, 3, 3))
     assert weights.dtype == np.float32
     assert weights.std() == pytest.approx(np.sqrt(2 / (400 * 9)), rel=1e-2)
     assert abs(weights.mean()) < 1e-3
 
 
-def test_kaiming_normal_by_inputs():
+def test_kaiming_normal_by_inputs_scales_with_the_inputs():
     weights = initializers.kaiming_normal_by_inputs((400, 100, 3, 3))
     assert weights.dtype == np.float32
     assert weights.std() == pytest.approx(np.sqrt(2 / (100 * 9)), rel=1e-2)
     assert abs(weights.mean()) < 1e-3
 
 
-def test_default_uniform_goes_by_the_inputs():
+def test_default_uniform_scales_with_the_inputs():
     weights = initializers.default_uniform(100, 3)((400, 100, 3, 3))
     assert weights.dtype == np.float32
     assert np.abs(weights).max() == pytest.approx(1 / 30, rel=1e-3)

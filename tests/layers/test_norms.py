@@ -1,4 +1,4 @@
-"""The end of a residual block in one function: the numbers of batch norm, sum and ReLU."""
+"""Batch norms followed by a sum and ReLU in one function, and batch norms in half precision."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.training import gpu_check
-from engine.training.gpu_check_child import compare
+from engine.training.gpu_check_child import compare_contexts
 from layers import functions as L
 from layers import norms
 from layers.build import RECOMPUTE_POLICIES
@@ -16,8 +16,8 @@ from support import stand_ins
 from support.broken_on_hopper import broken_on_hopper
 
 
-class Twins:
-    """What a communicator answers when two processes have the same batch."""
+class TwoEqualProcesses:
+    """Stands in for the communicator of two processes with the same batch."""
 
     size, nnabla = 2, None
 
@@ -26,12 +26,12 @@ class Twins:
 
 
 def plain_end(x, shortcut, name, build, **options):
-    """The three functions."""
+    """End a residual block with three functions."""
     return L.relu(L.batch_norm(x, name, build, **options) + shortcut, build)
 
 
 def two_blocks(x, end, build):
-    """Residual blocks, the second of which adds what the first has made, as it is."""
+    """Build two residual blocks; the second adds the unchanged output of the first."""
     for name in ('a', 'b'):
         shortcut, options = x, dict(decay_rate=0.8, gamma=1.5)
         with L.scope(name):
@@ -44,7 +44,7 @@ def two_blocks(x, end, build):
 
 
 def step(end, **build):
-    """Everything that a training step of the blocks computes and changes."""
+    """Return all values and gradients after two training steps of the blocks."""
     nn.clear_parameters()
     values = np.random.RandomState(5).randn(3, 3, 6, 5).astype(np.float32)
     x = nn.Variable.from_numpy_array(values, need_grad=True)
@@ -73,21 +73,26 @@ def kinds(end, **build):
 @pytest.mark.parametrize('cuda', [False, True])
 @pytest.mark.parametrize(
     'others',
-    [{}, {'freeze_statistics': True}, {'frozen': ('a/n/*',)}, {'communicator': Twins()}],
+    [
+        {},
+        {'freeze_statistics': True},
+        {'frozen': ('a/n/*',)},
+        {'communicator': TwoEqualProcesses()},
+    ],
     ids=lambda others: next(iter(others), 'alone'),
 )
-def test_a_training_step_is_that_of_three_functions(others, cuda, policy):
+def test_a_training_step_equals_that_of_three_functions(others, cuda, policy):
     expected = step(plain_end, cuda=cuda, **others)
     found = step(L.bn_add_relu, cuda=cuda, recompute=policy, **others)
     assert expected.keys() == found.keys()
     assert np.any(expected['x.g'])
     for name in expected.keys() - {'x.g'}:
         assert np.array_equal(expected[name], found[name]), name
-    # What two branches give to their common input may be added up in the other order.
+    # The gradients of two branches may be added in the other order.
     assert found['x.g'] == pytest.approx(expected['x.g'], abs=2e-6)
 
 
-def test_inference_is_that_of_three_functions():
+def test_inference_equals_that_of_three_functions():
     x = nn.Variable.from_numpy_array(np.random.RandomState(5).randn(2, 3, 6, 5).astype(np.float32))
     expected = two_blocks(x, plain_end, L.Build())
     stand_ins.randomize_parameters()
@@ -97,7 +102,7 @@ def test_inference_is_that_of_three_functions():
         assert np.array_equal(expected.d, found.d)
 
 
-def test_channel_last_is_the_same():
+def test_channel_last_gives_the_same_outputs():
     values = np.random.RandomState(5).randn(2, 3, 6, 5).astype(np.float32)
     expected = two_blocks(nn.Variable.from_numpy_array(values), L.bn_add_relu, L.Build())
     stand_ins.randomize_parameters()
@@ -108,19 +113,23 @@ def test_channel_last_is_the_same():
     assert stand_ins.run_channel_last(found) == pytest.approx(expected.d, abs=1e-5)
 
 
-def test_which_builds_have_one_function():
+def test_only_some_builds_use_one_function():
     for build in ({}, {'train': True}):
         types = kinds(L.bn_add_relu, cuda=True, **build)
         assert types.count('FusedBatchNormalization') == 2
         assert not {'Add2', 'ReLU', 'BatchNormalization'} & set(types)
     assert 'FusedBatchNormalization' not in kinds(L.bn_add_relu)
     apart = dict(cuda=True, train=True)
-    for others in ({'freeze_statistics': True}, {'channel_last': True}, {'communicator': Twins()}):
+    for others in (
+        {'freeze_statistics': True},
+        {'channel_last': True},
+        {'communicator': TwoEqualProcesses()},
+    ):
         assert 'FusedBatchNormalization' not in kinds(L.bn_add_relu, **apart, **others)
 
 
 def test_the_outputs_of_blocks_are_kept():
-    """What each policy frees, by the type of function; the sum or the one function is kept."""
+    """Each policy frees outputs of these function types, but not the sum or the one function."""
     freed = {}
     for policy in RECOMPUTE_POLICIES:
         for cuda in (False, True):
@@ -136,12 +145,12 @@ def test_the_outputs_of_blocks_are_kept():
     assert freed['blocks', True] == {'Convolution'}
 
 
-def test_the_self_check_compares_the_sum_too():
-    """As a function of its own kind, with the gradient of the shortcut."""
+def test_the_gpu_check_compares_the_fused_sum_too():
+    """The fused function with a shortcut is a kind of its own, with the shortcut's gradient."""
     build = L.Build(train=True, cuda=True)
     x = nn.Variable((2, 4, 6, 6), need_grad=True)
     y = L.bn_add_relu(L.bn_relu(x, 'a', build), x, 'b', build)
-    specs, skipped = gpu_check.collect(L.mean_all(L.adaptive_average_pool(y, 3, build)))
+    specs, skipped = gpu_check.collect_functions(L.mean_all(L.adaptive_average_pool(y, 3, build)))
     assert not skipped
     kinds = {(spec.type, len(spec.shapes)): spec for spec in specs}
     assert kinds['FusedBatchNormalization', 6].gradients == [True] * 3 + [False] * 2 + [True]
@@ -149,15 +158,15 @@ def test_the_self_check_compares_the_sum_too():
     cpu = nn.get_current_context()
     for spec in specs:
         assert broken_on_hopper(spec) is None
-        assert compare(spec, cpu, cpu, lambda part: None) is None
+        assert compare_contexts(spec, cpu, cpu, lambda part: None) is None
 
 
-# Functions that NNabla's CPU can compute in half precision are.
+# Computes in half precision wherever NNabla's CPU functions support it.
 HALF = nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
 
 
 def test_synchronized_statistics_are_taken_in_float(monkeypatch):
-    """In half precision NNabla counts to 65504 pixels."""
+    """In half precision NNabla cannot count more than 65504 pixels."""
     seen = []
 
     def function(x, *parameters, **options):
@@ -174,7 +183,7 @@ def test_synchronized_statistics_are_taken_in_float(monkeypatch):
 
 
 def test_a_fixed_batch_norm_in_half_precision_has_its_factors_in_float():
-    """Neither 1e5 nor 1e-9 + 1e-5 is a number there."""
+    """Neither 1e5 nor 1e-9 + 1e-5 can be represented in half precision."""
     rng = np.random.RandomState(2)
     var = np.array([1e5, 1e-9, 1.0], np.float32).reshape(1, 3, 1, 1)
     x = (rng.randn(2, 3, 4, 4) * np.sqrt(var)).astype(np.float32)

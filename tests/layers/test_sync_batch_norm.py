@@ -1,4 +1,4 @@
-"""Batch norm in training on the CPU, against formulas in float64."""
+"""Batch norm in training on the CPU, compared with formulas in float64."""
 
 import nnabla as nn
 import numpy as np
@@ -12,7 +12,7 @@ EPS, DECAY = 1e-5, 0.9
 
 
 def reference(x, gradient, beta, gamma):
-    """Output, mean, unbiased variance, and gradients of x, beta and gamma, in float64."""
+    """Return output, mean, unbiased variance and gradients of x, beta and gamma in float64."""
     x, gradient = x.astype(np.float64), gradient.astype(np.float64)
     beta, gamma = (v.astype(np.float64).reshape(1, -1, 1, 1) for v in (beta, gamma))
     mean = x.mean(AXES, keepdims=True)
@@ -36,7 +36,7 @@ def reference(x, gradient, beta, gamma):
 
 
 def compute(x, gradient, beta, gamma, communicator=None):
-    """The same by the layer; its running statistics begin at 0, so that they show the batch's."""
+    """Return the layer's results; its running statistics start at 0 and so show the batch's."""
     shape = (1, x.shape[1], 1, 1)
     arrays = (x, beta.reshape(shape), gamma.reshape(shape), np.zeros(shape), np.zeros(shape))
     variables = [nn.Variable.from_numpy_array(a.astype(np.float32)) for a in arrays]
@@ -76,7 +76,7 @@ def errors(found, expected):
 )
 @pytest.mark.parametrize('mean', [0.0, 1.5, 100.0])
 def test_statistics_outputs_and_gradients(shape, mean):
-    """Statistics to 1e-6 for up to a million values a channel, 100 deviations from zero, too."""
+    """Statistics are right to 1e-6 for a million values per channel, 100 deviations from zero."""
     arguments = seeded(shape, mean)
     found = errors(compute(*arguments), reference(*arguments))
     assert found['mean'] < 1e-6 or mean == 0
@@ -86,8 +86,8 @@ def test_statistics_outputs_and_gradients(shape, mean):
 
 
 @pytest.mark.parametrize('shape', [(4, 97, 16, 16), (2, 97, 128, 256)])
-def test_a_constant_channel_is_never_nan(shape):
-    """Each channel has one value: its output is beta, and its gradient the centred one's."""
+def test_a_constant_channel_gives_no_nan(shape):
+    """Each channel has a single value, so its output is beta."""
     x, gradient, beta, gamma = seeded(shape)
     x[...] = np.linspace(0.1, 3, shape[1], dtype=np.float32).reshape(1, -1, 1, 1)
     found = compute(x, gradient, beta, gamma)
@@ -98,7 +98,7 @@ def test_a_constant_channel_is_never_nan(shape):
 
 
 def test_nnabla_gives_nan_for_constants():
-    """Else there would be no need of our own."""
+    """Otherwise the layer would be unnecessary."""
     import nnabla.functions as F
 
     x = np.linspace(0.1, 3, 97, dtype=np.float32).reshape(1, -1, 1, 1) + np.zeros((4, 97, 16, 16))
@@ -109,8 +109,8 @@ def test_nnabla_gives_nan_for_constants():
     assert np.isnan(y.d).any()
 
 
-class Halves:
-    """Stands for the communicator of two processes that have the same batch."""
+class TwoEqualProcesses:
+    """Stands in for the communicator of two processes with the same batch."""
 
     size, nnabla = 2, None
 
@@ -118,19 +118,19 @@ class Halves:
         return 2 * array
 
 
-def test_two_processes_with_the_same_batch_are_one_with_both():
+def test_two_processes_equal_one_with_both_batches():
     x, gradient, beta, gamma = seeded((2, 5, 8, 9))
-    found = compute(x, gradient, beta, gamma, Halves())
+    found = compute(x, gradient, beta, gamma, TwoEqualProcesses())
     expected = reference(np.concatenate([x, x]), np.concatenate([gradient] * 2), beta, gamma)
     expected |= {key: expected[key][:2] for key in ('y', 'x')}
-    expected |= {key: expected[key] / 2 for key in ('beta', 'gamma')}  # each has its share
+    expected |= {key: expected[key] / 2 for key in ('beta', 'gamma')}  # each process has its share
     assert max(errors(found, expected).values()) < 2e-6
 
 
 @pytest.mark.parametrize('policy', ['none', 'bn_relu', 'blocks'])
 @pytest.mark.parametrize('frozen', [(), ('norm/*/gamma', 'norm/*/beta')])
-def test_every_forward_pass_counts_and_no_recomputation(policy, frozen):
-    """Also without a backward pass between them; whether anything before it is trained or not."""
+def test_running_statistics_count_forward_passes_but_no_recomputation(policy, frozen):
+    """Also without backward passes between them, and with or without trained parameters."""
     build = L.Build(train=True, recompute=policy, frozen=frozen)
     x = nn.Variable((2, 3, 4, 4))
     with L.recomputed_block(build):
@@ -147,7 +147,7 @@ def test_every_forward_pass_counts_and_no_recomputation(policy, frozen):
         assert mean == pytest.approx(expected, rel=1e-5)
 
 
-def test_gradients_are_added_where_there_are_some_already():
+def test_gradients_are_added_to_existing_ones():
     arguments = seeded((2, 3, 4, 5))
     shape = (1, 3, 1, 1)
     arrays = (arguments[0], arguments[2].reshape(shape), arguments[3].reshape(shape))

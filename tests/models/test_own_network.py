@@ -1,4 +1,4 @@
-"""A network that is registered from outside of the packages is used as those of the project are."""
+"""A user's own network works as the networks of the project do."""
 
 import sys
 from dataclasses import replace
@@ -19,14 +19,14 @@ from models.convert import __main__ as convert
 from models.weights import lookup, published
 from support import programs, stand_ins
 from support.checkpoint_writer import Checkpoint
-from tests.common.test_download import Server
+from support.download_server import DownloadServer
 
 FILE = programs.PROJECT / 'tests' / 'support' / 'own_network.py'
 
 
 @pytest.fixture
 def own(monkeypatch):
-    """The file is imported by a command's option; afterwards all is as it was."""
+    """The user's family, imported by a command's --import and unregistered after the test."""
     families, statistics = dict(registry._families), dict(registry._statistics)
     monkeypatch.setattr(sys, 'path', [*sys.path])
     assert run_command(listing.build_parser, listing.main, ['--import', str(FILE), '--names']) == 0
@@ -37,12 +37,12 @@ def own(monkeypatch):
         table.update(before)
 
 
-def test_without_its_registration_there_is_no_such_network():
+def test_an_unregistered_network_is_unknown():
     with pytest.raises(models.ModelError, match="no network is called 'own_net'"):
         models.create('own_net')
 
 
-def test_it_is_created_and_described(own, capsys):
+def test_it_is_created_described_and_listed(own, capsys):
     assert [family for family in models.FAMILIES if family.name == 'own'] == [own]
     assert {'own_net', 'own_net_skip'} <= set(models.names())
     network = models.create('own_net', widths=[4, 7])
@@ -61,7 +61,7 @@ def test_it_is_created_and_described(own, capsys):
     [
         ('own_net', {'widths': [4, 0]}, 'widths: must be at least 1'),
         ('own_net', {'skip': 1}, 'skip: must be true or false'),
-        ('own_net', {'skip': True}, 'skip: needs two last layers of the same width'),
+        ('own_net', {'skip': True}, 'skip: the last two layers must have the same width'),
         ('own_net', {'width': 3}, 'width: own_net has no such.*did you mean widths'),
     ],
 )
@@ -71,7 +71,7 @@ def test_its_hyper_parameters_are_checked(own, name, changes, message):
     assert caught.value.key == next(iter(changes))
 
 
-def test_a_config_has_its_keys(own, tmp_path):
+def test_a_config_sets_its_hyper_parameters(own, tmp_path):
     path = tmp_path / 'own.yaml'
     path.write_text('network: own_net_skip\nwidths: [3, 4, 4]\nnum_classes: 7\nmean: [1, 2, 3]\n')
     loaded = config.load(path)
@@ -101,7 +101,7 @@ def test_its_weights_are_saved_and_loaded(own, tmp_path):
 def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys):
     models.create('own_net')(nn.Variable((1, 3, 8, 8)))
     weights.save(tmp_path / 'made.h5')
-    server = Server((tmp_path / 'made.h5').read_bytes())
+    server = DownloadServer((tmp_path / 'made.h5').read_bytes())
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'cache'))
     monkeypatch.setattr(lookup, 'PROJECT', tmp_path)
@@ -120,7 +120,7 @@ def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys)
 
 
 def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
-    """By another implementation's names, with the statistics that the name of the file says."""
+    """Names are renamed from another implementation; the file name selects the statistics."""
     network = models.create('own_net')
     network(nn.Variable((1, 3, 8, 8)))
     stand_ins.randomize_parameters()
@@ -161,14 +161,14 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
         ({'name': 'b', 'variants': {'ddrnet39': {}}}, 'ddrnet39 is .*by the family ddrnet'),
     ],
 )
-def test_a_name_is_registered_once(own, changes, message):
+def test_a_taken_name_is_refused(own, changes, message):
     before = models.names()
     with pytest.raises(models.ModelError, match=f'^.*{message}$'):
         models.register(replace(own, **changes))
     assert models.names() == before
 
 
-def test_a_second_import_of_other_code_ends_a_command_in_one_line(own, tmp_path, capsys):
+def test_an_import_that_registers_taken_names_gives_one_line(own, tmp_path, capsys):
     second = tmp_path / 'second_network.py'
     second.write_text(FILE.read_text())
     assert (

@@ -1,10 +1,10 @@
-"""What the fixtures are compared by finds what differs."""
+"""The comparison with the fixtures finds deviations and names the module where they begin."""
 
 import nnabla as nn
 import pytest
 
+from support import reference_outputs
 from support.reference_tester import Reference
-from tests.models.test_ddrnet import named
 
 
 @pytest.fixture
@@ -15,10 +15,10 @@ def reference(shared):
 
 
 def check(reference):
-    reference.check_outputs(lambda network, x: named(network(x, aux=True)))
+    reference.check_outputs(reference_outputs.ddrnet_evaluation)
 
 
-def test_a_failure_names_the_modules_from_where_it_begins(reference):
+def test_a_failure_names_the_modules_from_the_first_that_deviates(reference):
     mean = nn.get_parameters(grad_only=False)['layer4/0/bn1/bn/mean']
     mean.d = mean.d + 0.1
     after = 'layer4, compression4, layer5_, layer5, spp, final_layer'
@@ -26,7 +26,7 @@ def test_a_failure_names_the_modules_from_where_it_begins(reference):
         check(reference)
 
 
-def test_a_module_that_is_nowhere_is_a_failure(reference):
+def test_an_unknown_module_is_a_failure(reference):
     reference.meta['intermediates'][2]['name'] = 'layer9'
     with pytest.raises(AssertionError, match='^case0: layer9$'):
         check(reference)

@@ -1,28 +1,56 @@
-"""Networks by name, by keys and from configs."""
+"""Networks by name, by hyper-parameters and from configs."""
 
 import nnabla as nn
 import pytest
 
 import models
 from engine import config
-from support import stand_ins
+from support import programs, stand_ins
+
+# One of each family, encoder and decoder; test_every_network.py builds all.
+ONE_OF_EACH_KIND = (
+    'd3net',
+    'd3net_t',
+    'ddrnet23_slim_aux',
+    'dabnet_r18_p1',
+    'dabnet_e',
+    'csail_resnet18_c1_deepsup',
+    'csail_resnet18dilated8_ppm',
+    'csail_resnet18_upernet_lite',
+    'deeplabv3plus_mobilenetv2_tv_edgeailite',
+    'unet_regnetx800mf_edgeailite',
+    'fpn_aspp_regnetx400mf_bgr_edgeailite',
+)
 
 
-def test_every_name_builds_and_says_what_it_is():
+def create(name):
+    return models.create(name, **(stand_ins.TINY if name == 'd3net' else {}))
+
+
+def test_every_name_has_its_facts():
     for name in models.names():
-        network = models.create(name, **(stand_ins.TINY if name == 'd3net' else {}))
+        network = create(name)
         assert network.name == name
         assert network.info.channel_order in ('rgb', 'bgr')
         assert len(network.info.mean) == len(network.info.std) == 3
         assert network.info.paper
-        nn.clear_parameters()
-        size = network.info.smallest_size
-        with stand_ins.zero_parameters():
-            logits = network(nn.Variable((1, 3, size, size)))[0]
-        assert logits.shape[1] == network.info.num_classes
 
 
-def test_the_reference_networks_are_there():
+@pytest.mark.parametrize('name', ONE_OF_EACH_KIND)
+def test_logits_have_one_channel_for_each_class(name):
+    network = create(name)
+    size = network.info.smallest_size
+    with stand_ins.zero_parameters():
+        logits = network(nn.Variable((1, 3, size, size)))[0]
+    assert logits.shape[1] == network.info.num_classes
+
+
+def test_one_of_each_family_is_built():
+    built = {models.family_of(name).name for name in ONE_OF_EACH_KIND}
+    assert built == {family.name for family in models.FAMILIES}
+
+
+def test_the_reference_networks_exist():
     assert {'d3net', 'd3net_s', 'd3net_l'} <= set(models.names())
     assert models.create('d3net_s').info.num_classes == 19
 
@@ -30,10 +58,21 @@ def test_the_reference_networks_are_there():
 @pytest.mark.parametrize(
     'name, file', [('d3net_s', 'D3Net_S'), ('d3net_l', 'D3Net_L'), ('d3net_t', 'D3Net_T_camvid')]
 )
-def test_names_and_configs_mean_the_same_network(name, file):
+def test_names_and_configs_create_the_same_network(name, file):
     by_name, by_config = models.create(name), models.create(config.load(f'configs/{file}.yaml'))
     assert by_name.hyper == by_config.hyper
     assert by_name.info == by_config.info
+
+
+def test_the_network_of_every_config_has_a_name():
+    """Its hyper-parameters are those of the name and the number of classes."""
+    paths = sorted((programs.PROJECT / 'configs').glob('*.yaml'))
+    assert len(paths) > 40
+    for path in paths:
+        network = models.create(config.load(path))
+        own = ('d3net_s', 'd3net_l', 'd3net_t') if network.name == 'd3net' else (network.name,)
+        named = [models.create(name, num_classes=network.info.num_classes) for name in own]
+        assert network.hyper in [other.hyper for other in named], path
 
 
 def test_overrides_change_a_variant():
@@ -43,7 +82,7 @@ def test_overrides_change_a_variant():
     assert network.hyper['dens_k'] == (36, 36, 36, 36)
 
 
-def test_mean_and_std_of_the_config_go_before_the_familys():
+def test_mean_and_std_of_the_config_override_the_familys():
     network = models.create({**stand_ins.TINY, 'mean': [1, 2, 3], 'std': [4, 5, 6]})
     assert (network.info.mean, network.info.std) == ((1, 2, 3), (4, 5, 6))
 
@@ -59,7 +98,7 @@ def test_mean_and_std_of_the_config_go_before_the_familys():
         ('', 'python -m models lists all, such as csail_.*d3net'),
     ],
 )
-def test_an_unknown_network_names_the_nearest(name, message):
+def test_an_unknown_name_lists_the_nearest(name, message):
     with pytest.raises(models.ModelError, match=f"'{name}'.*{message}") as caught:
         models.create(name)
     assert len(str(caught.value)) < 250
@@ -80,7 +119,7 @@ def test_an_unknown_network_names_the_nearest(name, message):
         ({'num_classes': 0}, 'num_classes: must be at least 1 and at most 255, not 0'),
     ],
 )
-def test_a_wrong_hyper_parameter_is_named(changes, message):
+def test_illegal_hyper_parameters_are_refused(changes, message):
     with pytest.raises(models.HyperParameterError, match=message) as caught:
         stand_ins.tiny(**changes)
     assert caught.value.key == next(iter(changes))

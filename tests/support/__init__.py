@@ -1,1 +1,1 @@
-"""What several tests share, and programs that tests start."""
+"""Helpers that several test modules share, and programs that tests start."""

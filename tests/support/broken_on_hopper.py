@@ -1,5 +1,6 @@
-"""Which functions of a graph stop with an illegal instruction on Hopper GPUs, as measured on an
-H200 with NNabla 1.39 (see engine/device/known_bugs.py): the layers must not use them.
+"""Functions that stop with an illegal instruction on Hopper GPUs: layers must not use them.
+
+Measured on an H200 with NNabla 1.39; see engine/device/known_bugs.py.
 """
 
 import math
@@ -8,7 +9,7 @@ NORMALIZATIONS = ('BatchNormalization', 'FusedBatchNormalization')
 
 
 def _ratio(spec) -> int:
-    """How many values a reduction makes one of, for each that it keeps."""
+    """Return the number of values that a reduction combines, for each value that it keeps."""
     shape, axes = spec.shapes[0], _axes(spec)
     reduced = math.prod(shape[axis] for axis in axes)
     return reduced // (math.prod(shape) // reduced)
@@ -20,7 +21,7 @@ def _axes(spec) -> list[int]:
 
 
 def _reduces_last(spec) -> bool:
-    """Whether the last axis is reduced; axes of length 1 do not count."""
+    """Return whether the last axis longer than 1 is reduced."""
     longer = [axis for axis, length in enumerate(spec.shapes[0]) if length > 1]
     return bool(longer) and longer[-1] in _axes(spec)
 
@@ -29,7 +30,7 @@ def _trains_with_fixed_statistics(spec) -> bool:
     return not spec.arguments['batch_stat'] and any(spec.gradients[1:3])
 
 
-# What is broken: NNabla's types, and which functions of these types.
+# Kind -> NNabla's function types, and a test whether a function of these types is broken.
 BROKEN = {
     'long means': (('Mean',), lambda spec: _ratio(spec) >= 2048),
     'sums and maxima': (('Sum', 'Max'), _reduces_last),
@@ -46,10 +47,10 @@ BROKEN = {
 
 
 def broken_on_hopper(spec) -> str | None:
-    """Which key of ``BROKEN`` a function falls under; None: it works, or nobody knows.
+    """Return the key of ``BROKEN`` for a function; None if it works or is unknown.
 
     Args:
-        spec: The function's :class:`engine.training.gpu_check_child.Spec`.
+        spec: The function as :class:`engine.training.gpu_check_child.FunctionSpec`.
     """
     found = (
         text for text, (types, is_one) in BROKEN.items() if spec.type in types and is_one(spec)

@@ -16,28 +16,32 @@ from pathlib import Path
 
 from support import programs
 
+_PATHS = f'{programs.PROJECT}:{programs.PROJECT / "tests"}'
 
-def run(commands: Mapping[str, Sequence[object]]) -> dict[str, subprocess.CompletedProcess]:
-    """Run commands in order and return their results by name.
+
+def run(commands: Mapping[str, Sequence[object]]) -> dict[str, list]:
+    """Run commands in order and return their results by name, for :func:`finished`.
 
     Args:
         commands: Name -> arguments as after ``python``: ``['train.py', '-d', ...]`` or
             ``['-m', 'engine.export', ...]``. The name is for the result only.
-
-    Returns:
-        Finished commands; their attribute ``networks`` counts the calls of ``models.create``.
     """
     lists = {name: [str(part) for part in arguments] for name, arguments in commands.items()}
     child = programs.run('-m', 'support.command_session', json.dumps(lists), PYTHONPATH=_PATHS)
     assert child.returncode == 0, child.stderr
-    results = {}
-    for name, (status, output, errors, networks) in json.loads(child.stdout).items():
-        results[name] = subprocess.CompletedProcess(lists[name], status, output, errors)
-        results[name].networks = networks
-    return results
+    return json.loads(child.stdout)
 
 
-_PATHS = f'{programs.PROJECT}:{programs.PROJECT / "tests"}'
+def finished(results: Mapping[str, list]) -> dict[str, subprocess.CompletedProcess]:
+    """Return the results of :func:`run` as finished processes.
+
+    Their attribute ``networks`` is the number of calls of ``models.create``.
+    """
+    processes = {}
+    for name, (status, output, errors, networks) in results.items():
+        processes[name] = subprocess.CompletedProcess(name, status, output, errors)
+        processes[name].networks = networks
+    return processes
 
 
 def _module(arguments: list[str]) -> tuple[object, list[str]]:

@@ -1,4 +1,4 @@
-"""What every network is held to besides its fixture."""
+"""Checks for any network besides the comparison with its reference fixture."""
 
 import nnabla as nn
 import nnabla.functions as F
@@ -10,7 +10,7 @@ from layers import functions as L
 from layers.build import RECOMPUTE_POLICIES
 from support import stand_ins
 
-CALLS = (
+BUILD_OPTIONS = (
     {'aux': True},
     {'train': True},
     {'train': True, 'freeze_statistics': True},
@@ -21,14 +21,15 @@ CALLS = (
 )
 
 
-def check_sizes(name, smallest, divisor):
-    """The smallest size runs; smaller ones, and others that are no multiples, are refused in a
-    line that names what is legal.
+def check_input_sizes(name, smallest, divisor):
+    """Check that the smallest size runs and that illegal sizes are refused.
+
+    The message names the legal sizes.
     """
     network = models.create(name)
     assert (network.info.smallest_size, network.info.size_divisor) == (smallest, divisor)
     with stand_ins.zero_parameters():
-        logits = network(_seeded_image(1, smallest, smallest))[0]
+        logits = network(_seeded_images(1, smallest, smallest))[0]
     logits.forward(clear_buffer=True)
     assert np.isfinite(logits.d).all()
     legal = f'multiples of {divisor}, at least {smallest}'
@@ -41,90 +42,138 @@ def check_sizes(name, smallest, divisor):
             network(nn.Variable((1, 3, *size)))
 
 
-def check_calls(name, outputs, **hyper):
-    """Every call registers the same parameters, those of the forms for GPUs included, and returns
-    as many logits as it should, of 5 classes.
+def check_build_options(name, outputs, **hyper):
+    """Check that every build registers the same parameters and returns the right logits.
+
+    Args:
+        name: Name of the network.
+        outputs: Number of logits with the auxiliary ones.
+        **hyper: Hyper-parameters, apart from num_classes, which is 5.
     """
     network = models.create(name, num_classes=5, **hyper)
     size = network.info.smallest_size
     with stand_ins.zero_parameters():
         evaluation = network(nn.Variable((1, 3, size, size)))
     assert [logits.shape[1] for logits in evaluation] == [5]
-    shapes = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
-    for call in CALLS:
+    expected = _registered_shapes()
+    for options in BUILD_OPTIONS:
         nn.clear_parameters()
         with stand_ins.zero_parameters():
-            logits = network(nn.Variable((2, 3, size, size)), **call)
-        every = call.get('aux') or call.get('train')
-        assert [y.shape[:2] for y in logits] == [(2, 5)] * (outputs if every else 1), call
-        own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
-        assert own == shapes, call
+            logits = network(nn.Variable((2, 3, size, size)), **options)
+        with_auxiliary = options.get('aux') or options.get('train')
+        count = outputs if with_auxiliary else 1
+        assert [y.shape[:2] for y in logits] == [(2, 5)] * count, options
+        assert _registered_shapes() == expected, options
 
 
-def check_forms(name, height, width, **hyper):
-    """The forms for GPUs, with channels last or not, compute the same numbers."""
+def check_gpu_graphs(name, height, width, **hyper):
+    """Check that the graphs for GPUs, channels last or first, compute what the CPU's graph does."""
     network = models.create(name, **hyper)
-    x = _seeded_image(1, height, width)
+    x = _seeded_images(1, height, width)
     with stand_ins.zero_parameters():
         plain = network(x, aux=True)
     fused = network(x, aux=True, cuda=True)
-    last = network(x, aux=True, cuda=True, channel_last=True)
+    channel_last = network(x, aux=True, cuda=True, channel_last=True)
     stand_ins.randomize_parameters()
     nn.forward_all([*plain, *fused])
-    for expected, *forms in zip(plain, fused, last):
+    for expected, found, found_last in zip(plain, fused, channel_last):
         tolerance = 1e-4 * expected.d.std()
         assert tolerance > 0
-        assert forms[0].d == pytest.approx(expected.d, abs=tolerance)
-        assert stand_ins.run_channel_last(forms[1]) == pytest.approx(expected.d, abs=tolerance)
+        assert found.d == pytest.approx(expected.d, abs=tolerance)
+        assert stand_ins.run_channel_last(found_last) == pytest.approx(expected.d, abs=tolerance)
 
 
 def check_gradients(name, **hyper):
-    """At the smallest size, a training step reaches every trainable parameter, and leaves running
-    statistics that are numbers.
+    """Check that a training step at the smallest size gives every parameter a gradient.
+
+    Running statistics must be finite after the step.
     """
-    parameters, gradients = training_step(name, **hyper)
+    network = models.create(name, **hyper)
+    check_step(*training_step(network, random_parameters(network)))
+
+
+def check_step(parameters, gradients):
+    """Check that every gradient has a value other than 0 and every parameter is finite."""
     assert [n for n, gradient in gradients.items() if not np.any(gradient)] == []
     assert [n for n, values in parameters.items() if not np.isfinite(values).all()] == []
 
 
 def check_recomputation(name, **hyper):
-    """Under no policy does recomputation change a bit of gradients or running statistics."""
-    kept = training_step(name, **hyper)
+    """Check that no recompute policy changes a bit of gradients or running statistics.
+
+    Returns:
+        Parameters and gradients after the step without recomputation, by name.
+    """
+    network = models.create(name, **hyper)
+    initial = random_parameters(network)
+    kept = training_step(network, initial)
     for policy in RECOMPUTE_POLICIES[1:]:
-        recomputed = training_step(name, recompute=policy, **hyper)
+        recomputed = training_step(network, initial, recompute=policy)
         for before, after in zip(kept, recomputed):
             assert before.keys() == after.keys()
             changed = [n for n in before if not np.array_equal(before[n], after[n])]
             assert changed == [], (policy, len(changed), len(before))
+    return kept
 
 
-def training_step(name, recompute='none', **hyper):
-    """Parameters, running statistics among them, and gradients after one step on three images."""
+def random_parameters(network):
+    """Return seeded values for all parameters of a network, by name."""
     nn.clear_parameters()
-    network = models.create(name, **hyper)
     size = network.info.smallest_size
-    x = _seeded_image(3, size, size)
     with stand_ins.zero_parameters():
-        outputs = network(x, train=True, dropout=False, recompute=recompute)
+        network(nn.Variable((1, 3, size, size)))
     stand_ins.randomize_parameters()
+    return _registered_values()
+
+
+def training_step(network, initial, recompute='none', dropout=False):
+    """Train on three images of the smallest size.
+
+    Args:
+        network: The network.
+        initial: Values of all parameters, by name.
+        recompute: Recompute policy.
+        dropout: Whether dropout layers drop maps.
+
+    Returns:
+        All parameters, including running statistics, and the gradients after the step, by name.
+    """
+    nn.clear_parameters()
+    size = network.info.smallest_size
+    x = _seeded_images(3, size, size)
+    with stand_ins.zero_parameters():
+        outputs = network(x, train=True, dropout=dropout, recompute=recompute)
+    for name, parameter in nn.get_parameters(grad_only=False).items():
+        parameter.d = initial[name]
     loss = sum(L.mean_all(F.pow_scalar(logits, 2)) for logits in outputs)
     for parameter in nn.get_parameters().values():
         parameter.grad.zero()
     loss.forward(clear_no_need_grad=True)
     loss.backward(clear_buffer=True)
-    parameters = {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
-    return parameters, {n: p.g.copy() for n, p in nn.get_parameters().items()}
+    return _registered_values(), {n: p.g.copy() for n, p in nn.get_parameters().items()}
 
 
-def check_one_image_is_no_batch(name, size):
-    """A mean over all pixels of one image has no variance: refused in a line, as PyTorch does."""
+def check_single_image_is_refused(name, size):
+    """Check that a batch of one image cannot be trained where a map is pooled to one pixel.
+
+    A channel of one value has no variance. PyTorch refuses such a batch too.
+    """
     network = models.create(name)
     x = nn.Variable((1, 3, size, size))
-    with pytest.raises(models.ModelError, match=f'{name}, .*one value.*batch of at least 2'):
-        network(x, train=True)
-    network(x, train=True, freeze_statistics=True)
+    with stand_ins.zero_parameters():
+        with pytest.raises(models.ModelError, match=f'{name}, .*one value.*batch of at least 2'):
+            network(x, train=True)
+        network(x, train=True, freeze_statistics=True)
 
 
-def _seeded_image(count, height, width):
+def _registered_shapes():
+    return {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
+
+
+def _registered_values():
+    return {n: p.d.copy() for n, p in nn.get_parameters(grad_only=False).items()}
+
+
+def _seeded_images(count, height, width):
     values = np.random.RandomState(3).randn(count, 3, height, width)
     return nn.Variable.from_numpy_array(values.astype(np.float32))

@@ -1,4 +1,4 @@
-"""A network of somebody's own, as a user writes it: this file and ``--import`` are all it takes."""
+"""A user's own network: a command needs only this file and ``--import``."""
 
 import re
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from layers import functions as L
 
 @dataclass(frozen=True, kw_only=True)
 class OwnKeys(Section):
-    """Hyper-parameters of the own network."""
+    """Hyper-parameters of the user's network."""
 
-    widths: tuple[int, ...] = config_key((6, 8), 'channels of the layers', least=1)
-    skip: bool = config_key(False, 'whether the last layer is added to the one before')
+    widths: tuple[int, ...] = config_key((6, 8), 'channels of each layer', least=1)
+    skip: bool = config_key(False, 'whether the last layer is added to the layer before')
 
 
 def graph(x, build, *, num_classes, widths, skip):
@@ -28,7 +28,7 @@ def graph(x, build, *, num_classes, widths, skip):
 def complete(hyper):
     widths = hyper['widths']
     if hyper['skip'] and (len(widths) < 3 or widths[-1] != widths[-2]):
-        raise SectionError('skip', 'needs two last layers of the same width and size')
+        raise SectionError('skip', 'the last two layers must have the same width and size')
     return hyper
 
 

@@ -1,4 +1,4 @@
-"""Run the project's programs as a user does, and read what they print."""
+"""Run programs of the project as a user does, and read their output."""
 
 import importlib.util
 import os
@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-SMALL_LIBRARY = importlib.util.find_spec('yaml._yaml').origin  # a file of its own in every Python
-# Tests of messages that appear only where the CUDA wheels are absent; `make cuda` installs them.
+SCRIPTS = ('train.py', 'evaluate.py', 'infer.py')
+SMALL_LIBRARY = importlib.util.find_spec('yaml._yaml').origin  # a small compiled module
+# Skips tests of messages that appear only without the CUDA wheels, which `make cuda` installs.
 without_cuda = pytest.mark.skipif(
     importlib.util.find_spec('nnabla_ext.cudnn') is not None, reason='CUDA is installed'
 )
@@ -21,7 +22,7 @@ without_cuda = pytest.mark.skipif(
 
 @contextmanager
 def full_disk(size):
-    """Files cannot grow beyond ``size`` bytes: what happens when a disk is full, near enough."""
+    """Limit files to ``size`` bytes, which has nearly the effect of a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -33,8 +34,16 @@ def full_disk(size):
 
 
 def run(*arguments, cwd=PROJECT, **environment):
-    """Run a Python program of the project as a user does; returns the finished process."""
-    return subprocess.run(
+    """Run a Python program of the project as a user does and return the finished process.
+
+    No command of the project may show what NNabla logs at its import.
+
+    Args:
+        arguments: Arguments of the Python interpreter.
+        cwd: Working directory.
+        environment: Additional environment variables.
+    """
+    process = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **environment},
@@ -42,10 +51,13 @@ def run(*arguments, cwd=PROJECT, **environment):
         text=True,
         timeout=240,
     )
+    if str(arguments[0]) == '-m' or Path(arguments[0]).name in SCRIPTS:
+        assert '[nnabla]' not in process.stdout + process.stderr
+    return process
 
 
 def error_line(process, status=2):
-    """The one line on standard error with which a command ends a user's mistake."""
+    """Return the one line on standard error that reports a user's mistake."""
     assert process.returncode == status, process.stderr
     assert 'Traceback' not in process.stderr
     errors = [line for line in process.stderr.splitlines() if line.startswith('error: ')]

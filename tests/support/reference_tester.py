@@ -1,4 +1,4 @@
-"""What every network is held to: the fixture that its original implementation made."""
+"""Comparison of a network with the reference fixture of its original implementation."""
 
 from itertools import chain
 
@@ -10,20 +10,28 @@ import pytest
 import models
 from support import stand_ins
 
-# Modules without parameters, whose names say nothing about their place in a graph: for each the
-# module whose output it takes.
-TAKES = {
+# Modules without parameters cannot be found by the names of parameters. For each, the module whose
+# output it reads.
+INPUT_OF = {
     'encoder.maxpool': 'encoder.bn3',
     **{f'decoder.ppm_pooling.{i}': 'encoder.layer4' for i in range(4)},
     'backbone.backbone.maxpool': 'backbone.backbone.stem',
-    'backbone.SIM_0.h2l_pool': 'backbone.SIM_0.bnh_0',  # in the second of its two calls
+    'backbone.SIM_0.h2l_pool': 'backbone.SIM_0.bnh_0',  # the second of its two calls
     'backbone.ffm.gap': 'backbone.ffm.conv1',
     'decoders.0.upsample1': 'decoders.0.aspp',
 }
 
 
 class Reference:
-    """A fixture and the network of its name, with the fixture's seeded parameters registered."""
+    """A fixture and the network of its name, with the fixture's seeded parameters registered.
+
+    Attributes:
+        seeded: Module ``seeded_weights`` of the reference material.
+        meta: Content of the fixture's JSON file.
+        arrays: Arrays of the fixture's ``.npz`` file by name.
+        network: The network.
+        names: NNabla's parameter names by those of the reference.
+    """
 
     def __init__(self, name, shared):
         self.seeded = stand_ins.seeded_weights(shared)
@@ -36,12 +44,12 @@ class Reference:
         height, width = self.meta['cases'][0]['input_shape'][2:]
         with stand_ins.zero_parameters():
             self.network(nn.Variable((1, 3, height, width)))
-        state = dict(self.seeded.seeded_state(self.meta))
+        state = _seeded_state(self.seeded, self.meta)
         self.names = models.convert.names(state)
         models.weights.load(models.convert.from_pytorch(name, state), strict=True)
 
     def check_state(self):
-        """Names and shapes of all parameters, and the number of trainable ones."""
+        """Check names and shapes of all parameters, and the number of trainable values."""
         shapes = {n: shape for n, shape, kind in self.meta['state'] if kind != 'skip'}
         own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
         expected = {
@@ -53,16 +61,18 @@ class Reference:
         assert trainable == self.meta['trainable_parameters']
 
     def check_outputs(self, compute, with_intermediates=True):
-        """Check all cases, and before the outputs the intermediates, so that a failure says where
-        in the network it begins.
+        """Check the outputs of all cases.
+
+        The intermediates are checked before the outputs, so that a failure names the first module
+        that deviates.
 
         Args:
-            compute: ``compute(network, x)`` returns the outputs by name, as Variables.
-            with_intermediates: False where the graph has other functions than the reference, as
-                that for GPUs.
+            compute: ``compute(network, x)`` returns the output Variables by name.
+            with_intermediates: Whether to check the intermediates too. A graph for GPUs has other
+                functions than the reference and thus other intermediates.
 
         Returns:
-            The largest deviation of an output, as a share of what is allowed.
+            The largest deviation of an output as a share of its tolerance.
         """
         worst = 0
         for case in self.meta['cases']:
@@ -94,16 +104,16 @@ class Reference:
         return worst
 
     def _places(self, outputs, records):
-        """For each record of an intermediate, a module's output, the Variables that it can be.
+        """Return, for each record of a module's output, the Variables that it can be.
 
-        Those have its shape and depend on the parameters that the module's own layers depend on,
-        and on no others. There are several where functions without parameters follow the last
-        layer, ReLU or a sum or resizing: how many of them belong to the module is not recorded.
+        A candidate has the recorded shape and depends on the same parameters as the module's own
+        layers. There are several candidates if functions without parameters, such as ReLU, a sum or
+        a resize, follow the last layer: the record does not say which of them the module includes.
         """
         maps = _maps(outputs)
         result = []
         for record in records:
-            module = TAKES.get(record['name'], record['name'])
+            module = INPUT_OF.get(record['name'], record['name'])
             own = {ours for name, ours in self.names.items() if name.startswith(f'{module}.')}
             behind = frozenset().union(*(every for _, taken, every in maps if taken & own))
             result.append(
@@ -116,10 +126,12 @@ class Reference:
         return result
 
     def check_training(self, compute, tolerance=2e-4):
-        """One forward pass with batch statistics, without dropout: outputs, running statistics;
-        ``compute(network, x)`` returns the outputs by name.
+        """Check outputs and running statistics of a forward pass with batch statistics.
 
-        tolerance: of single values, in standard deviations; what is rounded grows with every layer.
+        Args:
+            compute: ``compute(network, x)`` returns the output Variables by name, without dropout.
+            tolerance: Tolerance of single values in standard deviations. Rounding errors grow with
+                every layer.
         """
         record = self.meta['train_mode']
         shape, seed = _input_of(record['recipe'])
@@ -139,14 +151,43 @@ class Reference:
                 assert np.sqrt(values.sum()) == pytest.approx(expected, rel=1e-4), name
 
 
+MAX_REUSED_BYTES = 400 * 2**20
+_latest_arrays = {}
+
+
+def _seeded_state(seeded, meta):
+    """Return the seeded parameters by name.
+
+    Drawing tens of millions of numbers takes seconds, so arrays that the latest fixture has in
+    common with this one are reused: those of the same encoder, or of a network without its
+    auxiliary head. An array depends on its name, shape, kind and scale only.
+    """
+    scale, state, arrays = meta['weight_scale'], {}, {}
+    for name, shape, kind in meta['state']:
+        if kind in seeded.KINDS:
+            key = name, tuple(shape), kind, scale
+            if key not in _latest_arrays:
+                _latest_arrays[key] = seeded.seeded_array(*key)
+            state[name] = arrays[key] = _latest_arrays[key]
+    _latest_arrays.clear()
+    if sum(array.nbytes for array in arrays.values()) <= MAX_REUSED_BYTES:
+        _latest_arrays.update(arrays)
+    return state
+
+
 def _maps(outputs):
-    """Every Variable that is computed from the input, with the names of the parameters that its
-    function takes, and of all that it depends on.
+    """Return every Variable that is computed from the input.
+
+    Each comes with the names of the parameters that its function reads, and of all parameters that
+    it depends on.
     """
     depends = {
         hash(p.data): frozenset([name]) for name, p in nn.get_parameters(grad_only=False).items()
     }
-    weights, maps = set(depends), []  # weights: parameters, and what is computed from them alone
+    weights, maps = (
+        set(depends),
+        [],
+    )  # weights: parameters and Variables computed from parameters alone
 
     def visit(function):
         inputs = [hash(variable.data) for variable in function.inputs]
@@ -164,18 +205,18 @@ def _maps(outputs):
 
 
 def _deviation(record, variables):
-    """How far the nearest Variable is from what is recorded, in standard deviations."""
+    """Return the deviation of the nearest Variable from the record, in standard deviations."""
 
     def distance(values):
         first = abs(values.ravel()[:8] - record['first8']).max()
         mean = abs(values.mean(dtype=np.float64) - record['mean'])
         std = abs(values.std(dtype=np.float64) - record['std'])
-        return np.max([first, mean, std]) / record['std']  # NaN where one of them is
+        return np.max([first, mean, std]) / record['std']  # NaN if one of them is NaN
 
     return min((distance(variable.d) for variable in variables), default=np.inf)
 
 
 def _input_of(recipe):
-    """Shape and seed from ``... RandomState(21).randn(4,3,64,128) ...``."""
+    """Return shape and seed from ``... RandomState(21).randn(4,3,64,128) ...``."""
     seed, _, rest = recipe.partition('RandomState(')[2].partition(').randn(')
     return tuple(map(int, rest.partition(')')[0].split(','))), int(seed)

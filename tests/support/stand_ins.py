@@ -1,4 +1,4 @@
-"""Seeded stand-ins: a tiny network, parameters, images, and graphs in the other layout."""
+"""Seeded stand-ins for networks, parameters and images; running channel_last on the CPU."""
 
 import importlib.util
 from contextlib import ExitStack, contextmanager
@@ -11,7 +11,7 @@ import numpy as np
 
 import models
 
-# A D3Net that builds and runs in milliseconds, with everything uneven that may be.
+# A D3Net that builds and runs in milliseconds; its stages differ in every value that can differ.
 TINY = {
     'num_classes': 5,
     'num_init_features': 8,
@@ -26,14 +26,16 @@ TINY = {
 
 
 def tiny(**changes):
-    """A network of the family that is as small as can be."""
+    """Create a tiny D3Net; ``changes`` override its hyper-parameters."""
     return models.create('d3net', **{**TINY, **changes})
 
 
 @contextmanager
 def zero_parameters():
-    """What is created inside is not drawn but zero: for large networks whose graph, or whose loaded
-    parameters, are all that matters. Drawing tens of millions of numbers takes seconds.
+    """Initialise parameters with zeros instead of random numbers.
+
+    For large networks of which only the graph or loaded parameters matter: drawing tens of
+    millions of numbers takes seconds.
     """
     with ExitStack() as patches:
         for initializer in (I.NormalInitializer, I.UniformInitializer):
@@ -45,7 +47,7 @@ def zero_parameters():
 
 
 def randomize_parameters(seed=0):
-    """Fill every registered parameter with seeded numbers, so that none is a neutral 0 or 1."""
+    """Fill all registered parameters with seeded numbers, so that none is a neutral 0 or 1."""
     rng = np.random.RandomState(seed)
     for name, parameter in nn.get_parameters(grad_only=False).items():
         if name.endswith(('gamma', 'var')):
@@ -57,10 +59,10 @@ def randomize_parameters(seed=0):
 
 
 def run_channel_last(graph):
-    """The value of ``graph``, whose parameters and input have theirs.
+    """Return the value of a channel_last graph.
 
-    NNabla's CPU functions refuse channel_last when they run, so the graph is walked, and each of
-    them is run in the other layout.
+    NNabla's CPU functions do not support channel_last, so this visits the graph and runs each
+    function in the other layout.
     """
     known = {name.replace('_', ''): function for name, function in vars(function_bases).items()}
     values = {}
@@ -69,7 +71,7 @@ def run_channel_last(graph):
         inputs = [values.get(hash(v.data), v.d) for v in function.inputs]
         arguments = dict(function.info.args)
         channel_last = arguments.pop('channel_last', False)
-        if channel_last:  # the tensor and a convolution's weights
+        if channel_last:  # the map and the weights of a convolution
             inputs[:2] = [array.transpose(0, 3, 1, 2) for array in inputs[:2]]
         variables = [nn.Variable.from_numpy_array(np.array(array)) for array in inputs]
         result = known[function.info.type_name.lower()](*variables, **arguments)
@@ -82,7 +84,7 @@ def run_channel_last(graph):
 
 
 def image(height, width, seed=0):
-    """A seeded uint8 BGR image with structure at several scales."""
+    """Return a seeded image with structure at several scales, (H, W, 3) uint8, BGR."""
     rng = np.random.RandomState(seed)
     coarse = rng.randint(0, 200, (-(-height // 8), -(-width // 8), 3)).repeat(8, 0).repeat(8, 1)
     noise = rng.randint(0, 56, (height, width, 3))
@@ -90,7 +92,7 @@ def image(height, width, seed=0):
 
 
 def seeded_weights(shared):
-    """The module that regenerates the parameters and inputs of the reference fixtures."""
+    """Import the module that regenerates parameters and inputs of the reference fixtures."""
     spec = importlib.util.spec_from_file_location(
         'seeded_weights', shared / 'reference' / 'seeded_weights.py'
     )

@@ -26,7 +26,7 @@ DOWNLOADABLE = [name for name in datasets.names() if preparation(name).archives]
 @pytest.fixture
 def server(monkeypatch):
     """A server whose archives may be smaller than the published ones and have other digests."""
-    server = data_server.Server()
+    server = data_server.ArchiveServer()
     for name in DOWNLOADABLE:
         known = datasets.reader(name).PREPARATION
         small = tuple(replace(archive, size=1000, digest=None) for archive in known.archives)
