@@ -45,7 +45,7 @@ class PreparationSettings(DataSettings):
         nargs='+',
         default=(),
         metavar='S',
-        help='default: all that exist; with --stats or --list: train',
+        help='splits to process; default: all that exist, with --stats or --list: train',
     )
     download: bool = flag(
         '--download',

@@ -20,7 +20,11 @@ class DataSettings(Settings):
 
     name: str = option(help='name of the data set, such as cityscapes')
     data_dir: Path | None = option(
-        '-d', '--data-dir', metavar='DIR', type=Path, help='its folder; default: data/NAME'
+        '-d',
+        '--data-dir',
+        metavar='DIR',
+        type=Path,
+        help='folder of the data set; default: data/NAME',
     )
     list_file: Path | None = option(
         '--list',

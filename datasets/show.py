@@ -35,7 +35,9 @@ BACKGROUND, TEXT_COLOUR = (255, 255, 255), (32, 32, 32)
 class SheetSettings(DataSettings):
     """Options of ``python -m datasets.show``."""
 
-    split: str = option('--split', metavar='S', default='train', help='default: train')
+    split: str = option(
+        '--split', metavar='S', default='train', help='split to show; default: train'
+    )
     number: int = option(
         '-n', '--number', metavar='N', type=int, default=8, help='number of samples; default: 8'
     )

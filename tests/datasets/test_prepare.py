@@ -128,13 +128,11 @@ def test_the_program_reports_a_mistake(tmp_path):
 def test_stats_stop_at_a_bad_file_and_name_it(cityscapes, capsys):
     image = next(cityscapes.rglob('*_leftImg8bit.png'))
     image.write_bytes(image.read_bytes()[:500])
-    for processes in (1, 2):
-        status, _, errors = in_process(
-            capsys, 'cityscapes', '-d', cityscapes, '--stats', '--split', 'val',
-            '--processes', processes
-        )  # fmt: skip
-        assert status == 2
-        assert errors[-1].startswith(f'error: {image}: ')
+    status, _, errors = in_process(
+        capsys, 'cityscapes', '-d', cityscapes, '--stats', '--split', 'val', '--processes', 1
+    )
+    assert status == 2
+    assert errors[-1].startswith(f'error: {image}: ')
 
 
 def test_packing_writes_a_folder_per_split(shared, tmp_path, capsys):

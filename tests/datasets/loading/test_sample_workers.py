@@ -34,16 +34,8 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp('data'))
 
 
-def test_closing_a_slice_stops_its_workers(dataset):
-    with load(dataset, workers=2).slice(num_of_slices=2, slice_pos=1) as loader:
-        loader.next()
-        workers = worker_pids(loader)
-        assert len(workers) == 2 and not any(map(has_exited, workers))
-    assert all(map(has_exited, workers))
-
-
-def test_slicing_stops_the_workers_of_a_running_loader(dataset):
-    """The slice continues at its position; the loader itself can continue as well."""
+def test_slicing_and_closing_stop_the_workers(dataset):
+    """A slice continues at the position of its loader; the loader can continue as well."""
     with load(dataset, workers=0) as reference:
         first, second = take(reference, 2)
     whole = load(dataset, workers=1)
@@ -52,6 +44,9 @@ def test_slicing_stops_the_workers_of_a_running_loader(dataset):
     with whole.slice() as loader:
         assert all(map(has_exited, workers))
         assert equal([loader.next()], [second])
+        workers = worker_pids(loader)
+        assert len(workers) == 1 and not any(map(has_exited, workers))
+    assert all(map(has_exited, workers))
     with whole:
         assert equal([whole.next()], [second])
 
@@ -84,7 +79,7 @@ def test_workers_that_cannot_start_are_reported_and_closed(dataset, capfd):
 
 def test_memory_is_bounded_and_reused(dataset):
     """The memory of a batch is reused once its arrays are gone; arrays in use stay unchanged."""
-    with load(dataset, workers=2, prefetch=2) as loader:
+    with load(dataset, workers=1, prefetch=2) as loader:
         kept = loader.next()
         copy = kept[0].copy()
         for _ in range(30):
