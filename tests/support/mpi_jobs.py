@@ -19,6 +19,8 @@ MPIRUN = Path(sys.executable).parent / 'mpirun'
 # An occasional message of mpirun on a busy machine, before it has started any process.
 NOT_STARTED = "The PMIx server's listener thread failed to start"
 JOB_SECONDS = 60  # a job must end within this time, whatever happens to it
+# Waiting ranks leave their core to others, as jobs share the machine with other tests.
+YIELD = {'OMPI_MCA_mpi_yield_when_idle': '1'}
 
 
 def command(processes: int, *arguments, options=('--oversubscribe',)) -> list[str]:
@@ -55,7 +57,7 @@ class MpiJob:
 
     def __init__(self, arguments: list[str], environment: Mapping):
         self._mark = f'{os.getpid()}.{time.monotonic_ns()}'
-        environment = {**os.environ, **environment, 'TEST_JOB': self._mark}
+        environment = {**YIELD, **os.environ, **environment, 'TEST_JOB': self._mark}
         paths = (
             str(programs.PROJECT),
             str(programs.PROJECT / 'tests'),
