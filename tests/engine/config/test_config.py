@@ -253,7 +253,7 @@ def test_the_reference_lists_every_key_of_the_configs():
     }
     used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
     assert used - schema.FIXED_VALUES.keys() <= listed
-    assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
+    assert '  lr: number, greater than 0; default: required for training\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
 
 

@@ -1,4 +1,4 @@
-"""What a config means for a number of processes and samples: length, rates, intervals."""
+"""Derive the hyperparameters of a training from its config, processes and samples."""
 
 import math
 from collections.abc import Callable
@@ -14,70 +14,75 @@ from layers.build import RECOMPUTE_POLICIES
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingKeys(Section):
-    """How long a training is, in what portions, and what it writes when."""
+    """Length, batch size, checkpoint intervals and frozen parameters of a training."""
 
     batch_size: int | None = config_key(
-        None, 'images of a backward pass, for each process', least=1, default_text='needed to train'
+        None, 'images per process and backward pass', least=1, default_text='required for training'
     )
-    accumulation: int = config_key(1, 'backward passes before each update', least=1)
+    accumulation: int = config_key(1, 'backward passes per update', least=1)
     reference_batch: int | None = config_key(
         None,
-        'images of an update, over all processes, that rates and iterations are meant for; with '
-        'more of them rates rise and iterations fall in proportion',
+        'images per update, over all processes, that learning rates and iterations refer to; with '
+        'more images, rates rise and iterations fall in proportion',
         least=1,
-        default_text='the images of an update',
+        default_text='the images per update',
     )
     max_iter: int | None = config_key(
         None,
         'length of the training in updates',
         least=1,
-        default_text='needed to train, or epochs',
+        default_text='this or epochs is required for training',
     )
     epochs: int | None = config_key(
         None,
-        'length of the training in passes over the training split, in place of max_iter',
+        'length of the training in epochs, instead of max_iter',
         least=1,
     )
-    save_interval: int = config_key(1000, 'updates between two saved files of weights', least=1)
-    save_minutes: float = config_key(10.0, 'most minutes between two saved states', above=0)
+    save_interval: int = config_key(1000, 'updates between two saved weight files', least=1)
+    save_minutes: float = config_key(10.0, 'maximum minutes between two saved states', above=0)
     val_interval: int | None = config_key(
         None, 'updates between two validations', least=1, default_text='save_interval'
     )
-    keep_checkpoints: int = config_key(
-        1, 'number of latest files of weights that are kept', least=1
-    )
+    keep_checkpoints: int = config_key(1, 'number of most recent weight files to keep', least=1)
     recompute: str = config_key(
         'none',
-        'what the backward pass computes again instead of keeping it in memory',
+        'activations that the backward pass recomputes to save memory',
         choices=RECOMPUTE_POLICIES,
     )
     freeze: tuple[str, ...] = config_key(
         (), 'patterns of the names of parameters that are not trained'
     )
     freeze_statistics: bool = config_key(
-        False, 'whether batch norms take their running statistics, and leave them as they are'
+        False, 'whether batch norms use their running statistics and do not update them'
     )
 
     def needed_batch_size(self) -> int:
         """Return ``batch_size``, which has no default.
 
         Raises:
-            SectionError: The config does not give it.
+            SectionError: The config has no ``batch_size``.
         """
         if self.batch_size is None:
-            raise SectionError('batch_size', 'a training needs it')
+            raise SectionError('batch_size', 'required for training')
         return self.batch_size
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A training, in iterations of one update each.
+class Hyperparameters:
+    """The hyperparameters of a training, in iterations of one update each.
 
-    max_iter: the length. rate: the learning rate of an iteration, counted from 0. weight_decay: as
-        it is added to the gradients. gradient_factor: by which the gradients, which are those of
-        the mean over all processes, are multiplied. batch_size: per process and backward pass.
-        accumulation: backward passes an update. save_minutes: after which the state is saved also
-        between two multiples of save_interval.
+    Attributes:
+        max_iter: Length of the training.
+        rate: Returns the learning rate of an iteration, counted from 0.
+        weight_decay: The weight decay that is added to the gradients.
+        gradient_factor: Multiplies the gradients, which are those of the mean over all processes.
+        batch_size: Images per process and backward pass.
+        accumulation: Backward passes per update.
+        save_interval: Iterations between two saved weight files and states.
+        save_minutes: Minutes after which the state is saved between two multiples of
+            ``save_interval`` as well.
+        val_interval: Iterations between two validations.
+        keep_checkpoints: Number of most recent weight files to keep.
     """
 
     max_iter: int
@@ -92,40 +97,41 @@ class Recipe:
     keep_checkpoints: int
 
 
-def from_keys(
+def derive_hyperparameters(
     training: TrainingKeys,
     schedule: ScheduleKeys,
     solver: SolverKeys,
     samples: int,
     processes: int,
-) -> Recipe:
-    """Return the recipe of a training.
+) -> Hyperparameters:
+    """Derive the hyperparameters of a training from its keys.
 
     ``reference_batch`` scales as sony/ai-research-code does (d3net/semantic-segmentation/train.py
-    at cfe96dfe): with k times that batch over all processes, the rates are k times as high, and
-    ``max_iter``, ``milestones`` and ``warmup_iter`` a k-th. ``gradient_reduction: sum`` multiplies
-    gradients and weight decay by the number of processes, as it does too. ``warmup_epochs`` and
-    ``milestone_epochs`` become ``warmup_iter`` and ``milestones``, rounded to whole iterations.
+    at cfe96dfe): with k times that batch over all processes, the learning rates are k times as
+    high, and ``max_iter``, ``milestones`` and ``warmup_iter`` are divided by k.
+    ``gradient_reduction: sum`` multiplies gradients and weight decay by the number of processes, as
+    the same code does. ``warmup_epochs`` and ``milestone_epochs`` are converted to ``warmup_iter``
+    and ``milestones``, rounded to whole iterations.
 
     Args:
-        training: The length, the batch and the intervals.
-        schedule: The learning rate.
-        solver: Its weight decay, and how gradients are reduced over processes.
-        samples: Of the training split.
-        processes: That train together, each with ``batch_size``.
+        training: Length, batch and intervals.
+        schedule: The learning-rate schedule.
+        solver: The weight decay, and the reduction of gradients over processes.
+        samples: Number of samples of the training split.
+        processes: Number of processes that train together, each with ``batch_size``.
 
     Raises:
-        UserError: What a training needs is missing, or nothing is left after scaling.
+        UserError: A required key is missing, or scaling leaves no iterations.
     """
     batch_size = training.needed_batch_size()
     if schedule.lr is None:
-        raise SectionError('lr', 'a training needs it')
+        raise SectionError('lr', 'required for training')
     batch = batch_size * training.accumulation * processes
     factor = batch / (training.reference_batch or batch)
     max_iter = _length(training, samples, batch, factor)
     summed = processes if solver.gradient_reduction == 'sum' else 1
     save_interval = min(training.save_interval, max_iter)
-    return Recipe(
+    return Hyperparameters(
         max_iter=max_iter,
         rate=schedules.learning_rate(
             schedule,
@@ -146,18 +152,20 @@ def from_keys(
 
 
 def _length(training: TrainingKeys, samples: int, batch: int, factor: float) -> int:
-    """Return the iterations of a training with ``batch`` images each, ``factor`` times the
-    reference.
+    """Return the number of updates of ``batch`` images each, ``factor`` times the reference.
+
+    Raises:
+        UserError: The length is missing or given twice, or scaling leaves no iterations.
     """
     if training.epochs is not None and training.max_iter is None:
         return -(-training.epochs * samples // batch)
     if training.max_iter is None or training.epochs is not None:
-        raise SectionError('max_iter, epochs', 'a training needs one of them')
+        raise SectionError('max_iter, epochs', 'training requires exactly one of them')
     max_iter = training.max_iter * (training.reference_batch or batch) // batch
     if max_iter < 1:
         raise UserError(
-            f'max_iter: nothing is left of {training.max_iter} iterations with {factor:g} times '
-            f'the reference_batch, {training.reference_batch}'
+            f'max_iter: {training.max_iter} iterations become 0 with {factor:g} times the '
+            f'reference_batch, {training.reference_batch}'
         )
     return max_iter
 
@@ -165,14 +173,17 @@ def _length(training: TrainingKeys, samples: int, batch: int, factor: float) -> 
 def _milestones(
     training: TrainingKeys, schedule: ScheduleKeys, max_iter: int, factor: float, epoch: float
 ) -> list[int] | None:
-    """Return the milestones in iterations of ``factor`` times the reference batch; None without.
+    """Return the scaled milestones; None if the schedule has none or they need no scaling.
 
     Args:
+        training: The keys of the training.
+        schedule: The keys of the schedule.
         max_iter: The length after scaling.
-        epoch: The iterations of an epoch.
+        factor: Images per update over the reference batch.
+        epoch: Iterations per epoch.
 
     Raises:
-        UserError: Scaled milestones fall together, or on the start or the end.
+        UserError: Scaled milestones coincide with each other, the start or the end.
     """
     if schedule.schedule != 'step':
         return None
@@ -192,7 +203,7 @@ def _milestones(
 
 
 def _warmup_iter(schedule: ScheduleKeys, factor: float, epoch: float) -> int:
-    """Return the iterations of the warm-up; the arguments are those of :func:`_milestones`."""
+    """Return the iterations of the warm-up; arguments as of :func:`_milestones`."""
     if schedule.warmup_epochs is not None:
         return round(schedule.warmup_epochs * epoch)
     iterations = schedule.warmup_iter or 0
