@@ -1,23 +1,32 @@
-# make demo    segment a street photo with the small trained model that comes with the project
-# make test    run the tests, the slow ones with a few networks of each family
-# make test-all    run the tests with every network
-# make test-cuda-install    install the CUDA wheels into a fresh environment and import them, without a GPU; 5 GB
-# make test-gpu    run the tests that need NVIDIA GPUs, one or more; SHARED=folder of reference material and data,
-#                  OUT=folder for the table as gpu_tests.json (default: results)
-# make bench   time loader, training and inference, and refresh their tables in README.md; DATA=folder of Cityscapes,
-#              PEER_PYTHON=a Python with torch to compare with, CAMVID=folder of CamVid to score 8-bit numbers on
-# make hooks  make git check style before a commit, imports and types before a push
-# Each target first finds or downloads a Python 3.10 and creates .venv; later runs reuse it.
+# make demo          segment a street photo with the small trained model of the project
+# make test-fast     run the core's tests in under a minute: layers, D3Net against its reference numbers, a
+#                    network of each family, labels, losses, schedules, metrics, a tiny training, a segmentation
+# make test          run all tests, except those of the targets below; long sweeps take some networks of each family
+# make test-all      run the same tests, and the long sweeps over every network
+# make test-bench    run the tests of the benchmarks, of README's tables and of the PyTorch peer;
+#                    PEER_PYTHON=a Python with torch and numpy (required)
+# make test-cuda-install    install the CUDA wheels (5 GB) into a fresh environment and import them; needs no GPU
+# make test-gpu      run the tests that need NVIDIA GPUs, one or more; SHARED=folder of reference material and data,
+#                    OUT=folder for the report gpu_tests.json (default: results)
+# make lint          check style, types and the direction of imports
+# make bench         time loader, training and inference, and update their tables in README.md; DATA=folder of
+#                    Cityscapes, PEER_PYTHON=a Python with torch and numpy to compare with PyTorch, CAMVID=folder of
+#                    CamVid to update the accuracy table
+# make hooks         let git check style before a commit, imports and types before a push
+# make cuda          install NNabla's CUDA extension into .venv
+# make clean         remove .venv and all caches
+# Every target finds or downloads a Python 3.10 and creates .venv first; later runs reuse it.
 
-# Any Python 3, by its real path: a pyenv shim would obey .python-version and fail if 3.10 is missing.
+# The real path of any Python 3: a pyenv shim obeys .python-version here, and fails where 3.10 is missing.
 PYTHON3 := $(shell cd / && for name in python3 python; do \
 	$$name -c 'import sys; assert sys.version_info >= (3, 5); print(sys.executable)' 2>/dev/null && break; done)
 RUN = .venv/bin/python
 DEMO = resources/street.jpg
-# The model was trained on images 480 pixels wide; the photo has 751.
+# The model was trained on images 480 pixels wide; the photo is 751 pixels wide.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-all test-cuda-install test-gpu lint bench hooks environment environment-dev cuda clean
+.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint hooks bench environment \
+	environment-dev cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
@@ -25,8 +34,18 @@ demo: environment
 test: environment-dev
 	@$(RUN) -m pytest -n auto
 
+test-fast: environment-dev
+	@$(RUN) -m pytest -n auto -m 'fast and not long and not whole_registry'
+
 test-all: environment-dev
-	@$(RUN) -m pytest -n auto -m 'not cuda_install and not gpu'
+	@$(RUN) -m pytest -n auto -m 'not cuda_install and not gpu and not bench'
+
+test-bench:
+	@'$(PEER_PYTHON)' -c 'import torch, numpy' 2>/dev/null || { echo "error: PEER_PYTHON='$(PEER_PYTHON)' is not a \
+	Python with torch and numpy; run: python3 -m venv peer && peer/bin/python -m pip install torch numpy && \
+	make test-bench PEER_PYTHON=peer/bin/python" >&2; exit 2; }
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-dev.txt)
+	@$(RUN) -m pytest -n auto -m bench
 
 test-cuda-install: environment-dev
 	@$(RUN) -m pytest -v -s -m cuda_install tests/cuda_install

@@ -1,4 +1,4 @@
-"""python -m benchmarks KIND: compare ways to compute the same, side by side in one run."""
+"""python -m benchmarks KIND: time several ways to compute the same result in one run."""
 
 import sys
 from argparse import Namespace
@@ -12,11 +12,11 @@ from engine.backends import registry
 from engine.backends.base import AUTO
 from engine.device.settings import CONTEXTS
 
-# Defaults that are known only when it is known what is measured.
-ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all that there are'
+# Defaults that depend on the machine or on another option; --help shows these words.
+ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all available'
 PHOTO = "the project's photo"
-# The options of each kind that not all kinds have, and what they are when they are not given.
-OPTIONS: dict[str, dict[str, Any]] = {
+# Options that only some kinds of benchmark have, with their defaults.
+KIND_OPTIONS: dict[str, dict[str, Any]] = {
     'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
     'inference': {
         'size': '512x1024',
@@ -45,23 +45,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 PEERS = ('none', 'pytorch')
 PRECISIONS = ('float32', 'float16', 'bfloat16', 'int8')
-PLAIN = 'plain'  # the graph as the published code builds it
+PLAIN = 'plain'  # NNabla with the graph as the published code builds it
 FORMS = ('contiguous', 'channels_last', 'compiled', 'recorded')
 COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
 
 
 def build_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument(
         'kind',
-        choices=tuple(OPTIONS),
-        help='blocks: D2 blocks with their running sum as one tensor, against the plain form; '
-        'inference: latency, frames a second, memory and start-up of networks across backends and '
-        'precisions, and in PyTorch; '
-        "loader: the loader and packed data, against NNabla's iterator and the usual pipeline; "
+        choices=tuple(KIND_OPTIONS),
+        help='blocks: D2 blocks that keep the running sum in one tensor, against the plain form; '
+        'inference: latency, frames per second, memory and start-up time of networks for each '
+        'backend and precision, and in PyTorch; '
+        "loader: the loader, packed data, NNabla's iterator and a conventional pipeline; "
         "norms: a training step on a CPU with the project's batch norm and with NNabla's; "
-        'training: a step of training and its memory under each recompute policy, on a GPU also in '
-        'half precision, channel_last and TF32, and in PyTorch',
+        'training: time and memory of a training step under each recompute policy, on a GPU also '
+        'in half precision, channel_last and TF32, and in PyTorch',
     )
     parser.add_argument(
         '-cfg',
@@ -69,52 +70,60 @@ def build_parser() -> Parser:
         nargs='+',
         default=['configs/D3Net_S.yaml'],
         metavar='YAML',
-        help='the network; for inference any number of them (default: configs/D3Net_S.yaml)',
+        help='config of the network; inference takes several (default: configs/D3Net_S.yaml)',
     )
     _add(
         parser, 'data_dir', '-d', '--data-dir', type=Path, metavar='DIR',
-        help="the data; for inference the images that int8's ranges are found on",
+        help='folder of the data set; inference calibrates int8 on its training images',
     )  # fmt: skip
-    _add(parser, 'size', '--size', metavar='HxW', help='of the image')
-    _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images a batch')
-    _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches a run')
-    _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each')
-    _add(parser, 'context', '-c', '--context', choices=CONTEXTS, help='where to run')
+    _add(parser, 'size', '--size', metavar='HxW', help='image size')
+    _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images per batch')
+    _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches per run')
+    _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each contestant')
+    _add(parser, 'context', '-c', '--context', choices=CONTEXTS, help='device')
     _add(
         parser, 'seconds', '--seconds', type=float, metavar='S',
-        help='at least, of a turn: short runs are repeated',
+        help='minimum duration of a turn; short runs are repeated',
     )  # fmt: skip
     _add(
         parser, 'backend', '--backend', nargs='+', choices=(PLAIN, *registry.names(), AUTO),
-        help='what computes; plain: NNabla, the graph as the published code builds it',
+        help='backends; plain: NNabla with the graph as the published code builds it',
     )  # fmt: skip
-    _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='in which numbers')
-    _add(parser, 'threads', '--threads', type=int, metavar='N', help='cores that all may use')
-    _add(parser, 'peer', '--peer', choices=PEERS, help='the same network in another framework')
-    _add(parser, 'peer_python', '--peer-python', metavar='PYTHON', help='a Python that has torch')
+    _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='number formats')
+    _add(parser, 'threads', '--threads', type=int, metavar='N', help='cores for each contestant')
+    _add(parser, 'peer', '--peer', choices=PEERS, help='also run the network in this framework')
+    _add(
+        parser,
+        'peer_python',
+        '--peer-python',
+        metavar='PYTHON',
+        help='a Python with torch and numpy',
+    )
     _add(
         parser, 'peer_form', '--peer-form', nargs='+', choices=FORMS,
         help='how PyTorch runs: in two memory layouts, compiled by torch.compile, recorded as a '
-        'CUDA graph; on a CPU the first two unless compiled is asked for',
+        'CUDA graph; compiled runs on a CPU only if listed here',
     )  # fmt: skip
     _add(
-        parser, 'compile_mode', '--compile-mode', choices=COMPILE_MODES, help='of torch.compile'
+        parser, 'compile_mode', '--compile-mode', choices=COMPILE_MODES,
+        help='mode of torch.compile',
     )  # fmt: skip
     parser.add_argument(
-        '--json', type=Path, metavar='FILE', help='write the results to this file too'
+        '--json', type=Path, metavar='FILE', help='also write the results to this file'
     )
     return parser
 
 
 def main(args: Namespace) -> int:
-    _complete(args)
+    """Run one benchmark and print its table; return the exit status."""
+    _apply_defaults(args)
     for option in ('rounds', 'batch_size', 'batches', 'threads'):
         if isinstance(getattr(args, option), int) and getattr(args, option) < 1:
             raise UserError(f'{_flag(option)} must be at least 1, not {getattr(args, option)}')
     if args.seconds is not None and not args.seconds >= 0:
         raise UserError(f'--seconds must be at least 0, not {args.seconds}')
 
-    from benchmarks import frame
+    from benchmarks import harness
     from engine import config
 
     configs = [config.load(path) for path in args.config_file]
@@ -128,28 +137,28 @@ def main(args: Namespace) -> int:
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
     facts = {'config': names, 'rounds': args.rounds, **facts}
-    print(frame.table(results, facts))
+    print(harness.format_table(results, facts))
     if args.json:
-        frame.write_json(args.json, results, facts)
+        harness.write_json(args.json, results, facts)
     return 0
 
 
 def _add(parser: Parser, option: str, *flags, help: str, **keywords):
-    """An option of some kinds; its help says of which, and with which defaults."""
+    """Add an option of some kinds; its help lists these kinds with their defaults."""
     defaults = ', '.join(f'{kind}: {_default(kind, option)}' for kind in _kinds_with(option))
     parser.add_argument(*flags, help=f'{help} ({defaults})', **keywords)
 
 
 def _default(kind: str, option: str) -> str:
-    value = OPTIONS[kind][option]
+    value = KIND_OPTIONS[kind][option]
     return ' '.join(value) if isinstance(value, list) else str(value or 'as the config says')
 
 
 def _kinds_with(option: str) -> list[str]:
-    return [kind for kind, own in OPTIONS.items() if option in own]
+    return [kind for kind, own in KIND_OPTIONS.items() if option in own]
 
 
-def _listed(names: list[str]) -> str:
+def _enumeration(names: list[str]) -> str:
     *others, last = names
     return f'{", ".join(others)} and {last}' if others else last
 
@@ -158,16 +167,16 @@ def _flag(option: str) -> str:
     return f'--{option.replace("_", "-")}'
 
 
-def _complete(args):
-    """Give the options of this kind their defaults; refuse those of others."""
-    for option in {option: None for own in OPTIONS.values() for option in own}:
-        if option not in OPTIONS[args.kind] and getattr(args, option) is not None:
+def _apply_defaults(args):
+    """Set missing options to the defaults of this kind; reject options of other kinds."""
+    for option in {option: None for own in KIND_OPTIONS.values() for option in own}:
+        if option not in KIND_OPTIONS[args.kind] and getattr(args, option) is not None:
             raise UserError(
-                f'{_flag(option)} is an option of {_listed(_kinds_with(option))}, {args.kind} has '
-                'no use for it'
+                f'{_flag(option)} is an option of {_enumeration(_kinds_with(option))}; '
+                f'{args.kind} does not have it'
             )
         if getattr(args, option) is None:
-            setattr(args, option, OPTIONS[args.kind].get(option))
+            setattr(args, option, KIND_OPTIONS[args.kind].get(option))
 
 
 def _size(args) -> tuple[int, int]:
@@ -185,18 +194,18 @@ def _blocks(args, settings):
     from engine.device import context
 
     choice = context.use(args.context)
-    results, facts = blocks.measure(settings, size, args.rounds)
+    results, facts = blocks.measure_blocks(settings, size, args.rounds)
     return results, {'size': args.size, 'context': str(choice), **facts}
 
 
 def _peer_python(args) -> str | None:
-    """The Python of the peer, if there is to be one."""
+    """Return the Python that runs PyTorch; None without --peer."""
     from benchmarks import peer
 
     if args.peer == 'none':
         return None
     python = sys.executable if args.peer_python == THIS_PYTHON else args.peer_python
-    peer.check(python)
+    peer.require_torch(python)
     return python
 
 
@@ -210,13 +219,15 @@ def _inference(args, configs):
     python = _peer_python(args)
     threads = machine.threads(None if args.threads == ALL_CORES else args.threads)
     forms = _forms(args, choice.name) if python else []
-    compared, left_out = inference.ways(args.backend, args.precision, forms, choice.name)
+    compared, left_out = inference.select_contestants(
+        args.backend, args.precision, forms, choice.name
+    )
     plan = inference.Comparison(
         size, args.rounds, args.seconds, threads, choice.name,
         contestants.PeerOptions(python, args.compile_mode) if python else None,
         None if args.data_dir == PHOTO else args.data_dir,
     )  # fmt: skip
-    results, facts = inference.measure(configs, compared, plan)
+    results, facts = inference.measure_inference(configs, compared, plan)
     settings = {
         'size': args.size,
         'precision': ', '.join(args.precision),
@@ -229,8 +240,9 @@ def _inference(args, configs):
 
 
 def _forms(args, context: str) -> list[str]:
-    """The forms of PyTorch that take part. On a CPU torch.compile needs a compiler and minutes, so
-    it must be asked for.
+    """Return the PyTorch forms to measure.
+
+    torch.compile needs a compiler and minutes on a CPU, so there it runs only on request.
     """
     if args.peer_form != ALL_FORMS:
         return args.peer_form
@@ -242,7 +254,7 @@ def _loader(args, settings):
     from engine.config.data import open_dataset
 
     dataset = open_dataset(settings, 'train', args.data_dir)
-    return loader.measure(settings, dataset, args.batch_size, args.batches, args.rounds)
+    return loader.measure_loading(settings, dataset, args.batch_size, args.batches, args.rounds)
 
 
 def _norms(args, settings):
@@ -252,7 +264,7 @@ def _norms(args, settings):
     from engine.device import context
 
     choice = context.use('cpu')
-    results, facts = norms.measure(settings, size, args.batch_size, args.rounds)
+    results, facts = norms.measure_batch_norms(settings, size, args.batch_size, args.rounds)
     batch = f'{args.batch_size} images of {args.size}'
     return results, {'batch': batch, 'context': str(choice), **facts}
 
@@ -264,7 +276,7 @@ def _training(args, settings):
     from engine.device import context
 
     choice = context.use(args.context)
-    results, facts = training.measure(
+    results, facts = training.measure_training(
         settings, choice, size, args.batch_size, args.rounds, _peer_python(args)
     )
     return results, {'context': str(choice), **facts}

@@ -1,4 +1,4 @@
-"""The evaluation graph of D3Net with the running sum of a D2 block as one tensor, and plainly."""
+"""Compare the two forms of D3Net's evaluation graph: merged running sum, and plain groups."""
 
 from collections.abc import Mapping
 
@@ -6,15 +6,29 @@ import nnabla as nn
 import numpy as np
 
 import models
-from benchmarks import frame
+from benchmarks import harness
 from benchmarks.plain import has_plain_form, plain_logits
 from common.errors import UserError
 from layers.functions import Build, on_gpu
 from layers.graph import count_functions
 
 
-def measure(config: Mapping, size: tuple[int, int], rounds: int) -> tuple[list[frame.Result], dict]:
-    """Times of the forward pass of both graphs; and their functions, and how far they differ."""
+def measure_blocks(
+    config: Mapping, size: tuple[int, int], rounds: int
+) -> tuple[list[harness.TimingResult], dict]:
+    """Time the forward pass of both graphs; count their functions and compare their logits.
+
+    Args:
+        config: config of a D3Net.
+        size: height and width of the image.
+        rounds: timed runs of each graph.
+
+    Returns:
+        The results, the plain graph first, and facts for the table.
+
+    Raises:
+        UserError: The network has no D2 blocks.
+    """
     network = models.create(config)
     if not has_plain_form(network):
         raise UserError(f'network: {network.name} has no D2 blocks')
@@ -28,11 +42,13 @@ def measure(config: Mapping, size: tuple[int, int], rounds: int) -> tuple[list[f
     def runner(graph):
         def forward():
             graph.forward(clear_buffer=True)
-            return graph.d  # waits for a GPU
+            return graph.d  # a GPU's result is ready only after this access
 
         return forward
 
-    results = frame.compare({name: runner(graph) for name, graph in graphs.items()}, rounds)
+    results = harness.compare_in_turns(
+        {name: runner(graph) for name, graph in graphs.items()}, rounds
+    )
     facts: dict[str, float] = {
         f'functions, {name}': count_functions(graph) for name, graph in graphs.items()
     }

@@ -1,4 +1,4 @@
-"""The processes that take part in a benchmark of inference."""
+"""The contestants of the inference benchmark, each in a process of its own."""
 
 import time
 from contextlib import ExitStack
@@ -8,19 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import pipeline, plain
-from benchmarks.peer import FORMS, Peer
+from benchmarks.peer import FORMS, InferencePeer
 from benchmarks.pipeline import NATIVE, PipelineTask
-from benchmarks.process import Process
+from benchmarks.worker_process import WorkerProcess
 from common.errors import UserError
 from common.machine import gpu_memory_mib
 from models import Network
 
-TOLERANCE = 1e-4  # of the largest logit, between two backends in float32
+LOGITS_TOLERANCE = 1e-4  # relative to the largest logit, between two backends in float32
 
 
 @dataclass(frozen=True)
 class InferenceContestant:
-    """How a contestant runs a network. backend: one of ours, ``plain``, or a form of PyTorch."""
+    """How a contestant runs a network.
+
+    Attributes:
+        backend: name of a backend, ``plain``, or a form of PyTorch.
+        precision: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
+    """
 
     backend: str
     precision: str
@@ -31,57 +36,75 @@ class InferenceContestant:
 
     @property
     def is_peer(self) -> bool:
-        """Whether PyTorch computes."""
+        """Whether PyTorch runs the network."""
         return self.backend in FORMS
 
     @property
     def is_reference(self) -> bool:
-        """Whether the logits of all others must be its own."""
+        """Whether the logits of all others are compared with those of this contestant."""
         return self.backend in NATIVE and self.precision == 'float32'
 
 
 @dataclass(frozen=True)
 class PeerOptions:
-    """What PyTorch runs in. mode: of torch.compile."""
+    """Options of all PyTorch contestants.
+
+    Attributes:
+        python: a Python with torch and numpy.
+        mode: mode of torch.compile.
+    """
 
     python: str
     mode: str
 
 
-class Own:
-    """The process of a backend that runs in this Python. facts: the backends that are used."""
+class BackendContestant:
+    """A worker process that runs one of the project's backends.
 
-    def __init__(self, name: str, task: PipelineTask, way: InferenceContestant, kept: Path):
-        self._name, self._process, self._peak = name, Process(name), 0.0
+    Attributes:
+        facts: the backends in use, where ``auto`` chose.
+    """
+
+    def __init__(self, name: str, task: PipelineTask, way: InferenceContestant, cache_folder: Path):
+        self._name, self._process, self._peak = name, WorkerProcess(name), 0.0
         self.facts: dict[str, str] = {}
         self._backend = way.backend
         try:
-            self._process.ask(pipeline.start, task, way.backend, way.precision, kept)
+            self._process.call(
+                pipeline.start_pipeline, task, way.backend, way.precision, cache_folder
+            )
         except BaseException:
             self.close()
             raise
 
     def logits(self) -> np.ndarray:
-        logits, used = self._process.ask(pipeline.first_logits)
+        """Return the logits (1, num_classes, h, w) of the task's input."""
+        logits, used = self._process.call(pipeline.first_logits)
         if used != self._backend:
             self.facts = {self._name: used}
         return logits
 
-    def turn(self, least_seconds: float) -> tuple[float, float]:
-        device, whole, self._peak = self._process.ask(pipeline.turn, least_seconds)
+    def turn(self, min_seconds: float) -> tuple[float, float]:
+        """Run for ``min_seconds``; return the seconds from input to logits and file to file."""
+        device, whole, self._peak = self._process.call(pipeline.time_runs, min_seconds)
         return device, whole
 
     def memory(self) -> float:
+        """Return the peak resident memory of the process so far, in MiB."""
         return self._peak
 
     def close(self):
+        """End the process."""
         self._process.close()
 
 
 class Contestants:
-    """The processes of all ways to run a network, and what was measured when they started.
+    """The running contestants of one network; a context manager that ends their processes.
 
-    facts: by name, what is used and what is left out, and why.
+    Attributes:
+        running: processes by the name of the contestant.
+        details: start-up time, difference and memory of each contestant.
+        facts: the backends in use, and the excluded contestants with the reason.
     """
 
     def __init__(
@@ -89,7 +112,7 @@ class Contestants:
     ):
         self._task, self._network, self._folder = task, network, folder
         self._peer, self._stack = peer, ExitStack()
-        self.running: dict[str, Own | Peer] = {}
+        self.running: dict[str, BackendContestant | InferencePeer] = {}
         self.details: dict[str, dict[str, float | None]] = {}
         self.facts: dict[str, str] = {}
 
@@ -100,19 +123,24 @@ class Contestants:
         self._stack.close()
 
     def start(self, way: InferenceContestant, reference: np.ndarray | None) -> np.ndarray | None:
-        """The first logits; None when it cannot run here.
+        """Start a contestant and return its first logits; None when it cannot run here.
 
-        Raises ``UserError`` when they are not those of ``reference``.
+        Args:
+            way: the contestant.
+            reference: logits to compare with; None for the first contestant.
+
+        Raises:
+            UserError: The logits differ from the reference.
         """
         name = str(way)
-        kept = self._folder / name.replace(' ', '-')  # for what its backend keeps
+        cache_folder = self._folder / name.replace(' ', '-')  # compiled models of its backend
         before = gpu_memory_mib(self._task.device) if self._task.context != 'cpu' else 0.0
         try:
-            contestant, logits, seconds = self._launch(way, kept)
+            contestant, logits, seconds = self._launch(way, cache_folder)
             again = None
-            if kept.is_dir():
+            if cache_folder.is_dir():
                 contestant.close()
-                contestant, logits, again = self._launch(way, kept)
+                contestant, logits, again = self._launch(way, cache_folder)
         except UserError as error:
             self.facts[f'left out, {name}'] = str(error)
             return None
@@ -125,18 +153,18 @@ class Contestants:
             self.details[name]['MiB'] = gpu_memory_mib(self._task.device) - before
         return logits
 
-    def _launch(self, way: InferenceContestant, kept: Path):
-        """A contestant, its first logits, and the seconds to them."""
+    def _launch(self, way: InferenceContestant, cache_folder: Path):
+        """Start a contestant; return it, its first logits, and the seconds until then."""
         started, name = time.perf_counter(), str(way)
-        contestant: Own | Peer
+        contestant: BackendContestant | InferencePeer
         if way.is_peer:
-            assert self._peer is not None  # no way is a peer's without
-            contestant = Peer(
-                name, self._peer.python, self._folder, kept, self._network.info, self._task,
+            assert self._peer is not None  # the command line requires it for these contestants
+            contestant = InferencePeer(
+                name, self._peer.python, self._folder, cache_folder, self._network.info, self._task,
                 way.precision, FORMS[way.backend], self._peer.mode,
             )  # fmt: skip
         else:
-            contestant = Own(name, self._task, way, kept)
+            contestant = BackendContestant(name, self._task, way, cache_folder)
         try:
             return contestant, contestant.logits(), time.perf_counter() - started
         except BaseException:
@@ -145,11 +173,20 @@ class Contestants:
 
 
 def difference(way: InferenceContestant, logits: np.ndarray, reference: np.ndarray) -> float:
-    """As a share of the largest logit; raises ``UserError`` where it may not be that large."""
+    """Return the largest difference of the logits, relative to the largest logit.
+
+    Args:
+        way: the contestant.
+        logits: its logits.
+        reference: logits of NNabla in float32.
+
+    Raises:
+        UserError: A float32 contestant exceeds the tolerance.
+    """
     share = float(np.abs(logits - reference).max() / np.abs(reference).max())
-    if way.precision == 'float32' and not share <= TOLERANCE:
+    if way.precision == 'float32' and not share <= LOGITS_TOLERANCE:
         raise UserError(
-            f'{way}: its logits differ from those of NNabla by {share:.1e} of the largest, so '
-            'its time would say nothing'
+            f'{way}: its logits differ from those of NNabla by {share:.1e} of the largest; the '
+            'times are not comparable'
         )
     return share

@@ -1,7 +1,7 @@
-"""A graph of NNabla as two files, for a program that has no NNabla to run it.
+"""Write an NNabla graph as two files, for a program without NNabla.
 
-``graph.json`` lists the functions in the order in which they run, with their arguments; tensors are
-numbers. ``tensors.npz`` has the values of those that no function computes: the parameters.
+``graph.json`` lists the functions in execution order with their arguments, and refers to tensors by
+number. ``tensors.npz`` holds the tensors that no function computes: the parameters.
 """
 
 import json
@@ -17,25 +17,27 @@ from layers.graph import functions
 GRAPH, TENSORS = 'graph.json', 'tensors.npz'
 
 
-def write(folder: Path, inputs: Sequence[nn.Variable], outputs: Sequence[nn.Variable]):
+def write_graph(folder: Path, inputs: Sequence[nn.Variable], outputs: Sequence[nn.Variable]):
     """Write the graph that computes ``outputs`` from ``inputs`` into ``folder``.
 
-    Every other variable without a function is written with its value. Raises ``UserError`` when the
-    files cannot be written.
+    All other variables without a function are written with their values.
+
+    Raises:
+        UserError: The files cannot be written.
     """
-    document, tensors = describe(inputs, outputs)
+    document, tensors = describe_graph(inputs, outputs)
     with replacing(folder / TENSORS) as temporary:
         np.savez(temporary, **tensors)
     with replacing(folder / GRAPH) as temporary:
         temporary.write_text(json.dumps(document))
 
 
-def describe(
+def describe_graph(
     inputs: Sequence[nn.Variable], outputs: Sequence[nn.Variable]
 ) -> tuple[dict, dict[str, np.ndarray]]:
-    """What is written: the graph, and arrays by the number of their tensor.
+    """Return the content of the two files: the graph, and arrays by tensor number.
 
-    ``trained`` are the numbers of the tensors that have gradients.
+    The graph's entry ``trained`` lists the tensors that have gradients.
     """
     numbers: dict[nn.Variable, int] = {}
     tensors: dict[str, np.ndarray] = {}

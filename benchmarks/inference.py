@@ -1,7 +1,7 @@
-"""Latency, frames a second and memory of networks across backends and precisions.
+"""Measure latency, frames per second and memory of networks on each backend and precision.
 
-Every contestant is a process of its own; all of a network are warm, and take turns. What is timed
-is a run from an image file to a file's worth of class indices, and within it the part from the
+Every contestant is a separate process. All contestants of a network stay warm and take turns. A
+turn times runs from an image file to encoded class indices, and within them the part from the
 prepared input to the logits.
 """
 
@@ -21,7 +21,7 @@ import nnabla as nn
 import numpy as np
 
 import models
-from benchmarks import frame, graph_file, limit, peer, plain
+from benchmarks import convolution_limit, graph_file, harness, peer, plain
 from benchmarks.contestants import Contestants, InferenceContestant, PeerOptions
 from benchmarks.pipeline import NATIVE, PipelineTask
 from common import PROJECT, files
@@ -34,42 +34,48 @@ from models import Network, complexity
 from models.family import NetworkKeys
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-RANGES = 4  # images that the ranges of 8-bit numbers are found on: more take minutes
-PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
-OF_NETWORK = ('weights', 'int8')  # facts that differ from network to network
-ABOUT = {
-    'median ms': 'device only: from the prepared input in the memory of the host to the logits '
-    "there, at the network's own resolution; medians of the turns, as all that follows",
+CALIBRATION_IMAGES = 4  # for int8; more take minutes
+BACKEND_PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
+FACTS_PER_NETWORK = ('weights', 'int8')
+COLUMN_MEANINGS = {
+    'median ms': 'device only: from the prepared input in host memory to the logits in host '
+    "memory, at the network's own resolution; this and the following are medians of the turns",
     'e2e ms': 'end to end: decode a JPEG, normalise, infer, resize the logits to its size, argmax, '
-    'encode a PNG (no disk; for PyTorch, decoding and encoding in another process; on a GPU NNabla '
-    'and PyTorch resize there)',
-    'e2e x': 'its multiple of the first contestant, end to end',
-    'x plain': 'its multiple of the plain native graph, as the published code builds it',
-    'x nnabla': "its multiple of this project's native graph in float32",
-    'x pytorch': 'its multiple of PyTorch with channels_last in the same numbers, where it has '
-    'them, else in float32',
-    'x float32': 'its multiple of the same backend in float32',
-    'GMAC/s': 'multiply-accumulates of the convolutions a second, device only, in 10^9',
-    'of limit': f'its share of those that {limit.NAME} reaches in the same numbers and turns, by '
-    'OpenVINO on this CPU: more than 1 is beyond the processor, unless convolutions are replaced',
+    'encode a PNG (no disk; for PyTorch another process decodes and encodes; on a GPU NNabla and '
+    'PyTorch resize there)',
+    'e2e x': 'speed relative to the first contestant, end to end',
+    'x plain': 'speed relative to the plain native graph, as the published code builds it',
+    'x nnabla': "speed relative to this project's native graph in float32",
+    'x pytorch': 'speed relative to PyTorch with channels_last in the same precision, or in '
+    'float32 where PyTorch lacks it',
+    'x float32': 'speed relative to the same backend in float32',
+    'GMAC/s': 'multiply-accumulates of the convolutions per second, device only, in 10^9',
+    'of limit': 'share of the rate that OpenVINO reaches on this CPU with '
+    f'{convolution_limit.CONVOLUTION_NAME} in the same precision and turns; more than 1 is '
+    'impossible unless convolutions are replaced',
     'start s': 'from the start of the process to the first logits, imports and weights included, '
-    'nothing kept from before',
-    'again s': 'the same with what a backend has kept, where it keeps anything',
-    'pytorch': 'eager, with autocast where the numbers are not float32; compiled by torch.compile '
-    'and recorded as a CUDA graph with channels_last; channels_last: maps and kernels in memory as '
-    '(N, H, W, C)',
-    'differs': 'largest difference of the logits from NNabla in float32, as a share of the largest '
+    'with an empty cache',
+    'again s': "the same with the backend's cache, where it has one",
+    'pytorch': 'eager, with autocast except in float32; compiled by torch.compile and recorded as '
+    'a CUDA graph with channels_last; channels_last: maps and kernels in memory as (N, H, W, C)',
+    'differs': 'largest difference of the logits from NNabla in float32, relative to the largest '
     'logit',
 }
-CHANNELS_LAST = 'channels_last'  # the form of PyTorch that the others are measured by
+CHANNELS_LAST = 'channels_last'  # the PyTorch form behind the column "x pytorch"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How long is measured, and on what.
+    """Settings of a benchmark that all its contestants share.
 
-    seconds: at least those of a turn; short runs are repeated. context: ``cpu`` or ``cudnn``.
-    data_dir: the data set with the images for 8-bit numbers; by default the project's photo.
+    Attributes:
+        size: height and width of the image.
+        rounds: timed turns of each contestant.
+        seconds: minimum duration of a turn; short runs are repeated.
+        threads: cores that contestants can use.
+        context: ``cpu`` or ``cudnn``.
+        peer: options of the PyTorch contestants, if any.
+        data_dir: data set whose training images calibrate int8; default: the project's photo.
     """
 
     size: tuple[int, int]
@@ -81,12 +87,22 @@ class Comparison:
     data_dir: Path | None = None
 
 
-def ways(
+def select_contestants(
     own: Sequence[str], precisions: Sequence[str], forms: Sequence[str], context: str
 ) -> tuple[list[InferenceContestant], dict[str, str]]:
-    """What is compared, first what all others are measured by; and what is left out, and why.
+    """Select the contestants that can run.
 
-    own: backends. forms: of PyTorch.
+    Args:
+        own: the project's backends.
+        precisions: the precisions of each.
+        forms: forms of PyTorch.
+        context: ``cpu`` or ``cudnn``.
+
+    Returns:
+        The contestants, the baseline first, and the excluded ones with the reason.
+
+    Raises:
+        UserError: No contestant can run.
     """
     compared, left_out = [], {}
     for precision, backend in itertools.product(precisions, [*own, *forms]):
@@ -94,12 +110,12 @@ def ways(
         if backend in NATIVE and context == 'cpu' and precision != 'float32':
             reason = 'NNabla computes in float32 only on a CPU'
         elif backend in NATIVE and precision in ('bfloat16', 'int8'):
-            reason = 'NNabla has no such functions'
+            reason = 'NNabla lacks this precision'
         elif backend in own and backend not in NATIVE and precision not in registry.precisions():
-            reason = 'the other backends have no such form'
+            reason = 'the other backends lack this precision'
         elif backend in forms and precision == 'int8':
-            reason = 'there is no counterpart'
-        elif backend in peer.ON_GPU and context == 'cpu':
+            reason = 'PyTorch has no counterpart'
+        elif backend in peer.GPU_FORMS and context == 'cpu':
             reason = 'a CUDA graph needs a GPU'
         if reason:
             left_out[f'left out, {way}'] = reason
@@ -110,13 +126,22 @@ def ways(
     return compared, left_out
 
 
-def measure(
+def measure_inference(
     configs: Sequence[Config], compared: Sequence[InferenceContestant], plan: Comparison
-) -> tuple[list[frame.Result], dict]:
-    """Times, memory and differences of all ways to run each network.
+) -> tuple[list[harness.TimingResult], dict]:
+    """Measure all contestants of each network.
 
-    Raises ``UserError`` for a size that a network cannot take, when a process dies, and when two
-    backends in float32 do not compute the same.
+    Args:
+        configs: configs of the networks.
+        compared: the contestants, the baseline first.
+        plan: settings that they share.
+
+    Returns:
+        The results, and facts for the table.
+
+    Raises:
+        UserError: A network cannot take the size, a process died, or the logits of two float32
+            backends differ.
     """
     networks, size = [models.create(config) for config in configs], plan.size
     for network in networks:
@@ -130,27 +155,33 @@ def measure(
     with using_cores(plan.threads):
         for config, network in zip(configs, networks):
             with tempfile.TemporaryDirectory() as folder:
-                own, found = _measure(config, network, compared, plan, Path(folder))
+                own, found = _measure_network(config, network, compared, plan, Path(folder))
             several = len(configs) > 1
             prefix = f'{config.name}: ' if several else ''
             results += [replace(result, name=prefix + result.name) for result in own]
             for key, fact in found.items():
-                facts[f'{key}, {config.name}' if several and key in OF_NETWORK else key] = fact
-    facts['backends'] = _backends()
+                facts[f'{key}, {config.name}' if several and key in FACTS_PER_NETWORK else key] = (
+                    fact
+                )
+    facts['backends'] = _installed_backends()
     memory = (
-        'the most resident memory of its process'
+        'peak resident memory of its process'
         if plan.context == 'cpu'
-        else 'what its process adds to the used memory by nvidia-smi'
+        else 'used memory by nvidia-smi that its process adds'
     )
-    return results, facts | ABOUT | {'MiB': memory}
+    return results, facts | COLUMN_MEANINGS | {'MiB': memory}
 
 
 @contextmanager
 def using_cores(count: int) -> Iterator[None]:
-    """What is started inside runs on so many cores; raises ``UserError`` when there are fewer."""
+    """Limit this process, and processes started inside, to ``count`` cores.
+
+    Raises:
+        UserError: Fewer cores are available.
+    """
     before = os.sched_getaffinity(0)
     if not 1 <= count <= len(before):
-        raise UserError(f'--threads {count}: there are {len(before)} cores to use')
+        raise UserError(f'--threads {count}: only {len(before)} cores are available')
     os.sched_setaffinity(0, sorted(before)[:count])
     try:
         yield
@@ -158,7 +189,8 @@ def using_cores(count: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _measure(config, network, compared, plan: Comparison, folder):
+def _measure_network(config, network, compared, plan: Comparison, folder):
+    """Measure all contestants of one network; return their results and facts."""
     task, facts, graph = _prepare(config, network, compared, plan, folder)
     if not plain.has_plain_form(network):
         for way in [way for way in compared if way.backend == plain.NAME]:
@@ -167,8 +199,8 @@ def _measure(config, network, compared, plan: Comparison, folder):
         if not compared:
             raise UserError(f'nothing to compare: the graph of {network.name} is the published one')
     if any(way.is_peer for way in compared):
-        graph_file.write(folder, *graph)
-    reference = None if compared[0].is_reference else _run(graph, task)
+        graph_file.write_graph(folder, *graph)
+    reference = None if compared[0].is_reference else _nnabla_logits(graph, task)
     with Contestants(task, network, plan.peer, folder) as contestants:
         for way in compared:
             logits = contestants.start(way, reference)
@@ -189,7 +221,7 @@ def _measure(config, network, compared, plan: Comparison, folder):
             return seconds
 
         turns = {name: partial(turn, name) for name in contestants.running}
-        results = frame.compare(turns, plan.rounds, warm_up=0, own_clock=True)
+        results = harness.compare_in_turns(turns, plan.rounds, warm_up=0, own_clock=True)
         for name, contestant in contestants.running.items():
             contestants.details[name].setdefault('MiB', contestant.memory())
     first, names = whole[results[0].name], {str(way): way for way in compared}
@@ -208,29 +240,36 @@ def _measure(config, network, compared, plan: Comparison, folder):
     return results, facts | contestants.facts
 
 
-def _limits(compared: Sequence[InferenceContestant], plan: Comparison) -> dict[str, limit.Limit]:
-    """What the CPU can do at most in each precision."""
+def _limits(
+    compared: Sequence[InferenceContestant], plan: Comparison
+) -> dict[str, convolution_limit.ConvolutionLimit]:
+    """Return the peak convolution rate of the CPU for each precision; none for a GPU."""
     if plan.context != 'cpu':
         return {}
     precisions = dict.fromkeys(way.precision for way in compared)
-    return {precision: limit.Limit(precision, plan.threads) for precision in precisions}
+    return {
+        precision: convolution_limit.ConvolutionLimit(precision, plan.threads)
+        for precision in precisions
+    }
 
 
-def _rates(rate: float, bound: limit.Limit | None) -> dict[str, float | None]:
+def _rates(
+    rate: float, bound: convolution_limit.ConvolutionLimit | None
+) -> dict[str, float | None]:
     return {'GMAC/s': rate, 'of limit': rate / bound.best if bound and bound.best else None}
 
 
-def _backends() -> str:
-    """The versions of the backends that are installed."""
+def _installed_backends() -> str:
+    """Return the versions of the installed backends."""
     found = []
-    for package in PACKAGES:
+    for package in BACKEND_PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found.append(f'{package} {metadata.version(package)}')
     return ', '.join(found)
 
 
-def _run(graph, task: PipelineTask) -> np.ndarray:
-    """The logits of the task's input by NNabla, on the CPU, in this process."""
+def _nnabla_logits(graph, task: PipelineTask) -> np.ndarray:
+    """Run NNabla on the CPU in this process; return the logits of the task's input."""
     (x,), (y,) = graph
     x.d = np.load(task.input)
     y.forward(clear_buffer=True)
@@ -240,9 +279,11 @@ def _run(graph, task: PipelineTask) -> np.ndarray:
 def _multiples(
     way: InferenceContestant, device: Mapping[str, Sequence[float]]
 ) -> dict[str, float | None]:
-    """How many times as fast as others a contestant is; None where those do not take part.
+    """Return the speed relative to each baseline; None where the baseline does not run.
 
-    device: seconds of the turns.
+    Args:
+        way: the contestant.
+        device: seconds of the turns of all contestants, from input to logits.
     """
     bases = {
         'x plain': [InferenceContestant(plain.NAME, 'float32')],
@@ -256,7 +297,7 @@ def _multiples(
     found: dict[str, float | None] = {}
     for column, candidates in bases.items():
         base = next((str(each) for each in candidates if str(each) in device), None)
-        found[column] = frame.multiple(device[base], device[str(way)]) if base else None
+        found[column] = harness.median_speedup(device[base], device[str(way)]) if base else None
     return found
 
 
@@ -266,7 +307,7 @@ def _columns(result, whole, first, details) -> dict:
         'FPS': 1000 / result.median_ms,
         'e2e ms': end_to_end,
         'e2e FPS': 1000 / end_to_end,
-        'e2e x': frame.multiple(first, whole),
+        'e2e x': harness.median_speedup(first, whole),
         **{key: details[key] for key in ('MiB', 'start s', 'again s', 'differs')},
     }
 
@@ -278,8 +319,11 @@ def _prepare(
     plan: Comparison,
     folder: Path,
 ):
-    """The task, with its files in ``folder``; what its weights are, and the images for 8-bit
-    numbers; the graph for the CPU, as a list of inputs and one of outputs.
+    """Write the files that the contestants share.
+
+    Returns:
+        The task, facts on the weights and the calibration images, and NNabla's CPU graph as a list
+        of inputs and a list of outputs.
     """
     size = plan.size
     nn.clear_parameters()
@@ -287,7 +331,7 @@ def _prepare(
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
         x = nn.Variable((1, 3, *size))
         y = network(x, cuda=False)[0]
-    source, weights = _local(NetworkKeys.of(config).weights), folder / 'weights.h5'
+    source, weights = _local_weights(NetworkKeys.of(config).weights), folder / 'weights.h5'
     if source:
         models.weights.load(source)
     models.weights.save(weights)
@@ -301,7 +345,7 @@ def _prepare(
         facts['int8'] = f'ranges from {PHOTO.name}'
         if plan.data_dir:
             paths = calibration.find_images(network, config, data_dir=str(plan.data_dir)).paths
-            paths = paths[:: -(-len(paths) // RANGES)]
+            paths = paths[:: -(-len(paths) // CALIBRATION_IMAGES)]
             facts['int8'] = f'ranges from {len(paths)} training images of {plan.data_dir.name}'
     task = PipelineTask(
         dict(config), weights, image, prepared, size, plan.context, plan.threads, tuple(paths)
@@ -309,9 +353,7 @@ def _prepare(
     return task, facts, ([x], [y])
 
 
-def _local(name: str | None) -> Path | None:
-    """The file of weights that a config names, where it lies here already; nothing is downloaded
-    for a benchmark.
-    """
+def _local_weights(name: str | None) -> Path | None:
+    """Return the local file of a config's weights, or None: a benchmark downloads nothing."""
     folders = (Path(), PROJECT, files.cache_folder())
     return next((folder / name for folder in folders if name and (folder / name).is_file()), None)

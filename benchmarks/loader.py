@@ -1,4 +1,4 @@
-"""Images a second of the loader, of packed data, and of loading as it is usually written."""
+"""Compare images per second of the loader, packed data and a conventional loading pipeline."""
 
 import tempfile
 import time
@@ -12,7 +12,7 @@ import numpy as np
 from nnabla.utils.data_iterator import data_iterator_simple
 
 import models
-from benchmarks import frame, straightforward
+from benchmarks import harness, loading_baseline
 from benchmarks.memory import peak_mib
 from common.errors import UserError
 from datasets import Dataset
@@ -21,24 +21,35 @@ from datasets.loading import augmentations, pack
 from datasets.loading.augmentations import AugmentationKeys, ScaleCrop
 from datasets.loading.loader import Loader
 
-SAMPLES = 16  # of the data set, which is cut or repeated to so many
-WARM_UP = 3  # batches after the start, until the queues are as full as they stay
+SAMPLES = 16  # the data set is cut or repeated to this number
+WARM_UP_BATCHES = 3  # untimed batches after the start, until the queues are full
 
 
-def measure(
+def measure_loading(
     config: Mapping, dataset: Dataset, batch_size: int, batches: int, rounds: int
-) -> tuple[list[frame.Result], dict]:
-    """Times of ``batches`` batches of every contestant; images a second and memory of each.
+) -> tuple[list[harness.TimingResult], dict]:
+    """Time every contestant; report its images per second and peak memory.
 
-    OpenCV has one thread, so that a contestant without workers has one core. Raises ``UserError``
-    for an augmentation that the usual pipeline does not have.
+    OpenCV gets one thread, so that a contestant without workers uses one core.
+
+    Args:
+        config: config with the augmentation and the network's normalisation.
+        dataset: images and labels on disk.
+        batch_size: images per batch.
+        batches: batches per timed run.
+        rounds: timed runs of each contestant.
+
+    Returns:
+        The results, NNabla's iterator first, and facts for the table.
+
+    Raises:
+        UserError: The conventional pipeline lacks the config's augmentation.
     """
     transform, info = augmentations.create(config), models.describe(config)
     if not isinstance(transform, ScaleCrop):
         raise UserError(
-            f'augmentation: {AugmentationKeys.of(config).augmentation} has no usual pipeline to '
-            'compare with; choose '
-            'a config with scale_crop'
+            f'augmentation: {AugmentationKeys.of(config).augmentation} has no conventional '
+            'pipeline to compare with; choose a config with scale_crop'
         )
     files = min(len(dataset), SAMPLES)
     dataset = replace(dataset, samples=dataset.samples[:files])
@@ -64,7 +75,7 @@ def measure(
         runs = {name: partial(_time, open_, batches) for name, open_ in contestants.items()}
         runs['decoding only'] = partial(_decode, dataset, images)
         memory = {name: peak_mib(run) for name, run in runs.items()}
-        results = frame.compare(runs, rounds, warm_up=0, own_clock=True)
+        results = harness.compare_in_turns(runs, rounds, warm_up=0, own_clock=True)
     results = [
         replace(
             result,
@@ -80,7 +91,7 @@ def measure(
         'data set': f'{files} files repeated to {SAMPLES}, from the page cache',
         'images': f'{images} of {width}x{height} a run, batches of {batch_size}',
         'crop': f'{transform.size[1]}x{transform.size[0]}',
-        'MiB': 'the most memory of the process and its workers, proportional set size',
+        'MiB': 'peak memory of the process and its workers, proportional set size',
     }
     return results, facts
 
@@ -91,9 +102,9 @@ def _repeated(dataset: Dataset) -> Dataset:
 
 
 def _time(open_: Callable, batches: int) -> float:
-    """Seconds for some batches, when it has been running for a while."""
+    """Return the seconds for some batches after the warm-up."""
     with open_() as iterator:
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP_BATCHES):
             iterator.next()
         started = time.perf_counter()
         for _ in range(batches):
@@ -106,14 +117,14 @@ def _nnabla(dataset: Dataset, transform: ScaleCrop, info, batch_size: int):
 
     def load(index):
         sample = dataset[index]
-        pair = straightforward.read(sample.image, sample.label)
-        return straightforward.augmented(*pair, transform, rng, info.mean, info.std)
+        pair = loading_baseline.read(sample.image, sample.label)
+        return loading_baseline.augmented(*pair, transform, rng, info.mean, info.std)
 
     return data_iterator_simple(load, len(dataset), batch_size, shuffle=True)
 
 
 def _decode(dataset: Dataset, images: int) -> float:
-    """Seconds to read so many images and labels, and to do nothing with them."""
+    """Return the seconds to read images and labels without any processing."""
     started = time.perf_counter()
     for index in range(images):
         dataset.pair(index % len(dataset))

@@ -1,26 +1,25 @@
-"""How much memory a process and its children use."""
+"""Measure the peak memory of this process, alone or with its descendants."""
 
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-INTERVAL = 0.05  # seconds between two looks
+POLL_SECONDS = 0.05
 
 
 def peak_mib(run: Callable[[], object]) -> float:
-    """The most memory in MiB that this process and its children had while ``run`` ran.
+    """Run ``run``; return the peak memory of this process and all its descendants, in MiB.
 
-    Proportional set size: what several processes share is counted once. Children of children are
-    counted as well.
+    The unit is proportional set size, which counts shared pages once.
     """
     peak, done = [0], threading.Event()
 
     def watch():
         finished = False
         while not finished:
-            peak[0] = max(peak[0], sum(map(_proportional_kib, _family())))
-            finished = done.wait(INTERVAL)
+            peak[0] = max(peak[0], sum(map(_proportional_kib, _own_and_descendants())))
+            finished = done.wait(POLL_SECONDS)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -33,17 +32,17 @@ def peak_mib(run: Callable[[], object]) -> float:
 
 
 def own_peak_mib() -> float:
-    """The most resident memory in MiB that this process has ever had."""
+    """Return the peak resident memory of this process since its start, in MiB."""
     lines = _read(Path('/proc/self/status')).splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:')) / 1024
 
 
-def _family() -> list[int]:
+def _own_and_descendants() -> list[int]:
     parents = {}
     for entry in Path('/proc').iterdir():
         if entry.name.isdigit():
             status = _read(entry / 'stat')
-            if status:  # what comes after the command's name, which may hold anything
+            if status:  # the fields follow the command's name, which can contain any character
                 parents[int(entry.name)] = int(status.rpartition(')')[2].split()[1])
     family = [os.getpid()]
     for process in family:
@@ -57,7 +56,7 @@ def _proportional_kib(process: int) -> int:
 
 
 def _read(path: Path) -> str:
-    """A file of a process; nothing when that has ended."""
+    """Read a file of a process; return an empty string when the process has ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Forward and backward pass of a training graph with the project's batch norm and with NNabla's."""
+"""Compare a CPU training step with the project's batch norm and with NNabla's."""
 
 from collections.abc import Mapping
 from unittest import mock
@@ -8,27 +8,30 @@ import nnabla.functions as F
 import numpy as np
 
 import models
-from benchmarks import frame
+from benchmarks import harness
 from layers import functions as L
 from layers import sync_batch_norm
 
 
-def nnablas_batch_norm(x, beta, gamma, mean, variance, communicator, decay_rate, eps):
-    """NNabla's own, with the arguments of :func:`layers.sync_batch_norm.batch_norm`."""
+def nnabla_batch_norm(x, beta, gamma, mean, variance, communicator, decay_rate, eps):
+    """Call NNabla's batch norm with the arguments of layers.sync_batch_norm.batch_norm."""
     options = dict(axes=[1], decay_rate=decay_rate, eps=eps, batch_stat=True)
     return F.batch_normalization(x, beta, gamma, mean, variance, **options)
 
 
-def measure(
+def measure_batch_norms(
     config: Mapping, size: tuple[int, int], batch_size: int, rounds: int
-) -> tuple[list[frame.Result], dict]:
-    """Compare the times on a CPU.
+) -> tuple[list[harness.TimingResult], dict]:
+    """Time forward and backward pass of the training graph with both batch norms on a CPU.
 
     Args:
-        config: Of the network.
-        size: Height and width of the images.
-        batch_size: Images a step.
-        rounds: Timed steps of each.
+        config: config of the network.
+        size: height and width of the images.
+        batch_size: images per step.
+        rounds: timed steps with each batch norm.
+
+    Returns:
+        The results, NNabla's batch norm first, and no facts.
     """
     network = models.create(config)
     images = np.random.RandomState(0).standard_normal((batch_size, 3, *size))
@@ -40,7 +43,7 @@ def measure(
         return sum(L.mean_all(logits * logits) for logits in outputs)
 
     losses = {
-        "NNabla's batch norm": loss_with(nnablas_batch_norm),
+        "NNabla's batch norm": loss_with(nnabla_batch_norm),
         "the project's": loss_with(sync_batch_norm.batch_norm),
     }
 
@@ -53,4 +56,6 @@ def measure(
 
         return step
 
-    return frame.compare({name: runner(loss) for name, loss in losses.items()}, rounds), {}
+    return harness.compare_in_turns(
+        {name: runner(loss) for name, loss in losses.items()}, rounds
+    ), {}

@@ -1,9 +1,9 @@
-"""The same network in PyTorch as a contestant, in a process of this or of another Python.
+"""Run the same network in PyTorch as a contestant, in a process of this or another Python.
 
-That Python needs torch and numpy; it is never a dependency. The graph goes over as files
-(:mod:`benchmarks.graph_file`), and :mod:`benchmarks.pytorch_graph` runs it. For a step
-of training that is the graph of the loss, batch and labels in it, as NNabla computes it; backward
-pass and update (gradient descent with momentum) are PyTorch's.
+That Python needs torch and numpy; the project does not depend on them. The graph is passed in files
+(:mod:`benchmarks.graph_file`), and :mod:`benchmarks.pytorch_graph` runs it. For a training step it
+is NNabla's graph of the loss, with batch and labels included; PyTorch adds the backward pass and
+the update (gradient descent with momentum).
 """
 
 import json
@@ -35,19 +35,24 @@ from engine.training.schedules import ScheduleKeys
 from layers.graph import functions
 from models import NetworkInfo
 
-SCRIPT = Path(__file__).with_name('pytorch_graph.py')
-INSTALL = 'PYTHON -m pip install torch numpy, then --peer-python PYTHON'
-TRIAL = 'import torch, numpy; print(torch.__version__)'
-# Threads that wait sleep: by default they keep a core, and where it is wanted by any other program
-# a network takes a hundred times as long. The environment's own value holds.
-WAITING = {'OMP_WAIT_POLICY': 'PASSIVE'}
-STEPS = 2  # of a turn of training; the last one is timed
-TOLERANCES = {'float32': 1e-4, 'float16': 1e-2}  # of the first loss of a training
+GRAPH_SCRIPT = Path(__file__).with_name('pytorch_graph.py')
+INSTALL_ADVICE = 'PYTHON -m pip install torch numpy, then --peer-python PYTHON'
+IMPORT_CHECK = 'import torch, numpy; print(torch.__version__)'
+# Waiting threads sleep. By default they spin and keep a core busy; when another program needs that
+# core, a network takes a hundred times as long. A value in the environment takes precedence.
+PASSIVE_WAIT = {'OMP_WAIT_POLICY': 'PASSIVE'}
+STEPS_PER_TURN = 2  # training steps; only the last one is timed
+FIRST_LOSS_TOLERANCES = {'float32': 1e-4, 'float16': 1e-2}  # relative to NNabla's first loss
 
 
 @dataclass(frozen=True)
 class PeerForm:
-    """How PyTorch runs a graph. how: as :class:`benchmarks.pytorch_graph.Worker` takes it."""
+    """How PyTorch runs a graph.
+
+    Attributes:
+        how: ``eager``, ``compiled`` by torch.compile, or ``recorded`` as a CUDA graph.
+        channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+    """
 
     how: str = 'eager'
     channels_last: bool = True
@@ -59,25 +64,24 @@ FORMS = {
     'compiled': PeerForm('compiled'),
     'recorded': PeerForm('recorded'),
 }
-ON_GPU = ('recorded',)  # as a CUDA graph
+GPU_FORMS = ('recorded',)
 
 
-def check(python: str):
-    """Raise ``UserError`` when a Python does not run or has no torch."""
+def require_torch(python: str):
+    """Raise ``UserError`` when a Python cannot be started or lacks torch or numpy."""
     if shutil.which(python) is None:
         raise UserError(f'--peer-python {python}: no such program')
-    process = subprocess.run([python, '-c', TRIAL], capture_output=True, text=True)
+    process = subprocess.run([python, '-c', IMPORT_CHECK], capture_output=True, text=True)
     if process.returncode:
-        last = (process.stderr.strip().splitlines() or ['it does not start'])[-1]
-        raise UserError(f'--peer pytorch: {python}: {last}; {INSTALL}')
+        last = (process.stderr.strip().splitlines() or ['it cannot be started'])[-1]
+        raise UserError(f'--peer pytorch: {python}: {last}; {INSTALL_ADVICE}')
 
 
-class Program:
-    """A process of :mod:`benchmarks.pytorch_graph`, which ends with this one; what it says of
-    errors in full is in ``folder``.
+class PyTorchProcess:
+    """A process that runs :mod:`benchmarks.pytorch_graph`; it exits when this process exits.
 
-    kept: the folder for what torch.compile keeps. Raises ``UserError`` when it cannot ``start``,
-    which is what a command of the worker is called, with its arguments. version: of PyTorch.
+    Attributes:
+        version: version of PyTorch.
     """
 
     def __init__(
@@ -85,36 +89,55 @@ class Program:
         name: str,
         python: str,
         folder: Path,
-        kept: Path,
+        cache_folder: Path,
         threads: int,
         start: str,
         **arguments,
     ):
+        """Start the process and send its first command.
+
+        Args:
+            name: name of the contestant, for error messages.
+            python: a Python with torch and numpy.
+            folder: folder of the graph; the process writes its standard error there.
+            cache_folder: folder for compiled code of torch.compile.
+            threads: threads of PyTorch.
+            start: name of the first command.
+            **arguments: further arguments of the first command.
+
+        Raises:
+            UserError: The first command failed.
+        """
         self._name, self._errors = name, folder / f'errors of {name}.txt'
         with self._errors.open('w') as errors:
             self._process = subprocess.Popen(
-                [python, str(SCRIPT)],
+                [python, str(GRAPH_SCRIPT)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 env={
-                    **WAITING,
+                    **PASSIVE_WAIT,
                     **os.environ,
                     'OMP_NUM_THREADS': str(threads),
-                    'TORCHINDUCTOR_CACHE_DIR': str(kept),
+                    'TORCHINDUCTOR_CACHE_DIR': str(cache_folder),
                 },
             )
         try:
-            self.version = self.ask(start, folder=str(folder), threads=threads, **arguments)
+            self.version = self.request(start, folder=str(folder), threads=threads, **arguments)
         except BaseException:
             self.close()
             raise
 
-    def ask(self, what: str, **arguments):
-        """What a command of :class:`benchmarks.pytorch_graph.Worker` answers.
+    def request(self, what: str, **arguments):
+        """Send a command and return its result.
 
-        Raises ``UserError`` when it fails, and when the process dies.
+        Args:
+            what: name of a method of benchmarks.pytorch_graph.GraphWorker.
+            **arguments: its arguments.
+
+        Raises:
+            UserError: The command failed or the process died.
         """
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None and answers is not None  # both are pipes
@@ -126,9 +149,9 @@ class Program:
             line = ''
         if not line:
             last = self._errors.read_text(errors='replace').strip().splitlines()[-1:]
-            words = f' (its last words: {last[0]})' if last else ''
+            words = f' (its last line: {last[0]})' if last else ''
             raise UserError(
-                f'{self._name}: the process has died, perhaps for want of memory{words}; '
+                f'{self._name}: the process died, perhaps of a lack of memory{words}; '
                 'try a smaller --size'
             )
         answer = json.loads(line)
@@ -137,7 +160,7 @@ class Program:
         return answer['answer']
 
     def close(self):
-        """End the process, whatever it is doing."""
+        """End the process, even in the middle of a command."""
         self._process.kill()
         self._process.wait()
         with suppress(BrokenPipeError):
@@ -145,11 +168,13 @@ class Program:
         self._process.stdout.close()
 
 
-class Peer:
-    """A contestant in inference, of the graph in ``folder``, which has the task's size.
+class InferencePeer:
+    """PyTorch as a contestant in inference.
 
-    PyTorch decodes and encodes no files: this process does, and its time counts. mode: of
-    torch.compile. Raises ``UserError`` when the graph cannot be run.
+    This process decodes and encodes the image files for PyTorch, and that time counts.
+
+    Attributes:
+        facts: the version of PyTorch.
     """
 
     def __init__(
@@ -157,16 +182,32 @@ class Peer:
         name: str,
         python: str,
         folder: Path,
-        kept: Path,
+        cache_folder: Path,
         info: NetworkInfo,
         task: PipelineTask,
         precision: str,
         form: PeerForm,
         mode: str,
     ):
+        """Start a PyTorch process and load the graph.
+
+        Args:
+            name: name of the contestant.
+            python: a Python with torch and numpy.
+            folder: folder of the graph, which has the task's input size.
+            cache_folder: folder for compiled code of torch.compile.
+            info: normalisation and channel order of the network.
+            task: image, input and device.
+            precision: ``float32``, or the type of autocast.
+            form: how PyTorch runs the graph.
+            mode: mode of torch.compile.
+
+        Raises:
+            UserError: PyTorch cannot run the graph.
+        """
         self._folder, self._task = folder, task
-        self._program = Program(
-            name, python, folder, kept, task.threads, 'start',
+        self._program = PyTorchProcess(
+            name, python, folder, cache_folder, task.threads, 'start',
             device=_device(task.context),
             channels_last=form.channels_last,
             precision=precision,
@@ -180,20 +221,20 @@ class Peer:
         self.close = self._program.close
 
     def logits(self) -> np.ndarray:
-        """Of the task's input, (1, num_classes, h, w)."""
+        """Return the logits (1, num_classes, h, w) of the task's input."""
         output = self._folder / 'logits.npy'
-        self._program.ask('logits', input=str(self._task.input), output=str(output))
+        self._program.request('logits', input=str(self._task.input), output=str(output))
         return np.load(output)
 
-    def turn(self, least_seconds: float) -> tuple[float, float]:
-        """Seconds from input to logits, and from file to file."""
+    def turn(self, min_seconds: float) -> tuple[float, float]:
+        """Run for ``min_seconds``; return the seconds from input to logits and file to file."""
         pixels, labels = self._folder / 'pixels.npy', self._folder / 'labels.npy'
         started = time.perf_counter()
         image = image_files.read_image(self._task.image)
         files = time.perf_counter() - started
         np.save(pixels, image)
-        seconds = self._program.ask(
-            'turn', image=str(pixels), labels=str(labels), least_seconds=least_seconds
+        seconds = self._program.request(
+            'turn', image=str(pixels), labels=str(labels), min_seconds=min_seconds
         )
         classes = np.load(labels)
         started = time.perf_counter()
@@ -202,26 +243,37 @@ class Peer:
         return statistics.median(seconds['device']), statistics.median(seconds['whole']) + files
 
     def memory(self) -> float:
-        """The most resident memory so far, in MiB."""
-        return self._program.ask('memory')
+        """Return the peak resident memory of the process so far, in MiB."""
+        return self._program.request('memory')
 
 
 def batch(shape: tuple[int, ...], classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seeded images (N, 3, H, W), float32, and labels (N, 1, H, W), int32, some of them ignored."""
+    """Return seeded float32 images (N, 3, H, W) and int32 labels (N, 1, H, W), some ignored."""
     rng = np.random.RandomState(0)
     images = rng.randn(*shape).astype(np.float32)
     return images, rng.randint(-1, classes, (shape[0], 1, *shape[2:])).astype(np.int32)
 
 
 def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Hyperparameters:
-    """Write the loss of a batch as files; returns what the training is.
+    """Write the graph of a batch's loss, with the initial parameters of NNabla's training.
 
-    The parameters are those that a training process of NNabla starts from. Raises ``UserError`` for
-    a config whose steps would be others, or random.
+    Args:
+        config: config of the network and its training.
+        size: height and width of the images.
+        folder: folder of the files.
+
+    Returns:
+        The hyper-parameters of the training.
+
+    Raises:
+        UserError: The config's solver is not momentum, or the network has random functions, so that
+            the steps of PyTorch and NNabla would differ.
     """
     training, solver = TrainingKeys.of(config), SolverKeys.of(config)
     if solver.solver != 'momentum':
-        raise UserError(f'--peer pytorch: solver {solver.solver} has no counterpart here')
+        raise UserError(
+            f'--peer pytorch: solver {solver.solver} is not supported; only momentum is'
+        )
     nn.clear_parameters()
     nn.random.set_parameter_seed(0)
     network = models.create(config)
@@ -233,17 +285,21 @@ def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Hype
         objective = losses.create(config, classes).build(outputs, size)
     objective.feed(labels, objective.counts(labels))
     if any(function.info.type_name == 'Dropout' for function in functions(objective.loss)):
-        raise UserError(f'--peer pytorch: {network.name} drops values at random: no step is equal')
+        raise UserError(
+            f'--peer pytorch: {network.name} has dropout, so its steps are not comparable'
+        )
     image.need_grad = False
-    graph_file.write(folder, [], [objective.loss])
+    graph_file.write_graph(folder, [], [objective.loss])
     return derive_hyperparameters(training, ScheduleKeys.of(config), solver, shape[0], 1)
 
 
 class TrainingPeer:
-    """A contestant in training, of the graph that :func:`write_training` has written.
+    """PyTorch as a contestant in training, on a graph that :func:`write_training` wrote.
 
-    losses: of all steps. peak: the most memory so far, in MiB. Raises ``UserError`` when the graph
-    cannot be run.
+    Attributes:
+        facts: the version of PyTorch.
+        losses: losses of all steps so far.
+        peak: peak memory so far, in MiB.
     """
 
     def __init__(
@@ -257,10 +313,25 @@ class TrainingPeer:
         precision: str,
         channels_last: bool,
     ):
+        """Start a PyTorch process and load the graph.
+
+        Args:
+            name: name of the contestant.
+            python: a Python with torch and numpy.
+            folder: folder of the graph.
+            config: config of the training.
+            choice: device.
+            training: the training recipe of the config.
+            precision: ``float32``, or the type of autocast.
+            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+
+        Raises:
+            UserError: PyTorch cannot run the graph.
+        """
         self._name, self._choice, self._precision = name, choice, precision
         self.losses: list[float] = []
         self._before = self._gpu_memory()
-        self._program = Program(
+        self._program = PyTorchProcess(
             name, python, folder, folder, machine.threads(), 'start_training',
             device=_device(choice.name),
             channels_last=channels_last,
@@ -273,21 +344,21 @@ class TrainingPeer:
         self.close = self._program.close
 
     def start(self, loss: float):
-        """The first turn; raises ``UserError`` when its first loss is another than NNabla's."""
+        """Take the first turn; raise ``UserError`` unless its first loss is ``loss``, NNabla's."""
         self.turn()
-        if not abs(self.losses[0] - loss) <= TOLERANCES[self._precision] * abs(loss):
+        if not abs(self.losses[0] - loss) <= FIRST_LOSS_TOLERANCES[self._precision] * abs(loss):
             raise UserError(
-                f'{self._name}: the first loss is {self.losses[0]:g}, that of NNabla {loss:g}, so '
-                'its time would say nothing'
+                f'{self._name}: the first loss is {self.losses[0]:g}, but {loss:g} in NNabla; the '
+                'times are not comparable'
             )
 
     def turn(self) -> float:
-        """Seconds of a step."""
-        for _ in range(STEPS):
-            loss, seconds = self._program.ask('step')
+        """Train for one turn; return the seconds of its last step."""
+        for _ in range(STEPS_PER_TURN):
+            loss, seconds = self._program.request('step')
             self.losses.append(loss)
         if self._choice.name == 'cpu':
-            self.peak = self._program.ask('memory')
+            self.peak = self._program.request('memory')
         else:
             self.peak = self._gpu_memory() - self._before
         return seconds

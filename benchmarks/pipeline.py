@@ -1,8 +1,8 @@
-"""From an image file to a file of class indices with one backend, in a process of its own.
+"""Run one backend from an image file to encoded class indices, in a worker process.
 
-process.ask(start, task, backend, precision)
-logits = process.ask(first_logits)
-device, whole, peak = process.ask(turn, 0.5)
+process.call(start_pipeline, task, backend, precision, cache_folder)
+logits, used = process.call(first_logits)
+device, whole, peak = process.call(time_runs, 0.5)
 """
 
 import statistics
@@ -26,16 +26,24 @@ from engine.backends.settings import BackendSettings
 from engine.device import context
 from engine.inference import predictor
 
-NATIVE = ('nnabla', plain.NAME)  # the backends that are NNabla itself
-BAND = 1 << 20  # values that are resized at a time, as in the predictor
+NATIVE = ('nnabla', plain.NAME)  # the backends that run in NNabla
+RESIZED_VALUES_PER_BAND = 1 << 20  # as in the predictor
 
 
 @dataclass(frozen=True)
 class PipelineTask:
-    """What all contestants do: a network of ``config`` with ``weights``, and one ``image``.
+    """The network, the image and the device of all contestants.
 
-    input: a file with the prepared input, float32 (1, 3, H, W). context: ``cpu`` or ``cudnn``.
-    calibration: the images that the ranges of 8-bit numbers are found on.
+    Attributes:
+        config: config of the network.
+        weights: file of the weights.
+        image: file of the image.
+        input: file of the network's prepared input, (1, 3, H, W) float32.
+        size: height and width of the image.
+        context: ``cpu`` or ``cudnn``.
+        threads: threads of a backend.
+        calibration: images for the calibration of int8.
+        device: number of the GPU.
     """
 
     config: Mapping
@@ -50,21 +58,29 @@ class PipelineTask:
 
 
 class Pipeline:
-    """A network that a backend runs; what it keeps for later goes into the folder ``kept``.
+    """A network on one backend."""
 
-    Raises ``UserError`` for a backend or a precision that is not there.
-    """
+    def __init__(self, task: PipelineTask, backend: str, precision: str, cache_folder: Path):
+        """Create the network, load its weights and prepare the backend.
 
-    def __init__(self, task: PipelineTask, backend: str, precision: str, kept: Path):
+        Args:
+            task: network, image and device.
+            backend: name of the backend.
+            precision: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
+            cache_folder: folder for compiled models.
+
+        Raises:
+            UserError: The backend or the precision is not available.
+        """
         self._task = task
         half = backend in NATIVE and precision == 'float16'
         choice = context.use(task.context, 'half' if half else 'float', task.device)
         self._network = models.create(task.config)
         self._predictor = predictor.Predictor(self._network)  # registers the parameters
         models.weights.load(task.weights)
-        self._backend: Backend | plain.Plain
+        self._backend: Backend | plain.PlainBackend
         if backend == plain.NAME:
-            self._backend = plain.Plain(self._network)
+            self._backend = plain.PlainBackend(self._network)
             return
         settings = BackendSettings(
             backend,
@@ -73,29 +89,30 @@ class Pipeline:
         )
         images = Calibration(self._network, task.calibration) if precision == 'int8' else None
         self._backend = create(
-            settings, self._network, choice, cache=DiskCache(kept), calibration=images
+            settings, self._network, choice, cache=DiskCache(cache_folder), calibration=images
         )
         if choice.name == 'cudnn' and backend == 'nnabla':
             self.stay_on_device()
 
     @property
     def used(self) -> str:
-        """The backends that have computed."""
+        """The names of the backends that computed so far."""
         return ', '.join(sorted(self._backend.used))
 
     def logits(self) -> np.ndarray:
-        """Of the task's input, (1, num_classes, h, w)."""
+        """Return the logits (1, num_classes, h, w) of the task's input."""
         return self._backend.run(np.load(self._task.input))
 
     def stay_on_device(self):
-        """Normalise images and resize logits where the network runs, as the commands do on a GPU:
-        the seconds from input to logits are then those of another run.
+        """Normalise images and resize logits on the network's device, as the commands do on a GPU.
+
+        The seconds from input to logits then come from a separate run.
         """
         self._predictor.backend = self._backend
         self._predictor.stay_on_device()
 
     def run(self) -> tuple[float, float]:
-        """Seconds from input to logits, and from the image file to the encoded class indices."""
+        """Return the seconds from input to logits, and from image file to encoded class indices."""
         started = time.perf_counter()
         image = image_files.read_image(self._task.image)
         classes, device = self.classes(image)
@@ -104,53 +121,59 @@ class Pipeline:
         return self._maps(image)[1] if device is None else device, whole
 
     def classes(self, image: np.ndarray) -> tuple[np.ndarray, float | None]:
-        """Class indices, ``uint8`` (H, W), of an image, and the seconds from input to logits; None
-        where they are not apart from the rest.
+        """Segment an image.
+
+        Returns:
+            Class indices, (H, W) uint8, and the seconds from input to logits; None where that part
+            cannot be timed separately.
         """
         if self._predictor.on_device:
             return self._predictor.labels(image), None
         maps, seconds = self._maps(image)
-        return labels(maps, self._task.size), seconds
+        return class_indices(maps, self._task.size), seconds
 
     def _maps(self, image):
-        """The logits of an image, (num_classes, h, w), and the seconds that they took."""
+        """Return the logits (num_classes, h, w) of an image, and the seconds of the backend."""
         x = predictor.normalise(image, self._network.info)[None]
         before = time.perf_counter()
         maps = self._backend.run(x)[0]
         return maps, time.perf_counter() - before
 
 
-def labels(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Class indices, ``uint8`` (H, W), of logits (num_classes, h, w), a band of rows at a time."""
+def class_indices(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return uint8 class indices (H, W) of logits (num_classes, h, w), band by band."""
     height, width = size
     result = np.empty(size, np.uint8)
-    step = max(1, BAND // (maps.shape[0] * width))
+    step = max(1, RESIZED_VALUES_PER_BAND // (maps.shape[0] * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
         result[rows] = predictor.resize_rows(maps, size, rows, width).argmax(axis=0)
     return result
 
 
-_pipeline: Pipeline  # of this process, a contestant's; see start
+_pipeline: Pipeline  # of this worker process; start_pipeline sets it
 
 
-def start(task: PipelineTask, backend: str, precision: str, kept: Path):
-    """Prepare this process."""
+def start_pipeline(task: PipelineTask, backend: str, precision: str, cache_folder: Path):
+    """Create the pipeline of this worker process."""
     global _pipeline
-    _pipeline = Pipeline(task, backend, precision, kept)
+    _pipeline = Pipeline(task, backend, precision, cache_folder)
 
 
 def first_logits() -> tuple[np.ndarray, str]:
-    """The logits of the task's input, and the names of the backends that have computed them."""
+    """Return the logits of the task's input, and the names of the backends that computed them."""
     return _pipeline.logits(), _pipeline.used
 
 
-def turn(least_seconds: float) -> tuple[float, float, float]:
-    """As many runs as fit into some seconds: the median of their seconds from input to logits, that
-    from file to file, and the most resident memory so far in MiB.
+def time_runs(min_seconds: float) -> tuple[float, float, float]:
+    """Repeat runs for at least ``min_seconds``.
+
+    Returns:
+        The median seconds from input to logits, the median seconds from file to file, and the peak
+        resident memory so far in MiB.
     """
     runs = [_pipeline.run()]
-    while sum(whole for _, whole in runs) < least_seconds:
+    while sum(whole for _, whole in runs) < min_seconds:
         runs.append(_pipeline.run())
     device, whole = (statistics.median(each) for each in zip(*runs))
     return device, whole, own_peak_mib()

@@ -1,8 +1,7 @@
-"""The plain form of D3Net's multidilated layers: contestant in the benchmarks, and what tests
-compare with.
+"""The plain form of D3Net's multidilated layers, for benchmarks and as a reference in tests.
 
-As the equations of the paper are read, and as the published code builds them: a list of groups,
-each of which receives its own slice of every earlier layer.
+It follows the equations of the paper and the published code: a list of groups, each of which
+receives its own slice of every earlier layer.
 """
 
 import nnabla as nn
@@ -12,12 +11,13 @@ from d3net.network import bn_relu_conv
 from layers import functions as L
 from models import Network
 
-NAME = 'plain'  # of the backend
+NAME = 'plain'  # in --backend
 
 
-class Plain:
-    """The graph of a D3Net as the published code builds it, run by NNabla in the current context:
-    the backend that the others' gain is stated against.
+class PlainBackend:
+    """A backend that runs D3Net's graph as the published code builds it, with NNabla.
+
+    It uses the current context. The tables state the speed-up of the other backends against it.
     """
 
     used = frozenset({NAME})
@@ -27,7 +27,7 @@ class Plain:
         self._graphs: dict[tuple[int, ...], tuple[nn.Variable, nn.Variable]] = {}
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Normalised float32 (N, 3, H, W) -> logits (N, classes, h, w)."""
+        """Return the logits (N, classes, h, w) of a normalised float32 batch (N, 3, H, W)."""
         if x.shape not in self._graphs:
             variable = nn.Variable(x.shape)
             self._graphs[x.shape] = variable, plain_logits(self._network, variable, L.Build())
@@ -38,17 +38,17 @@ class Plain:
 
 
 def has_plain_form(network: Network) -> bool:
-    """Whether the published code builds another graph than this project does."""
+    """Return whether the published code builds another graph than this project."""
     return network.family.name == 'd3net'
 
 
 def plain_logits(network: Network, x: nn.Variable, build: L.Build) -> nn.Variable:
-    """The logits of a D3Net in its plain form."""
+    """Build a D3Net in its plain form; return its logits."""
     return network.family.graph(x, build, layers=plain_layers, **network.hyper)[0]
 
 
 def plain_layers(x, growth_rate, num_layers, build):
-    """The same as :func:`d3net.network.multidilated_layers`, group by group."""
+    """Build the layers of :func:`d3net.network.multidilated_layers` group by group."""
 
     def group_of(tensor, index):
         return L.slice_channels(tensor, index * growth_rate, (index + 1) * growth_rate, build)

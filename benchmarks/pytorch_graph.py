@@ -1,9 +1,10 @@
-"""A graph of NNabla in PyTorch: run in another Python, which needs torch and numpy only.
+"""Run an NNabla graph in PyTorch, in another Python with torch and numpy only.
 
-It reads commands such as {"do": "start", "folder": ...}, one JSON object a line (see
-:class:`Worker`), and answers each with a line; when there are no more to come, it ends in the
-middle of what it is doing. The graph is that of :mod:`benchmarks.graph_file`; ``FUNCTIONS`` says
-what each of NNabla's functions is in PyTorch. Nothing of the project is imported.
+The program reads commands such as {"do": "start", "folder": ...} from standard input, one JSON
+object per line (see :class:`GraphWorker`), and prints a line of JSON for each. When standard input
+closes, it exits at once, even in the middle of a command. :mod:`benchmarks.graph_file` writes the
+graph; ``FUNCTIONS`` maps NNabla's functions to PyTorch's. The program imports nothing of the
+project.
 """
 
 import json
@@ -24,7 +25,7 @@ try:
     import torch
     import torch.nn.functional as F
 except ModuleNotFoundError:
-    torch = F = None  # the table can be read all the same
+    torch = F = None  # tests still read the table
 
 FUNCTIONS = {
     'Add2': lambda a, b, inplace: a + b,
@@ -48,14 +49,14 @@ FUNCTIONS = {
     'Mean': lambda x, axes, keep_dims: x.mean(axes, keep_dims),
     'GlobalAveragePooling': lambda x: F.adaptive_avg_pool2d(x, 1),
 }
-RESIZING = {  # mode, align_corners, half_pixel, half_pixel_for_nn
+INTERPOLATE_MODES = {  # mode, align_corners, half_pixel, half_pixel_for_nn
     ('linear', False, True, False): dict(mode='bilinear', align_corners=False),
     ('linear', True, False, False): dict(mode='bilinear', align_corners=True),
     ('nearest', False, False, False): dict(mode='nearest'),
     ('nearest', False, False, True): dict(mode='nearest-exact'),
 }
-RANDOM = ('Dropout',)  # not computed ahead
-WARM_UP = 3  # runs before one is recorded: libraries choose their kernels in the first ones
+RANDOM_FUNCTIONS = ('Dropout',)  # never precomputed
+WARM_UP_RUNS = 3  # before the recording: libraries choose their kernels in the first runs
 
 
 def _function(kind):
@@ -92,7 +93,8 @@ def _batch_norm(
     return F.batch_norm(x, *vectors, batch_stat, 1 - decay_rate, eps)
 
 
-# The project's batch norm in training on a CPU is two functions, of which PyTorch's is the second.
+# The project's batch norm for training on a CPU consists of two functions. The first passes its
+# inputs on, and the second calls PyTorch's batch norm.
 @_function('BatchStatistics')
 def _batch_statistics(x, mean, var, *, decay_rate, eps):
     return mean.view(-1), var.view(-1), decay_rate, eps
@@ -128,7 +130,7 @@ def _slice(x, *, start, stop, step):
 def _interpolate(
     x, *, output_size, mode, align_corners, half_pixel, half_pixel_for_nn, channel_last
 ):
-    form = RESIZING.get((mode, align_corners, half_pixel, half_pixel_for_nn))
+    form = INTERPOLATE_MODES.get((mode, align_corners, half_pixel, half_pixel_for_nn))
     _refuse_if(channel_last or form is None, 'Interpolate')
     return F.interpolate(x, tuple(output_size), **form)
 
@@ -141,21 +143,33 @@ def _softmax_cross_entropy(x, label, *, axis):
 
 def _refuse_if(condition, kind):
     if condition:
-        raise ValueError(f'{kind} of this form has no counterpart in PyTorch here')
+        raise ValueError(f'{kind} with these arguments is not supported')
 
 
 class TorchGraph:
-    """The functions of a graph, and the tensors that they start from.
+    """An NNabla graph as PyTorch functions.
 
-    train: parameters have gradients. channels_last: maps and kernels lie in memory as (N, H, W, C).
+    Attributes:
+        trained: the parameters that have gradients.
     """
 
     def __init__(self, folder, device='cpu', channels_last=False, train=False):
+        """Load the graph.
+
+        Args:
+            folder: folder of the graph's files.
+            device: ``cpu`` or ``cuda``.
+            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+            train: whether parameters have gradients.
+
+        Raises:
+            ValueError: A function of the graph is not supported.
+        """
         folder = Path(folder)
         document = json.loads((folder / 'graph.json').read_text())
         unknown = {step['kind'] for step in document['functions']} - set(FUNCTIONS)
         if unknown:
-            raise ValueError(f'no counterpart in PyTorch for {", ".join(sorted(unknown))}')
+            raise ValueError(f'{", ".join(sorted(unknown))}: not supported, add to FUNCTIONS')
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._device, self._inputs = device, document['inputs']
         self._outputs, self._known = document['outputs'], {}
@@ -167,7 +181,7 @@ class TorchGraph:
         self._steps = self._with_last_uses(self._fold(document['functions'], train))
 
     def __call__(self, *inputs):
-        """The outputs for tensors; every other result is freed after its last use."""
+        """Return the outputs; every other result is freed after its last use."""
         values = {key: self._laid_out(x) for key, x in zip(self._inputs, inputs)}
         known = self._known
         for function, arguments, sources, target, finished in self._steps:
@@ -183,12 +197,12 @@ class TorchGraph:
         return tensor.contiguous(memory_format=self._format) if four else tensor.contiguous()
 
     def _fold(self, functions, train):
-        """The functions that depend on an input; what the others compute is known from now on."""
+        """Compute what depends on no input once; return the remaining functions."""
         left, trained = [], {id(tensor) for tensor in self.trained}
         for each in functions:
             tensors = [self._known.get(key) for key in each['inputs']]
             depends = any(tensor is None or id(tensor) in trained for tensor in tensors)
-            if depends or each['kind'] in RANDOM:
+            if depends or each['kind'] in RANDOM_FUNCTIONS:
                 left.append(each)
             else:
                 value = FUNCTIONS[each['kind']](*tensors, **each['arguments'])
@@ -196,6 +210,7 @@ class TorchGraph:
         return left
 
     def _with_last_uses(self, functions):
+        """Return the steps, each with the numbers of the tensors that it uses last."""
         kept, seen, steps = {*self._known, *self._outputs}, set(), []
         for each in reversed(functions):
             finished = set(each['inputs']) - kept - seen
@@ -212,14 +227,14 @@ class TorchGraph:
         return steps[::-1]
 
 
-class Recorded:
-    """A graph on a GPU that is recorded in its first run, and launched as a whole from then on."""
+class CudaGraph:
+    """A CUDA graph, recorded in the first run and launched as a whole from then on."""
 
     def __init__(self, graph):
         self._graph, self._recording = graph, None
 
     def __call__(self, x):
-        """The outputs for a tensor on the GPU; the next run overwrites them."""
+        """Return the outputs for a tensor on the GPU; the next run overwrites them."""
         if self._recording is None:
             self._record(x)
         self._input.copy_(x)
@@ -230,7 +245,7 @@ class Recorded:
         self._input, stream = x.clone(), torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
+            for _ in range(WARM_UP_RUNS):
                 self._graph(self._input)
         torch.cuda.current_stream().wait_stream(stream)
         self._recording = torch.cuda.CUDAGraph()
@@ -238,36 +253,56 @@ class Recorded:
             self._outputs = self._graph(self._input)
 
 
-class Worker:
-    """What the commands do; ``do`` names the method, the other keys are its arguments."""
+class GraphWorker:
+    """The commands: ``do`` names the method, and the other keys are its arguments."""
 
     def start(
         self, folder, device, channels_last, precision, threads, form, mode, mean, std, swap
     ):  # fmt: skip
-        """Load a graph. form: ``eager``, ``compiled`` by torch.compile in its ``mode``, or
-        ``recorded`` as a CUDA graph. mean, std: of the pixels; swap: whether its input is RGB.
+        """Load the graph of a network.
+
+        Args:
+            folder: folder of the graph's files.
+            device: ``cpu`` or ``cuda``.
+            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+            precision: ``float32``, or the type of autocast.
+            threads: threads of PyTorch.
+            form: ``eager``, ``compiled`` by torch.compile, or ``recorded`` as a CUDA graph.
+            mode: mode of torch.compile.
+            mean: mean of the pixels, per channel.
+            std: standard deviation of the pixels, per channel.
+            swap: whether the network's input is RGB, not BGR.
+
+        Returns:
+            The versions of PyTorch and Python, and the number of threads.
         """
         graph = self._load(folder, device, channels_last, precision, threads)
         self._run = {
             'eager': lambda: graph,
             'compiled': lambda: torch.compile(graph.__call__, mode=mode),
-            'recorded': lambda: Recorded(graph),
+            'recorded': lambda: CudaGraph(graph),
         }[form]()
         self._mean, self._factor = (np.float32(mean), 1 / np.float32(std))
         self._swap = swap
         return self._version()
 
     def logits(self, input, output):
-        """The first output for an array in a file, into another."""
+        """Run the network on an array in a file; write the first output to another file."""
         np.save(output, self._forward(torch.from_numpy(np.load(input)))[1])
 
-    def turn(self, image, labels, least_seconds):
-        """From a ``uint8`` BGR image (H, W, 3) to class indices (H, W), both in files, as often as
-        fits into some seconds: of each run the seconds from input to logits, both in the memory of
-        the host, and of all.
+    def turn(self, image, labels, min_seconds):
+        """Segment an image repeatedly for at least ``min_seconds``.
+
+        Args:
+            image: file of the image, (H, W, 3) uint8, BGR.
+            labels: file to write, class indices, (H, W) uint8.
+            min_seconds: minimum duration.
+
+        Returns:
+            For each run the seconds from input to logits, both in host memory, and of the whole.
         """
         pixels, inner, whole = np.load(image), [], []
-        while not whole or sum(whole) < least_seconds:
+        while not whole or sum(whole) < min_seconds:
             started = time.perf_counter()
             ordered = pixels[..., ::-1] if self._swap else pixels
             normalised = (ordered - self._mean) * self._factor
@@ -285,8 +320,20 @@ class Worker:
     def start_training(
         self, folder, device, channels_last, precision, threads, rate, momentum, weight_decay
     ):
-        """Load the graph of a loss of its own tensors, to be trained by gradient descent; in half
-        precision the loss is scaled.
+        """Load the graph of a loss, which includes its batch, and create an SGD optimizer.
+
+        Args:
+            folder: folder of the graph's files.
+            device: ``cpu`` or ``cuda``.
+            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+            precision: ``float32``, or the type of autocast; ``float16`` adds loss scaling.
+            threads: threads of PyTorch.
+            rate: learning rate.
+            momentum: momentum.
+            weight_decay: weight decay.
+
+        Returns:
+            The versions of PyTorch and Python, and the number of threads.
         """
         self._run = self._load(folder, device, channels_last, precision, threads, train=True)
         self._solver = torch.optim.SGD(self._run.trained, rate, momentum, 0, weight_decay)
@@ -294,7 +341,7 @@ class Worker:
         return self._version()
 
     def step(self):
-        """The loss before an update, and its seconds."""
+        """Take one training step; return the loss before the update, and the seconds."""
         started = time.perf_counter()
         self._solver.zero_grad()
         with self._precision:
@@ -309,7 +356,7 @@ class Worker:
         return loss, time.perf_counter() - started
 
     def memory(self):
-        """The most resident memory so far, in MiB."""
+        """Return the peak resident memory so far, in MiB."""
         lines = Path('/proc/self/status').read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:')) / 1024
 
@@ -329,18 +376,20 @@ class Worker:
         )
 
     def _forward(self, x):
-        """The first output, where it is computed, and copied to the host."""
+        """Return the first output on its device, and a copy in host memory."""
         with torch.inference_mode(), self._precision:
             maps = self._run(x.to(self._device))[0].float()
             return maps, maps.cpu().numpy()
 
 
 def main():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the one that asks, which ends us
-    answers, worker = os.fdopen(os.dup(1), 'w', buffering=1), Worker()
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    """Run commands from standard input; the parent ends the process."""
+    # Ctrl-C reaches the parent, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers, worker = os.fdopen(os.dup(1), 'w', buffering=1), GraphWorker()
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     commands = queue.SimpleQueue()
-    threading.Thread(target=listen, args=(sys.stdin, commands), daemon=True).start()
+    threading.Thread(target=receive_commands, args=(sys.stdin, commands), daemon=True).start()
     while True:
         try:
             command = json.loads(commands.get())
@@ -350,12 +399,12 @@ def main():
         except Exception as error:
             traceback.print_exc()
             answer = {'error': f'{type(error).__name__}: {error}'}
-        with suppress(BrokenPipeError):  # the listener ends this process
+        with suppress(BrokenPipeError):  # receive_commands ends this process
             print(json.dumps(answer), file=answers)
 
 
-def listen(lines, commands):
-    """Pass on what is asked; end the process with whoever asks."""
+def receive_commands(lines, commands):
+    """Queue the commands; exit when the parent closes standard input."""
     for line in lines:
         commands.put(line)
     os._exit(0)

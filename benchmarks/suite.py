@@ -1,7 +1,7 @@
-"""python -m benchmarks.suite: the benchmarks of README.md, whose tables are written anew.
+"""python -m benchmarks.suite: run the benchmarks of README.md and update its tables.
 
-It takes less than ten minutes on two cores that do nothing else; the accuracy, for which a folder
-must be named, some minutes more.
+The suite takes less than ten minutes on two idle cores. The accuracy table needs --camvid and takes
+some minutes more.
 """
 
 import json
@@ -20,16 +20,17 @@ from common.log import LOG
 from common.settings import Settings, option
 
 README = PROJECT / 'README.md'
-NAMES = ('loader', 'training', 'inference', 'accuracy')
+TABLE_NAMES = ('loader', 'training', 'inference', 'accuracy')
 BENCHMARK, EVALUATE = 'benchmarks/__main__.py', 'evaluate.py'
-LOADED = ('configs/D3Net_S.yaml', 'configs/D3Net_T_camvid.yaml')  # the first that has its data
-TRAINED = ('configs/D3Net_T_camvid.yaml', '128x256')  # config, size
-BATCHES = 4  # of a loader's turn
-ROUNDS, SECONDS = 3, 1  # what is slow runs once a round, what is fast for so many seconds
-# Config, size, rounds, backends, precisions, forms of PyTorch. NNabla takes most of the time, and
-# with D3Net-L half a minute a run, so there only its plain form takes part. PyTorch runs in both
-# layouts where it is not known which is the faster one.
-INFERRED = (
+# The first config whose data set is found is measured.
+LOADER_CONFIGS = ('configs/D3Net_S.yaml', 'configs/D3Net_T_camvid.yaml')
+TRAINING_RUN = ('configs/D3Net_T_camvid.yaml', '128x256')  # config, size
+LOADER_BATCHES = 4  # per turn
+ROUNDS, SECONDS = 3, 1  # slow contestants run once per round, fast ones repeat for SECONDS
+# Config, size, rounds, backends, precisions, forms of PyTorch. NNabla takes most of the time: half
+# a minute per run of D3Net-L, so there only its plain form is measured. PyTorch runs in both
+# layouts where the faster one is unknown.
+INFERENCE_RUNS = (
     (
         'configs/D3Net_S.yaml', '512x1024', ROUNDS, ('plain', 'nnabla', 'auto'),
         ('float32', 'bfloat16', 'int8'), ('channels_last',),
@@ -40,51 +41,63 @@ INFERRED = (
         ('float32',), ('contiguous', 'channels_last'),
     ),
 )  # fmt: skip
-SCORED, PRECISIONS = 'configs/D3Net_T_camvid.yaml', ('float32', 'bfloat16', 'int8')
+ACCURACY_CONFIG = 'configs/D3Net_T_camvid.yaml'
+ACCURACY_PRECISIONS = ('float32', 'bfloat16', 'int8')
 
 
 @dataclass(frozen=True)
 class SuiteSettings(Settings):
-    """Which tables are written, from what data, and into which file."""
+    """Options of the suite: tables, data sets and output file."""
 
     only: tuple[str, ...] = option(
-        '--only', nargs='+', default=NAMES, choices=NAMES, help='these tables (default: all)'
+        '--only',
+        nargs='+',
+        default=TABLE_NAMES,
+        choices=TABLE_NAMES,
+        help='tables to update (default: all)',
     )
     data_dir: Path | None = option(
         '-d',
         '--data-dir',
         type=Path,
         metavar='DIR',
-        help='Cityscapes, for the loader and the ranges of 8-bit numbers',
+        help='folder of Cityscapes, for the loader and the calibration of int8',
     )
     camvid: Path | None = option(
-        '--camvid', type=Path, metavar='DIR', help='CamVid, for the accuracy of each precision'
+        '--camvid', type=Path, metavar='DIR', help='folder of CamVid, for the accuracy table'
     )
     peer_python: str | None = option(
-        '--peer-python', metavar='PYTHON', help='a Python that has torch (default: this one)'
+        '--peer-python', metavar='PYTHON', help='a Python with torch and numpy (default: this one)'
     )
     output: Path = option(
-        '-o', '--output', type=Path, default=README, metavar='FILE', help='(default: README.md)'
+        '-o',
+        '--output',
+        type=Path,
+        default=README,
+        metavar='FILE',
+        help='Markdown file to update (default: README.md)',
     )
 
 
 def build_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(prog='python -m benchmarks.suite', description=__doc__)
     add_options(parser, SuiteSettings)
     return parser
 
 
 def main(args: Namespace) -> int:
-    return measure(settings(SuiteSettings, args))
+    """Run the suite with parsed options; return the exit status."""
+    return run_suite(settings(SuiteSettings, args))
 
 
-def measure(wanted: SuiteSettings) -> int:
-    """Run the benchmarks and write their tables; returns the exit status.
+def run_suite(wanted: SuiteSettings) -> int:
+    """Run the benchmarks and update their tables; return the exit status.
 
     Raises:
-        UserError: A named folder or Python cannot be used, or the file cannot take the tables.
+        UserError: A data folder or the Python is unusable, or the output file lacks a marker.
     """
-    from benchmarks import readme
+    from benchmarks import readme_tables
 
     runs = {
         'loader': _loader,
@@ -92,16 +105,16 @@ def measure(wanted: SuiteSettings) -> int:
         'inference': _inference,
         'accuracy': _accuracy,
     }
-    chosen, blocks = [name for name in NAMES if name in wanted.only], {}
-    readme.check(wanted.output, chosen)
+    chosen, blocks = [name for name in TABLE_NAMES if name in wanted.only], {}
+    readme_tables.require_blocks(wanted.output, chosen)
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             started = time.perf_counter()
             documents = runs[name](wanted, Path(folder))
             LOG.info('%s: %.0f s', name, time.perf_counter() - started)
             if documents:
-                blocks[name] = readme.markdown(name, documents)
-                readme.update(wanted.output, {name: blocks[name]})
+                blocks[name] = readme_tables.markdown_table(name, documents)
+                readme_tables.update_blocks(wanted.output, {name: blocks[name]})
     print(f'{wanted.output}: {", ".join(blocks) or "nothing"} written')
     return 0
 
@@ -110,31 +123,35 @@ def _loader(wanted: SuiteSettings, folder: Path) -> list[dict]:
     from engine import config as configs
     from engine.config.data import open_dataset
 
-    for path, own in zip(LOADED, (wanted.data_dir, wanted.camvid)):
+    for path, own in zip(LOADER_CONFIGS, (wanted.data_dir, wanted.camvid)):
         config, own = configs.load(PROJECT / path), own and own.resolve()
         try:
             open_dataset(config, 'train', own)
         except UserError as error:
             if own:
                 raise
-            LOG.info('loader, %s: skipped, %s', config.name, error)
+            LOG.info('loader, %s: skipped: %s', config.name, error)
             continue
         data = ['-d', own] if own else []
         options = ['loader', '-cfg', PROJECT / path, *data]
-        return [_run(BENCHMARK, [*options, '--rounds', ROUNDS, '--batches', BATCHES], folder)]
+        return [
+            _run_command(
+                BENCHMARK, [*options, '--rounds', ROUNDS, '--batches', LOADER_BATCHES], folder
+            )
+        ]
     return []
 
 
 def _training(wanted: SuiteSettings, folder: Path) -> list[dict]:
-    path, size = TRAINED
+    path, size = TRAINING_RUN
     options = ['training', '-cfg', PROJECT / path, '--size', size, '--rounds', ROUNDS, '-c', 'cpu']
-    return [_run(BENCHMARK, [*options, *_peer(wanted)], folder)]
+    return [_run_command(BENCHMARK, [*options, *_peer_options(wanted)], folder)]
 
 
 def _inference(wanted: SuiteSettings, folder: Path) -> list[dict]:
-    peer, documents = _peer(wanted), []
+    peer, documents = _peer_options(wanted), []
     data = ['-d', wanted.data_dir.resolve()] if wanted.data_dir else []
-    for path, size, rounds, backends, precisions, forms in INFERRED:
+    for path, size, rounds, backends, precisions, forms in INFERENCE_RUNS:
         options = [
             *('inference', '-cfg', PROJECT / path, '--size', size, '-c', 'cpu'),
             *('--rounds', rounds, '--seconds', SECONDS),
@@ -142,28 +159,28 @@ def _inference(wanted: SuiteSettings, folder: Path) -> list[dict]:
             *(data if 'int8' in precisions else []),
             *([*peer, '--peer-form', *forms] if peer else []),
         ]
-        documents.append(_run(BENCHMARK, options, folder))
+        documents.append(_run_command(BENCHMARK, options, folder))
     return documents
 
 
 def _accuracy(wanted: SuiteSettings, folder: Path) -> list[dict]:
-    """What evaluate.py finds with each precision, as one document of a benchmark."""
+    """Run evaluate.py in each precision; return one benchmark document."""
     if wanted.camvid is None:
-        LOG.info('accuracy: skipped, --camvid names no data')
+        LOG.info('accuracy: skipped, no --camvid')
         return []
     from engine.backends.errors import BackendError
 
-    options = ['-d', wanted.camvid.resolve(), '-cfg', PROJECT / SCORED, '-c', 'cpu']
+    options = ['-d', wanted.camvid.resolve(), '-cfg', PROJECT / ACCURACY_CONFIG, '-c', 'cpu']
     reports, left_out = [], {}
-    for precision in PRECISIONS:
+    for precision in ACCURACY_PRECISIONS:
         try:
-            reports.append(_run(EVALUATE, [*options, '--precision', precision], folder))
-        except BackendError as error:  # as on a CPU without bfloat16
+            reports.append(_run_command(EVALUATE, [*options, '--precision', precision], folder))
+        except BackendError as error:  # for example a CPU without bfloat16
             left_out[f'left out, {precision}'] = error.what
-    return [_scores(reports, left_out)]
+    return [_accuracy_document(reports, left_out)]
 
 
-def _scores(reports: list[dict], left_out: dict[str, str]) -> dict:
+def _accuracy_document(reports: list[dict], left_out: dict[str, str]) -> dict:
     from common import machine
 
     first, versions = reports[0]['settings'], reports[0]['versions']
@@ -193,40 +210,41 @@ def _scores(reports: list[dict], left_out: dict[str, str]) -> dict:
     return {'machine': machine.describe(), 'settings': facts, 'results': results}
 
 
-def _peer(wanted: SuiteSettings) -> list[str]:
-    """The options for a peer, where there is one; a Python that was named must have it."""
+def _peer_options(wanted: SuiteSettings) -> list[str]:
+    """Return the options for PyTorch; none if it is missing and --peer-python is not set."""
     from benchmarks import peer
 
     python = wanted.peer_python or sys.executable
     try:
-        peer.check(python)
+        peer.require_torch(python)
     except UserError as error:
         if wanted.peer_python:
             raise
-        LOG.info('PyTorch: skipped, %s', error)
+        LOG.info('PyTorch: skipped: %s', error)
         return []
     return ['--peer', 'pytorch', '--peer-python', python]
 
 
-def _run(script: str, options: list, folder: Path) -> dict:
-    """What a command has written with --json; what it shows is shown. It has a process of its own,
-    and that ends with this one.
+def _run_command(script: str, options: list, folder: Path) -> dict:
+    """Run a command in a worker process, which exits with this one; return its --json document.
+
+    The command's output is shown.
     """
-    from benchmarks.process import Process
+    from benchmarks.worker_process import WorkerProcess
 
     report = folder / 'report.json'
     options = [*map(str, options), '--json', str(report)]
     LOG.info('%s %s', script, ' '.join(options[:-2]))
-    process = Process(script, 'give it more memory')
+    process = WorkerProcess(script, 'give it more memory')
     try:
-        process.ask(_command, script, options, folder)
+        process.call(_execute, script, options, folder)
     finally:
         process.close()
     return json.loads(report.read_text())
 
 
-def _command(script: str, options: list[str], folder: Path):
-    """Run a command in this process; its temporary files are removed with ``folder``."""
+def _execute(script: str, options: list[str], folder: Path):
+    """Run a command in this process, with its temporary files in ``folder``."""
     tempfile.tempdir = str(folder)
     program = runpy.run_path(str(PROJECT / script))
     program['main'](program['build_parser']().parse_args(options))

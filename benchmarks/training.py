@@ -1,8 +1,8 @@
-"""One step of training under each recompute policy; on a GPU also in each precision and layout.
+"""Measure a training step under each recompute policy; on a GPU also each precision and layout.
 
-Every contestant is a process of its own, in which a whole training step runs: forward, loss,
-backward, update. They take turns. Between its turns a process gives the memory of its activations
-back, so each turn begins with a step that is not timed.
+Every contestant is a separate process, and they take turns. A step is forward pass, loss, backward
+pass and update. A process frees the memory of its activations after each turn, so each turn begins
+with an untimed step.
 """
 
 import tempfile
@@ -17,10 +17,10 @@ import nnabla as nn
 import numpy as np
 
 import models
-from benchmarks import frame, peer
+from benchmarks import harness, peer
 from benchmarks.memory import own_peak_mib
-from benchmarks.peer import STEPS
-from benchmarks.process import Process
+from benchmarks.peer import STEPS_PER_TURN
+from benchmarks.worker_process import WorkerProcess
 from common import machine
 from datasets import Sample
 from engine.device import context
@@ -35,20 +35,27 @@ from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers.build import RECOMPUTE_POLICIES
 
-ON_CPU = (
-    'the most resident memory of the process of a contestant: {idle:.0f} of it are Python and its '
-    'libraries, the rest parameters, their gradients and momentum, activations, and what '
-    'convolutions need besides'
+MEMORY_ON_CPU = (
+    'peak resident memory of the process: {idle:.0f} MiB for Python and its libraries, the rest '
+    'for parameters, their gradients and momentum, activations, and workspaces of convolutions'
 )
-ON_GPU = (
-    'used memory by nvidia-smi that the process of a contestant adds: its CUDA context, '
-    "parameters, activations, and what NNabla's cache keeps of both"
+MEMORY_ON_GPU = (
+    'used memory by nvidia-smi that the process adds: its CUDA context, parameters, activations, '
+    "and NNabla's memory cache"
 )
 
 
 @dataclass(frozen=True)
 class TrainingContestant:
-    """A way to train. name: ``cpu`` or ``cudnn``."""
+    """How a contestant trains.
+
+    Attributes:
+        name: ``cpu`` or ``cudnn``.
+        recompute: recompute policy.
+        half: whether it trains in half precision.
+        channel_last: whether maps lie in memory as (N, H, W, C).
+        tf32: whether TF32 is allowed.
+    """
 
     name: str
     recompute: str = 'none'
@@ -57,8 +64,8 @@ class TrainingContestant:
     tf32: bool = False
 
 
-def ways(name: str) -> dict[str, TrainingContestant]:
-    """What is compared on a kind of device, first what all others are measured by."""
+def training_contestants(name: str) -> dict[str, TrainingContestant]:
+    """Return the contestants for ``cpu`` or ``cudnn`` by name, the baseline first."""
     found = {policy: TrainingContestant(name, policy) for policy in RECOMPUTE_POLICIES}
     if name == 'cudnn':
         found['half'] = TrainingContestant(name, half=True)
@@ -68,10 +75,8 @@ def ways(name: str) -> dict[str, TrainingContestant]:
     return found
 
 
-def peers(name: str) -> dict[str, tuple[str, bool]]:
-    """The forms of PyTorch that take part on a kind of device: precision, and whether maps lie in
-    memory as (N, H, W, C).
-    """
+def peer_forms(name: str) -> dict[str, tuple[str, bool]]:
+    """Return the forms of PyTorch for ``cpu`` or ``cudnn``: (precision, channels_last) by name."""
     layouts = {'contiguous': False, 'channels_last': True}
     found = {f'pytorch {layout}': ('float32', last) for layout, last in layouts.items()}
     if name == 'cudnn':
@@ -79,32 +84,43 @@ def peers(name: str) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def measure(
+def measure_training(
     config: Mapping,
     choice: DeviceChoice,
     size: tuple[int, int],
     batch_size: int,
     rounds: int,
     peer_python: str | None = None,
-) -> tuple[list[frame.Result], dict]:
-    """Times, peak memory and losses of all ways, on a seeded batch that every step sees again.
+) -> tuple[list[harness.TimingResult], dict]:
+    """Measure times, peak memory and losses of all contestants, with one seeded batch.
 
-    peer_python: a Python with torch, which takes part in all its forms. Raises ``UserError`` for a
-    config that cannot train, when a process dies, and when a peer's first loss is not ours.
+    Args:
+        config: config of the network and its training.
+        choice: device.
+        size: height and width of the images.
+        batch_size: images per step.
+        rounds: timed turns of each contestant.
+        peer_python: a Python with torch, to measure PyTorch as well.
+
+    Returns:
+        The results, the baseline first, and facts for the table.
+
+    Raises:
+        UserError: The config cannot train, a process died, or PyTorch's first loss differs.
     """
     config = {**config, 'batch_size': batch_size, 'accumulation': 1}
-    compared = ways(choice.name)
+    compared = training_contestants(choice.name)
     with ExitStack() as stack:
-        own: dict[str, _Contestant] = {}
+        own: dict[str, _TrainingProcess] = {}
         for name, way in compared.items():
-            own[name] = _Contestant(name, way, config, size, choice.device)
+            own[name] = _TrainingProcess(name, way, config, size, choice.device)
             stack.callback(own[name].close)
-        contestants: dict[str, _Contestant | peer.TrainingPeer] = {**own}
+        contestants: dict[str, _TrainingProcess | peer.TrainingPeer] = {**own}
         first, facts = next(iter(own.values())), {}
         if peer_python:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             training = peer.write_training(config, size, folder)
-            for name, form in peers(choice.name).items():
+            for name, form in peer_forms(choice.name).items():
                 contestant = peer.TrainingPeer(
                     name, peer_python, folder, config, choice, training, *form
                 )
@@ -112,7 +128,7 @@ def measure(
                 contestant.start(first.losses[0])
                 contestants[name], facts = contestant, contestant.facts
         turns = {name: contestant.turn for name, contestant in contestants.items()}
-        results = frame.compare(turns, rounds, warm_up=0, own_clock=True)
+        results = harness.compare_in_turns(turns, rounds, warm_up=0, own_clock=True)
     results = [
         replace(
             result,
@@ -126,26 +142,30 @@ def measure(
     ]
     facts |= {
         'batch': f'{batch_size} images of {size[0]}x{size[1]}',
-        'step': 'forward, loss, backward and update, after one that is not timed; no loading',
-        'precision': 'float32, but where a name says half (PyTorch: autocast and a loss scale)',
+        'step': 'forward, loss, backward and update, after an untimed step; no loading',
+        'precision': 'float32, except in names with half (PyTorch: autocast and a loss scale)',
         'threads': f'{machine.threads()}; NNabla has one on a CPU',
-        'MiB': ON_CPU.format(idle=first.idle) if choice.name == 'cpu' else ON_GPU,
-        'loss': _about_losses({name: contestants[name].losses for name in RECOMPUTE_POLICIES}),
+        'MiB': MEMORY_ON_CPU.format(idle=first.idle) if choice.name == 'cpu' else MEMORY_ON_GPU,
+        'loss': _describe_losses({name: contestants[name].losses for name in RECOMPUTE_POLICIES}),
     }
     return results, facts
 
 
-def _about_losses(losses: Mapping[str, list[float]]) -> str:
+def _describe_losses(losses: Mapping[str, list[float]]) -> str:
+    """State whether the losses of the recompute policies are equal."""
     steps = np.array(list(losses.values()))
     spread = float(np.ptp(steps, axis=0).max())
     same = f'differ by up to {spread:g}' if spread else 'are the same, bit for bit'
     return f'after {steps.shape[1]} steps; those of the recompute policies {same} at every step'
 
 
-class _Contestant:
-    """The process of a way.
+class _TrainingProcess:
+    """The worker process of a contestant.
 
-    losses: of all steps. peak: the most memory so far. idle: before there was a network.
+    Attributes:
+        losses: losses of all steps so far.
+        peak: peak memory so far, in MiB.
+        idle: memory before the network was created, in MiB.
     """
 
     def __init__(
@@ -157,17 +177,17 @@ class _Contestant:
         device: int,
     ):
         self.losses: list[float] = []
-        self._process = Process(name, 'try a smaller --size or --batch-size')
+        self._process = WorkerProcess(name, 'try a smaller --size or --batch-size')
         try:
-            self.idle = self._process.ask(_start, config, way, size, device)
+            self.idle = self._process.call(_start_contestant, config, way, size, device)
             self.turn()
         except BaseException:
             self.close()
             raise
 
     def turn(self) -> float:
-        """Seconds of a step."""
-        seconds, losses, self.peak = self._process.ask(_turn)
+        """Train for one turn; return the seconds of its last step."""
+        seconds, losses, self.peak = self._process.call(_train_turn)
         self.losses += losses
         return seconds
 
@@ -176,7 +196,7 @@ class _Contestant:
 
 
 class _SameBatch:
-    """A loader that has one seeded batch."""
+    """A loader that repeats one seeded batch."""
 
     samples: tuple[Sample, ...] = ()
 
@@ -190,8 +210,8 @@ class _SameBatch:
         return {}
 
 
-class _Turns:
-    """What a contestant's process does."""
+class _ContestantTrainer:
+    """The trainer inside a contestant's worker process."""
 
     def __init__(
         self, config: Mapping, way: TrainingContestant, size: tuple[int, int], device: int
@@ -200,7 +220,7 @@ class _Turns:
         type_config = 'half' if way.half else 'float'
         self._choice = context.use(way.name, type_config, device, tf32=way.tf32)
         self.idle = own_peak_mib()
-        self._kept: float | None = None
+        self._retained_mib: float | None = None
         nn.random.set_parameter_seed(0)
         network = models.create(config)
         Predictor(network)  # registers the parameters
@@ -226,33 +246,33 @@ class _Turns:
             build={'recompute': way.recompute, 'channel_last': way.channel_last},
         )
 
-    def take(self) -> tuple[float, list[float], float]:
-        """Seconds of the last of some steps, losses of all of them, peak memory in MiB."""
+    def train_turn(self) -> tuple[float, list[float], float]:
+        """Take some steps; return the seconds of the last, all losses, and peak memory in MiB."""
         before, losses = self._gpu_memory(), []
-        for _ in range(STEPS):
+        for _ in range(STEPS_PER_TURN):
             started = time.perf_counter()
             losses.append(self._trainer.step().loss)
-            next(iter(nn.get_parameters().values())).d  # noqa: B018 (waits for the update)
+            next(iter(nn.get_parameters().values())).d  # noqa: B018 (waits for the GPU's update)
             seconds = time.perf_counter() - started
         after = self._gpu_memory()
         context.release_cached_memory(self._choice)
-        if self._kept is None:
-            self._kept, before = self._gpu_memory() - self._before, self._gpu_memory()
-        peak = own_peak_mib() if self._choice.name == 'cpu' else self._kept + after - before
+        if self._retained_mib is None:
+            self._retained_mib, before = self._gpu_memory() - self._before, self._gpu_memory()
+        peak = own_peak_mib() if self._choice.name == 'cpu' else self._retained_mib + after - before
         return seconds, losses, peak
 
     def _gpu_memory(self) -> float:
         return machine.gpu_memory_mib(self._choice.device) if self._choice.name == 'cudnn' else 0.0
 
 
-_turns = None  # of this process, a contestant's
+_contestant = None  # of this worker process; _start_contestant sets it
 
 
-def _start(*arguments) -> float:
-    global _turns
-    _turns = _Turns(*arguments)
-    return _turns.idle
+def _start_contestant(*arguments) -> float:
+    global _contestant
+    _contestant = _ContestantTrainer(*arguments)
+    return _contestant.idle
 
 
-def _turn():
-    return _turns.take()
+def _train_turn():
+    return _contestant.train_turn()

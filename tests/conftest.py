@@ -8,14 +8,35 @@ import nnabla as nn
 import pytest
 
 from datasets import image_files
+from support import core_tests
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get('SHARED') or PROJECT.parent / 'shared')
 
 
-def pytest_collection_modifyitems(items):
-    """Run long tests first, so that no worker starts one when the others are done."""
+def pytest_configure(config):
+    """Refuse to run the core when a listed file does not exist, as after a renaming."""
+    missing = core_tests.missing_paths() if _runs_core_only(config) else []
+    if missing:
+        raise pytest.UsageError(f'CORE in tests/support/core_tests.py: no file {missing[0]}')
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not import modules without core tests when only the core runs: it takes seconds."""
+    return True if _runs_core_only(config) and not core_tests.in_core(collection_path) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark the core's tests, and run long tests first: no worker is left with one at the end."""
+    for item in items:
+        if core_tests.is_core(item.nodeid):
+            item.add_marker(pytest.mark.fast)
+    config.stash[core_tests.UNUSED] = core_tests.unused_entries([item.nodeid for item in items])
     items.sort(key=lambda item: item.get_closest_marker('long') is None)
+
+
+def _runs_core_only(config) -> bool:
+    return config.getoption('markexpr').startswith('fast')
 
 
 @pytest.fixture(autouse=True)

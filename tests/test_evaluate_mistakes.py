@@ -11,6 +11,7 @@ from common.errors import UserError
 from engine.evaluation import EvaluationSettings
 from support import mpi_jobs, programs
 from support.evaluate_runs import CAMVID, cut_camvid, refused
+from support.tiny_config import tiny_camvid
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_contradictory_settings_are_refused():
 
 
 def test_bad_data_is_found_before_the_first_prediction(small, tmp_path, capsys):
-    options = ['-d', small, *CAMVID, '--split', 'test', '--save-labels', tmp_path / 'out']
+    options = ['-d', small, *tiny_camvid(), '--split', 'test', '--save-labels', tmp_path / 'out']
     last_label = sorted((small / 'testannot').iterdir())[-1]
     last_image = small / 'test' / last_label.name
     good_label, good_image = last_label.read_bytes(), last_image.read_bytes()
@@ -70,7 +71,7 @@ def test_unusable_data_folders_splits_and_options_are_refused(small, shared, tmp
 
 
 def test_results_never_overwrite_the_data_or_each_other(small, tmp_path, capsys):
-    options = ['-d', small, *CAMVID, '--split', 'test']
+    options = ['-d', small, *tiny_camvid(), '--split', 'test']
     labels = {p.name: p.read_bytes() for p in (small / 'testannot').iterdir()}
     line = refused(capsys, *options, '--save-labels', small / 'testannot')
     assert 'would be overwritten' in line
@@ -86,7 +87,7 @@ def test_a_mistake_under_mpirun_is_reported_once_and_ends_the_job(small):
     process = mpi_jobs.run(2, 'evaluate.py', '--bogus')
     assert process.returncode != 0
     assert process.stderr.count('error: unrecognized arguments') == 1
-    process = mpi_jobs.run(2, 'evaluate.py', '-d', small, *CAMVID, '--split', 'test')
+    process = mpi_jobs.run(2, 'evaluate.py', '-d', small, *tiny_camvid(), '--split', 'test')
     assert process.returncode != 0
     errors = [e for e in process.stderr.splitlines() if e.startswith('error: ')]
     assert len(errors) == 1

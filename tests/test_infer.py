@@ -39,7 +39,8 @@ from engine.inference import (
 )
 from models import weights
 from support import programs, stand_ins
-from support.infer_runs import CAMVID, INFER, STREET, refused, started, tiny_camvid
+from support.infer_runs import CAMVID, INFER, STREET, refused, started
+from support.tiny_config import tiny_camvid
 
 
 def test_one_image_from_any_folder(small_photo):
@@ -171,14 +172,15 @@ def test_settings_made_in_python_equal_those_of_the_command_line(small_photo, ca
 
 def test_the_network_is_created_once(small_photo, monkeypatch):
     """Input statistics from the file of weights reach the network without a second creation."""
-    made, create = [], models.create
-    create('d3net_t', num_classes=11)(nn.Variable((1, 3, 64, 64)))
+    tiny, made, create = tiny_camvid(), [], models.create
+    network = stand_ins.tiny(num_classes=11)
+    network(nn.Variable((1, 3, 64, 64)))
     monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
-    weights.load(programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5')
+    weights.load(tiny[1].with_suffix('.h5'))
     statistics = {'mean': (1.0, 2.0, 3.0), 'std': (9.0, 8.0, 7.0), 'channel_order': 'bgr'}
-    weights.save('own.h5', replace(create('d3net_t').info, **statistics))
+    weights.save('own.h5', replace(network.info, **statistics))
     silent = ['--set', 'mean=null', '--set', 'std=null']  # a config without statistics
-    assert started('-i', small_photo, *CAMVID, '-m', 'own.h5', *silent) == 0
+    assert started('-i', small_photo, *tiny, '-m', 'own.h5', *silent) == 0
     (network,) = made
     assert {key: getattr(network.info, key) for key in statistics} == statistics
 
@@ -247,25 +249,23 @@ def test_weights_are_downloaded_from_the_address_of_the_option(small_photo, caps
     assert address in line
 
 
-def test_an_image_alone_downloads_and_runs_d3net_l(small_photo):
+def test_an_image_alone_downloads_and_runs_d3net_l(small_photo, monkeypatch):
     """A local server offers zeros of the same names and shapes in place of the published file."""
-    with stand_ins.zero_parameters():
-        models.create('d3net_l')(nn.Variable((1, 3, 64, 64)))
-    (small_photo.parent / 'site').mkdir()
-    weights.save('site/D3Net-L.h5')
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory='site')
     handler.log_message = lambda *args: None
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        process = programs.run(
-            INFER, '-i', 'small.png', cwd=small_photo.parent,
-            NNSEG_WEIGHTS_URL=f'http://127.0.0.1:{server.server_address[1]}',
-            NNSEG_CACHE=str(small_photo.parent / 'cache'),
-        )  # fmt: skip
-        server.shutdown()
-    assert process.returncode == 0, process.stderr
-    assert (small_photo.parent / 'cache' / 'D3Net-L.h5').stat().st_size > 150e6
-    assert images.read_image(small_photo.parent / 'result.jpg').shape == (90, 120, 3)
+    with stand_ins.zero_parameters():  # drawing 38 million numbers takes seconds
+        models.create('d3net_l')(nn.Variable((1, 3, 64, 64)))
+        Path('site').mkdir()
+        weights.save('site/D3Net-L.h5')
+        with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f'http://127.0.0.1:{server.server_address[1]}'
+            monkeypatch.setenv('NNSEG_WEIGHTS_URL', address)
+            monkeypatch.setenv('NNSEG_CACHE', 'cache')
+            assert started('-i', 'small.png') == 0
+            server.shutdown()
+    assert Path('cache', 'D3Net-L.h5').stat().st_size > 150e6
+    assert images.read_image(Path('result.jpg')).shape == (90, 120, 3)
 
 
 def test_an_interrupted_run_leaves_complete_files_only(small_photo):

@@ -15,7 +15,8 @@ from datasets import image_files as images
 from engine.inference import LooksSettings, planning
 from models import weights
 from support import programs
-from support.infer_runs import CAMVID, refused, started, tiny_camvid, write_video
+from support.infer_runs import CAMVID, refused, started, write_video
+from support.tiny_config import tiny_camvid
 
 
 def test_unusable_inputs_are_refused(small_photo, capsys):

@@ -9,7 +9,8 @@ import numpy as np
 
 from datasets import image_files as images
 from support import programs
-from support.infer_runs import INFER, read_video, started, tiny_camvid, write_video
+from support.infer_runs import INFER, read_video, started, write_video
+from support.tiny_config import tiny_camvid
 
 
 def test_a_video_is_segmented_frame_by_frame(small_photo):

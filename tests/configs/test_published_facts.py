@@ -192,8 +192,9 @@ def test_edgeailite():
 
 
 def test_edgeailite_class_weights_equal_the_mean_of_the_originals(shared):
-    """The original uses its weights in a fifth of the batches; for ADE20K they are the mean
-    share of all classes divided by the share of the class.
+    """The original uses its weights in a fifth of the batches.
+
+    For ADE20K they are the mean share of all classes divided by the share of the class.
     """
     table = data_root({'dataset': 'ade20k32'}, shared) / 'objectInfo150.txt'
     shares = [float(line.split()[1]) for line in table.read_text().splitlines()[1:]]
@@ -243,8 +244,9 @@ def test_batch_length_and_learning_rates_are_the_published_ones(
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_comment_names_the_source_and_every_key_has_an_effect(name):
-    """The commit is in the file or in its bases; each key belongs to the chosen solver,
-    schedule or loss.
+    """The commit is in the file or in its bases.
+
+    Each key belongs to the chosen solver, schedule or loss.
     """
     config = load(name)
     seen, queue = '', [FOLDER / f'{name}.yaml']

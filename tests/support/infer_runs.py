@@ -1,29 +1,15 @@
 """Runs of infer.py in this process, and videos to write and read."""
 
-import functools
-import os
-from pathlib import Path
-
 import cv2
 import nnabla as nn
 
 import infer
 from common.command import run_command
 from support import programs
-from support.tiny_config import write_tiny_config
 
-CPU = ['-c', 'cpu', '--backend', 'nnabla']
-CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', *CPU]  # the trained model
+CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
 INFER = programs.PROJECT / 'infer.py'
 STREET = programs.PROJECT / 'resources' / 'street.jpg'
-
-
-@functools.cache
-def tiny_camvid():
-    """Return options of a tiny network with the classes of CamVid, which is faster than CAMVID."""
-    folder = Path(os.environ['NNSEG_CACHE']) / 'tiny'  # of this session
-    folder.mkdir(parents=True)
-    return ['-cfg', write_tiny_config(folder, 'camvid', 11), *CPU]
 
 
 def started(*arguments):

@@ -23,7 +23,7 @@ def mib_over_mixed_sizes():
         context.release_cached_memory(choice)
 
     predictor = Predictor(models.create('d3net_t'), release)
-    sizes, most = [(96 + 16 * i, 128 + 12 * i) for i in range(12)], 0
+    sizes, most = [(96 + 16 * i, 128 + 12 * i) for i in range(8)], 0
     for size in sizes:
         predictor.labels(stand_ins.image(*size))
         most = max(most, resident_mib())

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import straightforward
+from benchmarks import loading_baseline
 from datasets.loading import transforms
 from support.noise_images import pair
 
@@ -14,7 +14,7 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 def test_distorted_colours_equal_those_of_the_published_steps():
     for seed in range(20):
         image, _ = pair(40, 50, seed)
-        expected = straightforward.distorted(image, np.random.RandomState(seed))
+        expected = loading_baseline.distorted(image, np.random.RandomState(seed))
         found = transforms.distort(image, np.random.RandomState(seed))
         assert np.array_equal(found, expected), seed
 

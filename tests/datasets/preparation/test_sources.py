@@ -88,9 +88,7 @@ def test_the_reader_finds_the_downloaded_files(name, server, shared, tmp_path):
         dataset = datasets.open(name, tmp_path, split)
         assert len(dataset) > 0
         for index in range(len(dataset)):
-            dataset.image(index)
-            if split != 'test':
-                dataset.pair(index)
+            dataset.image(index) if split == 'test' else dataset.pair(index)
     assert sorted(name for name, _ in server.requests) == sorted(server.archives)
     left = [path.name for path in (tmp_path / sources.DOWNLOADS).iterdir()]
     assert not [file for file in left if file in server.archives or 'unpacking' in file]

@@ -154,15 +154,3 @@ def test_a_mistake_is_a_one_line_error(options, line, working_folder, capsys):
 def test_a_config_without_a_size_needs_the_option(working_folder, capsys):
     Path('own.yaml').write_text('network: ddrnet23_slim\nnum_classes: 19\n')
     assert '--size' in refused(capsys, '-cfg', 'own.yaml', '-o', 'a.onnx')
-
-
-def test_requirements_agree():
-    """One environment satisfies all requirement files, and the tests run the deployed versions."""
-    pins = {}
-    for path in programs.PROJECT.glob('requirements*.txt'):
-        for line in path.read_text().splitlines():
-            line = line.partition('#')[0].strip()
-            if line and '@' not in line:
-                package, _, version = line.partition('==')
-                assert pins.setdefault(package.lower(), version) == version, f'{path}: {line}'
-    assert {'onnx', 'onnxruntime', 'openvino', 'nncf'} <= pins.keys()

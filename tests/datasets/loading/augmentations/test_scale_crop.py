@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import straightforward
+from benchmarks import loading_baseline
 from datasets.loading import resample
 from datasets.loading.augmentations import ScaleCrop
 from datasets.loading.transforms import Batch
@@ -17,7 +17,7 @@ def test_scale_crop_equals_the_published_pipeline(size):
     for seed in range(12):
         image, classes = pair(*size, seed)
         rng, other = np.random.RandomState(seed), np.random.RandomState(seed)
-        expected, truth = straightforward.augmented(
+        expected, truth = loading_baseline.augmented(
             image, classes, settings, rng, (0, 0, 0), (1, 1, 1)
         )
         view = settings.view(classes, other, Batch(settings.size))

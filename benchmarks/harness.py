@@ -1,5 +1,6 @@
-"""The frame of every benchmark: contestants take turns, so that a noisy machine is noisy for all of
-them.
+"""Time contestants in turns, and format or write the results.
+
+Turns spread the noise of a busy machine over all contestants.
 """
 
 import json
@@ -24,9 +25,16 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Result:
-    """Times of one contestant, in milliseconds, and its speed as a multiple of the first
-    contestant's.
+class TimingResult:
+    """Times of one contestant.
+
+    Attributes:
+        name: name of the contestant.
+        median_ms: median over the rounds, in milliseconds.
+        fastest_ms: fastest round.
+        slowest_ms: slowest round.
+        ratio: speed as a multiple of the first contestant's.
+        details: further columns of the table.
     """
 
     name: str
@@ -34,21 +42,22 @@ class Result:
     fastest_ms: float
     slowest_ms: float
     ratio: float
-    details: Mapping[str, float | None] = field(
-        default_factory=dict
-    )  # further columns of the table
+    details: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def compare(
+def compare_in_turns(
     contestants: Mapping[str, Callable[[], Any]],
     rounds: int,
     warm_up: int = 1,
     own_clock: bool = False,
-) -> list[Result]:
-    """Run every contestant once a round, ``warm_up`` rounds untimed; the ratio is the median over
-    the rounds.
+) -> list[TimingResult]:
+    """Run every contestant once per round; ratios are medians over the rounds.
 
-    own_clock: the contestants return the seconds that count, as they have preparations to make.
+    Args:
+        contestants: a function for each name.
+        rounds: timed rounds.
+        warm_up: untimed rounds before them.
+        own_clock: contestants return their own time in seconds, because they prepare each run.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(-warm_up, rounds):
@@ -60,18 +69,18 @@ def compare(
                 times[name].append(1000 * seconds)
     first = next(iter(times.values()))
     return [
-        Result(name, statistics.median(own), min(own), max(own), multiple(first, own))
+        TimingResult(name, statistics.median(own), min(own), max(own), median_speedup(first, own))
         for name, own in times.items()
     ]
 
 
-def multiple(first: Sequence[float], own: Sequence[float]) -> float:
-    """By how many times ``own`` is faster, from times of the same rounds: the median over them."""
+def median_speedup(first: Sequence[float], own: Sequence[float]) -> float:
+    """Return how many times as fast ``own`` is: the median of the ratios of the same rounds."""
     return statistics.median(base / mine for base, mine in zip(first, own))
 
 
-def table(results: list[Result], settings: Mapping) -> str:
-    """The results as text, below the machine and the settings."""
+def format_table(results: list[TimingResult], settings: Mapping) -> str:
+    """Return the machine, the settings and the results as text."""
     lines = [f'{key}: {value}' for key, value in {**machine.describe(), **settings}.items()]
     details = [Column(name, 11, right=True, before='') for name in results[0].details]
     rows = [
@@ -87,14 +96,14 @@ def table(results: list[Result], settings: Mapping) -> str:
 
 
 def _cell(value: float | None) -> str:
-    """Five digits are enough to tell losses apart, and one behind the point for larger numbers."""
+    """Format a number with five digits, which tell losses apart; large ones with one decimal."""
     if value is None:
         return '-'
     return f'{value:.1f}' if abs(value) >= 100 else f'{value:.5g}'
 
 
-def write_json(path: Path, results: list[Result], settings: Mapping):
-    """The same as JSON."""
+def write_json(path: Path, results: list[TimingResult], settings: Mapping):
+    """Write the machine, the settings and the results as JSON."""
     document = {
         'machine': machine.describe(),
         'settings': dict(settings),

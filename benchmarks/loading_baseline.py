@@ -1,8 +1,8 @@
-"""Loading for training as it is usually written: contestant in the benchmark of the loader, and
-what tests compare with.
+"""A conventional loading pipeline, for the loader benchmark and as a reference in tests.
 
-Files are decoded by OpenCV and Pillow, everything is resized before the crop, every step makes a
-new array. The augmentation is Sony's (see :mod:`datasets.loading.augmentations.scale_crop`).
+OpenCV and Pillow decode the files, the whole image is resized before the crop, and every step
+allocates a new array. The augmentation is Sony's (see
+:mod:`datasets.loading.augmentations.scale_crop`).
 """
 
 import cv2
@@ -14,7 +14,7 @@ from datasets.loading.augmentations import ScaleCrop
 
 
 def read(image_path, label_path) -> tuple[np.ndarray, np.ndarray]:
-    """A BGR image (H, W, 3) and its class indices (H, W), ``uint8``."""
+    """Read a BGR image (H, W, 3) and its class indices (H, W), both ``uint8``."""
     with Image.open(label_path) as label:
         return cv2.imread(str(image_path)), np.array(label)
 
@@ -27,7 +27,20 @@ def augmented(
     mean,
     std,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 (3, height, width), RGB, and int32 (1, height, width) with -1 where ignored."""
+    """Scale, crop, flip, distort, normalise and pad one sample.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        label: (H, W) uint8, class indices.
+        settings: the augmentation.
+        rng: source of all random choices.
+        mean: mean of each channel, RGB.
+        std: standard deviation of each channel, RGB.
+
+    Returns:
+        The image, (3, height, width) float32, RGB, and the label, (1, height, width) int32 with -1
+        for ignored pixels.
+    """
     low, high = settings.scale
     height = int(image.shape[0] * (rng.random_sample() * (high - low) + low))
     width = round(height * image.shape[1] / image.shape[0])
@@ -58,14 +71,14 @@ def augmented(
 
 
 def crop_window(shape, size, rng) -> tuple[slice, slice]:
-    """Rows and columns of a random crop."""
+    """Return the rows and columns of a random crop."""
     starts = [rng.randint(0, max(n - crop, 0) + 1) for n, crop in zip(shape, size)]
     rows, columns = (slice(start, start + crop) for start, crop in zip(starts, size))
     return rows, columns
 
 
 def distorted(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Brightness, contrast, saturation and hue of a ``uint8`` BGR image (H, W, 3)."""
+    """Change brightness, contrast, saturation and hue of a ``uint8`` BGR image (H, W, 3)."""
 
     def linear(values, factor=1.0, offset=0.0):
         return np.clip(values.astype(np.float32) * factor + offset, 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Tables of benchmarks between markers of a Markdown file.
+"""Format benchmark results as Markdown tables, and replace the tables of a Markdown file.
 
-<!-- benchmark:NAME --> and <!-- end -->, each on a line of its own, enclose what is replaced.
+The markers <!-- benchmark:NAME --> and <!-- end -->, each on a separate line, enclose a table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ def _times(value: float) -> str:
 
 
 def _spread(digits: int, unit_ms: float) -> Callable[[Mapping], str]:
-    """The median of the times of a result, and in brackets the fastest and the slowest."""
+    """Return a formatter: the median of a result's times, and the extremes in brackets."""
 
     def written(values: Mapping) -> str:
         keys = 'median_ms', 'fastest_ms', 'slowest_ms'
@@ -37,8 +37,8 @@ def _spread(digits: int, unit_ms: float) -> Callable[[Mapping], str]:
     return written
 
 
-# Kind -> title of a column, field or detail of a result, how it is written; without a field, all of
-# the result is written.
+# For each kind: title of a column, field or detail of a result, and formatter. Without a field, the
+# formatter receives the whole result.
 COLUMNS = {
     'inference': (
         ('ms', None, _spread(0, 1)),
@@ -75,16 +75,21 @@ COLUMNS = {
 }
 
 
-def replaced(text: str, blocks: Mapping[str, str]) -> str:
-    """``text`` with the content of its blocks; all else stays.
+def replace_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """Return ``text`` with new content between the markers; the rest is unchanged.
 
-    Raises ``UserError`` when a block is not there exactly once, or does not end.
+    Args:
+        text: content of a Markdown file.
+        blocks: new content by name.
+
+    Raises:
+        UserError: A marker is missing, duplicate or without an end.
     """
     for name, content in blocks.items():
         begin = BEGIN.format(name)
         count = text.count(f'{begin}\n')
         if count != 1:
-            raise UserError(f'{begin} is there {count} times, not once')
+            raise UserError(f'{begin} occurs {count} times; it must occur once')
         before, after = text.split(f'{begin}\n')
         inside, end, rest = after.partition(f'{END}\n')
         if not end or '<!-- benchmark:' in inside:
@@ -93,37 +98,35 @@ def replaced(text: str, blocks: Mapping[str, str]) -> str:
     return text
 
 
-def check(path: Path, names: Sequence[str]):
-    """Raise ``UserError`` now, not after an hour's work, when a file lacks a block."""
-    _replaced_in(path, dict.fromkeys(names, ''))
+def require_blocks(path: Path, names: Sequence[str]):
+    """Raise ``UserError`` when a file lacks a block: before the benchmarks, not after them."""
+    _read_and_replace(path, dict.fromkeys(names, ''))
 
 
-def update(path: Path, blocks: Mapping[str, str]):
-    """Replace blocks of a file, which is read anew; raises ``UserError``."""
-    text = _replaced_in(path, blocks)
+def update_blocks(path: Path, blocks: Mapping[str, str]):
+    """Read a file and replace some of its blocks; raise ``UserError`` when it lacks one."""
+    text = _read_and_replace(path, blocks)
     with replacing(path) as temporary:
         temporary.write_text(text)
 
 
-def _replaced_in(path: Path, blocks: Mapping[str, str]) -> str:
+def _read_and_replace(path: Path, blocks: Mapping[str, str]) -> str:
     try:
-        return replaced(path.read_text(), blocks)
+        return replace_blocks(path.read_text(), blocks)
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
 
 
-def markdown(kind: str, documents: Sequence[Mapping]) -> str:
-    """One table of the documents that runs of a kind have written with --json, below a line on
-    where they ran.
-    """
+def markdown_table(kind: str, documents: Sequence[Mapping]) -> str:
+    """Format the --json documents of one kind as a line about the machine and one table."""
     machine = documents[0]['machine']
     where = machine['CPU'] if machine['GPU'] == 'none' else f'{machine["CPU"]}; {machine["GPU"]}'
     packages = [name for name in machine['packages'].split(', ') if name.startswith('nnabla')]
-    facts = _common(documents)
+    facts = _common_facts(documents)
     columns = COLUMNS[kind]
-    lines = [f'{where}; {", ".join(packages)}; {"; ".join(facts)}.', '', *head(kind)]
+    lines = [f'{where}; {", ".join(packages)}; {"; ".join(facts)}.', '', *table_header(kind)]
     for document in documents:
         several = len(documents) > 1
         if several:
@@ -146,15 +149,15 @@ def markdown(kind: str, documents: Sequence[Mapping]) -> str:
     return '\n'.join(lines)
 
 
-def head(kind: str) -> list[str]:
-    """The first two lines of a table."""
+def table_header(kind: str) -> list[str]:
+    """Return the first two lines of a table."""
     columns = [Column(title, width=4, right=True) for title, *_ in COLUMNS[kind]]
     titles = ['contestant', *(column.title for column in columns)]
     return [markdown_row(titles), markdown_rule([Column(), *columns])]
 
 
-def _common(documents) -> list[str]:
-    """The settings that all documents share which have them, as far as a table needs them."""
+def _common_facts(documents) -> list[str]:
+    """Return the facts of a table's first line: settings with one value in all documents."""
     settings = [document['settings'] for document in documents]
     found = []
     for key in ('config', *FACTS):

@@ -1,7 +1,7 @@
-"""What the processor can do at most: one large convolution, through OpenVINO.
+"""The peak convolution rate of the CPU, measured with one large convolution in OpenVINO.
 
-With many channels on both sides it is bound by arithmetic alone, so its multiply-accumulates a
-second are what a network, which also moves memory, cannot exceed in the same numbers.
+With many input and output channels, arithmetic alone bounds the convolution. A network also moves
+memory, so it cannot exceed this rate (multiply-accumulates per second) in the same precision.
 """
 
 import time
@@ -18,13 +18,15 @@ from layers import functions as L
 
 CHANNELS, HEIGHT, WIDTH = 256, 64, 128
 GMAC = 9 * CHANNELS**2 * HEIGHT * WIDTH / 1e9
-RUNS = 5  # of a turn, the fastest counts
-NAME = f'one 3x3 convolution of {CHANNELS} channels'
+RUNS_PER_TURN = 5  # the fastest counts
+CONVOLUTION_NAME = f'one 3x3 convolution of {CHANNELS} channels'
 
 
-class Limit:
-    """The convolution in a precision; ``best`` is its highest rate so far, in GMAC/s, and None
-    where OpenVINO is not there or has no such numbers.
+class ConvolutionLimit:
+    """The convolution in one precision.
+
+    Attributes:
+        best: highest rate so far, in GMAC/s; None without OpenVINO or where it lacks the precision.
     """
 
     def __init__(self, precision: str, threads: int):
@@ -38,11 +40,11 @@ class Limit:
             self._model.run(self._input)
 
     def turn(self):
-        """Measure once more."""
+        """Time a few runs and update ``best``."""
         if self._model is None:
             return
         seconds = []
-        for _ in range(RUNS):
+        for _ in range(RUNS_PER_TURN):
             started = time.perf_counter()
             self._model.run(self._input)
             seconds.append(time.perf_counter() - started)

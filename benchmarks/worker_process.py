@@ -1,0 +1,128 @@
+"""A worker process for one contestant, which stays warm between its turns.
+
+Each contestant has a process to itself, so that its memory can be measured. The worker exits when
+its parent exits, however that happens.
+"""
+
+import logging
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from common import own_modules
+from common.command import TERMINATED
+from common.errors import UserError
+from common.log import LOG
+
+CONNECTION_LOST = EOFError, OSError  # raised when the other end of a connection is closed
+EXIT_TIMEOUT_SECONDS = 10.0  # after that the parent kills the worker: a library may block its exit
+
+
+class RemoteError(Exception):
+    """The traceback of an exception in the worker process, as the cause of the exception here."""
+
+
+class WorkerProcess:
+    """A worker process that runs one function after the other."""
+
+    def __init__(self, name: str, advice: str = 'try a smaller --size'):
+        """Start the worker.
+
+        Args:
+            name: name of the contestant, for error messages.
+            advice: remedy to print when the worker dies.
+        """
+        self._name, self._advice = name, advice
+        fresh = multiprocessing.get_context('spawn')
+        self._connection, child_end = fresh.Pipe()
+        self._process = fresh.Process(target=_serve, args=(child_end, own_modules.imported()))
+        self._process.start()
+        child_end.close()
+
+    def call(self, function, *arguments):
+        """Call a function in the worker and return its result; its exceptions are raised here.
+
+        Args:
+            function: a function that the worker can import.
+            *arguments: its arguments, which must be picklable.
+
+        Raises:
+            UserError: The worker process died.
+        """
+        try:
+            self._connection.send((function, arguments))
+            answer, error, remote_traceback = self._connection.recv()
+        except CONNECTION_LOST as lost:
+            raise UserError(
+                f'{self._name}: the process died, perhaps of a lack of memory; {self._advice}'
+            ) from lost
+        if error is not None:
+            raise error from RemoteError(remote_traceback)
+        return answer
+
+    def close(self):
+        """End the worker, even in the middle of a call."""
+        self._connection.close()
+        self._process.join(EXIT_TIMEOUT_SECONDS)
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(connection: Connection, modules: tuple[str, ...]):
+    """Run the calls of the parent one after the other, after importing the user's own modules."""
+    # Ctrl-C reaches the parent, which ends this worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ('nnabla', LOG.name):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    busy = threading.Event()
+    reply: tuple[Any, Exception | None, str]
+    threading.Thread(target=_receive_calls, args=(connection, calls, busy), daemon=True).start()
+    own_modules.import_modules(modules)
+    while (pickled := calls.get()) is not None:
+        try:
+            function, arguments = pickle.loads(pickled)
+            reply = function(*arguments), None, ''
+        except Exception as error:
+            remote_traceback = traceback.format_exc()
+            reply = (
+                None,
+                error if _can_be_pickled(error) else RuntimeError(repr(error)),
+                remote_traceback,
+            )
+        sys.stdout.flush()  # this output must precede the parent's next output
+        busy.clear()
+        with suppress(*CONNECTION_LOST):
+            connection.send(reply)
+
+
+def _can_be_pickled(error: Exception) -> bool:
+    """Return whether the exception survives pickling and unpickling."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return True
+    except Exception:
+        return False
+
+
+def _receive_calls(connection: Connection, calls: queue.SimpleQueue, busy: threading.Event):
+    """Queue the parent's calls; exit when the parent is gone.
+
+    A running call may take minutes, so the process then exits in the middle of it.
+    """
+    with suppress(*CONNECTION_LOST):
+        while True:
+            pickled = connection.recv_bytes()
+            busy.set()
+            calls.put(pickled)
+    if busy.is_set():
+        os._exit(TERMINATED)
+    calls.put(None)
