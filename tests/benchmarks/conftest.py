@@ -39,10 +39,11 @@ def camvid(tmp_path_factory):
         images.mkdir(parents=True)
         labels.mkdir()
         for index in range(count):
+            name = f'{split}_{index}.png'
             image = stand_ins.image(HEIGHT, WIDTH, seed=100 * seed + index)
             label = np.uint8(image[..., 0] // 16 % (VOID + 1))
-            cv2.imwrite(str(images / f'{index}.png'), image)
-            cv2.imwrite(str(labels / f'{index}.png'), label)
+            cv2.imwrite(str(images / name), image)
+            cv2.imwrite(str(labels / name), label)
     return root
 
 
