@@ -28,9 +28,9 @@ from common import machine
 from common.errors import UserError
 from datasets import image_files
 from engine.device.context import DeviceChoice
-from engine.training import losses, recipe
+from engine.training import losses
+from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.optimizer import SolverKeys
-from engine.training.recipe import Recipe, TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from layers.graph import functions
 from models import NetworkInfo
@@ -254,7 +254,7 @@ def batch(shape: tuple[int, ...], classes: int) -> tuple[np.ndarray, np.ndarray]
     return images, rng.randint(-1, classes, (shape[0], 1, *shape[2:])).astype(np.int32)
 
 
-def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Recipe:
+def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Hyperparameters:
     """Write the graph of a batch's loss, with the initial parameters of NNabla's training.
 
     Args:
@@ -263,7 +263,7 @@ def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Reci
         folder: folder of the files.
 
     Returns:
-        The training recipe of the config.
+        The hyper-parameters of the training.
 
     Raises:
         UserError: The config's solver is not momentum, or the network has random functions, so that
@@ -290,7 +290,7 @@ def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Reci
         )
     image.need_grad = False
     graph_file.write_graph(folder, [], [objective.loss])
-    return recipe.from_keys(training, ScheduleKeys.of(config), solver, shape[0], 1)
+    return derive_hyperparameters(training, ScheduleKeys.of(config), solver, shape[0], 1)
 
 
 class TrainingPeer:
@@ -309,7 +309,7 @@ class TrainingPeer:
         folder: Path,
         config: Mapping,
         choice: DeviceChoice,
-        training: Recipe,
+        training: Hyperparameters,
         precision: str,
         channels_last: bool,
     ):

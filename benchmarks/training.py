@@ -28,9 +28,9 @@ from engine.device.context import DeviceChoice
 from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import Processes
 from engine.inference.predictor import Predictor
-from engine.training import losses, optimizer, recipe
+from engine.training import losses, optimizer
+from engine.training.hyperparameters import TrainingKeys, derive_hyperparameters
 from engine.training.optimizer import SolverKeys
-from engine.training.recipe import TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers.build import RECOMPUTE_POLICIES
@@ -229,7 +229,7 @@ class _ContestantTrainer:
             solver, momentum_form=optimizer.momentum_form(solver, network.family.momentum_form)
         )
         shape, processes = (training.needed_batch_size(), 3, *size), Processes()
-        steps = recipe.from_keys(
+        steps = derive_hyperparameters(
             training, ScheduleKeys.of(config), solver, shape[0], processes.size
         )
         self._trainer = Trainer(

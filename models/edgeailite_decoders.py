@@ -57,12 +57,12 @@ def deeplabv3plus(
     """Decode as DeepLabV3+, without convolutions between the concatenation and the prediction.
 
     Args:
-        maps: The map at 1/4 of the input's size and the last map, four times smaller.
+        maps: A fine map and the last map, four times smaller.
         build: Options of the build.
         options: Options of the decoder.
 
     Returns:
-        Logits (N, num_classes, H / 4, W / 4).
+        Logits at the size of the fine map.
     """
     shortcut, x = maps
     if options.use_aspp:

@@ -1,4 +1,4 @@
-"""infer.py when something is wrong: one line, the status, and nothing lost."""
+"""Mistakes of users of infer.py: one-line errors, exit status, and no lost file."""
 
 import os
 import shutil
@@ -16,9 +16,10 @@ from engine.inference import LooksSettings, planning
 from models import weights
 from support import programs
 from support.infer_runs import CAMVID, refused, started, write_video
+from support.tiny_config import tiny_camvid
 
 
-def test_inputs_that_cannot_be_used(small_photo, capsys):
+def test_unusable_inputs_are_refused(small_photo, capsys):
     Path('text.jpg').write_text('hello')
     Path('text.mp4').write_text('hello')
     Path('cut.png').write_bytes(small_photo.read_bytes()[:5000])
@@ -33,19 +34,21 @@ def test_inputs_that_cannot_be_used(small_photo, capsys):
         ('text.mp4', 'text.mp4: not a video'),
         ('cut.png', 'cut.png: damaged or truncated'),
     ):
-        assert message in refused(capsys, '-i', name, *CAMVID)
+        assert message in refused(capsys, '-i', name, *tiny_camvid())
     shutil.copy(small_photo, 'empty/c.png')
     shutil.copy(small_photo, 'empty/c.png.png')
     Path('empty/c.jpg').touch()
-    assert 'c.png.jpg: 2 inputs would be written to it' in refused(capsys, '-i', 'empty', *CAMVID)
-    line = refused(capsys, '-i', small_photo, *CAMVID, '-o', 'x.avi')
+    assert 'c.png.jpg: 2 inputs would be written to it' in refused(
+        capsys, '-i', 'empty', *tiny_camvid()
+    )
+    line = refused(capsys, '-i', small_photo, *tiny_camvid(), '-o', 'x.avi')
     assert 'OpenCV writes no .avi' in line
     write_video('in.avi', [images.read_image(small_photo)])
-    assert 'videos are written as' in refused(capsys, '-i', 'in.avi', *CAMVID, '-o', 'x.jpg')
+    assert 'videos are written as' in refused(capsys, '-i', 'in.avi', *tiny_camvid(), '-o', 'x.jpg')
     assert not list(Path().glob('result*'))
 
 
-def test_outputs_that_cannot_be_used(small_photo, capsys):
+def test_unusable_outputs_are_refused(small_photo, capsys):
     Path('file').touch()
     for output, message in (
         ('file/a.jpg', 'cannot be written'),
@@ -57,15 +60,15 @@ def test_outputs_that_cannot_be_used(small_photo, capsys):
         ('a.mp4', 'OpenCV writes no .mp4'),
         ('small.png', 'is an input and would be overwritten'),
     ):
-        assert message in refused(capsys, '-i', 'small.png', *CAMVID, '-o', output)
-    line = refused(capsys, '-i', 'small.png', 'small.png', *CAMVID, '-o', 'file')
+        assert message in refused(capsys, '-i', 'small.png', *tiny_camvid(), '-o', output)
+    line = refused(capsys, '-i', 'small.png', 'small.png', *tiny_camvid(), '-o', 'file')
     assert 'is a file; several results need a folder' in line
     assert small_photo.stat().st_size > 5000
 
 
 @contextmanager
 def without_rights():
-    """As a user who owns nothing here, if this is the superuser; whose folder is passable then."""
+    """Give up the rights of the superuser, if the tests run as such; the folder stays passable."""
     superuser = os.getuid() == 0
     if superuser:
         Path().absolute().chmod(0o755)
@@ -77,7 +80,7 @@ def without_rights():
             os.seteuid(0)
 
 
-def test_places_that_are_closed_to_the_user(small_photo, capsys):
+def test_folders_without_permission_are_refused(small_photo, capsys):
     Path('closed').mkdir(mode=0)
     looks = LooksSettings()
     with without_rights():
@@ -92,7 +95,7 @@ def test_places_that_are_closed_to_the_user(small_photo, capsys):
         planning.plan_outputs(['small.png'], 'closed/new/a.png', looks)
 
 
-def test_nothing_is_created_for_a_command_that_is_refused(small_photo, capsys):
+def test_a_refused_command_creates_nothing(small_photo, capsys):
     before = sorted(os.listdir())
     for options in (
         ['--set', 'lrr=1'],
@@ -102,12 +105,12 @@ def test_nothing_is_created_for_a_command_that_is_refused(small_photo, capsys):
         ['--stride', '3x3'],
     ):
         for output in ('new/deeper/x.png', 'new/'):
-            refused(capsys, '-i', small_photo, *CAMVID, '-o', output, *options)
-        refused(capsys, '-i', small_photo, small_photo, *CAMVID, '-o', 'new', *options)
+            refused(capsys, '-i', small_photo, *tiny_camvid(), '-o', output, *options)
+        refused(capsys, '-i', small_photo, small_photo, *tiny_camvid(), '-o', 'new', *options)
     assert sorted(os.listdir()) == before
 
 
-def test_results_that_would_take_the_place_of_inputs_or_of_each_other(small_photo, capsys):
+def test_results_never_overwrite_inputs_or_each_other(small_photo, capsys):
     frame = images.read_image(small_photo)
     for name in ('a.png', 'a_labels.png', 'b.jpg', 'w_color.png'):
         images.write_image(Path('p') / name, frame)
@@ -124,27 +127,27 @@ def test_results_that_would_take_the_place_of_inputs_or_of_each_other(small_phot
         (['p/*.jpg', '-o', 'p'], 'p/b.jpg: is an input'),
         (['q', '-o', 'q', '--save-labels'], 'q/v/00000001_labels.png: would be overwritten'),
     ):
-        assert message in refused(capsys, '-i', *arguments, *CAMVID)
+        assert message in refused(capsys, '-i', *arguments, *tiny_camvid())
     Path('v').touch()
-    line = refused(capsys, '-i', 'w.avi', *CAMVID, '-o', 'v.avi', '--save-color')
+    line = refused(capsys, '-i', 'w.avi', *tiny_camvid(), '-o', 'v.avi', '--save-color')
     assert 'v: is a file; the class maps of a video need this folder' in line
     assert {path: path.read_bytes() for path in Path().rglob('*.*')} == before
 
 
-def test_results_beside_their_inputs(small_photo, capsys):
+def test_results_can_be_written_beside_their_inputs(small_photo, capsys):
     for name in ('p/a.png', 'p/sub/b.png'):
         Path(name).parent.mkdir(exist_ok=True)
         shutil.copy(small_photo, name)
-    assert started('-i', 'p/sub', *CAMVID, '-o', '.') == 0
-    assert started('-i', 'p/*.png', *CAMVID, '-o', 'p') == 0
+    assert started('-i', 'p/sub', *tiny_camvid(), '-o', '.') == 0
+    assert started('-i', 'p/*.png', *tiny_camvid(), '-o', 'p') == 0
     Path('p/a.jpg').unlink()
-    assert started('-i', 'p', *CAMVID, '-o', 'p') == 0
+    assert started('-i', 'p', *tiny_camvid(), '-o', 'p') == 0
     found = sorted(str(path) for path in Path().rglob('*.jpg'))
     assert found == ['b.jpg', 'p/a.jpg', 'p/sub/b.jpg']
 
 
 def test_one_bad_file_does_not_end_the_batch(small_photo, capfd, monkeypatch):
-    """Wider than JPEG can be, a name that has no room, a place that is taken, too little memory."""
+    """An image too wide for JPEG, a name too long, an occupied path, and lack of memory."""
     Path('in').mkdir()
     images.write_image(Path('in/b_wide.png'), np.zeros((2, 66000, 3), np.uint8))
     for name in ('a', 'c' * 250, 'd', 'e', 'z'):
@@ -158,7 +161,7 @@ def test_one_bad_file_does_not_end_the_batch(small_photo, capfd, monkeypatch):
 
     monkeypatch.setattr(images, 'read_image', read_image)
     options = '--size', '48x64'
-    assert started('-i', 'in', *CAMVID, *options) == 1
+    assert started('-i', 'in', *tiny_camvid(), *options) == 1
     output = capfd.readouterr()
     assert '2 of 6 files written to results' in output.out
     assert '4 could not be used' in output.out
@@ -179,21 +182,21 @@ def test_a_full_disk_ends_the_batch(small_photo, capsys):
     for name in ('a', 'b'):
         shutil.copy(small_photo, f'in/{name}.png')
     with programs.full_disk(500):
-        assert 'results/a.jpg: cannot be written' in refused(capsys, '-i', 'in', *CAMVID)
+        assert 'results/a.jpg: cannot be written' in refused(capsys, '-i', 'in', *tiny_camvid())
 
 
-def test_folders_that_cannot_be_searched_are_counted(small_photo, capsys):
+def test_entries_that_cannot_be_read_are_counted(small_photo, capsys):
     for name in ('in/a.png', 'in/sub/b.png'):
         Path(name).parent.mkdir(exist_ok=True)
         shutil.copy(small_photo, name)
     os.symlink('nothing', 'in/lost.png')
-    assert started('-i', 'in', *CAMVID) == 1
+    assert started('-i', 'in', *tiny_camvid()) == 1
     output = capsys.readouterr()
     assert '2 of 3 files written' in output.out
     assert 'error: in/lost.png: not a file, or a link to nothing' in output.err
 
 
-def test_options_that_cannot_be_used(small_photo, capsys):
+def test_unusable_options_are_refused(small_photo, capsys):
     for options, message in (
         (['-c', 'tpu'], "argument -c/--context: invalid choice: 'tpu'"),
         (['-t', 'half', '-c', 'cpu'], '-t half: '),

@@ -14,7 +14,7 @@ SECTIONS = {
     'Network': 'models.family:NetworkKeys',
     'Data': 'datasets.keys:DataKeys',
     'Augmentation': 'datasets.loading.augmentations:AugmentationKeys',
-    'Training': 'engine.training.recipe:TrainingKeys',
+    'Training': 'engine.training.hyperparameters:TrainingKeys',
     'Learning rate': 'engine.training.schedules:ScheduleKeys',
     'Solver': 'engine.training.optimizer:SolverKeys',
     'Loss': 'engine.training.losses:sections',

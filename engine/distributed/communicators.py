@@ -53,7 +53,7 @@ class SingleProcessCommunicator:
         return self._processes.total(array)
 
     def broadcast(self, parameters: Mapping[str, nn.Variable]):
-        """Copy the values of rank 0 to all ranks, which must have the same names in one order."""
+        """Copy the values of rank 0 to all ranks; names and order must be the same on all."""
 
     def backward_of(self, loss: nn.Variable, parameters: Mapping[str, nn.Variable]) -> Backward:
         """Return a function that runs a backward pass and sums the gradients over all processes.

@@ -160,7 +160,7 @@ def predict_shard(
 
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    # OpenCV switches its messages for all threads, so the threads' parent silences them once.
+    # OpenCV switches its messages for all threads, so they are silenced around the pipeline.
     with (
         image_files.silent_opencv(),
         closing(run_pipeline(shard, read, predict, finish, _sample_bytes)) as errors,

@@ -16,7 +16,7 @@ from datasets.keys import SizeMultipleKeys
 from engine.inference.settings import ProtocolSettings
 
 Size = tuple[int, int]  # height, width
-LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's
+LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's defaults
 
 
 def size_of(image: np.ndarray) -> Size:

@@ -17,7 +17,7 @@ from engine.runs import checkpoints
 from engine.runs.logger import LOG_FILE
 from engine.runs.run_folder import RunFolder
 from engine.runs.series import LOSS, RATE, TIME, read_series, read_validations
-from engine.training.recipe import TrainingKeys
+from engine.training.hyperparameters import TrainingKeys
 from models.family import NetworkKeys
 
 UNKNOWN = '-'

@@ -1,4 +1,4 @@
-"""Training: from a config to trained weights.
+"""Train a network: settings and config in, a run folder with trained weights out.
 
 from engine import training
 

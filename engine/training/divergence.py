@@ -1,4 +1,4 @@
-"""Find what is not finite any more in a training, and name it."""
+"""Find values that are not finite during a training, and name their source."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,34 +10,34 @@ from engine.distributed.processes import Processes
 
 
 class DivergedError(UserError):
-    """The loss or the weights are not finite any more."""
+    """Loss, gradients or weights are no longer finite."""
 
 
 def check_parameters(iteration: int) -> None:
     """Check all registered parameters after an iteration.
 
     Raises:
-        DivergedError: One of them is not finite.
+        DivergedError: A parameter is not finite.
     """
     for name, parameter in nn.get_parameters(grad_only=False).items():
         if not np.isfinite(parameter.data.get_data('r')).all():
             raise DivergedError(f'the parameter {name} is not finite after iteration {iteration}')
 
 
-def bad_gradient(parameters: Mapping[str, nn.Variable]) -> str:
-    """Return the name of a parameter whose gradient is not finite; there must be one."""
+def nonfinite_gradient(parameters: Mapping[str, nn.Variable]) -> str:
+    """Return the name of the first parameter whose gradient is not finite; one must exist."""
     return next(name for name, p in parameters.items() if not np.isfinite(p.g).all())
 
 
 def describe_loss(
     iteration: int, loss: float, files: Sequence[object], processes: Processes
 ) -> str:
-    """Say which processes have a loss that is not finite, all of which must call this.
+    """Return a message that names the ranks whose loss is not finite; all ranks must call this.
 
     Args:
         iteration: Counted from 1.
-        loss: Of this process.
-        files: The images that it is of.
+        loss: The loss of this process.
+        files: The images that the loss was computed on.
         processes: All processes of the job.
     """
     reports = processes.gather(None if np.isfinite(loss) else (loss, files))
@@ -47,5 +47,5 @@ def describe_loss(
         if report is not None
     )
     if not where:
-        where = 'that of every process is, their sum is not'
+        where = 'the loss of each process is finite, their sum is not'
     return f'the loss of iteration {iteration} is not finite ({where})'

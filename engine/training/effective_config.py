@@ -1,4 +1,4 @@
-"""The config that a training runs with: the user's, completed by what follows from it."""
+"""Build the effective config of a training: the user's config with all derived values filled in."""
 
 import os
 from pathlib import Path
@@ -17,25 +17,25 @@ from models.family import NetworkKeys
 
 
 def load(settings: TrainingSettings) -> Config:
-    """Load the config of a training; options that stand for keys override it.
+    """Load the config of a training; options that correspond to keys override them.
 
     Raises:
-        UserError: The config or an override is wrong.
+        UserError: The config or an override is invalid.
     """
     chosen = settings.config
     return configs.load(chosen.config_file, chosen.overrides, _options(settings))
 
 
-def completed(config: Config, state: TrainingState | None, weights_url: str | None) -> Config:
-    """Complete a config by the statistics of the input and the form of momentum.
+def complete(config: Config, state: TrainingState | None, weights_url: str | None) -> Config:
+    """Return the config with the input statistics and the form of momentum filled in.
 
     Args:
-        config: As :func:`load` returns it.
-        state: Of the run that goes on; None to start one.
+        config: The result of :func:`load`.
+        state: The state of the resumed run; None for a new run.
         weights_url: The address to download published weights from.
 
     Raises:
-        UserError: The weights to start from cannot be found or read.
+        UserError: The pretrained weights are missing or unreadable.
     """
     config = _with_input_statistics(config, state, weights_url)
     family = models.family_of(NetworkKeys.of(config).network)
@@ -45,7 +45,7 @@ def completed(config: Config, state: TrainingState | None, weights_url: str | No
 
 
 def _options(settings: TrainingSettings) -> dict[str, tuple[str, Any]]:
-    """Return the options that stand for keys, so that the run's config has them too."""
+    """Return the options that correspond to keys, so that the run's config records them too."""
     options: dict[str, tuple[str, Any]] = {}
     if settings.data_dir:
         options['data_dir'] = '-d', os.path.abspath(settings.data_dir)
@@ -61,8 +61,9 @@ def _options(settings: TrainingSettings) -> dict[str, tuple[str, Any]]:
 def _with_input_statistics(
     config: Config, state: TrainingState | None, weights_url: str | None
 ) -> Config:
-    """Return the config with the statistics of the input that the weights to start from were
-    trained on, unless it says its own; a run that goes on keeps those of its state.
+    """Return the config with the input statistics that the pretrained weights were trained on.
+
+    Statistics that the config states itself stay. A resumed run keeps those of its state.
     """
     keys = NetworkKeys.of(config if state is None else state.config)
     if keys.pretrained is None:

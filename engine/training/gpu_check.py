@@ -1,9 +1,9 @@
-"""Whether NNabla computes on this GPU what it computes on the CPU: asked before a training.
+"""Check before a training that NNabla computes the same on this GPU as on the CPU.
 
-NNabla 1.39's CUDA extension has kernels that stop with an illegal instruction on newer GPUs, after
-which the process can compute nothing any more. So the functions of a training are tried in a
-process of its own, one after the other; one that ends the process is named, and another process
-goes on behind it.
+Some kernels of NNabla 1.39's CUDA extension stop with an illegal instruction on newer GPUs, after
+which the process can no longer use the GPU. So a child process tries the functions of a training
+one by one. If a function kills the child, it is reported, and another child continues with the next
+function.
 """
 
 import json
@@ -27,14 +27,14 @@ from common.log import LOG
 from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
-from engine.training.gpu_check_child import REFERENCE, Spec, function_of
+from engine.training.gpu_check_child import REFERENCE, FunctionSpec, function_of
 from engine.training.optimizer import SolverKeys
 
-AFTERWARDS = 'afterwards'  # the part when a function is done and the next has not begun
-LIMIT = 300  # seconds for one function, or for the start of a process
-# What the inputs of functions are like, where any numbers would not do.
+BETWEEN_FUNCTIONS = 'afterwards'  # part after a function has ended and before the next one starts
+TIMEOUT_SECONDS = 300  # for one function, and for the start of a child process
+# Kinds of inputs for functions that need other inputs than normally distributed ones.
 STATISTICS = ('normal', 'normal', 'normal', 'normal', 'positive')
-VALUES = {
+INPUT_KINDS = {
     'BatchNormalization': STATISTICS,
     'FusedBatchNormalization': STATISTICS,
     'Div2': ('normal', 'positive'),
@@ -48,8 +48,8 @@ VALUES = {
     'TopKData': ('distinct',),
     'Equal': ('labels:4', 'labels:4'),
 }
-# Arguments that follow from shapes or do not change what is computed how.
-NO_KIND = ('shape', 'start', 'stop', 'output_size', 'seed', 'val')
+# Arguments that depend on shapes or do not select another kernel.
+IGNORED_ARGUMENTS = ('shape', 'start', 'stop', 'output_size', 'seed', 'val')
 REDUCTIONS = ('Mean', 'Sum', 'Max', 'Min', 'Prod')
 # The setting that brings a function into a training.
 SETTINGS = {
@@ -59,16 +59,22 @@ SETTINGS = {
     'clipping of gradients': 'clip_norm',
     'moving average of the weights': 'ema_decay',
 }
-PARAMETERS = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # on which updates are tried
+PARAMETER_SHAPES = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # for the check of weight updates
 NAME_PATTERNS = ('lr_factors', 'no_decay')  # keys that need the parameters' own names
-Messages = queue.Queue[Any]  # what a process says; None at its end
+Messages = queue.Queue[Any]  # messages of a child process; None at its end
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A function that does not do on the GPU what it does on the CPU."""
+class Mismatch:
+    """A function whose results on the GPU differ from the CPU, or that fails.
 
-    spec: Spec
+    Attributes:
+        spec: The function.
+        part: The part of the comparison, such as ``forward``.
+        problem: A predicate for the message, such as ``gives wrong numbers``.
+    """
+
+    spec: FunctionSpec
     part: str
     problem: str
 
@@ -79,7 +85,7 @@ class Finding:
 
     @property
     def setting(self) -> str | None:
-        """What to do without in order to do without the function."""
+        """The option or key without which a training does not use the function."""
         if self.spec.arguments.get('channel_last'):
             return '--channel-last'
         if self.spec.half:
@@ -87,62 +93,65 @@ class Finding:
         return SETTINGS.get(self.spec.type)
 
 
-def _nowhere(what: str) -> None:
-    """Nobody watches."""
+def _ignore_progress(activity: str) -> None:
+    """Take a report of progress when there is no watchdog."""
 
 
-def require(
+def require_agreement(
     loss: nn.Variable,
     choice: DeviceChoice,
     keys: SolverKeys,
     processes: Processes,
     watchdog: Watchdog | None = None,
 ) -> None:
-    """Compare the functions of a training with the CPU, by one process of each machine.
+    """Compare the functions of a training with the CPU, in one process of each machine.
 
     Args:
-        loss: The training graph; nothing of it is computed.
+        loss: The training graph; it is not computed.
         choice: The device, and whether it computes in TF32.
-        keys: Say which updates of the weights are in use.
+        keys: The solver's keys, which determine the updates of the weights.
         processes: All processes of the job.
-        watchdog: Is told of every function that is done, and pauses while others compare.
+        watchdog: Receives a report after each function; paused while other processes compare.
 
     Raises:
-        UserError: On all processes, when one finds a function that differs.
+        UserError: In all processes, if a function differs on any machine.
     """
-    specs, skipped = collect(loss)
-    specs += updates(keys)
-    moved = watchdog.note_progress if watchdog else _nowhere
-    findings = [] if processes.local_rank else examine(specs, choice, moved=moved)
-    for finding in findings:
-        if finding.part == REFERENCE:
-            skipped[finding.spec.type] = finding.problem
-    own = [(str(f), f.setting) for f in findings if f.part != REFERENCE]
+    specs, skipped = collect_functions(loss)
+    specs += collect_updates(keys)
+    on_progress = watchdog.note_progress if watchdog else _ignore_progress
+    found = [] if processes.local_rank else find_mismatches(specs, choice, on_progress=on_progress)
+    for mismatch in found:
+        if mismatch.part == REFERENCE:
+            skipped[mismatch.spec.type] = mismatch.problem
+    own = [(str(m), m.setting) for m in found if m.part != REFERENCE]
     with watchdog.paused() if watchdog else nullcontext():
         reports = processes.gather(own)
-    found = dict(pair for report in reports for pair in report)
-    if found:
-        settings = {setting: None for setting in found.values() if setting}
+    setting_of = dict(pair for report in reports for pair in report)
+    if setting_of:
+        settings = {setting: None for setting in setting_of.values() if setting}
         if choice.tf32:
             settings['--tf32'] = None
         without = f', or without {", ".join(settings)}' if settings else ''
         raise UserError(
-            f'{"; ".join(found)} on this GPU; train with -c cpu{without}; --skip-self-check trains '
-            'all the same'
+            f'{"; ".join(setting_of)} on this GPU; train with -c cpu{without}; --skip-self-check '
+            'trains nevertheless'
         )
-    LOG.info('%d functions agree with the CPU', len(specs) - len(findings))
+    LOG.info('%d functions agree with the CPU', len(specs) - len(found))
     for name, reason in skipped.items():
         LOG.info('%s is not compared: %s', name, reason)
 
 
-def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
-    """One function of each kind in a graph, and the types that cannot be compared, with reasons.
+def collect_functions(loss: nn.Variable) -> tuple[list[FunctionSpec], dict[str, str]]:
+    """Collect one function of each kind from a graph.
 
-    Of a kind it is the one with the smallest inputs; of reductions, the one that makes a value of
-    the most for each that it keeps, as that decides how they are computed.
+    The representative of a kind is the function with the smallest inputs. For a reduction it is the
+    one that reduces the most values to each output, since that ratio selects the kernel.
+
+    Returns:
+        The functions, and the types that cannot be compared with the reasons.
     """
     functions: list[nn.function.Function] = []
-    kinds: dict[str, tuple[tuple[float, int], Spec]] = {}
+    kinds: dict[str, tuple[tuple[float, int], FunctionSpec]] = {}
     skipped: dict[str, str] = {}
     loss.visit(functions.append)
     trained = _trained(loss, functions)
@@ -152,13 +161,13 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
             skipped[name] = 'it is computed in Python'
             continue
         if name == 'SyncBatchNormalization':
-            skipped[name] = 'it takes all processes'
+            skipped[name] = 'it needs all processes'
             continue
         spec = spec_of(function, function in trained)
         kind = json.dumps(
             [
                 name,
-                {k: value for k, value in spec.arguments.items() if k not in NO_KIND},
+                {k: value for k, value in spec.arguments.items() if k not in IGNORED_ARGUMENTS},
                 [[length == 1 for length in shape] for shape in spec.shapes],
                 spec.gradients,
                 spec.half,
@@ -171,43 +180,53 @@ def collect(loss: nn.Variable) -> tuple[list[Spec], dict[str, str]]:
     return [spec for _, spec in kinds.values()], skipped
 
 
-def updates(keys: SolverKeys) -> list[Spec]:
-    """Return what is done with the gradients."""
+def collect_updates(keys: SolverKeys) -> list[FunctionSpec]:
+    """Return the operations on gradients and weights that a training with these keys uses."""
     solver = {name: value for name, value in vars(keys).items() if name not in NAME_PATTERNS}
     used: dict[str, dict] = {'update of the weights': solver, 'look for overflow': {}}
     if keys.clip_norm is not None:
         used['clipping of gradients'] = {'clip_norm': 1.0}
     if keys.ema_decay is not None:
         used['moving average of the weights'] = {'ema_decay': keys.ema_decay}
-    return [Spec(name, arguments, PARAMETERS) for name, arguments in used.items()]
+    return [FunctionSpec(name, arguments, PARAMETER_SHAPES) for name, arguments in used.items()]
 
 
-def examine(
-    specs: list[Spec],
+def find_mismatches(
+    specs: list[FunctionSpec],
     choice: DeviceChoice,
-    limit: float = LIMIT,
-    moved: Callable[[str], None] = _nowhere,
-) -> list[Finding]:
-    """Compare in processes that may end.
+    timeout: float = TIMEOUT_SECONDS,
+    on_progress: Callable[[str], None] = _ignore_progress,
+) -> list[Mismatch]:
+    """Compare functions with the CPU in child processes, which a broken function can kill.
 
-    limit: seconds after which a function counts as hanging. moved: told of progress. Raises
-    ``UserError`` when a process ends before it tries anything.
+    Args:
+        specs: The functions.
+        choice: The device, and whether it computes in TF32.
+        timeout: Seconds after which a function counts as hanging.
+        on_progress: Called with a description of each step.
+
+    Raises:
+        UserError: A child process dies before it tries a function.
     """
-    findings: list[Finding] = []
+    mismatches: list[Mismatch] = []
     first = 0
     while first < len(specs):
-        first += _examine_until_it_ends(specs[first:], choice, limit, findings, moved)
-    return findings
+        first += _compare_in_child(specs[first:], choice, timeout, mismatches, on_progress)
+    return mismatches
 
 
-def _examine_until_it_ends(
-    specs: Sequence[Spec],
+def _compare_in_child(
+    specs: Sequence[FunctionSpec],
     choice: DeviceChoice,
-    limit: float,
-    findings: list[Finding],
-    moved: Callable[[str], None],
+    timeout: float,
+    mismatches: list[Mismatch],
+    on_progress: Callable[[str], None],
 ) -> int:
-    """Compare in one process, and add to the findings; returns how many functions are done."""
+    """Compare functions in one child process until it ends, and append to ``mismatches``.
+
+    Returns:
+        The number of functions that are done.
+    """
     job = {
         'name': choice.name,
         'device': choice.device,
@@ -229,10 +248,12 @@ def _examine_until_it_ends(
         reader = threading.Thread(target=_read, args=(process, messages), daemon=True)
         reader.start()
         try:
-            with suppress(BrokenPipeError):  # it has ended already; why is found below
+            with suppress(BrokenPipeError):  # the child is dead; the reason is determined below
                 process.stdin.write(json.dumps(job))
                 process.stdin.close()
-            number, part, problem = _follow(process, messages, specs, limit, findings, moved)
+            number, part, problem = _follow(
+                process, messages, specs, timeout, mismatches, on_progress
+            )
         finally:
             process.kill()
             process.wait()
@@ -248,15 +269,15 @@ def _examine_until_it_ends(
     if problem and process.returncode > 0:
         problem += f': {last_line}'
     if problem:
-        findings.append(Finding(specs[number], part, problem))
+        mismatches.append(Mismatch(specs[number], part, problem))
     return number + 1
 
 
 def _read(process: subprocess.Popen[str], messages: Messages) -> None:
-    """Pass on what the process says, and at its end None."""
+    """Queue the messages of a child process, and None at its end."""
     assert process.stdout
     for line in process.stdout:
-        if line.endswith('\n'):  # else it has been ended in the middle of a word
+        if line.endswith('\n'):  # an incomplete last line was cut off when the child died
             messages.put(json.loads(line))
     messages.put(None)
 
@@ -264,35 +285,40 @@ def _read(process: subprocess.Popen[str], messages: Messages) -> None:
 def _follow(
     process: subprocess.Popen[str],
     messages: Messages,
-    specs: Sequence[Spec],
-    limit: float,
-    findings: list[Finding],
-    moved: Callable[[str], None],
+    specs: Sequence[FunctionSpec],
+    timeout: float,
+    mismatches: list[Mismatch],
+    on_progress: Callable[[str], None],
 ) -> tuple[int | None, str, str | None]:
-    """Which function a process was at when it ended, in which part, with what problem."""
+    """Follow a child process until it ends or hangs.
+
+    Returns:
+        The index of its last function (None before the first), the part, and the problem if the
+        child was killed or hung there.
+    """
     number: int | None = None
-    part, done = AFTERWARDS, False
+    part, done = BETWEEN_FUNCTIONS, False
     while True:
         try:
-            message = messages.get(timeout=limit)
+            message = messages.get(timeout=timeout)
         except queue.Empty:
-            return number, part, f'takes more than {limit:g} seconds'
+            return number, part, f'takes more than {timeout:g} seconds'
         if message is None:
             break
-        number, part = message['number'], message.get('part', AFTERWARDS)
-        moved(f'the self-check of {specs[number].type}')
+        number, part = message['number'], message.get('part', BETWEEN_FUNCTIONS)
+        on_progress(f'the self-check of {specs[number].type}')
         done = 'problem' in message and (message['problem'] or number == len(specs) - 1)
         if message.get('problem'):
-            findings.append(Finding(specs[number], *message['problem']))
+            mismatches.append(Mismatch(specs[number], *message['problem']))
     status = process.wait()
-    if done:  # how the process ends does not matter then
+    if done:  # the exit status no longer matters
         return number, part, None
     reason = signal.Signals(-status).name if status < 0 else f'status {status}'
     return number, part, f'ends the process ({reason})'
 
 
 def _trained(loss: nn.Variable, functions: list) -> set:
-    """The functions that a backward pass from the loss runs through."""
+    """Return the functions that a backward pass from the loss runs through."""
     trained = {loss.parent}
     for function in reversed(functions):
         if function in trained:
@@ -300,15 +326,15 @@ def _trained(loss: nn.Variable, functions: list) -> set:
     return trained
 
 
-def spec_of(function: nn.function.Function, trained: bool) -> Spec:
-    """A function of a graph; trained: whether a backward pass runs through it."""
+def spec_of(function: nn.function.Function, trained: bool) -> FunctionSpec:
+    """Describe a function of a graph; ``trained``: whether a backward pass runs through it."""
     name, arguments = function.info.type_name, dict(function.info.args)
     shapes = [list(variable.shape) for variable in function.inputs]
-    values = list(VALUES.get(name, ()))
+    values = list(INPUT_KINDS.get(name, ()))
     values += ['normal'] * (len(shapes) - len(values))
     if name == 'SoftmaxCrossEntropy':
         values[1] = f'labels:{shapes[0][arguments["axis"]]}'
-    return Spec(
+    return FunctionSpec(
         name,
         arguments,
         shapes,

@@ -1,7 +1,7 @@
-"""The process in which functions are compared with the CPU, and which a broken one may end.
+"""Run the child process that compares functions with the CPU; a broken function can kill it.
 
-It reads a job of :mod:`engine.training.gpu_check` from standard input, announces on standard output
-what it is about to do, and says how it went; both are JSON.
+It reads a job of :mod:`engine.training.gpu_check` from standard input. On standard output it
+announces each step and reports the result, as lines of JSON.
 """
 
 import json
@@ -18,32 +18,35 @@ import numpy as np
 from nnabla.ext_utils import get_extension_context
 
 from engine.device import context
-from engine.training.moving_average import Average
+from engine.training.moving_average import MovingAverage
 from engine.training.optimizer import Optimizer, SolverKeys
 
 FORWARD, BACKWARD, REFERENCE = 'forward', 'backward', 'on the CPU'
 WRONG = 'gives wrong numbers'
-# By NNabla's names of types, such as BatchNormalization.
+# Functions by the lower-case form of NNabla's type names, such as BatchNormalization.
 FUNCTIONS = {
     name.replace('_', ''): function
     for name, function in vars(function_bases).items()
     if callable(function) and name.islower()
 }
-RANDOM = ('Dropout', 'Rand', 'Randint', 'Randn')  # they have to run, there is nothing to compare
-TOLERANCE = {'float': 1e-3, 'TF32': 1e-2, 'half': 5e-2}  # of the norm of an array
+RANDOM = ('Dropout', 'Rand', 'Randint', 'Randn')  # only run, as results differ by design
+TOLERANCE = {'float': 1e-3, 'TF32': 1e-2, 'half': 5e-2}  # relative to the norm of an array
 TO_CHANNEL_FIRST, TO_CHANNEL_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
-NEGLIGIBLE = 1e-5  # root mean square of an array that may as well be zero
+NEGLIGIBLE = 1e-5  # root mean square below which an array counts as zero
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What is to be compared.
+class FunctionSpec:
+    """A function, or an operation on gradients and weights, to compare with the CPU.
 
-    type: NNabla's name of a function, or a key of ``UPDATES``. arguments: the function's; for
-    updates, fields of :class:`SolverKeys`. shapes: of the inputs; of the parameters. values: what
-    the inputs are like, see :func:`make_input`. gradients: for each input, whether the backward
-    pass computes its gradient. half: in half precision. reference: arguments that are others on the
-    CPU, which has no channel_last, for example.
+    Attributes:
+        type: NNabla's name of a function, or a key of ``UPDATES``.
+        arguments: Arguments of the function; for updates, fields of :class:`SolverKeys`.
+        shapes: Shapes of the inputs; for updates, of the parameters.
+        values: Kind of each input, see :func:`make_input`.
+        gradients: For each input, whether the backward pass computes its gradient.
+        half: Whether the function computes in half precision.
+        reference: Arguments that differ on the CPU; it does not support channel_last, for example.
     """
 
     type: str
@@ -56,27 +59,34 @@ class Spec:
 
     @property
     def is_update(self) -> bool:
+        """Whether it is an operation on gradients and weights."""
         return self.type in UPDATES
 
 
 def function_of(type_name: str) -> Callable | None:
-    """The function of NNabla that makes functions of a type; None where it has none."""
+    """Return NNabla's Python function that creates functions of a type; None if there is none."""
     return FUNCTIONS.get(type_name.lower())
 
 
 def make_input(
     values: str, shape: Sequence[int], half: bool, rng: np.random.RandomState
 ) -> np.ndarray:
-    """Seeded numbers that half precision holds exactly, so that only computing makes a difference.
+    """Return seeded numbers that half precision represents exactly.
 
-    values: ``normal``; ``positive``, away from zero; ``distinct``, no two alike as far as
-    the precision goes; ``labels:C``, integers from -1 to C - 1.
+    So all differences come from the computation, none from the input.
+
+    Args:
+        values: ``normal``; ``positive``, away from zero; ``distinct``, without duplicates where the
+            precision permits it; ``labels:C``, integers from -1 to C - 1.
+        shape: The shape of the array.
+        half: Whether ``distinct`` numbers must be distinct in half precision.
+        rng: The random generator.
     """
     kind, _, classes = values.partition(':')
     if kind == 'labels':
         return rng.randint(-1, int(classes), shape).astype(np.int32)
     if kind == 'distinct':
-        prime = 2039 if half else 8388593  # steps that half, and float, tells apart in -4 to 4
+        prime = 2039 if half else 8388593  # distinguishable steps in -4 to 4
         order = np.arange(np.prod(shape, dtype=int)) * 7919 % prime
         return (order * (8 / prime) - 4).astype(np.float32).reshape(shape)
     if kind == 'positive':
@@ -85,12 +95,22 @@ def make_input(
 
 
 def run_function(
-    spec: Spec, ctx: nn.Context, arguments: Mapping, announce: Callable[[str], None]
+    spec: FunctionSpec, ctx: nn.Context, arguments: Mapping, announce: Callable[[str], None]
 ) -> dict[str, list[np.ndarray]]:
-    """What a function computes of seeded inputs: forward, its outputs, and its inputs, some of
-    which it updates; backward, the gradients.
+    """Compute a function on seeded inputs.
 
-    Raises ``RuntimeError`` where NNabla cannot compute it.
+    Args:
+        spec: The function.
+        ctx: The context of the device.
+        arguments: The arguments of the function on this device.
+        announce: Called with each part before it starts.
+
+    Returns:
+        For ``forward`` the outputs and the inputs, some of which a function updates; for
+        ``backward`` the gradients.
+
+    Raises:
+        RuntimeError: NNabla cannot compute the function.
     """
     announce(FORWARD)
     rng = np.random.RandomState(0)
@@ -106,7 +126,7 @@ def run_function(
         inputs[-1].d = np.ascontiguousarray(array)
     with nn.context_scope(ctx):
         compute = function_of(spec.type)
-        assert compute is not None  # else the function has not been collected
+        assert compute is not None  # collect_functions skips all others
         outputs = compute(*inputs, **arguments)
         outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
         function = outputs[0].parent
@@ -130,9 +150,9 @@ def run_function(
 
 
 def run_update(
-    spec: Spec, ctx: nn.Context, arguments: Mapping, announce: Callable[[str], None]
+    spec: FunctionSpec, ctx: nn.Context, arguments: Mapping, announce: Callable[[str], None]
 ) -> dict[str, list[np.ndarray]]:
-    """What one of ``UPDATES`` makes of seeded parameters and gradients."""
+    """Apply one of ``UPDATES`` to seeded parameters and gradients, as :func:`run_function`."""
     announce(FORWARD)
     rng, parameters = np.random.RandomState(0), {}
     for number, shape in enumerate(spec.shapes):
@@ -167,7 +187,7 @@ def _look_for_overflow(parameters: Mapping[str, nn.Variable], keys: SolverKeys) 
 
 def _average(parameters: Mapping[str, nn.Variable], keys: SolverKeys) -> list[np.ndarray]:
     assert keys.ema_decay is not None
-    average = Average(parameters, keys.ema_decay)
+    average = MovingAverage(parameters, keys.ema_decay)
     for parameter in parameters.values():
         parameter.d = parameter.d * 2
     average.update()
@@ -182,11 +202,25 @@ UPDATES = {
 }
 
 
-def compare(
-    spec: Spec, candidate: nn.Context, reference: nn.Context, announce: Callable[[str], None]
+def compare_contexts(
+    spec: FunctionSpec,
+    candidate: nn.Context,
+    reference: nn.Context,
+    announce: Callable[[str], None],
 ) -> tuple[str, str] | None:
-    """Which part of a function has what problem, None without any; seeded inputs are the same in
-    both contexts.
+    """Compare a function in two contexts on the same seeded inputs.
+
+    Args:
+        spec: The function.
+        candidate: The context to check.
+        reference: The context that is known to be right.
+        announce: Called with each part before it starts.
+
+    Returns:
+        The part that differs and the problem; None if the contexts agree.
+
+    Raises:
+        RuntimeError: NNabla cannot compute the function.
     """
     run = run_update if spec.is_update else run_function
     found = run(spec, candidate, spec.arguments, announce)
@@ -211,8 +245,9 @@ def _agree(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
 
 
 def main() -> None:
+    """Compare the functions of the job on standard input, until one breaks this process."""
     with os.fdopen(os.dup(1), 'w', buffering=1) as channel:
-        os.dup2(2, 1)  # what libraries print is not taken for ours
+        os.dup2(2, 1)  # keeps the output of libraries out of the messages
         job = json.load(sys.stdin)
         context.use(job['name'], device=job['device'], tf32=job['tf32'])
         candidates = {
@@ -222,32 +257,36 @@ def main() -> None:
             for half, type_config in ((False, 'float'), (True, 'half'))
         }
         reference = get_extension_context('cpu')
-        for number, spec in enumerate(Spec(**fields) for fields in job['specs']):
-            if not _try(spec, candidates[spec.half], reference, partial(_say, channel, number)):
+        for number, spec in enumerate(FunctionSpec(**fields) for fields in job['specs']):
+            if not _try(spec, candidates[spec.half], reference, partial(_report, channel, number)):
                 return
 
 
-def _try(spec: Spec, candidate: nn.Context, reference: nn.Context, say: Callable) -> bool:
-    """Compare and tell; returns whether this process can go on: after an error, a GPU may answer
-    nothing any more.
+def _try(
+    spec: FunctionSpec, candidate: nn.Context, reference: nn.Context, report: Callable
+) -> bool:
+    """Compare a function and report the result.
+
+    Returns:
+        Whether this process can continue: after an error, a GPU can fail all further calls.
     """
     parts = []
 
     def announce(part: str) -> None:
         parts.append(part)
-        say(part=part)
+        report(part=part)
 
     try:
-        problem = compare(spec, candidate, reference, announce)
+        problem = compare_contexts(spec, candidate, reference, announce)
     except RuntimeError as error:
-        say(problem=(parts[-1], f'fails: {str(error).strip().splitlines()[-1]}'))
+        report(problem=(parts[-1], f'fails: {str(error).strip().splitlines()[-1]}'))
         return False
-    say(problem=problem)
+    report(problem=problem)
     return True
 
 
-def _say(channel: TextIO, number: int, **what: Any) -> None:
-    print(json.dumps({'number': number, **what}), file=channel)
+def _report(channel: TextIO, number: int, **fields: Any) -> None:
+    print(json.dumps({'number': number, **fields}), file=channel)
 
 
 if __name__ == '__main__':

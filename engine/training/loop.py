@@ -1,8 +1,8 @@
-"""Run the training loop: steps, and between them saving, validation, logging and signals.
+"""Run the training loop: steps, checkpoints, validation, logging and signals.
 
-A state is saved every ``save_interval`` iterations, after ``save_minutes``, when a signal ends the
-run, and before an error does. The processes agree on each of these in the messages of a step, so
-that all are between the same two iterations when rank 0 writes.
+A state is saved every ``save_interval`` iterations, after ``save_minutes``, and before a signal or
+an error ends the run. The ranks agree on a save in the messages of a step, so that all of them are
+between the same two iterations when rank 0 writes.
 """
 
 import signal
@@ -27,18 +27,24 @@ from engine.training.divergence import DivergedError
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 
-# mpirun passes SIGUSR1 on and waits; after the other two it kills its processes.
+# mpirun forwards SIGUSR1 and waits; on the other two it kills its processes.
 SIGNALS: dict[int, int] = {
     signal.SIGINT: INTERRUPTED,
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
 }
-SAVING_SECONDS = 10  # that a rank leaves to rank 0, which may have the same error, to save
+RANK_0_SAVE_SECONDS = 10  # time for rank 0, if it has the same error, to save
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a run is made from; the fields of its states that do not change."""
+class RunIdentity:
+    """The constant fields of the states of a run.
+
+    Attributes:
+        config: The effective config.
+        seed: The seed of the run.
+        options: The options that change results.
+    """
 
     config: Config
     seed: int
@@ -46,15 +52,23 @@ class Origin:
 
 
 class TrainingLoop:
-    """The loop of a training, and what happens around it.
+    """The loop of a training, with checkpoints, validation, logging and signal handling.
 
-    saved: the state that the run goes on from, and its iteration. best: score and iteration of the
-    weights in the folder's best file, if there is one.
+    Args:
+        identity: The constant fields of the states.
+        trainer: Computes the steps.
+        validation: Scores the weights; None to train without.
+        processes: All processes of the job.
+        folder: The run folder.
+        logger: The log of the run.
+        watchdog: Receives reports of progress.
+        saved: The state that the run resumes from, and its iteration.
+        best: ``miou`` and ``iteration`` of the weights in ``best.h5``, if that file exists.
     """
 
     def __init__(
         self,
-        origin: Origin,
+        identity: RunIdentity,
         trainer: Trainer,
         validation: Validation | None,
         processes: Processes,
@@ -65,46 +79,51 @@ class TrainingLoop:
         saved: tuple[Path, int] | None = None,
         best: dict | None = None,
     ):
-        self._origin, self._trainer, self._validation = origin, trainer, validation
+        self._identity, self._trainer, self._validation = identity, trainer, validation
         self._processes, self._folder = processes, folder
         self._logger, self._watchdog, self._best = logger, watchdog, best
         self._versions, self._saved = versions(), saved
         self._saved_at = time.monotonic()
-        # Iterations: the last finished and recorded one; the last one that was to be saved here.
+        # The last iteration that is finished and logged, and the last one whose state was saved, or
+        # tried to be saved, in this folder.
         self._finished = trainer.iteration
-        self._tried = saved[1] if saved and saved[0] == folder.state else 0
+        self._save_attempted_at = saved[1] if saved and saved[0] == folder.state else 0
         self._signal: int | None = None
-        self._interruptible = False  # whether a signal ends at once what is being done
+        self._interruptible = False  # whether a signal interrupts at once
 
     def run(self) -> int:
-        """Train to the end, or until a signal; returns the exit status."""
+        """Train to the end, or until a signal, and return the exit status.
+
+        Raises:
+            UserError: The run stops; the message names the state that it can resume from.
+        """
         before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
         try:
             return self._train()
         except KeyboardInterrupt:
             if not self._interruptible:
                 raise
-            status = self._stopped()
-            if self._processes.size > 1:  # the others may wait for this one in what is due
+            status = self._report_stop()
+            if self._processes.size > 1:  # other ranks can be waiting for this one in a validation
                 self._processes.abort(status)
             return status
         except Exception as error:
-            self._interruptible = False  # a signal does not keep the state from being saved
-            told = self._save_before_the_end(error)
-            if told and isinstance(error, UserError):
-                raise UserError(f'{error}; {told}') from error
-            if told and not isinstance(error, OtherProcessError):
-                with suppress(UserError):  # train.log may be what cannot be written
-                    LOG.warning('%s', told)
+            self._interruptible = False  # a signal must not interrupt saving the state
+            advice = self._save_after(error)
+            if advice and isinstance(error, UserError):
+                raise UserError(f'{error}; {advice}') from error
+            if advice and not isinstance(error, OtherProcessError):
+                with suppress(UserError):  # the error can be that train.log cannot be written
+                    LOG.warning('%s', advice)
             raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _train(self) -> int:
-        trainer, last = self._trainer, self._trainer.recipe.max_iter
+        trainer, last = self._trainer, self._trainer.hyperparameters.max_iter
         if trainer.iteration:
-            if self._tried != trainer.iteration:  # the state is another folder's
+            if self._save_attempted_at != trainer.iteration:  # resumed from another folder
                 self._save_state()
             self._finish_milestone()
         while trainer.iteration < last:
@@ -124,47 +143,50 @@ class TrainingLoop:
             if milestone or step.save or step.stop:
                 self._save_state()
             if step.stop:
-                return self._stopped()
+                return self._report_stop()
             if milestone:
                 self._finish_milestone()
         return DONE
 
     def _is_time_to_save(self) -> bool:
-        return time.monotonic() - self._saved_at >= 60 * self._trainer.recipe.save_minutes
+        return time.monotonic() - self._saved_at >= 60 * self._trainer.hyperparameters.save_minutes
 
     def _is_milestone(self, iteration: int) -> bool:
         return self._saves_at(iteration) or self._validates_at(iteration)
 
     def _saves_at(self, iteration: int) -> bool:
-        recipe = self._trainer.recipe
-        return iteration % recipe.save_interval == 0 or iteration == recipe.max_iter
+        hyperparameters = self._trainer.hyperparameters
+        return (
+            iteration % hyperparameters.save_interval == 0 or iteration == hyperparameters.max_iter
+        )
 
     def _validates_at(self, iteration: int) -> bool:
-        recipe = self._trainer.recipe
-        due = iteration % recipe.val_interval == 0 or iteration == recipe.max_iter
+        hyperparameters = self._trainer.hyperparameters
+        due = iteration % hyperparameters.val_interval == 0 or iteration == hyperparameters.max_iter
         return self._validation is not None and due
 
     def _finish_milestone(self) -> None:
-        """What is due at this iteration after the state has been saved; done again on resuming, as
-        it may not have come to an end.
+        """Write weights and validate, if due at this iteration, after its state has been saved.
+
+        A resumed run repeats this, since it can have been interrupted.
         """
         trainer, iteration = self._trainer, self._trainer.iteration
         self._interruptible = True
-        if self._signal is not None:  # came while the state was being saved
+        if self._signal is not None:  # arrived while the state was being saved
             raise KeyboardInterrupt
-        with trainer.evaluated():
+        with trainer.averaged_parameters():
             if self._saves_at(iteration) and not self._processes.rank:
                 self._folder.save_weights(iteration)
-                self._folder.prune(trainer.recipe.keep_checkpoints)
+                self._folder.prune(trainer.hyperparameters.keep_checkpoints)
             if self._validation is not None and self._validates_at(iteration):
                 self._validate(iteration, self._validation)
-            if iteration == trainer.recipe.max_iter and not self._processes.rank:
+            if iteration == trainer.hyperparameters.max_iter and not self._processes.rank:
                 LOG.info('%s: the trained weights', self._folder.save_final())
         self._interruptible = False
-        self._watchdog.note_progress(f'what was due at iteration {iteration}')
+        self._watchdog.note_progress(f'saving and validation at iteration {iteration}')
 
     def _validate(self, iteration: int, validation: Validation) -> None:
-        self._trainer.agree()
+        self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
@@ -174,78 +196,93 @@ class TrainingLoop:
             self._best = {'miou': report['miou'] or 0, 'iteration': iteration}
 
     def _save_state(self) -> None:
-        """Write the state: rank 0 does, and all wait for it, as whoever ends first ends all."""
-        self._tried = self._trainer.iteration
+        """Let rank 0 write the state; all ranks wait, since a rank that exits ends the job."""
+        self._save_attempted_at = self._trainer.iteration
         if not self._processes.rank:
             checkpoints.save(self._folder.state, self._state())
         self._processes.gather(None)
-        self._saved, self._saved_at = (self._folder.state, self._tried), time.monotonic()
+        self._saved, self._saved_at = (
+            (self._folder.state, self._save_attempted_at),
+            time.monotonic(),
+        )
 
     def _state(self) -> TrainingState:
         return TrainingState(
             **self._trainer.state(),
             best=self._best,
-            seed=self._origin.seed,
-            config=dict(self._origin.config),
+            seed=self._identity.seed,
+            config=dict(self._identity.config),
             processes=self._processes.size,
-            options=self._origin.options,
+            options=self._identity.options,
             versions=self._versions,
-            name=self._origin.config.name,
+            name=self._identity.config.name,
             extras={'pending': self._logger.pending()},
             scaled=True,
         )
 
-    def _save_before_the_end(self, error: Exception) -> str:
-        """Save the last finished iteration, unless that has been tried before, as far as the error
-        lets rank 0 do so; returns what is saved, and what to do with it.
+    def _save_after(self, error: Exception) -> str:
+        """Let rank 0 save the last finished iteration after an error, if that is still possible.
 
-        Where not all processes know of the error, the others may wait in the step for this one, so
-        no message is exchanged.
+        An iteration whose state was already saved, or failed to save, is not saved again. If only
+        some ranks know of the error, the others can be waiting in the step, so that no messages are
+        exchanged.
+
+        Returns:
+            Which state is saved, and how to continue from it; empty if there is no advice.
         """
-        # What diverges in an iteration does so again from the weights before it, at any rate: the
-        # good state is the older one in the folder.
+        # The weights before a diverged iteration diverge again at any learning rate. The good state
+        # is the older one in the folder.
         diverged = isinstance(error, DivergedError)
-        problem, due = None, self._tried != self._finished and not diverged
+        problem, due = None, self._save_attempted_at != self._finished and not diverged
         if due and not self._processes.rank:
             try:
-                if self._trainer.restore() and self._trainer.iteration == self._finished:
+                if self._trainer.roll_back() and self._trainer.iteration == self._finished:
                     checkpoints.save(self._folder.state, self._state())
                     self._saved = self._folder.state, self._finished
                 else:
-                    problem = f'iteration {self._finished} cannot be saved any more'
-            except (UserError, MemoryError, RuntimeError) as failure:  # the first error is raised
+                    problem = f'iteration {self._finished} can no longer be saved'
+            except (
+                UserError,
+                MemoryError,
+                RuntimeError,
+            ) as failure:  # the original error is raised
                 reason = ' '.join(str(failure).split()) or type(failure).__name__
                 problem = f'iteration {self._finished} cannot be saved ({reason})'
-        if self._trainer.together:
+        if self._trainer.ranks_in_sync:
             self._saved, problem = self._processes.gather((self._saved, problem))[0]
         elif due and self._processes.rank:
-            time.sleep(SAVING_SECONDS)
-        return '; '.join(filter(None, (problem, self._what_is_saved(error))))
+            time.sleep(RANK_0_SAVE_SECONDS)
+        return '; '.join(filter(None, (problem, self._describe_saved(error))))
 
-    def _what_is_saved(self, error: Exception) -> str:
+    def _describe_saved(self, error: Exception) -> str:
+        """Return which state is saved, and how to continue from it."""
         diverged = isinstance(error, DivergedError)
         if self._saved is None:
             return 'nothing is saved yet; a lower lr may help' if diverged else ''
         path, iteration = self._saved
         if not diverged:
-            return f'iteration {iteration} is saved in {path}; --resume goes on from there'
+            return f'iteration {iteration} is saved in {path}; --resume continues from it'
         advice = (
             f'the last good state, of iteration {iteration}, is {path}: with a lower lr, --resume '
-            '--allow-changes goes on from it'
+            '--allow-changes continues from it'
         )
         latest = self._folder.latest()
         return f'{advice}; the latest weights are {latest}' if latest else advice
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first signal ends training after the step, and what is done besides at once."""
+        """Stop training after the present step; a second signal interrupts at once.
+
+        Saving weights and validation are interrupted by the first signal.
+        """
         again, self._signal = self._signal is not None, number
         if again or self._interruptible:
             raise KeyboardInterrupt
 
-    def _stopped(self) -> int:
+    def _report_stop(self) -> int:
+        """Log a stop by a signal, and return the exit status."""
         if not self._processes.rank:
             LOG.warning(
-                'stopped after iteration %d, which is saved; --resume goes on from there',
+                'stopped after iteration %d, which is saved; --resume continues from it',
                 self._trainer.iteration,
             )
         return INTERRUPTED if self._signal is None else SIGNALS[self._signal]

@@ -1,17 +1,27 @@
-"""Dynamic loss scaling: half precision keeps gradients that are small, and skips what overflows.
+"""Dynamic loss scaling: preserve small gradients in half precision, skip steps that overflow.
 
 Micikevicius et al., "Mixed precision training", ICLR 2018, arXiv:1710.03740.
 """
 
-LARGEST, SMALLEST = 2.0**24, 2.0**-14
+MAX_SCALE, MIN_SCALE = 2.0**24, 2.0**-14
 
 
 class LossScale:
-    """The factor of the loss. It is the same on all processes, which see the same summed gradients.
+    """The dynamic scale of the loss.
 
-    A step whose gradients overflow is to be skipped, and halves the factor, unless that is
-    ``exhausted``; ``patience`` good steps in a row double it. Not ``active``, it stays 1, and
-    nothing is checked.
+    An overflow of the gradients halves the scale, down to ``MIN_SCALE``; the caller skips that
+    step. ``patience`` good steps in a row double it. All ranks see the same summed gradients, so
+    their scales stay equal.
+
+    Args:
+        active: Whether the loss is scaled; otherwise the scale stays 1.
+        first: The initial scale.
+        patience: Good steps in a row that double the scale.
+
+    Attributes:
+        active: Whether the loss is scaled.
+        factor: The current scale.
+        good_steps: Steps without overflow since the last change of the scale.
     """
 
     def __init__(self, active: bool, first: float = 2.0**15, patience: int = 2000):
@@ -21,23 +31,23 @@ class LossScale:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the factor cannot become smaller."""
-        return self.factor <= SMALLEST
+        """Whether the scale has reached its minimum."""
+        return self.factor <= MIN_SCALE
 
     def adapt(self, overflow: bool) -> None:
-        """Note how a step went."""
+        """Adapt the scale after a step; ``overflow``: whether its gradients overflowed."""
         if overflow:
-            self.factor, self.good_steps = max(self.factor / 2, SMALLEST), 0
+            self.factor, self.good_steps = max(self.factor / 2, MIN_SCALE), 0
             return
         self.good_steps += 1
         if self.good_steps == self._patience:
-            self.factor, self.good_steps = min(self.factor * 2, LARGEST), 0
+            self.factor, self.good_steps = min(self.factor * 2, MAX_SCALE), 0
 
     def state(self) -> dict | None:
-        """What JSON can hold; None when not active."""
+        """Return the state as JSON values; None when not active."""
         return {'factor': self.factor, 'good_steps': self.good_steps} if self.active else None
 
     def load_state(self, state: dict | None) -> None:
-        """Go on from a state; from none, as at the start."""
+        """Restore a :meth:`state`; None keeps the initial values."""
         if self.active and state is not None:
             self.factor, self.good_steps = state['factor'], state['good_steps']

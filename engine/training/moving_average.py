@@ -1,11 +1,11 @@
-"""The moving average of weights.
+"""Keep an exponential moving average of the weights.
 
-    average = Average(parameters, decay=0.999)
+    average = MovingAverage(parameters, decay=0.999)
     optimizer.update(rate(iteration))
     average.update()
 
-It computes on the device of the context in which it was made, in float32 also beside a network in
-half precision.
+The average is computed on the device of the context in which it was created. It is float32 even if
+the network is in half precision.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,16 +17,20 @@ import numpy as np
 from engine.training.state_arrays import check_fit
 from layers.build import float_context
 
-UPDATES = 'updates'  # in the state
+UPDATE_COUNT = 'updates'  # name in the state
 
 
-class Average:
-    """The exponential moving average of ``parameters``, batch-norm statistics included.
+class MovingAverage:
+    """The exponential moving average of parameters, batch-norm statistics included.
 
-    Each :meth:`update` moves the average by ``1 - d`` of the way to the live values, with ``d =
-    min(decay, (1 + t) / (10 + t))`` after ``t`` earlier updates: the first weights, which are far
-    from good, are soon forgotten, as TensorFlow's ``ExponentialMovingAverage`` does with
+    Each :meth:`update` computes ``average = d * average + (1 - d) * live``, with ``d = min(decay,
+    (1 + t) / (10 + t))`` after ``t`` earlier updates. The smaller initial ``d`` discounts the first
+    weights, which are far from good; TensorFlow's ``ExponentialMovingAverage`` does the same with
     ``num_updates``.
+
+    Args:
+        parameters: Registered Variables by name.
+        decay: The largest ``d``.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Variable], decay: float):
@@ -36,14 +40,14 @@ class Average:
             self._averages = {name: _copy(p.data) for name, p in self._parameters.items()}
 
     def restart(self) -> None:
-        """Forget everything; the average begins with the live values."""
+        """Reset the average to the live values."""
         self._updates = 0
         with nn.context_scope(self._context):
             for name, average in self._averages.items():
                 average.copy_from(self._parameters[name].data)
 
     def update(self) -> None:
-        """Take the live values in."""
+        """Update the average with the live values."""
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         with nn.context_scope(self._context):
             for name, average in self._averages.items():
@@ -52,7 +56,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The averages stand in the live parameters inside, the live values again afterwards."""
+        """Replace the live parameters by their averages inside the context."""
         with nn.context_scope(self._context):
             live = {name: _copy(p.data) for name, p in self._parameters.items()}
         self._write(self._averages)
@@ -67,18 +71,20 @@ class Average:
                 self._parameters[name].data.copy_from(value)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The averages, ``average/<name>``, and the number of updates."""
+        """Return the averages as ``average/<name>``, and the number of updates."""
         arrays = {f'average/{name}': a.get_data('r').copy() for name, a in self._averages.items()}
-        return arrays | {UPDATES: np.array(self._updates, np.int64)}
+        return arrays | {UPDATE_COUNT: np.array(self._updates, np.int64)}
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
-        when it is that of other parameters.
+        """Restore a :meth:`state`.
+
+        Raises:
+            UserError: The state belongs to other parameters; nothing is changed.
         """
         check_fit(self.state(), arrays, "the average's")
         for name, average in self._averages.items():
             average.data[...] = arrays[f'average/{name}']
-        self._updates = int(arrays[UPDATES])
+        self._updates = int(arrays[UPDATE_COUNT])
 
 
 def _copy(array: nn.NdArray) -> nn.NdArray:

@@ -1,4 +1,4 @@
-"""Solvers over groups of parameters.
+"""Update parameters with NNabla's solvers, in groups of different learning rate and weight decay.
 
     optimizer = Optimizer(parameters, SolverKeys(solver='adamw'))
     optimizer.zero_grad()
@@ -7,8 +7,8 @@
     norm = optimizer.clip(max_norm)
     optimizer.update(rate(iteration))
 
-It computes on the device of the context in which it was made, in float32 also beside a network in
-half precision: weights of 1 would not notice a step of 1e-4 there.
+The optimizer computes on the device of the context in which it was created. Its master weights are
+float32 even if the network is in half precision, where a step of 1e-4 on a weight of 1 is lost.
 """
 
 import math
@@ -27,53 +27,53 @@ from engine.training.pytorch_momentum import PyTorchMomentum
 from engine.training.state_arrays import check_fit
 from layers.build import float_context
 
-WITH_MOMENTUM = ('momentum', 'nesterov')  # solvers
-MOMENTUM_FORM = 'momentum_form'  # the key
-STEPS = 'steps'  # in the state of a parameter: the updates so far
+SOLVERS_WITH_MOMENTUM = 'momentum', 'nesterov'
+MOMENTUM_FORM = 'momentum_form'  # name of the key
+UPDATE_COUNT = 'steps'  # name in the state of a parameter
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolverKeys(Section):
-    """How gradients change the weights."""
+    """Solver, regularisation and averaging of the weights."""
 
     solver: str = config_key(
         'momentum',
-        'how gradients become updates',
+        'solver',
         choices=('momentum', 'nesterov', 'adam', 'adamw'),
     )
-    momentum: float = config_key(0.9, 'share of the velocity that an update keeps', least=0, most=1)
+    momentum: float = config_key(
+        0.9, 'momentum: the share of the velocity that an update keeps', least=0, most=1
+    )
     momentum_form: str | None = config_key(
         None,
-        'whether the velocity has the learning rate in it (nnabla) or not (pytorch)',
+        'whether the velocity includes the learning rate (nnabla) or not (pytorch)',
         choices=('nnabla', 'pytorch'),
-        default_text="the original's of the network's family",
+        default_text="that of the original code of the network's family",
     )
-    beta1: float = config_key(
-        0.9, "share of Adam's first moment that an update keeps", least=0, most=1
+    beta1: float = config_key(0.9, "decay rate of Adam's first moment", least=0, most=1)
+    beta2: float = config_key(0.999, "decay rate of Adam's second moment", least=0, most=1)
+    epsilon: float = config_key(
+        1e-8, "added to Adam's denominator for numerical stability", above=0
     )
-    beta2: float = config_key(
-        0.999, "share of Adam's second moment that an update keeps", least=0, most=1
-    )
-    epsilon: float = config_key(1e-8, "what is added to Adam's divisor", above=0)
     weight_decay: float = config_key(
-        0.0, 'factor of the L2 regularisation; for adamw of the decoupled decay', least=0
+        0.0, 'factor of the L2 regularisation; with adamw, of the decoupled decay', least=0
     )
     gradient_reduction: str = config_key(
-        'mean', 'how the gradients of all processes are combined', choices=('mean', 'sum')
+        'mean', 'reduction of the gradients over all processes', choices=('mean', 'sum')
     )
     clip_norm: float | None = config_key(
-        None, 'greatest L2 norm of all gradients together', above=0, default_text='no limit'
+        None, 'maximum L2 norm of all gradients together', above=0, default_text='no limit'
     )
     ema_decay: float | None = config_key(
         None,
-        'share of the moving average of the weights that an update keeps; validation and saved '
-        'weights take the average',
+        'decay of the exponential moving average of the weights; validation and saved weights use '
+        'the average',
         above=0,
         most=1,
         default_text='no average',
     )
     lr_factors: tuple[str, ...] = config_key(
-        (), 'pattern=factor: multiplies the learning rate of parameters whose names match'
+        (), 'pattern=factor: factor of the learning rate of all parameters whose names match'
     )
     no_decay: tuple[str, ...] = config_key(
         (), 'patterns of the names of parameters without weight decay'
@@ -82,23 +82,26 @@ class SolverKeys(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         for key, value in (('beta1', self.beta1), ('beta2', self.beta2)):
-            if value >= 1 and self.solver not in WITH_MOMENTUM:
+            if value >= 1 and self.solver not in SOLVERS_WITH_MOMENTUM:
                 raise SectionError(
                     key, f'must be less than 1 for the solver {self.solver}, not {value:g}'
                 )
         self.factors()
 
     def factors(self) -> list[tuple[str, float]]:
-        """Return the patterns of ``lr_factors``, each with its factor."""
+        """Return ``lr_factors`` as (pattern, factor) pairs."""
         return [_parse_factor(entry) for entry in self.lr_factors]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Parameters with one factor of the learning rate and one weight decay, and their solver.
+    """A solver and the settings of its parameters.
 
-    decay: what :meth:`Optimizer.update` adds to the gradient, in units of the weights; AdamW has
-    its own instead.
+    Attributes:
+        solver: The solver that holds the parameters.
+        factor: Multiplies the learning rate.
+        decay: The weight decay that :meth:`Optimizer.update` adds to the gradient. It is 0 for
+            AdamW, which applies its decoupled decay itself.
     """
 
     solver: S.Solver | PyTorchMomentum
@@ -107,26 +110,26 @@ class _Group:
 
 
 class Optimizer:
-    """A solver of parameters, in groups that differ in learning rate and weight decay.
+    """An optimizer whose parameter groups differ in learning rate and weight decay.
 
-    ``weight_decay`` is added to the gradient as L2 regularisation, with adamw taken off the
-    weights. ``lr_factors`` multiply the learning rate, and with adamw the decay, of the parameters
-    that match; of several that match, the last one counts. Patterns are those of shells and meet
-    the whole name.
+    ``weight_decay`` is added to the gradient as L2 regularisation; adamw subtracts it from the
+    weights instead. ``lr_factors`` multiply the learning rate of the matching parameters, and with
+    adamw their decay; if several patterns match, the last one counts. Patterns are shell patterns
+    and match the whole name.
 
-    ``momentum_form`` says where the learning rate is. ``nnabla``, as in the published D3Net and
-    without the key, has it inside of what momentum gathers: ``v = momentum * v + lr * g``, ``w -=
-    v``.
-    ``pytorch`` has it outside: ``v = momentum * v + g``, ``w -= lr * v``. They differ where the
-    learning rate changes, most after a milestone and in a warm-up.
+    ``momentum_form`` states where the learning rate enters. ``nnabla``, the form of the published
+    D3Net and the one without the key, accumulates it in the velocity: ``v = momentum * v + lr *
+    g``, ``w -= v``. ``pytorch`` applies it to the velocity: ``v = momentum * v + g``, ``w -= lr *
+    v``. The two differ where the learning rate changes, most after a milestone and in a warm-up.
 
-    Numbers are PyTorch's, but Adam's epsilon is added before the second moment's bias is corrected,
-    as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980, section 2).
+    Results equal PyTorch's, with one exception: Adam adds epsilon before it corrects the bias of
+    the second moment, as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980,
+    section 2).
 
     Args:
         parameters: Trainable Variables by their full names.
-        keys: The solver.
-        weight_decay: Replaces that of ``keys``.
+        keys: The solver's keys.
+        weight_decay: Replaces the weight decay of ``keys``.
 
     Raises:
         UserError: A pattern matches no parameter.
@@ -160,11 +163,13 @@ class Optimizer:
             group.solver.zero_grad()
 
     def clip(self, max_norm: float) -> float:
-        """Scale all gradients so that their common L2 norm is at most ``max_norm``; returns the
-        norm before that.
+        """Clip all gradients to a common L2 norm of at most ``max_norm``.
 
-        As PyTorch's ``clip_grad_norm_``, except that gradients whose norm is not finite stay as
-        they are.
+        Equals PyTorch's ``clip_grad_norm_``, except that gradients whose norm is not finite are not
+        changed.
+
+        Returns:
+            The norm before clipping.
         """
         with nn.context_scope(self._context):
             squares = []
@@ -183,11 +188,11 @@ class Optimizer:
             group.solver.scale_grad(factor)
 
     def has_overflow(self) -> bool:
-        """Whether a gradient is infinite or not a number."""
+        """Return whether a gradient is infinite or not a number."""
         return any(group.solver.check_inf_or_nan_grad() for group in self._groups)
 
     def update(self, lr: float) -> None:
-        """One step with the learning rate ``lr``, times each group's factor."""
+        """Update the parameters with the learning rate ``lr``, times each group's factor."""
         for group in self._groups:
             group.solver.set_learning_rate(lr * group.factor)
             if group.decay:
@@ -195,19 +200,23 @@ class Optimizer:
             group.solver.update()
 
     def state(self) -> dict[str, np.ndarray]:
-        """What :meth:`load_state` needs to continue bit for bit: for each parameter its moments and
-        the number of updates, such as ``conv/W/m`` and ``conv/W/steps``.
+        """Return the state, from which :meth:`load_state` continues bit for bit.
+
+        It holds the moments and the number of updates of each parameter, such as ``conv/W/m`` and
+        ``conv/W/steps``.
         """
         arrays = {}
         for name, state in self._states():
             for key, value in state.pstate.items():
                 arrays[f'{name}/{key}'] = value.data.get_data('r').copy()
-            arrays[f'{name}/{STEPS}'] = np.array(state.t, np.int64)
+            arrays[f'{name}/{UPDATE_COUNT}'] = np.array(state.t, np.int64)
         return arrays
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Continue from ``arrays``, a :meth:`state`; raises ``UserError``, and changes nothing,
-        when it is that of another solver or of other parameters.
+        """Restore a :meth:`state`.
+
+        Raises:
+            UserError: The state belongs to another solver or other parameters; nothing is changed.
         """
         check_fit(self.state(), arrays, "the solver's")
         for group in self._groups:
@@ -215,7 +224,7 @@ class Optimizer:
             for name, state in states.items():
                 for key, value in state.pstate.items():
                     value.d = np.array(arrays[f'{name}/{key}'], np.float32)
-                state.t = int(arrays[f'{name}/{STEPS}'])
+                state.t = int(arrays[f'{name}/{UPDATE_COUNT}'])
             group.solver.set_states(states)
 
     def _states(self) -> Iterator[tuple[str, Any]]:
@@ -224,32 +233,35 @@ class Optimizer:
 
 
 def momentum_form(keys: SolverKeys, of_family: str) -> str | None:
-    """Return the form of momentum that a training has; None where its solver has no momentum.
+    """Return the form of momentum of a training.
 
     Args:
-        keys: Of the training; the form that they name holds.
+        keys: The solver's keys; their ``momentum_form`` takes precedence.
         of_family: The ``momentum_form`` of the network's :class:`models.family.Family`.
+
+    Returns:
+        ``nnabla`` or ``pytorch``; for a solver without momentum the key as it is, usually None.
     """
-    if keys.solver not in WITH_MOMENTUM:
+    if keys.solver not in SOLVERS_WITH_MOMENTUM:
         return keys.momentum_form
     return keys.momentum_form or of_family
 
 
 def _make_solver(keys: SolverKeys, decay: float) -> S.Solver | PyTorchMomentum:
-    if keys.solver in WITH_MOMENTUM and keys.momentum_form == 'pytorch':
+    if keys.solver in SOLVERS_WITH_MOMENTUM and keys.momentum_form == 'pytorch':
         return PyTorchMomentum(keys.momentum, keys.solver == 'nesterov')
     if keys.solver == 'momentum':
         return S.Momentum(1.0, keys.momentum)
     if keys.solver == 'nesterov':
         return S.Nesterov(1.0, keys.momentum)
     options = dict(alpha=1.0, eps=keys.epsilon, beta1=keys.beta1, beta2=keys.beta2)
-    # NNabla's AdamW takes off wd * alpha / (the alpha it was made with) of the weights: with an
-    # alpha of 1 that is PyTorch's lr * weight_decay, whatever the first learning rate.
+    # NNabla's AdamW decays weights by wd * alpha / (its initial alpha). An initial alpha of 1 makes
+    # that PyTorch's lr * weight_decay, whatever the first learning rate.
     return S.AdamW(wd=decay, **options) if keys.solver == 'adamw' else S.Adam(**options)
 
 
 def _groups_of(names: list[str], keys: SolverKeys) -> dict[str, tuple[float, bool]]:
-    """Return for each parameter its factor of the learning rate, and whether it has weight decay.
+    """Return the learning-rate factor of each parameter, and whether weight decay applies to it.
 
     Raises:
         UserError: A pattern matches none of the names.

@@ -1,4 +1,4 @@
-"""What all parts of a training are made from, and which device each process takes."""
+"""Define the plan of a training: settings, config, seed, processes and device."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,15 @@ from engine.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The settings of a training, the config with all that follows from it, and where it runs."""
+    """The facts that all parts of a training share.
+
+    Attributes:
+        settings: The settings of the user.
+        config: The effective config.
+        seed: The seed of the run.
+        processes: All processes of the job.
+        choice: The device and precision of this process.
+    """
 
     settings: TrainingSettings
     config: Config
@@ -23,8 +31,9 @@ class TrainingPlan:
 
     @property
     def options(self) -> dict[str, str]:
-        """The options that change numbers, as :class:`engine.runs.checkpoints.TrainingState` keeps
-        them.
+        """The options that change results.
+
+        :class:`engine.runs.checkpoints.TrainingState` stores them.
         """
         flags = 'tf32', 'channel_last', 'no_sync_bn', 'skip_bad'
         return {'-c': self.choice.name, '-t': self.choice.type_config} | {
@@ -43,10 +52,10 @@ class TrainingPlan:
 
 
 def choose_context(settings: TrainingSettings, processes: Processes) -> DeviceChoice:
-    """Make the context the default; each process of a machine has a GPU of its own.
+    """Set NNabla's default context; each process of a machine uses its own GPU.
 
     Raises:
-        UserError: The context does not work, or cannot have the settings' layout.
+        UserError: The context does not work, or does not support the requested layout.
     """
     device = settings.device
     choice = context.use(
@@ -57,15 +66,17 @@ def choose_context(settings: TrainingSettings, processes: Processes) -> DeviceCh
     return choice
 
 
-def places(plan: TrainingPlan) -> list[str]:
-    """Return a line on each process.
+def describe_processes(plan: TrainingPlan) -> list[str]:
+    """Return one line for each process of the job: its rank, process id and device.
 
     Raises:
-        UserError: Not all processes compute on the same kind of device.
+        UserError: Some processes compute on a GPU, others on the CPU.
     """
     processes, choice = plan.processes, plan.choice
     found = processes.gather((str(processes), os.getpid(), choice))
     if len({choice.name for _, _, choice in found}) > 1:
         on_cpu = '; '.join(f'{who} is {own}' for who, _, own in found if own.name == 'cpu')
-        raise UserError(f'only some processes have a GPU: {on_cpu}; mend that, or take -c cpu')
+        raise UserError(
+            f'only some processes have a GPU: {on_cpu}; repair their GPUs, or use -c cpu'
+        )
     return [f'{who}, process {number}: {own}' for who, number, own in found]

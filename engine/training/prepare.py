@@ -1,4 +1,4 @@
-"""Prepare a training: check, read and make what a run needs before its first iteration."""
+"""Prepare a training: check the settings, then create all objects that the loop needs."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,13 +23,12 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training import effective_config, gpu_check, losses, plan, resume
-from engine.training import recipe as recipes
-from engine.training.loop import Origin, TrainingLoop
+from engine.training import effective_config, gpu_check, losses, resume
+from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
+from engine.training.loop import RunIdentity, TrainingLoop
 from engine.training.losses import Criterion
 from engine.training.optimizer import SolverKeys
-from engine.training.plan import TrainingPlan
-from engine.training.recipe import Recipe, TrainingKeys
+from engine.training.plan import TrainingPlan, choose_context, describe_processes
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from engine.training.trainer import Trainer
@@ -37,29 +36,29 @@ from engine.training.validation import Validation
 from models import Network
 from models.family import NetworkKeys
 
-MOST_WORKERS = 4  # a process, unless --workers says so
+MAX_LOADER_WORKERS = 4  # per training process, unless --workers sets another number
 
 
 def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) -> TrainingLoop:
-    """Check and make all that a run needs.
+    """Check the settings, and create the training loop with all its objects.
 
     Args:
-        settings: What the user asks for.
+        settings: The settings of the user.
         processes: All processes of the job.
-        stack: Gives back at its end what the run has taken.
+        stack: Receives the clean-up of the run: closes its log, releases its folder.
 
     Raises:
-        UserError: The run cannot begin.
+        UserError: The settings, the config or the data do not permit the run.
     """
     config = effective_config.load(settings)
     folder = RunFolder(settings.output or Path('runs') / config.name)
-    source = resume.find(settings, folder)
+    source = resume.find_state(settings, folder)
     state = checkpoints.load(source) if source else None
     own = source is not None and source.resolve() == folder.state.resolve()
-    seed = resume.seed(settings, state)
+    seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
-    recipe = _recipe(config, len(data), processes.size)
-    config = effective_config.completed(config, state, settings.weights_url)
+    hyperparameters = _hyperparameters(config, len(data), processes.size)
+    config = effective_config.complete(config, state, settings.weights_url)
     network = models.create(config)
     folder.info = network.info
     criterion = losses.create(config, network.info.num_classes)
@@ -69,23 +68,23 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     watchdog = stack.enter_context(
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
-    choice = plan.choose_context(settings, processes)
-    made = TrainingPlan(settings, config, seed, processes, choice)
-    logger = _start_logging(made, folder, recipe, state, stack)
-    validation = _register(made, network, initialise=state is None)
-    loader = _make_loader(made, data, recipe.batch_size, network)
+    choice = choose_context(settings, processes)
+    plan = TrainingPlan(settings, config, seed, processes, choice)
+    logger = _start_logging(plan, folder, hyperparameters, state, stack)
+    validation = _register(plan, network, initialise=state is None)
+    loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
-    trainer = _make_trainer(made, loader, recipe, network, criterion)
+    trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
     if state is not None:
         trainer.load_state(state)
-        resume.resume_data(state, loader, settings)
-    trainer.agree()
+        resume.restore_loader(state, loader, settings)
+    trainer.broadcast_parameters()
     if choice.name == 'cudnn' and not settings.skip_self_check:
-        _check_gpu(made, trainer, watchdog)
+        _check_gpu(plan, trainer, watchdog)
     if not processes.rank:
-        folder.write_config(config, f'Trained {made}')
+        folder.write_config(config, f'Trained {plan}')
     return TrainingLoop(
-        Origin(config, seed, made.options),
+        RunIdentity(config, seed, plan.options),
         trainer,
         validation,
         processes,
@@ -97,98 +96,108 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     )
 
 
-def _recipe(config: Config, samples: int, processes: int) -> Recipe:
+def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:
     training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
-    return recipes.from_keys(training, schedule, SolverKeys.of(config), samples, processes)
+    return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
 
 
 def _start_logging(
-    made: TrainingPlan,
+    plan: TrainingPlan,
     folder: RunFolder,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     state: TrainingState | None,
     stack: ExitStack,
 ) -> RunLogger:
-    """Open the log of the run, and write where it runs and what it goes on from.
+    """Open the log of the run, and log its devices and the state that it resumes from.
 
     Raises:
-        UserError: The processes differ in their devices, or the state is of another training.
+        UserError: The processes use different kinds of devices, or the state belongs to another
+            training.
     """
-    places = plan.places(made)
+    descriptions = describe_processes(plan)
     if state is not None:
-        resume.check_changes(state, made, recipe)
-    logger = stack.enter_context(_logger(made, folder, recipe, state))
-    LOG.info('the run is in %s, seed %d', folder.path, made.seed)
-    for line in places:
-        LOG.info('%s', line)  # shown by rank 0
+        resume.check_changes(state, plan, hyperparameters)
+    logger = stack.enter_context(_logger(plan, folder, hyperparameters, state))
+    LOG.info('the run is in %s, seed %d', folder.path, plan.seed)
+    for line in descriptions:
+        LOG.info('%s', line)  # only rank 0 shows its log
     if state is not None:
-        resume.tell_what_is_not_taken(state, made)
+        resume.log_ignored_options(state, plan)
     return logger
 
 
 def _logger(
-    made: TrainingPlan, folder: RunFolder, recipe: Recipe, state: TrainingState | None
+    plan: TrainingPlan,
+    folder: RunFolder,
+    hyperparameters: Hyperparameters,
+    state: TrainingState | None,
 ) -> RunLogger:
-    choice = made.choice
+    choice = plan.choice
     return RunLogger(
         folder.path,
-        log_interval=made.settings.log_interval,
-        max_iter=recipe.max_iter,
-        active=not made.processes.rank,
+        log_interval=plan.settings.log_interval,
+        max_iter=hyperparameters.max_iter,
+        active=not plan.processes.rank,
         start_iteration=state.iteration if state else 0,
         pending=state.extras.get('pending', ()) if state else (),
         memory=None if choice.name == 'cpu' else lambda: gpu_memory_mib(choice.device),
     )
 
 
-def _register(made: TrainingPlan, network: Network, initialise: bool) -> Validation | None:
-    """Register the network's parameters; returns what scores it."""
-    nn.random.set_parameter_seed(made.seed)
+def _register(plan: TrainingPlan, network: Network, initialise: bool) -> Validation | None:
+    """Register and initialise the network's parameters; return the validation, if there is one."""
+    nn.random.set_parameter_seed(plan.seed)
 
     def release() -> None:
-        context.release_cached_memory(made.choice)
+        context.release_cached_memory(plan.choice)
 
     predictor = Predictor(network, release)  # registers the parameters
     validation = None
-    if not made.settings.no_validation:
-        validation = Validation(made.config, predictor, release, made.processes)
+    if not plan.settings.no_validation:
+        validation = Validation(plan.config, predictor, release, plan.processes)
     if initialise:
-        _initialise(made.config, network, made.settings.weights_url)
+        _initialise(plan.config, network, plan.settings.weights_url)
     return validation
 
 
-def _make_loader(made: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
-    """Make the loader of this process's share of the samples."""
-    settings, processes = made.settings, made.processes
+def _make_loader(plan: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
+    """Create the loader of this process's share of the samples."""
+    settings, processes = plan.settings, plan.processes
     return Loader(
         data,
-        augmentations.create(made.config),
+        augmentations.create(plan.config),
         batch_size,
         network.info.mean,
         network.info.std,
         network.info.channel_order,
-        seed=made.seed,
-        workers=_workers(processes) if settings.workers is None else settings.workers,
+        seed=plan.seed,
+        workers=_default_loader_workers(processes)
+        if settings.workers is None
+        else settings.workers,
         skip_bad=settings.skip_bad,
     ).slice(num_of_slices=processes.size, slice_pos=processes.rank)
 
 
 def _make_trainer(
-    made: TrainingPlan, loader: Loader, recipe: Recipe, network: Network, criterion: Criterion
+    plan: TrainingPlan,
+    loader: Loader,
+    hyperparameters: Hyperparameters,
+    network: Network,
+    criterion: Criterion,
 ) -> Trainer:
-    settings, processes = made.settings, made.processes
-    keys = TrainingKeys.of(made.config)
-    communicator = communicators.connect(processes, made.choice)
+    settings, processes = plan.settings, plan.processes
+    keys = TrainingKeys.of(plan.config)
+    communicator = communicators.connect(processes, plan.choice)
     return Trainer(
         network,
         criterion,
-        SolverKeys.of(made.config),
-        recipe,
+        SolverKeys.of(plan.config),
+        hyperparameters,
         loader,
         processes,
         communicator,
-        seed=made.seed,
-        half=made.choice.type_config == 'half',
+        seed=plan.seed,
+        half=plan.choice.type_config == 'half',
         frozen=keys.freeze,
         build={
             'recompute': keys.recompute,
@@ -199,37 +208,39 @@ def _make_trainer(
     )
 
 
-def _check_gpu(made: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None:
-    """Compare what the training computes with the CPU, on two images of the largest size."""
-    size = augmentations.create(made.config).largest().size
-    loss = trainer.loss((min(2, trainer.recipe.batch_size), 3, *size))
-    gpu_check.require(loss, made.choice, SolverKeys.of(made.config), made.processes, watchdog)
+def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None:
+    """Compare the functions of the training with the CPU, on two images of the largest size."""
+    size = augmentations.create(plan.config).largest().size
+    loss = trainer.loss((min(2, trainer.hyperparameters.batch_size), 3, *size))
+    gpu_check.require_agreement(
+        loss, plan.choice, SolverKeys.of(plan.config), plan.processes, watchdog
+    )
     watchdog.note_progress('the self-check')
 
 
 def _initialise(config: Config, network: Network, url: str | None) -> None:
-    """Load the weights to start from, if there are any, and log what they do not have."""
+    """Load the pretrained weights, if there are any, and log missing and unused parameters."""
     pretrained = NetworkKeys.of(config).pretrained
     if pretrained is None:
         return
     path = models.weights.find(pretrained, url)
     report = models.weights.initialise(path, network.info.num_classes)
-    LOG.info('%s: %d parameters to start from', path, len(report.loaded))
+    LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
     if report.missing:
         LOG.info(
-            '%d parameters start from random values, among them %s',
+            '%d parameters are initialised at random, among them %s',
             len(report.missing),
             report.missing[-1],
         )
     if report.extra:
         LOG.warning(
-            '%d parameters of it are not in %s, among them %s',
+            '%d pretrained parameters are not in %s, among them %s',
             len(report.extra),
             network.name,
             report.extra[-1],
         )
 
 
-def _workers(processes: Processes) -> int:
-    """Return how many processes load samples: one a core that this process has."""
-    return min(MOST_WORKERS, cores(processes.local_size))
+def _default_loader_workers(processes: Processes) -> int:
+    """Return the number of loader workers: one per available core, within the maximum."""
+    return min(MAX_LOADER_WORKERS, cores(processes.local_size))

@@ -1,4 +1,4 @@
-"""Momentum in PyTorch's form, which has the learning rate outside of the velocity."""
+"""SGD with momentum in PyTorch's form: the velocity does not include the learning rate."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -7,27 +7,31 @@ from typing import Any
 import nnabla as nn
 import nnabla.solvers as S
 
-# In the state of a parameter; NNabla's own solvers call theirs v or m, so that the one form's state
-# is not taken for the other's.
+# Name in the state of a parameter. NNabla's own solvers use v or m, so that the state of one form
+# is not mistaken for that of the other.
 VELOCITY = 'velocity'
 
 
 class PyTorchMomentum:
-    """PyTorch's SGD with momentum, with the interface of NNabla's solvers, of which it is made.
+    """PyTorch's SGD with momentum, composed of NNabla's solvers and with their interface.
 
     Source: pytorch/pytorch, torch/optim/sgd.py at v2.13.0, without dampening.
+
+    Args:
+        momentum: The share of the velocity that an update keeps.
+        nesterov: Whether Nesterov's form is used.
     """
 
     def __init__(self, momentum: float, nesterov: bool):
         self._momentum, self._nesterov, self._steps = momentum, nesterov, 0
-        self._gradients = S.Sgd(1.0)  # of the parameters
-        self._decayed = S.Sgd(1 - momentum)  # velocities that are their own gradients
-        self._velocities = S.Sgd(-1.0)  # to which gradients are added
-        self._weights = S.Sgd(1.0)  # to which the velocity is the gradient
+        self._gradients = S.Sgd(1.0)  # holds the parameters
+        self._decayed = S.Sgd(1 - momentum)  # v -= (1 - momentum) * v
+        self._velocities = S.Sgd(-1.0)  # v += g
+        self._weights = S.Sgd(1.0)  # w -= lr * v
         self._states: dict[str, nn.Variable] = {}
 
     def set_parameters(self, parameters: Mapping[str, nn.Variable]) -> None:
-        """Take the parameters, and give each a velocity of zeros."""
+        """Set the parameters; the velocity of each starts at zero."""
         self._gradients.set_parameters(parameters)
         for name, parameter in parameters.items():
             velocity = nn.Variable(parameter.shape)
@@ -55,7 +59,7 @@ class PyTorchMomentum:
         return self._gradients.check_inf_or_nan_grad()
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of the next update."""
+        """Set the learning rate of the next update."""
         self._rate = rate
 
     def weight_decay(self, decay: float) -> None:
@@ -63,7 +67,7 @@ class PyTorchMomentum:
         self._gradients.weight_decay(decay)
 
     def update(self) -> None:
-        """Change the velocities and the weights."""
+        """Update the velocities and the weights."""
         self._decayed.update()
         self._velocities.update()
         share = self._momentum if self._nesterov else 1
@@ -82,5 +86,5 @@ class PyTorchMomentum:
         }
 
     def set_states(self, states: Mapping[str, Any]) -> None:
-        """Continue with these updates; the velocities are those of :meth:`get_states`."""
+        """Set the number of updates; the velocities were changed in place by the caller."""
         self._steps = next(iter(states.values())).t

@@ -1,4 +1,4 @@
-"""``--resume``: which state is meant, whether it is of the same training, and what it decides."""
+"""Resume a run: find its state, compare it with the present config, restore the data order."""
 
 from pathlib import Path
 
@@ -10,60 +10,73 @@ from datasets.loading.loader import Loader
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.run_folder import RunFolder
+from engine.training.hyperparameters import Hyperparameters, TrainingKeys
 from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
 from engine.training.plan import TrainingPlan
-from engine.training.recipe import Recipe, TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 
 
-def find(settings: TrainingSettings, folder: RunFolder) -> Path | None:
-    """The file that ``--resume`` means; None to start, also where there is none yet."""
+def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
+    """Return the state file to resume from; None for a new run.
+
+    ``--resume`` without a path falls back to a new run if the output folder has no state.
+    """
     if settings.resume is None:
         return None
     path = folder.state if settings.resume == '' else Path(settings.resume)
     if files.kind_of(path) == 'folder':
         path = RunFolder(path).state
     if settings.resume == '' and files.kind_of(path) is None:
-        LOG.info('%s: no state to resume from, starting anew', path)
+        LOG.info('%s: no state to resume from, starting a new run', path)
         return None
     return path
 
 
-def seed(settings: TrainingSettings, state: TrainingState | None) -> int:
-    """The seed of a run; raises ``UserError`` for another one than that of its state."""
+def seed_of_run(settings: TrainingSettings, state: TrainingState | None) -> int:
+    """Return the seed of a run, for a resumed run that of its state.
+
+    Raises:
+        UserError: ``--seed`` contradicts the state.
+    """
     if state is None:
         return settings.seed or 0
     if settings.seed not in (None, state.seed):
         raise UserError(
-            f'--seed {settings.seed}: the run that is resumed has the seed {state.seed}; '
-            'leave --seed out'
+            f'--seed {settings.seed}: the resumed run has the seed {state.seed}; omit --seed'
         )
     return state.seed
 
 
-def check_changes(state: TrainingState, plan: TrainingPlan, recipe: Recipe) -> None:
-    """Log what differs from the training that the state is of.
+def check_changes(
+    state: TrainingState, plan: TrainingPlan, hyperparameters: Hyperparameters
+) -> None:
+    """Log the differences between the present training and that of the state.
+
+    Args:
+        state: The state to resume from.
+        plan: The present training.
+        hyperparameters: The hyperparameters of the present training.
 
     Raises:
-        UserError: Something differs and the settings do not allow it, or it is the form of
-            momentum, which cannot change.
+        UserError: There are differences without ``--allow-changes``, or the form of momentum
+            differs, which no option allows.
     """
     config, processes, before, changed = plan.config, plan.processes, state.config, []
     now, then = SolverKeys.of(config), SolverKeys.of(before)
     if now.momentum_form is not None:
-        # States from before there was the key have the form that was the only one.
+        # States older than the key have NNabla's form, then the only one.
         form, own = now.momentum_form, then.momentum_form or 'nnabla'
         before = {**before, MOMENTUM_FORM: own}
         if form != own and now.solver == then.solver:
             raise UserError(
-                f'the run that is resumed has the momentum of momentum_form {own}, which {form} '
-                f'cannot go on with: --set momentum_form={own} does'
+                f'the resumed run was trained with momentum_form {own}, which cannot change to '
+                f'{form}: resume with --set momentum_form={own}'
             )
     schedule, reference = ScheduleKeys.of(config), TrainingKeys.of(config).reference_batch
     counts = {'milestones': schedule.milestones, 'warmup_iter': schedule.warmup_iter}
     scaled = [key for key, value in counts.items() if value]
-    batch = recipe.batch_size * recipe.accumulation * processes.size
+    batch = hyperparameters.batch_size * hyperparameters.accumulation * processes.size
     if scaled and not state.scaled and reference not in (None, batch):
         changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
     changed += checkpoints.config_changes(before, config)
@@ -74,28 +87,34 @@ def check_changes(state: TrainingState, plan: TrainingPlan, recipe: Recipe) -> N
         return
     if not plan.settings.allow_changes:
         raise UserError(
-            f'the run that is resumed was another: {"; ".join(changed)}; '
-            '--allow-changes resumes it all the same'
+            f'the resumed run had another config or other options: {"; ".join(changed)}; '
+            '--allow-changes resumes it nevertheless'
         )
     LOG.warning('resuming with changes: %s', '; '.join(changed))
 
 
-def tell_what_is_not_taken(state: TrainingState, plan: TrainingPlan) -> None:
-    """Log the options that mean something else to a run that is resumed."""
+def log_ignored_options(state: TrainingState, plan: TrainingPlan) -> None:
+    """Log the options that a resumed run ignores or that have changed without effect."""
     if plan.settings.pretrained:
-        LOG.info('-p %s is not read: the weights are those of the state', plan.settings.pretrained)
+        LOG.info('-p %s is ignored: the weights come from the state', plan.settings.pretrained)
     now, before = (
         DataKeys.of(config).data_dir or 'the default' for config in (plan.config, state.config)
     )
     if now != before:
-        LOG.info('the folder of the data is %s, it was %s', now, before)
+        LOG.info('the data folder is %s, it was %s', now, before)
 
 
-def resume_data(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
-    """Go on in the epoch; where another batch or data set makes that impossible, start one."""
+def restore_loader(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
+    """Restore the position in the epoch.
+
+    With ``--allow-changes``, start a new epoch if the batch or the data set has changed.
+
+    Raises:
+        UserError: The position does not fit the loader, and changes are not allowed.
+    """
     try:
         loader.load_state_dict(state.loader)
     except UserError as error:
         if not settings.allow_changes:
             raise
-        LOG.warning('the order of the samples starts anew: %s', error)
+        LOG.warning('the sample order restarts: %s', error)

@@ -1,4 +1,4 @@
-"""Train a network from its settings to its trained weights."""
+"""Run a whole training in all processes of the job."""
 
 from contextlib import ExitStack
 
@@ -8,13 +8,16 @@ from engine.training.settings import TrainingSettings
 
 
 def train(settings: TrainingSettings) -> int:
-    """Train as the settings say, in all processes of the job.
+    """Train a network in all processes of the job.
+
+    Args:
+        settings: Options and config of the training.
 
     Returns:
-        The exit status: 0 at the end of the training, another when a signal has stopped it.
+        The exit status: 0 at the end of the training, another one after a signal.
 
     Raises:
-        UserError: The settings, the config or the data do not allow it, or it diverges.
+        UserError: Settings, config or data are invalid, or the training diverges.
     """
     with joined() as processes, ExitStack() as stack:
         with processes.log_on_rank_0():

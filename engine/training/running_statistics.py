@@ -1,4 +1,4 @@
-"""The parameters that a forward pass changes: the running statistics of batch norms."""
+"""Save and restore the parameters that a forward pass changes: batch-norm running statistics."""
 
 import nnabla as nn
 import nnabla.functions as F
@@ -15,17 +15,17 @@ class RunningStatistics:
         self._parameters = [p for p in everything if not p.need_grad]
 
     def copy(self) -> nn.NdArray | None:
-        """Return their values, one after the other; None where there are none.
+        """Return their concatenated values; None if there are none.
 
-        In one function for all: copies of hundreds of small arrays would take longer to start than
-        to make.
+        One function copies all of them: launching hundreds of small copies takes longer than the
+        copies themselves.
         """
         rows = [p.data.view((p.size,)) for p in self._parameters]
         with nn.context_scope(float_context()):
             return F.concatenate(*rows, axis=0) if rows else None
 
     def write(self, values: np.ndarray) -> None:
-        """Set them to what :meth:`copy` has returned."""
+        """Set them to the values of a :meth:`copy`."""
         start = 0
         for parameter in self._parameters:
             parameter.d = values[start : start + parameter.size].reshape(parameter.shape)

@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the iteration.
+"""Compute learning rates as pure functions of the iteration.
 
 rate = learning_rate(ScheduleKeys(lr=0.01), max_iter)
 solver.set_learning_rate(rate(iteration))     # iteration 0 is the first step
@@ -12,47 +12,45 @@ from functools import partial
 
 from common.sections import Section, SectionError, config_key, plain
 
-# one_cycle, PyTorch's names and defaults
-RISING_SHARE = 0.3  # pct_start: of the iterations
-START_DIVISOR = 25  # div_factor: the peak over the first value
-END_DIVISOR = 1e4  # final_div_factor: the first value over the last one
-# Keys that count epochs, and those that count the same in iterations.
+# Constants of one_cycle, with PyTorch's names and defaults.
+RISING_SHARE = 0.3  # pct_start: share of the iterations
+START_DIVISOR = 25  # div_factor: peak / first value
+END_DIVISOR = 1e4  # final_div_factor: first value / last value
+# Keys in epochs, and their counterparts in iterations.
 EPOCH_KEYS = {'warmup_epochs': 'warmup_iter', 'milestone_epochs': 'milestones'}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleKeys(Section):
-    """The learning rate."""
+    """The learning-rate schedule."""
 
     schedule: str = config_key(
         'poly',
-        'course of the learning rate from the first iteration to the last',
+        'schedule of the learning rate over the training',
         choices=('poly', 'cosine', 'step', 'one_cycle', 'constant'),
     )
     lr: float | None = config_key(
         None,
-        'learning rate at the start, for one_cycle the highest',
+        'initial learning rate; for one_cycle, the highest one',
         above=0,
-        default_text='needed to train',
+        default_text='required for training',
     )
-    min_lr: float = config_key(0.0, 'learning rate at the end of poly and cosine', least=0)
+    min_lr: float = config_key(0.0, 'final learning rate of poly and cosine', least=0)
     power: float = config_key(0.9, 'exponent of the schedule poly', above=0)
     milestones: tuple[int, ...] | None = config_key(
-        None, 'iterations from which on the schedule step multiplies the rate by gamma', least=1
+        None, 'iterations at which the schedule step multiplies the learning rate by gamma', least=1
     )
-    milestone_epochs: tuple[int, ...] | None = config_key(
-        None, 'milestones, counted in epochs', least=1
-    )
-    gamma: float = config_key(0.1, 'factor of the rate at a milestone', above=0, most=1)
+    milestone_epochs: tuple[int, ...] | None = config_key(None, 'milestones in epochs', least=1)
+    gamma: float = config_key(0.1, 'factor of the learning rate at a milestone', above=0, most=1)
     warmup_iter: int | None = config_key(
         None,
-        'iterations in which the rate rises to that of the schedule',
+        'iterations of the linear warm-up to the learning rate of the schedule',
         least=0,
         default_text='0',
     )
-    warmup_epochs: int | None = config_key(None, 'warmup_iter, counted in epochs', least=0)
+    warmup_epochs: int | None = config_key(None, 'warmup_iter in epochs', least=0)
     warmup_factor: float = config_key(
-        0.1, 'share of the rate at which the warm-up starts', least=0, most=1
+        0.1, 'share of the learning rate at which the warm-up starts', least=0, most=1
     )
 
     def __post_init__(self) -> None:
@@ -67,8 +65,9 @@ class ScheduleKeys(Section):
 
 
 def poly(iteration: int, *, lr: float, min_lr: float, max_iter: int, power: float) -> float:
-    """Polynomial decay from ``lr`` at iteration 0 towards ``min_lr``, which it reaches at
-    ``max_iter``.
+    """Return the learning rate of a polynomial decay.
+
+    It falls from ``lr`` at iteration 0 to ``min_lr`` at ``max_iter``.
 
     Source: sony/ai-research-code, commit cfe96dfeef567eaaaffe0045b5bcab9ca7fb9e00,
     d3net/semantic-segmentation/lr_scheduler.py.
@@ -77,12 +76,14 @@ def poly(iteration: int, *, lr: float, min_lr: float, max_iter: int, power: floa
 
 
 def constant(iteration: int, *, lr: float) -> float:
-    """``lr`` throughout."""
+    """Return the constant learning rate ``lr``."""
     return lr
 
 
 def cosine(iteration: int, *, lr: float, min_lr: float, max_iter: int) -> float:
-    """Half a cosine wave from ``lr`` at iteration 0 down to ``min_lr`` at ``max_iter``.
+    """Return the learning rate of a cosine decay.
+
+    It follows half a cosine wave from ``lr`` at iteration 0 down to ``min_lr`` at ``max_iter``.
 
     Loshchilov, Hutter, 2017, arXiv:1608.03983, without restarts; PyTorch's CosineAnnealingLR in
     closed form.
@@ -91,7 +92,7 @@ def cosine(iteration: int, *, lr: float, min_lr: float, max_iter: int) -> float:
 
 
 def step(iteration: int, *, lr: float, milestones: Sequence[int], gamma: float) -> float:
-    """``lr``, multiplied by ``gamma`` from each of the ascending ``milestones`` on.
+    """Return ``lr`` times ``gamma`` for each of the ascending ``milestones`` already reached.
 
     PyTorch's MultiStepLR, counted in iterations.
     """
@@ -99,11 +100,12 @@ def step(iteration: int, *, lr: float, milestones: Sequence[int], gamma: float) 
 
 
 def one_cycle(iteration: int, *, lr: float, max_iter: int) -> float:
-    """Up to the peak ``lr`` in the first 30 % of the iterations, then down, both half cosines.
+    """Return the learning rate of the one-cycle policy.
 
-    From ``lr / 25`` at iteration 0, through ``lr`` at iteration ``0.3 * max_iter - 1``, to ``lr /
-    25e4`` at the last iteration, ``max_iter - 1``. Smith, Topin, 2018, arXiv:1708.07120; PyTorch's
-    OneCycleLR with its defaults.
+    It rises to the peak ``lr`` in the first 30 % of the iterations, then falls; both are half
+    cosine waves. It is ``lr / 25`` at iteration 0, ``lr`` at iteration ``0.3 * max_iter - 1`` and
+    ``lr / 25e4`` at the last iteration, ``max_iter - 1``. Smith, Topin, 2018, arXiv:1708.07120;
+    PyTorch's OneCycleLR with its defaults.
     """
     first = lr / START_DIVISOR
     peak = RISING_SHARE * max_iter - 1
@@ -113,11 +115,11 @@ def one_cycle(iteration: int, *, lr: float, max_iter: int) -> float:
 
 
 def warm_up(iteration: int, *, iterations: int, factor: float) -> float:
-    """What a learning rate is multiplied by: from ``factor`` at iteration 0 linearly to 1 at
-    ``iterations``, and 1 from there on.
+    """Return the factor of the learning rate during a linear warm-up.
 
-    The schedule below it runs on from iteration 0, it does not wait: mmcv's ``warmup='linear'`` and
-    PyTorch's LinearLR beside another scheduler do the same.
+    It rises from ``factor`` at iteration 0 to 1 at ``iterations``, and stays 1. The schedule itself
+    runs from iteration 0 and does not wait for the end of the warm-up, as in mmcv's
+    ``warmup='linear'`` and in PyTorch's LinearLR beside another scheduler.
     """
     return factor + (1 - factor) * min(iteration / iterations, 1) if iterations else 1.0
 
@@ -130,20 +132,20 @@ def learning_rate(
     milestones: Sequence[int] | None = None,
     warmup_iter: int | None = None,
 ) -> Callable[[int], float]:
-    """Return the learning rate of each iteration below ``max_iter``.
+    """Return a function from the iteration, below ``max_iter``, to its learning rate.
 
     Args:
-        keys: The schedule.
-        max_iter: The length of the training in iterations.
+        keys: The schedule's keys.
+        max_iter: Length of the training in iterations.
         factor: Multiplies ``lr`` and ``min_lr``.
-        milestones: In iterations, in place of those of ``keys``.
-        warmup_iter: In place of that of ``keys``.
+        milestones: In iterations; replace those of ``keys``.
+        warmup_iter: Iterations of the warm-up; replace those of ``keys``.
 
     Raises:
-        SectionError: A key is missing that the schedule needs, or milestones do not ascend.
+        SectionError: A key that the schedule needs is missing, or milestones do not ascend.
     """
     if keys.lr is None:
-        raise SectionError('lr', 'a training needs it')
+        raise SectionError('lr', 'required for training')
     lr, min_lr = factor * keys.lr, factor * keys.min_lr
     schedule: Callable[[int], float]
     if keys.schedule == 'poly':
@@ -154,7 +156,7 @@ def learning_rate(
         steps = milestones or keys.milestones
         if not steps:
             raise SectionError('milestones', 'the schedule step needs them, or milestone_epochs')
-        _check_ascending('milestones', steps)  # epochs may be rounded to the same iteration
+        _check_ascending('milestones', steps)  # two epochs can round to the same iteration
         schedule = partial(step, lr=lr, milestones=steps, gamma=keys.gamma)
     elif keys.schedule == 'one_cycle':
         schedule = partial(one_cycle, lr=lr, max_iter=max_iter)
@@ -171,5 +173,5 @@ def _check_ascending(key: str, values: Sequence[int]) -> None:
 
 
 def _between(first: float, last: float, share: float) -> float:
-    """``first`` at share 0, ``last`` at share 1, half a cosine wave between them."""
+    """Interpolate from ``first`` at share 0 to ``last`` at share 1 along half a cosine wave."""
     return last + (first - last) * (1 + math.cos(math.pi * share)) / 2

@@ -1,4 +1,4 @@
-"""Check arrays that were kept in a state against those that they shall replace."""
+"""Check arrays of a saved state against those that they will replace."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from common.errors import UserError
 
 
 def check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], whose: str) -> None:
-    """Check that a state that was kept can replace another.
+    """Check that saved arrays can replace the present ones.
 
     Args:
-        own: The state to replace, arrays by name.
-        arrays: What was kept.
-        whose: For the message, such as ``the solver's``.
+        own: The present arrays by name.
+        arrays: The saved arrays by name.
+        whose: Owner of the state for the message, such as ``the solver's``.
 
     Raises:
         UserError: Names or shapes differ.
@@ -23,7 +23,7 @@ def check_fit(own: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], w
         if name not in arrays:
             problem = f'{name} is missing'
         elif name not in own:
-            problem = f'{name} is not known here'
+            problem = f'{name} is unknown here'
         elif np.shape(arrays[name]) != own[name].shape:
             problem = f'{name} has shape {np.shape(arrays[name])} instead of {own[name].shape}'
         if problem:

@@ -1,139 +1,71 @@
-"""One update after the other: the part of a training that computes.
+"""Compute the updates of a training, one step after the other.
 
     trainer = Trainer(
-        network, criterion, solver, recipe, loader, processes, communicator, seed=0
+        network, criterion, solver, hyperparameters, loader, processes, communicator, seed=0
     )
-    while trainer.iteration < recipe.max_iter:
+    while trainer.iteration < hyperparameters.max_iter:
         step = trainer.step()
 
-The sum of losses and gradients over micro-batches and processes is that of one process with one big
-batch: all divide by the same totals, which are counted in the labels before the forward pass.
+Losses and gradients summed over micro-batches and processes equal those of one process with one
+large batch. All of them divide by the same totals, which are counted in the labels before the
+forward pass.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
 
 import nnabla as nn
 import numpy as np
 
 from common.errors import UserError
-from common.lru import LeastRecentlyUsed
 from common.patterns import matching_parameters
-from datasets import Sample
-from engine.distributed import communicators
-from engine.distributed.communicators import Backward, SingleProcessCommunicator
+from engine.distributed.communicators import SingleProcessCommunicator
 from engine.distributed.processes import OtherProcessError, Processes
 from engine.runs.checkpoints import TrainingState
 from engine.training import divergence
 from engine.training.divergence import DivergedError
+from engine.training.hyperparameters import Hyperparameters
 from engine.training.loss_scale import LossScale
-from engine.training.losses import Criterion, Objective
-from engine.training.moving_average import Average
+from engine.training.losses import Criterion
+from engine.training.moving_average import MovingAverage
 from engine.training.optimizer import Optimizer, SolverKeys
-from engine.training.recipe import Recipe
 from engine.training.running_statistics import RunningStatistics
-from layers import recompute
+from engine.training.step import BatchSource, Step, StepInput, StepSnapshot
+from engine.training.training_graphs import TrainingGraphs
 from layers.build import float_context, on_gpu
 from models import Network
 
-GRAPHS = 16  # sizes of batches whose graphs are kept
-GPU_CHECK_INTERVAL = 100  # iterations between two copies of all parameters to look at
-
-
-@dataclass(frozen=True)
-class Step:
-    """What an update was like. loss: of all processes, before the update; rate: the learning rate;
-    stop, save: whether one of the processes asked for the end, or for the state to be saved.
-    skipped: whether there was no update, as gradients overflowed in half precision. loss_scale: of
-    the next step.
-    """
-
-    loss: float
-    rate: float
-    data_seconds: float
-    seconds: float
-    stop: bool
-    save: bool
-    skipped: bool
-    loss_scale: float
-
-
-@dataclass(frozen=True)
-class _Graph:
-    """The graph for one size of batches."""
-
-    image: nn.Variable
-    objective: Objective
-    backward: Backward  # this process's gradients
-    backward_of_all: Backward  # and then their sum over all processes
-    order: tuple[str, ...]  # of its synchronized batch norms
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a step computes. batches: images and labels, one pair for each backward pass."""
-
-    batches: list[tuple[np.ndarray, np.ndarray]]
-    files: list
-    graphs: list[_Graph]
-    seconds: float  # until the batches were loaded
-
-
-@dataclass
-class _Before:
-    """What a step changes before it changes weights, as it was.
-
-    position: of the loader. statistics: the parameters that are not trained, one after the other on
-    their device; None before the first forward pass.
-    """
-
-    iteration: int
-    position: dict
-    loss_scale: dict | None
-    statistics: nn.NdArray | None = None
-
-
-class Batches(Protocol):
-    """What a trainer needs of a loader, such as :class:`datasets.loading.loader.Loader`."""
-
-    @property
-    def samples(self) -> Sequence[Sample]:
-        """What the latest batch was loaded from."""
-
-    def next(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return images, float32 (N, 3, H, W), and labels, int32 (N, 1, H, W), -1 where ignored."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the loader stands, of plain values."""
+GPU_CHECK_ITERATIONS = 100  # iterations between two checks of all parameters on a GPU
 
 
 class Trainer:
-    """A network in training; its parameters are registered, and equal on all processes.
+    """Trains a network whose parameters are registered and equal on all processes.
 
     Args:
-        network: Its parameters are registered.
-        criterion: What is minimised.
-        solver: With :func:`engine.training.optimizer.momentum_form`.
-        recipe: Length and rates.
-        loader: Of this process's batches.
+        network: The network.
+        criterion: The training loss.
+        solver: The solver's keys, with :func:`engine.training.optimizer.momentum_form` applied.
+        hyperparameters: Length, learning rates and batch size.
+        loader: Provides the batches of this process.
         processes: All processes of the job.
-        communicator: Of the processes.
-        seed: Of what dropout drops.
+        communicator: Exchanges arrays between the processes.
+        seed: Seed of dropout.
         half: Whether the default context computes in half precision.
         frozen: Patterns of the names of parameters that are not trained.
         build: Further fields of :class:`layers.build.Build`.
 
     Attributes:
-        together: After an error of :meth:`step`, whether all processes have left the step for it,
-            at the same place; else the others may still be in it.
+        hyperparameters: As passed.
+        loader: As passed.
+        iteration: The number of finished iterations.
+        ranks_in_sync: After an exception of :meth:`step`, whether all processes have left the step
+            at the same place because of it. Otherwise other processes can still be in the step.
 
     Raises:
-        UserError: A pattern matches no parameter, or nothing is left to train.
+        UserError: A pattern matches no parameter, or no parameter is left to train.
     """
 
     def __init__(
@@ -141,8 +73,8 @@ class Trainer:
         network: Network,
         criterion: Criterion,
         solver: SolverKeys,
-        recipe: Recipe,
-        loader: Batches,
+        hyperparameters: Hyperparameters,
+        loader: BatchSource,
         processes: Processes,
         communicator: SingleProcessCommunicator,
         *,
@@ -151,73 +83,86 @@ class Trainer:
         frozen: Sequence[str] = (),
         build: Mapping | None = None,
     ):
-        self.recipe, self.loader, self.iteration = recipe, loader, 0
-        self._network, self._processes, self._communicator = network, processes, communicator
-        self._criterion, self._seed, self._clip = criterion, seed, solver.clip_norm
-        self._build = {'frozen': tuple(frozen), **(build or {})}
+        self.hyperparameters, self.loader, self.iteration = hyperparameters, loader, 0
+        self._processes, self._communicator = processes, communicator
+        self._seed, self._clip_norm = seed, solver.clip_norm
         self._parameters = trainable(frozen)
-        with nn.context_scope(float_context()):  # master weights stay in float
-            self._optimizer = Optimizer(self._parameters, solver, weight_decay=recipe.weight_decay)
+        with nn.context_scope(float_context()):  # master weights are float32
+            self._optimizer = Optimizer(
+                self._parameters, solver, weight_decay=hyperparameters.weight_decay
+            )
             self._average = None
             if solver.ema_decay is not None:
                 everything = nn.get_parameters(grad_only=False)
-                self._average = Average(everything, solver.ema_decay)
+                self._average = MovingAverage(everything, solver.ema_decay)
         self._scale = LossScale(half)
-        self._graphs: LeastRecentlyUsed[tuple[int, ...], _Graph] = LeastRecentlyUsed(GRAPHS)
+        self._graphs = TrainingGraphs(
+            network,
+            criterion,
+            self._parameters,
+            communicator,
+            {'frozen': tuple(frozen), **(build or {})},
+        )
         self._statistics = RunningStatistics()
-        self.together = False
-        self._before: _Before | None = None  # of the step at hand
-        self._changing = False
+        self.ranks_in_sync = False
+        self._snapshot: StepSnapshot | None = None  # of the present step
+        self._weights_changing = False
 
     def step(
         self,
         should_stop: Callable[[], bool] = lambda: False,
         should_save: Callable[[], bool] = lambda: False,
-        moved: Callable[[str], None] = lambda what: None,
+        on_progress: Callable[[str], None] = lambda activity: None,
     ) -> Step:
-        """Train on the next batches, which are all loaded before the first forward pass.
+        """Train on the next batches; all of them are loaded before the first forward pass.
 
         Args:
-            should_stop: Asked before the update, whether this process wants all to stop after it.
-            should_save: Likewise, whether it wants the state to be saved after it.
-            moved: Called with what has been done, batch by batch.
+            should_stop: Called before the update; returns whether this process requests all to stop
+                after it.
+            should_save: Called before the update; returns whether this process requests to save the
+                state after it.
+            on_progress: Called with a description of each load and each backward pass.
 
         Raises:
-            DivergedError: With the files of the batches, or with a parameter: NNabla's ReLU makes
-                NaN 0, so weights may be lost without a trace in the loss. Loss and gradients are
-                looked at before the update, which does not take place then; on a CPU all
-                parameters after it.
+            DivergedError: Loss, gradients or parameters are not finite; the message names the files
+                of the batches. Loss and gradients are checked before the update, which is then
+                omitted. Parameters are checked after it, on a CPU every time: NNabla's ReLU turns
+                NaN into 0, so the loss can be finite although weights are not.
             OtherProcessError: Another process cannot load its batches.
-            Exception: Of the loader, where this process cannot.
+            Exception: From the loader, if this process cannot load its batches.
         """
         started = time.perf_counter()
-        self.together = False
-        before = _Before(self.iteration, self.loader.state_dict(), self._scale.state())
-        self._before = before
-        work = self._load(moved)
-        rate = self.recipe.rate(self.iteration)
-        loss = self._compute_gradients(work, before, moved)
+        self.ranks_in_sync = False
+        snapshot = StepSnapshot(self.iteration, self.loader.state_dict(), self._scale.state())
+        self._snapshot = snapshot
+        batches = self._load(on_progress)
+        rate = self.hyperparameters.rate(self.iteration)
+        loss = self._compute_gradients(batches, snapshot, on_progress)
         numbers = np.array([loss, should_stop(), should_save()])
         total, stops, saves = self._communicator.total(numbers)
         if not np.isfinite(total):
-            self.together = True
+            self.ranks_in_sync = True
             number = self.iteration + 1
-            raise DivergedError(divergence.describe_loss(number, loss, work.files, self._processes))
+            raise DivergedError(
+                divergence.describe_loss(number, loss, batches.files, self._processes)
+            )
         try:
             updated = self._update(rate)
             self.iteration += 1
-            if not on_gpu() or self.iteration % GPU_CHECK_INTERVAL == 0:
+            if not on_gpu() or self.iteration % GPU_CHECK_ITERATIONS == 0:
                 divergence.check_parameters(self.iteration)
         except DivergedError as error:
-            # Gradients are the same on all processes, running statistics may not be.
-            self.together = self.iteration == before.iteration
+            # Gradients are the same on all processes, running statistics can differ.
+            self.ranks_in_sync = self.iteration == snapshot.iteration
             where = 'on' if self._processes.size == 1 else f'{self._processes} had'
-            raise DivergedError(f'{error} ({where} {", ".join(map(str, work.files))})') from error
-        self._before, self._changing = None, False
+            raise DivergedError(
+                f'{error} ({where} {", ".join(map(str, batches.files))})'
+            ) from error
+        self._snapshot, self._weights_changing = None, False
         return Step(
             float(total),
             rate,
-            work.seconds,
+            batches.seconds,
             time.perf_counter() - started,
             stop=stops > 0,
             save=saves > 0,
@@ -226,39 +171,39 @@ class Trainer:
         )
 
     def loss(self, shape: tuple[int, ...]) -> nn.Variable:
-        """The loss of a batch of images of ``shape``, (N, 3, H, W), as a graph of its own."""
-        _, objective = self._build_graph(shape)
+        """Return the loss for images of ``shape`` (N, 3, H, W), as a new graph."""
+        _, objective = self._graphs.build_objective(shape)
         return objective.loss
 
-    def evaluated(self) -> AbstractContextManager[None]:
-        """A context in which the parameters are those to be judged: the averages, if there are."""
+    def averaged_parameters(self) -> AbstractContextManager[None]:
+        """Return a context in which the moving averages, if there are any, are the parameters."""
         return self._average.applied() if self._average else nullcontext()
 
-    def agree(self) -> None:
-        """Give all processes the parameters of rank 0; local running statistics differ."""
+    def broadcast_parameters(self) -> None:
+        """Copy the parameters of rank 0 to all processes; their running statistics can differ."""
         self._communicator.broadcast(nn.get_parameters(grad_only=False))
 
-    def restore(self) -> bool:
-        """Take back what a step has changed that has ended with an error.
+    def roll_back(self) -> bool:
+        """Undo the changes of a step that raised an error.
 
         Returns:
-            Whether :meth:`state` is that of the last finished iteration now. It is not when the
-            step has begun to change weights.
+            Whether :meth:`state` is now that of the last finished iteration. It is not if the step
+            has already started to change weights.
         """
-        if self._changing:
+        if self._weights_changing:
             return False
-        if self._before is not None:
-            self.iteration = self._before.iteration
-            self._scale.load_state(self._before.loss_scale)
-            if self._before.statistics is not None:
-                self._statistics.write(self._before.statistics.data)
+        if self._snapshot is not None:
+            self.iteration = self._snapshot.iteration
+            self._scale.load_state(self._snapshot.loss_scale)
+            if self._snapshot.statistics is not None:
+                self._statistics.write(self._snapshot.statistics.data)
         return True
 
     def state(self) -> dict:
-        """What the next updates depend on, as fields of
-        :class:`engine.runs.checkpoints.TrainingState`.
+        """Return the state as fields of :class:`engine.runs.checkpoints.TrainingState`.
 
-        Raises ``DivergedError`` when it is not worth keeping.
+        Raises:
+            DivergedError: A parameter is not finite.
         """
         divergence.check_parameters(self.iteration)
         everything = nn.get_parameters(grad_only=False)
@@ -267,105 +212,97 @@ class Trainer:
             'parameters': {name: p.data.get_data('r').copy() for name, p in everything.items()},
             'solver': self._optimizer.state(),
             'average': self._average.state() if self._average else None,
-            'loader': self._before.position if self._before else self.loader.state_dict(),
+            'loader': self._snapshot.position if self._snapshot else self.loader.state_dict(),
             'loss_scale': self._scale.state(),
         }
 
     def load_state(self, state: TrainingState) -> None:
-        """Go on where a :class:`engine.runs.checkpoints.TrainingState` was taken, but for the
-        loader.
+        """Restore a state, except for the position of the loader.
 
-        Raises ``UserError`` when it does not fit; some of it may be loaded by then.
+        Raises:
+            UserError: The state does not fit; a part of it can already be loaded.
         """
         everything = nn.get_parameters(grad_only=False)
         if {n: p.shape for n, p in everything.items()} != {
             name: array.shape for name, array in state.parameters.items()
         }:
-            raise UserError('the state is that of another network')
+            raise UserError('the state belongs to another network')
         for name, parameter in everything.items():
             parameter.d = state.parameters[name]
         self._optimizer.load_state(state.solver)
         if self._average and state.average is not None:
             self._average.load_state(state.average)
-        elif self._average:  # it was made of the parameters as they were before
+        elif self._average:  # it was created from the previous parameters
             self._average.restart()
         self._scale.load_state(state.loss_scale)
         self.iteration = state.iteration
 
-    def _load(self, moved: Callable[[str], None]) -> _Work:
-        """Load the batches of a step, in which all processes must succeed."""
+    def _load(self, on_progress: Callable[[str], None]) -> StepInput:
+        """Load the batches of a step.
+
+        Raises:
+            OtherProcessError: Another process cannot load its batches.
+            Exception: From the loader, if this process cannot load its batches.
+        """
         started = time.perf_counter()
-        batches, files, work, failure = [], [], None, None
+        batches, files, loaded, failure = [], [], None, None
         try:
-            for _ in range(self.recipe.accumulation):
+            for _ in range(self.hyperparameters.accumulation):
                 batches.append(self.loader.next())
                 files += [sample.image for sample in self.loader.samples]
-                moved(f'iteration {self.iteration + 1}, batch {len(batches)}, loaded')
+                on_progress(f'iteration {self.iteration + 1}, batch {len(batches)}, loaded')
             seconds = time.perf_counter() - started
-            graphs = [self._graph(images.shape) for images, _ in batches]
-            work = _Work(batches, files, graphs, seconds)
-        except Exception as error:  # whatever it is, the others must not wait for this process
+            graphs = [self._graphs.graph_for(images.shape) for images, _ in batches]
+            loaded = StepInput(batches, files, graphs, seconds)
+        except Exception as error:  # reported below, so that no other process waits for this one
             failure = error
-        self.together = True
-        orders = [graph.order for graph in work.graphs] if work else None
-        if not self._communicator.all_are_ready(orders) or work is None:
+        self.ranks_in_sync = True
+        orders = [graph.order for graph in loaded.graphs] if loaded else None
+        if not self._communicator.all_are_ready(orders) or loaded is None:
             raise failure or OtherProcessError('another process cannot load its batches')
-        self.together = False
-        return work
+        self.ranks_in_sync = False
+        return loaded
 
     def _compute_gradients(
-        self, work: _Work, before: _Before, moved: Callable[[str], None]
+        self, loaded: StepInput, snapshot: StepSnapshot, on_progress: Callable[[str], None]
     ) -> float:
-        """Run all forward and backward passes of a step; returns this process's loss."""
-        batches, graphs = work.batches, work.graphs
+        """Run all forward and backward passes of a step, and return this process's loss."""
+        batches, graphs = loaded.batches, loaded.graphs
         counts = [graph.objective.counts(label) for graph, (_, label) in zip(graphs, batches)]
         totals = self._communicator.total(reduce(np.add, counts))
         self._seed_functions()
         self._optimizer.zero_grad()
-        before.statistics = self._statistics.copy()
-        gradient, loss = self._scale.factor * self.recipe.gradient_factor, 0.0
+        snapshot.statistics = self._statistics.copy()
+        gradient, loss = self._scale.factor * self.hyperparameters.gradient_factor, 0.0
         for number, (graph, (images, labels)) in enumerate(zip(graphs, batches), start=1):
             graph.image.d = images
             graph.objective.feed(labels, totals)
             graph.objective.loss.forward(clear_no_need_grad=True)
             (graph.backward_of_all if number == len(batches) else graph.backward)(gradient)
             loss += float(graph.objective.loss.d.item())
-            moved(f'iteration {self.iteration + 1}, batch {number}')
+            on_progress(f'iteration {self.iteration + 1}, batch {number}')
         return loss
 
-    def _graph(self, shape: tuple[int, ...]) -> _Graph:
-        return self._graphs.get_or_make(shape, lambda: self._new_graph(shape))
-
-    def _new_graph(self, shape: tuple[int, ...]) -> _Graph:
-        image, objective = self._build_graph(shape)
-        return _Graph(
-            image,
-            objective,
-            lambda gradient: objective.loss.backward(gradient, clear_buffer=True),
-            self._communicator.backward_of(objective.loss, self._parameters),
-            communicators.sync_batch_norm_order(objective.loss),
-        )
-
-    def _build_graph(self, shape: tuple[int, ...]) -> tuple[nn.Variable, Objective]:
-        image = nn.Variable(shape)
-        outputs = self._network(image, train=True, **self._build)
-        objective = self._criterion.build(outputs, (shape[2], shape[3]))
-        recompute.keep_inputs_of_spurious_readers(objective.loss)
-        return image, objective
-
     def _seed_functions(self) -> None:
-        """Make what dropout drops depend on the iteration, not on how training got there."""
-        place = self._seed, self.iteration, self._processes.rank
-        nn.random.set_function_seed(int(np.random.SeedSequence(place).generate_state(1)[0] >> 1))
+        """Seed dropout by the iteration, so that a resumed run drops the same values."""
+        entropy = self._seed, self.iteration, self._processes.rank
+        nn.random.set_function_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1))
 
     def _update(self, rate: float) -> bool:
-        """Change the weights; returns whether that was done."""
+        """Update the weights.
+
+        Returns:
+            False if the update is skipped since gradients overflow in half precision.
+
+        Raises:
+            DivergedError: Gradients are not finite.
+        """
         if self._scale.active:
             overflow = self._optimizer.has_overflow()
             if overflow and self._scale.exhausted:
                 raise DivergedError(
                     f'the gradients of iteration {self.iteration + 1} overflow in half precision, '
-                    f'though the loss is scaled by no more than {self._scale.factor:g}'
+                    f'although the loss scale is at its minimum, {self._scale.factor:g}'
                 )
             if not overflow:
                 self._optimizer.scale_grad(1 / self._scale.factor)
@@ -373,15 +310,15 @@ class Trainer:
             if overflow:
                 return False
         elif self._optimizer.has_overflow():
-            bad = divergence.bad_gradient(self._parameters)
+            bad = divergence.nonfinite_gradient(self._parameters)
             raise DivergedError(
                 f'the gradient of {bad} is not finite in iteration {self.iteration + 1}'
             )
-        if self._clip and not math.isfinite(self._optimizer.clip(self._clip)):
+        if self._clip_norm and not math.isfinite(self._optimizer.clip(self._clip_norm)):
             raise DivergedError(
                 f'the norm of the gradients of iteration {self.iteration + 1} is not finite'
             )
-        self._changing = True
+        self._weights_changing = True
         self._optimizer.update(rate)
         if self._average:
             self._average.update()
@@ -389,13 +326,17 @@ class Trainer:
 
 
 def trainable(frozen: Iterable[str]) -> dict[str, nn.Variable]:
-    """The registered parameters that are trained, without those like the patterns ``frozen``.
+    """Return the registered parameters that are trained.
 
-    Raises ``UserError`` for a pattern that is like no parameter, and when none is left.
+    Args:
+        frozen: Patterns of the names of parameters that are not trained.
+
+    Raises:
+        UserError: A pattern matches no parameter, or no parameter is left to train.
     """
     names = nn.get_parameters(grad_only=False)
     fixed = {name for pattern in frozen for name in matching_parameters('freeze', pattern, names)}
     left = {n: p for n, p in nn.get_parameters().items() if n not in fixed}
     if not left:
-        raise UserError('freeze: leaves nothing to train')
+        raise UserError('freeze: leaves no parameter to train')
     return left

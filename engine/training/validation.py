@@ -1,4 +1,4 @@
-"""Validation during training: the scores of evaluate.py, and a few pictures."""
+"""Validate a network during training: the scores of evaluate.py, and a few pictures."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,14 +15,22 @@ from engine.evaluation.evaluator import Output
 from engine.inference import test_time
 from engine.inference.predictor import Predictor
 
-PICTURES = 3
+MAX_PICTURES = 3
 
 
 class Validation:
-    """The config's validation split, and a network in training that is scored on it.
+    """Scores the network in training on the config's validation split.
 
-    release: gives memory that nothing uses back to the system. All labels are checked at once.
-    Raises ``UserError``.
+    All labels are checked on creation.
+
+    Args:
+        config: The effective config.
+        predictor: The predictor of the network in training.
+        release: Returns unused memory to the system.
+        processes: All processes of the job.
+
+    Raises:
+        UserError: A file or a label of the split is missing or invalid.
     """
 
     def __init__(
@@ -38,8 +46,15 @@ class Validation:
         evaluator.check_labels(self._dataset, processes)
 
     def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:
-        """The report of :class:`engine.evaluation.evaluator.Evaluator` for the registered
-        parameters, and pictures of this process's first images by name.
+        """Score the registered parameters; all processes share the images.
+
+        Args:
+            processes: All processes of the job.
+            watchdog: Receives a sign of progress for each image.
+
+        Returns:
+            The report of :class:`engine.evaluation.evaluator.Evaluator`, and pictures of this
+            process's first images by name.
         """
         pictures: dict[str, np.ndarray] = {}
         info = self._dataset.info
@@ -52,11 +67,11 @@ class Validation:
             predictions: np.ndarray,
         ) -> None:
             watchdog.note_progress(f'image {index} of the validation')
-            if len(pictures) < PICTURES:
+            if len(pictures) < MAX_PICTURES:
                 name = self._dataset[index].name
                 pictures[name] = image_outputs.picture(info, image, labels, predictions)
 
-        self._release()  # training's arrays fit no others
+        self._release()  # validation cannot reuse the arrays of training
         counts = evaluator.Evaluator(len(info.classes))
         outputs = [Output(lambda index: Path(), look)]
         evaluator.predict_shard(

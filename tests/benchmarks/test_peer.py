@@ -91,7 +91,7 @@ def training_config() -> dict:
             'network': 'd3net'}  # fmt: skip
 
 
-def own_steps(config, recipe, count) -> list[float]:
+def own_steps(config, hyperparameters, count) -> list[float]:
     """Train with NNabla on the batch of the graph; return the losses."""
     network, processes = models.create(config), Processes()
 
@@ -105,6 +105,6 @@ def own_steps(config, recipe, count) -> list[float]:
             return {}
 
     trainer = mpi_training.trainer_of(
-        network, config, recipe, Loader(), processes, SingleProcessCommunicator(processes)
+        network, config, hyperparameters, Loader(), processes, SingleProcessCommunicator(processes)
     )
     return [trainer.step().loss for _ in range(count)]

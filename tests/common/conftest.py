@@ -6,7 +6,7 @@ import pytest
 from common import files
 from models import weights
 from models.weights import lookup
-from support.download_server import Server, hdf5_bytes
+from support.download_server import DownloadServer, hdf5_bytes
 
 
 @pytest.fixture(scope='module')
@@ -19,7 +19,7 @@ def content(tmp_path_factory):
 @pytest.fixture
 def server(content, tmp_path, monkeypatch):
     """A server that is the mirror of published weights; the cache folder is empty."""
-    server = Server(content)
+    server = DownloadServer(content)
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'cache'))
     monkeypatch.setattr(lookup, 'PROJECT', tmp_path)

@@ -8,7 +8,7 @@ from common import launcher, machine
 from common.errors import UserError
 from datasets import prepare
 from engine.distributed.processes import Processes
-from engine.training.prepare import MOST_WORKERS, _workers
+from engine.training.prepare import MAX_LOADER_WORKERS, _default_loader_workers
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def test_all_parts_of_the_project_count_the_same_cores(limits, monkeypatch):
         cores = machine.cores()
         assert f' {cores} cores usable' in text
         assert prepare._number_of_processes(None) == machine.threads() == cores
-        return cores, _workers(Processes())
+        return cores, _default_loader_workers(Processes())
 
-    assert counts() == (12, MOST_WORKERS)
+    assert counts() == (12, MAX_LOADER_WORKERS)
     set_quota(folder, 2.5)
     assert counts() == (2, 2)
     affinity[0] = {7}

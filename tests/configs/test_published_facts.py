@@ -192,8 +192,9 @@ def test_edgeailite():
 
 
 def test_edgeailite_class_weights_equal_the_mean_of_the_originals(shared):
-    """The original uses its weights in a fifth of the batches; for ADE20K they are the mean
-    share of all classes divided by the share of the class.
+    """The original uses its weights in a fifth of the batches.
+
+    For ADE20K they are the mean share of all classes divided by the share of the class.
     """
     table = data_root({'dataset': 'ade20k32'}, shared) / 'objectInfo150.txt'
     shares = [float(line.split()[1]) for line in table.read_text().splitlines()[1:]]
@@ -234,17 +235,18 @@ def test_batch_length_and_learning_rates_are_the_published_ones(
     name, samples, processes, batch, length, rates
 ):
     """With the published number of processes and the real number of images."""
-    recipe = mpi_training.recipe_of(load(name), samples, processes)
-    assert recipe.batch_size * recipe.accumulation * processes == batch
-    assert recipe.max_iter == length
+    hyperparameters = mpi_training.hyperparameters_of(load(name), samples, processes)
+    assert hyperparameters.batch_size * hyperparameters.accumulation * processes == batch
+    assert hyperparameters.max_iter == length
     for iteration, rate in rates.items():
-        assert recipe.rate(iteration) == pytest.approx(rate, rel=1e-3, abs=2e-6), iteration
+        assert hyperparameters.rate(iteration) == pytest.approx(rate, rel=1e-3, abs=2e-6), iteration
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_comment_names_the_source_and_every_key_has_an_effect(name):
-    """The commit is in the file or in its bases; each key belongs to the chosen solver,
-    schedule or loss.
+    """The commit is in the file or in its bases.
+
+    Each key belongs to the chosen solver, schedule or loss.
     """
     config = load(name)
     seen, queue = '', [FOLDER / f'{name}.yaml']

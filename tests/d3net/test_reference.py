@@ -1,6 +1,6 @@
 """D3Net against Sony's implementation: parameter names, outputs, activations, learning rates.
 
-Training is compared in tests/engine/training/test_trainer.py.
+Training is compared in tests/engine/training/test_published_training.py.
 """
 
 import nnabla as nn

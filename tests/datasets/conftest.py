@@ -28,7 +28,7 @@ def own_modules(monkeypatch):
 @pytest.fixture
 def stripes_server():
     """Serve the archive of the data set."""
-    server = data_server.Server()
+    server = data_server.ArchiveServer()
     server.archives['stripes.zip'] = stripes.archive()
     yield server
     server.shutdown()

@@ -81,7 +81,7 @@ def trainer_of(name, device, type_config='float', **build):
     return choice, mpi_training.trainer_of(
         network,
         config,
-        mpi_training.recipe_of(config, 100, 1),
+        mpi_training.hyperparameters_of(config, 100, 1),
         batches,
         processes,
         communicators.connect(processes, choice),
@@ -136,7 +136,7 @@ def test_the_self_check_passes(name):
     loss = trainer.loss((2, 3, *TRAINED[name]))
     config = {**config_of(name), 'ema_decay': 0.9, 'clip_norm': 1.0}
     keys = mpi_training.solver_of(models.create(config), config)
-    gpu_check.require(loss, choice, keys, Processes())
+    gpu_check.require_agreement(loss, choice, keys, Processes())
 
 
 @pytest.mark.parametrize('type_config', TYPES)
@@ -148,7 +148,7 @@ def test_a_failed_step_is_undone(type_config, monkeypatch):
     monkeypatch.setattr(Objective, 'feed', lambda self, *given: feed(self, given[0], [np.nan]))
     with pytest.raises(DivergedError, match='the loss of iteration 2 is not finite'):
         trainer.step()
-    assert trainer.restore()
+    assert trainer.roll_back()
     after = trainer.state()
     assert after['iteration'] == 1
     for name, array in before['parameters'].items():

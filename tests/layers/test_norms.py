@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.training import gpu_check
-from engine.training.gpu_check_child import compare
+from engine.training.gpu_check_child import compare_contexts
 from layers import functions as L
 from layers import norms
 from layers.build import RECOMPUTE_POLICIES
@@ -150,7 +150,7 @@ def test_the_gpu_check_compares_the_fused_sum_too():
     build = L.Build(train=True, cuda=True)
     x = nn.Variable((2, 4, 6, 6), need_grad=True)
     y = L.bn_add_relu(L.bn_relu(x, 'a', build), x, 'b', build)
-    specs, skipped = gpu_check.collect(L.mean_all(L.adaptive_average_pool(y, 3, build)))
+    specs, skipped = gpu_check.collect_functions(L.mean_all(L.adaptive_average_pool(y, 3, build)))
     assert not skipped
     kinds = {(spec.type, len(spec.shapes)): spec for spec in specs}
     assert kinds['FusedBatchNormalization', 6].gradients == [True] * 3 + [False] * 2 + [True]
@@ -158,7 +158,7 @@ def test_the_gpu_check_compares_the_fused_sum_too():
     cpu = nn.get_current_context()
     for spec in specs:
         assert broken_on_hopper(spec) is None
-        assert compare(spec, cpu, cpu, lambda part: None) is None
+        assert compare_contexts(spec, cpu, cpu, lambda part: None) is None
 
 
 # Computes in half precision wherever NNabla's CPU functions support it.

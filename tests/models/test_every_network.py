@@ -67,7 +67,7 @@ def test_inference_and_saved_weights_through_infer(name, tmp_path):
 
     infer.py takes the weights from a file and the network from a config. It pads an image of an
     illegal size, for some networks by several times the image, and crops the result. `make test`
-    does this for some networks of each family in tests/test_configs.py.
+    does this for some networks of each family in tests/configs.
     """
     network, size = create(name), (67, 91)
     with stand_ins.zero_parameters():

@@ -1,4 +1,4 @@
-"""Weights say how they want their input, and every command obeys: CSAIL's are of two kinds."""
+"""Files of weights store the input statistics of their network, and every command uses them."""
 
 import logging
 from dataclasses import replace
@@ -29,8 +29,8 @@ data = train_runs.data
 
 
 @pytest.fixture(scope='module')
-def state(tmp_path_factory):
-    """A checkpoint of all arrays of the network, seeded."""
+def state():
+    """Seeded arrays of the whole network by the reference's names."""
     with nn.parameter_scope('', {}):
         with stand_ins.zero_parameters():
             models.create(NETWORK)(nn.Variable((1, 3, 32, 32)))
@@ -39,8 +39,15 @@ def state(tmp_path_factory):
     return models.convert.to_pytorch(NETWORK, arrays)
 
 
+@pytest.fixture(scope='module')
+def part(state):
+    """The first arrays of the encoder and of the decoder, for --partial: quick to convert."""
+    halves = ([n for n in state if n.startswith(half)] for half in ('encoder', 'decoder'))
+    return {name: state[name] for names in halves for name in names[:5]}
+
+
 def converted(state, folder, name, *options):
-    """The .h5 file that models.convert makes of a checkpoint called ``name``."""
+    """Convert a checkpoint called ``name`` and return the .h5 file."""
     source, target = folder / name, folder / 'out.h5'
     source.parent.mkdir(exist_ok=True)
     np.savez(source, **state)
@@ -60,40 +67,44 @@ def converted(state, folder, name, *options):
         ('baseline-x.npz', ('--input-statistics', 'imagenet'), models.family.IMAGENET, False),
     ],
 )
-def test_a_converted_file_says_it(name, options, expected, assumed, state, tmp_path, capsys):
-    path = converted(state, tmp_path, name, *options)
+def test_a_converted_file_stores_its_input(
+    name, options, expected, assumed, part, tmp_path, capsys
+):
+    path = converted(part, tmp_path, name, '--partial', *options)
     assert weights.input_statistics(path) == expected
-    told = capsys.readouterr().out
-    assert ('The file names do not identify the input' in told) == assumed
-    assert f'for {input_statistics.describe(expected)}' in told
-    with h5py.File(path) as file:  # what NNabla and Sony's loaders read is as before
+    printed = capsys.readouterr().out
+    assert ('The file names do not identify the input' in printed) == assumed
+    assert f'for {input_statistics.describe(expected)}' in printed
+    with h5py.File(path) as file:  # NNabla's and Sony's loaders read the same as before
         assert set(file) == {'encoder', 'decoder'}
-    assert len(weights.read(path)) == len(state)
+    assert len(weights.read(path)) == len(part)
 
 
 def labels(photo, config, *options):
+    """Segment a photo and return its labels."""
     arguments = ['-i', photo, '-cfg', config, '-c', 'cpu', '--backend', 'nnabla', '--save-labels']
-    arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[90]', *options]
+    arguments += ['-o', photo.parent / 'result.png', '--set', 'test_short_sides=[48]', *options]
     nn.clear_parameters()
-    assert run_command(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
+    with stand_ins.zero_parameters():
+        assert run_command(infer.build_parser, infer.main, [str(a) for a in arguments]) == 0
     return cv2.imread(str(photo.parent / 'result_labels.png'), cv2.IMREAD_UNCHANGED)
 
 
-def test_infer_obeys_the_file(state, small_photo, tmp_path):
-    """The same labels as by the older config, whose weights say nothing; others than by RGB."""
-    told = converted(state, tmp_path, 'baseline-x.npz')
+def test_infer_uses_the_input_of_the_weights(state, small_photo, tmp_path):
+    """The labels equal those of the older config without statistics, and differ from RGB's."""
+    stored = converted(state, tmp_path, 'baseline-x.npz')
     silent = tmp_path / 'silent.h5'
-    with h5py.File(told) as old, h5py.File(silent, 'w') as new:
+    with h5py.File(stored) as old, h5py.File(silent, 'w') as new:
         for name in old:
             old.copy(name, new)
     assert weights.input_statistics(silent) is None
     expected = labels(small_photo, OLDER, '-m', silent)
-    assert np.array_equal(labels(small_photo, CONFIG, '-m', told), expected)
+    assert np.array_equal(labels(small_photo, CONFIG, '-m', stored), expected)
     assert not np.array_equal(labels(small_photo, CONFIG, '-m', silent), expected)
 
 
-def test_a_config_wins_with_a_warning(state, tmp_path, caplog):
-    path = converted(state, tmp_path, 'baseline-x.npz')
+def test_a_config_wins_over_the_weights_with_a_warning(part, tmp_path, caplog):
+    path = converted(part, tmp_path, 'baseline-x.npz', '--partial')
     info = models.describe(NETWORK)
     stored = weights.input_statistics(path)
     explicit = {'network': NETWORK, 'mean': [1, 2, 3]}
@@ -121,11 +132,11 @@ def test_a_config_wins_with_a_warning(state, tmp_path, caplog):
         {'input_mean': 'abc', 'input_std': (1, 1, 1), 'input_channel_order': 'rgb'},
     ],
 )
-def test_attributes_that_do_not_say_it_are_none(attributes):
+def test_missing_or_invalid_attributes_are_ignored(attributes):
     assert input_statistics.from_attributes(attributes) is None
 
 
-def test_both_kinds_are_published():
+def test_csail_published_weights_of_both_kinds():
     bgr, rgb = (
         {p.file.partition('/')[0] for p in published.files() if p.statistics == name}
         for name in ('csail_bgr', 'imagenet')
@@ -148,18 +159,19 @@ def test_channel_order_is_a_key_of_a_config():
         configs.load(CONFIG, ['channel_order=hsv'])
 
 
-def test_a_training_goes_on_with_the_input_of_its_weights(data, tmp_path):
-    """A run that starts from weights writes their statistics into its config and its weights; so
-    does one that resumes it, when those weights are gone.
+def test_a_resumed_training_keeps_the_input_of_its_weights(data, tmp_path):
+    """A run that starts from weights writes their statistics into its config and its weights.
+
+    The resumed run does the same after those weights are deleted.
     """
-    training = train_runs.Training(data, tmp_path, '--workers', 0, max_iter=8)
-    first = training.whole('first')
+    training = train_runs.Training(data, tmp_path, '--workers', 0, max_iter=3, save_interval=3)
+    first = training.whole('first', '--set', 'max_iter=1')
     with nn.parameter_scope('', {}):
         network = models.create(configs.load(training.config))
         network(nn.Variable((1, 3, 24, 40)))
         weights.load(first / 'final.h5')
         weights.save(tmp_path / 'start.h5', SimpleNamespace(**BGR))
-    with train_runs.signalled(5):
+    with train_runs.signalled(2):
         assert training('second', '-p', tmp_path / 'start.h5') == 143
     written = yaml.safe_load((tmp_path / 'second' / 'config.yaml').read_text())
     assert written['channel_order'] == 'bgr'

@@ -19,7 +19,7 @@ from models.convert import __main__ as convert
 from models.weights import lookup, published
 from support import programs, stand_ins
 from support.checkpoint_writer import Checkpoint
-from support.download_server import Server
+from support.download_server import DownloadServer
 
 FILE = programs.PROJECT / 'tests' / 'support' / 'own_network.py'
 
@@ -101,7 +101,7 @@ def test_its_weights_are_saved_and_loaded(own, tmp_path):
 def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys):
     models.create('own_net')(nn.Variable((1, 3, 8, 8)))
     weights.save(tmp_path / 'made.h5')
-    server = Server((tmp_path / 'made.h5').read_bytes())
+    server = DownloadServer((tmp_path / 'made.h5').read_bytes())
     monkeypatch.setenv(weights.MIRROR_VARIABLE, server.url)
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'cache'))
     monkeypatch.setattr(lookup, 'PROJECT', tmp_path)

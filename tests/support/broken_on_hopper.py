@@ -50,7 +50,7 @@ def broken_on_hopper(spec) -> str | None:
     """Return the key of ``BROKEN`` for a function; None if it works or is unknown.
 
     Args:
-        spec: The function as :class:`engine.training.gpu_check_child.Spec`.
+        spec: The function as :class:`engine.training.gpu_check_child.FunctionSpec`.
     """
     found = (
         text for text, (types, is_one) in BROKEN.items() if spec.type in types and is_one(spec)

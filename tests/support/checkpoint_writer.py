@@ -1,9 +1,11 @@
-"""Checkpoints as torch.save writes them, made without PyTorch: opcodes of pickle's protocol 2 by
-hand, so that a test can also write what no PyTorch would.
+"""Write checkpoints in the formats of torch.save and safetensors, without PyTorch.
 
-Formats: Python's pickletools; PyTorch's torch/serialization.py.
+Pickles are written opcode by opcode, protocol 2, so that a test can also write invalid ones.
+
+Formats: Python's pickletools; PyTorch's torch/serialization.py; safetensors' README.
 """
 
+import json
 import math
 import pickle
 import struct
@@ -25,7 +27,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 @dataclass(frozen=True)
 class Global:
-    """A name that a pickle refers to."""
+    """A reference to an importable name."""
 
     module: str
     name: str
@@ -33,7 +35,14 @@ class Global:
 
 @dataclass(frozen=True)
 class Call:
-    """The result of a call, by REDUCE or NEWOBJ, with a state where one is given."""
+    """The result of a function call.
+
+    Attributes:
+        function: a :class:`Global` or another callable value.
+        arguments: of the call.
+        state: state that BUILD sets afterwards; None for no BUILD.
+        new: call by NEWOBJ instead of REDUCE.
+    """
 
     function: object
     arguments: tuple = ()
@@ -43,13 +52,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Persistent:
-    """What a persistent id stands for."""
+    """A reference to an object outside the pickle, by its persistent id."""
 
     id: object
 
 
 def opcodes(value) -> bytes:
-    """The opcodes that push a value."""
+    """Return the opcodes that push a value on the stack."""
     match value:
         case Global(module, name):
             return f'c{module}\n{name}\n'.encode()
@@ -72,12 +81,12 @@ def opcodes(value) -> bytes:
 
 
 def pickled(value) -> bytes:
-    """A whole pickle of protocol 2."""
+    """Return a whole pickle of protocol 2."""
     return b'\x80\x02' + opcodes(value) + b'.'
 
 
 def encoded(array, element: str, order: str = '<') -> bytes:
-    """Numbers as a storage holds them; bfloat16 cuts the lower half of a float32 off."""
+    """Encode numbers as the bytes of a storage; bfloat16 is the upper half of a float32."""
     if element == 'bfloat16':
         bits = np.asarray(array, np.float32).view(np.uint32) >> 16
         return bits.astype(f'{order}u2').tobytes()
@@ -85,30 +94,40 @@ def encoded(array, element: str, order: str = '<') -> bytes:
 
 
 class Checkpoint:
-    """Storages, and tensors on them."""
+    """A checkpoint under construction: storages, and tensors that refer to them."""
 
     def __init__(self, order: str = '<'):
         self.order, self.storages = order, {}
 
     def storage(self, array, element: str = 'float32') -> Persistent:
-        """Add the numbers of an array; returns the reference to them."""
+        """Add a storage with the numbers of an array and return the reference to it."""
         key = str(len(self.storages))
         self.storages[key] = encoded(np.ravel(array), element, self.order)
         kind = Global('torch', STORAGES[element])
         return Persistent(('storage', kind, key, 'cpu', int(np.size(array))))
 
     def tensor(self, array, element: str = 'float32') -> Call:
-        """A tensor on a storage of its own."""
+        """Return a tensor with a storage of its own."""
         shape = tuple(np.shape(array))
         strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
         return view(self.storage(array, element), 0, shape, strides)
 
     def state(self, arrays, prefix: str = '', element: str = 'float32') -> dict:
-        """Tensors of arrays by name."""
+        """Return a state_dict: a tensor for each array, its name after ``prefix``."""
         return {prefix + n: self.tensor(a, element) for n, a in arrays.items()}
 
     def save(self, path, tree, legacy: bool = False, **changes):
-        """Write a file. changes: storages by key in place of the true ones."""
+        """Write a checkpoint file.
+
+        Args:
+            path: the file to write.
+            tree: the saved object.
+            legacy: use the format of PyTorch before 1.6.
+            changes: bytes that replace storages, by their keys.
+
+        Returns:
+            ``path``.
+        """
         storages = self.storages | changes
         if legacy:
             machine = dict(protocol_version=1001, little_endian=True, type_sizes=dict(int=4))
@@ -127,7 +146,7 @@ class Checkpoint:
 
 
 def view(storage: Persistent, offset, shape, strides) -> Call:
-    """A tensor on a storage, which may be impossible."""
+    """Return a tensor as a view of a storage; the arguments are not checked."""
     hooks = Call(Global('collections', 'OrderedDict'))
     return Call(
         Global('torch._utils', '_rebuild_tensor_v2'),
@@ -136,13 +155,42 @@ def view(storage: Persistent, offset, shape, strides) -> Call:
 
 
 def parameter(tensor: Call) -> Call:
-    """A torch.nn.Parameter."""
+    """Return a torch.nn.Parameter."""
     hooks = Call(Global('collections', 'OrderedDict'))
     return Call(Global('torch._utils', '_rebuild_parameter'), (tensor, True, hooks))
 
 
+def write_safetensors(path, header, data):
+    """Write a safetensors file.
+
+    Args:
+        path: the file to write.
+        header: a dictionary of :func:`safetensors_entry`, or bytes in place of its JSON.
+        data: bytes of the arrays.
+
+    Returns:
+        ``path``.
+    """
+    text = json.dumps(header).encode() if isinstance(header, dict) else header
+    path.write_bytes(struct.pack('<Q', len(text)) + text + data)
+    return path
+
+
+def safetensors_entry(dtype, shape, begin, end):
+    """Return the entry of an array in the header of a safetensors file."""
+    return dict(dtype=dtype, shape=shape, data_offsets=[begin, end])
+
+
+def write_archive(path, records, compression=zipfile.ZIP_STORED):
+    """Write a zip archive of these records below ``archive/``, as torch.save does."""
+    with zipfile.ZipFile(path, 'w', compression) as file:
+        for name, content in records.items():
+            file.writestr(f'archive/{name}', content)
+    return path
+
+
 def _counts(value) -> dict[str, int]:
-    """Elements of all storages that a tree refers to, by key."""
+    """Return the number of elements of all storages that a tree refers to, by key."""
     match value:
         case Persistent((_, _, key, _, count, *_)):
             return {key: count}

@@ -1,4 +1,4 @@
-"""A local server of archives, for tests of downloads."""
+"""A local HTTP server of archives, for tests of data set downloads."""
 
 import http.server
 import io
@@ -6,25 +6,34 @@ import threading
 import zipfile
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves ``archives``, bytes by name; remembers every request as (name, Range)."""
+class ArchiveServer(http.server.ThreadingHTTPServer):
+    """Serve archives by name and record the requests; attributes switch faults on.
+
+    Attributes:
+        archives: content by name, bytes; other names get a 404.
+        requests: (name, Range header) of every request.
+        cut_after: bytes after which the server cuts one response each.
+        stall_after: bytes after which the server stops sending; None for never.
+        released: ends all stalls when set.
+    """
 
     daemon_threads = True
 
     def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
+        super().__init__(('127.0.0.1', 0), _Handler)
         self.archives, self.requests = {}, []
-        self.cut_after = []  # bytes after which one request each is cut off
-        self.stall_after = None  # bytes after which nothing more is sent, until released
+        self.cut_after = []
+        self.stall_after = None
         self.released = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def url(self):
+        """The base address, with a slash at the end."""
         return f'http://127.0.0.1:{self.server_address[1]}/mirror/'
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name, wanted = self.path.rpartition('/')[2], self.headers.get('Range')
         self.server.requests.append((name, wanted))
@@ -50,7 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def zipped(members):
-    """A zip archive of {name: bytes}."""
+    """Return a zip archive of {name: bytes}."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w') as archive:
         for name, content in members.items():

@@ -6,7 +6,7 @@ import threading
 import h5py
 
 
-class Server(http.server.ThreadingHTTPServer):
+class DownloadServer(http.server.ThreadingHTTPServer):
     """An HTTP server that serves ``content`` under any path; attributes make it fail.
 
     Attributes:
@@ -24,7 +24,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, content):
-        super().__init__(('127.0.0.1', 0), Handler)
+        super().__init__(('127.0.0.1', 0), _Handler)
         self.content, self.tag = content, '"1"'
         self.cut_after = []
         self.stall_after = None
@@ -40,8 +40,8 @@ class Server(http.server.ThreadingHTTPServer):
         return f'http://127.0.0.1:{self.server_address[1]}/weights/'
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers the requests of a :class:`Server`."""
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Answers the requests of a :class:`DownloadServer`."""
 
     def do_GET(self):
         server = self.server

@@ -1,4 +1,4 @@
-"""What the tests of infer.py share: how it is started, and videos."""
+"""Runs of infer.py in this process, and videos to write and read."""
 
 import cv2
 import nnabla as nn
@@ -13,13 +13,13 @@ STREET = programs.PROJECT / 'resources' / 'street.jpg'
 
 
 def started(*arguments):
-    """Run infer.py in this process; returns the exit status."""
+    """Run infer.py in this process; return the exit status."""
     nn.clear_parameters()
     return run_command(infer.build_parser, infer.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):
-    """Run infer.py, which ends with status 2; returns its one line."""
+    """Run infer.py, which fails with status 2; return its one-line error."""
     assert started(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith('error: ')]
@@ -28,6 +28,7 @@ def refused(capsys, *arguments):
 
 
 def write_video(path, frames, api=cv2.CAP_FFMPEG):
+    """Write BGR frames to a video with 12.5 frames per second."""
     writer = cv2.VideoWriter(
         path, api, cv2.VideoWriter_fourcc(*'MJPG'), 12.5, frames[0].shape[1::-1]
     )
@@ -37,6 +38,7 @@ def write_video(path, frames, api=cv2.CAP_FFMPEG):
 
 
 def read_video(path):
+    """Return the rate and the frames of a video."""
     capture = cv2.VideoCapture(str(path))
     rate, frames = capture.get(cv2.CAP_PROP_FPS), []
     while True:

@@ -1,7 +1,8 @@
 """Start loaders in separate process groups and load until killed: a program without a main guard.
 
-Usage: python killed_loader.py FOLDER NUMBER. It prints a JSON line of a list for each loader: the
-ids of its process and of its workers. The standard error of loader i goes to FOLDER/i/errors.
+Usage: python killed_loader.py FOLDER WORKERS ..., with a number of workers for each loader. It
+prints a JSON line of a list for each loader: the ids of its process and of its workers. The
+standard error of loader i goes to FOLDER/i/errors.
 """
 
 import json
@@ -13,9 +14,9 @@ from pathlib import Path
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 from support import numbered_dataset  # noqa: E402  # found through the line above
 
-folder, number = Path(sys.argv[1]), int(sys.argv[2])
+folder = Path(sys.argv[1])
 started = []
-for index in range(number):
+for index, workers in enumerate(map(int, sys.argv[2:])):
     own = folder / str(index)
     own.mkdir()
     reading, writing = os.pipe()
@@ -24,7 +25,7 @@ for index in range(number):
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(own / 'errors', os.O_CREAT | os.O_WRONLY), 2)
-        loader = numbered_dataset.load(numbered_dataset.write_dataset(own), workers=2)
+        loader = numbered_dataset.load(numbered_dataset.write_dataset(own), workers=workers)
         loader.next()
         os.write(writing, json.dumps(numbered_dataset.worker_pids(loader)).encode())
         os.close(writing)

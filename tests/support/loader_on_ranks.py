@@ -14,7 +14,7 @@ from support.numbered_dataset import load, members, write_dataset  # noqa: E402 
 
 comm = MPI.COMM_WORLD
 dataset = write_dataset(Path(sys.argv[1]) / str(comm.rank))
-with load(dataset, batch_size=1, workers=2).slice(None, comm.size, comm.rank) as loader:
+with load(dataset, batch_size=1, workers=1).slice(None, comm.size, comm.rank) as loader:
     own = [number for _ in range(5) for number in members(loader.next()[1])]
 everyone = comm.gather(own)
 if comm.rank == 0:

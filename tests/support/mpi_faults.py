@@ -1,4 +1,4 @@
-"""train.py with a fault in one of its processes, or in all.
+"""Run train.py with a fault in one rank, or in all ranks.
 
 mpirun -n 2 python tests/support/mpi_faults.py crash 1 -cfg CONFIG
 """
@@ -16,21 +16,21 @@ from engine.distributed import communicators
 from engine.inference.predictor import Predictor
 from engine.training.optimizer import Optimizer
 
-CALL = 3  # that does not return, of those that a fault makes slow
-COMPUTATIONS = 2**31 - 1  # a quarter of an hour and more
-SIGNS = 'FAULT_SIGNS'  # the folder of files in which a fault and its test tell each other things
-ALL = 'all'  # in place of a rank
+FAULTY_CALL = 3  # the call, counted from 1, in which a fault takes effect
+ENDLESS_ROUNDS = 2**31 - 1  # of hashing: a quarter of an hour or more
+NOTICES_FOLDER = 'FAULT_NOTICES'  # environment variable: the folder of files that notify the test
+ALL = 'all'  # instead of a rank
 
 
 def crash():
-    """The third step fails by an error of the program, between forward and backward pass."""
+    """Raise an error in the third step, between the forward and the backward pass."""
     backward_of = communicators.MpiCommunicator.backward_of
 
     def failing(self, loss, parameters):
         backward, calls = backward_of(self, loss, parameters), count(1)
 
         def fails(gradient):
-            if next(calls) == CALL:
+            if next(calls) == FAULTY_CALL:
                 raise RuntimeError('a fault')
             backward(gradient)
 
@@ -40,7 +40,7 @@ def crash():
 
 
 def mistake():
-    """Something is wrong before the processes have joined."""
+    """Raise a user's mistake before the processes have joined."""
 
     def main(args):
         raise command.UserError('only here')
@@ -49,7 +49,7 @@ def mistake():
 
 
 def linger():
-    """Validation takes its time in the main thread, where signals reach it."""
+    """Slow validation down, in the main thread, where signal handlers run."""
     labels = Predictor.labels
 
     def slow(self, *arguments):
@@ -62,28 +62,27 @@ def linger():
 
 
 def endless_gradients():
-    """What comes before the third update computes for ever, in C, where no handler of a signal
-    runs; the file ``computing`` tells when.
+    """Compute endlessly in C before the third update, where no signal handler can run.
+
+    The file ``computing`` notifies the test.
     """
-    Optimizer.zero_grad = _and_then_compute(Optimizer.zero_grad)
+    Optimizer.zero_grad = _then_compute_endlessly(Optimizer.zero_grad)
 
 
 def endless_update():
-    """The third update computes for ever; what it has changed by then is no state of any
-    iteration.
-    """
-    Optimizer.update = _and_then_compute(Optimizer.update)
+    """Compute endlessly within the third update, which leaves the state of no iteration."""
+    Optimizer.update = _then_compute_endlessly(Optimizer.update)
 
 
-def _and_then_compute(method):
+def _then_compute_endlessly(method):
     calls = []
 
     def endless(self, *arguments):
         method(self, *arguments)
         calls.append(arguments)
-        if len(calls) == CALL:
-            (Path(os.environ[SIGNS]) / 'computing').touch()
-            hashlib.pbkdf2_hmac('sha256', b'', b'', COMPUTATIONS)
+        if len(calls) == FAULTY_CALL:
+            (Path(os.environ[NOTICES_FOLDER]) / 'computing').touch()
+            hashlib.pbkdf2_hmac('sha256', b'', b'', ENDLESS_ROUNDS)
 
     return endless
 

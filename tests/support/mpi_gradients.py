@@ -1,10 +1,9 @@
-"""Graphs that differ from rank to rank: their gradients are summed all the same; batch norms, which
-must wait for each other on the way, find out.
+"""Check ranks whose graphs differ: gradients are summed correctly, batch norms are refused.
 
     mpirun -n 2 python tests/support/mpi_gradients.py
 
-A network may take a map apart in other functions when it has another size. Here one of two branches
-is deeper, on each rank the other one, so that their parameters are met in opposite orders.
+For another input size, a network may build a graph of other functions. Here one of two branches is
+deeper, a different one on each rank, so that the ranks reach their parameters in opposite orders.
 """
 
 import nnabla as nn
@@ -23,7 +22,7 @@ STEPS = 3
 def loss_of(
     processes: Processes, communicator: communicators.SingleProcessCommunicator | None
 ) -> nn.Variable:
-    """The loss of this rank's own input, with batch norm if there is a communicator."""
+    """Return the loss of this rank's own input, with batch norm if there is a communicator."""
     rng = np.random.RandomState(processes.rank)
     build = L.Build(train=True, communicator=communicator)
     x = nn.Variable.from_numpy_array(rng.rand(2, 3, 8, 8).astype(np.float32))
@@ -37,28 +36,32 @@ def loss_of(
     return branches[0] + branches[1]
 
 
-class Recorder:
-    """Stands for NNabla's communicator between GPUs: sums arrays over MPI, and records the order in
-    which it gets them.
+class RecordingCommunicator:
+    """A stand-in for NNabla's communicator between GPUs, over MPI.
+
+    Attributes:
+        summed: The arrays of each all-reduce, as hashes, in the order of the calls.
     """
 
     def __init__(self, processes: Processes):
-        self.given, self._processes = [], processes
+        self.summed, self._processes = [], processes
 
     def all_reduce(self, arrays, division, inplace):
+        """Sum arrays over all ranks."""
         assert (division, inplace) == (False, False)
-        self.given.append([hash(array) for array in arrays])
+        self.summed.append([hash(array) for array in arrays])
         for array in arrays:
             array.data = self._processes.total(array.data.copy())
 
 
 def check_order(processes: Processes):
-    """On GPUs, too, the ranks sum the same parameters at the same time, though their backward
-    passes come to them in opposite orders; parameters that are used twice included.
+    """Check the GPUs' communicator: all ranks sum the same parameters at the same time.
+
+    Their backward passes reach the parameters in opposite orders. Each parameter is used twice.
     """
     nn.clear_parameters()
     communicators.NCCL_BUCKET_BYTES = 4
-    recorder = Recorder(processes)
+    recorder = RecordingCommunicator(processes)
     loss = loss_of(processes, None) + loss_of(processes, None)
     parameters = nn.get_parameters()
     met = []
@@ -69,15 +72,15 @@ def check_order(processes: Processes):
     assert orders[0] != orders[1]
     check_sums(processes, communicators.NcclCommunicator(processes, recorder), loss)
     names = {hash(p.grad): name for name, p in parameters.items()}
-    given = processes.gather([[names[key] for key in bucket] for bucket in recorder.given])
-    assert given[0] == given[1]
-    assert len(given[0]) == STEPS * len(parameters)
+    summed = processes.gather([[names[key] for key in bucket] for bucket in recorder.summed])
+    assert summed[0] == summed[1]
+    assert len(summed[0]) == STEPS * len(parameters)
 
 
 def check_sums(
     processes: Processes, communicator: communicators.SingleProcessCommunicator, loss: nn.Variable
 ):
-    """The sums are those of what each rank finds alone."""
+    """Check that the sums are those of the gradients that each rank computes alone."""
     parameters = nn.get_parameters()
     backward = communicator.backward_of(loss, parameters)
     for _ in range(STEPS):
@@ -96,7 +99,7 @@ def check_sums(
 
 
 def check_batch_norms(processes: Processes):
-    """Each would get the sums of the other."""
+    """Check that batch norms in different orders are refused, as they would swap their sums."""
     nn.clear_parameters()
     communicator = communicators.connect(processes, context.use('cpu'))
     order = communicators.sync_batch_norm_order(loss_of(processes, communicator))
@@ -108,16 +111,17 @@ def check_batch_norms(processes: Processes):
     except UserError as error:
         assert 'in different orders' in str(error)
     else:
-        raise AssertionError('two layers have been mixed up')
+        raise AssertionError('sums of different layers were mixed up')
 
 
 def merged(ranks: list[dict]) -> dict[str, list]:
+    """Turn one dictionary for each rank into lists over ranks."""
     return {name: [rank[name] for rank in ranks] for name in ranks[0]}
 
 
 if __name__ == '__main__':
     with joined() as processes:
-        communicators.BUCKET_BYTES = 4  # a bucket for each parameter
+        communicators.BUCKET_BYTES = 4  # one bucket for each parameter
         on_cpu = communicators.connect(processes, context.use('cpu'))
         check_sums(processes, on_cpu, loss_of(processes, None))
         check_order(processes)

@@ -1,7 +1,7 @@
-"""Two hosts on one machine: namespaces of Linux with host names and network devices of their own.
+"""Two hosts on one machine: Linux namespaces with their own host names and network devices.
 
-A cable of virtual Ethernet joins them. They last as long as the processes that hold them; nothing
-of them is written anywhere but in the test's folder. Needs root, and a kernel that allows it.
+A virtual Ethernet cable connects them. The namespaces exist until their holder processes end, and
+all files are in the test's folder. Creating them requires root and a kernel that allows it.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 from support import mpi_jobs
 
 NAMES, ADDRESSES = ('first', 'second'), ('10.99.0.1', '10.99.0.2')
-COMMAND_SECONDS = 10  # seconds
+COMMAND_SECONDS = 10  # timeout of each command
 
-# What mpirun calls in the place of ssh: options, host, command. The environment stays behind, as it
-# does with ssh, but for the mark by which a job's processes are known.
+# The program that mpirun calls instead of ssh, with options, host and command. Like ssh, it passes
+# no environment on, except for the variable that identifies a job's processes.
 AGENT = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 pid=$(cat %s/"$1".pid); shift
@@ -29,32 +29,32 @@ echo $$ > {folder}/{name}.new && mv {folder}/{name}.new {folder}/{name}.pid && e
 
 
 class NoHostsError(Exception):
-    """Why there can be no such hosts here."""
+    """The hosts cannot be created on this machine; the message gives the reason."""
 
 
-class Hosts:
-    """Both hosts, while their holders live."""
+class TwoHosts:
+    """Both hosts, valid until their holder processes end."""
 
     def __init__(self, folder: Path):
         self._folder = folder
 
     def command(self, *arguments) -> list[str]:
-        """The command line that starts a process of a Python program on each, from the first."""
+        """Return the command line that starts one rank on each host, from the first host."""
         hostfile, agent = self._folder / 'hostfile', self._folder / 'agent'
         options = ['--hostfile', hostfile, '--prtemca', 'plm_ssh_agent', agent]
         return self._on('first', mpi_jobs.command(2, *arguments, options=options))
 
     def received(self) -> int:
-        """The bytes that have come to the first one over the cable."""
+        """Return the number of bytes that the first host has received over the cable."""
         lines = _run(self._on('first', ['cat', '/proc/net/dev'])).splitlines()
         return next(int(line.split()[1]) for line in lines if 'cable' in line)
 
     def pull_the_cable(self):
-        """Nothing reaches the other host any more."""
+        """Disconnect the hosts."""
         _run(self._on('first', ['ip', 'link', 'set', 'cable', 'down']))
 
     def lay_the_cable(self):
-        """Join both."""
+        """Connect the hosts."""
         one, two = (self._pid(name) for name in NAMES)
         end = ['ip', 'link', 'add', 'cable', 'netns']
         _run([*end, one, 'type', 'veth', 'peer', 'name', 'cable', 'netns', two])
@@ -72,13 +72,13 @@ class Hosts:
 
 @contextmanager
 def two_hosts(folder: Path):
-    """Both hosts; raises ``NoHostsError`` where they cannot be made."""
+    """Create both hosts; raise ``NoHostsError`` where that is impossible."""
     lines = [f'{address} {name}\n' for name, address in zip(NAMES, ADDRESSES)]
     (folder / 'hosts').write_text('127.0.0.1 localhost\n' + ''.join(lines))
     (folder / 'hostfile').write_text(''.join(f'{name} slots=1\n' for name in NAMES))
     (folder / 'agent').write_text(AGENT % folder)
     (folder / 'agent').chmod(0o755)
-    hosts, holders = Hosts(folder), []
+    hosts, holders = TwoHosts(folder), []
     try:
         for name in NAMES:
             hold = HOLD.format(folder=folder, name=name)

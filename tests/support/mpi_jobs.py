@@ -1,4 +1,4 @@
-"""MPI jobs of tests: started as a user does, watched, and what is left of them afterwards."""
+"""Start MPI jobs as a user does, watch their processes, and check what remains of them."""
 
 import os
 import signal
@@ -16,19 +16,25 @@ from engine.runs import checkpoints
 from support import mpi_training, programs, stand_ins
 
 MPIRUN = Path(sys.executable).parent / 'mpirun'
-# What mpirun says, now and then on a busy machine, before it has started any process.
+# An occasional message of mpirun on a busy machine, before it has started any process.
 NOT_STARTED = "The PMIx server's listener thread failed to start"
-JOB_SECONDS = 60  # seconds in which a job must end, whatever happens to it
+JOB_SECONDS = 60  # a job must end within this time, whatever happens to it
 
 
 def command(processes: int, *arguments, options=('--oversubscribe',)) -> list[str]:
-    """The command line for a Python program of the project; options: of mpirun."""
+    """Return the command line that starts a Python program of the project as an MPI job.
+
+    Args:
+        processes: Number of ranks.
+        *arguments: The program and its arguments.
+        options: Options of mpirun.
+    """
     options = ['-n', processes, '--allow-run-as-root', *options, sys.executable]
     return [str(argument) for argument in (MPIRUN, *options, *arguments)]
 
 
 def run(processes: int, *arguments, **environment) -> subprocess.CompletedProcess:
-    """A job from its start to its end; once more where mpirun could not start anything."""
+    """Run a job to its end, with retries where mpirun could not start any process."""
     for _ in range(3):
         with started(processes, *arguments, **environment) as job:
             process = job.finished(timeout=240)
@@ -37,11 +43,14 @@ def run(processes: int, *arguments, **environment) -> subprocess.CompletedProces
     return process
 
 
-class Job:
-    """A running job, and all processes that it has.
+class MpiJob:
+    """A running job and all its processes.
 
-    mpirun: its Popen. Every process of it, also a worker of a loader and one whose parent is dead,
-    is known by a variable of its environment.
+    An environment variable identifies every process of the job, including data workers and
+    processes whose parent is dead.
+
+    Attributes:
+        mpirun: The ``Popen`` of mpirun.
     """
 
     def __init__(self, arguments: list[str], environment: Mapping):
@@ -65,19 +74,22 @@ class Job:
         )
 
     def finished(self, timeout: float = JOB_SECONDS) -> subprocess.CompletedProcess:
-        """Its output and status once it has ended; ``subprocess.TimeoutExpired`` if it does not."""
+        """Wait for the job's end and return its output and status.
+
+        Raises ``subprocess.TimeoutExpired`` if it does not end in time.
+        """
         out, err = self.mpirun.communicate(timeout=timeout)
         return subprocess.CompletedProcess(self.mpirun.args, self.mpirun.returncode, out, err)
 
     def fails(self) -> str:
-        """What it leaves on standard error when it fails, in bounded time, and with no process."""
+        """Require that the job fails in time, without remaining processes; return its errors."""
         process = self.finished()
         assert process.returncode != 0
         assert self.is_gone(), self.processes().keys()
         return process.stderr
 
     def processes(self) -> dict[int, dict[str, str]]:
-        """The environments of all its processes that live, by process id."""
+        """Return the environments of all living processes of the job, by process id."""
         found = {}
         for path in Path('/proc').iterdir():
             if path.name.isdigit() and int(path.name) != os.getpid():
@@ -87,33 +99,44 @@ class Job:
         return found
 
     def rank(self, number: int) -> int:
-        """The process id of a rank."""
+        """Return the process id of a rank."""
         for pid, environment in self.processes().items():
             if environment.get('OMPI_COMM_WORLD_RANK') == str(number) and not _is_worker(pid):
                 return pid
         raise LookupError(f'no rank {number}')
 
     def kill(self):
-        """SIGKILL for all its processes."""
+        """Send SIGKILL to all processes of the job."""
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def is_gone(self, seconds: float = 10) -> bool:
-        """Whether no process of it is left, at the latest after a time."""
+        """Wait until no process of the job remains; return whether that happened in time."""
         return wait_for(lambda: not self.processes(), seconds)
 
 
-class Training:
-    """A run of train.py on a seeded data set; its folder is ``path``."""
+class TrainingRun:
+    """A run of train.py on a seeded data set.
+
+    Attributes:
+        path: The run folder.
+        data: The data set.
+    """
 
     def __init__(self, path: Path):
         self.path, self.data = path / 'run', path / 'data'
         self._config = path / 'config.yaml'
         mpi_training.write_data(self.data)
 
-    def options(self, *more, **config) -> list:
-        """The arguments of train.py, for a training that would take long."""
+    def options(self, *more, workers: int = 0, **config) -> list:
+        """Return the arguments of train.py for a very long training.
+
+        Args:
+            *more: More arguments.
+            workers: Data workers for each rank.
+            **config: Keys of the config that differ.
+        """
         values = {
             **stand_ins.TINY,
             'n_blocks': [1, 1],
@@ -129,34 +152,34 @@ class Training:
         }
         self._config.write_text(yaml.safe_dump(values))
         options = ['-c', 'cpu', '-cfg', self._config, '-o', self.path, '--log-interval', 1]
-        return [*options, '--workers', 1, *more]
+        return [*options, '--workers', workers, *more]
 
     def log(self) -> str:
-        """What it has told so far."""
+        """Return the content of train.log so far."""
         path = self.path / 'train.log'
         return path.read_text() if path.exists() else ''
 
-    def reaches(self, iteration: int, job: Job) -> bool:
-        """Whether it comes to an iteration before its job ends."""
+    def reaches(self, iteration: int, job: MpiJob) -> bool:
+        """Wait for an iteration; return whether it is reached before the job ends."""
         wait_for(lambda: f'iteration {iteration}/' in self.log() or job.mpirun.poll() is not None)
         return f'iteration {iteration}/' in self.log()
 
     def state(self) -> checkpoints.TrainingState:
-        """The state in its folder."""
+        """Return the saved training state."""
         return checkpoints.load(self.path / 'state.h5')
 
 
 @contextmanager
 def started(processes: int, *arguments, **environment):
-    """A job that is running; nothing of it survives the block."""
+    """Start a job; none of its processes survives the block."""
     with running(command(processes, *arguments), environment) as job:
         yield job
 
 
 @contextmanager
 def running(arguments: list[str], environment: Mapping = MappingProxyType({})):
-    """:func:`started`, by a command line."""
-    job = Job(arguments, environment)
+    """Start a job by its command line, as :func:`started` does."""
+    job = MpiJob(arguments, environment)
     try:
         yield job
     finally:
@@ -165,7 +188,7 @@ def running(arguments: list[str], environment: Mapping = MappingProxyType({})):
 
 
 def wait_for(condition, seconds: float = JOB_SECONDS) -> bool:
-    """Whether a condition has come true within a time."""
+    """Wait for a condition; return whether it became true in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -175,14 +198,14 @@ def wait_for(condition, seconds: float = JOB_SECONDS) -> bool:
 
 
 def _is_worker(pid: int) -> bool:
-    """Whether a process is one of those that load data for a rank."""
+    """Return whether a process is a data worker of a rank."""
     return (
         b'from datasets.loading import sample_workers' in Path(f'/proc/{pid}/cmdline').read_bytes()
     )
 
 
 def _environment(process: Path) -> dict[str, str]:
-    """The environment of a process; empty for one that is dead or another user's."""
+    """Return the environment of a process; empty for a dead process or another user's."""
     try:
         variables = (process / 'environ').read_bytes().decode(errors='replace').split('\0')
     except OSError:

@@ -1,11 +1,11 @@
-"""A few steps of the real trainer on small networks, alone or as the ranks of an MPI job.
+"""Train small networks for a few steps, in one process or as the ranks of an MPI job.
 
     mpirun -n 2 python tests/support/mpi_training.py DATA OUT CASES [CONTEXT]
 
 CASES is JSON: {"name": {"network": "plain", any key of a config: its value}}.
 
-Rank 0 writes what became of each case as OUT/<name>.npz: all parameters, and the losses. CONTEXT is
-that of train.py's -c, by default cpu.
+Rank 0 writes all parameters and the losses of each case to OUT/<name>.npz. CONTEXT is a value of
+train.py's -c, by default cpu.
 """
 
 import json
@@ -27,9 +27,9 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes, joined
 from engine.inference.predictor import Predictor
-from engine.training import losses, optimizer, recipe
+from engine.training import losses, optimizer
+from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.optimizer import SolverKeys
-from engine.training.recipe import Recipe, TrainingKeys
 from engine.training.schedules import ScheduleKeys
 from engine.training.trainer import Trainer
 from layers import functions as L
@@ -49,7 +49,10 @@ CONFIG = {
 
 
 def write_data(root: Path, train: int = 16, val: int = 5):
-    """A seeded data set for the reader ``folder``; each label ignores another number of rows."""
+    """Write a seeded data set for the reader ``folder``.
+
+    Each label ignores another number of rows.
+    """
     for split, count in (('train', train), ('val', val)):
         for folder in ('images', 'labels'):
             (root / folder / split).mkdir(parents=True)
@@ -70,8 +73,10 @@ def plain(x, build):
 
 
 def normed(x, build):
-    """Batch norm after each convolution but the last. These convolutions have no bias: its gradient
-    would be mathematically zero, so what is computed for it is rounding alone.
+    """Convolutions with batch norm, except for the last one.
+
+    They have no bias: its gradient is mathematically zero, so that only rounding errors would
+    remain.
     """
     x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
@@ -82,9 +87,7 @@ def normed(x, build):
 
 
 def gated(x, build):
-    """:func:`normed` with the gate of attention, whose sigmoid reads what ReLU has left, in front
-    of its last convolution.
-    """
+    """:func:`normed` with an attention gate, the sigmoid of a ReLU, before the last convolution."""
     x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
     y = L.bn_relu(L.convolution(x, 8, 1, 'gate', build, bias=False), 'gate_bn', build)
@@ -92,7 +95,7 @@ def gated(x, build):
 
 
 def network(name: str) -> Network:
-    """``d3net`` as small as can be, another network by its name, or one of the functions above."""
+    """Return a tiny ``d3net``, a network by its name, or one of the functions above."""
     if name == 'd3net':
         return stand_ins.tiny(num_classes=CLASSES)
     if name in models.names():
@@ -104,22 +107,29 @@ def network(name: str) -> Network:
     return Network(name, family, {}, info)
 
 
-def recipe_of(config: Mapping, samples: int, processes: int) -> Recipe:
-    """The recipe of a config."""
+def hyperparameters_of(config: Mapping, samples: int, processes: int) -> Hyperparameters:
+    """Derive the hyperparameters of a config for numbers of samples and processes."""
     sections = (kind.of(config) for kind in (TrainingKeys, ScheduleKeys, SolverKeys))
-    return recipe.from_keys(*sections, samples, processes)
+    return derive_hyperparameters(*sections, samples, processes)
 
 
 def solver_of(net: Network, config: Mapping) -> SolverKeys:
-    """The solver of a config, completed by the form of momentum of the network's family."""
+    """Return the solver's keys, completed by the form of momentum of the network's family."""
     keys = SolverKeys.of(config)
     return replace(keys, momentum_form=optimizer.momentum_form(keys, net.family.momentum_form))
 
 
-def trainer_of(net: Network, config: Mapping, steps: Recipe, *arguments, **options) -> Trainer:
-    """A trainer of a network with registered parameters, as train.py makes it of a config.
+def trainer_of(
+    net: Network, config: Mapping, steps: Hyperparameters, *arguments, **options
+) -> Trainer:
+    """Create a trainer of a network with registered parameters, as train.py does.
 
-    arguments, options: of :class:`Trainer`, from the loader on.
+    Args:
+        net: The network.
+        config: The config.
+        steps: The hyperparameters.
+        arguments: Positional arguments of :class:`Trainer`, from the loader on.
+        options: Keyword arguments of :class:`Trainer`.
     """
     criterion = losses.create(config, net.info.num_classes)
     options = {'seed': 0, 'frozen': TrainingKeys.of(config).freeze, **options}
@@ -129,10 +139,13 @@ def trainer_of(net: Network, config: Mapping, steps: Recipe, *arguments, **optio
 def train(
     data: Path, processes: Processes, case: dict, where: str = 'cpu'
 ) -> dict[str, np.ndarray]:
-    """The parameters after ``steps`` steps, and ``losses``.
+    """Train a case and return its parameters by name, and its ``losses``.
 
-    where: the context, one GPU for each process. case: network; steps; build, fields of the
-    trainer's; everything else is the config's.
+    Args:
+        data: The root of the data set.
+        processes: All processes of the job.
+        case: ``network``, ``steps``, ``build`` (fields of the trainer's) and keys of the config.
+        where: The context; each process has its own GPU.
     """
     case = {'network': 'plain', 'steps': 3, 'build': {}, **case}
     config = CONFIG | case
@@ -142,7 +155,7 @@ def train(
     Predictor(net)
     stand_ins.randomize_parameters()
     split = datasets.open('folder', data, 'train')
-    steps = recipe_of(config, len(split), processes.size)
+    steps = hyperparameters_of(config, len(split), processes.size)
     loader = Loader(
         split,
         augmentations.create(config),
@@ -162,6 +175,7 @@ def train(
 
 
 def main():
+    """Train the cases of the command line, and let rank 0 write the results."""
     data, out, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     where = sys.argv[4] if len(sys.argv) > 4 else 'cpu'
     with joined() as processes:

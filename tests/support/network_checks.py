@@ -89,13 +89,21 @@ def check_gradients(name, **hyper):
     Running statistics must be finite after the step.
     """
     network = models.create(name, **hyper)
-    parameters, gradients = training_step(network, random_parameters(network))
+    check_step(*training_step(network, random_parameters(network)))
+
+
+def check_step(parameters, gradients):
+    """Check that every gradient has a value other than 0 and every parameter is finite."""
     assert [n for n, gradient in gradients.items() if not np.any(gradient)] == []
     assert [n for n, values in parameters.items() if not np.isfinite(values).all()] == []
 
 
 def check_recomputation(name, **hyper):
-    """Check that no recompute policy changes a bit of gradients or running statistics."""
+    """Check that no recompute policy changes a bit of gradients or running statistics.
+
+    Returns:
+        Parameters and gradients after the step without recomputation, by name.
+    """
     network = models.create(name, **hyper)
     initial = random_parameters(network)
     kept = training_step(network, initial)
@@ -105,6 +113,7 @@ def check_recomputation(name, **hyper):
             assert before.keys() == after.keys()
             changed = [n for n in before if not np.array_equal(before[n], after[n])]
             assert changed == [], (policy, len(changed), len(before))
+    return kept
 
 
 def random_parameters(network):

@@ -1,4 +1,4 @@
-"""Trainings of a second or less, for tests: a tiny D3Net on seeded images, through train.py."""
+"""Run trainings of a second or less through train.py: a tiny D3Net on seeded images."""
 
 import os
 import signal
@@ -21,6 +21,10 @@ from support import mpi_training, stand_ins
 SERIES = [f'{name}.series.txt' for name in ('Training-loss', 'Learning-rate', 'Validation-mIoU')]
 CONFIG = {
     **stand_ins.TINY,
+    # Fewer blocks than TINY, as the time of a run grows with the number of parameters.
+    'num_layers': [1, 1],
+    'n_blocks': [1, 1],
+    'dense_n_out_layer_block': [1, 1],
     'dataset': 'folder',
     'batch_size': 2,
     'image_height': 24,
@@ -41,7 +45,7 @@ def data(tmp_path_factory):
 
 
 def write_config(folder: Path, **changes) -> Path:
-    """A config with these keys changed, and without those that become None."""
+    """Write ``CONFIG`` with these changes; a key whose value is None is removed."""
     keys = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     path = folder / 'tiny.yaml'
     path.write_text(yaml.safe_dump(keys))
@@ -49,9 +53,15 @@ def write_config(folder: Path, **changes) -> Path:
 
 
 class Training:
-    """A way to train, as options of train.py, in folders beside each other.
+    """A config and options of train.py, for runs in folders beside each other.
 
-    Validation and log intervals are uneven on purpose: what is saved when does not fall together.
+    The intervals of logging and saving differ, so that they do not coincide.
+
+    Args:
+        data: The root of the data set.
+        folder: Receives the config and the run folders.
+        options: Options of train.py for all runs.
+        changes: Changes of ``CONFIG``.
     """
 
     def __init__(self, data: Path, folder: Path, *options, **changes):
@@ -59,23 +69,23 @@ class Training:
         self.config = write_config(folder, **changes)
 
     def arguments(self, name: str, *more) -> list[str]:
-        """Of train.py, for the run called ``name``."""
+        """Return the arguments of train.py for the run ``name``."""
         options = ['-d', self.data, '-cfg', self.config, '-c', 'cpu', '-o', self.folder / name]
         options += ['--log-interval', 3, *self.options, *more]
         return [str(option) for option in options]
 
     def __call__(self, name: str, *more) -> int:
-        """Train in this process; returns the exit status."""
+        """Train in this process, and return the exit status."""
         nn.clear_parameters()
         return run_command(train.build_parser, train.main, self.arguments(name, *more))
 
     def whole(self, name: str, *more) -> Path:
-        """The folder of a run that has come to its end."""
+        """Train to the end, and return the run folder."""
         assert self(name, *more) == 0
         return self.folder / name
 
     def refused(self, capsys, name: str, *more) -> str:
-        """The one line that says why there is no training; nothing is left running."""
+        """Train, expect exit status 2 and no worker left over, and return the one error line."""
         status = self(name, *more)
         captured = capsys.readouterr().err
         errors = [line for line in captured.splitlines() if line.startswith('error: ')]
@@ -86,7 +96,7 @@ class Training:
 
 
 def scores(training: Training, model: Path, *options) -> dict:
-    """The report of evaluate.py."""
+    """Return the report of evaluate.py for a file of weights."""
     nn.clear_parameters()
     report = training.folder / 'scores.json'
     arguments = ['-d', training.data, '-cfg', training.config, '-c', 'cpu', '-m', model]
@@ -96,13 +106,13 @@ def scores(training: Training, model: Path, *options) -> dict:
 
 
 def handle(number: int):
-    """What Python does when a signal comes; one that nobody handles does not end the tests."""
+    """Call the handler of a signal as Python does; without a handler, do not end the tests."""
     signal.getsignal(number)(number, None)
 
 
 @contextmanager
 def signalled(iteration: int, number: int = signal.SIGTERM):
-    """This process handles a signal in the middle of an iteration."""
+    """Deliver a signal to this process at the start of an iteration."""
     step = Trainer.step
 
     def and_signal(trainer, *arguments):
@@ -115,25 +125,25 @@ def signalled(iteration: int, number: int = signal.SIGTERM):
 
 
 def command_lines() -> list[Path]:
-    """Where the command lines of all processes are."""
-    return list(Path("/proc").glob("[0-9]*/cmdline"))
+    """Return the files with the command lines of all processes."""
+    return list(Path('/proc').glob('[0-9]*/cmdline'))
 
 
 def children() -> list[str]:
-    """The command lines of this process's children."""
+    """Return the command lines of this process's loader workers."""
     found = []
     for path in Path('/proc').glob('[0-9]*/stat'):
         try:
             parent = path.read_text().rpartition(')')[2].split()[1]
             if int(parent) == os.getpid():
                 found.append(path.with_name('cmdline').read_text())
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has exited meanwhile
             continue
     return [command for command in found if 'datasets' in command]
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    """Whether two files hold the same parameters, bit for bit."""
+    """Return whether two files hold the same parameters, bit for bit."""
     arrays, others = weights.read(one), weights.read(other)
     return list(arrays) == list(others) and all(
         np.array_equal(array.view(np.uint32), others[name].view(np.uint32))
@@ -142,7 +152,7 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 def assert_same_run(folder: Path, other: Path):
-    """Two runs came to the same end: weights bit for bit, which files there are, their records."""
+    """Assert that two completed runs have the same files, weights bit for bit, and records."""
     names = {p.name for p in other.iterdir() if not p.name.startswith('events.')}
     assert {p.name for p in folder.iterdir() if not p.name.startswith('events.')} == names
     for name in names:

@@ -24,6 +24,18 @@ def test_every_requirement_is_pinned(name):
     assert all('use-Python-3.10' in guard for guard in guards)
 
 
+def test_requirements_agree():
+    """One environment satisfies all requirement files, and the tests run the deployed versions."""
+    pins = {}
+    for path in programs.PROJECT.glob('requirements*.txt'):
+        for line in path.read_text().splitlines():
+            line = line.partition('#')[0].strip()
+            if line and '@' not in line:
+                package, _, version = line.partition('==')
+                assert pins.setdefault(package.lower(), version) == version, f'{path}: {line}'
+    assert {'onnx', 'onnxruntime', 'openvino', 'nncf'} <= pins.keys()
+
+
 def pinned(name):
     """Read the pins of a requirement file.
 

@@ -1,11 +1,11 @@
-"""Training losses over logits of several resolutions and labels with ignored pixels.
+"""Training losses for logits of several resolutions and labels with ignored pixels.
 
-Each loss is registered by its module; :mod:`engine.training.losses.registry` shows how to add one.
+Each module registers its loss; :mod:`engine.training.losses.registry` shows how to add one.
 """
 
 from engine.training.losses import cross_entropy, dice, lovasz, ohem  # noqa: F401  (register)
 from engine.training.losses.criterion import Criterion, Objective, create
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.keys import LossKeys
 from engine.training.losses.registry import PixelLoss, Term, choices, register, sections
 
@@ -14,7 +14,7 @@ __all__ = [
     'Head',
     'LossKeys',
     'Objective',
-    'Part',
+    'MicroBatchLoss',
     'PixelLoss',
     'Term',
     'choices',

@@ -1,4 +1,4 @@
-"""Training losses over logits of several resolutions and labels with ignored pixels.
+"""Combine the losses of all heads of a network into one training objective.
 
     criterion = create(config, num_classes)
     objective = criterion.build(network(x, train=True), x.shape[2:])
@@ -8,13 +8,13 @@
         objective.loss.forward(clear_no_need_grad=True)
         objective.loss.backward(clear_buffer=True)          # gradients add up
 
-A batch may be spread over micro-batches and processes. Each share divides by what the whole batch
-counts, which follows from the labels alone, so that the sums of losses and gradients over all
-shares are those of the whole batch.
+A batch can be divided into micro-batches over several backward passes and processes. Each
+micro-batch divides its loss by a count over the whole batch, which depends on the labels alone. So
+losses and gradients summed over all micro-batches equal those of the whole batch.
 
-Labels are integers (N, 1, H, W), negative where a pixel is ignored, and below the number of
-classes, which NNabla does not check. The functions are those that NNabla's CUDA extension computes
-rightly on a Hopper GPU.
+Labels are integers (N, 1, H, W), negative where a pixel is ignored. They must be below the number
+of classes, which NNabla does not check. All functions used here are computed correctly by NNabla's
+CUDA extension on a Hopper GPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,25 +28,29 @@ import numpy as np
 
 from common.sections import SectionError
 from engine.training.losses.cross_entropy import cross_entropy
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.keys import PIXEL_LOSSES, LossKeys
 from engine.training.losses.registry import TERMS
-from engine.training.losses.targets import Measure, Targets
+from engine.training.losses.targets import LabelStatistic, Targets
 from layers import functions as L
 from layers.build import float_context
 
 
 def create(config: Mapping[str, Any], num_classes: int) -> 'Criterion':
-    """Return the loss that a config asks for, made of those that are registered.
+    """Create the criterion of a config from the registered losses.
+
+    Args:
+        config: The effective config.
+        num_classes: The network's number of classes.
 
     Raises:
-        SectionError: Keys do not fit together, or the network's classes.
+        SectionError: Keys contradict each other or the number of classes.
     """
     keys = LossKeys.of(config)
     main = PIXEL_LOSSES[keys.loss]
     if main.selects_pixels and keys.loss_mean is not None:
         raise SectionError(
-            'loss_mean', f'does not go with loss {main.name}, which averages what it keeps'
+            'loss_mean', f'not supported by the loss {main.name}, which selects its pixels itself'
         )
     if keys.class_weights and len(keys.class_weights) != num_classes:
         raise SectionError(
@@ -62,18 +66,18 @@ def create(config: Mapping[str, Any], num_classes: int) -> 'Criterion':
 
 @dataclass(frozen=True)
 class Criterion:
-    """What is minimised: a loss of the main head, terms of it, and cross entropy of other heads.
+    """The training loss: a loss and terms of the main head, cross entropy of auxiliary heads.
 
     Attributes:
-        keys: What holds for every loss. With ``loss_at: input`` logits are resized to the input's
-            size, with ``logits`` labels are subsampled to each head's size.
-        main: Makes the loss of the main head, of weight ``main_weight``.
-        terms: What is added to it, each with its weight.
+        keys: The keys of all losses. With ``loss_at: input`` the logits are resized to the input's
+            size; with ``logits`` the labels are subsampled to each head's size.
+        main: Builds the loss of the main head, which has the weight ``main_weight``.
+        terms: (weight, builder) pairs of further losses of the main head.
     """
 
     keys: LossKeys
-    main: Callable[[Head], Part]
-    terms: tuple[tuple[float, Callable[[Head], Part]], ...] = ()
+    main: Callable[[Head], MicroBatchLoss]
+    terms: tuple[tuple[float, Callable[[Head], MicroBatchLoss]], ...] = ()
 
     def build(
         self,
@@ -81,21 +85,19 @@ class Criterion:
         size: tuple[int, int],
         context: nn.Context | None = None,
     ) -> 'Objective':
-        """Return the graph of the loss of a network's outputs.
-
-        It computes in float32, whatever the precision of the network.
+        """Build the graph of the loss, in float32 whatever the precision of the network.
 
         Args:
-            outputs: Logits ``[main, aux1, ...]`` (N, C, h, w).
-            size: Of the network's input, (H, W).
-            context: Whose device computes; by default the current one.
+            outputs: Logits ``[main, aux1, ...]``, each (N, C, h, w).
+            size: (H, W) of the network's input.
+            context: The context of the device; by default the current one.
 
         Raises:
-            SectionError: ``aux_weights`` does not fit the number of heads.
+            SectionError: ``aux_weights`` does not match the number of heads.
         """
         weights = self.keys.weights_of_aux(len(outputs) - 1)
         targets: dict[tuple[int, ...], Targets] = {}
-        terms: list[_WeightedPart] = []
+        terms: list[_WeightedLoss] = []
         with nn.context_scope(float_context(context)):
             for number, logits in enumerate(outputs):
                 if self.keys.loss_at == 'input':
@@ -106,58 +108,67 @@ class Criterion:
                 head = Head(logits, targets[head_size], self.keys)
                 losses = [(weights[number - 1], cross_entropy)] if number else self._of_main()
                 terms += [
-                    _WeightedPart(loss(head), weight, head.targets) for weight, loss in losses
+                    _WeightedLoss(loss(head), weight, head.targets) for weight, loss in losses
                 ]
             return Objective(terms)
 
-    def _of_main(self) -> list[tuple[float, Callable[[Head], Part]]]:
+    def _of_main(self) -> list[tuple[float, Callable[[Head], MicroBatchLoss]]]:
         return [(self.keys.main_weight, self.main), *self.terms]
 
 
 class Objective:
-    """The loss of one micro-batch as a graph; see the module for its use.
+    """The graph of the loss of one micro-batch; the module's docstring shows its use.
 
-    loss: Variable (1,), this micro-batch's share in the loss of the whole batch.
+    Attributes:
+        loss: Variable (1,), this micro-batch's share of the loss of the whole batch.
     """
 
-    def __init__(self, terms: Sequence['_WeightedPart']):
+    def __init__(self, terms: Sequence['_WeightedLoss']):
         self._terms = terms
-        self.loss: nn.Variable = reduce(add, (term.part.value * term.factor for term in terms))
+        self.loss: nn.Variable = reduce(add, (term.loss.value * term.factor for term in terms))
         self.loss.persistent = True
 
     def counts(self, labels: np.ndarray) -> np.ndarray:
-        """Return what this micro-batch adds to the denominators: float64, one for each part.
+        """Return this micro-batch's contribution to the denominators, float64 (losses,).
 
-        labels: (N, 1, H, W), of the input's size.
+        Args:
+            labels: (N, 1, H, W) integers of the input's size.
         """
-        counts = self._measured([term.part.count for term in self._terms], labels)
+        counts = self._statistics_of([term.loss.count for term in self._terms], labels)
         return np.array(counts, np.float64)
 
     def feed(self, labels: np.ndarray, totals: np.ndarray) -> None:
-        """Set the labels of the next forward pass; totals: the sum of the counts of all
-        micro-batches of all processes.
+        """Set the labels of the next forward pass.
+
+        Args:
+            labels: (N, 1, H, W) integers of the input's size.
+            totals: (losses,) sum of the :meth:`counts` of all micro-batches of all processes.
         """
         for targets in {id(term.targets): term.targets for term in self._terms}.values():
             targets.feed(labels)
-        multipliers = self._measured(
-            [term.part.multiplier or term.part.count for term in self._terms], labels
+        multipliers = self._statistics_of(
+            [term.loss.multiplier or term.loss.count for term in self._terms], labels
         )
         for term, own, total in zip(self._terms, multipliers, totals):
             term.factor.d = np.full(1, term.weight * own / total if total else 0, np.float32)
 
-    def _measured(self, measures: Sequence[Measure], labels: np.ndarray) -> list[float]:
-        """Return a measure of the labels for each part; what parts have in common is done once."""
-        known: dict[tuple[int, Measure], float] = {}
-        for term, measure in zip(self._terms, measures):
-            key = id(term.targets), measure
+    def _statistics_of(
+        self, statistics: Sequence[LabelStatistic], labels: np.ndarray
+    ) -> list[float]:
+        """Return the statistic of the labels for each loss; compute shared statistics once."""
+        known: dict[tuple[int, LabelStatistic], float] = {}
+        for term, statistic in zip(self._terms, statistics):
+            key = id(term.targets), statistic
             if key not in known:
-                known[key] = measure(term.targets.at(labels))
-        return [known[id(term.targets), measure] for term, measure in zip(self._terms, measures)]
+                known[key] = statistic(term.targets.at(labels))
+        return [
+            known[id(term.targets), statistic] for term, statistic in zip(self._terms, statistics)
+        ]
 
 
-class _WeightedPart:
-    """A part with its weight, and the factor of its value that the labels decide."""
+class _WeightedLoss:
+    """A loss with its weight, and the Variable of its factor, which depends on the labels."""
 
-    def __init__(self, part: Part, weight: float, targets: Targets):
-        self.part, self.weight, self.targets = part, weight, targets
+    def __init__(self, loss: MicroBatchLoss, weight: float, targets: Targets):
+        self.loss, self.weight, self.targets = loss, weight, targets
         self.factor = nn.Variable((1,), need_grad=False)

@@ -1,11 +1,11 @@
-"""Cross entropy, averaged over the pixels that key ``loss_mean`` says."""
+"""Cross entropy, averaged over the pixels that the key ``loss_mean`` selects."""
 
 from common.sections import Section
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.registry import PixelLoss, register
 
 
-def cross_entropy(head: Head, keys: Section | None = None) -> Part:
+def cross_entropy(head: Head, keys: Section | None = None) -> MicroBatchLoss:
     """Return the mean cross entropy of a head, with class weights and smoothing."""
     return head.mean(head.pixel_losses)
 

@@ -10,7 +10,7 @@ import nnabla.functions as F
 import numpy as np
 
 from common.sections import Section, config_key
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.registry import Term, register
 from layers import functions as L
 
@@ -22,13 +22,13 @@ class DiceKeys(Section):
     dice_weight: float = config_key(0.0, 'weight of the soft Dice loss of the main head', least=0)
 
 
-def soft_dice(head: Head, keys: DiceKeys) -> Part:
-    """Return one minus the Dice coefficient of each class in the labels, averaged over them.
+def soft_dice(head: Head, keys: DiceKeys) -> MicroBatchLoss:
+    """Return one minus the Dice coefficient, averaged over the classes in the labels.
 
-    The coefficient is ``2 sum(p * y) / (sum(p) + sum(y))`` over the valid pixels of the
-    micro-batch, with ``p`` the probabilities and ``y`` 1 where the label is the class. The classes
-    are those of the micro-batch, whose loss weighs by its share of all valid pixels, so the loss
-    depends on how a batch is divided.
+    The coefficient of a class is ``2 sum(p * y) / (sum(p) + sum(y))`` over the valid pixels of the
+    micro-batch. ``p`` are the probabilities, ``y`` is 1 where the label is the class. The average
+    covers the classes present in the micro-batch, whose weight is its share of all valid pixels. So
+    the loss depends on how a batch is divided.
     """
     probabilities, targets = head.probabilities, head.targets
     classes = probabilities.shape[1]
@@ -36,7 +36,7 @@ def soft_dice(head: Head, keys: DiceKeys) -> Part:
     def shares(labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels[labels >= 0], minlength=classes) / labels.size
 
-    # A class that is not there has no weight, but must not be 0 / 0.
+    # An absent class has weight 0; 1 avoids 0 / 0.
     def shares_or_one(labels: np.ndarray) -> np.ndarray:
         return np.where(shares(labels) > 0, shares(labels), 1)
 
@@ -55,7 +55,7 @@ def soft_dice(head: Head, keys: DiceKeys) -> Part:
 
 
 def _class_means(x: nn.Variable) -> nn.Variable:
-    """The mean of each channel of (N, C, H, W), shape (C,)."""
+    """Return the mean of each channel of (N, C, H, W), shape (C,)."""
     classes = x.shape[1]
     rows = F.reshape(F.transpose(x, (1, 0, 2, 3)), (classes, x.size // classes), inplace=False)
     return L.row_means(rows)

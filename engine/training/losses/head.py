@@ -1,4 +1,4 @@
-"""What a loss is made of: the logits of a head, its labels, and how micro-batches add up."""
+"""Define the input and the result of a loss: the head of a network, and a micro-batch's loss."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,39 +8,40 @@ import nnabla.functions as F
 import numpy as np
 
 from engine.training.losses.keys import LossKeys
-from engine.training.losses.targets import Measure, Targets
+from engine.training.losses.targets import LabelStatistic, Targets
 from layers import functions as L
 
 
 @dataclass(frozen=True)
-class Part:
-    """A loss of a micro-batch, and its share in the loss of the whole batch.
+class MicroBatchLoss:
+    """A loss of a micro-batch, and its weight in the loss of the whole batch.
 
     The loss of the batch is the sum over all micro-batches of ``value * multiplier(labels) /
-    total``, where the total is the sum of their ``count(labels)``. So a mean over what ``count``
-    counts has the count itself as its multiplier, and the sum is the mean over the whole batch.
+    total``, where ``total`` is the sum of their ``count(labels)``. For a mean over the counted
+    pixels the multiplier is the count itself; the sum is then the mean over the whole batch.
 
     Attributes:
-        value: Variable (1,), the loss of the micro-batch by itself.
-        count: What the batch divides by. Parts with the same function count once.
-        multiplier: By default the count.
+        value: Variable (1,), the loss of the micro-batch alone.
+        count: Returns the micro-batch's contribution to the denominator. Losses that share the
+            function compute it once.
+        multiplier: Returns the weight of ``value``; by default ``count``.
     """
 
     value: nn.Variable
-    count: Measure
-    multiplier: Measure | None = None
+    count: LabelStatistic
+    multiplier: LabelStatistic | None = None
 
 
 @dataclass(frozen=True)
 class Head:
-    """The logits of a head at the resolution of the loss, and what losses are made of.
+    """The logits of one head at the resolution of the loss, with the building blocks of losses.
 
-    All is in float32.
+    All Variables are float32.
 
     Attributes:
-        logits: (N, C, h, w).
+        logits: Variable (N, C, h, w).
         targets: The labels at that resolution.
-        keys: What holds for every loss.
+        keys: The keys of all losses.
     """
 
     logits: nn.Variable
@@ -49,18 +50,19 @@ class Head:
 
     @cached_property
     def probabilities(self) -> nn.Variable:
-        """The softmax of the logits, (N, C, h, w)."""
+        """Softmax of the logits, (N, C, h, w)."""
         return F.softmax(self.logits, axis=1)
 
     @cached_property
     def cross_entropy(self) -> nn.Variable:
-        """Each pixel's plain cross entropy, (N, 1, h, w), 0 where the label is ignored."""
+        """Unweighted cross entropy of each pixel, (N, 1, h, w), 0 where the label is ignored."""
         return F.softmax_cross_entropy(self.logits, self.targets.labels, axis=1)
 
     @cached_property
     def pixel_losses(self) -> nn.Variable:
-        """The cross entropy with class weights and smoothing, (N, 1, h, w), 0 where the label is
-        ignored.
+        """Cross entropy with class weights and label smoothing, (N, 1, h, w).
+
+        It is 0 where the label is ignored.
         """
         losses = self.cross_entropy
         weights, share = self.keys.class_weights, self.keys.label_smoothing
@@ -74,22 +76,25 @@ class Head:
             losses = losses * (1 - share) + evenly * (-share / self.logits.shape[1])
         return losses
 
-    def mean(self, losses: nn.Variable) -> Part:
-        """Return the mean of losses of pixels, (N, 1, h, w), over those that ``loss_mean`` says.
+    def mean(self, losses: nn.Variable) -> MicroBatchLoss:
+        """Return the mean loss over the pixels that ``loss_mean`` selects.
 
-        ``valid``: divided by the weights of the classes of the valid pixels, as PyTorch does;
-        ``all``: by the number of all pixels, as the published D3Net does.
+        ``valid`` divides by the sum of the class weights of the valid pixels, as PyTorch does.
+        ``all`` divides by the number of all pixels, as the published D3Net does.
+
+        Args:
+            losses: (N, 1, h, w) loss of each pixel.
         """
-        count: Measure = count_valid
+        count: LabelStatistic = count_valid
         if self.keys.loss_mean == 'all':
             count = np.size
         elif self.keys.class_weights:
             count = self.keys.sum_of_weights
-        return Part(L.mean_all(losses), count, np.size)
+        return MicroBatchLoss(L.mean_all(losses), count, np.size)
 
-    def by_valid_pixels(self, value: nn.Variable) -> Part:
-        """Return a loss that weighs by the micro-batch's share of all valid pixels."""
-        return Part(value, count_valid)
+    def by_valid_pixels(self, value: nn.Variable) -> MicroBatchLoss:
+        """Return a loss whose weight is the micro-batch's share of all valid pixels."""
+        return MicroBatchLoss(value, count_valid)
 
 
 def count_valid(labels: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""The keys of a config that hold for every loss."""
+"""Config keys that apply to all losses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ import numpy as np
 from common.registry import Registry
 from common.sections import Section, SectionError, config_key
 
-AUX_WEIGHT = 0.4  # of each auxiliary head
-# Of class engine.training.losses.registry.PixelLoss.
+DEFAULT_AUX_WEIGHT = 0.4  # weight of each auxiliary head
+# Instances of engine.training.losses.registry.PixelLoss.
 PIXEL_LOSSES: Registry[Any] = Registry('a loss')
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossKeys(Section):
-    """What is minimised."""
+    """The training loss."""
 
     loss: str = config_key('cross_entropy', 'loss of the main head', choices=PIXEL_LOSSES)
     loss_mean: str | None = config_key(
         None,
-        'pixels that cross entropy is averaged over',
+        'pixels over which cross entropy is averaged',
         choices=('valid', 'all'),
         default_text='valid',
     )
@@ -32,23 +32,23 @@ class LossKeys(Section):
         None, 'weight of each class', least=0, default_text='1 for each'
     )
     label_smoothing: float = config_key(
-        0.0, 'share of a label that is spread evenly over all classes', least=0, most=1
+        0.0, 'label smoothing: share of a label that is spread over all classes', least=0, most=1
     )
     main_weight: float = config_key(1.0, 'weight of the loss of the main head', least=0)
     aux_weights: tuple[float, ...] | None = config_key(
         None,
-        'weights of the cross entropy of the auxiliary heads, one for all or one for each',
+        'weights of the cross entropy of the auxiliary heads: one for all, or one for each',
         least=0,
-        default_text=f'{AUX_WEIGHT} for each',
+        default_text=f'{DEFAULT_AUX_WEIGHT} for each',
     )
 
     def weights_of_aux(self, heads: int) -> Sequence[float]:
-        """Return the weight of each of the auxiliary heads.
+        """Return the weight of each auxiliary head.
 
         Raises:
-            SectionError: There are not as many as ``aux_weights``.
+            SectionError: The number of heads does not match ``aux_weights``.
         """
-        weights = self.aux_weights or [AUX_WEIGHT] * heads
+        weights = self.aux_weights or [DEFAULT_AUX_WEIGHT] * heads
         if heads and len(weights) == 1:
             return [weights[0]] * heads
         if len(weights) != heads:

@@ -11,7 +11,7 @@ import numpy as np
 from nnabla.function import PythonFunction
 
 from common.sections import Section, config_key
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.registry import Term, register
 
 Variables = Sequence[nn.Variable]
@@ -26,21 +26,24 @@ class LovaszKeys(Section):
     )
 
 
-def lovasz_softmax(head: Head, keys: LovaszKeys) -> Part:
-    """Return the mean over the classes in the labels of their Lovász-extended Jaccard losses.
+def lovasz_softmax(head: Head, keys: LovaszKeys) -> MicroBatchLoss:
+    """Return the Lovász-extended Jaccard loss, averaged over the classes in the labels.
 
-    All valid pixels of the micro-batch are one set (the paper's authors call it
-    ``per_image=False, classes='present'``), whose loss weighs by its share of all valid pixels, so
-    the loss depends on how a batch is divided. Without a valid pixel, loss and gradient are 0.
+    All valid pixels of the micro-batch form one set (the paper's authors call it
+    ``per_image=False, classes='present'``). Its weight is its share of all valid pixels, so the
+    loss depends on how a batch is divided. Without a valid pixel, loss and gradient are 0.
 
-    It is computed on the host whatever the context, and sorts the pixels once for each class: a
-    quarter of a second for a million pixels and one class.
+    The loss is computed on the host whatever the context. It sorts the pixels once for each class:
+    a quarter of a second for a million pixels and one class.
     """
     return head.by_valid_pixels(_LovaszSoftmax()(head.probabilities, head.targets.labels))
 
 
 class _LovaszSoftmax(PythonFunction):
-    """Loss and gradient come from one sorting, so the forward pass keeps the gradient."""
+    """The loss as an NNabla function.
+
+    One sort yields loss and gradient, so the forward pass stores the gradient.
+    """
 
     @property
     def name(self) -> str:
@@ -75,7 +78,7 @@ class _LovaszSoftmax(PythonFunction):
 
 
 def _loss_and_gradient(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """The loss and its gradient by the probabilities, float32 (N, C, H, W)."""
+    """Return the loss and its gradient with respect to the probabilities, float32 (N, C, H, W)."""
     gradient = np.zeros(probabilities.shape, np.float32)
     valid = labels[:, 0] >= 0
     truth = labels[:, 0][valid]
@@ -91,8 +94,10 @@ def _loss_and_gradient(probabilities: np.ndarray, labels: np.ndarray) -> tuple[f
 
 
 def _jaccard_slopes(errors: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """What each pixel's error adds to the Jaccard loss, when pixels go wrong from the largest error
-    down; float64 (pixels,).
+    """Return the gradient of the Lovász extension of the Jaccard loss, float64 (pixels,).
+
+    It is the increase of the Jaccard loss for each pixel when pixels become wrong in the order of
+    descending errors.
     """
     order = np.argsort(-errors)
     positive = positive[order]

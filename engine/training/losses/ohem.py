@@ -1,4 +1,4 @@
-"""Online hard example mining: the loss of the pixels that the network finds hardest.
+"""Online hard example mining: the loss of the hardest pixels.
 
 Source: chenjun2hao/DDRNet.pytorch, commit bc0e193e87ead839dbc715c48e6bfb059cf21b27,
 lib/core/criterion.py.
@@ -10,32 +10,35 @@ import nnabla.functions as F
 import numpy as np
 
 from common.sections import Section, config_key
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.registry import PixelLoss, register
 from layers import functions as L
 
 
 @dataclass(frozen=True, kw_only=True)
 class OhemKeys(Section):
-    """Which pixels are hard."""
+    """Selection of hard pixels."""
 
     ohem_threshold: float = config_key(
-        0.9, 'probability of the true class below which ohem keeps a pixel', above=0, most=1
+        0.9,
+        'ohem keeps a pixel if the probability of its true class is below this',
+        above=0,
+        most=1,
     )
     ohem_min_kept: int = config_key(
-        131072, 'pixels of a micro-batch that ohem keeps at least', least=1
+        131072, 'minimum number of pixels of a micro-batch that ohem keeps', least=1
     )
 
 
-def ohem(head: Head, keys: OhemKeys) -> Part:
-    """Return the mean of the losses of the pixels that are hard.
+def ohem(head: Head, keys: OhemKeys) -> MicroBatchLoss:
+    """Return the mean loss of the hard pixels.
 
-    A pixel is kept when the probability of its true class is below the threshold, or below that of
-    the pixel number ``ohem_min_kept``, counted from 0 in the order of these probabilities; with at
-    most as many valid pixels the easiest one stands for that. It is the micro-batch that is
-    ordered, and its mean has the weight of its share of all valid pixels, so the loss depends on
-    how a batch is divided. Class weights and smoothing change the losses of pixels, not their
-    order.
+    A pixel is kept if the probability of its true class is below a limit. The limit is the larger
+    of the threshold and the probability of the pixel number ``ohem_min_kept``, counted from 0 in
+    ascending order of these probabilities. With at most that many valid pixels, the easiest valid
+    one takes its place. Each micro-batch is sorted separately, and its weight is its share of all
+    valid pixels, so the loss depends on how a batch is divided. Class weights and label smoothing
+    change the losses of pixels, not their order.
 
     Differs from the original: 0 instead of NaN when no pixel is kept.
     """
@@ -47,14 +50,15 @@ def ohem(head: Head, keys: OhemKeys) -> Part:
     limit = F.maximum_scalar(order[:, index : index + 1], keys.ohem_threshold)
     kept = F.less(probability, F.reshape(limit, (1, 1, 1, 1), inplace=False)) * targets.valid
     kept.need_grad = False
-    share = F.maximum_scalar(L.mean_all(kept), 0.5 / size)  # without a pixel, 0 / share is 0
+    share = F.maximum_scalar(L.mean_all(kept), 0.5 / size)  # with no pixel kept, 0 / share is 0
     return head.by_valid_pixels(L.mean_all(head.pixel_losses * kept) / share)
 
 
 def _offsets(labels: np.ndarray, index: int) -> np.ndarray:
-    """What is added to probabilities so that, in their order, number ``index`` is that of a valid
-    pixel: the ``index``-th of them, or the last if they are fewer. Ignored pixels go behind all
-    others, and as many as are needed before them.
+    """Return offsets of the probabilities that place a valid pixel at ``index`` when sorted.
+
+    It is the valid pixel number ``index``, or the last one if there are fewer. Ignored pixels are
+    moved behind all valid ones, and as many as needed in front of them.
     """
     offsets = np.zeros(labels.shape, np.float32)
     ignored = np.flatnonzero(labels < 0)

@@ -1,18 +1,18 @@
-"""The losses that a config can name, each with its keys; losses of one's own join them.
+"""Register losses by name, each with its config keys; projects can add their own.
 
     @dataclass(frozen=True, kw_only=True)
     class FocalKeys(Section):
         focal_gamma: float = config_key(2.0, 'exponent of the focal loss', least=0)
 
-    def focal(head: Head, keys: FocalKeys) -> Part:
+    def focal(head: Head, keys: FocalKeys) -> MicroBatchLoss:
         miss = 1 - F.exp(head.cross_entropy * -1)
         return head.mean(head.pixel_losses * miss**keys.focal_gamma)
 
     register(PixelLoss('focal', FocalKeys, focal))      # loss: focal
 
-A module that does so takes effect with ``--import`` of a command. A batch may be spread over
-micro-batches and processes; :class:`engine.training.losses.head.Part` says how a loss adds up over
-them.
+The option ``--import`` of a command loads such a module. A batch can be divided into micro-batches
+over several processes; :class:`engine.training.losses.head.MicroBatchLoss` describes how their
+losses are combined.
 """
 
 from collections.abc import Callable
@@ -22,52 +22,52 @@ from typing import Any
 from common.errors import UserError
 from common.registry import Registry
 from common.sections import Section, keys_of
-from engine.training.losses.head import Head, Part
+from engine.training.losses.head import Head, MicroBatchLoss
 from engine.training.losses.keys import PIXEL_LOSSES, LossKeys
 
 
 @dataclass(frozen=True)
 class PixelLoss:
-    """A loss of the main head that takes the place of plain cross entropy.
+    """A loss of the main head, selected by the key ``loss``.
 
     Attributes:
-        name: What a config's ``loss`` calls it.
-        keys: The section of its keys; ``Section`` itself where it has none.
+        name: Its value of the key ``loss``.
+        keys: The section of its keys; ``Section`` itself if it has none.
         build: ``build(head, keys)`` returns the loss of a head.
-        selects_pixels: Whether it decides itself which pixels it averages, so that ``loss_mean``
-            does not go with it.
+        selects_pixels: Whether the loss selects the pixels to average itself, so that it does not
+            support ``loss_mean``.
     """
 
     name: str
     keys: type[Section]
-    build: Callable[[Head, Any], Part]
+    build: Callable[[Head, Any], MicroBatchLoss]
     selects_pixels: bool = False
 
-    def bound(self, keys: Section) -> Callable[[Head], Part]:
-        """Return the loss of a head under these keys."""
+    def bound(self, keys: Section) -> Callable[[Head], MicroBatchLoss]:
+        """Return a builder of the loss that has these keys."""
         return lambda head: self.build(head, keys)
 
 
 @dataclass(frozen=True)
 class Term:
-    """A loss that is added to the main head's, with a weight.
+    """A weighted term that is added to the loss of the main head.
 
     Attributes:
-        name: The key of the weight is ``<name>_weight``.
-        keys: The section of its keys, the weight among them, which is 0 by default.
+        name: Names the key of the weight, ``<name>_weight``.
+        keys: The section of its keys. It includes the weight, whose default is 0.
         build: ``build(head, keys)`` returns the loss of a head, before the weight.
     """
 
     name: str
     keys: type[Section]
-    build: Callable[[Head, Any], Part]
+    build: Callable[[Head, Any], MicroBatchLoss]
 
     def weight(self, keys: Section) -> float:
-        """Return the weight that the term's section gives it."""
+        """Return the weight of the term."""
         return getattr(keys, self.weight_key)
 
-    def bound(self, keys: Section) -> Callable[[Head], Part]:
-        """Return the loss of a head under these keys."""
+    def bound(self, keys: Section) -> Callable[[Head], MicroBatchLoss]:
+        """Return a builder of the loss that has these keys."""
         return lambda head: self.build(head, keys)
 
     @property
@@ -80,11 +80,11 @@ TERMS: Registry[Term] = Registry('a term of the loss')
 
 
 def register(loss: PixelLoss | Term) -> None:
-    """Let configs use a loss.
+    """Register a loss, so that configs can use it.
 
     Raises:
-        UserError: There is one of that name, or a term has no key for its weight, which is 0 by
-            default, or another key that must be given.
+        UserError: The name is taken, a term has no weight key with the default 0, or one of its
+            other keys has no default.
     """
     if isinstance(loss, PixelLoss):
         PIXEL_LOSSES.add(loss.name, loss)
@@ -93,7 +93,7 @@ def register(loss: PixelLoss | Term) -> None:
     if loss.weight_key not in keys or keys[loss.weight_key].default != 0:
         raise UserError(
             f'the term {loss.name} of the loss: {loss.keys.__name__} needs the key '
-            f'{loss.weight_key} with the default 0, so that it is left out unless a config says so'
+            f'{loss.weight_key} with the default 0, so that only configs that set it use the term'
         )
     for name in loss.keys.missing({}):
         raise UserError(f'the term {loss.name} of the loss: the key {name} needs a default')
@@ -101,10 +101,10 @@ def register(loss: PixelLoss | Term) -> None:
 
 
 def sections() -> list[type[Section]]:
-    """Return the keys that hold for every config: those of all losses, and of each term."""
+    """Return the sections of all configs: the keys of all losses, and those of each term."""
     return [LossKeys, *(term.keys for term in TERMS.values())]
 
 
 def choices() -> dict[str, type[Section]]:
-    """Return the keys of the losses that ``loss`` can name."""
+    """Return the section of each value of the key ``loss``."""
     return {name: loss.keys for name, loss in PIXEL_LOSSES.items()}

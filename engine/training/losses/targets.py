@@ -1,4 +1,4 @@
-"""Labels at the resolution of a head, as inputs of the graph of its loss."""
+"""Provide labels at the resolution of a head as inputs of the graph of its loss."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,15 @@ import nnabla as nn
 import nnabla.functions as F
 import numpy as np
 
-Measure = Callable[[np.ndarray], float]  # of labels (N, 1, H, W), negative where ignored
+LabelStatistic = Callable[[np.ndarray], float]  # argument: labels (N, 1, H, W), negative = ignored
 
 
 class Targets:
-    """The labels at one resolution, and inputs of the graph that the host computes from them.
+    """The labels at one resolution, and graph inputs that the host computes from them.
+
+    Args:
+        batch: Number of images N.
+        size: (H, W) of the labels.
 
     Attributes:
         shape: (N, 1, H, W).
@@ -33,9 +37,10 @@ class Targets:
         return self._inputs[-1][0]
 
     def at(self, labels: np.ndarray) -> np.ndarray:
-        """``labels`` (N, 1, H, W) by nearest neighbour, the pixel under the centre of each new one.
+        """Resize labels (N, 1, H, W) to this resolution by nearest neighbour.
 
-        Pixel ``floor((i + 0.5) * scale)``, as Pillow's ``resize`` with ``NEAREST`` takes it.
+        Takes the pixel under the centre of each new one, ``floor((i + 0.5) * scale)``, as Pillow's
+        ``resize`` with ``NEAREST`` does.
         """
         rows, columns = (
             (2 * np.arange(new) + 1) * old // (2 * new)

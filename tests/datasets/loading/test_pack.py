@@ -51,7 +51,7 @@ def test_packed_samples_equal_the_originals(dataset, tmp_path, processes):
     assert (packed.info, packed.split) == (INFO, 'train')
     assert [sample.name for sample in packed] == [sample.name for sample in dataset]
     assert [packed.size(i) for i in range(4)] == [(40, 60), (33, 21), (50, 31), (64, 64)]
-    assert packed.verify(processes) == []
+    assert packed.verify() == []
     assert sorted(os.listdir(tmp_path / 'packed')) == ['images.bin', 'index.json', 'labels.bin']
 
 

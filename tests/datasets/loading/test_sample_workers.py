@@ -104,13 +104,13 @@ def test_no_process_remains_when_the_program_is_killed(tmp_path):
     """Nor is there named shared memory. SIGINT to the process group is Ctrl-C."""
     endings = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
     program = subprocess.Popen(
-        [sys.executable, SUPPORT / 'killed_loader.py', tmp_path, str(len(endings))],
+        [sys.executable, SUPPORT / 'killed_loader.py', tmp_path, *'211'],
         stdout=subprocess.PIPE,
         text=True,
     )
     loaders = json.loads(program.stdout.readline())
     for loader, *workers in loaders:
-        assert len(workers) == 2
+        assert workers
         maps = [Path(f'/proc/{pid}/maps').read_text() for pid in (loader, *workers)]
         assert 'memfd:batches' in maps[0]
         assert not any('/dev/shm/' in mapped for mapped in maps)
@@ -131,7 +131,7 @@ def test_no_process_remains_when_the_program_is_killed(tmp_path):
 
 
 def test_ranks_of_an_mpi_job_load_disjoint_samples(tmp_path):
-    """Each of two ranks starts workers after MPI; together they load every sample."""
+    """Each of two ranks starts a worker after MPI; together they load every sample."""
     mpirun = Path(sys.prefix) / 'bin' / 'mpirun'
     if not mpirun.exists():
         pytest.skip('needs mpirun')

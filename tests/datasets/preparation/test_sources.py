@@ -26,7 +26,7 @@ DOWNLOADABLE = [name for name in datasets.names() if preparation(name).archives]
 @pytest.fixture
 def server(monkeypatch):
     """A server whose archives may be smaller than the published ones and have other digests."""
-    server = data_server.Server()
+    server = data_server.ArchiveServer()
     for name in DOWNLOADABLE:
         known = datasets.reader(name).PREPARATION
         small = tuple(replace(archive, size=1000, digest=None) for archive in known.archives)
@@ -88,9 +88,7 @@ def test_the_reader_finds_the_downloaded_files(name, server, shared, tmp_path):
         dataset = datasets.open(name, tmp_path, split)
         assert len(dataset) > 0
         for index in range(len(dataset)):
-            dataset.image(index)
-            if split != 'test':
-                dataset.pair(index)
+            dataset.image(index) if split == 'test' else dataset.pair(index)
     assert sorted(name for name, _ in server.requests) == sorted(server.archives)
     left = [path.name for path in (tmp_path / sources.DOWNLOADS).iterdir()]
     assert not [file for file in left if file in server.archives or 'unpacking' in file]

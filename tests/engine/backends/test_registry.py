@@ -1,4 +1,4 @@
-"""Backends by name, and one from a module outside of the project."""
+"""The registry of backends, and a backend from a module outside the project."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ from support import programs, stand_ins
 from support.infer_runs import started
 
 CPU = DeviceChoice('cpu', 'float')
-# ONNX Runtime as another one would be used, by somebody who knows no module of ours but one.
+# ONNX Runtime as a user would add it, through the public interface only.
 MODULE = """
 import onnxruntime
 
@@ -63,14 +63,14 @@ register(Registration('own', ('onnxruntime',), install, lambda request: Own()))
 
 
 @pytest.fixture
-def known(monkeypatch):
-    """What is registered inside is forgotten afterwards."""
+def clean_registry(monkeypatch):
+    """Undo all registrations after the test."""
     monkeypatch.setattr(registry._registered, '_parts', dict(registry.registered()))
 
 
 @pytest.fixture
-def module(known, working_folder, monkeypatch):
-    """Write the module, whose results are those of ONNX times a factor."""
+def module(clean_registry, working_folder, monkeypatch):
+    """Return a function that writes the module; its logits are multiplied by a factor."""
     monkeypatch.setattr(sys, 'path', list(sys.path))
 
     def write(factor=1):
@@ -90,7 +90,7 @@ def tiny():
     return made
 
 
-def test_a_backend_of_ones_own_computes_maps(tiny, module, working_folder, monkeypatch):
+def test_an_own_backend_computes_logits(tiny, module, working_folder, monkeypatch):
     monkeypatch.syspath_prepend(module().parent)
     import own_backend  # noqa: F401
 
@@ -100,14 +100,14 @@ def test_a_backend_of_ones_own_computes_maps(tiny, module, working_folder, monke
     tiny.backend = select.create(
         BackendSettings('own'), tiny.network, CPU, cache=DiskCache(working_folder / 'kept')
     )
-    for _ in range(2):  # compiled, then kept in memory
+    for _ in range(2):  # compiled, then cached in memory
         found = tiny.probabilities(image, protocol)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert tiny.backend.used == {'own'}
     assert len(list((working_folder / 'kept').iterdir())) == 2  # one for each scale
 
 
-def test_what_computes_something_else_is_refused(tiny, module, working_folder, monkeypatch):
+def test_an_own_backend_that_disagrees_is_rejected(tiny, module, working_folder, monkeypatch):
     monkeypatch.syspath_prepend(module(factor=1.01).parent)
     import own_backend  # noqa: F401
 
@@ -119,7 +119,7 @@ def test_what_computes_something_else_is_refused(tiny, module, working_folder, m
         made.run(x)
 
 
-def test_a_command_imports_it_wherever_the_option_stands(
+def test_a_command_imports_it_at_any_position_of_the_option(
     module, small_photo, capsys, caplog, monkeypatch
 ):
     caplog.set_level(logging.INFO, 'nnseg')
@@ -141,18 +141,18 @@ def test_a_command_imports_it_wherever_the_option_stands(
     )
 
 
-def entry(name, **places):
-    return Registration(name, (), '', lambda request: None, **places)
+def registration(name, **ranks):
+    return Registration(name, (), '', lambda request: None, **ranks)
 
 
-def test_auto_tries_by_place(known):
+def test_auto_tries_backends_by_rank(clean_registry):
     assert [each.name for each in registry.tried_by_auto(on_gpu=False)] == [
         'openvino',
         'onnxruntime',
     ]
     assert [each.name for each in registry.tried_by_auto(on_gpu=True)] == ['tensorrt']
-    registry.register(entry('between', on_cpu=15, on_gpu=5))
-    registry.register(entry('never'))
+    registry.register(registration('between', on_cpu=15, on_gpu=5))
+    registry.register(registration('never'))
     on_cpu = [each.name for each in registry.tried_by_auto(on_gpu=False)]
     assert on_cpu == ['openvino', 'between', 'onnxruntime']
     assert [each.name for each in registry.tried_by_auto(on_gpu=True)] == ['between', 'tensorrt']
@@ -161,13 +161,13 @@ def test_auto_tries_by_place(known):
     )  # fmt: skip
 
 
-def test_precisions_are_those_that_a_backend_has(known):
+def test_precisions_are_those_that_a_backend_supports(clean_registry):
     assert registry.precisions() == ('float32', 'bfloat16', 'int8')
     with pytest.raises(
         UserError, match='--precision float8: no backend supports it; available are float32'
     ):
         BackendSettings(precision='float8')
-    registry.register(entry('coarse', precisions=('float32', 'float8', 'int8')))
+    registry.register(registration('coarse', precisions=('float32', 'float8', 'int8')))
     assert select.resolve_name(BackendSettings(precision='float8'), CPU) == 'coarse'
     assert select.resolve_name(BackendSettings(precision='int8'), CPU) == 'openvino'
     with pytest.raises(UserError, match='int8: only --backend openvino or coarse supports it'):
@@ -175,8 +175,8 @@ def test_precisions_are_those_that_a_backend_has(known):
 
 
 @pytest.mark.parametrize('name', ['openvino', 'nnabla', 'auto'])
-def test_a_name_is_taken_once(name):
-    """Also before anything has asked for the backends of the project."""
+def test_a_name_is_registered_once(name):
+    """Even before the project's own backends are imported."""
     code = f"""
 from engine.backends.registry import Registration, register
 

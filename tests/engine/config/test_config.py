@@ -1,4 +1,4 @@
-"""Configs: inheritance, overrides, checks, and the published files as they are."""
+"""Configs: inheritance, overrides, checks, and the published files."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def write(folder, name, text):
 
 
 @pytest.mark.parametrize('extra', ['', OLDER_KEYS])
-def test_the_published_file_loads_as_it_is(tmp_path, extra):
+def test_the_published_file_loads_unchanged(tmp_path, extra):
     loaded = config.load(write(tmp_path, 'theirs.yaml', PUBLISHED_S + extra))
     ours = config.load('configs/D3Net_S.yaml')
     assert models.create(loaded).hyper == models.create(ours).hyper
@@ -76,7 +76,7 @@ def test_our_configs_have_the_published_values(network, shared):
     assert tuple(map(tuple, ours['palette'])) == config.datasets.info('cityscapes').palette
 
 
-def test_a_base_is_inherited_key_by_key_and_origins_are_known(tmp_path):
+def test_bases_are_merged_by_key_and_origins_are_recorded(tmp_path):
     write(tmp_path, 'grand.yaml', PUBLISHED_S)
     write(tmp_path, 'base.yaml', '_base_: grand.yaml\nlr: 0.5\nmin_lr: 0.1\n')
     path = write(tmp_path, 'own.yaml', '_base_: [grand.yaml, base.yaml]\nmin_lr: 0.2\n')
@@ -87,14 +87,14 @@ def test_a_base_is_inherited_key_by_key_and_origins_are_known(tmp_path):
     assert loaded.name == 'own'
 
 
-def test_overrides_are_yaml_and_checked(tmp_path):
+def test_overrides_are_parsed_as_yaml(tmp_path):
     loaded = config.load('configs/D3Net_S.yaml', ['lr=1e-3', 'n_blocks=[1, 2, 3, 4]', 'palette='])
     assert (loaded['lr'], loaded['n_blocks']) == (0.001, [1, 2, 3, 4])
     assert 'palette' not in loaded
     assert loaded.origin('lr') == '--set'
 
 
-def test_paths_are_relative_to_the_file_in_which_they_stand(tmp_path):
+def test_paths_are_relative_to_the_file_that_contains_them(tmp_path):
     (tmp_path / 'sub').mkdir()
     write(tmp_path, 'mine.h5', '')
     write(tmp_path, 'base.yaml', PUBLISHED_S + 'weights: mine.h5\n')
@@ -104,13 +104,13 @@ def test_paths_are_relative_to_the_file_in_which_they_stand(tmp_path):
     assert published['weights'] == 'D3Net-S.h5'
 
 
-def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+def test_configs_are_found_from_any_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert config.load().name == 'D3Net_L'
     assert config.load('configs/D3Net_T_camvid.yaml').name == 'D3Net_T_camvid'
 
 
-def test_the_default_is_the_projects_whatever_lies_in_the_working_directory(tmp_path, monkeypatch):
+def test_the_default_config_is_the_projects_in_any_working_directory(tmp_path, monkeypatch):
     (tmp_path / 'configs').mkdir()
     write(tmp_path / 'configs', 'D3Net_L.yaml', PUBLISHED_S)
     monkeypatch.chdir(tmp_path)
@@ -118,12 +118,12 @@ def test_the_default_is_the_projects_whatever_lies_in_the_working_directory(tmp_
     assert config.load('configs/D3Net_L.yaml').path == tmp_path / 'configs' / 'D3Net_L.yaml'
 
 
-def test_a_name_that_no_file_can_have():
+def test_an_impossible_file_name_is_reported():
     with pytest.raises(UserError, match='File name too long'):
         config.load('x' * 300)
 
 
-def test_classes_of_ones_own(tmp_path):
+def test_own_classes_get_generated_names_and_colours(tmp_path):
     own = 'num_classes: 2\nclasses: [cat, dog]\n'
     text = PUBLISHED_S.replace('num_classes: 19\n', own)
     info = config.class_info(config.load(write(tmp_path, 'a.yaml', text)))
@@ -184,7 +184,7 @@ def test_mistakes_name_the_key_and_the_file(tmp_path, text, message):
     assert '\n' not in ' '.join(str(caught.value).split())
 
 
-def test_the_published_keys_make_the_published_augmentation(tmp_path):
+def test_the_published_keys_give_the_published_augmentation(tmp_path):
     loaded = config.load(write(tmp_path, 'theirs.yaml', PUBLISHED_S + 'pad_label: 0\n'))
     transform = augmentations.create(loaded)
     assert isinstance(transform, augmentations.ScaleCrop)
@@ -192,7 +192,7 @@ def test_the_published_keys_make_the_published_augmentation(tmp_path):
     assert (transform.category_ratio, transform.flip, transform.pad_label) == (0.75, 0.5, 0)
 
 
-def test_files_that_are_no_config(tmp_path):
+def test_files_that_are_not_configs_are_reported(tmp_path):
     with pytest.raises(
         UserError, match='none.yaml: no such config; available are .*configs/D3Net_L'
     ):
@@ -208,7 +208,7 @@ def test_files_that_are_no_config(tmp_path):
         config.load(tmp_path / 'binary.yaml')
 
 
-def test_bases_that_are_missing_or_lead_in_a_circle(tmp_path):
+def test_missing_and_cyclic_bases_are_reported(tmp_path):
     with pytest.raises(
         UserError, match='_base_ names nowhere.yaml, which does not exist beside it'
     ):
@@ -218,7 +218,7 @@ def test_bases_that_are_missing_or_lead_in_a_circle(tmp_path):
         config.load(write(tmp_path, 'c.yaml', '_base_: b.yaml\n'))
 
 
-def test_an_override_without_a_value(tmp_path):
+def test_invalid_overrides_are_reported(tmp_path):
     with pytest.raises(UserError, match='--set lr: write it as key=value'):
         config.load('configs/D3Net_S.yaml', ['lr'])
     with pytest.raises(UserError, match='_base_: unknown key; set it in the config file'):
@@ -227,7 +227,7 @@ def test_an_override_without_a_value(tmp_path):
         config.load('configs/D3Net_S.yaml', ['lrr=1'])
 
 
-def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
+def test_the_effective_config_is_printed_with_its_origins(tmp_path):
     base = write(tmp_path, 'base.yaml', 'lr: 0.5\nmin_lr: 0.1\n')
     own = write(
         tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT_CONFIG}, base.yaml]\nmin_lr: 0.2\n'
@@ -243,7 +243,7 @@ def test_the_effective_config_is_printed_with_where_it_is_from(tmp_path):
     assert len(lines) == len(expected)
 
 
-def test_the_reference_lists_every_key_that_configs_have():
+def test_the_reference_lists_every_key_of_the_configs():
     process = programs.run('-m', 'engine.config', '--reference')
     assert process.returncode == 0, process.stderr
     listed = {
@@ -253,11 +253,11 @@ def test_the_reference_lists_every_key_that_configs_have():
     }
     used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
     assert used - schema.FIXED_VALUES.keys() <= listed
-    assert '  lr: number, greater than 0; default: needed to train\n' in process.stdout
+    assert '  lr: number, greater than 0; default: required for training\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
 
 
-def test_an_option_of_a_command_stands_for_a_key(tmp_path):
+def test_an_option_of_a_command_overrides_a_key(tmp_path):
     path = write(tmp_path, 'own.yaml', PUBLISHED_S)
     loaded = config.load(path, ['lr=0.5', 'data_dir=x'], {'data_dir': ('-d', '/data')})
     assert (loaded['lr'], loaded['data_dir']) == (0.5, '/data')
@@ -266,7 +266,7 @@ def test_an_option_of_a_command_stands_for_a_key(tmp_path):
         config.load(path, (), {'recompute': ('-r', 'all')})
 
 
-def test_a_config_is_completed_where_it_says_nothing(tmp_path):
+def test_a_config_is_completed_by_missing_keys_only(tmp_path):
     loaded = config.load(write(tmp_path, 'own.yaml', PUBLISHED_S))
     completed = loaded.completed({'lr': 9.0, 'mean': (1.0, 2.0, 3.0)}, 'the weights')
     assert completed['lr'] == loaded['lr'] != 9

@@ -1,4 +1,4 @@
-"""Contexts, on a machine with or without a GPU."""
+"""Selection of the context, on a machine with or without a GPU."""
 
 import sys
 from types import ModuleType
@@ -10,7 +10,7 @@ from common.errors import UserError
 from engine.device import context
 
 
-def test_the_cpu_can_be_asked_for():
+def test_the_cpu_can_be_requested():
     choice = context.use('cpu')
     assert (choice.name, choice.reason) == ('cpu', None)
     assert str(choice) == 'running on the CPU'
@@ -19,22 +19,22 @@ def test_the_cpu_can_be_asked_for():
 
 @pytest.mark.parametrize('type_config', ['float', 'half'])
 def test_precision_and_device_reach_nnabla(type_config, monkeypatch):
-    asked = []
+    calls = []
 
     def context_of(name, **options):
-        asked.append((name, options))
+        calls.append((name, options))
         return nn.Context(['cpu:float'], 'CpuCachedArray', '0')
 
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
-    monkeypatch.setattr(context, 'why_no_gpu', asked.append)
+    monkeypatch.setattr(context, 'why_no_gpu', calls.append)
     monkeypatch.setattr(context, 'get_extension_context', context_of)
     choice = context.use('auto', type_config, device=3)
-    assert asked == [3, ('cudnn', {'device_id': '3', 'type_config': type_config})]
+    assert calls == [3, ('cudnn', {'device_id': '3', 'type_config': type_config})]
     assert str(choice).startswith('running on the GPU 3')
     assert ('half precision' in str(choice)) == (type_config == 'half')
 
 
-def test_auto_takes_the_gpu_or_says_why_not():
+def test_auto_uses_the_gpu_or_reports_why_not():
     choice, reason = context.use('auto'), context.why_no_gpu()
     assert choice.name == ('cpu' if reason else 'cudnn')
     assert choice.reason == reason
@@ -42,7 +42,7 @@ def test_auto_takes_the_gpu_or_says_why_not():
         assert reason in str(choice)
 
 
-def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason(monkeypatch):
+def test_an_unusable_gpu_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setattr(context, 'why_no_gpu', lambda device: 'no NVIDIA driver')
     with pytest.raises(UserError, match='-c cudnn: no NVIDIA driver; use -c cpu'):
         context.use('cudnn')
@@ -53,18 +53,18 @@ def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason(monkeypatch):
 
 
 @pytest.mark.parametrize(('visible', 'device'), [('5', 0), ('GPU-1f', 0), ('4,5', 1), ('', 1)])
-def test_a_process_that_sees_one_gpu_takes_it(visible, device, monkeypatch):
-    """Whatever its number on the machine is; among several it takes that of its number."""
-    asked = []
+def test_a_process_that_sees_a_single_gpu_uses_it(visible, device, monkeypatch):
+    """Whatever its number on the machine; among several GPUs it uses the one of its number."""
+    tried = []
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
-    monkeypatch.setattr(context, 'why_no_gpu', asked.append)
+    monkeypatch.setattr(context, 'why_no_gpu', tried.append)
     monkeypatch.setattr(context, 'get_extension_context', lambda *_, **__: nn.get_current_context())
     assert context.use('cudnn', device=1).device == device
-    assert asked == [device]
+    assert tried == [device]
 
 
 @pytest.mark.parametrize('inherited', ['0', '1'])
-def test_tf32_is_what_is_asked_for(inherited, monkeypatch):
+def test_tf32_overrides_the_environment(inherited, monkeypatch):
     for tf32 in (True, False):
         monkeypatch.setenv(context.TF32_VARIABLE, inherited)
         assert context.use('cpu', tf32=tf32).tf32 == tf32
@@ -72,16 +72,16 @@ def test_tf32_is_what_is_asked_for(inherited, monkeypatch):
 
 
 class NVMLError(Exception):
-    """Named as that of NVML."""
+    """An error with the name of NVML's base class."""
 
 
 class NVMLErrorDriverNotLoaded(NVMLError):
-    """One of its many kinds."""
+    """One of NVML's error classes."""
 
 
 @pytest.fixture
 def extension(monkeypatch):
-    """Stands for NNabla's extension, on a machine with two GPUs; it computes on the CPU."""
+    """A stand-in for NNabla's extension with two GPUs, which computes on the CPU."""
     module = ModuleType('nnabla_ext.cudnn')
     module.get_device_count = lambda: 2
     monkeypatch.setitem(sys.modules, 'nnabla_ext.cudnn', module)
@@ -117,7 +117,7 @@ def test_the_gpu_of_the_process_is_tried(extension, monkeypatch):
     'error',
     [NVMLErrorDriverNotLoaded('no driver'), ValueError('no driver'), RuntimeError('\nno driver')],
 )
-def test_a_driver_that_refuses_is_a_reason(error, extension, monkeypatch):
+def test_an_error_of_the_driver_is_a_reason(error, extension, monkeypatch):
     def refuse(*arguments, **options):
         raise error
 
@@ -125,7 +125,7 @@ def test_a_driver_that_refuses_is_a_reason(error, extension, monkeypatch):
     assert context.why_no_gpu() == 'the GPU does not respond: no driver'
 
 
-def test_an_error_of_the_program_is_no_reason(extension, monkeypatch):
+def test_a_programming_error_is_raised(extension, monkeypatch):
     monkeypatch.setattr(extension, 'get_device_count', lambda: len(None))
     with pytest.raises(TypeError):
         context.why_no_gpu()

@@ -1,4 +1,4 @@
-"""Shared libraries, with those that every Linux has."""
+"""Shared libraries: lookup, loading and captured output, with libraries of every Linux."""
 
 import ctypes
 import os
@@ -26,11 +26,11 @@ print('after', lines)
 
 @pytest.fixture
 def small_library():
-    """A library that links nothing unusual."""
-    return programs.SMALL_LIBRARY
+    """Return the path, without symbolic links, of a library with common dependencies only."""
+    return os.path.realpath(programs.SMALL_LIBRARY)
 
 
-def test_the_file_of_a_function_is_found():
+def test_the_file_of_a_global_function_is_found():
     libc = libraries.file_of_function(None, 'dladdr')
     assert Path(libc).name.startswith(('libc.', 'libc-', 'libdl'))
     assert libc == os.path.realpath(libc)
@@ -38,21 +38,21 @@ def test_the_file_of_a_function_is_found():
     assert libraries.file_of_function('/no/such/library.so', 'dladdr') is None
 
 
-def test_a_function_of_a_library_that_is_local(small_library):
+def test_a_function_with_local_symbols_is_found_in_its_library_only(small_library):
     assert libraries.file_of_function(small_library, 'PyInit__yaml') == small_library
     assert libraries.file_of_function(None, 'PyInit__yaml') is None
 
 
-def test_a_pointer_leads_to_the_file_of_what_it_points_to():
-    """The C library's own, of which one is set and one is not."""
+def test_the_file_behind_a_pointer_is_found():
+    """With pointers of the C library, one set and one null."""
     libc = libraries.file_of_function(None, 'dladdr')
     assert libraries.file_behind_pointer(libc, 'stdout') == libc
     assert libraries.file_behind_pointer(libc, 'optarg') is None
     assert libraries.file_behind_pointer(libc, 'no_such_variable') is None
 
 
-def test_libraries_are_loaded_in_whatever_order_they_need(tmp_path, monkeypatch):
-    """Stands for the loader: each library needs the one whose name comes after its own."""
+def test_libraries_are_loaded_in_the_order_of_their_dependencies(tmp_path, monkeypatch):
+    """With a stand-in for the loader, where each library needs the next one by name."""
     names = ['liba.so.1', 'libb.so.1', 'libc.so.1']
     loaded = []
 
@@ -69,16 +69,16 @@ def test_libraries_are_loaded_in_whatever_order_they_need(tmp_path, monkeypatch)
     assert loaded == names[::-1]
 
 
-def test_what_is_no_library_is_skipped(tmp_path, small_library):
+def test_invalid_libraries_are_skipped(tmp_path, small_library):
     (tmp_path / 'libbroken.so').write_bytes(b'not a library')
     own = Path(shutil.copy(small_library, tmp_path / 'libown.so'))
     libraries.load([tmp_path / 'libbroken.so', own])
     assert libraries.loaded_file('libown') == str(own)
     assert libraries.loaded_file('libbroken') is None
-    assert libraries.file_of_function(None, 'PyInit__yaml') is None  # nothing is global
+    assert libraries.file_of_function(None, 'PyInit__yaml') is None  # no symbol is global
 
 
-def test_flags_and_variables_are_those_of_before_afterwards(monkeypatch):
+def test_flags_and_variables_are_restored(monkeypatch):
     monkeypatch.setenv('THERE', 'before')
     monkeypatch.delenv('NOT_THERE', raising=False)
     flags = sys.getdlopenflags()
@@ -95,15 +95,15 @@ def test_flags_and_variables_are_those_of_before_afterwards(monkeypatch):
     assert 'NOT_THERE' not in os.environ
 
 
-def test_what_is_printed_is_kept_and_not_shown():
+def test_printed_output_is_captured():
     process = programs.run('-c', PROGRAM_WITH_BOTH_OUTPUTS)
     assert process.stdout == "before\nafter ['python', 'c']\n"
     assert process.stderr == ''
 
 
 @pytest.mark.parametrize('closed', [(1,), (2,), (1, 2), (0, 1, 2)])
-def test_a_program_without_outputs_is_no_reason_to_fail(closed, tmp_path):
-    """What is printed is captured all the same, and what was closed is closed afterwards."""
+def test_capturing_works_with_closed_outputs(closed, tmp_path):
+    """Closed file descriptors are closed again afterwards."""
     program = """
 import os, sys
 from engine.device import libraries

@@ -1,57 +1,79 @@
-"""When a watchdog barks."""
+"""The watchdog raises its alarm after a time without progress, and only then."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from engine.distributed.watchdog import Watchdog
 
-SECONDS = 0.4
-
-
-def alarms(use, **options) -> list[str]:
-    """What it says while ``use(watchdog)`` runs, and after that until nothing can follow."""
-    told = []
-    with Watchdog(SECONDS, told.append, **options) as watchdog:
-        use(watchdog)
-    return told
+SECONDS = 0.4  # the timeout
 
 
 def wait(watchdog=None):
+    """Make no progress for longer than the timeout."""
     time.sleep(3 * SECONDS)
 
 
-def keep_moving(watchdog):
+def make_progress(watchdog):
+    """Note progress often, for longer than the timeout."""
     for step in range(30):
         time.sleep(SECONDS / 10)
         watchdog.note_progress(f'step {step}')
 
 
 def pause(watchdog):
+    """Make no progress, but in a pause."""
     with watchdog.paused():
         wait()
 
 
-def test_what_does_not_move_is_told_with_what_moved_last():
-    def one_step(watchdog):
-        watchdog.note_progress('iteration 3')
-        wait()
-
-    (told,) = alarms(one_step)
-    assert told.startswith('no progress for 0.4 seconds since iteration 3: ')
+def stop_after_a_step(watchdog):
+    """Note progress once."""
+    watchdog.note_progress('iteration 3')
+    wait()
 
 
-@pytest.mark.parametrize(
-    ('use', 'options'), [(keep_moving, {}), (pause, {}), (wait, {'armed': False})]
-)
-def test_it_is_silent(use, options):
-    """While something moves, while others are watched, and where nobody is waited for."""
-    assert alarms(use, **options) == []
+def pause_then_wait(watchdog):
+    """Make no progress after a pause either."""
+    pause(watchdog)
+    wait()
 
 
-def test_after_a_pause_it_goes_on():
-    def pause_and_wait(watchdog):
-        pause(watchdog)
-        wait()
+USES = {  # what happens under the watchdog, and whether it is armed
+    'make_progress': (make_progress, True),
+    'pause': (pause, True),
+    'not armed': (wait, False),
+    'stop_after_a_step': (stop_after_a_step, True),
+    'pause_then_wait': (pause_then_wait, True),
+}
 
-    assert len(alarms(pause_and_wait)) == 1
+
+@pytest.fixture(scope='module')
+def alarms():
+    """The messages of each use; all uses run at the same time, as they mostly sleep."""
+
+    def run(use, armed) -> list[str]:
+        messages = []
+        with Watchdog(SECONDS, messages.append, armed=armed) as watchdog:
+            use(watchdog)
+        return messages
+
+    with ThreadPoolExecutor(len(USES)) as pool:
+        futures = {name: pool.submit(run, *use) for name, use in USES.items()}
+        return {name: future.result() for name, future in futures.items()}
+
+
+def test_the_alarm_names_the_latest_progress(alarms):
+    (message,) = alarms['stop_after_a_step']
+    assert message.startswith('no progress for 0.4 seconds since iteration 3: ')
+
+
+@pytest.mark.parametrize('name', ['make_progress', 'pause', 'not armed'])
+def test_there_is_no_alarm(alarms, name):
+    """With progress, in a pause while other ranks are watched, and for a single process."""
+    assert alarms[name] == []
+
+
+def test_the_watchdog_continues_after_a_pause(alarms):
+    assert len(alarms['pause_then_wait']) == 1

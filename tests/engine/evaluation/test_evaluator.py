@@ -1,4 +1,4 @@
-"""From counts to a report."""
+"""Counts, their sum over processes, and the report."""
 
 import json
 
@@ -11,7 +11,7 @@ from engine.evaluation import evaluator
 
 
 class TwoProcesses(Processes):
-    """Stands for a job of two ranks that have counted the same."""
+    """A stand-in for a job of two ranks with equal counts."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,7 @@ def test_the_report_is_in_percent_and_json(info):
     assert report['images'] == 1
 
 
-def test_the_table_names_everything(info):
+def test_the_table_contains_classes_means_and_categories(info):
     text = evaluator.format_table(counted().report(info))
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:5]}
     assert rows['a'] == ['50.00', '50.00', '28.57']
@@ -65,7 +65,7 @@ def test_the_table_names_everything(info):
     assert 'boundary' not in text
 
 
-def test_labels_that_are_all_void_have_no_scores(info, recwarn):
+def test_ignored_labels_alone_have_no_scores(info, recwarn):
     counts = evaluator.Evaluator(4, boundary=True)
     counts.process(np.full((4, 4), 255, np.uint8), np.zeros((4, 4), np.uint8))
     report = counts.report(info)

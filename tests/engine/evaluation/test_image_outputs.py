@@ -23,7 +23,7 @@ def written(name, image, folder):
     return path
 
 
-def test_voc_takes_indices_with_its_palette(tmp_path):
+def test_voc_requires_indices_with_its_palette(tmp_path):
     path = written('voc', 'JPEGImages/2008_000001.jpg', tmp_path)
     assert path.name == '2008_000001.png'
     with Image.open(path) as image:

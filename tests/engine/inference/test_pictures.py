@@ -1,4 +1,4 @@
-"""Pictures of class maps."""
+"""Shares of classes, and the legend beside a picture."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ import datasets
 from engine.inference import pictures
 
 
-def test_shares_are_sorted_and_leave_out_what_is_absent():
+def test_shares_are_sorted_and_omit_absent_classes():
     labels = np.array([[3, 3, 3, 0], [3, 0, 1, 3]], np.uint8)
     found = pictures.class_shares(labels, datasets.info('camvid'))
     assert found == [('road', 0.625), ('sky', 0.25), ('building', 0.125)]
 
 
 @pytest.mark.parametrize('height, classes', [(563, 11), (40, 19), (1080, 150), (1, 2)])
-def test_the_legend_shows_every_colour_at_the_pictures_height(height, classes):
+def test_the_legend_has_every_colour_and_the_height_of_the_picture(height, classes):
     info = datasets.DatasetInfo(
         'test', tuple(f'class {i}' for i in range(classes)), datasets.distinct_colours(classes)
     )
@@ -30,7 +30,7 @@ def test_the_legend_shows_every_colour_at_the_pictures_height(height, classes):
 
 @pytest.mark.parametrize('chosen', range(7))
 def test_every_name_stands_beside_its_colour(chosen):
-    """One class has a name; where its ink is, the square on the left has its colour."""
+    """Only one class has a name; the square to the left of its text has its colour."""
     colours = datasets.distinct_colours(7)
     names = tuple('Name' if i == chosen else ' ' for i in range(7))
     panel = pictures.legend_panel(200, datasets.DatasetInfo('test', names, colours))[..., ::-1]

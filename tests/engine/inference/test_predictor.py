@@ -1,7 +1,6 @@
-"""From an image to class indices."""
+"""The predictor: normalisation, sizes, memory, resizing in bands of rows, lack of memory."""
 
-import sys
-from pathlib import Path
+import os
 
 import cv2
 import nnabla as nn
@@ -12,11 +11,11 @@ import models
 from common.errors import InputError, UserError
 from engine.backends.base import MIN_CACHED_SHAPES
 from engine.backends.nnabla import NnablaBackend
-from engine.device import context
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
 from layers import functions as L
 from support import programs, stand_ins
+from support.memory_over_sizes import resident_mib
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def test_normalisation_is_the_published_one():
 
 
 @pytest.mark.parametrize('height, width', [(64, 64), (33, 57), (5, 5), (1, 1), (1, 80), (3, 1)])
-def test_any_size_comes_back_at_its_size(tiny, height, width):
+def test_labels_have_the_size_of_the_image(tiny, height, width):
     image = stand_ins.image(height, width)
     labels = tiny.labels(image)
     assert (labels.shape, labels.dtype) == ((height, width), np.uint8)
@@ -47,7 +46,7 @@ def test_any_size_comes_back_at_its_size(tiny, height, width):
     assert np.array_equal(labels, logits.argmax(0))
 
 
-def test_logits_are_those_of_the_graph_resized_as_opencv_does(tiny):
+def test_logits_equal_those_of_the_graph_resized_by_opencv(tiny):
     image = stand_ins.image(33, 57)
     x = predictor.normalise(image, tiny.network.info)[None]
     lowres = tiny.network(nn.Variable.from_numpy_array(x))[0]
@@ -57,7 +56,7 @@ def test_logits_are_those_of_the_graph_resized_as_opencv_does(tiny):
 
 
 @pytest.mark.parametrize('scale', [0.5, 0.37, 1.7, 16])
-def test_scaled_images_come_back_at_their_size(tiny, scale):
+def test_labels_of_scaled_views_have_the_size_of_the_image(tiny, scale):
     image, protocol = stand_ins.image(90, 121), Protocol(scales=(scale,))
     labels = tiny.labels(image, protocol)
     assert labels.shape == (90, 121)
@@ -65,7 +64,7 @@ def test_scaled_images_come_back_at_their_size(tiny, scale):
     assert tiny.labels(stand_ins.image(1, 2), protocol).shape == (1, 2)
 
 
-def test_graphs_are_kept_for_the_latest_sizes_only():
+def test_graphs_of_the_most_recent_sizes_are_cached():
     built = []
     made = predictor.Predictor(stand_ins.tiny(), on_new_size=lambda: built.append(1))
     sizes = [(32, 32 + 4 * i) for i in range(MIN_CACHED_SHAPES)]
@@ -76,55 +75,26 @@ def test_graphs_are_kept_for_the_latest_sizes_only():
     made.labels(stand_ins.image(80, 80))
     made.labels(stand_ins.image(*sizes[1]))
     assert len(built) == 1 + MIN_CACHED_SHAPES
-    made.labels(stand_ins.image(*sizes[0]))  # was the oldest
+    made.labels(stand_ins.image(*sizes[0]))  # the least recently used
     assert len(built) == 2 + MIN_CACHED_SHAPES
 
 
-def test_weights_loaded_later_reach_kept_graphs(tiny):
+def test_weights_loaded_later_reach_cached_graphs(tiny):
     image = stand_ins.image(40, 40)
     before = tiny.logits(image).copy()
     stand_ins.randomize_parameters(seed=1)
     assert not np.array_equal(before, tiny.logits(image))
 
 
-def resident_mib():
-    with open('/proc/self/statm') as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
-
-
 def test_memory_stays_flat_over_mixed_sizes():
-    """In a process of its own: what other tests have left would be given back meanwhile."""
-    process = programs.run(
-        '-c', f'import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}; {MEASURE}'
-    )
+    """NNabla's cached memory is released before a graph of a new size is built."""
+    paths = os.pathsep.join(map(str, (programs.PROJECT, programs.PROJECT / 'tests')))
+    process = programs.run('tests/support/memory_over_sizes.py', PYTHONPATH=paths)
     assert process.returncode == 0, process.stderr
-    assert float(process.stdout) < 60  # measured: 22, and 165 when nothing is released
+    assert float(process.stdout) < 20  # measured: -3, and 36 if nothing is released
 
 
-MEASURE = 'import test_predictor as t; print(t.mib_over_mixed_sizes())'
-
-
-def mib_over_mixed_sizes():
-    """Ever larger images, none of which fits what the one before has left in NNabla's cache: the
-    most memory, beyond that for the last one alone.
-    """
-    choice = context.use('cpu')
-
-    def release():
-        context.release_cached_memory(choice)
-
-    made = predictor.Predictor(models.create('d3net_t'), release)
-    sizes, most = [(96 + 8 * i, 128 + 6 * i) for i in range(25)], 0
-    for size in sizes:
-        made.labels(stand_ins.image(*size))
-        most = max(most, resident_mib())
-    release()
-    fresh = predictor.Predictor(models.create('d3net_t'), release)
-    fresh.labels(stand_ins.image(*sizes[-1]))
-    return most - resident_mib()
-
-
-def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
+def test_lack_of_memory_names_the_remedy(tiny, monkeypatch):
     def no_memory(*args):
         raise RuntimeError('memory error in malloc\nFailed to allocate 10 GB')
 
@@ -137,7 +107,7 @@ def test_too_little_memory_names_the_remedy(tiny, monkeypatch):
         tiny.labels(stand_ins.image(200, 240), Protocol(scales=(2.0,), window=(32, 32)))
 
 
-def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
+def test_lack_of_memory_during_normalisation_names_the_view(tiny, monkeypatch):
     def no_memory(*args):
         raise MemoryError
 
@@ -146,7 +116,7 @@ def test_a_view_that_does_not_fit_before_the_network_sees_it(tiny, monkeypatch):
         tiny.labels(stand_ins.image(40, 48), Protocol(scales=(10.0,)))
 
 
-def test_an_image_that_does_not_fit_is_an_error_of_the_image(tiny, monkeypatch):
+def test_lack_of_memory_during_resizing_names_the_image(tiny, monkeypatch):
     def no_memory(*args):
         raise MemoryError
 
@@ -160,8 +130,8 @@ def test_an_image_that_does_not_fit_is_an_error_of_the_image(tiny, monkeypatch):
     [((17, 24), (68, 96)), ((9, 15), (33, 57)), ((45, 60), (563, 751)), ((45, 60), (30, 50)),
      ((50, 50), (25, 25)), ((3, 4), (3, 9)), ((1, 1), (7, 5)), ((7, 5), (14, 5))],
 )  # fmt: skip
-def test_rows_are_resized_as_the_whole(small, large):
-    """To the last bit as NNabla resizes whole maps; close to what OpenCV makes of them."""
+def test_bands_of_rows_equal_the_resized_whole(small, large):
+    """Equal to NNabla's resized maps to the last bit; close to OpenCV's."""
     maps = np.random.RandomState(0).randn(4, *small).astype(np.float32)
     whole = L.resize(nn.Variable.from_numpy_array(maps[None]), large)
     whole.forward()
@@ -177,7 +147,7 @@ def test_rows_are_resized_as_the_whole(small, large):
     np.testing.assert_allclose(full, opencv, atol=2e-4)
 
 
-def test_one_row_of_several_is_the_middle():
+def test_one_row_from_four_is_their_middle():
     maps = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
     assert predictor.resize_rows(maps, (1, 1), slice(0, 1), 1).tolist() == [[[1.5]]]
 
@@ -216,6 +186,6 @@ def test_scaling_down_bounds_the_memory(tiny, flip):
     tiny.labels(image[:300, :300], protocol)
     before = resident_mib()
     with open('/proc/self/clear_refs', 'w') as file:
-        file.write('5')  # the peak starts anew
+        file.write('5')  # resets the peak
     assert tiny.labels(image, protocol).shape == (3000, 3000)
     assert peak_mib() - before < 60

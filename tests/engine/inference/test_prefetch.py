@@ -1,4 +1,4 @@
-"""Reading, computing and writing at the same time: in order, in bounded memory, errors in place."""
+"""The pipeline of reading, computing and writing: order, bounded memory, overlap, errors."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from engine.inference.prefetch import run_pipeline
 
 
 class Traced:
-    """Stages of items that are numbers; what is between reading and the end of writing."""
+    """Stages of a pipeline of numbers; counts the items between reading and the end of writing."""
 
     def __init__(self, size=1, seconds=0.0):
         self.size, self.seconds = size, seconds
@@ -64,7 +64,7 @@ def test_outcomes_come_in_order():
 
 @pytest.mark.parametrize('size, most', [(1, 7), (prefetch.MAX_WAITING_BYTES // 2 + 1, 3)])
 def test_memory_is_bounded(size, most):
-    """A slow third stage does not let what was read pile up; large ones nearly go alone."""
+    """Items do not accumulate before a slow third stage; large items run nearly alone."""
     stages = Traced(size)
     slow = stages.write
 
@@ -77,7 +77,7 @@ def test_memory_is_bounded(size, most):
     assert stages.most <= most
 
 
-def test_what_fills_the_budget_goes_alone():
+def test_an_item_that_exceeds_the_limit_runs_alone():
     stages = Traced(prefetch.MAX_WAITING_BYTES + 1)
     list(stages.run(12))
     assert stages.most == 1
@@ -91,7 +91,7 @@ def test_the_stages_overlap():
     assert len(stages.threads) >= 2
 
 
-def test_other_exceptions_end_it_and_no_thread_is_left():
+def test_other_exceptions_end_the_pipeline_and_all_threads():
     before = threading.active_count()
     for stage in ('read', 'compute', 'write'):
         stages = Traced()

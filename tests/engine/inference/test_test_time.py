@@ -1,4 +1,4 @@
-"""How an image is shown to a network, and how the views are averaged."""
+"""Inference protocols: sizes of views, averaged probabilities, windows, options and config."""
 
 import numpy as np
 import pytest
@@ -23,6 +23,11 @@ def softmax(logits):
     return powers / powers.sum(0)
 
 
+def assert_close(found, expected, tolerance=1e-5):
+    # pytest.approx compares element by element and takes long.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, equal_nan=False)
+
+
 def chosen(*arguments, overrides=()):
     parser = Parser()
     add_options(parser, ProtocolSettings)
@@ -34,7 +39,7 @@ def chosen(*arguments, overrides=()):
 def test_one_view_needs_no_probabilities(tiny):
     image = stand_ins.image(40, 56)
     expected = softmax(tiny.logits(image))
-    assert tiny.probabilities(image, Protocol()) == pytest.approx(expected, abs=1e-5)
+    assert_close(tiny.probabilities(image, Protocol()), expected)
     assert np.array_equal(tiny.labels(image), expected.argmax(0))
 
 
@@ -47,12 +52,12 @@ def test_scales_and_mirrored_views_are_averaged_as_probabilities(tiny):
         views.append(softmax(tiny.logits(mirror, size))[..., ::-1])
     protocol = Protocol(scales=(0.5, 1, 1.5), flip=True)
     found = tiny.probabilities(image, protocol)
-    assert found == pytest.approx(np.mean(views, 0), abs=1e-5)
-    assert found.sum(0) == pytest.approx(np.ones((40, 56)), abs=1e-5)
+    assert_close(found, np.mean(views, 0))
+    assert_close(found.sum(0), np.ones((40, 56)))
     assert np.array_equal(tiny.labels(image, protocol), found.argmax(0))
 
 
-def test_a_fixed_size(tiny):
+def test_a_fixed_size_replaces_that_of_the_image(tiny):
     image = stand_ins.image(40, 56)
     protocol = Protocol(size=(32, 64))
     expected = tiny.logits(image, (32, 64)).argmax(0)
@@ -60,8 +65,8 @@ def test_a_fixed_size(tiny):
     assert Protocol(size=(32, 64), scales=(0.5, 2)).views(9, 9) == [(16, 32), (64, 128)]
 
 
-def test_short_sides_are_those_of_csail():
-    """min(short / min side, most / max side), both sides rounded up to multiples of 8."""
+def test_short_sides_give_the_sizes_of_csail():
+    """Scale min(short / min side, max_size / max side); both sides rounded up to multiples of 8."""
     protocol = Protocol(short_sides=(300, 600), max_size=1000)
     assert protocol.views(512, 683) == [(304, 400), (600, 800)]
     assert protocol.views(300, 1500) == [(200, 1000), (200, 1000)]
@@ -84,34 +89,34 @@ def test_windows_cover_every_pixel_and_stay_inside(size, stride):
         assert covered.max() == 1
 
 
-def test_windows_are_averaged_with_weights_that_fall_towards_their_edges(tiny):
+def test_weights_of_windows_fall_linearly_towards_their_edges(tiny):
     image = stand_ins.image(32, 48)
     left = softmax(tiny.logits(image[:, :32].copy()))
     right = softmax(tiny.logits(image[:, 16:].copy()))
     found = tiny.probabilities(image, Protocol(window=(32, 32), stride=(32, 16)))
-    assert found[..., :16] == pytest.approx(left[..., :16], abs=1e-5)
-    assert found[..., 32:] == pytest.approx(right[..., 16:], abs=1e-5)
+    assert_close(found[..., :16], left[..., :16])
+    assert_close(found[..., 32:], right[..., 16:])
     for column in range(16, 32):
         share = (32 - column) / ((32 - column) + (column - 15))
         expected = share * left[..., column] + (1 - share) * right[..., column - 16]
-        assert found[..., column] == pytest.approx(expected, abs=1e-5)
+        assert_close(found[..., column], expected)
 
 
-def test_an_image_smaller_than_the_window(tiny):
+def test_an_image_smaller_than_the_window_is_one_window(tiny):
     image = stand_ins.image(20, 24)
     whole = tiny.probabilities(image, Protocol())
-    assert tiny.probabilities(image, Protocol(window=(5000, 48))) == pytest.approx(whole, abs=1e-5)
+    assert_close(tiny.probabilities(image, Protocol(window=(5000, 48))), whole)
 
 
-def test_windows_of_scaled_views_come_back_at_the_images_size(tiny):
+def test_windows_of_scaled_views_give_the_size_of_the_image(tiny):
     image = stand_ins.image(40, 56)
     protocol = Protocol(scales=(0.75, 1.5), flip=True, window=(32, 32))
     found = tiny.probabilities(image, protocol)
     assert found.shape == (5, 40, 56)
-    assert found.sum(0) == pytest.approx(np.ones((40, 56)), abs=1e-4)
+    assert_close(found.sum(0), np.ones((40, 56)), 1e-4)
 
 
-def test_options_replace_what_the_config_says():
+def test_options_replace_keys_of_the_config():
     keys = ['test_scales=[0.5, 1]', 'test_flip=true', 'test_window=[64, 128]']
     assert chosen() == Protocol()
     assert test_time.configured_protocol({'test_flip': True, 'lr': 1}) == Protocol(flip=True)
@@ -149,6 +154,6 @@ def test_options_replace_what_the_config_says():
         (['--size', '8x8', '--short-sides', '8'], 'use one of them'),
     ],
 )
-def test_mistakes(arguments, message):
+def test_invalid_options_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         chosen(*arguments)

@@ -1,4 +1,4 @@
-"""Videos in and out."""
+"""Reading and writing videos: formats, frame counts, sizes, a full disk."""
 
 import os
 
@@ -19,7 +19,7 @@ def write(path, count, size=(48, 64)):
 
 
 @pytest.mark.parametrize('ending', video.CODECS)
-def test_frames_come_back(tmp_path, ending):
+def test_written_frames_are_read_back(tmp_path, ending):
     source = video.VideoReader(write(tmp_path / f'a{ending}', 7))
     frames = list(source)
     assert (source.frames, source.rate, len(frames)) == (7, 25, 7)
@@ -29,26 +29,26 @@ def test_frames_come_back(tmp_path, ending):
         source.check_complete(5)
 
 
-def test_an_estimated_number_of_frames_may_be_a_little_too_large(tmp_path):
+def test_an_estimated_number_of_frames_has_a_tolerance(tmp_path):
     source = video.VideoReader(write(tmp_path / 'a.mkv', 30))
     source.check_complete(28)
     with pytest.raises(video.IncompleteVideo):
         source.check_complete(20)
 
 
-def test_a_size_that_no_codec_takes_is_found_at_the_first_frame(tmp_path):
+def test_the_first_frame_of_an_unsupported_size_is_refused(tmp_path):
     with (
         pytest.raises(InputError, match='a.mp4: .mp4 cannot hold 9000x8 pixels at 25 frames'),
         video.video_writer(tmp_path / 'a.mp4', 25) as append,
     ):
         append(np.zeros((8, 9000, 3), np.uint8))
-        raise AssertionError('the first frame was taken')
+        raise AssertionError('the first frame was accepted')
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize('ending', video.CODECS)
-def test_a_video_that_the_disk_cannot_hold(tmp_path, ending):
-    """FFmpeg writes what fits and says nothing."""
+def test_a_full_disk_is_an_error_and_leaves_no_video(tmp_path, ending):
+    """FFmpeg itself reports no error and writes an incomplete file."""
     with (
         programs.full_disk(30_000),
         pytest.raises(UserError, match=f'a{ending}: cannot be written completely') as caught,
@@ -58,7 +58,7 @@ def test_a_video_that_the_disk_cannot_hold(tmp_path, ending):
     assert os.listdir(tmp_path) == []
 
 
-def test_inputs_that_are_no_videos(tmp_path):
+def test_other_files_are_refused_and_cut_videos_are_read(tmp_path):
     (tmp_path / 'text.mp4').write_text('hello')
     with pytest.raises(InputError, match='text.mp4: not a video'):
         video.VideoReader(tmp_path / 'text.mp4')

@@ -1,4 +1,4 @@
-"""Every function that can become an ONNX node, against NNabla at odd sizes."""
+"""Every function with an ONNX converter computes what NNabla computes, at odd sizes."""
 
 import nnabla as nn
 import nnabla.functions as F
@@ -21,12 +21,13 @@ def convolution(channels=6, **options):
 
 
 def depthwise_twice(x):
-    """Two maps from each channel."""
+    """Compute two maps from each channel."""
     weight = BUILD.parameter('twice/W', (12, 3, 3), np.float32(0.1) + np.zeros((12, 3, 3)))
     return F.depthwise_convolution(x, weight, pad=(1, 1), multiplier=2)
 
 
 def fused_with_sum(x):
+    """Apply batch norm, a sum and ReLU in one function."""
     parameters = [BUILD.parameter(name, (1, 6, 1, 1), None) for name in ('b', 'g', 'm', 'var')]
     return F.fused_batch_normalization(x, *parameters, z=F.sigmoid(x), batch_stat=False)
 
@@ -84,7 +85,7 @@ FUNCTIONS = {
     'bilinear to one row': interpolated(1, 9, mode='linear', **HALF),
     'bilinear corners': lambda x: L.resize(x, (29, 40), BUILD, 'bilinear_corners'),
     'bilinear corners, smaller': interpolated(5, 8, mode='linear', **CORNERS),
-    'bilinear as NNabla has it': interpolated(31, 9, mode='linear'),
+    'bilinear, asymmetric': interpolated(31, 9, mode='linear'),
     'nearest, twice': lambda x: L.resize(x, (26, 34), BUILD, 'nearest'),
     'nearest, any size': lambda x: L.resize(x, (185, 24), BUILD, 'nearest'),
     'nearest, smaller': lambda x: L.resize(x, (5, 4), BUILD, 'nearest'),
@@ -124,7 +125,7 @@ def image(count):
 
 
 def exported(function, count, **options):
-    """The model of a function for ``count`` images, with seeded parameters."""
+    """Return the model, input and output of a function of ``count`` images; seeded parameters."""
     x = nn.Variable((count, *SHAPE))
     with stand_ins.zero_parameters():
         y = function(x)
@@ -141,7 +142,7 @@ def run(model, x):
 
 @pytest.mark.parametrize('name', FUNCTIONS)
 def test_a_function_computes_the_same(name):
-    """With the number of images written down, and left free."""
+    """With a fixed and with a dynamic number of images."""
     model, x, y = exported(FUNCTIONS[name], 2)
     x.d = image(2)
     y.forward()
@@ -153,7 +154,7 @@ def test_a_function_computes_the_same(name):
     assert run(free, x.d) == pytest.approx(y.d, abs=1e-5 * max(1, np.abs(y.d).max()))
 
 
-def test_every_converter_is_tried():
+def test_every_converter_is_covered():
     tried = set()
     for function in FUNCTIONS.values():
         nn.clear_parameters()
@@ -162,8 +163,8 @@ def test_every_converter_is_tried():
     assert {*DIRECT_OPERATORS, *SCALAR_OPERATORS, *CONVERTERS} - tried == {'Max'}
 
 
-def test_indices_and_bytes():
-    """The index of the largest value, the first of several, as bytes from bytes."""
+def test_argmax_of_bytes_as_bytes():
+    """The first index of the largest value, from uint8 to uint8."""
     x = nn.Variable((2, *SHAPE))
     y = F.max(x * 2, axis=1, only_index=True)
     model = build_model({'y': y}, {'x': x}, types={'x': 'uint8', 'y': 'uint8'}, dynamic_batch=True)
@@ -173,8 +174,8 @@ def test_indices_and_bytes():
     assert np.array_equal(result, values.argmax(axis=1))
 
 
-def test_sizes_and_numbers_are_those_of_nnabla_for_all_factors():
-    """Nearest samples that lie between two are NNabla's, whatever a runtime's rounding is."""
+def test_nearest_resizes_agree_for_all_factors():
+    """Positions between two samples give NNabla's choice, however a runtime rounds."""
     for old, new in (
         (4, 194),
         (20, 24),
@@ -193,7 +194,7 @@ def test_sizes_and_numbers_are_those_of_nnabla_for_all_factors():
 
 
 @pytest.mark.parametrize('name', OVER_BATCH)
-def test_what_mixes_images_is_exact_for_a_fixed_number_and_refused_for_a_free_one(name):
+def test_functions_across_images_need_a_fixed_batch_size(name):
     model, x, y = exported(OVER_BATCH[name], 2)
     x.d = image(2)
     y.forward()
@@ -203,17 +204,17 @@ def test_what_mixes_images_is_exact_for_a_fixed_number_and_refused_for_a_free_on
 
 
 @pytest.mark.parametrize('name', REFUSED)
-def test_what_onnx_cannot_express_is_named(name):
+def test_unsupported_functions_are_named(name):
     with pytest.raises(UnsupportedError, match=name):
         exported(REFUSED[name], 2)
 
 
-def test_a_free_number_of_images_needs_a_graph_of_several():
+def test_a_dynamic_batch_needs_a_graph_for_several_images():
     with pytest.raises(ValueError, match='2 images or more'):
         exported(F.relu, 1, dynamic_batch=True)
 
 
-def test_names_are_those_of_the_parameters():
+def test_names_come_from_the_parameters():
     def unit(x):
         with L.scope('stage'):
             x = L.bn_relu(L.convolution(x, 6, 3, '0', BUILD, groups=6), '1', BUILD)
@@ -246,7 +247,7 @@ def test_shared_weights_are_stored_once():
     assert [node.name for node in model.graph.node] == ['c/conv', 'y']
 
 
-def test_several_outputs_and_one_that_is_passed_on():
+def test_several_outputs_and_an_input_as_output():
     x = nn.Variable((1, *SHAPE))
     y = F.relu(x)
     model = build_model({'y': y, 'again': y, 'x too': x}, {'x': x}, metadata={'n': [1]})

@@ -1,7 +1,7 @@
-"""Trainings with random options against formulas in float64 that are written for this test alone.
+"""Differential test: trainings with random options against independent formulas in float64.
 
 The network is two 1x1 convolutions, a main head and an auxiliary one, so that logits and gradients
-are matrix products. What the options are is drawn from a seed.
+are matrix products. The options are drawn from a seed.
 """
 
 import math
@@ -25,7 +25,7 @@ BOUND = 2e-5  # of the largest weight, after all steps
 
 
 def draw(seed):
-    """A config of random options."""
+    """Return a config of random options."""
     rng = np.random.RandomState(seed)
 
     def maybe(share, **keys):
@@ -67,7 +67,7 @@ def draw(seed):
 
 
 def batches(seed, count):
-    """Seeded images and labels, of which another share is ignored each time."""
+    """Return seeded images and labels; the share of ignored labels varies."""
     rng = np.random.RandomState(1000 + seed)
     made = []
     for _ in range(count):
@@ -87,7 +87,7 @@ def softmax(z):
 
 
 def pixel_losses(p, y, weights, smoothing):
-    """Loss of each pixel and its gradient by the logits, of logits with probabilities ``p``."""
+    """Return the loss of each pixel and its gradient by the logits; ``p``: probabilities."""
     rows, log_p = np.arange(len(y)), np.log(p)
     target = np.zeros_like(p)
     target[rows, y] = weights[y] * (1 - smoothing)
@@ -96,12 +96,12 @@ def pixel_losses(p, y, weights, smoothing):
 
 
 def through_softmax(p, by_p):
-    """The gradient by the logits, from that by the probabilities."""
+    """Convert a gradient by the probabilities to one by the logits."""
     return p * (by_p - (p * by_p).sum(1, keepdims=True))
 
 
 def dice(p, y):
-    """Mean over the classes there are of 1 - 2 |p y| / (|p| + |y|), and its gradient by ``p``."""
+    """Return the mean of 1 - 2 |p y| / (|p| + |y|) over present classes, and its gradient."""
     loss, by_p, present = 0.0, np.zeros_like(p), np.unique(y)
     for c in present:
         truth = (y == c).astype(float)
@@ -112,9 +112,10 @@ def dice(p, y):
 
 
 def lovasz(p, y):
-    """Mean over the classes there are of the Lovász extension of the Jaccard loss, by its
-    definition: the sum over pixels, the worst first, of the error times what the pixel adds to the
-    Jaccard loss of the set of those before it.
+    """Return the mean Lovász extension of the Jaccard loss over present classes, and its gradient.
+
+    By definition it is a sum over pixels in descending order of error: the error times the increase
+    of the Jaccard loss when the pixel joins the set of wrong ones.
     """
     loss, by_p, present = 0.0, np.zeros_like(p), np.unique(y)
     for c in present:
@@ -131,14 +132,14 @@ def lovasz(p, y):
 
 
 def hard(p, y, config):
-    """Which pixels OHEM keeps."""
+    """Return which pixels OHEM keeps."""
     true = p[np.arange(len(y)), y]
     limit = np.sort(true)[min(config['ohem_min_kept'], len(y) - 1)]
     return true < max(limit, config['ohem_threshold'])
 
 
 def loss_and_gradients(parameters, config, micro_batches):
-    """The loss of a whole batch, and its gradients by the parameters."""
+    """Return the loss of a whole batch and its gradients by the parameters."""
     weights = np.array(config.get('class_weights', np.ones(CLASSES)))
     smoothing = config.get('label_smoothing', 0)
     flat = [
@@ -154,7 +155,7 @@ def loss_and_gradients(parameters, config, micro_batches):
         for head, factor in zip(HEADS, (config.get('main_weight', 1), config['aux_weights'][0])):
             p = softmax(x @ parameters[f'{head}/conv/W'].T + parameters[f'{head}/conv/b'])
             each, by_logits = pixel_losses(p, y, weights, smoothing)
-            share = len(y) / valid  # of this micro-batch, where it is averaged for itself
+            share = len(y) / valid  # weight of losses that are averaged per micro-batch
             if head == 'main' and config.get('loss') == 'ohem':
                 kept = hard(p, y, config)
                 scale = factor * share / max(kept.sum(), 1)
@@ -198,7 +199,7 @@ def rate(config, i):
 
 
 class Solver:
-    """One parameter's update."""
+    """The update of one parameter."""
 
     def __init__(self, name, config):
         self.m = self.v = self.steps = 0
@@ -227,7 +228,7 @@ class Solver:
 
 
 def expected(start, config, data):
-    """Losses, parameters and their averages after the steps."""
+    """Return losses, parameters and their averages after all steps."""
     parameters = {name: value.astype(float) for name, value in start.items()}
     solvers = {name: Solver(name, config) for name in parameters}
     averages, losses = dict(parameters), []
@@ -263,7 +264,7 @@ def network():
 
 
 def parameters_of():
-    """All parameters by name, (channels, inputs) and (channels,)."""
+    """Return all parameters by name, (channels, inputs) and (channels,)."""
     return {
         name: p.d.copy().reshape(CLASSES, -1) if name.endswith('/W') else p.d.copy()
         for name, p in nn.get_parameters(grad_only=False).items()
@@ -271,7 +272,7 @@ def parameters_of():
 
 
 @pytest.mark.parametrize('seed', range(COMBINATIONS))
-def test_random_options_are_the_formulas(seed):
+def test_random_options_follow_the_formulas(seed):
     config, net, processes = draw(seed), network(), Processes()
     net(nn.Variable((1, 3, *SIZE)))
     rng = np.random.RandomState(seed)
@@ -283,13 +284,13 @@ def test_random_options_are_the_formulas(seed):
     loader = SimpleNamespace(
         next=lambda: data[next(position) % len(data)], samples=[], state_dict=dict
     )
-    recipe = mpi_training.recipe_of({'batch_size': 2, **config}, 100, 1)
+    hyperparameters = mpi_training.hyperparameters_of({'batch_size': 2, **config}, 100, 1)
     trainer = mpi_training.trainer_of(
-        net, config, recipe, loader, processes, SingleProcessCommunicator(processes)
+        net, config, hyperparameters, loader, processes, SingleProcessCommunicator(processes)
     )
     losses = [trainer.step().loss for _ in range(STEPS)]
     found = parameters_of()
-    with trainer.evaluated():
+    with trainer.averaged_parameters():
         averages = parameters_of()
     expected_losses, values, expected_averages = expected(start, config, data)
     assert losses == pytest.approx(expected_losses, rel=1e-5), config

@@ -1,6 +1,7 @@
-"""The comparison with the CPU before a training, with the CPU in the place of the GPU."""
+"""The comparison of NNabla's functions before a training, with the CPU instead of a GPU."""
 
 import logging
+from dataclasses import replace
 
 import nnabla as nn
 import nnabla.functions as F
@@ -11,92 +12,53 @@ import pytest
 from common.errors import UserError
 from engine.device.context import DeviceChoice
 from engine.distributed.processes import Processes
-from engine.training import gpu_check, gpu_check_child, losses, plan
-from engine.training.gpu_check_child import Spec
+from engine.training import gpu_check, gpu_check_child, plan
+from engine.training.gpu_check_child import FunctionSpec
 from engine.training.optimizer import SolverKeys
 from layers import functions as L
-from support import stand_ins, train_runs
-from support.broken_on_hopper import broken_on_hopper
+from support import train_runs
+from support.gpu_check_specs import CONVOLUTION, convolution, loss_of
 
 data = train_runs.data
 CPU, GPU = DeviceChoice('cpu', 'float'), DeviceChoice('cudnn', 'half')
-SIZE = (64, 96)
-CONVOLUTION = {
-    'base_axis': 1,
-    'pad': [1, 1],
-    'stride': [1, 1],
-    'dilation': [1, 1],
-    'group': 1,
-    'channel_last': False,
-}
-# Without a communicator, this one ends the process on the CPU.
-DEADLY = Spec(
+# Without a communicator, this function kills the process on the CPU.
+DEADLY = FunctionSpec(
     'SyncBatchNormalization',
     {'comm': None, 'group': 'world'},
     [[1, 8, 6, 5], *[[1, 8, 1, 1]] * 4],
     ['normal'] * 4 + ['positive'],
     [True] * 3 + [False] * 2,
 )
-LOSSES = {
-    'default': {},
-    'ohem': {'loss': 'ohem'},
-    'dice': {'dice_weight': 0.5},
-    'lovasz': {'lovasz_weight': 0.5},
-    'smoothing': {'label_smoothing': 0.1},
-    'class weights': {'class_weights': [1.0, 2.0, 0.5, 1.0, 1.0]},
-    'at the logits': {'loss_at': 'logits', 'loss_mean': 'all'},
-}
 
 
-def convolution(**changes):
-    fields = {
-        'type': 'Convolution',
-        'arguments': CONVOLUTION,
-        'shapes': [[2, 4, 6, 7], [4, 4, 3, 3]],
-        'values': ['normal', 'normal'],
-        'gradients': [True, True],
-    }
-    return Spec(**{**fields, **changes})
-
-
-def loss_of(config=None, **build):
-    """D3Net's training graph in the form for GPUs, with an auxiliary head of its logits."""
-    outputs = stand_ins.tiny()(nn.Variable((2, 3, *SIZE)), train=True, **{'cuda': True, **build})
-    auxiliary = L.average_pool(outputs[0], 2, L.Build())
-    return losses.create(config or {}, 5).build([*outputs, auxiliary], SIZE).loss
-
-
-def said(findings):
-    return [str(finding) for finding in findings]
-
-
-@pytest.mark.parametrize('policy', ('none', 'bn_relu', 'convolution', 'blocks'))
-def test_a_training_graph_agrees_with_itself(policy):
+def test_training_graphs_agree_on_equal_devices_and_keep_their_parameters():
+    """The graphs of all recompute policies; functions that they share are compared once."""
     everything = {'loss': 'ohem', 'dice_weight': 0.5, 'label_smoothing': 0.1}
-    loss = loss_of(everything, recompute=policy)
-    gpu_check.require(loss, CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes())
-
-
-def test_the_graph_is_not_computed_by_looking_at_it():
-    loss = loss_of()
+    gpu_check.require_agreement(
+        loss_of(everything), CPU, SolverKeys(clip_norm=2.0, ema_decay=0.9), Processes()
+    )
     before = {name: p.d.copy() for name, p in nn.get_parameters(grad_only=False).items()}
-    gpu_check.require(loss, CPU, SolverKeys(), Processes())
+    known, specs = gpu_check.collect_functions(loss_of(everything))[0], []
+    for policy in ('bn_relu', 'convolution', 'blocks'):
+        found, _ = gpu_check.collect_functions(loss_of(everything, recompute=policy))
+        specs += [spec for spec in found if spec not in [*known, *specs]]
+    assert gpu_check.find_mismatches(specs, CPU) == []
     for name, parameter in nn.get_parameters(grad_only=False).items():
         assert np.array_equal(parameter.d, before[name])
 
 
-def test_one_of_each_kind_with_the_smallest_inputs():
+def test_the_smallest_function_of_each_kind_is_compared():
     x = nn.Variable((2, 4, 16, 16))
     y = PF.convolution(x, 4, (3, 3), pad=(1, 1), name='a')
     y = F.average_pooling(F.relu(y), (2, 2))
     y = PF.convolution(y, 4, (3, 3), pad=(1, 1), name='b')
     y = PF.convolution(y, 4, (3, 3), pad=(1, 1), name='c', fix_parameters=True)
     y = PF.convolution(y, 4, (3, 3), pad=(2, 2), dilation=(2, 2), name='d')
-    specs, skipped = gpu_check.collect(L.mean_all(F.relu(y)))
+    specs, skipped = gpu_check.collect_functions(L.mean_all(F.relu(y)))
     found = [(s.shapes[0], s.gradients) for s in specs if s.type == 'Convolution']
     small = [2, 4, 8, 8]
     assert found == [
-        ([2, 4, 16, 16], [False, True, True]),  # the image takes no gradient
+        ([2, 4, 16, 16], [False, True, True]),  # the image has no gradient
         (small, [True, True, True]),
         (small, [True, False, False]),
         (small, [True, True, True]),
@@ -105,81 +67,116 @@ def test_one_of_each_kind_with_the_smallest_inputs():
     assert not skipped
 
 
-def test_of_reductions_the_one_that_reduces_most():
+def test_the_largest_reduction_is_compared():
     x = nn.Variable((2, 3, 8, 8), need_grad=True)
     small, wide = F.slice(x, stop=(2, 3, 4, 4)), F.concatenate(x, x, x, x, axis=1)
     sums = [F.sum(y, axis=(2, 3)) for y in (small, x, wide)]
-    specs, _ = gpu_check.collect(F.concatenate(*sums, axis=1))
+    specs, _ = gpu_check.collect_functions(F.concatenate(*sums, axis=1))
     assert [s.shapes[0] for s in specs if s.type == 'Sum'] == [[2, 3, 8, 8]]
 
 
-def test_what_is_not_trained_has_no_backward_pass():
-    """OHEM sorts probabilities, through which nothing flows back."""
-    specs, _ = gpu_check.collect(loss_of({'loss': 'ohem'}))
+def test_functions_without_gradient_are_compared_forward_only():
+    """OHEM sorts probabilities, which have no gradient."""
+    specs, _ = gpu_check.collect_functions(loss_of({'loss': 'ohem'}))
     (sort,) = [spec for spec in specs if spec.type == 'Sort']
     assert sort.gradients == [False]
     assert [s.gradients for s in specs if s.type == 'SoftmaxCrossEntropy'] == [[True, False]]
 
 
-def test_half_precision_is_told_by_the_context():
+def test_half_precision_is_read_from_the_context():
     half = nn.Context(['cpu:half', 'cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(half):
         y = F.relu(nn.Variable((2, 3), need_grad=True))
-    specs, _ = gpu_check.collect(L.mean_all(y))
+    specs, _ = gpu_check.collect_functions(L.mean_all(y))
     assert [(spec.type, spec.half) for spec in specs if spec.type in ('ReLU', 'Mean')] == [
         ('ReLU', True),
         ('Mean', False),
     ]
 
 
-def test_one_that_ends_the_process_is_named_and_the_rest_is_compared():
-    wrong = convolution(reference={'pad': [2, 2], 'dilation': [2, 2]})
-    specs = [convolution(), DEADLY, convolution(), DEADLY, wrong, convolution()]
-    assert said(gpu_check.examine(specs, CPU)) == [
-        "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
-        "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)",
-        "NNabla's Convolution (forward) gives wrong numbers",
-    ]
+UPDATE_KEYS = SolverKeys(clip_norm=1.0, ema_decay=0.9, weight_decay=0.01, solver='adam')
+SCALED = FunctionSpec(  # its forward pass is the identity
+    'ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True]
+)
+COMPARED = {
+    'right': convolution(),
+    'kills': DEADLY,
+    'right after a death': convolution(),
+    'kills again': replace(DEADLY),
+    'wrong': convolution(reference={'pad': [2, 2], 'dilation': [2, 2]}),
+    'fails': convolution(arguments={**CONVOLUTION, 'group': 3}),
+    'right after a failure': convolution(),
+    'right gradient': SCALED,
+    'wrong gradient': replace(SCALED, reference={'clip_norm': 0.2}),
+    'dropout': FunctionSpec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True]),
+    **{spec.type: spec for spec in gpu_check.collect_updates(UPDATE_KEYS)},
+    **{
+        f'wrong {spec.type}': replace(
+            spec, reference={'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
+        )
+        for spec in gpu_check.collect_updates(UPDATE_KEYS)
+        if spec.type != 'look for overflow'
+    },
+    'only on the GPU': convolution(reference={'group': 3}),
+}
 
 
-def test_an_error_is_named_and_the_rest_is_compared():
-    """As the CUDA extension reports an illegal instruction, in whichever function asks next."""
-    impossible = convolution(arguments={**CONVOLUTION, 'group': 3})
-    (finding,) = gpu_check.examine([impossible, convolution()], CPU)
-    assert str(finding).startswith("NNabla's Convolution (forward) fails: Failed `channels_i_mod")
+@pytest.fixture(scope='module')
+def compared():
+    """The mismatches of ``COMPARED`` by name, from one comparison of all of them."""
+    found = gpu_check.find_mismatches(list(COMPARED.values()), CPU)
+    names = {id(spec): name for name, spec in COMPARED.items()}
+    assert len({id(mismatch.spec) for mismatch in found}) == len(found)
+    return {names[id(mismatch.spec)]: mismatch for mismatch in found}
 
 
-def test_a_wrong_gradient_is_named():
-    """Forward, this one changes nothing."""
-    scaled = Spec('ClipGradByNorm', {'clip_norm': 0.1, 'axes': [0]}, [[3, 4]], ['normal'], [True])
-    wrong = Spec(**{**vars(scaled), 'reference': {'clip_norm': 0.2}})
-    assert gpu_check.examine([scaled], CPU) == []
-    assert said(gpu_check.examine([wrong], CPU)) == [
-        "NNabla's ClipGradByNorm (backward) gives wrong numbers"
-    ]
+def test_functions_that_agree_are_no_mismatches(compared):
+    """Those behind a function that kills the process or fails are compared as well."""
+    right = ('right', 'right after a death', 'right after a failure', 'right gradient')
+    assert not compared.keys() & {*right, 'dropout', *gpu_check_child.UPDATES}
 
 
-@pytest.mark.parametrize('used', gpu_check_child.UPDATES)
-def test_updates_of_the_weights(used):
-    keys = SolverKeys(clip_norm=1.0, ema_decay=0.9, weight_decay=0.01, solver='adam')
-    (spec,) = [s for s in gpu_check.updates(keys) if s.type == used]
-    assert gpu_check.examine([spec], CPU) == []
-    other = {'clip_norm': 2.0, 'ema_decay': 0.05, 'weight_decay': 0.5}
-    if used != 'look for overflow':
-        wrong = Spec(**{**vars(spec), 'reference': other})
-        assert said(gpu_check.examine([wrong], CPU)) == [f"NNabla's {used} gives wrong numbers"]
+def test_a_function_that_kills_the_process_is_named(compared):
+    for name in ('kills', 'kills again'):
+        assert str(compared[name]) == (
+            "NNabla's SyncBatchNormalization (forward) ends the process (SIGSEGV)"
+        )
 
 
-def test_the_search_for_overflow_finds_it():
+def test_a_function_that_fails_is_named(compared):
+    """The CUDA extension reports an illegal instruction as an error of a later call."""
+    text = "NNabla's Convolution (forward) fails: Failed `channels_i_mod"
+    assert str(compared['fails']).startswith(text)
+
+
+def test_wrong_results_and_gradients_are_named(compared):
+    assert str(compared['wrong']) == "NNabla's Convolution (forward) gives wrong numbers"
+    text = "NNabla's ClipGradByNorm (backward) gives wrong numbers"
+    assert str(compared['wrong gradient']) == text
+
+
+@pytest.mark.parametrize(
+    'update', [name for name in gpu_check_child.UPDATES if name != 'look for overflow']
+)
+def test_wrong_updates_of_the_weights_are_named(update, compared):
+    assert str(compared[f'wrong {update}']) == f"NNabla's {update} gives wrong numbers"
+
+
+def test_a_function_that_only_the_gpu_supports_is_not_a_mismatch(compared):
+    """The reference side cannot compute it, as if the CPU lacked the function."""
+    assert compared['only on the GPU'].part == gpu_check_child.REFERENCE
+
+
+def test_the_check_of_overflow_detects_it():
     parameter = nn.Variable((3,), need_grad=True)
     parameter.d, parameter.g = 0, 0
     (found,) = gpu_check_child.UPDATES['look for overflow']({'p': parameter}, SolverKeys())
     assert found.tolist() == [0, 1, 1]
 
 
-def test_a_function_that_hangs_ends_after_a_time():
+def test_a_function_that_hangs_is_named_after_the_timeout():
     slow = convolution(shapes=[[1, 256, 128, 128], [512, 256, 3, 3]])
-    findings = gpu_check.examine([convolution(), slow, convolution()], CPU, limit=3)
+    findings = gpu_check.find_mismatches([convolution(), slow, convolution()], CPU, timeout=3)
     assert len(findings) == 1
     assert findings[0].problem == 'takes more than 3 seconds'
 
@@ -188,7 +185,7 @@ def test_a_function_that_hangs_ends_after_a_time():
     'spec',
     [
         convolution(arguments={**CONVOLUTION, 'pad': [0, 1], 'dilation': [1, 2]}),
-        Spec(
+        FunctionSpec(
             'MaxPooling',
             {'kernel': [2, 3], 'stride': [2, 3], 'ignore_border': True, 'pad': [0, 0]},
             [[2, 4, 6, 9]],
@@ -198,11 +195,11 @@ def test_a_function_that_hangs_ends_after_a_time():
     ],
 )
 def test_channel_last_is_compared_with_channel_first(spec):
-    """The CPU has no channel_last, so both forms are written out here and compared by hand."""
+    """The CPU does not support channel_last, so the test computes both layouts itself."""
     ctx, quiet = nn.get_current_context(), lambda part: None
     shapes = [[shape[0], *shape[2:], shape[1]] for shape in spec.shapes]
     arguments = {**spec.arguments, 'channel_last': True}
-    last = Spec(**{**vars(spec), 'shapes': shapes, 'arguments': arguments})
+    last = FunctionSpec(**{**vars(spec), 'shapes': shapes, 'arguments': arguments})
     first = {**arguments, 'channel_last': False}
     found = gpu_check_child.run_function(last, ctx, first, quiet)
 
@@ -225,18 +222,6 @@ def test_channel_last_is_compared_with_channel_first(spec):
         np.testing.assert_allclose(mine, x.g, rtol=1e-4, atol=1e-5)
 
 
-def test_what_only_the_gpu_can_is_not_held_against_it(caplog):
-    """Here the other side cannot compute it, as where the CPU lacks a function."""
-    impossible = convolution(reference={'group': 3})
-    (finding,) = gpu_check.examine([impossible], CPU)
-    assert finding.part == gpu_check_child.REFERENCE
-
-
-def test_dropout_has_to_run_only():
-    spec = Spec('Dropout', {'p': 0.5, 'seed': -1}, [[100]], ['normal'], [True])
-    assert gpu_check.examine([spec], CPU) == []
-
-
 @pytest.mark.parametrize('values', ['normal', 'positive', 'distinct', 'labels:5'])
 def test_inputs_are_exact_in_half_precision(values):
     array = gpu_check_child.make_input(values, (2, 1000), True, np.random.RandomState(0))
@@ -247,132 +232,78 @@ def test_inputs_are_exact_in_half_precision(values):
         assert set(array.ravel()) == {-1, 0, 1, 2, 3, 4}
 
 
-# What a training makes of it
-
-
 @pytest.fixture
 def findings(monkeypatch):
-    """What the comparison with a GPU finds."""
+    """The mismatches that a comparison with a GPU returns."""
     found = []
-    monkeypatch.setattr(gpu_check, 'examine', lambda specs, choice, moved: found)
+    monkeypatch.setattr(gpu_check, 'find_mismatches', lambda specs, choice, on_progress: found)
     return found
 
 
 def test_agreement_is_logged(findings, caplog):
     caplog.set_level(logging.INFO)
-    gpu_check.require(loss_of({'lovasz_weight': 1.0}), GPU, SolverKeys(), Processes())
+    gpu_check.require_agreement(loss_of({'lovasz_weight': 1.0}), GPU, SolverKeys(), Processes())
     count, skipped = caplog.messages
     assert count.endswith(' functions agree with the CPU')
     assert skipped == 'LovaszSoftmax is not compared: it is computed in Python'
 
 
-def test_what_is_broken_ends_with_what_to_do(findings):
-    sort = Spec('Sort', {}, [[1, 4]], ['distinct'], [False])
-    clip = Spec('clipping of gradients', {}, [])
+def test_the_error_names_functions_and_remedies(findings):
+    sort = FunctionSpec('Sort', {}, [[1, 4]], ['distinct'], [False])
+    clip = FunctionSpec('clipping of gradients', {}, [])
     findings += [
-        gpu_check.Finding(sort, 'forward', 'ends the process (SIGABRT)'),
-        gpu_check.Finding(clip, 'forward', 'gives wrong numbers'),
-        gpu_check.Finding(convolution(half=True), 'backward', 'gives wrong numbers'),
-        gpu_check.Finding(convolution(), 'on the CPU', 'fails: too large'),
+        gpu_check.Mismatch(sort, 'forward', 'ends the process (SIGABRT)'),
+        gpu_check.Mismatch(clip, 'forward', 'gives wrong numbers'),
+        gpu_check.Mismatch(convolution(half=True), 'backward', 'gives wrong numbers'),
+        gpu_check.Mismatch(convolution(), 'on the CPU', 'fails: too large'),
     ]
     with pytest.raises(UserError) as error:
-        gpu_check.require(loss_of(), GPU, SolverKeys(), Processes())
+        gpu_check.require_agreement(loss_of(), GPU, SolverKeys(), Processes())
     assert str(error.value) == (
         "NNabla's Sort (forward) ends the process (SIGABRT); "
         "NNabla's clipping of gradients gives wrong numbers; "
         "NNabla's Convolution (backward) gives wrong numbers on this GPU; train with -c cpu, or "
-        'without loss: ohem, clip_norm, -t half; --skip-self-check trains all the same'
+        'without loss: ohem, clip_norm, -t half; --skip-self-check trains nevertheless'
     )
     del findings[:3]
-    gpu_check.require(loss_of(), GPU, SolverKeys(), Processes())
+    gpu_check.require_agreement(loss_of(), GPU, SolverKeys(), Processes())
 
 
-def test_progress_is_told_function_by_function():
-    told = []
+def test_progress_is_reported_for_each_function():
+    reports = []
     assert (
-        gpu_check.examine([convolution(), *gpu_check.updates(SolverKeys())], CPU, moved=told.append)
+        gpu_check.find_mismatches(
+            [convolution(), *gpu_check.collect_updates(SolverKeys())],
+            CPU,
+            on_progress=reports.append,
+        )
         == []
     )
     functions = ['Convolution', 'update of the weights', 'look for overflow']
-    assert list(dict.fromkeys(told)) == [f'the self-check of {name}' for name in functions]
+    assert list(dict.fromkeys(reports)) == [f'the self-check of {name}' for name in functions]
 
 
-def test_a_process_that_cannot_start_says_why():
+def test_a_process_that_cannot_start_is_explained():
     with pytest.raises(UserError, match='^the self-check does not start: .*cudnn'):
-        gpu_check.examine([convolution()], GPU)
+        gpu_check.find_mismatches([convolution()], GPU)
 
 
-def test_a_process_that_does_not_even_listen(monkeypatch):
-    """The job is larger than what a pipe holds."""
+def test_a_process_that_does_not_read_its_input(monkeypatch):
+    """The job exceeds the buffer of a pipe."""
     monkeypatch.setattr(gpu_check.sys, 'executable', '/bin/false')
     with pytest.raises(UserError, match=r'^the self-check does not start: .*\(status 1\)'):
-        gpu_check.examine([convolution()] * 1000, CPU)
+        gpu_check.find_mismatches([convolution()] * 1000, CPU)
 
 
 @pytest.mark.parametrize('options', [(), ('--skip-self-check',)])
-def test_training_on_a_gpu_begins_with_it(options, findings, data, tmp_path, monkeypatch, capsys):
-    """The CPU stands for the GPU."""
+def test_a_training_on_a_gpu_starts_with_the_check(
+    options, findings, data, tmp_path, monkeypatch, capsys
+):
+    """The CPU stands in for the GPU."""
     monkeypatch.setattr(plan.context, 'use', lambda *a, **k: DeviceChoice('cudnn', 'float'))
-    findings.append(gpu_check.Finding(convolution(), 'forward', 'gives wrong numbers'))
+    findings.append(gpu_check.Mismatch(convolution(), 'forward', 'gives wrong numbers'))
     training_run = train_runs.Training(data, tmp_path, *options, '--no-validation', max_iter=2)
     if options:
         training_run.whole('run')
     else:
         assert 'Convolution (forward) gives wrong' in training_run.refused(capsys, 'run')
-
-
-# What is known to be broken on Hopper GPUs
-
-
-@pytest.mark.parametrize(
-    ('build', 'broken'),
-    [
-        (lambda x: F.mean(x), 'long means'),
-        (lambda x: F.sum(x), 'sums and maxima'),
-        (lambda x: F.sum(x, axis=(2, 3)), 'sums and maxima'),
-        (lambda x: F.max(x, axis=-1), 'sums and maxima'),
-        (lambda x: F.top_k_data(x, 3), 'top-k'),
-        (lambda x: PF.depthwise_convolution(x, (3, 3)), 'depthwise convolution'),
-        (lambda x: F.layer_normalization(x, None, None), 'layer and instance norm'),
-        (lambda x: F.instance_normalization(x, None, None), 'layer and instance norm'),
-        (lambda x: PF.prelu(x), 'prelu'),
-        (lambda x: F.clip_grad_by_norm(x, 1.0), 'clipping by norm'),
-        (lambda x: PF.batch_normalization(x, batch_stat=False), 'fixed batch norm'),
-        (lambda x: PF.fused_batch_normalization(x, batch_stat=False), 'fixed batch norm'),
-        (lambda x: F.mean(x, axis=1), None),
-        (lambda x: F.mean(x, axis=(2, 3)), None),
-        (lambda x: F.sum(x, axis=1), None),
-        (lambda x: F.max(x, axis=1), None),
-        (lambda x: PF.batch_normalization(x), None),
-        (lambda x: PF.batch_normalization(x, batch_stat=False, fix_parameters=True), None),
-        (lambda x: PF.convolution(x, 16, (3, 3), group=16), None),
-        (lambda x: F.sort(x), None),
-    ],
-)
-def test_the_table_of_what_is_broken(build, broken):
-    """Both columns of what was measured, on inputs of that size."""
-    specs, _ = gpu_check.collect(build(nn.Variable((2, 16, 64, 128), need_grad=True)))
-    found = [text for spec in specs if (text := broken_on_hopper(spec))]
-    assert found == ([broken] if broken else [])
-
-
-@pytest.mark.parametrize('frozen', [{}, {'freeze_statistics': True}, {'frozen': ('backbone/*',)}])
-@pytest.mark.parametrize('case', LOSSES)
-def test_no_training_graph_has_what_is_broken_on_hopper(case, frozen):
-    assert_unbroken(loss_of(LOSSES[case], **frozen))
-
-
-@pytest.mark.parametrize('policy', ['bn_relu', 'convolution', 'blocks'])
-@pytest.mark.parametrize('channel_last', [False, True])
-def test_nor_have_the_policies(policy, channel_last):
-    assert_unbroken(loss_of(recompute=policy, channel_last=channel_last))
-
-
-def assert_unbroken(loss):
-    """Of every single function, not of one of a kind."""
-    functions = []
-    loss.visit(functions.append)
-    known = [f for f in functions if gpu_check_child.function_of(f.info.type_name)]
-    specs = [gpu_check.spec_of(function, trained=True) for function in known]
-    assert len(specs) > 50
-    assert [text for spec in specs if (text := broken_on_hopper(spec))] == []

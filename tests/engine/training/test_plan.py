@@ -1,4 +1,4 @@
-"""How a training is made from its options, for what takes several machines or GPUs."""
+"""The plan of a training for several machines and GPUs, by stand-ins for the processes."""
 
 import os
 
@@ -7,14 +7,14 @@ import pytest
 from common.errors import UserError
 from engine.device.context import DeviceChoice
 from engine.training import TrainingSettings
-from engine.training.plan import TrainingPlan, places
-from engine.training.prepare import _workers
+from engine.training.plan import TrainingPlan, describe_processes
+from engine.training.prepare import _default_loader_workers
 
 CPU = DeviceChoice('cpu', 'float', 'no NVIDIA driver')
 
 
 class Ranks:
-    """Stands for the processes of a job."""
+    """A stand-in for the processes of a job."""
 
     def __init__(self, *choices, local_size=1):
         self.size, self.rank, self.local_size = len(choices), 0, local_size
@@ -31,25 +31,27 @@ class Ranks:
 
 
 def plan(*choices, **options):
-    """Of a job whose processes have chosen so."""
+    """Create the plan of a job whose processes have these devices."""
     return TrainingPlan(TrainingSettings(**options), {}, 0, Ranks(*choices), choices[0])
 
 
-def test_all_processes_compute_on_the_same_kind_of_device():
-    """Else some would wait over MPI, the others over NCCL."""
-    assert places(plan(CPU, CPU)) == [
+def test_processes_on_different_kinds_of_devices_are_refused():
+    """Some of them would communicate over MPI, the others over NCCL."""
+    assert describe_processes(plan(CPU, CPU)) == [
         f'rank {rank} on host{rank}, process {100 + rank}: running on the CPU (no NVIDIA driver)'
         for rank in (0, 1)
     ]
     with pytest.raises(UserError) as caught:
-        places(plan(DeviceChoice('cudnn', 'float'), CPU, DeviceChoice('cudnn', 'float')))
+        describe_processes(
+            plan(DeviceChoice('cudnn', 'float'), CPU, DeviceChoice('cudnn', 'float'))
+        )
     assert str(caught.value) == (
         'only some processes have a GPU: rank 1 on host1 is running on the CPU (no NVIDIA '
-        'driver); mend that, or take -c cpu'
+        'driver); repair their GPUs, or use -c cpu'
     )
 
 
-def test_what_is_written_about_a_run():
+def test_the_description_of_a_run():
     half = DeviceChoice('cudnn', 'half')
     made = plan(half, half, skip_bad=True, no_sync_bn=True)
     assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
@@ -57,7 +59,7 @@ def test_what_is_written_about_a_run():
 
 
 @pytest.mark.parametrize(('cores', 'local', 'workers'), [(16, 1, 4), (16, 8, 2), (2, 4, 1)])
-def test_the_processes_of_a_machine_share_its_cores(cores, local, workers, monkeypatch):
+def test_loader_workers_share_the_cores_of_a_machine(cores, local, workers, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(cores))
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
-    assert _workers(Ranks(CPU, local_size=local)) == workers
+    assert _default_loader_workers(Ranks(CPU, local_size=local)) == workers

@@ -1,6 +1,6 @@
 """Learning rates against closed forms and against values worked out by hand.
 
-The published decay is pinned with the published networks, in tests/d3net/test_reference.py.
+The published decay is tested with the published networks, in tests/d3net/test_reference.py.
 """
 
 import math
@@ -38,7 +38,7 @@ def test_constant():
 
 
 def test_cosine():
-    """cos(60 degrees) is a half, so a third of the way a quarter of the drop is done."""
+    """cos(60 degrees) is 1/2, so a third of the way is a quarter of the drop."""
     rates = learning_rates(90, schedule='cosine', min_lr=0.2)
     assert rates[0] == 0.4
     assert rates[30] == pytest.approx(0.35)
@@ -73,7 +73,7 @@ def test_one_cycle():
 
 
 @pytest.mark.parametrize('max_iter', (1, 2, 3, 4, 10))
-def test_one_cycle_of_a_few_iterations_ends_where_it_should(max_iter):
+def test_one_cycle_of_a_few_iterations_ends_at_the_lowest_rate(max_iter):
     rates = learning_rates(max_iter, schedule='one_cycle')
     assert rates[-1] == pytest.approx(0.4 / 25e4)
     assert max(rates) <= 0.4
@@ -91,7 +91,7 @@ def test_warm_up_joins_the_schedule_without_a_jump(schedule):
     assert warm[10:] == plain[10:]
 
 
-def test_warm_up_from_nothing():
+def test_warm_up_from_zero():
     assert learning_rates(schedule='constant', warmup_iter=4, warmup_factor=0.0)[:5] == [
         pytest.approx(0.4 * i / 4) for i in range(5)
     ]
@@ -113,6 +113,6 @@ def test_the_factor_scales_every_rate(schedule):
         ({'lr': 0.1, 'schedule': 'step', 'milestones': [3, 3]}, '^milestones: must ascend'),
     ),
 )
-def test_mistakes_name_the_key(config, message):
+def test_errors_name_the_key(config, message):
     with pytest.raises(UserError, match=message):
         schedules.learning_rate(ScheduleKeys(**config), MAX_ITER)

@@ -1,4 +1,4 @@
-"""A training as a Python program starts it, and with a loss of the user's own."""
+"""Training from Python with a settings object, and with a loss that the user adds."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ losses.register(losses.PixelLoss('focal', FocalKeys, focal))
 
 
 def settings(data, folder, keys=None, **changes):
-    """Of a training of three iterations, with these keys in its config."""
+    """Create the settings of three iterations, with these changes of the config."""
     config = train_runs.write_config(folder, **{'max_iter': 3, **(keys or {})})
     fields = dict(
         data_dir=str(data),
@@ -50,7 +50,7 @@ def settings(data, folder, keys=None, **changes):
     return training.TrainingSettings(**{**fields, **changes})
 
 
-def test_a_training_from_python_is_that_of_the_command_line(data, tmp_path):
+def test_training_from_python_equals_the_command_line(data, tmp_path):
     assert training.train(settings(data, tmp_path)) == 0
     of_command = train_runs.Training(data, tmp_path, '--workers', 0, '--no-validation', max_iter=3)
     assert train_runs.same_weights(
@@ -58,7 +58,7 @@ def test_a_training_from_python_is_that_of_the_command_line(data, tmp_path):
     )
 
 
-def test_the_network_is_made_once(data, tmp_path, monkeypatch):
+def test_the_network_is_created_once(data, tmp_path, monkeypatch):
     made, create = [], models.create
 
     def counted(*arguments, **options):
@@ -74,8 +74,8 @@ def test_the_network_is_made_once(data, tmp_path, monkeypatch):
     assert len(made) == 2
 
 
-def test_statistics_of_the_input_follow_the_weights_and_the_state(data, tmp_path):
-    """Also when the weights are gone by the time at which the run goes on."""
+def test_input_statistics_come_from_the_weights_and_then_from_the_state(data, tmp_path):
+    """The run can be resumed after the weights have been deleted."""
     start = tmp_path / 'start'
     start.mkdir()
     bgr = dict(mean=[102.5, 115.25, 122.75], std=[1.0, 1.0, 2.0], channel_order='bgr')
@@ -94,7 +94,7 @@ def test_statistics_of_the_input_follow_the_weights_and_the_state(data, tmp_path
     }
 
 
-def test_a_loss_of_ones_own_trains_from_the_command_line(data, tmp_path):
+def test_an_own_loss_trains_from_the_command_line(data, tmp_path):
     (tmp_path / 'own_loss.py').write_text(OWN_LOSS)
     config = train_runs.write_config(tmp_path, max_iter=2, loss='focal', focal_gamma=3)
     process = programs.run(
@@ -116,7 +116,7 @@ def test_a_loss_of_ones_own_trains_from_the_command_line(data, tmp_path):
         ({'timeout': float('nan')}, '--timeout must be greater than 0 seconds, not nan'),
     ],
 )
-def test_settings_that_cannot_be(changes, message):
+def test_values_out_of_range_are_refused(changes, message):
     with pytest.raises(UserError) as caught:
         training.TrainingSettings(**changes)
     assert str(caught.value) == message

@@ -1,0 +1,49 @@
+"""Fixtures shared by the tests of backends."""
+
+import logging
+
+import nnabla as nn
+import pytest
+
+from engine.backends import exported
+from engine.backends.disk_cache import DiskCache
+from engine.inference import predictor
+from support import stand_ins
+
+
+@pytest.fixture
+def tiny():
+    """A predictor of a tiny network with seeded parameters."""
+    made = predictor.Predictor(stand_ins.tiny())
+    stand_ins.randomize_parameters()
+    return made
+
+
+@pytest.fixture
+def disk_cache(tmp_path):
+    """An empty disk cache."""
+    return DiskCache(tmp_path / 'backends')
+
+
+@pytest.fixture
+def log(caplog):
+    """The log, from level INFO on."""
+    caplog.set_level(logging.INFO, 'nnseg')
+    return caplog
+
+
+@pytest.fixture
+def perturbed(monkeypatch):
+    """Make exports contain slightly different weights."""
+    export = exported.export_onnx
+
+    def other(network, shape):
+        parameter = next(iter(nn.get_parameters().values()))
+        before = parameter.d.copy()
+        parameter.d = before * 1.001
+        try:
+            return export(network, shape)
+        finally:
+            parameter.d = before
+
+    monkeypatch.setattr(exported, 'export_onnx', other)

@@ -1,0 +1,42 @@
+"""The picture of a run's curves: formats, unusual values, the running mean."""
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from engine.report import curves
+
+
+def test_an_unknown_picture_format_is_refused(tmp_path):
+    with pytest.raises(UserError, match='a.what: unknown picture format; use .png'):
+        curves.draw_curves(tmp_path / 'a.what', '', [], [], [])
+
+
+@pytest.mark.parametrize(
+    'losses',
+    [
+        [],
+        [(10, 1.0)],
+        [(i, float('nan')) for i in range(100)],
+        [(i, 0.0) for i in range(100)],
+        [(i, 10.0**i if i % 7 else float('inf')) for i in range(100)],
+    ],
+)
+def test_short_constant_and_infinite_curves_are_drawn(losses, tmp_path):
+    curves.draw_curves(tmp_path / 'a.png', 'title', losses, losses[:1], losses[:2])
+    assert cv2.imread(str(tmp_path / 'a.png')) is not None
+
+
+def test_the_running_mean_ignores_nan_and_keeps_a_line():
+    rng = np.random.RandomState(0)
+    values = rng.rand(50)
+    values[[3, 4, 5, 20]] = np.nan
+    expected = []
+    for i in range(50):
+        reach = min(i, 49 - i, 1)
+        near = values[i - reach : i + reach + 1]
+        expected.append(np.nan if np.isnan(near).all() else np.nanmean(near))
+    np.testing.assert_allclose(curves._running_mean(values, 1), expected, rtol=1e-12)
+    line = np.arange(30.0)
+    np.testing.assert_allclose(curves._running_mean(line, 6), line)

@@ -1,0 +1,179 @@
+"""The page of a run: finished, in progress, resumed, with a damaged state; and bad folders."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from common.command import run_command
+from common.errors import UserError
+from engine import config
+from engine.report import __main__ as report
+from engine.report import summary
+from engine.runs import checkpoints
+from engine.runs.logger import RunLogger
+from engine.runs.run_folder import RunFolder
+from support import programs
+
+
+def train(path, first=1, last=30, total=1000, validations=True):
+    """Write the files of a training of ``total`` iterations; return its folder."""
+    folder = RunFolder(path)
+    settings = config.load(overrides=['max_iter=500'])
+    folder.write_config(settings)
+    with RunLogger(
+        path, log_interval=10, max_iter=total, active=True, start_iteration=first - 1
+    ) as logger:
+        for i in range(first, last + 1):
+            logger.step(i, 3 / i, 0.01, 0.01, 0.02)
+            if validations and i % 10 == 0:
+                scores = {'road': {'iou': 50.0 + i}, 'a|b': {'iou': None}}
+                miou = 60.0 - (i - 20) ** 2 / 100
+                logger.validation(i, {'miou': miou, 'pixel_accuracy': 80.0, 'classes': scores})
+    return folder
+
+
+def save_state(folder, iteration):
+    """Save a training state with a few facts."""
+    arrays = {'w': np.zeros((600, 600), np.float32)}
+    checkpoints.save(
+        folder.state,
+        checkpoints.TrainingState(
+            iteration=iteration,
+            parameters=arrays,
+            solver=arrays,
+            average=None,
+            loader={},
+            loss_scale=None,
+            best={'score': 60.0, 'iteration': 20},
+            seed=17,
+            config={},
+            processes=4,
+            options={'-t': 'float'},
+            versions={'nnabla': '1.39.0', 'numpy': '1.26.4'},
+            name='D3Net_L',
+        ),
+    )
+
+
+def facts(page):
+    """Return the rows of all tables of a page."""
+    rows = [re.split(r'(?<!\\)\|', line) for line in page.splitlines() if line.startswith('|')]
+    return {name.strip(): value.strip() for _, name, value, _ in rows}
+
+
+def page_of(path):
+    """Return the page of a run."""
+    return summary.format_page(summary.read_run(path), path / 'report.png')
+
+
+def test_the_command_prints_and_writes_the_page(tmp_path):
+    folder = train(tmp_path / 'run')
+    save_state(folder, 30)
+    folder.weights(30).write_bytes(bytes(3 << 20))
+    folder.best.write_bytes(bytes(1 << 20))
+    process = programs.run('-m', 'engine.report', folder.path)
+    assert (process.returncode, process.stderr) == (0, '')
+    page = (folder.path / 'report.md').read_text()
+    assert process.stdout == page
+    assert page.startswith('# D3Net_L\n')
+    rows = facts(page)
+    last = np.mean([3 / i for i in range(21, 31)])
+    expected = {
+        'network': 'd3net',
+        'data set': 'cityscapes',
+        'iterations': '30 of 1000',
+        'last loss': f'{last:.5g}',
+        'lowest loss': f'{last:.5g} at iteration 30',
+        'last validation mIoU': '59.00 %',
+        'best validation mIoU': '60.00 % at iteration 20',
+        'processes': '4',
+        'seed': '17',
+        'state': 'of iteration 30',
+        'road': '80.00',
+        'model_param_00000030.h5': '3.0',
+        'best.h5': '1.0',
+        'state.h5': '2.8',
+    }
+    assert {name: rows.get(name) for name in expected} == expected
+    assert rows['wall time'].startswith('0:00:0')
+    assert rows['a\\|b'] == '-'
+    assert 'nnabla 1.39.0, numpy 1.26.4' in page
+    assert '![curves](report.png)' in page
+    picture = cv2.imread(str(folder.path / 'report.png'))
+    assert min(picture.shape[:2]) > 800
+
+
+def test_a_run_in_progress_without_a_state(tmp_path):
+    folder = train(tmp_path / 'mine', last=12, validations=False)
+    with open(folder.path / 'Training-loss.series.txt', 'a') as file:
+        file.write('20 0.')
+    page = page_of(folder.path)
+    assert page.startswith('# mine\n')
+    rows = facts(page)
+    assert rows['iterations'] == '12 of 1000'
+    assert rows['state'] == 'none yet'
+    assert rows['processes'] == rows['seed'] == rows['validation mIoU'] == '-'
+    assert 'None yet.' in page
+
+
+def test_a_resumed_run_counts_from_its_new_start(tmp_path):
+    train(tmp_path, last=30)
+    train(tmp_path, first=11, last=20)
+    rows = facts(page_of(tmp_path))
+    assert rows['iterations'] == '20 of 1000'
+    assert rows['last validation mIoU'] == rows['best validation mIoU'].split(' at')[0]
+
+
+def test_a_damaged_state_is_reported(tmp_path):
+    folder = train(tmp_path)
+    folder.state.write_bytes(b'what')
+    page = page_of(tmp_path)
+    assert facts(page)['state'] == 'cannot be used'
+    assert f'{folder.state} is not a training state' in page
+
+
+def test_the_page_links_a_picture_in_another_folder(tmp_path):
+    run, picture = tmp_path / 'run', tmp_path / 'pictures' / 'a.png'
+    train(run)
+    args = report.build_parser().parse_args([str(run), '-o', str(picture)])
+    assert report.main(args) == 0
+    assert picture.exists()
+    assert '![curves](../pictures/a.png)' in (run / 'report.md').read_text()
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (
+            lambda folder: folder.config.unlink(),
+            r'holds no run of train.py \(config.yaml is missing',
+        ),
+        (lambda folder: folder.config.write_text('a: [b'), 'config.yaml: cannot be read'),
+        (lambda folder: folder.config.write_text('- a'), 'config.yaml: is not a config'),
+        (
+            lambda folder: folder.config.write_text('max_iter: many'),
+            r'max_iter: must be a whole number, not .many. \(.*config.yaml\)',
+        ),
+        (lambda folder: (folder.path / 'validation.json').write_text('['), 'json: cannot be read'),
+    ],
+)
+def test_folders_without_a_run_are_refused(spoil, message, tmp_path):
+    folder = train(tmp_path)
+    spoil(folder)
+    with pytest.raises(UserError, match=message) as caught:
+        summary.read_run(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_run_without_results_is_refused(tmp_path, capsys):
+    with pytest.raises(UserError, match='none: no such folder; pass the folder of a run'):
+        summary.read_run(tmp_path / 'none')
+    train(tmp_path, last=0)
+    with pytest.raises(UserError, match='the run has no results yet'):
+        summary.read_run(tmp_path)
+    assert run_command(report.build_parser, report.main, [str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ')
+    assert 'no results yet' in line

@@ -1,0 +1,130 @@
+"""Steps that fail: loss, gradients or weights that are not finite, and unreadable batches."""
+
+import nnabla as nn
+import numpy as np
+import pytest
+
+import datasets
+from common.errors import InputError, UserError
+from datasets.loading import augmentations
+from datasets.loading.loader import Loader
+from engine.distributed.communicators import SingleProcessCommunicator
+from engine.distributed.processes import Processes
+from engine.inference.predictor import Predictor
+from engine.training.divergence import DivergedError
+from engine.training.losses import Objective
+from support import mpi_training
+from support.small_trainers import (
+    CONFIG,
+    Fixed,
+    assert_rolls_back,
+    batches,
+    make_trainer,
+    rooted,
+    small_network,
+    values,
+)
+
+
+def test_the_error_names_the_files_of_the_batch(tmp_path):
+    mpi_training.write_data(tmp_path)
+    split = datasets.open('folder', tmp_path, 'train')
+    network = small_network()
+    config = {**CONFIG, 'image_height': 24, 'image_width': 40}
+    info = network.info
+    transform = augmentations.create(config)
+    loader = Loader(split, transform, 2, info.mean, info.std, workers=0)
+    trainer = make_trainer(network, config, loader)
+    trainer.step()
+    nn.get_parameters()['main/conv/b'].d = np.inf
+    with pytest.raises(UserError, match='the loss of iteration 2 is not finite') as caught:
+        trainer.step()
+    assert all(str(sample.image) in str(caught.value) for sample in loader.samples)
+    with pytest.raises(UserError, match='parameter .* is not finite after iteration 1'):
+        trainer.state()
+
+
+def test_weights_that_are_not_finite_are_detected_with_a_finite_loss():
+    """NNabla's ReLU turns NaN into 0."""
+    trainer = make_trainer(small_network(), {**CONFIG, 'max_iter': 1000}, Fixed(*batches()))
+    assert np.isfinite(trainer.step().loss)
+    weights = values()['conv1/conv/W']
+    weights[0] = np.nan
+    nn.get_parameters()['conv1/conv/W'].d = weights
+    with pytest.raises(UserError, match='conv1/conv/W is not finite in iteration 2 '):
+        trainer.step()
+
+
+def test_gradients_that_are_not_finite_change_no_weight():
+    """The loss is finite, the gradient of a square root at 0 is not."""
+    trainer = make_trainer(small_network(rooted), {**CONFIG, 'max_iter': 1000}, Fixed(*batches()))
+    before = values()
+    with pytest.raises(UserError, match='the gradient of .* is not finite in iteration 1'):
+        trainer.step()
+    assert all(np.array_equal(before[name], array) for name, array in values().items())
+
+
+def test_gradients_whose_norm_overflows_change_no_weight():
+    """The gradients themselves and the loss are finite."""
+    network = mpi_training.network('plain')
+    Predictor(network)
+    images, labels = batches()[0]
+    config = {**CONFIG, 'clip_norm': 1.0}
+    trainer = make_trainer(network, config, Fixed((images * 1e25, labels)))
+    before = values()
+    with pytest.raises(DivergedError, match='the norm of the gradients of iteration 1 is not'):
+        trainer.step()
+    assert all(np.array_equal(array, before[name]) for name, array in values().items())
+
+
+def test_a_sum_of_finite_losses_that_overflows():
+    class TooLarge(SingleProcessCommunicator):
+        def total(self, array):
+            return array + [np.inf, 0, 0] if array.shape == (3,) else array
+
+    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    trainer._communicator = TooLarge(Processes())
+    with pytest.raises(DivergedError, match='the loss of each process is finite, their sum is not'):
+        trainer.step()
+
+
+def test_a_step_whose_loss_is_not_finite_is_rolled_back(monkeypatch):
+    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    trainer.step()
+    before, feed = trainer.state(), Objective.feed
+    monkeypatch.setattr(Objective, 'feed', lambda self, *given: feed(self, given[0], [np.nan]))
+    with pytest.raises(DivergedError, match='the loss of iteration 2 is not finite'):
+        trainer.step()
+    assert before['loader'] == {'given': 1}
+    assert_rolls_back(trainer, before)
+
+
+def test_an_update_that_spoils_the_weights_cannot_be_rolled_back():
+    trainer = make_trainer(small_network(), {**CONFIG, 'lr': 1e39}, Fixed(*batches()))
+    with pytest.raises(DivergedError, match='is not finite after iteration 1 '):
+        trainer.step()
+    assert not trainer.roll_back()
+    assert not trainer.ranks_in_sync
+
+
+def test_a_step_whose_batches_cannot_be_loaded_is_rolled_back():
+    """The position in the data as well, although the first batch of the step was loaded."""
+    given = Fixed(*batches())
+    trainer = make_trainer(small_network(), {**CONFIG, 'accumulation': 2}, given)
+    trainer.step()
+    before, load = trainer.state(), given.next
+
+    def fails():
+        if given.given == 3:
+            raise InputError('3.png: damaged')
+        return load()
+
+    given.next = fails
+    with pytest.raises(InputError, match='3.png: damaged'):
+        trainer.step()
+    assert (given.given, trainer.ranks_in_sync, trainer.roll_back()) == (3, True, True)
+    after = trainer.state()
+    assert after['loader'] == before['loader'] == {'given': 2}
+    assert after['iteration'] == 1
+    for name, array in before['parameters'].items():
+        assert np.array_equal(after['parameters'][name], array), name

@@ -1,0 +1,32 @@
+"""A config of a tiny D3Net with seeded weights beside it, for programs that load both."""
+
+import functools
+import os
+from pathlib import Path
+
+import nnabla as nn
+import yaml
+
+from models import weights
+from support import stand_ins
+
+
+def write_tiny_config(folder, dataset, num_classes, **keys):
+    """Write tiny.yaml and tiny.h5 into a folder; return the path of the config."""
+    network = stand_ins.tiny(num_classes=num_classes)
+    network(nn.Variable((1, 3, 32, 32)))
+    stand_ins.randomize_parameters()
+    weights.save(folder / 'tiny.h5')
+    keys = {'num_classes': num_classes, 'dataset': dataset, 'weights': 'tiny.h5', **keys}
+    path = folder / 'tiny.yaml'
+    path.write_text(yaml.safe_dump({**stand_ins.TINY, **keys}))
+    nn.clear_parameters()
+    return path
+
+
+@functools.cache
+def tiny_camvid():
+    """Return options of a tiny network with the classes of CamVid, which runs in milliseconds."""
+    folder = Path(os.environ['NNSEG_CACHE']) / 'tiny'  # of this session
+    folder.mkdir(parents=True)
+    return ['-cfg', write_tiny_config(folder, 'camvid', 11), '-c', 'cpu', '--backend', 'nnabla']

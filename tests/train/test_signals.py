@@ -1,0 +1,74 @@
+"""Signals stop train.py: the state is saved, no worker is left, and the run can be resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from engine.inference.predictor import Predictor
+from engine.runs import checkpoints
+from support import mpi_jobs, programs, train_runs
+from support.train_runs import Training, assert_same_run, children, handle, signalled
+
+
+@pytest.mark.parametrize('iteration', [1, 8, 9, 10])
+def test_a_signal_saves_the_state_and_stops(iteration, uninterrupted, data, tmp_path):
+    """Iterations between two saves, at a save, and the last one."""
+    training = Training(data, tmp_path, ema_decay=0.9)
+    run = tmp_path / 'run'
+    with signalled(iteration, signal.SIGTERM):
+        assert training('run', '--workers', 1) == 143
+    assert not children()
+    assert checkpoints.load_facts(run / 'state.h5')['iteration'] == iteration
+    assert not (run / 'final.h5').exists()
+    with signalled(min(iteration + 1, 10), signal.SIGINT):
+        assert training('run', '--workers', 0, '--resume') in (130, 0)
+    assert_same_run(training.whole('run', '--workers', 0, '--resume'), uninterrupted)
+
+
+def test_a_signal_interrupts_validation_and_saving_at_once(
+    uninterrupted, data, tmp_path, monkeypatch
+):
+    training = Training(data, tmp_path, '--workers', 0, ema_decay=0.9)
+    for function, owner in (('labels', Predictor), ('save', checkpoints)):
+        calls, original = [], getattr(owner, function)
+
+        def interrupted(*arguments, calls=calls, original=original):
+            calls.append(True)
+            if len(calls) == 2:
+                handle(signal.SIGTERM)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, function, interrupted)
+        assert training(function) == 143
+        monkeypatch.undo()
+        assert len(calls) == 2
+        assert_same_run(training.whole(function, '--resume'), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 143)]
+)
+def test_a_signal_to_the_process_group_of_the_command(number, status, data, tmp_path):
+    """Schedulers and terminals signal the whole group; one line reports it, no worker is left."""
+    training = Training(data, tmp_path, '--workers', 2, max_iter=2000)
+    process = subprocess.Popen(
+        [sys.executable, programs.PROJECT / 'train.py', *training.arguments('run')],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    log = tmp_path / 'run' / 'train.log'
+    assert mpi_jobs.wait_for(lambda: log.exists() and 'iteration 6/' in log.read_text())
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == status, err
+    assert err.count('stopped after iteration') == 1
+    assert 'Traceback' not in err
+    iteration = checkpoints.load_facts(tmp_path / 'run' / 'state.h5')['iteration']
+    assert f'stopped after iteration {iteration}, which is saved' in err
+    time.sleep(0.1)
+    path = f'{tmp_path}'.encode()
+    lines = [p.read_bytes() for p in train_runs.command_lines()]
+    assert not [line for line in lines if path in line]
