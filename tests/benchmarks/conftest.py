@@ -53,10 +53,17 @@ def peer_python():
     python = os.environ.get('PEER_PYTHON', '')
     if os.sep in python:
         python = str(Path(python).absolute())  # absolute() keeps the links of an environment
+    reason = ''
     try:
         peer.require_torch(python)
     except UserError as error:
-        pytest.fail(f'PEER_PYTHON must be a Python with torch and numpy: {error}', pytrace=False)
+        reason = str(error)
+    if reason:
+        pytest.fail(
+            f'PEER_PYTHON={python!r} is not a Python with torch and numpy ({reason}); '
+            'run make test-bench PEER_PYTHON=PYTHON',
+            pytrace=False,
+        )
     return python
 
 
