@@ -39,10 +39,11 @@ def camvid(tmp_path_factory):
         images.mkdir(parents=True)
         labels.mkdir()
         for index in range(count):
+            name = f'{split}_{index}.png'
             image = stand_ins.image(HEIGHT, WIDTH, seed=100 * seed + index)
             label = np.uint8(image[..., 0] // 16 % (VOID + 1))
-            cv2.imwrite(str(images / f'{index}.png'), image)
-            cv2.imwrite(str(labels / f'{index}.png'), label)
+            cv2.imwrite(str(images / name), image)
+            cv2.imwrite(str(labels / name), label)
     return root
 
 
@@ -52,10 +53,17 @@ def peer_python():
     python = os.environ.get('PEER_PYTHON', '')
     if os.sep in python:
         python = str(Path(python).absolute())  # absolute() keeps the links of an environment
+    reason = ''
     try:
         peer.require_torch(python)
     except UserError as error:
-        pytest.fail(f'PEER_PYTHON must be a Python with torch and numpy: {error}', pytrace=False)
+        reason = str(error)
+    if reason:
+        pytest.fail(
+            f'PEER_PYTHON={python!r} is not a Python with torch and numpy ({reason}); '
+            'run make test-bench PEER_PYTHON=PYTHON',
+            pytrace=False,
+        )
     return python
 
 
