@@ -20,8 +20,8 @@ COPIED = (
 # The registration of each recipe: what stands in the file, and what takes its place.
 REGISTRATIONS = {
     'models/__init__.py': [
-        ('import convert, csail,', 'import tiny_fcn, convert, csail,'),
-        ('in (csail,', 'in (tiny_fcn, csail,'),
+        ('edgeailite, weights', 'edgeailite, tiny_fcn, weights'),
+        ('edgeailite):', 'edgeailite, tiny_fcn):'),
     ],
     'datasets/registry.py': [
         ('    layout,\n', '    layout,\n    shapes,\n'),
