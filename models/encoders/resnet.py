@@ -6,7 +6,7 @@ Reference: CSAILVision/semantic-segmentation-pytorch, commit
 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/resnet.py, mit_semseg/models/models.py
 (Resnet, ResnetDilated) and mit_semseg/lib/nn/modules/batchnorm.py.
 
-Initial weights are those of the reference's constructor: He's normal distribution, by fan-out. The
+Initial weights are those of the reference's constructor: He's normal distribution with fan-out. The
 reference then loads weights trained on ImageNet.
 
 Differs from the original: batch norm is PyTorch's with any number of processes. With several
