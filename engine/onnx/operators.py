@@ -130,7 +130,7 @@ def _batch_norm(
     no_bias=False,
     nonlinearity=None,
 ):
-    """Convert batch norm with running statistics; runtimes fold it into the convolution before it."""
+    """Convert batch norm with running statistics; runtimes fold it into the convolution before."""
     kind = function.info.type_name
     if batch_stat:
         raise UnsupportedError(BATCH_STATISTICS_PROBLEM)
