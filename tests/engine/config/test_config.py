@@ -163,7 +163,7 @@ def test_own_classes_get_generated_names_and_colours(tmp_path):
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
         ('dilation: [True, False]', 'dilation: only the published value True is supported'),
         ('dropout_ratio: 0.1', 'dropout_ratio: only the published value -1 is supported'),
-        ('augmentation: mosaic', 'augmentation: must be scale_crop, .*own.yaml'),
+        ('augmentation: mosaic', 'augmentation: must be .*scale_crop.*own.yaml'),
         ('augmentation: short_sides', 'augmentation: short_sides also needs short_sides'),
         ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
         ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),

@@ -53,7 +53,7 @@ def test_transforms_have_the_documented_defaults():
 @pytest.mark.parametrize(
     'config, message',
     [
-        ({'augmentation': 'crop'}, 'must be scale_crop, resize_crop or short_sides'),
+        ({'augmentation': 'crop'}, 'must be .*scale_crop'),
         ({'image_height': 64}, 'scale_crop also needs image_width'),
         ({'augmentation': 'short_sides'}, 'short_sides also needs short_sides'),
         (
@@ -111,7 +111,7 @@ def test_a_config_sets_the_keys_of_a_users_augmentation(own_modules):
     for zoom, limits in ((5, 'at least 1 and at most 4'), (1.5, 'a whole number')):
         with pytest.raises(UserError, match=f'^middle_zoom: must be {limits}, not {zoom} .*--set'):
             loaded(middle_zoom=zoom)
-    with pytest.raises(UserError, match='must be scale_crop, resize_crop, short_sides or middle'):
+    with pytest.raises(UserError, match='must be .* or middle'):
         loaded(augmentation='midle')
     with pytest.raises(UserError, match='middle_zoon: unknown key; the nearest is middle_zoom'):
         loaded(middle_zoon=2)

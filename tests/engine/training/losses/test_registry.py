@@ -23,7 +23,7 @@ from support.expected_losses import (
 
 @dataclass(frozen=True, kw_only=True)
 class FocalKeys(Section):
-    focal_gamma: float = config_key(2.0, 'exponent', least=0)
+    own_gamma: float = config_key(2.0, 'exponent', least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class ScarceKeys(Section):
     scarce_class: int = config_key(0, 'number of the class', least=0)
 
 
-def focal(head, keys):
+def own_focal(head, keys):
     miss = F.exp(head.cross_entropy * -1) * -1 + 1
-    return head.mean(head.pixel_losses * F.pow_scalar(miss, keys.focal_gamma))
+    return head.mean(head.pixel_losses * F.pow_scalar(miss, keys.own_gamma))
 
 
 def scarce(head, keys):
@@ -57,13 +57,13 @@ class EagerKeys(Section):
 @pytest.fixture
 def own_losses():
     """Register the losses as a module of ``--import`` does."""
-    losses.register(losses.PixelLoss('focal', FocalKeys, focal))
+    losses.register(losses.PixelLoss('own_focal', FocalKeys, own_focal))
     losses.register(losses.Term('scarce', ScarceKeys, scarce))
     yield
-    del registry.PIXEL_LOSSES._parts['focal'], registry.TERMS._parts['scarce']
+    del registry.PIXEL_LOSSES._parts['own_focal'], registry.TERMS._parts['scarce']
 
 
-OWN = {'loss': 'focal', 'focal_gamma': 3.0, 'scarce_weight': 0.5, 'scarce_class': 1}
+OWN = {'loss': 'own_focal', 'own_gamma': 3.0, 'scarce_weight': 0.5, 'scarce_class': 1}
 
 
 def test_own_losses_are_computed_and_summed_over_micro_batches(own_losses):
@@ -85,8 +85,8 @@ def test_own_losses_are_computed_and_summed_over_micro_batches(own_losses):
 
 def test_keys_of_own_losses_are_config_keys(own_losses):
     keys = schema.keys_for({'network': 'd3net'})
-    assert 'focal' in keys['loss'].choices
-    assert keys['focal_gamma'].convert('3') == 3.0
+    assert 'own_focal' in keys['loss'].choices
+    assert keys['own_gamma'].convert('3') == 3.0
     assert '  scarce_class: whole number, at least 0; default: 0\n      number of the class' in (
         schema.reference()
     )
@@ -95,7 +95,10 @@ def test_keys_of_own_losses_are_config_keys(own_losses):
 @pytest.mark.parametrize(
     ('loss', 'message'),
     (
-        (losses.PixelLoss('ohem', FocalKeys, focal), 'a loss called ohem is registered already'),
+        (
+            losses.PixelLoss('ohem', FocalKeys, own_focal),
+            'a loss called ohem is registered already',
+        ),
         (losses.Term('dice', ScarceKeys, scarce), '.* ScarceKeys needs the key dice_weight with'),
         (losses.Term('eager', EagerKeys, scarce), '.* EagerKeys needs the key eager_weight with'),
     ),
