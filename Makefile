@@ -1,8 +1,8 @@
 # make demo          segment a street photo with the small trained model of the project
 # make test-fast     run the core's tests in under a minute: layers, D3Net against its reference numbers, a
 #                    network of each family, labels, losses, schedules, metrics, a tiny training, a segmentation
-# make test          run all tests, except those of the targets below; long sweeps take some networks of each family
-# make test-all      run the same tests, and the long sweeps over every network
+# make test          run all tests, except those of the targets below; long sweeps take a few members of each kind
+# make test-all      run the same tests with the long sweeps: every network, every fault, all CamVid images
 # make test-bench    run the tests of the benchmarks, of README's tables and of the PyTorch peer;
 #                    PEER_PYTHON=a Python with torch and numpy (required)
 # make test-cuda-install    install the CUDA wheels (5 GB) into a fresh environment and import them; needs no GPU

@@ -58,8 +58,8 @@ def test_it_installs_into_another_environment(tmp_path):
     for name in COPIED:
         copy = shutil.copytree if (programs.PROJECT / name).is_dir() else shutil.copy
         copy(programs.PROJECT / name, source / name)
-    install = ['-m', 'pip', 'install', '-q', '--no-deps', '--prefix', tmp_path, '-e', source]
-    installed = programs.run(*install, cwd=tmp_path)
+    options = ['-q', '--no-deps', '--no-build-isolation', '--no-index', '--prefix', tmp_path]
+    installed = programs.run('-m', 'pip', 'install', *options, '-e', source, cwd=tmp_path)
     assert installed.returncode == 0, installed.stderr
     (packages,) = tmp_path.glob('lib/python*/site-packages')
     process = programs.run('-c', PROGRAM, packages, cwd=tmp_path)
