@@ -36,5 +36,5 @@ class SizeMultipleKeys(Section):
     """Key that rounds the image sides in training and inference by shorter sides."""
 
     size_multiple: int = config_key(
-        8, 'both sides are rounded to multiples of this, in pixels', least=1
+        8, 'both sides are rounded up to multiples of this, in pixels', least=1
     )

@@ -31,12 +31,12 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if core_tests.is_core(item.nodeid):
             item.add_marker(pytest.mark.fast)
-    config.stash[core_tests.UNUSED] = core_tests.unused_entries([item.nodeid for item in items])
+    config.stash[core_tests.COLLECTED] = [item.nodeid for item in items]
     items.sort(key=lambda item: item.get_closest_marker('long') is None)
 
 
 def _runs_core_only(config) -> bool:
-    return config.getoption('markexpr').startswith('fast')
+    return config.getoption('markexpr') == core_tests.MARK_EXPRESSION
 
 
 @pytest.fixture(autouse=True)

@@ -24,8 +24,9 @@ class BackendSettings(Settings):
         default=AUTO,
         metavar='NAME',
         help='nnabla, onnxruntime, openvino, tensorrt, one of your own, or auto: the fastest one '
-        'that is installed and agrees with NNabla, tried on a CPU in the order openvino, '
-        'onnxruntime, nnabla, and on a GPU tensorrt, nnabla (default: %(default)s)',
+        'that is installed, agrees with NNabla and is worth compiling for the size, tried on a CPU '
+        'in the order openvino, onnxruntime, nnabla, and on a GPU tensorrt, nnabla '
+        '(default: %(default)s)',
     )
     precision: str = option(
         '--precision',

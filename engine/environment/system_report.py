@@ -56,7 +56,8 @@ def table_rows() -> list[tuple[str, str]]:
         *machine.describe().items(),
         (
             '-c cpu',
-            'works in float on one core; half is refused, because NNabla adds it up wrongly there',
+            "works in float on one core; half is refused, because NNabla's sums in half precision "
+            'are wrong on the CPU',
         ),
         ('-c cudnn', f'does not work: {findings.problem}' if findings.problem else try_gpu()),
         ('MPI', _mpi()),

@@ -11,7 +11,7 @@ from engine.backends.settings import BackendSettings
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 
-BACKEND_TITLE = 'backend of the computation; results differ by rounding errors only'
+BACKEND_TITLE = 'backend of the computation; in float32, results differ by rounding errors only'
 PROTOCOL_TITLE = 'how the network sees an image (default: as the config says)'
 
 

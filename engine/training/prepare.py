@@ -228,7 +228,7 @@ def _initialise(config: Config, network: Network, url: str | None) -> None:
     LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
     if report.missing:
         LOG.info(
-            '%d parameters are initialised at random, among them %s',
+            '%d parameters keep their initial values, among them %s',
             len(report.missing),
             report.missing[-1],
         )
@@ -242,5 +242,5 @@ def _initialise(config: Config, network: Network, url: str | None) -> None:
 
 
 def _default_loader_workers(processes: Processes) -> int:
-    """Return the number of loader workers: one per available core, within the maximum."""
+    """Return the number of loader workers: one per core of its share, within the maximum."""
     return min(MAX_LOADER_WORKERS, cores(processes.local_size))

@@ -76,7 +76,7 @@ class TrainingSettings(Settings):
         type=int,
         metavar='N',
         help='worker processes that load samples, for each training process (default: one per '
-        'available core, at most 4)',
+        "core in this process's share, at most 4)",
     )
     skip_bad: bool = flag(
         '--skip-bad',

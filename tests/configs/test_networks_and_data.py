@@ -16,7 +16,6 @@ BUILT = (  # the cheapest config of each network that differs in kind
     'DABNet_E_cityscapes',
     'DDRNet39_cityscapes',
     'EdgeAILite_deeplabv3plus_mobilenetv2_tv_voc',
-    'EdgeAILite_fpn_aspp_regnetx400mf_ade20k32',
 )
 
 

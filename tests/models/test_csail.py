@@ -27,12 +27,13 @@ TOLERANCES = {
     'resnet101_upernet': 2e-3,
     'resnet101dilated8_ppm_deepsup': 2e-3,
 }
-# One of each kind: both residuals, all dilations, all decoders. `make test` compares these at all
-# sizes and in training, the others at the first size.
+# One of each kind: both residuals, with and without dilation, all decoders. `make test` compares
+# these at all sizes and in training, the others at the first size.
 COMPARED_IN_FULL = (
     'resnet18dilated8_ppm_deepsup',
     'resnet18dilated16_c1_deepsup',
     'resnet50_upernet_lite',
+    'resnet50dilated8_ppm',
 )
 STRIDES = {'': 32, 'dilated8': 8, 'dilated16': 16}  # of an encoder's last map
 whole_registry = pytest.mark.whole_registry

@@ -20,10 +20,11 @@ FIXTURES = (
     'unet_aspp_mobilenetv2_tv_edgeailite',
     'unet_aspp_regnetx800mf_edgeailite',
 )
-# One of each kind: both encoders, all decoders, fast downsampling. `make test` compares these at
-# all sizes and in training, the others at the first two sizes.
+# One of each kind: all decoders, two of them with both encoders, and fast downsampling. `make test`
+# compares these at all sizes and in training, the others at the first two sizes.
 COMPARED_IN_FULL = (
     'deeplabv3plus_mobilenetv2_tv_edgeailite',
+    'deeplabv3plus_regnetx800mf_edgeailite',
     'fpn_aspp_mobilenetv2_tv_fd_edgeailite',
     'fpn_aspp_regnetx400mf_edgeailite',
     'unet_aspp_mobilenetv2_tv_edgeailite',

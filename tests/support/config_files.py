@@ -18,13 +18,14 @@ SAMPLES = {  # data set -> folder in shared/data
     'cocostuff164k': 'samples/cocostuff164k',
     'cocoseg21': 'samples/coco_instances',
 }
-# One cheap config of each family.
+# One cheap config of each family, and one of a RegNet, which has a cosine schedule.
 CHEAP = (
     'D3Net_T_camvid',
     'DDRNet23slim_cityscapes',
     'DABNet_R18P2_cocostuff10k',
     'CSAIL_resnet18dilated8_c1_deepsup_ade20k',
     'EdgeAILite_unet_aspp_mobilenetv2_tv_cityscapes',
+    'EdgeAILite_fpn_aspp_regnetx400mf_ade20k32',
 )
 
 

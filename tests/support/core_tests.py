@@ -42,7 +42,9 @@ CORE = (
     'train/test_run_folder.py::test_the_best_weights_have_the_scores_of_evaluate',
     'test_infer.py::test_one_image_from_any_folder',
 )
-UNUSED = pytest.StashKey[list[str]]()  # unused_entries of the tests of a run
+# The -m expression of `make test-fast`; test_core_tests.py compares it with the Makefile.
+MARK_EXPRESSION = 'fast and not long and not whole_registry'
+COLLECTED = pytest.StashKey[list[str]]()  # node ids of all tests of a run, before any is deselected
 
 
 def missing_paths() -> list[str]:
@@ -62,14 +64,22 @@ def is_core(nodeid: str) -> bool:
     return any(_selects(entry, nodeid) for entry in CORE)
 
 
+def collects_whole_core(arguments: list[str], folder: Path) -> bool:
+    """Return whether pytest's arguments name every file of the core, and none in part.
+
+    Args:
+        arguments: Files, folders and node ids of a run, relative to ``folder``.
+        folder: The working directory of pytest.
+    """
+    if any('::' in argument for argument in arguments):
+        return False
+    paths = [(folder / argument).resolve() for argument in arguments]
+    return all(any(_path(entry).is_relative_to(path) for path in paths) for entry in CORE)
+
+
 def unused_entries(nodeids: list[str]) -> list[str]:
-    """Return the entries of ``CORE`` that name no test of a file of ``nodeids``."""
-    files = {_file(nodeid) for nodeid in nodeids}
-    return [
-        entry
-        for entry in CORE
-        if _path(entry) in files and not any(_selects(entry, nodeid) for nodeid in nodeids)
-    ]
+    """Return the entries of ``CORE`` that select none of the tests of a run of the whole core."""
+    return [entry for entry in CORE if not any(_selects(entry, nodeid) for nodeid in nodeids)]
 
 
 def _selects(entry: str, nodeid: str) -> bool:

@@ -54,7 +54,7 @@ def test_pretrained_weights_are_loaded(pretrained, data, tmp_path, caplog):
 
     run = training.whole('backbone', '-p', tmp_path / 'backbone.h5')
     assert backbone <= kept(run, pretrained)
-    assert 'parameters are initialised at random' in caplog.text
+    assert 'parameters keep their initial values' in caplog.text
 
     more = ['--set', f'pretrained={tmp_path / "whole.h5"}']
     assert kept(training.whole('by key', *more), pretrained) == trained
@@ -72,7 +72,7 @@ def test_weights_of_another_number_of_classes_initialise_all_but_the_head(
     run = training.whole('run', '-p', tmp_path / 'whole.h5')
     head = {name for name in pretrained if name.startswith('decode_head/conv_seg/')}
     assert len(head) == 2
-    text = f'{len(head)} parameters are initialised at random, among them decode_head/'
+    text = f'{len(head)} parameters keep their initial values, among them decode_head/'
     assert text in caplog.text
     assert kept(run, pretrained) == trainable(pretrained) - head
 

@@ -78,7 +78,8 @@ class Findings:
             return f'the extension does not use {self.mpi}, which mpi4py uses'
         if self.extension_nccl is None:
             return f'libnccl is missing: {importing.INSTALL_CUDA}'
-        return f'the reason is unknown, with {self.extension_mpi} and {self.extension_nccl}'
+        libraries = f'{self.extension_mpi} and {self.extension_nccl}'
+        return f"the reason is unknown; the extension's libraries are {libraries}"
 
 
 def path_of(are_global: bool) -> Path | None:

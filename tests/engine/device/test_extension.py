@@ -287,6 +287,11 @@ def test_damaged_findings_are_a_cache_miss(tmp_path):
             Findings(None, '/x/libmpi.so.40', 'Open MPI v5.0.11', '/x/libmpi.so.40'),
             'is not registered: libnccl is missing: ',
         ),
+        (
+            Findings(None, '/x/mpi.so', 'Open MPI v5.0.11', '/x/mpi.so', '/x/nccl.so'),
+            "is not registered: the reason is unknown; the extension's libraries are /x/mpi.so and "
+            '/x/nccl.so',
+        ),
     ],
 )
 def test_the_reason_for_a_missing_communicator_is_reported(findings, line):

@@ -27,7 +27,7 @@ ONE_OF_EACH_FAMILY = (
 STEPS, CLASSES = 2, mpi_training.CLASSES
 BUILD = {'freeze_statistics': True, 'dropout': False}  # both depend on the batch as a whole
 # (images per backward pass, backward passes per update)
-DIVISIONS = ((2, 1), (1, 2))
+DIVISIONS = ((3, 1), (1, 3))  # of three backward passes, one is neither the first nor the last
 MORE_DIVISIONS = ((4, 1), (2, 2), (1, 4))
 # At higher rates a step changes weights of deep networks by a tenth of their norm and more, and the
 # next step multiplies the rounding error of the first.
