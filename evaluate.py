@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Score a network on a data set.
 
-Example: python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml
+Example: `python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml`.
 
 Under mpirun each process evaluates its share of the images. With --backend nnabla the scores do not
 depend on the number of processes, to the last bit; with other backends, up to rounding.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Segment images and videos.
 
-Example: python infer.py -i test.jpg -cfg configs/D3Net_L.yaml
+Example: `python infer.py -i test.jpg -cfg configs/D3Net_L.yaml`.
 """
 
 import sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a network.
 
-Example: python train.py -d data/cityscapes -cfg configs/D3Net_L.yaml
+Example: `python train.py -d data/cityscapes -cfg configs/D3Net_L.yaml`.
 
 On several devices: mpirun -n 4 python train.py; each process trains on its share of every batch.
 """

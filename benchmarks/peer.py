@@ -151,7 +151,7 @@ class PyTorchProcess:
             last = self._errors.read_text(errors='replace').strip().splitlines()[-1:]
             words = f' (its last line: {last[0]})' if last else ''
             raise UserError(
-                f'{self._name}: the process died, perhaps of a lack of memory{words}; '
+                f'{self._name}: the process died, perhaps for lack of memory{words}; '
                 'try a smaller --size'
             )
         answer = json.loads(line)

@@ -1,7 +1,7 @@
-"""A worker process for one contestant, which stays warm between its turns.
+"""A worker process for one contestant, which keeps its models in memory between measurements.
 
 Each contestant has a process to itself, so that its memory can be measured. The worker exits when
-its parent exits, however that happens.
+its parent exits, even if the parent is killed.
 """
 
 import logging
@@ -23,11 +23,11 @@ from common.errors import UserError
 from common.log import LOG
 
 CONNECTION_LOST = EOFError, OSError  # raised when the other end of a connection is closed
-EXIT_TIMEOUT_SECONDS = 10.0  # after that the parent kills the worker: a library may block its exit
+EXIT_TIMEOUT_SECONDS = 10.0  # then the parent kills the worker: a library may block its exit
 
 
 class RemoteError(Exception):
-    """The traceback of an exception in the worker process, as the cause of the exception here."""
+    """Carries the worker's traceback, as the cause of the exception that the parent raises."""
 
 
 class WorkerProcess:
@@ -37,8 +37,8 @@ class WorkerProcess:
         """Start the worker.
 
         Args:
-            name: name of the contestant, for error messages.
-            advice: remedy to print when the worker dies.
+            name: Name of the contestant, for error messages.
+            advice: Remedy to name in the error message when the worker dies.
         """
         self._name, self._advice = name, advice
         fresh = multiprocessing.get_context('spawn')
@@ -48,11 +48,11 @@ class WorkerProcess:
         child_end.close()
 
     def call(self, function, *arguments):
-        """Call a function in the worker and return its result; its exceptions are raised here.
+        """Call a function in the worker, and return its result or raise its exception.
 
         Args:
-            function: a function that the worker can import.
-            *arguments: its arguments, which must be picklable.
+            function: A function that the worker can import.
+            *arguments: Its arguments, which must be picklable.
 
         Raises:
             UserError: The worker process died.
@@ -62,7 +62,7 @@ class WorkerProcess:
             answer, error, remote_traceback = self._connection.recv()
         except CONNECTION_LOST as lost:
             raise UserError(
-                f'{self._name}: the process died, perhaps of a lack of memory; {self._advice}'
+                f'{self._name}: the process died, perhaps for lack of memory; {self._advice}'
             ) from lost
         if error is not None:
             raise error from RemoteError(remote_traceback)
@@ -77,8 +77,8 @@ class WorkerProcess:
 
 
 def _serve(connection: Connection, modules: tuple[str, ...]):
-    """Run the calls of the parent one after the other, after importing the user's own modules."""
-    # Ctrl-C reaches the parent, which ends this worker
+    """Import the user's own modules, then run the parent's calls one after the other."""
+    # The parent handles Ctrl-C and ends this worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ('nnabla', LOG.name):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -114,9 +114,9 @@ def _can_be_pickled(error: Exception) -> bool:
 
 
 def _receive_calls(connection: Connection, calls: queue.SimpleQueue, busy: threading.Event):
-    """Queue the parent's calls; exit when the parent is gone.
+    """Queue the parent's calls; make the process exit when the parent has closed the connection.
 
-    A running call may take minutes, so the process then exits in the middle of it.
+    A call may take minutes. If one is running, the process exits without waiting for it.
     """
     with suppress(*CONNECTION_LOST):
         while True:

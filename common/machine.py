@@ -81,7 +81,7 @@ def cores(local_size: int | None = None) -> int:
 
 
 def _affinity(process: int) -> set[int]:
-    """Return the cores that a process may run on; mpirun binds each child to a few of its own."""
+    """Return the cores that a process may run on; mpirun binds each process to a few."""
     try:
         return os.sched_getaffinity(process)
     except OSError:  # a process of another user

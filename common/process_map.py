@@ -18,7 +18,8 @@ from common.worker import become_worker
 Samples = TypeVar('Samples', bound=Sequence[Any])
 Result = TypeVar('Result')
 
-_dataset: Any = None  # in a worker process: pickled once per worker instead of once per sample
+# Set in each worker process, so that the data set is pickled once per worker, not once per sample.
+_dataset: Any = None
 
 
 def map_samples(
@@ -33,7 +34,8 @@ def map_samples(
 
     Args:
         dataset: A sequence that can be pickled.
-        function: Must be picklable if ``processes`` > 1. An exception in it ends the iteration.
+        function: Must be picklable if ``processes`` > 1. Its exceptions end the
+            iteration and are raised to the caller.
         processes: Number of worker processes; 1 runs the function in the calling process.
         title: Label of the progress bar.
 
@@ -67,7 +69,7 @@ def _in_processes(
         yield from pool.map(partial(_call, function), range(len(dataset)), chunksize=chunk)
     except BrokenProcessPool as error:
         raise UserError(
-            'a worker process was killed, probably out of memory; use fewer with --processes'
+            'a worker process was killed, probably for lack of memory; use fewer (--processes)'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -80,10 +82,10 @@ def _start_worker(dataset: Sequence[Any]) -> None:
     become_worker()
     parent = multiprocessing.parent_process()
     assert parent is not None  # the pool started this process
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
+def _exit_with_parent(sentinel: int) -> None:
     wait([sentinel])  # returns when the parent has exited or was killed
     os._exit(1)
 

@@ -124,9 +124,9 @@ def multidilated_layers(
     i-1, which is complete by then, with dilation 2**i and adds the result to all later groups. This
     is the multidilated convolution of the paper in split form.
 
-    Differs from the original: what later groups have received so far is one tensor, to which a
-    layer adds its whole output at once. The original keeps a list of groups and adds slice by
-    slice; the sums are the same, in the same order, from a fifth fewer functions.
+    Differs from the original: the running sums of all later groups are one tensor, to which a layer
+    adds its whole output at once. The original keeps a list of groups and adds slice by slice. The
+    sums are the same, in the same order, with a fifth fewer functions.
     """
     groups, pending = [], x
     for i in range(1, num_layers):
@@ -145,9 +145,9 @@ def padded_layers(
 ) -> list[nn.Variable]:
     """Apply :func:`multidilated_layers` in the form for inference on a GPU.
 
-    The result is a list of one map with all groups. The output of a layer is padded to the width of
-    the whole sum, which so becomes the block's output without a concatenation: adding zeros costs
-    less than launching another function.
+    The result is a list of one map with all groups. The output of a layer is padded with zeros to
+    the width of the whole sum. The sum is then the block's output, without a concatenation: adding
+    zeros costs less than launching another function.
     """
     for i in range(1, num_layers):
         done = i * growth_rate

@@ -1,4 +1,4 @@
-"""Static analysis of a graph: execution order, multiply-accumulates, memory of activations.
+"""Static analysis of a graph: execution order, multiply-accumulates, activation memory.
 
 Results depend on shapes only: no values are read, and no activations are allocated.
 """
@@ -29,14 +29,16 @@ def count_functions(output: nn.Variable) -> int:
 
 
 def data_inputs(function: Function) -> list[nn.Variable]:
-    """Return the inputs of a function that are maps, not parameters."""
+    """Return the feature maps that a function reads, without its parameters."""
     return function.inputs[: 1 if function.info.type_name in WITH_PARAMETERS else None]
 
 
 def depending_on(image: nn.Variable, order: Iterable[Function]) -> list[Function]:
-    """Return the functions of ``order`` that depend on ``image``.
+    """Return the functions that depend on ``image``; all others transform parameters only.
 
-    The others transform parameters.
+    Args:
+        image: Input of the graph.
+        order: Functions in execution order.
     """
     reached, found = {image}, []
     for function in order:

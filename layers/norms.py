@@ -60,7 +60,7 @@ def batch_norm(
         gamma: Initial value of gamma.
 
     Raises:
-        TooFewValues: Batch statistics would be of one value per channel, as in PyTorch.
+        TooFewValues: Batch statistics would be of one value per channel; PyTorch refuses this too.
     """
     with recompute_if(build.recompute == 'bn_relu'):
         return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma))

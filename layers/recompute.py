@@ -26,11 +26,11 @@ SPURIOUS_READERS = (
 def keep_inputs_of_spurious_readers(*outputs: nn.Variable) -> None:
     """Exclude the inputs of ``SPURIOUS_READERS`` in the graph from recomputation.
 
-    A backward pass recomputes a freed array when a function needs it. Once an array has been read
-    it counts as not freed any more, although its values are arbitrary. So if one of these functions
-    reads the freed output of a ReLU, the ReLU, which needs that output, gets garbage, and so do all
-    gradients before it. The same happens to any second function that reads the output. No other
-    variable is kept.
+    A backward pass recomputes a freed array when a function needs its values. Once any function has
+    read the array, NNabla no longer treats it as freed, although its values are arbitrary. If one
+    of these functions reads the freed output of a ReLU first, the backward pass of the ReLU uses
+    arbitrary values, and all gradients before it are wrong. The same happens to any second function
+    that reads the output. No other variable is excluded.
 
     Args:
         outputs: Outputs of the graph.

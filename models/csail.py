@@ -14,17 +14,17 @@ commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/models.py; th
 The reference's ``resnet50dilated`` is ``resnet50dilated8`` here; ``dilated16`` is an argument of
 its encoder that its builder never sets. Every decoder fits every encoder, as in the modules of the
 reference. Logits have the size of the encoder's last map, 1/32, 1/16 or 1/8 of the input's. Those
-of a UPerNet have 1/4, on a dilated encoder too. Auxiliary logits have the size of the third map:
-that of the main logits on a dilated encoder, twice that on a plain one, where the reference's
-training loss, with one label map for both heads, cannot be computed.
+of a UPerNet have 1/4 of the input's, even with a dilated encoder. Auxiliary logits have the size of
+the third map: that of the main logits on a dilated encoder, twice that on a plain one, where the
+reference's training loss, with one label map for both heads, cannot be computed.
 
 Pyramid pooling needs at least two rows and columns in the encoder's last map: NNabla resizes the
 pooled maps to a single row or column wrongly. A ``ppm`` decoder normalises a map pooled to one
 pixel, so it cannot be trained on a batch of one; PyTorch refuses this too. A UPerNet resizes that
 map first.
 
-Initial values of the decoders are the reference's: weights from He's normal distribution by the
-number of inputs, biases from PyTorch's default, beta 1e-4.
+Initial values of the decoders are the reference's: weights from He's normal distribution with
+fan-in, biases from PyTorch's default, beta 1e-4.
 
 Differs from the original: a UPerNet takes the widths of its encoder's maps, where the reference's
 builder always gives it those of ResNet-50 and thus cannot join it to ResNet-18; logits are

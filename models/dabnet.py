@@ -12,7 +12,7 @@ SIM; HFA and PCE in its documents) processes the map by pixels and by patches. T
 are in :class:`DABNetKeys`.
 
 Initial values are the reference's: PyTorch's defaults in the patch modules, He's normal
-distribution by the number of outputs elsewhere, a standard deviation of 0.01 before the logits.
+distribution with fan-out elsewhere, a standard deviation of 0.01 before the logits.
 
 Differs from the original: the patch size is a hyper-parameter; the original has a copy of the file
 for each. Batch norms are synchronized among processes only where the build has a communicator. One

@@ -12,7 +12,7 @@ The network divides at 1/8 of the input's size into two branches: one stays at t
 other goes down to 1/64. After each stage, a bilateral fusion adds each branch to the other. The
 hyper-parameters, in :class:`DDRNetKeys`, have the references' names.
 
-Initial values are the references': weights from He's normal distribution by the number of outputs,
+Initial values are the references': weights from He's normal distribution with fan-out,
 biases from PyTorch's default.
 
 Differs from the original: the logits are always [main, auxiliary], the order of ydhongHIT's; the

@@ -2,36 +2,38 @@
 
 Reference: TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
 references/edgeailite/edgeai_xvision/xvision, models/pixel2pixel (deeplabv3plus_edgeailite.py,
-unet_edgeailite.py, fpn_edgeailite.py) and models/multi_input_net.py; input statistics of
+unet_edgeailite.py, fpn_edgeailite.py) and models/multi_input_net.py; input statistics from
 references/edgeailite/edgeai_xvision/xengine/train_pixel2pixel.py. A network's name is
 
     deeplabv3plus | unet_aspp | unet | fpn_aspp | fpn | fpn128_aspp | fpn128
     _ mobilenetv2_tv[_fd] | mobilenetv2_tv_1p4[_fd] | regnetx{400mf,800mf,1p6gf,3p2gf}[_bgr | _fd]
     _edgeailite
 
-with the meaning of the original's names:
+whose parts mean the same as in the original's names:
 
     1p4     1.4 times as many channels, and ReLU6 instead of ReLU, in the decoder too; the original
             spells it ``mobilenetv2_1p4_tv`` for FPN and ``mobilenetv2_tv_1p4`` for DeepLabV3+; here
             both spellings name the same network for all decoders
     fd      fast downsampling: height and width of the encoder's maps and of the logits are halved
-    fpn128  128 channels in the decoder, and logits at 1/4 of the input's size with fd too
+    fpn128  128 channels in the decoder, and logits at 1/4 of the input's size even with fd
     aspp    atrous spatial pyramid pooling, which DeepLabV3+ always has. In a UNet or FPN without
             it, two more levels, at twice and four times the encoder's stride, replace it
-            (``use_extra_strides``); the input's size is then a multiple of 128, with fd of 256
-    bgr     the same network; the original's name is a reminder that pycls's encoders see BGR
+            (``use_extra_strides``); the input's size must then be a multiple of 128 (256 with fd)
+    bgr     the same network with BGR input; in the original, the suffix only reminds the user that
+            pycls's encoders take BGR images
 
-Grouped convolutions of a RegNetX decoder have the encoder's group width, but the number of groups
-is rounded down. If the channels are no multiple of the width, the groups are larger; if they do not
-split into this number of groups, the network does not exist (:data:`IMPOSSIBLE_PAIRS`). In a UNet
-this depends on the number of classes: :func:`complete` rejects an impossible number, and networks
-that cannot have 19 classes have another default (:data:`OTHER_NUM_CLASSES`).
+With a RegNetX, the decoder's 3x3 convolutions are grouped. The number of groups is the number of
+channels divided by the encoder's group width, rounded down. If the width does not divide the
+channels, the groups are wider than the encoder's; if the number of groups does not divide them
+either, the network cannot be built (:data:`IMPOSSIBLE_PAIRS`). In a UNet the channels depend on the
+number of classes: :func:`complete` rejects an impossible number, and networks that cannot have 19
+classes have another default (:data:`OTHER_NUM_CLASSES`).
 
-Differs from the original: there are one image and one decoder; logits are returned at the decoder's
-size, and the last upsampling, bilinear by a whole factor, is left to the caller; a ``bgr`` network
-says so in its :class:`models.family.NetworkInfo`, where the original leaves the order to a flag.
-The names with ResNet-50 and BiFPN are not here, nor those with ``ericsun``, an encoder that is not
-published.
+Differs from the original: a network has one input image and one decoder; logits are returned at the
+decoder's size, and the caller does the last upsampling, bilinear by a whole factor; a ``bgr``
+network has the channel order in its :class:`models.family.NetworkInfo`, not in a separate flag.
+Networks with ResNet-50 or BiFPN are not implemented, nor those with ``ericsun``, an encoder that is
+not published.
 """
 
 import re
@@ -75,7 +77,7 @@ class EdgeAILiteKeys(Section):
     )
     aspp_chan: int | None = config_key(
         None,
-        'channels of a branch of the ASPP',
+        'channels of each branch of the ASPP',
         least=1,
         default_text="the variant's decoder_chan",
     )
@@ -164,9 +166,9 @@ DECODER_FUNCTIONS: dict[str, decoders.Decoder] = {
     'fpn': decoders.fpn,
     'fpn128': decoders.fpn,
 }
-# Decoder and encoder whose channels split into groups for no number of classes.
+# Pairs of decoder and encoder that cannot be built for any number of classes.
 IMPOSSIBLE_PAIRS = {('fpn128', 'regnetx1p6gf')}
-# Default number of classes: that of Cityscapes, or where it is impossible, of ADE20K32.
+# Default number of classes: Cityscapes' 19, or ADE20K32's 32 if 19 is impossible.
 NUM_CLASSES = 19
 OTHER_NUM_CLASSES = {('unet', 'regnetx400mf'): 32, ('unet', 'regnetx3p2gf'): 32}
 DEFAULTS = dict(
@@ -218,7 +220,7 @@ def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable
 
 
 def select_maps(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
-    """Return the maps of the encoder that the decoder takes, finest first."""
+    """Return the encoder's maps that the decoder reads, finest first."""
     if hyper['decoder'] == 'deeplabv3plus':
         return [maps[1], maps[-1]]
     whole = hyper['decoder'] == 'unet' or (hyper['decoder'] == 'fpn128' and hyper['fast_down'])
@@ -242,7 +244,9 @@ def complete(hyper: dict[str, Any]) -> dict[str, Any]:
     width = encoder.narrow_chan if decoder == 'fpn128' else encoder.decoder_chan
     hyper = {**DEFAULTS, 'decoder_chan': width, 'aspp_chan': width, **hyper}
     if hyper['use_extra_strides'] and (hyper['use_aspp'] or decoder == 'deeplabv3plus'):
-        raise SectionError('use_extra_strides', 'only a UNet or FPN with use_aspp: false has them')
+        raise SectionError(
+            'use_extra_strides', 'only a UNet or FPN with use_aspp: false has extra strides'
+        )
     maps = select_maps(encoder.maps, hyper)
     for channels in decoders.grouped_channels(
         DECODER_FUNCTIONS[decoder], maps, _decoder_options(hyper)

@@ -5,7 +5,7 @@ Reference: TexasInstruments/edgeai-modeloptimization, commit
 conv_blocks.py (ConvNormAct2d, ConvDWSepNormAct2d) and rf_blocks.py (DWASPPLiteBlock). Weights start
 as in TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
 references/edgeailite/edgeai_xvision/xvision/models/pixel2pixel/pixel2pixelnet.py: convolutions from
-He's normal distribution by the number of outputs, gammas of batch norms at 1 - 1e-5.
+He's normal distribution with fan-out, gammas of batch norms at 1 - 1e-5.
 
 No convolution has a bias. ``norm`` is :func:`layers.functions.bn_relu` or, in networks of
 width 1.4, :func:`layers.functions.bn_relu6`.

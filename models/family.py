@@ -91,7 +91,7 @@ class NetworkInfo:
         mean: Mean of each input channel, 0 to 255, in ``channel_order``.
         std: Standard deviation of each input channel, on the same scale, in ``channel_order``.
         channel_order: Order of the input channels, ``rgb`` or ``bgr``.
-        size_divisor: Height and width of the input are multiples of this number of pixels.
+        size_divisor: Height and width of the input must be multiples of this number of pixels.
         smallest_size: Minimum height and width of the input in pixels.
         paper: Authors, venue and arXiv number of the paper.
     """
@@ -110,8 +110,8 @@ class Published:
     """A file of weights that the authors of a network published.
 
     Attributes:
-        file: File name, with its folder if the name alone is ambiguous; the authors' title if
-            their page names no file.
+        file: File name, with its folder if the name alone is ambiguous. If the authors' page names
+            no file, its title there.
         network: Names or name patterns of networks, separated by blanks. A file for several
             networks holds the parameters that they share.
         task: Training data and number of classes.
@@ -151,9 +151,9 @@ class Original:
     Attributes:
         encoder: Pattern for the start of the original's parameter names that belong to the encoder.
         renamings: Tables that turn the names of other implementations into the original's.
-        statistics: Input statistics of checkpoints that differ from the family's, by the names of
-            ``--input-statistics``.
-        statistics_of_names: Name of the statistics by the prefix of the checkpoint's file or folder
+        statistics: Input statistics of checkpoints that were not trained with the family's own, by
+            name. ``--input-statistics`` accepts the names.
+        statistics_of_names: Names of input statistics, by prefix of the checkpoint's file or folder
             name.
         unknown_statistics: Warning for a checkpoint whose name has none of these prefixes; '' if
             the statistics are always known.
@@ -172,15 +172,15 @@ class Family:
 
     Attributes:
         name: Name of the family.
-        graph: ``graph(x, build, **hyper)`` maps the normalised image, (N, 3, H, W), or (N, H, W, 3)
-            with ``build.channel_last``, to the list of logits, the main ones first.
-        variants: Hyper-parameters by network name; those missing here are required from the caller.
+        graph: ``graph(x, build, **hyper)`` returns the list of logits, the main ones first. x is
+            the normalised image, (N, 3, H, W), or (N, H, W, 3) with ``build.channel_last``.
+        variants: Hyper-parameters by network name; the config must set those that are missing here.
         info: Function from hyper-parameters to :class:`NetworkInfo`.
         keys: Config section of the hyper-parameters, apart from num_classes.
         complete: Function that takes the checked values of variant and config and fills in the
             defaults that depend on others. It raises :class:`common.sections.SectionError` for
             values that contradict each other.
-        momentum_form: Momentum of the original's solver, ``nnabla`` or ``pytorch``; see
+        momentum_form: Form of the momentum in the original's solver, ``nnabla`` or ``pytorch``; see
             :class:`engine.training.optimizer.Optimizer`.
         original: Facts about the original's checkpoints; None if there are none to convert.
         published: Published weights that :func:`models.weights.find` finds by name.

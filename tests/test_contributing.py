@@ -17,7 +17,7 @@ COPIED = (
     'common', 'configs', 'd3net', 'datasets', 'engine', 'evaluate.py', 'infer.py', 'layers',
     'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/support', 'train.py',
 )  # fmt: skip
-# The registration of each recipe: what stands in the file, and what takes its place.
+# The registration of each recipe: for each file, pairs of a text and its replacement.
 REGISTRATIONS = {
     'models/__init__.py': [
         ('edgeailite, weights', 'edgeailite, tiny_fcn, weights'),

@@ -32,7 +32,7 @@ def small(camvid, tmp_path):
 
 
 def test_the_trained_model_is_near_its_published_scores(camvid, tmp_path, monkeypatch):
-    """On every eighth image; these thirty deviate from all 233 by a few points."""
+    """The test uses every eighth image; these thirty deviate from all 233 by a few points."""
     dataset = datasets.open('camvid', camvid, 'test')
     lines = [f'{s.image.relative_to(camvid)} {s.label.relative_to(camvid)}' for s in dataset][::8]
     (tmp_path / 'list.txt').write_text('\n'.join(lines))

@@ -167,7 +167,7 @@ def test_own_keys_are_documented_and_checked(commands):
 
 
 def test_own_parts_are_unknown_without_import(folder, capsys):
-    """In this process, which has not imported the module."""
+    """The test process has not imported the module."""
     nn.clear_parameters()
     arguments = ['-cfg', folder / 'own.yaml', '-d', folder / 'data']
     assert run_command(train.build_parser, train.main, [str(a) for a in arguments]) == 2

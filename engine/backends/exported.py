@@ -30,10 +30,10 @@ from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # relative to the largest logit
-MIN_COMPARED_STD = 0.1  # an input with less variation shows too little for a comparison
-# Code on which an export depends.
+MIN_COMPARED_STD = 0.1  # instead of an input with less variation, a photo is compared
+# Folders of the code that determines an export.
 SOURCE_FOLDERS = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
-MAX_COMPARED_IMAGES = 7  # calibration images that judge a precision, beside the current input
+MAX_COMPARED_IMAGES = 7  # calibration images that test a reduced precision, plus the input
 
 
 @dataclass(frozen=True)
@@ -41,42 +41,43 @@ class Agreement:
     """The agreement of two backends on some images.
 
     Attributes:
-        largest: Largest absolute difference of logits.
-        highest: Largest absolute logit of the reference.
-        equal: Share of pixels with equal labels, 0 to 1.
+        max_difference: Largest absolute difference of logits.
+        max_logit: Largest absolute logit of the reference.
+        equal_labels: Share of pixels with equal labels, 0 to 1.
         images: Number of images compared.
     """
 
-    largest: float
-    highest: float
-    equal: float
+    max_difference: float
+    max_logit: float
+    equal_labels: float
     images: int = 1
 
     @property
     def exact(self) -> bool:
-        """Whether the difference is rounding error; a NaN or infinite logit never is."""
-        return bool(np.isfinite(self.highest)) and self.largest <= TOLERANCE * self.highest
+        """Whether the difference is within rounding error; False if a logit is NaN or infinite."""
+        finite = bool(np.isfinite(self.max_logit))
+        return finite and self.max_difference <= TOLERANCE * self.max_logit
 
     def __str__(self):
         return (
-            f'largest difference {self.largest:.1e}, of logits up to {self.highest:.3g}, '
-            f'{self.equal:.2%} of labels equal'
+            f'largest difference {self.max_difference:.1e}, of logits up to {self.max_logit:.3g}, '
+            f'{self.equal_labels:.2%} of labels equal'
         )
 
 
 class ExportedBackend:
     """A backend that runs the exported network in a runtime, with one compiled model per shape.
 
-    The first use of a shape compares the compiled model with NNabla, on the current input or, where
-    that is a flat colour, on a photo. Later uses load the cached model. The parameters are those at
-    the first use.
+    At the first use of a shape, the compiled model is compared with NNabla on the current input,
+    or on a photo if the input is a flat colour. Later uses load the cached model. The parameters
+    must not change after the first use.
 
     Args:
         network: The network.
         runtime: The runtime that compiles and runs it.
         reference: NNabla's backend for the same network.
         cache: The disk cache of compiled models.
-        calibration: Images for 8-bit ranges; None for other precisions.
+        calibration: Calibration images for the value ranges of int8; None for other precisions.
     """
 
     def __init__(
@@ -101,12 +102,12 @@ class ExportedBackend:
     def is_ready(self, shape: Shape) -> bool:
         """Return whether :meth:`run` can serve a shape without compiling.
 
-        Of a cached file, only the first line is checked.
+        Only the first line of a cached file is checked.
         """
         return shape in self._models or self._cache.has(self._name(shape), self._versions)
 
     def reserve(self, shapes: int) -> None:
-        """Keep models for at least ``shapes`` input shapes, which one image needs."""
+        """Keep models for at least ``shapes`` input shapes, the number that one image needs."""
         self._models.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:
@@ -119,7 +120,8 @@ class ExportedBackend:
             (N, classes, h, w) float32, at the network's own output resolution.
 
         Raises:
-            DisagreementError: The logits differ from NNabla's by more than rounding error.
+            DisagreementError: The logits differ from NNabla's by more than rounding error, or are
+                NaN or infinite in a reduced precision.
             BackendError: The runtime does not support the network or fails on the input.
             MemoryError: The memory does not suffice, even without the models of other shapes.
         """
@@ -178,7 +180,7 @@ class ExportedBackend:
                 LOG.info('int8: calibrating value ranges on %d images', len(inputs))
             reduced = self.runtime.compile(onnx, inputs)
             agreement = measure_agreement(model, reduced, [x, *islice(inputs, MAX_COMPARED_IMAGES)])
-            if not np.isfinite(agreement.largest):
+            if not np.isfinite(agreement.max_difference):
                 raise DisagreementError(
                     f'--precision {self.runtime.precision}: {self.network.name} computes NaN or '
                     'infinite logits; use float32'
@@ -201,7 +203,7 @@ class ExportedBackend:
             LOG.info(
                 '%s: %.2f %% of labels equal those of float32, on %s',
                 self.runtime.precision,
-                100 * agreement.equal,
+                100 * agreement.equal_labels,
                 'one image' if agreement.images == 1 else f'{agreement.images} images',
             )
 
@@ -214,7 +216,7 @@ class ExportedBackend:
             'parameters': self._parameters,
             'fits': self.runtime.fits,
         }
-        if self._calibration is not None:  # the ranges depend on how its images are normalised
+        if self._calibration is not None:  # value ranges depend on the normalisation
             info = self.network.info
             facts['calibration'] = self._calibration.digest
             facts['normalisation'] = info.mean, info.std, info.channel_order
@@ -228,7 +230,7 @@ class ExportedBackend:
 
 
 def export_onnx(network: Network, shape: Shape) -> bytes:
-    """Export a network to ONNX, from the input ``image`` of ``shape`` to the output ``maps``.
+    """Export a network to ONNX, with the input ``image`` of ``shape`` and the output ``maps``.
 
     Args:
         network: The network, whose parameters are registered.

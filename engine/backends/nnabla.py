@@ -30,7 +30,7 @@ class NnablaBackend:
         self._graphs = ShapeCache()
 
     def reserve(self, shapes: int) -> None:
-        """Keep graphs for at least ``shapes`` input shapes, which one image needs."""
+        """Keep graphs for at least ``shapes`` input shapes, the number that one image needs."""
         self._graphs.reserve(shapes)
 
     def run(self, x: np.ndarray) -> np.ndarray:

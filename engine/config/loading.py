@@ -119,8 +119,8 @@ def with_origins(config: Config) -> str:
 def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> datasets.DatasetInfo:
     """Return the names and colours of a config's classes.
 
-    They come from the config, or else from its data set; the fallback are numbers and generated
-    colours.
+    They come from the config, or else from its data set. If neither defines them, the names are
+    numbers and the colours are generated.
 
     Args:
         config: The config.

@@ -12,7 +12,7 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog='python -m engine.export',
-        description='Writes a network with its weights as ONNX (opset 13), NNP or NNB, and '
+        description='Write a network with its weights as ONNX (opset 13), NNP or NNB, and '
         'compares the file with NNabla on a photo.',
     )
     add_options(parser, ExportSettings)

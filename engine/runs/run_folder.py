@@ -69,7 +69,7 @@ class RunFolder:
         return dict(sorted(found.items()))
 
     def others(self) -> list[Path]:
-        """Return those of the best weights, the final weights and the state that exist."""
+        """Return the files of best weights, final weights and state, as far as they exist."""
         paths = (self.best, self.final, self.state)
         return [path for path in paths if files.kind_of(path) == 'file']
 

@@ -94,7 +94,7 @@ class Mismatch:
 
 
 def _ignore_progress(activity: str) -> None:
-    """Take a report of progress when there is no watchdog."""
+    """Ignore a report of progress; for a check without a watchdog."""
 
 
 def require_agreement(

@@ -84,8 +84,8 @@ class TrainingLoop:
         self._logger, self._watchdog, self._best = logger, watchdog, best
         self._versions, self._saved = versions(), saved
         self._saved_at = time.monotonic()
-        # The last iteration that is finished and logged, and the last one whose state was saved, or
-        # tried to be saved, in this folder.
+        # The last iteration that is finished and logged, and the last one for which a save in this
+        # folder was attempted.
         self._finished = trainer.iteration
         self._save_attempted_at = saved[1] if saved and saved[0] == folder.state else 0
         self._signal: int | None = None

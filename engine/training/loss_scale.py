@@ -9,14 +9,14 @@ MAX_SCALE, MIN_SCALE = 2.0**24, 2.0**-14
 class LossScale:
     """The dynamic scale of the loss.
 
-    An overflow of the gradients halves the scale, down to ``MIN_SCALE``; the caller skips that
-    step. ``patience`` good steps in a row double it. All ranks see the same summed gradients, so
-    their scales stay equal.
+    When the gradients overflow, the caller skips the step, and the scale is halved, down to
+    ``MIN_SCALE``. After ``patience`` consecutive steps without overflow the scale is doubled, up to
+    ``MAX_SCALE``. All ranks have the same summed gradients, so their scales stay equal.
 
     Args:
         active: Whether the loss is scaled; otherwise the scale stays 1.
         first: The initial scale.
-        patience: Good steps in a row that double the scale.
+        patience: Consecutive steps without overflow before the scale is doubled.
 
     Attributes:
         active: Whether the loss is scaled.

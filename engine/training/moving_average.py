@@ -25,7 +25,7 @@ class MovingAverage:
 
     Each :meth:`update` computes ``average = d * average + (1 - d) * live``, with ``d = min(decay,
     (1 + t) / (10 + t))`` after ``t`` earlier updates. The smaller initial ``d`` discounts the first
-    weights, which are far from good; TensorFlow's ``ExponentialMovingAverage`` does the same with
+    weights, which are still poor; TensorFlow's ``ExponentialMovingAverage`` does the same with
     ``num_updates``.
 
     Args:

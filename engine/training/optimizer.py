@@ -118,9 +118,10 @@ class Optimizer:
     and match the whole name.
 
     ``momentum_form`` states where the learning rate enters. ``nnabla``, the form of the published
-    D3Net and the one without the key, accumulates it in the velocity: ``v = momentum * v + lr *
-    g``, ``w -= v``. ``pytorch`` applies it to the velocity: ``v = momentum * v + g``, ``w -= lr *
-    v``. The two differ where the learning rate changes, most after a milestone and in a warm-up.
+    D3Net and the default if the key is missing, accumulates it in the velocity: ``v = momentum * v
+    + lr * g``, ``w -= v``. ``pytorch`` applies it to the velocity: ``v = momentum * v + g``, ``w -=
+    lr * v``. The two differ where the learning rate changes, most after a milestone and in a
+    warm-up.
 
     Results equal PyTorch's, with one exception: Adam adds epsilon before it corrects the bias of
     the second moment, as in the efficient form of the paper (Kingma, Ba, 2015, arXiv:1412.6980,

@@ -22,7 +22,7 @@ def as_text(measured: Complexity) -> str:
     text += lines(COLUMNS, [_row(stage) for stage in (*measured.stages, measured)])
     text += ['', f'peak activation memory: {_mebibytes(measured.peak_bytes)} MiB']
     if any(stage.sees_all for stage in measured.stages):
-        text.append('+: the stage also sees the whole image, through a global pooling')
+        text.append('+: the stage also sees the whole image, through global pooling')
     return '\n'.join(text)
 
 

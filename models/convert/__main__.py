@@ -48,7 +48,7 @@ def build_parser() -> Parser:
         choices=registry.STATISTICS,
         help='input statistics of the training images, stored in the .h5 file: imagenet (RGB with '
         "ImageNet's mean and deviation) or csail_bgr (BGR minus a mean, of CSAIL's baseline-* "
-        "files); default: those of the published file of that name, else the network's",
+        "files); default: those that the names of FILE and its folder imply, else the network's",
     )
     parser.add_argument(
         '--num-classes', type=int, metavar='N', help="number of classes (default: the network's)"
@@ -56,8 +56,8 @@ def build_parser() -> Parser:
     parser.add_argument(
         '--partial',
         action='store_true',
-        help='convert the matching arrays; skip arrays that only one side has, and heads for '
-        'another number of classes',
+        help='convert the matching arrays; skip arrays that only the checkpoint or only the '
+        'network has, and heads for another number of classes',
     )
     parser.add_argument(
         '--check',
@@ -110,7 +110,7 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
         reason = recognition.explain_mismatch(network, shapes, found)
         raise UserError(f'{" and ".join(map(str, paths))}: {reason}')
     if args.check and (found.missing or found.wrong_shape):
-        raise UserError('--check needs a whole network, but the files hold a part of one')
+        raise UserError('--check needs a whole network, but the files contain only a part of one')
 
     arrays: dict[str, NDArray[np.float32]] = {}
     for number, path in enumerate(paths):
@@ -120,7 +120,9 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
     if ignored := sum(map(len, states)) - sum(map(len, shapes)):
         print(f'ignored: counters of batch norms and arrays of a loss ({ignored})')
     if encoder:
-        print('The encoder alone is converted, to initialise a training: --partial is implied.')
+        print(
+            'Only the encoder is converted, as initial weights for a training (implies --partial).'
+        )
         if advice := recognition.channel_order_hint(args.network, shapes):
             print(advice)
     with nn.parameter_scope('', {}):
@@ -138,14 +140,16 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
 
 
 def convert_to_pytorch(args: Namespace, network: registry.Network) -> int:
-    """Convert an ``.h5`` file to PyTorch's names; with ``--partial`` it may lack arrays."""
+    """Convert an ``.h5`` file to the original's names; with ``--partial`` it may lack arrays."""
     arrays = weights.read(weights.find(args.input[0]))
     with nn.parameter_scope('', {}):
         matching.register(network)
         loaded = weights.load(arrays, strict=not args.partial).loaded
     state = convert.to_pytorch(args.network, {name: arrays[name] for name in loaded})
     checkpoints.write(args.to_pytorch, state)
-    print(f"{args.to_pytorch}: {len(state)} arrays of {args.network}, with its original's names")
+    print(
+        f"{args.to_pytorch}: {len(state)} arrays of {args.network}, named as in the original code"
+    )
     return 0
 
 
@@ -157,7 +161,7 @@ def _statistics(args: Namespace, network: registry.Network) -> Statistics | None
         found = sorted({name for name in implied if name is not None})
         if len(found) > 1:
             raise UserError(
-                f'-i: the files were trained on different inputs, {" and ".join(found)}'
+                f'-i: the files were trained with different input statistics: {" and ".join(found)}'
             )
         name = found[0] if found else None
     original = network.family.original

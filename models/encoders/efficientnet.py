@@ -8,7 +8,7 @@ not the variant with TensorFlow's padding and batch norms.
 Initial values are timm's: weights from a normal distribution with variance 2 / (kernel**2 *
 output channels of a group), biases 0.
 
-Differs from the original: no layers behind the last block, which the features of it do not need
+Differs from the original: no layers after the last block, which timm does not need for features
 either; no drop path, which timm switches off by default.
 """
 

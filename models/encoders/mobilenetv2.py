@@ -9,9 +9,9 @@ torchvision.
 
 The activation is ReLU instead of the paper's ReLU6, except in the networks of width 1.4.
 
-Differs from the original: the last convolution and the classifier, which its segmentation networks
-leave out as well, are not here, nor are other kernel sizes, expansions and linear depthwise
-convolutions, which none of them uses.
+Differs from the original: there is no last convolution and no classifier, which its segmentation
+networks leave out as well; there are no options for other kernel sizes, expansions and linear
+depthwise convolutions, which none of them uses.
 """
 
 import nnabla as nn

@@ -5,8 +5,8 @@ arXiv:2003.13678. Reference: TexasInstruments/edgeai-torchvision, commit
 f85ec314af3813e12dd45db49eb6ab1dcb500ed5,
 references/edgeailite/edgeai_xvision/xvision/models/regnet.py. Parameter names are pycls's.
 
-Differs from the original: the classifier, which its segmentation networks leave out as well, is not
-here, nor is dilation, which none of them uses.
+Differs from the original: there is no classifier, which its segmentation networks leave out as
+well, and no dilation, which none of them uses.
 """
 
 import re

@@ -63,7 +63,7 @@ def convolution(
 ) -> nn.Variable:
     """Apply a convolution with the initial values of these networks.
 
-    Weights follow He's normal distribution by the number of outputs, biases PyTorch's default.
+    Weights follow He's normal distribution with fan-out, biases PyTorch's default.
     """
     return L.convolution(
         x,

@@ -6,12 +6,12 @@ Reference: CSAILVision/semantic-segmentation-pytorch, commit
 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/models/resnet.py, mit_semseg/models/models.py
 (Resnet, ResnetDilated) and mit_semseg/lib/nn/modules/batchnorm.py.
 
-Initial weights are those of the reference's constructor, He's normal distribution by the number of
-outputs; the reference then loads weights trained on ImageNet.
+Initial weights are those of the reference's constructor: He's normal distribution with fan-out. The
+reference then loads weights trained on ImageNet.
 
-Differs from the original: with several processes, too, batch norm is PyTorch's. There the original
-has its own, which clamps the variance to eps from below instead of adding eps, and whose running
-average gives the initial 0 and 1 the weight of a single batch.
+Differs from the original: batch norm is PyTorch's with any number of processes. With several
+processes, the original uses its own, which replaces a variance below eps by eps instead of adding
+eps, and whose running average counts the initial mean 0 and variance 1 as much as one batch.
 """
 
 import math
@@ -24,13 +24,13 @@ import nnabla as nn
 from layers import functions as L
 from layers.initializers import kaiming_normal
 
-# Function of input, width, build, stride and dilations that returns the output and the name of the
-# batch norm that follows.
+# A function of input, width, build, stride and dilations. It returns the output and the name of the
+# batch norm that the caller applies to it.
 Residual: TypeAlias = Callable[
     [nn.Variable, int, L.Build, int, tuple[int, int]], tuple[nn.Variable, str]
 ]
 
-DECAY_RATE = 0.999  # 1 - momentum of every batch norm of the family
+DECAY_RATE = 0.999  # of all batch norms of the family: 1 - PyTorch's momentum
 STEM_STRIDE = 4
 STAGE_WIDTHS = (64, 128, 256, 512)  # channels of the stages' 3x3 convolutions
 
@@ -54,8 +54,8 @@ def resnet(
         residual: :func:`basic_residual` or :func:`bottleneck_residual`.
         blocks: Number of blocks.
         strides: Stride of the first block.
-        dilations: Dilation of the 3x3 convolutions. The convolution that has the stride in a plain
-            encoder has half this dilation, but at least 1.
+        dilations: Dilation of the 3x3 convolutions. The strided convolution of a stage's first
+            block has half this dilation, but at least 1, even if its stride is 1.
 
     Returns:
         [(N, C, h, w), ...], the first at 1/4 of the input's size, rounded up.
@@ -84,9 +84,17 @@ def residual_block(
     stride: int,
     dilations: tuple[int, int],
 ) -> nn.Variable:
-    """Apply a residual and a shortcut.
+    """Apply a residual branch and a shortcut.
 
     The shortcut is a projection if the channels differ, as in the first block of every stage.
+
+    Args:
+        x: (N, C, H, W).
+        width: Channels of the 3x3 convolutions.
+        residual: :func:`basic_residual` or :func:`bottleneck_residual`.
+        build: Options of the build.
+        stride: Stride of the block.
+        dilations: Dilations of the 3x3 convolutions; a bottleneck has one and uses the first.
     """
     with L.recomputed_block(build):
         y, last_norm = residual(x, width, build, stride, dilations)
@@ -100,10 +108,10 @@ def residual_block(
 def basic_residual(
     x: nn.Variable, width: int, build: L.Build, stride: int, dilations: tuple[int, int]
 ) -> tuple[nn.Variable, str]:
-    """Apply two 3x3 convolutions, each with its dilation.
+    """Apply two 3x3 convolutions, each with its dilation; the first one has the stride.
 
     Returns:
-        (N, width, H', W'), and the name of the batch norm that follows.
+        (N, width, H', W'), and the name of the batch norm that the caller applies to it.
     """
     x = convolution_bn(x, width, 3, 'conv1', 'bn1', build, stride=stride, dilation=dilations[0])
     return convolution(x, width, 3, 'conv2', build, dilation=dilations[1]), 'bn2'
@@ -115,7 +123,7 @@ def bottleneck_residual(
     """Apply a 1x1, a 3x3 and a 1x1 convolution; the 3x3 one has the stride and the first dilation.
 
     Returns:
-        (N, 4 * width, H', W'), and the name of the batch norm that follows.
+        (N, 4 * width, H', W'), and the name of the batch norm that the caller applies to it.
     """
     x = convolution_bn(x, width, 1, 'conv1', 'bn1', build)
     x = convolution_bn(x, width, 3, 'conv2', 'bn2', build, stride=stride, dilation=dilations[0])
@@ -133,7 +141,18 @@ def convolution_bn(
     relu: bool = True,
     **options: int,
 ) -> nn.Variable:
-    """Apply :func:`convolution`, batch norm and, by default, ReLU."""
+    """Apply :func:`convolution`, batch norm and, by default, ReLU.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Height and width of the kernel.
+        name: Scope of the convolution.
+        norm: Scope of the batch norm.
+        build: Options of the build.
+        relu: Whether a ReLU follows.
+        **options: Stride and dilation.
+    """
     x = convolution(x, channels, kernel, name, build, **options)
     return (L.bn_relu if relu else L.batch_norm)(x, norm, build, decay_rate=DECAY_RATE)
 
@@ -185,7 +204,7 @@ DEPTHS: dict[str, DepthArguments] = {
     'resnet50': {'residual': bottleneck_residual, 'blocks': (3, 4, 6, 3)},
     'resnet101': {'residual': bottleneck_residual, 'blocks': (3, 4, 23, 3)},
 }
-DILATIONS: dict[str, DilationArguments] = {  # by the second half of an encoder's name
+DILATIONS: dict[str, DilationArguments] = {  # by suffix of an encoder's name
     '': {'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)},
     'dilated8': {'strides': (1, 2, 1, 1), 'dilations': (1, 1, 2, 4)},
     'dilated16': {'strides': (1, 2, 2, 1), 'dilations': (1, 1, 1, 2)},

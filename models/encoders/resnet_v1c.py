@@ -1,10 +1,10 @@
 """ResNet-18 v1c, with a stem of three 3x3 convolutions, as DABNet's encoder.
 
 He, Zhang, Shen, Xie et al., "Bag of tricks for image classification with convolutional neural
-networks", CVPR 2019, arXiv:1812.01187 (the stem). Reference: OpenMMLab's ResNetV1c as it stands in
+networks", CVPR 2019, arXiv:1812.01187 (the stem). Reference: OpenMMLab's ResNetV1c, as copied to
 isyangshu/DABNet, commit 8ad62f02d20e5ed4481d4310c3cb0c8fb49d226f, mmseg/models/backbones/resnet.py.
 
-Initial values are the reference's: weights from He's normal distribution by the number of outputs,
+Initial values are the reference's: weights from He's normal distribution with fan-out,
 and 0 for the last gamma of a residual block.
 """
 

@@ -33,10 +33,11 @@ def networks_of(published: Published) -> list[str]:
 
 
 def entry_of(path: Path) -> Published | None:
-    """Return the published file whose name a path ends with; ``_`` and ``-`` are equal.
+    """Return the published file whose name a path ends with.
 
     Args:
-        path: a path, whose last parts may be a published file's folder and name.
+        path: Any path. Its last parts are compared with the names of published files, which may
+            include a folder; ``_`` and ``-`` count as the same character.
 
     Returns:
         The entry; None if no published file has this name.
@@ -53,7 +54,7 @@ def input_statistics_of(path: Path) -> str | None:
     """Return the name of the input statistics that the names of a file and its folder imply.
 
     Args:
-        path: a published file, or one whose file or folder name starts like a published one.
+        path: A published file, or a file whose own or folder's name starts with a known prefix.
 
     Returns:
         A key of :data:`models.registry.STATISTICS`; None if the names imply none.
@@ -68,10 +69,10 @@ def input_statistics_of(path: Path) -> str | None:
 
 
 def alternatives_to(path: Path) -> str:
-    """Return advice on available weights, for the error about a file that does not exist."""
+    """Return advice on available weights, for the error message about a missing file."""
     if path.suffix in CHECKPOINT_SUFFIXES:
-        ours = [p.file for p in files() if p.file.endswith(path.suffix) and not p.obstacle]
-        nearest = difflib.get_close_matches(str(path), ours, n=3, cutoff=0.4)
+        loadable = [p.file for p in files() if p.file.endswith(path.suffix) and not p.obstacle]
+        nearest = difflib.get_close_matches(str(path), loadable, n=3, cutoff=0.4)
         also = f', such as {", ".join(nearest)}' if nearest else ''
         return f'python -m models --weights lists the published files{also}'
     weights = ', '.join(p.file for p in files() if p.file.endswith('.h5'))
@@ -81,8 +82,8 @@ def alternatives_to(path: Path) -> str:
 def conversion_command(path: Path) -> str:
     """Return the command that converts a PyTorch checkpoint.
 
-    The command has the placeholder ``NAME`` if the file is not a published one. A published file
-    for several networks converts to the same arrays for each, so the command names the first.
+    The command contains the placeholder ``NAME`` if the file is not a published one. If a published
+    file serves several networks, its arrays are the same for each; the command names the first one.
     """
     published = entry_of(path)
     if published is None:

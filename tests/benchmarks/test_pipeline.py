@@ -35,7 +35,7 @@ def test_classes_are_equal_when_the_image_stays_on_the_device(tmp_path):
 
 
 def test_class_indices_equal_the_predictors(monkeypatch):
-    """In one band, and in one band for each row."""
+    """The pipeline resizes in one band of rows, and in one band for each row."""
     network = stand_ins.tiny()
     predictor = Predictor(network)
     stand_ins.randomize_parameters()

@@ -97,7 +97,10 @@ def test_free_memory_is_less_than_the_machine_has():
 
 
 def test_free_memory_is_that_of_the_tightest_cgroup(tmp_path, monkeypatch):
-    """Of the machine and of both cgroup versions: the process's own cgroups and all parents."""
+    """The limits are those of the machine, and of the process's cgroups and all their parents.
+
+    Both cgroup versions are tested.
+    """
     monkeypatch.setattr(machine, 'CGROUPS', tmp_path)
     monkeypatch.setattr(machine, 'PROCESS_CGROUPS', tmp_path / 'cgroup')
     monkeypatch.setattr(machine, 'MEMINFO', tmp_path / 'meminfo')

@@ -56,7 +56,7 @@ def test_a_real_out_of_memory_error_is_converted():
 
 
 def test_an_out_of_memory_error_of_opencv_is_converted():
-    """In a child process whose memory is limited, so that OpenCV fails to allocate an image."""
+    """A child process has so little memory that OpenCV fails to allocate an image."""
     program = (
         'import resource, numpy as np, cv2\n'
         'from common.errors import UserError\n'

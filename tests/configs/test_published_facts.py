@@ -234,7 +234,7 @@ def test_edgeailite_class_weights_equal_the_mean_of_the_originals(shared):
 def test_batch_length_and_learning_rates_are_the_published_ones(
     name, samples, processes, batch, length, rates
 ):
-    """With the published number of processes and the real number of images."""
+    """They are derived from the published number of processes and the real number of images."""
     hyperparameters = mpi_training.hyperparameters_of(load(name), samples, processes)
     assert hyperparameters.batch_size * hyperparameters.accumulation * processes == batch
     assert hyperparameters.max_iter == length

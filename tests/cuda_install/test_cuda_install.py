@@ -154,7 +154,7 @@ def test_commands_fall_back_to_the_cpu_without_a_gpu(environment, tmp_path):
 
 
 def test_the_earlier_solution_crashes(environment):
-    """Otherwise the tests above would prove nothing."""
+    """If it worked, the tests above would prove nothing."""
     naive = GLOBAL_LIBRARIES + (
         'import tempfile\n'
         'from engine.device import libraries\n'

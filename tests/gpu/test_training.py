@@ -130,7 +130,7 @@ def test_losses_equal_those_of_the_cpu(name, type_config, build, on_cpu, record_
 
 @pytest.mark.parametrize('name', TRAINED)
 def test_the_self_check_passes(name):
-    """In half precision, which uses the functions of both precisions."""
+    """The training is in half precision, which uses the functions of both precisions."""
     type_config = TYPES[-1]
     choice, trainer = trainer_of(name, DEVICE, type_config)
     loss = trainer.loss((2, 3, *TRAINED[name]))
@@ -141,7 +141,7 @@ def test_the_self_check_passes(name):
 
 @pytest.mark.parametrize('type_config', TYPES)
 def test_a_failed_step_is_undone(type_config, monkeypatch):
-    """Also the running statistics, of which a copy is on the device, are restored."""
+    """The running statistics are restored as well; their copy is on the device."""
     _, trainer = trainer_of('DABNet_E_cityscapes', DEVICE, type_config)
     trainer.step()
     before, feed = trainer.state(), Objective.feed

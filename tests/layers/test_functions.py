@@ -121,7 +121,7 @@ def test_row_means(length):
 
 
 def test_mean_all_uses_no_reduction_that_fails_on_hopper():
-    """There a mean works if it reduces fewer than 2048 values for each value that it keeps."""
+    """On Hopper GPUs a mean works if it reduces fewer than 2048 values to each output value."""
     steps = []
     L.mean_all(variable(8 * 512 * 1024)).visit(steps.append)
     means = [f for f in steps if f.info.type_name == 'Mean']

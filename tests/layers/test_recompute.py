@@ -125,7 +125,7 @@ def test_every_consumer_of_other_activations_gets_the_same_gradients(activation)
 
 @pytest.mark.parametrize('consumer', WRONG_IN_NNABLA)
 def test_nnabla_alone_computes_wrong_gradients(consumer):
-    """Otherwise the workaround would be unnecessary."""
+    """If they were right, the workaround would be unnecessary."""
     expected = expected_gradients('bn_relu', consumer)
     found = gradients('bn_relu', consumer, 'bn_relu', keep=False)
     assert differing(found, expected)

@@ -98,7 +98,7 @@ def test_a_constant_channel_gives_no_nan(shape):
 
 
 def test_nnabla_gives_nan_for_constants():
-    """Otherwise the layer would be unnecessary."""
+    """If it did not, the layer would be unnecessary."""
     import nnabla.functions as F
 
     x = np.linspace(0.1, 3, 97, dtype=np.float32).reshape(1, -1, 1, 1) + np.zeros((4, 97, 16, 16))
@@ -130,7 +130,7 @@ def test_two_processes_equal_one_with_both_batches():
 @pytest.mark.parametrize('policy', ['none', 'bn_relu', 'blocks'])
 @pytest.mark.parametrize('frozen', [(), ('norm/*/gamma', 'norm/*/beta')])
 def test_running_statistics_count_forward_passes_but_no_recomputation(policy, frozen):
-    """Also without backward passes between them, and with or without trained parameters."""
+    """Passes without a backward pass between them count too, with or without trained parameters."""
     build = L.Build(train=True, recompute=policy, frozen=frozen)
     x = nn.Variable((2, 3, 4, 4))
     with L.recomputed_block(build):

@@ -128,9 +128,9 @@ def check_number_of_parameters(name):
 
 @pytest.mark.parametrize('decoder', edgeailite.DECODERS)
 def test_number_of_parameters_with_each_decoder_and_encoder(decoder):
-    """Without the second spelling of 1p4 and bgr, which have the same hyper-parameters.
+    """The second spelling of 1p4, and bgr, are skipped: they have the same parameters.
 
-    Fast downsampling, which does not change the parameters, has a test of its own.
+    Fast downsampling, which does not change the parameters, has a separate test.
     """
     for encoder in edgeailite.ENCODERS:
         name = f'{decoder}_{encoder}_edgeailite'

@@ -142,7 +142,7 @@ def test_checkpoints_of_its_original_are_converted(own, tmp_path, capsys):
     checkpoint.save(tmp_path / 'encoder.pth', checkpoint.state(halves))
     options = ['--network', 'own_net', '-i', tmp_path / 'encoder.pth', '-o', target]
     assert run_command(convert.build_parser, convert.main, list(map(str, options))) == 0
-    assert 'The encoder alone' in capsys.readouterr().out
+    assert 'Only the encoder is converted' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Training losses computed from their definitions in NumPy, float64, and data to compare on.
+"""Compute training losses from their definitions, in NumPy and float64, and random test data.
 
 Logits are (N, C, h, w), labels (N, 1, H, W).
 """
@@ -27,7 +27,7 @@ EXACT = {
     },
     'a class without weight': {'class_weights': [1.0, 0.0, 1.0, 1.0]},
 }
-# Losses of each micro-batch, averaged by their valid pixels.
+# Losses computed for each micro-batch; their mean is weighted by the numbers of valid pixels.
 BY_MICRO_BATCH = {
     'ohem': {'loss': 'ohem', 'ohem_min_kept': 6, 'ohem_threshold': 0.1},
     'ohem, weights, smoothing': {
@@ -72,13 +72,13 @@ def fit(logits, labels, config):
     if config.get('loss_at') == 'logits':
         labels = np.stack([pillow_nearest(label[0], logits.shape[2:]) for label in labels])
     else:
-        logits = bilinear(bilinear(logits, labels.shape[2]).swapaxes(2, 3), labels.shape[3])
-        logits = logits.swapaxes(2, 3)
+        logits = resize_rows(logits, labels.shape[2]).swapaxes(2, 3)
+        logits = resize_rows(logits, labels.shape[3]).swapaxes(2, 3)
     return logits.transpose(0, 2, 3, 1).reshape(-1, logits.shape[1]), labels.ravel()
 
 
-def bilinear(values, size):
-    """Resize along the second last axis."""
+def resize_rows(values, size):
+    """Interpolate linearly along axis 2, (N, C, h, w) -> (N, C, size, w)."""
     old = values.shape[2]
     at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
     before = np.floor(at).astype(int)
@@ -138,7 +138,10 @@ def expected_dice(logits, labels):
 
 
 def expected_lovasz(logits, labels):
-    """Return the Lovász extension of the Jaccard loss, a function of the set of wrong pixels."""
+    """Return the mean over classes of the Lovász extension of the Jaccard loss.
+
+    The Jaccard loss is a function of the set of wrong pixels.
+    """
     valid = labels >= 0
     p, found = softmax(logits)[valid], []
     for index in set(labels[valid]):
@@ -170,7 +173,7 @@ def expected_gradients(outputs, labels, config, step=1e-6):
 
 
 def random_outputs(*sizes, batch=2, seed=0):
-    """Return seeded logits of each size, which float32 holds exactly."""
+    """Return seeded logits for each size, with values that float32 represents exactly."""
     rng = np.random.RandomState(seed)
     outputs = [rng.randn(batch, CLASSES, *size) * 2 for size in sizes]
     return [logits.astype(np.float32).astype(np.float64) for logits in outputs]
@@ -185,13 +188,16 @@ def random_labels(size, batch=2, seed=1, ignored=0.3, classes=CLASSES):
 
 
 def compute(config, outputs, labels, batches=None):
-    """Compute the loss of a batch and its gradients by the logits.
+    """Compute the loss of a batch and its gradients with respect to the logits.
 
     Args:
-        config: The keys of the losses.
+        config: Config keys of the losses.
         outputs: Logits ``[main, aux1, ...]``.
         labels: (N, 1, H, W), -1 where ignored.
         batches: Sizes of the micro-batches; by default one with all images.
+
+    Returns:
+        The loss, and one gradient for each array of logits.
     """
     criterion = losses.create(config, CLASSES)
     edges = np.cumsum([0, *(batches or [len(labels)])])
@@ -219,7 +225,7 @@ def compute(config, outputs, labels, batches=None):
 
 
 def assert_expected(config, outputs, labels, batches=None):
-    """Assert that loss and gradients are the expected ones, and return them."""
+    """Assert that loss and gradients equal the expected ones; return the computed ones."""
     loss, gradients = compute(config, outputs, labels, batches)
     assert loss == pytest.approx(expected_loss(outputs, labels, config), rel=1e-5, abs=1e-7)
     for found, expected in zip(gradients, expected_gradients(outputs, labels, config)):

@@ -1,6 +1,7 @@
 """Print how much more memory a predictor needs for growing images than for the last one alone.
 
-A program of its own, because the memory of other tests would be released meanwhile.
+This is a separate program, because in a test process other tests' memory would be released
+meanwhile.
 """
 
 import models

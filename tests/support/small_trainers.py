@@ -17,7 +17,7 @@ from support import mpi_training, stand_ins
 CONFIG = {'lr': 0.1, 'max_iter': 8, 'weight_decay': 0.01}
 
 
-class Fixed:
+class RepeatingLoader:
     """A stand-in for the loader that repeats the same batches."""
 
     samples = [SimpleNamespace(image='first.png'), SimpleNamespace(image='second.png')]
@@ -91,7 +91,9 @@ def batches(count=4, size=2):
 def trained(config, steps=3, **options):
     """Return all parameters after some steps."""
     nn.clear_parameters()
-    trainer = make_trainer(small_network(), {**CONFIG, **config}, Fixed(*batches()), **options)
+    trainer = make_trainer(
+        small_network(), {**CONFIG, **config}, RepeatingLoader(*batches()), **options
+    )
     for _ in range(steps):
         trainer.step()
     return values()

@@ -79,7 +79,7 @@ def test_weights_of_another_number_of_classes_initialise_all_but_the_head(
 
 @pytest.mark.parametrize('solver', ['momentum', 'adamw'])
 def test_frozen_parameters_keep_their_bits(solver, pretrained, data, tmp_path):
-    """With weight decay, momentum and batch statistics, over several steps; all others change."""
+    """The steps use weight decay, momentum and batch statistics; all other parameters change."""
     training = Training(
         data, tmp_path, '--no-validation', '--workers', 0, '-p', tmp_path / 'whole.h5',
         solver=solver, freeze=['backbone/*'], weight_decay=0.1, ema_decay=0.9, max_iter=6,

@@ -106,7 +106,7 @@ def test_a_run_in_progress_is_not_resumed(data, tmp_path, capsys):
 
 
 def test_an_average_that_is_switched_on_starts_with_the_trained_weights(data, tmp_path):
-    """It does not start with the random initial weights."""
+    """The average does not start with the random initial weights."""
     training = Training(data, tmp_path, '--workers', 0, save_interval=5)
     with signalled(5):
         assert training('run') == 143

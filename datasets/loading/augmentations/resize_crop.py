@@ -33,8 +33,8 @@ class ResizeCrop(Crop):
     image_transforms.py (RandomRotate, RandomScaleCrop, RandomHorizontalFlip, RandomCrop) and
     xengine/train_pixel2pixel.py (get_train_transform) at f85ec314. The aspect ratio is not kept.
 
-    Differs from the original: the last possible offset of the second crop can be drawn; and where
-    turning leaves nothing of the image, the label is ignored, where the original has class 0.
+    Differs from the original: the last possible offset of the second crop can be drawn; pixels
+    that rotation moves in from outside the image are ignored in the label, not class 0.
 
     Attributes:
         size: (height, width) of the crop.

@@ -96,7 +96,7 @@ def test_memory_is_bounded_and_reused(dataset):
 
 
 def test_no_process_remains_when_the_program_is_killed(tmp_path):
-    """Nor is there named shared memory. SIGINT to the process group is Ctrl-C."""
+    """No named shared memory remains either. SIGINT to the process group imitates Ctrl-C."""
     endings = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
     program = subprocess.Popen(
         [sys.executable, SUPPORT / 'killed_loader.py', tmp_path, *'211'],

@@ -239,7 +239,7 @@ def test_an_error_page_is_refused_as_an_archive(ten_k, tmp_path):
 
 
 def test_published_digests_are_verified(server, shared, tmp_path, monkeypatch):
-    """With the real digests the small archives are refused."""
+    """The test's small archives are refused because they do not match these digests."""
     for small, _ in small_archives(shared / 'data' / 'samples').values():
         server.archives |= small
     monkeypatch.undo()

@@ -76,7 +76,7 @@ def test_palette_files_are_indices_or_colours(tmp_path):
     image.save(tmp_path / 'labels/a.png')
     assert np.array_equal(opened(tmp_path).label(0), INDICES)
     make(tmp_path, {'classes': COLOURS}, names='b')
-    with pytest.raises(InputError, match='its palette has index 0 in the colour of class 2'):
+    with pytest.raises(InputError, match='its palette gives index 0 the colour of class 2'):
         opened(tmp_path).label(0)
 
 

@@ -71,7 +71,7 @@ def test_a_palette_in_another_order_is_refused(tmp_path):
     right = saved(tmp_path / 'right.png', VALUES, 'P', palette)
     assert np.array_equal(label_files.read_indices(right, palette), VALUES)
     wrong = saved(tmp_path / 'wrong.png', VALUES, 'P', palette[::-1])
-    with pytest.raises(InputError, match='wrong.png: its palette has index 0 in .* class 20'):
+    with pytest.raises(InputError, match='wrong.png: its palette gives index 0 .* class 20'):
         label_files.read_indices(wrong, palette)
 
 

@@ -77,7 +77,7 @@ def test_auto_falls_back_when_a_run_fails(tiny, disk_cache, log):
 
 
 def test_nnabla_computes_shapes_that_are_too_large_for_an_export(tiny, log):
-    """With one warning; the export keeps computing all other shapes."""
+    """One warning is logged; the export still computes all other shapes."""
     x, small = random_input(tiny), random_input(tiny, 32, 32)
     stub = Stub(too_large=[x.shape])
     auto = AutoBackend([lambda: stub], tiny.backend)

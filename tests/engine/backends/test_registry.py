@@ -169,7 +169,7 @@ def test_precisions_are_those_that_a_backend_supports(clean_registry):
 
 @pytest.mark.parametrize('name', ['openvino', 'nnabla', 'auto'])
 def test_a_name_is_registered_once(name):
-    """Even before the project's own backends are imported."""
+    """Names of the project's own backends are taken even before these are imported."""
     code = f"""
 from engine.backends.registry import Registration, register
 

@@ -9,7 +9,7 @@ from engine.device.context import DeviceChoice
 
 
 def test_threads_reach_tensorrt(monkeypatch):
-    """Through ONNX Runtime, for operators that remain on the CPU; TensorRT is a stand-in here."""
+    """ONNX Runtime uses them for operators that remain on the CPU; TensorRT is a stand-in here."""
     monkeypatch.setitem(sys.modules, 'tensorrt', SimpleNamespace(__version__='10'))
     monkeypatch.setattr(
         'onnxruntime.get_available_providers', lambda: [tensorrt.PROVIDER, 'CUDAExecutionProvider']

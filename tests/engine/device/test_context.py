@@ -55,7 +55,7 @@ def test_an_unusable_gpu_is_refused_with_the_reason(monkeypatch):
 
 @pytest.mark.parametrize(('visible', 'device'), [('5', 0), ('GPU-1f', 0), ('4,5', 1), ('', 1)])
 def test_a_process_that_sees_a_single_gpu_uses_it(visible, device, monkeypatch):
-    """Whatever its number on the machine; among several GPUs it uses the one of its number."""
+    """Its number on the machine does not matter; among several GPUs it selects one."""
     tried = []
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
     monkeypatch.setattr(context, 'why_no_gpu', tried.append)

@@ -44,7 +44,7 @@ def test_a_function_with_local_symbols_is_found_in_its_library_only(small_librar
 
 
 def test_the_file_behind_a_pointer_is_found():
-    """With pointers of the C library, one set and one null."""
+    """The pointers are variables of the C library, one set and one null."""
     libc = libraries.file_of_function(None, 'dladdr')
     assert libraries.file_behind_pointer(libc, 'stdout') == libc
     assert libraries.file_behind_pointer(libc, 'optarg') is None
@@ -52,7 +52,7 @@ def test_the_file_behind_a_pointer_is_found():
 
 
 def test_libraries_are_loaded_in_the_order_of_their_dependencies(tmp_path, monkeypatch):
-    """With a stand-in for the loader, where each library needs the next one by name."""
+    """In the stand-in for the loader, each library needs the next one by name."""
     names = ['liba.so.1', 'libb.so.1', 'libc.so.1']
     loaded = []
 

@@ -59,7 +59,7 @@ def test_the_order_of_batch_norms_in_every_network(name):
 
 @programs.without_cuda
 def test_gpus_that_nccl_cannot_connect_are_refused(monkeypatch):
-    """Also where NCCL connects fewer processes than MPI."""
+    """The job is also refused if NCCL connects fewer processes than MPI."""
 
     class FakeCommunicator:
         size, local_rank = 1, 0

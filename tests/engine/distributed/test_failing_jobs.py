@@ -37,7 +37,10 @@ def test_a_killed_rank_ends_the_job(training):
 
 
 def test_a_mistake_of_a_single_rank_is_reported_by_it(training):
-    """Before the processes have joined. A mistake of all ranks is reported by rank 0 alone."""
+    """The mistake occurs before the processes have joined.
+
+    A mistake of all ranks is reported by rank 0 alone.
+    """
     with mpi_jobs.started(2, FAULTS, 'mistake', 1, *training.options()) as job:
         errors = job.fails()
     assert errors.count('error: ') == 1

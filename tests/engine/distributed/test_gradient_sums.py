@@ -1,7 +1,7 @@
-"""Several processes train as one process does with all their batches, through the real trainer.
+"""Training in several processes equals training in one process on all their batches.
 
-Floats differ only in the order of sums. The bounds apply to ``|a - b| / |b|`` of each parameter
-after three steps, running statistics included.
+The tests use the real trainer. Results differ only by the order in which floats are summed. The
+bounds apply to ``|a - b| / |b|`` of each parameter after three steps, running statistics included.
 """
 
 import json
@@ -16,7 +16,7 @@ from layers import functions as L
 from support import mpi_jobs, mpi_training
 
 RECOMPUTE = ('bn_relu', 'convolution', 'blocks')
-CASES = {  # with batches of 2 for each process and update
+CASES = {  # in all of them, each process contributes 2 images to an update
     'plain': {'batch_size': 2},
     'accumulated': {'batch_size': 1, 'accumulation': 2},
     'all_pixels': {'batch_size': 2, 'loss_mean': 'all'},
@@ -34,10 +34,10 @@ CASES = {  # with batches of 2 for each process and update
     'frozen': {'batch_size': 2, 'network': 'd3net', 'build': {'freeze_statistics': True}},
     'd3net': {'batch_size': 2, 'network': 'd3net', 'steps': 1},
 }
-# With four processes, one case of each kind of sum.
+# The cases for four processes: one of each kind of sum.
 CASES_OF_FOUR = ('plain', 'accumulated', 'all_pixels', 'summed', 'normed', 'frozen', 'd3net')
-# Bound for synchronized statistics, which magnify rounding errors; otherwise 1e-6.
-SYNCHRONIZED = 2e-5
+MAX_DIFFERENCE = 1e-6
+MAX_DIFFERENCE_SYNCHRONIZED = 2e-5  # synchronized statistics magnify rounding errors
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_ranks_equal_one_process_with_all_their_batches(data, tmp_path, count, n
             parameter: np.linalg.norm(ranks[parameter] - values) / np.linalg.norm(values)
             for parameter, values in one.items()
         }
-        if name == 'local':  # the result without communication
+        if name == 'local':  # statistics of each process must give another result
             assert max(differences.values()) > 1e-3
             continue
         if name == 'd3net':
@@ -79,7 +79,8 @@ def test_ranks_equal_one_process_with_all_their_batches(data, tmp_path, count, n
             differences = {n: d for n, d in differences.items() if n.endswith(compared)}
         worst = max(differences, key=differences.get)
         synchronized = case.get('network') in ('normed', 'gated') or name == 'd3net'
-        assert differences[worst] < (SYNCHRONIZED if synchronized else 1e-6), (name, worst)
+        bound = MAX_DIFFERENCE_SYNCHRONIZED if synchronized else MAX_DIFFERENCE
+        assert differences[worst] < bound, (name, worst)
     for name in RECOMPUTE:
         for policy, without in ((name, 'normed'), (f'gated {name}', 'gated none')):
             if policy in cases:
@@ -90,7 +91,10 @@ def test_ranks_equal_one_process_with_all_their_batches(data, tmp_path, count, n
 
 
 def as_one_process(case: dict, count: int) -> dict:
-    """Return the same training for a single process: with a larger batch, or a larger step."""
+    """Return the same training for one process: its batch has the images of all processes.
+
+    Where the processes sum their gradients, its learning rate is larger by their number.
+    """
     case = dict(case)
     case['batch_size'] *= count * case.pop('accumulation', 1)
     if case.pop('gradient_reduction', 'mean') == 'sum':
@@ -98,8 +102,8 @@ def as_one_process(case: dict, count: int) -> dict:
     return case
 
 
-def test_the_ranks_ignore_different_numbers_of_pixels(data):
-    """Otherwise a mean of the ranks' means would pass the test above."""
+def test_images_have_different_numbers_of_ignored_pixels(data):
+    """With equal numbers, a mean of the ranks' means would pass the test above."""
     ignored = {
         (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) == 255).sum()
         for path in (data / 'labels' / 'train').iterdir()
@@ -108,16 +112,16 @@ def test_the_ranks_ignore_different_numbers_of_pixels(data):
 
 
 def test_ranks_with_different_graphs_are_summed_correctly_or_refused():
-    """On CPUs and GPUs, gradients are summed in whatever order a rank computes them.
+    """Gradients are summed correctly although each rank computes them in another order.
 
-    A step whose batch norms would exchange sums with other layers is refused.
+    A step is refused if batch norms of one rank would exchange sums with other layers of another.
     """
     job = mpi_jobs.run(2, 'tests/support/mpi_gradients.py')
     assert job.returncode == 0, job.stderr
 
 
 def test_a_batch_norm_without_a_backward_pass_updates_its_statistics():
-    """Everything before the batch norm is frozen, except for its statistics."""
+    """Gamma and beta are frozen and the input needs no gradient; only the statistics change."""
 
     class DoublingCommunicator:
         size, nnabla = 2, None

@@ -21,7 +21,7 @@ except UserError as error:
 
 
 def test_processes_know_how_many_share_their_machine():
-    """All processes of this job do."""
+    """All processes of this job run on one machine."""
     job = mpi_jobs.run(3, '-c', JOIN)
     assert job.returncode == 0, job.stderr
     assert sorted(job.stdout.split('\n')) == ['', '0 3', '1 3', '2 3']
@@ -29,7 +29,7 @@ def test_processes_know_how_many_share_their_machine():
 
 
 def test_processes_that_do_not_find_each_other_are_refused(tmp_path):
-    """With the launcher of another MPI, each would train alone, into the same folder."""
+    """Started by the launcher of another MPI, each would train alone, into the same folder."""
     training = TrainingRun(tmp_path)
     process = programs.run('train.py', *training.options(), OMPI_COMM_WORLD_SIZE='2')
     line = programs.error_line(process)

@@ -65,7 +65,7 @@ def test_the_trained_model_has_the_same_labels_in_repeated_runs():
 
 
 def test_normalisation_has_the_same_bits():
-    """All 256 values: the graph divides, the host has a table."""
+    """The graph divides, the host uses a table; all 256 values are compared."""
     for name in ('d3net_s', 'deeplabv3plus_mobilenetv2_tv_edgeailite'):
         info = models.create(name).info
         table = whole_normalised(info)

@@ -28,7 +28,7 @@ def test_short_constant_and_infinite_curves_are_drawn(losses, tmp_path):
     assert cv2.imread(str(tmp_path / 'a.png')) is not None
 
 
-def test_the_running_mean_ignores_nan_and_keeps_a_line():
+def test_the_running_mean_ignores_nan_and_preserves_a_straight_line():
     rng = np.random.RandomState(0)
     values = rng.rand(50)
     values[[3, 4, 5, 20]] = np.nan
@@ -38,5 +38,5 @@ def test_the_running_mean_ignores_nan_and_keeps_a_line():
         near = values[i - reach : i + reach + 1]
         expected.append(np.nan if np.isnan(near).all() else np.nanmean(near))
     np.testing.assert_allclose(curves._running_mean(values, 1), expected, rtol=1e-12)
-    line = np.arange(30.0)
-    np.testing.assert_allclose(curves._running_mean(line, 6), line)
+    straight = np.arange(30.0)
+    np.testing.assert_allclose(curves._running_mean(straight, 6), straight)

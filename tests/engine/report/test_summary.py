@@ -1,4 +1,4 @@
-"""The page of a run: finished, in progress, resumed, with a damaged state; and bad folders."""
+"""The report page of a run: finished, in progress, resumed, with a damaged state; bad folders."""
 
 import re
 
@@ -18,7 +18,10 @@ from support import programs
 
 
 def train(path, first=1, last=30, total=1000, validations=True):
-    """Write the files of a training of ``total`` iterations; return its folder."""
+    """Write the files of a run of ``total`` iterations; return its folder.
+
+    The config has another ``max_iter``: the page must show the number from the log.
+    """
     folder = RunFolder(path)
     settings = config.load(overrides=['max_iter=500'])
     folder.write_config(settings)
@@ -35,7 +38,7 @@ def train(path, first=1, last=30, total=1000, validations=True):
 
 
 def save_state(folder, iteration):
-    """Save a training state with a few facts."""
+    """Save a training state with the facts that the page shows."""
     arrays = {'w': np.zeros((600, 600), np.float32)}
     checkpoints.save(
         folder.state,
@@ -58,7 +61,7 @@ def save_state(folder, iteration):
 
 
 def facts(page):
-    """Return the rows of all tables of a page."""
+    """Return the rows of all tables of a page, as values by name."""
     rows = [re.split(r'(?<!\\)\|', line) for line in page.splitlines() if line.startswith('|')]
     return {name.strip(): value.strip() for _, name, value, _ in rows}
 

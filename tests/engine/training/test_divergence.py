@@ -15,7 +15,7 @@ from engine.training.divergence import DivergedError
 from support import mpi_training
 from support.small_trainers import (
     CONFIG,
-    Fixed,
+    RepeatingLoader,
     batches,
     make_trainer,
     rooted,
@@ -44,7 +44,9 @@ def test_the_error_names_the_files_of_the_batch(tmp_path):
 
 def test_weights_that_are_not_finite_are_detected_with_a_finite_loss():
     """NNabla's ReLU turns NaN into 0."""
-    trainer = make_trainer(small_network(), {**CONFIG, 'max_iter': 1000}, Fixed(*batches()))
+    trainer = make_trainer(
+        small_network(), {**CONFIG, 'max_iter': 1000}, RepeatingLoader(*batches())
+    )
     assert np.isfinite(trainer.step().loss)
     weights = values()['conv1/conv/W']
     weights[0] = np.nan
@@ -55,7 +57,9 @@ def test_weights_that_are_not_finite_are_detected_with_a_finite_loss():
 
 def test_gradients_that_are_not_finite_change_no_weight():
     """The loss is finite, the gradient of a square root at 0 is not."""
-    trainer = make_trainer(small_network(rooted), {**CONFIG, 'max_iter': 1000}, Fixed(*batches()))
+    trainer = make_trainer(
+        small_network(rooted), {**CONFIG, 'max_iter': 1000}, RepeatingLoader(*batches())
+    )
     before = values()
     with pytest.raises(UserError, match='the gradient of .* is not finite in iteration 1'):
         trainer.step()
@@ -68,7 +72,7 @@ def test_gradients_whose_norm_overflows_change_no_weight():
     Predictor(network)
     images, labels = batches()[0]
     config = {**CONFIG, 'clip_norm': 1.0}
-    trainer = make_trainer(network, config, Fixed((images * 1e25, labels)))
+    trainer = make_trainer(network, config, RepeatingLoader((images * 1e25, labels)))
     before = values()
     with pytest.raises(DivergedError, match='the norm of the gradients of iteration 1 is not'):
         trainer.step()
@@ -80,7 +84,7 @@ def test_a_sum_of_finite_losses_that_overflows():
         def total(self, array):
             return array + [np.inf, 0, 0] if array.shape == (3,) else array
 
-    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    trainer = make_trainer(small_network(), CONFIG, RepeatingLoader(*batches()))
     trainer._communicator = TooLarge(Processes())
     with pytest.raises(DivergedError, match='the loss of each process is finite, their sum is not'):
         trainer.step()

@@ -131,7 +131,7 @@ def compared():
 
 
 def test_functions_that_agree_are_no_mismatches(compared):
-    """Those behind a function that kills the process or fails are compared as well."""
+    """Functions after one that kills the process or fails are compared as well."""
     right = ('right', 'right after a death', 'right after a failure', 'right gradient')
     assert not compared.keys() & {*right, 'dropout', *gpu_check_child.UPDATES}
 

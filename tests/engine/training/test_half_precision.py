@@ -10,7 +10,7 @@ from engine.training.divergence import DivergedError
 from engine.training.optimizer import Optimizer
 from support.small_trainers import (
     CONFIG,
-    Fixed,
+    RepeatingLoader,
     assert_rolls_back,
     batches,
     make_trainer,
@@ -26,7 +26,7 @@ def losses(steps, **options):
     trainer = make_trainer(
         small_network(),
         {**CONFIG, 'max_iter': 200, 'lr': 0.2},
-        Fixed(*batches()),
+        RepeatingLoader(*batches()),
         build={'dropout': False},
         **options,
     )
@@ -34,7 +34,7 @@ def losses(steps, **options):
 
 
 def test_half_precision_trains_like_float():
-    """The loss and its sums are float, as on a GPU."""
+    """The loss and the sums in it are computed in float, as on a GPU."""
     _, in_float = losses(40)
     nn.clear_parameters()
     nn.set_default_context(HALF)
@@ -47,7 +47,10 @@ def test_half_precision_trains_like_float():
 
 
 def test_loss_scaling_does_not_change_results_in_float():
-    """A power of two is exact in float: decay, clipping and momentum get the true gradients."""
+    """Scaling by a power of two is exact, so the optimizer gets the true gradients.
+
+    Weight decay, clipping and momentum would reveal scaled ones.
+    """
     changes = {'clip_norm': 0.5, 'accumulation': 2, 'gradient_reduction': 'sum'}
     plain, scaled = trained(changes), trained(changes, half=True)
     assert all(np.array_equal(plain[name], array) for name, array in scaled.items())
@@ -58,10 +61,10 @@ def test_an_overflow_skips_the_step(solver):
     """Weights, momenta and average do not change; the scale is halved until steps succeed."""
     nn.set_default_context(HALF)
     config = {**CONFIG, 'max_iter': 40, 'solver': solver, 'ema_decay': 0.5}
-    trainer = make_trainer(small_network(), config, Fixed(*batches()), half=True)
+    trainer = make_trainer(small_network(), config, RepeatingLoader(*batches()), half=True)
     trainer.step()
-    too_much = {'factor': 2.0**24, 'good_steps': 7}
-    trainer.load_state(SimpleNamespace(**{**trainer.state(), 'loss_scale': too_much}))
+    too_large = {'factor': 2.0**24, 'good_steps': 7}
+    trainer.load_state(SimpleNamespace(**{**trainer.state(), 'loss_scale': too_large}))
     before = trainer.state()
     step = trainer.step()
     assert np.isfinite(step.loss)
@@ -85,7 +88,7 @@ def test_an_overflow_skips_the_step(solver):
 def test_an_overflow_at_the_smallest_scale_is_an_error(monkeypatch):
     monkeypatch.setattr(Optimizer, 'has_overflow', lambda optimizer: True)
     trainer = make_trainer(
-        small_network(), {**CONFIG, 'max_iter': 40}, Fixed(*batches()), half=True
+        small_network(), {**CONFIG, 'max_iter': 40}, RepeatingLoader(*batches()), half=True
     )
     smallest = {'factor': 2.0**-13, 'good_steps': 0}
     trainer.load_state(SimpleNamespace(**{**trainer.state(), 'loss_scale': smallest}))

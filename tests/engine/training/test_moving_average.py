@@ -31,7 +31,7 @@ def test_the_average_follows_its_formula():
 
 
 def test_the_first_weights_are_discounted():
-    """A constant decay of 0.999 would keep 99.9 % of them."""
+    """After one update, a constant decay of 0.999 would keep 99.9 % of them."""
     params = parameters()
     average = MovingAverage(params, 0.999)
     for parameter in params.values():

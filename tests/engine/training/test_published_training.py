@@ -8,7 +8,7 @@ import models
 from engine.inference.predictor import Predictor
 from support import stand_ins
 from support.small_trainers import (
-    Fixed,
+    RepeatingLoader,
     make_trainer,
     values,
 )
@@ -33,7 +33,7 @@ def published(request, shared):
     config = {key: meta['hyper_parameters'][key] for key in keys} | {'loss_mean': 'all'}
 
     def trainer(**build):
-        return make_trainer(network, config, Fixed((image, label)), build=build)
+        return make_trainer(network, config, RepeatingLoader((image, label)), build=build)
 
     return meta, label, trainer
 

@@ -8,7 +8,7 @@ from engine.training.divergence import DivergedError
 from engine.training.losses import Objective
 from support.small_trainers import (
     CONFIG,
-    Fixed,
+    RepeatingLoader,
     assert_rolls_back,
     batches,
     make_trainer,
@@ -17,7 +17,7 @@ from support.small_trainers import (
 
 
 def test_a_step_whose_loss_is_not_finite_is_rolled_back(monkeypatch):
-    trainer = make_trainer(small_network(), CONFIG, Fixed(*batches()))
+    trainer = make_trainer(small_network(), CONFIG, RepeatingLoader(*batches()))
     trainer.step()
     before, feed = trainer.state(), Objective.feed
     monkeypatch.setattr(Objective, 'feed', lambda self, *given: feed(self, given[0], [np.nan]))
@@ -28,7 +28,7 @@ def test_a_step_whose_loss_is_not_finite_is_rolled_back(monkeypatch):
 
 
 def test_an_update_that_spoils_the_weights_cannot_be_rolled_back():
-    trainer = make_trainer(small_network(), {**CONFIG, 'lr': 1e39}, Fixed(*batches()))
+    trainer = make_trainer(small_network(), {**CONFIG, 'lr': 1e39}, RepeatingLoader(*batches()))
     with pytest.raises(DivergedError, match='is not finite after iteration 1 '):
         trainer.step()
     assert not trainer.roll_back()
@@ -37,7 +37,7 @@ def test_an_update_that_spoils_the_weights_cannot_be_rolled_back():
 
 def test_a_step_whose_batches_cannot_be_loaded_is_rolled_back():
     """The position in the data as well, although the first batch of the step was loaded."""
-    given = Fixed(*batches())
+    given = RepeatingLoader(*batches())
     trainer = make_trainer(small_network(), {**CONFIG, 'accumulation': 2}, given)
     trainer.step()
     before, load = trainer.state(), given.next

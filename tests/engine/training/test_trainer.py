@@ -13,7 +13,7 @@ from models.registry import Network
 from support import mpi_training, stand_ins
 from support.small_trainers import (
     CONFIG,
-    Fixed,
+    RepeatingLoader,
     batches,
     make_trainer,
     small_network,
@@ -35,7 +35,7 @@ def test_a_trainer_continues_from_its_state_with_the_same_bits():
     """With dropout, an average and a schedule; later steps do not change the state."""
     config = {**CONFIG, 'ema_decay': 0.9, 'solver': 'adam'}
     network, all_batches = small_network(), batches()
-    trainer = make_trainer(network, config, Fixed(*all_batches))
+    trainer = make_trainer(network, config, RepeatingLoader(*all_batches))
     for _ in range(2):
         trainer.step()
     facts = trainer.state()
@@ -45,7 +45,7 @@ def test_a_trainer_continues_from_its_state_with_the_same_bits():
     with trainer.averaged_parameters():
         expected_average = values()
     nn.clear_parameters()
-    other = make_trainer(small_network(), config, Fixed(*all_batches[2:]))
+    other = make_trainer(small_network(), config, RepeatingLoader(*all_batches[2:]))
     other.load_state(SimpleNamespace(**facts))
     for _ in range(2):
         other.step()
@@ -83,7 +83,7 @@ def test_steps_follow_the_formula(form):
         'class_weights': weights.tolist(), 'accumulation': 2,
     }  # fmt: skip
     data = batches(count=2)
-    trainer = make_trainer(network, config, Fixed(*data))
+    trainer = make_trainer(network, config, RepeatingLoader(*data))
     pixels = np.concatenate([images.transpose(0, 2, 3, 1).reshape(-1, 3) for images, _ in data])
     labels = np.concatenate([labels.ravel() for _, labels in data])
     pixels, labels = pixels[labels >= 0].astype(np.float64), labels[labels >= 0]
@@ -110,7 +110,7 @@ def test_steps_follow_the_formula(form):
 
 def test_progress_is_reported_for_each_batch():
     config, reports = {**CONFIG, 'accumulation': 3}, []
-    trainer = make_trainer(small_network(), config, Fixed(*batches()))
+    trainer = make_trainer(small_network(), config, RepeatingLoader(*batches()))
     trainer.step(on_progress=reports.append)
     loaded = [f'iteration 1, batch {number}, loaded' for number in (1, 2, 3)]
     assert reports == [*loaded, *(f'iteration 1, batch {number}' for number in (1, 2, 3))]

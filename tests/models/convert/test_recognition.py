@@ -49,7 +49,7 @@ def test_torchvisions_resnet_fits_no_network(shared, tmp_path, capsys):
     ],
 )
 def test_another_number_of_classes_is_recognised(tmp_path, capsys, name):
-    """Also where more than the last layer depends on it."""
+    """In some networks, more than the last layer depends on this number."""
     arrays = seeded(matching.network_shapes(name, 11))
     path, target = save(tmp_path / 'a.pth', arrays), tmp_path / 'a.h5'
     options = '-i', path, '-o', target

@@ -156,7 +156,7 @@ DOUBLED = b'K\x01\x85' + b'2\x86' * 60  # a tuple of twice the same, sixty times
     ],
 )
 def test_keys_that_take_forever_to_hash_are_refused(tmp_path, stream):
-    """In dictionaries and sets, by every opcode or call that creates them."""
+    """The keys are in dictionaries and sets, created by every possible opcode or call."""
     path = write_archive(tmp_path / 'a.pth', {'data.pkl': b'\x80\x04' + stream})
     assert_refused(path, 'a key of a dictionary is not a plain value')
 

@@ -34,7 +34,7 @@ print(json.dumps({
 
 
 def test_the_extension_gets_the_mpi_of_mpi4py(installed, tmp_path):
-    """Even if the user's environment names another MPI. No symbol is global, no file remains."""
+    """The user's environment names another MPI. No symbol becomes global, and no file remains."""
     wrong = {'OMPI_HOME': '/no/such/folder', 'NCCL_HOME': '/no/such/folder'}
     process = programs.run('-c', LOAD_AND_REPORT, **installed(FAKE_EXTENSION), **wrong)
     assert process.returncode == 0, process.stderr
@@ -65,9 +65,9 @@ def test_each_rank_gets_the_mpi_of_mpi4py(installed, tmp_path):
 
 @pytest.mark.parametrize('order', ['before', 'after'])
 def test_a_global_mpi4py_makes_the_import_bind_deeply(order, installed):
-    """With RTLD_DEEPBIND where mpi4py is imported before, and without it otherwise.
+    """RTLD_DEEPBIND is used only if mpi4py is imported before the extension.
 
-    That the genuine extension is then bound to its own names is tested in tests/cuda_install.
+    tests/cuda_install tests that the genuine extension is then bound to its own names.
     """
     flags = 'sys.setdlopenflags({})\n'
     import_globally = (
