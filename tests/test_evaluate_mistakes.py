@@ -1,14 +1,11 @@
 """Mistakes of users of evaluate.py: a one-line error before the first prediction."""
 
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from engine.evaluation import EvaluationSettings
 from support import mpi_jobs, programs
 from support.evaluate_runs import CAMVID, cut_camvid, refused
 from support.tiny_config import tiny_camvid
@@ -18,15 +15,6 @@ from support.tiny_config import tiny_camvid
 def small(shared, tmp_path):
     """A small CamVid test set that the test can modify."""
     return cut_camvid(shared / 'data' / 'camvid', tmp_path / 'small')
-
-
-def test_contradictory_settings_are_refused():
-    for words, message in (
-        ({'limit': 0}, '--limit must be at least 1, not 0'),
-        ({'format_only': Path('x'), 'boundary': True}, 'leave out --boundary'),
-    ):
-        with pytest.raises(UserError, match=message):
-            EvaluationSettings(**words)
 
 
 def test_bad_data_is_found_before_the_first_prediction(small, tmp_path, capsys):

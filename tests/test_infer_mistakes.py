@@ -2,17 +2,13 @@
 
 import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import nnabla as nn
 import numpy as np
-import pytest
 
 import models
-from common.errors import UserError
 from datasets import image_files as images
-from engine.inference import LooksSettings, planning
 from models import weights
 from support import programs
 from support.infer_runs import CAMVID, refused, started, write_video
@@ -64,35 +60,6 @@ def test_unusable_outputs_are_refused(small_photo, capsys):
     line = refused(capsys, '-i', 'small.png', 'small.png', *tiny_camvid(), '-o', 'file')
     assert 'is a file; several results need a folder' in line
     assert small_photo.stat().st_size > 5000
-
-
-@contextmanager
-def without_rights():
-    """Give up the rights of the superuser, if the tests run as such; the folder stays passable."""
-    superuser = os.getuid() == 0
-    if superuser:
-        Path().absolute().chmod(0o755)
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if superuser:
-            os.seteuid(0)
-
-
-def test_folders_without_permission_are_refused(small_photo, capsys):
-    Path('closed').mkdir(mode=0)
-    looks = LooksSettings()
-    with without_rights():
-        for name in ('closed/a.png', 'closed/*.png'):
-            with pytest.raises(UserError, match='cannot be read .Permission denied'):
-                planning.plan_outputs([name], None, looks)
-        for output in ('closed/a.png', 'closed/sub/a.png'):
-            with pytest.raises(UserError, match='cannot be written .Permission denied'):
-                planning.plan_outputs(['small.png'], output, looks)
-    Path('closed').chmod(0o555)
-    with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
-        planning.plan_outputs(['small.png'], 'closed/new/a.png', looks)
 
 
 def test_a_refused_command_creates_nothing(small_photo, capsys):

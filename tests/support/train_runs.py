@@ -14,9 +14,12 @@ import yaml
 import evaluate
 import train
 from common.command import run_command
+from engine import training
+from engine.config.settings import ConfigSettings
+from engine.device.settings import DeviceSettings
 from engine.training.trainer import Trainer
 from models import weights
-from support import mpi_training, stand_ins
+from support import mpi_training, stand_ins, train_runs
 
 SERIES = [f'{name}.series.txt' for name in ('Training-loss', 'Learning-rate', 'Validation-mIoU')]
 CONFIG = {
@@ -160,3 +163,17 @@ def assert_same_run(folder: Path, other: Path):
             assert same_weights(folder / name, other / name), name
     for name in (*SERIES, 'validation.json'):
         assert (folder / name).read_text() == (other / name).read_text(), name
+
+
+def settings_of(data, folder, keys=None, **changes):
+    """Create the settings of three iterations, with these changes of the config."""
+    config = train_runs.write_config(folder, **{'max_iter': 3, **(keys or {})})
+    fields = dict(
+        data_dir=str(data),
+        output=str(folder / 'run'),
+        workers=0,
+        no_validation=True,
+        config=ConfigSettings(str(config)),
+        device=DeviceSettings('cpu'),
+    )
+    return training.TrainingSettings(**{**fields, **changes})

@@ -5,10 +5,12 @@ import logging
 import nnabla as nn
 import pytest
 
+from datasets import image_files
 from engine.backends import exported
 from engine.backends.disk_cache import DiskCache
 from engine.inference import predictor
 from support import stand_ins
+from support.backend_runs import STREET
 
 
 @pytest.fixture
@@ -47,3 +49,13 @@ def perturbed(monkeypatch):
             parameter.d = before
 
     monkeypatch.setattr(exported, 'export_onnx', other)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / 'photos' / 'some'
+    folder.mkdir(parents=True)
+    street = image_files.read_image(STREET)
+    for i in range(6):
+        image_files.write_image(folder / f'{i}.png', street[40 * i : 40 * i + 150, : 200 + i])
+    return folder.parent

@@ -2,19 +2,14 @@
 
 import json
 import os
-import shutil
-from collections import Counter
 
-import nnabla as nn
 import numpy as np
 import pytest
 
-from common import machine
 from engine.backends import exported
 from engine.backends.disk_cache import DiskCache
 from engine.backends.nnabla import NnablaBackend
-from engine.inference import predictor
-from support import backend_runs, programs, stand_ins
+from support import backend_runs
 from support.backend_runs import EXPORTS, create_backend, random_input
 
 
@@ -32,40 +27,6 @@ def test_a_second_start_loads_the_cached_model(tiny, disk_cache, name, monkeypat
     assert not create_backend(name, tiny, disk_cache).is_ready(x.shape)
 
 
-def test_the_cache_key_covers_weights_shape_backend_and_versions(tiny, disk_cache, monkeypatch):
-    """Each change of weights, hyper-parameters, shape, backend or version compiles again."""
-    folder = disk_cache.folder
-
-    def files_after(network, name='onnxruntime', size=(64, 96)):
-        made = predictor.Predictor(network)
-        create_backend(name, made, disk_cache).run(random_input(made, *size))
-        return len(list(folder.iterdir()))
-
-    assert files_after(tiny.network) == 1
-    assert files_after(tiny.network) == 1
-    assert files_after(tiny.network, 'openvino') == 2
-    assert files_after(tiny.network, size=(64, 64)) == 3
-    parameter = next(iter(nn.get_parameters().values()))
-    parameter.d = parameter.d * 1.01
-    assert files_after(tiny.network) == 4
-    nn.clear_parameters()
-    assert files_after(stand_ins.tiny(channels=12)) == 5
-    calls = Counter()
-    export = exported.export_onnx
-    monkeypatch.setattr(exported, 'export_onnx', lambda *a: calls.update(['export']) or export(*a))
-    assert files_after(stand_ins.tiny(channels=12)) == 5
-    assert not calls
-    monkeypatch.setattr(exported, 'sources_digest', lambda: 'newer')
-    assert files_after(stand_ins.tiny(channels=12)) == 5  # replaces the old file
-    assert files_after(stand_ins.tiny(channels=12)) == 5
-    assert calls['export'] == 1
-    monkeypatch.setattr(machine, 'cpu', lambda: 'another')
-    files_after(stand_ins.tiny(channels=12))
-    assert calls['export'] == 1  # an ONNX file is valid for any CPU
-    files_after(stand_ins.tiny(channels=12), 'openvino')
-    assert calls['export'] == 2
-
-
 def test_a_damaged_file_is_compiled_again(tiny, disk_cache, log):
     """A truncated, an empty and a foreign file; afterwards the file is whole again."""
     x = random_input(tiny)
@@ -78,20 +39,6 @@ def test_a_damaged_file_is_compiled_again(tiny, disk_cache, log):
         assert np.array_equal(create_backend('openvino', tiny, disk_cache).run(x), expected)
         assert f'{path} is damaged; compiling again' in log.text
         assert disk_cache.read(path.stem, versions) is not None
-
-
-def test_a_payload_that_openvino_rejects_is_compiled_again(tiny, disk_cache, log):
-    x = random_input(tiny)
-    made = create_backend('openvino', tiny, disk_cache)
-    expected = made.run(x)
-    (path,) = disk_cache.folder.iterdir()
-    record = json.loads(path.read_bytes().split(b'\n', 1)[0])
-    disk_cache.write(path.stem, record['versions'], b'another format', record)
-    assert np.array_equal(create_backend('openvino', tiny, disk_cache).run(x), expected)
-    (line,) = (r.getMessage() for r in log.records if r.levelname == 'WARNING')
-    assert line.startswith('openvino cannot load the cached model (')
-    assert line.endswith('); compiling again')
-    assert '\n' not in line
 
 
 def no_home(path):
@@ -135,16 +82,3 @@ def test_least_recently_used_files_are_evicted(tmp_path, monkeypatch):
         profile.name,
         'n5.compiled',
     }
-
-
-def test_the_source_digest_covers_all_modules(tmp_path, monkeypatch):
-    """Including modules of subpackages."""
-    for folder in exported.SOURCE_FOLDERS:
-        shutil.copytree(programs.PROJECT / folder, tmp_path / folder)
-    monkeypatch.setattr(exported, 'PROJECT', tmp_path)
-    digests = {exported.sources_digest.__wrapped__()}
-    for module in ('layers/functions.py', 'models/csail.py', 'models/encoders/resnet.py'):
-        with open(tmp_path / module, 'a') as file:
-            file.write('# changed')
-        digests.add(exported.sources_digest.__wrapped__())
-    assert len(digests) == 4

@@ -83,13 +83,6 @@ def module(clean_registry, working_folder, monkeypatch):
     sys.modules.pop('own_backend', None)
 
 
-@pytest.fixture
-def tiny():
-    made = predictor.Predictor(stand_ins.tiny())
-    stand_ins.randomize_parameters()
-    return made
-
-
 def test_an_own_backend_computes_logits(tiny, module, working_folder, monkeypatch):
     monkeypatch.syspath_prepend(module().parent)
     import own_backend  # noqa: F401

@@ -1,17 +1,14 @@
 """Selection of a backend by options and installed packages."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
 from common.errors import UserError
-from engine.backends import registry, select, tensorrt
+from engine.backends import select
 from engine.backends.nnabla import NnablaBackend
-from engine.backends.registry import RuntimeRequest
 from engine.backends.settings import BackendSettings
 from engine.device.context import DeviceChoice
-from engine.inference import loading
 from support.backend_runs import CPU, create_backend, random_input
 
 
@@ -67,15 +64,6 @@ def test_unsupported_combinations_of_options_are_rejected(tiny, disk_cache, monk
         select.create(BackendSettings('onnxruntime'), tiny.network, gpu, cache=disk_cache)
 
 
-def test_threads_reach_openvino(tiny, disk_cache):
-    made = create_backend('openvino', tiny, disk_cache, threads=1)
-    for _ in range(2):  # compiled, then loaded from the cache
-        made.run(random_input(tiny))
-        (model,) = made._models.values()
-        assert model._compiled.get_property('INFERENCE_NUM_THREADS') == 1
-        made = create_backend('openvino', tiny, disk_cache, threads=1)
-
-
 def test_unused_threads_are_reported(tiny, disk_cache, monkeypatch, log):
     line = '--threads 3 has no effect: NNabla uses one thread'
     for given, here in (
@@ -90,31 +78,3 @@ def test_unused_threads_are_reported(tiny, disk_cache, monkeypatch, log):
     hide(monkeypatch, 'openvino', 'onnxruntime')
     select.create(BackendSettings(threads=3), tiny.network, CPU, cache=disk_cache)
     assert log.messages.count(line) == 1
-
-
-def test_threads_reach_tensorrt(monkeypatch):
-    """ONNX Runtime uses them for operators that remain on the CPU; TensorRT is a stand-in here."""
-    monkeypatch.setitem(sys.modules, 'tensorrt', SimpleNamespace(__version__='10'))
-    monkeypatch.setattr(
-        'onnxruntime.get_available_providers', lambda: [tensorrt.PROVIDER, 'CUDAExecutionProvider']
-    )
-    request = RuntimeRequest('float32', 3, DeviceChoice('cudnn', 'float'))
-    assert select.make_runtime(registry.registered()['tensorrt'], request).threads == 3
-
-
-def test_unused_on_host_is_reported(tiny, log):
-    def release():
-        pass
-
-    line = '--on-host has no effect: only NNabla on a GPU resizes on the device'
-    for name, on_host, here in (('auto', True, 1), ('nnabla', True, 1), ('auto', False, 0)):
-        log.clear()
-        loading.use_backend(tiny, BackendSettings(name, on_host=on_host), CPU, release)
-        assert log.messages.count(line) == here
-    assert tiny.on_device is None
-    gpu = DeviceChoice('cudnn', 'float')
-    for on_host in (True, False):
-        log.clear()
-        loading.use_backend(tiny, BackendSettings('nnabla', on_host=on_host), gpu, release)
-        assert line not in log.messages
-        assert (tiny.on_device is None) == on_host

@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import UserError
 from engine.device import context
+from support import mpi_jobs
 
 
 def test_the_cpu_can_be_requested():
@@ -129,3 +130,15 @@ def test_a_programming_error_is_raised(extension, monkeypatch):
     monkeypatch.setattr(extension, 'get_device_count', lambda: len(None))
     with pytest.raises(TypeError):
         context.why_no_gpu()
+
+
+def test_each_rank_tries_a_gpu_of_its_own(installed):
+    job = mpi_jobs.run(2, '-m', 'engine.environment', **installed('get_device_count = lambda: 1\n'))
+    assert job.returncode == 0, job.stderr
+    lines = [
+        line
+        for line in job.stdout.splitlines()
+        if 'this machine has 1 GPU; rank 1 needs a second' in line
+    ]
+    assert len(lines) == 1
+    assert lines[0].startswith('rank 1 on ')

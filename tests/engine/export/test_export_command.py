@@ -11,23 +11,12 @@ import onnxruntime
 import pytest
 
 import datasets
-import models
 from common import files
-from common.command import run_command
-from engine.config.settings import ConfigSettings
-from engine.export import ExportSettings, FormSettings, export_network, exporting
-from engine.export import __main__ as command
 from support import programs
+from support.export_runs import CAMVID, started
 from support.tiny_config import write_tiny_config
 
-CAMVID = ('-cfg', 'configs/D3Net_T_camvid.yaml')
 WEIGHTS = programs.PROJECT / 'resources' / 'D3Net_T_camvid.h5'
-
-
-def started(*arguments):
-    """Run the command in this process; return the exit status."""
-    nn.clear_parameters()
-    return run_command(command.build_parser, command.main, [str(a) for a in arguments])
 
 
 def refused(capsys, *arguments):
@@ -63,23 +52,6 @@ def test_onnx_from_any_folder(working_folder):
     assert labels.shape == (2, 48, 64)
 
 
-def test_settings_made_in_python_equal_those_of_the_command_line(working_folder, monkeypatch):
-    """Without a parser, the file is the same to the last bit; each run creates one network."""
-    made, create = [], models.create
-    monkeypatch.setattr(models, 'create', lambda config: made.append(create(config)) or made[-1])
-    options = '--size', '48x64', '--output', 'labels', '--normalise', 'float32'
-    assert started(*CAMVID, '-o', 'command.onnx', *options) == 0
-    nn.clear_parameters()
-    settings = ExportSettings(
-        Path('python.onnx'),
-        config=ConfigSettings(CAMVID[1]),
-        form=FormSettings(size='48x64', output='labels', normalise='float32'),
-    )
-    assert export_network(settings) == 0
-    assert Path('python.onnx').read_bytes() == Path('command.onnx').read_bytes()
-    assert len(made) == 2
-
-
 @pytest.mark.parametrize('ending', ['nnp', 'nnb'])
 def test_the_other_formats(ending, working_folder, capsys):
     config = write_tiny_config(working_folder, 'camvid', 11)
@@ -88,30 +60,6 @@ def test_the_other_formats(ending, working_folder, capsys):
     assert 'agrees with NNabla on street.jpg' in capsys.readouterr().out
     values = sum(parameter.size for parameter in nn.get_parameters(grad_only=False).values())
     assert Path(f'new/a.{ending}').stat().st_size > 4 * values
-
-
-@pytest.mark.parametrize(
-    'options, size',
-    [
-        ([], (360, 480)),
-        (['--set', 'test_size=[90, 120]'], (90, 120)),
-        (['--size', 'hd'], (720, 1280)),
-        (['--size', 'hd', '--set', 'network=dabnet_r18_p8'], (768, 1280)),
-    ],
-)
-def test_the_size_is_that_of_the_config_or_of_a_name(
-    options, size, working_folder, capsys, monkeypatch
-):
-    """A named size is rounded to the nearest that the network accepts."""
-    taken = []
-    monkeypatch.setattr(exporting, 'load', lambda *arguments: taken.append(1) or 1 / 0)
-    choose = exporting.choose_size
-    monkeypatch.setattr(exporting, 'choose_size', lambda *a: taken.append(choose(*a)) or taken[0])
-    config = CAMVID if 'network=dabnet_r18_p8' not in options else ('-cfg', 'own.yaml')
-    Path('own.yaml').write_text('network: d3net_s\nnum_classes: 19\n')
-    with pytest.raises(ZeroDivisionError):
-        started(*config, '-o', 'a.onnx', *options)
-    assert taken == [size, 1]
 
 
 @pytest.mark.parametrize(

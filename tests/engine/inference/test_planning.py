@@ -1,13 +1,14 @@
-"""Planning the outputs creates nothing."""
+"""Planning the outputs creates nothing and reports folders that cannot be used."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
 from datasets import image_files
-from engine.inference import planning
-from engine.inference.settings import LooksSettings
+from engine.inference import LooksSettings, planning
 from support import stand_ins
 
 
@@ -20,3 +21,32 @@ def test_planning_creates_no_file_or_folder(tmp_path, monkeypatch):
         assert [path.name for path in tmp_path.iterdir()] == ['a.png']
     with pytest.raises(UserError, match='a.png/x.png: cannot be written .a.png is not a folder'):
         planning.plan_outputs(['a.png'], 'a.png/x.png', LooksSettings())
+
+
+@contextmanager
+def without_rights():
+    """Give up the rights of the superuser, if the tests run as such; the folder stays passable."""
+    superuser = os.getuid() == 0
+    if superuser:
+        Path().absolute().chmod(0o755)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+
+
+def test_folders_without_permission_are_refused(small_photo):
+    Path('closed').mkdir(mode=0)
+    looks = LooksSettings()
+    with without_rights():
+        for name in ('closed/a.png', 'closed/*.png'):
+            with pytest.raises(UserError, match='cannot be read .Permission denied'):
+                planning.plan_outputs([name], None, looks)
+        for output in ('closed/a.png', 'closed/sub/a.png'):
+            with pytest.raises(UserError, match='cannot be written .Permission denied'):
+                planning.plan_outputs(['small.png'], output, looks)
+    Path('closed').chmod(0o555)
+    with without_rights(), pytest.raises(UserError, match='closed/new/a.png: cannot be written'):
+        planning.plan_outputs(['small.png'], 'closed/new/a.png', looks)

@@ -9,20 +9,12 @@ import pytest
 
 import models
 from common.errors import InputError, UserError
-from engine.backends.base import MIN_CACHED_SHAPES
 from engine.backends.nnabla import NnablaBackend
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
 from layers import functions as L
 from support import programs, stand_ins
 from support.memory_over_sizes import resident_mib
-
-
-@pytest.fixture
-def tiny():
-    made = predictor.Predictor(stand_ins.tiny())
-    stand_ins.randomize_parameters()
-    return made
 
 
 def test_normalisation_is_the_published_one():
@@ -62,28 +54,6 @@ def test_labels_of_scaled_views_have_the_size_of_the_image(tiny, scale):
     assert labels.shape == (90, 121)
     assert (labels == tiny.labels(image)).mean() > 0.2
     assert tiny.labels(stand_ins.image(1, 2), protocol).shape == (1, 2)
-
-
-def test_graphs_of_the_most_recent_sizes_are_cached():
-    built = []
-    made = predictor.Predictor(stand_ins.tiny(), on_new_size=lambda: built.append(1))
-    sizes = [(32, 32 + 4 * i) for i in range(MIN_CACHED_SHAPES)]
-    for _ in range(3):
-        for size in sizes:
-            made.labels(stand_ins.image(*size))
-    assert len(built) == MIN_CACHED_SHAPES
-    made.labels(stand_ins.image(80, 80))
-    made.labels(stand_ins.image(*sizes[1]))
-    assert len(built) == 1 + MIN_CACHED_SHAPES
-    made.labels(stand_ins.image(*sizes[0]))  # the least recently used
-    assert len(built) == 2 + MIN_CACHED_SHAPES
-
-
-def test_weights_loaded_later_reach_cached_graphs(tiny):
-    image = stand_ins.image(40, 40)
-    before = tiny.logits(image).copy()
-    stand_ins.randomize_parameters(seed=1)
-    assert not np.array_equal(before, tiny.logits(image))
 
 
 def test_memory_stays_flat_over_mixed_sizes():

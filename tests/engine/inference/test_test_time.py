@@ -6,16 +6,9 @@ import pytest
 from common.command import Parser, add_options, settings
 from common.errors import UserError
 from engine import config
-from engine.inference import ProtocolSettings, predictor, test_time
+from engine.inference import ProtocolSettings, test_time
 from engine.inference.test_time import Protocol, ProtocolKeys
 from support import stand_ins
-
-
-@pytest.fixture
-def tiny():
-    made = predictor.Predictor(stand_ins.tiny())
-    stand_ins.randomize_parameters()
-    return made
 
 
 def softmax(logits):

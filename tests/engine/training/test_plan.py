@@ -1,14 +1,11 @@
 """The plan of a training for several machines and GPUs, by stand-ins for the processes."""
 
-import os
-
 import pytest
 
 from common.errors import UserError
 from engine.device.context import DeviceChoice
 from engine.training import TrainingSettings
 from engine.training.plan import TrainingPlan, describe_processes
-from engine.training.prepare import _default_loader_workers
 
 CPU = DeviceChoice('cpu', 'float', 'no NVIDIA driver')
 
@@ -16,8 +13,8 @@ CPU = DeviceChoice('cpu', 'float', 'no NVIDIA driver')
 class Ranks:
     """A stand-in for the processes of a job."""
 
-    def __init__(self, *choices, local_size=1):
-        self.size, self.rank, self.local_size = len(choices), 0, local_size
+    def __init__(self, *choices):
+        self.size, self.rank = len(choices), 0
         self._choices = choices
 
     def gather(self, value):
@@ -56,10 +53,3 @@ def test_the_description_of_a_run():
     made = plan(half, half, skip_bad=True, no_sync_bn=True)
     assert str(made) == 'by 2 processes with -c cudnn -t half --no-sync-bn --skip-bad'
     assert str(plan(CPU)) == 'by 1 process with -c cpu -t float'
-
-
-@pytest.mark.parametrize(('cores', 'local', 'workers'), [(16, 1, 4), (16, 8, 2), (2, 4, 1)])
-def test_loader_workers_share_the_cores_of_a_machine(cores, local, workers, monkeypatch):
-    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(cores))
-    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '99')
-    assert _default_loader_workers(Ranks(CPU, local_size=local)) == workers

@@ -6,10 +6,7 @@ import pytest
 import models
 from common.errors import UserError
 from engine import training
-from engine.config.settings import ConfigSettings
-from engine.device.settings import DeviceSettings
 from engine.runs import checkpoints
-from models import weights
 from support import programs, train_runs
 
 data = train_runs.data
@@ -36,22 +33,8 @@ losses.register(losses.PixelLoss('focal', FocalKeys, focal))
 '''
 
 
-def settings(data, folder, keys=None, **changes):
-    """Create the settings of three iterations, with these changes of the config."""
-    config = train_runs.write_config(folder, **{'max_iter': 3, **(keys or {})})
-    fields = dict(
-        data_dir=str(data),
-        output=str(folder / 'run'),
-        workers=0,
-        no_validation=True,
-        config=ConfigSettings(str(config)),
-        device=DeviceSettings('cpu'),
-    )
-    return training.TrainingSettings(**{**fields, **changes})
-
-
 def test_training_from_python_equals_the_command_line(data, tmp_path):
-    assert training.train(settings(data, tmp_path)) == 0
+    assert training.train(train_runs.settings_of(data, tmp_path)) == 0
     of_command = train_runs.Training(data, tmp_path, '--workers', 0, '--no-validation', max_iter=3)
     assert train_runs.same_weights(
         tmp_path / 'run' / 'final.h5', of_command.whole('command') / 'final.h5'
@@ -66,32 +49,12 @@ def test_the_network_is_created_once(data, tmp_path, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(models, 'create', counted)
-    assert training.train(settings(data, tmp_path)) == 0
+    assert training.train(train_runs.settings_of(data, tmp_path)) == 0
     assert len(made) == 1
     weights_of = tmp_path / 'run' / 'final.h5'
     changes = dict(output=str(tmp_path / 'next'), pretrained=str(weights_of))
-    assert training.train(settings(data, tmp_path, **changes)) == 0
+    assert training.train(train_runs.settings_of(data, tmp_path, **changes)) == 0
     assert len(made) == 2
-
-
-def test_input_statistics_come_from_the_weights_and_then_from_the_state(data, tmp_path):
-    """The run can be resumed after the weights have been deleted."""
-    start = tmp_path / 'start'
-    start.mkdir()
-    bgr = dict(mean=[102.5, 115.25, 122.75], std=[1.0, 1.0, 2.0], channel_order='bgr')
-    assert training.train(settings(data, start, bgr)) == 0
-    weights_of = start / 'run' / 'final.h5'
-    changes = dict(pretrained=str(weights_of))
-    assert training.train(settings(data, tmp_path, **changes)) == 0
-    state = checkpoints.load(tmp_path / 'run' / 'state.h5')
-    assert {key: state.config[key] for key in bgr} == bgr
-    assert state.config['momentum_form'] == 'nnabla'
-    weights_of.unlink()
-    changes |= dict(resume='', allow_changes=True)
-    assert training.train(settings(data, tmp_path, {'max_iter': 4}, **changes)) == 0
-    assert weights.input_statistics(tmp_path / 'run' / 'final.h5') == {
-        key: tuple(value) if isinstance(value, list) else value for key, value in bgr.items()
-    }
 
 
 def test_an_own_loss_trains_from_the_command_line(data, tmp_path):

@@ -94,45 +94,6 @@ def test_stages_add_up_to_the_network(name, first, last, count):
     assert all(stage.multiply_accumulates for stage in stages if stage.runs)
 
 
-def chained(*layers):
-    """Return 1 + the sum of (kernel - 1) * jump over a chain of (kernel, stride, times)."""
-    field, jump = 1, 1
-    for kernel, stride, times in layers:
-        for i in range(times):
-            field, jump = field + (kernel - 1) * jump, jump * (stride if i == 0 else 1)
-    return field
-
-
-@pytest.mark.parametrize(
-    'name, stage, field',
-    [
-        # A stem of three convolutions and a pooling, then stages of 3x3 convolutions.
-        (
-            'csail_resnet50_c1',
-            'encoder/layer4',
-            chained((3, 2, 3), (3, 2, 1), (3, 1, 3), (3, 2, 4), (3, 2, 6), (3, 2, 3)),
-        ),
-        (
-            'csail_resnet18_c1',
-            'encoder/layer4',
-            chained((3, 2, 3), (3, 2, 1), (3, 1, 4), (3, 2, 4), (3, 2, 4), (3, 2, 4)),
-        ),
-        # From torchvision's table of expansions, channels, blocks and strides.
-        (
-            'unet_aspp_mobilenetv2_tv_edgeailite',
-            'encoder/features/17',
-            chained((3, 2, 1), (3, 1, 1), (3, 2, 2), (3, 2, 3), (3, 2, 4), (3, 1, 3), (3, 2, 3),
-                    (3, 1, 1)),
-        ),
-    ],
-)  # fmt: skip
-def test_receptive_fields_of_encoders(name, stage, field):
-    measured = complexity.measure_network(models.create(name), (256, 320))
-    found = next(s for s in measured.stages if s.name == stage)
-    assert found.receptive_field == (field, field)
-    assert not found.sees_all
-
-
 @pytest.mark.parametrize(
     'name, size',
     [

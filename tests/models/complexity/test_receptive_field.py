@@ -1,4 +1,4 @@
-"""Receptive fields agree with the pixels that have a gradient."""
+"""Receptive fields agree with the pixels that have a gradient, and with kernels and strides."""
 
 from functools import partial
 
@@ -7,7 +7,9 @@ import nnabla.functions as F
 import numpy as np
 import pytest
 
+import models
 from layers import functions as L
+from models import complexity
 from models.complexity.receptive_field import fields, pools_globally, receptive_field
 from support import stand_ins
 
@@ -175,3 +177,42 @@ def test_functions_without_a_rule_are_refused():
         receptive_field(F.reshape(x, (1, 4, 4, 16), inplace=False), x)
     with pytest.raises(ValueError, match=r'\(N, C, H, W\) only'):
         receptive_field(F.max_pooling(x, (2, 2), channel_last=True), x)
+
+
+def chained(*layers):
+    """Return 1 + the sum of (kernel - 1) * jump over a chain of (kernel, stride, times)."""
+    field, jump = 1, 1
+    for kernel, stride, times in layers:
+        for i in range(times):
+            field, jump = field + (kernel - 1) * jump, jump * (stride if i == 0 else 1)
+    return field
+
+
+@pytest.mark.parametrize(
+    'name, stage, field',
+    [
+        # A stem of three convolutions and a pooling, then stages of 3x3 convolutions.
+        (
+            'csail_resnet50_c1',
+            'encoder/layer4',
+            chained((3, 2, 3), (3, 2, 1), (3, 1, 3), (3, 2, 4), (3, 2, 6), (3, 2, 3)),
+        ),
+        (
+            'csail_resnet18_c1',
+            'encoder/layer4',
+            chained((3, 2, 3), (3, 2, 1), (3, 1, 4), (3, 2, 4), (3, 2, 4), (3, 2, 4)),
+        ),
+        # From torchvision's table of expansions, channels, blocks and strides.
+        (
+            'unet_aspp_mobilenetv2_tv_edgeailite',
+            'encoder/features/17',
+            chained((3, 2, 1), (3, 1, 1), (3, 2, 2), (3, 2, 3), (3, 2, 4), (3, 1, 3), (3, 2, 3),
+                    (3, 1, 1)),
+        ),
+    ],
+)  # fmt: skip
+def test_receptive_fields_of_encoders(name, stage, field):
+    measured = complexity.measure_network(models.create(name), (256, 320))
+    found = next(s for s in measured.stages if s.name == stage)
+    assert found.receptive_field == (field, field)
+    assert not found.sees_all

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from support.expected_losses import (
+    BY_MICRO_BATCH,
     CLASSES,
     assert_expected,
     compute,
@@ -15,6 +16,11 @@ from support.expected_losses import (
 
 def ohem(threshold, min_kept):
     return {'loss': 'ohem', 'ohem_threshold': threshold, 'ohem_min_kept': min_kept}
+
+
+@pytest.mark.parametrize('case', ('ohem', 'ohem, weights, smoothing'))
+def test_loss_and_gradient_of_one_head(case):
+    assert_expected(BY_MICRO_BATCH[case], random_outputs((4, 5)), random_labels((4, 5)))
 
 
 @pytest.mark.parametrize('min_kept', (1, 3, 12, 13, 14, 19, 20, 21, 1000))

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 import models
 from common.errors import UserError
 from datasets.loading import augmentations
 from engine.config import loading as config
-from engine.config import schema
-from support import programs, stand_ins
+from support import stand_ins
 
 PUBLISHED_S = """\
 batch_size: 8
@@ -225,36 +223,6 @@ def test_invalid_overrides_are_reported(tmp_path):
         config.load('configs/D3Net_S.yaml', ['_base_=x.yaml'])
     with pytest.raises(UserError, match=r'lrr: unknown key; the nearest is lr \(--set\)'):
         config.load('configs/D3Net_S.yaml', ['lrr=1'])
-
-
-def test_the_effective_config_is_printed_with_its_origins(tmp_path):
-    base = write(tmp_path, 'base.yaml', 'lr: 0.5\nmin_lr: 0.1\n')
-    own = write(
-        tmp_path, 'own.yaml', f'_base_: [{config.DEFAULT_CONFIG}, base.yaml]\nmin_lr: 0.2\n'
-    )
-    process = programs.run('-m', 'engine.config', '-cfg', own, '--set', 'batch_size=3')
-    assert process.returncode == 0, process.stderr
-    expected = dict(config.load(own, ['batch_size=3']))
-    assert yaml.safe_load(process.stdout) == yaml.safe_load(yaml.safe_dump(expected))
-    lines = process.stdout.splitlines()
-    assert f'lr: 0.5  # {base}' in lines
-    assert f'min_lr: 0.2  # {own}' in lines
-    assert 'batch_size: 3  # --set' in lines
-    assert len(lines) == len(expected)
-
-
-def test_the_reference_lists_every_key_of_the_configs():
-    process = programs.run('-m', 'engine.config', '--reference')
-    assert process.returncode == 0, process.stderr
-    listed = {
-        line.split(':')[0].strip()
-        for line in process.stdout.splitlines()
-        if line.startswith('  ') and not line.startswith('   ')
-    }
-    used = set().union(*(config.load(path) for path in programs.PROJECT.glob('configs/*.yaml')))
-    assert used - schema.FIXED_VALUES.keys() <= listed
-    assert '  lr: number, greater than 0; default: required for training\n' in process.stdout
-    assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
 
 
 def test_an_option_of_a_command_overrides_a_key(tmp_path):

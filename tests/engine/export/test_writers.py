@@ -1,4 +1,4 @@
-"""NNP and NNB files: stored parameters, metadata and results when run again."""
+"""The written files: parameters of NNP, depth of NNB, metadata of ONNX."""
 
 import json
 import ssl
@@ -8,8 +8,10 @@ import zipfile
 import nnabla as nn
 import nnabla.functions as F
 import numpy as np
+import onnx
 import pytest
 
+from common import __version__
 from engine.export import nnb_reader, writers
 from engine.export.exporter import export
 from engine.export.spec import ExportSpec, build_graph
@@ -51,26 +53,6 @@ def test_nnp_has_no_parameters_of_auxiliary_heads(tmp_path):
     assert not [name for name in names if 'deepsup' in name]
 
 
-def test_an_nnb_file_is_read_back_and_run(tmp_path):
-    """NNabla runs its functions with the stored arguments, shapes and parameters."""
-    network, path = tiny(), tmp_path / 'a.nnb'
-    report = export(network, (45, 70), path, ExportSpec(pixels='float32'))
-    assert report.startswith("the file's content, run by NNabla")
-    assert 'agrees' in report
-    assert json.loads((tmp_path / 'a.nnb.json').read_text())['input'] == 'float32'
-    contents = nnb_reader.read_nnb(path)
-    assert [contents.shapes[n] for n in contents.inputs] == [(1, 3, 45, 70)]
-    assert [contents.shapes[n] for n in contents.outputs] == [(1, 5, 45, 70)]
-    own = nn.get_parameters(grad_only=False)
-    stored = {a.tobytes() for a in contents.parameters.values()}
-    assert stored == {v.d.tobytes() for v in own.values()}
-    kinds = [call.kind for call in contents.calls]
-    assert kinds.count('convolution') == sum(name.endswith('conv/W') for name in own)
-    with pytest.raises(ValueError, match='bytes instead of'):
-        path.write_bytes(path.read_bytes()[:-4])
-        nnb_reader.read_nnb(path)
-
-
 def test_a_graph_deeper_than_pythons_recursion_limit_becomes_nnb(tmp_path):
     """The converter's change of the process's HTTPS context is undone as well."""
     https = ssl._create_default_https_context
@@ -84,3 +66,33 @@ def test_a_graph_deeper_than_pythons_recursion_limit_becomes_nnb(tmp_path):
         nnb_reader.run_nnb(contents, images(1, 2, 2)), np.maximum(images(1, 2, 2), 0)
     )
     assert ssl._create_default_https_context is https
+
+
+def test_metadata_of_onnx_describes_network_and_runtime(tmp_path):
+    path = tmp_path / 'a.onnx'
+    export(
+        tiny(),
+        (45, 70),
+        path,
+        ExportSpec('labels', 'uint8', None),
+        metadata={'classes': ['x', 'y']},
+    )
+    model = onnx.load(path)
+    facts = {p.key: p.value for p in model.metadata_props}
+    assert facts['network'] == 'd3net'
+    assert json.loads(facts['classes']) == ['x', 'y']
+    assert json.loads(facts['mean']) == [123.675, 116.28, 103.53]
+    assert json.loads(facts['std']) == [58.395, 57.12, 57.375]
+    assert json.loads(facts['size']) == [45, 70]
+    assert (facts['channel_order'], facts['batch']) == ('rgb', 'any')
+    assert (facts['output'], facts['input']) == ('labels', 'uint8')
+    assert json.loads(facts['versions']) == {
+        'nnseg': __version__,
+        'nnabla': nn.__version__,
+        'onnx': onnx.__version__,
+    }
+    (image,), (labels,) = model.graph.input, model.graph.output
+    dims = [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim]
+    assert (image.name, dims) == ('image', ['batch', 3, 45, 70])
+    dims = [d.dim_param or d.dim_value for d in labels.type.tensor_type.shape.dim]
+    assert (labels.name, dims) == ('labels', ['batch', 45, 70])

@@ -1,0 +1,56 @@
+"""The data set of a config: its root, and the class names and colours of the config."""
+
+import pytest
+
+from common.errors import UserError
+from engine.config import loading
+from engine.config.data import first_samples, open_dataset
+from support import mpi_training
+
+OWN = """\
+network: d3net_s
+dataset: folder
+num_classes: 5
+classes: [v, w, x, y, z]
+palette: [[1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4], [5, 5, 5]]
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A data set of sixteen training images and five validation images; its classes are a to e."""
+    mpi_training.write_data(tmp_path / 'own')
+    return tmp_path / 'own'
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    """A config with names and colours of its own."""
+    path = tmp_path / 'config.yaml'
+    path.write_text(OWN)
+    return path
+
+
+def test_classes_and_colours_of_the_config_replace_those_of_the_data_set(config_file, root):
+    dataset = open_dataset(loading.load(config_file), 'val', root)
+    assert dataset.info.classes == ('v', 'w', 'x', 'y', 'z')
+    assert dataset.info.palette == tuple((i, i, i) for i in range(1, 6))
+    config_file.write_text('network: d3net_s\ndataset: folder\nnum_classes: 5\n')
+    assert open_dataset(loading.load(config_file), 'val', root).info.classes == tuple('abcde')
+
+
+def test_the_root_is_that_of_the_caller_or_else_of_the_config(config_file, root, tmp_path):
+    images = sorted((root / 'images' / 'val').iterdir())
+    config = loading.load(config_file, [f'data_dir={root}'])
+    assert sorted(sample.image for sample in open_dataset(config, 'val')) == images
+    config = loading.load(config_file, [f'data_dir={tmp_path / "none"}'])
+    assert sorted(sample.image for sample in open_dataset(config, 'val', root)) == images
+    with pytest.raises(UserError, match='none'):
+        open_dataset(config, 'val')
+
+
+def test_the_first_samples_keep_their_order(config_file, root):
+    dataset = open_dataset(loading.load(config_file), 'train', root)
+    assert len(dataset) == 16
+    assert list(first_samples(dataset, 3)) == list(dataset)[:3]
+    assert list(first_samples(dataset, None)) == list(dataset)

@@ -1,0 +1,31 @@
+"""An NNB file is read back and run by NNabla; a truncated one is refused."""
+
+import json
+
+import nnabla as nn
+import pytest
+
+from engine.export import nnb_reader
+from engine.export.exporter import export
+from engine.export.spec import ExportSpec
+from support.exported import tiny
+
+
+def test_an_nnb_file_is_read_back_and_run(tmp_path):
+    """NNabla runs its functions with the stored arguments, shapes and parameters."""
+    network, path = tiny(), tmp_path / 'a.nnb'
+    report = export(network, (45, 70), path, ExportSpec(pixels='float32'))
+    assert report.startswith("the file's content, run by NNabla")
+    assert 'agrees' in report
+    assert json.loads((tmp_path / 'a.nnb.json').read_text())['input'] == 'float32'
+    contents = nnb_reader.read_nnb(path)
+    assert [contents.shapes[n] for n in contents.inputs] == [(1, 3, 45, 70)]
+    assert [contents.shapes[n] for n in contents.outputs] == [(1, 5, 45, 70)]
+    own = nn.get_parameters(grad_only=False)
+    stored = {a.tobytes() for a in contents.parameters.values()}
+    assert stored == {v.d.tobytes() for v in own.values()}
+    kinds = [call.kind for call in contents.calls]
+    assert kinds.count('convolution') == sum(name.endswith('conv/W') for name in own)
+    with pytest.raises(ValueError, match='bytes instead of'):
+        path.write_bytes(path.read_bytes()[:-4])
+        nnb_reader.read_nnb(path)

@@ -1,0 +1,14 @@
+"""Fixtures shared by the tests of inference."""
+
+import pytest
+
+from engine.inference import predictor
+from support import stand_ins
+
+
+@pytest.fixture
+def tiny():
+    """A predictor of a tiny network with seeded parameters."""
+    made = predictor.Predictor(stand_ins.tiny())
+    stand_ins.randomize_parameters()
+    return made
