@@ -37,7 +37,7 @@ class Findings:
     Attributes:
         problem: Why the extension cannot be imported; None if it can.
         mpi: Path of the libmpi that mpi4py uses; None without mpi4py.
-        mpi_version: Name and version of that MPI, such as ``Open MPI v5.0.11``; None without mpi4py.
+        mpi_version: Name and version of that MPI, such as ``Open MPI v5.0.11``.
         extension_mpi: Path of the libmpi that the extension uses; None if it found none.
         extension_nccl: Path of the libnccl that the extension uses; None if it found none.
         registered: NNabla backends with a registered communicator, such as ``cuda:float``.
