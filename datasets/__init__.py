@@ -52,6 +52,6 @@ def info(name: str, root: str | os.PathLike[str] | None = None) -> DatasetInfo:
     Raises:
         DataError: The name is unknown, or the folder does not hold this data set.
     """
-    from datasets import registry  # not among _HOMES, where the module datasets.info would win
+    from datasets import registry  # the module datasets.info would hide a name in _HOMES
 
     return registry.describe(name, root)

@@ -65,7 +65,8 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return the height and width that :func:`read_image` returns; raises ``InputError``.
 
     A plain PNG file (8-bit RGB) is checked for completeness but not decoded. Pillow decodes other
-    PNG files in search of an EXIF rotation. Of other formats it parses only the header.
+    PNG files in search of an EXIF rotation. For other formats it reads only the header; files that
+    Pillow does not know are decoded.
     """
     data = _read_bytes(path)
     if _is_plain_png(data, path):

@@ -1,8 +1,8 @@
 """Select the samples of each batch: a pure function of the seed and the position in training.
 
-The epochs form one endless sequence, each a permutation of all samples. Consecutive batches of this
-sequence go to the ranks in turn. Every sample is used exactly once per epoch over all ranks, ranks
-never share a sample, and the first samples of the next epoch complete the last batch of an epoch.
+Every epoch is a permutation of all samples, and the epochs form one endless sequence. Consecutive
+batches of this sequence go to the ranks in turn, so all ranks together use every sample exactly
+once per epoch. The first samples of the next epoch complete the last batch of an epoch.
 """
 
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class Sampler:
         object.__setattr__(self, '_permutation', lru_cache(maxsize=3)(permutation))
 
     def sample(self, position: int) -> tuple[int, int]:
-        """Return epoch and index of the sample at a position of the endless sequence."""
+        """Return epoch and index of the sample at a position in the endless sequence."""
         epoch, within = divmod(position, self.count)
         return epoch, int(self._permutation(epoch)[within])
 

@@ -75,8 +75,8 @@ class Transform(Protocol):
 def distort(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Change brightness, contrast, saturation and hue, each with probability one half.
 
-    This is photometric_distortion of Sony's file that ScaleCrop names, with the same draws and the
-    same pixels. Each step maps single values, so it is a lookup table of 256 entries.
+    The draws and the pixels are those of Sony's photometric_distortion, in the file that ScaleCrop
+    names. Every step maps single values, so a lookup table of 256 entries computes it.
 
     Args:
         image: (H, W, 3) uint8, BGR.

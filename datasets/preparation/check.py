@@ -26,9 +26,9 @@ class Problem:
 
     Attributes:
         file: The file.
-        kind: ``missing`` if the other file of the pair does not exist, ``image`` or ``label`` if
-            that file is unreadable, ``size`` if the two differ in size, or ``values`` if the label
-            has values that are no classes.
+        kind: ``missing``: the other file of the pair does not exist; ``image`` or ``label``: this
+            file is unreadable; ``size``: image and label differ in size; ``values``: the label has
+            values that are not classes.
         message: One line, which begins with the file.
     """
 

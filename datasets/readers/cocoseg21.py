@@ -3,14 +3,14 @@
 Lin et al., ECCV 2014, arXiv:1405.0312. The reduction is that of TI's EdgeAI-Lite networks:
 TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5, references/
 edgeailite/edgeai_xvision/xvision/datasets/coco_plus.py. Annotations of other categories are
-dropped, outlines become masks, a pixel that two instances cover is ignored, and only images whose
+dropped, outlines become masks, and a pixel that two instances cover is ignored. Only images whose
 remaining annotations have a total area of more than 1000 pixels are kept.
 
 Differs from the original: that takes the label modulo 21 at the end, which makes 255, ignored, the
 class 3, bird. Here 255 stays. (TexasInstruments/edgeai-benchmark has no modulo either.) Where
 annotations have no area, it is counted in the mask.
 
-One JSON file contains the labels of all images of a split. It is read once, when the split is
+One JSON file contains the labels of all images of a split. The file is read once, when the split is
 opened. The key of a sample contains its outlines, so worker processes need not read the file.
 """
 

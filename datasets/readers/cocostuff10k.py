@@ -69,7 +69,7 @@ SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return name and content of a file with the label values of COCO-Stuff 164k."""
+    """Return name and content of a file with the values of COCO-Stuff 164k, an 8-bit grey PNG."""
     return cocostuff164k.submission(sample, labels)
 
 

@@ -113,7 +113,7 @@ def find_images(
         data_dir: The data set's root; None for the one of the config.
 
     Raises:
-        UserError: There are no such images.
+        UserError: No image is found, or the data set cannot be opened.
     """
     if source is None:
         try:

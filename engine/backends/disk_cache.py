@@ -63,7 +63,7 @@ class DiskCache:
             return None
         if record.get('versions') != dict(versions):
             return None
-        with suppress(OSError):  # the folder may be read-only; the time stamp records the last use
+        with suppress(OSError):  # records the last use, unless the folder is read-only
             os.utime(path)
         return payload, record
 

@@ -268,7 +268,7 @@ def measure_agreement(
     equal = []
     for x in inputs:
         expected, found = reference.run(x), model.run(x)
-        largest = np.maximum(largest, np.abs(expected - found).max())  # propagates a NaN
+        largest = np.maximum(largest, np.abs(expected - found).max())  # max() would drop a NaN
         highest = np.maximum(highest, np.abs(expected).max())
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))

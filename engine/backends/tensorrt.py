@@ -45,5 +45,5 @@ def _make(request: RuntimeRequest) -> TensorRT:
     return TensorRT(request.gpu, request.threads, request.folder)
 
 
-# On a GPU, auto tries TensorRT only, because no other runtime is faster than NNabla there.
+# No other runtime here has a rank on GPUs, because none is faster than NNabla there.
 register(Registration(NAME, PACKAGES, INSTALL, _make, on_gpu=10))

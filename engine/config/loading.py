@@ -32,7 +32,7 @@ from models.family import NetworkKeys
 
 BASE_KEY = '_base_'
 SET_OPTION = '--set'
-AUGMENTATION_KEY = 'augmentation'  # with this key, a config must have the augmentation's keys
+AUGMENTATION_KEY = 'augmentation'  # a config with this key needs the augmentation's keys
 DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
 PATH_KEYS = ('weights', 'pretrained', 'data_dir')  # keys whose values are paths
 Origins = dict[str, Path | str]  # by key, the file or the option that sets it

@@ -79,7 +79,7 @@ class Processes:
         time.sleep(OUTPUT_FORWARDING_SECONDS)
         if self.mpi is not None and not started_by_open_mpi():
             self.mpi.Abort(status)
-        os._exit(status)  # mpirun ends the others, and prints less than after MPI_Abort
+        os._exit(status)  # then mpirun ends the others and prints less than after MPI_Abort
 
     def abort_last(self, status: int):
         """Wait for the failed process to report its error and end the job, then end it from here.

@@ -309,8 +309,8 @@ def _interpolate(
 def _repeats_each_sample(function) -> bool:
     """Return whether a nearest resize repeats each sample the same number of times.
 
-    Only then do all runtimes agree with NNabla. Otherwise some positions lie between two samples,
-    and the choice depends on how the factor is rounded.
+    If so, all runtimes agree with NNabla. Otherwise some positions lie between two samples, and the
+    choice depends on how the factor is rounded.
     """
     sizes = zip(function.inputs[0].shape[2:], function.outputs[0].shape[2:], _nearest(function))
     return all(

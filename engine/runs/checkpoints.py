@@ -150,7 +150,7 @@ def load_facts(path: str | os.PathLike) -> dict:
     """Read all attributes of a state except the arrays, which needs little memory.
 
     Raises:
-        UserError: As for :func:`load`.
+        UserError: The file is missing, damaged or not a state.
     """
     return _read(Path(path), lambda file: json.loads(file['facts'][()].tobytes()))
 

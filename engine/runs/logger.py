@@ -138,7 +138,7 @@ class RunLogger:
     def pending(self) -> list[tuple[float, ...]]:
         """Return the steps of the current interval, for the checkpoint.
 
-        With them, a resumed run logs the same mean as an uninterrupted one.
+        A resumed run that gets these steps logs the same mean as an uninterrupted one.
         """
         return list(self._steps) if self._active else []
 

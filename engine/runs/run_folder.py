@@ -199,6 +199,6 @@ class RunFolder:
         """Return ' at iteration N' from the state or else from the weights; '' if unknown."""
         try:
             iteration = checkpoints.load_facts(self.state)['iteration']
-        except UserError:  # damaged or missing; the weights have an iteration, --resume reports why
+        except UserError:  # damaged or missing, which --resume reports; weights have an iteration, too
             iteration = max(self.saved(), default=None)
         return '' if iteration is None else f' at iteration {iteration}'

@@ -1,7 +1,7 @@
 """Write and read the numbers of a run: series of NNabla's monitors and validation scores.
 
 Training-loss.series.txt                  iteration, mean over an interval
-Learning-rate.series.txt                  the same
+Learning-rate.series.txt                  iteration, mean over an interval
 Validation-mIoU.series.txt                iteration, percent
 Training-time-per-iteration.timer.txt     iteration, seconds and iterations since the last line,
                                           seconds since the start of the run

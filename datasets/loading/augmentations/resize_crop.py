@@ -39,7 +39,7 @@ class ResizeCrop(Crop):
     Attributes:
         size: (height, width) of the crop.
         resize: (height, width) of the resized image. With probability one half, each side is first
-            multiplied by a factor of its own, and a window of (height, width) is taken from the
+            multiplied by a factor of its own, and a window of the size ``resize`` is taken from the
             enlarged image.
         scale: Smallest and largest of these factors.
         flip: Probability of mirroring.

@@ -44,7 +44,7 @@ class ScaleCrop(Crop):
         size: (height, width) of the crop.
         scale: Smallest and largest factor of the image size.
         category_ratio: A crop is drawn again if one class has at least this share of its labelled
-            pixels, or is the only class. With 1, no crop is drawn again.
+            pixels, or is the only class. If the ratio is 1, no crop is drawn again.
         flip: Probability of mirroring.
         distort: Whether to change the colours.
         pad_label: Label of pixels outside the image.

@@ -1,6 +1,6 @@
 """Import NNabla's CUDA extension into this process, so that it finds MPI and NCCL.
 
-During its import, the extension opens libmpi and libnccl. It stores their functions in its own
+During its import, the extension opens libmpi and libnccl and stores their functions in its own
 global variables of the same names (nnabla-ext-cuda, dl_mpi.cpp and dl_nccl.cpp). This has two
 consequences:
 
