@@ -81,7 +81,8 @@ def create(
         settings: The backend, its precision and its threads.
         network: The network, whose parameters are registered.
         choice: NNabla's context, which decides whether the backend uses a GPU.
-        on_new_size: Argument of :class:`engine.backends.nnabla.NnablaBackend`.
+        on_new_size: Function that frees memory which only the old shapes can use, see
+            :class:`engine.backends.nnabla.NnablaBackend`.
         cache: The disk cache of compiled models; None for the one in the user's cache folder.
         calibration: Calibration images for the value ranges of int8; None for other precisions.
 

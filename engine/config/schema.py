@@ -85,9 +85,9 @@ def _shared_keys() -> dict[str, Key]:
 def reference() -> str:
     """Return a text that lists every key with its type, range, default and meaning.
 
-    The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES`` and each
-    family of networks. The paragraph of an alternative has only the keys that the alternative adds
-    or defines differently, such as with another default.
+    The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES`` and
+    each family of networks. The paragraph of an alternative has only the keys that the alternative
+    adds or defines differently, such as with another default.
     """
     return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
 

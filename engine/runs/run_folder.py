@@ -30,7 +30,7 @@ WEIGHTS_NAME = re.compile(r'model_param_(\d{8,})\.h5')
 class RunFolder:
     """The folder of a run.
 
-    Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
+    Only rank 0 may call the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
     ``claim`` locks the folder until :meth:`release` or until the process ends, even by SIGKILL.
 
     Attributes:
@@ -199,6 +199,6 @@ class RunFolder:
         """Return ' at iteration N' from the state or else from the weights; '' if unknown."""
         try:
             iteration = checkpoints.load_facts(self.state)['iteration']
-        except UserError:  # damaged or missing, which --resume reports; weights have an iteration, too
+        except UserError:  # damaged or missing, as --resume reports; weights have an iteration, too
             iteration = max(self.saved(), default=None)
         return '' if iteration is None else f' at iteration {iteration}'
