@@ -1,4 +1,4 @@
-"""Open data sets by name; a reader for each one knows its classes, colours, files and splits.
+"""Open data sets by name. The reader of a data set knows its classes, colours, files and splits.
 
     dataset = datasets.open('cityscapes', 'data/cityscapes', 'val')
     image, label = dataset.pair(0)      # uint8 BGR (H, W, 3); class indices (H, W), 255 ignored
@@ -46,12 +46,12 @@ def info(name: str, root: str | os.PathLike[str] | None = None) -> DatasetInfo:
 
     Args:
         name: Name of the data set.
-        root: Its folder. A reader such as ``folder`` reads the classes from there; without a root
-            they are empty.
+        root: Folder of the data set. The reader ``folder`` reads the classes from there; without a
+            root it has none.
 
     Raises:
         DataError: The name is unknown, or the folder does not hold this data set.
     """
-    from datasets import registry  # not among _HOMES, where the module datasets.info would win
+    from datasets import registry  # the module datasets.info would hide a name in _HOMES
 
     return registry.describe(name, root)

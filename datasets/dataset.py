@@ -20,7 +20,8 @@ class Sample:
             it may contain folders (``frankfurt/frankfurt_000000_000294``).
         image: The image file.
         label: The label file; None in a split without labels.
-        key: The outlines of this image, where one label file holds those of many images.
+        key: Outlines of the objects in this image, if one label file holds those of many images;
+            otherwise None.
     """
 
     name: str
@@ -33,14 +34,14 @@ class Sample:
 class Dataset(Sequence[Sample]):
     """The samples of a split and the function that reads their labels.
 
-    It can be pickled, so that worker processes can read it as well.
+    A data set can be pickled, so that worker processes can read it as well.
 
     Attributes:
         info: Classes, colours and layout of the data set.
         split: Name of the split.
         samples: The samples in order.
         decode: Function that reads a label file as class indices, (H, W) uint8, with 255 for
-            ignored pixels. For a sample with a key, the key is its second argument.
+            ignored pixels. Its arguments are the path and, if the sample has one, its key.
     """
 
     info: DatasetInfo
@@ -64,7 +65,7 @@ class Dataset(Sequence[Sample]):
         return image_size(self.samples[index].image)
 
     def decoded(self, index: int) -> np.ndarray:
-        """Return the label, (H, W) uint8, with its values unchecked; raises ``InputError``."""
+        """Return the label, (H, W) uint8, without a check of its values; raises ``InputError``."""
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
@@ -77,7 +78,7 @@ class Dataset(Sequence[Sample]):
         return labels
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image and label, both of one height and width; raises ``InputError``."""
+        """Return image and label, which have the same size; raises ``InputError``."""
         image, label = self.image(index), self.label(index)
         self.check_sizes(index, image.shape[:2], label.shape)
         return image, label
@@ -85,15 +86,21 @@ class Dataset(Sequence[Sample]):
     def check(self, index: int):
         """Raise ``InputError`` where :meth:`pair` would, at the lowest cost.
 
-        :meth:`size` checks a whole PNG file. Other formats, such as JPEG, are decoded, because
-        their header does not show that the file is truncated.
+        For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
+        as JPEG, are decoded, because their header does not show that the file is truncated.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
         self.check_sizes(index, size, self.label(index).shape)
 
     def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
-        """Raise ``InputError`` if an image and its label differ in (height, width)."""
+        """Raise ``InputError`` if an image and its label differ in size.
+
+        Args:
+            index: Index of the sample, for the message.
+            image: (height, width) of the image.
+            label: (height, width) of the label.
+        """
         if tuple(image) != tuple(label):
             sample = self.samples[index]
             raise InputError(

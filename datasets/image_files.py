@@ -31,10 +31,10 @@ def read_image(path: Path) -> np.ndarray:
     Grey images become BGR, 16 bits become 8, alpha is dropped and an EXIF rotation is applied. A
     file with several images yields the first.
 
-    OpenCV decodes, as in the published code; Pillow decodes the formats that OpenCV does not
-    support (GIF, AVIF). Pillow always checks the file first, because OpenCV silently returns half
-    an image from a truncated file. libspng decodes plain PNG files, the bulk of the data sets: the
-    same pixels in 60 % of OpenCV's time.
+    libspng decodes plain PNG files, the bulk of the data sets: the same pixels in 60 % of OpenCV's
+    time. OpenCV decodes other formats, as in the published code, and Pillow those that OpenCV does
+    not support (GIF, AVIF). Before OpenCV decodes a file, Pillow checks it, because OpenCV silently
+    returns half an image from a truncated file.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -64,8 +64,9 @@ def read_image(path: Path) -> np.ndarray:
 def image_size(path: Path) -> tuple[int, int]:
     """Return the height and width that :func:`read_image` returns; raises ``InputError``.
 
-    A plain PNG file is checked for completeness but not decoded. For other formats only the header
-    is read.
+    A plain PNG file (8-bit RGB) is checked for completeness but not decoded. Pillow decodes other
+    PNG files in search of an EXIF rotation. For other formats it reads only the header; files that
+    Pillow does not know are decoded.
     """
     data = _read_bytes(path)
     if _is_plain_png(data, path):
@@ -157,7 +158,7 @@ def _check_complete(data: bytes, path: Path) -> str | None:
 def _is_plain_png(data: bytes, path: Path) -> bool:
     """Return whether this is an 8-bit RGB PNG without rotation, animation or transparency.
 
-    The chunks are checked on the way.
+    The function also checks the length and the checksum of every chunk that it passes.
 
     Raises:
         InputError: A chunk is truncated, or its checksum is wrong.
@@ -203,7 +204,7 @@ def write_image(path: Path, image: np.ndarray):
 
 
 def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence[int]]):
-    """Write class indices as a palette PNG: its values are the indices, viewers show colours.
+    """Write class indices as a palette PNG: its pixels are the indices, viewers show the colours.
 
     Args:
         path: The file; an existing one is replaced.

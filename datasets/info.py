@@ -22,8 +22,8 @@ class DatasetInfo:
         splits: Names of the splits; ``trainval``, train and val together, is added to them.
         layout: The expected files below the root, in words, for messages.
         source: Where to get the data set, for messages.
-        categories: The category of each class, where an official score is averaged over
-            categories.
+        categories: The category of each class, if the official scores include one that is averaged
+            over categories; otherwise None.
         folders: Candidates for the root, relative to the folder that the user names: archives
             often contain a folder of their own.
         marks: Glob patterns; a folder is a root of this data set if it matches one of them.
@@ -41,7 +41,7 @@ class DatasetInfo:
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Return colours for classes without colours of their own: PASCAL VOC's, without its black.
+    """Return colours for classes that have none: those of PASCAL VOC after black.
 
     The bits of the class number, three at a time, become the high bits of red, green and blue (VOC
     2012 development kit, VOClabelcolormap.m).

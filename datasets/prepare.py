@@ -5,8 +5,8 @@
     python -m datasets.prepare cityscapes -d PACKED --check
     python -m datasets.prepare cityscapes --help
 
-The actions run in the order of the first line, whatever the order of the options. The exit status
-is 1 if files are wrong, 2 if nothing could be done.
+The actions run in the order of the first line above, whatever the order of the options. The exit
+status is 1 if there are problems with files, and 2 if nothing could be done.
 """
 
 import json
@@ -178,7 +178,7 @@ def _split_of_list(settings: PreparationSettings) -> tuple[str, ...]:
 
 
 def _splits(context: ActionContext, complete: bool = False) -> tuple[list[Dataset], int]:
-    """Return the requested splits, or all that exist, and the number of required but missing ones.
+    """Return the requested splits, or all that exist, and the number of missing required splits.
 
     Args:
         context: The run, with the names of the requested splits.
@@ -296,7 +296,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
 
 
 def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict[str, Any]:
-    """Return a report as JSON has it; shares include the ignored pixels of readable labels."""
+    """Return a report for ``--json``; shares are relative to all pixels, also ignored ones."""
     total = max(int(report.pixels.sum()), 1)
     return {
         'samples': report.samples,
@@ -369,7 +369,7 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 
 
 # The actions in the order in which they run. Each function returns the results for --json and the
-# number of wrong files.
+# number of problems: bad files and missing splits.
 ACTIONS: dict[str, Callable[[ActionContext], tuple[dict[str, Any], int]]] = {
     'download': _download,
     'convert': _convert,

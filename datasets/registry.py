@@ -82,7 +82,8 @@ def reader(name: str) -> Reader:
 def preparation(name: str) -> Preparation:
     """Return how a data set is downloaded and converted.
 
-    The result is empty for an unregistered name: a program may have built its data set itself.
+    The result is empty for an unregistered name, because a program can build a data set without a
+    reader.
     """
     known = READERS.get(name)
     return known.PREPARATION if isinstance(known, PreparedReader) else Preparation()
@@ -108,15 +109,16 @@ def open(
 
     Args:
         name: Name of the data set.
-        root: Its folder.
+        root: Folder of the data set.
         split: One of ``describe(name).splits``, or ``trainval``.
         list_file: A file with an image and a label per line (see lists.py); it replaces the files
             that the reader finds.
         complete: Refuse images without a label, except in a test split. If False, such a sample
-            names the expected label file, so that the caller can report all of them.
+            names the expected label file, so that the caller can report all missing ones.
 
     Raises:
-        DataError: There are no samples, or they are refused.
+        DataError: The name or the split is unknown, the folder holds no such data, a label is
+            missing, or two samples have the same name.
     """
     known, root = reader(name), Path(root)
     _check_split(known.INFO, split)

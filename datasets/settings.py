@@ -14,7 +14,7 @@ class DataSettings(Settings):
 
     Attributes:
         name: Name of the data set.
-        data_dir: Its folder; None for ``data/NAME``.
+        data_dir: Folder of the data set; None for ``data/NAME``.
         list_file: A list of images and labels in place of the splits.
     """
 

@@ -2,9 +2,9 @@
 
     python -m datasets.show camvid -d data/camvid --split val -n 8 -o sheet.png
 
-The samples are spread evenly over the split. The caption of each shows its name, its size, and its
-classes with their colours and shares. Ignored pixels are black in the labels, unchanged in the
-overlay.
+The samples are spread evenly over the split. Each caption shows the name and the size of the image,
+and its classes with their colours and shares. Ignored pixels are black in the labels and unchanged
+in the overlay.
 """
 
 import sys
@@ -78,7 +78,7 @@ def write_sheet(settings: SheetSettings) -> None:
 
 
 def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:
-    """Return a row for each of at most ``number`` samples, (H, W, 3) uint8, BGR."""
+    """Return a sheet with a row for each of at most ``number`` samples, (H, W, 3) uint8, BGR."""
     chosen = np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int)
     return np.vstack([_row(dataset, int(index)) for index in chosen])
 
@@ -131,7 +131,7 @@ def _caption(title: str, labels: np.ndarray | None, info: DatasetInfo) -> np.nda
 
 
 def _shares(labels: np.ndarray | None, info: DatasetInfo) -> list[tuple[str, tuple[int, int, int]]]:
-    """Return a text with the share of the pixels, and the colour, for each class of a label map."""
+    """Return name with share of pixels, and colour, for each class of a label map."""
     if labels is None:
         return [('no labels', BACKGROUND)]
     counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from common.errors import UserError
 
-# (option, commands that had it, replacement).
+# Each row: the removed option, the commands that had it, and its replacement.
 REMOVED_OPTIONS = (
     (
         '--processes',

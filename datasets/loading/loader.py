@@ -5,8 +5,8 @@
     ) as loader:
         images, labels = loader.next()      # float32 (8, 3, H, W), int32 (8, 1, H, W), -1 ignored
 
-The content of a batch depends on the seed and on its position in training, not on the number of
-workers.
+The content of a batch depends on the seed and on the batch's position in training, not on the
+number of workers.
 """
 
 import weakref
@@ -34,22 +34,22 @@ from datasets.loading.transforms import Batch, Transform
 
 @dataclass
 class _PendingBatch:
-    """A batch that the workers are filling."""
+    """A batch that the workers are filling; the keys of ``problems`` and ``errors`` are rows."""
 
     images: np.ndarray
     labels: np.ndarray
     indices: list[int]
     state: SamplerState
     missing: int
-    problems: dict[int, list[str]] = field(default_factory=dict)  # by row
-    errors: dict[int, Exception] = field(default_factory=dict)  # by row
+    problems: dict[int, list[str]] = field(default_factory=dict)
+    errors: dict[int, Exception] = field(default_factory=dict)
 
 
 class Loader:
     """An endless iterator over the batches of a data set.
 
-    The caller owns the arrays of a batch. Memory is bounded by the prefetched batches and by those
-    whose arrays the caller keeps.
+    The caller owns the arrays of a batch. The loader needs memory for the prefetched batches and
+    for those whose arrays the caller keeps.
 
     Args:
         dataset: The split to load.
@@ -61,7 +61,8 @@ class Loader:
         seed: Seed of all random numbers, at least 0; equal on all ranks.
         shuffle: Permute the samples in every epoch.
         workers: Number of worker processes; with 0, :meth:`next` loads in the calling process.
-        prefetch: Number of batches to load ahead; by default two, or more if the workers need it.
+        prefetch: Number of batches to load ahead; by default the next one, and as many more as hold
+            two samples for each worker.
         skip_bad: Log an unreadable sample, count it in ``skipped`` and load another in its place,
             instead of raising ``InputError``.
 
@@ -115,15 +116,15 @@ class Loader:
         self._pool, self._close_pool, self._closed = None, None, False
         self._pending: deque[_PendingBatch] = deque()
         self._unsent: deque[SampleTask] = deque()
-        self._awaited: dict[int, tuple[_PendingBatch, int]] = {}  # batch and row by ticket
+        self._awaited: dict[int, tuple[_PendingBatch, int]] = {}  # ticket -> batch, row
         self._next_ticket = 0
-        self.skipped: Counter[str] = Counter()  # number of occurrences by problem
+        self.skipped: Counter[str] = Counter()  # problem -> number of occurrences
 
     # The interface of nnabla.utils.data_iterator.DataIterator
 
     @property
     def size(self) -> int:
-        """Samples in an epoch; for a slice its share, rounded up."""
+        """Number of samples in an epoch; for a slice, the slice's share, rounded up."""
         return -(-self._sampler.count // self._sampler.ranks)
 
     @property
@@ -138,7 +139,7 @@ class Loader:
 
     @property
     def position(self) -> int:
-        """Samples per slice that have been returned in the current epoch, on average."""
+        """Average number of samples that a slice has returned in the current epoch."""
         return self._state.used % self._sampler.count // self._sampler.ranks
 
     @property
@@ -184,7 +185,7 @@ class Loader:
         The workers of this loader exit.
 
         Args:
-            rng: Unused, because the seed is equal on all ranks; NNabla's interface has it.
+            rng: Unused, because the seed is equal on all ranks; part of NNabla's interface.
             num_of_slices: Number of ranks.
             slice_pos: This rank, from 0.
 
@@ -233,7 +234,7 @@ class Loader:
     # Resuming
 
     def state_dict(self) -> dict:
-        """Return the position and the settings that it depends on, as plain values.
+        """Return the position, and the settings on which it depends, as plain values.
 
         The dictionary is equal on all ranks.
         """
@@ -247,8 +248,8 @@ class Loader:
             state: The result of :meth:`state_dict`.
 
         Raises:
-            UserError: The state belongs to other data, another seed, batch size or number of
-                slices.
+            UserError: The state belongs to other data, or to a loader with another seed, order of
+                samples, batch size or number of slices.
         """
         for name, own in self._settings().items():
             if state.get(name) != own:

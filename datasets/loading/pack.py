@@ -5,7 +5,7 @@
 
 The folder contains ``images.bin`` (uint8 BGR) and ``labels.bin`` (uint8 class indices, 255 for
 ignored pixels), one sample after the other. ``index.json`` has the classes and, for every sample,
-its shape, its offsets, the CRC-32 of its bytes, and sizes and modification times of its source
+its shape, its offsets, the CRC-32 of its bytes, and the size and modification time of its source
 files.
 """
 
@@ -38,9 +38,9 @@ class PackedSample:
     Attributes:
         height: Pixels.
         width: Pixels.
-        offsets: Position in bytes in the file of images and in that of labels.
+        offsets: Positions in bytes in ``images.bin`` and in ``labels.bin``.
         checksums: CRC-32 of the image and of the label.
-        sources: Size in bytes and modification time in ns of the image file and the label file.
+        sources: Size in bytes and modification time in ns, of the image file and of the label file.
     """
 
     height: int
@@ -99,7 +99,7 @@ class PackedDataset(Dataset):
         return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width))
 
     def label(self, index: int) -> np.ndarray:
-        """Return the same as :meth:`decoded`; :func:`pack` has checked the values."""
+        """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
 
     def verify(self, processes: int = 1) -> list[str]:
@@ -142,15 +142,16 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
 
     Args:
         dataset: The split to pack; every sample needs a label.
-        folder: Where to write; a new, empty or packed folder.
+        folder: The folder to write: a new or empty one, or one with packed data.
         processes: Number of worker processes.
 
     Returns:
         The packed data set.
 
     Raises:
+        DataError: A sample has no label.
         InputError: A sample cannot be read.
-        UserError: The folder holds something else, or the files cannot be written.
+        UserError: The folder contains other files, or the files cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
@@ -176,14 +177,14 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
 def open(folder: str | os.PathLike) -> PackedDataset:
     """Open a packed data set.
 
-    Missing source files, deleted or on another machine, are not compared.
+    The source files are compared with the index, except those that do not exist on this machine.
 
     Args:
         folder: The folder that :func:`pack` has written.
 
     Raises:
-        DataError: The folder is missing, damaged, of another format version, or older than its
-            sources.
+        DataError: The folder is missing, damaged or of another format version, or a source file has
+            changed since.
     """
     folder = Path(folder)
     _restore_backup(folder)
@@ -268,7 +269,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
 
 def _replace_folder(new: Path, target: Path):
     old = _backup_folder(target)
-    if target.exists():  # otherwise the old one may be the only copy
+    if target.exists():  # otherwise the backup may be the only copy
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     new.rename(target)
@@ -314,7 +315,7 @@ def _fingerprint(path: Path) -> tuple[int, int]:
 
 
 def _view(data: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    # As an ndarray: every slice of a memmap would create a new memmap, which is slow.
+    # Converted to an ndarray, because every slice of a memmap creates a new memmap, which is slow.
     return np.asarray(data)[offset : offset + int(np.prod(shape))].reshape(shape)
 
 

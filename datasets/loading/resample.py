@@ -1,8 +1,8 @@
 """Resample windows of images and labels without resizing the rest.
 
-The pixels equal those of resizing the whole image and cropping afterwards. Images and labels may
-be memory-mapped: only the pages that a window needs are read, unless the image is rotated or
-averaged.
+The result equals that of resizing the whole and cropping afterwards; pixels of images may differ by
+one level. Images and labels may be memory-mapped: only the pages that a window needs are read,
+unless the image is rotated or averaged.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from PIL import Image
 
 from datasets.info import IGNORE
 
-# Resampling starts at a pixel where source grid and target grid agree this closely, in source
-# pixels. Twice this (for two axes) times 255 levels is below one level.
+# Resampling starts at a position where the grids of source and target agree within this tolerance,
+# in source pixels. Twice this (for two axes) times 255 levels is below one level.
 ALIGNMENT_TOLERANCE = 1 / 600
-ROTATION_FILL = (128, 128, 128)  # around a rotated image: the value that TI's networks see as 0
+# Colour around a rotated image; the input statistics of TI's networks map it to 0.
+ROTATION_FILL = (128, 128, 128)
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class View:
         flip: Mirror the window horizontally.
         smooth: Average when shrinking, as Pillow does, instead of interpolating between four
             pixels, as OpenCV does. Only for views of the whole image.
-        angle: Counter-clockwise rotation about the centre in degrees, before the resizing. Pixels
-            from outside the image are grey; in labels they are ignored.
-        area: Average an image of which a side shrinks, as OpenCV's INTER_AREA does.
+        angle: Counter-clockwise rotation about the centre in degrees, before the image is resized.
+            Pixels from outside the image are grey; in labels they are ignored.
+        area: Average the image if one of its sides shrinks, as OpenCV's INTER_AREA does.
     """
 
     size: tuple[int, int]
@@ -49,7 +50,7 @@ class View:
 
 
 def resample_image(image: np.ndarray, view: View) -> np.ndarray:
-    """Return the window of an image, bilinear unless averaged.
+    """Return the window of an image, interpolated bilinearly unless the view averages.
 
     The pixels differ by at most one level from those of resizing the whole image.
 
@@ -74,7 +75,7 @@ def resample_image(image: np.ndarray, view: View) -> np.ndarray:
 
 
 def resample_label(label: np.ndarray, view: View) -> np.ndarray:
-    """Return the window of a label map, with the pixels of nearest-neighbour resizing.
+    """Return the window of a label map, resized with nearest neighbours.
 
     Args:
         label: (H, W) uint8.
@@ -118,7 +119,7 @@ def _bilinear(image: np.ndarray, view: View) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Span:
-    """The source pixels of one axis, their resize factor, and the pixels to skip afterwards."""
+    """The source pixels of one axis, their resize factor, and the resized pixels to skip first."""
 
     source: slice
     factor: float
@@ -126,15 +127,15 @@ class _Span:
 
 
 def _span(first: int, count: int, source: int, target: int) -> _Span:
-    """Return the source pixels from which ``count`` target pixels from ``first`` are interpolated.
+    """Return the source pixels that bilinear interpolation needs for a range of target pixels.
 
-    Resizing a part gives the pixels of the whole only if the part starts where both grids meet, so
-    it starts at the last such position before the window.
+    A resized part has the same pixels as the resized whole only if the part starts where both grids
+    meet. So the source pixels start at the last such position before the window.
 
     Args:
-        first: First pixel in the resized axis.
-        count: Number of pixels in the resized axis.
-        source: Length of the axis in the source.
+        first: First target pixel of the range.
+        count: Number of target pixels in the range.
+        source: Length of the source axis.
         target: Length of the resized axis.
     """
     if source == target:
@@ -152,7 +153,7 @@ def _span(first: int, count: int, source: int, target: int) -> _Span:
 
 
 def _nearest(first: int, count: int, source: int, target: int) -> np.ndarray:
-    """Return the nearest source pixels of ``count`` pixels from ``first``, rounded as in OpenCV."""
+    """Return the nearest source pixel of each target pixel in a range, rounded as in OpenCV."""
     step = 1 / (target / source)
     indices = np.floor(np.arange(first, first + count) * step).astype(np.intp)
     return np.minimum(indices, source - 1)

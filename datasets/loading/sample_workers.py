@@ -1,9 +1,10 @@
 """Worker processes that write samples into memory shared with the loader. Linux only.
 
-A worker is a new Python process that imports only this module: it does not run the main program
-again and inherits nothing of MPI or NNabla. All workers take their tasks from one socket, so a free
-worker takes the next task. A worker exits when that socket closes, which happens however the loader
-process ends. The shared memory has no name; the kernel frees it with the last process.
+A worker is a new Python process that imports this module but does not run the main program again,
+and inherits nothing of MPI or NNabla. All workers take their tasks from one socket, so a free
+worker takes the next task. A worker exits when the loader's end of that socket closes, which
+happens however the loader process ends. The shared memory has no name; the kernel frees it when the
+last process that uses it ends.
 """
 
 import ctypes
@@ -31,9 +32,9 @@ from datasets.loading import sampler
 from datasets.loading.resample import resample_image, resample_label
 from datasets.loading.transforms import Batch, Transform, distort, normalise
 
-MAX_REPLACEMENTS = 100  # candidates in place of one bad sample
+MAX_REPLACEMENTS = 100  # number of samples tried in place of one bad sample
 MAX_TASK_BYTES = 1 << 16
-EXIT_TIMEOUT_SECONDS = 5.0  # after it a worker is killed
+EXIT_TIMEOUT_SECONDS = 5.0  # a worker that takes longer to exit is killed
 WORKER_PROGRAM = (
     'import sys; sys.path[:] = {path!r}; '
     'from datasets.loading import sample_workers; sample_workers.main()'
@@ -42,7 +43,7 @@ WORKER_PROGRAM = (
 
 @dataclass(frozen=True)
 class SampleWriter:
-    """Read, augment and normalise a sample; workers receive it pickled.
+    """The settings and steps that turn a sample into network input; workers receive it pickled.
 
     Attributes:
         dataset: The split to load.
@@ -67,17 +68,17 @@ class SampleWriter:
     ) -> list[str]:
         """Write a sample into the arrays of its batch.
 
-        The random numbers depend on the sample and the epoch, not on the process.
+        The random numbers depend on the seed, the sample and the epoch, not on the process.
 
         Args:
             epoch: Epoch of the sample, from 0.
             index: Index of the sample in the data set.
-            batch: Size of the batch.
-            image: (3, H, W) float32, written.
-            label: (1, H, W) int32, written.
+            batch: Properties that all samples of the batch share.
+            image: (3, H, W) float32, the array to write the image into.
+            label: (1, H, W) int32, the array to write the label into.
 
         Returns:
-            The problems of bad samples that were replaced, a line each.
+            One line for each bad sample that was replaced.
 
         Raises:
             InputError: A file cannot be used.
@@ -116,7 +117,7 @@ class SampleWriter:
         height, width = classes.shape
         if (height, width) != label.shape[1:]:
             pad = self.transform.pad_label
-            image.fill(0)  # the mean, after normalisation
+            image.fill(0)  # the value of the mean after normalisation
             label.fill(-1 if pad == IGNORE else pad)
         normalise(pixels, self.mean, self.std, self.channel_order, out=image[:, :height, :width])
         names = len(self.dataset.info.classes)
@@ -129,11 +130,11 @@ class SampleTask:
 
     Attributes:
         ticket: Number that identifies the task in its result.
-        offset: Offset of the batch in the shared memory in bytes.
-        count: Samples in the batch.
-        batch: Size of the batch.
+        offset: Offset of the batch in the shared memory, in bytes.
+        count: Number of samples in the batch.
+        batch: Properties that all samples of the batch share.
         row: Row of the sample in the batch.
-        epoch: Epoch of the sample.
+        epoch: Epoch of the sample, from 0.
         index: Index of the sample in the data set.
     """
 
@@ -147,7 +148,7 @@ class SampleTask:
 
 
 def batch_bytes(count: int, batch: Batch) -> int:
-    """Return the size of ``count`` images and labels in bytes."""
+    """Return the number of bytes that ``count`` images and labels of a batch need."""
     return 4 * (3 + 1) * count * batch.size[0] * batch.size[1]
 
 
@@ -156,8 +157,8 @@ def batch_arrays(buffer, count: int, batch: Batch) -> tuple[np.ndarray, np.ndarr
 
     Args:
         buffer: (bytes,) uint8, at least :func:`batch_bytes` long.
-        count: Number of samples N.
-        batch: Size of the batch.
+        count: Number of samples, N.
+        batch: The batch, whose size gives H and W.
 
     Returns:
         Images, (N, 3, H, W) float32, and labels, (N, 1, H, W) int32.
@@ -198,9 +199,9 @@ class WorkerPool:
     """A pool of worker processes: ``submit`` queues tasks, ``receive`` returns results.
 
     Args:
-        writer: Writes the samples; sent to every worker.
+        writer: The sample writer, which is sent to every worker.
         workers: Number of processes.
-        block_bytes: Size of the largest batch.
+        block_bytes: Size of the largest batch in bytes.
 
     Raises:
         UserError: A worker process died.
@@ -245,14 +246,19 @@ class WorkerPool:
             self._raise_worker_error(next(iter(self._processes)))
 
     def receive(self) -> list[tuple[int, list[str], Exception | None]]:
-        """Wait for results; each is a ticket, the problems of skipped samples, and an exception."""
+        """Wait for results and return those that have arrived.
+
+        Returns:
+            For each result the ticket of its task, the problems of replaced samples, and the
+            exception that ended the task, or None.
+        """
         return [
             self._guard(connection, lambda connection: connection.recv())
             for connection in wait(list(self._processes))
         ]
 
     def close(self):
-        """Stop the workers in the middle of their tasks; kill those that do not exit in time."""
+        """Stop the workers after their current tasks; kill those that do not exit in time."""
         self._tasks.close()
         for connection in self._processes:
             connection.close()
@@ -317,7 +323,7 @@ def _execute(writer: SampleWriter, task: SampleTask, memory_file: int, mappings:
 def _retain_freed_memory():
     """Configure glibc to keep large freed blocks instead of returning them to the kernel.
 
-    Allocating them again for every image takes a fifth of the time of a sample.
+    Otherwise a fifth of the time of a sample is spent on allocating memory again.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:

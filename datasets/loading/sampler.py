@@ -1,8 +1,8 @@
 """Select the samples of each batch: a pure function of the seed and the position in training.
 
-The epochs form one endless sequence, each a permutation of all samples. Consecutive batches of this
-sequence go to the ranks in turn. Every sample is used exactly once per epoch over all ranks, ranks
-never share a sample, and the first samples of the next epoch complete the last batch of an epoch.
+Every epoch is a permutation of all samples, and the epochs form one endless sequence. Consecutive
+batches of this sequence go to the ranks in turn, so all ranks together use every sample exactly
+once per epoch. The first samples of the next epoch complete the last batch of an epoch.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ import numpy as np
 from common.errors import InputError
 from datasets.dataset import Dataset
 
-EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers
-UNREADABLE_SIZE = 1, 1  # size of an image whose header cannot be read
+EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers, for generator()
+UNREADABLE_SIZE = 1, 1  # used for an image whose header cannot be read
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class SamplerState:
     Attributes:
         batches: Number of batches returned so far, to all ranks.
         cursor: Number of samples taken from the endless sequence.
-        waiting: The positions of landscapes and of portraits that are not in a batch yet, where
-            batches do not mix them.
+        waiting: Positions in the endless sequence of the landscapes and of the portraits that are
+            taken but not in a batch yet; empty if batches may mix the two.
     """
 
     batches: int = 0
@@ -45,13 +45,13 @@ class Sampler:
 
     Attributes:
         count: Number of samples in the data set.
-        batch_size: Samples in a batch.
+        batch_size: Number of samples in a batch.
         seed: Seed of the permutations.
         shuffle: Permute the samples in every epoch.
         rank: This rank, from 0.
         ranks: Number of ranks.
-        is_portrait: Function of a sample's index; with it, no batch mixes portraits and
-            landscapes.
+        is_portrait: Function that returns whether the image with an index is a portrait. If set, no
+            batch mixes portraits and landscapes.
     """
 
     count: int
@@ -72,7 +72,7 @@ class Sampler:
         object.__setattr__(self, '_permutation', lru_cache(maxsize=3)(permutation))
 
     def sample(self, position: int) -> tuple[int, int]:
-        """Return epoch and index of the sample at a position of the endless sequence."""
+        """Return epoch and index of the sample at a position in the endless sequence."""
         epoch, within = divmod(position, self.count)
         return epoch, int(self._permutation(epoch)[within])
 
@@ -107,7 +107,13 @@ class Sampler:
 
 
 def generator(seed: int, *purpose: int) -> np.random.RandomState:
-    """Return a generator of random numbers for one purpose, independent of all others."""
+    """Return a generator of random numbers for one purpose, independent of all others.
+
+    Args:
+        seed: Seed of the run.
+        *purpose: One of the purposes at the top of this file, then numbers that belong to it, such
+            as epoch and index.
+    """
     return np.random.RandomState(np.random.SeedSequence((seed, *purpose)).generate_state(8))
 
 

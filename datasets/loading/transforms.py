@@ -1,9 +1,9 @@
 """The interface of training transforms, and the steps that they share: colours and normalisation.
 
-A transform draws a view: the size of the resized image and the window to use. Each file of
-:mod:`datasets.loading.augmentations` defines one; :mod:`datasets.loading.resample` resamples the
-view. Colour distortion, normalisation and padding follow. All random numbers come from the ``rng``
-argument.
+A transform draws a view: the size of the resized image, and the window of it to use.
+:mod:`datasets.loading.augmentations` contains the transforms; :mod:`datasets.loading.resample`
+computes the pixels of the view. Colour distortion, normalisation and padding follow. All random
+numbers come from the ``rng`` argument.
 
 Images are (H, W, 3) uint8, BGR; labels are (H, W) uint8 class indices with 255 for ignored pixels.
 """
@@ -25,7 +25,8 @@ class Batch:
 
     Attributes:
         size: (height, width) in pixels.
-        short: Length of the shorter sides in pixels, if the transform draws it; otherwise 0.
+        short: Length of each image's shorter side in pixels, if the transform draws one for the
+            batch; otherwise 0.
     """
 
     size: tuple[int, int]
@@ -62,7 +63,7 @@ class Transform(Protocol):
         """
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Draw the window of an image; it is no larger than the batch.
+        """Draw the view of an image; its window is no larger than the batch.
 
         Args:
             label: (H, W) uint8, class indices.
@@ -74,12 +75,15 @@ class Transform(Protocol):
 def distort(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Change brightness, contrast, saturation and hue, each with probability one half.
 
-    Sony's photometric_distortion, same file as ScaleCrop: the same draws and the same pixels. Each
-    step maps single values, so it is a lookup table of 256 entries.
+    The draws and the pixels are those of Sony's photometric_distortion, in the file that ScaleCrop
+    names. Every step maps single values, so a lookup table of 256 entries computes it.
 
     Args:
         image: (H, W, 3) uint8, BGR.
         rng: Random numbers of this sample.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
     """
     if rng.randint(2):
         image = cv2.LUT(image, _linear(1, rng.uniform(-32, 32)))
@@ -105,8 +109,9 @@ def normalise(
 ) -> np.ndarray:
     """Convert an image into a network input, (x - mean) / std.
 
-    The subtraction and the multiplication by 1 / std round like the published code: mean and std
-    are converted to float32 first, and OpenCV computes each of the 256 values once.
+    The results are rounded as in the published code: mean and std are converted to float32 first,
+    and OpenCV subtracts the mean and multiplies by 1 / std. It computes each of the 256 values
+    once.
 
     Args:
         image: (H, W, 3) uint8, BGR.
@@ -131,7 +136,7 @@ def normalise(
 
 @lru_cache(maxsize=8)
 def _normalised_values(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """Return the normalised values 0 to 255 of each channel, (3, 256) float32."""
+    """Return the normalised values for 0 to 255 in each channel, (3, 256) float32."""
     values = np.arange(256, dtype=np.float32)[None, :, None].repeat(3, axis=2)
     means, stds = (np.array([numbers], np.float32).astype(np.float64) for numbers in (mean, std))
     table = cv2.multiply(cv2.subtract(values, means), 1 / stds)
@@ -145,7 +150,7 @@ def _linear(factor: float, offset: float) -> np.ndarray:
 
 
 def _in_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-    """Apply a table to one channel of hue, saturation and value of a BGR image."""
+    """Apply a table to hue (channel 0), saturation (1) or value (2) of a BGR image."""
     tables = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     tables[0, :, channel] = table
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables)

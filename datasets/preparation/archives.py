@@ -39,14 +39,15 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
     Args:
         path: The archive.
         root: The folder of the data set.
-        folders: Paths below the root by paths in the archive; the rest is not unpacked.
+        folders: Target paths below the root, by path in the archive; the rest is not unpacked.
         staging: A folder on the same disk for incomplete files; existing content is removed.
 
     Returns:
         Sizes in bytes by path below the root.
 
     Raises:
-        DataError: The archive is harmful, damaged, too large for the disk, or the wrong one.
+        DataError: The archive is harmful or damaged, lacks one of ``folders``, or is too large for
+            the disk.
         OSError: A file cannot be written.
     """
     staging.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def format_gigabytes(size: float) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[list[_Member], Callable[..., IO[bytes]]]]:
-    """Yield the files in an archive, all checked, and a function that opens one."""
+    """Check all files in an archive; yield them, and a function that opens one of them."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -141,7 +142,7 @@ def _refuse_harmful(path: Path, name: str, plain: bool) -> None:
 
 
 def _places(path: Path, members: list[_Member], folders: Mapping[str, str]) -> dict[str, _Member]:
-    """Return the requested members by path below the root; the last of duplicates counts."""
+    """Return the requested members by path below the root; of duplicates, the last one."""
     places = {}
     for origin, place in folders.items():
         chosen = [m for m in members if PurePosixPath(m.name).is_relative_to(origin)]

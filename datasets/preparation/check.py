@@ -3,7 +3,7 @@
     dataset = datasets.open('camvid', 'data/camvid', 'train', complete=False)
     report = check_split(dataset, processes=4)
     report.problems             # each with its file and a message
-    report.pixels               # pixels of every class, and of IGNORE
+    report.pixels               # number of pixels of every class, and of IGNORE
 
 The check continues after a problem.
 """
@@ -26,9 +26,10 @@ class Problem:
 
     Attributes:
         file: The file.
-        kind: ``missing`` (the other file of the pair), ``image`` or ``label`` (unreadable),
-            ``size`` or ``values``.
-        message: A line that starts with the file.
+        kind: ``missing``: the other file of the pair does not exist; ``image`` or ``label``: this
+            file is unreadable; ``size``: image and label differ in size; ``values``: the label has
+            values that are not classes.
+        message: One line, which begins with the file.
     """
 
     file: Path
@@ -43,8 +44,8 @@ class SplitReport:
     Attributes:
         samples: Number of samples.
         problems: All problems.
-        pixels: (256,) int64, number of pixels with each label value, over the readable labels.
-        images: (256,) int64, number of readable labels with each value.
+        pixels: (256,) int64, number of pixels with each label value, in all readable labels.
+        images: (256,) int64, number of readable labels in which each value occurs.
     """
 
     samples: int
@@ -70,7 +71,7 @@ def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
 
 
 def _images_without_label(dataset: Dataset) -> list[Problem]:
-    """Return problems of images without a label, unless this is a test split without any."""
+    """Return a problem for each image without a label; none for a test split without labels."""
     problems = []
     for image, label in ((sample.image, sample.label) for sample in dataset):
         if label is None or not label.exists():
@@ -81,10 +82,11 @@ def _images_without_label(dataset: Dataset) -> list[Problem]:
 
 
 def _labels_without_image(dataset: Dataset) -> list[Problem]:
-    """Return problems of label files that belong to no image.
+    """Return a problem for each label file that belongs to no image.
 
-    The common beginning of image and label names in the samples identifies a pair; the rest is
-    their ending. An image counts even if it is no sample, because a list may omit it.
+    The names of an image and its label have a common beginning, which identifies the pair, and
+    different endings. The samples show which endings occur. A label may belong to an image that is
+    not among the samples, because a list may omit images.
     """
     pairs = [
         (sample.image, sample.label)
@@ -130,7 +132,7 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
     except InputError as error:
         problems.append(Problem(sample.image, 'image', str(error)))
     if sample.label is None or not sample.label.exists():
-        return problems, nothing  # a split without labels, or already reported
+        return problems, nothing  # a split without labels, or a missing label reported before
     try:
         label = dataset.decoded(index)
     except UserError as error:

@@ -1,7 +1,7 @@
 """Convert label files into PNG files of class indices, with 255 for ignored pixels.
 
 The reader of the data set decodes the labels as for training. The converted file is written beside
-the original, which stays. Decoding such a PNG is several times faster than a MAT-file or a colour
+the original, which is kept. Such a PNG is decoded several times faster than a MAT-file or a colour
 image, and other programs can read it as well. The reader decides which labels to convert and
 defines the names of both files.
 """
@@ -41,8 +41,8 @@ class Conversion:
 def convert_labels(dataset: Dataset, processes: int = 1) -> Conversion:
     """Convert all labels of a split; the conversion continues after a bad label.
 
-    A converted file is kept if it is newer than its original and has the same classes, so an
-    interrupted conversion resumes. Every written file is read back and compared.
+    A converted file is kept if it is not older than its original and has the same class indices,
+    so an interrupted conversion resumes. Every written file is read back and compared.
 
     Args:
         dataset: The split.
@@ -72,7 +72,7 @@ def convert_labels(dataset: Dataset, processes: int = 1) -> Conversion:
 def _original(endings: LabelEndings, label: Path | None) -> Path | None:
     """Return the published label file, or None if there is nothing to convert.
 
-    Readers prefer a converted file; then the published one is beside it.
+    Readers prefer a converted file, so ``label`` may be one; the published file is beside it.
     """
     if label is None:
         return None
@@ -83,7 +83,7 @@ def _original(endings: LabelEndings, label: Path | None) -> Path | None:
 
 
 def _convert_one(endings: LabelEndings, dataset: Dataset, index: int) -> str:
-    """Convert one label; return ``written``, ``kept``, or the line of a problem."""
+    """Convert one label; return ``written``, ``kept``, or a line that describes the problem."""
     original = dataset[index].label
     assert original is not None  # convert_labels selects samples with an original
     target = endings.target(original)

@@ -1,9 +1,9 @@
 """Download and unpack the archives of a data set.
 
-Incomplete files stay in ``<root>/.downloads``: archives, which :func:`common.download.fetch`
-resumes and verifies, and unpacked files. Complete files are renamed into the layout that the reader
-expects. A list of the files of each archive stays in that folder, so that a later call skips what
-is done.
+Archives are downloaded and unpacked in the folder ``<root>/.downloads``, and
+:func:`common.download.fetch` resumes and verifies their downloads. Complete files are moved from
+there into the layout that the reader expects. A list of the unpacked files of each archive stays in
+the folder, so that a later call skips archives that are unpacked already.
 """
 
 import fcntl
@@ -33,12 +33,13 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
 
     Args:
         name: Name of the data set.
-        root: Its folder.
+        root: Folder of the data set.
         base: Base address in place of the official ones; by default ``$NNSEG_DATA_URL``.
         keep_archives: Keep an archive after unpacking it.
 
     Raises:
-        DataError: The data set has no download, or the download failed.
+        DataError: The data set has no automatic download, the disk is too small, a download
+            failed, or an archive is damaged or harmful.
     """
     known = preparation(name)
     if not known.archives:
@@ -88,7 +89,7 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
 
 
 def _mismatch(archive: Archive, path: Path) -> str | None:
-    """Return why a file is not the archive, or None; for :func:`common.download.fetch`."""
+    """Return why a file is not the expected archive; None if it is."""
     if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
         return 'is not a zip or tar archive'
     if archive.digest is None:

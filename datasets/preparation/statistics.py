@@ -8,7 +8,8 @@ c and N the number of labelled pixels. Ignored pixels do not affect the weights.
   f_c = n_c / (labelled pixels of the images that show class c), weight = median(f) / f_c.
 - ENet (Paszke et al. 2016, arXiv:1606.02147): weight = 1 / ln(1.02 + n_c / N).
 - Inverse log (ESPNet, Mehta et al. 2018, arXiv:1803.06815; sacmehta/ESPNet, train/loadData.py; used
-  by DABNet): the same with a flatter constant, weight = 1 / ln(1.10 + n_c / N).
+  by DABNet): ENet's formula with a constant that makes weights more even,
+  weight = 1 / ln(1.10 + n_c / N).
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from common.process_map import map_samples
 from datasets.dataset import Dataset
 from datasets.info import IGNORE
 
-ENET_CONSTANT, INVERSE_LOG_CONSTANT = 1.02, 1.10  # in the logarithms
+ENET_CONSTANT, INVERSE_LOG_CONSTANT = 1.02, 1.10  # added to n_c / N in the logarithm
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Statistics:
     Attributes:
         samples: Number of samples.
         values: (3, 256) int64, histograms of the red, green and blue channel.
-        pixels: (C,) int64, n_c.
-        pixels_beside: (C,) int64, labelled pixels of all images that show the class.
+        pixels: (C,) int64, number of pixels of each class, n_c.
+        pixels_beside: (C,) int64, for each class the labelled pixels of all images that show it.
         ignored: Number of pixels without a class.
     """
 
@@ -53,7 +54,7 @@ class Statistics:
         return np.sqrt(np.array(variances, np.float64))
 
     def median_frequency(self) -> np.ndarray:
-        """Return (C,) weights; 0 for a class that never occurs and so has no frequency."""
+        """Return the weights of median frequency balancing, (C,); 0 for a class without pixels."""
         frequency = self.pixels / np.maximum(self.pixels_beside, 1)
         seen = self.pixels > 0
         weights = np.zeros(len(self.pixels))
@@ -61,18 +62,18 @@ class Statistics:
         return weights
 
     def enet(self) -> np.ndarray:
-        """Return (C,) weights between 1 / ln(2.02) = 1.42 and 1 / ln(1.02) = 50.5."""
+        """Return ENet's weights, (C,), from 1 / ln(2.02) = 1.42 to 1 / ln(1.02) = 50.5."""
         return 1 / np.log(ENET_CONSTANT + self._shares())
 
     def inverse_log(self) -> np.ndarray:
-        """Return (C,) weights between 1 / ln(2.10) = 1.35 and 1 / ln(1.10) = 10.5."""
+        """Return inverse-log weights, (C,), from 1 / ln(2.10) = 1.35 to 1 / ln(1.10) = 10.5."""
         return 1 / np.log(INVERSE_LOG_CONSTANT + self._shares())
 
     def _shares(self) -> np.ndarray:
         return self.pixels / max(int(self.pixels.sum()), 1)
 
     def _moments(self) -> list[tuple[int, int, int]]:
-        """Return pixels, sum and sum of squares of every channel, as unbounded integers."""
+        """Return number, sum and sum of squares of every channel's values, as Python integers."""
         return [
             tuple(sum(int(n) * value**power for value, n in enumerate(channel))
                   for power in range(3))

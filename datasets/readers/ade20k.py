@@ -1,10 +1,11 @@
 """ADE20K, SceneParse150: scenes of all kinds, 150 classes.
 
-Zhou et al., CVPR 2017 and IJCV 2018, arXiv:1608.05442. Classes are in the order of
-CSAILVision/sceneparsing, objectInfo150.txt, commit e20222964c58eba41d8986d45d652d93adc234a5, each
-by the first of its names; colours are those of CSAILVision/semantic-segmentation-pytorch,
-data/color150.mat, commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, where road and skyscraper share
-one. In label files 0 is void and 1 to 150 are the classes.
+Zhou et al., CVPR 2017 and IJCV 2018, arXiv:1608.05442. The classes have the order, and the first of
+their names, in CSAILVision/sceneparsing, objectInfo150.txt, commit
+e20222964c58eba41d8986d45d652d93adc234a5. Colours are those of
+CSAILVision/semantic-segmentation-pytorch, data/color150.mat, commit
+8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, in which road and skyscraper have the same colour. In
+label files 0 is void and 1 to 150 are the classes.
 
 CSAIL's lists (``.odgt``) can be passed as list files.
 """

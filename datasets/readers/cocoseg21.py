@@ -3,14 +3,14 @@
 Lin et al., ECCV 2014, arXiv:1405.0312. The reduction is that of TI's EdgeAI-Lite networks:
 TexasInstruments/edgeai-torchvision, commit f85ec314af3813e12dd45db49eb6ab1dcb500ed5, references/
 edgeailite/edgeai_xvision/xvision/datasets/coco_plus.py. Annotations of other categories are
-dropped, outlines become masks, a pixel that two instances cover is ignored, and only images whose
+dropped, outlines become masks, and a pixel that two instances cover is ignored. Only images whose
 remaining annotations have a total area of more than 1000 pixels are kept.
 
 Differs from the original: that takes the label modulo 21 at the end, which makes 255, ignored, the
 class 3, bird. Here 255 stays. (TexasInstruments/edgeai-benchmark has no modulo either.) Where
 annotations have no area, it is counted in the mask.
 
-One JSON file contains the labels of all images of a split. It is read once, when the split is
+One JSON file contains the labels of all images of a split. The file is read once, when the split is
 opened. The key of a sample contains its outlines, so worker processes need not read the file.
 """
 
@@ -27,7 +27,7 @@ from datasets.readers import cocostuff164k, layout, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
-MIN_AREA_PIXELS = 1000  # total over the annotations of an image
+MIN_AREA_PIXELS = 1000  # the annotations of a kept image cover more in total
 INFO = DatasetInfo(
     'cocoseg21',
     voc.INFO.classes,
@@ -48,14 +48,14 @@ PREPARATION = Preparation(
                 f'annotations/instances_{split}2017.json'
                 for split in ('train', 'val')
             },
-            ('sha1', '8551ee4bb5860311e79dace7e79cb91e432e78b3'),  # as for the photographs
+            ('sha1', '8551ee4bb5860311e79dace7e79cb91e432e78b3'),  # also from gluon-cv
         ),
     ),
 )  # fmt: skip
 
 
 def find(root: Path, split: str) -> list[Sample]:
-    """Return the images with objects of the 20 kinds, sorted by name; raises ``DataError``."""
+    """Return the kept images of a split, sorted by name; raises ``DataError``."""
     annotations = root / 'annotations' / f'instances_{split}2017.json'
     if not annotations.is_file():
         raise DataError(f'{annotations} is missing; expected: {INFO.layout}. {INFO.source}')
@@ -97,8 +97,8 @@ def segmentation_mask(segmentation, height: int, width: int) -> np.ndarray:
 
     Args:
         segmentation: Polygons, or an RLE with its counts as numbers or as compressed text.
-        height: H in pixels.
-        width: W in pixels.
+        height: Height of the image in pixels, H.
+        width: Width of the image in pixels, W.
     """
     if isinstance(segmentation, dict):
         counts = segmentation['counts']
@@ -139,8 +139,8 @@ def _polygon_mask(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Args:
         polygon: (points, 2) float64, x and y of the corners.
-        height: H in pixels.
-        width: W in pixels.
+        height: Height of the image in pixels, H.
+        width: Width of the image in pixels, W.
     """
     fine = 5
     corners = (fine * polygon + 0.5).astype(np.int64)
@@ -176,8 +176,8 @@ def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 def _label_keys(path: Path) -> list[tuple[str, bytes]]:
     """Return file name and key of each kept image.
 
-    A key is the compressed JSON of height, width and instances. The parsed file takes eight times
-    its size in memory until this function returns; the keys take a fifth of it.
+    A key is the compressed JSON of height, width and instances. Until this function returns, the
+    parsed file takes eight times its size in memory; the keys take a fifth of its size.
 
     Raises:
         DataError: The file does not contain instance annotations.

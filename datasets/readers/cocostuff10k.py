@@ -1,9 +1,9 @@
 """COCO-Stuff 10k: 10,000 images of COCO 2014 in two lists, the 171 classes of COCO-Stuff.
 
 Caesar, Uijlings and Ferrari, CVPR 2018, arXiv:1612.03716; nightrome/cocostuff10k, commit
-5fe3850d547ae4b21d73307dd156dfc5c5c61c5c, version 1.1. The MAT-files' field ``S`` has 0 for
+5fe3850d547ae4b21d73307dd156dfc5c5c61c5c, version 1.1. The field ``S`` of the MAT-files has 0 for
 unlabelled and the numbers 1 to 182 of labels.txt, of which 171 are used. The validation split is
-the test list.
+the authors' test list.
 
 A converted label file takes precedence: ``*_labelTrainIds.png`` beside the MAT-file, with class
 indices from 0 and 255 for unlabelled (not mmsegmentation's files of that name, which count from 1).
@@ -69,7 +69,7 @@ SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return name and content of a file with the values of the 164k, an 8-bit grey PNG."""
+    """Return name and content of a file with the values of COCO-Stuff 164k, an 8-bit grey PNG."""
     return cocostuff164k.submission(sample, labels)
 
 

@@ -43,9 +43,11 @@ CLASSES = (
     'wall-brick', 'wall-concrete', 'wall-other', 'wall-panel', 'wall-stone', 'wall-tile',
     'wall-wood', 'water-other', 'waterdrops', 'window-blind', 'window-other', 'wood',
 )  # fmt: skip
-# street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, hair brush
+# Numbers of street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, hair
+# brush.
 UNUSED = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91})
-NUMBERS = tuple(number for number in range(1, 183) if number not in UNUSED)  # of the 171 classes
+# The numbers of the 171 classes in labels.txt.
+NUMBERS = tuple(number for number in range(1, 183) if number not in UNUSED)
 INFO = DatasetInfo(
     'cocostuff164k',
     CLASSES,
@@ -61,7 +63,7 @@ CALVIN = 'http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset'
 def photographs(folder: str = '') -> tuple[Archive, ...]:
     """Return the archives of COCO 2017's photographs, unpacked into ``folder``.
 
-    The photographs of the test split are not among them, because they have no labels.
+    The test split is left out, because it has no labels.
     """
     digests = {  # SHA-1 from dmlc/gluon-cv, scripts/datasets/mscoco.py
         'train': (19336861798, '10ad623668ab00c62c096f0ed636d6aff41faca5'),

@@ -24,9 +24,9 @@ class Archive:
 
     Attributes:
         urls: Addresses, tried in turn.
-        size: Approximate size in bytes; the unpacked files take the same size again.
-        folders: Paths below the root by paths in the archive; the rest is not unpacked.
-        digest: Algorithm and hexadecimal digest, as published by others.
+        size: Approximate size in bytes; the unpacked files need about as much again.
+        folders: Target paths below the root, by path in the archive; the rest is not unpacked.
+        digest: Algorithm and hexadecimal digest, as published by others; None if there is none.
     """
 
     urls: tuple[str, ...]
@@ -63,10 +63,11 @@ class Preparation:
 
     Attributes:
         archives: Archives for ``--download``; empty if there is no automatic download.
-        elsewhere: Instructions for that case; ``{root}`` stands for the folder of the data set.
-        remark: Remaining steps after a download; ``{root}`` likewise.
-        label_endings: File name endings, if ``--convert`` applies; None if the published labels
-            already contain class indices.
+        elsewhere: Instructions for users if ``archives`` is empty; ``{root}`` stands for the folder
+            of the data set.
+        remark: Remaining steps after a download; ``{root}`` has the same meaning.
+        label_endings: File name endings of the labels that ``--convert`` converts; None if the
+            published labels already contain class indices.
     """
 
     archives: tuple[Archive, ...] = ()
@@ -100,10 +101,10 @@ class FixedReader(_SampleFinder, Protocol):
 
 @runtime_checkable
 class RootReader(_SampleFinder, Protocol):
-    """A reader that reads the classes from the data folder; those of ``INFO`` are empty."""
+    """A reader that finds the classes in the data folder; its ``INFO`` has none."""
 
     def info(self, root: Path) -> DatasetInfo:
-        """Return the facts about the data in a folder, with its classes."""
+        """Return the facts about the data in a folder, including its classes."""
 
     def decoder(self, root: Path) -> Callable[..., np.ndarray]:
         """Return the function that reads a label file as class indices; it must be picklable."""

@@ -50,7 +50,7 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Decoder:
-    """Read label files as class indices, (H, W) uint8, with 255 for ignored pixels.
+    """A decoder of label files: returns class indices, (H, W) uint8, with 255 for ignored pixels.
 
     Attributes:
         values: Class indices by file value.

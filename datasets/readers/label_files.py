@@ -26,9 +26,9 @@ def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> 
 
     Args:
         path: The label file.
-        palette: Colours of the classes, for a data set whose label files store class indices. A
-            file whose own palette has these colours in another order is refused, because its
-            values are not class indices.
+        palette: Colours of the classes, if the label files of the data set contain class indices. A
+            file whose palette has these colours in another order is refused, because its values are
+            not class indices.
 
     Returns:
         (H, W) uint8.
@@ -71,7 +71,7 @@ def is_colour(path: Path) -> bool:
 def values_table(meanings: Mapping[int, int]) -> np.ndarray:
     """Return a table for :func:`translate`, (256,) int16, from file values to class indices.
 
-    Values without a meaning have ``NO_CLASS``.
+    The table contains ``NO_CLASS`` for values without a meaning.
     """
     table = np.full(256, NO_CLASS, np.int16)
     table[list(meanings)] = list(meanings.values())

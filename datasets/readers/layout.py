@@ -11,7 +11,8 @@ from datasets.info import DataError, DatasetInfo
 
 IMAGES = ('.png', '.jpg', '.jpeg')
 PNG = ('.png',)
-LEVELS_ABOVE, LEVELS_BELOW = 3, 2  # how far from a wrong root the right one is searched
+# Levels of folders above and below a wrong root in which the right one is searched.
+LEVELS_ABOVE, LEVELS_BELOW = 3, 2
 
 
 def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
@@ -87,7 +88,7 @@ def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[st
     Args:
         folder: The folder; a missing one has no files.
         endings: File extensions to list, in lower case.
-        suffix: End of the listed file stems.
+        suffix: Suffix that the stem of a listed file must have.
 
     Returns:
         Paths by stem without the suffix.
@@ -122,8 +123,8 @@ def pair(
     Args:
         images: Image files by name.
         labels: Label files by name.
-        expected: Function that returns the label path for a name. The sample of a missing label
-            names this path; opening the data set reports it.
+        expected: Function that returns the label path for a name. If a label is missing, its sample
+            has this path, and opening the data set reports it.
     """
     alone = sorted(labels.keys() - images.keys())
     if alone and images:
@@ -145,7 +146,7 @@ def select_listed(
     Args:
         samples: All samples.
         list_file: Text file with a sample per line.
-        name_of: Function that returns the name of the sample in a line.
+        name_of: Function that extracts the name of the sample from a line.
 
     Raises:
         DataError: A name is unknown.

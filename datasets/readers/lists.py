@@ -15,8 +15,8 @@ from datasets.info import DataError
 def read_list(path: Path, root: Path) -> list[Sample]:
     """Return the samples of a list file.
 
-    Columns are separated by tabs, else by commas, else by white space; a line with one column is an
-    image without a label. A file with the extension ``.odgt`` has a JSON object per line, with
+    Columns are separated by tabs, else by commas, else by white space. A line with one column names
+    an image without a label. A file with the extension ``.odgt`` has a JSON object per line, with
     ``fpath_img`` and, for an image with a label, ``fpath_segm``. Paths are absolute or relative to
     ``root``. Leading folders that exist only on the author's machine are ignored. The name of a
     sample is the path of its image relative to ``root``, without extension; for an image outside
@@ -66,7 +66,7 @@ def _parse_odgt(line: str, where: str) -> tuple[str, str | None]:
 
 
 def _locate(root: Path, listed: str, where: str) -> Path:
-    """Return the path of a listed file below ``root``: its longest trailing part that exists.
+    """Return the path of a listed file relative to ``root``: its longest ending that exists there.
 
     An existing file outside ``root`` keeps its absolute path.
     """

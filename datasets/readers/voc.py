@@ -1,9 +1,9 @@
 """PASCAL VOC 2012 with the augmented labels: 20 kinds of objects and background.
 
-Everingham et al., IJCV 2010; labels of further 9,000 images by Hariharan et al., ICCV 2011 (SBD),
-in the converted form ``SegmentationClassAug``, which DeepLab made common. If that folder is
-missing, ``SegmentationClass`` is read, which covers the original train and val. Both contain class
-indices in palette PNGs, with 255 at the borders of objects.
+Everingham et al., IJCV 2010. Hariharan et al., ICCV 2011 (SBD), added labels of further 9,000
+images; the folder ``SegmentationClassAug`` contains them in the converted form that DeepLab made
+common. If it is missing, ``SegmentationClass`` is read, which covers the original train and val.
+Both contain class indices in palette PNGs, with 255 at the borders of objects.
 """
 
 from pathlib import Path

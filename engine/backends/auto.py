@@ -13,17 +13,17 @@ class AutoBackend:
     """Exported backends in order of preference, with NNabla as the fallback.
 
     Compilation pays off only when a shape recurs. The first shape of a process is compiled at once,
-    as it may be the only one. Any other shape is compiled when it occurs for the second time; until
-    then NNabla computes it, so a folder of images of a thousand sizes does not cause a thousand
-    compilations. A model that an earlier process has compiled is used at once.
+    because it may be the only shape. Any other shape is compiled when it occurs for the second
+    time, and NNabla computes it until then. So a folder of images of a thousand sizes does not
+    cause a thousand compilations. A model that an earlier process has compiled is used at once.
 
     A backend that fails to compile or fails on an input is never used again. A backend that runs
     out of memory for a shape is not used for that shape again, and NNabla computes it.
 
     Args:
         exports: Functions that create an exported backend, the preferred one first. A function is
-            called only after the backends before it have failed. It and the backend that it
-            creates may raise ``BackendError``.
+            called only after the backends before it have failed. Both the function and its backend
+            may raise ``BackendError``.
         nnabla: NNabla's backend.
 
     Attributes:
@@ -40,7 +40,7 @@ class AutoBackend:
 
     @property
     def threads(self) -> int:
-        """The number of CPU threads of the currently preferred backend."""
+        """The number of CPU threads of the preferred backend, or of NNabla if there is none."""
         return (self._backend or self._nnabla).threads
 
     def reserve(self, shapes: int) -> None:
@@ -67,7 +67,7 @@ class AutoBackend:
         self._nnabla.close()
 
     def _run_first_capable(self, x: np.ndarray) -> tuple[Backend, np.ndarray]:
-        """Return the first backend that can compute ``x``, and the logits."""
+        """Return the first backend that can compute the logits of ``x``, and the logits."""
         shape = x.shape
         while True:
             backend = self._backend_for(shape)
@@ -84,7 +84,7 @@ class AutoBackend:
                 self._too_large.add(shape)
 
     def _backend_for(self, shape: Shape) -> Backend:
-        """Return the preferred backend if its compilation pays off or is done, else NNabla."""
+        """Return the preferred backend if compiling pays off or is unnecessary, else NNabla."""
         if shape in self._too_large:
             return self._nnabla
         while self._backend is None and self._exports:

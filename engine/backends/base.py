@@ -17,13 +17,13 @@ Shape = tuple[int, ...]  # (N, 3, H, W)
 
 NNABLA, AUTO = 'nnabla', 'auto'
 FLOAT32 = 'float32'  # the precision that every backend supports
-MIN_CACHED_SHAPES = 4  # portrait and landscape, and as many again
+MIN_CACHED_SHAPES = 4  # two shapes each of portraits and landscapes
 
 
 class Backend(Protocol):
     """A way to compute a network's logits.
 
-    It uses the parameters that are registered at its first use.
+    A backend uses the parameters that are registered at its first use.
     """
 
     @property
@@ -35,7 +35,7 @@ class Backend(Protocol):
         """The number of CPU threads."""
 
     def reserve(self, shapes: int) -> None:
-        """Keep models for at least ``shapes`` input shapes, where the memory suffices."""
+        """Keep models for at least ``shapes`` input shapes, if the memory suffices."""
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Compute the network's logits.
@@ -52,7 +52,7 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Release the memory; the next :meth:`run` builds or loads its model again."""
+        """Release the memory; the next call of :meth:`run` builds or loads its model again."""
 
 
 class CompilingBackend(Backend, Protocol):
@@ -93,7 +93,7 @@ class Runtime(Protocol):
 
     @property
     def fits(self) -> str:
-        """Anything else on which a stored payload depends, such as the CPU model."""
+        """The other facts on which a stored payload depends, such as the CPU model, as text."""
 
     def exact(self) -> Runtime:
         """Return the same runtime in float32."""

@@ -27,7 +27,7 @@ MAX_IMAGES = 64  # more images hardly change the ranges
 
 
 class Calibration:
-    """A set of at most ``MAX_IMAGES`` image files, evenly spaced among those passed.
+    """A set of at most ``MAX_IMAGES`` image files, evenly spaced in the passed sequence.
 
     Args:
         network: The network whose normalisation applies.
@@ -64,7 +64,7 @@ class Calibration:
 class CalibrationInputs(Sequence[np.ndarray]):
     """A lazy sequence of image files as network inputs of one shape.
 
-    Each access reads its file and raises ``InputError`` where that fails.
+    Each access reads the image file and raises ``InputError`` if that fails.
     """
 
     network: Network
@@ -113,7 +113,7 @@ def find_images(
         data_dir: The data set's root; None for the one of the config.
 
     Raises:
-        UserError: There are no such images.
+        UserError: No image is found, or the data set cannot be opened.
     """
     if source is None:
         try:

@@ -2,8 +2,8 @@
 
 A file holds one line of JSON, then the backend's own bytes. The file name identifies the model:
 network, shape, backend, precision and a digest of everything else that affects the result. The line
-records the versions that compiled it, the digest of the bytes, and the agreement with NNabla. A
-file with other versions, another digest or another length counts as a cache miss.
+records the package versions that compiled the model, the digest of the bytes, and the agreement
+with NNabla. A file with other versions or with bytes of another digest counts as a cache miss.
 
 The folder also holds rejected exports, for inspection, and the engines that TensorRT caches. The
 total size is limited: the least recently used files are removed first.
@@ -28,7 +28,7 @@ class DiskCache:
     """A folder of compiled exports; without a writable folder, nothing is stored.
 
     Attributes:
-        folder: The cache folder, which holds nothing else; None where there is no cache folder.
+        folder: The cache folder, which holds nothing else; None if the user has no cache folder.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -47,7 +47,7 @@ class DiskCache:
             versions: The package versions that must have compiled it.
 
         Returns:
-            The bytes and the record; None for a missing, damaged or outdated file.
+            The backend's bytes and the parsed line; None for a missing, damaged or outdated file.
         """
         path = self._path(name)
         if path is None:
@@ -63,12 +63,12 @@ class DiskCache:
             return None
         if record.get('versions') != dict(versions):
             return None
-        with suppress(OSError):  # the folder may be read-only; the time stamp records the last use
+        with suppress(OSError):  # records the last use, unless the folder is read-only
             os.utime(path)
         return payload, record
 
     def has(self, name: str, versions: Mapping) -> bool:
-        """Return whether an export of this name and these versions exists; its bytes go unread."""
+        """Return whether an export of this name and these versions exists, from its first line."""
         path = self._path(name)
         if path is None:
             return False
@@ -81,13 +81,13 @@ class DiskCache:
     def write(self, name: str, versions: Mapping, payload: bytes, record: Mapping) -> None:
         """Store an export and remove the least recently used ones beyond the size limit.
 
-        Where the folder cannot be written, a warning is logged once.
+        If the folder cannot be written, a warning is logged once.
 
         Args:
             name: The export's file name without the suffix.
             versions: The package versions that have compiled it.
             payload: The backend's own bytes.
-            record: Other facts to store beside them.
+            record: Other facts to store in the first line.
         """
         path = self._path(name)
         if path is None:
@@ -104,7 +104,7 @@ class DiskCache:
             self._evict(path)
 
     def keep_rejected(self, name: str, onnx: bytes) -> str:
-        """Store a rejected ONNX export for inspection; return where it is, or why it is not."""
+        """Store a rejected ONNX export for inspection; return a text that says where or why not."""
         path = self._path(name)
         if path is None:
             return 'it could not be kept'
@@ -145,8 +145,9 @@ def _record(line: bytes) -> dict:
 
 
 def _last_use(stat: os.stat_result) -> float:
-    """Return the time at which a file was last written or, where recorded, read.
+    """Return the time at which a file was last written or, if the file system records it, read.
 
-    TensorRT reads its own files without updating their modification time.
+    The modification time alone does not suffice, because TensorRT does not update it when it reads
+    its files.
     """
     return max(stat.st_mtime, stat.st_atime)

@@ -11,7 +11,7 @@ class BackendError(UserError):
     """A backend cannot compute a network on this machine; another backend may.
 
     Attributes:
-        what: The message without the remedy, which suits only users who chose this backend.
+        what: The message without the remedy. The remedy helps only users who chose this backend.
     """
 
     def __init__(self, what: str, remedy: str | None = None):
@@ -30,7 +30,7 @@ def as_backend_error(
 
     Args:
         error: The runtime's exception.
-        what: What has failed, for the message.
+        what: Description of the failure, for the message.
         reason: The runtime's own explanation.
         remedy: Advice for users who chose this backend.
 
@@ -46,6 +46,13 @@ def as_backend_error(
 
 
 def inference_error(error: Exception, name: str, shape: Shape, reason: str) -> Exception:
-    """Return the exception to raise when a runtime fails on an input of ``shape``."""
+    """Return the exception to raise when a runtime fails on an input.
+
+    Args:
+        error: The runtime's exception.
+        name: The backend's name.
+        shape: (N, 3, H, W) of the input.
+        reason: The runtime's own explanation.
+    """
     size = f'{shape[2]}x{shape[3]}'
     return as_backend_error(error, f'{name} failed at {size}', reason, NNABLA_REMEDY)

@@ -30,20 +30,21 @@ from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # relative to the largest logit
-MIN_COMPARED_STD = 0.1  # instead of an input with less variation, a photo is compared
-# Folders of the code that determines an export.
+MIN_COMPARED_STD = 0.1  # backends are compared on a photo if the input varies less than this
+# Folders with the code that determines how a network is exported.
 SOURCE_FOLDERS = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
-MAX_COMPARED_IMAGES = 7  # calibration images that test a reduced precision, plus the input
+# Number of calibration images, besides the input, on which a reduced precision is compared.
+MAX_COMPARED_IMAGES = 7
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement of two backends on some images.
+    """The agreement between the logits of two backends on some images.
 
     Attributes:
         max_difference: Largest absolute difference of logits.
         max_logit: Largest absolute logit of the reference.
-        equal_labels: Share of pixels with equal labels, 0 to 1.
+        equal_labels: Share of pixels to which both give the same label, 0 to 1.
         images: Number of images compared.
     """
 
@@ -69,8 +70,8 @@ class ExportedBackend:
     """A backend that runs the exported network in a runtime, with one compiled model per shape.
 
     At the first use of a shape, the compiled model is compared with NNabla on the current input,
-    or on a photo if the input is a flat colour. Later uses load the cached model. The parameters
-    must not change after the first use.
+    or on a photo if the input hardly varies. Later uses load the cached model. The parameters must
+    not change after the first use.
 
     Args:
         network: The network.
@@ -123,7 +124,8 @@ class ExportedBackend:
             DisagreementError: The logits differ from NNabla's by more than rounding error, or are
                 NaN or infinite in a reduced precision.
             BackendError: The runtime does not support the network or fails on the input.
-            MemoryError: The memory does not suffice, even without the models of other shapes.
+            MemoryError: The memory does not suffice, even after the models of other shapes are
+                released.
         """
         try:
             return self._model(x).run(x)
@@ -198,7 +200,7 @@ class ExportedBackend:
         return model
 
     def _log_precision(self, agreement: Agreement) -> None:
-        """Log how many labels a reduced precision leaves unchanged."""
+        """Log the share of labels that a reduced precision leaves unchanged."""
         if self.runtime.precision != FLOAT32:
             LOG.info(
                 '%s: %.2f %% of labels equal those of float32, on %s',
@@ -216,7 +218,7 @@ class ExportedBackend:
             'parameters': self._parameters,
             'fits': self.runtime.fits,
         }
-        if self._calibration is not None:  # value ranges depend on the normalisation
+        if self._calibration is not None:  # the value ranges also depend on the normalisation
             info = self.network.info
             facts['calibration'] = self._calibration.digest
             facts['normalisation'] = info.mean, info.std, info.channel_order
@@ -255,12 +257,18 @@ def export_onnx(network: Network, shape: Shape) -> bytes:
 def measure_agreement(
     reference: Backend | Model, model: Model, inputs: Iterable[np.ndarray]
 ) -> Agreement:
-    """Compare the logits of ``model`` with those of ``reference``, on normalised inputs."""
+    """Compare the logits of a model with those of a reference.
+
+    Args:
+        reference: A backend or model with the expected logits.
+        model: The model to compare.
+        inputs: Normalised inputs, each (N, 3, H, W) float32.
+    """
     largest = highest = 0.0
     equal = []
     for x in inputs:
         expected, found = reference.run(x), model.run(x)
-        largest = np.maximum(largest, np.abs(expected - found).max())  # propagates a NaN
+        largest = np.maximum(largest, np.abs(expected - found).max())  # max() would drop a NaN
         highest = np.maximum(highest, np.abs(expected).max())
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))

@@ -12,14 +12,14 @@ from models import Network
 
 
 class NnablaBackend:
-    """NNabla graphs of the most recent input shapes, all on the registered parameters.
+    """NNabla graphs of the most recent input shapes, which share the registered parameters.
 
-    Weights that are loaded later take effect in the cached graphs as well.
+    So weights that are loaded later take effect in the cached graphs as well.
 
     Args:
         network: The network.
-        on_new_size: Called before a graph is built and after all are released, to free memory that
-            suits only the old shapes.
+        on_new_size: Function that frees memory which only the old shapes can use. It is called
+            before a graph is built and after all graphs are released.
     """
 
     used, threads = frozenset({NNABLA}), 1

@@ -25,8 +25,8 @@ CUDA = ('CUDAExecutionProvider', {'use_tf32': 0})
 class ONNXRuntime:
     """ONNX Runtime on the CPU or on a GPU.
 
-    The payload of a model is its ONNX file, which suits any machine. A payload made on a GPU is
-    valid for that GPU alone, where it was compared with NNabla.
+    The payload of a model is its ONNX file, which works on any machine. A payload made on a GPU is
+    loaded on that GPU only, because it was compared with NNabla there.
 
     Args:
         threads: Number of CPU threads.

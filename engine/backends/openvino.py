@@ -19,7 +19,7 @@ PACKAGES = ('openvino', 'onnx')
 INSTALL = 'python -m pip install -r requirements.txt'
 INSTALL_NNCF = 'python -m pip install -r requirements-deploy.txt'
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
-NO_TELEMETRY = 'NNCF_CI'  # environment variable that turns NNCF's telemetry off
+NO_TELEMETRY = 'NNCF_CI'  # environment variable that disables NNCF's telemetry
 
 
 class OpenVINO:
@@ -64,7 +64,7 @@ class OpenVINO:
         return self if self.precision == FLOAT32 else OpenVINO(FLOAT32, self.threads)
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OpenVINOModel':
-        """Compile the content of an ONNX file, in 8 bits with ranges from ``inputs``."""
+        """Compile the content of an ONNX file; int8 takes its value ranges from ``inputs``."""
         try:
             model = self._core.read_model(io.BytesIO(onnx))
             if self.precision == 'int8':
@@ -111,7 +111,7 @@ class OpenVINOModel:
             raise inference_error(error, NAME, x.shape, _reason(error)) from error
 
     def payload(self) -> bytes:
-        """Return the compiled network, valid for this OpenVINO version and CPU model."""
+        """Return the compiled network, which only this OpenVINO version and CPU model can load."""
         return self._compiled.export_model().getvalue()
 
 
@@ -125,7 +125,7 @@ def _quantized(model: Any, inputs: Sequence[np.ndarray] | None) -> Any:
 
 
 def _reason(error: RuntimeError) -> str:
-    """Return the last line of a message; the lines before it locate the error in the source."""
+    """Return the last line of a message; earlier lines locate the error in OpenVINO's source."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 

@@ -1,6 +1,6 @@
-"""A registry of backends: NNabla and all registered runtimes.
+"""The registry of backends that run exported networks. NNabla itself needs no registration.
 
-The module that defines a runtime registers it. It may be a module of your own:
+The module that defines a runtime registers it as a backend. Your own module can do the same:
 
     from engine.backends.registry import Registration, register
 
@@ -24,7 +24,7 @@ from engine.backends.base import AUTO, FLOAT32, NNABLA, Runtime
 if TYPE_CHECKING:
     from engine.device.context import DeviceChoice
 
-BUILT_IN = ('onnxruntime', 'openvino', 'tensorrt')  # modules of this package, one backend each
+BUILT_IN = ('onnxruntime', 'openvino', 'tensorrt')  # modules of this package with a backend each
 _registered: Registry[Registration] = Registry('a backend')
 
 
@@ -35,8 +35,8 @@ class RuntimeRequest:
     Attributes:
         precision: One of the precisions of its registration.
         threads: Number of CPU threads.
-        choice: NNabla's context, which determines whether there is a GPU.
-        folder: A cache folder for the runtime's own files; None where there is none.
+        choice: NNabla's context, which decides whether the runtime uses a GPU.
+        folder: Cache folder for the runtime's own files; None to cache nothing.
     """
 
     precision: str
@@ -56,14 +56,14 @@ class Registration:
 
     Attributes:
         name: The backend's name, as ``--backend`` takes it.
-        packages: The packages that it imports.
+        packages: Names of the packages that the backend imports.
         install: The command that installs these packages.
-        make: Makes the runtime; raises ``BackendError`` where the runtime cannot work on this
-            machine, and ``ImportError``.
-        precisions: The values of ``--precision`` that it supports.
+        make: Function that makes the runtime. It raises ``BackendError`` if the runtime cannot work
+            on this machine, and ``ImportError`` if a package cannot be imported.
+        precisions: The values of ``--precision`` that the backend supports.
         on_cpu: Rank among the backends that ``--backend auto`` tries on a CPU, lowest first; None
-            where auto does not try it.
-        on_gpu: Likewise on a GPU.
+            if auto does not try this one.
+        on_gpu: The same for a GPU.
     """
 
     name: str
@@ -83,7 +83,7 @@ def register(registration: Registration) -> None:
     """
     if registration.name in (AUTO, NNABLA):
         raise UserError(f'a backend cannot be called {registration.name}: that name is taken')
-    _import_built_in()  # reserves their names
+    _import_built_in()  # so that a new backend cannot take one of their names
     _registered.add(registration.name, registration)
 
 

@@ -80,10 +80,11 @@ def create(
     Args:
         settings: The backend, its precision and its threads.
         network: The network, whose parameters are registered.
-        choice: NNabla's context, which determines whether there is a GPU.
-        on_new_size: As for :class:`engine.backends.nnabla.NnablaBackend`.
-        cache: The disk cache of compiled models; None for the user's cache folder.
-        calibration: Images for 8-bit ranges; None for other precisions.
+        choice: NNabla's context, which decides whether the backend uses a GPU.
+        on_new_size: Function that frees memory which only the old shapes can use, see
+            :class:`engine.backends.nnabla.NnablaBackend`.
+        cache: The disk cache of compiled models; None for the one in the user's cache folder.
+        calibration: Calibration images for the value ranges of int8; None for other precisions.
 
     Raises:
         UserError: The backend is not installed, or does not support the settings.
@@ -131,7 +132,7 @@ def create(
 
 
 def make_runtime(entry: Registration, request: RuntimeRequest) -> Runtime:
-    """Make the runtime of a backend; raise ``BackendError`` where it cannot work."""
+    """Make the runtime of a backend; raise ``BackendError`` if the runtime cannot work."""
     try:
         return entry.make(request)
     except ImportError as error:
@@ -144,7 +145,7 @@ def _warn_of_unused_threads(settings: BackendSettings) -> None:
 
 
 def _missing(entry: Registration) -> str | None:
-    """Return the first required package that is not installed; None when all are."""
+    """Return the first required package that is not installed; None if all are installed."""
     for package in entry.packages:
         if find_spec(package) is None:
             return package

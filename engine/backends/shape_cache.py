@@ -8,11 +8,11 @@ from engine.backends.base import MIN_CACHED_SHAPES, Shape
 
 
 class ShapeCache(LeastRecentlyUsed[Shape, Any]):
-    """Models of the most recent shapes: ``MIN_CACHED_SHAPES``, or as many as were reserved.
+    """A cache of ``MIN_CACHED_SHAPES`` models, or of as many as :meth:`reserve` has requested.
 
-    It grows beyond ``MIN_CACHED_SHAPES`` only while the machine's free memory exceeds the memory
-    that this process uses. So the process never takes more than about half of the memory available
-    to it.
+    The cache grows beyond ``MIN_CACHED_SHAPES`` only while the machine's free memory exceeds the
+    memory that this process uses. So its growth stops when the process uses about half of the
+    memory available to it.
     """
 
     def __init__(self) -> None:

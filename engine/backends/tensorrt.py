@@ -15,11 +15,11 @@ class TensorRT(onnxruntime.ONNXRuntime):
 
     Args:
         device: Number of the GPU.
-        threads: Number of CPU threads, for the operators that remain on the CPU.
+        threads: Number of CPU threads for the operators that run on the CPU.
         folder: Cache folder for engines, which take minutes to build; None to cache nothing.
 
     Raises:
-        BackendError: The installed onnxruntime does not support TensorRT.
+        BackendError: The installed onnxruntime does not support TensorRT or the GPU.
     """
 
     name = NAME
@@ -45,5 +45,5 @@ def _make(request: RuntimeRequest) -> TensorRT:
     return TensorRT(request.gpu, request.threads, request.folder)
 
 
-# The only runtime that is faster than NNabla on a GPU.
+# No other runtime here has a rank on GPUs, because none is faster than NNabla there.
 register(Registration(NAME, PACKAGES, INSTALL, _make, on_gpu=10))

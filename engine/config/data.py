@@ -21,10 +21,10 @@ def open_dataset(
 
     Args:
         config: The config, whose class names and colours override those of the data set.
-        split: Such as ``train`` or ``val``.
+        split: Name of the split, such as ``train`` or ``val``.
         data_dir: Root of the data set; None for the config's ``data_dir``, or else
             ``data/<data set>`` in the working directory or the project.
-        list_file: A list of the images to take; None for all images of the split.
+        list_file: A file that lists the images to use; None for all images of the split.
         complete: Whether an image without labels is an error.
 
     Raises:

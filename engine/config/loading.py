@@ -32,10 +32,10 @@ from models.family import NetworkKeys
 
 BASE_KEY = '_base_'
 SET_OPTION = '--set'
-AUGMENTATION_KEY = 'augmentation'  # a config that names an augmentation needs its keys
+AUGMENTATION_KEY = 'augmentation'  # a config with this key needs the augmentation's keys
 DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
 PATH_KEYS = ('weights', 'pretrained', 'data_dir')  # keys whose values are paths
-Origins = dict[str, Path | str]  # the file or the option that sets each key
+Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 
 
 class Config(Mapping[str, Any]):
@@ -85,7 +85,7 @@ def load(
         path: The config file, searched in the working directory, then in the project; None for
             the default config.
         overrides: ``key=value`` texts, with values in YAML.
-        options: Keys that have an option of their own: the option's name, and its value.
+        options: Name and value of a command-line option, by the key that the option sets.
 
     Raises:
         UserError: The message names the key, and the file or the option that sets it.
@@ -119,16 +119,17 @@ def with_origins(config: Config) -> str:
 def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> datasets.DatasetInfo:
     """Return the names and colours of a config's classes.
 
-    They come from the config, or else from its data set. If neither defines them, the names are
-    numbers and the colours are generated.
+    Names and colours come from the config, or else from its data set. If neither defines them, the
+    names are ``class 0``, ``class 1`` and so on, and the colours are generated.
 
     Args:
         config: The config.
-        root: The data set's root, where a data set of your own declares its classes; None for the
+        root: Root of the data set; the reader ``folder`` reads the classes from there. None for the
             config's ``data_dir``.
 
     Raises:
-        UserError: Their number differs from the network's number of classes.
+        UserError: The data set is unknown or unreadable, or the number of names or of colours
+            differs from the network's number of classes.
     """
     data = DataKeys.of(config)
     count = models.describe(config).num_classes
@@ -160,7 +161,7 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
-    """Find a config file; raise ``UserError`` with the nearest names where there is none."""
+    """Find a config file; if there is none, raise ``UserError`` with the nearest names."""
     for candidate in (Path(path), PROJECT / path):
         if files.kind_of(candidate) == 'file':
             return candidate.resolve()
@@ -215,14 +216,15 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
 def _relative_to(folder: Path, path: str) -> str:
     """Resolve a path against the config's folder.
 
-    A bare file name that does not exist there stays as it is: it may be a published file's name.
+    A bare file name that does not exist there is not changed, because it may be the name of a
+    published file.
     """
     beside = folder / Path(path).expanduser()
     return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that rejects duplicate keys, where YAML silently takes the last one."""
+    """A safe YAML loader that rejects duplicate keys; PyYAML silently uses the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = []
@@ -283,7 +285,7 @@ def _nearest(key: object, keys: Iterable[str]) -> str:
 
 
 def _check_together(config: Config) -> None:
-    """Check the consistency of keys: of network, classes, colours and augmentation."""
+    """Check that network, classes, colours, augmentation and the other sections are consistent."""
     try:
         models.describe(config)
     except models.HyperParameterError as error:

@@ -8,8 +8,9 @@ import models
 from common.errors import UserError
 from common.sections import Key, Section, keys_of
 
-# Each title with its section, or with the function that returns the registered sections. Names
-# instead of imports, as a section belongs to the code that reads it, which may be a higher layer.
+# For each title of the reference, the name of its section or of a function that returns several
+# sections. They are named instead of imported, because a section belongs to the code that reads it,
+# which may be a higher layer.
 SECTIONS = {
     'Network': 'models.family:NetworkKeys',
     'Data': 'datasets.keys:DataKeys',
@@ -20,12 +21,13 @@ SECTIONS = {
     'Loss': 'engine.training.losses:sections',
     'Evaluation': 'engine.inference.test_time:ProtocolKeys',
 }
-# Keys whose value selects one of several sections, with the function that returns these by value.
+# For each key whose value selects one of several sections, the name of the function that returns
+# these sections by value.
 CHOICES = {
     'augmentation': 'datasets.loading.augmentations:sections',
     'loss': 'engine.training.losses:choices',
 }
-# Keys of the published files for which only the published value is implemented.
+# Keys of the published config files of which only the published value is implemented.
 FIXED_VALUES = {
     'dilation': True,
     'input_transform': 'resize_concat',
@@ -49,8 +51,8 @@ def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
         values: The config's values, unchecked.
 
     Raises:
-        UserError: The network is unknown, or two sections in effect define different keys of the
-            same name.
+        UserError: The network is unknown, or two sections that apply to this config define
+            different keys of the same name.
     """
     family = models.family_of(values.get('network', 'd3net'))
     in_effect: list[type[Section]] = fixed_sections()
@@ -70,7 +72,7 @@ def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
                     'of this name; rename your own'
                 )
             keys[name], owners[name] = key, section
-    for section in others:  # a config may contain keys of sections that are not in effect
+    for section in others:  # a config may contain keys of sections that it does not select
         keys = keys_of(section) | keys
     return keys
 
@@ -83,8 +85,9 @@ def _shared_keys() -> dict[str, Key]:
 def reference() -> str:
     """Return a text that lists every key with its type, range, default and meaning.
 
-    It has one paragraph per section and one per alternative in ``CHOICES``. The latter lists the
-    keys that the alternative adds, or for which it has another default.
+    The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES`` and
+    each family of networks. The paragraph of an alternative has only the keys that the alternative
+    adds or defines differently, such as with another default.
     """
     return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
 
@@ -110,7 +113,7 @@ def _sections_at(home: str) -> list[type[Section]]:
 
 
 def _choices(key: str) -> dict[str, type[Section]]:
-    """Return the sections among which ``key`` selects one, by the key's values."""
+    """Return the sections from which the value of ``key`` selects one, by that value."""
     return resolve_name(CHOICES[key])()
 
 

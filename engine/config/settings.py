@@ -9,7 +9,7 @@ from common.settings import Settings, option
 
 @dataclass(frozen=True)
 class ConfigSettings(Settings):
-    """A config file, and overrides as ``key=value`` texts with values in YAML."""
+    """A config file, and its overrides: ``key=value`` texts with values in YAML."""
 
     config_file: str | None = option(
         '-cfg',

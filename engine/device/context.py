@@ -18,18 +18,18 @@ from common.launcher import launched_rank
 from engine.device import extension
 from engine.device.extension import UnusableError
 
-GPU_ORDINALS = {1: 'a second one', 2: 'a third one'}  # by GPU number
+GPU_ORDINALS = {1: 'a second one', 2: 'a third one'}  # names of GPUs by number, for messages
 TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
 
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """The context in use.
+    """The NNabla context in use.
 
     Attributes:
         name: ``cpu`` or ``cudnn``.
         type_config: ``float`` or ``half``.
-        reason: Why the GPU cannot be used, where one was requested or preferred; None otherwise.
+        reason: Why no GPU is used although ``auto`` was requested; otherwise None.
         device: Number of the GPU.
         tf32: Whether the GPU computes float32 products in TF32.
     """
@@ -52,16 +52,19 @@ def use(
     """Make a context NNabla's default context.
 
     Args:
-        name: ``cpu``, ``cudnn``, or ``auto`` for cudnn where it works and the CPU otherwise.
+        name: ``cpu``, ``cudnn``, or ``auto`` for cudnn if it works and the CPU otherwise.
         type_config: ``float`` or ``half``.
-        device: Number of this process on its machine, see :func:`gpu_of`.
-        tf32: Whether convolutions and matrix products use NVIDIA's TF32. It applies to the whole
-            process and overrides the environment.
+        device: Number of this process on its machine; :func:`gpu_of` derives the GPU from it.
+        tf32: Whether convolutions and matrix products use NVIDIA's TF32. The setting applies to the
+            whole process and overrides the environment.
+
+    Returns:
+        The context in use.
 
     Raises:
         UserError: A GPU was requested and cannot be used, or half precision was requested on the
-            CPU. There NNabla's results are wrong (sums are kept in half precision too), and it is
-            145 times slower.
+            CPU. On the CPU, NNabla's results in half precision are wrong, because sums are kept in
+            half precision too, and it is 145 times slower.
     """
     os.environ[TF32_VARIABLE] = str(int(tf32))  # the extension reads it at its import
     device = gpu_of(device)
@@ -82,15 +85,18 @@ def use(
 def gpu_of(local_rank: int) -> int:
     """Return the number of a process's GPU among those in ``CUDA_VISIBLE_DEVICES``.
 
-    It is the process's number on its machine. Where a single GPU is visible, as Slurm assigns one
-    to each process, it is 0.
+    The number is ``local_rank``, or 0 if the variable names a single GPU. Slurm, for example, can
+    make a single GPU visible to each process.
+
+    Args:
+        local_rank: Number of the process on its machine.
     """
     visible = os.environ.get('CUDA_VISIBLE_DEVICES', '')
     return 0 if visible and ',' not in visible else local_rank
 
 
 def why_no_gpu(device: int = 0) -> str | None:
-    """Try NNabla on a GPU and return why it does not work; None when it works."""
+    """Try NNabla on a GPU and return why it does not work; None if it works."""
     try:
         cudnn = extension.load()
     except UnusableError as error:
@@ -116,5 +122,5 @@ def why_no_gpu(device: int = 0) -> str | None:
 
 
 def release_cached_memory(choice: DeviceChoice):
-    """Return the memory of freed arrays to the system; NNabla caches it for later arrays."""
+    """Return the memory of freed arrays, which NNabla caches for later arrays, to the system."""
     importlib.import_module(f'nnabla_ext.{choice.name}').clear_memory_cache()

@@ -1,7 +1,8 @@
 """Known bugs of NNabla 1.39 on Hopper GPUs, as measured on an H200.
 
-In these kernels, its CUDA extension passes a mask of 28 of the 32 lanes to the warp shuffles
-(nnabla-ext-cuda, include/nbla/cuda/utils/shuffle_down.cuh and warp_shuffle.cuh).
+In the kernels of the functions named below, NNabla's CUDA extension passes a mask of 28 of the 32
+lanes to the warp shuffles (nnabla-ext-cuda, include/nbla/cuda/utils/shuffle_down.cuh and
+warp_shuffle.cuh).
 """
 
 HOPPER = 9  # major number of the compute capability

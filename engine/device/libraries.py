@@ -27,8 +27,8 @@ def file_of_function(library: str | None, function: str) -> str | None:
     """Find the file that defines a function, as ``library`` resolves its name.
 
     Args:
-        library: Path of a library, which is loaded if necessary. None for the global symbols, of
-            libraries that were preloaded or loaded with ``RTLD_GLOBAL``.
+        library: Path of a library, which is loaded if necessary. None for the global symbols: those
+            of libraries that were preloaded or loaded with ``RTLD_GLOBAL``.
         function: The symbol's name.
 
     Returns:
@@ -49,7 +49,7 @@ def file_behind_pointer(library: str, variable: str) -> str | None:
         variable: The variable's name.
 
     Returns:
-        The path without symbolic links; None when the variable is null or missing.
+        The path without symbolic links; None if the variable is null or missing.
     """
     try:
         pointer = ctypes.c_void_p.in_dll(ctypes.CDLL(library), variable)
@@ -96,7 +96,7 @@ def load(paths: list[Path]):
 
 @contextmanager
 def import_flags(flags: int) -> Iterator[None]:
-    """Load Python extensions that are imported inside the block with these flags of dlopen."""
+    """Set the flags of dlopen for Python extensions that are imported inside the block."""
     before = sys.getdlopenflags()
     sys.setdlopenflags(flags)
     try:
@@ -122,13 +122,13 @@ def environment(**variables: str) -> Iterator[None]:
 
 @contextmanager
 def captured_output(lines: list[str]) -> Iterator[None]:
-    """Append to ``lines`` all that Python and C code print inside the block, to both outputs.
+    """Append to ``lines`` what Python and C code print on both outputs inside the block.
 
     File descriptors 1 and 2 of the process are redirected, so the output of other threads is
     captured as well.
     """
     with tempfile.TemporaryFile('w+') as file:
-        # A number above the standard descriptors, any of which a daemon may have closed.
+        # A number above the standard descriptors, because a daemon may have closed any of these.
         target = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
         saved: dict[int, int | None] = {}
         _flush()

@@ -25,10 +25,10 @@ from layers import graph
 if TYPE_CHECKING:
     from mpi4py import MPI  # initialises MPI
 
-BUCKET_BYTES = 4 << 20  # one all-reduce on CPUs, during the backward pass
-NCCL_BUCKET_BYTES = 64 << 20  # one all-reduce on GPUs, which needs a copy of this size
-# Functions that communicate, NNabla's and those for the CPU, with the index of an input of theirs
-# that is a parameter.
+BUCKET_BYTES = 4 << 20  # size of an all-reduce on CPUs, during the backward pass
+NCCL_BUCKET_BYTES = 64 << 20  # size of an all-reduce on GPUs, which needs a copy of this size
+# Functions that communicate, NNabla's and those for the CPU. The value is the index of an input
+# that is a parameter of the layer.
 IN_FORWARD = {'SyncBatchNormalization': 1, 'SynchronizedBatchStatistics': 1}
 IN_BACKWARD = {'SyncBatchNormalization': 1, 'SynchronizedNormalization': 2}
 
@@ -53,7 +53,11 @@ class SingleProcessCommunicator:
         return self._processes.total(array)
 
     def broadcast(self, parameters: Mapping[str, nn.Variable]):
-        """Copy the values of rank 0 to all ranks; names and order must be the same on all."""
+        """Copy the values of rank 0 to all ranks.
+
+        Args:
+            parameters: The parameters by name; names and order must be the same on all ranks.
+        """
 
     def backward_of(self, loss: nn.Variable, parameters: Mapping[str, nn.Variable]) -> Backward:
         """Return a function that runs a backward pass and sums the gradients over all processes.
@@ -63,7 +67,7 @@ class SingleProcessCommunicator:
             parameters: The parameters whose gradients are summed, by name.
 
         Returns:
-            A function of the gradient of ``loss``.
+            A function that takes the gradient of ``loss``, such as 1.0 or the loss scale.
         """
         return lambda gradient: loss.backward(gradient, clear_buffer=True)
 
@@ -71,12 +75,13 @@ class SingleProcessCommunicator:
         """Return whether all processes are ready for the next step.
 
         Args:
-            orders: The result of :func:`sync_batch_norm_order` for each graph of the step; None
-                where this process failed to load its batches.
+            orders: The result of :func:`sync_batch_norm_order` for each graph of the step; None if
+                this process failed to load its batches.
 
         Raises:
-            UserError: On all processes, where all are ready but their synchronized batch norms
-                have different orders. Sums of two different layers would be added up.
+            UserError: All processes are ready, but their synchronized batch norms have different
+                orders, so that values of different layers would be added up. Every process raises
+                the error.
         """
         digest = None
         if orders is not None:
@@ -93,11 +98,11 @@ class SingleProcessCommunicator:
 
 
 class MpiCommunicator(SingleProcessCommunicator):
-    """A communicator over MPI, for CPUs: sums each bucket of gradients once it is complete."""
+    """A communicator over MPI, for CPUs; it sums each bucket of gradients once it is complete."""
 
     def __init__(self, processes):
         super().__init__(processes)
-        # A communicator of their own lets gradients overtake other messages.
+        # With an MPI communicator of their own, gradients can overtake other messages.
         self._of_gradients = processes.mpi.Dup()
 
     def broadcast(self, parameters):
@@ -123,10 +128,10 @@ class MpiCommunicator(SingleProcessCommunicator):
 class NcclCommunicator(SingleProcessCommunicator):
     """A communicator over NCCL, for GPUs: NNabla's own.
 
-    It sums gradients after the backward pass, in buckets that are the same on all processes.
-    NNabla's callback, which sums them during the backward pass, follows the order of each process's
-    graph. Where these orders differ, as they can for batches of different sizes, it silently adds
-    up the gradients of different parameters.
+    This communicator sums gradients after the backward pass, in buckets that are the same on all
+    processes. NNabla's callback sums them during the backward pass, in the order of each process's
+    graph. If these orders differ, as they can for batches of different sizes, the callback silently
+    adds up the gradients of different parameters.
     """
 
     def __init__(self, processes, nnabla):
@@ -152,7 +157,7 @@ class NcclCommunicator(SingleProcessCommunicator):
 def sync_batch_norm_order(loss: nn.Variable) -> tuple[str, ...]:
     """Return the names of a graph's synchronized batch norms in the order of execution.
 
-    The forward pass comes first, then the backward pass.
+    The names of the forward pass come first, then those of the backward pass.
     """
     names = {hash(p.data): name for name, p in nn.get_parameters(grad_only=False).items()}
 
@@ -178,7 +183,7 @@ def connect(processes: Processes, choice: DeviceChoice) -> SingleProcessCommunic
         choice: NNabla's context, CPU or GPU.
 
     Raises:
-        UserError: NCCL cannot connect all processes, which would then train separate copies.
+        UserError: NCCL cannot connect all processes, so each would train a network of its own.
     """
     if processes.size == 1:
         return SingleProcessCommunicator(processes)
@@ -207,7 +212,12 @@ def connect(processes: Processes, choice: DeviceChoice) -> SingleProcessCommunic
 
 
 def _check_device(number: int, choice: DeviceChoice):
-    """Require that a process's GPU has the process's number on its machine, as NNabla assumes."""
+    """Raise ``UserError`` unless the numbers of process and GPU are equal, as NNabla assumes.
+
+    Args:
+        number: Number of the process on its machine.
+        choice: NNabla's context, with the number of the GPU.
+    """
     if number != choice.device:
         raise UserError(
             f'NNabla connects process {number} of a machine through GPU {number} only, but this '
@@ -219,15 +229,16 @@ def _check_device(number: int, choice: DeviceChoice):
 class _BucketedAllReduce:
     """The all-reduces of one backward pass, one for each bucket of parameters.
 
-    A gradient is complete after its parameter's last use. The order of completion depends on the
-    graph, which can differ between batches of different sizes. So the buckets and their order are
-    fixed and the same on all ranks: each bucket waits for those before it.
+    A gradient is complete when the backward pass has run all functions that use its parameter. The
+    order of completion depends on the graph, which can differ between batches of different sizes.
+    So the buckets and their order are fixed and the same on all ranks, and each bucket waits for
+    those before it.
 
     Args:
-        mpi: mpi4py's communicator.
+        mpi: Communicator of mpi4py.
         buckets: The parameters of each bucket.
-        uses: For each parameter, by the hash of its array, the number of functions that use it;
-            counted down during the pass.
+        uses: Number of functions that use a parameter, by the hash of the parameter's array. The
+            numbers are counted down during the pass.
     """
 
     def __init__(self, mpi, buckets: list[list[nn.Variable]], uses: dict[int, int]):
@@ -238,7 +249,7 @@ class _BucketedAllReduce:
         self._pending: list[tuple['MPI.Request', np.ndarray]] = []
 
     def after(self, function):
-        """Count down the uses of a function's parameters after the function's backward pass."""
+        """Count down the uses of a function's parameters; called after its backward pass."""
         for variable in function.inputs:
             key = hash(variable.data)
             if key in self._uses:
@@ -250,7 +261,7 @@ class _BucketedAllReduce:
     def finish(self):
         """Send the remaining buckets, wait for all sums and store them as gradients.
 
-        Parameters on which the loss does not depend take part as well.
+        The buckets include parameters on which the loss does not depend.
         """
         self._missing = [0] * len(self._buckets)
         self._send()
@@ -274,7 +285,10 @@ class _BucketedAllReduce:
 
 
 def _buckets(parameters: Mapping[str, nn.Variable], size: int) -> list[list[nn.Variable]]:
-    """Group parameters into buckets of about ``size`` bytes, last ones first, as in backward."""
+    """Group parameters into buckets of about ``size`` bytes, in the order of the backward pass.
+
+    The last parameter comes first.
+    """
     buckets: list[list[nn.Variable]] = []
     left = 0
     for parameter in reversed([*parameters.values()]):

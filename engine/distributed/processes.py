@@ -16,8 +16,8 @@ from common.launcher import RANK_0_HEAD_START_SECONDS, launcher, started_by_open
 from common.log import LOG
 from engine.device import libraries
 
-OUTPUT_FORWARDING_SECONDS = 0.5  # for mpirun to forward a message before it kills this process
-ERROR_REPORT_SECONDS = 10  # for a failed process to end the job before the others do
+OUTPUT_FORWARDING_SECONDS = 0.5  # time for mpirun to forward a message before this process ends
+ERROR_REPORT_SECONDS = 10  # time for a failed process to end the job before the others do
 
 
 class OtherProcessError(Exception):
@@ -30,9 +30,10 @@ class Processes:
     Attributes:
         rank: Number of this process in the job.
         size: Number of processes in the job.
-        local_rank: Number of this process on its machine, and of its GPU.
+        local_rank: Number of this process on its machine, which is also the number of its GPU if
+            several are visible.
         local_size: Number of processes on this machine.
-        mpi: mpi4py's communicator of all processes; None for a single process.
+        mpi: Communicator of mpi4py for all processes; None for a single process.
     """
 
     def __init__(self, mpi=None):
@@ -69,28 +70,32 @@ class Processes:
 
         Args:
             status: The exit status.
-            text: A text to print on standard error.
+            text: A text to print on standard error; empty to print nothing.
         """
         if self.rank:
-            time.sleep(RANK_0_HEAD_START_SECONDS)  # lets rank 0 report an error that all ranks have
+            time.sleep(RANK_0_HEAD_START_SECONDS)  # rank 0 reports an error that all ranks have
         with suppress(OSError):  # the job ends even if standard error is closed
             print(text, end='\n' if text else '', file=sys.stderr, flush=True)
         time.sleep(OUTPUT_FORWARDING_SECONDS)
         if self.mpi is not None and not started_by_open_mpi():
             self.mpi.Abort(status)
-        os._exit(status)  # mpirun ends the others, and prints less than after MPI_Abort
+        os._exit(status)  # then mpirun ends the others and prints less than after MPI_Abort
 
     def abort_last(self, status: int):
-        """Wait for the process that reports the error, then end this one; does not return.
+        """Wait for the failed process to report its error and end the job, then end it from here.
 
-        Most launchers end this process together with the failed one.
+        The method does not return. Most launchers end this process together with the failed one,
+        while it waits.
+
+        Args:
+            status: The exit status.
         """
         time.sleep(ERROR_REPORT_SECONDS)
         self.abort(status)
 
     @contextmanager
     def log_on_rank_0(self) -> Iterator[None]:
-        """Log only errors on ranks other than 0 inside the block, where all ranks log the same."""
+        """Log only errors on ranks other than 0 inside the block; all ranks log the same there."""
         level = LOG.level
         if self.rank:
             LOG.setLevel('ERROR')
@@ -105,7 +110,7 @@ class Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes of the job; an error in one of them ends all, with one message.
+    """Join the processes of the job; an error in one process ends all, with one message.
 
     Ranks other than 0 log warnings and errors only.
 
@@ -113,8 +118,8 @@ def joined() -> Iterator[Processes]:
         The processes.
 
     Raises:
-        UserError: The launcher started several processes that cannot connect; each would do the
-            whole work.
+        UserError: The launcher started several processes that cannot connect, so each of them would
+            do the whole work.
     """
     variable = launcher()
     count = int(os.environ[variable]) if variable else 1

@@ -15,8 +15,8 @@ class Watchdog:
 
     Args:
         seconds: Timeout in seconds.
-        alarm: Called once, with an error message.
-        armed: Whether to watch at all; a single process waits for no other.
+        alarm: Function that is called once, with an error message.
+        armed: Whether to watch at all; unnecessary for a single process, which waits for no other.
     """
 
     def __init__(self, seconds: float, alarm: Callable[[str], None], *, armed: bool = True):
@@ -26,12 +26,16 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def note_progress(self, what: str):
-        """Note progress; ``what`` has just been reached or finished."""
+        """Note progress.
+
+        Args:
+            what: What has just been reached or finished, such as ``iteration 17``, for the message.
+        """
         self._moves, self._latest = self._moves + 1, what
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop the clock inside the block, where this process waits for another watched one."""
+        """Stop the clock inside the block, in which this process waits for another watched one."""
         self._paused = True
         try:
             yield

@@ -2,9 +2,9 @@
 
     model = build_model({'logits': y}, {'image': x})
 
-Every function that depends on an input becomes a node, everything else a constant. Constants are
-named after the parameters, and nodes after the parameters' scopes. Batch norm remains a node, as
-runtimes fold it. The builder requires the package onnx, but not NNabla's converter.
+Every function that depends on an input becomes one or more nodes, everything else a constant.
+Constants are named after the parameters, and nodes after the parameters' scopes. Batch norm remains
+a node, because runtimes fold it. The builder requires the package onnx, but not NNabla's converter.
 """
 
 import json
@@ -52,11 +52,11 @@ def build_model(
     Args:
         outputs: Output variables, by their names in the model.
         inputs: Input variables, by their names in the model.
-        types: NumPy type names of inputs and outputs other than float32, which are cast. An index
-            (NNabla's ``max`` with ``only_index``) needs an entry.
+        types: NumPy type names of the inputs and outputs that are not float32, by name; these are
+            cast. An index (NNabla's ``max`` with ``only_index``) needs an entry.
         dynamic_batch: Whether the first dimension of inputs and outputs is dynamic. The graph must
-            then be built for 2 or more images, as a batch of 1 looks like any dimension of 1.
-        metadata: Properties of the model; text is stored as it is, anything else as JSON.
+            then be built for 2 or more images, because a batch of 1 looks like any dimension of 1.
+        metadata: Properties of the model by name. Text is stored unchanged, anything else as JSON.
         name: Name of the ONNX graph.
 
     Returns:
@@ -104,6 +104,11 @@ def build_model(
 class OnnxGraph:
     """An ONNX graph under construction.
 
+    Args:
+        inputs: Input variables by name.
+        types: NumPy type names of the inputs that are not float32, by name.
+        dynamic_batch: Whether the number of images is dynamic.
+
     Attributes:
         nodes: Nodes in the order of computation.
         constants: Constant arrays by name.
@@ -136,7 +141,7 @@ class OnnxGraph:
 
         Args:
             outputs: Output variables by name.
-            types: NumPy type names of outputs other than float32.
+            types: NumPy type names of the outputs that are not float32, by name.
         """
         wanted = {v: name for name, v in outputs.items() if name not in types}
         self._used.update(outputs)
@@ -178,7 +183,12 @@ class OnnxGraph:
         return self.constant(array, self._origin(variable))
 
     def constant(self, array: np.ndarray, name: str) -> str:
-        """Add a constant and return its name, numbered if another constant has that name."""
+        """Add a constant and return its name.
+
+        Args:
+            array: The values.
+            name: The preferred name; it gets a number if something else has it.
+        """
         array = np.asarray(array)
         known = self.constants.get(name)
         if known is not None and known.shape == array.shape and np.array_equal(known, array):
@@ -205,7 +215,7 @@ class OnnxGraph:
         return self.node('Cast', [source], out, to=to)
 
     def batch(self) -> str:
-        """Return the name of the number of images, (1,) int64, computed from the first input."""
+        """Return the name of a node that computes the number of images, (1,) int64."""
         if self._batch_name is None:
             shape = self.node('Shape', [self._first], self._unused('batch/shape'))
             zero = self.constant(np.zeros(1, np.int64), 'batch/axis')
@@ -214,14 +224,14 @@ class OnnxGraph:
         return self._batch_name
 
     def require_per_image(self, function, *axes: int):
-        """Reject a function that works across images where their number is dynamic.
+        """Reject a function that works across images if their number is dynamic.
 
         Args:
             function: The NNabla function.
-            *axes: The axes along which it works.
+            *axes: The axes along which the function works.
 
         Raises:
-            UnsupportedError: The axes include the batch, and its size is dynamic.
+            UnsupportedError: The axes include that of the images, whose number is dynamic.
         """
         if self.dynamic_batch and 0 in axes:
             raise UnsupportedError(
@@ -237,7 +247,11 @@ class OnnxGraph:
         return function.info.type_name
 
     def _origin(self, variable) -> str:
-        """Return the name of the parameter from which a constant is computed."""
+        """Return the name of the parameter from which a constant is computed, or ``constant``.
+
+        Raises:
+            UnsupportedError: The constant is computed from a variable that is not a parameter.
+        """
         if variable.data in self._parameters:
             return self._parameters[variable.data]
         if not variable.parent:

@@ -1,9 +1,10 @@
 """Converters from NNabla functions to ONNX operators of opset 13, by function type.
 
 A converter takes the graph under construction (:class:`engine.onnx.builder.OnnxGraph`), the NNabla
-function and the name of the result, and adds nodes. It raises :class:`UnsupportedError` for
-anything that ONNX cannot express exactly. NNabla's definitions: sony/nnabla, v1.39.0,
-build-tools/code_generator/functions.yaml; ONNX's: onnx/onnx, docs/Operators.md, opset 13.
+function and the name of the result, and adds nodes. It raises :class:`UnsupportedError` if ONNX
+cannot express the function exactly. NNabla's definitions: sony/nnabla, v1.39.0,
+build-tools/code_generator/functions.yaml. ONNX's definitions: onnx/onnx, docs/Operators.md, opset
+13.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 
 from common.errors import UserError
 
-DIRECT_OPERATORS = {  # functions without arguments that matter
+DIRECT_OPERATORS = {  # functions whose arguments do not change the result
     'Add2': 'Add',
     'Sub2': 'Sub',
     'Mul2': 'Mul',
@@ -26,7 +27,7 @@ DIRECT_OPERATORS = {  # functions without arguments that matter
     'GlobalAveragePooling': 'GlobalAveragePool',
 }
 SCALAR_OPERATORS = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
-# mode, align_corners, half_pixel, half_pixel_for_nn -> attributes of Resize.
+# Attributes of ONNX's Resize by NNabla's mode, align_corners, half_pixel and half_pixel_for_nn.
 RESIZE_ATTRIBUTES = {
     ('linear', False, False, False): dict(coordinate_transformation_mode='asymmetric'),
     ('linear', False, True, False): dict(coordinate_transformation_mode='half_pixel'),
@@ -69,7 +70,7 @@ def add_nodes(graph, function, out: str):
         graph.node(SCALAR_OPERATORS[kind], [graph.name(function.inputs[0]), value], out)
     elif kind in CONVERTERS:
         CONVERTERS[kind](graph, function, out, **arguments)
-    elif kind.endswith('BatchStatistics'):  # on a CPU; see layers/sync_batch_norm.py
+    elif kind.endswith('BatchStatistics'):  # on CPUs, layers/sync_batch_norm.py
         raise UnsupportedError(BATCH_STATISTICS_PROBLEM)
     else:
         raise UnsupportedError(f"NNabla's function {kind} cannot be exported to ONNX")
@@ -181,7 +182,7 @@ def _max_pooling(graph, function, out, **arguments):
 def _pooling(graph, function, out, kind, arguments, **attributes):
     if not arguments[
         'ignore_border'
-    ]:  # NNabla's result can have one row more than ONNX's ceil_mode
+    ]:  # NNabla's result can have one row more than ONNX's with ceil_mode
         name = function.info.type_name
         raise UnsupportedError(f'{name} with ignore_border=False cannot be exported exactly')
     graph.node(
@@ -206,7 +207,7 @@ def _mean(graph, function, out, *, axes, keep_dims):
 
 @_converter('Max')
 def _argmax(graph, function, out, *, axes, keep_dims, with_index, only_index):
-    """Convert the index of the largest value; NNabla's Max can also return the value."""
+    """Convert Max with ``only_index``; returning the largest value is not supported."""
     if not only_index or len(axes) != 1:
         raise UnsupportedError('Max is exported only as the index over one axis')
     axis = axes[0] % function.inputs[0].ndim
@@ -223,7 +224,7 @@ def _concatenate(graph, function, out, *, axis):
 
 @_converter('Slice')
 def _slice(graph, function, out, *, start, stop, step):
-    """Convert a slice; axes taken whole are omitted, so that the batch size is not fixed."""
+    """Convert a slice; omit axes that are not cut, so that the batch size is not fixed."""
     shape = function.inputs[0].shape
     first = len(shape) - len(start)
     cuts = []
@@ -276,7 +277,10 @@ def _interpolate(
     half_pixel_for_nn,
     channel_last,
 ):
-    """Convert to a resize with explicit sizes, as rounded factors could change the size."""
+    """Convert to a resize with explicit sizes, because rounded factors could change the size.
+
+    A nearest resize that runtimes compute differently becomes a selection of rows and columns.
+    """
     before, after = function.inputs[0].shape, function.outputs[0].shape
     form = mode, align_corners, half_pixel, half_pixel_for_nn
     if form not in RESIZE_ATTRIBUTES or len(before) != 4:
@@ -291,7 +295,7 @@ def _interpolate(
         return
     attributes = dict(RESIZE_ATTRIBUTES[form], mode=mode)
     if half_pixel and any(new == 1 < old for old, new in zip(before[2:], after[2:])):
-        # Of a dimension that shrinks to 1, it takes the first sample, as NNabla does.
+        # This mode takes the first sample of a dimension that shrinks to 1, as NNabla does.
         attributes['coordinate_transformation_mode'] = 'pytorch_half_pixel'
     if graph.dynamic_batch:
         rest = graph.constant(np.array(after[1:], np.int64), f'{out}/rest_of_size')
@@ -305,8 +309,8 @@ def _interpolate(
 def _repeats_each_sample(function) -> bool:
     """Return whether a nearest resize repeats each sample the same number of times.
 
-    Only then do all runtimes agree with NNabla. Otherwise some positions lie between two samples,
-    and the choice depends on how the factor is rounded.
+    If so, all runtimes agree with NNabla. Otherwise some positions lie between two samples, and the
+    choice depends on how the factor is rounded.
     """
     sizes = zip(function.inputs[0].shape[2:], function.outputs[0].shape[2:], _nearest(function))
     return all(

@@ -27,8 +27,8 @@ HEADER_BYTES = 512  # the smallest user block
 MAGIC, VERSION = b'nnseg training state', b'2'
 ARRAYS = ('parameters', 'solver', 'average')
 ADVICE = 'start from weights (-p model_param_*.h5 or best.h5 of a run) in another folder (-o)'
-# Keys of a config that do not influence the parameters of a running training: initial weights,
-# paths, names, memory, validation and saving; and, by their prefix, the keys of evaluation.
+# Config keys that do not influence the parameters of a training that has begun: initial weights,
+# paths, names, memory, validation and saving. The keys with EVALUATION_PREFIX do not either.
 KEYS_WITHOUT_INFLUENCE = {
     'weights',
     'pretrained',
@@ -49,8 +49,9 @@ EVALUATION_PREFIX = 'test_'
 class TrainingState:
     """The state of a run after ``iteration`` completed iterations.
 
-    Arrays are stored by name, with any numeric type and in their order. Other attributes hold what
-    JSON can represent, with string keys and finite numbers; tuples are loaded as lists.
+    Arrays of any numeric type are stored by name; their order is kept. The values of all other
+    attributes must be representable in JSON, with string keys and finite numbers. Tuples are loaded
+    as lists.
 
     Attributes:
         iteration: Number of completed iterations.
@@ -63,12 +64,13 @@ class TrainingState:
         seed: Random seed of the run.
         config: The effective config.
         processes: Number of processes of the run.
-        options: Command line options that change numbers, as typed; ``on`` or ``off`` for flags.
+        options: Values of the command-line options that affect results, as typed; ``on`` or ``off``
+            for flags.
         versions: Versions of the packages.
         name: Name of the config.
         extras: Further facts.
-        scaled: Whether ``reference_batch`` scaled milestones and warm-up. States without this
-            field were not scaled.
+        scaled: Whether ``reference_batch`` has scaled milestones and warm-up. False for files
+            without this field.
     """
 
     iteration: int
@@ -126,7 +128,7 @@ def save(path: str | os.PathLike, state: TrainingState):
 
 
 def load(path: str | os.PathLike) -> TrainingState:
-    """Read a state; raise ``UserError`` if the file is missing, damaged or no such state."""
+    """Read a state; raise ``UserError`` if the file is missing, damaged or not a state."""
 
     def read(file):
         groups = json.loads(file['names'][()].tobytes())
@@ -145,10 +147,10 @@ def load(path: str | os.PathLike) -> TrainingState:
 
 
 def load_facts(path: str | os.PathLike) -> dict:
-    """Read the attributes of a state other than arrays, which needs little memory.
+    """Read all attributes of a state except the arrays, which needs little memory.
 
     Raises:
-        UserError: As for :func:`load`.
+        UserError: The file is missing, damaged or not a state.
     """
     return _read(Path(path), lambda file: json.loads(file['facts'][()].tobytes()))
 
@@ -199,7 +201,7 @@ def _differences(old: Mapping, new: Mapping, keys: Iterable[str]) -> list[str]:
 
 
 def _as_json(value: dict) -> bytes:
-    """Encode a value as JSON; raise ``ValueError`` unless it is decoded as equal, up to tuples."""
+    """Encode a dictionary as JSON; raise ``ValueError`` if decoding changes more than tuples."""
     for name, part in value.items():
         try:
             if json.loads(json.dumps(part, allow_nan=False)) == _with_lists(part):
@@ -235,7 +237,7 @@ def _read(path: Path, read):
 
 
 def _damage(stream: BinaryIO) -> str | None:
-    """Return the problem of a damaged file, or None; reads the header and all bytes."""
+    """Read a whole file and return its problem; None if its header and its digest are right."""
     head = stream.read(HEADER_BYTES)
     lines = head.split(b'\n')
     magic, _, version = lines[0].rpartition(b' ')

@@ -28,19 +28,19 @@ ALREADY_LOGGED = 'in_train_log'  # marks messages that train.log already contain
 
 
 class RunLogger:
-    """Write the records of a run from one process; the other processes pass ``active=False``.
+    """A writer of all records of a run. One process writes; the others pass ``active=False``.
 
     train.log contains one line per interval and all messages of the project's logger.
-    ``engine.runs.series`` and TensorBoard hold the numbers. If standard error is a terminal, the
-    console shows a progress bar, otherwise the lines of train.log.
+    :mod:`engine.runs.series` and TensorBoard store the numbers. If standard error is a terminal,
+    the console shows a progress bar, otherwise the lines of train.log.
 
     Args:
         folder: Folder of the run.
-        log_interval: Number of iterations that values are averaged over.
+        log_interval: Number of iterations over which values are averaged.
         max_iter: Number of iterations of the whole run.
         active: Whether to log; an inactive logger does nothing.
-        start_iteration: Number of iterations completed before. Records of later iterations are
-            dropped, because these iterations are repeated.
+        start_iteration: Number of iterations that the run has completed before. Records of later
+            iterations are dropped, because a resumed run repeats these iterations.
         pending: Result of :meth:`pending` at ``start_iteration``.
         memory: Function that returns the memory in use in MiB; by default this process's peak
             memory.
@@ -124,9 +124,9 @@ class RunLogger:
             self._end_interval()
 
     def skipped(self, iteration: int, loss_scale: float):
-        """Record an iteration without an update, before its :meth:`step`.
+        """Record an iteration without an update of the parameters; call :meth:`step` afterwards.
 
-        The warning follows at the end of the interval.
+        A warning is logged at the end of the interval.
 
         Args:
             iteration: Number of the iteration.
@@ -138,7 +138,7 @@ class RunLogger:
     def pending(self) -> list[tuple[float, ...]]:
         """Return the steps of the current interval, for the checkpoint.
 
-        A resumed run then logs the same mean as an uninterrupted one.
+        A resumed run that gets these steps logs the same mean as an uninterrupted one.
         """
         return list(self._steps) if self._active else []
 
@@ -164,7 +164,12 @@ class RunLogger:
         )
 
     def pictures(self, iteration: int, pictures: Mapping[str, np.ndarray]):
-        """Write pictures, (H, W, 3) uint8 BGR by name, to TensorBoard."""
+        """Write pictures to TensorBoard.
+
+        Args:
+            iteration: Number of completed iterations.
+            pictures: (H, W, 3) uint8, BGR, by name.
+        """
         if not self._active:
             return
         with self._writing():
@@ -182,7 +187,7 @@ class RunLogger:
     def close(self):
         """Record the iterations since the last interval and close all files.
 
-        After a failed write, which was reported then, further failures are ignored.
+        Failures are ignored if an earlier write has failed, because that failure was reported.
         """
         if not self._active:
             return
@@ -239,13 +244,13 @@ class RunLogger:
             self.note(text)
 
     def _remaining(self, iteration: int) -> str:
-        """Estimate the remaining time, hh:mm:ss, from the pace including validation and saving."""
+        """Estimate the remaining time, hh:mm:ss; the pace includes validation and saving."""
         pace = (time.monotonic() - self._started) / max(1, iteration - self._start)
         minutes, seconds = divmod(round(pace * (self._last - iteration)), 60)
         return f'{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}'
 
     def _append(self, text: str, level: str = 'INFO'):
-        """Append a message to train.log; its lines after the first are indented."""
+        """Append a message to train.log, with all lines but the first indented."""
         line = f'{time.strftime("%Y-%m-%d %H:%M:%S")} {level} ' + text.replace('\n', '\n    ')
         path = self._folder / LOG_FILE
         with (

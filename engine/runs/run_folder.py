@@ -30,7 +30,7 @@ WEIGHTS_NAME = re.compile(r'model_param_(\d{8,})\.h5')
 class RunFolder:
     """The folder of a run.
 
-    Only rank 0 calls the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
+    Only rank 0 may call the methods that write: ``claim``, ``write_config``, ``save_*``, ``prune``.
     ``claim`` locks the folder until :meth:`release` or until the process ends, even by SIGKILL.
 
     Attributes:
@@ -39,8 +39,9 @@ class RunFolder:
         state: File of the training state.
         best: Weights with the best validation score.
         final: Weights after the last iteration.
-        lock: File that a running training locks.
-        info: Facts of the network; saved weights contain the statistics of its input.
+        lock: File that a training locks while it runs.
+        info: Facts about the network, whose input mean and std are saved with the weights; None
+            to save none.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -69,12 +70,12 @@ class RunFolder:
         return dict(sorted(found.items()))
 
     def others(self) -> list[Path]:
-        """Return the files of best weights, final weights and state, as far as they exist."""
+        """Return the existing files among those of best weights, final weights and state."""
         paths = (self.best, self.final, self.state)
         return [path for path in paths if files.kind_of(path) == 'file']
 
     def latest(self) -> Path | None:
-        """Return the newest file of weights, for messages; files of this name are complete."""
+        """Return the newest file of weights, which is complete; None if there is none."""
         return next(reversed(self.saved().values()), None)
 
     def occupied(self) -> bool:
@@ -85,7 +86,8 @@ class RunFolder:
         """Create and lock the folder, and remove temporary files of killed runs.
 
         Args:
-            resume: Whether to resume the folder's run, or a run from elsewhere in an empty folder.
+            resume: Whether to resume the run in the folder, or, in an empty folder, a run from
+                elsewhere.
 
         Raises:
             UserError: The folder cannot be written, a run in it would be overwritten, or another
@@ -151,7 +153,7 @@ class RunFolder:
 
         Args:
             config: The effective config.
-            made_by: Comment line on further influences on the run, such as its command line.
+            made_by: Comment that names other influences on the run, such as its command line.
         """
         text = yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100)
         comment = f'# The effective config of this run, written by nnseg {__version__}\n'
@@ -185,7 +187,7 @@ class RunFolder:
                 raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
 
     def _save(self, path: Path) -> Path:
-        """Write weights durably; ``weights.save`` alone does not wait for the disk."""
+        """Write weights and wait for the disk, which ``weights.save`` does not do."""
         with files.replacing(path, durable=True) as temporary:
             try:
                 weights.save(temporary, self.info)
@@ -197,6 +199,6 @@ class RunFolder:
         """Return ' at iteration N' from the state or else from the weights; '' if unknown."""
         try:
             iteration = checkpoints.load_facts(self.state)['iteration']
-        except UserError:  # damaged or missing; the weights have an iteration, --resume reports why
+        except UserError:  # damaged or missing, as --resume reports; weights have an iteration, too
             iteration = max(self.saved(), default=None)
         return '' if iteration is None else f' at iteration {iteration}'

@@ -1,7 +1,7 @@
 """Write and read the numbers of a run: series of NNabla's monitors and validation scores.
 
 Training-loss.series.txt                  iteration, mean over an interval
-Learning-rate.series.txt                  the same
+Learning-rate.series.txt                  iteration, mean over an interval
 Validation-mIoU.series.txt                iteration, percent
 Training-time-per-iteration.timer.txt     iteration, seconds and iterations since the last line,
                                           seconds since the start of the run
@@ -25,13 +25,14 @@ VALIDATIONS = 'validation.json'
 
 
 class RunSeries:
-    """Write the numbers of a run, after those of earlier iterations.
+    """A writer that appends the numbers of a run to those of earlier iterations.
 
     Args:
         folder: Folder of the run.
-        start_iteration: Number of completed iterations. Later entries in the folder are dropped.
-        start_of_interval: Iteration up to which means are kept; the mean over the iterations
-            after it follows with :meth:`interval`.
+        start_iteration: Number of completed iterations. Entries of later iterations are dropped.
+        start_of_interval: Last iteration of the last complete interval. Means of later intervals
+            are dropped; the next call of :meth:`interval` appends the mean that includes the
+            iterations from there to ``start_iteration``.
 
     Raises:
         OSError: A file cannot be written. All methods raise it as well.
@@ -57,7 +58,13 @@ class RunSeries:
             self._times.start = time.time() - times[-1][3]
 
     def interval(self, iteration: int, loss: float, lr: float):
-        """Append the means over the iterations up to this one."""
+        """Append the means over an interval.
+
+        Args:
+            iteration: Last iteration of the interval.
+            loss: Mean training loss.
+            lr: Mean learning rate.
+        """
         self._losses.add(iteration, loss)
         self._rates.add(iteration, lr)
         self._times.add(iteration)
@@ -110,7 +117,7 @@ def read_series(folder: Path, name: str) -> list[tuple[float, ...]]:
     """Read the rows of a monitor's file, iteration first; a missing file has none.
 
     Raises:
-        UserError: The file is unreadable or no such series.
+        UserError: The file is unreadable or not a series.
     """
     path = series_path(folder, name)
     problem = f'is no series of {COLUMN_COUNTS[name]} numbers per line'
@@ -131,7 +138,7 @@ def read_validations(folder: Path) -> list[dict]:
         class name.
 
     Raises:
-        UserError: The file is unreadable or no such list.
+        UserError: The file is unreadable or not a list of scores.
     """
     path = folder / VALIDATIONS
     if files.kind_of(path) is None:

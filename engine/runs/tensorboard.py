@@ -15,24 +15,24 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-FLUSH_SECONDS = 10  # longest delay for a reader
+FLUSH_SECONDS = 10  # scalars() flushes at most once in this time
 RGB_COLORSPACE = 3  # TensorBoard's number for RGB
 
 
 class EventWriter:
-    """Write one event file of a run; it hides later events of older files.
+    """A writer of one event file of a run.
 
     Args:
         folder: Folder of the run.
-        start_iteration: Number of completed iterations. TensorBoard hides events of older files
-            after this iteration.
+        start_iteration: Number of completed iterations. TensorBoard hides the events that older
+            files contain for later iterations.
 
     Raises:
         OSError: The file cannot be written. All methods raise it as well.
     """
 
     def __init__(self, folder: Path, start_iteration: int):
-        # The writer's default names have a resolution of one second, and it overwrites files.
+        # Default file names have a resolution of one second, and EventsWriter overwrites files.
         self._writer = EventsWriter(
             str(folder / 'events'), f'.{start_iteration:08d}.{os.getpid()}.{time.time_ns()}'
         )
@@ -41,14 +41,25 @@ class EventWriter:
         self._write(start_iteration + 1, session_log=purge)
 
     def scalars(self, iteration: int, values: Mapping[str, float]):
-        """Write numbers by tag."""
+        """Write the numbers of an iteration.
+
+        Args:
+            iteration: Number of completed iterations.
+            values: Numbers by tag.
+        """
         summary = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         self._write(iteration, summary=Summary(value=summary))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def picture(self, iteration: int, tag: str, picture: np.ndarray):
-        """Write a picture, (H, W, 3) uint8 BGR."""
+        """Write a picture.
+
+        Args:
+            iteration: Number of completed iterations.
+            tag: Name of the picture in TensorBoard.
+            picture: (H, W, 3) uint8, BGR.
+        """
         _, encoded = cv2.imencode('.png', picture)
         height, width = picture.shape[:2]
         image = Summary.Image(

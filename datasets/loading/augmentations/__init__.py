@@ -3,7 +3,7 @@
     transform = augmentations.create(config)
 
 Each file defines the config keys of an augmentation, its transform, and the function that makes the
-transform from the keys. Your own module can register another for configs to name:
+transform from the keys. Your own module can register another augmentation, which configs can name:
 
     augmentations.register(Augmentation('middle', MiddleKeys, lambda keys: Middle(keys.zoom)))
 """

@@ -1,4 +1,4 @@
-"""The base of augmentations that crop: all their batches have one size."""
+"""The base of augmentations that crop all images to one size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Crop:
     by_aspect: ClassVar[bool] = False
 
     def batch(self, sizes: Sequence[tuple[int, int]], rng: np.random.RandomState) -> Batch:
-        """Return the batch of all crops; draws no random numbers."""
+        """Return a batch of the size of the crops; draws no random numbers."""
         return self.largest()
 
     def largest(self) -> Batch:
-        """Return the batch of all crops."""
+        """Return a batch of the size of the crops."""
         return Batch(self.size)

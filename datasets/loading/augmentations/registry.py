@@ -37,7 +37,7 @@ class Augmentation(Generic[K]):
 
     Attributes:
         name: Name in configs.
-        keys: Its config section.
+        keys: The class of its config section.
         make: Function that makes the transform from the section; it may raise ``UserError``.
     """
 

@@ -38,14 +38,15 @@ class ResizeCrop(Crop):
 
     Attributes:
         size: (height, width) of the crop.
-        resize: (height, width) of the resized image. With probability one half each side is
-            multiplied by a factor of its own, and a window of this size is taken first.
-        scale: Smallest and largest factor.
+        resize: (height, width) of the resized image. With probability one half, each side is first
+            multiplied by a factor of its own, and a window of the size ``resize`` is taken from the
+            enlarged image.
+        scale: Smallest and largest of these factors.
         flip: Probability of mirroring.
         distort: Whether to change the colours.
         pad_label: Label of pixels outside the image.
-        rotation: Largest angle in degrees, applied with probability one half.
-        interpolation: ``area`` averages images of which a side shrinks; ``linear`` does not.
+        rotation: Largest angle in degrees. Images are rotated with probability one half.
+        interpolation: ``area`` to average images if a side shrinks, or ``linear``.
     """
 
     resize: tuple[int, int]

@@ -34,24 +34,24 @@ class ScaleCrop(Crop):
     """Sony's transform: scale, crop so that no class dominates, flip and change the colours.
 
     sony/ai-research-code, d3net/semantic-segmentation/image_preprocess.py at cfe96dfe. The same
-    ``RandomState`` gives the same draws.
+    ``RandomState`` gives the same draws as there.
 
-    Differs from the original: the aspect ratio is kept, where the original makes every image twice
-    as wide as high (the same for the 2:1 images of Cityscapes); labels are padded as ignored, where
-    the original pads them with class 0 (``pad_label=0``).
+    Differs from the original: the original makes every image twice as wide as high (the same for
+    the 2:1 images of Cityscapes); here the aspect ratio is kept. The original pads labels with
+    class 0 (``pad_label=0``); here they are padded as ignored.
 
     Attributes:
         size: (height, width) of the crop.
         scale: Smallest and largest factor of the image size.
         category_ratio: A crop is drawn again if one class has at least this share of its labelled
-            pixels, or is the only class.
+            pixels, or is the only class. If the ratio is 1, no crop is drawn again.
         flip: Probability of mirroring.
         distort: Whether to change the colours.
         pad_label: Label of pixels outside the image.
-        tries: Largest number of further draws of a crop.
-        base: Shorter and longer side that the scale multiplies; the resized image is as large as
-            fits between them, as in mmsegmentation's Resize with ``img_scale`` and
-            ``ratio_range``. By default the image's own sides.
+        tries: Largest number of times that a crop is drawn again.
+        base: Shorter and longer side that the scale multiplies. The image is resized to the largest
+            size that fits into the result, as in mmsegmentation's Resize with ``img_scale`` and
+            ``ratio_range``. By default the image's own sides are multiplied.
     """
 
     scale: tuple[float, float] = ScaleCropKeys.crop_scales

@@ -25,7 +25,7 @@ class ShortSidesKeys(AugmentationKeys, SizeMultipleKeys):
 
 @dataclass(frozen=True)
 class ShortSides:
-    """CSAIL's transform: whole images, padded; each batch draws the length of the shorter sides.
+    """CSAIL's transform: pad whole images, whose shorter sides have a length drawn for the batch.
 
     CSAILVision/semantic-segmentation-pytorch, mit_semseg/dataset.py (TrainDataset) at 8f27c9b9.
     A batch contains only portraits or only landscapes.
@@ -65,7 +65,7 @@ class ShortSides:
         return Batch((self._rounded(short), self._rounded(self.longest)), short)
 
     def view(self, label: np.ndarray, rng: np.random.RandomState, batch: Batch) -> View:
-        """Draw the flip; the view is the whole image, no larger than the batch."""
+        """Draw the flip; return a view of the whole image, resized to fit into the batch."""
         size = self._resized(label.shape, batch.short)
         size = _scaled(size, min(1, *(most / length for most, length in zip(batch.size, size))))
         return View(size, 0, 0, *size, flip=bool(rng.rand() < self.flip), smooth=True)

@@ -1,9 +1,8 @@
 """Import NNabla's CUDA extension without risking a crash of the program.
 
-A crash during the import would end the program, so a child process tries the import first
-(:mod:`engine.device.extension.trial`). Later processes reuse a recorded success
-(:mod:`engine.device.extension.findings`). The import itself is in
-:mod:`engine.device.extension.importing`.
+A crash during the import would end the program. So :mod:`engine.device.extension.trial` tries the
+import in a child process first, and :mod:`engine.device.extension.findings` records a success for
+later processes. The import itself is in :mod:`engine.device.extension.importing`.
 """
 
 import sys

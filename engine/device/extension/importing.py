@@ -1,12 +1,12 @@
 """Import NNabla's CUDA extension into this process, so that it finds MPI and NCCL.
 
-During its import, the extension opens libmpi and libnccl. It stores their functions in its own
+During its import, the extension opens libmpi and libnccl and stores their functions in its own
 global variables of the same names (nnabla-ext-cuda, dl_mpi.cpp and dl_nccl.cpp). This has two
 consequences:
 
-- Where another library defines these names globally, because it was loaded with ``RTLD_GLOBAL``,
-  the extension writes its pointers into that library's code, which is a segmentation fault. So this
-  module loads all libraries with local symbols. Where a library is global all the same (Open MPI 4
+- If another library defines these names globally, because it was loaded with ``RTLD_GLOBAL``, the
+  extension writes its pointers into that library's code, which is a segmentation fault. So this
+  module loads all libraries with local symbols. If a library is global all the same (Open MPI 4
   makes itself global in MPI_Init, programs may preload it), ``RTLD_DEEPBIND`` binds the extension
   to its own names first.
 - The extension opens ``$OMPI_HOME/lib/libmpi.so``, or else any libmpi of the machine. In the
@@ -33,8 +33,8 @@ MODULE = 'nnabla_ext.cudnn'
 INSTALL_CUDA = 'python -m pip install -r requirements-cuda.txt'
 # For each library, a function for which the extension has a variable of the same name.
 SYMBOLS = {'libmpi': 'MPI_Init', 'libnccl': 'ncclCommInitRank'}
-# Not needed by NNabla: cuDNN's recurrent layers, and a library that intercepts the CPU's BLAS calls
-# once it is loaded.
+# Libraries that NNabla does not need: cuDNN's recurrent layers, and a library that intercepts the
+# CPU's BLAS calls once it is loaded.
 NOT_LOADED = ('libcudnn_adv', 'libnvblas')
 NOT_FOUND = 'cannot open shared object file'  # the loader's message about a missing library
 
@@ -47,9 +47,10 @@ def import_extension(mpi: str | None, deep: bool) -> ModuleType:
     """Import the extension in this process, with ``mpi`` as its libmpi.
 
     Args:
-        mpi: Path of the libmpi that mpi4py uses. None gives the extension no MPI at all, rather
-            than one that happens to be on the machine.
-        deep: Whether to bind the extension to its own variables, although others are global.
+        mpi: Path of the libmpi that mpi4py uses. With None, the extension gets no MPI at all, not
+            even one that happens to be on the machine.
+        deep: Whether to bind the extension to its own variables, because other libraries have
+            global symbols of the same names.
 
     Raises:
         UnusableError: The import fails.
@@ -97,8 +98,9 @@ def create_communicator(context):
     """Create NNabla's communicator between GPUs, not yet initialised.
 
     NNabla's own function first loads any libmpi.so of the machine with ``RTLD_GLOBAL``, for Open
-    MPI 1.x. Later versions do not need it, and it may be another MPI, so this function skips that
-    load. It replaces ``ctypes.CDLL`` meanwhile, which other threads see.
+    MPI 1.x. This function skips that, because later versions do not need it, and the library may
+    belong to another MPI. To skip it, the function replaces ``ctypes.CDLL`` while it runs, which
+    affects other threads as well.
 
     Args:
         context: An NNabla context on a GPU.
@@ -147,7 +149,7 @@ def symbols_are_global() -> bool:
 
 
 def mpi_of_this_process() -> str | None:
-    """Return the path of the libmpi in use; None where mpi4py has not been imported yet."""
+    """Return the path of the libmpi in use; None if mpi4py has not been imported yet."""
     module = sys.modules.get('mpi4py.MPI')
     return mpi_of_mpi4py(module)[0] if module else None
 
@@ -155,8 +157,8 @@ def mpi_of_this_process() -> str | None:
 def _mpi_home(folder: str, mpi: str | None) -> str:
     """Turn ``folder`` into an ``OMPI_HOME`` and return it.
 
-    Without an MPI, its libmpi.so is a library without MPI functions, which ends the extension's
-    search.
+    If ``mpi`` is None, the folder's libmpi.so is a library without MPI functions, which ends the
+    extension's search.
     """
     target = mpi or libraries.file_of_function(None, 'dladdr')
     assert target is not None  # Python itself links the library that defines dladdr
@@ -187,5 +189,5 @@ def nvidia_folder() -> Path:
 
 
 def nvidia_libraries(folder: Path) -> list[Path]:
-    """Return the paths of all libraries of these wheels."""
+    """Return the paths of all libraries in the folder of the ``nvidia-*-cu12`` wheels."""
     return sorted(folder.glob('*/lib/lib*.so*'))

@@ -17,9 +17,10 @@ from engine.device.extension import findings, importing
 from engine.device.extension.findings import Findings
 
 CHILD_SECONDS = 120  # a child that takes longer counts as hanging
-# Arguments of the child: load libmpi with global symbols first; do not import mpi4py.
+# Arguments with which the child loads libmpi with global symbols first, or does not import mpi4py.
 GLOBAL, WITHOUT_MPI = 'global', 'without_mpi'
-MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'  # the child's stages, beside the extension
+# Stages of the child; its other stage is called like the extension's module.
+MPI4PY, COMMUNICATOR = 'mpi4py', 'the communicator'
 SIGNALS: dict[int, str] = {
     signal.SIGSEGV: 'a segmentation fault',
     signal.SIGABRT: 'an abort',
@@ -30,7 +31,10 @@ SIGNALS: dict[int, str] = {
 
 
 def examine() -> Findings:
-    """Find out whether the extension can be imported, without importing it in this process."""
+    """Find out in a child process whether the extension can be imported.
+
+    A recorded success makes the child unnecessary.
+    """
     problem = _obvious_problem()
     if problem:
         return Findings(problem)
@@ -56,7 +60,7 @@ def _obvious_problem() -> str | None:
 
 
 def name_of_signal(number: int) -> str:
-    """Return the name of a signal, or its number if it has no name, as real-time signals."""
+    """Return the name of a signal, or its number if it has no name, such as a real-time signal."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -66,10 +70,10 @@ def name_of_signal(number: int) -> str:
 def _run_child(are_global: bool, with_mpi: bool = True) -> Findings:
     """Import the extension in a child process and return its findings.
 
-    Where mpi4py crashes, a second child tries without it.
+    If mpi4py crashes, a second child tries without it.
 
     Args:
-        are_global: Whether the child loads libmpi with global symbols, as this process has.
+        are_global: Whether the child loads libmpi with global symbols, as this process has done.
         with_mpi: Whether the child imports mpi4py.
     """
     try:
