@@ -35,7 +35,7 @@ class Output:
 
 
 class Evaluator:
-    """Accumulate counts over a data set; neither the order nor the sharding changes the result.
+    """Counts over a data set; neither the order nor the sharding of the images changes them.
 
     Args:
         num_classes: Number of classes.

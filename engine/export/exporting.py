@@ -20,7 +20,7 @@ from engine.inference.test_time import ProtocolKeys
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
-REFERENCE = DeviceSettings(context='cpu', type_config='float')  # files are compared with this
+REFERENCE = DeviceSettings(context='cpu', type_config='float')  # computes the expected results
 
 
 def export_network(settings: ExportSettings) -> int:

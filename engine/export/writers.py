@@ -1,7 +1,8 @@
-"""Write the three formats, each from the input and the output of a graph.
+"""Write exported files in the three formats.
 
-The arguments of a writer are the path, the input and the output Variable, the specification and the
-metadata. It returns the content of a description file to write beside the file, or None.
+The arguments of every writer are ``path``, the file to write, ``image`` and ``output``, the input
+and the output Variable of the graph, ``spec``, the specification, and ``facts``, the metadata. A
+writer returns the content of a description to write beside the file, or None.
 """
 
 import io

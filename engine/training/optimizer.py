@@ -8,7 +8,7 @@
     optimizer.update(rate(iteration))
 
 The optimizer computes on the device of the context in which it was created. Its master weights are
-float32 even if the network is in half precision, where a step of 1e-4 on a weight of 1 is lost.
+float32 even if the network is in half precision, which loses a step of 1e-4 on a weight of 1.
 """
 
 import math
@@ -203,8 +203,8 @@ class Optimizer:
     def state(self) -> dict[str, np.ndarray]:
         """Return the state, from which :meth:`load_state` continues bit for bit.
 
-        It holds the moments and the number of updates of each parameter, such as ``conv/W/m`` and
-        ``conv/W/steps``.
+        The state holds the moments and the number of updates of each parameter, such as
+        ``conv/W/m`` and ``conv/W/steps``.
         """
         arrays = {}
         for name, state in self._states():

@@ -242,5 +242,5 @@ def _initialise(config: Config, network: Network, url: str | None) -> None:
 
 
 def _default_loader_workers(processes: Processes) -> int:
-    """Return the number of loader workers: one per available core, within the maximum."""
+    """Return one loader worker per available core, at most ``MAX_LOADER_WORKERS``."""
     return min(MAX_LOADER_WORKERS, cores(processes.local_size))

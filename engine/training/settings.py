@@ -9,7 +9,7 @@ from common.settings import Settings, flag, group, option
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 
-MAX_SEED = 2**32 - 1  # the largest that NumPy's generators accept
+MAX_SEED = 2**32 - 1  # the largest seed that NumPy's generators accept
 
 
 @dataclass(frozen=True)
