@@ -38,10 +38,10 @@ class Call:
     """The result of a function call.
 
     Attributes:
-        function: a :class:`Global` or another callable value.
-        arguments: of the call.
-        state: state that BUILD sets afterwards; None for no BUILD.
-        new: call by NEWOBJ instead of REDUCE.
+        function: A :class:`Global` or another callable value.
+        arguments: Of the call.
+        state: State that BUILD sets afterwards; None for no BUILD.
+        new: Call by NEWOBJ instead of REDUCE.
     """
 
     function: object
@@ -120,10 +120,10 @@ class Checkpoint:
         """Write a checkpoint file.
 
         Args:
-            path: the file to write.
-            tree: the saved object.
-            legacy: use the format of PyTorch before 1.6.
-            changes: bytes that replace storages, by their keys.
+            path: The file to write.
+            tree: The saved object.
+            legacy: Use the format of PyTorch before 1.6.
+            changes: Bytes that replace storages, by their keys.
 
         Returns:
             ``path``.
@@ -164,9 +164,9 @@ def write_safetensors(path, header, data):
     """Write a safetensors file.
 
     Args:
-        path: the file to write.
-        header: a dictionary of :func:`safetensors_entry`, or bytes in place of its JSON.
-        data: bytes of the arrays.
+        path: The file to write.
+        header: A dictionary of :func:`safetensors_entry`, or bytes in place of its JSON.
+        data: Bytes of the arrays.
 
     Returns:
         ``path``.

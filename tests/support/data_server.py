@@ -10,11 +10,11 @@ class ArchiveServer(http.server.ThreadingHTTPServer):
     """Serve archives by name and record the requests; attributes switch faults on.
 
     Attributes:
-        archives: content by name, bytes; other names get a 404.
+        archives: Content by name, bytes; other names get a 404.
         requests: (name, Range header) of every request.
-        cut_after: bytes after which the server cuts one response each.
-        stall_after: bytes after which the server stops sending; None for never.
-        released: ends all stalls when set.
+        cut_after: Bytes after which the server cuts one response each.
+        stall_after: Bytes after which the server stops sending; None for never.
+        released: Ends all stalls when set.
     """
 
     daemon_threads = True

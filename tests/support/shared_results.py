@@ -11,7 +11,7 @@ def computed_once(tmp_path_factory, name: str, compute: Callable[[Path], object]
     """Return a folder and a result, which only the first worker to ask computes.
 
     Args:
-        tmp_path_factory: pytest's fixture.
+        tmp_path_factory: Pytest's fixture.
         name: A name that no other caller uses.
         compute: Receives the empty folder and returns a result that JSON can store.
     """
