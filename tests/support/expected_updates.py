@@ -1,4 +1,4 @@
-"""Small parameters with seeded gradients, and solvers from their documented formulas in float64."""
+"""Create small parameters with seeded gradients, and compute solvers' formulas in float64."""
 
 import nnabla as nn
 import numpy as np
@@ -50,13 +50,21 @@ def values(params):
 
 
 def train(optimizer, params, rates=RISING, seed=10):
-    """Update the parameters once for each learning rate, with other gradients each time."""
+    """Update the parameters once for each learning rate, with different gradients every time.
+
+    Args:
+        optimizer: The optimizer of the parameters.
+        params: Parameters by name.
+        rates: Learning rates of the updates.
+        seed: Seed of the first update's gradients; it grows by 1 with every update.
+    """
     for number, rate in enumerate(rates):
         set_gradients(params, seed + number)
         optimizer.update(rate)
 
 
-# The formulas for one parameter: weights w, gradients gs, learning rates lrs.
+# The formulas for one parameter, with the weights w, and the gradients gs and the learning rates
+# lrs of all updates.
 
 
 def pytorch_sgd(w, gs, lrs, decay, momentum, nesterov):
@@ -95,7 +103,15 @@ def adam(w, gs, lrs, decay, decoupled, beta1=0.9, beta2=0.999, eps=1e-8):
 
 
 def expected_values(start, solver, lrs, decay=0.0, **options):
-    """Return the values after :func:`train` by the formula of a solver."""
+    """Return the values that a solver's formula gives after :func:`train`.
+
+    Args:
+        start: Values before the training, by name.
+        solver: A key of ``SOLVERS``.
+        lrs: Learning rates of the updates.
+        decay: The weight decay.
+        **options: Further arguments of the formula.
+    """
     found = {}
     for name, value in start.items():
         gs = [gradients(10 + number)[name].astype(np.float64) for number in range(len(lrs))]
