@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.machine import gpu_memory_mib
 from models import Network
 
-LOGITS_TOLERANCE = 1e-4  # of two float32 backends, relative to the largest logit
+LOGITS_TOLERANCE = 1e-4  # maximum difference of float32 logits, relative to the largest logit
 
 
 @dataclass(frozen=True)

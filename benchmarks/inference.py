@@ -34,7 +34,7 @@ from models import Network, complexity
 from models.family import NetworkKeys
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-CALIBRATION_IMAGES = 4  # for int8; more take minutes
+CALIBRATION_IMAGES = 4  # images that calibrate int8; more images take minutes
 BACKEND_PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
 FACTS_PER_NETWORK = ('weights', 'int8')
 COLUMN_MEANINGS = {

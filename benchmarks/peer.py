@@ -171,7 +171,8 @@ class PyTorchProcess:
 class InferencePeer:
     """PyTorch as a contestant in inference.
 
-    This process decodes and encodes the image files for PyTorch, and that time counts.
+    This process decodes and encodes the image files for PyTorch; the time from file to file
+    includes that work.
 
     Attributes:
         facts: The version of PyTorch.

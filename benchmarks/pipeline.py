@@ -27,7 +27,7 @@ from engine.device import context
 from engine.inference import predictor
 
 NATIVE = ('nnabla', plain.NAME)  # the backends that run in NNabla
-RESIZED_VALUES_PER_BAND = 1 << 20  # as in the predictor
+RESIZED_VALUES_PER_BAND = 1 << 20  # the predictor uses the same number
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def class_indices(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result
 
 
-_pipeline: Pipeline  # of this worker process; start_pipeline sets it
+_pipeline: Pipeline  # the pipeline of this worker process, set by start_pipeline
 
 
 def start_pipeline(task: PipelineTask, backend: str, precision: str, cache_folder: Path):

@@ -11,7 +11,7 @@ from d3net.network import bn_relu_conv
 from layers import functions as L
 from models import Network
 
-NAME = 'plain'  # in --backend
+NAME = 'plain'  # the value of --backend that selects this form
 
 
 class PlainBackend:

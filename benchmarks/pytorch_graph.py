@@ -363,7 +363,7 @@ class GraphWorker:
 
     def _load(self, folder, device, channels_last, precision, threads, train=False):
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # as in NNabla
+        torch.backends.cudnn.allow_tf32 = False  # NNabla does not use TF32 either
         torch.backends.cudnn.benchmark = True  # cuDNN tries its kernels and uses the fastest
         self._device, self._precision = device, nullcontext()
         if precision != 'float32':

@@ -175,7 +175,7 @@ def _accuracy(wanted: SuiteSettings, folder: Path) -> list[dict]:
     for precision in ACCURACY_PRECISIONS:
         try:
             reports.append(_run_command(EVALUATE, [*options, '--precision', precision], folder))
-        except BackendError as error:  # for example a CPU without bfloat16
+        except BackendError as error:  # for example, the CPU lacks bfloat16
             left_out[f'left out, {precision}'] = error.what
     return [_accuracy_document(reports, left_out)]
 

@@ -100,7 +100,7 @@ def measure_training(
         size: Height and width of the images.
         batch_size: Images per step.
         rounds: Timed turns of each contestant.
-        peer_python: A Python with torch and numpy, to measure PyTorch as well; None for no PyTorch.
+        peer_python: A Python with torch and numpy; None to measure without PyTorch.
 
     Returns:
         The results, the baseline first, and facts for the table.
@@ -279,7 +279,7 @@ class _ContestantTrainer:
         return machine.gpu_memory_mib(self._choice.device) if self._choice.name == 'cudnn' else 0.0
 
 
-_contestant = None  # of this worker process; _start_contestant sets it
+_contestant = None  # the trainer of this worker process, set by _start_contestant
 
 
 def _start_contestant(*arguments) -> float:

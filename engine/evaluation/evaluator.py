@@ -39,7 +39,7 @@ class Evaluator:
 
     Args:
         num_classes: Number of classes.
-        boundary: Whether to count boundary regions as well, for boundary IoU.
+        boundary: Whether to count boundary regions for boundary IoU.
 
     Attributes:
         matrix: (num_classes, num_classes) int64, the confusion matrix.

@@ -56,7 +56,7 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
 
     Args:
         text: Value of the option, HxW or the name of a size; None for the config's size.
-        config: Config whose sizes have names as well.
+        config: Config whose sizes can be named ``test`` and ``training``.
         info: Facts of the network. The size of a name is rounded to the nearest that the network
             accepts.
 

@@ -163,7 +163,7 @@ def segment_file(
     Raises:
         InputError: The fault lies in this input alone.
         video.IncompleteVideo: The video is truncated; its readable frames were written.
-        UserError: The fault concerns other inputs as well.
+        UserError: The fault concerns other inputs too.
     """
     if item.is_video:
         with _enough_memory(item):

@@ -32,7 +32,7 @@ class Protocol:
     Attributes:
         size: Size that every image is resized to, as in TI's EdgeAI-Lite.
         scales: Factors of ``size``, or of the image's size if ``size`` is None.
-        flip: Whether the network sees each view mirrored as well.
+        flip: Whether the network sees every view also mirrored.
         window: Size of overlapping windows that a view is cut into; a smaller view is one window.
             The windows' probabilities are averaged with weights that fall linearly towards a
             window's edges.

@@ -31,7 +31,7 @@ from engine.training.gpu_check_child import REFERENCE, FunctionSpec, function_of
 from engine.training.optimizer import SolverKeys
 
 BETWEEN_FUNCTIONS = 'afterwards'  # part after a function has ended and before the next one starts
-TIMEOUT_SECONDS = 300  # for one function, and for the start of a child process
+TIMEOUT_SECONDS = 300  # maximum duration of one function, or of the start of a child process
 # Kinds of inputs for functions that need other inputs than normally distributed ones.
 STATISTICS = ('normal', 'normal', 'normal', 'normal', 'positive')
 INPUT_KINDS = {
@@ -59,7 +59,7 @@ SETTINGS = {
     'clipping of gradients': 'clip_norm',
     'moving average of the weights': 'ema_decay',
 }
-PARAMETER_SHAPES = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # for the check of weight updates
+PARAMETER_SHAPES = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # the updates are tried on these
 NAME_PATTERNS = ('lr_factors', 'no_decay')  # keys that need the parameters' own names
 Messages = queue.Queue[Any]  # messages of a child process; None at its end
 

@@ -256,8 +256,8 @@ def _make_solver(keys: SolverKeys, decay: float) -> S.Solver | PyTorchMomentum:
     if keys.solver == 'nesterov':
         return S.Nesterov(1.0, keys.momentum)
     options = dict(alpha=1.0, eps=keys.epsilon, beta1=keys.beta1, beta2=keys.beta2)
-    # NNabla's AdamW decays weights by wd * alpha / (its initial alpha). An initial alpha of 1 makes
-    # that PyTorch's lr * weight_decay, whatever the first learning rate.
+    # NNabla's AdamW decays weights by wd * alpha / (its initial alpha). With an initial alpha of 1,
+    # the decay is PyTorch's lr * weight_decay for any first learning rate.
     return S.AdamW(wd=decay, **options) if keys.solver == 'adamw' else S.Adam(**options)
 
 

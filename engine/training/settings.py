@@ -1,4 +1,4 @@
-"""Define the settings of a training: the options of train.py besides the config's keys."""
+"""Define the settings of a training, which are the options of train.py."""
 
 from __future__ import annotations  # so that an older Python can import this module
 

@@ -106,7 +106,7 @@ class Trainer:
         )
         self._statistics = RunningStatistics()
         self.ranks_in_sync = False
-        self._snapshot: StepSnapshot | None = None  # of the present step
+        self._snapshot: StepSnapshot | None = None  # set during a step only
         self._weights_changing = False
 
     def step(
@@ -189,8 +189,8 @@ class Trainer:
         """Undo the changes of a step that raised an error.
 
         Returns:
-            Whether :meth:`state` is now that of the last finished iteration. It is not if the step
-            has already started to change weights.
+            Whether :meth:`state` is now that of the last finished iteration: False if the step has
+            already started to change weights.
         """
         if self._weights_changing:
             return False

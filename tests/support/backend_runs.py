@@ -33,7 +33,14 @@ def predictor_with(name, network, disk_cache):
 
 
 def random_input(made, height=64, width=96, seed=0):
-    """Return a seeded, normalised input, (1, 3, height, width) float32, for ``made``'s network."""
+    """Return a seeded input, (1, 3, height, width) float32.
+
+    Args:
+        made: A predictor, whose network determines the normalisation.
+        height: Height in pixels.
+        width: Width in pixels.
+        seed: Seed of the image.
+    """
     return predictor.normalise(stand_ins.image(height, width, seed), made.network.info)[None]
 
 

@@ -63,12 +63,17 @@ def train(optimizer, params, rates=RISING, seed=10):
         optimizer.update(rate)
 
 
-# The formulas for one parameter, with the weights w, and the gradients gs and the learning rates
-# lrs of all updates.
-
-
 def pytorch_sgd(w, gs, lrs, decay, momentum, nesterov):
-    """Return the weights after PyTorch's SGD."""
+    """Return the weights of one parameter after PyTorch's SGD.
+
+    Args:
+        w: The initial weights.
+        gs: The gradients of all updates.
+        lrs: The learning rates of all updates.
+        decay: The weight decay.
+        momentum: The share of the velocity that an update keeps.
+        nesterov: Whether Nesterov's form is used.
+    """
     buffer = 0.0
     for g, lr in zip(gs, lrs):
         g = g + decay * w
@@ -78,7 +83,16 @@ def pytorch_sgd(w, gs, lrs, decay, momentum, nesterov):
 
 
 def published_sgd(w, gs, lrs, decay, momentum, nesterov):
-    """Return the weights after the published SGD: the velocity includes the learning rate."""
+    """Return the weights after the published SGD: the velocity includes the learning rate.
+
+    Args:
+        w: The initial weights.
+        gs: The gradients of all updates.
+        lrs: The learning rates of all updates.
+        decay: The weight decay.
+        momentum: The share of the velocity that an update keeps.
+        nesterov: Whether Nesterov's form is used.
+    """
     velocity = 0.0
     for g, lr in zip(gs, lrs):
         g = g + decay * w
@@ -88,7 +102,18 @@ def published_sgd(w, gs, lrs, decay, momentum, nesterov):
 
 
 def adam(w, gs, lrs, decay, decoupled, beta1=0.9, beta2=0.999, eps=1e-8):
-    """Return the weights after Adam; unlike PyTorch, epsilon is divided by the bias correction."""
+    """Return the weights after Adam; unlike PyTorch, epsilon is divided by the bias correction.
+
+    Args:
+        w: The initial weights.
+        gs: The gradients of all updates.
+        lrs: The learning rates of all updates.
+        decay: The weight decay.
+        decoupled: Whether the decay is AdamW's.
+        beta1: Decay rate of the first moment.
+        beta2: Decay rate of the second moment.
+        eps: Added to the denominator.
+    """
     m = v = 0.0
     for t, (g, lr) in enumerate(zip(gs, lrs), start=1):
         if decoupled:

@@ -13,9 +13,9 @@ micro-batch divides its loss by a count over the whole batch, which depends on t
 Losses and gradients summed over all micro-batches therefore equal those of the whole batch, except
 for losses whose docstring says that they depend on the division.
 
-Labels are integers (N, 1, H, W), negative where a pixel is ignored. They must be below the number
-of classes, which NNabla does not check. All functions used here are computed correctly by NNabla's
-CUDA extension on a Hopper GPU.
+Labels are integers (N, 1, H, W), negative where a pixel is ignored. A label must be below the
+number of classes; NNabla does not check this. NNabla's CUDA extension computes all functions used
+here correctly on a Hopper GPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Criterion:
         size: tuple[int, int],
         context: nn.Context | None = None,
     ) -> 'Objective':
-        """Build the graph of the loss, in float32 whatever the precision of the network.
+        """Build the graph of the loss, which computes in float32 for every network.
 
         Args:
             outputs: Logits ``[main, aux1, ...]``, each (N, C, h, w).

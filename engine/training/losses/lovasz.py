@@ -86,7 +86,7 @@ def _loss_and_gradient(probabilities: np.ndarray, labels: np.ndarray) -> tuple[f
     present = np.unique(truth).astype(int)
     loss = 0.0
     for index in present:
-        distance = probabilities[:, index][valid] - (truth == index)  # in -1..1, signed
+        distance = probabilities[:, index][valid] - (truth == index)  # signed, from -1 to 1
         errors = np.abs(distance)
         slopes = _jaccard_slopes(errors, truth == index)
         loss += np.dot(errors, slopes) / len(present)
