@@ -1,11 +1,11 @@
 """Compute the class map of a whole image in one graph on the GPU.
 
 Only bytes cross the bus: one per colour value to the device, one per pixel back. Normalisation,
-padding, the network, upsampling and the argmax over classes are functions of the graph. All
-functions outside the network run on Hopper GPUs (:mod:`engine.device.known_bugs`) and compute in
-float32 even if the network computes in half precision. On one device the results equal those of
-:class:`engine.inference.predictor.Predictor` to the last bit. Both resolve ties between classes in
-favour of the first class.
+padding, the network, upsampling and the argmax over classes are functions of the graph. The
+functions before and after the network run on Hopper GPUs (:mod:`engine.device.known_bugs`) and
+compute in float32 even if the network computes in half precision. On one device the results equal
+those of :class:`engine.inference.predictor.Predictor` to the last bit. Both resolve ties between
+classes in favour of the first class.
 """
 
 from collections.abc import Callable

@@ -32,7 +32,7 @@ class Protocol:
     Attributes:
         size: Size that every image is resized to, as in TI's EdgeAI-Lite.
         scales: Factors of ``size``, or of the image's size if ``size`` is None.
-        flip: Whether the network sees every view also mirrored.
+        flip: Whether the network also sees the mirror image of every view.
         window: Size of overlapping windows that a view is cut into; a smaller view is one window.
             The windows' probabilities are averaged with weights that fall linearly towards a
             window's edges.

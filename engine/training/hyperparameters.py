@@ -75,7 +75,7 @@ class Hyperparameters:
         max_iter: Length of the training in iterations.
         rate: Returns the learning rate of an iteration, counted from 0.
         weight_decay: Factor of the L2 regularisation; with adamw, of the decoupled decay.
-        gradient_factor: Factor of the gradients, which are averaged over all processes before.
+        gradient_factor: Factor of the gradients of the mean loss over all processes.
         batch_size: Images per process and backward pass.
         accumulation: Backward passes per update.
         save_interval: Iterations between two saved weight files and states.

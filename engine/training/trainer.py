@@ -106,7 +106,7 @@ class Trainer:
         )
         self._statistics = RunningStatistics()
         self.ranks_in_sync = False
-        self._snapshot: StepSnapshot | None = None  # set during a step only
+        self._snapshot: StepSnapshot | None = None  # of an unfinished step, else None
         self._weights_changing = False
 
     def step(
