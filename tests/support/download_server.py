@@ -1,4 +1,4 @@
-"""A local download server that can stall, cut off a response, or lack its file."""
+"""A local download server that can stall, cut off a response, change its file, or lack it."""
 
 import http.server
 import threading

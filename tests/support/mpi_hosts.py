@@ -1,4 +1,4 @@
-"""Create two hosts on one machine: Linux namespaces with own host names and network devices.
+"""Create two hosts on one machine: Linux namespaces with separate names and network devices.
 
 A virtual Ethernet cable connects them. The namespaces exist until their holder processes end, and
 all files are in the test's folder. Creating them requires root and a kernel that allows it.

@@ -75,8 +75,8 @@ def plain(x, build):
 def normed(x, build):
     """Build convolutions with batch norm, and a last one without.
 
-    Convolutions before a batch norm have no bias, since the gradient of such a bias would be a mere
-    rounding error of zero.
+    Convolutions before a batch norm have no bias. Its gradient is mathematically zero, so that the
+    computed gradient would consist of rounding errors.
     """
     x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
