@@ -68,7 +68,7 @@ class BackendContestant:
         cache_folder: Folder for compiled models.
 
     Attributes:
-        facts: The backends that ``auto`` chose, by the name of the contestant; else empty.
+        facts: The backends in use by the name of the contestant, if another one was requested.
     """
 
     def __init__(self, name: str, task: PipelineTask, way: InferenceContestant, cache_folder: Path):
