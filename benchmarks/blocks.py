@@ -1,4 +1,4 @@
-"""Compare the two forms of D3Net's evaluation graph: merged running sum, and plain groups."""
+"""Compare two forms of D3Net's evaluation graph: one running sum, and separate groups."""
 
 from collections.abc import Mapping
 
@@ -19,9 +19,9 @@ def measure_blocks(
     """Time the forward pass of both graphs; count their functions and compare their logits.
 
     Args:
-        config: config of a D3Net.
-        size: height and width of the image.
-        rounds: timed runs of each graph.
+        config: Config of a D3Net.
+        size: Height and width of the image.
+        rounds: Timed runs of each graph.
 
     Returns:
         The results, the plain graph first, and facts for the table.

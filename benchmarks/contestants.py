@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.machine import gpu_memory_mib
 from models import Network
 
-LOGITS_TOLERANCE = 1e-4  # relative to the largest logit, between two backends in float32
+LOGITS_TOLERANCE = 1e-4  # maximum difference of float32 logits, relative to the largest logit
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class InferenceContestant:
     """How a contestant runs a network.
 
     Attributes:
-        backend: name of a backend, ``plain``, or a form of PyTorch.
+        backend: Name of a backend, ``plain``, or a form of PyTorch.
         precision: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
     """
 
@@ -41,7 +41,7 @@ class InferenceContestant:
 
     @property
     def is_reference(self) -> bool:
-        """Whether the logits of all others are compared with those of this contestant."""
+        """Whether the logits of the others can be compared with those of this contestant."""
         return self.backend in NATIVE and self.precision == 'float32'
 
 
@@ -50,8 +50,8 @@ class PeerOptions:
     """Options of all PyTorch contestants.
 
     Attributes:
-        python: a Python with torch and numpy.
-        mode: mode of torch.compile.
+        python: A Python with torch and numpy.
+        mode: Mode of torch.compile.
     """
 
     python: str
@@ -61,8 +61,14 @@ class PeerOptions:
 class BackendContestant:
     """A worker process that runs one of the project's backends.
 
+    Args:
+        name: Name of the contestant.
+        task: Network, image and device.
+        way: Backend and precision.
+        cache_folder: Folder for compiled models.
+
     Attributes:
-        facts: the backends in use, where ``auto`` chose.
+        facts: The backends in use by the name of the contestant, if another one was requested.
     """
 
     def __init__(self, name: str, task: PipelineTask, way: InferenceContestant, cache_folder: Path):
@@ -85,7 +91,7 @@ class BackendContestant:
         return logits
 
     def turn(self, min_seconds: float) -> tuple[float, float]:
-        """Run for ``min_seconds``; return the seconds from input to logits and file to file."""
+        """Run for ``min_seconds``; return the median seconds from input to logits, file to file."""
         device, whole, self._peak = self._process.call(pipeline.time_runs, min_seconds)
         return device, whole
 
@@ -101,10 +107,16 @@ class BackendContestant:
 class Contestants:
     """The running contestants of one network; a context manager that ends their processes.
 
+    Args:
+        task: Network, image and device of all contestants.
+        network: The network, for its normalisation.
+        peer: Options of the PyTorch contestants; None without any.
+        folder: Folder of the graph's files and the caches.
+
     Attributes:
-        running: processes by the name of the contestant.
-        details: start-up time, difference and memory of each contestant.
-        facts: the backends in use, and the excluded contestants with the reason.
+        running: Processes by the name of the contestant.
+        details: Start-up time, difference and memory of each contestant.
+        facts: The backends in use, and the excluded contestants with the reason.
     """
 
     def __init__(
@@ -126,8 +138,8 @@ class Contestants:
         """Start a contestant and return its first logits; None when it cannot run here.
 
         Args:
-            way: the contestant.
-            reference: logits to compare with; None for the first contestant.
+            way: The contestant.
+            reference: Logits to compare with; None if the contestant itself is the reference.
 
         Raises:
             UserError: The logits differ from the reference.
@@ -176,9 +188,9 @@ def difference(way: InferenceContestant, logits: np.ndarray, reference: np.ndarr
     """Return the largest difference of the logits, relative to the largest logit.
 
     Args:
-        way: the contestant.
-        logits: its logits.
-        reference: logits of NNabla in float32.
+        way: The contestant.
+        logits: Logits of the contestant.
+        reference: Logits of NNabla in float32.
 
     Raises:
         UserError: A float32 contestant exceeds the tolerance.

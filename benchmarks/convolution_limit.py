@@ -1,6 +1,6 @@
 """The peak convolution rate of the CPU, measured with one large convolution in OpenVINO.
 
-With many input and output channels, arithmetic alone bounds the convolution. A network also moves
+Arithmetic alone limits a convolution with many input and output channels. A network also moves
 memory, so it cannot exceed this rate (multiply-accumulates per second) in the same precision.
 """
 
@@ -26,7 +26,7 @@ class ConvolutionLimit:
     """The convolution in one precision.
 
     Attributes:
-        best: highest rate so far, in GMAC/s; None without OpenVINO or where it lacks the precision.
+        best: Highest rate so far, in GMAC/s; None without OpenVINO or where it lacks the precision.
     """
 
     def __init__(self, precision: str, threads: int):

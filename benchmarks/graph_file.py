@@ -1,7 +1,8 @@
 """Write an NNabla graph as two files, for a program without NNabla.
 
 ``graph.json`` lists the functions in execution order with their arguments, and refers to tensors by
-number. ``tensors.npz`` holds the tensors that no function computes: the parameters.
+number. ``tensors.npz`` holds the parameters, and all other tensors that are neither inputs nor
+computed by a function.
 """
 
 import json
@@ -20,7 +21,7 @@ GRAPH, TENSORS = 'graph.json', 'tensors.npz'
 def write_graph(folder: Path, inputs: Sequence[nn.Variable], outputs: Sequence[nn.Variable]):
     """Write the graph that computes ``outputs`` from ``inputs`` into ``folder``.
 
-    All other variables without a function are written with their values.
+    Variables that are neither inputs nor computed by a function are written with their values.
 
     Raises:
         UserError: The files cannot be written.

@@ -29,12 +29,12 @@ class TimingResult:
     """Times of one contestant.
 
     Attributes:
-        name: name of the contestant.
-        median_ms: median over the rounds, in milliseconds.
-        fastest_ms: fastest round.
-        slowest_ms: slowest round.
-        ratio: speed as a multiple of the first contestant's.
-        details: further columns of the table.
+        name: Name of the contestant.
+        median_ms: Median over the rounds, in milliseconds.
+        fastest_ms: Milliseconds of the fastest round.
+        slowest_ms: Milliseconds of the slowest round.
+        ratio: Speed as a multiple of the first contestant's.
+        details: Further columns of the table.
     """
 
     name: str
@@ -54,10 +54,10 @@ def compare_in_turns(
     """Run every contestant once per round; ratios are medians over the rounds.
 
     Args:
-        contestants: a function for each name.
-        rounds: timed rounds.
-        warm_up: untimed rounds before them.
-        own_clock: contestants return their own time in seconds, because they prepare each run.
+        contestants: Functions to time, by the name of the contestant.
+        rounds: Number of timed rounds.
+        warm_up: Number of untimed rounds before the timed ones.
+        own_clock: Whether contestants return their time in seconds, because they prepare each run.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(-warm_up, rounds):
@@ -75,7 +75,7 @@ def compare_in_turns(
 
 
 def median_speedup(first: Sequence[float], own: Sequence[float]) -> float:
-    """Return how many times as fast ``own`` is: the median of the ratios of the same rounds."""
+    """Return the speed of ``own`` relative to ``first``: the median of the rounds' ratios."""
     return statistics.median(base / mine for base, mine in zip(first, own))
 
 
@@ -96,7 +96,7 @@ def format_table(results: list[TimingResult], settings: Mapping) -> str:
 
 
 def _cell(value: float | None) -> str:
-    """Format a number with five digits, which tell losses apart; large ones with one decimal."""
+    """Format a number with five digits, which distinguish losses; large ones with one decimal."""
     if value is None:
         return '-'
     return f'{value:.1f}' if abs(value) >= 100 else f'{value:.5g}'

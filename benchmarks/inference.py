@@ -1,8 +1,8 @@
 """Measure latency, frames per second and memory of networks on each backend and precision.
 
 Every contestant is a separate process. All contestants of a network stay warm and take turns. A
-turn times runs from an image file to encoded class indices, and within them the part from the
-prepared input to the logits.
+turn times runs from an image file to encoded class indices. It also times the part of a run from
+the prepared input to the logits.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from models import Network, complexity
 from models.family import NetworkKeys
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-CALIBRATION_IMAGES = 4  # for int8; more take minutes
+CALIBRATION_IMAGES = 4  # images that calibrate int8; more images take minutes
 BACKEND_PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
 FACTS_PER_NETWORK = ('weights', 'int8')
 COLUMN_MEANINGS = {
@@ -69,13 +69,14 @@ class Comparison:
     """Settings of a benchmark that all its contestants share.
 
     Attributes:
-        size: height and width of the image.
-        rounds: timed turns of each contestant.
-        seconds: minimum duration of a turn; short runs are repeated.
-        threads: cores that contestants can use.
+        size: Height and width of the image.
+        rounds: Timed turns of each contestant.
+        seconds: Minimum duration of a turn; short runs are repeated.
+        threads: Cores that contestants can use.
         context: ``cpu`` or ``cudnn``.
-        peer: options of the PyTorch contestants, if any.
-        data_dir: data set whose training images calibrate int8; default: the project's photo.
+        peer: Options of the PyTorch contestants; None without any.
+        data_dir: Folder of the data set whose training images calibrate int8; None for the
+            project's photo.
     """
 
     size: tuple[int, int]
@@ -93,9 +94,9 @@ def select_contestants(
     """Select the contestants that can run.
 
     Args:
-        own: the project's backends.
-        precisions: the precisions of each.
-        forms: forms of PyTorch.
+        own: Names of the project's backends.
+        precisions: Precisions in which every backend and form runs.
+        forms: Forms of PyTorch, keys of ``benchmarks.peer.FORMS``.
         context: ``cpu`` or ``cudnn``.
 
     Returns:
@@ -132,9 +133,9 @@ def measure_inference(
     """Measure all contestants of each network.
 
     Args:
-        configs: configs of the networks.
-        compared: the contestants, the baseline first.
-        plan: settings that they share.
+        configs: Configs of the networks.
+        compared: The contestants, the baseline first.
+        plan: Settings that the contestants share.
 
     Returns:
         The results, and facts for the table.
@@ -279,11 +280,11 @@ def _nnabla_logits(graph, task: PipelineTask) -> np.ndarray:
 def _multiples(
     way: InferenceContestant, device: Mapping[str, Sequence[float]]
 ) -> dict[str, float | None]:
-    """Return the speed relative to each baseline; None where the baseline does not run.
+    """Return the speed relative to each baseline; None if the baseline does not run.
 
     Args:
-        way: the contestant.
-        device: seconds of the turns of all contestants, from input to logits.
+        way: The contestant.
+        device: Seconds from input to logits of every turn, by the name of the contestant.
     """
     bases = {
         'x plain': [InferenceContestant(plain.NAME, 'float32')],

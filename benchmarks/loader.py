@@ -28,16 +28,16 @@ WARM_UP_BATCHES = 3  # untimed batches after the start, until the queues are ful
 def measure_loading(
     config: Mapping, dataset: Dataset, batch_size: int, batches: int, rounds: int
 ) -> tuple[list[harness.TimingResult], dict]:
-    """Time every contestant; report its images per second and peak memory.
+    """Measure images per second and peak memory of every contestant.
 
     OpenCV gets one thread, so that a contestant without workers uses one core.
 
     Args:
-        config: config with the augmentation and the network's normalisation.
-        dataset: images and labels on disk.
-        batch_size: images per batch.
-        batches: batches per timed run.
-        rounds: timed runs of each contestant.
+        config: Config with the augmentation and the network's normalisation.
+        dataset: Images and labels on disk.
+        batch_size: Images per batch.
+        batches: Batches per timed run.
+        rounds: Timed runs of each contestant.
 
     Returns:
         The results, NNabla's iterator first, and facts for the table.

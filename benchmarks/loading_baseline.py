@@ -32,10 +32,10 @@ def augmented(
     Args:
         image: (H, W, 3) uint8, BGR.
         label: (H, W) uint8, class indices.
-        settings: the augmentation.
-        rng: source of all random choices.
-        mean: mean of each channel, RGB.
-        std: standard deviation of each channel, RGB.
+        settings: The augmentation.
+        rng: Source of all random choices.
+        mean: Mean of each channel, RGB.
+        std: Standard deviation of each channel, RGB.
 
     Returns:
         The image, (3, height, width) float32, RGB, and the label, (1, height, width) int32 with -1

@@ -14,7 +14,7 @@ from layers import sync_batch_norm
 
 
 def nnabla_batch_norm(x, beta, gamma, mean, variance, communicator, decay_rate, eps):
-    """Call NNabla's batch norm with the arguments of layers.sync_batch_norm.batch_norm."""
+    """Call NNabla's batch norm; the arguments are those of layers.sync_batch_norm.batch_norm."""
     options = dict(axes=[1], decay_rate=decay_rate, eps=eps, batch_stat=True)
     return F.batch_normalization(x, beta, gamma, mean, variance, **options)
 
@@ -22,13 +22,13 @@ def nnabla_batch_norm(x, beta, gamma, mean, variance, communicator, decay_rate, 
 def measure_batch_norms(
     config: Mapping, size: tuple[int, int], batch_size: int, rounds: int
 ) -> tuple[list[harness.TimingResult], dict]:
-    """Time forward and backward pass of the training graph with both batch norms on a CPU.
+    """Time the forward and the backward pass of the training graph with each batch norm on a CPU.
 
     Args:
-        config: config of the network.
-        size: height and width of the images.
-        batch_size: images per step.
-        rounds: timed steps with each batch norm.
+        config: Config of the network.
+        size: Height and width of the images.
+        batch_size: Images per step.
+        rounds: Timed steps with each batch norm.
 
     Returns:
         The results, NNabla's batch norm first, and no facts.

@@ -1,9 +1,9 @@
 """Run the same network in PyTorch as a contestant, in a process of this or another Python.
 
-That Python needs torch and numpy; the project does not depend on them. The graph is passed in files
-(:mod:`benchmarks.graph_file`), and :mod:`benchmarks.pytorch_graph` runs it. For a training step it
-is NNabla's graph of the loss, with batch and labels included; PyTorch adds the backward pass and
-the update (gradient descent with momentum).
+That Python needs torch and numpy; the project itself does not need torch. The graph is passed in
+files (:mod:`benchmarks.graph_file`), and :mod:`benchmarks.pytorch_graph` runs it. The graph of a
+training step is NNabla's graph of the loss with the images and labels of a batch; PyTorch adds the
+backward pass and the update (gradient descent with momentum).
 """
 
 import json
@@ -51,7 +51,7 @@ class PeerForm:
 
     Attributes:
         how: ``eager``, ``compiled`` by torch.compile, or ``recorded`` as a CUDA graph.
-        channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+        channels_last: Whether maps and kernels lie in memory as (N, H, W, C).
     """
 
     how: str = 'eager'
@@ -81,7 +81,7 @@ class PyTorchProcess:
     """A process that runs :mod:`benchmarks.pytorch_graph`; it exits when this process exits.
 
     Attributes:
-        version: version of PyTorch.
+        version: Version of PyTorch.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class PyTorchProcess:
         """Start the process and send its first command.
 
         Args:
-            name: name of the contestant, for error messages.
-            python: a Python with torch and numpy.
-            folder: folder of the graph; the process writes its standard error there.
-            cache_folder: folder for compiled code of torch.compile.
-            threads: threads of PyTorch.
-            start: name of the first command.
-            **arguments: further arguments of the first command.
+            name: Name of the contestant, for error messages.
+            python: A Python with torch and numpy.
+            folder: Folder of the graph; the process writes its standard error there.
+            cache_folder: Folder for compiled code of torch.compile.
+            threads: Threads of PyTorch.
+            start: Name of the first command.
+            **arguments: Further arguments of the first command.
 
         Raises:
             UserError: The first command failed.
@@ -133,8 +133,8 @@ class PyTorchProcess:
         """Send a command and return its result.
 
         Args:
-            what: name of a method of benchmarks.pytorch_graph.GraphWorker.
-            **arguments: its arguments.
+            what: Name of a method of benchmarks.pytorch_graph.GraphWorker.
+            **arguments: Arguments of the method.
 
         Raises:
             UserError: The command failed or the process died.
@@ -171,10 +171,11 @@ class PyTorchProcess:
 class InferencePeer:
     """PyTorch as a contestant in inference.
 
-    This process decodes and encodes the image files for PyTorch, and that time counts.
+    This process decodes and encodes the image files for PyTorch; the time from file to file
+    includes that work.
 
     Attributes:
-        facts: the version of PyTorch.
+        facts: The version of PyTorch.
     """
 
     def __init__(
@@ -192,15 +193,15 @@ class InferencePeer:
         """Start a PyTorch process and load the graph.
 
         Args:
-            name: name of the contestant.
-            python: a Python with torch and numpy.
-            folder: folder of the graph, which has the task's input size.
-            cache_folder: folder for compiled code of torch.compile.
-            info: normalisation and channel order of the network.
-            task: image, input and device.
+            name: Name of the contestant.
+            python: A Python with torch and numpy.
+            folder: Folder of the graph, which has the task's input size.
+            cache_folder: Folder for compiled code of torch.compile.
+            info: Normalisation and channel order of the network.
+            task: Image, input and device.
             precision: ``float32``, or the type of autocast.
-            form: how PyTorch runs the graph.
-            mode: mode of torch.compile.
+            form: How PyTorch runs the graph.
+            mode: Mode of torch.compile.
 
         Raises:
             UserError: PyTorch cannot run the graph.
@@ -227,7 +228,7 @@ class InferencePeer:
         return np.load(output)
 
     def turn(self, min_seconds: float) -> tuple[float, float]:
-        """Run for ``min_seconds``; return the seconds from input to logits and file to file."""
+        """Run for ``min_seconds``; return the median seconds from input to logits, file to file."""
         pixels, labels = self._folder / 'pixels.npy', self._folder / 'labels.npy'
         started = time.perf_counter()
         image = image_files.read_image(self._task.image)
@@ -255,15 +256,15 @@ def batch(shape: tuple[int, ...], classes: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def write_training(config: Mapping, size: tuple[int, int], folder: Path) -> Hyperparameters:
-    """Write the graph of a batch's loss, with the initial parameters of NNabla's training.
+    """Write the graph of the loss of one batch, with the initial parameters of NNabla's training.
 
     Args:
-        config: config of the network and its training.
-        size: height and width of the images.
-        folder: folder of the files.
+        config: Config of the network and its training.
+        size: Height and width of the images.
+        folder: Folder of the files.
 
     Returns:
-        The hyper-parameters of the training.
+        The hyperparameters of the training.
 
     Raises:
         UserError: The config's solver is not momentum, or the network has random functions, so that
@@ -297,9 +298,9 @@ class TrainingPeer:
     """PyTorch as a contestant in training, on a graph that :func:`write_training` wrote.
 
     Attributes:
-        facts: the version of PyTorch.
-        losses: losses of all steps so far.
-        peak: peak memory so far, in MiB.
+        facts: The version of PyTorch.
+        losses: Losses of all steps so far.
+        peak: Peak memory so far, in MiB.
     """
 
     def __init__(
@@ -316,14 +317,14 @@ class TrainingPeer:
         """Start a PyTorch process and load the graph.
 
         Args:
-            name: name of the contestant.
-            python: a Python with torch and numpy.
-            folder: folder of the graph.
-            config: config of the training.
-            choice: device.
-            training: the training recipe of the config.
+            name: Name of the contestant.
+            python: A Python with torch and numpy.
+            folder: Folder of the graph.
+            config: Config of the training.
+            choice: Device of the training.
+            training: Hyperparameters that :func:`write_training` returned.
             precision: ``float32``, or the type of autocast.
-            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+            channels_last: Whether maps and kernels lie in memory as (N, H, W, C).
 
         Raises:
             UserError: PyTorch cannot run the graph.
@@ -344,7 +345,7 @@ class TrainingPeer:
         self.close = self._program.close
 
     def start(self, loss: float):
-        """Take the first turn; raise ``UserError`` unless its first loss is ``loss``, NNabla's."""
+        """Take the first turn; raise ``UserError`` if its first loss is not NNabla's ``loss``."""
         self.turn()
         if not abs(self.losses[0] - loss) <= FIRST_LOSS_TOLERANCES[self._precision] * abs(loss):
             raise UserError(

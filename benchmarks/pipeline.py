@@ -27,7 +27,7 @@ from engine.device import context
 from engine.inference import predictor
 
 NATIVE = ('nnabla', plain.NAME)  # the backends that run in NNabla
-RESIZED_VALUES_PER_BAND = 1 << 20  # as in the predictor
+RESIZED_VALUES_PER_BAND = 1 << 20  # the predictor uses the same number
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class PipelineTask:
     """The network, the image and the device of all contestants.
 
     Attributes:
-        config: config of the network.
-        weights: file of the weights.
-        image: file of the image.
-        input: file of the network's prepared input, (1, 3, H, W) float32.
-        size: height and width of the image.
+        config: Config of the network.
+        weights: File of the weights.
+        image: File of the image.
+        input: File of the network's prepared input, (1, 3, H, W) float32.
+        size: Height and width of the image.
         context: ``cpu`` or ``cudnn``.
-        threads: threads of a backend.
-        calibration: images for the calibration of int8.
-        device: number of the GPU.
+        threads: Threads of a backend.
+        calibration: Files of the images that calibrate int8.
+        device: Index of the GPU.
     """
 
     config: Mapping
@@ -64,10 +64,10 @@ class Pipeline:
         """Create the network, load its weights and prepare the backend.
 
         Args:
-            task: network, image and device.
-            backend: name of the backend.
+            task: Network, image and device.
+            backend: Name of the backend, or ``plain``.
             precision: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
-            cache_folder: folder for compiled models.
+            cache_folder: Folder for compiled models.
 
         Raises:
             UserError: The backend or the precision is not available.
@@ -106,7 +106,7 @@ class Pipeline:
     def stay_on_device(self):
         """Normalise images and resize logits on the network's device, as the commands do on a GPU.
 
-        The seconds from input to logits then come from a separate run.
+        :meth:`run` then measures the seconds from input to logits in a separate run.
         """
         self._predictor.backend = self._backend
         self._predictor.stay_on_device()
@@ -151,11 +151,11 @@ def class_indices(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result
 
 
-_pipeline: Pipeline  # of this worker process; start_pipeline sets it
+_pipeline: Pipeline  # the pipeline of this worker process, set by start_pipeline
 
 
 def start_pipeline(task: PipelineTask, backend: str, precision: str, cache_folder: Path):
-    """Create the pipeline of this worker process."""
+    """Create the pipeline of this worker process; the arguments are those of :class:`Pipeline`."""
     global _pipeline
     _pipeline = Pipeline(task, backend, precision, cache_folder)
 

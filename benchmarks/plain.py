@@ -1,7 +1,7 @@
 """The plain form of D3Net's multidilated layers, for benchmarks and as a reference in tests.
 
-It follows the equations of the paper and the published code: a list of groups, each of which
-receives its own slice of every earlier layer.
+This form follows the equations of the paper and the published code: it is a list of groups, and
+every group receives its own slice of every earlier layer.
 """
 
 import nnabla as nn
@@ -11,13 +11,14 @@ from d3net.network import bn_relu_conv
 from layers import functions as L
 from models import Network
 
-NAME = 'plain'  # in --backend
+NAME = 'plain'  # the value of --backend that selects this form
 
 
 class PlainBackend:
     """A backend that runs D3Net's graph as the published code builds it, with NNabla.
 
-    It uses the current context. The tables state the speed-up of the other backends against it.
+    The backend uses the current context. The tables state the speed of the other backends relative
+    to it.
     """
 
     used = frozenset({NAME})
@@ -48,7 +49,17 @@ def plain_logits(network: Network, x: nn.Variable, build: L.Build) -> nn.Variabl
 
 
 def plain_layers(x, growth_rate, num_layers, build):
-    """Build the layers of :func:`d3net.network.multidilated_layers` group by group."""
+    """Build the layers of :func:`d3net.network.multidilated_layers` group by group.
+
+    Args:
+        x: Variable (N, num_layers * growth_rate, H, W).
+        growth_rate: Channels of a group.
+        num_layers: Number of groups.
+        build: Options of the graph.
+
+    Returns:
+        The groups.
+    """
 
     def group_of(tensor, index):
         return L.slice_channels(tensor, index * growth_rate, (index + 1) * growth_rate, build)

@@ -25,7 +25,7 @@ try:
     import torch
     import torch.nn.functional as F
 except ModuleNotFoundError:
-    torch = F = None  # tests still read the table
+    torch = F = None  # tests without torch still read FUNCTIONS
 
 FUNCTIONS = {
     'Add2': lambda a, b, inplace: a + b,
@@ -150,17 +150,17 @@ class TorchGraph:
     """An NNabla graph as PyTorch functions.
 
     Attributes:
-        trained: the parameters that have gradients.
+        trained: The parameters that have gradients.
     """
 
     def __init__(self, folder, device='cpu', channels_last=False, train=False):
         """Load the graph.
 
         Args:
-            folder: folder of the graph's files.
+            folder: Folder of the graph's files.
             device: ``cpu`` or ``cuda``.
-            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
-            train: whether parameters have gradients.
+            channels_last: Whether maps and kernels lie in memory as (N, H, W, C).
+            train: Whether parameters have gradients.
 
         Raises:
             ValueError: A function of the graph is not supported.
@@ -197,7 +197,7 @@ class TorchGraph:
         return tensor.contiguous(memory_format=self._format) if four else tensor.contiguous()
 
     def _fold(self, functions, train):
-        """Compute what depends on no input once; return the remaining functions."""
+        """Compute results that depend on no input or trained tensor; return the other functions."""
         left, trained = [], {id(tensor) for tensor in self.trained}
         for each in functions:
             tensors = [self._known.get(key) for key in each['inputs']]
@@ -228,7 +228,7 @@ class TorchGraph:
 
 
 class CudaGraph:
-    """A CUDA graph, recorded in the first run and launched as a whole from then on."""
+    """A CUDA graph, which is recorded in the first run and replayed in every run."""
 
     def __init__(self, graph):
         self._graph, self._recording = graph, None
@@ -254,7 +254,7 @@ class CudaGraph:
 
 
 class GraphWorker:
-    """The commands: ``do`` names the method, and the other keys are its arguments."""
+    """The methods that commands call: ``do`` is a method's name, other keys are its arguments."""
 
     def start(
         self, folder, device, channels_last, precision, threads, form, mode, mean, std, swap
@@ -262,16 +262,16 @@ class GraphWorker:
         """Load the graph of a network.
 
         Args:
-            folder: folder of the graph's files.
+            folder: Folder of the graph's files.
             device: ``cpu`` or ``cuda``.
-            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+            channels_last: Whether maps and kernels lie in memory as (N, H, W, C).
             precision: ``float32``, or the type of autocast.
-            threads: threads of PyTorch.
+            threads: Threads of PyTorch.
             form: ``eager``, ``compiled`` by torch.compile, or ``recorded`` as a CUDA graph.
-            mode: mode of torch.compile.
-            mean: mean of the pixels, per channel.
-            std: standard deviation of the pixels, per channel.
-            swap: whether the network's input is RGB, not BGR.
+            mode: Mode of torch.compile.
+            mean: Mean of the pixels, per channel.
+            std: Standard deviation of the pixels, per channel.
+            swap: Whether the network's input is RGB instead of BGR.
 
         Returns:
             The versions of PyTorch and Python, and the number of threads.
@@ -294,12 +294,13 @@ class GraphWorker:
         """Segment an image repeatedly for at least ``min_seconds``.
 
         Args:
-            image: file of the image, (H, W, 3) uint8, BGR.
-            labels: file to write, class indices, (H, W) uint8.
-            min_seconds: minimum duration.
+            image: NPY file of the image, (H, W, 3) uint8, BGR.
+            labels: NPY file to write with the class indices, (H, W) uint8.
+            min_seconds: Minimum duration in seconds.
 
         Returns:
-            For each run the seconds from input to logits, both in host memory, and of the whole.
+            Lists with the seconds of every run: under ``device`` from input to logits, both in host
+            memory; under ``whole`` from the image to the class indices.
         """
         pixels, inner, whole = np.load(image), [], []
         while not whole or sum(whole) < min_seconds:
@@ -323,14 +324,14 @@ class GraphWorker:
         """Load the graph of a loss, which includes its batch, and create an SGD optimizer.
 
         Args:
-            folder: folder of the graph's files.
+            folder: Folder of the graph's files.
             device: ``cpu`` or ``cuda``.
-            channels_last: whether maps and kernels lie in memory as (N, H, W, C).
+            channels_last: Whether maps and kernels lie in memory as (N, H, W, C).
             precision: ``float32``, or the type of autocast; ``float16`` adds loss scaling.
-            threads: threads of PyTorch.
-            rate: learning rate.
-            momentum: momentum.
-            weight_decay: weight decay.
+            threads: Threads of PyTorch.
+            rate: Learning rate.
+            momentum: Share of the velocity that an update keeps.
+            weight_decay: Factor of the L2 regularisation.
 
         Returns:
             The versions of PyTorch and Python, and the number of threads.
@@ -362,8 +363,8 @@ class GraphWorker:
 
     def _load(self, folder, device, channels_last, precision, threads, train=False):
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # as in NNabla
-        torch.backends.cudnn.benchmark = True  # the fastest kernels, found by trying
+        torch.backends.cudnn.allow_tf32 = False  # NNabla does not use TF32 either
+        torch.backends.cudnn.benchmark = True  # cuDNN tries its kernels and uses the fastest
         self._device, self._precision = device, nullcontext()
         if precision != 'float32':
             self._precision = torch.autocast(device, getattr(torch, precision))

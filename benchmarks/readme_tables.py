@@ -27,7 +27,7 @@ def _times(value: float) -> str:
 
 
 def _spread(digits: int, unit_ms: float) -> Callable[[Mapping], str]:
-    """Return a formatter: the median of a result's times, and the extremes in brackets."""
+    """Return a formatter of a result's times: the median, and the extremes in brackets."""
 
     def written(values: Mapping) -> str:
         keys = 'median_ms', 'fastest_ms', 'slowest_ms'
@@ -37,8 +37,8 @@ def _spread(digits: int, unit_ms: float) -> Callable[[Mapping], str]:
     return written
 
 
-# For each kind: title of a column, field or detail of a result, and formatter. Without a field, the
-# formatter receives the whole result.
+# The columns of every kind of table: title, field or detail of a result, and formatter. If the
+# field is None, the formatter receives the whole result.
 COLUMNS = {
     'inference': (
         ('ms', None, _spread(0, 1)),
@@ -79,8 +79,8 @@ def replace_blocks(text: str, blocks: Mapping[str, str]) -> str:
     """Return ``text`` with new content between the markers; the rest is unchanged.
 
     Args:
-        text: content of a Markdown file.
-        blocks: new content by name.
+        text: Content of a Markdown file.
+        blocks: New content by the name in the marker.
 
     Raises:
         UserError: A marker is missing, duplicate or without an end.
@@ -99,7 +99,7 @@ def replace_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def require_blocks(path: Path, names: Sequence[str]):
-    """Raise ``UserError`` when a file lacks a block: before the benchmarks, not after them."""
+    """Raise ``UserError`` if a file lacks a block, so that a run fails before its benchmarks."""
     _read_and_replace(path, dict.fromkeys(names, ''))
 
 
@@ -157,7 +157,7 @@ def table_header(kind: str) -> list[str]:
 
 
 def _common_facts(documents) -> list[str]:
-    """Return the facts of a table's first line: settings with one value in all documents."""
+    """Return the facts of a table's first line: settings that are equal in all documents."""
     settings = [document['settings'] for document in documents]
     found = []
     for key in ('config', *FACTS):

@@ -175,7 +175,7 @@ def _accuracy(wanted: SuiteSettings, folder: Path) -> list[dict]:
     for precision in ACCURACY_PRECISIONS:
         try:
             reports.append(_run_command(EVALUATE, [*options, '--precision', precision], folder))
-        except BackendError as error:  # for example a CPU without bfloat16
+        except BackendError as error:  # for example, the CPU lacks bfloat16
             left_out[f'left out, {precision}'] = error.what
     return [_accuracy_document(reports, left_out)]
 
@@ -211,7 +211,7 @@ def _accuracy_document(reports: list[dict], left_out: dict[str, str]) -> dict:
 
 
 def _peer_options(wanted: SuiteSettings) -> list[str]:
-    """Return the options for PyTorch; none if it is missing and --peer-python is not set."""
+    """Return the options for PyTorch; an empty list if --peer-python and torch are missing."""
     from benchmarks import peer
 
     python = wanted.peer_python or sys.executable
@@ -226,9 +226,9 @@ def _peer_options(wanted: SuiteSettings) -> list[str]:
 
 
 def _run_command(script: str, options: list, folder: Path) -> dict:
-    """Run a command in a worker process, which exits with this one; return its --json document.
+    """Run a command in a worker process and return its --json document.
 
-    The command's output is shown.
+    The worker process shows the command's output, and exits when this process exits.
     """
     from benchmarks.worker_process import WorkerProcess
 

@@ -1,8 +1,8 @@
 """Measure a training step under each recompute policy; on a GPU also each precision and layout.
 
-Every contestant is a separate process, and they take turns. A step is forward pass, loss, backward
-pass and update. A process frees the memory of its activations after each turn, so each turn begins
-with an untimed step.
+Every contestant is a separate process, and the contestants take turns. A step consists of forward
+pass, loss, backward pass and update. A process frees the memory of its activations after every
+turn, so every turn begins with an untimed step.
 """
 
 import tempfile
@@ -50,11 +50,11 @@ class TrainingContestant:
     """How a contestant trains.
 
     Attributes:
-        name: ``cpu`` or ``cudnn``.
-        recompute: recompute policy.
-        half: whether it trains in half precision.
-        channel_last: whether maps lie in memory as (N, H, W, C).
-        tf32: whether TF32 is allowed.
+        name: Context, ``cpu`` or ``cudnn``.
+        recompute: Recompute policy.
+        half: Whether the contestant trains in half precision.
+        channel_last: Whether maps lie in memory as (N, H, W, C).
+        tf32: Whether TF32 is allowed.
     """
 
     name: str
@@ -95,12 +95,12 @@ def measure_training(
     """Measure times, peak memory and losses of all contestants, with one seeded batch.
 
     Args:
-        config: config of the network and its training.
-        choice: device.
-        size: height and width of the images.
-        batch_size: images per step.
-        rounds: timed turns of each contestant.
-        peer_python: a Python with torch, to measure PyTorch as well.
+        config: Config of the network and its training.
+        choice: Device of all contestants.
+        size: Height and width of the images.
+        batch_size: Images per step.
+        rounds: Timed turns of each contestant.
+        peer_python: A Python with torch and numpy; None to measure without PyTorch.
 
     Returns:
         The results, the baseline first, and facts for the table.
@@ -162,10 +162,17 @@ def _describe_losses(losses: Mapping[str, list[float]]) -> str:
 class _TrainingProcess:
     """The worker process of a contestant.
 
+    Args:
+        name: Name of the contestant.
+        way: How the contestant trains.
+        config: Config of the network and its training.
+        size: Height and width of the images.
+        device: Index of the GPU.
+
     Attributes:
-        losses: losses of all steps so far.
-        peak: peak memory so far, in MiB.
-        idle: memory before the network was created, in MiB.
+        losses: Losses of all steps so far.
+        peak: Peak memory so far, in MiB.
+        idle: Memory before the network was created, in MiB.
     """
 
     def __init__(
@@ -211,7 +218,14 @@ class _SameBatch:
 
 
 class _ContestantTrainer:
-    """The trainer inside a contestant's worker process."""
+    """The trainer inside a contestant's worker process.
+
+    Args:
+        config: Config of the network and its training.
+        way: How the contestant trains.
+        size: Height and width of the images.
+        device: Index of the GPU.
+    """
 
     def __init__(
         self, config: Mapping, way: TrainingContestant, size: tuple[int, int], device: int
@@ -265,7 +279,7 @@ class _ContestantTrainer:
         return machine.gpu_memory_mib(self._choice.device) if self._choice.name == 'cudnn' else 0.0
 
 
-_contestant = None  # of this worker process; _start_contestant sets it
+_contestant = None  # the trainer of this worker process, set by _start_contestant
 
 
 def _start_contestant(*arguments) -> float:

@@ -1,7 +1,7 @@
 """A worker process for one contestant, which keeps its models in memory between measurements.
 
-Each contestant has a process to itself, so that its memory can be measured. The worker exits when
-its parent exits, even if the parent is killed.
+Every contestant runs in a separate process, so that its memory can be measured. The worker exits
+when its parent exits, even if the parent is killed.
 """
 
 import logging
@@ -23,7 +23,7 @@ from common.errors import UserError
 from common.log import LOG
 
 CONNECTION_LOST = EOFError, OSError  # raised when the other end of a connection is closed
-EXIT_TIMEOUT_SECONDS = 10.0  # then the parent kills the worker: a library may block its exit
+EXIT_TIMEOUT_SECONDS = 10.0  # then the parent kills the worker, whose exit a library can block
 
 
 class RemoteError(Exception):
@@ -52,7 +52,7 @@ class WorkerProcess:
 
         Args:
             function: A function that the worker can import.
-            *arguments: Its arguments, which must be picklable.
+            *arguments: Picklable arguments of the function.
 
         Raises:
             UserError: The worker process died.
@@ -116,7 +116,7 @@ def _can_be_pickled(error: Exception) -> bool:
 def _receive_calls(connection: Connection, calls: queue.SimpleQueue, busy: threading.Event):
     """Queue the parent's calls; make the process exit when the parent has closed the connection.
 
-    A call may take minutes. If one is running, the process exits without waiting for it.
+    If a call is running, the process exits without waiting for it, since a call can take minutes.
     """
     with suppress(*CONNECTION_LOST):
         while True:

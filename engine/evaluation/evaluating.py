@@ -77,7 +77,7 @@ def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
 
 
 def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
-    """Return the outputs per image, after a check that every place can be written."""
+    """Return the outputs of every image, after a check that all paths are writable."""
     writers = (
         (settings.visualize, image_outputs.pictures),
         (settings.save_labels, image_outputs.class_indices),
@@ -101,7 +101,7 @@ def _facts(
     protocol: Protocol,
     used: set[str],
 ) -> dict[str, Any]:
-    """Return everything that the scores depend on; ``used`` names the backends that computed."""
+    """Return all facts that the scores depend on; ``used``: names of the backends that ran."""
     return {
         'config': network.config.name,
         'overrides': list(settings.config.overrides),

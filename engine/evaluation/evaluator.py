@@ -35,11 +35,11 @@ class Output:
 
 
 class Evaluator:
-    """Accumulate counts over a data set; neither the order nor the sharding changes the result.
+    """Counts over a data set; neither the order nor the sharding of the images changes them.
 
     Args:
         num_classes: Number of classes.
-        boundary: Whether to count boundary regions as well, for boundary IoU.
+        boundary: Whether to count boundary regions for boundary IoU.
 
     Attributes:
         matrix: (num_classes, num_classes) int64, the confusion matrix.

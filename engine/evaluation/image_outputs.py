@@ -12,13 +12,14 @@ from datasets import IGNORE, Dataset, DatasetInfo, colours, image_files
 from datasets.readers.contract import SubmittingReader
 from engine.evaluation.evaluator import Output
 
-RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # of the error map, BGR
+RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # BGR colours of the error map
 
 
 def pictures(dataset: Dataset, folder: Path) -> Output:
-    """Return the output of pictures with image, truth, prediction and error map, two by two.
+    """Return the output of pictures with image, truth, prediction and error map, in two rows.
 
-    The error map is grey at correct pixels, red at wrong ones and black at ignored ones.
+    The error map is grey at correct pixels, red at wrong ones and black at ignored ones. Without
+    labels a picture shows image and prediction.
     """
 
     def write(path, index, image, labels, predictions):

@@ -104,8 +104,8 @@ def boundary_counts(labels: np.ndarray, predictions: np.ndarray, num_classes: in
     A boundary region holds the pixels of a class's area that are no further than 2 % of the image's
     diagonal from its contour. The image's border is a contour. Boundary IoU is the quotient of the
     sums over the set. Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021, arXiv:2103.16562. Pixels
-    with label 255 belong to no class, neither in the labels nor in the prediction, so both contours
-    follow them.
+    with label 255 belong to no class, neither in the labels nor in the prediction, so the contours
+    of both run along them.
 
     Args:
         labels: (H, W) uint8; 255 is ignored.
@@ -133,7 +133,7 @@ def boundary_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def _boundary(mask: np.ndarray, distance: int) -> np.ndarray:
-    """Return the pixels of a mask at most ``distance`` steps (of 8 neighbours) from outside."""
+    """Return the mask's pixels at most ``distance`` steps (to 8 neighbours) from the outside."""
     padded = np.pad(mask.astype(np.uint8), 1)
     kernel = np.ones((3, 3), np.uint8)
     inside = cv2.erode(padded, kernel, iterations=distance)[1:-1, 1:-1]

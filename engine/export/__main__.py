@@ -13,7 +13,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog='python -m engine.export',
         description='Write a network with its weights as ONNX (opset 13), NNP or NNB, and '
-        'compares the file with NNabla on a photo.',
+        'compare the file with NNabla on a photo.',
     )
     add_options(parser, ExportSettings)
     return parser

@@ -23,7 +23,7 @@ from engine.onnx.builder import INSTALL
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
-TOLERANCE = 1e-4  # share of the largest logit
+TOLERANCE = 1e-4  # relative to the largest logit
 DYNAMIC_BATCHES = (1, 3)  # batch sizes that test a file with a dynamic batch
 _DIFFERENCES = {
     'logits': 'largest difference {:.1e}, of logits up to {:.3g}',

@@ -42,8 +42,9 @@ def export(
         A sentence that describes the check.
 
     Raises:
-        UserError: The export is impossible, the file cannot be run, or its results differ from the
-            network's. In the last two cases it is kept as ``FILE.mismatch``.
+        UserError: The export is impossible, the memory does not suffice for the check, the runtime
+            refuses the file, or its results differ from the network's. In the last two cases the
+            file is kept as ``FILE.mismatch``.
     """
     path = Path(path)
     spec.check(path)

@@ -20,7 +20,7 @@ from engine.inference.test_time import ProtocolKeys
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
-REFERENCE = DeviceSettings(context='cpu', type_config='float')  # files are compared with this
+REFERENCE = DeviceSettings(context='cpu', type_config='float')  # computes the expected results
 
 
 def export_network(settings: ExportSettings) -> int:
@@ -56,7 +56,7 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
 
     Args:
         text: Value of the option, HxW or the name of a size; None for the config's size.
-        config: Config whose sizes have names as well.
+        config: Config whose sizes can be named ``test`` and ``training``.
         info: Facts of the network. The size of a name is rounded to the nearest that the network
             accepts.
 

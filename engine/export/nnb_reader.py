@@ -15,7 +15,7 @@ import nnabla.function_bases as function_bases
 import numpy as np
 
 HEADER = '<IIiIiIiIiIiIII'
-# Index, shape, type, and the place of a parameter or the negated place of a buffer.
+# Index, shape, type, and the place of a parameter's data or the negated place of a buffer.
 VARIABLE = '<IiIB3xi'
 FUNCTION = '<HHiIiI'  # type, implementation, inputs, outputs
 FLOAT32 = 0
@@ -128,7 +128,7 @@ def import_converter():
 
 
 def _functions_by_number() -> dict[int, dict]:
-    """Return NNabla's descriptions of its functions by their numbers; reads long files."""
+    """Read NNabla's long files of function descriptions; return the descriptions by number."""
     converter = import_converter()
     levels, information = converter.get_api_level_info(), converter.get_function_info()
     levels.set_api_level(-1)

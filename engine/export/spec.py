@@ -75,7 +75,7 @@ def build_graph(
     Args:
         network: Network whose parameters are registered.
         size: Height and width of the input.
-        spec: Specification of input and output.
+        spec: Specification of input and output; a dynamic batch builds a graph for two images.
     """
     image = nn.Variable((spec.batch or 2, 3, *size))
     x = image if spec.pixels == NORMALISED else normalise(image, network.info)
@@ -123,7 +123,7 @@ def spec_metadata(network: Network, size: tuple[int, int], spec: ExportSpec) -> 
 
 
 def check_size(name: str, info: NetworkInfo, size: tuple[int, int]) -> None:
-    """Raise ``UserError`` if the network does not accept a size; the message has the nearest."""
+    """Raise ``UserError`` if the network rejects a size; the message names the nearest one."""
     nearest = complexity.nearest_size(info, size)
     if tuple(size) != nearest:
         divisor, least = info.size_divisor, info.smallest_size

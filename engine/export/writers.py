@@ -1,7 +1,7 @@
-"""Write the three formats, each from the input and the output of a graph.
+"""Write exported files in the three formats.
 
-The arguments of a writer are the path, the input and the output Variable, the specification and the
-metadata. It returns the content of a description file to write beside the file, or None.
+All writers have the same arguments. A writer returns the content of a description to write beside
+the file, or None.
 """
 
 import io
@@ -24,7 +24,15 @@ NETWORK, EXECUTOR = 'network', 'runtime'  # names in an NNP
 
 
 def write_onnx(path: Path, image, output, spec: ExportSpec, facts: dict):
-    """Write ONNX, opset 13; the facts become the model's metadata."""
+    """Write ONNX, opset 13.
+
+    Args:
+        path: File to write.
+        image: Input Variable of the graph.
+        output: Output Variable of the graph.
+        spec: Specification of input and output.
+        facts: Facts to store as the model's metadata.
+    """
     facts = facts | {'versions': facts['versions'] | {'onnx': import_onnx().__version__}}
     types = {}
     if spec.pixels == 'uint8':
@@ -43,7 +51,15 @@ def write_onnx(path: Path, image, output, spec: ExportSpec, facts: dict):
 
 
 def write_nnp(path: Path, image, output, spec: ExportSpec, facts: dict):
-    """Write NNabla's own format; the facts become ``metadata.json`` of the archive."""
+    """Write NNabla's own format, a ZIP archive.
+
+    Args:
+        path: File to write.
+        image: Input Variable of the graph.
+        output: Output Variable of the graph.
+        spec: Specification of input and output.
+        facts: Facts to store as ``metadata.json`` in the archive.
+    """
     content = io.BytesIO(_nnp(image, output, spec))
     with zipfile.ZipFile(content, 'a') as archive:
         archive.writestr(METADATA, json.dumps(facts, indent=1))
@@ -51,7 +67,18 @@ def write_nnp(path: Path, image, output, spec: ExportSpec, facts: dict):
 
 
 def write_nnb(path: Path, image, output, spec: ExportSpec, facts: dict) -> str:
-    """Write the binary of NNabla's C runtime; return the facts, which the format cannot hold."""
+    """Write the binary of NNabla's C runtime.
+
+    Args:
+        path: File to write.
+        image: Input Variable of the graph.
+        output: Output Variable of the graph.
+        spec: Specification of input and output.
+        facts: Facts about the file, which the format cannot hold.
+
+    Returns:
+        The facts as JSON.
+    """
     import_converter()
     from nnabla.utils.converter.nnabla import NnpImporter
     from nnabla.utils.converter.nnablart import NnbExporter
@@ -71,7 +98,7 @@ def write_nnb(path: Path, image, output, spec: ExportSpec, facts: dict) -> str:
 def _nnp(image, output, spec: ExportSpec) -> bytes:
     """Return the archive of a graph of fixed size with the parameters that it needs.
 
-    It is built in memory, because HDF5 crashes the process if the disk is full.
+    The archive is built in memory, because HDF5 crashes the process if the disk is full.
     """
     needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
     registered = nn.get_parameters(grad_only=False)

@@ -30,7 +30,7 @@ class LoadedNetwork:
         predictor: Computes class maps.
         config: Config of the network.
         weights: File that the weights were loaded from.
-        choice: NNabla's context.
+        choice: Device and precision of NNabla's context.
         calibration: Images that determine the 8-bit ranges; None at other precisions.
     """
 

@@ -2,9 +2,10 @@
 
 Only bytes cross the bus: one per colour value to the device, one per pixel back. Normalisation,
 padding, the network, upsampling and the argmax over classes are functions of the graph. The
-functions added to the network's all run on Hopper GPUs (:mod:`engine.device.known_bugs`). They
+functions before and after the network run on Hopper GPUs (:mod:`engine.device.known_bugs`) and
 compute in float32 even if the network computes in half precision. On one device the results equal
-the predictor's to the last bit; ties between classes go to the first class, as there.
+those of :class:`engine.inference.predictor.Predictor` to the last bit. Both resolve ties between
+classes in favour of the first class.
 """
 
 from collections.abc import Callable
@@ -29,9 +30,9 @@ MIN_PIXELS = 64 * 64
 
 
 class OnDevicePredictor:
-    """Predict class maps of whole images at their own size in NNabla's current context.
+    """A predictor of whole images at their own size, in NNabla's current context.
 
-    The graphs of the most recent image sizes are cached.
+    It caches the graphs of the most recent image sizes.
 
     Args:
         network: Network whose parameters are registered.
@@ -55,7 +56,8 @@ class OnDevicePredictor:
     def takes(self, size: Size) -> bool:
         """Return whether one graph can handle an image of ``size = (height, width)``.
 
-        Tiny images are refused, and so are images that exceed the memory, as far as is known.
+        The method refuses tiny images, images whose logits exceed ``MAX_LOGITS_BYTES``, and sizes
+        for which the memory did not suffice before.
         """
         height, width = map(self._padded, size)
         logits = 4 * self._network.info.num_classes * height * width

@@ -46,7 +46,7 @@ def plan_outputs(patterns: Sequence[str], output: str | None, looks: LooksSettin
     Args:
         patterns: Files, folders and patterns.
         output: Path of the picture or of the folder; None for the default.
-        looks: Settings that say which class maps are written as well.
+        looks: Settings that select the class maps to write beside the pictures.
 
     Raises:
         UserError: An input is missing, or a result cannot be written or would overwrite a file.

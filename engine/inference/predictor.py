@@ -23,7 +23,7 @@ from models import Network, NetworkInfo
 
 WHOLE_IMAGE = Protocol()  # one view, at the image's size
 BAND_VALUES = 1 << 20  # scores resized at a time, over all classes: 4 MiB
-SMALL_VIEW_PIXELS = 256 * 256  # the memory of a view this small is mostly the network's own
+SMALL_VIEW_PIXELS = 256 * 256  # up to this size, the network needs most of a view's memory
 
 
 def normalise(image: np.ndarray, info: NetworkInfo) -> np.ndarray:
@@ -37,8 +37,8 @@ class _ViewScores:
 
     Attributes:
         maps: (num_classes, h, w) float32.
-        grid: Height and width to resize the maps to. The image is then in the upper left corner;
-            the rest is padding.
+        grid: Height and width to resize the maps to. The upper left corner of the resized maps
+            shows the image; the rest is padding.
         mirrored: Whether the view was mirrored.
         probable: Whether the maps hold probabilities instead of logits.
     """
@@ -55,17 +55,17 @@ class _ViewScores:
 
 
 class Predictor:
-    """Predict class maps with one network, and register the network's parameters.
+    """A predictor of class maps with one network, whose parameters it registers.
 
     Attributes:
-        network: Network that is computed.
+        network: The network.
         backend: Backend that computes the network's maps; initially NNabla's graphs in the current
             context.
-        on_device: Computes class maps of whole images on the GPU, or None; see
+        on_device: Computes class maps of whole images on the GPU; None before
             :meth:`stay_on_device`.
 
     Args:
-        network: Network to compute.
+        network: The network.
         on_new_size: Callback before NNabla builds a graph for a new size.
     """
 
@@ -147,7 +147,7 @@ class Predictor:
         return total
 
     def _views(self, image: np.ndarray, protocol: Protocol) -> Iterator[_ViewScores]:
-        """Compute every view of an image, and its mirror image if the protocol requires it.
+        """Compute every view of an image, and the mirrored views if the protocol requires them.
 
         Raises:
             InputError: A view does not fit into the memory.

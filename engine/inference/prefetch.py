@@ -8,8 +8,8 @@ from typing import Any
 
 from common.errors import UserError
 
-MAX_WAITING_ITEMS = 2  # read and not computed yet; as many again are computed and not written yet
-MAX_WAITING_BYTES = 256 << 20  # limits the number of waiting items by the size of their inputs
+MAX_WAITING_ITEMS = 2  # waiting for the computation, and as many waiting to be written
+MAX_WAITING_BYTES = 256 << 20  # limits the number of waiting items by the size of their values
 
 
 def run_pipeline(
@@ -21,8 +21,8 @@ def run_pipeline(
 ) -> Generator[UserError | None, None, None]:
     """Read, compute and write items in three overlapping stages, and yield their outcomes in order.
 
-    Reading and writing run in one thread each, computing in the caller's thread. Items so large
-    that no second one fits into ``MAX_WAITING_BYTES`` are processed one after the other.
+    Reading and writing run in one thread each, computing in the caller's thread. Items larger than
+    ``MAX_WAITING_BYTES`` are processed one after the other.
 
     Args:
         items: Items to process.
@@ -67,7 +67,7 @@ def run_pipeline(
 
 @contextmanager
 def _thread() -> Iterator[ThreadPoolExecutor]:
-    """Run one thread; if the block fails, it finishes its current call and drops the rest."""
+    """Yield a thread that finishes its current call and drops the rest when the block ends."""
     executor = ThreadPoolExecutor(1)
     try:
         yield executor

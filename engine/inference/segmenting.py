@@ -27,7 +27,7 @@ from engine.inference.settings import LooksSettings, SegmentSettings
 from engine.inference.test_time import ProtocolKeys
 
 ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
-# Errors that concern one file: its name is too long, or its place is taken.
+# Errors that concern one file: its name is too long, or its path is occupied.
 ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 # An image, (H, W, 3) uint8 BGR -> the class of every pixel, (H, W) uint8.
@@ -112,7 +112,7 @@ def segment_plan(
 def _segment_files(
     predict: Predict, info: DatasetInfo, pairs: Sequence[Pair], looks: LooksSettings
 ) -> Generator[UserError | None, None, None]:
-    """Segment files in a pipeline that reads the next image and writes the last one meanwhile.
+    """Segment files in a pipeline that reads the next images and writes the previous ones.
 
     Yields:
         The error of each file, in order; None for a file that succeeded.
@@ -140,7 +140,7 @@ def _segment_files(
 
 
 def _concerns_one_file(error: UserError) -> bool:
-    """Return whether other files can still succeed, unlike on a full disk or in a closed folder."""
+    """Return whether other files can still succeed; they cannot on a full disk, for example."""
     errno_of_cause = getattr(error.__cause__, 'errno', None)
     return isinstance(error, InputError) or errno_of_cause in ERRNOS_OF_ONE_FILE
 
@@ -163,7 +163,7 @@ def segment_file(
     Raises:
         InputError: The fault lies in this input alone.
         video.IncompleteVideo: The video is truncated; its readable frames were written.
-        UserError: The fault concerns other inputs as well.
+        UserError: The fault concerns other inputs too.
     """
     if item.is_video:
         with _enough_memory(item):

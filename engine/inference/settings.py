@@ -19,7 +19,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Parse a text such as ``512x1024`` into a height and a width.
 
     Raises:
-        ValueError: The text has another format; the message is meant for the user.
+        ValueError: The text has another format; the command line shows the message to the user.
     """
     height, _, width = text.lower().partition('x')
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):

@@ -30,16 +30,16 @@ class Protocol:
     """The views of an image that a network sees. Sizes are (height, width) in pixels.
 
     Attributes:
-        size: Size that every image is resized to (TI).
-        scales: Factors of the image's size, or of ``size``.
-        flip: Whether the network sees each view mirrored as well.
+        size: Size that every image is resized to, as in TI's EdgeAI-Lite.
+        scales: Factors of ``size``, or of the image's size if ``size`` is None.
+        flip: Whether the network also sees the mirror image of every view.
         window: Size of overlapping windows that a view is cut into; a smaller view is one window.
             The windows' probabilities are averaged with weights that fall linearly towards a
             window's edges.
         stride: Distance between windows; by default two thirds of the window.
-        short_sides: Lengths of the shorter side of the views, in place of ``scales``. Both sides
-            are rounded up to a multiple by resizing (CSAILVision/semantic-segmentation-pytorch,
-            commit 8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py).
+        short_sides: Lengths of the shorter side of the views, in place of ``scales``. Resizing
+            rounds both sides up to a multiple (CSAILVision/semantic-segmentation-pytorch, commit
+            8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py).
         max_size: Largest length of the longer side with ``short_sides``.
         multiple: Divisor of both sides with ``short_sides``.
 
@@ -88,7 +88,7 @@ class Protocol:
         return rounded_up(height), rounded_up(width)
 
     def windows(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-        """Yield the windows of a view row by row; the last ones are shifted to end at its edge."""
+        """Yield the windows of a view row by row; the last ones are shifted to end at its edges."""
         stride = self.stride or [max(1, side * 2 // 3) for side in self.window or (height, width)]
         window = self.window_of(height, width)
         tops, lefts = (
@@ -100,12 +100,12 @@ class Protocol:
                 yield slice(top, top + window[0]), slice(left, left + window[1])
 
     def window_of(self, height: int, width: int) -> Size:
-        """Return the window size for a view, which no side of the view exceeds."""
+        """Return the size of the windows of a view, which is at most the view's size."""
         largest = self.window or (height, width)
         return min(largest[0], height), min(largest[1], width)
 
     def describe(self) -> dict[str, Any]:
-        """Return the attributes that differ from one view at the image's size, for reports."""
+        """Return, for reports, the attributes that differ from those of the default protocol."""
         plain = Protocol()
         return {
             field.name: getattr(self, field.name)
@@ -154,7 +154,7 @@ def configured_protocol(config: Mapping[str, Any]) -> Protocol:
 def choose_protocol(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
     """Return the protocol of the settings, completed with the keys of a config.
 
-    A setting that determines the size of the views replaces all such keys of the config.
+    If a setting determines the size of the views, the config's keys of sizes are ignored.
 
     Args:
         given: Settings of the user.

@@ -12,7 +12,7 @@ from common.files import replacing
 from datasets.image_files import silent_opencv
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
-# Formats whose header holds the number of frames; FFmpeg estimates that of the others.
+# Formats whose header holds the number of frames; FFmpeg estimates the number in other formats.
 EXACT_FRAME_COUNTS = ('.mp4', '.m4v', '.mov', '.avi')
 
 
@@ -21,10 +21,10 @@ class IncompleteVideo(InputError):
 
 
 class VideoReader:
-    """Read a video frame by frame, once.
+    """A reader of a video, frame by frame; it can be iterated once.
 
     Attributes:
-        frames: Number of frames that the header promises; 0 if it gives none.
+        frames: Number of frames that the header promises; 0 if it states no number.
         rate: Frames per second.
 
     Raises:
@@ -60,7 +60,7 @@ class VideoReader:
     def check_complete(self, count: int):
         """Raise ``IncompleteVideo`` if the header promises more than ``count`` frames.
 
-        If the number of frames is an estimate, a tenth of them is allowed to be missing.
+        If the number of frames is an estimate, a tenth of the frames can be missing.
         """
         exact = self._path.suffix.lower() in EXACT_FRAME_COUNTS
         if count < (self.frames if exact else int(self.frames * 0.9)):
@@ -73,8 +73,8 @@ class VideoReader:
 def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
     """Open a video for writing and yield a function that appends a BGR frame to it.
 
-    The file appears under its name once the block has ended without an exception. Codecs need even
-    sides: an odd side is padded by repeating its last row or column.
+    The file appears under its name when the block has ended without an exception. Codecs need even
+    sides, so the last row or column of an odd side is repeated.
 
     Args:
         path: Video file; its ending selects the codec.

@@ -35,7 +35,7 @@ def describe_loss(
     """Return a message that names the ranks whose loss is not finite; all ranks must call this.
 
     Args:
-        iteration: Counted from 1.
+        iteration: The iteration, counted from 1.
         loss: The loss of this process.
         files: The images that the loss was computed on.
         processes: All processes of the job.

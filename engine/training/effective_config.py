@@ -32,7 +32,7 @@ def complete(config: Config, state: TrainingState | None, weights_url: str | Non
     Args:
         config: The result of :func:`load`.
         state: The state of the resumed run; None for a new run.
-        weights_url: The address to download published weights from.
+        weights_url: The address to download published weights from; None for the default ones.
 
     Raises:
         UserError: The pretrained weights are missing or unreadable.
@@ -63,7 +63,7 @@ def _with_input_statistics(
 ) -> Config:
     """Return the config with the input statistics that the pretrained weights were trained on.
 
-    Statistics that the config states itself stay. A resumed run keeps those of its state.
+    Statistics in the config take precedence. A resumed run reuses the statistics of its state.
     """
     keys = NetworkKeys.of(config if state is None else state.config)
     if keys.pretrained is None:

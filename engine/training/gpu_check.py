@@ -1,9 +1,9 @@
 """Check before a training that NNabla computes the same on this GPU as on the CPU.
 
 Some kernels of NNabla 1.39's CUDA extension stop with an illegal instruction on newer GPUs, after
-which the process can no longer use the GPU. So a child process tries the functions of a training
-one by one. If a function kills the child, it is reported, and another child continues with the next
-function.
+which the process can no longer use the GPU. Therefore a child process tries the functions of a
+training one by one. If a function kills the child, the check reports the function, and another
+child continues with the next one.
 """
 
 import json
@@ -31,7 +31,7 @@ from engine.training.gpu_check_child import REFERENCE, FunctionSpec, function_of
 from engine.training.optimizer import SolverKeys
 
 BETWEEN_FUNCTIONS = 'afterwards'  # part after a function has ended and before the next one starts
-TIMEOUT_SECONDS = 300  # for one function, and for the start of a child process
+TIMEOUT_SECONDS = 300  # maximum duration of one function, or of the start of a child process
 # Kinds of inputs for functions that need other inputs than normally distributed ones.
 STATISTICS = ('normal', 'normal', 'normal', 'normal', 'positive')
 INPUT_KINDS = {
@@ -51,7 +51,7 @@ INPUT_KINDS = {
 # Arguments that depend on shapes or do not select another kernel.
 IGNORED_ARGUMENTS = ('shape', 'start', 'stop', 'output_size', 'seed', 'val')
 REDUCTIONS = ('Mean', 'Sum', 'Max', 'Min', 'Prod')
-# The setting that brings a function into a training.
+# The setting that makes a training use a function.
 SETTINGS = {
     'Sort': 'loss: ohem',
     'Equal': 'dice_weight',
@@ -59,7 +59,7 @@ SETTINGS = {
     'clipping of gradients': 'clip_norm',
     'moving average of the weights': 'ema_decay',
 }
-PARAMETER_SHAPES = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # for the check of weight updates
+PARAMETER_SHAPES = ((64, 32, 3, 3), (1, 64, 1, 1), (19,))  # the updates are tried on these
 NAME_PATTERNS = ('lr_factors', 'no_decay')  # keys that need the parameters' own names
 Messages = queue.Queue[Any]  # messages of a child process; None at its end
 
@@ -111,10 +111,10 @@ def require_agreement(
         choice: The device, and whether it computes in TF32.
         keys: The solver's keys, which determine the updates of the weights.
         processes: All processes of the job.
-        watchdog: Receives a report after each function; paused while other processes compare.
+        watchdog: Receives a report of each step; paused while other processes compare.
 
     Raises:
-        UserError: In all processes, if a function differs on any machine.
+        UserError: A function differs on any machine; all processes raise this error.
     """
     specs, skipped = collect_functions(loss)
     specs += collect_updates(keys)
@@ -144,11 +144,11 @@ def require_agreement(
 def collect_functions(loss: nn.Variable) -> tuple[list[FunctionSpec], dict[str, str]]:
     """Collect one function of each kind from a graph.
 
-    The representative of a kind is the function with the smallest inputs. For a reduction it is the
-    one that reduces the most values to each output, since that ratio selects the kernel.
+    The representative of a kind is the function with the smallest inputs. The representative of a
+    kind of reduction reduces the most values to each output, since that ratio selects the kernel.
 
     Returns:
-        The functions, and the types that cannot be compared with the reasons.
+        The functions, and the reason for each type that cannot be compared.
     """
     functions: list[nn.function.Function] = []
     kinds: dict[str, tuple[tuple[float, int], FunctionSpec]] = {}
@@ -206,7 +206,7 @@ def find_mismatches(
         on_progress: Called with a description of each step.
 
     Raises:
-        UserError: A child process dies before it tries a function.
+        UserError: A child process dies or hangs before it starts its first function.
     """
     mismatches: list[Mismatch] = []
     first = 0
@@ -225,7 +225,7 @@ def _compare_in_child(
     """Compare functions in one child process until it ends, and append to ``mismatches``.
 
     Returns:
-        The number of functions that are done.
+        The number of functions that the child compared or that killed it.
     """
     job = {
         'name': choice.name,
@@ -293,8 +293,8 @@ def _follow(
     """Follow a child process until it ends or hangs.
 
     Returns:
-        The index of its last function (None before the first), the part, and the problem if the
-        child was killed or hung there.
+        The index of the child's last function (None before the first), the part of the comparison,
+        and the problem if the child was killed or hung there.
     """
     number: int | None = None
     part, done = BETWEEN_FUNCTIONS, False

@@ -1,7 +1,7 @@
 """Run the child process that compares functions with the CPU; a broken function can kill it.
 
-It reads a job of :mod:`engine.training.gpu_check` from standard input. On standard output it
-announces each step and reports the result, as lines of JSON.
+The process reads a job of :mod:`engine.training.gpu_check` from standard input. On standard output
+it announces each part of a comparison and reports the result, as lines of JSON.
 """
 
 import json
@@ -29,7 +29,7 @@ FUNCTIONS = {
     for name, function in vars(function_bases).items()
     if callable(function) and name.islower()
 }
-RANDOM = ('Dropout', 'Rand', 'Randint', 'Randn')  # only run, as results differ by design
+RANDOM = ('Dropout', 'Rand', 'Randint', 'Randn')  # run but not compared: results are random
 TOLERANCE = {'float': 1e-3, 'TF32': 1e-2, 'half': 5e-2}  # relative to the norm of an array
 TO_CHANNEL_FIRST, TO_CHANNEL_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 NEGLIGIBLE = 1e-5  # root mean square below which an array counts as zero
@@ -46,7 +46,7 @@ class FunctionSpec:
         values: Kind of each input, see :func:`make_input`.
         gradients: For each input, whether the backward pass computes its gradient.
         half: Whether the function computes in half precision.
-        reference: Arguments that differ on the CPU; it does not support channel_last, for example.
+        reference: Arguments that differ on the CPU, which lacks channel_last, for example.
     """
 
     type: str
@@ -71,9 +71,10 @@ def function_of(type_name: str) -> Callable | None:
 def make_input(
     values: str, shape: Sequence[int], half: bool, rng: np.random.RandomState
 ) -> np.ndarray:
-    """Return seeded numbers that half precision represents exactly.
+    """Return an input that is equal in every run.
 
-    So all differences come from the computation, none from the input.
+    Half precision represents ``normal`` and ``positive`` numbers exactly, so that differences come
+    from the computation and not from the input.
 
     Args:
         values: ``normal``; ``positive``, away from zero; ``distinct``, without duplicates where the
@@ -86,7 +87,7 @@ def make_input(
     if kind == 'labels':
         return rng.randint(-1, int(classes), shape).astype(np.int32)
     if kind == 'distinct':
-        prime = 2039 if half else 8388593  # distinguishable steps in -4 to 4
+        prime = 2039 if half else 8388593  # number of steps from -4 to 4
         order = np.arange(np.prod(shape, dtype=int)) * 7919 % prime
         return (order * (8 / prime) - 4).astype(np.float32).reshape(shape)
     if kind == 'positive':
@@ -106,7 +107,7 @@ def run_function(
         announce: Called with each part before it starts.
 
     Returns:
-        For ``forward`` the outputs and the inputs, some of which a function updates; for
+        Under ``forward`` the outputs, and the inputs since some functions update them; under
         ``backward`` the gradients.
 
     Raises:
@@ -152,7 +153,17 @@ def run_function(
 def run_update(
     spec: FunctionSpec, ctx: nn.Context, arguments: Mapping, announce: Callable[[str], None]
 ) -> dict[str, list[np.ndarray]]:
-    """Apply one of ``UPDATES`` to seeded parameters and gradients, as :func:`run_function`."""
+    """Apply one of ``UPDATES`` to seeded parameters and gradients.
+
+    Args:
+        spec: The operation.
+        ctx: The context of the device.
+        arguments: Fields of :class:`SolverKeys`.
+        announce: Called with ``forward`` before the operation starts.
+
+    Returns:
+        Under ``forward`` the results of the operation.
+    """
     announce(FORWARD)
     rng, parameters = np.random.RandomState(0), {}
     for number, shape in enumerate(spec.shapes):
@@ -247,7 +258,7 @@ def _agree(found: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
 def main() -> None:
     """Compare the functions of the job on standard input, until one breaks this process."""
     with os.fdopen(os.dup(1), 'w', buffering=1) as channel:
-        os.dup2(2, 1)  # keeps the output of libraries out of the messages
+        os.dup2(2, 1)  # libraries' output goes to standard error, not into the messages
         job = json.load(sys.stdin)
         context.use(job['name'], device=job['device'], tf32=job['tf32'])
         candidates = {

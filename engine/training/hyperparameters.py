@@ -69,18 +69,17 @@ class TrainingKeys(Section):
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The hyperparameters of a training, in iterations of one update each.
+    """The hyperparameters of a training; an iteration is one update.
 
     Attributes:
-        max_iter: Length of the training.
+        max_iter: Length of the training in iterations.
         rate: Returns the learning rate of an iteration, counted from 0.
-        weight_decay: The weight decay that is added to the gradients.
-        gradient_factor: Multiplies the gradients, which are those of the mean over all processes.
+        weight_decay: Factor of the L2 regularisation; with adamw, of the decoupled decay.
+        gradient_factor: Factor of the gradients of the mean loss over all processes.
         batch_size: Images per process and backward pass.
         accumulation: Backward passes per update.
         save_interval: Iterations between two saved weight files and states.
-        save_minutes: Minutes after which the state is saved between two multiples of
-            ``save_interval`` as well.
+        save_minutes: Maximum minutes between two saved states.
         val_interval: Iterations between two validations.
         keep_checkpoints: Number of most recent weight files to keep.
     """
@@ -152,7 +151,13 @@ def derive_hyperparameters(
 
 
 def _length(training: TrainingKeys, samples: int, batch: int, factor: float) -> int:
-    """Return the number of updates of ``batch`` images each, ``factor`` times the reference.
+    """Return the length of the training in updates.
+
+    Args:
+        training: The keys of the training.
+        samples: Number of samples of the training split.
+        batch: Images per update, over all processes.
+        factor: Images per update over the reference batch.
 
     Raises:
         UserError: The length is missing or given twice, or scaling leaves no iterations.
@@ -203,7 +208,7 @@ def _milestones(
 
 
 def _warmup_iter(schedule: ScheduleKeys, factor: float, epoch: float) -> int:
-    """Return the iterations of the warm-up; arguments as of :func:`_milestones`."""
+    """Return the iterations of the warm-up; :func:`_milestones` describes the arguments."""
     if schedule.warmup_epochs is not None:
         return round(schedule.warmup_epochs * epoch)
     iterations = schedule.warmup_iter or 0

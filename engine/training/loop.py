@@ -1,8 +1,8 @@
 """Run the training loop: steps, checkpoints, validation, logging and signals.
 
-A state is saved every ``save_interval`` iterations, after ``save_minutes``, and before a signal or
-an error ends the run. The ranks agree on a save in the messages of a step, so that all of them are
-between the same two iterations when rank 0 writes.
+A state is saved every ``save_interval`` iterations, before a validation, after ``save_minutes``,
+and before a signal or an error ends the run. The ranks agree on a save in the messages of a step.
+When rank 0 writes the state, all ranks are therefore between the same two iterations.
 """
 
 import signal
@@ -33,7 +33,7 @@ SIGNALS: dict[int, int] = {
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
 }
-RANK_0_SAVE_SECONDS = 10  # time for rank 0, if it has the same error, to save
+RANK_0_SAVE_SECONDS = 10  # the other ranks wait, since rank 0 saves if it has the same error
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrainingLoop:
     Args:
         identity: The constant fields of the states.
         trainer: Computes the steps.
-        validation: Scores the weights; None to train without.
+        validation: Scores the weights; None to train without validation.
         processes: All processes of the job.
         folder: The run folder.
         logger: The log of the run.
@@ -224,8 +224,8 @@ class TrainingLoop:
         """Let rank 0 save the last finished iteration after an error, if that is still possible.
 
         An iteration whose state was already saved, or failed to save, is not saved again. If only
-        some ranks know of the error, the others can be waiting in the step, so that no messages are
-        exchanged.
+        some ranks know of the error, the others can be waiting in the step. The ranks then exchange
+        no messages.
 
         Returns:
             Which state is saved, and how to continue from it; empty if there is no advice.

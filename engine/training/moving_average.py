@@ -30,7 +30,7 @@ class MovingAverage:
 
     Args:
         parameters: Registered Variables by name.
-        decay: The largest ``d``.
+        decay: The maximum of ``d``.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Variable], decay: float):

@@ -8,7 +8,7 @@
     optimizer.update(rate(iteration))
 
 The optimizer computes on the device of the context in which it was created. Its master weights are
-float32 even if the network is in half precision, where a step of 1e-4 on a weight of 1 is lost.
+float32 even if the network is in half precision, which loses a step of 1e-4 on a weight of 1.
 """
 
 import math
@@ -203,8 +203,8 @@ class Optimizer:
     def state(self) -> dict[str, np.ndarray]:
         """Return the state, from which :meth:`load_state` continues bit for bit.
 
-        It holds the moments and the number of updates of each parameter, such as ``conv/W/m`` and
-        ``conv/W/steps``.
+        The state holds the moments and the number of updates of each parameter, such as
+        ``conv/W/m`` and ``conv/W/steps``.
         """
         arrays = {}
         for name, state in self._states():
@@ -256,8 +256,8 @@ def _make_solver(keys: SolverKeys, decay: float) -> S.Solver | PyTorchMomentum:
     if keys.solver == 'nesterov':
         return S.Nesterov(1.0, keys.momentum)
     options = dict(alpha=1.0, eps=keys.epsilon, beta1=keys.beta1, beta2=keys.beta2)
-    # NNabla's AdamW decays weights by wd * alpha / (its initial alpha). An initial alpha of 1 makes
-    # that PyTorch's lr * weight_decay, whatever the first learning rate.
+    # NNabla's AdamW decays weights by wd * alpha / (its initial alpha). With an initial alpha of 1,
+    # the decay is PyTorch's lr * weight_decay for any first learning rate.
     return S.AdamW(wd=decay, **options) if keys.solver == 'adamw' else S.Adam(**options)
 
 

@@ -34,7 +34,7 @@ def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
 
 
 def seed_of_run(settings: TrainingSettings, state: TrainingState | None) -> int:
-    """Return the seed of a run, for a resumed run that of its state.
+    """Return the seed of a run; a resumed run keeps the seed of its state.
 
     Raises:
         UserError: ``--seed`` contradicts the state.
@@ -105,9 +105,9 @@ def log_ignored_options(state: TrainingState, plan: TrainingPlan) -> None:
 
 
 def restore_loader(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
-    """Restore the position in the epoch.
+    """Restore the position of the loader in the epoch.
 
-    With ``--allow-changes``, start a new epoch if the batch or the data set has changed.
+    If the batch or the data set has changed, ``--allow-changes`` starts a new epoch.
 
     Raises:
         UserError: The position does not fit the loader, and changes are not allowed.

@@ -15,7 +15,7 @@ class RunningStatistics:
         self._parameters = [p for p in everything if not p.need_grad]
 
     def copy(self) -> nn.NdArray | None:
-        """Return their concatenated values; None if there are none.
+        """Return the concatenated values of the parameters; None if there is no parameter.
 
         One function copies all of them: launching hundreds of small copies takes longer than the
         copies themselves.
@@ -25,7 +25,7 @@ class RunningStatistics:
             return F.concatenate(*rows, axis=0) if rows else None
 
     def write(self, values: np.ndarray) -> None:
-        """Set them to the values of a :meth:`copy`."""
+        """Set the parameters to the values of a :meth:`copy`."""
         start = 0
         for parameter in self._parameters:
             parameter.d = values[start : start + parameter.size].reshape(parameter.shape)

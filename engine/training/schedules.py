@@ -65,12 +65,17 @@ class ScheduleKeys(Section):
 
 
 def poly(iteration: int, *, lr: float, min_lr: float, max_iter: int, power: float) -> float:
-    """Return the learning rate of a polynomial decay.
-
-    It falls from ``lr`` at iteration 0 to ``min_lr`` at ``max_iter``.
+    """Return the learning rate of a polynomial decay from ``lr`` to ``min_lr``.
 
     Source: sony/ai-research-code, commit cfe96dfeef567eaaaffe0045b5bcab9ca7fb9e00,
     d3net/semantic-segmentation/lr_scheduler.py.
+
+    Args:
+        iteration: The iteration, counted from 0.
+        lr: The learning rate at iteration 0.
+        min_lr: The learning rate at iteration ``max_iter``.
+        max_iter: Length of the training in iterations.
+        power: Exponent of the remaining share of the training.
     """
     return min_lr + (lr - min_lr) * (1 - iteration / max_iter) ** power
 
@@ -81,20 +86,28 @@ def constant(iteration: int, *, lr: float) -> float:
 
 
 def cosine(iteration: int, *, lr: float, min_lr: float, max_iter: int) -> float:
-    """Return the learning rate of a cosine decay.
-
-    It follows half a cosine wave from ``lr`` at iteration 0 down to ``min_lr`` at ``max_iter``.
+    """Return the learning rate of a decay along half a cosine wave from ``lr`` to ``min_lr``.
 
     Loshchilov, Hutter, 2017, arXiv:1608.03983, without restarts; PyTorch's CosineAnnealingLR in
     closed form.
+
+    Args:
+        iteration: The iteration, counted from 0.
+        lr: The learning rate at iteration 0.
+        min_lr: The learning rate at iteration ``max_iter``.
+        max_iter: Length of the training in iterations.
     """
     return _between(lr, min_lr, iteration / max_iter)
 
 
 def step(iteration: int, *, lr: float, milestones: Sequence[int], gamma: float) -> float:
-    """Return ``lr`` times ``gamma`` for each of the ascending ``milestones`` already reached.
+    """Return the learning rate of a decay in steps: PyTorch's MultiStepLR, counted in iterations.
 
-    PyTorch's MultiStepLR, counted in iterations.
+    Args:
+        iteration: The iteration, counted from 0.
+        lr: The learning rate before the first milestone.
+        milestones: Ascending iterations, each of which multiplies the learning rate by ``gamma``.
+        gamma: Factor of the learning rate at a milestone.
     """
     return lr * gamma ** bisect_right(milestones, iteration)
 
@@ -102,10 +115,10 @@ def step(iteration: int, *, lr: float, milestones: Sequence[int], gamma: float) 
 def one_cycle(iteration: int, *, lr: float, max_iter: int) -> float:
     """Return the learning rate of the one-cycle policy.
 
-    It rises to the peak ``lr`` in the first 30 % of the iterations, then falls; both are half
-    cosine waves. It is ``lr / 25`` at iteration 0, ``lr`` at iteration ``0.3 * max_iter - 1`` and
-    ``lr / 25e4`` at the last iteration, ``max_iter - 1``. Smith, Topin, 2018, arXiv:1708.07120;
-    PyTorch's OneCycleLR with its defaults.
+    The rate rises to the peak ``lr`` in the first 30 % of the iterations, then falls; both parts
+    are half cosine waves. The rate is ``lr / 25`` at iteration 0, ``lr`` at iteration
+    ``0.3 * max_iter - 1`` and ``lr / 25e4`` at the last iteration, ``max_iter - 1``. Smith, Topin,
+    2018, arXiv:1708.07120; PyTorch's OneCycleLR with its defaults.
     """
     first = lr / START_DIVISOR
     peak = RISING_SHARE * max_iter - 1
@@ -117,8 +130,8 @@ def one_cycle(iteration: int, *, lr: float, max_iter: int) -> float:
 def warm_up(iteration: int, *, iterations: int, factor: float) -> float:
     """Return the factor of the learning rate during a linear warm-up.
 
-    It rises from ``factor`` at iteration 0 to 1 at ``iterations``, and stays 1. The schedule itself
-    runs from iteration 0 and does not wait for the end of the warm-up, as in mmcv's
+    The result rises from ``factor`` at iteration 0 to 1 at ``iterations``, and stays 1. The
+    schedule runs from iteration 0 and does not wait for the end of the warm-up, as in mmcv's
     ``warmup='linear'`` and in PyTorch's LinearLR beside another scheduler.
     """
     return factor + (1 - factor) * min(iteration / iterations, 1) if iterations else 1.0
@@ -138,8 +151,8 @@ def learning_rate(
         keys: The schedule's keys.
         max_iter: Length of the training in iterations.
         factor: Multiplies ``lr`` and ``min_lr``.
-        milestones: In iterations; replace those of ``keys``.
-        warmup_iter: Iterations of the warm-up; replace those of ``keys``.
+        milestones: Milestones in iterations; by default those of ``keys``.
+        warmup_iter: Iterations of the warm-up; by default those of ``keys``.
 
     Raises:
         SectionError: A key that the schedule needs is missing, or milestones do not ascend.

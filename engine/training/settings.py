@@ -1,4 +1,4 @@
-"""Define the settings of a training: the options of train.py besides the config's keys."""
+"""Define the settings of a training, which are the options of train.py."""
 
 from __future__ import annotations  # so that an older Python can import this module
 
@@ -9,7 +9,7 @@ from common.settings import Settings, flag, group, option
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 
-MAX_SEED = 2**32 - 1  # the largest that NumPy's generators accept
+MAX_SEED = 2**32 - 1  # the largest seed that NumPy's generators accept
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class StepInput:
         batches: (images, labels), one pair for each backward pass.
         files: The image files of all batches.
         graphs: The training graph of each batch.
-        seconds: Time spent on loading.
+        seconds: Seconds spent on loading the batches.
     """
 
     batches: list[tuple[np.ndarray, np.ndarray]]
@@ -44,7 +44,7 @@ class StepInput:
 
 @dataclass
 class StepSnapshot:
-    """The values that a step changes before it changes weights, as they were at its start.
+    """The values at the start of a step that the step changes before it updates the weights.
 
     Attributes:
         iteration: The number of finished iterations.
@@ -67,8 +67,8 @@ class Step:
     Attributes:
         loss: The loss over all processes, before the update.
         rate: The learning rate.
-        data_seconds: Time spent on loading the batches.
-        seconds: Time of the whole step.
+        data_seconds: Seconds spent on loading the batches.
+        seconds: Seconds of the whole step.
         stop: Whether a process requested to stop.
         save: Whether a process requested to save the state.
         skipped: Whether the update was skipped since gradients overflowed in half precision.

@@ -7,8 +7,8 @@
         step = trainer.step()
 
 Losses and gradients summed over micro-batches and processes equal those of one process with one
-large batch. All of them divide by the same totals, which are counted in the labels before the
-forward pass.
+large batch. Every micro-batch divides by the same totals, which the processes count in all labels
+before the forward pass.
 """
 
 import math
@@ -42,7 +42,7 @@ GPU_CHECK_ITERATIONS = 100  # iterations between two checks of all parameters on
 
 
 class Trainer:
-    """Trains a network whose parameters are registered and equal on all processes.
+    """A trainer of a network whose parameters are registered and equal on all processes.
 
     Args:
         network: The network.
@@ -58,11 +58,12 @@ class Trainer:
         build: Further fields of :class:`layers.build.Build`.
 
     Attributes:
-        hyperparameters: As passed.
-        loader: As passed.
+        hyperparameters: Length, learning rates and batch size.
+        loader: Provides the batches of this process.
         iteration: The number of finished iterations.
-        ranks_in_sync: After an exception of :meth:`step`, whether all processes have left the step
-            at the same place because of it. Otherwise other processes can still be in the step.
+        ranks_in_sync: After an exception of :meth:`step`, whether the same cause has made all
+            processes leave the step at the same place. Otherwise other processes can still be in
+            the step.
 
     Raises:
         UserError: A pattern matches no parameter, or no parameter is left to train.
@@ -105,7 +106,7 @@ class Trainer:
         )
         self._statistics = RunningStatistics()
         self.ranks_in_sync = False
-        self._snapshot: StepSnapshot | None = None  # of the present step
+        self._snapshot: StepSnapshot | None = None  # of an unfinished step, else None
         self._weights_changing = False
 
     def step(
@@ -126,10 +127,11 @@ class Trainer:
         Raises:
             DivergedError: Loss, gradients or parameters are not finite; the message names the files
                 of the batches. Loss and gradients are checked before the update, which is then
-                omitted. Parameters are checked after it, on a CPU every time: NNabla's ReLU turns
-                NaN into 0, so the loss can be finite although weights are not.
+                omitted. Parameters are checked after every update on a CPU, after every 100th on a
+                GPU: NNabla's ReLU turns NaN into 0, so the loss can be finite although weights are
+                not.
             OtherProcessError: Another process cannot load its batches.
-            Exception: From the loader, if this process cannot load its batches.
+            Exception: The error of the loader, if this process cannot load its batches.
         """
         started = time.perf_counter()
         self.ranks_in_sync = False
@@ -180,15 +182,15 @@ class Trainer:
         return self._average.applied() if self._average else nullcontext()
 
     def broadcast_parameters(self) -> None:
-        """Copy the parameters of rank 0 to all processes; their running statistics can differ."""
+        """Copy the parameters of rank 0 to all ranks, whose running statistics can differ."""
         self._communicator.broadcast(nn.get_parameters(grad_only=False))
 
     def roll_back(self) -> bool:
         """Undo the changes of a step that raised an error.
 
         Returns:
-            Whether :meth:`state` is now that of the last finished iteration. It is not if the step
-            has already started to change weights.
+            Whether :meth:`state` is now that of the last finished iteration: False if the step has
+            already started to change weights.
         """
         if self._weights_changing:
             return False
@@ -242,7 +244,7 @@ class Trainer:
 
         Raises:
             OtherProcessError: Another process cannot load its batches.
-            Exception: From the loader, if this process cannot load its batches.
+            Exception: The error of the loader, if this process cannot load its batches.
         """
         started = time.perf_counter()
         batches, files, loaded, failure = [], [], None, None

@@ -23,7 +23,7 @@ class TrainingGraph:
         image: Variable (N, 3, H, W), the input.
         objective: The loss of the micro-batch.
         backward: Accumulates the gradients of this process.
-        backward_of_all: Accumulates them, then sums all gradients over the processes.
+        backward_of_all: Accumulates the gradients, then sums them over the processes.
         order: Names of the synchronized batch norms, in the order of computation.
     """
 

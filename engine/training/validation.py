@@ -50,7 +50,7 @@ class Validation:
 
         Args:
             processes: All processes of the job.
-            watchdog: Receives a sign of progress for each image.
+            watchdog: Receives a report of progress for each image.
 
         Returns:
             The report of :class:`engine.evaluation.evaluator.Evaluator`, and pictures of this

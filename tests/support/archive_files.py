@@ -16,7 +16,7 @@ def tarred(members):
 
 
 def files_of(folder, name=''):
-    """Return {path below ``folder``, prefixed with ``name``: bytes}."""
+    """Return the bytes of all files below ``folder``, by ``name`` + the relative path."""
     return {
         name + path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob('*'))

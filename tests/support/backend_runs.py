@@ -15,10 +15,10 @@ def create_backend(name, made, disk_cache, images=None, **settings):
     """Create a backend on the CPU for the network of the predictor ``made``.
 
     Args:
-        name: As ``--backend`` takes it.
-        made: A predictor.
+        name: A value of ``--backend``.
+        made: A predictor of the network.
         disk_cache: The cache of compiled models.
-        images: Calibration images.
+        images: Calibration images; None at other precisions than int8.
         **settings: Other fields of :class:`BackendSettings`.
     """
     settings = BackendSettings(name, **settings)
@@ -33,16 +33,23 @@ def predictor_with(name, network, disk_cache):
 
 
 def random_input(made, height=64, width=96, seed=0):
-    """Return a seeded, normalised input, (1, 3, height, width) float32."""
+    """Return a seeded input, (1, 3, height, width) float32.
+
+    Args:
+        made: A predictor, whose network determines the normalisation.
+        height: Height in pixels.
+        width: Width in pixels.
+        seed: Seed of the image.
+    """
     return predictor.normalise(stand_ins.image(height, width, seed), made.network.info)[None]
 
 
 def fail_if_called(*args):
-    """Replace a function that must not be called."""
+    """Raise ``AssertionError``; this replaces a function that must not be called."""
     raise AssertionError('compiled again')
 
 
 def replace_model_by_another_shape(made, shape):
-    """Make an exported backend fail on a shape, by storing the model of another shape for it."""
+    """Make an exported backend fail on ``shape``: store a model for a wider shape in its place."""
     other = exported.export_onnx(made.network, (*shape[:3], shape[3] + 32))
     made._models[shape] = made.runtime.compile(other, None)

@@ -1,4 +1,6 @@
-"""Functions that stop with an illegal instruction on Hopper GPUs: layers must not use them.
+"""Describe the functions that stop with an illegal instruction on Hopper GPUs.
+
+Layers must not use these functions.
 
 Measured on an H200 with NNabla 1.39; see engine/device/known_bugs.py.
 """
@@ -30,7 +32,7 @@ def _trains_with_fixed_statistics(spec) -> bool:
     return not spec.arguments['batch_stat'] and any(spec.gradients[1:3])
 
 
-# Kind -> NNabla's function types, and a test whether a function of these types is broken.
+# Kind -> NNabla's function types, and a function that returns whether a spec is broken.
 BROKEN = {
     'long means': (('Mean',), lambda spec: _ratio(spec) >= 2048),
     'sums and maxima': (('Sum', 'Max'), _reduces_last),

@@ -38,10 +38,10 @@ class Call:
     """The result of a function call.
 
     Attributes:
-        function: a :class:`Global` or another callable value.
-        arguments: of the call.
-        state: state that BUILD sets afterwards; None for no BUILD.
-        new: call by NEWOBJ instead of REDUCE.
+        function: A :class:`Global` or another callable value.
+        arguments: Arguments of the call.
+        state: State that the opcode BUILD sets afterwards; None omits BUILD.
+        new: Whether the opcode is NEWOBJ instead of REDUCE.
     """
 
     function: object
@@ -113,17 +113,17 @@ class Checkpoint:
         return view(self.storage(array, element), 0, shape, strides)
 
     def state(self, arrays, prefix: str = '', element: str = 'float32') -> dict:
-        """Return a state_dict: a tensor for each array, its name after ``prefix``."""
+        """Return a state_dict with a tensor for each array, named ``prefix`` + its name."""
         return {prefix + n: self.tensor(a, element) for n, a in arrays.items()}
 
     def save(self, path, tree, legacy: bool = False, **changes):
         """Write a checkpoint file.
 
         Args:
-            path: the file to write.
-            tree: the saved object.
-            legacy: use the format of PyTorch before 1.6.
-            changes: bytes that replace storages, by their keys.
+            path: The file to write.
+            tree: The saved object.
+            legacy: Whether to use the format of PyTorch before 1.6.
+            **changes: Bytes that replace storages, by the keys of the storages.
 
         Returns:
             ``path``.
@@ -146,7 +146,14 @@ class Checkpoint:
 
 
 def view(storage: Persistent, offset, shape, strides) -> Call:
-    """Return a tensor as a view of a storage; the arguments are not checked."""
+    """Return a tensor as a view of a storage; the view can be invalid.
+
+    Args:
+        storage: A reference from :meth:`Checkpoint.storage`.
+        offset: Index of the first element in the storage.
+        shape: Shape of the tensor.
+        strides: Strides in elements.
+    """
     hooks = Call(Global('collections', 'OrderedDict'))
     return Call(
         Global('torch._utils', '_rebuild_tensor_v2'),
@@ -164,9 +171,9 @@ def write_safetensors(path, header, data):
     """Write a safetensors file.
 
     Args:
-        path: the file to write.
-        header: a dictionary of :func:`safetensors_entry`, or bytes in place of its JSON.
-        data: bytes of the arrays.
+        path: The file to write.
+        header: Entries of :func:`safetensors_entry` by name, or bytes in place of the JSON.
+        data: Bytes of the arrays.
 
     Returns:
         ``path``.
@@ -177,7 +184,14 @@ def write_safetensors(path, header, data):
 
 
 def safetensors_entry(dtype, shape, begin, end):
-    """Return the entry of an array in the header of a safetensors file."""
+    """Return the entry of an array in the header of a safetensors file.
+
+    Args:
+        dtype: Name of the type, such as ``F32``.
+        shape: Shape of the array.
+        begin: Offset of the first byte in the data.
+        end: Offset behind the last byte in the data.
+    """
     return dict(dtype=dtype, shape=shape, data_offsets=[begin, end])
 
 
@@ -190,7 +204,7 @@ def write_archive(path, records, compression=zipfile.ZIP_STORED):
 
 
 def _counts(value) -> dict[str, int]:
-    """Return the number of elements of all storages that a tree refers to, by key."""
+    """Return the number of elements of every storage in a tree, by the storage's key."""
     match value:
         case Persistent((_, _, key, _, count, *_)):
             return {key: count}

@@ -24,7 +24,7 @@ def run(commands: Mapping[str, Sequence[object]]) -> dict[str, list]:
 
     Args:
         commands: Name -> arguments as after ``python``: ``['train.py', '-d', ...]`` or
-            ``['-m', 'engine.export', ...]``. The name is for the result only.
+            ``['-m', 'engine.export', ...]``. Only the result uses the name.
     """
     lists = {name: [str(part) for part in arguments] for name, arguments in commands.items()}
     child = programs.run('-m', 'support.command_session', json.dumps(lists), PYTHONPATH=_PATHS)
@@ -61,7 +61,7 @@ def _run_one(arguments: list[str]) -> tuple[int, str, str]:
     from common.command import run_command
 
     nn.clear_parameters()
-    logging.getLogger().handlers.clear()  # they write to the streams of the command before
+    logging.getLogger().handlers.clear()  # they write to the streams of the previous command
     output, errors = io.StringIO(), io.StringIO()
     module, options = _module(arguments)
     with redirect_stdout(output), redirect_stderr(errors):

@@ -68,7 +68,7 @@ def assert_holds(path, expected):
 
 
 def assert_refused(path, message):
-    """Assert that a checkpoint, or the arrays in it, cannot be read, in one line."""
+    """Assert that reading a checkpoint or its arrays fails with one line, ``message``."""
     with pytest.raises(models.ModelError, match=message) as caught:
         for _, state in matching.states(checkpoints.read(path)):
             checkpoints.read_arrays(state, path)
@@ -81,7 +81,7 @@ def reference(shared, name):
 
 
 def reference_shapes(shared, name, prefix=''):
-    """Return the shapes of a reference's parameters below ``prefix``, which the names lose."""
+    """Return the shapes of a reference's parameters below ``prefix``, by the rest of the name."""
     state = reference(shared, name)['state']
     return {
         n.removeprefix(prefix): tuple(shape)
@@ -91,7 +91,7 @@ def reference_shapes(shared, name, prefix=''):
 
 
 def seeded(shapes):
-    """Return seeded float32 arrays of these shapes, with which a network's logits are finite."""
+    """Return seeded float32 arrays of these shapes, so that a network's logits are finite."""
     rng = np.random.RandomState(0)
     arrays = {n: rng.rand(*shape).astype(np.float32) for n, shape in shapes.items()}
     return {n: (a - 0.5) / 10 if a.ndim == 4 else a + 0.5 for n, a in arrays.items()}
@@ -103,7 +103,14 @@ def zeros(shapes):
 
 
 def save(path, arrays, wrapper=None, prefix=''):
-    """Write a checkpoint of arrays, their names after ``prefix``, below the key ``wrapper``."""
+    """Write a checkpoint of arrays and return its path.
+
+    Args:
+        path: The file to write.
+        arrays: Arrays by name.
+        wrapper: Key of the saved dictionary that holds the arrays; None for no wrapper.
+        prefix: Prefix of all names.
+    """
     checkpoint = Checkpoint()
     state = checkpoint.state(arrays, prefix)
     path.parent.mkdir(exist_ok=True)

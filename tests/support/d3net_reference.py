@@ -29,7 +29,7 @@ class D3NetReference:
         models.weights.load(dict(self._seeded.seeded_state(self.meta)))
 
     def run(self):
-        """Yield each case of the fixture with the network's computed outputs by name."""
+        """Yield every case of the fixture with the outputs of the network by name."""
         for case in self.meta['cases']:
             x = nn.Variable.from_numpy_array(self._seeded.seeded_input(case))
             logits = self.network(x)[0]

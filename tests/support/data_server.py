@@ -10,11 +10,11 @@ class ArchiveServer(http.server.ThreadingHTTPServer):
     """Serve archives by name and record the requests; attributes switch faults on.
 
     Attributes:
-        archives: content by name, bytes; other names get a 404.
+        archives: Bytes by name; a request of another name gets a 404.
         requests: (name, Range header) of every request.
-        cut_after: bytes after which the server cuts one response each.
-        stall_after: bytes after which the server stops sending; None for never.
-        released: ends all stalls when set.
+        cut_after: Numbers of bytes; each one cuts off one response after so many bytes.
+        stall_after: Number of bytes after which the server stops sending; None disables stalls.
+        released: Event that ends all stalls.
     """
 
     daemon_threads = True

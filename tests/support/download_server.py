@@ -1,4 +1,4 @@
-"""A local download server that can stall, truncate, change its file, or have none."""
+"""A local download server that can stall, cut off a response, change its file, or lack it."""
 
 import http.server
 import threading
@@ -11,14 +11,14 @@ class DownloadServer(http.server.ThreadingHTTPServer):
 
     Attributes:
         content: The bytes of the file.
-        tag: The ETag header; None for none.
-        cut_after: Bytes after which the connection of one request each is closed.
-        stall_after: Bytes after which nothing more is sent; None: all is sent.
-        missing: Answer 404.
-        resumable: Support range requests.
-        tells_length: State the length in the answer 416.
+        tag: The ETag header; None omits the header.
+        cut_after: Numbers of bytes; each one cuts off one response after so many bytes.
+        stall_after: Number of bytes after which the server stops sending; None disables stalls.
+        missing: Whether every response is a 404.
+        resumable: Whether the server supports range requests.
+        tells_length: Whether a response 416 states the length.
         ranges: The Range header of every request.
-        released: Set at the end of a test, so that stalled requests return.
+        released: Event that a test sets at its end, so that stalled requests return.
     """
 
     daemon_threads = True
@@ -41,7 +41,7 @@ class DownloadServer(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Answers the requests of a :class:`DownloadServer`."""
+    """The handler of the requests of a :class:`DownloadServer`."""
 
     def do_GET(self):
         server = self.server

@@ -26,7 +26,7 @@ def started(*arguments):
 
 
 def refused(capsys, *arguments):
-    """Run evaluate.py, which fails with status 2; return its one-line error."""
+    """Run evaluate.py, assert that it fails with status 2, and return its one-line error."""
     assert started(*arguments) == 2
     errors = [e for e in capsys.readouterr().err.splitlines() if e.startswith('error: ')]
     assert len(errors) == 1

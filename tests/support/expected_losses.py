@@ -1,4 +1,4 @@
-"""Compute training losses from their definitions, in NumPy and float64, and random test data.
+"""Compute training losses from their definitions in NumPy and float64, and create test data.
 
 Logits are (N, C, h, w), labels (N, 1, H, W).
 """
@@ -158,7 +158,17 @@ def expected_lovasz(logits, labels):
 
 
 def expected_gradients(outputs, labels, config, step=1e-6):
-    """Return the gradients of :func:`expected_loss` by numerical differentiation."""
+    """Return the gradients of :func:`expected_loss` by numerical differentiation.
+
+    Args:
+        outputs: Float64 logits ``[main, aux1, ...]``.
+        labels: (N, 1, H, W), -1 where ignored.
+        config: Config keys of the losses.
+        step: Change of a logit to each side.
+
+    Returns:
+        One gradient for each array of logits.
+    """
     gradients = [np.zeros(logits.shape) for logits in outputs]
     for logits, gradient in zip(outputs, gradients):
         for place in np.ndindex(logits.shape):
@@ -180,7 +190,15 @@ def random_outputs(*sizes, batch=2, seed=0):
 
 
 def random_labels(size, batch=2, seed=1, ignored=0.3, classes=CLASSES):
-    """Return seeded labels; ``ignored``: share of ignored pixels."""
+    """Return seeded labels, (batch, 1, H, W) int32, -1 where ignored.
+
+    Args:
+        size: (H, W) of the labels.
+        batch: Number of label maps.
+        seed: Seed of the random numbers.
+        ignored: Expected share of ignored pixels, from 0 to 1.
+        classes: Number of classes.
+    """
     rng = np.random.RandomState(seed)
     labels = rng.randint(0, classes, (batch, 1, *size)).astype(np.int32)
     labels[rng.rand(*labels.shape) < ignored] = -1
@@ -225,7 +243,14 @@ def compute(config, outputs, labels, batches=None):
 
 
 def assert_expected(config, outputs, labels, batches=None):
-    """Assert that loss and gradients equal the expected ones; return the computed ones."""
+    """Assert that loss and gradients equal the expected ones; return the computed ones.
+
+    Args:
+        config: Config keys of the losses.
+        outputs: Logits ``[main, aux1, ...]``.
+        labels: (N, 1, H, W), -1 where ignored.
+        batches: Sizes of the micro-batches; by default one with all images.
+    """
     loss, gradients = compute(config, outputs, labels, batches)
     assert loss == pytest.approx(expected_loss(outputs, labels, config), rel=1e-5, abs=1e-7)
     for found, expected in zip(gradients, expected_gradients(outputs, labels, config)):

@@ -1,4 +1,4 @@
-"""Small parameters with seeded gradients, and solvers from their documented formulas in float64."""
+"""Create small parameters with seeded gradients, and compute solvers' formulas in float64."""
 
 import nnabla as nn
 import numpy as np
@@ -50,17 +50,30 @@ def values(params):
 
 
 def train(optimizer, params, rates=RISING, seed=10):
-    """Update the parameters once for each learning rate, with other gradients each time."""
+    """Update the parameters once for each learning rate, with different gradients every time.
+
+    Args:
+        optimizer: The optimizer of the parameters.
+        params: Parameters by name.
+        rates: Learning rates of the updates.
+        seed: Seed of the first update's gradients; it grows by 1 with every update.
+    """
     for number, rate in enumerate(rates):
         set_gradients(params, seed + number)
         optimizer.update(rate)
 
 
-# The formulas for one parameter: weights w, gradients gs, learning rates lrs.
-
-
 def pytorch_sgd(w, gs, lrs, decay, momentum, nesterov):
-    """Return the weights after PyTorch's SGD."""
+    """Return the weights of one parameter after PyTorch's SGD.
+
+    Args:
+        w: The initial weights.
+        gs: The gradients of all updates.
+        lrs: The learning rates of all updates.
+        decay: The weight decay.
+        momentum: The share of the velocity that an update keeps.
+        nesterov: Whether Nesterov's form is used.
+    """
     buffer = 0.0
     for g, lr in zip(gs, lrs):
         g = g + decay * w
@@ -70,7 +83,16 @@ def pytorch_sgd(w, gs, lrs, decay, momentum, nesterov):
 
 
 def published_sgd(w, gs, lrs, decay, momentum, nesterov):
-    """Return the weights after the published SGD: the velocity includes the learning rate."""
+    """Return the weights after the published SGD: the velocity includes the learning rate.
+
+    Args:
+        w: The initial weights.
+        gs: The gradients of all updates.
+        lrs: The learning rates of all updates.
+        decay: The weight decay.
+        momentum: The share of the velocity that an update keeps.
+        nesterov: Whether Nesterov's form is used.
+    """
     velocity = 0.0
     for g, lr in zip(gs, lrs):
         g = g + decay * w
@@ -80,7 +102,18 @@ def published_sgd(w, gs, lrs, decay, momentum, nesterov):
 
 
 def adam(w, gs, lrs, decay, decoupled, beta1=0.9, beta2=0.999, eps=1e-8):
-    """Return the weights after Adam; unlike PyTorch, epsilon is divided by the bias correction."""
+    """Return the weights after Adam; unlike PyTorch, epsilon is divided by the bias correction.
+
+    Args:
+        w: The initial weights.
+        gs: The gradients of all updates.
+        lrs: The learning rates of all updates.
+        decay: The weight decay.
+        decoupled: Whether the decay is AdamW's.
+        beta1: Decay rate of the first moment.
+        beta2: Decay rate of the second moment.
+        eps: Added to the denominator.
+    """
     m = v = 0.0
     for t, (g, lr) in enumerate(zip(gs, lrs), start=1):
         if decoupled:
@@ -95,7 +128,15 @@ def adam(w, gs, lrs, decay, decoupled, beta1=0.9, beta2=0.999, eps=1e-8):
 
 
 def expected_values(start, solver, lrs, decay=0.0, **options):
-    """Return the values after :func:`train` by the formula of a solver."""
+    """Return the values that a solver's formula gives after :func:`train`.
+
+    Args:
+        start: Values before the training, by name.
+        solver: A key of ``SOLVERS``.
+        lrs: Learning rates of the updates.
+        decay: The weight decay.
+        **options: Further arguments of the formula.
+    """
     found = {}
     for name, value in start.items():
         gs = [gradients(10 + number)[name].astype(np.float64) for number in range(len(lrs))]

@@ -1,4 +1,4 @@
-"""Networks with seeded parameters, and the comparison of their exported files with NNabla."""
+"""Create networks with seeded parameters, and compare their exported files with NNabla."""
 
 import nnabla as nn
 import numpy as np

@@ -1,4 +1,4 @@
-"""The device of the tests on GPUs, and how they call the project's programs.
+"""Define the device of the tests on GPUs, and call the project's programs in them.
 
 ``REHEARSE=1`` replaces the GPU by the CPU as far as possible, to try the tests on a machine without
 a GPU.

@@ -19,7 +19,7 @@ def started(*arguments):
 
 
 def refused(capsys, *arguments):
-    """Run infer.py, which fails with status 2; return its one-line error."""
+    """Run infer.py, assert that it fails with status 2, and return its one-line error."""
     assert started(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith('error: ')]

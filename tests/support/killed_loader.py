@@ -1,8 +1,8 @@
 """Start loaders in separate process groups and load until killed: a program without a main guard.
 
-Usage: python killed_loader.py FOLDER WORKERS ..., with a number of workers for each loader. It
-prints a JSON line of a list for each loader: the ids of its process and of its workers. The
-standard error of loader i goes to FOLDER/i/errors.
+Usage: python killed_loader.py FOLDER WORKERS ..., with a number of workers for each loader. The
+program prints a JSON list with one list for each loader: the id of the loader's process and those
+of its workers. The standard error of loader i goes to FOLDER/i/errors.
 """
 
 import json

@@ -20,15 +20,17 @@ from engine.inference.predictor import Predictor
 from engine.training.loop import TrainingLoop
 
 PROJECT = f'{FOLDER}{os.sep}'
-PIECES = 8  # in which a file is written, as on a slow disk
+PIECES = 8  # a file is written in pieces, as on a slow disk; a remainder adds one piece
 
 
 class Killer:
-    """Counts points of a kind, and kills this process at the chosen one.
+    """A counter of points in a training, which kills this process at the chosen point.
 
-    Kinds: ``call``, calls and returns of the project's functions during the loop; ``write``, the
-    pieces in which weights and states are written; ``replace``, new files that replace old ones;
-    ``image``, images of a validation.
+    Args:
+        kind: ``call``, calls and returns of the project's functions during the loop; ``write``, the
+            pieces in which weights and states are written; ``replace``, new files that replace
+            old ones; ``image``, images of a validation.
+        number: The chosen point, counted from 1; 0 kills at no point.
     """
 
     def __init__(self, kind: str, number: int):
@@ -43,7 +45,7 @@ class Killer:
             Predictor.labels = self.before(Predictor.labels)
 
     def point(self):
-        """Count a point; kill this process at the chosen one."""
+        """Count a point; kill this process if it is the chosen one."""
         self.count += 1
         if self.count == self.number:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -102,7 +104,12 @@ class Server:
         self._process.stdout.close()
 
     def train(self, kind: str, number: int, arguments: list[str]) -> tuple[int, str]:
-        """Train in a forked process that is killed before point ``number``.
+        """Train in a forked process that is killed at a point.
+
+        Args:
+            kind: Kind of the points, see :class:`Killer`.
+            number: The point at which the process is killed.
+            arguments: Arguments of train.py.
 
         Returns:
             The exit status, negative for a signal, and the standard error.
@@ -126,7 +133,14 @@ def serve():
 
 
 def train_and_exit(kind: str, number: int, arguments: list[str], errors: int):
-    """Train in this process, the child, and exit without the clean-up of the server."""
+    """Train in this process, the child, and exit without the clean-up of the server.
+
+    Args:
+        kind: Kind of the points, see :class:`Killer`.
+        number: The point at which the process is killed.
+        arguments: Arguments of train.py.
+        errors: File descriptor that receives the standard error.
+    """
     os.dup2(errors, 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     status = 1

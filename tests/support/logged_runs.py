@@ -1,4 +1,4 @@
-"""Logged runs of a few iterations, and readers of their records."""
+"""Log runs of a few iterations, and read the records of a run."""
 
 import re
 
@@ -20,7 +20,15 @@ NO_SCORES = {'miou': None, 'pixel_accuracy': None, 'classes': {'absent': {'iou':
 
 
 def train(folder, first, last, interval=10, **options):
-    """Log iterations ``first`` to ``last`` of 100 with the loss 1 / iteration."""
+    """Log some of 100 iterations, with the loss 1 / iteration and a validation every 20.
+
+    Args:
+        folder: The run folder.
+        first: The first iteration.
+        last: The last iteration.
+        interval: Iterations that a line of the log averages.
+        **options: Further arguments of :class:`RunLogger`.
+    """
     with RunLogger(
         folder,
         log_interval=interval,

@@ -1,7 +1,7 @@
 """Print how much more memory a predictor needs for growing images than for the last one alone.
 
-This is a separate program, because in a test process other tests' memory would be released
-meanwhile.
+This is a separate program, because a test process would meanwhile release the memory of other
+tests.
 """
 
 import models
@@ -17,7 +17,7 @@ def resident_mib():
 
 
 def mib_over_mixed_sizes():
-    """Return the excess in MiB; no image fits into what the one before left in NNabla's cache."""
+    """Return the excess in MiB; no image fits into the memory that NNabla cached before it."""
     choice = context.use('cpu')
 
     def release():

@@ -17,7 +17,7 @@ from engine.inference.predictor import Predictor
 from engine.training.optimizer import Optimizer
 
 FAULTY_CALL = 3  # the call, counted from 1, in which a fault takes effect
-ENDLESS_ROUNDS = 2**31 - 1  # of hashing: a quarter of an hour or more
+ENDLESS_ROUNDS = 2**31 - 1  # rounds of hashing, which take a quarter of an hour or more
 NOTICES_FOLDER = 'FAULT_NOTICES'  # environment variable: the folder of files that notify the test
 ALL = 'all'  # instead of a rank
 
@@ -40,7 +40,7 @@ def crash():
 
 
 def mistake():
-    """Raise a user's mistake before the processes have joined."""
+    """Raise a ``UserError`` before the processes have joined."""
 
     def main(args):
         raise command.UserError('only here')
@@ -49,7 +49,7 @@ def mistake():
 
 
 def linger():
-    """Slow validation down, in the main thread, where signal handlers run."""
+    """Slow validation down in the main thread, so that signal handlers can run."""
     labels = Predictor.labels
 
     def slow(self, *arguments):
@@ -70,7 +70,7 @@ def endless_gradients():
 
 
 def endless_update():
-    """Compute endlessly within the third update, which leaves the state of no iteration."""
+    """Compute endlessly in the third update, so that the weights match no finished iteration."""
     Optimizer.update = _then_compute_endlessly(Optimizer.update)
 
 

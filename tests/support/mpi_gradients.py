@@ -2,8 +2,8 @@
 
     mpirun -n 2 python tests/support/mpi_gradients.py
 
-For another input size, a network may build a graph of other functions. Here one of two branches is
-deeper, a different one on each rank, so that the ranks reach their parameters in opposite orders.
+A network can build a graph of other functions for another input size. On each rank a different
+one of the two branches is deeper, so that the ranks reach their parameters in opposite orders.
 """
 
 import nnabla as nn
@@ -80,7 +80,7 @@ def check_order(processes: Processes):
 def check_sums(
     processes: Processes, communicator: communicators.SingleProcessCommunicator, loss: nn.Variable
 ):
-    """Check that the sums are those of the gradients that each rank computes alone."""
+    """Check that the results are the sums of the gradients that the ranks compute alone."""
     parameters = nn.get_parameters()
     backward = communicator.backward_of(loss, parameters)
     for _ in range(STEPS):

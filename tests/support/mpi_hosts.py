@@ -1,4 +1,4 @@
-"""Two hosts on one machine: Linux namespaces with their own host names and network devices.
+"""Create two hosts on one machine: Linux namespaces with separate names and network devices.
 
 A virtual Ethernet cable connects them. The namespaces exist until their holder processes end, and
 all files are in the test's folder. Creating them requires root and a kernel that allows it.
@@ -14,8 +14,8 @@ from support import mpi_jobs
 NAMES, ADDRESSES = ('first', 'second'), ('10.99.0.1', '10.99.0.2')
 COMMAND_SECONDS = 10  # timeout of each command
 
-# The program that mpirun calls instead of ssh, with options, host and command. Like ssh, it passes
-# no environment on, except for the variable that identifies a job's processes.
+# The program that mpirun calls instead of ssh, with options, host and command. Like ssh, it does
+# not pass the environment on, except for the variable that identifies a job's processes.
 AGENT = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 pid=$(cat %s/"$1".pid); shift
@@ -33,7 +33,11 @@ class NoHostsError(Exception):
 
 
 class TwoHosts:
-    """Both hosts, valid until their holder processes end."""
+    """The two hosts, which exist until their holder processes end.
+
+    Args:
+        folder: Folder of the hosts' files.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder

@@ -16,9 +16,9 @@ from engine.runs import checkpoints
 from support import mpi_training, programs, stand_ins
 
 MPIRUN = Path(sys.executable).parent / 'mpirun'
-# An occasional message of mpirun on a busy machine, before it has started any process.
+# On a busy machine, mpirun occasionally prints this message and starts no process.
 NOT_STARTED = "The PMIx server's listener thread failed to start"
-JOB_SECONDS = 60  # a job must end within this time, whatever happens to it
+JOB_SECONDS = 60  # timeout of a job, with and without faults
 # Waiting ranks leave their core to others, as jobs share the machine with other tests.
 YIELD = {'OMPI_MCA_mpi_yield_when_idle': '1'}
 
@@ -36,7 +36,7 @@ def command(processes: int, *arguments, options=('--oversubscribe',)) -> list[st
 
 
 def run(processes: int, *arguments, **environment) -> subprocess.CompletedProcess:
-    """Run a job to its end, with retries where mpirun could not start any process."""
+    """Run a job to its end; retry if mpirun could not start any process."""
     for _ in range(3):
         with started(processes, *arguments, **environment) as job:
             process = job.finished(timeout=240)
@@ -84,7 +84,7 @@ class MpiJob:
         return subprocess.CompletedProcess(self.mpirun.args, self.mpirun.returncode, out, err)
 
     def fails(self) -> str:
-        """Require that the job fails in time, without remaining processes; return its errors."""
+        """Assert that the job fails in time and no process remains; return its standard error."""
         process = self.finished()
         assert process.returncode != 0
         assert self.is_gone(), self.processes().keys()

@@ -51,7 +51,7 @@ CONFIG = {
 def write_data(root: Path, train: int = 16, val: int = 5):
     """Write a seeded data set for the reader ``folder``.
 
-    Each label ignores another number of rows.
+    Every label map ignores a different number of rows.
     """
     for split, count in (('train', train), ('val', val)):
         for folder in ('images', 'labels'):
@@ -67,16 +67,16 @@ def write_data(root: Path, train: int = 16, val: int = 5):
 
 
 def plain(x, build):
-    """Two convolutions with biases."""
+    """Build two convolutions with biases."""
     x = F.relu(L.convolution(x, 8, 3, 'conv1', build, stride=2))
     return [L.convolution(x, CLASSES, 3, 'conv2', build)]
 
 
 def normed(x, build):
-    """Convolutions with batch norm, except for the last one.
+    """Build convolutions with batch norm, and a last one without.
 
-    They have no bias: its gradient is mathematically zero, so that only rounding errors would
-    remain.
+    Convolutions before a batch norm have no bias. Its gradient is mathematically zero, so that the
+    computed gradient would consist of rounding errors.
     """
     x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
@@ -87,7 +87,7 @@ def normed(x, build):
 
 
 def gated(x, build):
-    """:func:`normed` with an attention gate, the sigmoid of a ReLU, before the last convolution."""
+    """Build convolutions with batch norm, and an attention gate, the sigmoid of a ReLU."""
     x = L.convolution(x, 8, 3, 'conv1', build, stride=2, bias=False)
     x = L.bn_relu(x, 'bn1', build)
     y = L.bn_relu(L.convolution(x, 8, 1, 'gate', build, bias=False), 'gate_bn', build)
@@ -95,7 +95,7 @@ def gated(x, build):
 
 
 def network(name: str) -> Network:
-    """Return a tiny ``d3net``, a network by its name, or one of the functions above."""
+    """Return a network: ``d3net``, a tiny one, a registered name, or a function of this module."""
     if name == 'd3net':
         return stand_ins.tiny(num_classes=CLASSES)
     if name in models.names():
@@ -128,8 +128,8 @@ def trainer_of(
         net: The network.
         config: The config.
         steps: The hyperparameters.
-        arguments: Positional arguments of :class:`Trainer`, from the loader on.
-        options: Keyword arguments of :class:`Trainer`.
+        *arguments: Positional arguments of :class:`Trainer` from ``loader`` on.
+        **options: Keyword arguments of :class:`Trainer`.
     """
     criterion = losses.create(config, net.info.num_classes)
     options = {'seed': 0, 'frozen': TrainingKeys.of(config).freeze, **options}
@@ -144,8 +144,8 @@ def train(
     Args:
         data: The root of the data set.
         processes: All processes of the job.
-        case: ``network``, ``steps``, ``build`` (fields of the trainer's) and keys of the config.
-        where: The context; each process has its own GPU.
+        case: ``network``, ``steps``, ``build`` (an argument of :class:`Trainer`) and config keys.
+        where: The context, ``cpu`` or ``cudnn``; every process uses its own GPU.
     """
     case = {'network': 'plain', 'steps': 3, 'build': {}, **case}
     config = CONFIG | case

@@ -1,4 +1,4 @@
-"""Checks for any network besides the comparison with its reference fixture."""
+"""Check networks without their reference fixtures."""
 
 import nnabla as nn
 import nnabla.functions as F
@@ -22,10 +22,7 @@ BUILD_OPTIONS = (
 
 
 def check_input_sizes(name, smallest, divisor):
-    """Check that the smallest size runs and that illegal sizes are refused.
-
-    The message names the legal sizes.
-    """
+    """Check that the smallest size runs, and that errors about other sizes name the legal ones."""
     network = models.create(name)
     assert (network.info.smallest_size, network.info.size_divisor) == (smallest, divisor)
     with stand_ins.zero_parameters():
@@ -47,7 +44,7 @@ def check_build_options(name, outputs, **hyper):
 
     Args:
         name: Name of the network.
-        outputs: Number of logits with the auxiliary ones.
+        outputs: Number of heads, including the auxiliary ones.
         **hyper: Hyper-parameters, apart from num_classes, which is 5.
     """
     network = models.create(name, num_classes=5, **hyper)
@@ -67,7 +64,7 @@ def check_build_options(name, outputs, **hyper):
 
 
 def check_gpu_graphs(name, height, width, **hyper):
-    """Check that the graphs for GPUs, channels last or first, compute what the CPU's graph does."""
+    """Check that the graphs for GPUs, in both layouts, compute the same as the CPU's graph."""
     network = models.create(name, **hyper)
     x = _seeded_images(1, height, width)
     with stand_ins.zero_parameters():
@@ -154,9 +151,10 @@ def training_step(network, initial, recompute='none', dropout=False):
 
 
 def check_single_image_is_refused(name, size):
-    """Check that a batch of one image cannot be trained where a map is pooled to one pixel.
+    """Check that a batch of one image is refused if the network pools a map to one pixel.
 
-    A channel of one value has no variance. PyTorch refuses such a batch too.
+    A channel of one value has no variance. PyTorch refuses such a batch too. A training with frozen
+    statistics accepts it.
     """
     network = models.create(name)
     x = nn.Variable((1, 3, size, size))

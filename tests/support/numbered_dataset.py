@@ -17,7 +17,7 @@ CROP = ScaleCrop((24, 32), flip=0.5)
 
 
 def write_dataset(folder, count=COUNT, size=lambda i: (40, 60)):
-    """Write images of noise; all pixels of a label have the number of its sample."""
+    """Write images of noise, and label maps whose pixels all have the sample number."""
     samples = []
     for i in range(count):
         height, width = size(i)
@@ -47,7 +47,7 @@ def take(loader, count):
 
 
 def equal(batches, others):
-    """Return whether two lists of batches are equal in every bit."""
+    """Return whether two lists of batches hold equal values."""
     return all(
         np.array_equal(x, y) for batch, other in zip(batches, others) for x, y in zip(batch, other)
     )

@@ -36,12 +36,12 @@ def full_disk(size):
 def run(*arguments, cwd=PROJECT, **environment):
     """Run a Python program of the project as a user does and return the finished process.
 
-    No command of the project may show what NNabla logs at its import.
+    Commands of the project must not show the messages that NNabla logs when it is imported.
 
     Args:
-        arguments: Arguments of the Python interpreter.
+        *arguments: Arguments of the Python interpreter.
         cwd: Working directory.
-        environment: Additional environment variables.
+        **environment: Additional environment variables.
     """
     process = subprocess.run(
         [sys.executable, *map(str, arguments)],

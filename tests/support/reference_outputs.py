@@ -1,7 +1,7 @@
 """Outputs of each network family by the names that the reference fixtures use.
 
-Each function builds a graph and returns the output Variables by name: ``*_evaluation`` those of the
-fixtures' cases, ``*_training`` those with batch statistics and without dropout.
+Each function builds a graph and returns the output Variables by name. ``*_evaluation`` builds the
+graph of the fixtures' cases, ``*_training`` the graph with batch statistics and without dropout.
 """
 
 import nnabla.functions as F

@@ -1,4 +1,4 @@
-"""Comparison of a network with the reference fixture of its original implementation."""
+"""Compare a network with the reference fixture of its original implementation."""
 
 from itertools import chain
 
@@ -10,8 +10,8 @@ import pytest
 import models
 from support import stand_ins
 
-# Modules without parameters cannot be found by the names of parameters. For each, the module whose
-# output it reads.
+# Modules without parameters cannot be found by the names of parameters. This maps each of them to
+# the module whose output it reads.
 INPUT_OF = {
     'encoder.maxpool': 'encoder.bn3',
     **{f'decoder.ppm_pooling.{i}': 'encoder.layer4' for i in range(4)},
@@ -104,11 +104,12 @@ class Reference:
         return worst
 
     def _places(self, outputs, records):
-        """Return, for each record of a module's output, the Variables that it can be.
+        """Return the candidate Variables for every record of a module's output.
 
         A candidate has the recorded shape and depends on the same parameters as the module's own
-        layers. There are several candidates if functions without parameters, such as ReLU, a sum or
-        a resize, follow the last layer: the record does not say which of them the module includes.
+        layers. A record has several candidates if functions without parameters, such as ReLU, a sum
+        or a resize, follow the last layer. The record does not state which of these functions the
+        module includes.
         """
         maps = _maps(outputs)
         result = []
@@ -178,8 +179,8 @@ def _seeded_state(seeded, meta):
 def _maps(outputs):
     """Return every Variable that is computed from the input.
 
-    Each comes with the names of the parameters that its function reads, and of all parameters that
-    it depends on.
+    Every Variable comes with the names of the parameters that its function reads, and the names of
+    all parameters that it depends on.
     """
     depends = {
         hash(p.data): frozenset([name]) for name, p in nn.get_parameters(grad_only=False).items()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def computed_once(tmp_path_factory, name: str, compute: Callable[[Path], object]):
-    """Return a folder and a result, which only the first worker to ask computes.
+    """Return a folder and a result; only the first caller of all workers computes them.
 
     Args:
-        tmp_path_factory: pytest's fixture.
+        tmp_path_factory: The fixture of pytest.
         name: A name that no other caller uses.
         compute: Receives the empty folder and returns a result that JSON can store.
     """

@@ -54,14 +54,14 @@ def values():
 
 
 def two_heads(x, build):
-    """Convolution, batch norm, dropout; a main and an auxiliary head at half the resolution."""
+    """Build a convolution, batch norm and dropout, and two heads, all at half the resolution."""
     x = L.convolution(x, 8, 3, 'conv1', build, stride=2)
     x = L.dropout(L.bn_relu(x, 'bn1', build), 0.3, build)
     return [L.convolution(x, 5, 3, name, build) for name in ('main', 'aux')]
 
 
 def rooted(x, build):
-    """A convolution and a square root at 0, whose value is finite and whose gradient is not."""
+    """Build a convolution and a square root at 0, whose value is finite but not its gradient."""
     y = L.convolution(x, 5, 3, 'conv', build)
     return [y + F.pow_scalar(y * 0, 0.5)]
 
@@ -100,7 +100,7 @@ def trained(config, steps=3, **options):
 
 
 def assert_rolls_back(trainer, before):
-    """Assert that a trainer whose step raised an error rolls back to a state.
+    """Assert that a trainer whose step raised an error rolls back to the state ``before``.
 
     The state includes running statistics and the position in the data.
     """

@@ -1,4 +1,4 @@
-"""Seeded stand-ins for networks, parameters and images; running channel_last on the CPU."""
+"""Create seeded networks, parameters and images, and run channel_last graphs on the CPU."""
 
 import importlib.util
 from contextlib import ExitStack, contextmanager
@@ -34,8 +34,8 @@ def tiny(**changes):
 def zero_parameters():
     """Initialise parameters with zeros instead of random numbers.
 
-    For large networks of which only the graph or loaded parameters matter: drawing tens of
-    millions of numbers takes seconds.
+    Drawing tens of millions of random numbers takes seconds, and tests of a large network's graph
+    or of loaded parameters do not need them.
     """
     with ExitStack() as patches:
         for initializer in (I.NormalInitializer, I.UniformInitializer):

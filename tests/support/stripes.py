@@ -9,13 +9,13 @@ from support.programs import PROJECT
 OWN_STRIPES = PROJECT / 'tests' / 'support' / 'own_stripes.py'
 OWN_MIDDLE = PROJECT / 'tests' / 'support' / 'own_middle.py'
 HEIGHT, WIDTH = 12, 20
-SPLITS = ('train',) * 4 + ('val',) * 2  # of each sample
+SPLITS = ('train',) * 4 + ('val',) * 2  # split of every sample
 
 
 def truth(index):
-    """Return rows of the classes 0, 1 and 2 in turn; the first class depends on the sample.
+    """Return a label map whose rows have the classes 0, 1 and 2 in turn, two rows each.
 
-    The last row is ignored.
+    The class of the first row depends on the sample. The last row is ignored.
     """
     labels = ((np.arange(HEIGHT) + index) // 2 % 3).astype(np.uint8)
     labels[-1] = 255

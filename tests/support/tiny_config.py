@@ -12,7 +12,14 @@ from support import stand_ins
 
 
 def write_tiny_config(folder, dataset, num_classes, **keys):
-    """Write tiny.yaml and tiny.h5 into a folder; return the path of the config."""
+    """Write tiny.yaml and tiny.h5 into a folder; return the path of the config.
+
+    Args:
+        folder: The folder.
+        dataset: Value of the key ``dataset``.
+        num_classes: Number of classes.
+        **keys: Further keys of the config.
+    """
     network = stand_ins.tiny(num_classes=num_classes)
     network(nn.Variable((1, 3, 32, 32)))
     stand_ins.randomize_parameters()
@@ -26,7 +33,7 @@ def write_tiny_config(folder, dataset, num_classes, **keys):
 
 @functools.cache
 def tiny_camvid():
-    """Return options of a tiny network with the classes of CamVid, which runs in milliseconds."""
-    folder = Path(os.environ['NNSEG_CACHE']) / 'tiny'  # of this session
+    """Return the options that select a tiny network for CamVid, which runs in milliseconds."""
+    folder = Path(os.environ['NNSEG_CACHE']) / 'tiny'  # this test run's cache
     folder.mkdir(parents=True)
     return ['-cfg', write_tiny_config(folder, 'camvid', 11), '-c', 'cpu', '--backend', 'nnabla']

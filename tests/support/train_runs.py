@@ -56,15 +56,15 @@ def write_config(folder: Path, **changes) -> Path:
 
 
 class Training:
-    """A config and options of train.py, for runs in folders beside each other.
+    """A config and options of train.py, shared by runs in sibling folders.
 
-    The intervals of logging and saving differ, so that they do not coincide.
+    Logging and saving have different intervals, so that they do not coincide.
 
     Args:
         data: The root of the data set.
         folder: Receives the config and the run folders.
-        options: Options of train.py for all runs.
-        changes: Changes of ``CONFIG``.
+        *options: Options of train.py for all runs.
+        **changes: Changes of ``CONFIG``.
     """
 
     def __init__(self, data: Path, folder: Path, *options, **changes):
@@ -88,7 +88,7 @@ class Training:
         return self.folder / name
 
     def refused(self, capsys, name: str, *more) -> str:
-        """Train, expect exit status 2 and no worker left over, and return the one error line."""
+        """Train, assert exit status 2 and no remaining worker, and return the one error line."""
         status = self(name, *more)
         captured = capsys.readouterr().err
         errors = [line for line in captured.splitlines() if line.startswith('error: ')]
@@ -109,7 +109,7 @@ def scores(training: Training, model: Path, *options) -> dict:
 
 
 def handle(number: int):
-    """Call the handler of a signal as Python does; without a handler, do not end the tests."""
+    """Call the handler of a signal as Python does, without sending the signal."""
     signal.getsignal(number)(number, None)
 
 

@@ -1,4 +1,4 @@
-"""Training states with all kinds of content, and their comparison."""
+"""Create training states with all kinds of content, and compare them."""
 
 import dataclasses
 

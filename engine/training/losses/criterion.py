@@ -9,12 +9,13 @@
         objective.loss.backward(clear_buffer=True)          # gradients add up
 
 A batch can be divided into micro-batches over several backward passes and processes. Each
-micro-batch divides its loss by a count over the whole batch, which depends on the labels alone. So
-losses and gradients summed over all micro-batches equal those of the whole batch.
+micro-batch divides its loss by a count over the whole batch, which depends on the labels alone.
+Losses and gradients summed over all micro-batches therefore equal those of the whole batch, except
+for losses whose docstring says that they depend on the division.
 
-Labels are integers (N, 1, H, W), negative where a pixel is ignored. They must be below the number
-of classes, which NNabla does not check. All functions used here are computed correctly by NNabla's
-CUDA extension on a Hopper GPU.
+Labels are integers (N, 1, H, W), negative where a pixel is ignored. A label must be below the
+number of classes; NNabla does not check this. NNabla's CUDA extension computes all functions used
+here correctly on a Hopper GPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +67,11 @@ def create(config: Mapping[str, Any], num_classes: int) -> 'Criterion':
 
 @dataclass(frozen=True)
 class Criterion:
-    """The training loss: a loss and terms of the main head, cross entropy of auxiliary heads.
+    """The training loss: a loss and terms for the main head, cross entropy for auxiliary heads.
 
     Attributes:
-        keys: The keys of all losses. With ``loss_at: input`` the logits are resized to the input's
-            size; with ``logits`` the labels are subsampled to each head's size.
+        keys: The keys that apply to all losses. ``loss_at: input`` resizes the logits to the
+            input's size; ``loss_at: logits`` subsamples the labels to each head's size.
         main: Builds the loss of the main head, which has the weight ``main_weight``.
         terms: (weight, builder) pairs of further losses of the main head.
     """
@@ -85,7 +86,7 @@ class Criterion:
         size: tuple[int, int],
         context: nn.Context | None = None,
     ) -> 'Objective':
-        """Build the graph of the loss, in float32 whatever the precision of the network.
+        """Build the graph of the loss, which computes in float32 for every network.
 
         Args:
             outputs: Logits ``[main, aux1, ...]``, each (N, C, h, w).

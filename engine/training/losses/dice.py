@@ -27,8 +27,8 @@ def soft_dice(head: Head, keys: DiceKeys) -> MicroBatchLoss:
 
     The coefficient of a class is ``2 sum(p * y) / (sum(p) + sum(y))`` over the valid pixels of the
     micro-batch. ``p`` are the probabilities, ``y`` is 1 where the label is the class. The average
-    covers the classes present in the micro-batch, whose weight is its share of all valid pixels. So
-    the loss depends on how a batch is divided.
+    covers the classes present in the micro-batch. The weight of a micro-batch is its share of all
+    valid pixels, so the loss depends on how a batch is divided.
     """
     probabilities, targets = head.probabilities, head.targets
     classes = probabilities.shape[1]

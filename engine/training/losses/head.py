@@ -34,14 +34,14 @@ class MicroBatchLoss:
 
 @dataclass(frozen=True)
 class Head:
-    """The logits of one head at the resolution of the loss, with the building blocks of losses.
+    """The logits of one head at the resolution of the loss, and the building blocks of losses.
 
     All Variables are float32.
 
     Attributes:
         logits: Variable (N, C, h, w).
         targets: The labels at that resolution.
-        keys: The keys of all losses.
+        keys: The keys that apply to all losses.
     """
 
     logits: nn.Variable
@@ -62,7 +62,7 @@ class Head:
     def pixel_losses(self) -> nn.Variable:
         """Cross entropy with class weights and label smoothing, (N, 1, h, w).
 
-        It is 0 where the label is ignored.
+        The value is 0 where the label is ignored.
         """
         losses = self.cross_entropy
         weights, share = self.keys.class_weights, self.keys.label_smoothing

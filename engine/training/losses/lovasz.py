@@ -30,11 +30,12 @@ def lovasz_softmax(head: Head, keys: LovaszKeys) -> MicroBatchLoss:
     """Return the Lovász-extended Jaccard loss, averaged over the classes in the labels.
 
     All valid pixels of the micro-batch form one set (the paper's authors call it
-    ``per_image=False, classes='present'``). Its weight is its share of all valid pixels, so the
-    loss depends on how a batch is divided. Without a valid pixel, loss and gradient are 0.
+    ``per_image=False, classes='present'``). The weight of a micro-batch is its share of all valid
+    pixels, so the loss depends on how a batch is divided. Without a valid pixel, loss and gradient
+    are 0.
 
-    The loss is computed on the host whatever the context. It sorts the pixels once for each class:
-    a quarter of a second for a million pixels and one class.
+    The host computes the loss in every context. It sorts the pixels once for each class, which
+    takes a quarter of a second for a million pixels and one class.
     """
     return head.by_valid_pixels(_LovaszSoftmax()(head.probabilities, head.targets.labels))
 
@@ -85,7 +86,7 @@ def _loss_and_gradient(probabilities: np.ndarray, labels: np.ndarray) -> tuple[f
     present = np.unique(truth).astype(int)
     loss = 0.0
     for index in present:
-        distance = probabilities[:, index][valid] - (truth == index)  # in -1..1, signed
+        distance = probabilities[:, index][valid] - (truth == index)  # signed, from -1 to 1
         errors = np.abs(distance)
         slopes = _jaccard_slopes(errors, truth == index)
         loss += np.dot(errors, slopes) / len(present)
@@ -96,8 +97,8 @@ def _loss_and_gradient(probabilities: np.ndarray, labels: np.ndarray) -> tuple[f
 def _jaccard_slopes(errors: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Return the gradient of the Lovász extension of the Jaccard loss, float64 (pixels,).
 
-    It is the increase of the Jaccard loss for each pixel when pixels become wrong in the order of
-    descending errors.
+    The gradient of a pixel is the increase of the Jaccard loss at that pixel when pixels become
+    wrong in the order of descending errors.
     """
     order = np.argsort(-errors)
     positive = positive[order]

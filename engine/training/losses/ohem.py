@@ -35,10 +35,10 @@ def ohem(head: Head, keys: OhemKeys) -> MicroBatchLoss:
 
     A pixel is kept if the probability of its true class is below a limit. The limit is the larger
     of the threshold and the probability of the pixel number ``ohem_min_kept``, counted from 0 in
-    ascending order of these probabilities. With at most that many valid pixels, the easiest valid
-    one takes its place. Each micro-batch is sorted separately, and its weight is its share of all
-    valid pixels, so the loss depends on how a batch is divided. Class weights and label smoothing
-    change the losses of pixels, not their order.
+    ascending order of these probabilities. If there are at most that many valid pixels, the
+    probability of the easiest valid pixel takes its place. Each micro-batch is sorted separately,
+    and its weight is its share of all valid pixels, so the loss depends on how a batch is divided.
+    Class weights and label smoothing change the losses of pixels, not their order.
 
     Differs from the original: 0 instead of NaN when no pixel is kept.
     """
@@ -50,15 +50,16 @@ def ohem(head: Head, keys: OhemKeys) -> MicroBatchLoss:
     limit = F.maximum_scalar(order[:, index : index + 1], keys.ohem_threshold)
     kept = F.less(probability, F.reshape(limit, (1, 1, 1, 1), inplace=False)) * targets.valid
     kept.need_grad = False
-    share = F.maximum_scalar(L.mean_all(kept), 0.5 / size)  # with no pixel kept, 0 / share is 0
+    share = F.maximum_scalar(L.mean_all(kept), 0.5 / size)  # if no pixel is kept, 0 / share is 0
     return head.by_valid_pixels(L.mean_all(head.pixel_losses * kept) / share)
 
 
 def _offsets(labels: np.ndarray, index: int) -> np.ndarray:
-    """Return offsets of the probabilities that place a valid pixel at ``index`` when sorted.
+    """Return offsets to the probabilities, so that sorting puts a valid pixel at ``index``.
 
-    It is the valid pixel number ``index``, or the last one if there are fewer. Ignored pixels are
-    moved behind all valid ones, and as many as needed in front of them.
+    That pixel is number ``index`` of the sorted valid pixels, or the last one if there are fewer.
+    Ignored pixels are moved behind all valid ones, except for as many as the index requires in
+    front of them.
     """
     offsets = np.zeros(labels.shape, np.float32)
     ignored = np.flatnonzero(labels < 0)

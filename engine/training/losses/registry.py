@@ -31,8 +31,8 @@ class PixelLoss:
     """A loss of the main head, selected by the key ``loss``.
 
     Attributes:
-        name: Its value of the key ``loss``.
-        keys: The section of its keys; ``Section`` itself if it has none.
+        name: The value of the key ``loss`` that selects this loss.
+        keys: The section of the loss's own keys; ``Section`` itself if it has none.
         build: ``build(head, keys)`` returns the loss of a head.
         selects_pixels: Whether the loss selects the pixels to average itself, so that it does not
             support ``loss_mean``.
@@ -53,8 +53,8 @@ class Term:
     """A weighted term that is added to the loss of the main head.
 
     Attributes:
-        name: Names the key of the weight, ``<name>_weight``.
-        keys: The section of its keys. It includes the weight, whose default is 0.
+        name: The name of the term; the key of its weight is ``<name>_weight``.
+        keys: The section of the term's own keys. They include the weight, whose default is 0.
         build: ``build(head, keys)`` returns the loss of a head, before the weight.
     """
 
@@ -101,7 +101,7 @@ def register(loss: PixelLoss | Term) -> None:
 
 
 def sections() -> list[type[Section]]:
-    """Return the sections of all configs: the keys of all losses, and those of each term."""
+    """Return the sections of every config: the keys common to all losses, and each term's keys."""
     return [LossKeys, *(term.keys for term in TERMS.values())]
 
 
