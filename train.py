@@ -3,7 +3,8 @@
 
 Example: `python train.py -d data/cityscapes -cfg configs/D3Net_L.yaml`.
 
-On several devices: mpirun -n 4 python train.py; each process trains on its share of every batch.
+With `mpirun -n 4 python train.py ...` four processes train on four devices, each on its share of
+every batch.
 """
 
 import argparse

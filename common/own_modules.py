@@ -17,7 +17,7 @@ _imported: list[str] = []  # as written on the command line
 def import_modules(names: Iterable[str]) -> None:
     """Import modules by name or by file.
 
-    The working directory, or the folder of a file, is appended to ``sys.path``: worker processes
+    The working directory, or the folder of a file, is appended to ``sys.path``. So worker processes
     can import the module, and no file in that folder replaces another module.
 
     Args:
