@@ -140,8 +140,8 @@ def multidilated_layers(
 
     Args:
         x: (N, M*k, H, W) output of layer 0.
-        growth_rate: k, channels of a group.
-        num_layers: M, number of layers.
+        growth_rate: Channels of a group, k.
+        num_layers: Number of layers, M.
         build: Settings of the build.
     """
     groups, pending = [], x
@@ -167,8 +167,8 @@ def padded_layers(
 
     Args:
         x: (N, M*k, H, W) output of layer 0.
-        growth_rate: k, channels of a group.
-        num_layers: M, number of layers.
+        growth_rate: Channels of a group, k.
+        num_layers: Number of layers, M.
         build: Settings of the build.
 
     Returns:
@@ -197,10 +197,10 @@ def d2_block(
 
     Args:
         x: Input map.
-        growth_rate: k, channels of a layer.
-        num_layers: M, number of layers.
+        growth_rate: Channels of a layer, k.
+        num_layers: Number of layers, M.
         num_outputs: Number of last layers that form the output.
-        compression: c, output channels divided by those of these layers.
+        compression: Output channels divided by those of these layers, c.
         build: Settings of the build.
         layers: Builder of the layers 1 to M-1.
     """

@@ -131,7 +131,14 @@ def receptive_field_block(
 def pyramid_pooling(
     x: nn.Variable, name: str, build: L.Build, options: DecoderOptions
 ) -> nn.Variable:
-    """Apply the ASPP with ``decoder_chan`` output channels."""
+    """Apply the ASPP with ``decoder_chan`` output channels.
+
+    Args:
+        x: (N, C, H, W).
+        name: Scope of the block.
+        build: Options of the build.
+        options: Options of the decoder.
+    """
     sizes = options.aspp_chan, options.decoder_chan, options.aspp_dil
     return aspp(x, *sizes, name, build, options.norm, options.group_size)
 
@@ -142,7 +149,7 @@ def min_unet_channels(num_classes: int) -> int:
 
 
 def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions) -> list[int]:
-    """Return the input channels of all grouped convolutions of a decoder.
+    """Return the numbers of input channels that the grouped convolutions of a decoder have.
 
     Args:
         decoder: The decoder's function.
@@ -150,7 +157,8 @@ def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions)
         options: Options of the decoder.
 
     Returns:
-        Input channels, receptive_field_block level first.
+        Numbers of input channels, those of :func:`receptive_field_block` first. A number that
+        several convolutions have may occur once only.
     """
     if decoder is deeplabv3plus:
         x = options.decoder_chan if options.use_aspp else maps[-1]

@@ -22,8 +22,8 @@ from layers.graph import CONVOLUTIONS, data_inputs, depending_on, functions
 GLOBAL = 'GlobalAveragePooling'
 POOLINGS = ('AveragePooling', 'MaxPooling')
 POINTWISE = ('BatchNormalization', 'ReLU', 'ReLU6', 'Sigmoid', 'Swish', 'Add2', 'Mul2')
-Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # first and last row, one of each per row
-Spans: TypeAlias = dict[int, Interval]  # by axis
+Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # first and last row seen, by row
+Spans: TypeAlias = dict[int, Interval]  # axis -> interval
 Rule: TypeAlias = Callable[[Function, Spans], list[Spans]]
 
 EMPTY = 1 << 40  # the interval from EMPTY to -EMPTY is empty

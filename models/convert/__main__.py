@@ -95,7 +95,7 @@ def main(args: Namespace) -> int:
 
 
 def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
-    """Convert checkpoints to an ``.h5`` file, which is written only after all checks pass."""
+    """Convert checkpoints to an ``.h5`` file; write it only after all checks pass."""
     paths = [weights.find(name) for name in args.input]
     states = [_state_of(path) for path in paths]
     shapes = [matching.parameters(state) for state in states]
