@@ -1,7 +1,7 @@
 """Facts about this machine: processor, cores, memory, GPUs, package versions.
 
-The numbers of cores and of free bytes are those that this process may use. Only :func:`describe`
-gives the memory of the whole machine.
+Cores and free memory are those that this process may use. The memory in :func:`describe` is that of
+the whole machine.
 """
 
 import hashlib

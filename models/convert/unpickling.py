@@ -5,7 +5,8 @@ to one of the few functions below that rebuild tensors, to a plain container, or
 that accepts every call and does nothing. The reader accepts only the names below from the standard
 library, numpy and torch, and refuses all others. Names of other packages become inert objects and
 are logged. Keys of dictionaries must be plain values, because the time to hash a tuple of tuples
-doubles with each level. Sizes, strides and offsets are checked against the storage before a tensor is created.
+doubles with each level. Sizes, strides and offsets are checked against the storage before a tensor
+is created.
 
 Formats: Python's pickletools; PyTorch's torch/serialization.py, torch/_utils.py (``_rebuild_*``).
 """
