@@ -239,7 +239,7 @@ def _verify(
         problem = check(part) or ''
     if not problem and recorded not in (None, found):
         problem = (
-            f'sent a file with SHA-256 {found}, where the first download had {recorded}; if the '
+            f'sent a file with SHA-256 {found}, but the first download had {recorded}; if the '
             f'change is expected, delete {_record(target)}'
         )
     if problem:

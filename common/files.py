@@ -60,7 +60,7 @@ def cache_folder() -> Path:
     """
     own = os.environ.get(CACHE_VARIABLE)
     folder = own or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'nnseg'
-    return expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
+    return expanded(folder, f'set {CACHE_VARIABLE} to the full path of a folder for downloads')
 
 
 def listing(folder: Path) -> list[Path]:

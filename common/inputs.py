@@ -55,7 +55,7 @@ class Input:
 
 
 def _refuse(problem: str) -> NoReturn:
-    """Raise a problem as ``UserError``: the default of :func:`find_inputs`."""
+    """Raise a problem as ``UserError``: the default of ``report`` in :func:`find_inputs`."""
     raise UserError(problem)
 
 

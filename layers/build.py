@@ -1,7 +1,7 @@
 """The settings of one build of a network, and the scopes that name its parameters.
 
-This module tracks the path of scopes beside NNabla, because a layer needs the full name of a
-parameter to decide whether it is frozen.
+This module tracks the path of scopes in addition to NNabla, because a layer needs the full name of
+a parameter to decide whether the parameter is frozen.
 """
 
 from collections.abc import Callable, Iterator

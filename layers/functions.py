@@ -30,8 +30,8 @@ __all__ = [  # names of other modules; the functions below are public too
     'scope',
 ]
 
-# NNabla's CUDA extension computes a mean of fewer than 2048 values per row as a matrix-vector
-# product, which works on Hopper GPUs.
+# NNabla's CUDA extension computes a mean of fewer than 2048 values as a matrix-vector product,
+# which works on Hopper GPUs.
 MAX_FOLD = 1024
 
 
@@ -353,10 +353,9 @@ def mean_all(x: nn.Variable) -> nn.Variable:
 def row_means(x: nn.Variable) -> nn.Variable:
     """Return the mean of each row, (rows, n) -> (rows,), in steps that work on every backend.
 
-    NNabla 1.39's reduction kernels stop with an illegal instruction on Hopper GPUs, unless each
-    step reduces to many values at once. So the rows are folded by one factor of their length at a
-    time. A length without a factor up to 1024 is cut into two parts, whose means are weighted by
-    their share.
+    NNabla 1.39's reduction kernels stop with an illegal instruction on Hopper GPUs if a mean has
+    2048 or more values. So the rows are folded by one factor of their length at a time. A length
+    without a factor up to 1024 is cut into two parts, whose means are weighted by their share.
     """
     rows, n = x.shape
     while n > 1:

@@ -1,8 +1,8 @@
 """Batch normalisation with batch statistics on the CPU, of one process or of all.
 
 On the CPU NNabla sums in float32. The variance of a million values is then wrong by a thousandth,
-and that of a constant channel can be negative, which makes the output NaN. NNabla's synchronized
-function is for GPUs only. Here sums are taken in float64.
+and the variance of a constant channel can be negative, which makes the output NaN. NNabla's
+synchronized function is for GPUs only. The functions of this module sum in float64.
 
 There are two functions. :class:`BatchStatistics` computes the statistics; its output is never
 freed. So a recomputation calls only :class:`Normalization`: it neither updates the running
@@ -31,7 +31,7 @@ SYNCHRONIZED_PREFIX = 'Synchronized'  # in the names of functions that use sever
 
 
 class _BatchFunction(PythonFunction, ABC):
-    """The common base of both functions.
+    """The common base of :class:`BatchStatistics` and :class:`Normalization`.
 
     Args:
         communicator: Processes whose batches count as one; None: this process only.
@@ -87,7 +87,7 @@ class BatchStatistics(_BatchFunction):
     the mean, 1 / sqrt(variance + eps), and the number of values per channel.
 
     Args:
-        communicator: See :class:`_BatchFunction`.
+        communicator: Processes whose batches count as one; None: this process only.
         decay_rate: Share of the running statistics that a step keeps. The running variance is the
             unbiased one.
         eps: Added to the variance.

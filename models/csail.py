@@ -158,7 +158,7 @@ def ppm(
         features: Maps of the encoder, finest first.
         build: Options of the build.
         num_classes: Number of classes.
-        pool_scales: Number of tiles a side of each pooled map.
+        pool_scales: Number of tiles per side of each pooled map.
         deepsup: Whether to add the auxiliary head.
 
     Returns:
@@ -193,7 +193,7 @@ def upernet(
         features: Maps of the encoder, finest first.
         build: Options of the build.
         num_classes: Number of classes.
-        pool_scales: Number of tiles a side of each pooled map.
+        pool_scales: Number of tiles per side of each pooled map.
         fpn_dim: Channels of the feature pyramid.
 
     Returns:
@@ -229,7 +229,7 @@ class CSAILKeys(Section):
 
     pool_scales: tuple[int, ...] | None = config_key(
         None,
-        'number of tiles a side of each pooled map; decoders with pyramid pooling only',
+        'number of tiles per side of each pooled map; decoders with pyramid pooling only',
         least=1,
         default_text='[1, 2, 3, 6]',
     )

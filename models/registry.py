@@ -1,4 +1,4 @@
-"""Registry of network families, and the class through which all networks are used."""
+"""Registry of the network families, and :class:`Network`, which builds their graphs."""
 
 import difflib
 from collections.abc import Mapping, ValuesView
@@ -163,7 +163,7 @@ def create(network: str | Mapping[str, Any], **overrides: Any) -> Network:
 
 
 def describe(network: str | Mapping[str, Any], **overrides: Any) -> NetworkInfo:
-    """Return the facts of the network that :func:`create` would return, with the same errors."""
+    """Return the facts of the network that :func:`create` would return; raise the same errors."""
     return _resolved(network, overrides)[-1]
 
 
