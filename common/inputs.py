@@ -70,7 +70,7 @@ def find_inputs(
 
     Args:
         patterns: Files, folders (searched recursively) and glob patterns.
-        leave_out: Folder of earlier results. It is skipped where it lies below a searched folder.
+        leave_out: Folder of earlier results, which is skipped if it lies below a searched folder.
         report: Called with one line for each unreadable entry of a folder or match of a glob
             pattern. By default such an entry is an error.
 

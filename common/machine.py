@@ -45,7 +45,7 @@ CGROUP_MEMORY_FILES = {
     1: ('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'),
     2: ('memory.max', 'memory.current', 'inactive_file'),
 }
-COMMAND_TIMEOUT_SECONDS = 300  # for a system command such as nvidia-smi
+COMMAND_TIMEOUT_SECONDS = 300  # limit for a system command such as nvidia-smi
 NOT_FOUND = 127  # exit status for a missing command, as in a shell
 
 
@@ -67,7 +67,8 @@ def cores(local_size: int | None = None) -> int:
     """Return the number of cores for this process, at least 1: its share of the machine's.
 
     The number is limited by the process's CPU affinity and by the CPU time that its cgroups allow
-    (as in a container). Both are divided among the job's processes on this machine.
+    (as in a container). Both limits are divided among the job's processes on this
+    machine.
 
     Args:
         local_size: Number of the job's processes on this machine, if known from MPI; by default the

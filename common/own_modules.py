@@ -11,7 +11,7 @@ from pathlib import Path
 from common.errors import UserError
 
 OPTION = '--import'
-_imported: list[str] = []  # as written on the command line
+_imported: list[str] = []  # names as written on the command line
 
 
 def import_modules(names: Iterable[str]) -> None:

@@ -1,9 +1,9 @@
 """Layers: the functions that every network is built from.
 
-This module and, for batch norms, :mod:`layers.norms` are the only places that decide parameter
-names, resizing rules, the recompute policy, the memory layout and the workarounds for broken GPU
-kernels. Tensors are Variables of shape ``(N, C, H, W)``, or ``(N, H, W, C)`` in a channel_last
-build: read their shape with :func:`channels_of` and :func:`size_of`.
+This module decides parameter names, resizing rules, the recompute policy, the memory layout and the
+workarounds for broken GPU kernels; :mod:`layers.norms` does so for batch norms. No other place
+does. Tensors are Variables of shape ``(N, C, H, W)``, or ``(N, H, W, C)`` in a channel_last build:
+read their shape with :func:`channels_of` and :func:`size_of`.
 """
 
 from contextlib import AbstractContextManager

@@ -78,8 +78,8 @@ def bn_relu(
 ) -> nn.Variable:
     """Apply :func:`batch_norm` and ReLU, with the same parameters and numbers.
 
-    With ``build.cuda`` this is one function, except in training if the statistics are synchronized
-    or the running ones.
+    With ``build.cuda`` this is one function. The exceptions are training graphs that use
+    synchronized or running statistics.
 
     Args:
         x: Input map.
@@ -109,8 +109,8 @@ def bn_add_relu(
 ) -> nn.Variable:
     """End a residual block: ReLU of :func:`batch_norm` plus ``shortcut``.
 
-    With ``build.cuda`` this is one function with the same parameters and numbers, except in
-    training if the build is channel_last or the statistics are synchronized or the running ones.
+    With ``build.cuda`` this is one function with the same parameters and numbers. The exceptions
+    are training graphs that are channel_last or use synchronized or running statistics.
 
     Call this function outside the block that :func:`layers.functions.recomputed_block` marks: under
     the policy ``blocks``, the batch norm and the sum are freed, and the output is kept. The policy

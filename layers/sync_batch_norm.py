@@ -1,7 +1,7 @@
 """Batch normalisation with batch statistics on the CPU, of one process or of all.
 
-On the CPU NNabla sums in float32. The variance of a million values is then wrong by a thousandth,
-and the variance of a constant channel can be negative, which makes the output NaN. NNabla's
+On the CPU NNabla sums in float32. The variance of a million values is then wrong by a thousandth.
+The variance of a constant channel can be negative, which makes the output NaN. NNabla's
 synchronized function is for GPUs only. The functions of this module sum in float64.
 
 There are two functions. :class:`BatchStatistics` computes the statistics; its output is never
@@ -27,7 +27,7 @@ BLOCK_VALUES = 1 << 16  # converted to float64 at a time, so that they stay in t
 # Modules that do not exist. NNabla's compiled code searches for them at every array access, because
 # it was compiled for implicit relative imports; one search takes 40 microseconds.
 MISSING_MODULES = ('nnabla.nnabla', 'nnabla.nnabla_ext')
-SYNCHRONIZED_PREFIX = 'Synchronized'  # in the names of functions that use several processes
+SYNCHRONIZED_PREFIX = 'Synchronized'  # start of the names of functions that use several processes
 
 
 class _BatchFunction(PythonFunction, ABC):

@@ -225,8 +225,8 @@ def two_paths(
         sim_channels: Channels of the four patch modules.
 
     Returns:
-        The fused map (N, 256, H / 8, W / 8), and the maps of the context path, (N, 128, h, w), at
-        1/8 and 1/16 of the input's size.
+        The fused map (N, 256, H / 8, W / 8). Then the maps of the context path, (N, 128, H / 8,
+        W / 8) and (N, 128, H / 16, W / 16).
     """
     layers = ENCODERS[encoder]
     with L.scope('backbone'):

@@ -21,7 +21,7 @@ from layers.initializers import kaiming_normal
 INITIAL_GAMMA = 1 - 1e-5  # initial gamma of all batch norms
 DROPOUT = 0.2  # share of the maps dropped before the last convolution of the ASPP
 
-linear_norm = L.batch_norm  # for layers without activation
+linear_norm = L.batch_norm  # the batch norm of layers without activation
 
 
 def convolution(

@@ -111,10 +111,10 @@ def receptive_field_block(
 ) -> tuple[list[nn.Variable], nn.Variable]:
     """Return the shortcuts, finest first, and the first map to decode.
 
-    The first map to decode has ``decoder_chan`` channels. With ``use_aspp`` it is the ASPP of the
-    last map. With ``use_extra_strides`` it is the second of two more levels; the last map and the
-    first of these levels are shortcuts too. Otherwise it is a 1x1 convolution of the last map, with
-    ReLU even in networks with ReLU6.
+    The first map to decode has ``decoder_chan`` channels. If ``use_aspp`` is set, this map is the
+    last map after the ASPP. If ``use_extra_strides`` is set, two more levels follow the last map.
+    The second level is the map to decode; the last map and the first level are shortcuts too.
+    Otherwise this map is a 1x1 convolution of the last map, with ReLU even in networks with ReLU6.
     """
     *shortcuts, x = maps
     if options.use_aspp:

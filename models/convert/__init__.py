@@ -1,10 +1,10 @@
 """Conversion of parameters between PyTorch and NNabla.
 
 One mechanical rule serves every network but D3Net: ``layer1.0.conv1.weight`` becomes
-``layer1/0/conv1/conv/W``. An NNabla name is the module path with ``/`` for ``.``, followed by
-``conv/W`` or ``conv/b`` for a convolution, and by ``bn/gamma``, ``bn/beta``, ``bn/mean`` or
-``bn/var`` for a batch norm. D3Net has no PyTorch original; its names are those of Sony's NNabla
-files.
+``layer1/0/conv1/conv/W``. An NNabla name is the module path with ``/`` for ``.``, followed by a
+suffix. The suffixes are ``conv/W`` and ``conv/b`` for a convolution, ``bn/gamma``, ``bn/beta``,
+``bn/mean`` and ``bn/var`` for a batch norm. D3Net has no PyTorch original; its names are
+those of Sony's NNabla files.
 
 This command converts checkpoint files, without PyTorch:
 

@@ -1,7 +1,9 @@
 """Convert PyTorch checkpoints to NNabla weights and back, without PyTorch.
 
-python -m models.convert --network NAME -i CHECKPOINT [-i SECOND] -o OUT.h5
-python -m models.convert --network NAME -i WEIGHTS.h5 --to-pytorch OUT.npz
+Usage:
+
+    python -m models.convert --network NAME -i CHECKPOINT [-i SECOND] -o OUT.h5
+    python -m models.convert --network NAME -i WEIGHTS.h5 --to-pytorch OUT.npz
 """
 
 import sys

@@ -132,9 +132,9 @@ class StateMatch:
 def match_arrays(files: Sequence[Shapes], network: Shapes) -> StateMatch:
     """Match the arrays of one or more files with the parameters of a network.
 
-    The names of each file are tried without their wrappers (``module.``), with one prefix removed,
-    one prefix added or both, and renamed by each family's tables, such as that of torchvision's
-    names. The variant with the most matches is used.
+    The wrappers (``module.``) of a file's names are removed. Then several variants are tried: with
+    one prefix removed, one prefix added or both, and renamed by each family's tables, such as that
+    of torchvision's names. The variant with the most matches is used.
 
     Args:
         files: Shapes of the arrays of each file, as :func:`parameters` returns them.

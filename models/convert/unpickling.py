@@ -1,8 +1,8 @@
 """Read the pickles of PyTorch checkpoints without PyTorch and without executing their code.
 
-A pickle is a program that may call anything importable. This reader imports nothing: it maps a name
-to one of the few functions below that rebuild tensors, to a plain container, or to an inert object
-that accepts every call and does nothing. The reader accepts only the names below from the standard
+A pickle is a program that may call anything importable. This reader imports nothing. It maps a name
+to one of the few functions below that rebuild tensors, to a plain container, or to an inert object,
+which accepts every call and does nothing. The reader accepts only the names below from the standard
 library, numpy and torch, and refuses all others. Names of other packages become inert objects and
 are logged. Keys of dictionaries must be plain values, because the time to hash a tuple of tuples
 doubles with each level. Sizes, strides and offsets are checked against the storage before a tensor

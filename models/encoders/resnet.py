@@ -228,7 +228,7 @@ DEPTHS: dict[str, DepthArguments] = {
     'resnet50': {'residual': bottleneck_residual, 'blocks': (3, 4, 6, 3)},
     'resnet101': {'residual': bottleneck_residual, 'blocks': (3, 4, 23, 3)},
 }
-DILATIONS: dict[str, DilationArguments] = {  # by suffix of an encoder's name
+DILATIONS: dict[str, DilationArguments] = {  # suffix of an encoder's name -> arguments
     '': {'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)},
     'dilated8': {'strides': (1, 2, 1, 1), 'dilations': (1, 1, 2, 4)},
     'dilated16': {'strides': (1, 2, 2, 1), 'dilations': (1, 1, 1, 2)},
