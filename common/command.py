@@ -54,6 +54,9 @@ def run_command(
 
     Returns:
         The exit status for ``sys.exit``.
+
+    Raises:
+        Exception: An error that is not the user's mistake.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug, status = '--debug' in arguments, BROKEN_PIPE

@@ -196,7 +196,7 @@ def d2_block(
     """Apply a D2 block, (N, C, H, W) -> (N, int(k * num_outputs * compression), H, W).
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         growth_rate: Channels of a layer, k.
         num_layers: Number of layers, M.
         num_outputs: Number of last layers that form the output.

@@ -93,7 +93,7 @@ def convolution(
     (channels,)``.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         channels: Number of output channels.
         kernel: Kernel size.
         name: Scope of the parameters.
@@ -158,7 +158,7 @@ def dropout(x: nn.Variable, share: float, build: Build, *, maps: bool = False) -
     :func:`nnabla.random.set_function_seed` makes the random numbers repeatable.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         share: Probability of zeroing a value.
         build: Settings of the build.
         maps: Zero whole channels instead of single values, as PyTorch's Dropout2d.
@@ -180,7 +180,7 @@ def average_pool(
     Incomplete windows are dropped.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         kernel: Window size.
         build: Settings of the build.
         stride: Stride; by default the window size.
@@ -203,7 +203,7 @@ def max_pool(x: nn.Variable, kernel: int, stride: int, build: Build) -> nn.Varia
     kernel.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         kernel: Window size.
         stride: Stride.
         build: Settings of the build.
@@ -300,7 +300,7 @@ def slice_channels(x: nn.Variable, start: int, stop: int, build: Build) -> nn.Va
     """Return a range of channels, (N, C, H, W) -> (N, stop - start, H, W).
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         start: First channel of the range.
         stop: First channel after the range.
         build: Settings of the build.

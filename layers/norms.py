@@ -1,7 +1,8 @@
 """Batch normalisation, alone or followed by ReLU and a shortcut.
 
 This module chooses the function, the processes whose statistics are used, and what a training step
-recomputes. Networks use it through :mod:`layers.functions`.
+recomputes. Networks call it through :mod:`layers.functions`. Maps are (N, C, H, W), or (N, H, W, C)
+in a channel_last build.
 """
 
 from typing import Protocol, TypedDict
@@ -51,7 +52,7 @@ def batch_norm(
     Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each ``(1, C, 1, 1)``.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         name: Scope of the parameters.
         build: Settings of the build.
         decay_rate: Share of the running statistics that a step keeps: 1 - PyTorch's momentum.
@@ -82,7 +83,7 @@ def bn_relu(
     synchronized or running statistics.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         name: Scope of the parameters.
         build: Settings of the build.
         decay_rate: See :func:`batch_norm`.
@@ -117,8 +118,8 @@ def bn_add_relu(
     ``bn_relu`` keeps the sum, or the output of the one function.
 
     Args:
-        x: Input map.
-        shortcut: Map of the shape of ``x``.
+        x: (N, C, H, W) input map.
+        shortcut: Map with the shape of ``x``.
         name: Scope of the parameters.
         build: Settings of the build.
         decay_rate: See :func:`batch_norm`.
@@ -145,7 +146,7 @@ def bn_relu6(x: nn.Variable, name: str, build: Build, **options: float) -> nn.Va
     The policy ``bn_relu`` recomputes both.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         name: Scope of the parameters.
         build: Settings of the build.
         options: Further arguments of :func:`batch_norm`.
@@ -238,11 +239,11 @@ def scale_and_shift(
     float, because a variance can be outside the range of half precision.
 
     Args:
-        x: Input map.
-        beta: Shift.
-        gamma: Scale.
-        mean: Running mean.
-        var: Running variance.
+        x: (N, C, H, W) input map.
+        beta: (1, C, 1, 1) shift.
+        gamma: (1, C, 1, 1) scale.
+        mean: (1, C, 1, 1) running mean.
+        var: (1, C, 1, 1) running variance.
         eps: Added to the variance.
     """
     with nn.context_scope(float_context()):

@@ -32,9 +32,9 @@ def _as_model_errors() -> Iterator[None]:
 def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     """Return the path of a file of weights, after a download if necessary.
 
-    An existing path is returned unchanged. A published file is searched for in the folder of
-    ``name``, in the project folder and in the cache folder, and downloaded if none has it. The log
-    names the file if it differs from ``name``.
+    The path of an existing file is returned as it is, except for a ``~``. A published file is
+    searched for in the folder of ``name``, in the project folder and in the cache folder, and
+    downloaded if none has it. The log names the file if it differs from ``name``.
 
     Args:
         name: A path, or the name of a published file, in which ``_`` and ``-`` count as the same
