@@ -240,10 +240,10 @@ def scale_and_shift(
 
     Args:
         x: (N, C, H, W) input map.
-        beta: (1, C, 1, 1) shift.
-        gamma: (1, C, 1, 1) scale.
-        mean: (1, C, 1, 1) running mean.
-        var: (1, C, 1, 1) running variance.
+        beta: (1, C, 1, 1) shift; (1, 1, 1, C) in a channel_last build, as the next three.
+        gamma: Scale.
+        mean: Running mean.
+        var: Running variance.
         eps: Added to the variance.
     """
     with nn.context_scope(float_context()):

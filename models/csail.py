@@ -267,7 +267,7 @@ def csail(
         build: Options of the build.
         encoder: Name in :data:`models.encoders.resnet.ENCODERS`.
         decoder: Name in :data:`DECODERS`.
-        **hyper: num_classes and the decoder's hyper-parameters, see :class:`CSAILKeys`.
+        **hyper: Number of classes, and the decoder's hyper-parameters; see :class:`CSAILKeys`.
 
     Returns:
         Logits ``[main]``, or ``[main, aux]`` with deep supervision, each (N, num_classes, h, w).
