@@ -3,8 +3,8 @@
 
 Example: `python evaluate.py -d data/cityscapes -cfg configs/D3Net_L.yaml`.
 
-Under mpirun each process evaluates its share of the images. With --backend nnabla the scores do not
-depend on the number of processes, to the last bit; with other backends, up to rounding.
+Under mpirun each process evaluates its share of the images. The scores do not depend on the number
+of processes: to the last bit with --backend nnabla, up to rounding errors with other backends.
 """
 
 import sys

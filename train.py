@@ -3,7 +3,8 @@
 
 Example: `python train.py -d data/cityscapes -cfg configs/D3Net_L.yaml`.
 
-On several devices: mpirun -n 4 python train.py; each process trains on its share of every batch.
+With `mpirun -n 4 python train.py ...` four processes train one network together, each on its own
+device and with the batch size of the config.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 The module uses the standard library only, so that it can report a missing package in one line.
 """
 
-from __future__ import annotations  # lets an older Python reach that message
+from __future__ import annotations  # lets an older Python print that line
 
 import argparse
 import dataclasses
@@ -42,10 +42,10 @@ def run_command(
 ) -> int:
     """Parse the arguments, call ``main(args)`` and return the exit status of the command.
 
-    A user's mistake ends as one line on standard error. Two options are added to every command:
-    ``--debug`` shows the traceback of such a mistake, and ``--import`` imports modules that
-    register a user's own parts. ``main`` imports heavy packages itself, so that a missing package
-    is reported as a user's mistake as well.
+    A user's mistake is printed as one line on standard error. Three options are added to every
+    command: ``--debug`` shows the traceback of such a mistake, ``--version`` prints the version of
+    the project, and ``--import`` imports modules that register a user's own parts. ``main`` imports
+    heavy packages itself, so that a missing package is reported as a user's mistake as well.
 
     Args:
         build_parser: Returns the parser of the command.
@@ -54,6 +54,9 @@ def run_command(
 
     Returns:
         The exit status for ``sys.exit``.
+
+    Raises:
+        Exception: An error that is not the user's mistake.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     debug, status = '--debug' in arguments, BROKEN_PIPE
@@ -84,7 +87,7 @@ def run_command(
         if debug or not is_users_mistake(error):
             raise
         text, rank = _explain(error), launched_rank()
-        if rank:  # rank 0 reports first; the launcher then ends this rank before it repeats that
+        if rank:  # rank 0 reports first; the launcher then ends this rank before it prints
             time.sleep(RANK_0_HEAD_START_SECONDS)
             text = f'{text} (rank {rank} on {socket.gethostname()})'
         print(f'error: {text}', file=sys.stderr)

@@ -2,9 +2,9 @@
 
 A download is written to ``<target>.part`` and renamed once it is complete and verified. A later
 call resumes the partial file if the server still has the version noted in ``<target>.part.json``.
-The SHA-256 of the first download is recorded in ``<target>.sha256``: a repeated download must match
-it, and :func:`digest_mismatch` compares the file itself. A record without a digest is an error,
-because ignoring it would disable the check.
+The SHA-256 of the first download is recorded in ``<target>.sha256``. A repeated download must match
+it, and :func:`digest_mismatch` compares the present file with it. A record without a digest is an
+error, because ignoring it would disable the check.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ Verify: TypeAlias = Callable[[Path], str | None]  # returns the fault of a compl
 
 CHUNK_BYTES = 1 << 18
 STALL_SECONDS = 30.0  # a connection without data for this long counts as dead
-ATTEMPTS_PER_URL = 4  # provided that each attempt transfers new bytes
+ATTEMPTS_PER_URL = 4  # maximum; an attempt that transfers nothing new is the last
 
 
 class DownloadError(Exception):
@@ -56,8 +56,8 @@ def fetch(
     """Download ``target`` from the first of ``urls`` that delivers it, and verify it.
 
     An existing ``target`` is returned unchanged. A second process that requests the same file waits
-    for the first. When ``sha256`` is unknown, the digest must match the one recorded in
-    ``<target>.sha256``, if there is one; a new digest is recorded there.
+    for the first. Without ``sha256``, the digest must match the one recorded in
+    ``<target>.sha256``, if there is one. The digest of the new file is recorded there.
 
     Args:
         urls: Addresses of the same file, in order of preference.
@@ -102,7 +102,7 @@ def digest_mismatch(target: Path) -> str | None:
         return None
     return (
         f'{target} has changed since it was downloaded (its SHA-256 is not {recorded}); delete it '
-        f'to download it again, or, if it is meant to be another, delete {_record(target)}'
+        f'to download it again, or, if the change is intended, delete {_record(target)}'
     )
 
 
@@ -187,7 +187,7 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) ->
     with urllib.request.urlopen(request, timeout=stall_seconds) as answer:
         start = have if answer.status == 206 else 0
         if not start:
-            part.unlink(missing_ok=True)  # before the note: an old part must not get a new tag
+            part.unlink(missing_ok=True)  # before the tag is noted: no old part may get a new tag
             tag = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
             weak = tag is not None and tag.startswith('W/')
             _write(_version(target), json.dumps({'url': url, 'tag': None if weak else tag}))
@@ -228,7 +228,7 @@ def _tag_of_part(target: Path, url: str) -> str | None:
 def _verify(
     target: Path, size: int | None, sha256: str | None, check: Verify, recorded: str | None
 ) -> str:
-    """Return the digest of a complete partial file, or delete an invalid one and raise."""
+    """Return the digest of the downloaded file; delete an invalid file and raise ``_UrlFailed``."""
     part = _part(target)
     found = files.sha256_of(part)
     if size is not None and _length(part) != size:
@@ -239,7 +239,7 @@ def _verify(
         problem = check(part) or ''
     if not problem and recorded not in (None, found):
         problem = (
-            f'sent a file with SHA-256 {found}, where the first download had {recorded}; if the '
+            f'sent a file with SHA-256 {found}, but the first download had {recorded}; if the '
             f'change is expected, delete {_record(target)}'
         )
     if problem:

@@ -12,7 +12,7 @@ from pathlib import Path
 from common.errors import UserError
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
-TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # of replacing(): .name.process-id.ending
+TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # made by replacing(): .name.process-id.ending
 
 
 def kind_of(path: Path) -> str | None:
@@ -60,7 +60,7 @@ def cache_folder() -> Path:
     """
     own = os.environ.get(CACHE_VARIABLE)
     folder = own or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'nnseg'
-    return expanded(folder, f'name a folder for downloads in full with {CACHE_VARIABLE}')
+    return expanded(folder, f'set {CACHE_VARIABLE} to the full path of a folder for downloads')
 
 
 def listing(folder: Path) -> list[Path]:
@@ -131,7 +131,11 @@ def _flush(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ``UserError`` before the work starts if ``path`` cannot be written afterwards."""
+    """Check before the work starts that a file can be written, and create its folder.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')
     try:

@@ -55,7 +55,7 @@ class Input:
 
 
 def _refuse(problem: str) -> NoReturn:
-    """Raise a problem as ``UserError``: the default of :func:`find_inputs`."""
+    """Raise a problem as ``UserError``: the default of ``report`` in :func:`find_inputs`."""
     raise UserError(problem)
 
 
@@ -64,16 +64,18 @@ def find_inputs(
     leave_out: Path | None = None,
     report: Callable[[str], None] = _refuse,
 ) -> list[Input]:
-    """Return the files that ``patterns`` name, each once, sorted.
+    """Return the files that ``patterns`` name, each once.
+
+    The files are in the order of the patterns; those of one folder or glob pattern are sorted.
 
     Args:
         patterns: Files, folders (searched recursively) and glob patterns.
-        leave_out: Folder of earlier results. It is skipped where it lies below a searched folder.
-        report: Called with one line for each unreadable entry of a folder; by default such an entry
-            is an error.
+        leave_out: Folder of earlier results, which is skipped if it lies below a searched folder.
+        report: Called with one line for each unreadable entry of a folder or match of a glob
+            pattern. By default such an entry is an error.
 
     Raises:
-        UserError: A pattern names no file, or its folder cannot be searched.
+        UserError: A pattern is empty or names no file, or its folder cannot be searched.
     """
     found: list[Path] = []
     folders: list[Path] = []

@@ -22,10 +22,10 @@ LOCAL_RANK_VARIABLES = (
 )
 # Variables of Open MPI, MPICH and Slurm with the number of the job's processes on this machine.
 LOCAL_SIZE_VARIABLES = 'OMPI_COMM_WORLD_LOCAL_SIZE', 'MPI_LOCALNRANKS', 'SLURM_NTASKS_PER_NODE'
-# Prefixes of all variables that launchers set: those above, and those by which a process connects
-# to the others of its job.
+# Prefixes of all variables that launchers set: of those above, and of those by which a process
+# connects to the other processes of its job.
 VARIABLE_PREFIXES = ('OMPI_', 'PMIX_', 'PRTE_', 'PMI_', 'MPI_LOCAL', 'MV2_COMM_WORLD_', 'SLURM_')
-RANK_0_HEAD_START_SECONDS = 1.5  # for which other ranks wait before they report an error
+RANK_0_HEAD_START_SECONDS = 1.5  # how long other ranks wait before they report an error
 
 
 def launcher() -> str | None:
@@ -62,6 +62,6 @@ def started_by_open_mpi() -> bool:
 def environment_without_launcher() -> dict[str, str]:
     """Return the environment without the launcher's variables.
 
-    It is for a child process that must not join the job as a rank.
+    A child process started with it does not join the job as a rank.
     """
     return {name: v for name, v in os.environ.items() if not name.startswith(VARIABLE_PREFIXES)}

@@ -1,4 +1,4 @@
-"""The project's logger; in a job only rank 0 shows messages below a warning."""
+"""The project's logger; in an MPI job only rank 0 shows messages below a warning."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ LOG = logging.getLogger('nnseg')
 def set_up(debug: bool) -> None:
     """Show messages without a prefix on standard error.
 
-    FFmpeg's own messages are never shown: the project finds and reports its failures.
+    FFmpeg's own messages are never shown: the project detects and reports failures of FFmpeg.
 
     Args:
         debug: Show messages from DEBUG on, instead of INFO.

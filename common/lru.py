@@ -12,8 +12,8 @@ class LeastRecentlyUsed(dict[Key, Value], Generic[Key, Value]):
 
     Args:
         is_full: Maximum number of values, or a function that receives the number of cached values
-            and returns whether the cache is full. It is called before a value is created; while it
-            returns True and the cache is not empty, the first value is dropped.
+            and returns whether the cache is full. The function is called before a value is
+            created; while it returns True and the cache is not empty, the first value is dropped.
     """
 
     def __init__(self, is_full: int | Callable[[int], bool]) -> None:

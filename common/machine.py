@@ -1,6 +1,7 @@
 """Facts about this machine: processor, cores, memory, GPUs, package versions.
 
-Cores and memory are those that this process may use, not all of the machine.
+Cores and free memory are those that this process may use. The memory in :func:`describe` is that of
+the whole machine.
 """
 
 import hashlib
@@ -44,7 +45,7 @@ CGROUP_MEMORY_FILES = {
     1: ('memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'),
     2: ('memory.max', 'memory.current', 'inactive_file'),
 }
-COMMAND_TIMEOUT_SECONDS = 300  # for a system command such as nvidia-smi
+COMMAND_TIMEOUT_SECONDS = 300  # limit for a system command such as nvidia-smi
 NOT_FOUND = 127  # exit status for a missing command, as in a shell
 
 
@@ -66,7 +67,8 @@ def cores(local_size: int | None = None) -> int:
     """Return the number of cores for this process, at least 1: its share of the machine's.
 
     The number is limited by the process's CPU affinity and by the CPU time that its cgroups allow
-    (as in a container). Both are divided among the job's processes on this machine.
+    (as in a container). Both limits are divided among the job's processes on this
+    machine.
 
     Args:
         local_size: Number of the job's processes on this machine, if known from MPI; by default the
@@ -109,9 +111,10 @@ def _cores1(folder: Path) -> float | None:
 
 
 def free_memory() -> int:
-    """Return the free memory in bytes, of the machine and of this process's cgroups.
+    """Return the memory in bytes that this process may still allocate.
 
-    0 if the system does not report it.
+    This is the machine's available memory, or less if the limit of one of the process's cgroups
+    leaves less; 0 if the system does not report it.
     """
     free = [_facts(MEMINFO).get('MemAvailable', 0) << 10]
     for version, folder in _cgroups('memory'):
@@ -123,14 +126,14 @@ def free_memory() -> int:
 
 
 def resident_memory() -> int:
-    """Return the resident memory of this process in bytes."""
+    """Return the resident memory of this process in bytes; 0 if the system does not report it."""
     return _facts(PROCESS_STATUS).get('VmRSS', 0) << 10
 
 
 def _cgroups(controller: str) -> Iterator[tuple[int, Path]]:
     """Yield the cgroup folders that limit this process, its own and all parents.
 
-    Each is paired with the version, 1 or 2, of its files.
+    The first value of a pair is the version of the folder's files, 1 or 2.
     """
     for line in _read(PROCESS_CGROUPS).splitlines():
         _, controllers, path = line.split(':', 2)
@@ -164,7 +167,8 @@ def _read(path: Path) -> str:
 def cpu() -> str:
     """Return the CPU's name and a digest of its instruction sets.
 
-    Code compiled for other instruction sets can crash.
+    A caller compares it before it runs cached compiled code: code compiled for other instruction
+    sets can crash.
     """
     facts = {}
     for line in _read(Path('/proc/cpuinfo')).split('\n\n')[0].splitlines():
@@ -261,7 +265,8 @@ def gpu_memory_mib(device: int) -> float:
 def output_of(command: list[str]) -> tuple[int, str]:
     """Run a command and return its exit status and output.
 
-    A missing command gives ``NOT_FOUND`` and an empty output.
+    The status of a missing command is ``NOT_FOUND``, its output empty. For a command that cannot be
+    run or exceeds ``COMMAND_TIMEOUT_SECONDS``, the status is 1 and the output the error message.
     """
     try:
         process = subprocess.run(

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from common.errors import UserError
 
-MEMORY_ERROR_WORDS = 'alloc', 'out of memory', 'outofmemory'  # of NNabla, other runtimes and CUDA
+# Words in the messages of NNabla, other runtimes and CUDA.
+MEMORY_ERROR_WORDS = 'alloc', 'out of memory', 'outofmemory'
 
 
 def is_memory_error(error: BaseException) -> bool:

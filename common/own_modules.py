@@ -11,13 +11,13 @@ from pathlib import Path
 from common.errors import UserError
 
 OPTION = '--import'
-_imported: list[str] = []  # as written on the command line
+_imported: list[str] = []  # names as written on the command line
 
 
 def import_modules(names: Iterable[str]) -> None:
     """Import modules by name or by file.
 
-    The working directory, or the folder of a file, is appended to ``sys.path``: worker processes
+    The working directory, or the folder of a file, is appended to ``sys.path``. So worker processes
     can import the module, and no file in that folder replaces another module.
 
     Args:

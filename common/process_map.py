@@ -18,7 +18,7 @@ from common.worker import become_worker
 Samples = TypeVar('Samples', bound=Sequence[Any])
 Result = TypeVar('Result')
 
-# Set in each worker process, so that the data set is pickled once per worker, not once per sample.
+# The data set of a worker process: it is pickled once per worker, not once per sample.
 _dataset: Any = None
 
 
@@ -34,8 +34,8 @@ def map_samples(
 
     Args:
         dataset: A sequence that can be pickled.
-        function: Must be picklable if ``processes`` > 1. Its exceptions end the
-            iteration and are raised to the caller.
+        function: Receives the data set and an index. It must be picklable if ``processes`` > 1.
+            Its exceptions end the iteration and are raised to the caller.
         processes: Number of worker processes; 1 runs the function in the calling process.
         title: Label of the progress bar.
 

@@ -61,7 +61,7 @@ class Key:
         least: Inclusive minimum of a number, or of each number in a list.
         most: Inclusive maximum of a number, or of each number in a list.
         above: Exclusive minimum of a number, or of each number in a list.
-        choices: Allowed texts; a view of a registry grows with it.
+        choices: Allowed texts. If this is a view of a registry, it grows with the registry.
         default_text: Description of the behaviour if the default is ``None``.
     """
 
@@ -79,7 +79,7 @@ class Key:
         """Return ``value`` converted to the key's type; lists become tuples.
 
         Raises:
-            SectionError: The value has the wrong type or is out of range.
+            SectionError: The value has the wrong type, is out of range or not among the choices.
         """
         try:
             return self._convert(value, self.type)

@@ -44,7 +44,7 @@ def group(kind: Callable[[], Any], title: str = '') -> Any:
 
     Args:
         kind: A dataclass all of whose fields have defaults.
-        title: Heading of its options in ``--help``; without it they are not set apart.
+        title: Heading of its options in ``--help``; without one they are listed with the others.
     """
     return field(default_factory=kind, metadata={GROUP: title})
 

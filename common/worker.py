@@ -7,7 +7,9 @@ import cv2
 
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-    """Run OpenCV in one thread, because other workers use the other cores, and ignore signals.
+    """Limit OpenCV to one thread in this process, and ignore signals.
+
+    Other worker processes use the other cores.
 
     Args:
         ignored: Signals that a terminal or launcher sends to all processes of a job; the parent

@@ -27,7 +27,7 @@ from layers import functions as L
 DenseLayers: TypeAlias = Callable[[nn.Variable, int, int, L.Build], list[nn.Variable]]
 
 PAPER = 'Takahashi and Mitsufuji, CVPR 2021, arXiv:2011.11844'
-STRIDE = 4  # of the logits
+STRIDE = 4  # size of the input / size of the logits
 
 VARIANTS = {
     'd3net_s': dict(
@@ -82,7 +82,8 @@ class D3NetKeys(Section):
     )
     block_comp: tuple[float, ...] | None = config_key(
         None,
-        'c, output channels of a D2 block divided by those of the layers that form it, by stage',
+        'c, output channels of a D2 block divided by those of the layers that form the output, '
+        'by stage',
         above=0,
         default_text=NO_DEFAULT,
     )
@@ -109,7 +110,16 @@ class D3NetKeys(Section):
 def bn_relu_conv(
     x: nn.Variable, channels: int, kernel: int, name: str, build: L.Build, dilation: int = 1
 ) -> nn.Variable:
-    """Apply batch norm, ReLU and then a convolution with bias: the unit of D3Net."""
+    """Apply batch norm, ReLU and then a convolution with bias: the unit of D3Net.
+
+    Args:
+        x: (N, C, H, W) input map.
+        channels: Number of output channels.
+        kernel: Kernel size.
+        name: Scope of the parameters.
+        build: Settings of the build.
+        dilation: Dilation of the convolution.
+    """
     with L.scope(name):
         x = L.bn_relu(x, 'norm1', build)
         return L.convolution(x, channels, kernel, 'conv1', build, dilation=dilation)
@@ -127,6 +137,12 @@ def multidilated_layers(
     Differs from the original: the running sums of all later groups are one tensor, to which a layer
     adds its whole output at once. The original keeps a list of groups and adds slice by slice. The
     sums are the same, in the same order, with a fifth fewer functions.
+
+    Args:
+        x: (N, M*k, H, W) output of layer 0.
+        growth_rate: Channels of a group, k.
+        num_layers: Number of layers, M.
+        build: Settings of the build.
     """
     groups, pending = [], x
     for i in range(1, num_layers):
@@ -143,11 +159,20 @@ def multidilated_layers(
 def padded_layers(
     x: nn.Variable, growth_rate: int, num_layers: int, build: L.Build
 ) -> list[nn.Variable]:
-    """Apply :func:`multidilated_layers` in the form for inference on a GPU.
+    """Apply the layers of :func:`multidilated_layers` in the form for inference on a GPU.
 
-    The result is a list of one map with all groups. The output of a layer is padded with zeros to
-    the width of the whole sum. The sum is then the block's output, without a concatenation: adding
-    zeros costs less than launching another function.
+    The output of a layer is padded with zeros to the width of the whole sum. The sum is then the
+    block's output, without a concatenation: adding zeros costs less than launching another
+    function.
+
+    Args:
+        x: (N, M*k, H, W) output of layer 0.
+        growth_rate: Channels of a group, k.
+        num_layers: Number of layers, M.
+        build: Settings of the build.
+
+    Returns:
+        A list of one map (N, M*k, H, W) with all groups.
     """
     for i in range(1, num_layers):
         done = i * growth_rate
@@ -171,11 +196,11 @@ def d2_block(
     """Apply a D2 block, (N, C, H, W) -> (N, int(k * num_outputs * compression), H, W).
 
     Args:
-        x: Input map.
-        growth_rate: k, channels of a layer.
-        num_layers: M, number of layers.
+        x: (N, C, H, W) input map.
+        growth_rate: Channels of a layer, k.
+        num_layers: Number of layers, M.
         num_outputs: Number of last layers that form the output.
-        compression: c, output channels divided by those of these layers.
+        compression: Output channels divided by those of these layers, c.
         build: Settings of the build.
         layers: Builder of the layers 1 to M-1.
     """
@@ -196,7 +221,14 @@ def d2_block(
 
 
 def side_output(x: nn.Variable, channels: int, name: str, build: L.Build) -> nn.Variable:
-    """Apply a 1x1 convolution, batch norm and ReLU: the output of a stage for the head."""
+    """Apply a 1x1 convolution, batch norm and ReLU: the output of a stage for the head.
+
+    Args:
+        x: (N, C, H, W) output of the stage.
+        channels: Number of output channels.
+        name: Scope of the parameters.
+        build: Settings of the build.
+    """
     with L.scope(name):
         return L.bn_relu(L.convolution(x, channels, 1, '0', build), '1', build)
 
@@ -246,7 +278,7 @@ def backbone(
     x = L.bn_relu(x, 'bn1', build)
     x = L.convolution(
         x, num_init_features, 3, 'conv2', build, stride=2, bias=False
-    )  # the first D2 block normalises
+    )  # without batch norm: the first D2 block begins with one
     features, last = [], len(n_blocks)
     for stage in range(1, last + 1):
         growth_rate, outputs = dens_k[stage - 1], dense_n_out_layer_block[stage - 1]
@@ -277,7 +309,7 @@ def head(
     """Build the fully convolutional head.
 
     Args:
-        features: Side outputs, which are all resized to the first.
+        features: Side outputs, finest first. The others are resized to the first.
         channels: Channels of the hidden layer.
         num_classes: Number of classes.
         build: Settings of the build.
@@ -330,6 +362,9 @@ def complete(hyper: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         hyper: Values of :class:`D3NetKeys`, and num_classes.
+
+    Returns:
+        All hyper-parameters.
 
     Raises:
         SectionError: A value is missing or inconsistent with the others.

@@ -1,7 +1,7 @@
 """The settings of one build of a network, and the scopes that name its parameters.
 
-This module tracks the path of scopes beside NNabla, because a layer needs the full name of a
-parameter to decide whether it is frozen.
+This module tracks the path of scopes in addition to NNabla, because a layer needs the full name of
+a parameter to decide whether the parameter is frozen.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,15 +48,15 @@ class Build:
         freeze_statistics: Use the running statistics unchanged, also in training.
         communicator: Processes over which batch statistics are taken; None: this process only.
         frozen: Shell patterns of parameter names. These parameters get no gradient. A batch norm
-            whose running mean or variance matches uses and keeps both.
+            whose running mean or variance matches uses both unchanged.
         recompute: Activations that a training step frees and computes again in the backward pass:
             ``none``; ``bn_relu``, the outputs of batch norm and ReLU; ``convolution``, the outputs
             of convolutions (the published D3Net policy); ``blocks``, everything inside the blocks
             that a network marks with :func:`layers.functions.recomputed_block`.
         dropout: Apply dropout in training.
         cuda: Use the functions that run best, or at all, on a GPU: batch norm fused with ReLU,
-            grouped instead of depthwise convolution, and scale and shift instead of a fixed batch
-            norm that is trained through. The numbers are the same.
+            grouped instead of depthwise convolution, and scale and shift instead of a batch norm
+            with fixed statistics in training. The numbers are the same.
         channel_last: Tensors inside the network are (N, H, W, C), which NNabla supports on GPUs
             only. Parameters keep their shapes.
     """
@@ -94,7 +94,14 @@ class Build:
     def parameter(
         self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
     ) -> nn.Variable:
-        """Return the parameter ``name`` of the current scope, created if it does not exist."""
+        """Return a parameter of the current scope, created if it does not exist.
+
+        Args:
+            name: Name within the scope.
+            shape: Shape of a new parameter.
+            initializer: Initial values of a new parameter.
+            trainable: Whether the parameter gets a gradient, unless it is frozen.
+        """
         return get_parameter_or_create(
             name, shape, initializer, trainable, trainable and not self.is_frozen(name)
         )
@@ -106,7 +113,14 @@ class ShapeOnlyBuild(Build):
     def parameter(
         self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True
     ) -> nn.Variable:
-        """Return the parameter ``name``, created without values if it does not exist."""
+        """Return a parameter of the current scope, created without values if it does not exist.
+
+        Args:
+            name: Name within the scope.
+            shape: Shape of a new parameter.
+            initializer: Not used.
+            trainable: Whether a new parameter counts as trainable.
+        """
         known = get_parameter(name)
         if known is None:
             known = nn.Variable(shape, need_grad=trainable)

@@ -1,9 +1,9 @@
 """Layers: the functions that every network is built from.
 
-This module and, for batch norms, :mod:`layers.norms` are the only places that decide parameter
-names, resizing rules, the recompute policy, the memory layout and the workarounds for broken GPU
-kernels. Tensors are Variables of shape ``(N, C, H, W)``, or ``(N, H, W, C)`` in a channel_last
-build: read their shape with :func:`channels_of` and :func:`size_of`.
+This module decides parameter names, resizing rules, the recompute policy, the memory layout and the
+workarounds for broken GPU kernels; :mod:`layers.norms` does so for batch norms. No other place
+does. Tensors are Variables of shape ``(N, C, H, W)``, or ``(N, H, W, C)`` in a channel_last build:
+read their shape with :func:`channels_of` and :func:`size_of`.
 """
 
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from layers.build import Build, Initializer, on_gpu, recompute_if, scope
 from layers.norms import Norm, TooFewValues, batch_norm, bn_add_relu, bn_relu, bn_relu6
 
-__all__ = [  # and the functions below
+__all__ = [  # names of other modules; the functions below are public too
     'Build',
     'Norm',
     'TooFewValues',
@@ -30,8 +30,8 @@ __all__ = [  # and the functions below
     'scope',
 ]
 
-# NNabla's CUDA extension computes a mean of fewer than 2048 values per row as a matrix-vector
-# product, which works on Hopper GPUs.
+# NNabla's CUDA extension computes a mean of fewer than 2048 values as a matrix-vector product,
+# which works on Hopper GPUs.
 MAX_FOLD = 1024
 
 
@@ -86,13 +86,14 @@ def convolution(
 ) -> nn.Variable:
     """Apply a square convolution.
 
-    (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)) with the default padding. With
-    as many groups as channels it is a depthwise convolution; NNabla's own function for that is used
-    on the CPU only, because it is broken on Hopper GPUs. Parameters: ``<name>/conv/W (channels, C /
-    groups, kernel, kernel)`` and ``<name>/conv/b (channels,)``.
+    (N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)) with the default padding. If
+    the groups are as many as the input and output channels, this is a depthwise convolution.
+    NNabla's own function for that is used on the CPU only, because it is broken on Hopper GPUs.
+    Parameters: ``<name>/conv/W (channels, C / groups, kernel, kernel)`` and ``<name>/conv/b
+    (channels,)``.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         channels: Number of output channels.
         kernel: Kernel size.
         name: Scope of the parameters.
@@ -157,7 +158,7 @@ def dropout(x: nn.Variable, share: float, build: Build, *, maps: bool = False) -
     :func:`nnabla.random.set_function_seed` makes the random numbers repeatable.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         share: Probability of zeroing a value.
         build: Settings of the build.
         maps: Zero whole channels instead of single values, as PyTorch's Dropout2d.
@@ -179,7 +180,7 @@ def average_pool(
     Incomplete windows are dropped.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         kernel: Window size.
         build: Settings of the build.
         stride: Stride; by default the window size.
@@ -198,7 +199,14 @@ def average_pool(
 def max_pool(x: nn.Variable, kernel: int, stride: int, build: Build) -> nn.Variable:
     """Take the maximum of each ``kernel x kernel`` window.
 
-    The padding is ``kernel // 2``, so that the output height is ``ceil(H / stride)``.
+    The padding is ``kernel // 2``, so that the output height is ``ceil(H / stride)`` for an odd
+    kernel.
+
+    Args:
+        x: (N, C, H, W) input map.
+        kernel: Window size.
+        stride: Stride.
+        build: Settings of the build.
     """
     return F.max_pooling(
         x,
@@ -219,8 +227,9 @@ def global_average_pool(x: nn.Variable, build: Build) -> nn.Variable:
 def adaptive_average_pool(x: nn.Variable, bins: int, build: Build) -> nn.Variable:
     """Average ``bins x bins`` tiles, (N, C, H, W) -> (N, C, bins, bins).
 
-    As PyTorch's AdaptiveAvgPool2d: tile i extends from floor(i H / bins) to ceil((i + 1) H / bins).
-    On a GPU this is one product with a constant matrix instead of two functions per tile.
+    The tiles are those of PyTorch's AdaptiveAvgPool2d: tile i extends from floor(i H / bins) to
+    ceil((i + 1) H / bins). On a GPU in (N, C, H, W), this is one product with a constant matrix
+    instead of two functions per tile.
     """
     if bins == 1:
         return global_average_pool(x, build)
@@ -256,8 +265,8 @@ def resize(
     """Resize a map to exactly ``size``.
 
     A map that has the size already is returned unchanged, because interpolation would only copy it.
-    In a build with synchronized batch norms it is copied nevertheless, so that the order in which a
-    backward pass reaches them does not depend on the size of a process's images.
+    In a build with synchronized batch norms, such a map is copied nevertheless: the order in which
+    a backward pass reaches the batch norms must not depend on the size of a process's images.
 
     Args:
         x: Input map; (N, C, H, W) without a build.
@@ -288,7 +297,14 @@ def concatenate(*maps: nn.Variable, build: Build) -> nn.Variable:
 
 
 def slice_channels(x: nn.Variable, start: int, stop: int, build: Build) -> nn.Variable:
-    """Return the channels ``start`` to ``stop`` (excluded) of ``x``."""
+    """Return a range of channels, (N, C, H, W) -> (N, stop - start, H, W).
+
+    Args:
+        x: (N, C, H, W) input map.
+        start: First channel of the range.
+        stop: First channel after the range.
+        build: Settings of the build.
+    """
     first, last = [0] * 4, list(x.shape)
     first[build.channel_axis], last[build.channel_axis] = start, stop
     return F.slice(x, start=first, stop=last)
@@ -337,10 +353,9 @@ def mean_all(x: nn.Variable) -> nn.Variable:
 def row_means(x: nn.Variable) -> nn.Variable:
     """Return the mean of each row, (rows, n) -> (rows,), in steps that work on every backend.
 
-    NNabla 1.39's reduction kernels stop with an illegal instruction on Hopper GPUs, unless each
-    step reduces to many values at once. So the rows are folded by one factor of their length at a
-    time. A length without a factor up to 1024 is cut into two parts, whose means are weighted by
-    their share.
+    NNabla 1.39's reduction kernels stop with an illegal instruction on Hopper GPUs if a mean has
+    2048 or more values. So the rows are folded by one factor of their length at a time. A length
+    without a factor up to 1024 is cut into two parts, whose means are weighted by their share.
     """
     rows, n = x.shape
     while n > 1:

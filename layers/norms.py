@@ -1,7 +1,8 @@
 """Batch normalisation, alone or followed by ReLU and a shortcut.
 
 This module chooses the function, the processes whose statistics are used, and what a training step
-recomputes. Networks use it through :mod:`layers.functions`.
+recomputes. Networks call it through :mod:`layers.functions`. Maps are (N, C, H, W), or (N, H, W, C)
+in a channel_last build.
 """
 
 from typing import Protocol, TypedDict
@@ -51,7 +52,7 @@ def batch_norm(
     Parameters: ``<name>/bn/beta``, ``gamma``, ``mean``, ``var``, each ``(1, C, 1, 1)``.
 
     Args:
-        x: Input map.
+        x: (N, C, H, W) input map.
         name: Scope of the parameters.
         build: Settings of the build.
         decay_rate: Share of the running statistics that a step keeps: 1 - PyTorch's momentum.
@@ -60,7 +61,7 @@ def batch_norm(
         gamma: Initial value of gamma.
 
     Raises:
-        TooFewValues: Batch statistics would be of one value per channel; PyTorch refuses this too.
+        TooFewValues: Batch statistics would cover one value per channel; PyTorch refuses this too.
     """
     with recompute_if(build.recompute == 'bn_relu'):
         return _batch_norm(x, name, build, decay_rate, eps, (beta, gamma))
@@ -78,7 +79,17 @@ def bn_relu(
 ) -> nn.Variable:
     """Apply :func:`batch_norm` and ReLU, with the same parameters and numbers.
 
-    This is one function where ``build.cuda`` is set.
+    With ``build.cuda`` this is one function. The exceptions are training graphs that use
+    synchronized or running statistics.
+
+    Args:
+        x: (N, C, H, W) input map.
+        name: Scope of the parameters.
+        build: Settings of the build.
+        decay_rate: See :func:`batch_norm`.
+        eps: See :func:`batch_norm`.
+        beta: See :func:`batch_norm`.
+        gamma: See :func:`batch_norm`.
     """
     with recompute_if(build.recompute == 'bn_relu'):
         fused = _can_be_fused(name, build)
@@ -99,12 +110,22 @@ def bn_add_relu(
 ) -> nn.Variable:
     """End a residual block: ReLU of :func:`batch_norm` plus ``shortcut``.
 
-    ``shortcut`` has the shape of ``x``. This is one function where ``build.cuda`` is set, with the
-    same parameters and numbers.
+    With ``build.cuda`` this is one function with the same parameters and numbers. The exceptions
+    are training graphs that are channel_last or use synchronized or running statistics.
 
-    Call it outside the block that :func:`layers.functions.recomputed_block` marks: under that
-    policy the batch norm and the sum are freed, and the output is kept. The policy ``bn_relu``
-    keeps the sum, or the output of the one function.
+    Call this function outside the block that :func:`layers.functions.recomputed_block` marks: under
+    the policy ``blocks``, the batch norm and the sum are freed, and the output is kept. The policy
+    ``bn_relu`` keeps the sum, or the output of the one function.
+
+    Args:
+        x: (N, C, H, W) input map.
+        shortcut: Map with the shape of ``x``.
+        name: Scope of the parameters.
+        build: Settings of the build.
+        decay_rate: See :func:`batch_norm`.
+        eps: See :func:`batch_norm`.
+        beta: See :func:`batch_norm`.
+        gamma: See :func:`batch_norm`.
     """
     options = decay_rate, eps, (beta, gamma)
     # In half precision and channel_last, cuDNN's own function overwrites the gradient that a
@@ -120,7 +141,16 @@ def bn_add_relu(
 
 
 def bn_relu6(x: nn.Variable, name: str, build: Build, **options: float) -> nn.Variable:
-    """Apply :func:`batch_norm`, then ReLU6, min(max(x, 0), 6); both are recomputed together."""
+    """Apply :func:`batch_norm`, then ReLU6, min(max(x, 0), 6).
+
+    The policy ``bn_relu`` recomputes both.
+
+    Args:
+        x: (N, C, H, W) input map.
+        name: Scope of the parameters.
+        build: Settings of the build.
+        options: Further arguments of :func:`batch_norm`.
+    """
     with recompute_if(build.recompute == 'bn_relu'):
         return F.relu6(batch_norm(x, name, build, **options))
 
@@ -182,7 +212,8 @@ def _batch_norm(
         mean, var = (p.reshape(flat, unlink=True) for p in (mean, var))
     parameters = beta, gamma, mean, var
     if nccl is not None:
-        # In half precision it also counts the pixels in half, whose largest number is 65504.
+        # In half precision this function also counts the pixels in half, whose largest number is
+        # 65504.
         with nn.context_scope(float_context()):
             return F.sync_batch_normalization(x, *parameters, comm=nccl, batch_stat=True, **options)
     if build.cuda and build.train and not batch_stat:
@@ -204,12 +235,12 @@ def scale_and_shift(
 ) -> nn.Variable:
     """Apply batch normalisation with the running statistics, as a product and a sum.
 
-    NNabla's own function has no backward pass on Hopper GPUs. Both factors are computed in float: a
-    variance can be outside the range of half precision.
+    NNabla's own function has no backward pass on Hopper GPUs. Scale and shift are computed in
+    float, because a variance can be outside the range of half precision.
 
     Args:
-        x: Input map.
-        beta: Shift.
+        x: (N, C, H, W) input map.
+        beta: (1, C, 1, 1) shift; (1, 1, 1, C) in a channel_last build, as the next three.
         gamma: Scale.
         mean: Running mean.
         var: Running variance.

@@ -28,9 +28,9 @@ def keep_inputs_of_spurious_readers(*outputs: nn.Variable) -> None:
 
     A backward pass recomputes a freed array when a function needs its values. Once any function has
     read the array, NNabla no longer treats it as freed, although its values are arbitrary. If one
-    of these functions reads the freed output of a ReLU first, the backward pass of the ReLU uses
-    arbitrary values, and all gradients before it are wrong. The same happens to any second function
-    that reads the output. No other variable is excluded.
+    of ``SPURIOUS_READERS`` reads the freed output of a ReLU first, the backward pass of the ReLU
+    uses arbitrary values. All gradients before the ReLU are then wrong. The same happens to any
+    second function that reads the output. No other variable is excluded.
 
     Args:
         outputs: Outputs of the graph.

@@ -1,12 +1,12 @@
 """Batch normalisation with batch statistics on the CPU, of one process or of all.
 
-On the CPU NNabla sums in float32. The variance of a million values is then wrong by a thousandth,
-and that of a constant channel can be negative, which makes the output NaN. NNabla's synchronized
-function is for GPUs only. Here sums are taken in float64.
+On the CPU NNabla sums in float32. The variance of a million values is then wrong by a thousandth.
+The variance of a constant channel can be negative, which makes the output NaN. NNabla's
+synchronized function is for GPUs only. The functions of this module sum in float64.
 
-There are two functions. The first computes the statistics; its output is never freed. So a
-recomputation, which calls only the second, neither updates the running statistics nor communicates
-with other processes.
+There are two functions. :class:`BatchStatistics` computes the statistics; its output is never
+freed. So a recomputation calls only :class:`Normalization`: it neither updates the running
+statistics nor communicates with other processes.
 """
 
 import sys
@@ -27,11 +27,11 @@ BLOCK_VALUES = 1 << 16  # converted to float64 at a time, so that they stay in t
 # Modules that do not exist. NNabla's compiled code searches for them at every array access, because
 # it was compiled for implicit relative imports; one search takes 40 microseconds.
 MISSING_MODULES = ('nnabla.nnabla', 'nnabla.nnabla_ext')
-SYNCHRONIZED_PREFIX = 'Synchronized'  # in the names of functions that use several processes
+SYNCHRONIZED_PREFIX = 'Synchronized'  # start of the names of functions that use several processes
 
 
 class _BatchFunction(PythonFunction, ABC):
-    """The common base of both functions.
+    """The common base of :class:`BatchStatistics` and :class:`Normalization`.
 
     Args:
         communicator: Processes whose batches count as one; None: this process only.
@@ -87,9 +87,9 @@ class BatchStatistics(_BatchFunction):
     the mean, 1 / sqrt(variance + eps), and the number of values per channel.
 
     Args:
-        communicator: See :class:`_BatchFunction`.
-        decay_rate: Share of the running statistics that a step keeps. They use the unbiased
-            variance.
+        communicator: Processes whose batches count as one; None: this process only.
+        decay_rate: Share of the running statistics that a step keeps. The running variance is the
+            unbiased one.
         eps: Added to the variance.
     """
 
@@ -157,7 +157,7 @@ class Normalization(_BatchFunction):
         mean, scale, _ = inputs[1].data.data
         beta, gamma = (v.data.data.reshape(-1).astype(np.float64) for v in inputs[2:])
         factor = gamma * scale
-        near = mean.astype(np.float32)  # the difference is small and keeps all its digits
+        near = mean.astype(np.float32)  # x - near is small and keeps all its digits
         shift = _column(beta - factor * (mean - near))
         near, factor = _column(near), _column(factor)
         for n, block in _blocks(x.shape):
@@ -176,7 +176,7 @@ class Normalization(_BatchFunction):
             values = gradient[n, block].astype(np.float64)
             own[0, block] += values.sum(1)
             own[1, block] += _products(values, x[n, block].astype(np.float64))
-        own[1] = (own[1] - mean * own[0]) * scale  # with the normalised x
+        own[1] = (own[1] - mean * own[0]) * scale  # product with the normalised x
         if propagate_down[0]:
             of_beta, of_gamma = self._total(own) / count
             factor = gamma * scale
@@ -234,9 +234,9 @@ def _planes(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Cut planes (N, C, H * W) into pairs of an image and a range of channels.
+    """Cut planes (N, C, H * W) into blocks of about ``BLOCK_VALUES`` values.
 
-    Each block has about ``BLOCK_VALUES`` values.
+    A block is yielded as the index of its image and its range of channels.
     """
     count, channels, pixels = shape
     step = max(1, BLOCK_VALUES // pixels)

@@ -1,8 +1,8 @@
 """Semantic segmentation networks by name, and their weights.
 
-net = models.create('d3net_s', num_classes=19)
-logits, *auxiliary = net(x)
-models.weights.load('D3Net-S.h5')
+    net = models.create('d3net_s', num_classes=19)
+    logits, *auxiliary = net(x)
+    models.weights.load('D3Net-S.h5')
 
 ``models.register`` adds your own networks: see :mod:`models.family`.
 """

@@ -15,8 +15,9 @@ The reference's ``resnet50dilated`` is ``resnet50dilated8`` here; ``dilated16`` 
 its encoder that its builder never sets. Every decoder fits every encoder, as in the modules of the
 reference. Logits have the size of the encoder's last map, 1/32, 1/16 or 1/8 of the input's. Those
 of a UPerNet have 1/4 of the input's, even with a dilated encoder. Auxiliary logits have the size of
-the third map: that of the main logits on a dilated encoder, twice that on a plain one, where the
-reference's training loss, with one label map for both heads, cannot be computed.
+the third map. This is the size of the main logits on a dilated encoder. On a plain encoder it is
+twice that, so that the reference's training loss, which has one label map for both heads, cannot be
+computed.
 
 Pyramid pooling needs at least two rows and columns in the encoder's last map: NNabla resizes the
 pooled maps to a single row or column wrongly. A ``ppm`` decoder normalises a map pooled to one
@@ -53,9 +54,9 @@ from models.family import (
 )
 
 NUM_CLASSES = 150
-PPM_CHANNELS = 512  # of each pooled map, and of a PPM's last 3x3 convolution
+PPM_CHANNELS = 512  # channels of each pooled map, and of a PPM's last 3x3 convolution
 DROPOUT = 0.1  # share of the maps dropped before a PPM's classifiers
-INITIAL_BETA = 1e-4  # of the decoders' batch norms
+INITIAL_BETA = 1e-4  # initial beta of the decoders' batch norms
 POOLING = dict(pool_scales=(1, 2, 3, 6))
 PAPERS = {
     'c1': 'Zhou et al., IJCV 2018, arXiv:1608.05442',
@@ -70,6 +71,14 @@ def conv_bn_relu(
     """Apply a convolution without bias, batch norm and ReLU.
 
     Convolution and batch norm are called ``<name>/<at>`` and ``<name>/<at + 1>``.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        name: Scope of both layers.
+        build: Options of the build.
+        at: Index of the convolution in the reference's Sequential.
     """
     initializer = kaiming_normal_by_inputs
     with L.scope(name):
@@ -78,7 +87,14 @@ def conv_bn_relu(
 
 
 def classifier(x: nn.Variable, num_classes: int, name: str, build: L.Build) -> nn.Variable:
-    """Compute logits by a 1x1 convolution with bias."""
+    """Compute logits by a 1x1 convolution with bias.
+
+    Args:
+        x: (N, C, H, W).
+        num_classes: Number of classes.
+        name: Scope of the convolution.
+        build: Options of the build.
+    """
     return L.convolution(
         x,
         num_classes,
@@ -93,7 +109,14 @@ def classifier(x: nn.Variable, num_classes: int, name: str, build: L.Build) -> n
 def auxiliary_head(
     features: Sequence[nn.Variable], num_classes: int, build: L.Build, dropout: float = 0.0
 ) -> nn.Variable:
-    """Compute logits from the third map, for deep supervision."""
+    """Compute logits from the last map but one, for deep supervision.
+
+    Args:
+        features: Maps of the encoder, finest first.
+        num_classes: Number of classes.
+        build: Options of the build.
+        dropout: Share of the maps dropped before the classifier.
+    """
     x = features[-2]
     x = conv_bn_relu(x, L.channels_of(x, build) // 2, 3, 'cbr_deepsup', build)
     if dropout:
@@ -135,7 +158,7 @@ def ppm(
         features: Maps of the encoder, finest first.
         build: Options of the build.
         num_classes: Number of classes.
-        pool_scales: Number of tiles a side of each pooled map.
+        pool_scales: Number of tiles per side of each pooled map.
         deepsup: Whether to add the auxiliary head.
 
     Returns:
@@ -170,7 +193,7 @@ def upernet(
         features: Maps of the encoder, finest first.
         build: Options of the build.
         num_classes: Number of classes.
-        pool_scales: Number of tiles a side of each pooled map.
+        pool_scales: Number of tiles per side of each pooled map.
         fpn_dim: Channels of the feature pyramid.
 
     Returns:
@@ -206,7 +229,7 @@ class CSAILKeys(Section):
 
     pool_scales: tuple[int, ...] | None = config_key(
         None,
-        'number of tiles a side of each pooled map; decoders with pyramid pooling only',
+        'number of tiles per side of each pooled map; decoders with pyramid pooling only',
         least=1,
         default_text='[1, 2, 3, 6]',
     )
@@ -244,7 +267,7 @@ def csail(
         build: Options of the build.
         encoder: Name in :data:`models.encoders.resnet.ENCODERS`.
         decoder: Name in :data:`DECODERS`.
-        **hyper: num_classes and the decoder's hyper-parameters, see :class:`CSAILKeys`.
+        **hyper: Number of classes, and the decoder's hyper-parameters; see :class:`CSAILKeys`.
 
     Returns:
         Logits ``[main]``, or ``[main, aux]`` with deep supervision, each (N, num_classes, h, w).
@@ -279,8 +302,8 @@ def _info(hyper: Hyper) -> NetworkInfo:
     )
 
 
-# Input statistics of the weights from March 2018 to August 2019 (dataset.py at 42bc6cb; of later
-# weights: at ac0019c).
+# Input statistics of the weights from March 2018 to August 2019 (dataset.py at 42bc6cb). Those of
+# later weights are in dataset.py at ac0019c.
 BGR = {
     'mean': (102.9801, 115.9465, 122.7717),
     'std': (1.0, 1.0, 1.0),
@@ -336,7 +359,8 @@ PUBLISHED = (
     *_published('ade20k-mobilenetv2dilated-c1_deepsup', 20, '', NO_NETWORK),
     *_published('ade20k-hrnetv2-c1', 30, '', NO_NETWORK),
     # README.md and demo_test.sh at 42bc6cb name the folder of resnet50dilated-ppm_deepsup and the
-    # page with all files; the names of the others follow it, with the epochs in the README's table.
+    # page with all files. The other folders are named like it, with the epochs in the README's
+    # table.
     *_published_2018('resnet18dilated-c1_deepsup', 20, 'csail_resnet18dilated8_c1_deepsup'),
     *_published_2018('resnet18dilated-ppm_deepsup', 20, 'csail_resnet18dilated8_ppm_deepsup'),
     *_published_2018('resnet50dilated-ppm_deepsup', 20, 'csail_resnet50dilated8_ppm_deepsup'),

@@ -1,7 +1,7 @@
 """D3Net as a family of networks; the graph is in :mod:`d3net.network`.
 
-Published files: sony/ai-research-code, d3net/semantic-segmentation/README.md. These files are
-NNabla's.
+Source of the published files: sony/ai-research-code, d3net/semantic-segmentation/README.md. These
+files are NNabla's ``.h5`` files, which need no conversion.
 """
 
 from d3net import network

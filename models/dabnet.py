@@ -42,10 +42,11 @@ from models.family import (
 )
 
 PAPER = 'Densely aggregated bilateral network, IEEE TNNLS, isyangshu/DABNet'
-ENCODER_STRIDE = 32  # of the last map
-SPATIAL_CHANNELS = (64, 128)  # of the spatial path at 1/8; the context path has the second
-FUSED_CHANNELS = 256  # before the main head
-AUXILIARY_CHANNELS = 64  # inside an auxiliary head
+ENCODER_STRIDE = 32  # size of the input / size of the encoder's last map
+# Channels of the two layers of the spatial path at 1/8; the context path has the second number too.
+SPATIAL_CHANNELS = (64, 128)
+FUSED_CHANNELS = 256  # channels of the fused map, and inside the main head
+AUXILIARY_CHANNELS = 64  # channels inside an auxiliary head
 DROPOUT = 0.1  # share of the maps dropped before the logits
 
 
@@ -56,7 +57,7 @@ class EncoderModule(Protocol):
         """Apply the stem to a normalised image."""
 
     def stage(self, x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
-        """Apply stage 1 to 4."""
+        """Apply one of the stages 1 to 4."""
 
 
 ENCODERS: dict[str, EncoderModule] = {'resnet18_v1c': resnet_v1c, 'efficientnet_b1': efficientnet}
@@ -97,7 +98,20 @@ def conv_bn_relu(
     stride: int = 1,
     relu: bool = True,
 ) -> nn.Variable:
-    """Apply OpenMMLab's ConvModule: convolution, batch norm and, with ``relu``, ReLU."""
+    """Apply OpenMMLab's ConvModule: convolution, batch norm and, by default, ReLU.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        name: Scope of the module.
+        build: Options of the build.
+        stride: Stride of the convolution.
+        relu: Whether a ReLU follows.
+
+    Returns:
+        (N, channels, ceil(H / stride), ceil(W / stride)).
+    """
     with L.scope(name):
         x = L.convolution(
             x,
@@ -115,8 +129,9 @@ def conv_bn_relu(
 def patch_module(x: nn.Variable, width: int, patch_size: int, build: L.Build) -> nn.Variable:
     """Apply a patch module (SIM), which processes a map by pixels and by patches.
 
-    The module has a map of pixels and a map of patches, smaller by ``patch_size``. They exchange
-    information twice. A patch is represented by all its pixels and by their mean.
+    The module has a map of pixels and a map of patches, smaller by ``patch_size``. The two maps
+    exchange information once; at the end, the map of pixels receives that of patches again. A patch
+    is represented by all its pixels and by their mean.
 
     Args:
         x: (N, C, H, W).
@@ -163,6 +178,12 @@ def attention_refinement(x: nn.Variable, channels: int, name: str, build: L.Buil
 
     After a 3x3 convolution, each channel is scaled by a gate computed from the means of all
     channels.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        name: Scope of the module.
+        build: Options of the build.
     """
     with L.scope(name):
         x = conv_bn_relu(x, channels, 3, 'conv_layer', build)
@@ -177,6 +198,12 @@ def feature_fusion(
     """Fuse both paths: (N, C, H, W) and (N, C', H, W) -> (N, channels, H, W).
 
     The ReLU before the sigmoid is the reference's: no gate is below a half.
+
+    Args:
+        spatial: Map of the spatial path.
+        context: Map of the context path.
+        channels: Output channels.
+        build: Options of the build.
     """
     x = L.concatenate(spatial, context, build=build)
     with L.scope('ffm'):
@@ -198,8 +225,8 @@ def two_paths(
         sim_channels: Channels of the four patch modules.
 
     Returns:
-        The fused map (N, 256, H / 8, W / 8), and the maps of the context path, (N, 128, h, w), at
-        1/8 and 1/16 of the input's size.
+        The fused map (N, 256, H / 8, W / 8). Then the maps of the context path, (N, 128, H / 8,
+        W / 8) and (N, 128, H / 16, W / 16).
     """
     layers = ENCODERS[encoder]
     with L.scope('backbone'):
@@ -231,7 +258,15 @@ def two_paths(
 
 
 def head(x: nn.Variable, channels: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
-    """Apply OpenMMLab's FCNHead: (N, C, H, W) -> logits (N, num_classes, H, W)."""
+    """Apply OpenMMLab's FCNHead: (N, C, H, W) -> logits (N, num_classes, H, W).
+
+    Args:
+        x: (N, C, H, W).
+        channels: Channels inside the head.
+        num_classes: Number of classes.
+        name: Scope of the head.
+        build: Options of the build.
+    """
     with L.scope(name):
         x = conv_bn_relu(x, channels, 3, 'convs/0', build)
         x = L.dropout(x, DROPOUT, build, maps=True)
@@ -288,9 +323,9 @@ OPENMMLAB = ('https://download.openmmlab.com/pretrain/third_party/',)
 TIMM = ('https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/',)
 BAIDU = 'https://pan.baidu.com/s/1frav6gGSJ0p396sCOAhODg (password 2t0o)'
 BAIDU_TEST = 'https://pan.baidu.com/s/1TlLLYnwLAEqhYwbuMhbXpA (password vq1n)'
-# Sources: README.md, and for the initial weights of the trainings OpenMMLab and timm. One folder on
-# Baidu holds all files, another the results sent to the Cityscapes server; the README does not name
-# the files in them.
+# Sources: README.md; OpenMMLab and timm for the initial weights of the trainings. One folder on
+# Baidu holds all files, another one the results sent to the Cityscapes server. The README does not
+# name the files in them.
 PUBLISHED = (
     Published('DABNet_R_P2', 'dabnet_r18_p2', CITYSCAPES, page=BAIDU),
     Published('DABNet_E', 'dabnet_e', CITYSCAPES, page=BAIDU),

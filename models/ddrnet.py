@@ -9,8 +9,9 @@ segmentation of road scenes", 2021, arXiv:2101.06085. References:
   segmentation/DDRNet_39.py; that of the other repository cannot be run as published.
 
 The network divides at 1/8 of the input's size into two branches: one stays at this resolution, the
-other goes down to 1/64. After each stage, a bilateral fusion adds each branch to the other. The
-hyper-parameters, in :class:`DDRNetKeys`, have the references' names.
+other goes down to 1/64. After stages 3 and 4, and in DDRNet-39 also within stage 3, a bilateral
+fusion adds each branch to the other. The hyper-parameters, in :class:`DDRNetKeys`, have the
+references' names.
 
 Initial values are the references': weights from He's normal distribution with fan-out,
 biases from PyTorch's default.
@@ -40,8 +41,9 @@ from models.family import (
 )
 
 PAPER = 'Hong, Pan, Sun and Jia, 2021, arXiv:2101.06085'
-OUTPUT_STRIDE = 8  # of the logits
-POOLINGS = ((5, 2), (9, 4), (17, 8))  # kernel and stride in the DAPPM, before the global pooling
+OUTPUT_STRIDE = 8  # size of the input / size of the logits
+# Kernel and stride of the DAPPM's poolings; a global pooling follows them.
+POOLINGS = ((5, 2), (9, 4), (17, 8))
 
 # fusions: number of bilateral fusions in stage 3, which is divided into as many parts.
 SIZES = {
@@ -96,7 +98,7 @@ def stage(
         build: Options of the build.
         stride: Stride of the first block.
         relu: Whether the last of several blocks ends with a ReLU. By default it does not, because
-            its output is used with and without ReLU.
+            its output is used with and without ReLU. A single block always ends with a ReLU.
 
     Returns:
         (N, channels, ceil(H / stride), ceil(W / stride)).
@@ -118,7 +120,15 @@ def bottleneck(
 ) -> nn.Variable:
     """Apply a 1x1, a 3x3 and a 1x1 convolution and a shortcut, without ReLU after the sum.
 
-    (N, C, H, W) -> (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
+    Args:
+        x: (N, C, H, W).
+        channels: Half the number of output channels.
+        name: Scope of the block.
+        build: Options of the build.
+        stride: Stride of the 3x3 convolution.
+
+    Returns:
+        (N, 2 * channels, ceil(H / stride), ceil(W / stride)).
     """
     with L.scope(name), L.recomputed_block(build):
         y = L.bn_relu(convolution(x, channels, 1, 'conv1', build), 'bn1', build)
@@ -134,7 +144,13 @@ def bn_relu_conv(
 ) -> nn.Variable:
     """Apply batch norm, ReLU and convolution.
 
-    ``first`` is the index of the batch norm in the reference's Sequential.
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        name: Scope of the layers.
+        build: Options of the build.
+        first: Index of the batch norm in the reference's Sequential.
     """
     with L.scope(name):
         x = L.bn_relu(x, str(first), build)
@@ -184,8 +200,14 @@ def bilateral_stage(
 def dappm(x: nn.Variable, width: int, channels: int, build: L.Build) -> nn.Variable:
     """Apply a deep aggregation pyramid pooling module: (N, C, H, W) -> (N, channels, H, W).
 
-    Means over windows of increasing size, zeros of the padding included, are resized back. Each is
-    added to the result of the next smaller window and convolved.
+    Means over windows of increasing size, which include the zeros of the padding, are resized to
+    (H, W). Each mean is added to the result of the next smaller window and convolved.
+
+    Args:
+        x: (N, C, H, W).
+        width: Channels of a branch.
+        channels: Output channels.
+        build: Options of the build.
     """
     size = L.size_of(x, build)
     branches = [bn_relu_conv(x, width, 1, 'scale0', build)]
@@ -203,7 +225,15 @@ def dappm(x: nn.Variable, width: int, channels: int, build: L.Build) -> nn.Varia
 
 
 def head(x: nn.Variable, width: int, num_classes: int, name: str, build: L.Build) -> nn.Variable:
-    """Compute logits: (N, C, H, W) -> (N, num_classes, H, W)."""
+    """Compute logits: (N, C, H, W) -> (N, num_classes, H, W).
+
+    Args:
+        x: (N, C, H, W).
+        width: Channels inside the head.
+        num_classes: Number of classes.
+        name: Scope of the head.
+        build: Options of the build.
+    """
     with L.scope(name):
         x = convolution(L.bn_relu(x, 'bn1', build), width, 3, 'conv1', build)
         x = L.bn_relu(x, 'bn2', build)
@@ -290,8 +320,8 @@ def _drive(file: str, network: str, task: str, key: str) -> Published:
     return Published(file, network, task, page=f'https://drive.google.com/file/d/{key}/view')
 
 
-# Sources: both README.md. The names of the ImageNet files are from the authors' sources, those of
-# the Cityscapes files from the other repository's configs.
+# Sources: the README.md of both repositories. The names of the ImageNet files are from the authors'
+# sources, those of the Cityscapes files from the other repository's configs.
 PUBLISHED = (
     _drive(
         'DDRNet23s_imagenet.pth',

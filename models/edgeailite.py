@@ -220,7 +220,12 @@ def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable
 
 
 def select_maps(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
-    """Return the encoder's maps that the decoder reads, finest first."""
+    """Return the maps of the encoder that the decoder reads, finest first.
+
+    Args:
+        maps: The five maps of the encoder, or their numbers of channels, finest first.
+        hyper: Hyper-parameters of the network.
+    """
     if hyper['decoder'] == 'deeplabv3plus':
         return [maps[1], maps[-1]]
     whole = hyper['decoder'] == 'unet' or (hyper['decoder'] == 'fpn128' and hyper['fast_down'])
@@ -237,8 +242,8 @@ def complete(hyper: dict[str, Any]) -> dict[str, Any]:
         All hyper-parameters.
 
     Raises:
-        SectionError: Two of them contradict each other, or the channels do not split into the
-            encoder's groups.
+        SectionError: Two hyper-parameters contradict each other, or the channels do not split into
+            the encoder's groups.
     """
     encoder, decoder = ENCODERS[hyper['encoder']], hyper['decoder']
     width = encoder.narrow_chan if decoder == 'fpn128' else encoder.decoder_chan

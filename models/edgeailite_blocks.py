@@ -18,10 +18,10 @@ import nnabla as nn
 from layers import functions as L
 from layers.initializers import kaiming_normal
 
-INITIAL_GAMMA = 1 - 1e-5  # of batch norms
+INITIAL_GAMMA = 1 - 1e-5  # initial gamma of all batch norms
 DROPOUT = 0.2  # share of the maps dropped before the last convolution of the ASPP
 
-linear_norm = L.batch_norm  # for layers without activation
+linear_norm = L.batch_norm  # the batch norm of layers without activation
 
 
 def convolution(
@@ -35,7 +35,18 @@ def convolution(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Variable:
-    """Apply a convolution without bias that keeps the size at stride 1."""
+    """Apply a convolution without bias that keeps the size at stride 1.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        name: Scope of the convolution.
+        build: Options of the build.
+        stride: Stride.
+        dilation: Dilation.
+        groups: Number of groups.
+    """
     return L.convolution(
         x,
         channels,
@@ -86,7 +97,17 @@ def conv_bn_sequence(
     norm: L.Norm = L.bn_relu,
     **options: int,
 ) -> nn.Variable:
-    """Apply :func:`conv_bn` with the names of a PyTorch Sequential called ``name``."""
+    """Apply :func:`conv_bn` with the names of a PyTorch Sequential.
+
+    Args:
+        x: See :func:`conv_bn`.
+        channels: See :func:`conv_bn`.
+        kernel: See :func:`conv_bn`.
+        name: Name of the Sequential: the scopes are ``<name>/0`` and ``<name>/1``.
+        build: See :func:`conv_bn`.
+        norm: See :func:`conv_bn`.
+        **options: See :func:`conv_bn`.
+    """
     return conv_bn(x, channels, kernel, (f'{name}/0', f'{name}/1'), build, norm, **options)
 
 
@@ -186,7 +207,15 @@ def prediction(
 ) -> nn.Variable:
     """Compute logits: (N, C, H, W) -> (N, num_classes, H, W).
 
-    A grouped 3x3 convolution with batch norm, but without activation, and a 1x1 convolution.
+    The layers are a grouped 3x3 convolution with batch norm, but without activation, and a 1x1
+    convolution.
+
+    Args:
+        x: (N, C, H, W).
+        num_classes: Number of classes.
+        name: Scope of the layers.
+        build: Options of the build.
+        group_size: See :func:`group_count`.
     """
     inputs = L.channels_of(x, build)
     groups = group_count(inputs, group_size)

@@ -111,10 +111,10 @@ def receptive_field_block(
 ) -> tuple[list[nn.Variable], nn.Variable]:
     """Return the shortcuts, finest first, and the first map to decode.
 
-    The first map to decode has ``decoder_chan`` channels. With ``use_aspp`` it is the ASPP of the
-    last map. With ``use_extra_strides`` it is the second of two more levels; the last map and the
-    first of these levels are shortcuts too. Otherwise it is a 1x1 convolution of the last map, with
-    ReLU even in networks with ReLU6.
+    The first map to decode has ``decoder_chan`` channels. If ``use_aspp`` is set, this map is the
+    last map after the ASPP. If ``use_extra_strides`` is set, two more levels follow the last map.
+    The second level is the map to decode; the last map and the first level are shortcuts too.
+    Otherwise this map is a 1x1 convolution of the last map, with ReLU even in networks with ReLU6.
     """
     *shortcuts, x = maps
     if options.use_aspp:
@@ -131,7 +131,14 @@ def receptive_field_block(
 def pyramid_pooling(
     x: nn.Variable, name: str, build: L.Build, options: DecoderOptions
 ) -> nn.Variable:
-    """Apply the ASPP with ``decoder_chan`` output channels."""
+    """Apply the ASPP with ``decoder_chan`` output channels.
+
+    Args:
+        x: (N, C, H, W).
+        name: Scope of the block.
+        build: Options of the build.
+        options: Options of the decoder.
+    """
     sizes = options.aspp_chan, options.decoder_chan, options.aspp_dil
     return aspp(x, *sizes, name, build, options.norm, options.group_size)
 
@@ -142,7 +149,7 @@ def min_unet_channels(num_classes: int) -> int:
 
 
 def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions) -> list[int]:
-    """Return the input channels of all grouped convolutions of a decoder.
+    """Return the numbers of input channels that the grouped convolutions of a decoder have.
 
     Args:
         decoder: The decoder's function.
@@ -150,7 +157,8 @@ def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions)
         options: Options of the decoder.
 
     Returns:
-        Input channels, receptive_field_block level first.
+        Numbers of input channels, those of :func:`receptive_field_block` first. A number that
+        several convolutions have may occur once only.
     """
     if decoder is deeplabv3plus:
         x = options.decoder_chan if options.use_aspp else maps[-1]

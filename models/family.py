@@ -151,10 +151,10 @@ class Original:
     Attributes:
         encoder: Pattern for the start of the original's parameter names that belong to the encoder.
         renamings: Tables that turn the names of other implementations into the original's.
-        statistics: Input statistics of checkpoints that were not trained with the family's own, by
-            name. ``--input-statistics`` accepts the names.
-        statistics_of_names: Names of input statistics, by prefix of the checkpoint's file or folder
-            name.
+        statistics: Name -> input statistics, for checkpoints that were not trained with the
+            family's own. ``--input-statistics`` accepts the names.
+        statistics_of_names: Start of a checkpoint's file or folder name -> name of its input
+            statistics.
         unknown_statistics: Warning for a checkpoint whose name has none of these prefixes; '' if
             the statistics are always known.
     """

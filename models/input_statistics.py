@@ -14,7 +14,7 @@ from models.family import NetworkInfo, NetworkKeys, Statistics
 from models.registry import Network
 
 KEYS = ('mean', 'std', 'channel_order')  # config keys and fields of NetworkInfo
-ATTRIBUTE_PREFIX = 'input_'  # of the HDF5 attributes
+ATTRIBUTE_PREFIX = 'input_'  # start of the names of the HDF5 attributes
 CHANNEL_ORDERS = ('rgb', 'bgr')
 
 
@@ -53,11 +53,11 @@ def resolve(
     """Choose between the input statistics of the config and those stored with the weights.
 
     Args:
-        info: facts of the network as its config describes it.
-        statistics: statistics stored with the weights; None if the file stores none.
-        keys: keys set in the config. If one of ``KEYS`` is set, the config wins over the weights
-            and a warning is logged.
-        source: the file of weights, for the log.
+        info: Facts of the network as its config describes it.
+        statistics: Statistics stored with the weights; None if the file stores none.
+        keys: Keys set in the config. If one of ``KEYS`` is set and the statistics differ, the
+            config wins over the weights and a warning is logged.
+        source: The file of weights, for the log.
 
     Returns:
         The statistics that replace those of ``info``; None keeps those of ``info``.

@@ -1,4 +1,4 @@
-"""Registry of network families, and the class through which all networks are used."""
+"""Registry of the network families, and :class:`Network`, which builds their graphs."""
 
 import difflib
 from collections.abc import Mapping, ValuesView
@@ -49,8 +49,8 @@ class Network:
             aux: Whether an evaluation graph returns the auxiliary logits too.
             train: Whether to build the training graph: batch norms use the statistics of the batch,
                 and the auxiliary logits are returned.
-            **options: Further fields of :class:`layers.build.Build`. By default ``cuda`` says
-                whether the current context is a GPU.
+            **options: Further fields of :class:`layers.build.Build`. By default ``cuda`` is
+                set if the current context is a GPU.
 
         Returns:
             Logits ``[main, aux...]``, each (N, num_classes, h, w).
@@ -119,8 +119,8 @@ def family_of(name: str) -> Family:
         The registered family with that network.
 
     Raises:
-        ModelError: No family has it. The message lists the names with similar spelling, then those
-            that contain ``name``, or else one network of each family.
+        ModelError: No family has it. The message lists up to three names, first those with similar
+            spelling, then those that contain ``name``; without any, one network of each family.
     """
     for family in FAMILIES:
         if name in family.variants:
@@ -144,9 +144,9 @@ def originals() -> list[Original]:
 def create(network: str | Mapping[str, Any], **overrides: Any) -> Network:
     """Create a network by name or from a config.
 
-    ``create('d3net_s', num_classes=11)`` changes a variant. ``create('d3net', ...)`` needs all
-    hyper-parameters. ``create(config)`` reads from the mapping the key ``network``, the
-    hyper-parameters of that network, ``mean``, ``std`` and ``channel_order``.
+    ``create('d3net_s', num_classes=11)`` changes a variant. ``create('d3net', ...)`` needs every
+    hyper-parameter without a default. ``create(config)`` reads the key ``network``, the
+    hyper-parameters of that network, ``mean``, ``std`` and ``channel_order`` of the mapping.
 
     Args:
         network: Name of the network, or a loaded config.
@@ -157,13 +157,13 @@ def create(network: str | Mapping[str, Any], **overrides: Any) -> Network:
 
     Raises:
         ModelError: There is no such network.
-        HyperParameterError: A hyper-parameter is unknown, missing or illegal.
+        HyperParameterError: A hyper-parameter is unknown, missing or invalid.
     """
     return Network(*_resolved(network, overrides))
 
 
 def describe(network: str | Mapping[str, Any], **overrides: Any) -> NetworkInfo:
-    """Return the facts of the network that :func:`create` would return, with the same errors."""
+    """Return the facts of the network that :func:`create` would return; raise the same errors."""
     return _resolved(network, overrides)[-1]
 
 
@@ -200,7 +200,7 @@ def _checked_hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hype
         The hyper-parameters by name.
 
     Raises:
-        SectionError: A hyper-parameter is missing or illegal.
+        SectionError: A hyper-parameter is missing or invalid.
     """
     variant = family.variants[name]
     own = keys_of(family.keys)

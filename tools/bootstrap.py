@@ -2,8 +2,8 @@
 
     python3 tools/bootstrap.py requirements.txt requirements-dev.txt
 
-Runs on any Python 3 with pip: it uses only the standard library and the syntax of Python 3.5. Does
-nothing if the same versions of these files are already installed in .venv.
+The script runs on any Python 3 with pip: it uses only the standard library and the syntax of Python
+3.5. It does nothing if the same versions of these files are already installed in .venv.
 """
 
 import hashlib

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def picture() -> str:
-    """Return the picture as SVG, about 1000 pixels wide."""
+    """Return the picture as SVG, ``WIDTH`` pixels wide."""
     packages, rooms = _contracts()
     shapes, top = [], MARGIN
     for floor in [['scripts'], *packages]:

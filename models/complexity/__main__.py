@@ -24,7 +24,9 @@ def build_parser() -> Parser:
         'parameters, activation memory in float32, receptive field. Only shapes are computed; '
         'docs/complexity.md defines each column.',
     )
-    parser.add_argument('--network', required=True, metavar='NAME', help='one of python -m models')
+    parser.add_argument(
+        '--network', required=True, metavar='NAME', help='name listed by python -m models'
+    )
     parser.add_argument(
         '--num-classes',
         type=int,

@@ -30,13 +30,14 @@ class Stage:
 
     Attributes:
         name: Scope of its parameters.
-        runs: Whether the stage runs at inference. Heads for training only do not, and cost nothing.
+        runs: Whether the stage runs at inference. Heads for training only do not: they have
+            parameters, but their other costs are 0.
         multiply_accumulates: Number of multiply-accumulates of its convolutions.
         parameters: Number of trainable parameters.
         activation_bytes: Bytes of the outputs of all its functions in float32.
         receptive_field: Height and width in pixels of the image: the larger field of its last layer
-            and its last sum of maps, along paths without a global pooling; (0, 0) if every path has
-            one.
+            and its last sum or product of maps, along paths without a global pooling; (0, 0) if
+            every path has one.
         sees_all: Whether a path goes through a global pooling.
     """
 
@@ -167,7 +168,15 @@ def measure_network(network: Network, size: tuple[int, int], aux: bool = False) 
 
 
 def nearest_size(info: NetworkInfo, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) nearest to ``size`` that a network accepts; of two the larger."""
+    """Return the size nearest to another one that a network accepts.
+
+    Args:
+        info: Facts about the network.
+        size: Height and width in pixels.
+
+    Returns:
+        Height and width in pixels; of two equally near lengths, the larger.
+    """
     step = info.size_divisor
     smallest = -(-info.smallest_size // step) * step
     height, width = (max(smallest, (2 * length + step) // (2 * step) * step) for length in size)
@@ -201,8 +210,8 @@ def _measure_stage(
 def _last_maps(order: Sequence[Function]) -> list[nn.Variable]:
     """Return the outputs of a stage's last layer and of its last sum or product of maps.
 
-    A sum counts only if the stage computes both maps: the map of another stage would bring that
-    stage's receptive field into the sum.
+    A sum or product counts only if the stage computes both maps: the map of another stage would
+    bring that stage's receptive field into it.
     """
     made = {output for function in order for output in function.outputs}
     layers = [f for f in order if f.info.type_name in graph.WITH_PARAMETERS]
@@ -222,7 +231,8 @@ def _stage_members(
 
     Stages are the scopes with convolutions. A function belongs to the stage of its parameters. A
     function without parameters belongs to the stage of its input; if it has several inputs, to that
-    of the input computed last. A parameter belongs to the stage of the function that reads it.
+    of the input computed last. A parameter belongs to the stage of the function that reads it, or,
+    if none does, to the stage that its name says.
     """
     names = {variable: name for name, variable in parameters.items()}
     own: dict[Function, list[nn.Variable]] = {function: [] for function in order}

@@ -1,8 +1,8 @@
 """Receptive fields: the pixels of the image that can change a value of a map.
 
-Each row and column of the map is traced backwards through the graph to an interval of rows and
-columns of the image, by kernel, stride and dilation of convolutions and poolings. If there are
-several paths, the interval covers them all. Padding counts, so a field can be larger than the
+The rows and columns of the map are traced backwards through the graph. Kernel, stride and dilation
+of convolutions and poolings turn a row into an interval of rows of the image. If there are several
+paths, the interval covers them all. Padding counts, so a field can be larger than the
 image. Only shapes are read.
 
 A bilinear resize reads the two nearest rows, or one row where the centres coincide. A nearest
@@ -22,8 +22,8 @@ from layers.graph import CONVOLUTIONS, data_inputs, depending_on, functions
 GLOBAL = 'GlobalAveragePooling'
 POOLINGS = ('AveragePooling', 'MaxPooling')
 POINTWISE = ('BatchNormalization', 'ReLU', 'ReLU6', 'Sigmoid', 'Swish', 'Add2', 'Mul2')
-Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # first and last row, one of each per row
-Spans: TypeAlias = dict[int, Interval]  # by axis
+Interval: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # first and last row seen, by row
+Spans: TypeAlias = dict[int, Interval]  # axis -> interval
 Rule: TypeAlias = Callable[[Function, Spans], list[Spans]]
 
 EMPTY = 1 << 40  # the interval from EMPTY to -EMPTY is empty

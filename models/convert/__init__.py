@@ -1,13 +1,14 @@
 """Conversion of parameters between PyTorch and NNabla.
 
 One mechanical rule serves every network but D3Net: ``layer1.0.conv1.weight`` becomes
-``layer1/0/conv1/conv/W``, the module path with ``/`` for ``.``, then ``conv/W``, ``conv/b``, or
-``bn/gamma``, ``bn/beta``, ``bn/mean``, ``bn/var``. D3Net has no PyTorch original; its names are
+``layer1/0/conv1/conv/W``. An NNabla name is the module path with ``/`` for ``.``, followed by a
+suffix. The suffixes are ``conv/W`` and ``conv/b`` for a convolution, ``bn/gamma``, ``bn/beta``,
+``bn/mean`` and ``bn/var`` for a batch norm. D3Net has no PyTorch original; its names are
 those of Sony's NNabla files.
 
-    python -m models.convert --network ddrnet23_slim_aux -i best_val_smaller.pth -o ddrnet23_slim.h5
+This command converts checkpoint files, without PyTorch:
 
-converts checkpoint files, without PyTorch.
+    python -m models.convert --network ddrnet23_slim_aux -i best_val_smaller.pth -o ddrnet23_slim.h5
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ BATCH_NORM = {
     'running_var': 'bn/var',
 }
 PYTORCH_LEAVES = {own: leaf for table in (CONVOLUTION, BATCH_NORM) for leaf, own in table.items()}
-# Buffers of batch norms that are no parameters: PyTorch's, and those of CSAIL's synchronized ones.
+# Buffers of batch norms that are no parameters: PyTorch's, and those of CSAIL's synchronized norms.
 COUNTERS = ('num_batches_tracked', '_tmp_running_mean', '_tmp_running_var', '_running_iter')
 
 
@@ -34,10 +35,13 @@ def names(state: Mapping[str, object]) -> dict[str, str]:
     """Map the names of a PyTorch ``state_dict`` to NNabla's names, without counters.
 
     Args:
-        state: a ``state_dict``, of which only the names are read.
+        state: A ``state_dict``, of which only the names are read.
+
+    Returns:
+        NNabla's names by PyTorch's names.
 
     Raises:
-        ModelError: a name belongs neither to a convolution nor to a batch norm.
+        ModelError: A name belongs neither to a convolution nor to a batch norm.
     """
     batch_norms = {n.rpartition('.')[0] for n in state if n.endswith('.running_mean')}
     result = {}
@@ -58,7 +62,7 @@ def reference_name(own: str) -> str:
     The inverse is unique because no module name contains a ``/``.
 
     Raises:
-        ModelError: the name belongs neither to a convolution nor to a batch norm.
+        ModelError: The name belongs neither to a convolution nor to a batch norm.
     """
     module, kind, leaf = ['', '', *own.rsplit('/', 2)][-3:]
     if not module or f'{kind}/{leaf}' not in PYTORCH_LEAVES:
@@ -72,14 +76,14 @@ def from_pytorch(
     """Convert a PyTorch ``state_dict`` to NNabla's names and shapes.
 
     Args:
-        name: name of the network.
-        state: arrays by the names of the reference; counters are ignored.
+        name: Name of the network.
+        state: Arrays by the names of the reference; counters are ignored.
 
     Returns:
         float32 arrays by NNabla name; those of batch norms are (1, C, 1, 1).
 
     Raises:
-        ModelError: the network is unknown or has no PyTorch original, or the name of an array
+        ModelError: The network is unknown or has no PyTorch original, or the name of an array
             belongs neither to a convolution nor to a batch norm.
     """
     check_convertible(name)
@@ -99,15 +103,15 @@ def to_pytorch(
     dictionary without them, are not there.
 
     Args:
-        name: name of the network.
-        arrays: arrays by NNabla name.
+        name: Name of the network.
+        arrays: Arrays by NNabla name.
 
     Returns:
-        float32 arrays by the names of the reference. As tensors, they are an argument of its
-        ``load_state_dict``.
+        float32 arrays by the names of the reference. Converted to tensors, they can be passed to
+        the reference's ``load_state_dict``.
 
     Raises:
-        ModelError: the network is unknown or has no PyTorch original, or the name of an array
+        ModelError: The network is unknown or has no PyTorch original, or the name of an array
             belongs neither to a convolution nor to a batch norm.
     """
     check_convertible(name)

@@ -1,7 +1,9 @@
 """Convert PyTorch checkpoints to NNabla weights and back, without PyTorch.
 
-python -m models.convert --network NAME -i CHECKPOINT [-i SECOND] -o OUT.h5
-python -m models.convert --network NAME -i WEIGHTS.h5 --to-pytorch OUT.npz
+Usage:
+
+    python -m models.convert --network NAME -i CHECKPOINT [-i SECOND] -o OUT.h5
+    python -m models.convert --network NAME -i WEIGHTS.h5 --to-pytorch OUT.npz
 """
 
 import sys
@@ -95,7 +97,7 @@ def main(args: Namespace) -> int:
 
 
 def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
-    """Convert checkpoints to an ``.h5`` file, which is written only after all checks pass."""
+    """Convert checkpoints to an ``.h5`` file; write it only after all checks pass."""
     paths = [weights.find(name) for name in args.input]
     states = [_state_of(path) for path in paths]
     shapes = [matching.parameters(state) for state in states]

@@ -1,6 +1,6 @@
 """Read and write checkpoint files of the PyTorch ecosystem, without PyTorch.
 
-The content of a file decides its format, not its name:
+A format is recognised by the content of a file, not by the file's name:
 
     torch.save since 1.6   a zip archive: data.pkl, data/<key> for each storage, byteorder
     torch.save before      five consecutive pickles, then the storages
@@ -58,14 +58,14 @@ def read(path: str | os.PathLike[str]) -> object:
     """Read a checkpoint without executing code that it contains.
 
     Args:
-        path: the checkpoint file.
+        path: The checkpoint file.
 
     Returns:
         The saved object: usually dictionaries of :class:`Tensor` and plain values. The numbers of a
         tensor are read on demand.
 
     Raises:
-        ModelError: the file is missing, unreadable, damaged, or of an unsupported format.
+        ModelError: The file is missing, unreadable, damaged, or of an unsupported format.
     """
     path = Path(path)
     try:
@@ -89,7 +89,7 @@ def _damaged(path: str | os.PathLike[str], error: Exception) -> str:
 
 
 def _printable(error: Exception) -> str:
-    """Return an error message as one line without control characters, since it may quote a file."""
+    """Return an error message as one line; replace control characters, as it may quote a file."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return ''.join(c if c.isprintable() else '?' for c in text)
 
@@ -100,14 +100,14 @@ def read_arrays(
     """Read the numbers of tensors that :func:`read` returned.
 
     Args:
-        tree: tensors by name.
-        path: the file they come from, for messages.
+        tree: Tensors by name.
+        path: The file that the tensors come from, for messages.
 
     Returns:
         float32 arrays by name.
 
     Raises:
-        ModelError: the file is damaged, or an array has values that are not finite.
+        ModelError: The file is damaged, or an array has values that are not finite.
     """
     try:
         result = {name: tensor.array() for name, tensor in tree.items()}
@@ -125,10 +125,10 @@ def is_checkpoint(path: Path) -> bool:
     """Return whether a file starts like a checkpoint that :func:`read` supports.
 
     Args:
-        path: the file.
+        path: The file.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read.
     """
     with open(path, 'rb') as file:
         start = file.read(16)
@@ -237,7 +237,7 @@ def _legacy(content: mmap.mmap, _: Path) -> object:
 
 
 class _LegacyStorage:
-    """A storage behind the pickles of a file; its offset is set after they are read."""
+    """A storage that follows the pickles of a file; its offset is known after they are read."""
 
     def __init__(self, element: str, size: int):
         self.element, self.size = element, size
@@ -326,14 +326,14 @@ def _npy_record(
 
 
 def write(path: Path, state: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write float32 arrays atomically, as ``.npz`` by that suffix and as safetensors otherwise.
+    """Write float32 arrays atomically: as ``.npz`` if this is the suffix, else as safetensors.
 
     Args:
-        path: the file to write.
-        state: arrays by name.
+        path: The file to write.
+        state: Arrays by name.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: The file cannot be written.
     """
     with files.replacing(path) as temporary:
         if path.suffix == '.npz':

@@ -1,6 +1,6 @@
 """Match the arrays of checkpoints with the parameters of a network, by name and shape.
 
-All names here are those of the references, with dots; NNabla's names follow from them.
+The names in this module are those of the references, with dots; NNabla's names follow from them.
 """
 
 import re
@@ -18,9 +18,9 @@ from models.convert import COUNTERS, reference_name
 from models.convert.tensors import Tensor
 from models.errors import ModelError
 
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # by the arrays' names
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # name of an array -> its shape
 
-# Keys under which checkpoints store the arrays of the network; the first present one is used.
+# Keys under which checkpoints store the arrays of the network, in order of preference.
 STATE_KEYS = (
     'state_dict',
     'model_state',
@@ -47,14 +47,18 @@ CLASSIFIER = re.compile(
 def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
     """Find the groups of named tensors in a checkpoint, that of the network first.
 
+    Groups with fewer than half as many tensors as the largest one come last. Of the larger groups,
+    that at the outermost level comes first, then those under ``STATE_KEYS`` in their order, then
+    the others.
+
     Args:
-        tree: the object that :func:`models.convert.checkpoints.read` returned.
+        tree: The object that :func:`models.convert.checkpoints.read` returned.
 
     Returns:
-        For each group its path, the keys joined by dots, and its tensors by name.
+        Pairs of a group's path, which is its keys joined by dots, and the group's tensors by name.
 
     Raises:
-        ModelError: there is no group, or a name is not printable.
+        ModelError: There is no group, or a name is not printable.
     """
     found = list(_groups(tree, (), set()))
     if not found:
@@ -100,11 +104,11 @@ class StateMatch:
     """The result of matching the arrays of checkpoints with the parameters of a network.
 
     Attributes:
-        sources: parameters found with the right shape, as name -> (index of the file, key in it).
-        wrong_shape: the same for parameters found with another shape.
-        extra: arrays that are not in the network, as (file index, key, key without wrappers).
-        missing: parameters that no file has.
-        duplicates: keys of parameters that an earlier key has already matched.
+        sources: Parameters found with the right shape, as name -> (index of the file, key in it).
+        wrong_shape: Parameters found with another shape, in the form of ``sources``.
+        extra: Arrays that are not in the network, as (file index, key, key without wrappers).
+        missing: Parameters that no file has.
+        duplicates: Keys of parameters that an earlier key has already matched.
     """
 
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -120,7 +124,7 @@ class StateMatch:
 
     @property
     def mismatch_count(self) -> int:
-        """The number of unmatched arrays and parameters, of either side."""
+        """The number of unmatched arrays and parameters."""
         parts = self.wrong_shape, self.extra, self.missing, self.duplicates
         return sum(map(len, parts))
 
@@ -128,13 +132,13 @@ class StateMatch:
 def match_arrays(files: Sequence[Shapes], network: Shapes) -> StateMatch:
     """Match the arrays of one or more files with the parameters of a network.
 
-    The names of each file are tried without their wrappers (``module.``), with one prefix removed
-    or added, and renamed by each family's tables, such as torchvision's names. The variant with the
-    most matches is used.
+    The wrappers (``module.``) of a file's names are removed. Then several variants are tried: with
+    one prefix removed, one prefix added or both, and renamed by each family's tables, such as that
+    of torchvision's names. The variant with the most matches is used.
 
     Args:
-        files: shapes of the arrays of each file, as :func:`parameters` returns them.
-        network: shapes of the network's parameters by name.
+        files: Shapes of the arrays of each file, as :func:`parameters` returns them.
+        network: Shapes of the network's parameters by name.
     """
     result = StateMatch()
     for number, shapes in enumerate(files):
@@ -200,11 +204,11 @@ def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple
     """Return the PyTorch shapes of a network's parameters by the reference's names.
 
     Args:
-        name: name of the network.
-        num_classes: number of classes; None for the network's default.
+        name: Name of the network.
+        num_classes: Number of classes; None for the network's default.
 
     Raises:
-        ModelError: there is no such network, or none with so many classes.
+        ModelError: There is no such network, or it cannot have this number of classes.
     """
     network = registry.create(
         name, **({} if num_classes is None else dict(num_classes=num_classes))

@@ -12,7 +12,7 @@ from models.errors import ModelError
 from models.family import Family
 from models.registry import Network
 
-Files: TypeAlias = Sequence[Shapes]  # shapes by key, one mapping a file
+Files: TypeAlias = Sequence[Shapes]  # one mapping from names to shapes for each file
 
 # Checkpoints that fit no network here: the end of one of their keys, its shape, and the reason.
 UNSUPPORTED_CHECKPOINTS = (
@@ -30,17 +30,17 @@ UNSUPPORTED_CHECKPOINTS = (
         "use pycls's, with 384 channels (RegNetX-400MF_dds_8gpu.pyth)",
     ),
 )
-MIN_MATCHED_SHARE = 0.3  # of a file's arrays, for --partial to convert them
-MAX_MISMATCHED_SHARE = 0.1  # of a file's arrays, for a network to be suggested
+MIN_MATCHED_SHARE = 0.3  # share of the files' arrays that must match for --partial
+MAX_MISMATCHED_SHARE = 0.1  # number of mismatches / arrays, for a network to be suggested
 
 
 def is_partial_network(network: Network, files: Files, found: StateMatch) -> bool:
     """Return whether ``--partial`` can convert files: enough arrays match, and only heads differ.
 
     Args:
-        network: the requested network.
-        files: shapes of the arrays of each file.
-        found: the match of the files with the network. Arrays of the wrong shape are accepted only
+        network: The requested network.
+        files: Shapes of the arrays of each file.
+        found: The match of the files with the network. Arrays of the wrong shape are accepted only
             as heads for another number of classes.
     """
     fitting = len(found.sources) >= MIN_MATCHED_SHARE * sum(map(len, files))
@@ -53,9 +53,9 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     """Return the most specific reason why files do not match a network.
 
     Args:
-        network: the requested network.
-        files: shapes of the arrays of each file.
-        found: the match of the files with the network.
+        network: The requested network.
+        files: Shapes of the arrays of each file.
+        found: The match of the files with the network.
     """
     if reason := unsupported_reason(files):
         return reason
@@ -101,15 +101,15 @@ def other_class_count(name: str, files: Files, found: StateMatch) -> int | None:
     """Return the number of classes that resolves all wrong shapes; None if there is none.
 
     Args:
-        name: name of the network.
-        files: shapes of the arrays of each file.
-        found: the match of the files with the network of its default number of classes.
+        name: Name of the network.
+        files: Shapes of the arrays of each file.
+        found: The match of the files with the network, in which arrays have the wrong shape.
     """
     counts = {files[i][key][0] for i, key in found.wrong_shape.values() if files[i][key]}
     for count in sorted(counts):
         try:
             other = match_arrays(files, network_shapes(name, count))
-        except ModelError:  # the network does not exist with so many classes
+        except ModelError:  # the network cannot have this number of classes
             continue
         if not other.wrong_shape and len(other.sources) > len(found.sources):
             return count
@@ -120,8 +120,8 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
     """Find the networks that match files best.
 
     Args:
-        files: shapes of the arrays of each file.
-        like: the requested name; of equal matches, the most similar name comes first.
+        files: Shapes of the arrays of each file.
+        like: The requested name; of equal matches, the most similar name comes first.
 
     Returns:
         The names of the networks, their number of classes if it is not the default, and the match
@@ -150,7 +150,7 @@ def networks_with_parameters(weights: Shapes) -> tuple[list[str], int | None]:
     """Find the networks with exactly these parameters.
 
     Args:
-        weights: shapes by NNabla's names.
+        weights: Shapes by NNabla's names.
 
     Returns:
         The names of the networks, and their number of classes if it is not the default.
@@ -172,9 +172,9 @@ def networks_with_parameters(weights: Shapes) -> tuple[list[str], int | None]:
 
 
 def _similar(shapes: Shapes) -> list[str]:
-    """Return the networks of families that share more than half of the outermost names.
+    """Return the networks of the families that have more than half of the outermost scopes.
 
-    Each family is represented by its last network.
+    The outermost scopes of ``shapes`` are searched for in the last network of each family.
     """
 
     def outermost(names: Iterable[str]) -> set[str]:
@@ -191,7 +191,7 @@ def _similar(shapes: Shapes) -> list[str]:
 
 
 def _shapes_of_last(family: Family) -> Shapes:
-    """Return the shapes of a family's last network that its name alone creates, or none."""
+    """Return the shapes of a family's last network that needs no config, else {}."""
     for name in reversed(list(family.variants)):
         with suppress(ModelError):
             return network_shapes(name)
@@ -199,7 +199,7 @@ def _shapes_of_last(family: Family) -> Shapes:
 
 
 def describe_mismatches(found: StateMatch) -> str:
-    """List the unmatched arrays and parameters of either side, a few names of each kind."""
+    """Return a text with a few names of each kind of unmatched arrays and parameters."""
     parts = [
         f'{len(names)} {what}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
         for what, names in (
@@ -220,8 +220,8 @@ def channel_order_hint(name: str, files: Files) -> str | None:
     """Return a note on the channel order of an encoder of pycls, which was trained on BGR images.
 
     Args:
-        name: name of the requested network.
-        files: shapes of the arrays of each file.
+        name: Name of the requested network.
+        files: Shapes of the arrays of each file.
 
     Returns:
         The note; None if the files are not of pycls or ``name`` already takes BGR images.

@@ -21,7 +21,7 @@ from models.registry import Network
 PHOTO = 'resources/street.jpg'
 MIN_PHOTO_HEIGHT = 128  # pixels
 MAX_TABLE_ROWS = 25  # unless --verbose
-MAX_GROUP_DEPTH = 3  # parts of a name that form a group of the table
+MAX_GROUP_DEPTH = 3  # parts of a name by which the rows of the table are grouped
 MAX_LISTED_NAMES = 6  # unless --verbose
 
 
@@ -34,13 +34,13 @@ def conversion_table(
     """Format a table of the converted arrays, followed by the skipped and the missing ones.
 
     Args:
-        found: the match of the files with the network.
-        arrays: converted arrays by the reference's names.
-        paths: the files, in the order of ``found``.
-        verbose: list every array instead of groups of them.
+        found: The match of the files with the network.
+        arrays: Converted arrays by the reference's names.
+        paths: The files, in the order of ``found``.
+        verbose: List every array instead of groups of them.
 
     Returns:
-        The lines of the table.
+        The lines of the report.
     """
     own = convert.names(arrays)
     for depth in reversed(range(1, MAX_GROUP_DEPTH + 1)):
@@ -85,13 +85,13 @@ def check_on_photo(network: Network) -> list[str]:
     The photo has about the smallest size at which a result is recognisable.
 
     Args:
-        network: the network whose parameters are registered.
+        network: The network whose parameters are registered.
 
     Returns:
         Lines with the range of the logits and the predicted classes.
 
     Raises:
-        ModelError: the logits are not finite, or the photo cannot be read.
+        ModelError: The logits are not finite, or the photo cannot be read.
     """
     x = _photo(network.info)
     logits = network(nn.Variable.from_numpy_array(x))[0]

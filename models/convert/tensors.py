@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 
-# numpy's type codes of elements, without a byte order, by PyTorch's name. numpy has no bfloat16,
-# which is the upper half of a float32.
+# PyTorch's name of an element type -> numpy's type code without a byte order. numpy has no
+# bfloat16, which is the upper half of a float32.
 NUMPY_TYPES = {
     'float32': 'f4',
     'float64': 'f8',
@@ -39,7 +39,7 @@ DAMAGE_ERRORS = (
     EOFError,
     LookupError,
     MemoryError,
-    RuntimeError,  # nested too deeply; in an archive, a password
+    RuntimeError,  # a pickle nested too deeply, or an archive with a password
     TypeError,
     ValueError,
 )
@@ -54,8 +54,8 @@ def decode(content: bytes | memoryview, element: str, byte_order: str = '<') -> 
     """Decode bytes to a flat array; bfloat16 becomes float32.
 
     Args:
-        content: the bytes.
-        element: element type, a key of ``NUMPY_TYPES``.
+        content: The bytes.
+        element: Element type, a key of ``NUMPY_TYPES``.
         byte_order: ``<`` for little-endian, ``>`` for big-endian.
     """
     if NUMPY_TYPES[element] != 'bfloat16':
@@ -68,8 +68,8 @@ class Tensor:
     """A tensor whose numbers are read on demand.
 
     Attributes:
-        shape: dimensions.
-        read: returns the numbers, of any type and in any shape with as many elements.
+        shape: Dimensions.
+        read: Returns the numbers, of any type and in any shape with as many elements.
     """
 
     shape: tuple[int, ...]
@@ -89,9 +89,9 @@ class Storage:
     """The flat memory that tensors share.
 
     Attributes:
-        element: element type, a key of ``NUMPY_TYPES``; None if the storage is untyped.
-        size: number of bytes that the pickle declares.
-        read: returns the bytes.
+        element: Element type, a key of ``NUMPY_TYPES``; None if the storage is untyped.
+        size: Number of bytes that the pickle declares.
+        read: Returns the bytes.
         byte_order: ``<`` for little-endian, ``>`` for big-endian.
     """
 
@@ -108,7 +108,7 @@ class Storage:
         """The bytes.
 
         Raises:
-            ModelError: their number differs from ``size``.
+            ModelError: The number of bytes differs from ``size``.
         """
         content = self.read()
         if len(content) != self.size:
@@ -131,14 +131,14 @@ def view(
     """Create a tensor as a strided view of a storage, within its bounds.
 
     Args:
-        storage: the memory.
-        element: element type, a key of ``NUMPY_TYPES``; None is an error.
-        offset: first element.
-        size: dimensions.
-        stride: step of each dimension, in elements.
+        storage: The memory.
+        element: Element type, a key of ``NUMPY_TYPES``; None is an error.
+        offset: Index of the first element in the storage.
+        size: Dimensions.
+        stride: Step of each dimension, in elements.
 
     Raises:
-        ModelError: an argument is invalid, or the view reaches beyond the storage.
+        ModelError: An argument is invalid, or the view reaches beyond the storage.
     """
     if element is None:
         raise ModelError('a tensor has no type')

@@ -1,11 +1,12 @@
 """Read the pickles of PyTorch checkpoints without PyTorch and without executing their code.
 
-A pickle is a program that may call anything importable. This reader imports nothing: it maps a name
-to one of the few functions below that rebuild tensors, to a plain container, or to an inert object
-that accepts every call and does nothing. Of the standard library, numpy and torch it accepts only
-the names below and refuses all others; names of other packages become inert objects and are logged.
-Keys of dictionaries must be plain values: the time to hash a tuple of tuples doubles with each
-level. Sizes, strides and offsets are checked against the storage before a tensor is created.
+A pickle is a program that may call anything importable. This reader imports nothing. It maps a name
+to one of the few functions below that rebuild tensors, to a plain container, or to an inert object,
+which accepts every call and does nothing. The reader accepts only the names below from the standard
+library, numpy and torch, and refuses all others. Names of other packages become inert objects and
+are logged. Keys of dictionaries must be plain values, because the time to hash a tuple of tuples
+doubles with each level. Sizes, strides and offsets are checked against the storage before a tensor
+is created.
 
 Formats: Python's pickletools; PyTorch's torch/serialization.py, torch/_utils.py (``_rebuild_*``).
 """
@@ -34,7 +35,7 @@ STORAGES = {
     'LongStorage': 'int64',
     'ByteStorage': 'uint8',
     'BoolStorage': 'bool',
-    'UntypedStorage': None,  # bytes; the tensor has the type
+    'UntypedStorage': None,  # plain bytes; the tensor states the type
 }
 # Names of the standard library, numpy and PyTorch that checkpoints hold besides tensors. They
 # become inert objects without an entry in the log.
@@ -57,7 +58,7 @@ INERT_NAMES = {
     'builtins.list',
     'builtins.object',
     'builtins.str',
-    '_codecs.encode',  # of the bytes of a numpy scalar
+    '_codecs.encode',  # encodes the bytes of a numpy scalar
     'numpy.dtype',
     'numpy.ndarray',
     'numpy.core.multiarray._reconstruct',
@@ -71,13 +72,13 @@ INERT_NAMES = {
     'torch.nn.parameter.Parameter',
     'torch._C._TensorBase',
 }
-# Packages of which only the names in this module are allowed.
+# Only the names in this module are allowed from these packages.
 RESTRICTED_PACKAGES = sys.stdlib_module_names | {'numpy', 'torch', '__builtin__'}
 PYTHON2_MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}  # old name -> new name
 # Keys of dictionaries are of these types, or flat tuples of them.
 PLAIN_TYPES = (str, int, float, bool, bytes, type(None))
 MAX_INERT_CLASSES = 1000  # distinct names that become inert objects
-MAX_LOGGED_NAMES = 6  # of inert objects
+MAX_LOGGED_NAMES = 6  # names of inert objects in the log
 FORBIDDEN_OPCODES = {'EXT1', 'EXT2', 'EXT4', 'NEXT_BUFFER', 'READONLY_BUFFER'}
 
 
@@ -85,7 +86,7 @@ def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
     """Load a pickle.
 
     Args:
-        stream: the bytes of one pickle.
+        stream: The bytes of one pickle.
         storage_of: ``storage_of(element, key, count, view)`` returns the :class:`Storage` of a
             persistent id.
 
@@ -93,7 +94,7 @@ def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
         The pickled object: plain values, :class:`Tensor` and inert objects.
 
     Raises:
-        ModelError: the pickle contains something that is not allowed. A damaged pickle raises one
+        ModelError: The pickle contains something that is not allowed. A damaged pickle raises one
             of :data:`models.convert.tensors.DAMAGE_ERRORS`.
     """
     pickle_length(stream)
@@ -115,14 +116,14 @@ def load(stream: bytes, storage_of: Callable[..., Storage]) -> object:
 def pickle_length(stream: bytes | mmap) -> int:
     """Return the number of bytes of the pickle at the current position of a stream.
 
-    The indices of the memo are checked as well: a pickle could choose them so that the memo fills
-    the memory.
+    The indices of the memo are checked as well, because a pickle could choose them so large that
+    the memo fills the memory.
 
     Args:
-        stream: one pickle as bytes, or a memory-mapped file at the start of a pickle.
+        stream: One pickle as bytes, or a memory-mapped file at the start of a pickle.
 
     Raises:
-        ModelError: the pickle has a forbidden opcode or a memo index out of range. A damaged pickle
+        ModelError: The pickle has a forbidden opcode or a memo index out of range. A damaged pickle
             raises one of :data:`models.convert.tensors.DAMAGE_ERRORS`.
     """
     start = end = 0 if isinstance(stream, bytes) else stream.tell()
@@ -141,7 +142,7 @@ def pickle_length(stream: bytes | mmap) -> int:
 class _Unpickler(pickle._Unpickler):
     """An unpickler that restricts names and checks keys before it hashes them.
 
-    It derives from the Python implementation: the one in C cannot check keys.
+    The base class is the Python implementation, because the one in C cannot check keys.
     """
 
     storage_of: Callable[..., Storage]

@@ -42,7 +42,10 @@ def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
 
 
 def stage(x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
-    """Apply stage 1 to 4: (N, C, H, W) -> (N, C', H / 2, W / 2); C' is 24, 40, 112 or 320."""
+    """Apply one of the stages 1 to 4.
+
+    (N, C, H, W) -> (N, C', H / 2, W / 2); C' is 24, 40, 112 or 320.
+    """
     for row in STAGES[number - 1]:
         x = _row(x, row, build)
     return x
@@ -62,7 +65,7 @@ def block(
 ) -> nn.Variable:
     """Apply an inverted residual (MBConv) block.
 
-    It consists of a 1x1 expansion, a depthwise convolution, squeeze and excitation, a 1x1
+    The block consists of a 1x1 expansion, a depthwise convolution, squeeze and excitation, a 1x1
     projection, and a shortcut if input and output have the same shape.
 
     Args:

@@ -56,8 +56,16 @@ def inverted_residual(
 ) -> nn.Variable:
     """Apply an inverted residual: (N, C, H, W) -> (N, channels, H / stride, W / stride).
 
-    It consists of a 1x1 expansion, a depthwise 3x3 convolution, a 1x1 projection without
+    The block consists of a 1x1 expansion, a depthwise 3x3 convolution, a 1x1 projection without
     activation, and a shortcut if input and output have the same shape.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        expansion: Channels inside the block / input channels; 1 leaves out the expansion.
+        stride: Stride of the depthwise convolution.
+        build: Options of the build.
+        norm: Batch norm with activation.
     """
     inputs = L.channels_of(x, build)
     hidden, first = inputs * expansion, int(expansion > 1)

@@ -47,7 +47,8 @@ def _pycls_block(match: re.Match[str]) -> str:
     return f's{match[1]}.b{int(match[2]) + 1}.'
 
 
-# From torchvision's names, Sequentials of convolution and batch norm, to pycls's.
+# Replacements that turn torchvision's parameter names into pycls's. In torchvision's names, a
+# convolution and its batch norm are a Sequential.
 TORCHVISION_NAMES = (
     (r'^stem\.0\.', 'stem.conv.'),
     (r'^stem\.1\.', 'stem.bn.'),
@@ -64,8 +65,15 @@ def bottleneck(
 ) -> nn.Variable:
     """Apply a residual bottleneck: (N, C, H, W) -> (N, channels, H / stride, W / stride).
 
-    It consists of a 1x1, a grouped 3x3 and a 1x1 convolution, and a shortcut, with a projection if
-    input and output differ in shape.
+    The block consists of a 1x1, a grouped 3x3 and a 1x1 convolution, and a shortcut, with a
+    projection if input and output differ in shape.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        stride: Stride of the 3x3 convolution.
+        group_width: Channels of a group of the 3x3 convolution.
+        build: Options of the build.
     """
     shortcut, groups = x, group_count(channels, group_width)
     with L.recomputed_block(build):

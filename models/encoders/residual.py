@@ -44,7 +44,14 @@ def basic_block(
 
 
 def shortcut(x: nn.Variable, channels: int, build: L.Build, *, stride: int = 1) -> nn.Variable:
-    """Return ``x``, or its projection by 1x1 convolution and batch norm if the shape changes."""
+    """Return ``x``, or its projection by 1x1 convolution and batch norm if the shape changes.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        build: Options of the build.
+        stride: Stride of the block.
+    """
     if stride == 1 and L.channels_of(x, build) == channels:
         return x
     x = convolution(x, channels, 1, 'downsample/0', build, stride=stride)
@@ -64,6 +71,15 @@ def convolution(
     """Apply a convolution with the initial values of these networks.
 
     Weights follow He's normal distribution with fan-out, biases PyTorch's default.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        name: Scope of the convolution.
+        build: Options of the build.
+        stride: Stride.
+        bias: Whether to add a bias.
     """
     return L.convolution(
         x,

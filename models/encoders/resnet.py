@@ -30,7 +30,7 @@ Residual: TypeAlias = Callable[
     [nn.Variable, int, L.Build, int, tuple[int, int]], tuple[nn.Variable, str]
 ]
 
-DECAY_RATE = 0.999  # of all batch norms of the family: 1 - PyTorch's momentum
+DECAY_RATE = 0.999  # decay rate of all batch norms of the family: 1 - PyTorch's momentum
 STEM_STRIDE = 4
 STAGE_WIDTHS = (64, 128, 256, 512)  # channels of the stages' 3x3 convolutions
 
@@ -110,6 +110,13 @@ def basic_residual(
 ) -> tuple[nn.Variable, str]:
     """Apply two 3x3 convolutions, each with its dilation; the first one has the stride.
 
+    Args:
+        x: (N, C, H, W).
+        width: Channels of the 3x3 convolutions.
+        build: Options of the build.
+        stride: Stride of the first convolution.
+        dilations: Dilations of the two convolutions.
+
     Returns:
         (N, width, H', W'), and the name of the batch norm that the caller applies to it.
     """
@@ -121,6 +128,13 @@ def bottleneck_residual(
     x: nn.Variable, width: int, build: L.Build, stride: int, dilations: tuple[int, int]
 ) -> tuple[nn.Variable, str]:
     """Apply a 1x1, a 3x3 and a 1x1 convolution; the 3x3 one has the stride and the first dilation.
+
+    Args:
+        x: (N, C, H, W).
+        width: Channels of the 3x3 convolutions.
+        build: Options of the build.
+        stride: Stride of the 3x3 convolution.
+        dilations: Dilations, of which the first is used.
 
     Returns:
         (N, 4 * width, H', W'), and the name of the batch norm that the caller applies to it.
@@ -167,7 +181,17 @@ def convolution(
     stride: int = 1,
     dilation: int = 1,
 ) -> nn.Variable:
-    """Apply a convolution without bias, with the reference's initial values."""
+    """Apply a convolution without bias, with the reference's initial values.
+
+    Args:
+        x: (N, C, H, W).
+        channels: Output channels.
+        kernel: Kernel size.
+        name: Scope of the convolution.
+        build: Options of the build.
+        stride: Stride.
+        dilation: Dilation.
+    """
     return L.convolution(
         x,
         channels,
@@ -204,7 +228,7 @@ DEPTHS: dict[str, DepthArguments] = {
     'resnet50': {'residual': bottleneck_residual, 'blocks': (3, 4, 6, 3)},
     'resnet101': {'residual': bottleneck_residual, 'blocks': (3, 4, 23, 3)},
 }
-DILATIONS: dict[str, DilationArguments] = {  # by suffix of an encoder's name
+DILATIONS: dict[str, DilationArguments] = {  # suffix of an encoder's name -> arguments
     '': {'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)},
     'dilated8': {'strides': (1, 2, 1, 1), 'dilations': (1, 1, 2, 4)},
     'dilated16': {'strides': (1, 2, 2, 1), 'dilations': (1, 1, 1, 2)},

@@ -14,7 +14,7 @@ from layers import functions as L
 from models.encoders.residual import basic_block, convolution
 
 STEM_CHANNELS = (32, 32, 64)
-STAGE_CHANNELS = (64, 128, 256, 512)  # of two blocks each
+STAGE_CHANNELS = (64, 128, 256, 512)  # channels of the stages, which have two blocks each
 
 
 def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
@@ -27,7 +27,10 @@ def stem(x: nn.Variable, build: L.Build) -> nn.Variable:
 
 
 def stage(x: nn.Variable, number: int, build: L.Build) -> nn.Variable:
-    """Apply stage 1 to 4: (N, C, H, W) -> (N, STAGE_CHANNELS[number - 1], H / 2, W / 2)."""
+    """Apply one of the stages 1 to 4.
+
+    (N, C, H, W) -> (N, STAGE_CHANNELS[number - 1], H / 2, W / 2).
+    """
     if number == 1:
         x = L.max_pool(x, 3, 2, build)
     for i in range(2):

@@ -1,8 +1,10 @@
 """Weights of networks: find or download published files, load strictly, save atomically.
 
-path = weights.find('D3Net-S.h5')      # here, in the project, in the cache folder, or downloaded
-models.create('d3net_s')(x)            # registers the parameters
-weights.load(path)                     # loads all of them or none
+Typical use:
+
+    path = weights.find('D3Net-S.h5')  # here, in the project, in the cache folder, or downloaded
+    models.create('d3net_s')(x)        # registers the parameters
+    weights.load(path)                 # loads all of them or none
 """
 
 from models.weights import published

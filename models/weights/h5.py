@@ -21,9 +21,9 @@ from models.errors import ModelError
 from models.family import NetworkInfo
 from models.weights.published import conversion_command, entry_of
 
-Array: TypeAlias = NDArray[Any]  # of numbers
+Array: TypeAlias = NDArray[Any]  # with a numeric type
 
-BACKBONE_PREFIX = 'backbone/'  # omitted by D3Net's files of a backbone alone
+BACKBONE_PREFIX = 'backbone/'  # missing in the names of D3Net's files of a backbone alone
 # Exceptions that h5py raises for a damaged file.
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
@@ -33,9 +33,9 @@ class LoadReport:
     """The result of :func:`load`.
 
     Attributes:
-        loaded: names of the loaded parameters.
-        missing: names that only the network has.
-        extra: names that only the file has.
+        loaded: Names of the loaded parameters.
+        missing: Names that only the network has.
+        extra: Names that only the file has.
     """
 
     loaded: list[str]
@@ -50,17 +50,17 @@ def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = Tr
     the new values.
 
     Args:
-        source: an NNabla ``.h5`` file, or a mapping from names to arrays. A file of a backbone
+        source: An NNabla ``.h5`` file, or a mapping from names to arrays. A file of a backbone
             alone, whose names lack ``backbone/``, is recognised.
-        strict: require the same names on both sides. Otherwise names that only one side has are
-            ignored and reported.
+        strict: Whether file and network must have the same names. Otherwise names that only one of
+            them has are ignored and reported.
 
     Returns:
         The names that were loaded, missing and extra.
 
     Raises:
-        ModelError: a shape differs, no name matches, a name is missing or unknown although
-            ``strict``, or the file cannot be read.
+        ModelError: A shape differs, no name matches, the file cannot be read, or with ``strict`` a
+            name is missing or unknown.
     """
     label = 'the given arrays' if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else read(source)
@@ -90,19 +90,19 @@ def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = Tr
 def initialise(source: str | os.PathLike[str], num_classes: int) -> LoadReport:
     """Initialise a training with the weights of a backbone or of a whole network.
 
-    Like :func:`load` without ``strict``, but layers with one output map per class keep their
-    initial values if the file has them for another number of classes. The report lists them under
-    ``missing``.
+    This function loads like :func:`load` without ``strict``, except for layers with one output map
+    per class: they keep their initial values if the file has them for another number of classes.
+    The report lists them under ``missing``.
 
     Args:
-        source: an NNabla ``.h5`` file.
-        num_classes: number of classes of the registered network.
+        source: An NNabla ``.h5`` file.
+        num_classes: Number of classes of the registered network.
 
     Returns:
         The names that were loaded, missing and extra.
 
     Raises:
-        ModelError: another shape differs, no name matches, or the file cannot be read.
+        ModelError: Another shape differs, no name matches, or the file cannot be read.
     """
     own, arrays = nn.get_parameters(grad_only=False), read(source)
 
@@ -123,10 +123,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
     """Return all arrays of an NNabla ``.h5`` file by parameter name.
 
     Args:
-        path: the file.
+        path: The file.
 
     Raises:
-        ModelError: the file cannot be read, or is not a file of weights.
+        ModelError: The file cannot be read, or is not a file of weights.
     """
     kind = kind_of(Path(path))
     if kind != 'file':
@@ -172,7 +172,7 @@ def input_statistics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return the input statistics that a file of weights stores.
 
     Args:
-        path: the file.
+        path: The file.
 
     Returns:
         ``mean``, ``std`` and ``channel_order``; None if the file stores none or is unreadable.
@@ -191,11 +191,12 @@ def save(path: str | os.PathLike[str], info: NetworkInfo | None = None) -> None:
     The attribute ``nnseg_version`` stores the version of this project.
 
     Args:
-        path: the file to write.
-        info: facts of the network, whose input statistics are stored in the file; None stores none.
+        path: The file to write.
+        info: Facts of the network, whose input statistics are stored in the file. Without it, no
+            statistics are stored.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: The file cannot be written.
     """
     content = io.BytesIO()
     nn.save_parameters(content, extension='.h5')

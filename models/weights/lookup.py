@@ -32,17 +32,18 @@ def _as_model_errors() -> Iterator[None]:
 def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     """Return the path of a file of weights, after a download if necessary.
 
-    An existing path is returned unchanged. A published file is searched for in the folder of
-    ``name``, in the project folder and in the cache folder, and downloaded if none has it. The log
-    names the file if it differs from ``name``.
+    The path of an existing file is returned as it is, except for a ``~``. A published file is
+    searched for in the folder of ``name``, in the project folder and in the cache folder, and
+    downloaded if none has it. The log names the file if it differs from ``name``.
 
     Args:
-        name: a path, or the name of a published file, in which ``_`` and ``-`` are equal.
-        mirror: base address to download from; None for ``$NNSEG_WEIGHTS_URL``, else the published
+        name: A path, or the name of a published file, in which ``_`` and ``-`` count as the same
+            character.
+        mirror: Base address to download from; None for ``$NNSEG_WEIGHTS_URL``, else the published
             addresses.
 
     Raises:
-        ModelError: there is no such file, its folder does not exist, or it cannot be downloaded.
+        ModelError: There is no such file, its folder does not exist, or it cannot be downloaded.
     """
     path = files.expanded(name, 'write the path in full')
     kind = kind_of(path)

@@ -12,7 +12,7 @@ from models import registry
 from models.family import Published
 
 BUNDLED_CONFIG_HINT = '-cfg configs/D3Net_T_camvid.yaml needs no download'
-CHECKPOINT_SUFFIXES = ('.pth', '.pyth', '.pt')  # of PyTorch's files
+CHECKPOINT_SUFFIXES = ('.pth', '.pyth', '.pt')  # suffixes of PyTorch's files
 
 
 def files() -> list[Published]:
@@ -82,8 +82,9 @@ def alternatives_to(path: Path) -> str:
 def conversion_command(path: Path) -> str:
     """Return the command that converts a PyTorch checkpoint.
 
-    The command contains the placeholder ``NAME`` if the file is not a published one. If a published
-    file serves several networks, its arrays are the same for each; the command names the first one.
+    If the file is not a published one, the command contains the placeholder ``NAME`` for the
+    network. If a published file serves several networks, the command names the first one: the
+    converted arrays are the same for each.
     """
     published = entry_of(path)
     if published is None:
