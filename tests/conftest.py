@@ -7,11 +7,17 @@ import cv2
 import nnabla as nn
 import pytest
 
+from common import machine
 from datasets import image_files
 from support import core_tests
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get('SHARED') or PROJECT.parent / 'shared')
+
+
+def pytest_xdist_auto_num_workers():
+    """Return one worker more than there are cores: many tests wait for processes they start."""
+    return machine.cores() + 1
 
 
 def pytest_configure(config):
