@@ -7,6 +7,7 @@
 ``models.register`` adds your own networks: see :mod:`models.family`.
 """
 
+import common  # noqa: F401  (before NNabla, whose messages at its import it suppresses)
 from models import convert, csail, d3net_family, dabnet, ddrnet, edgeailite, weights
 from models.errors import HyperParameterError, ModelError
 from models.family import Family, NetworkInfo, Original, Published

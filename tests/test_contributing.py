@@ -18,25 +18,33 @@ COPIED = (
     'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/support', 'train.py',
     'tests/models/test_registry.py',
 )  # fmt: skip
-# The registration of each recipe: for each file, pairs of a text and its replacement.
+# The registration of each recipe: for each file the name that it adds, and pairs of a regular
+# expression and its replacement. A name that is there already is not added again.
 REGISTRATIONS = {
-    'models/__init__.py': [
-        ('edgeailite, weights', 'edgeailite, tiny_fcn, weights'),
-        ('edgeailite):', 'edgeailite, tiny_fcn):'),
-    ],
-    'tests/models/test_registry.py': [("    'd3net',\n", "    'd3net',\n    'tiny_fcn',\n")],
-    'datasets/registry.py': [
-        ('    layout,\n', '    layout,\n    shapes,\n'),
-        ('register(folder)\n', 'register(folder)\nregister(shapes)\n'),
-    ],
-    'engine/training/losses/__init__.py': [
-        ('import cross_entropy,', 'import focal, cross_entropy,')
-    ],
-    'datasets/loading/augmentations/__init__.py': [
-        ('import resize_crop,', 'import centre_crop, resize_crop,'),
-        ('register(scale_crop', 'register(centre_crop.AUGMENTATION)\nregister(scale_crop'),
-    ],
-    'engine/backends/registry.py': [("BUILT_IN = (", "BUILT_IN = ('opencv_dnn', ")],
+    'models/__init__.py': (
+        'tiny_fcn',
+        [('from models import ', r'\g<0>tiny_fcn, '), (r'for _family in \(', r'\g<0>tiny_fcn, ')],
+    ),
+    'tests/models/test_registry.py': (
+        'tiny_fcn',
+        [(r'ONE_OF_EACH_KIND = \(\n', r"\g<0>    'tiny_fcn',\n")],
+    ),
+    'datasets/registry.py': (
+        'shapes',
+        [
+            (r'from datasets\.readers import \(\n', r'\g<0>    shapes,\n'),
+            (r'\Z', 'register(shapes)\n'),
+        ],
+    ),
+    'engine/training/losses/__init__.py': ('focal', [('losses import ', r'\g<0>focal, ')]),
+    'datasets/loading/augmentations/__init__.py': (
+        'centre_crop',
+        [
+            ('augmentations import ', r'\g<0>centre_crop, '),
+            (r'\Z', 'register(centre_crop.AUGMENTATION)\n'),
+        ],
+    ),
+    'engine/backends/registry.py': ('opencv_dnn', [(r'BUILT_IN = \(', r"\g<0>'opencv_dnn', ")]),
 }
 CONFIG = {
     'network': 'tiny_fcn', 'fcn_width': 8, 'num_classes': 3,
@@ -67,11 +75,11 @@ def project(tmp_path_factory):
     for path, text in recipes().items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-    for path, changes in REGISTRATIONS.items():
+    for path, (name, changes) in REGISTRATIONS.items():
         text = (root / path).read_text()
-        for before, after in changes:
-            assert text.count(before) == 1, (path, before)
-            text = text.replace(before, after)
+        for pattern, replacement in changes if name not in text else ():
+            text, count = re.subn(pattern, replacement, text, count=1)
+            assert count == 1, f'{path}: no {pattern}'
         (root / path).write_text(text)
     (root / 'tiny.yaml').write_text(yaml.safe_dump(CONFIG))
     write_shapes(root / 'data')
