@@ -23,7 +23,10 @@ COPIED = (
 REGISTRATIONS = {
     'models/__init__.py': (
         'tiny_fcn',
-        [('from models import ', r'\g<0>tiny_fcn, '), (r'for _family in \(', r'\g<0>tiny_fcn, ')],
+        [
+            ('from models import ', r'\g<0>tiny_fcn, '),
+            (r'(for _family in .*)\):', r'\1, tiny_fcn):'),
+        ],
     ),
     'tests/models/test_registry.py': (
         'tiny_fcn',
