@@ -85,8 +85,8 @@ def test_the_backend_is_chosen_compared_and_cached(small_photo):
     for process in processes:
         assert process.returncode == 0, process.stderr
         assert chosen.fullmatch(process.stderr.splitlines()[1])
-    for process in processes[:2]:
-        assert 'agrees with NNabla' in process.stderr.splitlines()[2]
+    # On a busy machine the second process may start so late that it finds the entry of the first.
+    assert any('agrees with NNabla' in process.stderr for process in processes[:2])
     assert len(processes[2].stderr.splitlines()) == 2
     (cached,) = (small_photo.parent / 'cache' / 'backends').iterdir()
     assert cached.stat().st_size > 1e4
