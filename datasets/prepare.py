@@ -203,8 +203,14 @@ def _splits(context: ActionContext, complete: bool = False) -> tuple[list[Datase
 
 
 def _open(context: ActionContext, split: str, complete: bool = True) -> Dataset:
+    settings = context.settings
     return datasets.open(
-        context.name, context.root, split, context.settings.list_file, complete=complete
+        context.name,
+        context.root,
+        split,
+        settings.list_file,
+        complete=complete,
+        reading=settings.reading,
     )
 
 

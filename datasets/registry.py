@@ -9,6 +9,7 @@ from pathlib import Path
 from common.registry import Registry
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
+from datasets.keys import DEFAULT_READING, ImageReading
 from datasets.readers import (
     ade20k,
     ade20k32,
@@ -104,6 +105,7 @@ def open(
     list_file: str | os.PathLike[str] | None = None,
     *,
     complete: bool = True,
+    reading: ImageReading = DEFAULT_READING,
 ) -> Dataset:
     """Return a split of a data set.
 
@@ -115,6 +117,7 @@ def open(
             that the reader finds.
         complete: Refuse images without a label, except in a test split. If False, such a sample
             names the expected label file, so that the caller can report all missing ones.
+        reading: Settings of the conversion of image files.
 
     Raises:
         DataError: The name or the split is unknown, the folder holds no such data, a label is
@@ -140,7 +143,7 @@ def open(
     if complete and split != UNLABELLED_SPLIT:
         _check_labels(samples)
     decode = known.decoder(root) if isinstance(known, RootReader) else known.decode
-    return Dataset(describe(name, root), split, tuple(samples), decode)
+    return Dataset(describe(name, root), split, tuple(samples), decode, reading)
 
 
 def _others(name: str) -> list[DatasetInfo]:

@@ -72,7 +72,9 @@ def write_sheet(settings: SheetSettings) -> None:
         raise UserError(f'-n {settings.number}: must be at least 1')
     image_files.check_format(settings.output)
     root = layout.data_root(settings.name, settings.data_dir)
-    dataset = datasets.open(settings.name, root, settings.split, settings.list_file)
+    dataset = datasets.open(
+        settings.name, root, settings.split, settings.list_file, reading=settings.reading
+    )
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{settings.output} written')
 

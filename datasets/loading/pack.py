@@ -6,7 +6,7 @@
 The folder contains ``images.bin`` (uint8 BGR) and ``labels.bin`` (uint8 class indices, 255 for
 ignored pixels), one sample after the other. ``index.json`` has the classes and, for every sample,
 its shape, its offsets, the CRC-32 of its bytes, and the size and modification time of its source
-files.
+files. It also has the settings with which the images were read.
 """
 
 import json
@@ -24,8 +24,8 @@ import numpy as np
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets.dataset import Dataset, Sample
-from datasets.image_files import image_size
 from datasets.info import DataError, DatasetInfo
+from datasets.keys import ImageReading
 
 FORMAT_VERSION = 2
 INDEX, IMAGES, LABELS = 'index.json', 'images.bin', 'labels.bin'
@@ -160,7 +160,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     for sample in dataset:
         if sample.label is None:
             raise DataError(f'{sample.image}: has no label; pack a split that has labels')
-    sizes = [image_size(sample.image) for sample in dataset]
+    sizes = [dataset.size(index) for index in range(len(dataset))]
     try:
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
@@ -213,6 +213,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
         info,
         index['split'],
         tuple(samples),
+        reading=ImageReading(**index.get('reading', {})),
         decode=None,  # type: ignore[arg-type]  # the labels are arrays, not files
         entries={sample.name: entry for sample, entry in zip(samples, entries)},
         files=_MappedFiles(folder),
@@ -258,6 +259,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
         'version': FORMAT_VERSION,
         'info': asdict(dataset.info),
         'split': dataset.split,
+        'reading': asdict(dataset.reading),
         'samples': [
             [sample.name, str(sample.image.resolve()), str(_label_of(sample).resolve())]
             for sample in dataset

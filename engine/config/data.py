@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import datasets
 from datasets import Dataset
-from datasets.keys import DataKeys
+from datasets.keys import DataKeys, ImageReading
 from datasets.readers import layout
 from engine.config.loading import Config, class_info
 
@@ -32,7 +32,8 @@ def open_dataset(
     """
     name = class_info(config).name
     root = layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
-    dataset = datasets.open(name, root, split, list_file, complete=complete)
+    reading = ImageReading.of(config)
+    dataset = datasets.open(name, root, split, list_file, complete=complete, reading=reading)
     return replace(dataset, info=class_info(config, root))
 
 
