@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, __version__, log, own_modules
+from common import PROJECT, __version__, log, once, own_modules
 from common.errors import UserError
 from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
@@ -74,6 +74,7 @@ def run_command(
         )
         args = parser.parse_args(arguments)
         log.set_up(args.debug)
+        once.reset()
         status = main(args)
         sys.stdout.flush()
         return status

@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class InputError(UserError):
     """One input cannot be used; the command continues with the others."""
+
+
+class BadSampleError(InputError):
+    """A training sample cannot be used, and the user has not chosen to replace it by another."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from common.errors import UserError
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
+MAX_NAME_BYTES = 255  # of a file name on the file systems of Linux
 TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # made by replacing(): .name.process-id.ending
 
 
@@ -89,7 +90,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     Raises:
         UserError: The file cannot be written.
     """
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    temporary = _temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -103,6 +104,13 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _temporary_beside(path: Path) -> Path:
+    """Return the temporary path of :func:`replacing`, whose name fits into a file system, too."""
+    end = f'.{os.getpid()}{path.suffix}'
+    stem = os.fsencode(path.stem)[: MAX_NAME_BYTES - len(os.fsencode(f'.{end}'))]
+    return path.with_name(f'.{os.fsdecode(stem)}{end}')
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -95,6 +95,6 @@ def warn_if_dark(image: np.ndarray, deep: np.ndarray, path: Path) -> None:
         once.warn(
             'bit_depth',
             f'{path}: its 16-bit values end at {highest}, so it is read as a nearly black image; '
-            f'if its pixels have {depth} bits, set bit_depth: {depth} in the config, or pass '
-            f'--set bit_depth={depth} (bit_depth: 16 reads it as now, without this warning)',
+            f'if its pixels have {depth} bits, set bit_depth: {depth} (--set bit_depth={depth}, '
+            f'or --bit-depth {depth} in python -m datasets); bit_depth: 16 omits this warning',
         )

@@ -24,7 +24,7 @@ from common.errors import UserError
 from common.log import LOG
 from common.settings import flag, option
 from common.tables import Column, lines
-from datasets import DataError, Dataset, DatasetInfo, Sample
+from datasets import DataError, Dataset, DatasetInfo, Sample, turned
 from datasets.info import IGNORE
 from datasets.preparation import sources
 from datasets.preparation.check import SplitReport, check_split
@@ -247,6 +247,7 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
         return _check_packed(packed, context)
     results = {}
     splits, missing = _splits(context)
+    _warn_of_turned(splits)
     for dataset in splits:
         report = check_split(dataset, context.processes)
         results[dataset.split] = _report_as_json(report, dataset.info)
@@ -326,6 +327,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     for split in context.split or ['train']:
         dataset = _open(context, split)
+        _warn_of_turned([dataset])
         found = compute_statistics(dataset, context.processes)
         weights = {
             'median_frequency': found.median_frequency(),
@@ -357,6 +359,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
     assert target is not None  # otherwise this action would not have been chosen
     results: dict[str, Any] = {}
     splits, missing = _splits(context, complete=True)
+    _warn_of_turned(splits)
     for dataset in splits:
         if all(sample.label is None for sample in dataset):
             LOG.info('%s is skipped: it has no labels', dataset.split)
@@ -366,6 +369,11 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
         results[dataset.split] = str(folder)
         print(f'{context.name} {dataset.split}: packed into {folder}')
     return results, missing
+
+
+def _warn_of_turned(splits: Sequence[Dataset]) -> None:
+    found = [(each, turned.turned_images(each, range(len(each)))) for each in splits]
+    turned.warn(found, '--exif-orientation {0} (config key: exif_orientation)')
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

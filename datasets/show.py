@@ -20,7 +20,7 @@ import datasets
 from common import command
 from common.errors import UserError
 from common.settings import option
-from datasets import IGNORE, Dataset, DatasetInfo, image_files
+from datasets import IGNORE, Dataset, DatasetInfo, image_files, turned
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -75,14 +75,21 @@ def write_sheet(settings: SheetSettings) -> None:
     dataset = datasets.open(
         settings.name, root, settings.split, settings.list_file, reading=settings.reading
     )
+    shown = _spread(dataset, settings.number)
+    turned.warn([(dataset, turned.turned_images(dataset, shown))], '--exif-orientation {0}')
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{settings.output} written')
 
 
 def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:
     """Return a sheet with a row for each of at most ``number`` samples, (H, W, 3) uint8, BGR."""
+    return np.vstack([_row(dataset, index) for index in _spread(dataset, number)])
+
+
+def _spread(dataset: Dataset, number: int) -> list[int]:
+    """Return the indices of at most ``number`` samples, evenly spread."""
     chosen = np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int)
-    return np.vstack([_row(dataset, int(index)) for index in chosen])
+    return [int(index) for index in chosen]
 
 
 def _row(dataset: Dataset, index: int) -> np.ndarray:

@@ -93,6 +93,10 @@ class PackedDataset(Dataset):
         shape = entry.height, entry.width, 3
         return _view(self.files.images, entry.offsets[0], shape)
 
+    def orientation(self, index: int) -> int:
+        """Return 1: the packed pixels are not turned again."""
+        return 1
+
     def decoded(self, index: int) -> np.ndarray:
         """Return class indices, (H, W) uint8, 255 for ignored pixels."""
         entry = self._packed(index)

@@ -14,7 +14,7 @@ from engine.config import loading as configs
 from engine.config.data import first_samples, open_dataset
 from engine.config.loading import Config
 from engine.distributed.processes import joined
-from engine.evaluation import evaluator, image_outputs
+from engine.evaluation import evaluator, image_outputs, turned_images
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
 from engine.inference.loading import LoadedNetwork, load
@@ -48,6 +48,7 @@ def evaluate(settings: EvaluationSettings) -> int:
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
             evaluator.check_labels(dataset, processes)
+            turned_images.warn([dataset], processes)
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
@@ -112,6 +113,8 @@ def _facts(
         'split': dataset.split,
         'list': settings.list_file,
         'limit': settings.limit,
+        'bit_depth': dataset.reading.bit_depth,
+        'exif_orientation': dataset.reading.exif_orientation,
         'protocol': protocol.describe(),
         'context': network.choice.name,
         'type_config': network.choice.type_config,

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from common.command import DONE, INTERRUPTED, TERMINATED
-from common.errors import UserError
+from common.errors import BadSampleError, UserError
 from common.log import LOG
 from common.machine import versions
 from engine.config import Config
@@ -109,7 +109,7 @@ class TrainingLoop:
             return status
         except Exception as error:
             self._interruptible = False  # a signal must not interrupt saving the state
-            advice = self._save_after(error)
+            advice = '; '.join(filter(None, (_advice_on_file(error), self._save_after(error))))
             if advice and isinstance(error, UserError):
                 raise UserError(f'{error}; {advice}') from error
             if advice and not isinstance(error, OtherProcessError):
@@ -286,3 +286,10 @@ class TrainingLoop:
                 self._trainer.iteration,
             )
         return INTERRUPTED if self._signal is None else SIGNALS[self._signal]
+
+
+def _advice_on_file(error: Exception) -> str:
+    """Return what to do about a bad training sample; empty for any other error."""
+    if not isinstance(error, BadSampleError):
+        return ''
+    return 'repair the file, or pass --skip-bad to train on another sample in its place'

@@ -18,6 +18,7 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
+from engine.evaluation import turned_images
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
@@ -72,6 +73,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     plan = TrainingPlan(settings, config, seed, processes, choice)
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
     validation = _register(plan, network, initialise=state is None)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)

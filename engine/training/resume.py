@@ -16,6 +16,10 @@ from engine.training.plan import TrainingPlan
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 
+# Neither adding nor omitting this option changes results unnoticed: a bad sample ends a run without
+# it, and is logged with it.
+SKIP_BAD = '--skip-bad'
+
 
 def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
     """Return the state file to resume from; None for a new run.
@@ -80,7 +84,8 @@ def check_changes(
     if scaled and not state.scaled and reference not in (None, batch):
         changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
     changed += checkpoints.config_changes(before, config)
-    changed += checkpoints.option_changes(state.options, plan.options)
+    options = [{**each, SKIP_BAD: 'off'} for each in (state.options, plan.options)]
+    changed += checkpoints.option_changes(*options)
     if state.processes != processes.size:
         changed.append(f'processes: {processes.size} was {state.processes}')
     if not changed:
