@@ -51,8 +51,8 @@ def warn(found: Sequence[tuple[Dataset, Sequence[int]]], how_to_set: str = IN_CO
     stored = dataset.orientation(index)
     once.warn(
         'exif_orientation',
-        f'{count} of {total} images beside labels have an EXIF orientation, the first is '
-        f'{dataset[index].image} ({stored}: stored {MEANINGS[stored]}); these images are turned '
+        f'{count} of {total} images beside labels have an EXIF orientation other than 1, the first '
+        f'is {dataset[index].image} ({stored}: stored {MEANINGS[stored]}); these images are turned '
         'upright, their labels are not. If the labels were drawn on the stored pixels, pass '
         f'{how_to_set.format("ignore")}; if they fit the upright images, '
         f'{how_to_set.format("apply")} omits this warning',

@@ -11,11 +11,11 @@ import numpy as np
 
 from common.errors import InputError, UserError
 from common.files import replacing
+from datasets import orientation
 from datasets.decoding import decoding, reason_of
 from datasets.image_files import silent_opencv
+from engine.inference import video_orientation
 
-# How to turn a frame upright, by the angle in degrees that the file states.
-TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 # Formats whose header holds the number of frames; FFmpeg estimates the number in other formats.
 EXACT_FRAME_COUNTS = ('.mp4', '.m4v', '.mov', '.avi')
@@ -28,8 +28,7 @@ class IncompleteVideo(InputError):
 class VideoReader:
     """A reader of a video, frame by frame; it can be iterated once.
 
-    Phones store frames as the sensor has them, and an angle beside them. The reader turns the
-    frames by it, as players do.
+    Frames are turned upright, as players show them.
 
     Attributes:
         frames: Number of frames that the header promises; 0 if it states no number.
@@ -53,7 +52,8 @@ class VideoReader:
             self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
             # Whether OpenCV turns frames itself differs between its versions.
             self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-            self._turn = TURNS.get(int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
+            angle = self._capture.get(cv2.CAP_PROP_ORIENTATION_META)
+            self._orientation = video_orientation.of_video(path, angle)
         self._failure: str | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -64,7 +64,7 @@ class VideoReader:
         count = 0
         while (frame := self._next_frame()) is not None:
             count += 1
-            yield frame if self._turn is None else cv2.rotate(frame, self._turn)
+            yield orientation.upright(frame, self._orientation)
         self._capture.release()
         if not count:
             reason = f' ({self._failure})' if self._failure else ''
