@@ -26,7 +26,8 @@ def damaged(folder):
     picture = Image.fromarray(stand_ins.image(64, 48))
     paths = [folder / 'avif.jpg', folder / 'qoi.png']
     picture.save(paths[0], format='AVIF')
-    paths[0].write_bytes(paths[0].read_bytes()[:-600] + bytes(600))  # RuntimeError
+    head, mark, pixels = paths[0].read_bytes().partition(b'mdat')
+    paths[0].write_bytes(head + mark + b'\xff' * 64 + pixels[64:])  # RuntimeError
     picture.save(paths[1], format='QOI')
     paths[1].write_bytes(paths[1].read_bytes()[:6000])  # IndexError
     return paths
