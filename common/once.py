@@ -29,7 +29,7 @@ def warn(subject: str, text: str) -> None:
         if _kept is not None:
             _kept.append((subject, text))
             return
-    LOG.warning('%s', text)
+    LOG.warning('%s', ' '.join(text.splitlines()))  # a file name may contain line breaks
 
 
 def show(warnings: Iterable[tuple[str, str]]) -> None:

@@ -284,6 +284,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
         else:
             if dataset.info.name != context.name:
                 raise DataError(f'{folder}: holds packed {dataset.info.name}, not {context.name}')
+            dataset.require(context.settings.reading)
             found.add(dataset.split)
             if wanted and dataset.split not in wanted:
                 continue
@@ -372,7 +373,10 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
 
 
 def _warn_of_turned(splits: Sequence[Dataset]) -> None:
-    found = [(each, turned.turned_images(each, range(len(each)))) for each in splits]
+    found = []
+    for dataset in splits:
+        labelled = [i for i, sample in enumerate(dataset) if sample.label is not None]
+        found.append((dataset, turned.turned_images(dataset, labelled)))
     turned.warn(found, '--exif-orientation {0} (config key: exif_orientation)')
 
 

@@ -76,7 +76,8 @@ def write_sheet(settings: SheetSettings) -> None:
         settings.name, root, settings.split, settings.list_file, reading=settings.reading
     )
     shown = _spread(dataset, settings.number)
-    turned.warn([(dataset, turned.turned_images(dataset, shown))], '--exif-orientation {0}')
+    labelled = [index for index in shown if dataset[index].label is not None]
+    turned.warn([(dataset, turned.turned_images(dataset, labelled))], '--exif-orientation {0}')
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{settings.output} written')
 

@@ -24,21 +24,17 @@ MEANINGS = {
 
 
 def turned_images(dataset: Dataset, indices: Iterable[int]) -> list[int]:
-    """Return those of ``indices`` whose images are turned beside a label.
+    """Return those of ``indices`` whose images are turned; none if the user has said what is meant.
 
-    The list is empty if the user has said what is meant. Only headers are read.
+    Only headers are read.
     """
     if dataset.reading.exif_orientation is not None:
         return []
-    return [
-        index
-        for index in indices
-        if dataset[index].label is not None and dataset.orientation(index) != UPRIGHT
-    ]
+    return [index for index in indices if dataset.orientation(index) != UPRIGHT]
 
 
 def warn(found: Sequence[tuple[Dataset, Sequence[int]]], how_to_set: str = IN_CONFIG) -> None:
-    """Warn, once in a command, of turned images beside labels.
+    """Warn, once in a command, that images are turned and their labels are not.
 
     Args:
         found: Data sets, each with the result of :func:`turned_images`.
@@ -51,8 +47,8 @@ def warn(found: Sequence[tuple[Dataset, Sequence[int]]], how_to_set: str = IN_CO
     stored = dataset.orientation(index)
     once.warn(
         'exif_orientation',
-        f'{count} of {total} images beside labels have an EXIF orientation other than 1, the first '
-        f'is {dataset[index].image} ({stored}: stored {MEANINGS[stored]}); these images are turned '
+        f'{count} of {total} images have an EXIF orientation other than 1, the first is '
+        f'{dataset[index].image} ({stored}: stored {MEANINGS[stored]}); these images are turned '
         'upright, their labels are not. If the labels were drawn on the stored pixels, pass '
         f'{how_to_set.format("ignore")}; if they fit the upright images, '
         f'{how_to_set.format("apply")} omits this warning',

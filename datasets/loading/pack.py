@@ -110,6 +110,15 @@ class PackedDataset(Dataset):
         """Compare all bytes with their checksums; return a line for each sample that differs."""
         return [line for line in map_samples(self, _verify_sample, processes, 'checking') if line]
 
+    def require(self, reading: ImageReading) -> None:
+        """Raise ``DataError`` if ``reading`` sets another conversion than that of the images."""
+        for key, own in asdict(self.reading).items():
+            if getattr(reading, key) not in (None, own):
+                raise DataError(
+                    f'{self.files.folder}: packed with {key} {own or "not set"}, not '
+                    f'{getattr(reading, key)}; pack the data set again with it'
+                )
+
     def _packed(self, index: int) -> PackedSample:
         return self.entries[self.samples[index].name]
 

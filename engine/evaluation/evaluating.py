@@ -48,7 +48,7 @@ def evaluate(settings: EvaluationSettings) -> int:
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
             evaluator.check_labels(dataset, processes)
-            turned_images.warn([dataset], processes)
+        turned_images.warn([dataset], processes)  # a test server has labels, too
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)

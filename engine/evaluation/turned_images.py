@@ -7,7 +7,7 @@ from engine.distributed.processes import Processes
 
 
 def warn(datasets: Sequence[Dataset], processes: Processes) -> None:
-    """Warn, on rank 0, of the turned images beside labels in some data sets."""
+    """Warn, on rank 0, of the turned images in data sets that have labels."""
     own = [turned.turned_images(each, processes.shard(len(each))) for each in datasets]
     shards = processes.gather(own)
     found = [

@@ -12,7 +12,7 @@ from common.errors import InputError
 from datasets import orientation, turned
 from datasets.dataset import Dataset, Sample
 from datasets.image_files import image_size, read_image
-from datasets.info import DatasetInfo
+from datasets.info import DataError, DatasetInfo
 from datasets.keys import ImageReading
 from datasets.loading import pack
 from datasets.readers.label_files import read_indices
@@ -93,13 +93,11 @@ def test_turned_images_beside_labels_are_counted_in_one_warning(tmp_path, caplog
     for _ in range(2):
         turned.warn([(dataset, turned.turned_images(dataset, range(4)))])
     (line,) = caplog.messages
-    assert line.startswith('2 of 4 images beside labels have an EXIF orientation other than 1')
+    assert line.startswith('2 of 4 images have an EXIF orientation other than 1')
     assert f'the first is {dataset[1].image} (3: stored upside down)' in line
     assert '--set exif_orientation=ignore;' in line
     for known in (AS_STORED, TURNED):  # the user has said which is meant
         assert turned.turned_images(replace(dataset, reading=known), range(4)) == []
-    unlabelled = replace(dataset, samples=(Sample('1', dataset[1].image, None),))
-    assert turned.turned_images(unlabelled, [0]) == []
 
 
 def test_sizes_that_differ_by_the_orientation_name_the_key(tmp_path):
@@ -124,3 +122,6 @@ def test_packed_data_keep_how_they_were_read(tmp_path):
     assert packed.reading == AS_STORED
     assert np.array_equal(packed.image(0), dataset.image(0))
     assert turned.turned_images(replace(packed, reading=ImageReading()), range(2)) == []
+    packed.require(ImageReading())
+    with pytest.raises(DataError, match='packed: packed with exif_orientation ignore, not apply'):
+        packed.require(TURNED)
