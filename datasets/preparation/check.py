@@ -16,7 +16,7 @@ import numpy as np
 
 from common.errors import InputError, UserError
 from common.process_map import map_samples
-from datasets.dataset import Dataset, check_range
+from datasets.dataset import NO_IMAGE, NO_LABEL, Dataset, check_range
 from datasets.registry import UNLABELLED_SPLIT, preparation
 
 
@@ -61,13 +61,26 @@ def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
         dataset: The split, opened with ``complete=False`` to report missing labels as well.
         processes: Number of worker processes.
     """
-    problems = [*_images_without_label(dataset), *_labels_without_image(dataset)]
+    problems = _unpaired(dataset)
     pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for found, counts in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
         pixels += counts
         images += counts > 0
     return SplitReport(len(dataset), tuple(problems), pixels, images)
+
+
+def _unpaired(dataset: Dataset) -> list[Problem]:
+    """Return a problem for each image without a label and each label without an image, once."""
+    found = [
+        Problem(file.path, 'missing', f'{file.path}: has no label')
+        if file.reason == NO_LABEL
+        else Problem(file.path, 'missing', f'{file.path}: a label without an image')
+        for file in dataset.unused
+        if file.reason in (NO_LABEL, NO_IMAGE)
+    ]
+    found += [*_images_without_label(dataset), *_labels_without_image(dataset)]
+    return list({problem.file: problem for problem in found}.values())
 
 
 def _images_without_label(dataset: Dataset) -> list[Problem]:
