@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,9 @@ class FoundSamples(Sequence[Sample]):
         return FoundSamples(self.samples, (*self.unused, *files))
 
 
+Split = TypeVar('Split', bound='Dataset')
+
+
 @dataclass(frozen=True)
 class Dataset(Sequence[Sample]):
     """The samples of a split and the function that reads their labels.
@@ -106,6 +109,10 @@ class Dataset(Sequence[Sample]):
     # Slices are not supported: no caller needs them.
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         return self.samples[index]
+
+    def part(self: 'Split', indices: Iterable[int]) -> 'Split':
+        """Return the data set with some of its samples only."""
+        return replace(self, samples=tuple(self.samples[index] for index in indices))
 
     def describe(self) -> str:
         """Return the numbers of samples and of unused files: ``9 pairs; 1 not used: NAME``."""
@@ -142,15 +149,21 @@ class Dataset(Sequence[Sample]):
         self.check_sizes(index, image.shape[:2], label.shape)
         return image, label
 
-    def check(self, index: int):
-        """Raise ``InputError`` where :meth:`pair` would, at the lowest cost.
+    def label_files(self) -> list[Path]:
+        """Return the files with the labels, each once."""
+        return list(dict.fromkeys(sample.label for sample in self.samples if sample.label))
+
+    def check(self, index: int) -> np.ndarray:
+        """Return :meth:`label`, or raise ``InputError`` where :meth:`pair` would, at low cost.
 
         For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
         as JPEG, are decoded, because their header does not show that the file is truncated.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
-        self.check_sizes(index, size, self.label(index).shape)
+        labels = self.label(index)
+        self.check_sizes(index, size, labels.shape)
+        return labels
 
     def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
         """Raise ``InputError`` if an image and its label differ in size.
