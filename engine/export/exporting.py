@@ -16,7 +16,7 @@ from engine.export.exporter import export
 from engine.export.settings import NAMED_SIZES, ExportSettings, FormSettings
 from engine.export.spec import NORMALISED, ExportSpec, check_size
 from engine.inference.loading import LoadedNetwork, load
-from engine.inference.test_time import ProtocolKeys
+from engine.inference.test_time import ProtocolKeys, configured_protocol
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
@@ -110,6 +110,8 @@ def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
     return {
         'classes': list(info.classes),
         'palette': [list(map(int, colour)) for colour in info.palette],
+        'palette_order': 'rgb',
+        'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
         'config': {key: value for key, value in config.items() if key not in configs.PATH_KEYS},
         'weights': loaded.weights.name,
