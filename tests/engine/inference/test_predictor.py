@@ -37,6 +37,15 @@ def test_labels_have_the_size_of_the_image(tiny, height, width):
     assert np.array_equal(labels, logits.argmax(0))
 
 
+def test_the_last_of_255_classes_can_be_predicted():
+    made = predictor.Predictor(stand_ins.tiny(num_classes=255))
+    stand_ins.randomize_parameters()
+    bias = nn.get_parameters()['decode_head/conv_seg/conv/b']
+    bias.d = np.where(np.arange(255) == 254, 1e3, 0).astype(np.float32)
+    for protocol in (Protocol(), Protocol(flip=True)):
+        assert np.array_equal(np.unique(made.labels(stand_ins.image(9, 8), protocol)), [254])
+
+
 def test_logits_equal_those_of_the_graph_resized_by_opencv(tiny):
     image = stand_ins.image(33, 57)
     x = predictor.normalise(image, tiny.network.info)[None]
