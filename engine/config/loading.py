@@ -144,20 +144,17 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
         )
     except datasets.DataError as error:
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
-    info = replace(
-        known,
-        classes=data.classes or known.classes or tuple(f'class {i}' for i in range(count)),
-        palette=data.palette or known.palette or datasets.distinct_colours(count),
-        categories=None if data.classes else known.categories,
-    )
-    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+    classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
+    palette = data.palette or known.palette or datasets.distinct_colours(count)
+    for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
             source = config.origin(key) if key in config else f'from the data set {known.name}'
             raise UserError(
                 f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
                 'set both classes and palette to define your own'
             )
-    return info
+    categories = None if data.classes else known.categories
+    return replace(known, classes=classes, palette=palette, categories=categories)
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
