@@ -11,6 +11,7 @@ import nnabla as nn
 from common.sections import SectionError, keys_of
 from layers import functions as L
 from layers import recompute
+from layers.workspace import NNABLA_LOCK
 from models.errors import HyperParameterError, ModelError
 from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Original, Statistics
 
@@ -70,15 +71,16 @@ class Network:
                 f'{self.name} cannot take {height}x{width} pixels: height and width must be '
                 f'{multiples}at least {self.info.smallest_size}'
             )
-        build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
-        try:
-            outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
-        except L.TooFewValues as error:
-            raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
-        if build.recompute != 'none':
-            recompute.keep_inputs_of_spurious_readers(*outputs)
-        outputs = outputs if aux or train else outputs[:1]
-        return [L.from_layout(output, build) for output in outputs]
+        with NNABLA_LOCK:  # the scopes of the layers are global
+            build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
+            try:
+                outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
+            except L.TooFewValues as error:
+                raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
+            if build.recompute != 'none':
+                recompute.keep_inputs_of_spurious_readers(*outputs)
+            outputs = outputs if aux or train else outputs[:1]
+            return [L.from_layout(output, build) for output in outputs]
 
 
 def register(family: Family) -> None:

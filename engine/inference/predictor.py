@@ -7,6 +7,7 @@ image's size in bands of rows, so that memory does not grow with pixels times cl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from threading import Lock
 
 import cv2
 import nnabla as nn
@@ -19,6 +20,7 @@ from engine.backends.base import Backend
 from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevicePredictor
 from engine.inference.test_time import Protocol, Size, size_of
+from layers.workspace import Workspace
 from models import Network, NetworkInfo
 
 WHOLE_IMAGE = Protocol()  # one view, at the image's size
@@ -57,10 +59,13 @@ class _ViewScores:
 class Predictor:
     """A predictor of class maps with one network, whose parameters it registers.
 
+    Any number of threads may share a predictor. The backend computes one image at a time; the steps
+    before and after it run in parallel.
+
     Attributes:
         network: The network.
-        backend: Backend that computes the network's maps; initially NNabla's graphs in the current
-            context.
+        workspace: The network's parameters and context: the workspace at the creation.
+        backend: Backend that computes the network's maps; initially NNabla's graphs.
         on_device: Computes class maps of whole images on the GPU; None before
             :meth:`stay_on_device`.
 
@@ -70,7 +75,8 @@ class Predictor:
     """
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
-        self.network = network
+        self.network, self.workspace = network, Workspace()
+        self._lock = Lock()  # of the backend, whose models and graphs serve one thread at a time
         self.backend: Backend = NnablaBackend(network, on_new_size)
         self.on_device: OnDevicePredictor | None = None
         self._on_new_size = on_new_size
@@ -79,7 +85,8 @@ class Predictor:
 
     def stay_on_device(self) -> None:
         """Compute whole images at their own size in one graph, which transfers bytes only."""
-        self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
+        with self.workspace.entered():
+            self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
 
     def labels(self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE) -> np.ndarray:
         """Return the class index of every pixel.
@@ -96,7 +103,8 @@ class Predictor:
         """
         size = size_of(image)
         if self.on_device and protocol == WHOLE_IMAGE and self.on_device.takes(size):
-            labels = self.on_device.labels(image)
+            with self._lock:
+                labels = self.on_device.labels(image)
             if labels is not None:
                 return labels
         lacking = (
@@ -154,7 +162,8 @@ class Predictor:
         """
         size = size_of(image)
         views = protocol.views(*size)
-        self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
+        with self._lock:
+            self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
             with memory_errors_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
@@ -212,11 +221,13 @@ class Predictor:
             round(side * full / seen)
             for side, full, seen in zip(size, padded.shape[1:], x.shape[1:])
         )
-        try:
-            return _ViewScores(self.backend.run(padded[None])[0], (height, width), mirrored)
-        except MemoryError:
-            self.backend.close()  # frees memory that the next image may need
-            raise
+        with self._lock:
+            try:
+                maps = self.backend.run(padded[None])[0]
+            except MemoryError:
+                self.backend.close()  # frees memory that the next image may need
+                raise
+        return _ViewScores(maps, (height, width), mirrored)
 
     def _padded(self, length: int) -> int:
         info = self.network.info
