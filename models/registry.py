@@ -12,6 +12,7 @@ from common.class_maps import check_num_classes
 from common.sections import SectionError, keys_of
 from layers import functions as L
 from layers import recompute
+from layers.workspace import NNABLA_LOCK
 from models.errors import HyperParameterError, ModelError
 from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Original, Statistics
 
@@ -72,21 +73,22 @@ class Network:
                 f'{self.name} cannot take {height}x{width} pixels: height and width must be '
                 f'{multiples}at least {self.info.smallest_size}'
             )
-        build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
-        try:
-            outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
-        except L.TooFewValues as error:
-            raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
-        if build.recompute != 'none':
-            recompute.keep_inputs_of_spurious_readers(*outputs)
-        outputs = outputs if aux or train else outputs[:1]
-        for count in (L.channels_of(output, build) for output in outputs):
-            if count != self.info.num_classes:  # a class map may not hold the others
-                raise ModelError(
-                    f'{self.name}: its graph returns logits of {count} classes, but its '
-                    f'NetworkInfo says {self.info.num_classes}; make them equal'
-                )
-        return [L.from_layout(output, build) for output in outputs]
+        with NNABLA_LOCK:  # the scopes of the layers are global
+            build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
+            try:
+                outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
+            except L.TooFewValues as error:
+                raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
+            if build.recompute != 'none':
+                recompute.keep_inputs_of_spurious_readers(*outputs)
+            outputs = outputs if aux or train else outputs[:1]
+            for count in (L.channels_of(output, build) for output in outputs):
+                if count != self.info.num_classes:  # a class map may not hold the others
+                    raise ModelError(
+                        f'{self.name}: its graph returns logits of {count} classes, but its '
+                        f'NetworkInfo says {self.info.num_classes}; make them equal'
+                    )
+            return [L.from_layout(output, build) for output in outputs]
 
 
 def register(family: Family) -> None:

@@ -43,7 +43,9 @@ def export_network(settings: ExportSettings) -> int:
     check_size(name, info, size)
     files.check_writable(path)
     loaded = load(config, settings.weights, REFERENCE)
-    report = export(loaded.predictor.network, size, path, spec, metadata=_metadata(loaded))
+    predictor = loaded.predictor
+    with predictor.workspace.entered():
+        report = export(predictor.network, size, path, spec, metadata=_metadata(loaded))
     print(
         f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {spec.kind} of {height}x{width}): '
         f'{report}'

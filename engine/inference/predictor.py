@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
+from threading import Lock
 
 import cv2
 import nnabla as nn
@@ -21,6 +22,7 @@ from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevicePredictor
 from engine.inference.resampling import WHOLE, Shares, resize_rows
 from engine.inference.test_time import Protocol, Size, size_of
+from layers.workspace import Workspace
 from models import Network, NetworkInfo
 
 WHOLE_IMAGE = Protocol()  # one view, at the image's size
@@ -61,10 +63,13 @@ class _ViewScores:
 class Predictor:
     """A predictor of class maps with one network, whose parameters it registers.
 
+    Any number of threads may share a predictor. The backend computes one image at a time; the steps
+    before and after it run in parallel.
+
     Attributes:
         network: The network.
-        backend: Backend that computes the network's maps; initially NNabla's graphs in the current
-            context.
+        workspace: The network's parameters and context: the workspace at the creation.
+        backend: Backend that computes the network's maps; initially NNabla's graphs.
         on_device: Computes class maps of whole images on the GPU; None before
             :meth:`stay_on_device`.
 
@@ -74,7 +79,8 @@ class Predictor:
     """
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
-        self.network = network
+        self.network, self.workspace = network, Workspace()
+        self._lock = Lock()  # of the backend, whose models and graphs serve one thread at a time
         self.backend: Backend = NnablaBackend(network, on_new_size)
         self.on_device: OnDevicePredictor | None = None
         self._on_new_size = on_new_size
@@ -83,7 +89,8 @@ class Predictor:
 
     def stay_on_device(self) -> None:
         """Compute whole images at their own size in one graph, which transfers bytes only."""
-        self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
+        with self.workspace.entered():
+            self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
 
     def labels(self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE) -> np.ndarray:
         """Return the class index of every pixel.
@@ -100,7 +107,8 @@ class Predictor:
         """
         size = size_of(image)
         if self.on_device and protocol == WHOLE_IMAGE and self.on_device.takes(size):
-            labels = self.on_device.labels(image)
+            with self._lock:
+                labels = self.on_device.labels(image)
             if labels is not None:
                 return labels
         lacking = (
@@ -158,7 +166,8 @@ class Predictor:
         """
         size = size_of(image)
         views = protocol.views(*size)
-        self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
+        with self._lock:
+            self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
             with memory_errors_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
@@ -213,11 +222,13 @@ class Predictor:
         """
         padded = np.pad(x, [(0, 0), *((0, self._padded(side) - side) for side in x.shape[1:])])
         height, width = map(Fraction, x.shape[1:], padded.shape[1:])
-        try:
-            return _ViewScores(self.backend.run(padded[None])[0], size, (height, width), mirrored)
-        except MemoryError:
-            self.backend.close()  # frees memory that the next image may need
-            raise
+        with self._lock:
+            try:
+                maps = self.backend.run(padded[None])[0]
+            except MemoryError:
+                self.backend.close()  # frees memory that the next image may need
+                raise
+        return _ViewScores(maps, size, (height, width), mirrored)
 
     def _padded(self, length: int) -> int:
         """Return the smallest length that the network accepts for ``length`` pixels."""
