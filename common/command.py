@@ -23,7 +23,8 @@ from common.settings import FLAGS, GROUP
 T = typing.TypeVar('T')
 Container = typing.Union[argparse.ArgumentParser, argparse._ArgumentGroup]
 DONE, SOME_FAILED, USER_ERROR = 0, 1, 2
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 + signal number, as in a shell
+# 128 + signal number, as in a shell
+HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,11 +42,12 @@ def run_command(
 ) -> int:
     """Parse the arguments, call ``main(args)`` and return the exit status of the command.
 
-    A user's mistake is printed as one line on standard error. Text that cannot be printed ends no
-    command early: all files are written, then the status says that text was lost. Three options are added to every
-    command: ``--debug`` shows the traceback of such a mistake, ``--version`` prints the version of
-    the project, and ``--import`` imports modules that register a user's own parts. ``main`` imports
-    heavy packages itself, so that a missing package is reported as a user's mistake as well.
+    A user's mistake is printed as one line on standard error. If standard output or standard error
+    cannot be written, ``main`` still runs to its end; the exit status reports lost output. Three
+    options are added to every command: ``--debug`` shows the traceback of a user's mistake,
+    ``--version`` prints the version of the project, and ``--import`` imports modules that register
+    a user's own parts. ``main`` imports heavy packages itself, so that a missing package is
+    reported as a user's mistake as well.
 
     Args:
         build_parser: Returns the parser of the command.

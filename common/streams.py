@@ -21,8 +21,8 @@ BROKEN = OSError, ValueError  # raised by writing; ValueError: the stream was cl
 class GuardedStream:
     """A text stream that records a failure to write instead of raising it.
 
-    Characters that the stream's encoding lacks are written as escapes such as ``\\xdf``. Everything
-    but writing is passed on to the stream.
+    Characters that the stream's encoding lacks are written as escapes. Everything but writing is
+    passed on to the stream.
 
     Args:
         stream: The stream to write to.
