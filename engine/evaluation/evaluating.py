@@ -1,7 +1,5 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from common import files
@@ -54,10 +52,11 @@ def evaluate(settings: EvaluationSettings) -> int:
             used = set[str]().union(*processes.gather(network.predictor.backend.used))
             report = counts.report(dataset.info)
             if processes.rank == 0:
-                print(evaluator.format_table(report))
                 if settings.json:
                     facts = _facts(settings, network, dataset, protocol, used)
-                    _write(settings.json, {**report, 'settings': facts, 'versions': versions()})
+                    document = {**report, 'settings': facts, 'versions': versions()}
+                    files.write_json(settings.json, document)
+                print(evaluator.format_table(report))
         return DONE
 
 
@@ -120,8 +119,3 @@ def _facts(
         'precision': settings.backend.precision,
         'calibration': network.calibration and network.calibration.describe(),
     }
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    with files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + '\n')

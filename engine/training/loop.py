@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from common.command import DONE, INTERRUPTED, TERMINATED
+from common.command import DONE, HUNG_UP, INTERRUPTED, TERMINATED
 from common.errors import UserError
 from common.log import LOG
 from common.machine import versions
@@ -32,6 +32,7 @@ SIGNALS: dict[int, int] = {
     signal.SIGINT: INTERRUPTED,
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
+    signal.SIGHUP: HUNG_UP,  # the terminal was closed, as by a lost SSH connection
 }
 RANK_0_SAVE_SECONDS = 10  # the other ranks wait, since rank 0 saves if it has the same error
 
@@ -97,7 +98,7 @@ class TrainingLoop:
         Raises:
             UserError: The run stops; the message names the state that it can resume from.
         """
-        before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
+        before = {number: signal.signal(number, self._note_signal) for number in _handled_signals()}
         try:
             return self._train()
         except KeyboardInterrupt:
@@ -272,8 +273,11 @@ class TrainingLoop:
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """Stop training after the present step; a second signal interrupts at once.
 
-        Saving weights and validation are interrupted by the first signal.
+        Saving weights and validation are interrupted by the first signal. A closed terminal can
+        cause several SIGHUP, of which only the first counts.
         """
+        if number == signal.SIGHUP and self._signal is not None:
+            return
         again, self._signal = self._signal is not None, number
         if again or self._interruptible:
             raise KeyboardInterrupt
@@ -286,3 +290,9 @@ class TrainingLoop:
                 self._trainer.iteration,
             )
         return INTERRUPTED if self._signal is None else SIGNALS[self._signal]
+
+
+def _handled_signals() -> list[int]:
+    """Return the signals that end a run; under ``nohup`` a closed terminal does not."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in SIGNALS if not (number == signal.SIGHUP and ignored)]
