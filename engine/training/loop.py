@@ -44,11 +44,13 @@ class RunIdentity:
         config: The effective config.
         seed: The seed of the run.
         options: The options that change results.
+        name: The name of the config that the run started from.
     """
 
     config: Config
     seed: int
     options: dict[str, str]
+    name: str
 
 
 class TrainingLoop:
@@ -215,7 +217,7 @@ class TrainingLoop:
             processes=self._processes.size,
             options=self._identity.options,
             versions=self._versions,
-            name=self._identity.config.name,
+            name=self._identity.name,
             extras={'pending': self._logger.pending()},
             scaled=True,
         )
