@@ -56,8 +56,8 @@ class Provenance:
         digest = f' (sha256 {self.sha256[:SHOWN_DIGITS]})' if self.sha256 else ''
         images_of = f'{self.split} listed in {self.list_file}' if self.list_file else self.split
         return (
-            f'{self.weights}{digest} | {self.dataset} {images_of}, {images} '
-            f'image{"" if images == 1 else "s"} | {protocol_words(self.protocol.describe())} | '
+            f'{self.weights}{digest}, {self.dataset} {images_of}, {images} '
+            f'image{"" if images == 1 else "s"}, {protocol_words(self.protocol.describe())}, '
             f'{self.backend} {self.precision}'
         )
 

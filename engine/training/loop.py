@@ -190,6 +190,9 @@ class TrainingLoop:
     def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
+        averaged = 'averaged ' if self._identity.config.get('ema_decay') else ''
+        origin = validation.origin(f'{averaged}weights of iteration {iteration}')
+        report |= {'settings': origin.facts(), 'origin': origin.line(report['images'])}
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
@@ -218,7 +221,7 @@ class TrainingLoop:
             options=self._identity.options,
             versions=self._versions,
             name=self._identity.name,
-            extras={'pending': self._logger.pending()},
+            extras={'pending': self._logger.pending(), 'seconds': self._logger.seconds()},
             scaled=True,
         )
 

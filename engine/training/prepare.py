@@ -151,6 +151,7 @@ def _logger(
         active=not plan.processes.rank,
         start_iteration=state.iteration if state else 0,
         pending=state.extras.get('pending', ()) if state else (),
+        seconds=state.extras.get('seconds', 0) if state else 0,
         memory=None if choice.name == 'cpu' else lambda: gpu_memory_mib(choice.device),
     )
 
@@ -163,7 +164,8 @@ def _register(plan: TrainingPlan, network: Network) -> Predictor:
 
 def _make_validation(plan: TrainingPlan, predictor: Predictor) -> Validation:
     release = partial(context.release_cached_memory, plan.choice)
-    return Validation(plan.config, predictor, release, plan.processes)
+    precision = 'float16' if plan.choice.type_config == 'half' else 'float32'
+    return Validation(plan.config, predictor, release, plan.processes, precision)
 
 
 def _make_loader(plan: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
