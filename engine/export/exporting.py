@@ -108,14 +108,13 @@ def _spec(settings: FormSettings, path: Path) -> ExportSpec:
 def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
     """Return the metadata of a file beyond the facts of its network."""
     config = loaded.config
-    info = configs.class_info(config)
     return {
-        'classes': list(info.classes),
-        'palette': [list(map(int, colour)) for colour in info.palette],
+        'classes': list(loaded.info.classes),
+        'palette': [list(map(int, colour)) for colour in loaded.info.palette],
         'palette_order': 'rgb',
         'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
         'config': {key: value for key, value in config.items() if key not in configs.PATH_KEYS},
         'weights': loaded.weights.name,
-        'weights_sha256': files.sha256_of(loaded.weights),
+        'weights_sha256': loaded.sha256,
     }
