@@ -137,9 +137,9 @@ def main(args: Namespace) -> int:
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
     facts = {'config': names, 'rounds': args.rounds, **facts}
-    print(harness.format_table(results, facts))
     if args.json:
         harness.write_json(args.json, results, facts)
+    print(harness.format_table(results, facts))
     return 0
 
 

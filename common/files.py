@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import json
 import os
 import re
 import stat
@@ -153,6 +154,16 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a document as JSON, in place of an existing file.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -9,7 +9,6 @@ The actions run in the order of the first line above, whatever the order of the 
 status is 1 if there are problems with files, and 2 if nothing could be done.
 """
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from common import command, files, machine
+from common import command, files, machine, streams
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
@@ -106,6 +105,11 @@ class ActionContext:
         """Name of the data set."""
         return self.settings.name
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether results that are only printed are lost, as after ``| head``."""
+        return self.settings.json_file is None and streams.output_is_lost()
+
 
 class _Parser(command.Parser):
     """A parser whose help lists all data sets, including those that ``--import`` registered."""
@@ -151,8 +155,7 @@ def prepare(settings: PreparationSettings) -> int:
         results[action], problems = ACTIONS[action](context)
         failed = failed or problems > 0
     if settings.json_file:
-        with files.replacing(settings.json_file) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
+        files.write_json(settings.json_file, results)
     return SOME_FAILED if failed else DONE
 
 
@@ -241,6 +244,8 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     splits, missing = _splits(context)
     for dataset in splits:
+        if context.is_unread:
+            break
         report = check_split(dataset, context.processes)
         results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
@@ -314,6 +319,8 @@ def _print_missing(classes: Sequence[str]) -> None:
 def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     for split in context.split or ['train']:
+        if context.is_unread:
+            break
         dataset = _open(context, split)
         found = compute_statistics(dataset, context.processes)
         weights = {

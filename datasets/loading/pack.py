@@ -193,7 +193,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
     folder = Path(folder)
     _restore_backup(folder)
     try:
-        index = json.loads((folder / INDEX).read_text())
+        index = json.loads((folder / INDEX).read_text(encoding='utf-8'))
     except FileNotFoundError as error:
         raise DataError(
             f'{folder}: no packed data set; python -m datasets.prepare --pack writes one'
@@ -268,7 +268,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
         ],
         'entries': [list(asdict(entry).values()) for entry in entries],
     }
-    (folder / INDEX).write_text(json.dumps(document))
+    (folder / INDEX).write_text(json.dumps(document), encoding='utf-8')
 
 
 def _replace_folder(new: Path, target: Path):

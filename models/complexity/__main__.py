@@ -1,6 +1,5 @@
 """Print the cost of a network: python -m models.complexity --network ddrnet23_slim."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -59,11 +58,9 @@ def main(args: Namespace) -> int:
     else:
         size = _parse_size(args.size)
     measured = complexity.measure_network(network, size, args.aux)
-    print(as_text(measured))
     if args.json:
-        with files.replacing(args.json) as temporary:
-            document = {**as_json(measured), 'versions': machine.versions()}
-            temporary.write_text(json.dumps(document, indent=2) + '\n')
+        files.write_json(args.json, {**as_json(measured), 'versions': machine.versions()})
+    print(as_text(measured))
     return DONE
 
 
