@@ -8,6 +8,7 @@ from typing import Any
 from common import machine
 from common.command import Parser, run_command
 from common.errors import UserError
+from common.protected_files import ProtectedFiles
 from engine.backends import registry
 from engine.backends.base import AUTO
 from engine.device.settings import CONTEXTS
@@ -127,6 +128,9 @@ def main(args: Namespace) -> int:
     from engine import config
 
     configs = [config.load(path) for path in args.config_file]
+    if args.json:
+        named = {file for each in configs for file in each.files()}
+        ProtectedFiles().add('a config', named).claim_json('--json', args.json)
     if args.kind == 'inference':
         results, facts = _inference(args, configs)
     elif len(configs) > 1:

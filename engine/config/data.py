@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import datasets
 from datasets import Dataset
@@ -30,10 +31,20 @@ def open_dataset(
     Raises:
         UserError: The data set is missing or incomplete.
     """
-    name = class_info(config).name
-    root = layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
+    name, root = locate(config, data_dir)
     dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
+
+
+def locate(config: Config, data_dir: str | os.PathLike | None = None) -> tuple[str, Path]:
+    """Return the name and the root of a config's data set, which may be missing.
+
+    Args:
+        config: The config.
+        data_dir: Root of the data set, as in :func:`open_dataset`.
+    """
+    name = class_info(config).name
+    return name, layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
 
 
 def first_samples(dataset: Dataset, limit: int | None) -> Dataset:

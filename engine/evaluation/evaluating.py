@@ -6,15 +6,16 @@ from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.machine import versions
-from datasets import Dataset
+from datasets import Dataset, protection
 from datasets.keys import DataKeys
 from engine.config import loading as configs
-from engine.config.data import first_samples, open_dataset
+from engine.config.data import first_samples, locate, open_dataset
 from engine.config.loading import Config
 from engine.distributed.processes import joined
 from engine.evaluation import evaluator, image_outputs
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
+from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.test_time import Protocol, ProtocolKeys
 
@@ -33,7 +34,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             config = configs.load(settings.config.config_file, settings.config.overrides)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             dataset = _dataset(settings, config)
-            outputs = _outputs(settings, dataset)
+            outputs = _outputs(settings, config, dataset)
             network = load(
                 config,
                 settings.weights,
@@ -75,21 +76,29 @@ def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
     return dataset
 
 
-def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
-    """Return the outputs of every image, after a check that all paths are writable."""
+def _outputs(
+    settings: EvaluationSettings, config: Config, dataset: Dataset
+) -> list[evaluator.Output]:
+    """Return the outputs of every image, after a check that all paths can be written."""
+    name, root = locate(config, settings.data_dir)
+    protected = network_files(config, settings.weights, settings.backend)
+    protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
     writers = (
-        (settings.visualize, image_outputs.pictures),
-        (settings.save_labels, image_outputs.class_indices),
-        (settings.format_only, image_outputs.submission),
+        ('--visualize', settings.visualize, image_outputs.pictures),
+        ('--save-labels', settings.save_labels, image_outputs.class_indices),
+        ('--format-only', settings.format_only, image_outputs.submission),
     )
     outputs = []
-    for folder, writer in writers:
+    for option, folder, writer in writers:
         if folder is not None:
-            files.check_writable(folder / 'x')
+            protection.check_folder(option, folder, name, root, dataset.samples)
             outputs.append(writer(dataset, folder))
-    image_outputs.check_targets(dataset, outputs)
+            for index in range(len(dataset)):
+                protected.claim(option, outputs[-1].target(index), 'name another folder')
     if settings.json:
-        files.check_writable(settings.json)
+        protected.claim_json('--json', settings.json)
+    for folder in filter(None, (folder for _, folder, _ in writers)):
+        files.check_writable(folder / 'x')
     return outputs
 
 

@@ -1,7 +1,6 @@
 """Files that an evaluation writes per image: pictures, class indices, test server files."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,20 +81,6 @@ def submission(dataset: Dataset, folder: Path) -> Output:
             image_files.write_image(path, values)
 
     return Output(target, write)
-
-
-def check_targets(dataset: Dataset, outputs: Sequence[Output]):
-    """Raise ``UserError`` if a file would overwrite the data set or another result."""
-    taken = {os.path.realpath(p) for s in dataset for p in (s.image, s.label) if p is not None}
-    for output in outputs:
-        for index in range(len(dataset)):
-            path = os.path.realpath(output.target(index))
-            if path in taken:
-                raise UserError(
-                    f'{output.target(index)}: would be overwritten; '
-                    'write each kind of result to a folder of its own, outside the data set'
-                )
-            taken.add(path)
 
 
 def _under_names(dataset: Dataset, folder: Path) -> Callable[[int], Path]:

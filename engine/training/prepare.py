@@ -23,7 +23,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training import effective_config, gpu_check, losses, resume
+from engine.training import effective_config, gpu_check, losses, resume, run_outputs
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.loop import RunIdentity, TrainingLoop
 from engine.training.losses import Criterion
@@ -63,6 +63,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     folder.info = network.info
     criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
+        if not own and not folder.occupied():  # claim() refuses an occupied folder
+            run_outputs.check_folder(folder, config, data, source)
         folder.claim(resume=own)
         stack.callback(folder.release)
     watchdog = stack.enter_context(

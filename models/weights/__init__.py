@@ -9,7 +9,7 @@ Typical use:
 
 from models.weights import published
 from models.weights.h5 import LoadReport, initialise, input_statistics, load, read, save
-from models.weights.lookup import MIRROR_VARIABLE, find
+from models.weights.lookup import MIRROR_VARIABLE, find, stored
 
 __all__ = [
     'MIRROR_VARIABLE',
@@ -21,4 +21,5 @@ __all__ = [
     'published',
     'read',
     'save',
+    'stored',
 ]
