@@ -42,6 +42,7 @@ class PreparationSettings(DataSettings):
 
     split: tuple[str, ...] = option(
         '--split',
+        action='extend',
         nargs='+',
         default=(),
         metavar='S',

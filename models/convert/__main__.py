@@ -34,10 +34,11 @@ def build_parser() -> Parser:
         '-i',
         '--input',
         required=True,
-        action='append',
+        action='extend',
+        nargs='+',
         metavar='FILE',
         help='a checkpoint (torch.save, .safetensors, .npz) or the name of a published one; '
-        'repeat the option if encoder and decoder are in separate files',
+        'two files if encoder and decoder are in separate ones',
     )
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='the .h5 file to write')
     parser.add_argument(
