@@ -190,7 +190,7 @@ def _accuracy_document(reports: list[dict], left_out: dict[str, str]) -> dict:
         'config': first['config'],
         'data set': f'{first["dataset"]} {first["split"]}',
         'images': reports[0]['images'],
-        'weights': first['weights'],
+        'weights': Path(first['weights']).name,
         'backends': ', '.join(runtimes),
         **left_out,
     }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from common.class_maps import MAX_CLASSES
 from datasets.dataset import Sample
 from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
 from datasets.readers import label_files, layout
@@ -167,11 +168,11 @@ def _read_description(root: Path) -> dict:
 def _classes(description: dict, path: Path) -> tuple[tuple[str, ...], tuple]:
     """Return names and colours of the classes; the colours may be empty."""
     classes = description['classes']
-    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= IGNORE
+    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= MAX_CLASSES
     if not usable or len(set(map(str, classes))) < len(classes):
         raise DataError(
-            f'{path}: classes must be 1 to {IGNORE} different names, as a list or with colours, '
-            f'not {classes!r}'
+            f'{path}: classes must be 1 to {MAX_CLASSES} different names, as a list or with '
+            f'colours, not {classes!r}'
         )
     names = tuple(map(str, classes))
     if isinstance(classes, list):

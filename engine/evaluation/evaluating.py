@@ -1,5 +1,7 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from common import files
@@ -9,10 +11,11 @@ from common.machine import versions
 from datasets import Dataset, protection
 from datasets.keys import DataKeys
 from engine.config import loading as configs
-from engine.config.data import first_samples, locate, open_dataset
+from engine.config.data import check_classes, data_root, first_samples, open_dataset
 from engine.config.loading import Config
-from engine.distributed.processes import joined
+from engine.distributed.processes import Processes, joined
 from engine.evaluation import evaluator, image_outputs
+from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
 from engine.inference.input_files import network_files
@@ -33,16 +36,22 @@ def evaluate(settings: EvaluationSettings) -> int:
         with processes.log_on_rank_0():
             config = configs.load(settings.config.config_file, settings.config.overrides)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
+            root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
-            outputs = _outputs(settings, config, dataset)
+            _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
                 settings.weights,
                 settings.device,
                 settings.backend,
                 gpu=processes.local_rank,
-                data_dir=settings.data_dir,
+                data_dir=root,
             )
+            if settings.format_only is None:
+                _check_order(network, config, root)
+            dataset = replace(dataset, info=network.info)
+            outputs = _outputs(settings, dataset)
+        _check_same_weights(network, processes)
         counts = None
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
@@ -53,11 +62,13 @@ def evaluate(settings: EvaluationSettings) -> int:
             used = set[str]().union(*processes.gather(network.predictor.backend.used))
             report = counts.report(dataset.info)
             if processes.rank == 0:
+                origin = _provenance(settings, network, dataset, root, protocol, used)
                 if settings.json:
-                    facts = _facts(settings, network, dataset, protocol, used)
+                    facts = _facts(settings, network, origin)
                     document = {**report, 'settings': facts, 'versions': versions()}
                     files.write_json(settings.json, document)
                 print(evaluator.format_table(report))
+                print(origin.line(report['images']))
         return DONE
 
 
@@ -76,55 +87,98 @@ def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
     return dataset
 
 
-def _outputs(
-    settings: EvaluationSettings, config: Config, dataset: Dataset
-) -> list[evaluator.Output]:
-    """Return the outputs of every image, after a check that all paths can be written."""
-    name, root = locate(config, settings.data_dir)
+def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
+    """Compare the classes of the weights and of the config with those of the data set.
+
+    Raises:
+        UserError: The data set has the same classes in another order.
+    """
+    names = {f'the config {config.path}': DataKeys.of(config).classes}
+    if network.classes is not None:
+        names[f'the weights {network.weights}'] = network.classes.names
+    # Equal names, which a run writes into both, are compared once: as those of the weights.
+    for each, source in {each: source for source, each in names.items() if each}.items():
+        check_classes(each, source, config, root)
+
+
+def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
+    """Raise ``UserError`` if a training has replaced the weights while the processes read them."""
+    if len(set(processes.gather(network.sha256))) > 1:
+        raise UserError(
+            f'{network.weights}: changed while it was read, so the processes have different '
+            'weights; evaluate again, or a file that no training writes'
+        )
+
+
+def _check_outputs(
+    settings: EvaluationSettings, config: Config, dataset: Dataset, root: Path
+) -> None:
+    """Check that all files of an evaluation can be written and overwrite nothing."""
+    name = dataset.info.name
     protected = network_files(config, settings.weights, settings.backend)
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
+    for option, folder, writer in _writers(settings):
+        protection.check_folder(option, folder, name, root, dataset.samples)
+        target = writer(dataset, folder).target
+        for index in range(len(dataset)):
+            protected.claim(option, target(index), 'name another folder')
+    if settings.json:
+        protected.claim_json('--json', settings.json)
+    for _, folder, _ in _writers(settings):
+        files.check_writable(folder / 'x')
+
+
+def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
+    """Return the outputs of every image."""
+    return [writer(dataset, folder) for _, folder, writer in _writers(settings)]
+
+
+def _writers(settings: EvaluationSettings) -> list[tuple[str, Path, image_outputs.Writer]]:
+    """Return the option, the folder and the function of each output of every image."""
     writers = (
         ('--visualize', settings.visualize, image_outputs.pictures),
         ('--save-labels', settings.save_labels, image_outputs.class_indices),
         ('--format-only', settings.format_only, image_outputs.submission),
     )
-    outputs = []
-    for option, folder, writer in writers:
-        if folder is not None:
-            protection.check_folder(option, folder, name, root, dataset.samples)
-            outputs.append(writer(dataset, folder))
-            for index in range(len(dataset)):
-                protected.claim(option, outputs[-1].target(index), 'name another folder')
-    if settings.json:
-        protected.claim_json('--json', settings.json)
-    for folder in filter(None, (folder for _, folder, _ in writers)):
-        files.check_writable(folder / 'x')
-    return outputs
+    return [(option, folder, writer) for option, folder, writer in writers if folder is not None]
 
 
-def _facts(
+def _provenance(
     settings: EvaluationSettings,
     network: LoadedNetwork,
     dataset: Dataset,
+    root: Path,
     protocol: Protocol,
     used: set[str],
+) -> Provenance:
+    """Return the origin of the scores; ``used``: names of the backends that ran."""
+    half = network.choice.type_config == 'half'
+    return Provenance(
+        weights=network.weights,
+        sha256=network.sha256,
+        dataset=dataset.info.name,
+        data_dir=root,
+        split=dataset.split,
+        list_file=settings.list_file,
+        protocol=protocol,
+        backend=', '.join(sorted(used)),
+        precision='float16' if half else settings.backend.precision,
+    )
+
+
+def _facts(
+    settings: EvaluationSettings, network: LoadedNetwork, origin: Provenance
 ) -> dict[str, Any]:
-    """Return all facts that the scores depend on; ``used``: names of the backends that ran."""
+    """Return all facts that the scores depend on."""
     return {
         'config': network.config.name,
+        'config_file': str(network.config.path),
         'overrides': list(settings.config.overrides),
-        'weights': network.weights.name,
-        'sha256': files.sha256_of(network.weights),
+        **origin.facts(),
         'partial': settings.weights.partial,
-        'dataset': dataset.info.name,
-        'split': dataset.split,
-        'list': settings.list_file,
         'limit': settings.limit,
-        'protocol': protocol.describe(),
         'context': network.choice.name,
         'type_config': network.choice.type_config,
-        'backend': ', '.join(sorted(used)),
         'threads': network.predictor.backend.threads,
-        'precision': settings.backend.precision,
         'calibration': network.calibration and network.calibration.describe(),
     }

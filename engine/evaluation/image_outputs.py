@@ -11,6 +11,7 @@ from datasets import IGNORE, Dataset, DatasetInfo, colours, image_files
 from datasets.readers.contract import SubmittingReader
 from engine.evaluation.evaluator import Output
 
+Writer = Callable[[Dataset, Path], Output]
 RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # BGR colours of the error map
 
 

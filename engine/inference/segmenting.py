@@ -50,7 +50,7 @@ def segment(settings: SegmentSettings) -> int:
     plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
     network = load(config, settings.weights, settings.device, settings.backend)
     predict = partial(network.predictor.labels, protocol=protocol)
-    return segment_plan(predict, configs.class_info(config), plan, settings.looks)
+    return segment_plan(predict, network.info, plan, settings.looks)
 
 
 def segment_plan(

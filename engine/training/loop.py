@@ -45,11 +45,13 @@ class RunIdentity:
         config: The effective config.
         seed: The seed of the run.
         options: The options that change results.
+        name: The name of the config that the run started from.
     """
 
     config: Config
     seed: int
     options: dict[str, str]
+    name: str
 
 
 class TrainingLoop:
@@ -189,6 +191,9 @@ class TrainingLoop:
     def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
+        averaged = 'averaged ' if self._identity.config.get('ema_decay') else ''
+        origin = validation.origin(f'{averaged}weights of iteration {iteration}')
+        report |= {'settings': origin.facts(), 'origin': origin.line(report['images'])}
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
@@ -216,8 +221,8 @@ class TrainingLoop:
             processes=self._processes.size,
             options=self._identity.options,
             versions=self._versions,
-            name=self._identity.config.name,
-            extras={'pending': self._logger.pending()},
+            name=self._identity.name,
+            extras={'pending': self._logger.pending(), 'seconds': self._logger.seconds()},
             scaled=True,
         )
 

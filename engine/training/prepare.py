@@ -1,6 +1,7 @@
 """Prepare a training: check the settings, then create all objects that the loop needs."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import nnabla as nn
@@ -34,7 +35,9 @@ from engine.training.settings import TrainingSettings
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 from models import Network
+from models.class_table import ClassTable
 from models.family import NetworkKeys
+from models.weights import LoadReport
 
 MAX_LOADER_WORKERS = 4  # per training process, unless --workers sets another number
 
@@ -51,29 +54,37 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         UserError: The settings, the config or the data do not permit the run.
     """
     config = effective_config.load(settings)
-    folder = RunFolder(settings.output or Path('runs') / config.name)
+    default = config.run.path if config.run else Path('runs') / config.name
+    folder = RunFolder(settings.output or default)
     source = resume.find_state(settings, folder)
     state = checkpoints.load(source) if source else None
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
     hyperparameters = _hyperparameters(config, len(data), processes.size)
-    config = effective_config.complete(config, state, settings.weights_url)
+    config = effective_config.complete(config, state, settings.weights_url, data.info)
     network = models.create(config)
     folder.info = network.info
+    folder.classes = ClassTable(data.info.classes, data.info.palette)
     criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
-        if not own and not folder.occupied():  # claim() refuses an occupied folder
+        folder.check_vacant(resume=own)
+        if not own:
             run_outputs.check_folder(folder, config, data, source)
+    choice = choose_context(settings, processes)
+    plan = TrainingPlan(settings, config, seed, processes, choice)
+    predictor = _register(plan, network)
+    initial = None if state else _initialise(plan, network)
+    if not processes.rank:
         folder.claim(resume=own)
         stack.callback(folder.release)
     watchdog = stack.enter_context(
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
-    choice = choose_context(settings, processes)
-    plan = TrainingPlan(settings, config, seed, processes, choice)
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
-    validation = _register(plan, network, initialise=state is None)
+    if initial:
+        _log_initial_weights(*initial, network)
+    validation = None if settings.no_validation else _make_validation(plan, predictor)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -86,7 +97,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
     return TrainingLoop(
-        RunIdentity(config, seed, plan.options),
+        RunIdentity(config, seed, plan.options, resume.name_of_run(config, state)),
         trainer,
         validation,
         processes,
@@ -142,24 +153,21 @@ def _logger(
         active=not plan.processes.rank,
         start_iteration=state.iteration if state else 0,
         pending=state.extras.get('pending', ()) if state else (),
+        seconds=state.extras.get('seconds', 0) if state else 0,
         memory=None if choice.name == 'cpu' else lambda: gpu_memory_mib(choice.device),
     )
 
 
-def _register(plan: TrainingPlan, network: Network, initialise: bool) -> Validation | None:
-    """Register and initialise the network's parameters; return the validation, if there is one."""
+def _register(plan: TrainingPlan, network: Network) -> Predictor:
+    """Register the network's parameters with seeded values; return a predictor of the network."""
     nn.random.set_parameter_seed(plan.seed)
+    return Predictor(network, partial(context.release_cached_memory, plan.choice))
 
-    def release() -> None:
-        context.release_cached_memory(plan.choice)
 
-    predictor = Predictor(network, release)  # registers the parameters
-    validation = None
-    if not plan.settings.no_validation:
-        validation = Validation(plan.config, predictor, release, plan.processes)
-    if initialise:
-        _initialise(plan.config, network, plan.settings.weights_url)
-    return validation
+def _make_validation(plan: TrainingPlan, predictor: Predictor) -> Validation:
+    release = partial(context.release_cached_memory, plan.choice)
+    precision = 'float16' if plan.choice.type_config == 'half' else 'float32'
+    return Validation(plan.config, predictor, release, plan.processes, precision)
 
 
 def _make_loader(plan: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
@@ -220,13 +228,20 @@ def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None
     watchdog.note_progress('the self-check')
 
 
-def _initialise(config: Config, network: Network, url: str | None) -> None:
-    """Load the pretrained weights, if there are any, and log missing and unused parameters."""
-    pretrained = NetworkKeys.of(config).pretrained
+def _initialise(plan: TrainingPlan, network: Network) -> tuple[Path, LoadReport] | None:
+    """Load the pretrained weights; return their file and what was loaded, or None without any.
+
+    This precedes the run folder, so that wrong weights leave none.
+    """
+    pretrained = NetworkKeys.of(plan.config).pretrained
     if pretrained is None:
-        return
-    path = models.weights.find(pretrained, url)
-    report = models.weights.initialise(path, network.info.num_classes)
+        return None
+    path = models.weights.find(pretrained, plan.settings.weights_url)
+    return path, models.weights.initialise(path, network.info.num_classes)
+
+
+def _log_initial_weights(path: Path, report: LoadReport, network: Network) -> None:
+    """Log the pretrained parameters, and those that are missing or unused."""
     LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
     if report.missing:
         LOG.info(

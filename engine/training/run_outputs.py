@@ -5,7 +5,7 @@ from pathlib import Path
 from common.protected_files import ProtectedFiles
 from datasets import Dataset, protection
 from engine.config import Config
-from engine.config.data import locate
+from engine.config.data import data_root
 from engine.runs.logger import LOG_FILE
 from engine.runs.run_folder import RunFolder
 from models import weights
@@ -24,7 +24,8 @@ def check_folder(folder: RunFolder, config: Config, dataset: Dataset, resumed: P
     Raises:
         UserError: The message names the file or the folder.
     """
-    protection.check_folder('-o', folder.path, *locate(config), dataset.samples)
+    name = dataset.info.name
+    protection.check_folder('-o', folder.path, name, data_root(config), dataset.samples)
     protected = ProtectedFiles().add('a config of the new run', config.files())
     protected.add('the state to resume from', [resumed])
     pretrained = NetworkKeys.of(config).pretrained
