@@ -21,6 +21,7 @@ from datasets import DatasetInfo, colours, image_files
 from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
+from engine.inference.input_files import network_files
 from engine.inference.loading import load
 from engine.inference.planning import COLOR_ENDING, LABELS_ENDING, OutputPlan, Pair, map_path
 from engine.inference.prefetch import run_pipeline
@@ -46,11 +47,12 @@ def segment(settings: SegmentSettings) -> int:
     """
     config = configs.load(settings.config.config_file, settings.config.overrides)
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
-    plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks)
+    protected = network_files(config, settings.weights, settings.backend)
+    plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
     network = load(config, settings.weights, settings.device, settings.backend)
     predict = partial(network.predictor.labels, protocol=protocol)
-    info, reading = configs.class_info(config), ImageReading.of(config)
-    return segment_plan(predict, info, plan, settings.looks, reading)
+    reading = ImageReading.of(config)
+    return segment_plan(predict, network.info, plan, settings.looks, reading)
 
 
 def segment_plan(
