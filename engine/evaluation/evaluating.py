@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
