@@ -51,6 +51,7 @@ class SuiteSettings(Settings):
 
     only: tuple[str, ...] = option(
         '--only',
+        action='extend',
         nargs='+',
         default=TABLE_NAMES,
         choices=TABLE_NAMES,

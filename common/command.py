@@ -27,8 +27,29 @@ DONE, SOME_FAILED, USER_ERROR = 0, 1, 2
 HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143
 
 
+class _Extend(argparse.Action):
+    """The action ``extend``: values of all uses of an option; the first replaces the default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*([] if before is self.default else before), *values])
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake in one line instead of its whole usage."""
+    """An argument parser that reports a mistake in one line instead of its whole usage.
+
+    An option with several values may be repeated: ``--set a=1 b=2`` is ``--set a=1 --set b=2``.
+    """
+
+    def __init__(self, *arguments: Any, **words: Any):
+        super().__init__(*arguments, **words)
+        self.register('action', 'extend', _Extend)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a ``UserError``."""
@@ -152,7 +173,7 @@ def add_options(parser: Container, kind: type) -> None:
                 words['dest'] = each.name
             if 'type' in words:
                 words['type'] = _with_message(words['type'])
-            several = words.get('action') in ('append', 'extend')
+            several = words.get('action') == 'append'
             default: Any = each.default
             target.add_argument(
                 *flags or (each.name,), default=list(default) if several else default, **words

@@ -27,6 +27,7 @@ from datasets import DataError, Dataset, Sample, label_scan
 from datasets.preparation import sources
 from datasets.preparation.check import check_split
 from datasets.preparation.convert import convert_labels
+from datasets.preparation.outputs import check_outputs
 from datasets.preparation.statistics import compute_statistics
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -40,6 +41,7 @@ class PreparationSettings(DataSettings):
 
     split: tuple[str, ...] = option(
         '--split',
+        action='extend',
         nargs='+',
         default=(),
         metavar='S',
@@ -142,8 +144,10 @@ def prepare(settings: PreparationSettings) -> int:
     datasets.reader(settings.name)  # raises now if the name is unknown
     split = _split_of_list(settings) if settings.list_file else settings.split
     root = layout.data_root(settings.name, settings.data_dir)
-    if settings.json_file:
-        files.check_writable(settings.json_file)
+    splits = split or datasets.reader(settings.name).INFO.splits
+    check_outputs(
+        settings.name, root, settings.list_file, settings.pack, splits, settings.json_file
+    )
     context = ActionContext(settings, root, split, processes)
     results: dict[str, Any] = {
         'dataset': settings.name,

@@ -74,6 +74,10 @@ class Config(Mapping[str, Any]):
         """Return the file or the option that sets ``key``."""
         return str(self._origins.get(key, self.path))
 
+    def files(self) -> set[Path]:
+        """Return the config file and those of its bases that set a key."""
+        return {self.path, *(o for o in self._origins.values() if isinstance(o, Path))}
+
     def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
         """Return the config with ``values`` added for the keys that it lacks.
 

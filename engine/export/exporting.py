@@ -12,9 +12,11 @@ from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
 from engine.config.loading import Config
 from engine.device.settings import DeviceSettings
+from engine.export import writers
 from engine.export.exporter import export
 from engine.export.settings import NAMED_SIZES, ExportSettings, FormSettings
 from engine.export.spec import NORMALISED, ExportSpec, check_size
+from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.test_time import ProtocolKeys, configured_protocol
 from models import complexity
@@ -41,6 +43,10 @@ def export_network(settings: ExportSettings) -> int:
     name, info = NetworkKeys.of(config).network, models.describe(config)
     height, width = size = choose_size(settings.form.size, config, info)
     check_size(name, info, size)
+    protected = network_files(config, settings.weights)
+    protected.claim('-o', path)
+    if path.suffix.lower() == '.nnb':
+        protected.claim_json('-o', writers.description_of(path))
     files.check_writable(path)
     loaded = load(config, settings.weights, REFERENCE)
     predictor = loaded.predictor

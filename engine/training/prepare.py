@@ -24,7 +24,14 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training import class_coverage, effective_config, gpu_check, losses, resume
+from engine.training import (
+    class_coverage,
+    effective_config,
+    gpu_check,
+    losses,
+    resume,
+    run_outputs,
+)
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.loop import RunIdentity, TrainingLoop
 from engine.training.losses import Criterion
@@ -69,6 +76,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
         folder.check_vacant(resume=own)
+        if not own:
+            run_outputs.check_folder(folder, config, data, source)
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)

@@ -8,6 +8,7 @@ import models
 from common import files, machine
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
+from common.protected_files import ProtectedFiles
 from models import complexity
 from models.complexity.table import as_json, as_text
 
@@ -57,6 +58,8 @@ def main(args: Namespace) -> int:
         size = complexity.nearest_size(network.info, DEFAULT_SIZE)
     else:
         size = _parse_size(args.size)
+    if args.json:
+        ProtectedFiles().claim_json('--json', args.json)
     measured = complexity.measure_network(network, size, args.aux)
     if args.json:
         files.write_json(args.json, {**as_json(measured), 'versions': machine.versions()})
