@@ -236,7 +236,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
             + ', '.join(child.name for child in children)
         )
     try:
-        own = _parse(path.read_text(encoding='utf-8'), path)
+        own = _parse(files.read_text(path), path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: cannot read this config ({error})') from error
     if not isinstance(own, dict):
