@@ -27,7 +27,7 @@ def require_classes(
     *,
     allowed: bool,
     skip_bad: bool,
-) -> None:
+) -> list[str]:
     """Read all labels of a training split, and refuse it unless every class has a pixel.
 
     All processes of the job share the labels. The result is cached.
@@ -39,6 +39,9 @@ def require_classes(
         allowed: Only warn of classes without a pixel.
         skip_bad: Leave out labels that cannot be read.
 
+    Returns:
+        The names of the classes without a pixel.
+
     Raises:
         UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
             whole, or a label cannot be used.
@@ -48,7 +51,7 @@ def require_classes(
     label_scan.refuse_ignored(dataset, scan)
     missing = scan.missing_classes(dataset.info)
     if not missing:
-        return
+        return []
     problem = f'{place_of(dataset)} shows {name_classes(missing, dataset)} in no pixel'
     if not allowed:
         raise DataError(
@@ -56,24 +59,29 @@ def require_classes(
             f'train all the same with {ALLOW_OPTION}'
         )
     LOG.warning('%s; no network can learn them', problem)
+    return missing
 
 
-def compare_splits(training: Dataset, validation: Validation, processes: Processes) -> None:
-    """Warn of classes that only the training shows, and of images that both splits have.
+def compare_splits(
+    training: Dataset, missing: list[str], validation: Validation, processes: Processes
+) -> None:
+    """Warn of classes that only the validation lacks, and of images that both splits have.
 
     Args:
         training: The training split.
+        missing: The classes without a pixel in it, as far as they are known.
         validation: The validation, with its split and the scan of its labels.
         processes: All processes of the job; only rank 0 compares and logs.
     """
     if processes.rank:
         return
-    split, missing = validation.dataset, validation.scan.missing_classes(training.info)
-    if missing:
+    split, lacking = validation.dataset, validation.scan.missing_classes(training.info)
+    lacking = [name for name in lacking if name not in missing]
+    if lacking:
         LOG.warning(
             '%s has no pixel of %s; its mIoU leaves out those that are not predicted',
             place_of(split),
-            name_classes(missing, split),
+            name_classes(lacking, split),
         )
     seen_images.warn_of_shared(training, split)
 

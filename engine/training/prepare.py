@@ -89,12 +89,12 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
-    _check_data(plan, data, watchdog, resumed=state is not None)
+    missing = _check_data(plan, data, watchdog, resumed=state is not None)
     if initial:
         _log_initial_weights(*initial, network)
     validation = None if settings.no_validation else _make_validation(plan, predictor)
     if validation is not None:
-        class_coverage.compare_splits(data, validation, processes)
+        class_coverage.compare_splits(data, missing, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -125,21 +125,25 @@ def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparam
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
 
 
-def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> None:
+def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> list[str]:
     """Log what the training split consists of, and check that it shows all classes.
 
     A resumed run is only warned of classes without a pixel, so that no run is lost.
+
+    Returns:
+        The names of the classes without a pixel, if the split is small enough to be scanned.
     """
     settings = plan.settings
     log_split(data)
-    if len(data) <= class_coverage.MAX_SCANNED_IMAGES:
-        class_coverage.require_classes(
-            data,
-            plan.processes,
-            watchdog.note_progress,
-            allowed=settings.allow_missing_classes or resumed,
-            skip_bad=settings.skip_bad,
-        )
+    if len(data) > class_coverage.MAX_SCANNED_IMAGES:
+        return []
+    return class_coverage.require_classes(
+        data,
+        plan.processes,
+        watchdog.note_progress,
+        allowed=settings.allow_missing_classes or resumed,
+        skip_bad=settings.skip_bad,
+    )
 
 
 def _start_logging(
