@@ -14,7 +14,7 @@ from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import log_split, open_dataset
+from engine.config.data import open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
@@ -134,7 +134,7 @@ def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: 
         The names of the classes without a pixel, if the split is small enough to be scanned.
     """
     settings = plan.settings
-    log_split(data)
+    data.log_counts()
     if len(data) > class_coverage.MAX_SCANNED_IMAGES:
         return []
     return class_coverage.require_classes(

@@ -133,7 +133,7 @@ def test_images_without_a_label_are_left_out_and_told(tmp_path):
     (tmp_path / 'images/c.jpg').unlink()
     dataset = opened(tmp_path)
     assert [sample.name for sample in dataset] == ['a']
-    found = '1 pair; 2 not used: images/b.jpg (no label), labels/c.png (no image)'
+    found = '1 pair; 2 not used: images/b.jpg (no label), labels/c.png (a label without an image)'
     assert dataset.describe() == found
     (tmp_path / 'labels/a.png').unlink()
     with pytest.raises(DataError, match=r'nothing found .* 3 not used: images/a.jpg \(no label\)'):
