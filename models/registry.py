@@ -8,7 +8,6 @@ from typing import Any
 
 import nnabla as nn
 
-from common.class_maps import check_num_classes
 from common.sections import SectionError, keys_of
 from layers import functions as L
 from layers import recompute
@@ -105,7 +104,7 @@ def register(family: Family) -> None:
         raise ModelError(f'the family {family.name} has no network: variants is empty')
     for name, hyper in family.variants.items():
         try:
-            check_num_classes(hyper.get('num_classes') or 1)  # None: the config must set it
+            NetworkKeys.of({'num_classes': hyper.get('num_classes')})
         except SectionError as error:
             raise ModelError(f'the network {name}: {error}') from error
     for other in FAMILIES:

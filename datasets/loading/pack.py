@@ -103,6 +103,10 @@ class PackedDataset(Dataset):
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
 
+    def label_files(self) -> list[Path]:
+        """Return the files with the labels."""
+        return [self.files.folder / INDEX, self.files.folder / LABELS]
+
     def verify(self, processes: int = 1) -> list[str]:
         """Compare all bytes with their checksums; return a line for each sample that differs."""
         return [line for line in map_samples(self, _verify_sample, processes, 'checking') if line]

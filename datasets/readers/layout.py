@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from common import PROJECT
-from common.log import LOG
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
+from datasets.readers.lists import list_lines, names_meant
+from datasets.readers.trees import without
 
-IMAGES = ('.png', '.jpg', '.jpeg')
+IMAGES = IMAGE_SUFFIXES
 PNG = ('.png',)
 # Levels of folders above and below a wrong root in which the right one is searched.
 LEVELS_ABOVE, LEVELS_BELOW = 3, 2
@@ -83,7 +85,7 @@ def _folders_below(root: Path) -> Iterator[Path]:
 
 
 def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[str, Path]:
-    """List the files of a folder by name.
+    """List the files of a folder by name, without those of its sub-folders.
 
     Args:
         folder: The folder; a missing one has no files.
@@ -117,8 +119,8 @@ def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[st
 
 def pair(
     images: dict[str, Path], labels: dict[str, Path], expected: Callable[[str], Path]
-) -> list[Sample]:
-    """Return a sample for each image, sorted by name, and log labels without an image.
+) -> FoundSamples:
+    """Return a sample for each image, sorted by name, and the labels without an image.
 
     Args:
         images: Image files by name.
@@ -126,43 +128,42 @@ def pair(
         expected: Function that returns the label path for a name. If a label is missing, its sample
             has this path, and opening the data set reports it.
     """
-    alone = sorted(labels.keys() - images.keys())
-    if alone and images:
-        LOG.warning(
-            f'{labels[alone[0]]}: a label without an image; '
-            f'{len(alone)} of {len(labels)} labels have none'
-        )
-    return [
-        Sample(name, image, labels.get(name) or expected(name))
-        for name, image in sorted(images.items())
-    ]
+    return FoundSamples(
+        tuple(
+            Sample(name, image, labels.get(name) or expected(name))
+            for name, image in sorted(images.items())
+        ),
+        without(labels, images, NO_IMAGE),
+    )
 
 
 def select_listed(
-    samples: list[Sample], list_file: Path, name_of: Callable[[str], str] = str
-) -> list[Sample]:
-    """Return the samples that a list file names, in its order.
+    found: FoundSamples, list_file: Path, name_of: Callable[[str], str] = str
+) -> FoundSamples:
+    """Return the samples that a list file names, in its order; the others are not used.
+
+    A line names a sample with or without the ending of its image. Leading folders that do not
+    exist here are ignored, and backslashes separate folders as slashes do.
 
     Args:
-        samples: All samples.
+        found: All samples.
         list_file: Text file with a sample per line.
         name_of: Function that extracts the name of the sample from a line.
 
     Raises:
-        DataError: A name is unknown.
+        DataError: A name is unknown, or the list cannot be read.
     """
-    by_name = {sample.name: sample for sample in samples}
+    by_name = {sample.name: sample for sample in found}
     chosen = []
-    for number, line in enumerate(
-        list_file.read_text(encoding='utf-8', errors='replace').splitlines(), 1
-    ):
+    for number, line in enumerate(list_lines(list_file), 1):
         if not line.strip():
             continue
         name = name_of(line.strip())
-        if name not in by_name:
+        sample = next((by_name[n] for n in names_meant(name) if n in by_name), None)
+        if sample is None:
             raise DataError(
                 f'{list_file}, line {number}: there is no image called {name!r}; write a name '
                 f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
             )
-        chosen.append(by_name[name])
-    return chosen
+        chosen.append(sample)
+    return FoundSamples(tuple(chosen), found.unused)

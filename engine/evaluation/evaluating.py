@@ -11,10 +11,16 @@ from common.machine import versions
 from datasets import Dataset, protection
 from datasets.keys import DataKeys
 from engine.config import loading as configs
-from engine.config.data import check_classes, data_root, first_samples, open_dataset
+from engine.config.data import (
+    check_classes,
+    data_root,
+    first_samples,
+    log_split,
+    open_dataset,
+)
 from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, image_outputs
+from engine.evaluation import evaluator, image_outputs, seen_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
@@ -38,6 +44,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
+            log_split(dataset)
             _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
@@ -56,6 +63,8 @@ def evaluate(settings: EvaluationSettings) -> int:
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
             evaluator.check_labels(dataset, processes)
+            if not processes.rank:
+                seen_images.warn_of_trained(network.weights, dataset)
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
