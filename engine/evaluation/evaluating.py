@@ -43,7 +43,11 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
+<<<<<<< HEAD
             dataset.log_counts()
+=======
+            log_split(dataset)
+>>>>>>> refs/heads/lost
             _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
