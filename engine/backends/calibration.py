@@ -101,7 +101,10 @@ def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
 
 
 def find_images(
-    network: Network, config: Config, source: str | None = None, data_dir: str | None = None
+    network: Network,
+    config: Config,
+    source: str | None = None,
+    data_dir: str | os.PathLike | None = None,
 ) -> Calibration:
     """Find the calibration images.
 

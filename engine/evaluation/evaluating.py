@@ -12,7 +12,12 @@ from common.machine import versions
 from datasets import Dataset
 from datasets.keys import DataKeys
 from engine.config import loading as configs
-from engine.config.data import check_classes, data_root, first_samples, open_dataset
+from engine.config.data import (
+    check_classes,
+    data_root,
+    first_samples,
+    open_dataset,
+)
 from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
 from engine.evaluation import evaluator, image_outputs
@@ -47,8 +52,7 @@ def evaluate(settings: EvaluationSettings) -> int:
                 gpu=processes.local_rank,
                 data_dir=root,
             )
-            if settings.format_only is None:
-                _check_order(network, config, root)
+            _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
             outputs = _outputs(settings, dataset)
         _check_same_weights(network, processes)
@@ -92,12 +96,12 @@ def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
     Raises:
         UserError: The data set has the same classes in another order.
     """
-    names = {f'the config {config.path}': DataKeys.of(config).classes}
-    if network.classes is not None:
-        names[f'the weights {network.weights}'] = network.classes.names
-    # Equal names, which a run writes into both, are compared once: as those of the weights.
-    for each, source in {each: source for source, each in names.items() if each}.items():
-        check_classes(each, source, config, root)
+    named = DataKeys.of(config).classes
+    stored = None if network.classes is None else network.classes.names
+    remedy = 'pass weights that were trained on it with -m, or data in that order with -d'
+    check_classes(stored, f'the weights {network.weights}', config, root, remedy)
+    if named != stored:
+        check_classes(named, f'the config {config.origin("classes")}', config, root, remedy)
 
 
 def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
