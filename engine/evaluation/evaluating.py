@@ -43,11 +43,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
-<<<<<<< HEAD
             dataset.log_counts()
-=======
-            log_split(dataset)
->>>>>>> refs/heads/lost
             _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
@@ -57,8 +53,7 @@ def evaluate(settings: EvaluationSettings) -> int:
                 gpu=processes.local_rank,
                 data_dir=root,
             )
-            if settings.format_only is None:
-                _check_order(network, config, root)
+            _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
             outputs = _outputs(settings, dataset)
         _check_same_weights(network, processes)
@@ -105,12 +100,12 @@ def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
     Raises:
         UserError: The data set has the same classes in another order.
     """
-    names = {f'the config {config.path}': DataKeys.of(config).classes}
-    if network.classes is not None:
-        names[f'the weights {network.weights}'] = network.classes.names
-    # Equal names, which a run writes into both, are compared once: as those of the weights.
-    for each, source in {each: source for source, each in names.items() if each}.items():
-        check_classes(each, source, config, root)
+    named = DataKeys.of(config).classes
+    stored = None if network.classes is None else network.classes.names
+    remedy = 'pass weights that were trained on it with -m, or data in that order with -d'
+    check_classes(stored, f'the weights {network.weights}', config, root, remedy)
+    if named != stored:
+        check_classes(named, f'the config {config.origin("classes")}', config, root, remedy)
 
 
 def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
