@@ -77,7 +77,7 @@ def scan_of_label(dataset: Dataset, index: int, labels: np.ndarray) -> LabelScan
         labels: (H, W) uint8, its class indices.
     """
     counts = np.bincount(labels.ravel(), minlength=256)
-    path, facts = dataset[index].label, {}
+    path, facts = dataset[index].label, dict[str, tuple[int, str]]()
     if isinstance(dataset.decode, JudgingDecoder) and path is not None:
         facts[dataset.decode.fact(path)] = 1, str(path)
     return LabelScan(1, counts, (counts > 0).astype(np.int64), facts)
@@ -170,12 +170,12 @@ class ScanCache:
         """Return the stored scan, or None if there is no undamaged one."""
         try:
             found = json.loads(self._path().read_bytes())
-            arrays = [np.array(found[key], np.int64) for key in ('pixels', 'images')]
+            pixels, images = (np.array(found[key], np.int64) for key in ('pixels', 'images'))
             facts = {str(fact): (int(n), str(path)) for fact, (n, path) in found['facts'].items()}
-            scan = LabelScan(int(found['labels']), *arrays, facts)
+            scan = LabelScan(int(found['labels']), pixels, images, facts)
         except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
-        fits = all(array.shape == (256,) and (array >= 0).all() for array in arrays)
+        fits = all(array.shape == (256,) and (array >= 0).all() for array in (pixels, images))
         return scan if fits else None
 
     def store(self, scan: LabelScan) -> None:
