@@ -51,6 +51,7 @@ class SuiteSettings(Settings):
 
     only: tuple[str, ...] = option(
         '--only',
+        action='extend',
         nargs='+',
         default=TABLE_NAMES,
         choices=TABLE_NAMES,
@@ -240,7 +241,7 @@ def _run_command(script: str, options: list, folder: Path) -> dict:
         process.call(_execute, script, options, folder)
     finally:
         process.close()
-    return json.loads(report.read_text())
+    return json.loads(report.read_text(encoding='utf-8'))
 
 
 def _execute(script: str, options: list[str], folder: Path):

@@ -70,6 +70,10 @@ class Config(Mapping[str, Any]):
         """Return the file or the option that sets ``key``."""
         return str(self._origins.get(key, self.path))
 
+    def files(self) -> set[Path]:
+        """Return the config file and those of its bases that set a key."""
+        return {self.path, *(o for o in self._origins.values() if isinstance(o, Path))}
+
     def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
         """Return the config with ``values`` added for the keys that it lacks.
 
@@ -149,20 +153,16 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     count = models.describe(config).num_classes
     known = data_set_info(config, root)
     classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
-    info = replace(
-        known,
-        classes=classes,
-        palette=data.palette or known.palette or datasets.distinct_colours(count),
-        categories=known.categories if classes == known.classes else None,
-    )
-    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+    palette = data.palette or known.palette or datasets.distinct_colours(count)
+    for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
             source = config.origin(key) if key in config else f'from the data set {known.name}'
             raise UserError(
                 f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
                 'set both classes and palette to define your own'
             )
-    return info
+    categories = known.categories if classes == known.classes else None
+    return replace(known, classes=classes, palette=palette, categories=categories)
 
 
 def data_set_info(

@@ -58,7 +58,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
             + ', '.join(child.name for child in children)
         )
     try:
-        own = parse(path.read_text(encoding='utf-8'), path)
+        own = parse(files.read_text(path), path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: cannot read this config ({error})') from error
     if not isinstance(own, dict):

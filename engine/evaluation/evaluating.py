@@ -1,6 +1,5 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.machine import versions
-from datasets import Dataset
+from datasets import Dataset, protection
 from datasets.keys import DataKeys
 from engine.config import loading as configs
 from engine.config.data import (
@@ -20,10 +19,11 @@ from engine.config.data import (
 )
 from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, image_outputs
+from engine.evaluation import evaluator, image_outputs, seen_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
+from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.test_time import Protocol, ProtocolKeys
 
@@ -43,7 +43,8 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
-            _check_outputs(settings, dataset)
+            dataset.log_counts()
+            _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
                 settings.weights,
@@ -60,6 +61,8 @@ def evaluate(settings: EvaluationSettings) -> int:
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
             evaluator.check_labels(dataset, processes)
+            if not processes.rank:
+                seen_images.warn_of_trained(network.weights, dataset)
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
@@ -67,11 +70,12 @@ def evaluate(settings: EvaluationSettings) -> int:
             report = counts.report(dataset.info)
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
-                print(evaluator.format_table(report))
-                print(origin.line(report['images']))
                 if settings.json:
                     facts = _facts(settings, network, origin)
-                    _write(settings.json, {**report, 'settings': facts, 'versions': versions()})
+                    document = {**report, 'settings': facts, 'versions': versions()}
+                    files.write_json(settings.json, document)
+                print(evaluator.format_table(report))
+                print(origin.line(report['images']))
         return DONE
 
 
@@ -113,25 +117,37 @@ def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
         )
 
 
-def _check_outputs(settings: EvaluationSettings, dataset: Dataset) -> None:
+def _check_outputs(
+    settings: EvaluationSettings, config: Config, dataset: Dataset, root: Path
+) -> None:
     """Check that all files of an evaluation can be written and overwrite nothing."""
-    outputs = _outputs(settings, dataset)
-    for folder in (settings.visualize, settings.save_labels, settings.format_only):
-        if folder is not None:
-            files.check_writable(folder / 'x')
-    image_outputs.check_targets(dataset, outputs)
+    name = dataset.info.name
+    protected = network_files(config, settings.weights, settings.backend)
+    protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
+    for option, folder, writer in _writers(settings):
+        protection.check_folder(option, folder, name, root, dataset.samples)
+        target = writer(dataset, folder).target
+        for index in range(len(dataset)):
+            protected.claim(option, target(index), 'name another folder')
     if settings.json:
-        files.check_writable(settings.json)
+        protected.claim_json('--json', settings.json)
+    for _, folder, _ in _writers(settings):
+        files.check_writable(folder / 'x')
 
 
 def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
     """Return the outputs of every image."""
+    return [writer(dataset, folder) for _, folder, writer in _writers(settings)]
+
+
+def _writers(settings: EvaluationSettings) -> list[tuple[str, Path, image_outputs.Writer]]:
+    """Return the option, the folder and the function of each output of every image."""
     writers = (
-        (settings.visualize, image_outputs.pictures),
-        (settings.save_labels, image_outputs.class_indices),
-        (settings.format_only, image_outputs.submission),
+        ('--visualize', settings.visualize, image_outputs.pictures),
+        ('--save-labels', settings.save_labels, image_outputs.class_indices),
+        ('--format-only', settings.format_only, image_outputs.submission),
     )
-    return [writer(dataset, folder) for folder, writer in writers if folder is not None]
+    return [(option, folder, writer) for option, folder, writer in writers if folder is not None]
 
 
 def _provenance(
@@ -173,8 +189,3 @@ def _facts(
         'threads': network.predictor.backend.threads,
         'calibration': network.calibration and network.calibration.describe(),
     }
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    with files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + '\n')

@@ -22,6 +22,7 @@ from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
 from engine.inference.predictor import Predictor
 from engine.inference.settings import WeightsSettings
+from layers.workspace import NNABLA_LOCK, Workspace
 from models import input_statistics
 from models.class_table import ClassTable, first_difference
 from models.family import NetworkKeys
@@ -61,7 +62,9 @@ def load(
     gpu: int = 0,
     data_dir: str | os.PathLike | None = None,
 ) -> LoadedNetwork:
-    """Create the network of a config and load its weights.
+    """Create the network of a config and load its weights, in a workspace of its own.
+
+    So a process can load several networks, also of the same kind, and use them at the same time.
 
     Args:
         config: Config of the network.
@@ -80,7 +83,9 @@ def load(
     source = weights.weights or keys.weights
     if not source:
         raise UserError(_missing_weights(config))
-    choice = context.use(device.context, device.type_config, gpu)
+    with NNABLA_LOCK:  # another thread may load a network for another device
+        choice = context.use(device.context, device.type_config, gpu)
+        workspace = Workspace({})
     LOG.info('%s', choice)
     path = models.weights.find(source, weights.weights_url)
     classes = models.weights.class_table(path)
@@ -89,14 +94,17 @@ def load(
     _report_generated_names(config, data_dir)
     network = models.create(config)
     release = partial(context.release_cached_memory, choice)
-    predictor, images = Predictor(network, release), None
+    with workspace.entered():
+        predictor = Predictor(network, release)
+    images = None
     if backend is not None:
         select.resolve_name(backend, choice)
         if backend.precision == 'int8':
             images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
     digest = _digest(path)
-    report = models.weights.load(path, strict=not weights.partial)
+    with workspace.entered():
+        report = models.weights.load(path, strict=not weights.partial)
     if report.missing or report.extra:
         LOG.warning(
             '%s: %d parameters loaded; %d parameters of the network are not in the file and keep '
@@ -128,9 +136,10 @@ def use_backend(
     Raises:
         UserError: The backend cannot be used.
     """
-    predictor.backend = select.create(
-        settings, predictor.network, choice, release, calibration=images
-    )
+    with predictor.workspace.entered():
+        predictor.backend = select.create(
+            settings, predictor.network, choice, release, calibration=images
+        )
     if choice.name == 'cudnn' and isinstance(predictor.backend, NnablaBackend):
         if not settings.on_host:
             predictor.stay_on_device()

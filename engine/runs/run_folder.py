@@ -209,7 +209,7 @@ class RunFolder:
         comment = f'{HEAD_LINE} {__version__}\n'
         comment += f'# {made_by}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
-            temporary.write_text(comment + text, encoding='utf-8')
+            temporary.write_text(comment + text, encoding='utf-8', errors='backslashreplace')
 
     def save_weights(self, iteration: int) -> Path:
         """Write the registered parameters as the weights of an iteration."""

@@ -126,11 +126,12 @@ class RunSeries:
         rows = read_series(self._folder, monitor.name)
         lines = [line for line, row in zip(_lines(path), rows) if row[0] <= last]
         with files.replacing(path) as temporary:
-            temporary.write_text(''.join(f'{line}\n' for line in lines))
+            temporary.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
     def _write_entries(self):
         with files.replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(self._entries, indent=1, allow_nan=False) + '\n')
+            text = json.dumps(self._entries, indent=1, allow_nan=False) + '\n'
+            temporary.write_text(text, encoding='utf-8')
 
 
 def series_path(folder: Path, name: str) -> Path:

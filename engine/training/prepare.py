@@ -24,7 +24,14 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training import effective_config, gpu_check, losses, resume
+from engine.training import (
+    class_coverage,
+    effective_config,
+    gpu_check,
+    losses,
+    resume,
+    run_outputs,
+)
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.loop import RunIdentity, TrainingLoop
 from engine.training.losses import Criterion
@@ -70,6 +77,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
         folder.check_vacant(resume=own)
+        if not own:
+            run_outputs.check_folder(folder, config, data, source)
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
@@ -81,9 +90,12 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
+    missing = _check_data(plan, data, watchdog, resumed=state is not None)
     if initial:
         _log_initial_weights(*initial, network)
     validation = None if settings.no_validation else _make_validation(plan, predictor)
+    if validation is not None:
+        class_coverage.compare_splits(data, missing, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -105,6 +117,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
+        watch=class_coverage.watch_of(data, hyperparameters, processes),
     )
 
 
@@ -121,6 +134,27 @@ def _check_order(config: Config) -> None:
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:
     training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
+
+
+def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> list[str]:
+    """Log what the training split consists of, and check that it shows all classes.
+
+    A resumed run is only warned of classes without a pixel, so that no run is lost.
+
+    Returns:
+        The names of the classes without a pixel, if the split is small enough to be scanned.
+    """
+    settings = plan.settings
+    data.log_counts()
+    if len(data) > class_coverage.MAX_SCANNED_IMAGES:
+        return []
+    return class_coverage.require_classes(
+        data,
+        plan.processes,
+        watchdog.note_progress,
+        allowed=settings.allow_missing_classes or resumed,
+        skip_bad=settings.skip_bad,
+    )
 
 
 def _start_logging(

@@ -17,7 +17,7 @@ from models.weights.h5 import (
     read,
     save,
 )
-from models.weights.lookup import MIRROR_VARIABLE, find
+from models.weights.lookup import MIRROR_VARIABLE, find, stored
 
 __all__ = [
     'MIRROR_VARIABLE',
@@ -30,4 +30,5 @@ __all__ = [
     'published',
     'read',
     'save',
+    'stored',
 ]

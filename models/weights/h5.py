@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common import __version__, files
 from common.errors import UserError
+from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of
 from models.class_table import ClassTable
@@ -66,6 +67,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = Tr
     """
     label = 'the given arrays' if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else read(source)
+    with NNABLA_LOCK:
+        return _load(arrays, strict, label)
+
+
+def _load(arrays: dict[str, Array], strict: bool, label: str) -> LoadReport:
     own = nn.get_parameters(grad_only=False)
     backbone_only = not any(name in own for name in arrays) and any(
         BACKBONE_PREFIX + name in own for name in arrays
@@ -106,7 +112,9 @@ def initialise(source: str | os.PathLike[str], num_classes: int) -> LoadReport:
     Raises:
         ModelError: Another shape differs, no name matches, or the file cannot be read.
     """
-    own, arrays = nn.get_parameters(grad_only=False), read(source)
+    arrays = read(source)
+    with NNABLA_LOCK:
+        own = nn.get_parameters(grad_only=False)
 
     def is_of_other_classes(name: str) -> bool:
         shape = own[name].shape
@@ -222,7 +230,8 @@ def save(
         UserError: The file cannot be written.
     """
     content = io.BytesIO()
-    nn.save_parameters(content, extension='.h5')
+    with NNABLA_LOCK:
+        nn.save_parameters(content, extension='.h5')
     with h5py.File(content, 'r+') as file:
         file.attrs['nnseg_version'] = __version__
         if info is not None:
