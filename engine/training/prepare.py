@@ -19,6 +19,7 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
+from engine.evaluation import turned_images
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
@@ -96,6 +97,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     validation = None if settings.no_validation else _make_validation(plan, predictor)
     if validation is not None:
         class_coverage.compare_splits(data, missing, validation, processes)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
