@@ -11,7 +11,7 @@ missing.
 import difflib
 import math
 import os
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ import yaml
 
 import datasets
 import models
-from common import PROJECT, files
+from common import PROJECT, files, yaml_text
 from common.errors import UserError
 from common.sections import SectionError, plain
 from datasets.keys import DataKeys
@@ -35,6 +35,7 @@ SET_OPTION = '--set'
 AUGMENTATION_KEY = 'augmentation'  # a config with this key needs the augmentation's keys
 DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
 PATH_KEYS = ('weights', 'pretrained', 'data_dir')  # keys whose values are paths
+NAME_KEYS = ('classes',)  # keys whose values are names, taken as written
 Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 
 
@@ -96,7 +97,7 @@ def load(
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        values[key.strip()] = _parse(value, f'{SET_OPTION} {override}')
+        values[key.strip()] = _parse(value, f'{SET_OPTION} {override}', key.strip())
         origins[key.strip()] = SET_OPTION
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
@@ -223,29 +224,14 @@ def _relative_to(folder: Path, path: str) -> str:
     return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that rejects duplicate keys; PyYAML silently uses the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f'duplicate key {key}', problem_mark=key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-def _parse(text: str, source: Path | str) -> Any:
+def _parse(text: str, source: Path | str, key: str | None = None) -> Any:
+    """Parse a config file, or the value of one key."""
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader: it constructs plain values only
+        if key in NAME_KEYS:
+            return yaml_text.parse_names(text)
+        return yaml_text.parse(text, NAME_KEYS if key is None else ())
     except yaml.YAMLError as error:
-        problem = getattr(error, 'problem', None) or str(error)
-        mark = getattr(error, 'problem_mark', None)
-        where = f' in line {mark.line + 1}' if mark else ''
-        raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
+        raise UserError(f'{source}: not valid YAML{yaml_text.problem(error)}') from error
 
 
 def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
