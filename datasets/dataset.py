@@ -1,8 +1,9 @@
 """A split of a data set: a sequence of samples, each read on demand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +29,24 @@ class Sample:
     image: Path
     label: Path | None
     key: bytes | None = None
+
+
+@runtime_checkable
+class JudgingDecoder(Protocol):
+    """A ``decode`` that can tell from all label files of a split what one file does not show."""
+
+    def read(self, path: Path) -> tuple[np.ndarray, str]:
+        """Return what ``decode`` returns, and a text that says what is to be judged.
+
+        Equal files give equal texts.
+        """
+
+    def problems(self, facts: Mapping[str, tuple[int, str]]) -> list[tuple[Path, str]]:
+        """Return the label files that do not fit the others, each with a line that describes it.
+
+        Args:
+            facts: For each text of :meth:`read` the number of files, and the path of the first one.
+        """
 
 
 @dataclass(frozen=True)
@@ -66,10 +85,19 @@ class Dataset(Sequence[Sample]):
 
     def decoded(self, index: int) -> np.ndarray:
         """Return the label, (H, W) uint8, without a check of its values; raises ``InputError``."""
+        return self.examined(index)[0]
+
+    def examined(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return the label as :meth:`decoded` does, and its fact for ``JudgingDecoder.problems``.
+
+        The fact is None if every label file of the data set has its meaning alone.
+        """
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
-        return self.decode(sample.label, *([] if sample.key is None else [sample.key]))
+        if isinstance(self.decode, JudgingDecoder):
+            return self.decode.read(sample.label)
+        return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
 
     def label(self, index: int) -> np.ndarray:
         """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""

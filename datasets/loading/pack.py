@@ -93,10 +93,10 @@ class PackedDataset(Dataset):
         shape = entry.height, entry.width, 3
         return _view(self.files.images, entry.offsets[0], shape)
 
-    def decoded(self, index: int) -> np.ndarray:
-        """Return class indices, (H, W) uint8, 255 for ignored pixels."""
+    def examined(self, index: int) -> tuple[np.ndarray, None]:
+        """Return class indices, (H, W) uint8, 255 for ignored pixels, and no reading."""
         entry = self._packed(index)
-        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width))
+        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width)), None
 
     def label(self, index: int) -> np.ndarray:
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""

@@ -8,25 +8,26 @@
     label_format: colours          # or indices; default: detected for each file
 
 Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
-with 255 for ignored pixels, or of the classes' colours. Splits are folders ``images/train``,
-``labels/train`` and so on, or lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with
-the name of an image per line. Without either, all images form the split ``train``.
+with 255 for ignored pixels, or of the classes' colours; :mod:`datasets.readers.folder_decoder` says
+how the format is detected. Splits are folders ``images/train``, ``labels/train`` and so on, or
+lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with the name of an image per line.
+Without either, all images form the split ``train``. Images and labels may share a folder if they
+differ in suffix or file extension.
 """
 
-import difflib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import yaml
 
 from datasets.dataset import Sample
-from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
-from datasets.readers import label_files, layout
+from datasets.info import DatasetInfo, distinct_colours
+from datasets.readers import folder_description, layout
+from datasets.readers.folder_decoder import Decoder
+from datasets.readers.folder_description import DESCRIPTION_FILE
 
-DESCRIPTION_FILE = 'dataset.yaml'
 SPLITS = ('train', 'val', 'test')
+# Files that are not read as labels, but named as such if there is no PNG.
+_NO_LABELS = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.npy', '.mat'
+)  # fmt: skip
 INFO = DatasetInfo(
     'folder',
     (),
@@ -37,86 +38,29 @@ INFO = DatasetInfo(
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
 )
-INDICES, COLOURS = 'indices', 'colours'
-_DEFAULTS: dict[str, Any] = {
-    'classes': None,
-    'ignore': [],
-    'images': 'images',
-    'labels': 'labels',
-    'label_suffix': '',
-    'label_format': None,
-}
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """A decoder of label files: returns class indices, (H, W) uint8, with 255 for ignored pixels.
-
-    Attributes:
-        values: Class indices by file value.
-        colours: Class indices by colour (red, green, blue).
-        label_format: ``indices`` or ``colours``; None to detect the format of each file.
-    """
-
-    values: dict[int, int]
-    colours: dict[tuple[int, int, int], int]
-    label_format: str | None
-
-    def __call__(self, path: Path) -> np.ndarray:
-        """Return the class indices of a label file; raises ``InputError`` or ``DataError``."""
-        as_colours = self.label_format == COLOURS or (
-            self.label_format is None and label_files.is_colour(path)
-        )
-        if as_colours:
-            if not self.colours:
-                raise DataError(
-                    f'{path}: a colour image, but {DESCRIPTION_FILE} defines no class colours; '
-                    'write classes: {name: [red, green, blue], ...}'
-                )
-            return label_files.indices_of_colours(
-                label_files.read_colours(path), self.colours, path
-            )
-        palette = [colour for colour, index in self.colours.items() if index != IGNORE]
-        values = label_files.read_indices(path, palette)
-        return label_files.translate(values, label_files.values_table(self.values), path)
 
 
 def info(root: Path) -> DatasetInfo:
     """Return the facts about the data in a folder; raises ``DataError``."""
-    description = _read_description(root)
-    names, colours = _classes(description, root / DESCRIPTION_FILE)
+    description = folder_description.read(root)
+    names = description.classes
     return DatasetInfo(
-        'folder', names, colours or distinct_colours(len(names)), SPLITS, INFO.layout
+        'folder', names, description.colours or distinct_colours(len(names)), SPLITS, INFO.layout
     )
 
 
 def decoder(root: Path) -> Decoder:
     """Return the decoder for the label files of a folder; raises ``DataError``."""
-    description = _read_description(root)
-    names, colours = _classes(description, root / DESCRIPTION_FILE)
-    values = {index: index for index in range(len(names))} | {IGNORE: IGNORE}
-    meanings = {colour: index for index, colour in enumerate(colours)}
-    for entry in description['ignore']:
-        if _is_value(entry):
-            values[entry] = IGNORE
-        elif _is_colour(entry):
-            if meanings:
-                meanings[tuple(entry)] = IGNORE
-        else:
-            raise DataError(
-                f'{root / DESCRIPTION_FILE}: ignore has {entry!r}; write values 0..255 or colours '
-                '[red, green, blue]'
-            )
-    return Decoder(values, meanings, description['label_format'])
+    return Decoder(folder_description.read(root))
 
 
 def find(root: Path, split: str) -> list[Sample]:
     """Return the samples of a split; in the test split labels are optional."""
-    description = _read_description(root)
-    images, labels = root / description['images'], root / description['labels']
+    description = folder_description.read(root)
+    images, labels = root / description.images, root / description.labels
     if any((images / name).is_dir() for name in SPLITS):
-        return _pairs(images / split, labels / split, description['label_suffix'], split)
-    samples = _pairs(images, labels, description['label_suffix'], split)
+        return _pairs(images / split, labels / split, description.label_suffix, split)
+    samples = _pairs(images, labels, description.label_suffix, split)
     lists = [root / f'{name}.txt' for name in SPLITS]
     if any(path.is_file() for path in lists):
         names = root / f'{split}.txt'
@@ -125,71 +69,29 @@ def find(root: Path, split: str) -> list[Sample]:
 
 
 def _pairs(images: Path, labels: Path, suffix: str, split: str) -> list[Sample]:
-    found = layout.listing(images, layout.IMAGES)
-    known = layout.listing(labels, layout.PNG, suffix)
+    found, known = _images(images, labels, suffix), layout.listing(labels, layout.PNG, suffix)
+    if images != labels:
+        others = layout.listing(labels, _NO_LABELS, suffix)
+        known = {name: others[name] for name in others if name in found} | known
     if split == 'test':
         return [Sample(name, path, known.get(name)) for name, path in found.items()]
     return layout.pair(found, known, lambda name: labels / f'{name}{suffix}.png')
 
 
+def _images(images: Path, labels: Path, suffix: str) -> dict[str, Path]:
+    """Return the images by name, without the labels if these are in the same folder."""
+    if images != labels:
+        return layout.listing(images, layout.IMAGES)
+    if suffix:
+        known = layout.listing(labels, layout.PNG, suffix).values()
+        return {
+            name: path
+            for name, path in layout.listing(images, layout.IMAGES).items()
+            if path not in known
+        }
+    return layout.listing(images, tuple(set(layout.IMAGES) - set(layout.PNG)))
+
+
 def _without_ending(line: str) -> str:
     path = Path(line)
     return path.stem if path.suffix.lower() in layout.IMAGES else line
-
-
-def _read_description(root: Path) -> dict:
-    """Return the content of ``dataset.yaml``, completed with the defaults."""
-    path = root / DESCRIPTION_FILE
-    try:
-        own = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f'{path}: cannot be read ({error})') from error
-    if not isinstance(own, dict):
-        raise DataError(f'{path}: write "key: value" lines, at least for classes')
-    for key in own:
-        if key not in _DEFAULTS:
-            nearest = difflib.get_close_matches(str(key), _DEFAULTS, n=1, cutoff=0)[0]
-            raise DataError(f'{path}: unknown key {key}; the nearest is {nearest}')
-    description = _DEFAULTS | own
-    for key in ('images', 'labels', 'label_suffix'):
-        if not isinstance(description[key], str):
-            raise DataError(f'{path}: {key} must be text, not {description[key]!r}')
-    if description['label_format'] not in (None, INDICES, COLOURS):
-        raise DataError(
-            f'{path}: label_format must be {INDICES} or {COLOURS}, '
-            f'not {description["label_format"]!r}'
-        )
-    if not isinstance(description['ignore'], list):
-        raise DataError(f'{path}: ignore must be a list of values or colours')
-    return description
-
-
-def _classes(description: dict, path: Path) -> tuple[tuple[str, ...], tuple]:
-    """Return names and colours of the classes; the colours may be empty."""
-    classes = description['classes']
-    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= IGNORE
-    if not usable or len(set(map(str, classes))) < len(classes):
-        raise DataError(
-            f'{path}: classes must be 1 to {IGNORE} different names, as a list or with colours, '
-            f'not {classes!r}'
-        )
-    names = tuple(map(str, classes))
-    if isinstance(classes, list):
-        return names, ()
-    for name, colour in classes.items():
-        if not _is_colour(colour):
-            raise DataError(
-                f'{path}: the colour of {name} must be [red, green, blue], not {colour!r}'
-            )
-    colours = tuple(map(tuple, classes.values()))
-    if len(set(colours)) < len(colours):
-        raise DataError(f'{path}: two classes have the same colour')
-    return names, colours
-
-
-def _is_value(entry) -> bool:
-    return type(entry) is int and 0 <= entry <= 255
-
-
-def _is_colour(entry) -> bool:
-    return isinstance(entry, list) and len(entry) == 3 and all(map(_is_value, entry))

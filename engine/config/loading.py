@@ -24,6 +24,7 @@ import models
 from common import PROJECT, files, yaml_text
 from common.errors import UserError
 from common.sections import SectionError, plain
+from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from engine.config import schema
@@ -151,6 +152,9 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
         palette=data.palette or known.palette or datasets.distinct_colours(count),
         categories=None if data.classes else known.categories,
     )
+    repeated = repeated_name(info.classes)
+    if repeated is not None:
+        raise UserError(f'classes: has {repeated} twice ({config.origin("classes")})')
     for key, entries in (('classes', info.classes), ('palette', info.palette)):
         if len(entries) != count:
             source = config.origin(key) if key in config else f'from the data set {known.name}'
