@@ -1,11 +1,12 @@
 """File helpers: kinds of paths, atomic writes, digests, the cache folder."""
 
+import codecs
 import hashlib
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -73,6 +74,55 @@ def listing(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError as error:
         raise UserError(f'{folder}: cannot be read ({error.strerror})') from error
+
+
+def walk(
+    folder: Path, leave_out: Path | None = None, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a folder and its sub-folders, as ``os.walk`` does, through links as well.
+
+    Each real folder is visited once, so that links cannot form a cycle. The caller can remove
+    sub-folders from the list of them.
+
+    Args:
+        folder: The folder.
+        leave_out: A folder that is not visited.
+        onerror: Called with the error for a folder that cannot be read; by default it is raised.
+
+    Yields:
+        A folder, the names of its sub-folders, and the names of its files.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f'{error.filename}: cannot be read ({error.strerror})') from error
+
+    seen = {os.path.realpath(leave_out)} if leave_out is not None else set()
+    seen.discard(os.path.realpath(folder))
+    for place, folders, names in os.walk(folder, onerror=onerror or refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield place, folders, names
+
+
+def read_text(path: Path) -> str:
+    """Return a text file's content: UTF-8, or what the byte order mark at its start says.
+
+    Editors and shells of Windows write such marks, also for UTF-16.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeDecodeError: The file is not text in this encoding.
+    """
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode('utf-16' if wide else 'utf-8-sig')
 
 
 @contextmanager

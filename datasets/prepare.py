@@ -242,6 +242,7 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     splits, missing = _splits(context)
     for dataset in splits:
+        print(f'{context.name} {dataset.split}: {dataset.describe()}')
         report = check_split(dataset, context.processes)
         results[dataset.split] = _report_as_json(report, dataset.info)
         for problem in report.problems:

@@ -93,14 +93,18 @@ class PackedDataset(Dataset):
         shape = entry.height, entry.width, 3
         return _view(self.files.images, entry.offsets[0], shape)
 
-    def examined(self, index: int) -> tuple[np.ndarray, None]:
-        """Return class indices, (H, W) uint8, 255 for ignored pixels, and no reading."""
+    def decoded(self, index: int) -> tuple[np.ndarray, None]:
+        """Return class indices, (H, W) uint8, 255 for ignored pixels, and no fact."""
         entry = self._packed(index)
         return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width)), None
 
-    def label(self, index: int) -> np.ndarray:
+    def examined(self, index: int) -> tuple[np.ndarray, None]:
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
+
+    def label_files(self) -> list[Path]:
+        """Return the files with the labels."""
+        return [self.files.folder / INDEX, self.files.folder / LABELS]
 
     def verify(self, processes: int = 1) -> list[str]:
         """Compare all bytes with their checksums; return a line for each sample that differs."""

@@ -16,7 +16,9 @@ import numpy as np
 
 from common.errors import InputError, UserError
 from common.process_map import map_samples
-from datasets.dataset import Dataset, check_range
+from datasets import label_scan
+from datasets.dataset import NO_IMAGE, NO_LABEL, Dataset, check_range
+from datasets.label_scan import LabelScan
 from datasets.registry import UNLABELLED_SPLIT, preparation
 
 
@@ -44,14 +46,22 @@ class SplitReport:
     Attributes:
         samples: Number of samples.
         problems: All problems.
-        pixels: (256,) int64, number of pixels with each label value, in all readable labels.
-        images: (256,) int64, number of readable labels in which each value occurs.
+        scan: What the readable labels show, also values that are not classes.
     """
 
     samples: int
     problems: tuple[Problem, ...]
-    pixels: np.ndarray
-    images: np.ndarray
+    scan: LabelScan
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(256,) int64, number of pixels with each label value, in all readable labels."""
+        return self.scan.pixels
+
+    @property
+    def images(self) -> np.ndarray:
+        """(256,) int64, number of readable labels in which each value occurs."""
+        return self.scan.images
 
 
 def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
@@ -61,13 +71,28 @@ def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
         dataset: The split, opened with ``complete=False`` to report missing labels as well.
         processes: Number of worker processes.
     """
-    problems = [*_images_without_label(dataset), *_labels_without_image(dataset)]
-    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for found, counts in map_samples(dataset, _examine, processes, 'checking'):
+    problems = _unpaired(dataset)
+    total = LabelScan()
+    for found, scan in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
-        pixels += counts
-        images += counts > 0
-    return SplitReport(len(dataset), tuple(problems), pixels, images)
+        total += scan
+    problems += [
+        Problem(path, 'values', line) for path, line in label_scan.problems(dataset, total)
+    ]
+    return SplitReport(len(dataset), tuple(problems), total)
+
+
+def _unpaired(dataset: Dataset) -> list[Problem]:
+    """Return a problem for each image without a label and each label without an image, once."""
+    found = [
+        Problem(file.path, 'missing', f'{file.path}: has no label')
+        if file.reason == NO_LABEL
+        else Problem(file.path, 'missing', f'{file.path}: a label without an image')
+        for file in dataset.unused
+        if file.reason in (NO_LABEL, NO_IMAGE)
+    ]
+    found += [*_images_without_label(dataset), *_labels_without_image(dataset)]
+    return list({problem.file: problem for problem in found}.values())
 
 
 def _images_without_label(dataset: Dataset) -> list[Problem]:
@@ -123,9 +148,9 @@ def _beginning(name: str, endings: set[str]) -> str | None:
     return name.removesuffix(max(fitting, key=len)) if fitting else None
 
 
-def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
-    """Return the problems of one sample and the histogram of its label, (256,)."""
-    sample, problems, nothing = dataset[index], [], np.zeros(256, np.int64)
+def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], LabelScan]:
+    """Return the problems of one sample and the scan of its label."""
+    sample, problems, nothing = dataset[index], [], LabelScan()
     image = None
     try:
         image = dataset.image(index)
@@ -134,7 +159,7 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
     if sample.label is None or not sample.label.exists():
         return problems, nothing  # a split without labels, or a missing label reported before
     try:
-        label = dataset.decoded(index)
+        label, fact = dataset.decoded(index)
     except UserError as error:
         return [*problems, Problem(sample.label, 'label', str(error))], nothing
     try:
@@ -146,4 +171,4 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
             dataset.check_sizes(index, image.shape[:2], label.shape)
         except InputError as error:
             problems.append(Problem(sample.label, 'size', str(error)))
-    return problems, np.bincount(label.ravel(), minlength=256)
+    return problems, label_scan.scan_of_label(sample.label, label, fact)

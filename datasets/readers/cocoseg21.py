@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, layout, voc
+from datasets.readers import cocostuff164k, pairing, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
@@ -54,21 +55,29 @@ PREPARATION = Preparation(
 )  # fmt: skip
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the kept images of a split, sorted by name; raises ``DataError``."""
     annotations = root / 'annotations' / f'instances_{split}2017.json'
     if not annotations.is_file():
         raise DataError(f'{annotations} is missing; expected: {INFO.layout}. {INFO.source}')
     folders = [root / 'images' / f'{split}2017', root / f'{split}2017']
     folder = next((path for path in folders if path.is_dir()), folders[-1])
-    images = layout.listing(folder, layout.IMAGES)
+    images = pairing.listing(folder, IMAGE_SUFFIXES)
     samples = []
     for file_name, key in _label_keys(annotations):
         name = Path(file_name).stem
         if name not in images:
             raise DataError(f'{folder / file_name} is missing; {annotations} names it')
         samples.append(Sample(name, images[name], annotations, key))
-    return sorted(samples, key=lambda sample: sample.name)
+    samples.sort(key=lambda sample: sample.name)
+    return FoundSamples(
+        tuple(samples),
+        pairing.without(
+            images,
+            {sample.name for sample in samples},
+            f'its classes cover at most {MIN_AREA_PIXELS} pixels',
+        ),
+    )
 
 
 def decode(path: Path, key: bytes) -> np.ndarray:

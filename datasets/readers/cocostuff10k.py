@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, label_files, layout
+from datasets.readers import cocostuff164k, label_files, pairing
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 LISTS = {'train': 'train', 'val': 'test'}
@@ -41,21 +42,24 @@ _MEANINGS = label_files.values_table(
 )
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the images in the list of a split; raises ``DataError``."""
     names = root / 'imageLists' / f'{LISTS[split]}.txt'
     if not names.is_file():
         raise DataError(
             f'{names} is missing; it lists the images of the split. Expected: {INFO.layout}'
         )
-    images = layout.listing(root / 'images', layout.IMAGES)
+    images = pairing.listing(root / 'images', IMAGE_SUFFIXES)
     labels = root / 'annotations'
     known = cocostuff164k.converted_first(labels, ('.mat',))
     samples = [
         Sample(name, path, known.get(name) or labels / f'{name}.mat')
         for name, path in images.items()
     ]
-    return layout.select_listed(samples, names)
+    labelled = FoundSamples(tuple(sample for sample in samples if sample.name in known))
+    lists = [names.with_name(f'{name}.txt') for name in LISTS.values()]
+    left = pairing.not_listed(labelled, lists)
+    return pairing.select_listed(FoundSamples(tuple(samples)), names).with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

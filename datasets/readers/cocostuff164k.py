@@ -14,9 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo, distinct_colours
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, pairing
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 CLASSES = (
@@ -98,20 +99,19 @@ _VALUE_OF_CLASS = np.full(256, 255, np.uint8)
 _VALUE_OF_CLASS[: len(NUMBERS)] = np.array(NUMBERS) - 1
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split."""
     labels = root / 'annotations' / f'{split}2017'
-    return layout.pair(
-        layout.listing(root / 'images' / f'{split}2017', layout.IMAGES),
-        converted_first(labels),
-        lambda name: labels / f'{name}.png',
-    )
+    folder = root / 'images' / f'{split}2017'
+    images = pairing.listing(folder, IMAGE_SUFFIXES)
+    found = pairing.pair(images, converted_first(labels), lambda name: labels / f'{name}.png')
+    return found.with_unused(pairing.left_in(folder, images.values(), IMAGE_SUFFIXES))
 
 
-def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict[str, Path]:
+def converted_first(folder: Path, endings: tuple[str, ...] = pairing.PNG) -> dict[str, Path]:
     """Return the label files of a folder by image name; converted files take precedence."""
-    converted = layout.listing(folder, layout.PNG, CONVERTED)
-    published = layout.listing(folder, endings)
+    converted = pairing.listing(folder, pairing.PNG, CONVERTED)
+    published = pairing.listing(folder, endings)
     return {name: path for name, path in published.items() if not name.endswith(CONVERTED)} | (
         converted
     )

@@ -84,7 +84,10 @@ class _SampleFinder(Protocol):
         """Facts that are known before the files are read."""
 
     def find(self, root: Path, split: str) -> Sequence[Sample]:
-        """Return the samples of a split; ``root`` is the folder of the data set."""
+        """Return the samples of a split; ``root`` is the folder of the data set.
+
+        A :class:`datasets.dataset.FoundSamples` also names the files that are not used.
+        """
 
 
 @runtime_checkable

@@ -9,25 +9,26 @@
 
 Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
 with 255 for ignored pixels, or of the classes' colours; :mod:`datasets.readers.folder_decoder` says
-how the format is detected. Splits are folders ``images/train``, ``labels/train`` and so on, or
-lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with the name of an image per line.
-Without either, all images form the split ``train``. Images and labels may share a folder if they
-differ in suffix or file extension.
+how the format is detected. Images may lie in sub-folders; a label has the path of its image,
+``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is not used, nor is a label
+without an image; training and evaluation log how many.
+
+Splits are folders ``images/train``, ``labels/train`` and so on, or lists ``train.txt``, ``val.txt``
+and ``test.txt`` in the root with the path of an image below ``images`` per line, with or without
+its ending. Without either, all images form the split ``train``.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import NO_IMAGE, NO_LABEL, FoundSamples, Sample, UnusedFile
 from datasets.info import DatasetInfo, distinct_colours
-from datasets.readers import folder_description, layout
+from datasets.readers import folder_description, pairing
 from datasets.readers.folder_decoder import Decoder
-from datasets.readers.folder_description import DESCRIPTION_FILE
+from datasets.readers.folder_description import DESCRIPTION_FILE, Description
 
 SPLITS = ('train', 'val', 'test')
-# Files that are not read as labels, but named as such if there is no PNG.
-_NO_LABELS = (
-    '.jpg', '.jpeg', '.jpe', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.npy', '.mat'
-)  # fmt: skip
 INFO = DatasetInfo(
     'folder',
     (),
@@ -54,44 +55,75 @@ def decoder(root: Path) -> Decoder:
     return Decoder(folder_description.read(root))
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split; in the test split labels are optional."""
     description = folder_description.read(root)
+    found = _files_of(root, description)
+    if any((root / description.images / name).is_dir() for name in SPLITS):
+        return _part(found, split).samples(split)
+    lists = {name: root / f'{name}.txt' for name in SPLITS}
+    if any(path.is_file() for path in lists.values()):
+        if not lists[split].is_file():
+            return FoundSamples(())
+        samples = found.samples(split)
+        left = pairing.not_listed(samples, lists.values())
+        return pairing.select_listed(samples, lists[split]).with_unused(left)
+    return found.samples(split) if split == 'train' else FoundSamples(())
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Images and labels by name, and the files beside them that are neither, by name as well."""
+
+    images: dict[str, Path]
+    labels: dict[str, Path]
+    others: tuple[tuple[str, UnusedFile], ...]
+
+    def samples(self, split: str) -> FoundSamples:
+        """Return the pairs, or in the test split a sample for each image."""
+        left = [file for _, file in self.others]
+        if split != 'test':
+            left += pairing.without(self.images, self.labels, NO_LABEL)
+        left += pairing.without(self.labels, self.images, NO_IMAGE)
+        return FoundSamples(
+            tuple(
+                Sample(name, path, self.labels.get(name))
+                for name, path in sorted(self.images.items())
+                if split == 'test' or name in self.labels
+            ),
+            tuple(left),
+        )
+
+
+def _files_of(root: Path, description: Description) -> _Files:
+    """Return all files of both folders; one can lie in the other, or be the other."""
     images, labels = root / description.images, root / description.labels
-    if any((images / name).is_dir() for name in SPLITS):
-        return _pairs(images / split, labels / split, description.label_suffix, split)
-    samples = _pairs(images, labels, description.label_suffix, split)
-    lists = [root / f'{name}.txt' for name in SPLITS]
-    if any(path.is_file() for path in lists):
-        names = root / f'{split}.txt'
-        return layout.select_listed(samples, names, _without_ending) if names.is_file() else []
-    return samples if split == 'train' else []
+    pictures = pairing.tree(images, IMAGE_SUFFIXES, leave_out=labels)
+    known = pairing.tree(labels, pairing.PNG, description.label_suffix, leave_out=images)
+    masks = set(known.files.values())
+    photos = {name: path for name, path in pictures.files.items() if path not in masks}
+    own = {root / name for name in (DESCRIPTION_FILE, *(f'{split}.txt' for split in SPLITS))}
+    own |= masks | set(photos.values())
+    others = [
+        (file.path.relative_to(folder).as_posix(), file)
+        for folder, found in ((images, pictures), (labels, known))
+        for file in found.unused
+        if file.path not in own
+    ]
+    return _Files(photos, known.files, tuple(others))
 
 
-def _pairs(images: Path, labels: Path, suffix: str, split: str) -> list[Sample]:
-    found, known = _images(images, labels, suffix), layout.listing(labels, layout.PNG, suffix)
-    if images != labels:
-        others = layout.listing(labels, _NO_LABELS, suffix)
-        known = {name: others[name] for name in others if name in found} | known
-    if split == 'test':
-        return [Sample(name, path, known.get(name)) for name, path in found.items()]
-    return layout.pair(found, known, lambda name: labels / f'{name}{suffix}.png')
-
-
-def _images(images: Path, labels: Path, suffix: str) -> dict[str, Path]:
-    """Return the images by name, without the labels if these are in the same folder."""
-    if images != labels:
-        return layout.listing(images, layout.IMAGES)
-    if suffix:
-        known = layout.listing(labels, layout.PNG, suffix).values()
-        return {
-            name: path
-            for name, path in layout.listing(images, layout.IMAGES).items()
-            if path not in known
-        }
-    return layout.listing(images, tuple(set(layout.IMAGES) - set(layout.PNG)))
-
-
-def _without_ending(line: str) -> str:
-    path = Path(line)
-    return path.stem if path.suffix.lower() in layout.IMAGES else line
+def _part(files: _Files, split: str) -> _Files:
+    """Return the files in the folders of a split; those in the folder of no split are not used."""
+    own, splits = f'{split}/', tuple(f'{name}/' for name in SPLITS)
+    stray = [(name, path) for name, path in files.images.items() if not name.startswith(splits)]
+    others = [
+        *((name, file) for name, file in files.others if name.startswith(own)),
+        *((name, file) for name, file in files.others if not name.startswith(splits)),
+        *((name, UnusedFile(path, 'in the folder of no split')) for name, path in stray),
+    ]
+    images, labels = (
+        {name[len(own) :]: path for name, path in found.items() if name.startswith(own)}
+        for found in (files.images, files.labels)
+    )
+    return _Files(images, labels, tuple(others))

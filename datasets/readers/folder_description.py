@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from common import yaml_text
+from common.files import read_text
 from datasets.info import IGNORE, DataError, repeated_name
 
 DESCRIPTION_FILE = 'dataset.yaml'
@@ -87,7 +88,7 @@ def read(root: Path) -> Description:
 def _content(path: Path) -> dict[str, Any]:
     """Return keys and values of the file, completed with the defaults."""
     try:
-        own = yaml_text.parse(path.read_text(encoding='utf-8'), ['classes'])
+        own = yaml_text.parse(read_text(path), ['classes'])
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
     except yaml.YAMLError as error:

@@ -1,16 +1,12 @@
-"""Find the root of a data set from the user's folder, and pair images with labels."""
+"""Find the root of a data set from the user's folder."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from common import PROJECT
-from common.log import LOG
-from datasets.dataset import Sample
 from datasets.info import DataError, DatasetInfo
 
-IMAGES = ('.png', '.jpg', '.jpeg')
-PNG = ('.png',)
 # Levels of folders above and below a wrong root in which the right one is searched.
 LEVELS_ABOVE, LEVELS_BELOW = 3, 2
 
@@ -80,89 +76,3 @@ def _folders_below(root: Path) -> Iterator[Path]:
         if len(Path(folder).relative_to(root).parts) == LEVELS_BELOW:
             names.clear()  # os.walk goes no deeper then
         names.sort()
-
-
-def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[str, Path]:
-    """List the files of a folder by name.
-
-    Args:
-        folder: The folder; a missing one has no files.
-        endings: File extensions to list, in lower case.
-        suffix: Suffix that the stem of a listed file must have.
-
-    Returns:
-        Paths by stem without the suffix.
-
-    Raises:
-        DataError: Two files have one name, or the folder cannot be read.
-    """
-    found: dict[str, Path] = {}
-    try:
-        names = sorted(os.listdir(folder)) if folder.is_dir() else ()
-    except OSError as error:
-        raise DataError(f'{folder}: cannot be read ({error.strerror})') from error
-    for file in names:
-        stem, ending = os.path.splitext(file)  # not Path, which takes seconds for all of COCO
-        hidden = file.startswith('.')  # such as the ._ files that macOS adds to archives
-        if hidden or ending.lower() not in endings or not stem.endswith(suffix):
-            continue
-        name = stem.removesuffix(suffix)
-        if name in found:
-            raise DataError(
-                f'{folder / file} and {found[name].name} have the same name; keep one of them'
-            )
-        found[name] = folder / file
-    return found
-
-
-def pair(
-    images: dict[str, Path], labels: dict[str, Path], expected: Callable[[str], Path]
-) -> list[Sample]:
-    """Return a sample for each image, sorted by name, and log labels without an image.
-
-    Args:
-        images: Image files by name.
-        labels: Label files by name.
-        expected: Function that returns the label path for a name. If a label is missing, its sample
-            has this path, and opening the data set reports it.
-    """
-    alone = sorted(labels.keys() - images.keys())
-    if alone and images:
-        LOG.warning(
-            f'{labels[alone[0]]}: a label without an image; '
-            f'{len(alone)} of {len(labels)} labels have none'
-        )
-    return [
-        Sample(name, image, labels.get(name) or expected(name))
-        for name, image in sorted(images.items())
-    ]
-
-
-def select_listed(
-    samples: list[Sample], list_file: Path, name_of: Callable[[str], str] = str
-) -> list[Sample]:
-    """Return the samples that a list file names, in its order.
-
-    Args:
-        samples: All samples.
-        list_file: Text file with a sample per line.
-        name_of: Function that extracts the name of the sample from a line.
-
-    Raises:
-        DataError: A name is unknown.
-    """
-    by_name = {sample.name: sample for sample in samples}
-    chosen = []
-    for number, line in enumerate(
-        list_file.read_text(encoding='utf-8', errors='replace').splitlines(), 1
-    ):
-        if not line.strip():
-            continue
-        name = name_of(line.strip())
-        if name not in by_name:
-            raise DataError(
-                f'{list_file}, line {number}: there is no image called {name!r}; write a name '
-                f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
-            )
-        chosen.append(by_name[name])
-    return chosen

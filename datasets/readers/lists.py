@@ -10,6 +10,7 @@ from pathlib import Path
 
 from datasets.dataset import Sample
 from datasets.info import DataError
+from datasets.readers.pairing import forward_slashes, list_lines
 
 
 def read_list(path: Path, root: Path) -> list[Sample]:
@@ -18,9 +19,9 @@ def read_list(path: Path, root: Path) -> list[Sample]:
     Columns are separated by tabs, else by commas, else by white space. A line with one column names
     an image without a label. A file with the extension ``.odgt`` has a JSON object per line, with
     ``fpath_img`` and, for an image with a label, ``fpath_segm``. Paths are absolute or relative to
-    ``root``. Leading folders that exist only on the author's machine are ignored. The name of a
-    sample is the path of its image relative to ``root``, without extension; for an image outside
-    ``root``, it is the absolute path without the leading slash.
+    ``root``, with slashes or backslashes. Leading folders that exist only on the author's machine
+    are ignored. The name of a sample is the path of its image relative to ``root``, without
+    extension; for an image outside ``root``, it is the absolute path without the leading slash.
 
     Args:
         path: The list file.
@@ -29,16 +30,12 @@ def read_list(path: Path, root: Path) -> list[Sample]:
     Raises:
         DataError: The list or a listed file is missing, or a line has another format.
     """
-    try:
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
     samples = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(list_lines(path), 1):
         if not line.strip():
             continue
         where = f'{path}, line {number}'
-        parse = _parse_odgt if path.suffix == '.odgt' else _parse_columns
+        parse = _parse_odgt if path.suffix.lower() == '.odgt' else _parse_columns
         image_name, label_name = parse(line, where)
         image = _locate(root, image_name, where)
         name = image.relative_to(image.anchor).with_suffix('').as_posix()
@@ -70,14 +67,14 @@ def _locate(root: Path, listed: str, where: str) -> Path:
 
     An existing file outside ``root`` keeps its absolute path.
     """
-    path = Path(listed)
-    if path.is_absolute() and path.is_file():
-        return path.relative_to(root) if path.is_relative_to(root) else path
-    parts = path.parts[len(path.anchor) :]
-    for start in range(len(parts)):
-        end = Path(*parts[start:])
-        if '..' not in end.parts and (root / end).is_file():
-            return end
+    for path in (Path(listed), Path(forward_slashes(listed))):
+        if path.is_absolute() and path.is_file():
+            return path.relative_to(root) if path.is_relative_to(root) else path
+        parts = path.parts[len(path.anchor) :]
+        for start in range(len(parts)):
+            end = Path(*parts[start:])
+            if '..' not in end.parts and (root / end).is_file():
+                return end
     raise DataError(
         f'{where}: {listed} does not exist, neither as an absolute path nor below {root}'
     )

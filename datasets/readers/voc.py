@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import FoundSamples, Sample, UnusedFile
 from datasets.info import DataError, DatasetInfo, distinct_colours
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, pairing
 from datasets.readers.contract import Archive, Preparation
 
 _CLASSES = (
@@ -52,7 +53,7 @@ PREPARATION = Preparation(
 LABEL_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the images in the list of a split.
 
     ``train`` is the augmented list of 10,582 images if it exists. Test images have no labels.
@@ -69,14 +70,18 @@ def find(root: Path, split: str) -> list[Sample]:
             f'{names} is missing; it lists the images of the split. Expected: {INFO.layout}'
         )
     labels = next((root / folder for folder in LABEL_FOLDERS if (root / folder).is_dir()), None)
-    images = layout.listing(root / 'JPEGImages', layout.IMAGES)
+    images = pairing.listing(root / 'JPEGImages', IMAGE_SUFFIXES)
     if split == 'test':
         samples = [Sample(name, path, None) for name, path in images.items()]
+        left: tuple[UnusedFile, ...] = ()
     elif labels is None:
         raise DataError(f'{root}: neither {" nor ".join(LABEL_FOLDERS)} exists; {INFO.source}')
     else:
         samples = [Sample(name, path, labels / f'{name}.png') for name, path in images.items()]
-    return layout.select_listed(samples, names)
+        known = pairing.listing(labels, pairing.PNG)
+        labelled = FoundSamples(tuple(sample for sample in samples if sample.name in known))
+        left = pairing.not_listed(labelled, lists.glob('*.txt'), lambda line: line.split()[0])
+    return pairing.select_listed(FoundSamples(tuple(samples)), names).with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

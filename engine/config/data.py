@@ -1,9 +1,11 @@
 """Open the data set of a config, with the config's class names and colours."""
 
+import logging
 import os
 from dataclasses import replace
 
 import datasets
+from common.log import LOG
 from datasets import Dataset
 from datasets.keys import DataKeys
 from datasets.readers import layout
@@ -34,6 +36,12 @@ def open_dataset(
     root = layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
     dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
+
+
+def log_split(dataset: Dataset) -> None:
+    """Log how many samples a split has, and which files of its folders are not used."""
+    level = logging.WARNING if dataset.unused else logging.INFO
+    LOG.log(level, '%s %s: %s', dataset.info.name, dataset.split, dataset.describe())
 
 
 def first_samples(dataset: Dataset, limit: int | None) -> Dataset:

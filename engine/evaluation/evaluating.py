@@ -11,7 +11,7 @@ from common.machine import versions
 from datasets import Dataset
 from datasets.keys import DataKeys
 from engine.config import loading as configs
-from engine.config.data import first_samples, open_dataset
+from engine.config.data import first_samples, log_split, open_dataset
 from engine.config.loading import Config
 from engine.distributed.processes import joined
 from engine.evaluation import evaluator, image_outputs
@@ -35,6 +35,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             config = configs.load(settings.config.config_file, settings.config.overrides)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             dataset = _dataset(settings, config)
+            log_split(dataset)
             outputs = _outputs(settings, dataset)
             network = load(
                 config,

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from tqdm import tqdm
 
 from common import tables
 from common.tables import Column
-from datasets import Dataset, DatasetInfo, image_files
+from datasets import Dataset, DatasetInfo, image_files, label_scan
+from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.inference.predictor import Predictor
@@ -111,12 +114,26 @@ class Evaluator:
         return report
 
 
-def check_labels(dataset: Dataset, processes: Processes) -> None:
-    """Read all labels of this process's shard, to find a bad one in minutes instead of hours."""
+def check_labels(dataset: Dataset, processes: Processes) -> LabelScan:
+    """Read all labels of a split, to find a bad one in minutes instead of hours.
+
+    Each process reads its shard.
+
+    Returns:
+        What the labels of all processes show.
+
+    Raises:
+        UserError: A label cannot be used, the reader refuses the labels as a whole, or all pixels
+            are ignored.
+    """
     quiet = True if processes.rank else None  # None: shown on terminals only
-    shard = processes.shard(len(dataset))
+    shard, own = processes.shard(len(dataset)), LabelScan()
     for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
-        dataset.check(index)
+        own += label_scan.scan_of_label(dataset[index].label, *dataset.check(index))
+    scan = reduce(add, processes.gather(own))
+    label_scan.judge(dataset, scan)
+    label_scan.refuse_ignored(dataset, scan)
+    return scan
 
 
 def predict_shard(

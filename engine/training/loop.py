@@ -23,6 +23,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
+from engine.training.class_coverage import CropWatch
 from engine.training.divergence import DivergedError
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
@@ -63,6 +64,7 @@ class TrainingLoop:
         logger: The log of the run.
         watchdog: Receives reports of progress.
         saved: The state that the run resumes from, and its iteration.
+        watch: Watches the classes in the crops of the first epoch; None for a scanned split.
         best: ``miou`` and ``iteration`` of the weights in ``best.h5``, if that file exists.
     """
 
@@ -78,10 +80,12 @@ class TrainingLoop:
         watchdog: Watchdog,
         saved: tuple[Path, int] | None = None,
         best: dict | None = None,
+        watch: CropWatch | None = None,
     ):
         self._identity, self._trainer, self._validation = identity, trainer, validation
         self._processes, self._folder = processes, folder
         self._logger, self._watchdog, self._best = logger, watchdog, best
+        self._watch = watch
         self._versions, self._saved = versions(), saved
         self._saved_at = time.monotonic()
         # The last iteration that is finished and logged, and the last one for which a save in this
@@ -131,7 +135,10 @@ class TrainingLoop:
                 lambda: self._signal is not None,
                 self._is_time_to_save,
                 self._watchdog.note_progress,
+                *((self._watch.see,) if self._watch else ()),
             )
+            if self._watch and self._watch.end_iteration(self._processes):
+                self._watch = None
             self._watchdog.note_progress(f'iteration {trainer.iteration}')
             if step.skipped:
                 self._logger.skipped(trainer.iteration, step.loss_scale)

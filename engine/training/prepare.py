@@ -13,7 +13,7 @@ from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import open_dataset
+from engine.config.data import log_split, open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
@@ -23,7 +23,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training import effective_config, gpu_check, losses, resume
+from engine.training import class_coverage, effective_config, gpu_check, losses, resume
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.loop import RunIdentity, TrainingLoop
 from engine.training.losses import Criterion
@@ -71,7 +71,10 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
+    _check_data(plan, data, watchdog, resumed=state is not None)
     validation = _register(plan, network, initialise=state is None)
+    if validation is not None:
+        class_coverage.compare_splits(data, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -93,12 +96,33 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
+        watch=class_coverage.watch_of(
+            data,
+            hyperparameters.batch_size * hyperparameters.accumulation * processes.size,
+        ),
     )
 
 
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:
     training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
+
+
+def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> None:
+    """Log what the training split consists of, and check that it shows all classes.
+
+    A resumed run is only warned of classes without a pixel, so that no run is lost.
+    """
+    settings = plan.settings
+    log_split(data)
+    if len(data) <= class_coverage.MAX_SCANNED_IMAGES:
+        class_coverage.require_classes(
+            data,
+            plan.processes,
+            watchdog.note_progress,
+            allowed=settings.allow_missing_classes or resumed,
+            skip_bad=settings.skip_bad,
+        )
 
 
 def _start_logging(

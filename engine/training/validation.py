@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.keys import DataKeys
 from engine.config import Config
-from engine.config.data import open_dataset
+from engine.config.data import log_split, open_dataset
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.evaluation import evaluator, image_outputs
@@ -29,6 +29,10 @@ class Validation:
         release: Returns unused memory to the system.
         processes: All processes of the job.
 
+    Attributes:
+        dataset: The validation split.
+        scan: What its labels show.
+
     Raises:
         UserError: A file or a label of the split is missing or invalid.
     """
@@ -40,10 +44,11 @@ class Validation:
         release: Callable[[], None],
         processes: Processes,
     ):
-        self._dataset = open_dataset(config, DataKeys.of(config).val_split)
+        self.dataset = open_dataset(config, DataKeys.of(config).val_split)
+        log_split(self.dataset)
         self._protocol = test_time.configured_protocol(config)
         self._predictor, self._release = predictor, release
-        evaluator.check_labels(self._dataset, processes)
+        self.scan = evaluator.check_labels(self.dataset, processes)
 
     def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:
         """Score the registered parameters; all processes share the images.
@@ -57,7 +62,7 @@ class Validation:
             process's first images by name.
         """
         pictures: dict[str, np.ndarray] = {}
-        info = self._dataset.info
+        info = self.dataset.info
 
         def look(
             path: Path,
@@ -68,14 +73,14 @@ class Validation:
         ) -> None:
             watchdog.note_progress(f'image {index} of the validation')
             if len(pictures) < MAX_PICTURES:
-                name = self._dataset[index].name
+                name = self.dataset[index].name
                 pictures[name] = image_outputs.picture(info, image, labels, predictions)
 
         self._release()  # validation cannot reuse the arrays of training
         counts = evaluator.Evaluator(len(info.classes))
         outputs = [Output(lambda index: Path(), look)]
         evaluator.predict_shard(
-            self._predictor, self._dataset, self._protocol, processes, outputs, counts
+            self._predictor, self.dataset, self._protocol, processes, outputs, counts
         )
         counts.add_up(processes)
         self._release()
