@@ -21,6 +21,7 @@ Facts = Mapping[str, tuple[int, str]]  # by reading as text: number of files, pa
 GREY_INDICES, GREY_COLOURS = 'class indices', 'the colours of classes'
 EITHER = 'class indices, though they are colours of classes as well'
 COLOURS = 'colours'
+_SOME = 3  # files; fewer may have ignored pixels beside the first class only
 _EXCLUDED = {  # forms that must not occur beside each
     GREY_COLOURS: (GREY_INDICES, EITHER),
     GREY_INDICES: (GREY_COLOURS,),
@@ -37,12 +38,14 @@ class LabelReading:
         form: One of the constants of this module; empty if the file fits every other.
         palette: Index and colour of the used entries of a palette, if they may be classes.
         supposed: Whether 255 was taken for ignored pixels by default only.
-        more: Whether a class other than the first occurs.
+        first: Whether the first class occurs.
+        more: Whether another class occurs.
     """
 
     form: str = ''
     palette: tuple[tuple[int, Colour], ...] = ()
     supposed: bool = False
+    first: bool = False
     more: bool = False
 
     def as_text(self) -> str:
@@ -52,9 +55,9 @@ class LabelReading:
     @staticmethod
     def of_text(text: str) -> 'LabelReading':
         """Return the reading that :meth:`as_text` has written."""
-        form, palette, supposed, more = json.loads(text)
+        form, palette, *rest = json.loads(text)
         entries = tuple((index, tuple(colour)) for index, colour in palette)
-        return LabelReading(form, entries, supposed, more)
+        return LabelReading(form, entries, *rest)
 
 
 def problems(facts: Facts, classes: Sequence[str]) -> list[tuple[Path, str]]:
@@ -67,23 +70,42 @@ def problems(facts: Facts, classes: Sequence[str]) -> list[tuple[Path, str]]:
     Returns:
         For each problem a file and a line that begins with it, in the order of the files.
     """
-    found, agreement = [], _Agreement()
     readings = sorted((path, LabelReading.of_text(text), n) for text, (n, path) in facts.items())
-    supposed = [path for path, reading, _ in readings if reading.supposed]
-    if supposed and not any(reading.more for _, reading, _ in readings):
-        found.append(
-            (
-                Path(supposed[0]),
-                f'{supposed[0]}: no label file of this split has another value than 0 and 255, and '
-                f'255 means ignored by default; {mask_advice.for_two_values(classes)}',
-            )
-        )
+    found, agreement = _wrongly_ignored(readings, classes), _Agreement()
     for path, reading, count in readings:
         contradiction = agreement.contradiction(path, reading)
         if contradiction is not None:
             alike = f' ({count} files are like this one)' if count > 1 else ''
             found.append((Path(path), f'{path}: {contradiction}{alike}'))
     return found
+
+
+def _wrongly_ignored(
+    readings: Sequence[tuple[str, LabelReading, int]], classes: Sequence[str]
+) -> list[tuple[Path, str]]:
+    """Return a problem if 255 is probably a class: in masks of 0 and 255, in all files or in some.
+
+    Args:
+        readings: Path of the first file, reading and number of files, in order.
+        classes: Names of the classes.
+    """
+    supposed = [path for path, reading, _ in readings if reading.supposed]
+    if not supposed:
+        return []
+    remedy = f'255 means ignored by default; {mask_advice.for_two_values(classes)}'
+    if not any(reading.more for _, reading, _ in readings):
+        problem = f'no label file of this split has another value than 0 and 255, and {remedy}'
+        return [(Path(supposed[0]), f'{supposed[0]}: {problem}')]
+    both = any(reading.supposed and reading.more for _, reading, _ in readings)
+    with_255 = sum(n for _, reading, n in readings if reading.supposed and reading.first)
+    with_more = sum(n for _, reading, n in readings if reading.more and reading.first)
+    if len(classes) != 2 or both or min(with_255, with_more) < _SOME:
+        return []
+    problem = (
+        f'{with_255} label files have the values 0 and 255, {with_more} others 0 and 1, none has '
+        f'all three; {remedy}. If 1 and 255 both are {classes[1]}, change one of them in the files'
+    )
+    return [(Path(supposed[0]), f'{supposed[0]}: {problem}')]
 
 
 @dataclass

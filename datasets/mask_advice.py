@@ -1,5 +1,6 @@
 """Advice on mask files whose values or colours have no meaning."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,10 +8,8 @@ import numpy as np
 from datasets.info import IGNORE
 
 _MAX_SHOWN = 4  # classes in a suggestion
-_INSTANCES = (
-    'ids of instances? A label file needs the class of each pixel, not the number of an object: '
-    'export semantic masks'
-)
+_SEMANTIC = 'export semantic masks, with the class of each pixel instead of the number of an object'
+_IF_INSTANCES = f'if they are ids of instances, {_SEMANTIC}'
 
 
 def for_values(used: np.ndarray, classes: Sequence[str], palette: bool) -> str:
@@ -32,14 +31,14 @@ def for_values(used: np.ndarray, classes: Sequence[str], palette: bool) -> str:
             return f'{start}? Save the values minus 1'
         return f'{start}? Then write {shown}{also} and label_format: colours into dataset.yaml'
     if len(used) > count + 1:
-        return f'are they {_INSTANCES}'
+        return f'are they ids of instances? Then {_SEMANTIC}'
     if palette:
         return 'does the file belong to another data set?'
     levels = used.tolist()
     names = [*classes, *('...',) * (len(levels) - count)]
     return (
         'are they the grey levels of the classes? Then write these as colours into dataset.yaml: '
-        f'{_colours(names, levels)}; or {_INSTANCES}'
+        f'{_colours(names, levels)}; {_IF_INSTANCES}'
     )
 
 
@@ -58,7 +57,8 @@ def for_colours(colours: np.ndarray, classes: Sequence[str]) -> str:
     """Return the remedy for a colour image of (H, W, 3) where classes have no colours."""
     found = _distinct(colours)
     if len(found) > len(classes) + 1:
-        return f'it has {len(found)} colours for {len(classes)} classes: are these {_INSTANCES}'
+        count = len(found)
+        return f'it has {count} colours for {len(classes)} classes; {_IF_INSTANCES}'
     shown = ', '.join(str(colour) for colour in found.tolist()[:_MAX_SHOWN])
     return f'write classes: {{name: [red, green, blue], ...}}; this file has {shown}'
 
@@ -68,7 +68,7 @@ def for_unknown_colours(colours: np.ndarray, known: int) -> str:
     found = len(_distinct(colours))
     if found <= known + 1:
         return ''
-    return f'; it has {found} colours for {known} known ones: are these {_INSTANCES}'
+    return f'; it has {found} colours for {known} known ones; {_IF_INSTANCES}'
 
 
 def _distinct(colours: np.ndarray) -> np.ndarray:
@@ -76,6 +76,12 @@ def _distinct(colours: np.ndarray) -> np.ndarray:
 
 
 def _colours(names: Sequence[str], levels: Sequence[int]) -> str:
-    pairs = [f'{name}: [{level}, {level}, {level}]' for name, level in zip(names, levels)]
+    pairs = [f'{_quoted(name)}: [{level}, {level}, {level}]' for name, level in zip(names, levels)]
     more = ['...'] if len(pairs) > _MAX_SHOWN else []
     return f'classes: {{{", ".join(pairs[:_MAX_SHOWN] + more)}}}'
+
+
+def _quoted(name: str) -> str:
+    """Return a name as YAML reads it as text, quoted if it has characters with a meaning."""
+    plain = all(character.isalnum() or character in ' _-.' for character in name)
+    return name if plain else json.dumps(name, ensure_ascii=False)

@@ -64,6 +64,7 @@ class Decoder:
             form,
             self._compared_palette(mask, used, indices),
             supposed=IGNORE in used and not by_colour and not self._ignores_255(colours),
+            first=0 in table[used],
             more=bool(np.isin(table[used], (0, IGNORE), invert=True).any()),
         )
 
@@ -86,8 +87,10 @@ class Decoder:
         except InputError as error:
             hint = mask_advice.for_unknown_colours(mask.colours, len(meanings))
             raise InputError(f'{error}{hint}') from error
-        more = label_files.occurring_values(labels)[1:IGNORE].any()
-        return labels, LabelReading(label_reading.COLOURS, more=bool(more))
+        shown = label_files.occurring_values(labels)
+        return labels, LabelReading(
+            label_reading.COLOURS, first=bool(shown[0]), more=bool(shown[1:IGNORE].any())
+        )
 
     def _form(self, mask: Mask, used: np.ndarray, indices: np.ndarray, colours: np.ndarray) -> str:
         """Return the form in which to read a mask with values, a constant of label_reading."""
