@@ -24,10 +24,9 @@ from common.errors import UserError
 from common.log import LOG
 from common.settings import flag, option
 from common.tables import Column, lines
-from datasets import DataError, Dataset, DatasetInfo, Sample
-from datasets.info import IGNORE
+from datasets import DataError, Dataset, Sample, label_scan
 from datasets.preparation import sources
-from datasets.preparation.check import SplitReport, check_split
+from datasets.preparation.check import check_split
 from datasets.preparation.convert import convert_labels
 from datasets.preparation.statistics import compute_statistics
 from datasets.readers import layout
@@ -242,13 +241,13 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     splits, missing = _splits(context)
     for dataset in splits:
-        print(f'{context.name} {dataset.split}: {dataset.describe()}')
         report = check_split(dataset, context.processes)
-        results[dataset.split] = _report_as_json(report, dataset.info)
+        results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
             print(problem.message)
         count = len(report.problems) or 'no'
         print(f'{context.name} {dataset.split}: {report.samples} images, {count} problems')
+        print(dataset.describe())
         _print_table(
             ('class', 'pixels %', 'images'),
             [
@@ -257,6 +256,7 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
             ],
         )
         print(f'ignored pixels: {100 * results[dataset.split]["ignored"]:.3f} %')
+        _print_missing(results[dataset.split]['without_pixels'])
     return results, missing + sum(len(result['problems']) for result in results.values())
 
 
@@ -267,7 +267,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
     results: dict[str, Any] = {}
     wanted, found = set(context.split), set[str]()
     for folder in folders:
-        samples, absent = 0, 0
+        samples, absent, missing = 0, 0, list[str]()
         try:
             dataset = pack.open(folder)
         except DataError as error:  # the folder name alone shows which split it is
@@ -285,36 +285,30 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
             sources = {path for sample in dataset for path in (sample.image, sample.label)}
             absent = sum(path is not None and not path.exists() for path in sources)
             problems = dataset.verify(context.processes)
+            if not problems:
+                scan = label_scan.scan_labels(dataset, context.processes)
+                missing = scan.missing_classes(dataset.info)
         for problem in problems:
             print(problem)
         print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
+        if missing:
+            LOG.warning('%s: classes without a pixel: %s', folder, ', '.join(missing))
         if absent:
             print(f'{folder}: {absent} of its source files are missing and were not compared')
-        results[str(folder)] = {'samples': samples, 'absent': absent, 'problems': problems}
+        results[str(folder)] = {
+            'samples': samples,
+            'absent': absent,
+            'problems': problems,
+            'without_pixels': missing,
+        }
     if wanted - found:
         raise DataError(f'{context.root}: no packed {", ".join(sorted(wanted - found))} here')
     return results, sum(len(result['problems']) for result in results.values())
 
 
-def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict[str, Any]:
-    """Return a report for ``--json``; shares are relative to all pixels, also ignored ones."""
-    total = max(int(report.pixels.sum()), 1)
-    return {
-        'samples': report.samples,
-        'problems': [
-            {'file': str(problem.file), 'kind': problem.kind, 'message': problem.message}
-            for problem in report.problems
-        ],
-        'classes': {
-            name: {
-                'pixels': int(report.pixels[index]),
-                'share': int(report.pixels[index]) / total,
-                'images': int(report.images[index]),
-            }
-            for index, name in enumerate(info.classes)
-        },
-        'ignored': int(report.pixels[IGNORE]) / total,
-    }
+def _print_missing(classes: Sequence[str]) -> None:
+    if classes:
+        print(f'classes without a pixel: {", ".join(classes)}')
 
 
 def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
@@ -332,6 +326,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
             'samples': found.samples,
             'mean': found.mean.tolist(),
             'std': found.std.tolist(),
+            'without_pixels': found.missing_classes(dataset.info),
             **{name: dict(zip(classes, values.tolist())) for name, values in weights.items()},
         }
         print(f'{context.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
@@ -342,6 +337,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
             ('weights', 'median frequency', 'ENet', 'inverse log'),
             [(name, *(f'{value:.4f}' for value in values)) for name, *values in rows],
         )
+        _print_missing(found.missing_classes(dataset.info))
     return results, 0
 
 

@@ -127,8 +127,8 @@ def open(
     found = _found(known, root, split, list_file)
     if not found.samples:
         raise DataError(
-            f'{list_file or root}: nothing found for the split {split}'
-            f'{describe_unused(found.unused, root)}; expected: {known.INFO.layout}'
+            f'{list_file or root}: nothing found for the split {split}; '
+            f'expected: {known.INFO.layout}{describe_unused(found.unused, root)}'
         )
     _check_names(found)
     if complete and split != UNLABELLED_SPLIT:

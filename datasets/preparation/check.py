@@ -11,6 +11,7 @@ The check continues after a problem.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets import label_scan
 from datasets.dataset import NO_IMAGE, NO_LABEL, Dataset, check_range
+from datasets.info import IGNORE, DataError
 from datasets.label_scan import LabelScan
 from datasets.registry import UNLABELLED_SPLIT, preparation
 
@@ -30,7 +32,7 @@ class Problem:
         file: The file.
         kind: ``missing``: the other file of the pair does not exist; ``image`` or ``label``: this
             file is unreadable; ``size``: image and label differ in size; ``values``: the label has
-            values that are not classes.
+            values that are not classes; ``split``: the reader refuses the labels as a whole.
         message: One line, which begins with the file.
     """
 
@@ -46,7 +48,7 @@ class SplitReport:
     Attributes:
         samples: Number of samples.
         problems: All problems.
-        scan: What the readable labels show, also values that are not classes.
+        scan: What the readable labels show.
     """
 
     samples: int
@@ -63,6 +65,32 @@ class SplitReport:
         """(256,) int64, number of readable labels in which each value occurs."""
         return self.scan.images
 
+    def as_json(self, dataset: Dataset) -> dict[str, Any]:
+        """Return the report for ``--json``; shares are relative to all pixels, also ignored ones.
+
+        Args:
+            dataset: The split.
+        """
+        total, info = max(int(self.pixels.sum()), 1), dataset.info
+        return {
+            'samples': self.samples,
+            'unused': [{'file': str(file.path), 'reason': file.reason} for file in dataset.unused],
+            'problems': [
+                {'file': str(problem.file), 'kind': problem.kind, 'message': problem.message}
+                for problem in self.problems
+            ],
+            'classes': {
+                name: {
+                    'pixels': int(self.pixels[index]),
+                    'share': int(self.pixels[index]) / total,
+                    'images': int(self.images[index]),
+                }
+                for index, name in enumerate(info.classes)
+            },
+            'without_pixels': self.scan.missing_classes(info) if self.scan.labels else [],
+            'ignored': int(self.pixels[IGNORE]) / total,
+        }
+
 
 def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
     """Read every image and label of a split and report all problems, also unpaired files.
@@ -72,14 +100,18 @@ def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
         processes: Number of worker processes.
     """
     problems = _unpaired(dataset)
-    total = LabelScan()
-    for found, scan in map_samples(dataset, _examine, processes, 'checking'):
+    scan = LabelScan()
+    for found, part in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
-        total += scan
-    problems += [
-        Problem(path, 'values', line) for path, line in label_scan.problems(dataset, total)
-    ]
-    return SplitReport(len(dataset), tuple(problems), total)
+        scan += part
+    together = label_scan.problems(dataset, scan)
+    problems += [Problem(path, 'values', line) for path, line in together]
+    try:
+        if not together:
+            label_scan.refuse_ignored(dataset, scan)
+    except DataError as error:
+        problems.append(Problem(dataset.root or Path(), 'split', str(error)))
+    return SplitReport(len(dataset), tuple(problems), scan)
 
 
 def _unpaired(dataset: Dataset) -> list[Problem]:

@@ -15,10 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo
-from datasets.readers import label_files, pairing
+from datasets.readers import label_files, layout, trees
 from datasets.readers.contract import Archive, Preparation
 
 _CLASSES = {
@@ -210,14 +209,14 @@ _VALUE_OF_CLASS = np.arange(1, 257).astype(np.uint8)  # ignored pixels, 255, bec
 def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split; the test split, published separately, has no labels."""
     folder = root / 'images' / FOLDERS[split]
-    images = pairing.listing(folder, IMAGE_SUFFIXES)
-    left = pairing.left_in(folder, images.values(), IMAGE_SUFFIXES)
+    images = layout.listing(folder, layout.IMAGES)
+    left = trees.left_in(folder, images.values(), layout.IMAGES)
     if split == 'test':
         samples = tuple(Sample(name, path, None) for name, path in images.items())
         return FoundSamples(samples, left)
     labels = root / 'annotations' / FOLDERS[split]
-    found = pairing.pair(
-        images, pairing.listing(labels, pairing.PNG), lambda name: labels / f'{name}.png'
+    found = layout.pair(
+        images, layout.listing(labels, layout.PNG), lambda name: labels / f'{name}.png'
     )
     return found.with_unused(left)
 

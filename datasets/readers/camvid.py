@@ -20,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import label_files, pairing
+from datasets.readers import label_files, layout, lists, trees
 from datasets.readers.contract import LabelEndings, Preparation
 
 _CLASSES = {
@@ -117,11 +116,11 @@ def find(root: Path, split: str) -> FoundSamples:
     if coloured:
         return _find_original(root, split, coloured | _labels(root, CONVERTED))
     labels = root / f'{split}annot'
-    images = pairing.listing(root / split, pairing.PNG)
-    found = pairing.pair(
-        images, pairing.listing(labels, pairing.PNG), lambda name: labels / f'{name}.png'
+    images = layout.listing(root / split, layout.PNG)
+    found = layout.pair(
+        images, layout.listing(labels, layout.PNG), lambda name: labels / f'{name}.png'
     )
-    return found.with_unused(pairing.left_in(root / split, images.values(), pairing.PNG))
+    return found.with_unused(trees.left_in(root / split, images.values(), layout.PNG))
 
 
 def decode(path: Path) -> np.ndarray:
@@ -143,7 +142,7 @@ def _folders(root: Path) -> list[Path]:
 def _labels(root: Path, end: str) -> dict[str, Path]:
     labels: dict[str, Path] = {}
     for folder in _folders(root):
-        for name, path in pairing.listing(folder, pairing.PNG, end).items():
+        for name, path in layout.listing(folder, layout.PNG, end).items():
             if name in labels:
                 raise DataError(
                     f'{path} and {labels[name]} are labels of one frame; keep one of them'
@@ -155,17 +154,17 @@ def _labels(root: Path, end: str) -> dict[str, Path]:
 def _find_original(root: Path, split: str, labels: dict[str, Path]) -> FoundSamples:
     images: dict[str, Path] = {}
     for folder in _folders(root):
-        here = pairing.listing(folder, IMAGE_SUFFIXES)
+        here = layout.listing(folder, layout.IMAGES)
         if here.keys() & labels.keys():
             ends = ORIGINAL, CONVERTED
             images |= {name: path for name, path in here.items() if not name.endswith(ends)}
     folder = next(iter(labels.values())).parent
-    found = pairing.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
+    found = layout.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
     names = root / f'{split}.txt'
     if names.is_file():
-        lists = [root / f'{name}.txt' for name in INFO.splits]
-        left = pairing.not_listed(found, lists, _listed_name)
-        return pairing.select_listed(found, names, _listed_name).with_unused(left)
+        list_files = [root / f'{name}.txt' for name in INFO.splits]
+        left = lists.not_listed(found, list_files, _listed_name)
+        return layout.select_listed(found, names, _listed_name).with_unused(left)
     by_folder = {path.parent.name for path in images.values()} <= set(INFO.splits)
     split_of = (lambda sample: sample.image.parent.name) if by_folder else _segnet_split
     samples = tuple(sample for sample in found if split_of(sample) == split)
@@ -174,7 +173,7 @@ def _find_original(root: Path, split: str, labels: dict[str, Path]) -> FoundSamp
 
 def _listed_name(line: str) -> str:
     """Return the name in a line of a list: one name, or SegNet's pair of paths."""
-    return Path(pairing.forward_slashes(line.split()[0])).stem
+    return Path(lists.forward_slashes(line.split()[0])).stem
 
 
 def _segnet_split(sample: Sample) -> str:

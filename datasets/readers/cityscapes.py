@@ -21,7 +21,7 @@ import numpy as np
 from common.errors import InputError
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo
-from datasets.readers import label_files, pairing
+from datasets.readers import label_files, layout, lists, trees
 from datasets.readers.contract import LabelEndings, Preparation
 
 _CLASSES = (  # name, id, category, colour
@@ -77,10 +77,10 @@ def find(root: Path, split: str) -> FoundSamples:
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for city in sorted((root / 'leftImg8bit' / split).glob('*/')):
-        frames = pairing.listing(city, pairing.PNG, '_leftImg8bit')
+        frames = layout.listing(city, layout.PNG, '_leftImg8bit')
         truth = root / 'gtFine' / split / city.name
-        known = pairing.listing(truth, pairing.PNG, LABEL_IDS)
-        known |= pairing.listing(truth, pairing.PNG, TRAIN_IDS)
+        known = layout.listing(truth, layout.PNG, LABEL_IDS)
+        known |= layout.listing(truth, layout.PNG, TRAIN_IDS)
         images |= {f'{city.name}/{name}': path for name, path in frames.items()}
         labels |= {f'{city.name}/{name}': path for name, path in known.items()}
     if split == 'test':
@@ -89,12 +89,12 @@ def find(root: Path, split: str) -> FoundSamples:
         )
     else:
         truth = root / 'gtFine' / split
-        found = pairing.pair(images, labels, lambda name: truth / f'{name}{LABEL_IDS}.png')
-    left = pairing.left_in(root / 'leftImg8bit' / split, images.values(), pairing.PNG)
+        found = layout.pair(images, labels, lambda name: truth / f'{name}{LABEL_IDS}.png')
+    left = trees.left_in(root / 'leftImg8bit' / split, images.values(), layout.PNG)
     names = root / f'{split}.txt'
     if names.is_file():
-        left += pairing.not_listed(found, [names])
-        found = pairing.select_listed(found, names)
+        left += lists.not_listed(found, [names])
+        found = layout.select_listed(found, names)
     return found.with_unused(left)
 
 

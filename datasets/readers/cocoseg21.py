@@ -21,10 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, pairing, voc
+from datasets.readers import cocostuff164k, layout, trees, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
@@ -62,7 +61,7 @@ def find(root: Path, split: str) -> FoundSamples:
         raise DataError(f'{annotations} is missing; expected: {INFO.layout}. {INFO.source}')
     folders = [root / 'images' / f'{split}2017', root / f'{split}2017']
     folder = next((path for path in folders if path.is_dir()), folders[-1])
-    images = pairing.listing(folder, IMAGE_SUFFIXES)
+    images = layout.listing(folder, layout.IMAGES)
     samples = []
     for file_name, key in _label_keys(annotations):
         name = Path(file_name).stem
@@ -72,7 +71,7 @@ def find(root: Path, split: str) -> FoundSamples:
     samples.sort(key=lambda sample: sample.name)
     return FoundSamples(
         tuple(samples),
-        pairing.without(
+        trees.without(
             images,
             {sample.name for sample in samples},
             f'its classes cover at most {MIN_AREA_PIXELS} pixels',

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, label_files, pairing
+from datasets.readers import cocostuff164k, label_files, layout, lists
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 LISTS = {'train': 'train', 'val': 'test'}
@@ -49,7 +48,7 @@ def find(root: Path, split: str) -> FoundSamples:
         raise DataError(
             f'{names} is missing; it lists the images of the split. Expected: {INFO.layout}'
         )
-    images = pairing.listing(root / 'images', IMAGE_SUFFIXES)
+    images = layout.listing(root / 'images', layout.IMAGES)
     labels = root / 'annotations'
     known = cocostuff164k.converted_first(labels, ('.mat',))
     samples = [
@@ -57,9 +56,9 @@ def find(root: Path, split: str) -> FoundSamples:
         for name, path in images.items()
     ]
     labelled = FoundSamples(tuple(sample for sample in samples if sample.name in known))
-    lists = [names.with_name(f'{name}.txt') for name in LISTS.values()]
-    left = pairing.not_listed(labelled, lists)
-    return pairing.select_listed(FoundSamples(tuple(samples)), names).with_unused(left)
+    list_files = [names.with_name(f'{name}.txt') for name in LISTS.values()]
+    left = lists.not_listed(labelled, list_files)
+    return layout.select_listed(FoundSamples(tuple(samples)), names).with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

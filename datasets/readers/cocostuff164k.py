@@ -14,10 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo, distinct_colours
-from datasets.readers import label_files, pairing
+from datasets.readers import label_files, layout, trees
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 CLASSES = (
@@ -103,15 +102,15 @@ def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split."""
     labels = root / 'annotations' / f'{split}2017'
     folder = root / 'images' / f'{split}2017'
-    images = pairing.listing(folder, IMAGE_SUFFIXES)
-    found = pairing.pair(images, converted_first(labels), lambda name: labels / f'{name}.png')
-    return found.with_unused(pairing.left_in(folder, images.values(), IMAGE_SUFFIXES))
+    images = layout.listing(folder, layout.IMAGES)
+    found = layout.pair(images, converted_first(labels), lambda name: labels / f'{name}.png')
+    return found.with_unused(trees.left_in(folder, images.values(), layout.IMAGES))
 
 
-def converted_first(folder: Path, endings: tuple[str, ...] = pairing.PNG) -> dict[str, Path]:
+def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict[str, Path]:
     """Return the label files of a folder by image name; converted files take precedence."""
-    converted = pairing.listing(folder, pairing.PNG, CONVERTED)
-    published = pairing.listing(folder, endings)
+    converted = layout.listing(folder, layout.PNG, CONVERTED)
+    published = layout.listing(folder, endings)
     return {name: path for name, path in published.items() if not name.endswith(CONVERTED)} | (
         converted
     )

@@ -21,14 +21,15 @@ its ending. Without either, all images form the split ``train``.
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import NO_IMAGE, NO_LABEL, FoundSamples, Sample, UnusedFile
 from datasets.info import DatasetInfo, distinct_colours
-from datasets.readers import folder_description, pairing
+from datasets.readers import folder_description, layout, lists, trees
 from datasets.readers.folder_decoder import Decoder
 from datasets.readers.folder_description import DESCRIPTION_FILE, Description
 
 SPLITS = ('train', 'val', 'test')
+# Masks of these formats are not read, but refused by name instead of taken for missing.
+_NO_MASKS = (*(ending for ending in layout.IMAGES if ending not in layout.PNG), '.npy', '.mat')
 INFO = DatasetInfo(
     'folder',
     (),
@@ -61,13 +62,13 @@ def find(root: Path, split: str) -> FoundSamples:
     found = _files_of(root, description)
     if any((root / description.images / name).is_dir() for name in SPLITS):
         return _part(found, split).samples(split)
-    lists = {name: root / f'{name}.txt' for name in SPLITS}
-    if any(path.is_file() for path in lists.values()):
-        if not lists[split].is_file():
+    list_files = {name: root / f'{name}.txt' for name in SPLITS}
+    if any(path.is_file() for path in list_files.values()):
+        if not list_files[split].is_file():
             return FoundSamples(())
         samples = found.samples(split)
-        left = pairing.not_listed(samples, lists.values())
-        return pairing.select_listed(samples, lists[split]).with_unused(left)
+        left = lists.not_listed(samples, list_files.values())
+        return layout.select_listed(samples, list_files[split]).with_unused(left)
     return found.samples(split) if split == 'train' else FoundSamples(())
 
 
@@ -83,8 +84,8 @@ class _Files:
         """Return the pairs, or in the test split a sample for each image."""
         left = [file for _, file in self.others]
         if split != 'test':
-            left += pairing.without(self.images, self.labels, NO_LABEL)
-        left += pairing.without(self.labels, self.images, NO_IMAGE)
+            left += trees.without(self.images, self.labels, NO_LABEL)
+        left += trees.without(self.labels, self.images, NO_IMAGE)
         return FoundSamples(
             tuple(
                 Sample(name, path, self.labels.get(name))
@@ -98,9 +99,15 @@ class _Files:
 def _files_of(root: Path, description: Description) -> _Files:
     """Return all files of both folders; one can lie in the other, or be the other."""
     images, labels = root / description.images, root / description.labels
-    pictures = pairing.tree(images, IMAGE_SUFFIXES, leave_out=labels)
-    known = pairing.tree(labels, pairing.PNG, description.label_suffix, leave_out=images)
-    masks = set(known.files.values())
+    pictures = trees.tree(images, layout.IMAGES, leave_out=labels)
+    known = trees.tree(labels, layout.PNG, description.label_suffix, leave_out=images)
+    wrong = trees.tree(labels, _NO_MASKS, description.label_suffix, leave_out=images).files
+    named = {
+        name: path
+        for name, path in wrong.items()
+        if pictures.files.get(name, path) != path and name not in known.files
+    }
+    masks = {*known.files.values(), *named.values()}
     photos = {name: path for name, path in pictures.files.items() if path not in masks}
     own = {root / name for name in (DESCRIPTION_FILE, *(f'{split}.txt' for split in SPLITS))}
     own |= masks | set(photos.values())
@@ -110,7 +117,7 @@ def _files_of(root: Path, description: Description) -> _Files:
         for file in found.unused
         if file.path not in own
     ]
-    return _Files(photos, known.files, tuple(others))
+    return _Files(photos, known.files | named, tuple(others))
 
 
 def _part(files: _Files, split: str) -> _Files:

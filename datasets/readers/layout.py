@@ -1,12 +1,18 @@
-"""Find the root of a data set from the user's folder."""
+"""Find the root of a data set from the user's folder, and pair images with labels."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from common import PROJECT
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
+from datasets.readers.lists import list_lines, names_meant
+from datasets.readers.trees import without
 
+IMAGES = IMAGE_SUFFIXES
+PNG = ('.png',)
 # Levels of folders above and below a wrong root in which the right one is searched.
 LEVELS_ABOVE, LEVELS_BELOW = 3, 2
 
@@ -76,3 +82,88 @@ def _folders_below(root: Path) -> Iterator[Path]:
         if len(Path(folder).relative_to(root).parts) == LEVELS_BELOW:
             names.clear()  # os.walk goes no deeper then
         names.sort()
+
+
+def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[str, Path]:
+    """List the files of a folder by name, without those of its sub-folders.
+
+    Args:
+        folder: The folder; a missing one has no files.
+        endings: File extensions to list, in lower case.
+        suffix: Suffix that the stem of a listed file must have.
+
+    Returns:
+        Paths by stem without the suffix.
+
+    Raises:
+        DataError: Two files have one name, or the folder cannot be read.
+    """
+    found: dict[str, Path] = {}
+    try:
+        names = sorted(os.listdir(folder)) if folder.is_dir() else ()
+    except OSError as error:
+        raise DataError(f'{folder}: cannot be read ({error.strerror})') from error
+    for file in names:
+        stem, ending = os.path.splitext(file)  # not Path, which takes seconds for all of COCO
+        hidden = file.startswith('.')  # such as the ._ files that macOS adds to archives
+        if hidden or ending.lower() not in endings or not stem.endswith(suffix):
+            continue
+        name = stem.removesuffix(suffix)
+        if name in found:
+            raise DataError(
+                f'{folder / file} and {found[name].name} have the same name; keep one of them'
+            )
+        found[name] = folder / file
+    return found
+
+
+def pair(
+    images: dict[str, Path], labels: dict[str, Path], expected: Callable[[str], Path]
+) -> FoundSamples:
+    """Return a sample for each image, sorted by name, and the labels without an image.
+
+    Args:
+        images: Image files by name.
+        labels: Label files by name.
+        expected: Function that returns the label path for a name. If a label is missing, its sample
+            has this path, and opening the data set reports it.
+    """
+    return FoundSamples(
+        tuple(
+            Sample(name, image, labels.get(name) or expected(name))
+            for name, image in sorted(images.items())
+        ),
+        without(labels, images, NO_IMAGE),
+    )
+
+
+def select_listed(
+    found: FoundSamples, list_file: Path, name_of: Callable[[str], str] = str
+) -> FoundSamples:
+    """Return the samples that a list file names, in its order; the others are not used.
+
+    A line names a sample with or without the ending of its image. Leading folders that do not
+    exist here are ignored, and backslashes separate folders as slashes do.
+
+    Args:
+        found: All samples.
+        list_file: Text file with a sample per line.
+        name_of: Function that extracts the name of the sample from a line.
+
+    Raises:
+        DataError: A name is unknown, or the list cannot be read.
+    """
+    by_name = {sample.name: sample for sample in found}
+    chosen = []
+    for number, line in enumerate(list_lines(list_file), 1):
+        if not line.strip():
+            continue
+        name = name_of(line.strip())
+        sample = next((by_name[n] for n in names_meant(name) if n in by_name), None)
+        if sample is None:
+            raise DataError(
+                f'{list_file}, line {number}: there is no image called {name!r}; write a name '
+                f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
+            )
+        chosen.append(sample)
+    return FoundSamples(tuple(chosen), found.unused)

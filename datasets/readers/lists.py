@@ -6,11 +6,14 @@ data/*.odgt.
 """
 
 import json
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
-from datasets.dataset import Sample
+from common.files import read_text
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import NOT_LISTED, FoundSamples, Sample, UnusedFile
 from datasets.info import DataError
-from datasets.readers.pairing import forward_slashes, list_lines
 
 
 def read_list(path: Path, root: Path) -> list[Sample]:
@@ -78,3 +81,53 @@ def _locate(root: Path, listed: str, where: str) -> Path:
     raise DataError(
         f'{where}: {listed} does not exist, neither as an absolute path nor below {root}'
     )
+
+
+def not_listed(
+    found: FoundSamples, lists: Iterable[Path], name_of: Callable[[str], str] = str
+) -> tuple[UnusedFile, ...]:
+    """Return the images, among those with a label, that no list names; raises ``DataError``.
+
+    Args:
+        found: All samples.
+        lists: The lists of all splits; missing ones name nothing.
+        name_of: Function that extracts the name of the sample from a line.
+    """
+    known = {sample.name for sample in found}
+    named: set[str] = set()
+    for path in lists:
+        lines = list_lines(path) if path.is_file() else []
+        for line in filter(None, map(str.strip, lines)):
+            named.update(name for name in names_meant(name_of(line)) if name in known)
+    return tuple(
+        UnusedFile(sample.image, NOT_LISTED) for sample in found if sample.name not in named
+    )
+
+
+def list_lines(path: Path) -> list[str]:
+    """Return the lines of a list file; raises ``DataError``."""
+    try:
+        return read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
+
+
+def forward_slashes(listed: str) -> str:
+    """Return a listed path with slashes between its folders, also if Windows has written it."""
+    return listed.replace('\\', '/')
+
+
+def names_meant(listed: str) -> Iterator[str]:
+    """Yield the names that a listed one can mean, the most exact first."""
+    yield listed
+    parts = PurePosixPath(forward_slashes(listed)).parts
+    for start in range(len(parts)):
+        name = '/'.join(parts[start:])
+        yield name
+        yield _without_image_ending(name)
+
+
+def _without_image_ending(name: str) -> str:
+    """Return a name without the ending of an image, if it has one."""
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in IMAGE_SUFFIXES else name
