@@ -2,8 +2,10 @@
 
 import codecs
 import hashlib
+import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -136,9 +138,15 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             for thousands of pictures. Without it, a crash soon afterwards can leave an empty file;
             a killed process never does.
 
+    A device or a pipe, such as ``/dev/stdout``, is not replaced: it receives the content.
+
     Raises:
         UserError: The file cannot be written.
     """
+    if is_stream(path):
+        with _sending(path) as temporary:
+            yield temporary
+        return
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,6 +161,40 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path names a device or a pipe, or by way of /dev or /proc an open file."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISDIR(mode):
+        return False
+    return not stat.S_ISREG(mode) or Path(os.path.abspath(path)).parts[1] in ('dev', 'proc')
+
+
+@contextmanager
+def _sending(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and send its content to ``path`` at the end of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
+        try:
+            with open(temporary, 'rb') as source, open(path, 'ab') as target:
+                shutil.copyfileobj(source, target)
+        except OSError as error:
+            raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a document as JSON, in place of an existing file.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -188,6 +230,8 @@ def check_writable(path: Path) -> None:
     """
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')
+    if is_stream(path):
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -80,15 +80,30 @@ def scan_of_label(path: Path | None, labels: np.ndarray, fact: str | None) -> La
     return LabelScan(1, counts, (counts > 0).astype(np.int64), facts)
 
 
-def judge(dataset: Dataset, scan: LabelScan) -> None:
-    """Let the reader judge what its label files have in common; raises ``DataError``."""
-    for _, problem in problems(dataset, scan):
+def judge(dataset: Dataset, scan: LabelScan, other: LabelScan | None = None) -> None:
+    """Raise ``DataError`` for the first of :func:`problems`."""
+    for _, problem in problems(dataset, scan, other):
         raise DataError(problem)
 
 
-def problems(dataset: Dataset, scan: LabelScan) -> list[tuple[Path, str]]:
-    """Return the label files that do not fit the others, each with a line that describes it."""
-    return dataset.decode.problems(scan.facts) if isinstance(dataset.decode, JudgingDecoder) else []
+def problems(
+    dataset: Dataset, scan: LabelScan, other: LabelScan | None = None
+) -> list[tuple[Path, str]]:
+    """Return the label files that do not fit the others, each with a line that describes it.
+
+    Args:
+        dataset: The split.
+        scan: Its scan.
+        other: The scan of other splits, to compare with; their own problems are left out.
+    """
+    if not isinstance(dataset.decode, JudgingDecoder):
+        return []
+    found = dataset.decode.problems(scan.facts)
+    if other is not None:
+        known = {path for path, _ in found + dataset.decode.problems(other.facts)}
+        between = dataset.decode.problems((other + scan).facts)
+        found += [(path, line) for path, line in between if path not in known]
+    return found
 
 
 def refuse_ignored(dataset: Dataset, scan: LabelScan) -> None:

@@ -9,7 +9,6 @@ The actions run in the order of the first line above, whatever the order of the 
 status is 1 if there are problems with files, and 2 if nothing could be done.
 """
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from common import command, files, machine
+from common import command, files, machine, streams
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
@@ -28,6 +27,7 @@ from datasets import DataError, Dataset, Sample, label_scan
 from datasets.preparation import sources
 from datasets.preparation.check import check_split
 from datasets.preparation.convert import convert_labels
+from datasets.preparation.outputs import check_outputs
 from datasets.preparation.statistics import compute_statistics
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -41,6 +41,7 @@ class PreparationSettings(DataSettings):
 
     split: tuple[str, ...] = option(
         '--split',
+        action='extend',
         nargs='+',
         default=(),
         metavar='S',
@@ -106,6 +107,11 @@ class ActionContext:
         """Name of the data set."""
         return self.settings.name
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether results that are only printed are lost, as after ``| head``."""
+        return self.settings.json_file is None and streams.output_is_lost()
+
 
 class _Parser(command.Parser):
     """A parser whose help lists all data sets, including those that ``--import`` registered."""
@@ -138,8 +144,10 @@ def prepare(settings: PreparationSettings) -> int:
     datasets.reader(settings.name)  # raises now if the name is unknown
     split = _split_of_list(settings) if settings.list_file else settings.split
     root = layout.data_root(settings.name, settings.data_dir)
-    if settings.json_file:
-        files.check_writable(settings.json_file)
+    splits = split or datasets.reader(settings.name).INFO.splits
+    check_outputs(
+        settings.name, root, settings.list_file, settings.pack, splits, settings.json_file
+    )
     context = ActionContext(settings, root, split, processes)
     results: dict[str, Any] = {
         'dataset': settings.name,
@@ -151,8 +159,7 @@ def prepare(settings: PreparationSettings) -> int:
         results[action], problems = ACTIONS[action](context)
         failed = failed or problems > 0
     if settings.json_file:
-        with files.replacing(settings.json_file) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
+        files.write_json(settings.json_file, results)
     return SOME_FAILED if failed else DONE
 
 
@@ -240,8 +247,12 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
         return _check_packed(packed, context)
     results = {}
     splits, missing = _splits(context)
+    total = label_scan.LabelScan()
     for dataset in splits:
-        report = check_split(dataset, context.processes)
+        if context.is_unread:
+            break
+        report = check_split(dataset, context.processes, total)
+        total += report.scan
         results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
             print(problem.message)
@@ -314,6 +325,8 @@ def _print_missing(classes: Sequence[str]) -> None:
 def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     for split in context.split or ['train']:
+        if context.is_unread:
+            break
         dataset = _open(context, split)
         found = compute_statistics(dataset, context.processes)
         weights = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import datasets
-from support import mpi_jobs
+from support import mpi_jobs, programs
 from support.evaluate_runs import CAMVID, cut_camvid, refused, started
 from support.tiny_config import tiny_camvid, write_tiny_config
 
@@ -117,9 +117,9 @@ def test_every_backend_has_the_same_labels_and_scores(small, tmp_path, monkeypat
         assert report['settings']['backend'] == used
 
 
+@programs.needs_nncf
 def test_the_report_names_the_calibration_of_eight_bits(small, tmp_path):
     """By default the images are the training images of the data set."""
-    pytest.importorskip('nncf')
     shutil.copytree(small / 'test', small / 'train')
     shutil.copytree(small / 'testannot', small / 'trainannot')
     (small / 'train' / sorted((small / 'train').iterdir())[0].name).unlink()

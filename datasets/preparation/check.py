@@ -92,19 +92,22 @@ class SplitReport:
         }
 
 
-def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
+def check_split(
+    dataset: Dataset, processes: int = 1, other: LabelScan | None = None
+) -> SplitReport:
     """Read every image and label of a split and report all problems, also unpaired files.
 
     Args:
         dataset: The split, opened with ``complete=False`` to report missing labels as well.
         processes: Number of worker processes.
+        other: What the labels of other splits show, to compare the label files with.
     """
     problems = _unpaired(dataset)
     scan = LabelScan()
     for found, part in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
         scan += part
-    together = label_scan.problems(dataset, scan)
+    together = label_scan.problems(dataset, scan, other)
     problems += [Problem(path, 'values', line) for path, line in together]
     try:
         if not together:

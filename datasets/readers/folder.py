@@ -39,6 +39,8 @@ INFO = DatasetInfo(
     'folder per split or lists train.txt, val.txt',
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
+    unmarked=f'{DESCRIPTION_FILE} is missing in this folder; write it with the names of the '
+    'classes, such as "classes: [road, car]"',
 )
 
 

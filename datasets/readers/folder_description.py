@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from common import yaml_text
+from common.class_maps import MAX_CLASSES
 from common.files import read_text
-from datasets.info import IGNORE, DataError, repeated_name
+from datasets.info import DataError, repeated_name
 
 DESCRIPTION_FILE = 'dataset.yaml'
 INDICES, COLOURS = 'indices', 'colours'
@@ -104,17 +105,17 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _classes(classes: Any, path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
     """Return names and colours of the classes; the colours may be empty."""
-    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= IGNORE
+    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= MAX_CLASSES
     if not usable or not all(isinstance(name, str) and name.strip() for name in classes):
         raise DataError(
-            f'{path}: classes must be 1 to {IGNORE} different names, as a list or with colours, '
-            f'not {classes!r}'
+            f'{path}: classes must be 1 to {MAX_CLASSES} different names, as a list or with '
+            f'colours, not {classes!r}'
         )
     names = tuple(classes)
     repeated = repeated_name(names)
     if repeated is not None:
         raise DataError(
-            f'{path}: classes must be 1 to {IGNORE} different names; {repeated} is there twice'
+            f'{path}: classes must be 1 to {MAX_CLASSES} different names; {repeated} is there twice'
         )
     if isinstance(classes, list):
         return names, ()

@@ -101,7 +101,10 @@ def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
 
 
 def find_images(
-    network: Network, config: Config, source: str | None = None, data_dir: str | None = None
+    network: Network,
+    config: Config,
+    source: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
 ) -> Calibration:
     """Find the calibration images.
 
@@ -125,6 +128,15 @@ def find_images(
             ) from error
         source = f'{dataset.info.name} {dataset.split}'
         return Calibration(network, [sample.image for sample in dataset.samples], source)
+    return Calibration(network, listed(source), source)
+
+
+def listed(source: str) -> list[Path]:
+    """Return the images in a folder, searched recursively, or the files of a glob pattern, sorted.
+
+    Raises:
+        UserError: There are none.
+    """
     path = Path(os.path.expanduser(source))
     if files.kind_of(path) == 'folder':
         found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES]
@@ -132,4 +144,4 @@ def find_images(
         found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
     if not found:
         raise UserError(f'--calibration {source}: no image found')
-    return Calibration(network, sorted(found), source)
+    return sorted(found)

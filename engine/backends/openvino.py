@@ -1,7 +1,6 @@
 """OpenVINO as a backend on CPUs: float32, bfloat16 where supported, and 8 bits by NNCF."""
 
 import io
-import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import metadata
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common import machine
+from common import machine, silent_imports
 from engine.backends.base import FLOAT32
 from engine.backends.errors import BackendError, as_backend_error, inference_error
 from engine.backends.registry import Registration, RuntimeRequest, register
@@ -19,7 +18,6 @@ PACKAGES = ('openvino', 'onnx')
 INSTALL = 'python -m pip install -r requirements.txt'
 INSTALL_NNCF = 'python -m pip install -r requirements-deploy.txt'
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
-NO_TELEMETRY = 'NNCF_CI'  # environment variable that disables NNCF's telemetry
 
 
 class OpenVINO:
@@ -36,8 +34,7 @@ class OpenVINO:
     name = NAME
 
     def __init__(self, precision: str = FLOAT32, threads: int = 1):
-        import openvino
-
+        openvino = silent_imports.load('openvino')
         self._core, self.threads, self.precision = openvino.Core(), threads, precision
         self.versions = {NAME: openvino.__version__}
         self.fits = machine.cpu()
@@ -116,11 +113,9 @@ class OpenVINOModel:
 
 
 def _quantized(model: Any, inputs: Sequence[np.ndarray] | None) -> Any:
-    """Quantize a model to 8 bits, with NNCF's output and telemetry suppressed."""
-    os.environ.setdefault(NO_TELEMETRY, '1')
+    """Quantize a model to 8 bits, with NNCF's output suppressed."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        import nncf
-
+        nncf = silent_imports.load('nncf')
         return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs or ()))
 
 

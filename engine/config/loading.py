@@ -5,7 +5,8 @@
 
 A file may inherit from others: ``_base_: D3Net_S.yaml``, or a list in which later files win. Bases
 and other relative paths are relative to the file that contains them. A key set to null counts as
-missing.
+missing. The effective config of a run, which ``load('runs/D3Net_L')`` reads as well, resolves the
+run's own weights.
 """
 
 import difflib
@@ -23,19 +24,22 @@ import datasets
 import models
 from common import PROJECT, files, yaml_text
 from common.errors import UserError
+from common.log import LOG
 from common.sections import SectionError, plain
 from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from engine.config import schema
 from engine.config.schema import FIXED_VALUES
+from engine.runs.run_folder import CONFIG_NAME, RunFolder
 from models.family import NetworkKeys
 
 BASE_KEY = '_base_'
 SET_OPTION = '--set'
+WEIGHTS_KEY = 'weights'
 AUGMENTATION_KEY = 'augmentation'  # a config with this key needs the augmentation's keys
 DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
-PATH_KEYS = ('weights', 'pretrained', 'data_dir')  # keys whose values are paths
+PATH_KEYS = (WEIGHTS_KEY, 'pretrained', 'data_dir')  # keys whose values are paths
 NAME_KEYS = ('classes',)  # keys whose values are names, taken as written
 Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 
@@ -45,11 +49,19 @@ class Config(Mapping[str, Any]):
 
     Attributes:
         path: The config file.
-        name: The file's name without the suffix.
+        run: The run whose effective config the file is; None for any other config.
+        name: The file's name without the suffix, or the name of the run's folder.
     """
 
-    def __init__(self, path: Path, values: dict[str, Any], origins: Origins):
-        self.name, self.path, self._values, self._origins = path.stem, path, values, origins
+    def __init__(
+        self,
+        path: Path,
+        values: dict[str, Any],
+        origins: Origins,
+        run: RunFolder | None = None,
+    ):
+        self.path, self.run, self._values, self._origins = path, run, values, origins
+        self.name = path.stem if run is None else run.path.name
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -64,6 +76,10 @@ class Config(Mapping[str, Any]):
         """Return the file or the option that sets ``key``."""
         return str(self._origins.get(key, self.path))
 
+    def files(self) -> set[Path]:
+        """Return the config file and those of its bases that set a key."""
+        return {self.path, *(o for o in self._origins.values() if isinstance(o, Path))}
+
     def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
         """Return the config with ``values`` added for the keys that it lacks.
 
@@ -73,7 +89,12 @@ class Config(Mapping[str, Any]):
         """
         missing = {key: plain(values[key]) for key in values if key not in self}
         origins = self._origins | dict.fromkeys(missing, origin)
-        return Config(self.path, {**self._values, **missing}, origins)
+        return Config(self.path, {**self._values, **missing}, origins, self.run)
+
+    def without(self, key: str) -> 'Config':
+        """Return the config without a key."""
+        values = {other: value for other, value in self._values.items() if other != key}
+        return Config(self.path, values, self._origins, self.run)
 
 
 def load(
@@ -84,8 +105,8 @@ def load(
     """Read and check a config.
 
     Args:
-        path: The config file, searched in the working directory, then in the project; None for
-            the default config.
+        path: The config file, or a folder with a config.yaml, such as that of a run; searched in
+            the working directory, then in the project. None for the default config.
         overrides: ``key=value`` texts, with values in YAML.
         options: Name and value of a command-line option, by the key that the option sets.
 
@@ -103,7 +124,7 @@ def load(
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
-    config = Config(path, _check_keys(values, origins), origins)
+    config = Config(path, _check_keys(values, origins), origins, RunFolder.of_config(path))
     _check_together(config)
     return config
 
@@ -121,13 +142,14 @@ def with_origins(config: Config) -> str:
 def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> datasets.DatasetInfo:
     """Return the names and colours of a config's classes.
 
-    Names and colours come from the config, or else from its data set. If neither defines them, the
-    names are ``class 0``, ``class 1`` and so on, and the colours are generated.
+    Names and colours come from the config, which :func:`engine.inference.loading.load` completes
+    with those of the weights, or else from its data set. If neither defines them, the names are
+    ``class 0``, ``class 1`` and so on, and the colours are generated.
 
     Args:
         config: The config.
         root: Root of the data set; the reader ``folder`` reads the classes from there. None for the
-            config's ``data_dir``.
+            config's ``data_dir``, if it is there and readable.
 
     Raises:
         UserError: The data set is unknown or unreadable, or the number of names or of colours
@@ -135,41 +157,64 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     """
     data = DataKeys.of(config)
     count = models.describe(config).num_classes
-    # The published files name no data set; their 19 classes are those of Cityscapes.
-    dataset = data.dataset or (
-        'cityscapes' if NetworkKeys.of(config).num_classes == 19 else 'folder'
-    )
-    root = root or data.data_dir
-    try:
-        known = datasets.info(
-            dataset, root if root and files.kind_of(Path(root)) == 'folder' else None
-        )
-    except datasets.DataError as error:
-        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
-    info = replace(
-        known,
-        classes=data.classes or known.classes or tuple(f'class {i}' for i in range(count)),
-        palette=data.palette or known.palette or datasets.distinct_colours(count),
-        categories=None if data.classes else known.categories,
-    )
-    repeated = repeated_name(info.classes)
+    known = data_set_info(config, root)
+    classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
+    palette = data.palette or known.palette or datasets.distinct_colours(count)
+    repeated = repeated_name(classes)
     if repeated is not None:
         raise UserError(f'classes: has {repeated} twice ({config.origin("classes")})')
-    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+    for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
             source = config.origin(key) if key in config else f'from the data set {known.name}'
             raise UserError(
                 f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
                 'set both classes and palette to define your own'
             )
-    return info
+    categories = known.categories if classes == known.classes else None
+    return replace(known, classes=classes, palette=palette, categories=categories)
+
+
+def data_set_info(
+    config: Config, root: str | os.PathLike[str] | None = None
+) -> datasets.DatasetInfo:
+    """Return the facts about a config's data set, with its own names and colours.
+
+    Args:
+        config: The config.
+        root: Root of the data set; None for the config's ``data_dir``, if it is there and readable.
+
+    Raises:
+        UserError: The data set is unknown, or ``root`` is unreadable.
+    """
+    data = DataKeys.of(config)
+    # The published files name no data set; their 19 classes are those of Cityscapes.
+    name = data.dataset or ('cityscapes' if NetworkKeys.of(config).num_classes == 19 else 'folder')
+    folder = root or data.data_dir
+    try:
+        if folder and files.kind_of(Path(folder)) == 'folder':
+            try:
+                return datasets.info(name, folder)
+            except datasets.DataError:
+                if root:
+                    raise  # else the folder is only one of several sources of names
+        return datasets.info(name)
+    except datasets.DataError as error:
+        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
     """Find a config file; if there is none, raise ``UserError`` with the nearest names."""
     for candidate in (Path(path), PROJECT / path):
-        if files.kind_of(candidate) == 'file':
+        kind = files.kind_of(candidate)
+        if kind == 'file':
             return candidate.resolve()
+        if kind == 'folder' and files.kind_of(candidate / CONFIG_NAME) == 'file':
+            return (candidate / CONFIG_NAME).resolve()
+    if files.kind_of(Path(path)) == 'folder':
+        raise UserError(
+            f'{path}: this folder has no {CONFIG_NAME}; name a config file, or the folder of a run '
+            'of train.py'
+        )
     there = {p.stem.lower(): f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')}
     close = difflib.get_close_matches(Path(path).stem.lower(), there, n=3, cutoff=0.6)
     named = [there[name] for name in close]
@@ -196,7 +241,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
             + ', '.join(child.name for child in children)
         )
     try:
-        own = _parse(path.read_text(encoding='utf-8'), path)
+        own = _parse(files.read_text(path), path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path}: cannot read this config ({error})') from error
     if not isinstance(own, dict):
@@ -215,7 +260,32 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
     for key in PATH_KEYS:
         if isinstance(own.get(key), str):
             own[key] = _relative_to(path.parent, own[key])
+    run = RunFolder.of_config(path)
+    if run is not None:
+        _resolve_own_weights(run, own, path)
     return values | own, origins | dict.fromkeys(own, path)
+
+
+def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> None:
+    """Set the key ``weights`` of a run's config to the run's own weights.
+
+    The configs of older versions contain the ``weights`` of the config that the run started from,
+    which are of another training. A file in the run's folder is the user's choice.
+
+    Args:
+        run: The run.
+        own: The values of its config, to change.
+        path: The file, for the log.
+    """
+    named = own.get(WEIGHTS_KEY)
+    if isinstance(named, str) and Path(named).parent == run.path:
+        return
+    chosen = run.own_weights()
+    own[WEIGHTS_KEY] = None if chosen is None else str(chosen)
+    if named:
+        LOG.info(
+            '%s: its weights, %s, are not of this run and are ignored; -m selects them', path, named
+        )
 
 
 def _relative_to(folder: Path, path: str) -> str:

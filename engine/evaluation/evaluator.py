@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import tables
+from common.class_maps import check_num_classes
 from common.tables import Column
 from datasets import Dataset, DatasetInfo, image_files, label_scan
 from datasets.label_scan import LabelScan
@@ -48,9 +49,13 @@ class Evaluator:
         matrix: (num_classes, num_classes) int64, the confusion matrix.
         boundary: (num_classes, 2) int64, intersection and union of boundary regions.
         images: (1,) int64, the number of images.
+
+    Raises:
+        SectionError: Class maps cannot hold so many classes.
     """
 
     def __init__(self, num_classes: int, boundary: bool = False):
+        check_num_classes(num_classes)
         self.num_classes, self._with_boundary = num_classes, boundary
         self.matrix = np.zeros((num_classes, num_classes), np.int64)
         self.boundary = np.zeros((num_classes, 2), np.int64)

@@ -10,7 +10,8 @@ from common.errors import UserError
 from common.memory import memory_errors_as
 from engine.backends.errors import BackendError
 from engine.export import checks, writers
-from engine.export.spec import LOGITS, ExportSpec, build_graph, check_size, spec_metadata
+from engine.export.metadata import describe_file
+from engine.export.spec import LOGITS, ExportSpec, build_graph, check_size
 from models import Network
 
 MISMATCH = '.mismatch'  # appended to the name of a file whose results differ from the network's
@@ -52,7 +53,7 @@ def export(
     context = nn.Context(['cpu:float'], 'CpuCachedArray', '0')
     with nn.context_scope(context), files.replacing(path) as temporary:
         image, output = build_graph(network, size, spec)
-        facts = spec_metadata(network, size, spec) | dict(metadata or {})
+        facts = describe_file(network, size, spec, metadata or {})
         beside = writers.WRITERS[path.suffix.lower()](temporary, image, output, spec, facts)
         report = _check(temporary, network, size, spec) if check else checks.NOT_CHECKED
         if not report.matches:
@@ -60,7 +61,7 @@ def export(
             temporary.replace(rejected)
             raise UserError(f'{path}: not written, {report}; it is kept as {rejected}')
         if beside is not None:
-            with files.replacing(path.with_name(path.name + '.json')) as description:
+            with files.replacing(writers.description_of(path)) as description:
                 description.write_text(beside, encoding='utf-8')
     return str(report)
 

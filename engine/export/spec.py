@@ -6,7 +6,6 @@ from pathlib import Path
 import nnabla as nn
 import nnabla.functions as F
 
-from common import __version__
 from common.errors import UserError
 from layers import functions as L
 from models import Network, NetworkInfo, complexity
@@ -101,25 +100,6 @@ def normalise(x: nn.Variable, info: NetworkInfo) -> nn.Variable:
         for values in (info.mean, [1 / deviation for deviation in info.std])
     )
     return (x - mean) * scale
-
-
-def spec_metadata(network: Network, size: tuple[int, int], spec: ExportSpec) -> dict:
-    """Return the metadata of an exported file."""
-    info = network.info
-    return {
-        'network': network.name,
-        'output': spec.kind,
-        'output_means': KINDS[spec.kind],
-        'input': spec.pixels,
-        'size': list(size),
-        'batch': spec.batch or 'any',
-        'channel_order': info.channel_order,
-        'mean': list(info.mean),
-        'std': list(info.std),
-        'num_classes': info.num_classes,
-        'paper': info.paper,
-        'versions': {'nnseg': __version__, 'nnabla': nn.__version__},
-    }
 
 
 def check_size(name: str, info: NetworkInfo, size: tuple[int, int]) -> None:

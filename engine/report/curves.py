@@ -1,21 +1,18 @@
 """Draw the curves of a training run."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure  # without pyplot, which would look for a display
-from matplotlib.ticker import (
-    EngFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullLocator,
-    StrMethodFormatter,
-)
 
-from common import files
+from common import files, silent_imports
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 9, 9, 110
 COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
@@ -38,7 +35,9 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     Raises:
         UserError: The format is unknown, or the file cannot be written.
     """
-    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
+    # Without pyplot, which would look for a display.
+    figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
+    figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
     figure.suptitle(title)
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
         raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
@@ -49,8 +48,8 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     for axes in (loss, rate):
         _choose_scale(axes)
     score.set_xlabel('iteration')
-    score.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
-    score.xaxis.set_major_formatter(EngFormatter(sep=''))
+    score.xaxis.set_major_locator(ticker.MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    score.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
     score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
     _mark_best(score, _columns(scores))
     with files.replacing(path) as temporary:
@@ -122,10 +121,11 @@ def _choose_scale(axes: Axes):
     values = np.concatenate([line.get_ydata() for line in axes.lines] or [[]])
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() > LOG_SCALE_RATIO * values.min():
+        ticker = silent_imports.load('matplotlib.ticker')
         axes.set_yscale('log')
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter('{x:g}'))
 
 
 def _columns(rows: Rows) -> np.ndarray:

@@ -11,8 +11,9 @@ from common.log import LOG
 from common.machine import cores
 from datasets import DataError, Dataset, label_scan
 from datasets.label_scan import LabelScan, ScanCache, name_classes, place_of
-from datasets.overlap import describe_shared, shared_images
 from engine.distributed.processes import Processes
+from engine.evaluation import seen_images
+from engine.training.hyperparameters import Hyperparameters
 from engine.training.validation import Validation
 
 MAX_SCANNED_IMAGES = 5000  # of larger splits, the crops of the first epoch are watched
@@ -26,7 +27,7 @@ def require_classes(
     *,
     allowed: bool,
     skip_bad: bool,
-) -> None:
+) -> LabelScan:
     """Read all labels of a training split, and refuse it unless every class has a pixel.
 
     All processes of the job share the labels. The result is cached.
@@ -38,6 +39,9 @@ def require_classes(
         allowed: Only warn of classes without a pixel.
         skip_bad: Leave out labels that cannot be read.
 
+    Returns:
+        What the labels show.
+
     Raises:
         UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
             whole, or a label cannot be used.
@@ -47,7 +51,7 @@ def require_classes(
     label_scan.refuse_ignored(dataset, scan)
     missing = scan.missing_classes(dataset.info)
     if not missing:
-        return
+        return scan
     problem = f'{place_of(dataset)} shows {name_classes(missing, dataset)} in no pixel'
     if not allowed:
         raise DataError(
@@ -55,6 +59,7 @@ def require_classes(
             f'train all the same with {ALLOW_OPTION}'
         )
     LOG.warning('%s; no network can learn them', problem)
+    return scan
 
 
 def compare_splits(training: Dataset, validation: Validation, processes: Processes) -> None:
@@ -74,15 +79,7 @@ def compare_splits(training: Dataset, validation: Validation, processes: Process
             place_of(split),
             name_classes(missing, split),
         )
-    pairs = shared_images(training, split)
-    if pairs:
-        LOG.warning(
-            '%s: %d of %d images are trained on as well (%s), so that its scores are too good',
-            place_of(split),
-            len(pairs),
-            len(split),
-            describe_shared(pairs, split.root),
-        )
+    seen_images.warn_of_shared(training, split)
 
 
 class CropWatch:
@@ -125,11 +122,14 @@ class CropWatch:
         return True
 
 
-def watch_of(dataset: Dataset, samples_per_iteration: int) -> CropWatch | None:
+def watch_of(
+    dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes
+) -> CropWatch | None:
     """Return the watch of a split that is too large to be scanned; None for others."""
     if len(dataset) <= MAX_SCANNED_IMAGES:
         return None
-    return CropWatch(dataset, -(-len(dataset) // samples_per_iteration))
+    batch = hyperparameters.batch_size * hyperparameters.accumulation * processes.size
+    return CropWatch(dataset, -(-len(dataset) // batch))
 
 
 def _shared_scan(

@@ -8,12 +8,21 @@ Typical use:
 """
 
 from models.weights import published
-from models.weights.h5 import LoadReport, initialise, input_statistics, load, read, save
-from models.weights.lookup import MIRROR_VARIABLE, find
+from models.weights.h5 import (
+    LoadReport,
+    class_table,
+    initialise,
+    input_statistics,
+    load,
+    read,
+    save,
+)
+from models.weights.lookup import MIRROR_VARIABLE, find, stored
 
 __all__ = [
     'MIRROR_VARIABLE',
     'LoadReport',
+    'class_table',
     'find',
     'initialise',
     'input_statistics',
@@ -21,4 +30,5 @@ __all__ = [
     'published',
     'read',
     'save',
+    'stored',
 ]

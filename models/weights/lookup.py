@@ -73,6 +73,24 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     return found
 
 
+@_as_model_errors()
+def stored(name: str | os.PathLike[str]) -> Path | None:
+    """Return the file that :func:`find` uses for ``name`` without a download; None if it needs one.
+
+    Raises:
+        ModelError: The path cannot be examined.
+    """
+    path = files.expanded(name, 'write the path in full')
+    if kind_of(path) == 'file':
+        return path
+    published = entry_of(path)
+    if published is None:
+        return None
+    beside = path.parents[len(Path(published.file).parts) - 1]
+    found = (_in_folder(folder, published) for folder in (beside, PROJECT, cache_folder()))
+    return next(filter(None, found), None)
+
+
 def _in_folder(folder: Path, published: Published) -> Path | None:
     spellings = (published.file, published.file.replace('-', '_'))
     paths = (folder / spelling for spelling in spellings)

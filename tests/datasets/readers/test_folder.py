@@ -227,7 +227,11 @@ def test_a_broken_or_missing_description_is_reported(tmp_path):
     with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
-    with pytest.raises(DataError, match='does not contain folder; expected: dataset.yaml with'):
+    missing = r'dataset.yaml is missing in this folder; write it .*"classes: \[road, car\]"'
+    with pytest.raises(DataError, match=f'{missing}; expected: dataset.yaml with'):
+        opened(tmp_path)
+    (tmp_path / 'Dataset.yml').write_text('classes: [a]')
+    with pytest.raises(DataError, match=f'{missing}, or rename Dataset.yml to dataset.yaml; exp'):
         opened(tmp_path)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from engine.backends import calibration, exported
 from engine.backends.errors import BackendError, DisagreementError
-from support import backend_runs
+from support import backend_runs, programs
 from support.backend_runs import create_backend
 
 
@@ -13,8 +13,8 @@ def as_photo(made):
     return exported.photo_input(made.network, (1, 3, 64, 96))
 
 
+@programs.needs_nncf
 def test_int8_agrees_with_float32_on_most_labels(tiny, disk_cache, photos, monkeypatch, log):
-    pytest.importorskip('nncf')
     images = calibration.find_images(tiny.network, {}, str(photos))
     assert len(images.paths) == 6
     x = as_photo(tiny)
@@ -34,8 +34,8 @@ def test_int8_agrees_with_float32_on_most_labels(tiny, disk_cache, photos, monke
     assert changed.digest != images.digest
 
 
+@programs.needs_nncf
 def test_nan_in_a_reduced_precision_is_rejected(tiny, disk_cache, photos, monkeypatch):
-    pytest.importorskip('nncf')
     images = calibration.find_images(tiny.network, {}, str(photos))
     made = create_backend('openvino', tiny, disk_cache, precision='int8', images=images)
     results = iter([exported.Agreement(0, 1, 1), exported.Agreement(np.nan, 1, 0)])

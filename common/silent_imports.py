@@ -1,0 +1,39 @@
+"""Import packages that report their use or write into the home folder, with both turned off.
+
+``import openvino`` posts an event with a persistent id to an analytics server and writes
+``~/intel``; ``nncf`` does the same. Matplotlib writes into ``~/.config`` and ``~/.cache``. Nothing
+in the project imports these packages in another way: ``make lint`` refuses it.
+"""
+
+import importlib
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from common import files
+from common.errors import UserError
+
+TELEMETRY = 'openvino_telemetry'  # the package with which openvino and nncf send
+MATPLOTLIB_FOLDER = 'MPLCONFIGDIR'  # environment variable: where matplotlib writes
+
+
+def load(name: str) -> Any:
+    """Import a package; in this process, openvino and nncf cannot send or store anything.
+
+    Both send with ``openvino_telemetry`` and do without where it is not installed. So it is made
+    to seem missing. Their opt-out would be a file in the home folder, and their switches for
+    continuous integration name variables that other programs read.
+
+    Args:
+        name: ``openvino``, ``nncf`` or ``matplotlib``, or a module of one of them.
+
+    Raises:
+        ImportError: The package is not installed.
+    """
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # import raises ModuleNotFoundError
+    if name.startswith('matplotlib'):
+        with suppress(UserError):  # without a home folder matplotlib has nowhere to write
+            folder = (files.cache_folder() / 'matplotlib').absolute()
+            os.environ.setdefault(MATPLOTLIB_FOLDER, str(folder))
+    return importlib.import_module(name)

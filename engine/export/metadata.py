@@ -1,0 +1,78 @@
+"""The metadata of exported files: all that a program without this project needs to use them.
+
+``docs/export.md`` documents the keys, with a program that uses nothing else.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import nnabla as nn
+
+from common import __version__
+from datasets.info import IGNORE
+from engine.export.spec import INPUT, KINDS, NORMALISED, ExportSpec
+from models import Network
+
+LAYOUT = 'NCHW'
+PIXEL_RANGE = (0, 255)  # of the pixels that mean and std refer to
+INPUT_MEANINGS = {
+    NORMALISED: 'float32, (x - mean) / std of every channel, for pixels x from 0 to 255; '
+    'the file does not normalise',
+    'float32': 'float32, pixels from 0 to 255; the file computes (x - mean) / std itself',
+    'uint8': 'uint8, pixels from 0 to 255; the file computes (x - mean) / std itself',
+}
+RESIZING = (
+    "both sides to size, aspect ratio or not, on uint8 pixels: OpenCV's INTER_AREA if size has "
+    'fewer pixels than the image, else INTER_LINEAR'
+)
+PADDING = (
+    'instead, where the sides of the image, rounded up to multiples of size_divisor and to at '
+    'least smallest_size, are size: pad_value below and on the right; cut the output'
+)
+OUTPUT_RESIZING = (
+    "bilinear, pixel centres at half integers, edges repeated (OpenCV's INTER_LINEAR on float32), "
+    'in one step from maps to the size of the image, before the argmax'
+)
+
+
+def describe_file(
+    network: Network, size: tuple[int, int], spec: ExportSpec, further: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the metadata of an exported file.
+
+    Args:
+        network: Network that the file computes.
+        size: Height and width of the file's input.
+        spec: Specification of input and output.
+        further: Facts beyond those of the network, such as the names of its classes.
+    """
+    info = network.info
+    inside = spec.pixels != NORMALISED
+    pad_value = list(info.mean) if inside else [0.0] * len(info.mean)
+    return {
+        'network': network.name,
+        'paper': info.paper,
+        'input': spec.pixels,
+        'input_name': INPUT,
+        'input_means': INPUT_MEANINGS[spec.pixels],
+        'layout': LAYOUT,
+        'channel_order': info.channel_order,
+        'normalised_inside': inside,
+        'pixel_range': list(PIXEL_RANGE),
+        'mean': list(info.mean),
+        'std': list(info.std),
+        'size': list(size),
+        'batch': spec.batch or 'any',
+        'size_divisor': info.size_divisor,
+        'smallest_size': info.smallest_size,
+        'resizing': RESIZING,
+        'padding': PADDING,
+        'pad_value': [round(v) for v in pad_value] if spec.pixels == 'uint8' else pad_value,
+        'output': spec.kind,
+        'output_means': KINDS[spec.kind],
+        'output_resizing': OUTPUT_RESIZING,
+        'num_classes': info.num_classes,
+        'ignore_label': IGNORE,
+        'versions': {'nnseg': __version__, 'nnabla': nn.__version__},
+        **further,
+    }

@@ -1,0 +1,174 @@
+"""Exported files say enough for a program without this project to get the labels of infer.py."""
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+
+import cv2
+import nnabla as nn
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from nnabla.utils.nnp_graph import NnpLoader
+
+import models
+from engine.config import loading
+from engine.export import nnb_reader
+from engine.inference.predictor import Predictor
+from support import export_runs, infer_runs, programs
+from support.export_runs import CAMVID
+from support.tiny_config import write_tiny_config
+
+PAGE = (programs.PROJECT / 'docs' / 'export.md').read_text(encoding='utf-8')
+(PROGRAM,) = re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL)
+
+
+def infers_labels(config, photo, folder, *options):
+    """Return the labels of infer.py for a photo."""
+    arguments = ['-i', photo, *config, '-c', 'cpu', '--backend', 'nnabla', '--save-labels']
+    assert infer_runs.started(*arguments, *options, '-o', folder / 'result.png') == 0
+    (path,) = folder.glob('result*label*.png')
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def onnx_file(path):
+    """Return the facts of an ONNX file, and a function from its input to its output."""
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    found = session.get_modelmeta().custom_metadata_map
+    facts = {key: _parsed(value) for key, value in found.items()}
+    return facts, lambda x: session.run(None, {facts['input_name']: x})[0]
+
+
+def _parsed(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def nnp_file(path):
+    with zipfile.ZipFile(path) as archive:
+        facts = json.loads(archive.read('metadata.json'))
+    network = NnpLoader(str(path)).get_network('network', batch_size=facts['batch'])
+    image, output = network.inputs[facts['input_name']], network.outputs[facts['output']]
+
+    def run(x):
+        image.d = x
+        output.forward()
+        return np.array(output.d)
+
+    return facts, run
+
+
+def nnb_file(path):
+    facts = json.loads(path.with_name(f'{path.name}.json').read_text())
+    return facts, lambda x: nnb_reader.run_nnb(nnb_reader.read_nnb(path), x)
+
+
+READERS = {'onnx': onnx_file, 'nnp': nnp_file, 'nnb': nnb_file}
+FORMS = [
+    ('onnx', ('--output', 'maps')),
+    ('onnx', ('--output', 'labels', '--normalise')),
+    ('onnx', ('--output', 'probabilities', '--normalise', 'float32')),
+    ('nnp', ('--output', 'logits')),
+    ('nnp', ('--output', 'labels', '--normalise')),
+    ('nnb', ('--output', 'maps', '--normalise')),
+]
+
+
+@pytest.fixture(scope='module')
+def program():
+    """The functions of the program in docs/export.md."""
+    names = {'__name__': 'segment'}
+    exec(compile(PROGRAM, 'docs/export.md', 'exec'), names)
+    return names
+
+
+@pytest.fixture
+def balanced(working_folder, small_photo):
+    """Options of a tiny network whose labels vary, and whose input is unlike the usual one."""
+    path = write_tiny_config(
+        working_folder,
+        'folder',
+        5,
+        channel_order='bgr',
+        mean=[90.5, 101.0, 120.25],
+        std=[40.0, 55.0, 80.0],
+        classes=[f'thing {i}' for i in range(5)],
+        palette=[[i, 9, 200] for i in range(5)],
+    )
+    predictor = Predictor(models.create(loading.load(path)))
+    models.weights.load(path.with_suffix('.h5'))
+    logits = predictor.logits(cv2.imread(str(small_photo)))
+    bias = nn.get_parameters()['decode_head/conv_seg/conv/b']
+    bias.d = bias.d - logits.mean(axis=(1, 2))
+    models.weights.save(path.with_suffix('.h5'))
+    return '-cfg', path
+
+
+def test_every_form_of_a_file_leads_to_the_labels_of_infer(
+    balanced, small_photo, program, tmp_path
+):
+    """An image of the file's size, and one that is padded to it."""
+    photo = cv2.imread(str(small_photo))
+    small = tmp_path / 'low.png'
+    cv2.imwrite(str(small), photo[40:43])  # the network needs 5 rows
+    for path, size in ((small_photo, '90x120'), (small, '5x120')):
+        (tmp_path / size).mkdir()
+        image = cv2.imread(str(path))
+        expected = infers_labels(balanced, path, tmp_path / size)
+        assert len(np.unique(expected)) > 2
+        for ending, options in FORMS if path == small_photo else FORMS[:3]:
+            file = tmp_path / f'a.{ending}'
+            assert export_runs.started(*balanced, '-o', file, '--size', size, *options) == 0
+            facts, run = READERS[ending](file)
+            labels = program['labels_of'](facts, run(program['prepare'](facts, image)), image)
+            assert labels.shape == expected.shape
+            if facts['input'] == 'uint8' and path == small:  # the border is the rounded mean
+                assert np.mean(labels == expected) > 0.99
+            else:
+                assert np.mean(labels == expected) > 0.9995, (ending, options, size)
+            assert facts['classes'] == [f'thing {i}' for i in range(5)]
+            assert facts['palette'][3] == [3, 9, 200]
+            assert (facts['ignore_label'], facts['protocol']) == (255, {})
+
+
+def test_the_program_segments_the_demo_photo_as_infer_does(working_folder):
+    """The file and the photo are all it has; the photo has another size than the file."""
+    small = working_folder / 'street.png'
+    photo = cv2.imread(str(infer_runs.STREET))
+    cv2.imwrite(str(small), cv2.resize(photo, (150, 113), interpolation=cv2.INTER_AREA))
+    options = ('--size', '90x120')
+    expected = infers_labels(CAMVID, small, working_folder, *options)
+    assert export_runs.started(*CAMVID, '-o', 'a.onnx', *options, '--output', 'maps') == 0
+    (working_folder / 'alone').mkdir()
+    script = working_folder / 'alone' / 'segment.py'
+    script.write_text(PROGRAM)
+    process = subprocess.run(
+        [sys.executable, '-I', script, '../a.onnx', '../street.png', 'labels.png'],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    labels = cv2.imread(str(script.parent / 'labels.png'), cv2.IMREAD_UNCHANGED)
+    assert np.mean(labels == expected) > 0.9999
+    assert len(np.unique(expected)) > 4
+    assert '  road' in process.stdout
+
+
+def test_the_page_lists_every_key(tmp_path):
+    config = write_tiny_config(tmp_path, 'folder', 5)
+    assert export_runs.started('-cfg', config, '-o', tmp_path / 'a.onnx', '--size', '32x32') == 0
+    keys = {p.key for p in onnx.load(tmp_path / 'a.onnx').metadata_props}
+    table = PAGE.split('## What they say')[1].split('##')[0]
+    listed = {
+        name
+        for row in table.splitlines()
+        if row.startswith('| `')
+        for name in re.findall(r'`(\w+)`', row.split('|')[1])
+    }
+    assert keys - {'input_means', 'output_means'} == listed - {'input_means', 'output_means'}
