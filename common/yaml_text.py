@@ -53,10 +53,10 @@ def parse_names(text: str) -> Any:
 
 
 def problem(error: yaml.YAMLError) -> str:
-    """Return what is wrong with a text in one line: ``line 3: duplicate key a``."""
+    """Return what is wrong with a text, to follow its name: `` in line 3: duplicate key a``."""
     what = getattr(error, 'problem', None) or str(error)
     mark = getattr(error, 'problem_mark', None)
-    return f'line {mark.line + 1}: {what}' if mark else what
+    return f'{f" in line {mark.line + 1}" if mark else ""}: {what}'
 
 
 def _load(text: str, find_names: Callable[[yaml.Node], list[yaml.Node]]) -> Any:

@@ -305,7 +305,7 @@ def _parse(text: str, source: Path | str, key: str | None = None) -> Any:
             return yaml_text.parse_names(text)
         return yaml_text.parse(text, NAME_KEYS if key is None else ())
     except yaml.YAMLError as error:
-        raise UserError(f'{source}: not valid YAML: {yaml_text.problem(error)}') from error
+        raise UserError(f'{source}: not valid YAML{yaml_text.problem(error)}') from error
 
 
 def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
