@@ -1,5 +1,6 @@
 """A split of a data set: a sequence of samples, each read on demand."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +10,11 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from common.errors import InputError
+from common.log import LOG
 from datasets.image_files import image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
 
-NO_LABEL, NO_IMAGE = 'no label', 'no image'  # reasons why a file is not used
+NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
 NOT_READ = 'its ending is not read'
 NOT_LISTED = 'in no list'
 MAX_NAMES = 3  # names of unused files in a message
@@ -139,6 +141,11 @@ class Dataset(Sequence[Sample]):
         parts = [_count(labelled, 'pair')] if labelled or not bare else []
         parts += [_count(bare, 'image') + ' without a label'] if bare else []
         return ' and '.join(parts) + describe_unused(self.unused, self.root)
+
+    def log_counts(self) -> None:
+        """Log :meth:`describe`, as a warning if files are not used."""
+        level = logging.WARNING if self.unused else logging.INFO
+        LOG.log(level, '%s %s: %s', self.info.name, self.split, self.describe())
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""

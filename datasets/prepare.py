@@ -328,6 +328,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
         if context.is_unread:
             break
         dataset = _open(context, split)
+        dataset.log_counts()
         found = compute_statistics(dataset, context.processes)
         weights = {
             'median_frequency': found.median_frequency(),
@@ -366,6 +367,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
             LOG.info('%s is skipped: it has no labels', dataset.split)
             continue
         folder = target / dataset.split
+        dataset.log_counts()
         pack(dataset, folder, context.processes)
         results[dataset.split] = str(folder)
         print(f'{context.name} {dataset.split}: packed into {folder}')

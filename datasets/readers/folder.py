@@ -62,14 +62,16 @@ def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split; in the test split labels are optional."""
     description = folder_description.read(root)
     found = _files_of(root, description)
-    if any((root / description.images / name).is_dir() for name in SPLITS):
-        return _part(found, split).samples(split)
     list_files = {name: root / f'{name}.txt' for name in SPLITS}
-    if any(path.is_file() for path in list_files.values()):
-        if not list_files[split].is_file():
+    lists_there = [path for path in list_files.values() if path.is_file()]
+    if any((root / description.images / name).is_dir() for name in SPLITS):
+        ignored = [UnusedFile(path, 'folders define the splits') for path in lists_there]
+        return _part(found, split).samples(split).with_unused(ignored)
+    if lists_there:
+        if list_files[split] not in lists_there:
             return FoundSamples(())
         samples = found.samples(split)
-        left = lists.not_listed(samples, list_files.values())
+        left = lists.not_listed(samples, lists_there)
         return layout.select_listed(samples, list_files[split]).with_unused(left)
     return found.samples(split) if split == 'train' else FoundSamples(())
 

@@ -93,7 +93,8 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
     except yaml.YAMLError as error:
-        raise DataError(f'{path}: cannot be read (not valid YAML{yaml_text.problem(error)})') from error
+        problem = f'not valid YAML{yaml_text.problem(error)}'
+        raise DataError(f'{path}: cannot be read ({problem})') from error
     if not isinstance(own, dict):
         raise DataError(f'{path}: write "key: value" lines, at least for classes')
     for key in own:

@@ -1,6 +1,5 @@
 """Open the data set of a config, with the config's class names and colours."""
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,12 +49,6 @@ def open_dataset(
     name = data_set_info(config).name
     dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
-
-
-def log_split(dataset: Dataset) -> None:
-    """Log how many samples a split has, and which files of its folders are not used."""
-    level = logging.WARNING if dataset.unused else logging.INFO
-    LOG.log(level, '%s %s: %s', dataset.info.name, dataset.split, dataset.describe())
 
 
 def check_classes(names: Sequence[str], source: str, config: Config, root: Path) -> None:

@@ -15,7 +15,6 @@ from engine.config.data import (
     check_classes,
     data_root,
     first_samples,
-    log_split,
     open_dataset,
 )
 from engine.config.loading import Config
@@ -44,7 +43,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
-            log_split(dataset)
+            dataset.log_counts()
             _check_outputs(settings, config, dataset, root)
             network = load(
                 config,

@@ -62,22 +62,27 @@ def require_classes(
     return scan
 
 
-def compare_splits(training: Dataset, validation: Validation, processes: Processes) -> None:
-    """Warn of classes that only the training shows, and of images that both splits have.
+def compare_splits(
+    training: Dataset, scan: LabelScan, validation: Validation, processes: Processes
+) -> None:
+    """Warn of classes that only the validation lacks, and of images that both splits have.
 
     Args:
         training: The training split.
+        scan: What its labels show; of a split that was not scanned, nothing.
         validation: The validation, with its split and the scan of its labels.
         processes: All processes of the job; only rank 0 compares and logs.
     """
     if processes.rank:
         return
-    split, missing = validation.dataset, validation.scan.missing_classes(training.info)
-    if missing:
+    split, lacking = validation.dataset, validation.scan.missing_classes(training.info)
+    missing = scan.missing_classes(training.info) if scan.labels else []
+    lacking = [name for name in lacking if name not in missing]
+    if lacking:
         LOG.warning(
             '%s has no pixel of %s; its mIoU leaves out those that are not predicted',
             place_of(split),
-            name_classes(missing, split),
+            name_classes(lacking, split),
         )
     seen_images.warn_of_shared(training, split)
 

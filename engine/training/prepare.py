@@ -15,7 +15,7 @@ from datasets.label_scan import LabelScan
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import log_split, open_dataset
+from engine.config.data import open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
@@ -96,7 +96,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     validation = None if settings.no_validation else _make_validation(plan, predictor)
     if validation is not None:
         label_scan.judge(validation.dataset, validation.scan, scan)
-        class_coverage.compare_splits(data, validation, processes)
+        class_coverage.compare_splits(data, scan, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -136,7 +136,7 @@ def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: 
         What the labels show; nothing for a split that is too large to be scanned.
     """
     settings = plan.settings
-    log_split(data)
+    data.log_counts()
     if len(data) > class_coverage.MAX_SCANNED_IMAGES:
         return LabelScan()
     return class_coverage.require_classes(
