@@ -254,10 +254,12 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     splits, missing = _splits(context)
     _warn_of_turned(splits)
+    total = label_scan.LabelScan()
     for dataset in splits:
         if context.is_unread:
             break
-        report = check_split(dataset, context.processes)
+        report = check_split(dataset, context.processes, total)
+        total += report.scan
         results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
             print(problem.message)

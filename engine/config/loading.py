@@ -25,6 +25,7 @@ import models
 from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
+from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from engine.config import reading, schema
@@ -113,7 +114,7 @@ def load(
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        values[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}')
+        values[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
         origins[key.strip()] = SET_OPTION
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
@@ -154,6 +155,9 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     known = data_set_info(config, root)
     classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
     palette = data.palette or known.palette or datasets.distinct_colours(count)
+    repeated = repeated_name(classes)
+    if repeated is not None:
+        raise UserError(f'classes: has {repeated} twice ({config.origin("classes")})')
     for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
             source = config.origin(key) if key in config else f'from the data set {known.name}'

@@ -28,7 +28,7 @@ def require_classes(
     *,
     allowed: bool,
     skip_bad: bool,
-) -> list[str]:
+) -> LabelScan:
     """Read all labels of a training split, and refuse it unless every class has a pixel.
 
     All processes of the job share the labels. The result is cached.
@@ -41,7 +41,7 @@ def require_classes(
         skip_bad: Leave out labels that cannot be read.
 
     Returns:
-        The names of the classes without a pixel.
+        What the labels show.
 
     Raises:
         UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
@@ -52,7 +52,7 @@ def require_classes(
     label_scan.refuse_ignored(dataset, scan)
     missing = scan.missing_classes(dataset.info)
     if not missing:
-        return []
+        return scan
     problem = f'{place_of(dataset)} shows {name_classes(missing, dataset)} in no pixel'
     if not allowed:
         raise DataError(
@@ -60,23 +60,24 @@ def require_classes(
             f'train all the same with {ALLOW_OPTION}'
         )
     LOG.warning('%s; no network can learn them', problem)
-    return missing
+    return scan
 
 
 def compare_splits(
-    training: Dataset, missing: list[str], validation: Validation, processes: Processes
+    training: Dataset, scan: LabelScan, validation: Validation, processes: Processes
 ) -> None:
     """Warn of classes that only the validation lacks, and of images that both splits have.
 
     Args:
         training: The training split.
-        missing: The classes without a pixel in it, as far as they are known.
+        scan: What its labels show; of a split that was not scanned, nothing.
         validation: The validation, with its split and the scan of its labels.
         processes: All processes of the job; only rank 0 compares and logs.
     """
     if processes.rank:
         return
     split, lacking = validation.dataset, validation.scan.missing_classes(training.info)
+    missing = scan.missing_classes(training.info) if scan.labels else []
     lacking = [name for name in lacking if name not in missing]
     if lacking:
         LOG.warning(
