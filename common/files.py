@@ -124,8 +124,12 @@ def read_text(path: Path) -> str:
         UnicodeDecodeError: The file is not text in this encoding.
     """
     data = path.read_bytes()
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return data.decode('utf-16' if wide else 'utf-8-sig')
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode('utf-8-sig')
+    text = data.decode('utf-16')
+    if not any(map(str.isascii, text)):  # almost any bytes are UTF-16
+        raise UnicodeDecodeError('utf-16', data, 0, len(data), 'no line of it has a Latin letter')
+    return text
 
 
 @contextmanager

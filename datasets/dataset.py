@@ -1,21 +1,23 @@
 """A split of a data set: a sequence of samples, each read on demand."""
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from common.errors import InputError
+from common.log import LOG
 from datasets import orientation
 from datasets.decoding import decoding
 from datasets.image_files import image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
 from datasets.keys import DEFAULT_READING, ImageReading
 
-NO_LABEL, NO_IMAGE = 'no label', 'no image'  # reasons why a file is not used
+NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
 NOT_READ = 'its ending is not read'
 NOT_LISTED = 'in no list'
 MAX_NAMES = 3  # names of unused files in a message
@@ -38,6 +40,24 @@ class Sample:
     image: Path
     label: Path | None
     key: bytes | None = None
+
+
+@runtime_checkable
+class JudgingDecoder(Protocol):
+    """A ``decode`` that can tell from all label files of a split what one file does not show."""
+
+    def read(self, path: Path) -> tuple[np.ndarray, str]:
+        """Return what ``decode`` returns, and a text that says what is to be judged.
+
+        Equal files give equal texts.
+        """
+
+    def problems(self, facts: Mapping[str, tuple[int, str]]) -> list[tuple[Path, str]]:
+        """Return the label files that do not fit the others, each with a line that describes it.
+
+        Args:
+            facts: For each text of :meth:`read` the number of files, and the path of the first one.
+        """
 
 
 @dataclass(frozen=True)
@@ -127,6 +147,11 @@ class Dataset(Sequence[Sample]):
         parts += [_count(bare, 'image') + ' without a label'] if bare else []
         return ' and '.join(parts) + describe_unused(self.unused, self.root)
 
+    def log_counts(self) -> None:
+        """Log :meth:`describe`, as a warning if files are not used."""
+        level = logging.WARNING if self.unused else logging.INFO
+        LOG.log(level, '%s %s: %s', self.info.name, self.split, self.describe())
+
     def image(self, index: int) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
         return read_image(self.samples[index].image, self.reading)
@@ -139,19 +164,32 @@ class Dataset(Sequence[Sample]):
         """Return the EXIF orientation of an image, 1 to 8; 1 is that of an image as stored."""
         return orientation.of_file(self.samples[index].image)
 
-    def decoded(self, index: int) -> np.ndarray:
-        """Return the label, (H, W) uint8, without a check of its values; raises ``InputError``."""
+    def decoded(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return the label, (H, W) uint8, without a check of its values, and its fact.
+
+        The fact is for :meth:`JudgingDecoder.problems`; it is None if every label file of the data
+        set has its meaning alone.
+
+        Raises:
+            InputError: The label cannot be used.
+        """
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
         with decoding(sample.label):
-            return self.decode(sample.label, *([] if sample.key is None else [sample.key]))
+            if isinstance(self.decode, JudgingDecoder):
+                return self.decode.read(sample.label)
+            return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
+
+    def examined(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return :meth:`label` with its fact, see :meth:`decoded`; raises ``InputError``."""
+        labels, fact = self.decoded(index)
+        check_range(labels, len(self.info.classes), self.samples[index].label)
+        return labels, fact
 
     def label(self, index: int) -> np.ndarray:
         """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
-        labels = self.decoded(index)
-        check_range(labels, len(self.info.classes), self.samples[index].label)
-        return labels
+        return self.examined(index)[0]
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image and label, which have the same size; raises ``InputError``."""
@@ -163,17 +201,17 @@ class Dataset(Sequence[Sample]):
         """Return the files with the labels, each once."""
         return list(dict.fromkeys(sample.label for sample in self.samples if sample.label))
 
-    def check(self, index: int) -> np.ndarray:
-        """Return :meth:`label`, or raise ``InputError`` where :meth:`pair` would, at low cost.
+    def check(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return :meth:`examined`, or raise ``InputError`` where :meth:`pair` would, at low cost.
 
         For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
         as JPEG, are decoded, because their header does not show that the file is truncated.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
-        labels = self.label(index)
+        labels, fact = self.examined(index)
         self.check_sizes(index, size, labels.shape)
-        return labels
+        return labels, fact
 
     def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
         """Raise ``InputError`` if an image and its label differ in size.

@@ -254,10 +254,12 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     splits, missing = _splits(context)
     _warn_of_turned(splits)
+    total = label_scan.LabelScan()
     for dataset in splits:
         if context.is_unread:
             break
-        report = check_split(dataset, context.processes)
+        report = check_split(dataset, context.processes, total)
+        total += report.scan
         results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
             print(problem.message)
@@ -334,6 +336,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
         if context.is_unread:
             break
         dataset = _open(context, split)
+        dataset.log_counts()
         _warn_of_turned([dataset])
         found = compute_statistics(dataset, context.processes)
         weights = {
@@ -374,6 +377,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
             LOG.info('%s is skipped: it has no labels', dataset.split)
             continue
         folder = target / dataset.split
+        dataset.log_counts()
         pack(dataset, folder, context.processes)
         results[dataset.split] = str(folder)
         print(f'{context.name} {dataset.split}: packed into {folder}')

@@ -98,12 +98,12 @@ class PackedDataset(Dataset):
         """Return 1: the packed pixels are not turned again."""
         return 1
 
-    def decoded(self, index: int) -> np.ndarray:
-        """Return class indices, (H, W) uint8, 255 for ignored pixels."""
+    def decoded(self, index: int) -> tuple[np.ndarray, None]:
+        """Return class indices, (H, W) uint8, 255 for ignored pixels, and no fact."""
         entry = self._packed(index)
-        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width))
+        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width)), None
 
-    def label(self, index: int) -> np.ndarray:
+    def examined(self, index: int) -> tuple[np.ndarray, None]:
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
 

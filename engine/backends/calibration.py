@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-import cv2
 import numpy as np
 
 from common import files
@@ -18,6 +17,7 @@ from common.inputs import IMAGE_SUFFIXES
 from datasets import image_files
 from datasets.keys import DEFAULT_READING, DataKeys, ImageReading
 from datasets.loading import transforms
+from datasets.loading.resample import resize_image
 from engine.backends.base import Shape
 from engine.config.data import open_dataset
 from engine.config.loading import Config
@@ -108,15 +108,15 @@ class CalibrationInputs(Sequence[np.ndarray]):
 
 
 def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
-    """Resize, normalise and repeat an image to a network input.
+    """Resize an image as inference does, normalise it and repeat it to a network input.
 
     Args:
         image: (h, w, 3) uint8, BGR.
         network: The network whose normalisation applies.
         shape: (N, 3, H, W) of the input; the image is repeated N times.
     """
-    image = cv2.resize(image, (shape[3], shape[2]), interpolation=cv2.INTER_AREA)
-    info = network.info
+    info, (height, width) = network.info, shape[2:]
+    image = resize_image(image, (height, width))
     x = transforms.normalise(image, info.mean, info.std, info.channel_order)
     return np.repeat(x[None], shape[0], axis=0)
 

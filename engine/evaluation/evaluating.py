@@ -15,7 +15,6 @@ from engine.config.data import (
     check_classes,
     data_root,
     first_samples,
-    log_split,
     open_dataset,
 )
 from engine.config.loading import Config
@@ -44,7 +43,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
-            log_split(dataset)
+            dataset.log_counts()
             _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
@@ -54,8 +53,7 @@ def evaluate(settings: EvaluationSettings) -> int:
                 gpu=processes.local_rank,
                 data_dir=root,
             )
-            if settings.format_only is None:
-                _check_order(network, config, root)
+            _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
             outputs = _outputs(settings, dataset)
         _check_same_weights(network, processes)
@@ -103,12 +101,12 @@ def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
     Raises:
         UserError: The data set has the same classes in another order.
     """
-    names = {f'the config {config.path}': DataKeys.of(config).classes}
-    if network.classes is not None:
-        names[f'the weights {network.weights}'] = network.classes.names
-    # Equal names, which a run writes into both, are compared once: as those of the weights.
-    for each, source in {each: source for source, each in names.items() if each}.items():
-        check_classes(each, source, config, root)
+    named = DataKeys.of(config).classes
+    stored = None if network.classes is None else network.classes.names
+    remedy = 'pass weights that were trained on it with -m, or data in that order with -d'
+    check_classes(stored, f'the weights {network.weights}', config, root, remedy)
+    if named != stored:
+        check_classes(named, f'the config {config.origin("classes")}', config, root, remedy)
 
 
 def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
@@ -128,10 +126,10 @@ def _check_outputs(
     protected = network_files(config, settings.weights, settings.backend)
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
     for option, folder, writer in _writers(settings):
-        protection.check_folder(option, folder, name, root, dataset.samples)
         target = writer(dataset, folder).target
         for index in range(len(dataset)):
             protected.claim(option, target(index), 'name another folder')
+        protection.check_folder(option, folder, name, root, dataset.samples)
     if settings.json:
         protected.claim_json('--json', settings.json)
     for _, folder, _ in _writers(settings):

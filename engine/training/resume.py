@@ -41,7 +41,9 @@ def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
 
 
 def own_config(settings: TrainingSettings) -> Path | None:
-    """Return the effective config of the run that is resumed; None for a new run.
+    """Return the effective config of the run that is resumed; None if there is no such run.
+
+    A run that was killed before its first state has a config, too, and starts again with it.
 
     Raises:
         UserError: The run has a state, but no config.
@@ -50,12 +52,12 @@ def own_config(settings: TrainingSettings) -> Path | None:
         return None
     output = RunFolder(settings.output or Path('runs') / DEFAULT_CONFIG.stem)
     state = output.state if settings.resume == '' else _named_state(settings.resume)
+    config = RunFolder(state.parent).config
+    if files.kind_of(config) == 'file' and RunFolder.of_config(config):
+        return config
     if files.kind_of(state) is None:
         return None
-    config = RunFolder(state.parent).config
-    if files.kind_of(config) != 'file':
-        raise UserError(f'{config}: missing, so name the config of the resumed run with -cfg')
-    return config
+    raise UserError(f'{config}: missing, so name the config of the resumed run with -cfg')
 
 
 def _named_state(resume: str) -> Path:
