@@ -1,5 +1,6 @@
 """Facts about a data set that are known before its files are read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.class_maps import MAX_CLASSES
@@ -27,6 +28,7 @@ class DatasetInfo:
             over categories; otherwise None.
         folders: Candidates for the root, relative to the folder that the user names: archives
             often contain a folder of their own.
+        unmarked: What a folder without any of ``marks`` lacks, and the remedy, for messages.
         marks: Glob patterns; a folder is a root of this data set if it matches one of them.
 
     Raises:
@@ -42,6 +44,7 @@ class DatasetInfo:
     categories: tuple[str, ...] | None = None
     folders: tuple[str, ...] = ('.',)
     marks: tuple[str, ...] = ()
+    unmarked: str = ''
 
     def __post_init__(self) -> None:
         if len(self.classes) > MAX_CLASSES:
@@ -65,3 +68,14 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
         )
 
     return tuple(colour(index) for index in range(1, count + 1))
+
+
+def repeated_name(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs twice, also with other blanks; None if all differ."""
+    seen: set[str] = set()
+    for name in names:
+        plain = ' '.join(name.split())
+        if plain in seen:
+            return name
+        seen.add(plain)
+    return None

@@ -76,21 +76,21 @@ def find(root: Path, split: str) -> FoundSamples:
     """Return the frames of all cities of a split, named ``city/frame``."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    for city in sorted((root / 'leftImg8bit' / split).glob('*/')):
-        frames = layout.listing(city, layout.PNG, '_leftImg8bit')
-        truth = root / 'gtFine' / split / city.name
+    folders = root / 'leftImg8bit' / split, root / 'gtFine' / split
+    for city in sorted({path.name for folder in folders for path in folder.glob('*/')}):
+        frames = layout.listing(folders[0] / city, layout.PNG, '_leftImg8bit')
+        truth = folders[1] / city
         known = layout.listing(truth, layout.PNG, LABEL_IDS)
         known |= layout.listing(truth, layout.PNG, TRAIN_IDS)
-        images |= {f'{city.name}/{name}': path for name, path in frames.items()}
-        labels |= {f'{city.name}/{name}': path for name, path in known.items()}
+        images |= {f'{city}/{name}': path for name, path in frames.items()}
+        labels |= {f'{city}/{name}': path for name, path in known.items()}
     if split == 'test':
         found = FoundSamples(
             tuple(Sample(name, path, None) for name, path in sorted(images.items()))
         )
     else:
-        truth = root / 'gtFine' / split
-        found = layout.pair(images, labels, lambda name: truth / f'{name}{LABEL_IDS}.png')
-    left = trees.left_in(root / 'leftImg8bit' / split, images.values(), layout.PNG)
+        found = layout.pair(images, labels, lambda name: folders[1] / f'{name}{LABEL_IDS}.png')
+    left = trees.left_in(folders[0], images.values(), layout.PNG)
     names = root / f'{split}.txt'
     if names.is_file():
         left += lists.not_listed(found, [names])

@@ -1,5 +1,6 @@
 """Find the root of a data set from the user's folder, and pair images with labels."""
 
+import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ def locate(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo] = ()) ->
         return root
     found = _located(root, info)
     if found is None:
-        raise DataError(f'{root}: does not contain {info.name}; {_advice(root, info, others)}')
+        raise DataError(f'{root}: {_advice(root, info, others)}')
     return found
 
 
@@ -70,10 +71,23 @@ def _advice(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo]) -> str
     near = [*_folders_below(absolute), *list(absolute.parents)[:LEVELS_ABOVE]]
     meant = next((folder for folder in near if _located(folder, info)), None)
     if meant is not None:
-        return f'it is in {meant}; name that folder'
+        return f'does not contain {info.name}; it is in {meant}; name that folder'
+    expected = f'{info.layout}. {info.source}'
     other = next((other.name for other in others if _located(root, other)), None)
-    there = f'it looks like {other}; is that the data set? Expected' if other else 'expected'
-    return f'{there}: {info.layout}. {info.source}'
+    if other is not None:
+        looks = f'it looks like {other}; is that the data set?'
+        return f'does not contain {info.name}; {looks} Expected: {expected}'
+    lacking = info.unmarked or f'does not contain {info.name}'
+    return f'{lacking}{_misnamed(root, info)}; expected: {expected}'
+
+
+def _misnamed(root: Path, info: DatasetInfo) -> str:
+    """Return the advice to rename a file whose name is nearly a mark; empty without one."""
+    names = {path.name.lower(): path.name for path in root.iterdir() if path.is_file()}
+    for mark in info.marks:
+        for near in difflib.get_close_matches(mark, names, n=1, cutoff=0.85):
+            return f', or rename {names[near]} to {mark}'
+    return ''
 
 
 def _folders_below(root: Path) -> Iterator[Path]:

@@ -108,8 +108,10 @@ def list_lines(path: Path) -> list[str]:
     """Return the lines of a list file; raises ``DataError``."""
     try:
         return read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not UTF-8 text ({error}); save this list as UTF-8') from error
 
 
 def forward_slashes(listed: str) -> str:

@@ -39,7 +39,7 @@ def tree(
         leave_out: A folder that is not searched.
 
     Raises:
-        DataError: A folder cannot be read.
+        UserError: A folder cannot be read.
     """
     found: dict[str, Path] = {}
     unused: list[UnusedFile] = []
@@ -68,7 +68,7 @@ def left_in(folder: Path, used: Iterable[Path], endings: tuple[str, ...]) -> lis
         endings: File extensions of the images of this data set.
 
     Raises:
-        DataError: A folder cannot be read.
+        UserError: A folder cannot be read.
     """
     known = set(map(str, used))
     return [

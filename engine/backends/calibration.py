@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -15,7 +15,7 @@ from common import files
 from common.errors import UserError
 from common.inputs import IMAGE_SUFFIXES
 from datasets import image_files
-from datasets.keys import DataKeys
+from datasets.keys import DEFAULT_READING, DataKeys, ImageReading
 from datasets.loading import transforms
 from datasets.loading.resample import resize_image
 from engine.backends.base import Shape
@@ -33,17 +33,30 @@ class Calibration:
         network: The network whose normalisation applies.
         paths: Image files.
         source: Where the files come from, for reports.
+        reading: Settings of the conversion of image files.
     """
 
-    def __init__(self, network: Network, paths: Sequence[Path], source: str = 'files'):
-        self._network, self._source = network, source
+    def __init__(
+        self,
+        network: Network,
+        paths: Sequence[Path],
+        source: str = 'files',
+        reading: ImageReading = DEFAULT_READING,
+    ):
+        self._network, self._source, self._reading = network, source, reading
         step = max(1, len(paths) / MAX_IMAGES)
         self.paths = [paths[int(i * step)] for i in range(min(MAX_IMAGES, len(paths)))]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the contents of all files; raises ``UserError`` for an unreadable file."""
+        """SHA-256 of the contents of all files, and of the settings to read them.
+
+        Raises:
+            UserError: A file is unreadable.
+        """
         digest = hashlib.sha256()
+        if self._reading != DEFAULT_READING:
+            digest.update(repr(self._reading).encode())
         for path in self.paths:
             try:
                 digest.update(files.sha256_of(path).encode())
@@ -57,7 +70,7 @@ class Calibration:
 
     def inputs(self, shape: Shape) -> 'CalibrationInputs':
         """Return the images as network inputs of a shape."""
-        return CalibrationInputs(self._network, self.paths, shape)
+        return CalibrationInputs(self._network, self.paths, shape, self._reading)
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class CalibrationInputs(Sequence[np.ndarray]):
     network: Network
     paths: Sequence[Path]
     shape: Shape
+    reading: ImageReading
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,8 +96,9 @@ class CalibrationInputs(Sequence[np.ndarray]):
 
     def __getitem__(self, index: int | slice) -> 'np.ndarray | CalibrationInputs':
         if isinstance(index, slice):
-            return CalibrationInputs(self.network, self.paths[index], self.shape)
-        return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
+            return replace(self, paths=self.paths[index])
+        image = image_files.read_image(self.paths[index], self.reading)
+        return as_input(image, self.network, self.shape)
 
 
 def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
@@ -118,6 +133,7 @@ def find_images(
     Raises:
         UserError: No image is found, or the data set cannot be opened.
     """
+    reading = ImageReading.of(config)
     if source is None:
         try:
             dataset = open_dataset(config, DataKeys.of(config).train_split, data_dir)
@@ -127,8 +143,9 @@ def find_images(
                 '--calibration'
             ) from error
         source = f'{dataset.info.name} {dataset.split}'
-        return Calibration(network, [sample.image for sample in dataset.samples], source)
-    return Calibration(network, listed(source), source)
+        paths = [sample.image for sample in dataset.samples]
+        return Calibration(network, paths, source, reading)
+    return Calibration(network, listed(source), source, reading)
 
 
 def listed(source: str) -> list[Path]:

@@ -9,16 +9,18 @@ import nnabla as nn
 import models
 from common.log import LOG
 from common.machine import cores, gpu_memory_mib
-from datasets import Dataset
+from datasets import Dataset, label_scan
 from datasets.keys import DataKeys
+from datasets.label_scan import LabelScan
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import log_split, open_dataset
+from engine.config.data import check_classes, data_root, open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
+from engine.evaluation import turned_images
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
@@ -68,6 +70,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
+    _check_order(config)
     hyperparameters = _hyperparameters(config, len(data), processes.size)
     config = effective_config.complete(config, state, settings.weights_url, data.info)
     network = models.create(config)
@@ -89,12 +92,14 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
-    _check_data(plan, data, watchdog, resumed=state is not None)
+    scan = _check_data(plan, data, watchdog, resumed=state is not None)
     if initial:
         _log_initial_weights(*initial, network)
     validation = None if settings.no_validation else _make_validation(plan, predictor)
     if validation is not None:
-        class_coverage.compare_splits(data, validation, processes)
+        label_scan.judge(validation.dataset, validation.scan, scan)
+        class_coverage.compare_splits(data, scan, validation, processes)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -120,26 +125,40 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     )
 
 
+def _check_order(config: Config) -> None:
+    """Compare the classes that the config names with those of the data set."""
+    source = f'the config {config.origin("classes")}'
+    remedy = (
+        'pass data in that order with -d; --set classes=null starts a training with the names of '
+        'the data set'
+    )
+    check_classes(DataKeys.of(config).classes, source, config, data_root(config), remedy)
+
+
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:
     training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
 
 
-def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> None:
+def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> LabelScan:
     """Log what the training split consists of, and check that it shows all classes.
 
     A resumed run is only warned of classes without a pixel, so that no run is lost.
+
+    Returns:
+        What the labels show; nothing for a split that is too large to be scanned.
     """
     settings = plan.settings
-    log_split(data)
-    if len(data) <= class_coverage.MAX_SCANNED_IMAGES:
-        class_coverage.require_classes(
-            data,
-            plan.processes,
-            watchdog.note_progress,
-            allowed=settings.allow_missing_classes or resumed,
-            skip_bad=settings.skip_bad,
-        )
+    data.log_counts()
+    if len(data) > class_coverage.MAX_SCANNED_IMAGES:
+        return LabelScan()
+    return class_coverage.require_classes(
+        data,
+        plan.processes,
+        watchdog.note_progress,
+        allowed=settings.allow_missing_classes or resumed,
+        skip_bad=settings.skip_bad,
+    )
 
 
 def _start_logging(

@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.keys import DataKeys
 from engine.config import Config
-from engine.config.data import data_root, log_split, open_dataset
+from engine.config.data import data_root, open_dataset
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.evaluation import evaluator, image_outputs
@@ -49,7 +49,7 @@ class Validation:
     ):
         self._root, self._precision = data_root(config), precision
         self.dataset = open_dataset(config, DataKeys.of(config).val_split)
-        log_split(self.dataset)
+        self.dataset.log_counts()
         self._protocol = test_time.configured_protocol(config)
         self._predictor, self._release = predictor, release
         self.scan = evaluator.check_labels(self.dataset, processes)

@@ -71,7 +71,8 @@ def test_a_label_without_an_image_is_told(small_camvid):
     (small_camvid / 'train/c.jpg').touch()
     dataset = datasets.open('camvid', small_camvid, 'train')
     assert dataset.describe() == (
-        '1 pair; 2 not used: trainannot/b.png (no image), train/c.jpg (its ending is not read)'
+        '1 pair; 2 not used: trainannot/b.png (a label without an image), '
+        'train/c.jpg (its ending is not read)'
     )
 
 

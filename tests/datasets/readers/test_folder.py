@@ -133,7 +133,7 @@ def test_images_without_a_label_are_left_out_and_told(tmp_path):
     (tmp_path / 'images/c.jpg').unlink()
     dataset = opened(tmp_path)
     assert [sample.name for sample in dataset] == ['a']
-    found = '1 pair; 2 not used: images/b.jpg (no label), labels/c.png (no image)'
+    found = '1 pair; 2 not used: images/b.jpg (no label), labels/c.png (a label without an image)'
     assert dataset.describe() == found
     (tmp_path / 'labels/a.png').unlink()
     with pytest.raises(DataError, match=r'nothing found .* 3 not used: images/a.jpg \(no label\)'):
@@ -170,6 +170,7 @@ def test_all_files_that_are_not_used_are_told(tmp_path):
         (tmp_path / 'images' / name).parent.mkdir(exist_ok=True)
         (tmp_path / 'images' / name).touch()
     (tmp_path / 'labels/train/d.tif').touch()
+    (tmp_path / 'train.txt').write_text('a')
     found = {
         file.path.relative_to(tmp_path).as_posix(): file.reason for file in opened(tmp_path).unused
     }
@@ -178,9 +179,10 @@ def test_all_files_that_are_not_used_are_told(tmp_path):
         'images/train/b.heic': 'its ending is not read',
         'labels/train/d.tif': 'its ending is not read',
         'images/a.jpg': 'in the folder of no split',
+        'train.txt': 'folders define the splits',
         'images/extra/a.jpg': 'in the folder of no split',
     }
-    first = '1 pair; 5 not used: images/train/a.png (a.jpg has the same name), images/train/b.heic'
+    first = '1 pair; 6 not used: images/train/a.png (a.jpg has the same name), images/train/b.heic'
     assert opened(tmp_path).describe().startswith(first)
     assert opened(tmp_path).describe().endswith('images/a.jpg (in the folder of no split), ...')
 
@@ -227,7 +229,11 @@ def test_a_broken_or_missing_description_is_reported(tmp_path):
     with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
-    with pytest.raises(DataError, match='does not contain folder; expected: dataset.yaml with'):
+    missing = r'dataset.yaml is missing in this folder; write it .*"classes: \[road, car\]"'
+    with pytest.raises(DataError, match=f'{missing}; expected: dataset.yaml with'):
+        opened(tmp_path)
+    (tmp_path / 'Dataset.yml').write_text('classes: [a]')
+    with pytest.raises(DataError, match=f'{missing}, or rename Dataset.yml to dataset.yaml; exp'):
         opened(tmp_path)
 
 
