@@ -12,6 +12,7 @@ import difflib
 import math
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +27,8 @@ from common.errors import UserError
 from common.sections import SectionError, plain
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
-from engine.config import schema
+from datasets.readers import layout
+from engine.config import class_count, schema
 from engine.config.schema import FIXED_VALUES
 from models.family import NetworkKeys
 
@@ -62,6 +64,19 @@ class Config(Mapping[str, Any]):
         """Return the file or the option that sets ``key``."""
         return str(self._origins.get(key, self.path))
 
+    @contextmanager
+    def naming_origins(self) -> Iterator[None]:
+        """Add to a ``SectionError`` where the keys of its message are set."""
+        try:
+            yield
+        except SectionError as error:
+            found = {key: self.origin(key) for key in error.keys if key in self}
+            if len(found) > 1:
+                where = '; '.join(f'{key}: {origin}' for key, origin in found.items())
+            else:
+                where = next(iter(found.values()), str(self.path))
+            raise UserError(f'{error} ({where})') from error
+
     def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
         """Return the config with ``values`` added for the keys that it lacks.
 
@@ -92,16 +107,18 @@ def load(
     """
     path = _existing(path or DEFAULT_CONFIG)
     values, origins = _read(path, ())
+    given: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        values[key.strip()] = _parse(value, f'{SET_OPTION} {override}')
-        origins[key.strip()] = SET_OPTION
+        given[key.strip()] = _parse(value, f'{SET_OPTION} {override}')
+    given |= class_count.follow_classes(given, values)
+    values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
-    config = Config(path, _check_keys(values, origins), origins)
+    config = _with_class_count(Config(path, _check_keys(values, origins), origins))
     _check_together(config)
     return config
 
@@ -133,31 +150,60 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     """
     data = DataKeys.of(config)
     count = models.describe(config).num_classes
-    # The published files name no data set; their 19 classes are those of Cityscapes.
-    dataset = data.dataset or (
-        'cityscapes' if NetworkKeys.of(config).num_classes == 19 else 'folder'
-    )
-    root = root or data.data_dir
-    try:
-        known = datasets.info(
-            dataset, root if root and files.kind_of(Path(root)) == 'folder' else None
-        )
-    except datasets.DataError as error:
-        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
+    known = data_set_info(config, root)
+    own_number = data.classes is not None and len(known.palette) != count
     info = replace(
         known,
         classes=data.classes or known.classes or tuple(f'class {i}' for i in range(count)),
-        palette=data.palette or known.palette or datasets.distinct_colours(count),
+        palette=data.palette
+        or (() if own_number else known.palette)
+        or datasets.distinct_colours(count),
         categories=None if data.classes else known.categories,
     )
     for key, entries in (('classes', info.classes), ('palette', info.palette)):
         if len(entries) != count:
-            source = config.origin(key) if key in config else f'from the data set {known.name}'
             raise UserError(
-                f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
-                'set both classes and palette to define your own'
+                class_count.explain_contradiction(config, key, count, known, root or data.data_dir)
             )
     return info
+
+
+def data_set_info(
+    config: Config, root: str | os.PathLike[str] | None = None
+) -> datasets.DatasetInfo:
+    """Return the facts about a config's data set, with its own names and colours.
+
+    Args:
+        config: The config.
+        root: Root of the data set; None for the config's ``data_dir``.
+
+    Raises:
+        UserError: The data set is unknown or unreadable.
+    """
+    data = DataKeys.of(config)
+    # The published files name no data set; their 19 classes are those of Cityscapes.
+    name = data.dataset or ('cityscapes' if NetworkKeys.of(config).num_classes == 19 else 'folder')
+    root = root or data.data_dir
+    try:
+        return datasets.info(name, root if root and files.kind_of(Path(root)) == 'folder' else None)
+    except datasets.DataError as error:
+        raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
+
+
+def _with_class_count(config: Config) -> Config:
+    """Complete a config that lacks ``num_classes`` with the number of its or its data's classes."""
+    if 'num_classes' in config:
+        return config
+    data = DataKeys.of(config)
+    if data.classes:
+        count, source = len(data.classes), config.origin('classes')
+    else:
+        known = data_set_info(config, layout.data_root(data.dataset or 'folder', data.data_dir))
+        count, source = len(known.classes), f'the classes of the data set {known.name}'
+    with suppress(models.HyperParameterError):  # it may be the missing number
+        if models.describe(config).num_classes == count:
+            return config
+    return config.completed({'num_classes': count}, source) if count else config
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -210,6 +256,7 @@ def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origi
     for key in PATH_KEYS:
         if isinstance(own.get(key), str):
             own[key] = _relative_to(path.parent, own[key])
+    own |= class_count.follow_classes(own, values)
     return values | own, origins | dict.fromkeys(own, path)
 
 
@@ -286,10 +333,8 @@ def _nearest(key: object, keys: Iterable[str]) -> str:
 
 def _check_together(config: Config) -> None:
     """Check that network, classes, colours, augmentation and the other sections are consistent."""
-    try:
+    with config.naming_origins():
         models.describe(config)
-    except models.HyperParameterError as error:
-        raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
     if AUGMENTATION_KEY in config:
         try:
@@ -297,7 +342,5 @@ def _check_together(config: Config) -> None:
         except UserError as error:
             raise UserError(f'{error} ({config.path})') from error
     for section in schema.fixed_sections():
-        try:
+        with config.naming_origins():
             section.of(config)
-        except SectionError as error:
-            raise UserError(f'{error} ({config.origin(error.key)})') from error

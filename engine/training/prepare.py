@@ -57,11 +57,13 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
-    hyperparameters = _hyperparameters(config, len(data), processes.size)
+    with config.naming_origins():
+        hyperparameters = _hyperparameters(config, len(data), processes.size)
     config = effective_config.complete(config, state, settings.weights_url)
     network = models.create(config)
     folder.info = network.info
-    criterion = losses.create(config, network.info.num_classes)
+    with config.naming_origins():
+        criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
         folder.claim(resume=own)
         stack.callback(folder.release)
@@ -74,7 +76,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     validation = _register(plan, network, initialise=state is None)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
-    trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
+    with config.naming_origins():
+        trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
     if state is not None:
         trainer.load_state(state)
         resume.restore_loader(state, loader, settings)
