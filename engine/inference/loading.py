@@ -66,12 +66,13 @@ def load(
             unusable.
     """
     keys = NetworkKeys.of(config)
-    source = weights.weights or keys.weights
+    source, info = weights.weights or keys.weights, models.describe(config)
     if not source:
-        raise UserError(f'{config.path} names no weights: pass some with -m')
+        advice = models.weights.published.advice_for(keys.network, info)
+        raise UserError(f'{config.path} names no weights: pass some with -m; {advice}')
     choice = context.use(device.context, device.type_config, gpu)
     LOG.info('%s', choice)
-    path = models.weights.find(source, weights.weights_url)
+    path = models.weights.find_for(keys.network, info.num_classes, source, weights.weights_url)
     network = models.create(_with_statistics(config, keys, path))
     release = partial(context.release_cached_memory, choice)
     predictor, images = Predictor(network, release), None

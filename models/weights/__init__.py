@@ -9,12 +9,13 @@ Typical use:
 
 from models.weights import published
 from models.weights.h5 import LoadReport, initialise, input_statistics, load, read, save
-from models.weights.lookup import MIRROR_VARIABLE, find
+from models.weights.lookup import MIRROR_VARIABLE, find, find_for
 
 __all__ = [
     'MIRROR_VARIABLE',
     'LoadReport',
     'find',
+    'find_for',
     'initialise',
     'input_statistics',
     'load',
