@@ -8,6 +8,7 @@ from typing import Any
 from common import machine
 from common.command import Parser, run_command
 from common.errors import UserError
+from common.protected_files import ProtectedFiles
 from engine.backends import registry
 from engine.backends.base import AUTO
 from engine.device.settings import CONTEXTS
@@ -67,6 +68,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         '-cfg',
         '--config-file',
+        action='extend',
         nargs='+',
         default=['configs/D3Net_S.yaml'],
         metavar='YAML',
@@ -86,10 +88,14 @@ def build_parser() -> Parser:
         help='minimum duration of a turn; short runs are repeated',
     )  # fmt: skip
     _add(
-        parser, 'backend', '--backend', nargs='+', choices=(PLAIN, *registry.names(), AUTO),
+        parser, 'backend', '--backend', action='extend', nargs='+',
+        choices=(PLAIN, *registry.names(), AUTO),
         help='backends; plain: NNabla with the graph as the published code builds it',
     )  # fmt: skip
-    _add(parser, 'precision', '--precision', nargs='+', choices=PRECISIONS, help='number formats')
+    _add(
+        parser, 'precision', '--precision', action='extend', nargs='+', choices=PRECISIONS,
+        help='number formats',
+    )  # fmt: skip
     _add(parser, 'threads', '--threads', type=int, metavar='N', help='cores for each contestant')
     _add(parser, 'peer', '--peer', choices=PEERS, help='also run the network in this framework')
     _add(
@@ -100,7 +106,7 @@ def build_parser() -> Parser:
         help='a Python with torch and numpy',
     )
     _add(
-        parser, 'peer_form', '--peer-form', nargs='+', choices=FORMS,
+        parser, 'peer_form', '--peer-form', action='extend', nargs='+', choices=FORMS,
         help='how PyTorch runs: in two memory layouts, compiled by torch.compile, recorded as a '
         'CUDA graph; compiled runs on a CPU only if listed here',
     )  # fmt: skip
@@ -127,6 +133,9 @@ def main(args: Namespace) -> int:
     from engine import config
 
     configs = [config.load(path) for path in args.config_file]
+    if args.json:
+        named = {file for each in configs for file in each.files()}
+        ProtectedFiles().add('a config', named).claim_json('--json', args.json)
     if args.kind == 'inference':
         results, facts = _inference(args, configs)
     elif len(configs) > 1:
@@ -137,9 +146,9 @@ def main(args: Namespace) -> int:
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
     facts = {'config': names, 'rounds': args.rounds, **facts}
-    print(harness.format_table(results, facts))
     if args.json:
         harness.write_json(args.json, results, facts)
+    print(harness.format_table(results, facts))
     return 0
 
 

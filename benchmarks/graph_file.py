@@ -30,7 +30,7 @@ def write_graph(folder: Path, inputs: Sequence[nn.Variable], outputs: Sequence[n
     with replacing(folder / TENSORS) as temporary:
         np.savez(temporary, **tensors)
     with replacing(folder / GRAPH) as temporary:
-        temporary.write_text(json.dumps(document))
+        temporary.write_text(json.dumps(document), encoding='utf-8')
 
 
 def describe_graph(

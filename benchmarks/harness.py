@@ -3,7 +3,6 @@
 Turns spread the noise of a busy machine over all contestants.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import machine, tables
-from common.files import replacing
+from common import files, machine, tables
 from common.tables import Column
 
 COLUMNS = (
@@ -109,5 +107,4 @@ def write_json(path: Path, results: list[TimingResult], settings: Mapping):
         'settings': dict(settings),
         'results': [asdict(result) for result in results],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + '\n')
+    files.write_json(path, document)

@@ -116,6 +116,7 @@ class PyTorchProcess:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                errors='replace',
                 env={
                     **PASSIVE_WAIT,
                     **os.environ,

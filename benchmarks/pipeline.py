@@ -25,6 +25,7 @@ from engine.backends.select import create
 from engine.backends.settings import BackendSettings
 from engine.device import context
 from engine.inference import predictor
+from engine.inference.resampling import resize_rows
 
 NATIVE = ('nnabla', plain.NAME)  # the backends that run in NNabla
 RESIZED_VALUES_PER_BAND = 1 << 20  # the predictor uses the same number
@@ -147,7 +148,7 @@ def class_indices(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     step = max(1, RESIZED_VALUES_PER_BAND // (maps.shape[0] * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        result[rows] = predictor.resize_rows(maps, size, rows, width).argmax(axis=0)
+        result[rows] = resize_rows(maps, size, rows).argmax(axis=0)
     return result
 
 

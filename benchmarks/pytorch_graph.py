@@ -166,7 +166,7 @@ class TorchGraph:
             ValueError: A function of the graph is not supported.
         """
         folder = Path(folder)
-        document = json.loads((folder / 'graph.json').read_text())
+        document = json.loads((folder / 'graph.json').read_text(encoding='utf-8'))
         unknown = {step['kind'] for step in document['functions']} - set(FUNCTIONS)
         if unknown:
             raise ValueError(f'{", ".join(sorted(unknown))}: not supported, add to FUNCTIONS')

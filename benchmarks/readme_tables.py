@@ -107,12 +107,12 @@ def update_blocks(path: Path, blocks: Mapping[str, str]):
     """Read a file and replace some of its blocks; raise ``UserError`` when it lacks one."""
     text = _read_and_replace(path, blocks)
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding='utf-8')
 
 
 def _read_and_replace(path: Path, blocks: Mapping[str, str]) -> str:
     try:
-        return replace_blocks(path.read_text(), blocks)
+        return replace_blocks(path.read_text(encoding='utf-8'), blocks)
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
     except UserError as error:

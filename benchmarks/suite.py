@@ -51,6 +51,7 @@ class SuiteSettings(Settings):
 
     only: tuple[str, ...] = option(
         '--only',
+        action='extend',
         nargs='+',
         default=TABLE_NAMES,
         choices=TABLE_NAMES,
@@ -189,7 +190,7 @@ def _accuracy_document(reports: list[dict], left_out: dict[str, str]) -> dict:
         'config': first['config'],
         'data set': f'{first["dataset"]} {first["split"]}',
         'images': reports[0]['images'],
-        'weights': first['weights'],
+        'weights': Path(first['weights']).name,
         'backends': ', '.join(runtimes),
         **left_out,
     }
@@ -240,7 +241,7 @@ def _run_command(script: str, options: list, folder: Path) -> dict:
         process.call(_execute, script, options, folder)
     finally:
         process.close()
-    return json.loads(report.read_text())
+    return json.loads(report.read_text(encoding='utf-8'))
 
 
 def _execute(script: str, options: list[str], folder: Path):

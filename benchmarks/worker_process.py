@@ -17,7 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from common import own_modules
+from common import own_modules, streams
 from common.command import TERMINATED
 from common.errors import UserError
 from common.log import LOG
@@ -84,9 +84,17 @@ def _serve(connection: Connection, modules: tuple[str, ...]):
         logging.getLogger(name).setLevel(logging.WARNING)
     calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     busy = threading.Event()
-    reply: tuple[Any, Exception | None, str]
     threading.Thread(target=_receive_calls, args=(connection, calls, busy), daemon=True).start()
     own_modules.import_modules(modules)
+    with streams.guarded():
+        _run_calls(connection, calls, busy)
+
+
+def _run_calls(
+    connection: Connection, calls: queue.SimpleQueue[bytes | None], busy: threading.Event
+):
+    """Run queued calls and send their results, until the parent has closed the connection."""
+    reply: tuple[Any, Exception | None, str]
     while (pickled := calls.get()) is not None:
         try:
             function, arguments = pickle.loads(pickled)

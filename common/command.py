@@ -7,7 +7,6 @@ from __future__ import annotations  # lets an older Python print that line
 
 import argparse
 import dataclasses
-import os
 import socket
 import sys
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, __version__, log, own_modules
+from common import PROJECT, __version__, log, own_modules, streams
 from common.errors import UserError
 from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
@@ -24,11 +23,33 @@ from common.settings import FLAGS, GROUP
 T = typing.TypeVar('T')
 Container = typing.Union[argparse.ArgumentParser, argparse._ArgumentGroup]
 DONE, SOME_FAILED, USER_ERROR = 0, 1, 2
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # 128 + signal number, as in a shell
+# 128 + signal number, as in a shell
+HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143
+
+
+class _Extend(argparse.Action):
+    """The action ``extend``: values of all uses of an option; the first replaces the default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*([] if before is self.default else before), *values])
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake in one line instead of its whole usage."""
+    """An argument parser that reports a mistake in one line instead of its whole usage.
+
+    An option with several values may be repeated: ``--set a=1 b=2`` is ``--set a=1 --set b=2``.
+    """
+
+    def __init__(self, *arguments: Any, **words: Any):
+        super().__init__(*arguments, **words)
+        self.register('action', 'extend', _Extend)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a ``UserError``."""
@@ -42,10 +63,12 @@ def run_command(
 ) -> int:
     """Parse the arguments, call ``main(args)`` and return the exit status of the command.
 
-    A user's mistake is printed as one line on standard error. Three options are added to every
-    command: ``--debug`` shows the traceback of such a mistake, ``--version`` prints the version of
-    the project, and ``--import`` imports modules that register a user's own parts. ``main`` imports
-    heavy packages itself, so that a missing package is reported as a user's mistake as well.
+    A user's mistake is printed as one line on standard error. If standard output or standard error
+    cannot be written, ``main`` still runs to its end; the exit status reports lost output. Three
+    options are added to every command: ``--debug`` shows the traceback of a user's mistake,
+    ``--version`` prints the version of the project, and ``--import`` imports modules that register
+    a user's own parts. ``main`` imports heavy packages itself, so that a missing package is
+    reported as a user's mistake as well.
 
     Args:
         build_parser: Returns the parser of the command.
@@ -59,7 +82,25 @@ def run_command(
         Exception: An error that is not the user's mistake.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug, status = '--debug' in arguments, BROKEN_PIPE
+    with streams.guarded() as output:
+        try:
+            status = _run(build_parser, main, arguments)
+        except SystemExit:  # of --help or --version
+            output.flush()
+            if output.failure is None:
+                raise
+            status = DONE
+        output.flush()
+        return _status(status, output.failure)
+
+
+def _run(
+    build_parser: Callable[[], Parser],
+    main: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str],
+) -> int:
+    """Parse the arguments, call ``main`` and report a user's mistake; return the exit status."""
+    debug = '--debug' in arguments
     try:
         own_modules.import_modules(_own_modules(arguments))
         parser = build_parser()
@@ -74,15 +115,10 @@ def run_command(
         )
         args = parser.parse_args(arguments)
         log.set_up(args.debug)
-        status = main(args)
-        sys.stdout.flush()
-        return status
+        return main(args)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of the output has exited, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return status
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise
@@ -92,6 +128,26 @@ def run_command(
             text = f'{text} (rank {rank} on {socket.gethostname()})'
         print(f'error: {text}', file=sys.stderr)
         return USER_ERROR
+
+
+def _status(status: int, failure: Exception | None) -> int:
+    """Return the exit status of a command whose printed text may have been lost.
+
+    Args:
+        status: The status without that loss.
+        failure: Why standard output could not be written; None if it could.
+    """
+    if failure is None or status not in (DONE, SOME_FAILED):
+        return status
+    if isinstance(failure, BrokenPipeError):  # the reader has exited, as `| head` does
+        return BROKEN_PIPE
+    reason = getattr(failure, 'strerror', None) or failure
+    print(
+        f'error: standard output: cannot be written ({reason}); the files of this command are '
+        'complete, its text is not: redirect it to another place',
+        file=sys.stderr,
+    )
+    return USER_ERROR
 
 
 def add_options(parser: Container, kind: type) -> None:

@@ -268,7 +268,7 @@ def _recorded_digest(target: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     with files.replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding='utf-8')
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """File helpers: kinds of paths, atomic writes, digests, the cache folder."""
 
+import codecs
 import hashlib
+import json
 import os
 import re
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,6 +78,55 @@ def listing(folder: Path) -> list[Path]:
         raise UserError(f'{folder}: cannot be read ({error.strerror})') from error
 
 
+def walk(
+    folder: Path, leave_out: Path | None = None, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a folder and its sub-folders, as ``os.walk`` does, through links as well.
+
+    Each real folder is visited once, so that links cannot form a cycle. The caller can remove
+    sub-folders from the list of them.
+
+    Args:
+        folder: The folder.
+        leave_out: A folder that is not visited.
+        onerror: Called with the error for a folder that cannot be read; by default it is raised.
+
+    Yields:
+        A folder, the names of its sub-folders, and the names of its files.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f'{error.filename}: cannot be read ({error.strerror})') from error
+
+    seen = {os.path.realpath(leave_out)} if leave_out is not None else set()
+    seen.discard(os.path.realpath(folder))
+    for place, folders, names in os.walk(folder, onerror=onerror or refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield place, folders, names
+
+
+def read_text(path: Path) -> str:
+    """Return a text file's content: UTF-8, or what the byte order mark at its start says.
+
+    Editors and shells of Windows write such marks, also for UTF-16.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeDecodeError: The file is not text in this encoding.
+    """
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode('utf-16' if wide else 'utf-8-sig')
+
+
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` and rename it to ``path`` at the end of the block.
@@ -86,9 +138,15 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             for thousands of pictures. Without it, a crash soon afterwards can leave an empty file;
             a killed process never does.
 
+    A device or a pipe, such as ``/dev/stdout``, is not replaced: it receives the content.
+
     Raises:
         UserError: The file cannot be written.
     """
+    if is_stream(path):
+        with _sending(path) as temporary:
+            yield temporary
+        return
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +161,40 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path names a device or a pipe, or by way of /dev or /proc an open file."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISDIR(mode):
+        return False
+    return not stat.S_ISREG(mode) or Path(os.path.abspath(path)).parts[1] in ('dev', 'proc')
+
+
+@contextmanager
+def _sending(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and send its content to ``path`` at the end of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
+        try:
+            with open(temporary, 'rb') as source, open(path, 'ab') as target:
+                shutil.copyfileobj(source, target)
+        except OSError as error:
+            raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a document as JSON, in place of an existing file.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -138,6 +230,8 @@ def check_writable(path: Path) -> None:
     """
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')
+    if is_stream(path):
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

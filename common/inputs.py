@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.errors import UserError
-from common.files import kind_of
+from common.files import kind_of, walk
 from common.glob_patterns import explain_no_match
+from common.log import LOG
 
 IMAGE_SUFFIXES = (
     '.jpg',
@@ -32,6 +33,7 @@ IMAGE_SUFFIXES = (
     '.ras',
     '.sr',
 )
+MAX_NAMES = 3  # names of files that are not used in a message
 VIDEO_SUFFIXES = (
     '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts',
 )  # fmt: skip
@@ -109,19 +111,30 @@ def real(path: Path) -> Path:
 
 
 def _in_folder(folder: Path, leave_out: Path | None, report: Callable[[str], None]) -> list[Path]:
-    """Return the images and videos in a folder and its subfolders."""
+    """Return the images and videos in a folder and its subfolders; log how many others it has."""
     problems: list[str] = []
     found: list[Path] = []
+    others: list[Path] = []
 
     def closed(error: OSError) -> None:
         problems.append(f'{Path(error.filename)}: cannot be searched ({error.strerror})')
 
     excluded = _strictly_below(folder, leave_out)
-    for place, subfolders, names in os.walk(folder, onerror=closed):
-        subfolders[:] = [name for name in subfolders if real(Path(place, name)) != excluded]
-        paths = [Path(place, name) for name in names]
-        found += _readable(
-            [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES], problems
+    for place, _, names in walk(folder, excluded, closed):
+        paths = [Path(place, name) for name in sorted(names)]
+        meant = [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+        found += _readable(meant, problems)
+        known = set(meant)
+        others += [p for p in paths if p not in known and not p.name.startswith('.')]
+    if others:
+        first = ', '.join(str(path.relative_to(folder)) for path in others[:MAX_NAMES])
+        more = ', ...' if len(others) > MAX_NAMES else ''
+        LOG.info(
+            '%s: %d files whose names do not end as those of images or videos are not used: %s%s',
+            folder,
+            len(others),
+            first,
+            more,
         )
     if not found:
         raise UserError(problems[0] if problems else f'{folder}: no image or video in this folder')

@@ -158,7 +158,7 @@ def _facts(path: Path) -> dict[str, int]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding='utf-8', errors='replace')
     except OSError:
         return ''
 
@@ -197,7 +197,7 @@ def versions() -> dict[str, str]:
 
 def _processor() -> str:
     try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8', errors='replace').splitlines()
     except OSError:
         lines = []
     return next(

@@ -1,14 +1,23 @@
 """A split of a data set: a sequence of samples, each read on demand."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from common.errors import InputError
+from common.log import LOG
 from datasets.image_files import image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
+
+NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
+NOT_READ = 'its ending is not read'
+NOT_LISTED = 'in no list'
+MAX_NAMES = 3  # names of unused files in a message
 
 
 @dataclass(frozen=True)
@@ -31,10 +40,50 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class UnusedFile:
+    """A file among the images or labels of a data set that no sample uses.
+
+    Attributes:
+        path: The file.
+        reason: Why it is not used, in a few words, such as ``NO_LABEL``.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class FoundSamples(Sequence[Sample]):
+    """The samples that a reader finds, and the files beside them that it does not use.
+
+    Attributes:
+        samples: The samples in order.
+        unused: The files that are not used.
+    """
+
+    samples: tuple[Sample, ...]
+    unused: tuple[UnusedFile, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        return self.samples[index]
+
+    def with_unused(self, files: Iterable[UnusedFile]) -> 'FoundSamples':
+        """Return the same samples with further unused files."""
+        return FoundSamples(self.samples, (*self.unused, *files))
+
+
+Split = TypeVar('Split', bound='Dataset')
+
+
+@dataclass(frozen=True)
 class Dataset(Sequence[Sample]):
     """The samples of a split and the function that reads their labels.
 
-    A data set can be pickled, so that worker processes can read it as well.
+    A data set can be pickled, so that worker processes can read it as well. They do not receive
+    ``unused``, which can be long.
 
     Attributes:
         info: Classes, colours and layout of the data set.
@@ -42,12 +91,19 @@ class Dataset(Sequence[Sample]):
         samples: The samples in order.
         decode: Function that reads a label file as class indices, (H, W) uint8, with 255 for
             ignored pixels. Its arguments are the path and, if the sample has one, its key.
+        unused: The files of the split's folders that no sample uses.
+        root: The folder of the data set; names of unused files are relative to it.
     """
 
     info: DatasetInfo
     split: str
     samples: tuple[Sample, ...]
     decode: Callable[..., np.ndarray]
+    unused: tuple[UnusedFile, ...] = field(default=(), kw_only=True, repr=False, compare=False)
+    root: Path | None = field(default=None, kw_only=True, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, 'unused': ()}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -55,6 +111,23 @@ class Dataset(Sequence[Sample]):
     # Slices are not supported: no caller needs them.
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         return self.samples[index]
+
+    def part(self: 'Split', indices: Iterable[int]) -> 'Split':
+        """Return the data set with some of its samples only."""
+        return replace(self, samples=tuple(self.samples[index] for index in indices))
+
+    def describe(self) -> str:
+        """Return the numbers of samples and of unused files: ``9 pairs; 1 not used: NAME``."""
+        labelled = sum(sample.label is not None for sample in self.samples)
+        bare = len(self.samples) - labelled
+        parts = [_count(labelled, 'pair')] if labelled or not bare else []
+        parts += [_count(bare, 'image') + ' without a label'] if bare else []
+        return ' and '.join(parts) + describe_unused(self.unused, self.root)
+
+    def log_counts(self) -> None:
+        """Log :meth:`describe`, as a warning if files are not used."""
+        level = logging.WARNING if self.unused else logging.INFO
+        LOG.log(level, '%s %s: %s', self.info.name, self.split, self.describe())
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
@@ -83,15 +156,21 @@ class Dataset(Sequence[Sample]):
         self.check_sizes(index, image.shape[:2], label.shape)
         return image, label
 
-    def check(self, index: int):
-        """Raise ``InputError`` where :meth:`pair` would, at the lowest cost.
+    def label_files(self) -> list[Path]:
+        """Return the files with the labels, each once."""
+        return list(dict.fromkeys(sample.label for sample in self.samples if sample.label))
+
+    def check(self, index: int) -> np.ndarray:
+        """Return :meth:`label`, or raise ``InputError`` where :meth:`pair` would, at low cost.
 
         For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
         as JPEG, are decoded, because their header does not show that the file is truncated.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
-        self.check_sizes(index, size, self.label(index).shape)
+        labels = self.label(index)
+        self.check_sizes(index, size, labels.shape)
+        return labels
 
     def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
         """Raise ``InputError`` if an image and its label differ in size.
@@ -107,6 +186,33 @@ class Dataset(Sequence[Sample]):
                 f'{sample.label}: {label[1]}x{label[0]} pixels, but its image {sample.image} has '
                 f'{image[1]}x{image[0]}; they do not belong together'
             )
+
+
+def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:
+    """Return ``; 37 not used: `` with the first names and reasons; empty if all files are used.
+
+    Args:
+        unused: The files.
+        root: The folder to which the names are relative; None for absolute names.
+    """
+    if not unused:
+        return ''
+    seen: Counter[str] = Counter()
+    places = []
+    for number, file in enumerate(unused):  # the first file of every reason comes first
+        places.append((seen[file.reason], number))
+        seen[file.reason] += 1
+    names = []
+    for _, number in sorted(places)[:MAX_NAMES]:
+        path, reason = unused[number].path, unused[number].reason
+        inside = root is not None and path.is_relative_to(root)
+        names.append(f'{path.relative_to(root) if inside and root else path} ({reason})')
+    more = ', ...' if len(unused) > MAX_NAMES else ''
+    return f'; {len(unused)} not used: {", ".join(names)}{more}'
+
+
+def _count(number: int, noun: str) -> str:
+    return f'{number} {noun}{"" if number == 1 else "s"}'
 
 
 def check_range(labels: np.ndarray, num_classes: int, path: Path | None):

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from common.class_maps import MAX_CLASSES
 from common.errors import UserError
 
-IGNORE = 255  # value of ignored pixels in every label map that a reader returns
+IGNORE = MAX_CLASSES  # 255, the value of ignored pixels in every label map that a reader returns
 
 
 class DataError(UserError):
@@ -26,7 +27,11 @@ class DatasetInfo:
             over categories; otherwise None.
         folders: Candidates for the root, relative to the folder that the user names: archives
             often contain a folder of their own.
+        unmarked: What a folder without any of ``marks`` lacks, and the remedy, for messages.
         marks: Glob patterns; a folder is a root of this data set if it matches one of them.
+
+    Raises:
+        DataError: There are more classes than a label map can hold.
     """
 
     name: str
@@ -38,6 +43,14 @@ class DatasetInfo:
     categories: tuple[str, ...] | None = None
     folders: tuple[str, ...] = ('.',)
     marks: tuple[str, ...] = ()
+    unmarked: str = ''
+
+    def __post_init__(self) -> None:
+        if len(self.classes) > MAX_CLASSES:
+            raise DataError(
+                f'classes of the data set {self.name}: must be at most {MAX_CLASSES}, '
+                f'not {len(self.classes)}'
+            )
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:

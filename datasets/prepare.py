@@ -9,7 +9,6 @@ The actions run in the order of the first line above, whatever the order of the 
 status is 1 if there are problems with files, and 2 if nothing could be done.
 """
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -18,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from common import command, files, machine
+from common import command, files, machine, streams
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from common.log import LOG
 from common.settings import flag, option
 from common.tables import Column, lines
-from datasets import DataError, Dataset, DatasetInfo, Sample
-from datasets.info import IGNORE
+from datasets import DataError, Dataset, Sample, label_scan
 from datasets.preparation import sources
-from datasets.preparation.check import SplitReport, check_split
+from datasets.preparation.check import check_split
 from datasets.preparation.convert import convert_labels
+from datasets.preparation.outputs import check_outputs
 from datasets.preparation.statistics import compute_statistics
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -42,6 +41,7 @@ class PreparationSettings(DataSettings):
 
     split: tuple[str, ...] = option(
         '--split',
+        action='extend',
         nargs='+',
         default=(),
         metavar='S',
@@ -107,6 +107,11 @@ class ActionContext:
         """Name of the data set."""
         return self.settings.name
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether results that are only printed are lost, as after ``| head``."""
+        return self.settings.json_file is None and streams.output_is_lost()
+
 
 class _Parser(command.Parser):
     """A parser whose help lists all data sets, including those that ``--import`` registered."""
@@ -139,8 +144,10 @@ def prepare(settings: PreparationSettings) -> int:
     datasets.reader(settings.name)  # raises now if the name is unknown
     split = _split_of_list(settings) if settings.list_file else settings.split
     root = layout.data_root(settings.name, settings.data_dir)
-    if settings.json_file:
-        files.check_writable(settings.json_file)
+    splits = split or datasets.reader(settings.name).INFO.splits
+    check_outputs(
+        settings.name, root, settings.list_file, settings.pack, splits, settings.json_file
+    )
     context = ActionContext(settings, root, split, processes)
     results: dict[str, Any] = {
         'dataset': settings.name,
@@ -152,8 +159,7 @@ def prepare(settings: PreparationSettings) -> int:
         results[action], problems = ACTIONS[action](context)
         failed = failed or problems > 0
     if settings.json_file:
-        with files.replacing(settings.json_file) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
+        files.write_json(settings.json_file, results)
     return SOME_FAILED if failed else DONE
 
 
@@ -242,12 +248,15 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     splits, missing = _splits(context)
     for dataset in splits:
+        if context.is_unread:
+            break
         report = check_split(dataset, context.processes)
-        results[dataset.split] = _report_as_json(report, dataset.info)
+        results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
             print(problem.message)
         count = len(report.problems) or 'no'
         print(f'{context.name} {dataset.split}: {report.samples} images, {count} problems')
+        print(dataset.describe())
         _print_table(
             ('class', 'pixels %', 'images'),
             [
@@ -256,6 +265,7 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
             ],
         )
         print(f'ignored pixels: {100 * results[dataset.split]["ignored"]:.3f} %')
+        _print_missing(results[dataset.split]['without_pixels'])
     return results, missing + sum(len(result['problems']) for result in results.values())
 
 
@@ -266,7 +276,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
     results: dict[str, Any] = {}
     wanted, found = set(context.split), set[str]()
     for folder in folders:
-        samples, absent = 0, 0
+        samples, absent, missing = 0, 0, list[str]()
         try:
             dataset = pack.open(folder)
         except DataError as error:  # the folder name alone shows which split it is
@@ -284,42 +294,39 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
             sources = {path for sample in dataset for path in (sample.image, sample.label)}
             absent = sum(path is not None and not path.exists() for path in sources)
             problems = dataset.verify(context.processes)
+            if not problems:
+                scan = label_scan.scan_labels(dataset, context.processes)
+                missing = scan.missing_classes(dataset.info)
         for problem in problems:
             print(problem)
         print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
+        if missing:
+            LOG.warning('%s: classes without a pixel: %s', folder, ', '.join(missing))
         if absent:
             print(f'{folder}: {absent} of its source files are missing and were not compared')
-        results[str(folder)] = {'samples': samples, 'absent': absent, 'problems': problems}
+        results[str(folder)] = {
+            'samples': samples,
+            'absent': absent,
+            'problems': problems,
+            'without_pixels': missing,
+        }
     if wanted - found:
         raise DataError(f'{context.root}: no packed {", ".join(sorted(wanted - found))} here')
     return results, sum(len(result['problems']) for result in results.values())
 
 
-def _report_as_json(report: SplitReport, info: DatasetInfo) -> dict[str, Any]:
-    """Return a report for ``--json``; shares are relative to all pixels, also ignored ones."""
-    total = max(int(report.pixels.sum()), 1)
-    return {
-        'samples': report.samples,
-        'problems': [
-            {'file': str(problem.file), 'kind': problem.kind, 'message': problem.message}
-            for problem in report.problems
-        ],
-        'classes': {
-            name: {
-                'pixels': int(report.pixels[index]),
-                'share': int(report.pixels[index]) / total,
-                'images': int(report.images[index]),
-            }
-            for index, name in enumerate(info.classes)
-        },
-        'ignored': int(report.pixels[IGNORE]) / total,
-    }
+def _print_missing(classes: Sequence[str]) -> None:
+    if classes:
+        print(f'classes without a pixel: {", ".join(classes)}')
 
 
 def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
     results = {}
     for split in context.split or ['train']:
+        if context.is_unread:
+            break
         dataset = _open(context, split)
+        dataset.log_counts()
         found = compute_statistics(dataset, context.processes)
         weights = {
             'median_frequency': found.median_frequency(),
@@ -331,6 +338,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
             'samples': found.samples,
             'mean': found.mean.tolist(),
             'std': found.std.tolist(),
+            'without_pixels': found.missing_classes(dataset.info),
             **{name: dict(zip(classes, values.tolist())) for name, values in weights.items()},
         }
         print(f'{context.name} {dataset.split}: {found.samples} images; red, green, blue in 0..255')
@@ -341,6 +349,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
             ('weights', 'median frequency', 'ENet', 'inverse log'),
             [(name, *(f'{value:.4f}' for value in values)) for name, *values in rows],
         )
+        _print_missing(found.missing_classes(dataset.info))
     return results, 0
 
 
@@ -356,6 +365,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
             LOG.info('%s is skipped: it has no labels', dataset.split)
             continue
         folder = target / dataset.split
+        dataset.log_counts()
         pack(dataset, folder, context.processes)
         results[dataset.split] = str(folder)
         print(f'{context.name} {dataset.split}: packed into {folder}')

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.registry import Registry
-from datasets.dataset import Dataset, Sample
+from datasets.dataset import Dataset, FoundSamples, Sample, describe_unused
 from datasets.info import DataError, DatasetInfo
 from datasets.readers import (
     ade20k,
@@ -124,23 +124,30 @@ def open(
     _check_split(known.INFO, split)
     if list_file is None or isinstance(known, RootReader):
         root = layout.locate(root, known.INFO, _others(name))
-    samples: Sequence[Sample]
-    if list_file is not None:
-        samples = read_list(Path(list_file), root)
-    elif split == TRAINVAL and TRAINVAL not in known.INFO.splits:
-        samples = [*known.find(root, 'train'), *known.find(root, 'val')]
-    else:
-        samples = known.find(root, split)
-    if not samples:
+    found = _found(known, root, split, list_file)
+    if not found.samples:
         raise DataError(
             f'{list_file or root}: nothing found for the split {split}; '
-            f'expected: {known.INFO.layout}'
+            f'expected: {known.INFO.layout}{describe_unused(found.unused, root)}'
         )
-    _check_names(samples)
+    _check_names(found)
     if complete and split != UNLABELLED_SPLIT:
-        _check_labels(samples)
+        _check_labels(found)
     decode = known.decoder(root) if isinstance(known, RootReader) else known.decode
-    return Dataset(describe(name, root), split, tuple(samples), decode)
+    unused = tuple({file.path: file for file in found.unused}.values())
+    return Dataset(describe(name, root), split, found.samples, decode, unused=unused, root=root)
+
+
+def _found(
+    known: Reader, root: Path, split: str, list_file: str | os.PathLike[str] | None
+) -> FoundSamples:
+    """Return what a reader or a list finds; a reader may return samples only."""
+    if list_file is not None:
+        return FoundSamples(tuple(read_list(Path(list_file), root)))
+    trainval = split == TRAINVAL and TRAINVAL not in known.INFO.splits
+    parts = [known.find(root, name) for name in (('train', 'val') if trainval else (split,))]
+    unused = [file for part in parts if isinstance(part, FoundSamples) for file in part.unused]
+    return FoundSamples(tuple(sample for part in parts for sample in part), tuple(unused))
 
 
 def _others(name: str) -> list[DatasetInfo]:

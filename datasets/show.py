@@ -17,10 +17,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import datasets
-from common import command
+from common import command, files
 from common.errors import UserError
+from common.protected_files import ProtectedFiles
 from common.settings import option
-from datasets import IGNORE, Dataset, DatasetInfo, image_files
+from datasets import IGNORE, Dataset, DatasetInfo, image_files, protection
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -73,8 +74,22 @@ def write_sheet(settings: SheetSettings) -> None:
     image_files.check_format(settings.output)
     root = layout.data_root(settings.name, settings.data_dir)
     dataset = datasets.open(settings.name, root, settings.split, settings.list_file)
+    _check_output(settings, root, dataset)
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{settings.output} written')
+
+
+def _check_output(settings: SheetSettings, root: Path, dataset: Dataset) -> None:
+    """Raise ``UserError`` if the sheet would overwrite a file of the data set, or become one."""
+    name, output = settings.name, settings.output
+    protected = ProtectedFiles()
+    protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
+    protected.claim('-o', output)
+    if protection.holds_samples(output.parent, name, root, dataset.samples):
+        raise UserError(
+            f'-o {output}: this folder is of images or labels of the data set; name another one'
+        )
+    files.check_writable(output)
 
 
 def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:

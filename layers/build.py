@@ -20,7 +20,7 @@ RECOMPUTE_POLICIES = ('none', 'bn_relu', 'convolution', 'blocks')
 
 Initializer: TypeAlias = Callable[[tuple[int, ...]], NDArray[Any]]  # shape -> initial values
 
-_path: list[str] = []  # global, as NNabla's scopes are: graphs are built in one thread
+_path: list[str] = []  # global, as NNabla's scopes are: layers.workspace.NNABLA_LOCK guards it
 
 
 class Communicator(Protocol):

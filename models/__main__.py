@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 
 import models
+from common import streams
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from common.tables import Column, fitted, line
@@ -58,6 +59,8 @@ def main(args: Namespace) -> int:
     print(line(columns, [column.title for column in columns]))
     for name in names:  # print each row at once: counting all networks takes seconds
         print(line(columns, [name, *_cells(name)]), flush=True)
+        if streams.output_is_lost():
+            break
     return DONE
 
 

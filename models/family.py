@@ -27,6 +27,7 @@ from typing import Any
 
 import nnabla as nn
 
+from common.class_maps import MAX_CLASSES, check_num_classes
 from common.sections import Section, config_key
 
 Statistics = Mapping[str, Any]  # mean, std and channel_order of a network's input
@@ -52,7 +53,7 @@ class NetworkKeys(Section):
         None,
         'number of classes; label 255 marks ignored pixels',
         least=1,
-        most=255,
+        most=MAX_CLASSES,
         default_text="the reference network's",
     )
     mean: tuple[float, float, float] | None = config_key(
@@ -94,6 +95,9 @@ class NetworkInfo:
         size_divisor: Height and width of the input must be multiples of this number of pixels.
         smallest_size: Minimum height and width of the input in pixels.
         paper: Authors, venue and arXiv number of the paper.
+
+    Raises:
+        SectionError: Class maps cannot hold so many classes.
     """
 
     num_classes: int
@@ -103,6 +107,9 @@ class NetworkInfo:
     size_divisor: int = 1
     smallest_size: int = 1
     paper: str
+
+    def __post_init__(self) -> None:
+        check_num_classes(self.num_classes)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import nnabla as nn
 from common.sections import SectionError, keys_of
 from layers import functions as L
 from layers import recompute
+from layers.workspace import NNABLA_LOCK
 from models.errors import HyperParameterError, ModelError
 from models.family import IMAGENET, Family, Hyper, NetworkInfo, NetworkKeys, Original, Statistics
 
@@ -56,7 +57,8 @@ class Network:
             Logits ``[main, aux...]``, each (N, num_classes, h, w).
 
         Raises:
-            ModelError: The network does not accept the size, or cannot be trained on the batch.
+            ModelError: The network does not accept the size, or cannot be trained on the batch, or
+                the graph's number of classes is not that of ``info``.
         """
         height, width = x.shape[2:]
         if (
@@ -70,15 +72,22 @@ class Network:
                 f'{self.name} cannot take {height}x{width} pixels: height and width must be '
                 f'{multiples}at least {self.info.smallest_size}'
             )
-        build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
-        try:
-            outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
-        except L.TooFewValues as error:
-            raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
-        if build.recompute != 'none':
-            recompute.keep_inputs_of_spurious_readers(*outputs)
-        outputs = outputs if aux or train else outputs[:1]
-        return [L.from_layout(output, build) for output in outputs]
+        with NNABLA_LOCK:  # the scopes of the layers are global
+            build = L.Build(train=train, **{'cuda': L.on_gpu(), **options})
+            try:
+                outputs = self.family.graph(L.to_layout(x, build), build, **self.hyper)
+            except L.TooFewValues as error:
+                raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
+            if build.recompute != 'none':
+                recompute.keep_inputs_of_spurious_readers(*outputs)
+            outputs = outputs if aux or train else outputs[:1]
+            for count in (L.channels_of(output, build) for output in outputs):
+                if count != self.info.num_classes:  # a class map may not hold the others
+                    raise ModelError(
+                        f'{self.name}: its graph returns logits of {count} classes, but its '
+                        f'NetworkInfo says {self.info.num_classes}; make them equal'
+                    )
+            return [L.from_layout(output, build) for output in outputs]
 
 
 def register(family: Family) -> None:
@@ -88,10 +97,16 @@ def register(family: Family) -> None:
         family: The family to register.
 
     Raises:
-        ModelError: A name of the family is taken, or the family has no network.
+        ModelError: A name of the family is taken, the family has no network, or one has more
+            classes than a class map can hold.
     """
     if not family.variants:
         raise ModelError(f'the family {family.name} has no network: variants is empty')
+    for name, hyper in family.variants.items():
+        try:
+            NetworkKeys.of({'num_classes': hyper.get('num_classes')})
+        except SectionError as error:
+            raise ModelError(f'the network {name}: {error}') from error
     for other in FAMILIES:
         for kind, taken in _unique_names(other).items():
             for name in _unique_names(family)[kind]:
@@ -178,6 +193,7 @@ def _resolved(
         _check_names(overrides, keys.network, family)
         given = {key: value for key, value in config.items() if value is not None}
         hyper = _checked_hyper(family, keys.network, {**given, **overrides})
+        info = family.info(hyper)
     except SectionError as error:
         raise HyperParameterError(', '.join(error.keys), error.problem) from error
     statistics = {
@@ -185,7 +201,7 @@ def _resolved(
         for name in ('mean', 'std', 'channel_order')
         if (value := getattr(keys, name)) is not None
     }
-    return keys.network, family, hyper, replace(family.info(hyper), **statistics)
+    return keys.network, family, hyper, replace(info, **statistics)
 
 
 def _checked_hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hyper:

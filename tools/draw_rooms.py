@@ -73,7 +73,9 @@ def picture() -> str:
 
 def _contracts() -> tuple[list[list[str]], list[list[str]]]:
     """Return the floors of packages, and those of the rooms of engine, the highest first."""
-    contracts = tomli.loads((PROJECT / 'pyproject.toml').read_text())['tool']['importlinter']
+    contracts = tomli.loads((PROJECT / 'pyproject.toml').read_text(encoding='utf-8'))['tool'][
+        'importlinter'
+    ]
     layers = {
         tuple(contract.get('containers', ())): [floor.split(' | ') for floor in contract['layers']]
         for contract in contracts['contracts']

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import files
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets.dataset import Dataset, Sample
@@ -28,7 +29,7 @@ from datasets.image_files import image_size
 from datasets.info import DataError, DatasetInfo
 
 FORMAT_VERSION = 2
-INDEX, IMAGES, LABELS = 'index.json', 'images.bin', 'labels.bin'
+INDEX, IMAGES, LABELS = FILES = 'index.json', 'images.bin', 'labels.bin'
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ class PackedDataset(Dataset):
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
 
+    def label_files(self) -> list[Path]:
+        """Return the files with the labels."""
+        return [self.files.folder / INDEX, self.files.folder / LABELS]
+
     def verify(self, processes: int = 1) -> list[str]:
         """Compare all bytes with their checksums; return a line for each sample that differs."""
         return [line for line in map_samples(self, _verify_sample, processes, 'checking') if line]
@@ -154,8 +159,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
         UserError: The folder contains other files, or the files cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / INDEX).exists():
-        raise UserError(f'{folder}: contains other files; name a new folder for packed data')
+    check_target(folder)
     partial_folder = folder.with_name(f'.{folder.name}.partial')
     for sample in dataset:
         if sample.label is None:
@@ -174,6 +178,14 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     return open(folder)
 
 
+def check_target(folder: Path) -> None:
+    """Raise ``UserError`` unless a folder is new or empty, or holds packed data only."""
+    kind = files.kind_of(folder)
+    names = {path.name for path in files.listing(folder)} if kind == 'folder' else set()
+    if kind == 'file' or names and (INDEX not in names or names.difference(FILES)):
+        raise UserError(f'{folder}: contains other files; name a new folder for packed data')
+
+
 def open(folder: str | os.PathLike) -> PackedDataset:
     """Open a packed data set.
 
@@ -189,7 +201,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
     folder = Path(folder)
     _restore_backup(folder)
     try:
-        index = json.loads((folder / INDEX).read_text())
+        index = json.loads((folder / INDEX).read_text(encoding='utf-8'))
     except FileNotFoundError as error:
         raise DataError(
             f'{folder}: no packed data set; python -m datasets.prepare --pack writes one'
@@ -264,7 +276,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
         ],
         'entries': [list(asdict(entry).values()) for entry in entries],
     }
-    (folder / INDEX).write_text(json.dumps(document))
+    (folder / INDEX).write_text(json.dumps(document), encoding='utf-8')
 
 
 def _replace_folder(new: Path, target: Path):

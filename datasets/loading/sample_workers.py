@@ -288,7 +288,8 @@ class WorkerPool:
 def main():
     """Run a worker; the last three command-line arguments are its file descriptors."""
     tasks_file, results_file, memory_file = map(int, sys.argv[1:])
-    become_worker((signal.SIGINT, signal.SIGTERM))  # the loader decides when to stop
+    # The loader decides when to stop.
+    become_worker((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     _retain_freed_memory()
     with (
         socket.socket(fileno=tasks_file) as tasks,

@@ -11,12 +11,16 @@ The check continues after a problem.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.errors import InputError, UserError
 from common.process_map import map_samples
-from datasets.dataset import Dataset, check_range
+from datasets import label_scan
+from datasets.dataset import NO_IMAGE, NO_LABEL, Dataset, check_range
+from datasets.info import IGNORE, DataError
+from datasets.label_scan import LabelScan
 from datasets.registry import UNLABELLED_SPLIT, preparation
 
 
@@ -28,7 +32,7 @@ class Problem:
         file: The file.
         kind: ``missing``: the other file of the pair does not exist; ``image`` or ``label``: this
             file is unreadable; ``size``: image and label differ in size; ``values``: the label has
-            values that are not classes.
+            values that are not classes; ``split``: the reader refuses the labels as a whole.
         message: One line, which begins with the file.
     """
 
@@ -44,14 +48,48 @@ class SplitReport:
     Attributes:
         samples: Number of samples.
         problems: All problems.
-        pixels: (256,) int64, number of pixels with each label value, in all readable labels.
-        images: (256,) int64, number of readable labels in which each value occurs.
+        scan: What the readable labels show.
     """
 
     samples: int
     problems: tuple[Problem, ...]
-    pixels: np.ndarray
-    images: np.ndarray
+    scan: LabelScan
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(256,) int64, number of pixels with each label value, in all readable labels."""
+        return self.scan.pixels
+
+    @property
+    def images(self) -> np.ndarray:
+        """(256,) int64, number of readable labels in which each value occurs."""
+        return self.scan.images
+
+    def as_json(self, dataset: Dataset) -> dict[str, Any]:
+        """Return the report for ``--json``; shares are relative to all pixels, also ignored ones.
+
+        Args:
+            dataset: The split.
+        """
+        total, info = max(int(self.pixels.sum()), 1), dataset.info
+        return {
+            'samples': self.samples,
+            'unused': [{'file': str(file.path), 'reason': file.reason} for file in dataset.unused],
+            'problems': [
+                {'file': str(problem.file), 'kind': problem.kind, 'message': problem.message}
+                for problem in self.problems
+            ],
+            'classes': {
+                name: {
+                    'pixels': int(self.pixels[index]),
+                    'share': int(self.pixels[index]) / total,
+                    'images': int(self.images[index]),
+                }
+                for index, name in enumerate(info.classes)
+            },
+            'without_pixels': self.scan.missing_classes(info) if self.scan.labels else [],
+            'ignored': int(self.pixels[IGNORE]) / total,
+        }
 
 
 def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
@@ -61,13 +99,30 @@ def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
         dataset: The split, opened with ``complete=False`` to report missing labels as well.
         processes: Number of worker processes.
     """
-    problems = [*_images_without_label(dataset), *_labels_without_image(dataset)]
-    pixels, images = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for found, counts in map_samples(dataset, _examine, processes, 'checking'):
+    problems = _unpaired(dataset)
+    scan = LabelScan()
+    for found, part in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
-        pixels += counts
-        images += counts > 0
-    return SplitReport(len(dataset), tuple(problems), pixels, images)
+        scan += part
+    try:
+        label_scan.judge(dataset, scan)
+        label_scan.refuse_ignored(dataset, scan)
+    except DataError as error:
+        problems.append(Problem(dataset.root or Path(), 'split', str(error)))
+    return SplitReport(len(dataset), tuple(problems), scan)
+
+
+def _unpaired(dataset: Dataset) -> list[Problem]:
+    """Return a problem for each image without a label and each label without an image, once."""
+    found = [
+        Problem(file.path, 'missing', f'{file.path}: has no label')
+        if file.reason == NO_LABEL
+        else Problem(file.path, 'missing', f'{file.path}: a label without an image')
+        for file in dataset.unused
+        if file.reason in (NO_LABEL, NO_IMAGE)
+    ]
+    found += [*_images_without_label(dataset), *_labels_without_image(dataset)]
+    return list({problem.file: problem for problem in found}.values())
 
 
 def _images_without_label(dataset: Dataset) -> list[Problem]:
@@ -123,9 +178,9 @@ def _beginning(name: str, endings: set[str]) -> str | None:
     return name.removesuffix(max(fitting, key=len)) if fitting else None
 
 
-def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
-    """Return the problems of one sample and the histogram of its label, (256,)."""
-    sample, problems, nothing = dataset[index], [], np.zeros(256, np.int64)
+def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], LabelScan]:
+    """Return the problems of one sample and the scan of its label."""
+    sample, problems, nothing = dataset[index], [], LabelScan()
     image = None
     try:
         image = dataset.image(index)
@@ -146,4 +201,4 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], np.ndarray]:
             dataset.check_sizes(index, image.shape[:2], label.shape)
         except InputError as error:
             problems.append(Problem(sample.label, 'size', str(error)))
-    return problems, np.bincount(label.ravel(), minlength=256)
+    return problems, label_scan.scan_of_label(dataset, index, label)

@@ -18,7 +18,7 @@ import numpy as np
 
 from common.process_map import map_samples
 from datasets.dataset import Dataset
-from datasets.info import IGNORE
+from datasets.info import IGNORE, DatasetInfo
 
 ENET_CONSTANT, INVERSE_LOG_CONSTANT = 1.02, 1.10  # added to n_c / N in the logarithm
 
@@ -52,6 +52,10 @@ class Statistics:
         variances = [(count * squares - total**2) / count**2
                      for count, total, squares in self._moments()]  # fmt: skip
         return np.sqrt(np.array(variances, np.float64))
+
+    def missing_classes(self, info: DatasetInfo) -> list[str]:
+        """Return the names of the classes that no pixel belongs to."""
+        return [name for name, count in zip(info.classes, self.pixels) if not count]
 
     def median_frequency(self) -> np.ndarray:
         """Return the weights of median frequency balancing, (C,); 0 for a class without pixels."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, layout, trees
 from datasets.readers.contract import Archive, Preparation
 
 _CLASSES = {
@@ -206,15 +206,19 @@ _MEANINGS = label_files.values_table(
 _VALUE_OF_CLASS = np.arange(1, 257).astype(np.uint8)  # ignored pixels, 255, become 0
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split; the test split, published separately, has no labels."""
-    images = layout.listing(root / 'images' / FOLDERS[split], layout.IMAGES)
+    folder = root / 'images' / FOLDERS[split]
+    images = layout.listing(folder, layout.IMAGES)
+    left = trees.left_in(folder, images.values(), layout.IMAGES)
     if split == 'test':
-        return [Sample(name, path, None) for name, path in images.items()]
+        samples = tuple(Sample(name, path, None) for name, path in images.items())
+        return FoundSamples(samples, left)
     labels = root / 'annotations' / FOLDERS[split]
-    return layout.pair(
+    found = layout.pair(
         images, layout.listing(labels, layout.PNG), lambda name: labels / f'{name}.png'
     )
+    return found.with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

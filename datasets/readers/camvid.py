@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, layout, lists, trees
 from datasets.readers.contract import LabelEndings, Preparation
 
 _CLASSES = {
@@ -105,7 +105,7 @@ _COLOUR_MEANINGS = {_VOID_COLOUR: IGNORE} | {
 }
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the frames of a split, from either edition; raises ``DataError``."""
     annotated, coloured = any(root.glob('*annot')), _labels(root, ORIGINAL)
     if annotated and coloured:
@@ -117,9 +117,10 @@ def find(root: Path, split: str) -> list[Sample]:
         return _find_original(root, split, coloured | _labels(root, CONVERTED))
     labels = root / f'{split}annot'
     images = layout.listing(root / split, layout.PNG)
-    return layout.pair(
+    found = layout.pair(
         images, layout.listing(labels, layout.PNG), lambda name: labels / f'{name}.png'
     )
+    return found.with_unused(trees.left_in(root / split, images.values(), layout.PNG))
 
 
 def decode(path: Path) -> np.ndarray:
@@ -150,7 +151,7 @@ def _labels(root: Path, end: str) -> dict[str, Path]:
     return labels
 
 
-def _find_original(root: Path, split: str, labels: dict[str, Path]) -> list[Sample]:
+def _find_original(root: Path, split: str, labels: dict[str, Path]) -> FoundSamples:
     images: dict[str, Path] = {}
     for folder in _folders(root):
         here = layout.listing(folder, layout.IMAGES)
@@ -158,13 +159,21 @@ def _find_original(root: Path, split: str, labels: dict[str, Path]) -> list[Samp
             ends = ORIGINAL, CONVERTED
             images |= {name: path for name, path in here.items() if not name.endswith(ends)}
     folder = next(iter(labels.values())).parent
-    samples = layout.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
+    found = layout.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
     names = root / f'{split}.txt'
-    if names.is_file():  # one name per line, or SegNet's pairs of paths
-        return layout.select_listed(samples, names, lambda line: Path(line.split()[0]).stem)
-    if {path.parent.name for path in images.values()} <= set(INFO.splits):
-        return [sample for sample in samples if sample.image.parent.name == split]
-    return [sample for sample in samples if _segnet_split(sample) == split]
+    if names.is_file():
+        list_files = [root / f'{name}.txt' for name in INFO.splits]
+        left = lists.not_listed(found, list_files, _listed_name)
+        return layout.select_listed(found, names, _listed_name).with_unused(left)
+    by_folder = {path.parent.name for path in images.values()} <= set(INFO.splits)
+    split_of = (lambda sample: sample.image.parent.name) if by_folder else _segnet_split
+    samples = tuple(sample for sample in found if split_of(sample) == split)
+    return FoundSamples(samples, found.unused)
+
+
+def _listed_name(line: str) -> str:
+    """Return the name in a line of a list: one name, or SegNet's pair of paths."""
+    return Path(lists.forward_slashes(line.split()[0])).stem
 
 
 def _segnet_split(sample: Sample) -> str:

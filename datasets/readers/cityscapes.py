@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from common.errors import InputError
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, layout, lists, trees
 from datasets.readers.contract import LabelEndings, Preparation
 
 _CLASSES = (  # name, id, category, colour
@@ -72,24 +72,30 @@ _ID_OF_CLASS = np.zeros(256, np.uint8)  # 0 is the id of unlabelled pixels
 _ID_OF_CLASS[: len(_IDS)] = _IDS
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the frames of all cities of a split, named ``city/frame``."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
-    for city in sorted((root / 'leftImg8bit' / split).glob('*/')):
-        frames = layout.listing(city, layout.PNG, '_leftImg8bit')
-        truth = root / 'gtFine' / split / city.name
+    folders = root / 'leftImg8bit' / split, root / 'gtFine' / split
+    for city in sorted({path.name for folder in folders for path in folder.glob('*/')}):
+        frames = layout.listing(folders[0] / city, layout.PNG, '_leftImg8bit')
+        truth = folders[1] / city
         known = layout.listing(truth, layout.PNG, LABEL_IDS)
         known |= layout.listing(truth, layout.PNG, TRAIN_IDS)
-        images |= {f'{city.name}/{name}': path for name, path in frames.items()}
-        labels |= {f'{city.name}/{name}': path for name, path in known.items()}
+        images |= {f'{city}/{name}': path for name, path in frames.items()}
+        labels |= {f'{city}/{name}': path for name, path in known.items()}
     if split == 'test':
-        samples = [Sample(name, path, None) for name, path in sorted(images.items())]
+        found = FoundSamples(
+            tuple(Sample(name, path, None) for name, path in sorted(images.items()))
+        )
     else:
-        truth = root / 'gtFine' / split
-        samples = layout.pair(images, labels, lambda name: truth / f'{name}{LABEL_IDS}.png')
+        found = layout.pair(images, labels, lambda name: folders[1] / f'{name}{LABEL_IDS}.png')
+    left = trees.left_in(folders[0], images.values(), layout.PNG)
     names = root / f'{split}.txt'
-    return layout.select_listed(samples, names) if names.is_file() else samples
+    if names.is_file():
+        left += lists.not_listed(found, [names])
+        found = layout.select_listed(found, names)
+    return found.with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

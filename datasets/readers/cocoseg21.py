@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, layout, voc
+from datasets.readers import cocostuff164k, layout, trees, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
@@ -54,7 +54,7 @@ PREPARATION = Preparation(
 )  # fmt: skip
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the kept images of a split, sorted by name; raises ``DataError``."""
     annotations = root / 'annotations' / f'instances_{split}2017.json'
     if not annotations.is_file():
@@ -68,7 +68,15 @@ def find(root: Path, split: str) -> list[Sample]:
         if name not in images:
             raise DataError(f'{folder / file_name} is missing; {annotations} names it')
         samples.append(Sample(name, images[name], annotations, key))
-    return sorted(samples, key=lambda sample: sample.name)
+    samples.sort(key=lambda sample: sample.name)
+    return FoundSamples(
+        tuple(samples),
+        trees.without(
+            images,
+            {sample.name for sample in samples},
+            f'its classes cover at most {MIN_AREA_PIXELS} pixels',
+        ),
+    )
 
 
 def decode(path: Path, key: bytes) -> np.ndarray:

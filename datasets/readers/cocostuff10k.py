@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, label_files, layout
+from datasets.readers import cocostuff164k, label_files, layout, lists
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 LISTS = {'train': 'train', 'val': 'test'}
@@ -41,7 +41,7 @@ _MEANINGS = label_files.values_table(
 )
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the images in the list of a split; raises ``DataError``."""
     names = root / 'imageLists' / f'{LISTS[split]}.txt'
     if not names.is_file():
@@ -55,7 +55,10 @@ def find(root: Path, split: str) -> list[Sample]:
         Sample(name, path, known.get(name) or labels / f'{name}.mat')
         for name, path in images.items()
     ]
-    return layout.select_listed(samples, names)
+    labelled = FoundSamples(tuple(sample for sample in samples if sample.name in known))
+    list_files = [names.with_name(f'{name}.txt') for name in LISTS.values()]
+    left = lists.not_listed(labelled, list_files)
+    return layout.select_listed(FoundSamples(tuple(samples)), names).with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

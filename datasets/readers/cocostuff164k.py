@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DatasetInfo, distinct_colours
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, layout, trees
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 CLASSES = (
@@ -98,14 +98,13 @@ _VALUE_OF_CLASS = np.full(256, 255, np.uint8)
 _VALUE_OF_CLASS[: len(NUMBERS)] = np.array(NUMBERS) - 1
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split."""
     labels = root / 'annotations' / f'{split}2017'
-    return layout.pair(
-        layout.listing(root / 'images' / f'{split}2017', layout.IMAGES),
-        converted_first(labels),
-        lambda name: labels / f'{name}.png',
-    )
+    folder = root / 'images' / f'{split}2017'
+    images = layout.listing(folder, layout.IMAGES)
+    found = layout.pair(images, converted_first(labels), lambda name: labels / f'{name}.png')
+    return found.with_unused(trees.left_in(folder, images.values(), layout.IMAGES))
 
 
 def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict[str, Path]:

@@ -84,7 +84,10 @@ class _SampleFinder(Protocol):
         """Facts that are known before the files are read."""
 
     def find(self, root: Path, split: str) -> Sequence[Sample]:
-        """Return the samples of a split; ``root`` is the folder of the data set."""
+        """Return the samples of a split; ``root`` is the folder of the data set.
+
+        A :class:`datasets.dataset.FoundSamples` also names the files that are not used.
+        """
 
 
 @runtime_checkable
@@ -108,6 +111,24 @@ class RootReader(_SampleFinder, Protocol):
 
     def decoder(self, root: Path) -> Callable[..., np.ndarray]:
         """Return the function that reads a label file as class indices; it must be picklable."""
+
+
+@runtime_checkable
+class JudgingDecoder(Protocol):
+    """A ``decode`` that can tell from all label files of a split that they are not as described.
+
+    Training and ``datasets.prepare --check`` collect the facts of all label files.
+    """
+
+    def fact(self, path: Path) -> str:
+        """Return what is to be judged about a label file, as text; equal files give equal texts."""
+
+    def judge(self, facts: Mapping[str, tuple[int, str]]) -> None:
+        """Raise ``DataError`` if the label files of a split are not as described.
+
+        Args:
+            facts: For each fact the number of files, and the path of the first one.
+        """
 
 
 @runtime_checkable

@@ -8,9 +8,13 @@
     label_format: colours          # or indices; default: detected for each file
 
 Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
-with 255 for ignored pixels, or of the classes' colours. Splits are folders ``images/train``,
-``labels/train`` and so on, or lists ``train.txt``, ``val.txt`` and ``test.txt`` in the root with
-the name of an image per line. Without either, all images form the split ``train``.
+with 255 for ignored pixels, or of the classes' colours. Images may lie in sub-folders; a label has
+the path of its image, ``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is
+not used, nor is a label without an image; training and evaluation log how many.
+
+Splits are folders ``images/train``, ``labels/train`` and so on, or lists ``train.txt``, ``val.txt``
+and ``test.txt`` in the root with the path of an image below ``images`` per line, with or without
+its ending. Without either, all images form the split ``train``.
 """
 
 import difflib
@@ -21,9 +25,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from datasets.dataset import Sample
+from common.class_maps import MAX_CLASSES
+from common.files import read_text
+from datasets.dataset import NO_IMAGE, NO_LABEL, FoundSamples, Sample, UnusedFile
 from datasets.info import IGNORE, DataError, DatasetInfo, distinct_colours
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, layout, lists, trees
 
 DESCRIPTION_FILE = 'dataset.yaml'
 SPLITS = ('train', 'val', 'test')
@@ -36,6 +42,8 @@ INFO = DatasetInfo(
     'folder per split or lists train.txt, val.txt',
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
+    unmarked=f'{DESCRIPTION_FILE} is missing in this folder; write it with the names of the '
+    'classes, such as "classes: [road, car]"',
 )
 INDICES, COLOURS = 'indices', 'colours'
 _DEFAULTS: dict[str, Any] = {
@@ -110,38 +118,87 @@ def decoder(root: Path) -> Decoder:
     return Decoder(values, meanings, description['label_format'])
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the samples of a split; in the test split labels are optional."""
     description = _read_description(root)
+    found = _files_of(root, description)
+    list_files = {name: root / f'{name}.txt' for name in SPLITS}
+    lists_there = [path for path in list_files.values() if path.is_file()]
+    if any((root / description['images'] / name).is_dir() for name in SPLITS):
+        ignored = [UnusedFile(path, 'folders define the splits') for path in lists_there]
+        return _part(found, split).samples(split).with_unused(ignored)
+    if lists_there:
+        if list_files[split] not in lists_there:
+            return FoundSamples(())
+        samples = found.samples(split)
+        left = lists.not_listed(samples, lists_there)
+        return layout.select_listed(samples, list_files[split]).with_unused(left)
+    return found.samples(split) if split == 'train' else FoundSamples(())
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Images and labels by name, and the files beside them that are neither, by name as well."""
+
+    images: dict[str, Path]
+    labels: dict[str, Path]
+    others: tuple[tuple[str, UnusedFile], ...]
+
+    def samples(self, split: str) -> FoundSamples:
+        """Return the pairs, or in the test split a sample for each image."""
+        left = [file for _, file in self.others]
+        if split != 'test':
+            left += trees.without(self.images, self.labels, NO_LABEL)
+        left += trees.without(self.labels, self.images, NO_IMAGE)
+        return FoundSamples(
+            tuple(
+                Sample(name, path, self.labels.get(name))
+                for name, path in sorted(self.images.items())
+                if split == 'test' or name in self.labels
+            ),
+            tuple(left),
+        )
+
+
+def _files_of(root: Path, description: dict) -> _Files:
+    """Return all files of both folders; one can lie in the other, or be the other."""
     images, labels = root / description['images'], root / description['labels']
-    if any((images / name).is_dir() for name in SPLITS):
-        return _pairs(images / split, labels / split, description['label_suffix'], split)
-    samples = _pairs(images, labels, description['label_suffix'], split)
-    lists = [root / f'{name}.txt' for name in SPLITS]
-    if any(path.is_file() for path in lists):
-        names = root / f'{split}.txt'
-        return layout.select_listed(samples, names, _without_ending) if names.is_file() else []
-    return samples if split == 'train' else []
+    pictures = trees.tree(images, layout.IMAGES, leave_out=labels)
+    known = trees.tree(labels, layout.PNG, description['label_suffix'], leave_out=images)
+    masks = set(known.files.values())
+    photos = {name: path for name, path in pictures.files.items() if path not in masks}
+    own = {root / name for name in (DESCRIPTION_FILE, *(f'{split}.txt' for split in SPLITS))}
+    own |= masks | set(photos.values())
+    others = [
+        (file.path.relative_to(folder).as_posix(), file)
+        for folder, found in ((images, pictures), (labels, known))
+        for file in found.unused
+        if file.path not in own
+    ]
+    return _Files(photos, known.files, tuple(others))
 
 
-def _pairs(images: Path, labels: Path, suffix: str, split: str) -> list[Sample]:
-    found = layout.listing(images, layout.IMAGES)
-    known = layout.listing(labels, layout.PNG, suffix)
-    if split == 'test':
-        return [Sample(name, path, known.get(name)) for name, path in found.items()]
-    return layout.pair(found, known, lambda name: labels / f'{name}{suffix}.png')
-
-
-def _without_ending(line: str) -> str:
-    path = Path(line)
-    return path.stem if path.suffix.lower() in layout.IMAGES else line
+def _part(files: _Files, split: str) -> _Files:
+    """Return the files in the folders of a split; those in the folder of no split are not used."""
+    own, splits = f'{split}/', tuple(f'{name}/' for name in SPLITS)
+    stray = [(name, path) for name, path in files.images.items() if not name.startswith(splits)]
+    others = [
+        *((name, file) for name, file in files.others if name.startswith(own)),
+        *((name, file) for name, file in files.others if not name.startswith(splits)),
+        *((name, UnusedFile(path, 'in the folder of no split')) for name, path in stray),
+    ]
+    images, labels = (
+        {name[len(own) :]: path for name, path in found.items() if name.startswith(own)}
+        for found in (files.images, files.labels)
+    )
+    return _Files(images, labels, tuple(others))
 
 
 def _read_description(root: Path) -> dict:
     """Return the content of ``dataset.yaml``, completed with the defaults."""
     path = root / DESCRIPTION_FILE
     try:
-        own = yaml.safe_load(path.read_text(encoding='utf-8'))
+        own = yaml.safe_load(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
     if not isinstance(own, dict):
@@ -167,11 +224,11 @@ def _read_description(root: Path) -> dict:
 def _classes(description: dict, path: Path) -> tuple[tuple[str, ...], tuple]:
     """Return names and colours of the classes; the colours may be empty."""
     classes = description['classes']
-    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= IGNORE
+    usable = isinstance(classes, dict | list) and 1 <= len(classes) <= MAX_CLASSES
     if not usable or len(set(map(str, classes))) < len(classes):
         raise DataError(
-            f'{path}: classes must be 1 to {IGNORE} different names, as a list or with colours, '
-            f'not {classes!r}'
+            f'{path}: classes must be 1 to {MAX_CLASSES} different names, as a list or with '
+            f'colours, not {classes!r}'
         )
     names = tuple(map(str, classes))
     if isinstance(classes, list):

@@ -1,15 +1,18 @@
 """Find the root of a data set from the user's folder, and pair images with labels."""
 
+import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from common import PROJECT
-from common.log import LOG
-from datasets.dataset import Sample
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
+from datasets.readers.lists import list_lines, names_meant
+from datasets.readers.trees import without
 
-IMAGES = ('.png', '.jpg', '.jpeg')
+IMAGES = IMAGE_SUFFIXES
 PNG = ('.png',)
 # Levels of folders above and below a wrong root in which the right one is searched.
 LEVELS_ABOVE, LEVELS_BELOW = 3, 2
@@ -49,7 +52,7 @@ def locate(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo] = ()) ->
         return root
     found = _located(root, info)
     if found is None:
-        raise DataError(f'{root}: does not contain {info.name}; {_advice(root, info, others)}')
+        raise DataError(f'{root}: {_advice(root, info, others)}')
     return found
 
 
@@ -68,10 +71,23 @@ def _advice(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo]) -> str
     near = [*_folders_below(absolute), *list(absolute.parents)[:LEVELS_ABOVE]]
     meant = next((folder for folder in near if _located(folder, info)), None)
     if meant is not None:
-        return f'it is in {meant}; name that folder'
+        return f'does not contain {info.name}; it is in {meant}; name that folder'
+    expected = f'{info.layout}. {info.source}'
     other = next((other.name for other in others if _located(root, other)), None)
-    there = f'it looks like {other}; is that the data set? Expected' if other else 'expected'
-    return f'{there}: {info.layout}. {info.source}'
+    if other is not None:
+        looks = f'it looks like {other}; is that the data set?'
+        return f'does not contain {info.name}; {looks} Expected: {expected}'
+    lacking = info.unmarked or f'does not contain {info.name}'
+    return f'{lacking}{_misnamed(root, info)}; expected: {expected}'
+
+
+def _misnamed(root: Path, info: DatasetInfo) -> str:
+    """Return the advice to rename a file whose name is nearly a mark; empty without one."""
+    names = {path.name.lower(): path.name for path in root.iterdir() if path.is_file()}
+    for mark in info.marks:
+        for near in difflib.get_close_matches(mark, names, n=1, cutoff=0.85):
+            return f', or rename {names[near]} to {mark}'
+    return ''
 
 
 def _folders_below(root: Path) -> Iterator[Path]:
@@ -83,7 +99,7 @@ def _folders_below(root: Path) -> Iterator[Path]:
 
 
 def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[str, Path]:
-    """List the files of a folder by name.
+    """List the files of a folder by name, without those of its sub-folders.
 
     Args:
         folder: The folder; a missing one has no files.
@@ -117,8 +133,8 @@ def listing(folder: Path, endings: tuple[str, ...], suffix: str = '') -> dict[st
 
 def pair(
     images: dict[str, Path], labels: dict[str, Path], expected: Callable[[str], Path]
-) -> list[Sample]:
-    """Return a sample for each image, sorted by name, and log labels without an image.
+) -> FoundSamples:
+    """Return a sample for each image, sorted by name, and the labels without an image.
 
     Args:
         images: Image files by name.
@@ -126,43 +142,42 @@ def pair(
         expected: Function that returns the label path for a name. If a label is missing, its sample
             has this path, and opening the data set reports it.
     """
-    alone = sorted(labels.keys() - images.keys())
-    if alone and images:
-        LOG.warning(
-            f'{labels[alone[0]]}: a label without an image; '
-            f'{len(alone)} of {len(labels)} labels have none'
-        )
-    return [
-        Sample(name, image, labels.get(name) or expected(name))
-        for name, image in sorted(images.items())
-    ]
+    return FoundSamples(
+        tuple(
+            Sample(name, image, labels.get(name) or expected(name))
+            for name, image in sorted(images.items())
+        ),
+        without(labels, images, NO_IMAGE),
+    )
 
 
 def select_listed(
-    samples: list[Sample], list_file: Path, name_of: Callable[[str], str] = str
-) -> list[Sample]:
-    """Return the samples that a list file names, in its order.
+    found: FoundSamples, list_file: Path, name_of: Callable[[str], str] = str
+) -> FoundSamples:
+    """Return the samples that a list file names, in its order; the others are not used.
+
+    A line names a sample with or without the ending of its image. Leading folders that do not
+    exist here are ignored, and backslashes separate folders as slashes do.
 
     Args:
-        samples: All samples.
+        found: All samples.
         list_file: Text file with a sample per line.
         name_of: Function that extracts the name of the sample from a line.
 
     Raises:
-        DataError: A name is unknown.
+        DataError: A name is unknown, or the list cannot be read.
     """
-    by_name = {sample.name: sample for sample in samples}
+    by_name = {sample.name: sample for sample in found}
     chosen = []
-    for number, line in enumerate(
-        list_file.read_text(encoding='utf-8', errors='replace').splitlines(), 1
-    ):
+    for number, line in enumerate(list_lines(list_file), 1):
         if not line.strip():
             continue
         name = name_of(line.strip())
-        if name not in by_name:
+        sample = next((by_name[n] for n in names_meant(name) if n in by_name), None)
+        if sample is None:
             raise DataError(
                 f'{list_file}, line {number}: there is no image called {name!r}; write a name '
                 f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
             )
-        chosen.append(by_name[name])
-    return chosen
+        chosen.append(sample)
+    return FoundSamples(tuple(chosen), found.unused)

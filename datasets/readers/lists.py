@@ -6,9 +6,13 @@ data/*.odgt.
 """
 
 import json
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
-from datasets.dataset import Sample
+from common.files import read_text
+from common.inputs import IMAGE_SUFFIXES
+from datasets.dataset import NOT_LISTED, FoundSamples, Sample, UnusedFile
 from datasets.info import DataError
 
 
@@ -18,9 +22,9 @@ def read_list(path: Path, root: Path) -> list[Sample]:
     Columns are separated by tabs, else by commas, else by white space. A line with one column names
     an image without a label. A file with the extension ``.odgt`` has a JSON object per line, with
     ``fpath_img`` and, for an image with a label, ``fpath_segm``. Paths are absolute or relative to
-    ``root``. Leading folders that exist only on the author's machine are ignored. The name of a
-    sample is the path of its image relative to ``root``, without extension; for an image outside
-    ``root``, it is the absolute path without the leading slash.
+    ``root``, with slashes or backslashes. Leading folders that exist only on the author's machine
+    are ignored. The name of a sample is the path of its image relative to ``root``, without
+    extension; for an image outside ``root``, it is the absolute path without the leading slash.
 
     Args:
         path: The list file.
@@ -29,16 +33,12 @@ def read_list(path: Path, root: Path) -> list[Sample]:
     Raises:
         DataError: The list or a listed file is missing, or a line has another format.
     """
-    try:
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
     samples = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(list_lines(path), 1):
         if not line.strip():
             continue
         where = f'{path}, line {number}'
-        parse = _parse_odgt if path.suffix == '.odgt' else _parse_columns
+        parse = _parse_odgt if path.suffix.lower() == '.odgt' else _parse_columns
         image_name, label_name = parse(line, where)
         image = _locate(root, image_name, where)
         name = image.relative_to(image.anchor).with_suffix('').as_posix()
@@ -70,14 +70,66 @@ def _locate(root: Path, listed: str, where: str) -> Path:
 
     An existing file outside ``root`` keeps its absolute path.
     """
-    path = Path(listed)
-    if path.is_absolute() and path.is_file():
-        return path.relative_to(root) if path.is_relative_to(root) else path
-    parts = path.parts[len(path.anchor) :]
-    for start in range(len(parts)):
-        end = Path(*parts[start:])
-        if '..' not in end.parts and (root / end).is_file():
-            return end
+    for path in (Path(listed), Path(forward_slashes(listed))):
+        if path.is_absolute() and path.is_file():
+            return path.relative_to(root) if path.is_relative_to(root) else path
+        parts = path.parts[len(path.anchor) :]
+        for start in range(len(parts)):
+            end = Path(*parts[start:])
+            if '..' not in end.parts and (root / end).is_file():
+                return end
     raise DataError(
         f'{where}: {listed} does not exist, neither as an absolute path nor below {root}'
     )
+
+
+def not_listed(
+    found: FoundSamples, lists: Iterable[Path], name_of: Callable[[str], str] = str
+) -> tuple[UnusedFile, ...]:
+    """Return the images, among those with a label, that no list names; raises ``DataError``.
+
+    Args:
+        found: All samples.
+        lists: The lists of all splits; missing ones name nothing.
+        name_of: Function that extracts the name of the sample from a line.
+    """
+    known = {sample.name for sample in found}
+    named: set[str] = set()
+    for path in lists:
+        lines = list_lines(path) if path.is_file() else []
+        for line in filter(None, map(str.strip, lines)):
+            named.update(name for name in names_meant(name_of(line)) if name in known)
+    return tuple(
+        UnusedFile(sample.image, NOT_LISTED) for sample in found if sample.name not in named
+    )
+
+
+def list_lines(path: Path) -> list[str]:
+    """Return the lines of a list file; raises ``DataError``."""
+    try:
+        return read_text(path).splitlines()
+    except OSError as error:
+        raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not UTF-8 text ({error}); save this list as UTF-8') from error
+
+
+def forward_slashes(listed: str) -> str:
+    """Return a listed path with slashes between its folders, also if Windows has written it."""
+    return listed.replace('\\', '/')
+
+
+def names_meant(listed: str) -> Iterator[str]:
+    """Yield the names that a listed one can mean, the most exact first."""
+    yield listed
+    parts = PurePosixPath(forward_slashes(listed)).parts
+    for start in range(len(parts)):
+        name = '/'.join(parts[start:])
+        yield name
+        yield _without_image_ending(name)
+
+
+def _without_image_ending(name: str) -> str:
+    """Return a name without the ending of an image, if it has one."""
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in IMAGE_SUFFIXES else name

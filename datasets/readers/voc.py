@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.dataset import Sample
+from datasets.dataset import FoundSamples, Sample, UnusedFile
 from datasets.info import DataError, DatasetInfo, distinct_colours
-from datasets.readers import label_files, layout
+from datasets.readers import label_files, layout, lists
 from datasets.readers.contract import Archive, Preparation
 
 _CLASSES = (
@@ -52,7 +52,7 @@ PREPARATION = Preparation(
 LABEL_FOLDERS = ('SegmentationClassAug', 'SegmentationClass')
 
 
-def find(root: Path, split: str) -> list[Sample]:
+def find(root: Path, split: str) -> FoundSamples:
     """Return the images in the list of a split.
 
     ``train`` is the augmented list of 10,582 images if it exists. Test images have no labels.
@@ -60,23 +60,27 @@ def find(root: Path, split: str) -> list[Sample]:
     Raises:
         DataError: The list, a listed image or the folder of labels is missing.
     """
-    lists = root / 'ImageSets' / 'Segmentation'
-    names = lists / f'{split}.txt'
-    if split == 'train' and (lists / 'trainaug.txt').is_file():
-        names = lists / 'trainaug.txt'
+    folder = root / 'ImageSets' / 'Segmentation'
+    names = folder / f'{split}.txt'
+    if split == 'train' and (folder / 'trainaug.txt').is_file():
+        names = folder / 'trainaug.txt'
     if not names.is_file():
         raise DataError(
             f'{names} is missing; it lists the images of the split. Expected: {INFO.layout}'
         )
-    labels = next((root / folder for folder in LABEL_FOLDERS if (root / folder).is_dir()), None)
+    labels = next((root / name for name in LABEL_FOLDERS if (root / name).is_dir()), None)
     images = layout.listing(root / 'JPEGImages', layout.IMAGES)
     if split == 'test':
         samples = [Sample(name, path, None) for name, path in images.items()]
+        left: tuple[UnusedFile, ...] = ()
     elif labels is None:
         raise DataError(f'{root}: neither {" nor ".join(LABEL_FOLDERS)} exists; {INFO.source}')
     else:
         samples = [Sample(name, path, labels / f'{name}.png') for name, path in images.items()]
-    return layout.select_listed(samples, names)
+        known = layout.listing(labels, layout.PNG)
+        labelled = FoundSamples(tuple(sample for sample in samples if sample.name in known))
+        left = lists.not_listed(labelled, folder.glob('*.txt'), lambda line: line.split()[0])
+    return layout.select_listed(FoundSamples(tuple(samples)), names).with_unused(left)
 
 
 def decode(path: Path) -> np.ndarray:

@@ -23,7 +23,8 @@ MIN_CACHED_SHAPES = 4  # two shapes each of portraits and landscapes
 class Backend(Protocol):
     """A way to compute a network's logits.
 
-    A backend uses the parameters that are registered at its first use.
+    A backend uses the parameters that are registered at its first use. Threads that share a backend
+    call its methods one at a time.
     """
 
     @property
@@ -66,7 +67,7 @@ class Model(Protocol):
     """A network that a runtime has compiled for one shape."""
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Return the logits of ``x``; raise ``MemoryError`` or ``BackendError``."""
+        """Return the logits of ``x`` in a new array; raise ``MemoryError`` or ``BackendError``."""
 
     def payload(self) -> bytes:
         """Return the bytes from which :meth:`Runtime.load` restores the model."""

@@ -102,7 +102,10 @@ def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
 
 
 def find_images(
-    network: Network, config: Config, source: str | None = None, data_dir: str | None = None
+    network: Network,
+    config: Config,
+    source: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
 ) -> Calibration:
     """Find the calibration images.
 
@@ -126,6 +129,15 @@ def find_images(
             ) from error
         source = f'{dataset.info.name} {dataset.split}'
         return Calibration(network, [sample.image for sample in dataset.samples], source)
+    return Calibration(network, listed(source), source)
+
+
+def listed(source: str) -> list[Path]:
+    """Return the images in a folder, searched recursively, or the files of a glob pattern, sorted.
+
+    Raises:
+        UserError: There are none.
+    """
     path = Path(os.path.expanduser(source))
     kind = files.kind_of(path)
     if kind == 'folder':
@@ -137,4 +149,4 @@ def find_images(
     if not found:
         why = 'no image in this folder' if kind == 'folder' else explain_no_match(path)
         raise UserError(f'--calibration {source}: {why}')
-    return Calibration(network, sorted(found), source)
+    return sorted(found)

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from common import files
 from common.errors import UserError
@@ -22,6 +23,7 @@ from common.log import LOG
 
 SUBFOLDER, SUFFIX, REJECTED_SUFFIX = 'backends', '.compiled', '.mismatch.onnx'
 MAX_BYTES = 4 << 30  # total size of all files in the folder
+_WRITE_LOCK = Lock()  # all threads of a process write a file under the same temporary name
 
 
 class DiskCache:
@@ -95,7 +97,11 @@ class DiskCache:
         digest = hashlib.sha256(payload).hexdigest()
         line = json.dumps({**record, 'versions': dict(versions), 'sha256': digest})
         try:
-            with files.replacing(path) as temporary, open(temporary, 'wb') as file:
+            with (
+                _WRITE_LOCK,
+                files.replacing(path) as temporary,
+                open(temporary, 'wb') as file,
+            ):
                 file.write(line.encode() + b'\n')
                 file.write(payload)
         except UserError as error:
@@ -110,7 +116,7 @@ class DiskCache:
             return 'it could not be kept'
         path = path.with_suffix(REJECTED_SUFFIX)
         try:
-            with files.replacing(path) as temporary:
+            with _WRITE_LOCK, files.replacing(path) as temporary:
                 temporary.write_bytes(onnx)
         except UserError as error:
             return f'it could not be kept ({error})'

@@ -23,6 +23,7 @@ from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, DisagreementError
+from engine.backends.nnabla import NnablaBackend
 from engine.backends.shape_cache import ShapeCache
 from engine.onnx.builder import build_model
 from engine.onnx.operators import UnsupportedError
@@ -81,7 +82,7 @@ class ExportedBackend:
     Args:
         network: The network.
         runtime: The runtime that compiles and runs it.
-        reference: NNabla's backend for the same network.
+        reference: NNabla's backend for the same network, whose workspace holds the parameters.
         cache: The disk cache of compiled models.
         calibration: Calibration images for the value ranges of int8; None for other precisions.
     """
@@ -90,7 +91,7 @@ class ExportedBackend:
         self,
         network: Network,
         runtime: Runtime,
-        reference: Backend,
+        reference: NnablaBackend,
         cache: DiskCache,
         calibration: Calibration | None = None,
     ):
@@ -168,7 +169,8 @@ class ExportedBackend:
         name = self._name(shape)
         if x.std() < MIN_COMPARED_STD:
             x = photo_input(self.network, shape)
-        onnx = export_onnx(self.network, shape)
+        with self._reference.workspace.entered():
+            onnx = export_onnx(self.network, shape)
         exact = self.runtime.exact()
         model = exact.compile(onnx, None)
         agreement = measure_agreement(self._reference, model, [x])
@@ -217,7 +219,8 @@ class ExportedBackend:
     def _name(self, shape: Shape) -> str:
         """Return the file name that identifies the compiled model in the cache."""
         if self._parameters is None:
-            self._parameters = parameters_digest()
+            with self._reference.workspace.entered():
+                self._parameters = parameters_digest()
         facts: dict[str, Any] = {
             'hyper': dict(self.network.hyper),
             'parameters': self._parameters,

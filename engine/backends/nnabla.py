@@ -1,4 +1,4 @@
-"""NNabla as a backend, in the current context: the reference for all other backends."""
+"""NNabla as a backend: the reference for all other backends."""
 
 from collections.abc import Callable
 
@@ -8,24 +8,29 @@ import numpy as np
 from common.memory import memory_errors_as
 from engine.backends.base import NNABLA, Shape
 from engine.backends.shape_cache import ShapeCache
+from layers.workspace import Workspace
 from models import Network
 
 
 class NnablaBackend:
-    """NNabla graphs of the most recent input shapes, which share the registered parameters.
+    """NNabla graphs of the most recent input shapes, in the current workspace.
 
-    So weights that are loaded later take effect in the cached graphs as well.
+    They share its registered parameters, so weights that are loaded later take effect in the cached
+    graphs as well.
 
     Args:
         network: The network.
         on_new_size: Function that frees memory which only the old shapes can use. It is called
             before a graph is built and after all graphs are released.
+
+    Attributes:
+        workspace: Parameters and context of the graphs.
     """
 
     used, threads = frozenset({NNABLA}), 1
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
-        self.network = network
+        self.network, self.workspace = network, Workspace()
         self._on_new_size = on_new_size
         self._graphs = ShapeCache()
 
@@ -35,7 +40,7 @@ class NnablaBackend:
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Return the logits of ``x``, (N, classes, h, w) float32; raise ``MemoryError``."""
-        with memory_errors_as(MemoryError):
+        with self.workspace.entered(), memory_errors_as(MemoryError):
             inputs, outputs = self._graphs.get_or_make(x.shape, lambda: self._build(x.shape))
             inputs.d = x
             outputs.forward(clear_buffer=True)
@@ -43,8 +48,9 @@ class NnablaBackend:
 
     def close(self) -> None:
         """Release all graphs."""
-        self._graphs.clear()
-        self._on_new_size()
+        with self.workspace.entered():
+            self._graphs.clear()
+            self._on_new_size()
 
     def _build(self, shape: Shape) -> tuple[nn.Variable, nn.Variable]:
         """Build the graph for a shape; return its input and its output."""

@@ -1,13 +1,29 @@
 """Open the data set of a config, with the config's class names and colours."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import datasets
+from common.errors import UserError
+from common.log import LOG
 from datasets import Dataset
 from datasets.keys import DataKeys
 from datasets.readers import layout
-from engine.config.loading import Config, class_info
+from engine.config.loading import Config, class_info, data_set_info
+from models.class_table import first_difference
+
+
+def data_root(config: Config, data_dir: str | os.PathLike | None = None) -> Path:
+    """Return the folder of the config's data set.
+
+    Args:
+        config: The config.
+        data_dir: The user's folder; None for the config's ``data_dir``, or else
+            ``data/<data set>`` in the working directory or the project.
+    """
+    return layout.data_root(data_set_info(config).name, data_dir or DataKeys.of(config).data_dir)
 
 
 def open_dataset(
@@ -22,18 +38,51 @@ def open_dataset(
     Args:
         config: The config, whose class names and colours override those of the data set.
         split: Name of the split, such as ``train`` or ``val``.
-        data_dir: Root of the data set; None for the config's ``data_dir``, or else
-            ``data/<data set>`` in the working directory or the project.
+        data_dir: Root of the data set, as for :func:`data_root`.
         list_file: A file that lists the images to use; None for all images of the split.
         complete: Whether an image without labels is an error.
 
     Raises:
         UserError: The data set is missing or incomplete.
     """
-    name = class_info(config).name
-    root = layout.data_root(name, data_dir or DataKeys.of(config).data_dir)
+    root = data_root(config, data_dir)
+    name = data_set_info(config).name
     dataset = datasets.open(name, root, split, list_file, complete=complete)
     return replace(dataset, info=class_info(config, root))
+
+
+def check_classes(
+    names: Sequence[str] | None, source: str, config: Config, root: Path, remedy: str
+) -> None:
+    """Compare the names of a network's classes with those of the data set.
+
+    Other names in the same places can be meant, and are logged as a warning.
+
+    Args:
+        names: Names by class index; None if they are unknown.
+        source: Where they are from, for messages: ``the weights best.h5``.
+        config: The config that selects the data set.
+        root: Root of the data set.
+        remedy: What to do about another order.
+
+    Raises:
+        UserError: The data set has the same names in another order, so that its labels would have
+            other meanings.
+    """
+    own = data_set_info(config, root).classes
+    if not names or not own:
+        return
+    index = first_difference(names, own)
+    if index is None:
+        return
+    here, there = (repr(each[index]) if index < len(each) else 'missing' for each in (names, own))
+    differs = f'class {index} is {here} in {source} and {there} in the data set {root}'
+    if sorted(names) == sorted(own):
+        raise UserError(
+            f'{differs}: both have the same classes in another order, so labels would count as '
+            f'other classes; {remedy}'
+        )
+    LOG.warning('%s: compare their classes, as only the index of a class counts', differs)
 
 
 def first_samples(dataset: Dataset, limit: int | None) -> Dataset:

@@ -5,13 +5,14 @@
 
 A file may inherit from others: ``_base_: D3Net_S.yaml``, or a list in which later files win. Bases
 and other relative paths are relative to the file that contains them. A key set to null counts as
-missing.
+missing. The effective config of a run, which ``load('runs/D3Net_L')`` reads as well, resolves the
+run's own weights.
 """
 
 import difflib
 import math
 import os
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,16 +29,15 @@ from common.sections import SectionError, plain
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from datasets.readers import layout
-from engine.config import class_count, schema
+from engine.config import class_count, reading, schema
+from engine.config.reading import BASE_KEY, Origins
 from engine.config.schema import FIXED_VALUES
+from engine.runs.run_folder import RunFolder
 from models.family import NetworkKeys
 
-BASE_KEY = '_base_'
 SET_OPTION = '--set'
 AUGMENTATION_KEY = 'augmentation'  # a config with this key needs the augmentation's keys
 DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
-PATH_KEYS = ('weights', 'pretrained', 'data_dir')  # keys whose values are paths
-Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 
 
 class Config(Mapping[str, Any]):
@@ -45,11 +45,19 @@ class Config(Mapping[str, Any]):
 
     Attributes:
         path: The config file.
-        name: The file's name without the suffix.
+        run: The run whose effective config the file is; None for any other config.
+        name: The file's name without the suffix, or the name of the run's folder.
     """
 
-    def __init__(self, path: Path, values: dict[str, Any], origins: Origins):
-        self.name, self.path, self._values, self._origins = path.stem, path, values, origins
+    def __init__(
+        self,
+        path: Path,
+        values: dict[str, Any],
+        origins: Origins,
+        run: RunFolder | None = None,
+    ):
+        self.path, self.run, self._values, self._origins = path, run, values, origins
+        self.name = path.stem if run is None else run.path.name
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -77,6 +85,10 @@ class Config(Mapping[str, Any]):
                 where = next(iter(found.values()), str(self.path))
             raise UserError(f'{error} ({where})') from error
 
+    def files(self) -> set[Path]:
+        """Return the config file and those of its bases that set a key."""
+        return {self.path, *(o for o in self._origins.values() if isinstance(o, Path))}
+
     def completed(self, values: Mapping[str, Any], origin: str) -> 'Config':
         """Return the config with ``values`` added for the keys that it lacks.
 
@@ -86,7 +98,12 @@ class Config(Mapping[str, Any]):
         """
         missing = {key: plain(values[key]) for key in values if key not in self}
         origins = self._origins | dict.fromkeys(missing, origin)
-        return Config(self.path, {**self._values, **missing}, origins)
+        return Config(self.path, {**self._values, **missing}, origins, self.run)
+
+    def without(self, key: str) -> 'Config':
+        """Return the config without a key."""
+        values = {other: value for other, value in self._values.items() if other != key}
+        return Config(self.path, values, self._origins, self.run)
 
 
 def load(
@@ -97,28 +114,29 @@ def load(
     """Read and check a config.
 
     Args:
-        path: The config file, searched in the working directory, then in the project; None for
-            the default config.
+        path: The config file, or a folder with a config.yaml, such as that of a run; searched in
+            the working directory, then in the project. None for the default config.
         overrides: ``key=value`` texts, with values in YAML.
         options: Name and value of a command-line option, by the key that the option sets.
 
     Raises:
         UserError: The message names the key, and the file or the option that sets it.
     """
-    path = _existing(path or DEFAULT_CONFIG)
-    values, origins = _read(path, ())
+    path = reading.find_file(path or DEFAULT_CONFIG)
+    values, origins = reading.read_file(path, ())
     given: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        given[key.strip()] = _parse(value, f'{SET_OPTION} {override}')
+        given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}')
     given |= class_count.follow_classes(given, values)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
-    config = _with_class_count(Config(path, _check_keys(values, origins), origins))
+    config = Config(path, _check_keys(values, origins), origins, RunFolder.of_config(path))
+    config = _with_class_count(config)
     _check_together(config)
     return config
 
@@ -136,13 +154,14 @@ def with_origins(config: Config) -> str:
 def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> datasets.DatasetInfo:
     """Return the names and colours of a config's classes.
 
-    Names and colours come from the config, or else from its data set. If neither defines them, the
-    names are ``class 0``, ``class 1`` and so on, and the colours are generated.
+    Names and colours come from the config, which :func:`engine.inference.loading.load` completes
+    with those of the weights, or else from its data set. If neither defines them, the names are
+    ``class 0``, ``class 1`` and so on, and the colours are generated.
 
     Args:
         config: The config.
         root: Root of the data set; the reader ``folder`` reads the classes from there. None for the
-            config's ``data_dir``.
+            config's ``data_dir``, if it is there and readable.
 
     Raises:
         UserError: The data set is unknown or unreadable, or the number of names or of colours
@@ -151,21 +170,16 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     data = DataKeys.of(config)
     count = models.describe(config).num_classes
     known = data_set_info(config, root)
-    own_number = data.classes is not None and len(known.palette) != count
-    info = replace(
-        known,
-        classes=data.classes or known.classes or tuple(f'class {i}' for i in range(count)),
-        palette=data.palette
-        or (() if own_number else known.palette)
-        or datasets.distinct_colours(count),
-        categories=None if data.classes else known.categories,
-    )
-    for key, entries in (('classes', info.classes), ('palette', info.palette)):
+    classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
+    theirs = known.palette if not data.classes or len(known.palette) == count else ()
+    palette = data.palette or theirs or datasets.distinct_colours(count)
+    for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
             raise UserError(
                 class_count.explain_contradiction(config, key, count, known, root or data.data_dir)
             )
-    return info
+    categories = known.categories if classes == known.classes else None
+    return replace(known, classes=classes, palette=palette, categories=categories)
 
 
 def data_set_info(
@@ -175,24 +189,30 @@ def data_set_info(
 
     Args:
         config: The config.
-        root: Root of the data set; None for the config's ``data_dir``.
+        root: Root of the data set; None for the config's ``data_dir``, if it is there and readable.
 
     Raises:
-        UserError: The data set is unknown or unreadable.
+        UserError: The data set is unknown, or ``root`` is unreadable.
     """
     data = DataKeys.of(config)
     # The published files name no data set; their 19 classes are those of Cityscapes.
     name = data.dataset or ('cityscapes' if NetworkKeys.of(config).num_classes == 19 else 'folder')
-    root = root or data.data_dir
+    folder = root or data.data_dir
     try:
-        return datasets.info(name, root if root and files.kind_of(Path(root)) == 'folder' else None)
+        if folder and files.kind_of(Path(folder)) == 'folder':
+            try:
+                return datasets.info(name, folder)
+            except datasets.DataError:
+                if root:
+                    raise  # else the folder is only one of several sources of names
+        return datasets.info(name)
     except datasets.DataError as error:
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
 
 
 def _with_class_count(config: Config) -> Config:
     """Complete a config that lacks ``num_classes`` with the number of its or its data's classes."""
-    if 'num_classes' in config:
+    if class_count.COUNT in config:
         return config
     data = DataKeys.of(config)
     if data.classes:
@@ -203,96 +223,7 @@ def _with_class_count(config: Config) -> Config:
     with suppress(models.HyperParameterError):  # it may be the missing number
         if models.describe(config).num_classes == count:
             return config
-    return config.completed({'num_classes': count}, source) if count else config
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    """Find a config file; if there is none, raise ``UserError`` with the nearest names."""
-    for candidate in (Path(path), PROJECT / path):
-        if files.kind_of(candidate) == 'file':
-            return candidate.resolve()
-    there = {p.stem.lower(): f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')}
-    close = difflib.get_close_matches(Path(path).stem.lower(), there, n=3, cutoff=0.6)
-    named = [there[name] for name in close]
-    if named:
-        raise UserError(f'{path}: no such config; the nearest are {", ".join(named)}')
-    one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
-    some = ', '.join(sorted(one_a_project.values()))
-    raise UserError(f'{path}: no such config; available are {some} and others')
-
-
-def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-    """Read a file and its bases.
-
-    Args:
-        path: The file.
-        children: The files that inherit from it, to detect cycles.
-
-    Returns:
-        The merged values, and for each key the file that sets it.
-    """
-    if path in children:
-        raise UserError(
-            f'{path}: {BASE_KEY} forms a cycle through '
-            + ', '.join(child.name for child in children)
-        )
-    try:
-        own = _parse(path.read_text(encoding='utf-8'), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: cannot read this config ({error})') from error
-    if not isinstance(own, dict):
-        raise UserError(f'{path}: a config must consist of "key: value" lines')
-    values: dict[str, Any] = {}
-    origins: Origins = {}
-    bases = own.pop(BASE_KEY, None) or []
-    for base in bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str):
-            raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
-        if files.kind_of(path.parent / base) != 'file':
-            raise UserError(f'{path}: {BASE_KEY} names {base}, which does not exist beside it')
-        inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
-        values |= inherited
-        origins |= inherited_origins
-    for key in PATH_KEYS:
-        if isinstance(own.get(key), str):
-            own[key] = _relative_to(path.parent, own[key])
-    own |= class_count.follow_classes(own, values)
-    return values | own, origins | dict.fromkeys(own, path)
-
-
-def _relative_to(folder: Path, path: str) -> str:
-    """Resolve a path against the config's folder.
-
-    A bare file name that does not exist there is not changed, because it may be the name of a
-    published file.
-    """
-    beside = folder / Path(path).expanduser()
-    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that rejects duplicate keys; PyYAML silently uses the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f'duplicate key {key}', problem_mark=key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-def _parse(text: str, source: Path | str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # a SafeLoader: it constructs plain values only
-    except yaml.YAMLError as error:
-        problem = getattr(error, 'problem', None) or str(error)
-        mark = getattr(error, 'problem_mark', None)
-        where = f' in line {mark.line + 1}' if mark else ''
-        raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
+    return config.completed({class_count.COUNT: count}, source) if count else config
 
 
 def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:

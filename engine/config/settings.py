@@ -20,8 +20,9 @@ class ConfigSettings(Settings):
     )
     overrides: tuple[str, ...] = option(
         '--set',
-        action='append',
+        action='extend',
+        nargs='+',
         default=(),
         metavar='KEY=VALUE',
-        help='override a config key; may be repeated',
+        help='override config keys; several at once, or repeated',
     )

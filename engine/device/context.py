@@ -17,6 +17,7 @@ from common.errors import UserError
 from common.launcher import launched_rank
 from engine.device import extension
 from engine.device.extension import UnusableError
+from layers.workspace import NNABLA_LOCK
 
 GPU_ORDINALS = {1: 'a second one', 2: 'a third one'}  # names of GPUs by number, for messages
 TF32_VARIABLE = 'NNABLA_CUDA_ALLOW_TF32'
@@ -78,7 +79,8 @@ def use(
             + (f' ({reason})' if reason else '')
         )
     ctx = get_extension_context(chosen, device_id=str(device), type_config=type_config)
-    nn.set_default_context(ctx)
+    with NNABLA_LOCK:
+        nn.set_default_context(ctx)
     return DeviceChoice(chosen, type_config, reason, device, tf32)
 
 
@@ -111,7 +113,8 @@ def why_no_gpu(device: int = 0) -> str | None:
                 f'needs {GPU_ORDINALS.get(device, f"number {device + 1}")}: start one process per '
                 'GPU'
             )
-        with nn.context_scope(get_extension_context('cudnn', device_id=str(device))):
+        ctx = get_extension_context('cudnn', device_id=str(device))
+        with NNABLA_LOCK, nn.context_scope(ctx):
             y = F.relu(nn.Variable.from_numpy_array(np.ones((1, 1), np.float32)))
             y.forward()
             return None if y.d.sum() == 1 else 'the GPU computes wrong results'
@@ -123,4 +126,5 @@ def why_no_gpu(device: int = 0) -> str | None:
 
 def release_cached_memory(choice: DeviceChoice):
     """Return the memory of freed arrays, which NNabla caches for later arrays, to the system."""
-    importlib.import_module(f'nnabla_ext.{choice.name}').clear_memory_cache()
+    with NNABLA_LOCK:
+        importlib.import_module(f'nnabla_ext.{choice.name}').clear_memory_cache()

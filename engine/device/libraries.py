@@ -60,7 +60,7 @@ def file_behind_pointer(library: str, variable: str) -> str | None:
 
 def loaded_file(beginning: str) -> str | None:
     """Return the path of a loaded library whose file name starts with ``beginning``, or None."""
-    for line in Path('/proc/self/maps').read_text(errors='replace').splitlines():
+    for line in Path('/proc/self/maps').read_text(encoding='utf-8', errors='replace').splitlines():
         path = line[line.find('/') :]
         if path.startswith('/') and Path(path).name.startswith(beginning):
             return path

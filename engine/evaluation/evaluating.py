@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,22 @@ from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.machine import versions
-from datasets import Dataset
+from datasets import Dataset, protection
 from datasets.keys import DataKeys
 from engine.config import loading as configs
-from engine.config.data import first_samples, open_dataset
+from engine.config.data import (
+    check_classes,
+    data_root,
+    first_samples,
+    open_dataset,
+)
 from engine.config.loading import Config
-from engine.distributed.processes import joined
-from engine.evaluation import evaluator, image_outputs
+from engine.distributed.processes import Processes, joined
+from engine.evaluation import evaluator, image_outputs, seen_images
+from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
+from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.test_time import Protocol, ProtocolKeys
 
@@ -35,30 +42,41 @@ def evaluate(settings: EvaluationSettings) -> int:
             options = {'data_dir': ('-d', settings.data_dir)} if settings.data_dir else {}
             config = configs.load(settings.config.config_file, settings.config.overrides, options)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
+            root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
-            outputs = _outputs(settings, dataset)
+            dataset.log_counts()
+            _check_outputs(settings, config, dataset, root)
             network = load(
                 config,
                 settings.weights,
                 settings.device,
                 settings.backend,
                 gpu=processes.local_rank,
-                data_dir=settings.data_dir,
+                data_dir=root,
             )
+            _check_order(network, config, root)
+            dataset = replace(dataset, info=network.info)
+            outputs = _outputs(settings, dataset)
+        _check_same_weights(network, processes)
         counts = None
         if settings.format_only is None:
             counts = evaluator.Evaluator(len(dataset.info.classes), settings.boundary)
             evaluator.check_labels(dataset, processes)
+            if not processes.rank:
+                seen_images.warn_of_trained(network.weights, dataset)
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
             used = set[str]().union(*processes.gather(network.predictor.backend.used))
             report = counts.report(dataset.info)
             if processes.rank == 0:
-                print(evaluator.format_table(report))
+                origin = _provenance(settings, network, dataset, root, protocol, used)
                 if settings.json:
-                    facts = _facts(settings, network, dataset, protocol, used)
-                    _write(settings.json, {**report, 'settings': facts, 'versions': versions()})
+                    facts = _facts(settings, network, origin)
+                    document = {**report, 'settings': facts, 'versions': versions()}
+                    files.write_json(settings.json, document)
+                print(evaluator.format_table(report))
+                print(origin.line(report['images']))
         return DONE
 
 
@@ -77,52 +95,98 @@ def _dataset(settings: EvaluationSettings, config: Config) -> Dataset:
     return dataset
 
 
-def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
-    """Return the outputs of every image, after a check that all paths are writable."""
-    writers = (
-        (settings.visualize, image_outputs.pictures),
-        (settings.save_labels, image_outputs.class_indices),
-        (settings.format_only, image_outputs.submission),
-    )
-    outputs = []
-    for folder, writer in writers:
-        if folder is not None:
-            files.check_writable(folder / 'x')
-            outputs.append(writer(dataset, folder))
-    image_outputs.check_targets(dataset, outputs)
+def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
+    """Compare the classes of the weights and of the config with those of the data set.
+
+    Raises:
+        UserError: The data set has the same classes in another order.
+    """
+    named = DataKeys.of(config).classes
+    stored = None if network.classes is None else network.classes.names
+    remedy = 'pass weights that were trained on it with -m, or data in that order with -d'
+    check_classes(stored, f'the weights {network.weights}', config, root, remedy)
+    if named != stored:
+        check_classes(named, f'the config {config.origin("classes")}', config, root, remedy)
+
+
+def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
+    """Raise ``UserError`` if a training has replaced the weights while the processes read them."""
+    if len(set(processes.gather(network.sha256))) > 1:
+        raise UserError(
+            f'{network.weights}: changed while it was read, so the processes have different '
+            'weights; evaluate again, or a file that no training writes'
+        )
+
+
+def _check_outputs(
+    settings: EvaluationSettings, config: Config, dataset: Dataset, root: Path
+) -> None:
+    """Check that all files of an evaluation can be written and overwrite nothing."""
+    name = dataset.info.name
+    protected = network_files(config, settings.weights, settings.backend)
+    protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
+    for option, folder, writer in _writers(settings):
+        protection.check_folder(option, folder, name, root, dataset.samples)
+        target = writer(dataset, folder).target
+        for index in range(len(dataset)):
+            protected.claim(option, target(index), 'name another folder')
     if settings.json:
-        files.check_writable(settings.json)
-    return outputs
+        protected.claim_json('--json', settings.json)
+    for _, folder, _ in _writers(settings):
+        files.check_writable(folder / 'x')
 
 
-def _facts(
+def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
+    """Return the outputs of every image."""
+    return [writer(dataset, folder) for _, folder, writer in _writers(settings)]
+
+
+def _writers(settings: EvaluationSettings) -> list[tuple[str, Path, image_outputs.Writer]]:
+    """Return the option, the folder and the function of each output of every image."""
+    writers = (
+        ('--visualize', settings.visualize, image_outputs.pictures),
+        ('--save-labels', settings.save_labels, image_outputs.class_indices),
+        ('--format-only', settings.format_only, image_outputs.submission),
+    )
+    return [(option, folder, writer) for option, folder, writer in writers if folder is not None]
+
+
+def _provenance(
     settings: EvaluationSettings,
     network: LoadedNetwork,
     dataset: Dataset,
+    root: Path,
     protocol: Protocol,
     used: set[str],
+) -> Provenance:
+    """Return the origin of the scores; ``used``: names of the backends that ran."""
+    half = network.choice.type_config == 'half'
+    return Provenance(
+        weights=network.weights,
+        sha256=network.sha256,
+        dataset=dataset.info.name,
+        data_dir=root,
+        split=dataset.split,
+        list_file=settings.list_file,
+        protocol=protocol,
+        backend=', '.join(sorted(used)),
+        precision='float16' if half else settings.backend.precision,
+    )
+
+
+def _facts(
+    settings: EvaluationSettings, network: LoadedNetwork, origin: Provenance
 ) -> dict[str, Any]:
-    """Return all facts that the scores depend on; ``used``: names of the backends that ran."""
+    """Return all facts that the scores depend on."""
     return {
         'config': network.config.name,
+        'config_file': str(network.config.path),
         'overrides': list(settings.config.overrides),
-        'weights': network.weights.name,
-        'sha256': files.sha256_of(network.weights),
+        **origin.facts(),
         'partial': settings.weights.partial,
-        'dataset': dataset.info.name,
-        'split': dataset.split,
-        'list': settings.list_file,
         'limit': settings.limit,
-        'protocol': protocol.describe(),
         'context': network.choice.name,
         'type_config': network.choice.type_config,
-        'backend': ', '.join(sorted(used)),
         'threads': network.predictor.backend.threads,
-        'precision': settings.backend.precision,
         'calibration': network.calibration and network.calibration.describe(),
     }
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    with files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + '\n')

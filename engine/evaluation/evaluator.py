@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from common import tables
+from common.class_maps import check_num_classes
 from common.tables import Column
-from datasets import Dataset, DatasetInfo, image_files
+from datasets import Dataset, DatasetInfo, image_files, label_scan
+from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
 from engine.inference.predictor import Predictor
@@ -45,9 +49,13 @@ class Evaluator:
         matrix: (num_classes, num_classes) int64, the confusion matrix.
         boundary: (num_classes, 2) int64, intersection and union of boundary regions.
         images: (1,) int64, the number of images.
+
+    Raises:
+        SectionError: Class maps cannot hold so many classes.
     """
 
     def __init__(self, num_classes: int, boundary: bool = False):
+        check_num_classes(num_classes)
         self.num_classes, self._with_boundary = num_classes, boundary
         self.matrix = np.zeros((num_classes, num_classes), np.int64)
         self.boundary = np.zeros((num_classes, 2), np.int64)
@@ -111,12 +119,26 @@ class Evaluator:
         return report
 
 
-def check_labels(dataset: Dataset, processes: Processes) -> None:
-    """Read all labels of this process's shard, to find a bad one in minutes instead of hours."""
+def check_labels(dataset: Dataset, processes: Processes) -> LabelScan:
+    """Read all labels of a split, to find a bad one in minutes instead of hours.
+
+    Each process reads its shard.
+
+    Returns:
+        What the labels of all processes show.
+
+    Raises:
+        UserError: A label cannot be used, the reader refuses the labels as a whole, or all pixels
+            are ignored.
+    """
     quiet = True if processes.rank else None  # None: shown on terminals only
-    shard = processes.shard(len(dataset))
+    shard, own = processes.shard(len(dataset)), LabelScan()
     for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
-        dataset.check(index)
+        own += label_scan.scan_of_label(dataset, index, dataset.check(index))
+    scan = reduce(add, processes.gather(own))
+    label_scan.judge(dataset, scan)
+    label_scan.refuse_ignored(dataset, scan)
+    return scan
 
 
 def predict_shard(

@@ -1,7 +1,6 @@
 """Files that an evaluation writes per image: pictures, class indices, test server files."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from datasets import IGNORE, Dataset, DatasetInfo, colours, image_files
 from datasets.readers.contract import SubmittingReader
 from engine.evaluation.evaluator import Output
 
+Writer = Callable[[Dataset, Path], Output]
 RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # BGR colours of the error map
 
 
@@ -82,20 +82,6 @@ def submission(dataset: Dataset, folder: Path) -> Output:
             image_files.write_image(path, values)
 
     return Output(target, write)
-
-
-def check_targets(dataset: Dataset, outputs: Sequence[Output]):
-    """Raise ``UserError`` if a file would overwrite the data set or another result."""
-    taken = {os.path.realpath(p) for s in dataset for p in (s.image, s.label) if p is not None}
-    for output in outputs:
-        for index in range(len(dataset)):
-            path = os.path.realpath(output.target(index))
-            if path in taken:
-                raise UserError(
-                    f'{output.target(index)}: would be overwritten; '
-                    'write each kind of result to a folder of its own, outside the data set'
-                )
-            taken.add(path)
 
 
 def _under_names(dataset: Dataset, folder: Path) -> Callable[[int], Path]:

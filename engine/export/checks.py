@@ -20,6 +20,7 @@ from engine.export import nnb_reader
 from engine.export.spec import INPUT, NORMALISED, ExportSpec
 from engine.export.writers import NETWORK
 from engine.inference import predictor
+from engine.inference.resampling import resize_rows
 from engine.onnx.builder import INSTALL
 from models import Network
 
@@ -120,7 +121,7 @@ def compare_with_network(
                 difference, found = logits.max(axis=0) - chosen, result
             else:
                 if spec.kind == 'maps':
-                    result = predictor.resize_rows(result, size, slice(0, size[0]), size[1])
+                    result = resize_rows(result, size, slice(0, size[0]))
                 expected = predictor.softmax(logits) if spec.kind == 'probabilities' else logits
                 difference, found = np.abs(expected - result), result.argmax(axis=0)
             largest = np.maximum(largest, difference.max())  # propagates NaN, unlike max()

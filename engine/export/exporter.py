@@ -61,7 +61,7 @@ def export(
             temporary.replace(rejected)
             raise UserError(f'{path}: not written, {report}; it is kept as {rejected}')
         if beside is not None:
-            with files.replacing(path.with_name(path.name + '.json')) as description:
+            with files.replacing(writers.description_of(path)) as description:
                 description.write_text(beside, encoding='utf-8')
     return str(report)
 

@@ -11,10 +11,13 @@ from common.log import LOG
 from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
 from engine.config.loading import Config
+from engine.config.reading import PATH_KEYS
 from engine.device.settings import DeviceSettings
+from engine.export import writers
 from engine.export.exporter import export
 from engine.export.settings import NAMED_SIZES, ExportSettings, FormSettings
 from engine.export.spec import NORMALISED, ExportSpec, check_size
+from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.test_time import ProtocolKeys, configured_protocol
 from models import complexity
@@ -41,9 +44,15 @@ def export_network(settings: ExportSettings) -> int:
     name, info = NetworkKeys.of(config).network, models.describe(config)
     height, width = size = choose_size(settings.form.size, config, info)
     check_size(name, info, size)
+    protected = network_files(config, settings.weights)
+    protected.claim('-o', path)
+    if path.suffix.lower() == '.nnb':
+        protected.claim_json('-o', writers.description_of(path))
     files.check_writable(path)
     loaded = load(config, settings.weights, REFERENCE)
-    report = export(loaded.predictor.network, size, path, spec, metadata=_metadata(loaded))
+    predictor = loaded.predictor
+    with predictor.workspace.entered():
+        report = export(predictor.network, size, path, spec, metadata=_metadata(loaded))
     print(
         f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {spec.kind} of {height}x{width}): '
         f'{report}'
@@ -106,14 +115,13 @@ def _spec(settings: FormSettings, path: Path) -> ExportSpec:
 def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
     """Return the metadata of a file beyond the facts of its network."""
     config = loaded.config
-    info = configs.class_info(config)
     return {
-        'classes': list(info.classes),
-        'palette': [list(map(int, colour)) for colour in info.palette],
+        'classes': list(loaded.info.classes),
+        'palette': [list(map(int, colour)) for colour in loaded.info.palette],
         'palette_order': 'rgb',
         'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
-        'config': {key: value for key, value in config.items() if key not in configs.PATH_KEYS},
+        'config': {key: value for key, value in config.items() if key not in PATH_KEYS},
         'weights': loaded.weights.name,
-        'weights_sha256': files.sha256_of(loaded.weights),
+        'weights_sha256': loaded.sha256,
     }

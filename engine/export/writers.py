@@ -125,4 +125,9 @@ def _nnp(image, output, spec: ExportSpec) -> bytes:
     return content.getvalue()
 
 
+def description_of(path: Path) -> Path:
+    """Return the path of the description beside an exported file."""
+    return path.with_name(path.name + '.json')
+
+
 WRITERS = {'.onnx': write_onnx, '.nnp': write_nnp, '.nnb': write_nnb}

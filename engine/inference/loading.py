@@ -1,24 +1,30 @@
 """Load a network with its weights on the device and the backend that a user chooses."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import models
+from common import files
 from common.errors import UserError
 from common.log import LOG
+from datasets import DatasetInfo
+from datasets.keys import DataKeys
 from engine.backends import calibration, select
 from engine.backends.calibration import Calibration
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
-from engine.config.loading import Config
+from engine.config.loading import Config, class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
 from engine.inference.predictor import Predictor
 from engine.inference.settings import WeightsSettings
+from layers.workspace import NNABLA_LOCK, Workspace
 from models import input_statistics
+from models.class_table import ClassTable, first_difference
 from models.family import NetworkKeys
 
 
@@ -28,15 +34,21 @@ class LoadedNetwork:
 
     Attributes:
         predictor: Computes class maps.
-        config: Config of the network.
+        config: Config of the network, completed with what its file of weights stores.
+        info: Names and colours of its classes.
         weights: File that the weights were loaded from.
+        sha256: SHA-256 of that file, in hexadecimal digits.
+        classes: Names and colours of the classes that the file stores; None if it stores none.
         choice: Device and precision of NNabla's context.
         calibration: Images that determine the 8-bit ranges; None at other precisions.
     """
 
     predictor: Predictor
     config: Config
+    info: DatasetInfo
     weights: Path
+    sha256: str
+    classes: ClassTable | None
     choice: DeviceChoice
     calibration: Calibration | None = None
 
@@ -48,9 +60,11 @@ def load(
     backend: BackendSettings | None = None,
     *,
     gpu: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike | None = None,
 ) -> LoadedNetwork:
-    """Create the network of a config and load its weights.
+    """Create the network of a config and load its weights, in a workspace of its own.
+
+    So a process can load several networks, also of the same kind, and use them at the same time.
 
     Args:
         config: Config of the network.
@@ -58,30 +72,40 @@ def load(
         device: NNabla's context.
         backend: Backend that computes the network; None selects NNabla.
         gpu: Index of the GPU.
-        data_dir: Folder of the data set whose images determine the 8-bit ranges; by default the
-            config's.
+        data_dir: Folder of the data set, for the images that determine the 8-bit ranges and for
+            names of classes that neither config nor weights have; by default the config's.
 
     Raises:
         UserError: The weights are missing or do not fit, or the device or the backend is
             unusable.
     """
     keys = NetworkKeys.of(config)
-    source, info = weights.weights or keys.weights, models.describe(config)
+    source = weights.weights or keys.weights
     if not source:
-        advice = models.weights.published.advice_for(keys.network, info)
-        raise UserError(f'{config.path} names no weights: pass some with -m; {advice}')
-    choice = context.use(device.context, device.type_config, gpu)
+        raise UserError(_missing_weights(config))
+    with NNABLA_LOCK:  # another thread may load a network for another device
+        choice = context.use(device.context, device.type_config, gpu)
+        workspace = Workspace({})
     LOG.info('%s', choice)
-    path = models.weights.find_for(keys.network, info.num_classes, source, weights.weights_url)
-    network = models.create(_with_statistics(config, keys, path))
+    described = models.describe(config)
+    path = models.weights.find_for(keys.network, described.num_classes, source, weights.weights_url)
+    classes = models.weights.class_table(path)
+    config = _with_classes(_with_statistics(config, keys, path), classes, path)
+    info = class_info(config, data_dir)
+    _report_generated_names(config, data_dir)
+    network = models.create(config)
     release = partial(context.release_cached_memory, choice)
-    predictor, images = Predictor(network, release), None
+    with workspace.entered():
+        predictor = Predictor(network, release)
+    images = None
     if backend is not None:
         select.resolve_name(backend, choice)
         if backend.precision == 'int8':
             images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
-    report = models.weights.load(path, strict=not weights.partial)
+    digest = _digest(path)
+    with workspace.entered():
+        report = models.weights.load(path, strict=not weights.partial)
     if report.missing or report.extra:
         LOG.warning(
             '%s: %d parameters loaded; %d parameters of the network are not in the file and keep '
@@ -91,7 +115,7 @@ def load(
             len(report.missing),
             len(report.extra),
         )
-    return LoadedNetwork(predictor, config, path, choice, images)
+    return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images)
 
 
 def use_backend(
@@ -113,9 +137,10 @@ def use_backend(
     Raises:
         UserError: The backend cannot be used.
     """
-    predictor.backend = select.create(
-        settings, predictor.network, choice, release, calibration=images
-    )
+    with predictor.workspace.entered():
+        predictor.backend = select.create(
+            settings, predictor.network, choice, release, calibration=images
+        )
     if choice.name == 'cudnn' and isinstance(predictor.backend, NnablaBackend):
         if not settings.on_host:
             predictor.stay_on_device()
@@ -128,3 +153,56 @@ def _with_statistics(config: Config, keys: NetworkKeys, path: Path) -> Config:
     found = models.weights.input_statistics(path)
     taken = input_statistics.resolve(models.describe(config), found, keys, path)
     return config.completed(taken, str(path)) if taken else config
+
+
+def _missing_weights(config: Config) -> str:
+    """Return the message for a config without weights."""
+    if config.run is None:
+        advice = models.weights.published.advice_for(
+            NetworkKeys.of(config).network, models.describe(config)
+        )
+        return f'{config.path} names no weights: pass some with -m; {advice}'
+    return (
+        f'{config.run.path}: this run has saved no weights yet, best.h5, final.h5 or '
+        'model_param_*.h5: wait for them (save_interval is the number of iterations between them), '
+        'or pass other weights with -m'
+    )
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file of weights.
+
+    It is taken when the file is loaded, as a training may replace the file afterwards.
+    """
+    try:
+        return files.sha256_of(path)
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
+
+
+def _with_classes(config: Config, stored: ClassTable | None, path: Path) -> Config:
+    """Return the config, completed with the names and colours stored in the file of weights."""
+    if stored is None or len(stored.names) != models.describe(config).num_classes:
+        return config
+    own = DataKeys.of(config).classes
+    index = None if own is None else first_difference(own, stored.names)
+    if own is not None and index is not None:
+        LOG.warning(
+            '%s: class %d is called %r there, but %r in the config; using the config (%s)',
+            path, index, stored.names[index], own[index], config.origin('classes'),
+        )  # fmt: skip
+    found = {'classes': stored.names, 'palette': stored.colours}
+    return config.completed({key: value for key, value in found.items() if value}, str(path))
+
+
+def _report_generated_names(config: Config, data_dir: str | os.PathLike | None) -> None:
+    """Warn about classes whose names are generated."""
+    known = DataKeys.of(config).classes or data_set_info(config, data_dir).classes
+    if not known:
+        folder = data_dir or DataKeys.of(config).data_dir
+        LOG.warning(
+            'the names of the classes are in neither the config nor the weights%s: they are called '
+            'class 0, class 1, ...; set data_dir to the folder of the data set, or classes and '
+            'palette',
+            f' nor {folder}' if folder else '',
+        )

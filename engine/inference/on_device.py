@@ -21,6 +21,7 @@ from engine.backends.base import MIN_CACHED_SHAPES
 from engine.inference.test_time import Size, size_of
 from layers import functions as L
 from layers.build import float_context
+from layers.workspace import Workspace
 from models import Network, NetworkInfo
 
 MAX_LOGITS_BYTES = 4 << 30  # logits at the image's size; the host resizes larger ones
@@ -30,7 +31,7 @@ MIN_PIXELS = 64 * 64
 
 
 class OnDevicePredictor:
-    """A predictor of whole images at their own size, in NNabla's current context.
+    """A predictor of whole images at their own size, in the current workspace.
 
     It caches the graphs of the most recent image sizes.
 
@@ -47,6 +48,7 @@ class OnDevicePredictor:
         on_new_size: Callable[[], None] = lambda: None,
     ):
         self._network, self._padded, self._on_new_size = network, padded, on_new_size
+        self._workspace = Workspace()
         # The input and the output of each size's graph.
         self._graphs: LeastRecentlyUsed[Size, tuple[nn.Variable, nn.Variable]] = LeastRecentlyUsed(
             MIN_CACHED_SHAPES
@@ -80,7 +82,7 @@ class OnDevicePredictor:
         """
         size = size_of(image)
         try:
-            with memory_errors_as(MemoryError):
+            with self._workspace.entered(), memory_errors_as(MemoryError):
                 x, y = self._graphs.get_or_make(size, lambda: self._graph(size))
                 x.d = image[None]
                 y.forward(clear_buffer=True)
@@ -94,8 +96,9 @@ class OnDevicePredictor:
 
     def close(self) -> None:
         """Drop all graphs."""
-        self._graphs.clear()
-        self._on_new_size()
+        with self._workspace.entered():
+            self._graphs.clear()
+            self._on_new_size()
 
     def _graph(self, size: Size) -> tuple[nn.Variable, nn.Variable]:
         self._on_new_size()

@@ -11,6 +11,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import kind_of
 from common.inputs import Input, find_inputs, real
+from common.protected_files import ProtectedFiles
 from datasets import image_files
 from engine.inference import video
 from engine.inference.settings import LooksSettings
@@ -36,7 +37,12 @@ class OutputPlan:
     problems: list[str]
 
 
-def plan_outputs(patterns: Sequence[str], output: str | None, looks: LooksSettings) -> OutputPlan:
+def plan_outputs(
+    patterns: Sequence[str],
+    output: str | None,
+    looks: LooksSettings,
+    protected: ProtectedFiles | None = None,
+) -> OutputPlan:
     """Find the inputs and choose the path of each picture, without creating anything.
 
     The picture of one file is written to ``output``, by default ``result.jpg`` or ``result.mp4``.
@@ -47,6 +53,7 @@ def plan_outputs(patterns: Sequence[str], output: str | None, looks: LooksSettin
         patterns: Files, folders and patterns.
         output: Path of the picture or of the folder; None for the default.
         looks: Settings that select the class maps to write beside the pictures.
+        protected: Further files that no result may overwrite, such as the weights.
 
     Raises:
         UserError: An input is missing, or a result cannot be written or would overwrite a file.
@@ -67,7 +74,11 @@ def plan_outputs(patterns: Sequence[str], output: str | None, looks: LooksSettin
         targets = [folder / name for name in _result_names(inputs)]
     for item, target in zip(inputs, targets):
         (video if item.is_video else image_files).check_format(target)
-    _check_overwriting(inputs, targets, looks)
+    planned = _planned_paths(inputs, targets, looks)
+    _check_overwriting(inputs, targets, looks, planned)
+    protected = (protected or ProtectedFiles()).add('an input', [item.path for item in inputs])
+    for path in planned:
+        protected.claim('-o', path)
     _check_writable(targets[0] if folder is None else folder / 'x')
     return OutputPlan(list(zip(inputs, targets)), folder, problems)
 
@@ -88,11 +99,10 @@ def _result_names(inputs: Sequence[Input]) -> list[Path]:
     ]
 
 
-def _check_overwriting(
+def _planned_paths(
     inputs: Sequence[Input], targets: Sequence[Path], looks: LooksSettings
-) -> None:
-    """Raise ``UserError`` if a result would overwrite an input or another result."""
-    sources = {real(item.path) for item in inputs}
+) -> list[Path]:
+    """Return the files of all results, and the folders of the class maps of videos."""
     maps = map_endings(looks)
     planned: list[Path] = []
     for item, target in zip(inputs, targets):
@@ -101,6 +111,17 @@ def _check_overwriting(
             planned += [target.with_suffix('')] * bool(maps)
         else:
             planned += [map_path(target, ending) for ending in maps]
+    return planned
+
+
+def _check_overwriting(
+    inputs: Sequence[Input],
+    targets: Sequence[Path],
+    looks: LooksSettings,
+    planned: Sequence[Path],
+) -> None:
+    """Raise ``UserError`` if a result would overwrite an input or another result."""
+    sources, maps = {real(item.path) for item in inputs}, map_endings(looks)
     counts = Counter(map(real, planned))
     for path in planned:
         if real(path) in sources:

@@ -6,7 +6,9 @@ image's size in bands of rows, so that memory does not grow with pixels times cl
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
+from threading import Lock
 
 import cv2
 import nnabla as nn
@@ -18,7 +20,9 @@ from datasets.loading import transforms
 from engine.backends.base import Backend
 from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevicePredictor
+from engine.inference.resampling import WHOLE, Shares, resize_rows
 from engine.inference.test_time import Protocol, Size, size_of
+from layers.workspace import Workspace
 from models import Network, NetworkInfo
 
 WHOLE_IMAGE = Protocol()  # one view, at the image's size
@@ -37,30 +41,35 @@ class _ViewScores:
 
     Attributes:
         maps: (num_classes, h, w) float32.
-        grid: Height and width to resize the maps to. The upper left corner of the resized maps
-            shows the image; the rest is padding.
+        size: Height and width of the image.
+        shown: Shares of the maps' height and width that show the image, in the upper left corner;
+            the rest is padding.
         mirrored: Whether the view was mirrored.
         probable: Whether the maps hold probabilities instead of logits.
     """
 
     maps: np.ndarray
-    grid: Size
+    size: Size
+    shown: Shares = WHOLE
     mirrored: bool = False
     probable: bool = False
 
-    def rows(self, rows: slice, width: int) -> np.ndarray:
+    def rows(self, rows: slice) -> np.ndarray:
         """Return the scores of rows of the image, (num_classes, rows, width), float32."""
-        scores = resize_rows(self.maps, self.grid, rows, width)
+        scores = resize_rows(self.maps, self.size, rows, self.shown)
         return scores[..., ::-1] if self.mirrored else scores
 
 
 class Predictor:
     """A predictor of class maps with one network, whose parameters it registers.
 
+    Any number of threads may share a predictor. The backend computes one image at a time; the steps
+    before and after it run in parallel.
+
     Attributes:
         network: The network.
-        backend: Backend that computes the network's maps; initially NNabla's graphs in the current
-            context.
+        workspace: The network's parameters and context: the workspace at the creation.
+        backend: Backend that computes the network's maps; initially NNabla's graphs.
         on_device: Computes class maps of whole images on the GPU; None before
             :meth:`stay_on_device`.
 
@@ -70,7 +79,8 @@ class Predictor:
     """
 
     def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
-        self.network = network
+        self.network, self.workspace = network, Workspace()
+        self._lock = Lock()  # of the backend, whose models and graphs serve one thread at a time
         self.backend: Backend = NnablaBackend(network, on_new_size)
         self.on_device: OnDevicePredictor | None = None
         self._on_new_size = on_new_size
@@ -79,7 +89,8 @@ class Predictor:
 
     def stay_on_device(self) -> None:
         """Compute whole images at their own size in one graph, which transfers bytes only."""
-        self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
+        with self.workspace.entered():
+            self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
 
     def labels(self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE) -> np.ndarray:
         """Return the class index of every pixel.
@@ -96,7 +107,8 @@ class Predictor:
         """
         size = size_of(image)
         if self.on_device and protocol == WHOLE_IMAGE and self.on_device.takes(size):
-            labels = self.on_device.labels(image)
+            with self._lock:
+                labels = self.on_device.labels(image)
             if labels is not None:
                 return labels
         lacking = (
@@ -112,9 +124,9 @@ class Predictor:
             labels = np.empty(size, np.uint8)
             for rows in self._bands(size):
                 if len(seen) == 1:  # argmax of logits equals argmax of probabilities
-                    scores = seen[0].rows(rows, size[1])
+                    scores = seen[0].rows(rows)
                 else:
-                    views = (_probabilities(each, rows, size[1]) for each in seen)
+                    views = (_probabilities(each, rows) for each in seen)
                     scores = reduce(np.add, views) / np.float32(len(seen))
                 labels[rows] = scores.argmax(axis=0)
             return labels
@@ -128,7 +140,7 @@ class Predictor:
         """
         size = size_of(image)
         seen = self._run(self._normalised(image, view or size), size)
-        return seen.rows(slice(0, size[0]), size[1])
+        return seen.rows(slice(0, size[0]))
 
     def probabilities(self, image: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Return mean class probabilities over all views, (num_classes, H, W) float32.
@@ -142,7 +154,7 @@ class Predictor:
         for seen in self._views(image, protocol):
             count += 1
             for rows in self._bands(size):
-                total[:, rows] += _probabilities(seen, rows, size[1])
+                total[:, rows] += _probabilities(seen, rows)
         total /= np.float32(count)
         return total
 
@@ -154,7 +166,8 @@ class Predictor:
         """
         size = size_of(image)
         views = protocol.views(*size)
-        self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
+        with self._lock:
+            self.backend.reserve(len({self._shape(view, protocol.window) for view in views}))
         for view in views:
             with memory_errors_as(InputError, _too_little_memory(view, protocol.window)):
                 x = self._normalised(image, view)
@@ -162,7 +175,7 @@ class Predictor:
                     shown = x[..., ::-1] if mirrored else x
                     if protocol.window:
                         means = self._slide(shown, protocol)
-                        yield _ViewScores(means, size, mirrored, probable=True)
+                        yield _ViewScores(means, size, mirrored=mirrored, probable=True)
                     else:
                         yield self._run(shown, size, mirrored)
 
@@ -189,7 +202,7 @@ class Predictor:
     def _slide(self, x: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Average the probabilities of a view (3, h, w) over its windows: (num_classes, h, w)."""
         size = size_of(x[0])
-        height, width = window = protocol.window_of(*size)
+        window = protocol.window_of(*size)
         total = np.zeros((self.network.info.num_classes, *size), np.float32)
         weights = np.zeros(size, np.float32)
         # 1 at the window's border, rising by 1 per pixel: overlapping windows blend smoothly.
@@ -197,7 +210,7 @@ class Predictor:
         weight = np.outer(*ramps).astype(np.float32)
         for rows, columns in protocol.windows(*size):
             seen = self._run(x[:, rows, columns], window)
-            total[:, rows, columns] += softmax(seen.rows(slice(0, height), width)) * weight
+            total[:, rows, columns] += softmax(seen.rows(slice(0, window[0]))) * weight
             weights[rows, columns] += weight
         return total / weights
 
@@ -208,62 +221,23 @@ class Predictor:
         accepts.
         """
         padded = np.pad(x, [(0, 0), *((0, self._padded(side) - side) for side in x.shape[1:])])
-        height, width = (
-            round(side * full / seen)
-            for side, full, seen in zip(size, padded.shape[1:], x.shape[1:])
-        )
-        try:
-            return _ViewScores(self.backend.run(padded[None])[0], (height, width), mirrored)
-        except MemoryError:
-            self.backend.close()  # frees memory that the next image may need
-            raise
+        height, width = map(Fraction, x.shape[1:], padded.shape[1:])
+        with self._lock:
+            try:
+                maps = self.backend.run(padded[None])[0]
+            except MemoryError:
+                self.backend.close()  # frees memory that the next image may need
+                raise
+        return _ViewScores(maps, size, (height, width), mirrored)
 
     def _padded(self, length: int) -> int:
+        """Return the smallest length that the network accepts for ``length`` pixels."""
         info = self.network.info
-        return max(-(-length // info.size_divisor) * info.size_divisor, info.smallest_size)
+        return -(-max(length, info.smallest_size) // info.size_divisor) * info.size_divisor
 
 
-def resize_rows(maps: np.ndarray, size: Size, rows: slice, width: int) -> np.ndarray:
-    """Resize maps bilinearly and return some of the resulting rows.
-
-    The result equals these rows of ``layers.functions.resize`` on the CPU to the last bit: pixel
-    centres at half integers, columns before rows, in float32.
-
-    Args:
-        maps: (C, h, w) float32.
-        size: Height and width after resizing.
-        rows: Rows to return.
-        width: Number of columns to return, from the left.
-
-    Returns:
-        (C, rows, width) float32.
-    """
-    if maps.shape[1:] == tuple(size):
-        return maps[:, rows, :width]
-    above, below, down = _taps(maps.shape[1], size[0], rows)
-    left, right, across = _taps(maps.shape[2], size[1], slice(0, width))
-    first = above[0]
-    part = maps[:, first : below[-1] + 1]
-    part = part[..., left] * (1 - across) + part[..., right] * across
-    down = down[:, None]
-    scores = part[:, above - first] * (1 - down)
-    lower = part[:, below - first]
-    lower *= down
-    scores += lower
-    return scores
-
-
-def _taps(length: int, new_length: int, where: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the indices of the two samples around each new sample, and the second one's weight."""
-    scale = np.float32(length / new_length)
-    at = (np.arange(where.start, where.stop, dtype=np.float32) + np.float32(0.5)) * scale
-    at = np.maximum(at - np.float32(0.5), 0)
-    before = np.minimum(at.astype(np.intp), length - 1)
-    return before, np.minimum(before + 1, length - 1), at - before.astype(np.float32)
-
-
-def _probabilities(seen: _ViewScores, rows: slice, width: int) -> np.ndarray:
-    scores = seen.rows(rows, width)
+def _probabilities(seen: _ViewScores, rows: slice) -> np.ndarray:
+    scores = seen.rows(rows)
     return scores if seen.probable else softmax(scores)
 
 

@@ -20,6 +20,7 @@ from common.memory import memory_errors_as
 from datasets import DatasetInfo, colours, image_files
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
+from engine.inference.input_files import network_files
 from engine.inference.loading import load
 from engine.inference.planning import COLOR_ENDING, LABELS_ENDING, OutputPlan, Pair, map_path
 from engine.inference.prefetch import run_pipeline
@@ -45,10 +46,11 @@ def segment(settings: SegmentSettings) -> int:
     """
     config = configs.load(settings.config.config_file, settings.config.overrides)
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
-    plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks)
+    protected = network_files(config, settings.weights, settings.backend)
+    plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
     network = load(config, settings.weights, settings.device, settings.backend)
     predict = partial(network.predictor.labels, protocol=protocol)
-    return segment_plan(predict, configs.class_info(config), plan, settings.looks)
+    return segment_plan(predict, network.info, plan, settings.looks)
 
 
 def segment_plan(

@@ -153,6 +153,7 @@ class SegmentSettings(Settings):
         '-i',
         '--test-image-file',
         default=(),
+        action='extend',
         nargs='+',
         required=True,
         metavar='FILE',

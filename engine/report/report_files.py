@@ -26,5 +26,5 @@ def write_report(run: Path, picture: Path) -> str:
     title = f'{record.name}, iteration {record.iteration} of {record.total or summary.UNKNOWN}'
     curves.draw_curves(picture, title, record.losses, record.rates, record.scores)
     with files.replacing(run / SUMMARY) as temporary:
-        temporary.write_text(page, encoding='utf-8')
+        temporary.write_text(page, encoding='utf-8', errors='backslashreplace')
     return page

@@ -54,8 +54,8 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """Name of the config; without a state, the name of the folder."""
-        return self.facts.get('name') or self.folder.path.resolve().name
+        """Name of the run, which is that of its folder."""
+        return self.folder.path.resolve().name
 
     @property
     def iteration(self) -> int:
@@ -112,6 +112,7 @@ def format_page(record: RunRecord, picture: Path) -> str:
     facts = record.facts
     versions = [f'{name} {version}' for name, version in facts.get('versions', {}).items()]
     rows = [
+        ('config', facts.get('name') or UNKNOWN),
         ('network', record.network),
         ('data set', record.data.dataset or UNKNOWN),
         ('iterations', f'{record.iteration} of {record.total or UNKNOWN}'),
@@ -160,6 +161,7 @@ def _scores(record: RunRecord) -> list[tuple[str, str]]:
     return [
         ('last validation mIoU', f'{record.scores[-1][1]:.2f} %'),
         ('best validation mIoU', f'{best:.2f} % at iteration {iteration}'),
+        ('last validated', record.validations[-1].get('origin', UNKNOWN)),
     ]
 
 

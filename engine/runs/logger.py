@@ -42,6 +42,7 @@ class RunLogger:
         start_iteration: Number of iterations that the run has completed before. Records of later
             iterations are dropped, because a resumed run repeats these iterations.
         pending: Result of :meth:`pending` at ``start_iteration``.
+        seconds: Result of :meth:`seconds` at ``start_iteration``.
         memory: Function that returns the memory in use in MiB; by default this process's peak
             memory.
 
@@ -59,6 +60,7 @@ class RunLogger:
         active: bool,
         start_iteration: int = 0,
         pending: Sequence[Sequence[float]] = (),
+        seconds: float = 0,
         memory: Callable[[], float] | None = None,
     ):
         self._active, self._failed = active, False
@@ -76,7 +78,7 @@ class RunLogger:
         with self._writing(), ExitStack() as stack:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._history = RunSeries(
-                self._folder, start_iteration, start_iteration - len(self._steps)
+                self._folder, start_iteration, start_iteration - len(self._steps), seconds
             )
             self._events = EventWriter(self._folder, start_iteration)
             stack.callback(self._events.close)
@@ -142,12 +144,17 @@ class RunLogger:
         """
         return list(self._steps) if self._active else []
 
+    def seconds(self) -> float:
+        """Return the seconds that the run has taken so far, for the checkpoint."""
+        return self._history.seconds() if self._active else 0
+
     def validation(self, iteration: int, report: Mapping):
         """Record the scores of a validation.
 
         Args:
             iteration: Number of completed iterations.
-            report: Report of ``engine.evaluation.evaluator``.
+            report: Report of ``engine.evaluation.evaluator``; ``origin``, if it is there, says what
+                was scored.
         """
         if not self._active:
             return
@@ -161,6 +168,7 @@ class RunLogger:
         self.note(
             f'iteration {iteration}/{self._last} | validation mIoU {_percent(report["miou"])} | '
             f'pixel accuracy {_percent(report["pixel_accuracy"])}'
+            + (f' | {report["origin"]}' if 'origin' in report else '')
         )
 
     def pictures(self, iteration: int, pictures: Mapping[str, np.ndarray]):
@@ -194,6 +202,9 @@ class RunLogger:
         try:
             if self._steps and self._iteration > self._start and not self._failed:
                 self._end_interval()
+            if not self._failed:
+                with self._writing():
+                    self._history.extend_time()
         finally:
             self._active = False
             with suppress(OSError) if self._failed else self._writing():

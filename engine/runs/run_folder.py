@@ -23,8 +23,11 @@ from common.errors import UserError
 from common.log import LOG
 from engine.runs import checkpoints
 from models import NetworkInfo, weights
+from models.class_table import ClassTable
 
 WEIGHTS_NAME = re.compile(r'model_param_(\d{8,})\.h5')
+CONFIG_NAME = 'config.yaml'
+HEAD_LINE = '# The effective config of this run, written by nnseg'  # starts every such file
 
 
 class RunFolder:
@@ -42,17 +45,43 @@ class RunFolder:
         lock: File that a training locks while it runs.
         info: Facts about the network, whose input mean and std are saved with the weights; None
             to save none.
+        classes: Names and colours of the classes, which are saved with the weights; None to save
+            none.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self.config = self.path / 'config.yaml'
+        self.config = self.path / CONFIG_NAME
         self.state = self.path / 'state.h5'
         self.best = self.path / 'best.h5'
         self.final = self.path / 'final.h5'
         self.lock = self.path / 'lock'
         self.info: NetworkInfo | None = None
+        self.classes: ClassTable | None = None
         self._locked = None
+
+    @classmethod
+    def of_config(cls, config: Path) -> 'RunFolder | None':
+        """Return the run whose effective config a file is; None for any other config.
+
+        Two of three signs suffice: the file's name, its head line, and a state, weights of an
+        iteration or a lock beside it. A copy of the file elsewhere, under another name, is a
+        config like any other.
+
+        Raises:
+            UserError: The folder cannot be read.
+        """
+        run = cls(config.parent)
+        try:
+            with open(config, encoding='utf-8', errors='replace') as file:
+                written = file.readline(len(HEAD_LINE) + 1).startswith(HEAD_LINE)
+        except OSError:  # the caller reads the file, and reports the error
+            return None
+        named = config.name == CONFIG_NAME
+        if not named and not written:
+            return None
+        both = named and written
+        return run if both or run.occupied() or files.kind_of(run.lock) == 'file' else None
 
     def weights(self, iteration: int) -> Path:
         """Return the path of the weights after ``iteration`` iterations."""
@@ -78,6 +107,14 @@ class RunFolder:
         """Return the newest file of weights, which is complete; None if there is none."""
         return next(reversed(self.saved().values()), None)
 
+    def own_weights(self) -> Path | None:
+        """Return the weights that stand for the run; None if none are saved.
+
+        They are the best ones, else the final ones, else those of the latest iteration.
+        """
+        chosen = (path for path in (self.best, self.final) if files.kind_of(path) == 'file')
+        return next(chosen, None) or self.latest()
+
     def occupied(self) -> bool:
         """Return whether the folder holds a run: a state, or weights with an iteration."""
         return files.kind_of(self.state) is not None or bool(self.saved())
@@ -86,12 +123,26 @@ class RunFolder:
         """Create and lock the folder, and remove temporary files of killed runs.
 
         Args:
-            resume: Whether to resume the run in the folder, or, in an empty folder, a run from
-                elsewhere.
+            resume: As for :meth:`check_vacant`.
 
         Raises:
             UserError: The folder cannot be written, a run in it would be overwritten, or another
                 process has locked it.
+        """
+        self.check_vacant(resume)
+        files.check_writable(self.config)
+        self._acquire()
+        files.remove_leftovers(self.path)
+
+    def check_vacant(self, resume: bool):
+        """Check that the folder holds no run that would be overwritten; change nothing.
+
+        Args:
+            resume: Whether to resume the run in the folder, or, in an empty folder, a run from
+                elsewhere.
+
+        Raises:
+            UserError: The folder holds such a run, or is a file.
         """
         resumable = files.kind_of(self.state) is not None
         if self.occupied() and not (resume and resumable):
@@ -104,9 +155,6 @@ class RunFolder:
             raise UserError(f'{self.path}: holds a run{self._where()}: {advice}')
         if files.kind_of(self.path) == 'file':
             raise UserError(f'{self.path}: is a file; name a folder with -o')
-        files.check_writable(self.config)
-        self._acquire()
-        files.remove_leftovers(self.path)
 
     def release(self):
         """Unlock the folder for other processes."""
@@ -155,11 +203,13 @@ class RunFolder:
             config: The effective config.
             made_by: Comment that names other influences on the run, such as its command line.
         """
-        text = yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100)
-        comment = f'# The effective config of this run, written by nnseg {__version__}\n'
+        text = yaml.safe_dump(
+            dict(config), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
+        )
+        comment = f'{HEAD_LINE} {__version__}\n'
         comment += f'# {made_by}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
-            temporary.write_text(comment + text, encoding='utf-8')
+            temporary.write_text(comment + text, encoding='utf-8', errors='backslashreplace')
 
     def save_weights(self, iteration: int) -> Path:
         """Write the registered parameters as the weights of an iteration."""
@@ -190,7 +240,7 @@ class RunFolder:
         """Write weights and wait for the disk, which ``weights.save`` does not do."""
         with files.replacing(path, durable=True) as temporary:
             try:
-                weights.save(temporary, self.info)
+                weights.save(temporary, self.info, self.classes)
             except UserError as error:
                 raise UserError(str(error).replace(str(temporary), str(path))) from error
         return path

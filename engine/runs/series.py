@@ -4,7 +4,8 @@ Training-loss.series.txt                  iteration, mean over an interval
 Learning-rate.series.txt                  iteration, mean over an interval
 Validation-mIoU.series.txt                iteration, percent
 Training-time-per-iteration.timer.txt     iteration, seconds and iterations since the last line,
-                                          seconds since the start of the run
+                                          seconds since the start of the run; a validation after
+                                          the iteration counts
 validation.json                           a list of scores, one entry per validation
 """
 
@@ -22,6 +23,7 @@ LOSS, RATE, SCORE = 'Training loss', 'Learning rate', 'Validation mIoU'
 TIME = 'Training time per iteration'
 COLUMN_COUNTS = {LOSS: 2, RATE: 2, SCORE: 2, TIME: 4}
 VALIDATIONS = 'validation.json'
+ORIGIN_KEYS = ('images', 'settings', 'origin')  # what scores were computed from
 
 
 class RunSeries:
@@ -33,13 +35,16 @@ class RunSeries:
         start_of_interval: Last iteration of the last complete interval. Means of later intervals
             are dropped; the next call of :meth:`interval` appends the mean that includes the
             iterations from there to ``start_iteration``.
+        seconds: Seconds that the run has taken before.
 
     Raises:
         OSError: A file cannot be written. All methods raise it as well.
         UserError: A file cannot be written or read. All methods raise it as well.
     """
 
-    def __init__(self, folder: Path, start_iteration: int, start_of_interval: int):
+    def __init__(
+        self, folder: Path, start_iteration: int, start_of_interval: int, seconds: float = 0
+    ):
         self._folder, self._path = folder, folder / VALIDATIONS
         self._entries = [e for e in read_validations(folder) if e['iteration'] <= start_iteration]
         self._write_entries()
@@ -53,9 +58,28 @@ class RunSeries:
             mean = monitor in (self._losses, self._rates)
             self._cut(monitor, start_of_interval if mean else start_iteration)
             monitor.sp = str(series_path(folder, monitor.name))
-        times = read_series(folder, TIME)
-        if times:
-            self._times.start = time.time() - times[-1][3]
+        recorded = (row[3] for row in read_series(folder, TIME)[-1:])
+        self._times.start -= max(seconds, *recorded, 0)
+
+    def seconds(self) -> float:
+        """Return the seconds that the run has taken so far."""
+        return time.time() - self._times.start
+
+    def extend_time(self):
+        """Add the time since the last line of the timer to it, such as that of a validation.
+
+        Without any line, the first one will contain it.
+        """
+        rows, path = read_series(self._folder, TIME), series_path(self._folder, TIME)
+        if not rows:
+            return
+        iteration, seconds, count, _ = rows[-1]
+        now = time.time()
+        seconds += now - self._times.lap
+        self._times.lap = now
+        last = f'{iteration:.0f} {seconds} {count:.0f} {now - self._times.start}'
+        with files.replacing(path) as temporary:
+            temporary.write_text(''.join(f'{line}\n' for line in [*_lines(path)[:-1], last]))
 
     def interval(self, iteration: int, loss: float, lr: float):
         """Append the means over an interval.
@@ -88,9 +112,11 @@ class RunSeries:
                 'miou': report['miou'],
                 'pixel_accuracy': report['pixel_accuracy'],
                 'classes': {name: values['iou'] for name, values in report['classes'].items()},
+                **{key: report[key] for key in ORIGIN_KEYS if key in report},
             }
         )
         self._write_entries()
+        self.extend_time()
         if report['miou'] is not None:
             self._scores.add(iteration, report['miou'])
 
@@ -100,11 +126,12 @@ class RunSeries:
         rows = read_series(self._folder, monitor.name)
         lines = [line for line, row in zip(_lines(path), rows) if row[0] <= last]
         with files.replacing(path) as temporary:
-            temporary.write_text(''.join(f'{line}\n' for line in lines))
+            temporary.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
     def _write_entries(self):
         with files.replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(self._entries, indent=1, allow_nan=False) + '\n')
+            text = json.dumps(self._entries, indent=1, allow_nan=False) + '\n'
+            temporary.write_text(text, encoding='utf-8')
 
 
 def series_path(folder: Path, name: str) -> Path:
@@ -135,7 +162,8 @@ def read_validations(folder: Path) -> list[dict]:
 
     Returns:
         Dictionaries with ``iteration``, ``miou``, ``pixel_accuracy`` and ``classes``, the IoU by
-        class name.
+        class name. Entries of newer versions also tell what was scored: ``images``, their number,
+        ``settings``, as in the report of evaluate.py, and ``origin``, the same as one line.
 
     Raises:
         UserError: The file is unreadable or not a list of scores.

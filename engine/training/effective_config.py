@@ -6,10 +6,12 @@ from typing import Any
 
 import models
 from common import files
+from datasets import DatasetInfo
 from engine import config as configs
 from engine.config import Config
+from engine.config.reading import WEIGHTS_KEY
 from engine.runs.checkpoints import TrainingState
-from engine.training import optimizer
+from engine.training import optimizer, resume
 from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
 from engine.training.settings import TrainingSettings
 from models import input_statistics
@@ -19,25 +21,39 @@ from models.family import NetworkKeys
 def load(settings: TrainingSettings) -> Config:
     """Load the config of a training; options that correspond to keys override them.
 
+    ``--resume`` without ``-cfg`` takes the config of the run that it resumes.
+
     Raises:
         UserError: The config or an override is invalid.
     """
     chosen = settings.config
-    return configs.load(chosen.config_file, chosen.overrides, _options(settings))
+    path = chosen.config_file or resume.own_config(settings)
+    return configs.load(path, chosen.overrides, _options(settings))
 
 
-def complete(config: Config, state: TrainingState | None, weights_url: str | None) -> Config:
-    """Return the config with the input statistics and the form of momentum filled in.
+def complete(
+    config: Config, state: TrainingState | None, weights_url: str | None, info: DatasetInfo
+) -> Config:
+    """Return the config with all that the run's own files are read with later.
+
+    These are the input statistics, the form of momentum, and the names and colours of the classes.
+    The key ``weights`` is left out: a run has its own weights.
 
     Args:
         config: The result of :func:`load`.
         state: The state of the resumed run; None for a new run.
         weights_url: The address to download published weights from; None for the default ones.
+        info: Names and colours of the classes.
 
     Raises:
         UserError: The pretrained weights are missing or unreadable.
     """
-    config = _with_input_statistics(config, state, weights_url)
+    config = _with_input_statistics(config.without(WEIGHTS_KEY), state, weights_url)
+    network = models.describe(config)
+    config = config.completed(input_statistics.of_info(network), f'the network {network.paper}')
+    config = config.completed(
+        {'classes': info.classes, 'palette': info.palette}, f'the data set {info.name}'
+    )
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)
     known = {MOMENTUM_FORM: form} if form else {}

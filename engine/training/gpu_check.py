@@ -233,7 +233,7 @@ def _compare_in_child(
         'tf32': choice.tf32,
         'specs': [asdict(spec) for spec in specs],
     }
-    with tempfile.TemporaryFile('w+') as errors:
+    with tempfile.TemporaryFile('w+', errors='replace') as errors:
         process = subprocess.Popen(
             [sys.executable, '-m', 'engine.training.gpu_check_child'],
             cwd=PROJECT,
@@ -242,6 +242,7 @@ def _compare_in_child(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            errors='replace',
         )
         assert process.stdin and process.stdout  # they are pipes
         messages: Messages = queue.Queue()

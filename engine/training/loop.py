@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from common.command import DONE, INTERRUPTED, TERMINATED
+from common.command import DONE, HUNG_UP, INTERRUPTED, TERMINATED
 from common.errors import UserError
 from common.log import LOG
 from common.machine import versions
@@ -23,6 +23,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
+from engine.training.class_coverage import CropWatch
 from engine.training.divergence import DivergedError
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
@@ -32,6 +33,7 @@ SIGNALS: dict[int, int] = {
     signal.SIGINT: INTERRUPTED,
     signal.SIGTERM: TERMINATED,
     signal.SIGUSR1: TERMINATED,
+    signal.SIGHUP: HUNG_UP,  # the terminal was closed, as by a lost SSH connection
 }
 RANK_0_SAVE_SECONDS = 10  # the other ranks wait, since rank 0 saves if it has the same error
 
@@ -44,11 +46,13 @@ class RunIdentity:
         config: The effective config.
         seed: The seed of the run.
         options: The options that change results.
+        name: The name of the config that the run started from.
     """
 
     config: Config
     seed: int
     options: dict[str, str]
+    name: str
 
 
 class TrainingLoop:
@@ -63,6 +67,7 @@ class TrainingLoop:
         logger: The log of the run.
         watchdog: Receives reports of progress.
         saved: The state that the run resumes from, and its iteration.
+        watch: Watches the classes in the crops of the first epoch; None for a scanned split.
         best: ``miou`` and ``iteration`` of the weights in ``best.h5``, if that file exists.
     """
 
@@ -78,10 +83,12 @@ class TrainingLoop:
         watchdog: Watchdog,
         saved: tuple[Path, int] | None = None,
         best: dict | None = None,
+        watch: CropWatch | None = None,
     ):
         self._identity, self._trainer, self._validation = identity, trainer, validation
         self._processes, self._folder = processes, folder
         self._logger, self._watchdog, self._best = logger, watchdog, best
+        self._watch = watch
         self._versions, self._saved = versions(), saved
         self._saved_at = time.monotonic()
         # The last iteration that is finished and logged, and the last one for which a save in this
@@ -97,7 +104,7 @@ class TrainingLoop:
         Raises:
             UserError: The run stops; the message names the state that it can resume from.
         """
-        before = {number: signal.signal(number, self._note_signal) for number in SIGNALS}
+        before = {number: signal.signal(number, self._note_signal) for number in _handled_signals()}
         try:
             return self._train()
         except KeyboardInterrupt:
@@ -131,7 +138,10 @@ class TrainingLoop:
                 lambda: self._signal is not None,
                 self._is_time_to_save,
                 self._watchdog.note_progress,
+                *((self._watch.see,) if self._watch else ()),
             )
+            if self._watch and self._watch.end_iteration(self._processes):
+                self._watch = None
             self._watchdog.note_progress(f'iteration {trainer.iteration}')
             if step.skipped:
                 self._logger.skipped(trainer.iteration, step.loss_scale)
@@ -188,6 +198,9 @@ class TrainingLoop:
     def _validate(self, iteration: int, validation: Validation) -> None:
         self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
+        averaged = 'averaged ' if self._identity.config.get('ema_decay') else ''
+        origin = validation.origin(f'{averaged}weights of iteration {iteration}')
+        report |= {'settings': origin.facts(), 'origin': origin.line(report['images'])}
         self._logger.validation(iteration, report)
         self._logger.pictures(iteration, pictures)
         if self._best is None or (report['miou'] or 0) > self._best['miou']:
@@ -215,8 +228,8 @@ class TrainingLoop:
             processes=self._processes.size,
             options=self._identity.options,
             versions=self._versions,
-            name=self._identity.config.name,
-            extras={'pending': self._logger.pending()},
+            name=self._identity.name,
+            extras={'pending': self._logger.pending(), 'seconds': self._logger.seconds()},
             scaled=True,
         )
 
@@ -272,8 +285,11 @@ class TrainingLoop:
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """Stop training after the present step; a second signal interrupts at once.
 
-        Saving weights and validation are interrupted by the first signal.
+        Saving weights and validation are interrupted by the first signal. A closed terminal can
+        cause several SIGHUP, of which only the first counts.
         """
+        if number == signal.SIGHUP and self._signal is not None:
+            return
         again, self._signal = self._signal is not None, number
         if again or self._interruptible:
             raise KeyboardInterrupt
@@ -286,3 +302,9 @@ class TrainingLoop:
                 self._trainer.iteration,
             )
         return INTERRUPTED if self._signal is None else SIGNALS[self._signal]
+
+
+def _handled_signals() -> list[int]:
+    """Return the signals that end a run; under ``nohup`` a closed terminal does not."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in SIGNALS if not (number == signal.SIGHUP and ignored)]

@@ -1,6 +1,7 @@
 """Prepare a training: check the settings, then create all objects that the loop needs."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import nnabla as nn
@@ -13,7 +14,7 @@ from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import open_dataset
+from engine.config.data import check_classes, data_root, open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
@@ -23,7 +24,14 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
-from engine.training import effective_config, gpu_check, losses, resume
+from engine.training import (
+    class_coverage,
+    effective_config,
+    gpu_check,
+    losses,
+    resume,
+    run_outputs,
+)
 from engine.training.hyperparameters import Hyperparameters, TrainingKeys, derive_hyperparameters
 from engine.training.loop import RunIdentity, TrainingLoop
 from engine.training.losses import Criterion
@@ -34,7 +42,9 @@ from engine.training.settings import TrainingSettings
 from engine.training.trainer import Trainer
 from engine.training.validation import Validation
 from models import Network
+from models.class_table import ClassTable
 from models.family import NetworkKeys
+from models.weights import LoadReport
 
 MAX_LOADER_WORKERS = 4  # per training process, unless --workers sets another number
 
@@ -51,29 +61,43 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         UserError: The settings, the config or the data do not permit the run.
     """
     config = effective_config.load(settings)
-    folder = RunFolder(settings.output or Path('runs') / config.name)
+    default = config.run.path if config.run else Path('runs') / config.name
+    folder = RunFolder(settings.output or default)
     source = resume.find_state(settings, folder)
     state = checkpoints.load(source) if source else None
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
+    _check_order(config)
     with config.naming_origins():
         hyperparameters = _hyperparameters(config, len(data), processes.size)
-    config = effective_config.complete(config, state, settings.weights_url)
+    config = effective_config.complete(config, state, settings.weights_url, data.info)
     network = models.create(config)
     folder.info = network.info
+    folder.classes = ClassTable(data.info.classes, data.info.palette)
     with config.naming_origins():
         criterion = losses.create(config, network.info.num_classes)
+    if not processes.rank:
+        folder.check_vacant(resume=own)
+        if not own:
+            run_outputs.check_folder(folder, config, data, source)
+    choice = choose_context(settings, processes)
+    plan = TrainingPlan(settings, config, seed, processes, choice)
+    predictor = _register(plan, network)
+    initial = None if state else _initialise(plan, network)
     if not processes.rank:
         folder.claim(resume=own)
         stack.callback(folder.release)
     watchdog = stack.enter_context(
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
-    choice = choose_context(settings, processes)
-    plan = TrainingPlan(settings, config, seed, processes, choice)
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
-    validation = _register(plan, network, initialise=state is None)
+    missing = _check_data(plan, data, watchdog, resumed=state is not None)
+    if initial:
+        _log_initial_weights(*initial, network)
+    validation = None if settings.no_validation else _make_validation(plan, predictor)
+    if validation is not None:
+        class_coverage.compare_splits(data, missing, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     with config.naming_origins():
@@ -87,7 +111,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
     return TrainingLoop(
-        RunIdentity(config, seed, plan.options),
+        RunIdentity(config, seed, plan.options, resume.name_of_run(config, state)),
         trainer,
         validation,
         processes,
@@ -96,12 +120,44 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
+        watch=class_coverage.watch_of(data, hyperparameters, processes),
     )
+
+
+def _check_order(config: Config) -> None:
+    """Compare the classes that the config names with those of the data set."""
+    source = f'the config {config.origin("classes")}'
+    remedy = (
+        'pass data in that order with -d; --set classes=null starts a training with the names of '
+        'the data set'
+    )
+    check_classes(DataKeys.of(config).classes, source, config, data_root(config), remedy)
 
 
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:
     training, schedule = TrainingKeys.of(config), ScheduleKeys.of(config)
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
+
+
+def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> list[str]:
+    """Log what the training split consists of, and check that it shows all classes.
+
+    A resumed run is only warned of classes without a pixel, so that no run is lost.
+
+    Returns:
+        The names of the classes without a pixel, if the split is small enough to be scanned.
+    """
+    settings = plan.settings
+    data.log_counts()
+    if len(data) > class_coverage.MAX_SCANNED_IMAGES:
+        return []
+    return class_coverage.require_classes(
+        data,
+        plan.processes,
+        watchdog.note_progress,
+        allowed=settings.allow_missing_classes or resumed,
+        skip_bad=settings.skip_bad,
+    )
 
 
 def _start_logging(
@@ -143,24 +199,21 @@ def _logger(
         active=not plan.processes.rank,
         start_iteration=state.iteration if state else 0,
         pending=state.extras.get('pending', ()) if state else (),
+        seconds=state.extras.get('seconds', 0) if state else 0,
         memory=None if choice.name == 'cpu' else lambda: gpu_memory_mib(choice.device),
     )
 
 
-def _register(plan: TrainingPlan, network: Network, initialise: bool) -> Validation | None:
-    """Register and initialise the network's parameters; return the validation, if there is one."""
+def _register(plan: TrainingPlan, network: Network) -> Predictor:
+    """Register the network's parameters with seeded values; return a predictor of the network."""
     nn.random.set_parameter_seed(plan.seed)
+    return Predictor(network, partial(context.release_cached_memory, plan.choice))
 
-    def release() -> None:
-        context.release_cached_memory(plan.choice)
 
-    predictor = Predictor(network, release)  # registers the parameters
-    validation = None
-    if not plan.settings.no_validation:
-        validation = Validation(plan.config, predictor, release, plan.processes)
-    if initialise:
-        _initialise(plan.config, network, plan.settings.weights_url)
-    return validation
+def _make_validation(plan: TrainingPlan, predictor: Predictor) -> Validation:
+    release = partial(context.release_cached_memory, plan.choice)
+    precision = 'float16' if plan.choice.type_config == 'half' else 'float32'
+    return Validation(plan.config, predictor, release, plan.processes, precision)
 
 
 def _make_loader(plan: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:
@@ -221,13 +274,20 @@ def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None
     watchdog.note_progress('the self-check')
 
 
-def _initialise(config: Config, network: Network, url: str | None) -> None:
-    """Load the pretrained weights, if there are any, and log missing and unused parameters."""
-    pretrained = NetworkKeys.of(config).pretrained
+def _initialise(plan: TrainingPlan, network: Network) -> tuple[Path, LoadReport] | None:
+    """Load the pretrained weights; return their file and what was loaded, or None without any.
+
+    This precedes the run folder, so that wrong weights leave none.
+    """
+    pretrained = NetworkKeys.of(plan.config).pretrained
     if pretrained is None:
-        return
-    path = models.weights.find(pretrained, url)
-    report = models.weights.initialise(path, network.info.num_classes)
+        return None
+    path = models.weights.find(pretrained, plan.settings.weights_url)
+    return path, models.weights.initialise(path, network.info.num_classes)
+
+
+def _log_initial_weights(path: Path, report: LoadReport, network: Network) -> None:
+    """Log the pretrained parameters, and those that are missing or unused."""
     LOG.info('%s: %d pretrained parameters', path, len(report.loaded))
     if report.missing:
         LOG.info(

@@ -1,12 +1,16 @@
 """Resume a run: find its state, compare it with the present config, restore the data order."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
 from datasets.keys import DataKeys
 from datasets.loading.loader import Loader
+from engine.config import Config
+from engine.config.loading import DEFAULT_CONFIG
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.run_folder import RunFolder
@@ -15,6 +19,7 @@ from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
 from engine.training.plan import TrainingPlan
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
+from models import input_statistics
 
 
 def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
@@ -24,13 +29,37 @@ def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
     """
     if settings.resume is None:
         return None
-    path = folder.state if settings.resume == '' else Path(settings.resume)
-    if files.kind_of(path) == 'folder':
-        path = RunFolder(path).state
+    path = folder.state if settings.resume == '' else _named_state(settings.resume)
     if settings.resume == '' and files.kind_of(path) is None:
         LOG.info('%s: no state to resume from, starting a new run', path)
         return None
     return path
+
+
+def own_config(settings: TrainingSettings) -> Path | None:
+    """Return the effective config of the run that is resumed; None if there is no such run.
+
+    A run that was killed before its first state has a config, too, and starts again with it.
+
+    Raises:
+        UserError: The run has a state, but no config.
+    """
+    if settings.resume is None:
+        return None
+    output = RunFolder(settings.output or Path('runs') / DEFAULT_CONFIG.stem)
+    state = output.state if settings.resume == '' else _named_state(settings.resume)
+    config = RunFolder(state.parent).config
+    if files.kind_of(config) == 'file' and RunFolder.of_config(config):
+        return config
+    if files.kind_of(state) is None:
+        return None
+    raise UserError(f'{config}: missing, so name the config of the resumed run with -cfg')
+
+
+def _named_state(resume: str) -> Path:
+    """Return the state file that ``--resume PATH`` names by its run folder or itself."""
+    path = Path(resume)
+    return RunFolder(path).state if files.kind_of(path) == 'folder' else path
 
 
 def seed_of_run(settings: TrainingSettings, state: TrainingState | None) -> int:
@@ -48,6 +77,11 @@ def seed_of_run(settings: TrainingSettings, state: TrainingState | None) -> int:
     return state.seed
 
 
+def name_of_run(config: Config, state: TrainingState | None) -> str:
+    """Return the name of the config that a run started from, which its own config keeps."""
+    return config.name if state is None or config.run is None else state.name
+
+
 def check_changes(
     state: TrainingState, plan: TrainingPlan, hyperparameters: Hyperparameters
 ) -> None:
@@ -63,6 +97,8 @@ def check_changes(
             differs, which no option allows.
     """
     config, processes, before, changed = plan.config, plan.processes, state.config, []
+    # States older than these keys have the network's.
+    before = {**input_statistics.of_info(models.describe(before)), **before}
     now, then = SolverKeys.of(config), SolverKeys.of(before)
     if now.momentum_form is not None:
         # States older than the key have NNabla's form, then the only one.
@@ -79,18 +115,42 @@ def check_changes(
     batch = hyperparameters.batch_size * hyperparameters.accumulation * processes.size
     if scaled and not state.scaled and reference not in (None, batch):
         changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
-    changed += checkpoints.config_changes(before, config)
-    changed += checkpoints.option_changes(state.options, plan.options)
+    changes = checkpoints.config_changes(before, config) + _changed_order(before, config)
+    changed += changes + checkpoints.option_changes(state.options, plan.options)
     if state.processes != processes.size:
         changed.append(f'processes: {processes.size} was {state.processes}')
     if not changed:
         return
     if not plan.settings.allow_changes:
+        advice = _own_config_advice(plan) if changes else ''
         raise UserError(
-            f'the resumed run had another config or other options: {"; ".join(changed)}; '
+            f'the resumed run had another config or other options: {"; ".join(changed)}; {advice}'
             '--allow-changes resumes it nevertheless'
         )
     LOG.warning('resuming with changes: %s', '; '.join(changed))
+
+
+def _own_config_advice(plan: TrainingPlan) -> str:
+    """Return which options to leave out for the run's own config; '' if none of them is given."""
+    settings, given = plan.settings, plan.settings.config
+    options = ['-cfg'] if given.config_file and plan.config.run is None else []
+    options += ['--set'] if given.overrides else []
+    if not options:
+        return ''
+    output = settings.output or Path('runs') / plan.config.name
+    command = f'--resume {settings.resume}' if settings.resume else f'-o {output} --resume'
+    return f"{command} without {' and '.join(options)} takes the run's own config; "
+
+
+def _changed_order(before: Mapping, config: Mapping) -> list[str]:
+    """Return a text if both configs have the same classes in another order, else nothing.
+
+    Other names do not influence a training, but another order changes the meaning of labels.
+    """
+    old, new = before.get('classes') or [], config.get('classes') or []
+    if list(old) == list(new) or sorted(old) != sorted(new):
+        return []
+    return [f'classes: {", ".join(new)} were in the order {", ".join(old)}']
 
 
 def log_ignored_options(state: TrainingState, plan: TrainingPlan) -> None:

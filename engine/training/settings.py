@@ -78,6 +78,10 @@ class TrainingSettings(Settings):
         help='worker processes that load samples, for each training process (default: one per '
         "core in this process's share, at most 4)",
     )
+    allow_missing_classes: bool = flag(
+        '--allow-missing-classes',
+        help='train even if no label of the training split shows some of the classes',
+    )
     skip_bad: bool = flag(
         '--skip-bad',
         help='replace unreadable samples by others instead of stopping',

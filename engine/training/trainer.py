@@ -114,6 +114,7 @@ class Trainer:
         should_stop: Callable[[], bool] = lambda: False,
         should_save: Callable[[], bool] = lambda: False,
         on_progress: Callable[[str], None] = lambda activity: None,
+        on_labels: Callable[[np.ndarray], None] = lambda labels: None,
     ) -> Step:
         """Train on the next batches; all of them are loaded before the first forward pass.
 
@@ -123,6 +124,7 @@ class Trainer:
             should_save: Called before the update; returns whether this process requests to save the
                 state after it.
             on_progress: Called with a description of each load and each backward pass.
+            on_labels: Called with the labels of each batch.
 
         Raises:
             DivergedError: Loss, gradients or parameters are not finite; the message names the files
@@ -138,6 +140,8 @@ class Trainer:
         snapshot = StepSnapshot(self.iteration, self.loader.state_dict(), self._scale.state())
         self._snapshot = snapshot
         batches = self._load(on_progress)
+        for _, labels in batches.batches:
+            on_labels(labels)
         rate = self.hyperparameters.rate(self.iteration)
         loss = self._compute_gradients(batches, snapshot, on_progress)
         numbers = np.array([loss, should_stop(), should_save()])

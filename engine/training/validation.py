@@ -7,11 +7,12 @@ import numpy as np
 
 from datasets.keys import DataKeys
 from engine.config import Config
-from engine.config.data import open_dataset
+from engine.config.data import data_root, open_dataset
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.evaluation import evaluator, image_outputs
 from engine.evaluation.evaluator import Output
+from engine.evaluation.provenance import Provenance
 from engine.inference import test_time
 from engine.inference.predictor import Predictor
 
@@ -28,6 +29,11 @@ class Validation:
         predictor: The predictor of the network in training.
         release: Returns unused memory to the system.
         processes: All processes of the job.
+        precision: Numbers that the network computes in.
+
+    Attributes:
+        dataset: The validation split.
+        scan: What its labels show.
 
     Raises:
         UserError: A file or a label of the split is missing or invalid.
@@ -39,11 +45,27 @@ class Validation:
         predictor: Predictor,
         release: Callable[[], None],
         processes: Processes,
+        precision: str = 'float32',
     ):
-        self._dataset = open_dataset(config, DataKeys.of(config).val_split)
+        self._root, self._precision = data_root(config), precision
+        self.dataset = open_dataset(config, DataKeys.of(config).val_split)
+        self.dataset.log_counts()
         self._protocol = test_time.configured_protocol(config)
         self._predictor, self._release = predictor, release
-        evaluator.check_labels(self._dataset, processes)
+        self.scan = evaluator.check_labels(self.dataset, processes)
+
+    def origin(self, weights: str) -> Provenance:
+        """Return what the scores are computed from; ``weights`` are words for the parameters."""
+        return Provenance(
+            weights=weights,
+            sha256=None,
+            dataset=self.dataset.info.name,
+            data_dir=self._root,
+            split=self.dataset.split,
+            protocol=self._protocol,
+            backend=', '.join(sorted(self._predictor.backend.used)),
+            precision=self._precision,
+        )
 
     def run(self, processes: Processes, watchdog: Watchdog) -> tuple[dict, Mapping]:
         """Score the registered parameters; all processes share the images.
@@ -57,7 +79,7 @@ class Validation:
             process's first images by name.
         """
         pictures: dict[str, np.ndarray] = {}
-        info = self._dataset.info
+        info = self.dataset.info
 
         def look(
             path: Path,
@@ -68,14 +90,14 @@ class Validation:
         ) -> None:
             watchdog.note_progress(f'image {index} of the validation')
             if len(pictures) < MAX_PICTURES:
-                name = self._dataset[index].name
+                name = self.dataset[index].name
                 pictures[name] = image_outputs.picture(info, image, labels, predictions)
 
         self._release()  # validation cannot reuse the arrays of training
         counts = evaluator.Evaluator(len(info.classes))
         outputs = [Output(lambda index: Path(), look)]
         evaluator.predict_shard(
-            self._predictor, self._dataset, self._protocol, processes, outputs, counts
+            self._predictor, self.dataset, self._protocol, processes, outputs, counts
         )
         counts.add_up(processes)
         self._release()

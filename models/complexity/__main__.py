@@ -1,6 +1,5 @@
 """Print the cost of a network: python -m models.complexity --network ddrnet23_slim."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -9,6 +8,7 @@ import models
 from common import files, machine
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
+from common.protected_files import ProtectedFiles
 from models import complexity
 from models.complexity.table import as_json, as_text
 
@@ -58,12 +58,12 @@ def main(args: Namespace) -> int:
         size = complexity.nearest_size(network.info, DEFAULT_SIZE)
     else:
         size = _parse_size(args.size)
-    measured = complexity.measure_network(network, size, args.aux)
-    print(as_text(measured))
     if args.json:
-        with files.replacing(args.json) as temporary:
-            document = {**as_json(measured), 'versions': machine.versions()}
-            temporary.write_text(json.dumps(document, indent=2) + '\n')
+        ProtectedFiles().claim_json('--json', args.json)
+    measured = complexity.measure_network(network, size, args.aux)
+    if args.json:
+        files.write_json(args.json, {**as_json(measured), 'versions': machine.versions()})
+    print(as_text(measured))
     return DONE
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from common import files
 from common.command import Parser, run_command
 from common.errors import UserError
+from common.protected_files import ProtectedFiles
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, matching, recognition, reporting
 from models.convert.tensors import Tensor
@@ -33,10 +34,11 @@ def build_parser() -> Parser:
         '-i',
         '--input',
         required=True,
-        action='append',
+        action='extend',
+        nargs='+',
         metavar='FILE',
         help='a checkpoint (torch.save, .safetensors, .npz) or the name of a published one; '
-        'repeat the option if encoder and decoder are in separate files',
+        'two files if encoder and decoder are in separate ones',
     )
     parser.add_argument('-o', '--output', type=Path, metavar='FILE', help='the .h5 file to write')
     parser.add_argument(
@@ -80,6 +82,7 @@ def main(args: Namespace) -> int:
         raise UserError('--input-statistics applies to .h5 files only; --to-pytorch writes none')
 
     target = args.output or args.to_pytorch
+    option = '-o' if args.output else '--to-pytorch'
     if target.suffix not in (('.h5',) if args.output else checkpoints.WRITABLE_SUFFIXES):
         endings = '.h5' if args.output else ' or '.join(checkpoints.WRITABLE_SUFFIXES)
         raise UserError(f'{target}: the name of the output file must end in {endings}')
@@ -88,6 +91,8 @@ def main(args: Namespace) -> int:
     network = registry.create(args.network, **overrides)
     if not args.to_pytorch:
         network = input_statistics.apply(network, _statistics(args, network))
+    inputs = [weights.stored(name) for name in args.input]
+    ProtectedFiles().add('an input', inputs).claim(option, target)
     files.check_writable(target)
     return (
         convert_to_pytorch(args, network)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
+from common.class_maps import MAX_CLASSES
 from models import registry
 from models.convert import reference_name
 from models.convert.matching import Shapes, StateMatch, is_encoder_of, match_arrays, network_shapes
@@ -46,7 +47,11 @@ def is_partial_network(network: Network, files: Files, found: StateMatch) -> boo
     fitting = len(found.sources) >= MIN_MATCHED_SHARE * sum(map(len, files))
     if not fitting or found.duplicates or unsupported_reason(files):
         return False
-    return not found.wrong_shape or other_class_count(network.name, files, found) is not None
+    return (
+        not found.wrong_shape
+        or other_class_count(network.name, files, found) is not None
+        or class_count_beyond_limit(network, files, found) is not None
+    )
 
 
 def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
@@ -68,6 +73,12 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
         return (
             f'it has {classes} classes, not {network.info.num_classes}; pass '
             f'{_options(name, classes)}, or --partial, which skips these heads'
+        )
+    beyond = class_count_beyond_limit(network, files, found)
+    if beyond:
+        return (
+            f'it has {beyond} classes, but num_classes must be at most {MAX_CLASSES}; --partial '
+            'skips these heads'
         )
     best = recognise(files, name)
     if best and best[2].mismatch_count < found.mismatch_count:
@@ -114,6 +125,24 @@ def other_class_count(name: str, files: Files, found: StateMatch) -> int | None:
         if not other.wrong_shape and len(other.sources) > len(found.sources):
             return count
     return None
+
+
+def class_count_beyond_limit(network: Network, files: Files, found: StateMatch) -> int | None:
+    """Return the number of classes of heads that differ in nothing else, if it is too large.
+
+    Args:
+        network: The requested network.
+        files: Shapes of the arrays of each file.
+        found: The match of the files with the network, in which arrays have the wrong shape.
+    """
+    own = network_shapes(network.name, network.info.num_classes)
+    counts = set()
+    for parameter, (number, key) in found.wrong_shape.items():
+        count, *rest = files[number][key] or (0,)
+        if (network.info.num_classes, *rest) != own[parameter]:
+            return None
+        counts.add(count)
+    return counts.pop() if len(counts) == 1 and min(counts) > MAX_CLASSES else None
 
 
 def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatch] | None:

@@ -8,12 +8,21 @@ Typical use:
 """
 
 from models.weights import published
-from models.weights.h5 import LoadReport, initialise, input_statistics, load, read, save
-from models.weights.lookup import MIRROR_VARIABLE, find, find_for
+from models.weights.h5 import (
+    LoadReport,
+    class_table,
+    initialise,
+    input_statistics,
+    load,
+    read,
+    save,
+)
+from models.weights.lookup import MIRROR_VARIABLE, find, find_for, stored
 
 __all__ = [
     'MIRROR_VARIABLE',
     'LoadReport',
+    'class_table',
     'find',
     'find_for',
     'initialise',
@@ -22,4 +31,5 @@ __all__ = [
     'published',
     'read',
     'save',
+    'stored',
 ]

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from common import __version__, files
 from common.errors import UserError
+from layers.workspace import NNABLA_LOCK
+from models import class_table as classes_of
 from models import input_statistics as statistics_of
+from models.class_table import ClassTable
 from models.convert import recognition
 from models.errors import ModelError
 from models.family import NetworkInfo
@@ -64,6 +67,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = Tr
     """
     label = 'the given arrays' if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else read(source)
+    with NNABLA_LOCK:
+        return _load(arrays, strict, label)
+
+
+def _load(arrays: dict[str, Array], strict: bool, label: str) -> LoadReport:
     own = nn.get_parameters(grad_only=False)
     backbone_only = not any(name in own for name in arrays) and any(
         BACKBONE_PREFIX + name in own for name in arrays
@@ -104,7 +112,9 @@ def initialise(source: str | os.PathLike[str], num_classes: int) -> LoadReport:
     Raises:
         ModelError: Another shape differs, no name matches, or the file cannot be read.
     """
-    own, arrays = nn.get_parameters(grad_only=False), read(source)
+    arrays = read(source)
+    with NNABLA_LOCK:
+        own = nn.get_parameters(grad_only=False)
 
     def is_of_other_classes(name: str) -> bool:
         shape = own[name].shape
@@ -178,7 +188,27 @@ def input_statistics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
 
 
-def save(path: str | os.PathLike[str], info: NetworkInfo | None = None) -> None:
+def class_table(path: str | os.PathLike[str]) -> ClassTable | None:
+    """Return the names and colours of the classes that a file of weights stores.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The table; None if the file stores none or is unreadable.
+    """
+    try:
+        with h5py.File(path, 'r') as file:
+            return classes_of.from_attributes(file.attrs)
+    except HDF5_ERRORS:
+        return None
+
+
+def save(
+    path: str | os.PathLike[str],
+    info: NetworkInfo | None = None,
+    classes: ClassTable | None = None,
+) -> None:
     """Write all registered parameters atomically as an NNabla ``.h5`` file.
 
     The content is built in memory first, because HDF5 crashes the process when the disk is full.
@@ -188,16 +218,20 @@ def save(path: str | os.PathLike[str], info: NetworkInfo | None = None) -> None:
         path: The file to write.
         info: Facts of the network, whose input statistics are stored in the file. Without it, no
             statistics are stored.
+        classes: Names and colours of the classes, to store in the file as well.
 
     Raises:
         UserError: The file cannot be written.
     """
     content = io.BytesIO()
-    nn.save_parameters(content, extension='.h5')
+    with NNABLA_LOCK:
+        nn.save_parameters(content, extension='.h5')
     with h5py.File(content, 'r+') as file:
         file.attrs['nnseg_version'] = __version__
         if info is not None:
             file.attrs.update(statistics_of.attributes(statistics_of.of_info(info)))
+        if classes is not None:
+            file.attrs.update(classes_of.attributes(classes))
     with files.replacing(Path(path)) as temporary:
         temporary.write_bytes(content.getbuffer())
 

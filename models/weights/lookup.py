@@ -94,6 +94,24 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     return found
 
 
+@_as_model_errors()
+def stored(name: str | os.PathLike[str]) -> Path | None:
+    """Return the file that :func:`find` uses for ``name`` without a download; None if it needs one.
+
+    Raises:
+        ModelError: The path cannot be examined.
+    """
+    path = files.expanded(name, 'write the path in full')
+    if kind_of(path) == 'file':
+        return path
+    published = entry_of(path)
+    if published is None:
+        return None
+    beside = path.parents[len(Path(published.file).parts) - 1]
+    found = (_in_folder(folder, published) for folder in (beside, PROJECT, cache_folder()))
+    return next(filter(None, found), None)
+
+
 def _weights_in(folder: Path) -> str:
     """Return advice on the weights in a folder, such as that of a run, or on others."""
     names = [path.name for path in files.listing(folder) if path.suffix == '.h5']

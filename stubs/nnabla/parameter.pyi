@@ -1,9 +1,10 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 from nnabla._variable import Variable
 from numpy.typing import NDArray
 
+def get_current_parameter_scope() -> MutableMapping[str, Any]: ...
 def get_parameter(key: str) -> Variable | None: ...
 def get_parameter_or_create(
     name: str,

@@ -28,6 +28,20 @@ def test_a_folder_stands_for_all_images_and_videos_in_it(folder):
     assert [item.is_video for item in found] == [False, False, False, True]
 
 
+def test_linked_folders_are_searched_and_other_files_counted(folder, tmp_path_factory, caplog):
+    caplog.set_level('INFO')
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    (elsewhere / 'e.png').touch()
+    (elsewhere / 'up').symlink_to(folder)  # a cycle
+    (folder / 'link').symlink_to(elsewhere)
+    for name in ('photo.heic', 'sub/c.json', '.hidden'):
+        (folder / name).touch()
+    found = inputs.find_inputs([str(folder)], leave_out=folder / 'out')
+    assert names(found) == ['a.JPG', 'b.png', 'link/e.png', 'sub/c.jpeg', 'sub/d.mp4']
+    assert f'{folder}: 3 files whose names do not end as those of images or videos' in caplog.text
+    assert caplog.text.strip().endswith(': notes.txt, photo.heic, sub/c.json')
+
+
 def test_patterns_and_files_give_each_input_once(folder):
     found = inputs.find_inputs([f'{folder}/*.png', f'{folder}/**/*.jp*g', f'{folder}/b.png'])
     assert names(found) == ['b.png', 'out/a.jpg', 'sub/c.jpeg']

@@ -21,6 +21,7 @@ def even(text: str) -> int:
 class PlaceSettings:
     folder: Path | None = option('-d', '--folder', type=Path)
     names: tuple[str, ...] = option('--name', action='append', default=())
+    kinds: tuple[str, ...] = option('--kind', action='extend', nargs='+', default=('all', 'of it'))
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ def test_options_become_settings():
         TaskSettings(('a', 'b'), PlaceSettings(Path('x'), ('c', 'd')), 4, every=True)
     )
     assert parse('a') == TaskSettings(('a',)), 'the lists of one call appear in the next'
+
+
+def test_an_option_with_several_values_may_be_repeated():
+    assert parse('a').place.kinds == ('all', 'of it')
+    assert parse('a', '--kind', 'b', 'c', '-n', '4', '--kind', 'd').place.kinds == ('b', 'c', 'd')
+    assert parse('a', '--kind', 'b').place.kinds == ('b',), 'the default is not extended'
 
 
 def test_mistakes_end_in_one_line():

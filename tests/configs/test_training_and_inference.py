@@ -39,6 +39,7 @@ def test_a_config_trains_and_its_weights_segment(name, shared, working_folder):
     config, path = load(name), FOLDER / f'{name}.yaml'
     arguments = ['-cfg', path, '-d', data_root(config, shared), '-o', 'run']
     arguments += ['-c', 'cpu', '--no-validation', '--workers', 0, '--log-interval', 1]
+    arguments += ['--allow-missing-classes']  # three images do not show all classes
     arguments += [part for override in small(config) for part in ('--set', override)]
     assert run_command(train.build_parser, train.main, [str(a) for a in arguments]) == 0
     series = (working_folder / 'run' / 'Training-loss.series.txt').read_text().split()

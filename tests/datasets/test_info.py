@@ -32,3 +32,13 @@ def test_default_colours_are_those_of_voc():
            (128, 128, 128), (64, 0, 0)]  # fmt: skip
     assert datasets.distinct_colours(8) == tuple(voc)
     assert len(set(datasets.distinct_colours(255))) == 255
+
+
+def test_more_classes_than_a_label_map_can_hold_are_refused():
+    def made(count):
+        names = tuple(map(str, range(count)))
+        return datasets.DatasetInfo('letters', names, datasets.distinct_colours(count))
+
+    assert len(made(255).classes) == 255
+    with pytest.raises(datasets.DataError, match='data set letters: must be at most 255, not 256'):
+        made(256)

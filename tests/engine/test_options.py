@@ -1,11 +1,15 @@
-"""Removed options of infer.py and evaluate.py."""
+"""Options of several commands: removed ones, and those with several values."""
 
 import pytest
 
 import evaluate
 import infer
-from common.command import run_command
+import train
+from common.command import run_command, settings
 from engine import options
+from engine.config import __main__ as config_command
+from engine.config.settings import ConfigSettings
+from engine.export import __main__ as export_command
 
 COMMANDS = {'infer.py': infer, 'evaluate.py': evaluate}
 REMOVED = [
@@ -50,3 +54,19 @@ def test_help_lists_no_removed_option(command, monkeypatch):
     assert '--threads' in words
     assert not {'--old', '--elsewhere'} & set(words)
     assert parser.parse_known_args(['-i', 'a.png', '--elsewhere'])[1][-1:] == ['--elsewhere']
+
+
+@pytest.mark.parametrize('program', [infer, evaluate, train, export_command, config_command])
+def test_set_takes_several_overrides_and_may_be_repeated(program):
+    arguments = ['--set', 'lr=0.5', 'classes=[a, b]', '-cfg', 'x.yaml', '--set', 'num_classes=2']
+    required = {infer: ['-i', 'a.png', 'b.png'], export_command: ['-o', 'x.onnx']}
+    args = program.build_parser().parse_args([*arguments, *required.get(program, [])])
+    chosen = settings(ConfigSettings, args)
+    assert chosen == ConfigSettings('x.yaml', ('lr=0.5', 'classes=[a, b]', 'num_classes=2'))
+
+
+def test_inputs_are_not_lost_when_their_option_is_repeated(capsys):
+    args = infer.build_parser().parse_args(['-i', 'a.png', 'b.png', '--flip', '-i', 'c.png'])
+    assert args.inputs == ['a.png', 'b.png', 'c.png']
+    line = refused('infer.py', capsys, '-i', 'a.png', '--set', 'lr=1', 'b.png')
+    assert line == 'error: --set b.png: write it as key=value'

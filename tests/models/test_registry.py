@@ -1,10 +1,15 @@
 """Networks by name, by hyper-parameters and from configs."""
 
+from dataclasses import replace
+
 import nnabla as nn
 import pytest
 
 import models
+from common.errors import UserError
 from engine import config
+from layers import functions as L
+from models import registry
 from support import programs, stand_ins
 
 # One of each family, encoder and decoder; test_every_network.py builds all.
@@ -123,3 +128,42 @@ def test_illegal_hyper_parameters_are_refused(changes, message):
     with pytest.raises(models.HyperParameterError, match=message) as caught:
         stand_ins.tiny(**changes)
     assert caught.value.key == next(iter(changes))
+
+
+TOO_MANY = 'num_classes: must be at least 1 and at most 255, not {}'
+
+
+def own_family(shown, built, registered=19):
+    """Return a family whose info states ``shown`` classes and whose graph has ``built``."""
+    return models.Family(
+        name='own',
+        graph=lambda x, build, **hyper: [L.convolution(x, built, 1, 'logits', build)],
+        variants={'own': {'num_classes': registered}},
+        info=lambda hyper: models.NetworkInfo(num_classes=shown, paper='none'),
+    )
+
+
+@pytest.mark.parametrize('count', [256, 300, 1000])
+def test_more_classes_than_a_class_map_can_hold_are_refused(count, monkeypatch):
+    """By name, from a config, in a family of one's own, and by hand."""
+    monkeypatch.setitem(registry._families, 'own', own_family(count, 19))
+    for create in (models.create, models.describe):
+        for name, changes in (('d3net_s', {'num_classes': count}), ('own', {})):
+            with pytest.raises(models.HyperParameterError, match=TOO_MANY.format(count)):
+                create(name, **changes)
+        with pytest.raises(models.HyperParameterError, match=TOO_MANY.format(count)):
+            create({'network': 'ddrnet23_slim', 'num_classes': count})
+    with pytest.raises(models.ModelError, match=f'the network own: {TOO_MANY.format(count)}'):
+        models.register(own_family(19, 19, registered=count))
+    with pytest.raises(UserError, match=TOO_MANY.format(count)):
+        models.NetworkInfo(num_classes=count, paper='none')
+    with pytest.raises(UserError, match=TOO_MANY.format(count)):
+        replace(models.describe('d3net_s'), num_classes=count)
+
+
+def test_a_graph_of_other_classes_than_its_info_is_refused():
+    """Class maps of 300 classes would hold class 299 as 43."""
+    family = own_family(19, 300)
+    network = models.Network('own', family, {}, family.info({}))
+    with pytest.raises(models.ModelError, match='own: .* logits of 300 classes, but .* says 19'):
+        network(nn.Variable((1, 3, 8, 8)))

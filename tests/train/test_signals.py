@@ -1,10 +1,14 @@
 """Signals stop train.py: the state is saved, no worker is left, and the run can be resumed."""
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -72,3 +76,34 @@ def test_a_signal_to_the_process_group_of_the_command(number, status, data, tmp_
     path = f'{tmp_path}'.encode()
     lines = [p.read_bytes() for p in train_runs.command_lines()]
     assert not [line for line in lines if path in line]
+
+
+@pytest.mark.parametrize('nohup', [False, True])
+def test_a_closed_terminal_loses_nothing(nohup, data, tmp_path):
+    """The run saves its state and stops; under nohup it trains on. Both keep train.log whole."""
+    training = Training(data, tmp_path, '--workers', 1, max_iter=40 if nohup else 2000)
+    ours, theirs = pty.openpty()
+
+    def start():
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+        if nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = subprocess.Popen(
+        [sys.executable, programs.PROJECT / 'train.py', *training.arguments('run')],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=start,
+    )  # fmt: skip
+    os.close(theirs)
+    log = tmp_path / 'run' / 'train.log'
+    assert mpi_jobs.wait_for(lambda: log.exists() and 'iteration 6/' in log.read_text())
+    os.close(ours)  # the kernel sends SIGHUP, a shell would send another to the whole job
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGHUP)
+    assert process.wait(60) == (0 if nohup else 129)
+    iteration = checkpoints.load_facts(tmp_path / 'run' / 'state.h5')['iteration']
+    text = log.read_text()
+    if nohup:
+        assert iteration == 40
+        assert text.endswith('final.h5: the trained weights\n')
+    else:
+        assert f'stopped after iteration {iteration}, which is saved' in text

@@ -144,7 +144,7 @@ def read(path: Path | None) -> Findings | None:
     if path is None:
         return None
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding='utf-8'))
         findings = Findings.from_json(stored['findings'])
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -157,7 +157,7 @@ def write(path: Path | None, findings: Findings):
         return
     stored = {'findings': asdict(findings), 'stamps': _stamps(findings)}
     with suppress(UserError), files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(stored))
+        temporary.write_text(json.dumps(stored), encoding='utf-8')
 
 
 def _stamps(findings: Findings) -> list[str]:

@@ -111,7 +111,11 @@ def test_lists_define_splits(tmp_path):
     make(tmp_path, {'classes': list(COLOURS), 'label_suffix': '_mask'}, names='abc', end='_mask')
     (tmp_path / 'train.txt').write_text('c\na.jpg\n')
     (tmp_path / 'val.txt').write_text('b\n')
-    assert [sample.name for sample in opened(tmp_path)] == ['c', 'a']
+    dataset = opened(tmp_path)
+    assert [sample.name for sample in dataset] == ['c', 'a']
+    assert dataset.describe() == '2 pairs'
+    (tmp_path / 'train.txt').write_text('c\n')
+    assert opened(tmp_path).describe() == '1 pair; 1 not used: images/a.jpg (in no list)'
     assert opened(tmp_path, 'val')[0].label == tmp_path / 'labels/b_mask.png'
     with pytest.raises(DataError, match='nothing found for the split test'):
         opened(tmp_path, 'test')
@@ -123,11 +127,76 @@ def test_without_splits_all_images_are_train(tmp_path):
         opened(tmp_path, 'val')
 
 
-def test_a_missing_label_is_reported(tmp_path):
-    make(tmp_path, {'classes': list(COLOURS)})
+def test_images_without_a_label_are_left_out_and_told(tmp_path):
+    make(tmp_path, {'classes': list(COLOURS)}, names='abc')
     (tmp_path / 'labels/b.png').unlink()
-    with pytest.raises(DataError, match='images/b.jpg: no label, .*labels/b.png is missing'):
+    (tmp_path / 'images/c.jpg').unlink()
+    dataset = opened(tmp_path)
+    assert [sample.name for sample in dataset] == ['a']
+    found = '1 pair; 2 not used: images/b.jpg (no label), labels/c.png (a label without an image)'
+    assert dataset.describe() == found
+    (tmp_path / 'labels/a.png').unlink()
+    with pytest.raises(DataError, match=r'nothing found .* 3 not used: images/a.jpg \(no label\)'):
         opened(tmp_path)
+
+
+def test_sub_folders_and_all_image_endings_are_used(tmp_path):
+    """Ten images, three in sub-folders, two TIFF, one without a label."""
+    make(tmp_path, {'classes': list(COLOURS)}, names='abcdefghij')
+    for name, target in (('a', 'x/y/a.jpg'), ('b', 'x/b.jpg'), ('c', 'x/y/c.JPG')):
+        for folder, old, new in (('images', f'{name}.jpg', target), ('labels', f'{name}.png', '')):
+            path = tmp_path / folder / (new or target[:-3] + 'png')
+            path.parent.mkdir(exist_ok=True, parents=True)
+            (tmp_path / folder / old).rename(path)
+    for name in 'de':
+        photo = Image.open(tmp_path / f'images/{name}.jpg')
+        photo.save(tmp_path / f'images/{name}.tiff')
+        photo.close()
+        (tmp_path / f'images/{name}.jpg').unlink()
+    (tmp_path / 'labels/f.png').unlink()
+    dataset = opened(tmp_path)
+    assert dataset.describe() == '9 pairs; 1 not used: images/f.jpg (no label)'
+    assert [sample.name for sample in dataset][-3:] == ['x/b', 'x/y/a', 'x/y/c']
+    for index in range(9):
+        assert dataset.pair(index)[0].shape == (4, 6, 3)
+    assert pickle.loads(pickle.dumps(dataset)).unused == (), 'workers do not need them'
+
+
+def test_all_files_that_are_not_used_are_told(tmp_path):
+    description = {'classes': list(COLOURS)}
+    for split in ('train/', 'val/', ''):
+        make(tmp_path, description, INDICES, 'a', f'images/{split}', f'labels/{split}')
+    for name in ('train/a.png', 'train/b.heic', 'val/c.heic', 'extra/a.jpg', '.hidden.jpg'):
+        (tmp_path / 'images' / name).parent.mkdir(exist_ok=True)
+        (tmp_path / 'images' / name).touch()
+    (tmp_path / 'labels/train/d.tif').touch()
+    (tmp_path / 'train.txt').write_text('a')
+    found = {
+        file.path.relative_to(tmp_path).as_posix(): file.reason for file in opened(tmp_path).unused
+    }
+    assert found == {
+        'images/train/a.png': 'a.jpg has the same name',
+        'images/train/b.heic': 'its ending is not read',
+        'labels/train/d.tif': 'its ending is not read',
+        'images/a.jpg': 'in the folder of no split',
+        'train.txt': 'folders define the splits',
+        'images/extra/a.jpg': 'in the folder of no split',
+    }
+    first = '1 pair; 6 not used: images/train/a.png (a.jpg has the same name), images/train/b.heic'
+    assert opened(tmp_path).describe().startswith(first)
+    assert opened(tmp_path).describe().endswith('images/a.jpg (in the folder of no split), ...')
+
+
+def test_linked_folders_and_masks_beside_images(tmp_path):
+    make(tmp_path / 'real', {}, names='ab', images='x', labels='x', end='_L')
+    (tmp_path / 'own').mkdir()
+    (tmp_path / 'own' / 'data').symlink_to(tmp_path / 'real')
+    (tmp_path / 'real/x/again').symlink_to(tmp_path / 'real')  # a cycle
+    text = 'classes: [a, b, c]\nimages: data\nlabels: data\nlabel_suffix: _L\n'
+    (tmp_path / 'own/dataset.yaml').write_text(text)
+    dataset = opened(tmp_path / 'own')
+    assert [sample.name for sample in dataset] == ['x/a', 'x/b']
+    assert dataset.describe() == '2 pairs; 1 not used: data/dataset.yaml (its ending is not read)'
 
 
 @pytest.mark.parametrize(
@@ -160,7 +229,11 @@ def test_a_broken_or_missing_description_is_reported(tmp_path):
     with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
-    with pytest.raises(DataError, match='does not contain folder; expected: dataset.yaml with'):
+    missing = r'dataset.yaml is missing in this folder; write it .*"classes: \[road, car\]"'
+    with pytest.raises(DataError, match=f'{missing}; expected: dataset.yaml with'):
+        opened(tmp_path)
+    (tmp_path / 'Dataset.yml').write_text('classes: [a]')
+    with pytest.raises(DataError, match=f'{missing}, or rename Dataset.yml to dataset.yaml; exp'):
         opened(tmp_path)
 
 

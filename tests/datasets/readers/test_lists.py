@@ -1,10 +1,13 @@
 """List files in the formats that networks' authors publish."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from datasets import DataError
+from datasets.dataset import FoundSamples, Sample
+from datasets.readers import layout
 from datasets.readers.lists import read_list
 
 
@@ -76,3 +79,31 @@ def test_a_wrong_line_is_reported_with_its_number(root, line, problem):
 def test_a_missing_list_is_reported(tmp_path):
     with pytest.raises(DataError, match='none.lst: cannot be read as a list'):
         read_list(tmp_path / 'none.lst', tmp_path)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+def test_lists_of_windows_are_read(root, encoding):
+    """With a byte order mark, backslashes and CR LF, as its editors and shells write them."""
+    (root / 'images/ä').mkdir()
+    (root / 'images/ä/a.jpg').touch()
+    lines = ['images\\a.jpg labels\\a.png', 'D:\\own\\images\\ä\\a.jpg .\\labels\\a.png', '']
+    (root / 'own.lst').write_bytes('\r\n'.join(lines).encode(encoding))
+    objects = [dict(zip(('fpath_img', 'fpath_segm'), line.split())) for line in lines[:2]]
+    odgt = '\r\n'.join(map(json.dumps, objects))
+    (root / 'own.odgt').write_bytes(odgt.encode(encoding))
+    for name in ('own.lst', 'own.odgt'):
+        found = read_list(root / name, root)
+        assert [sample.name for sample in found] == ['images/a', 'images/ä/a']
+        assert {sample.label for sample in found} == {root / 'labels/a.png'}
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+def test_lists_of_names_are_those_of_any_system(tmp_path, encoding):
+    found = FoundSamples(tuple(Sample(name, Path(name), None) for name in ('ä/x', 'ä/y', 'z')))
+    lines = ['ä\\y', '', './ä/x.tiff', 'C:\\photos\\z.JPG']
+    (tmp_path / 'train.txt').write_bytes('\r\n'.join(lines).encode(encoding))
+    chosen = layout.select_listed(found, tmp_path / 'train.txt')
+    assert [sample.name for sample in chosen] == ['ä/y', 'ä/x', 'z']
+    (tmp_path / 'train.txt').write_text('ä/z2\n')
+    with pytest.raises(DataError, match="train.txt, line 1: there is no image called 'ä/z2'"):
+        layout.select_listed(found, tmp_path / 'train.txt')

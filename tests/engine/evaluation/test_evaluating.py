@@ -1,5 +1,8 @@
 """An evaluation from its settings, without a parser."""
 
+import io
+import json
+
 import nnabla as nn
 import pytest
 
@@ -53,3 +56,22 @@ def test_settings_made_in_python_equal_those_of_the_command_line(small, tmp_path
         for path in paths:
             own = tmp_path / f'python{kind}' / path.relative_to(tmp_path / f'command{kind}')
             assert own.read_bytes() == path.read_bytes()
+
+
+def test_the_report_is_written_before_anything_is_printed(small, tmp_path, monkeypatch):
+    """A Python program has no guard around its streams: printing may fail, the file is there."""
+    report = tmp_path / 'scores.json'
+    settings = EvaluationSettings(
+        data_dir=str(small),
+        split='test',
+        limit=1,
+        json=report,
+        config=ConfigSettings(str(tiny_camvid()[1])),
+        device=DeviceSettings('cpu'),
+        backend=BackendSettings('nnabla'),
+    )
+    full = io.TextIOWrapper(io.FileIO('/dev/full', 'w'), line_buffering=True)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='No space left'):
+        patch.setattr('sys.stdout', full)
+        evaluation.evaluate(settings)
+    assert json.loads(report.read_text(encoding='utf-8'))['images'] == 1

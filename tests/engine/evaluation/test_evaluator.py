@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import datasets
+from common.errors import UserError
 from engine.distributed.processes import Processes
 from engine.evaluation import evaluator
 
@@ -35,6 +36,14 @@ def counted(**options):
     predictions = np.array([[0, 1, 1, 2], [2, 2, 2, 0]], np.uint8)
     counts.process(labels, predictions)
     return counts
+
+
+def test_more_classes_than_a_class_map_can_hold_are_refused():
+    with pytest.raises(UserError, match='num_classes: must be at least 1 and at most 255, not 300'):
+        evaluator.Evaluator(300)
+    counts = evaluator.Evaluator(255)
+    counts.process(np.array([[254, 255]], np.uint8), np.array([[254, 0]], np.uint8))
+    assert counts.matrix[254, 254] == counts.matrix.sum() == 1
 
 
 def test_the_report_is_in_percent_and_json(info):

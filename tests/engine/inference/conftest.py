@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.backends.disk_cache import DiskCache
 from engine.inference import predictor
 from support import stand_ins
 
@@ -12,3 +13,9 @@ def tiny():
     made = predictor.Predictor(stand_ins.tiny())
     stand_ins.randomize_parameters()
     return made
+
+
+@pytest.fixture
+def disk_cache(tmp_path):
+    """An empty disk cache."""
+    return DiskCache(tmp_path / 'backends')

@@ -1,4 +1,4 @@
-"""The predictor: normalisation, sizes, memory, resizing in bands of rows, lack of memory."""
+"""The predictor: normalisation, sizes, memory, bands of rows, lack of memory."""
 
 import os
 
@@ -12,7 +12,6 @@ from common.errors import InputError, UserError
 from engine.backends.nnabla import NnablaBackend
 from engine.inference import predictor
 from engine.inference.test_time import Protocol
-from layers import functions as L
 from support import programs, stand_ins
 from support.memory_over_sizes import resident_mib
 
@@ -36,6 +35,15 @@ def test_labels_have_the_size_of_the_image(tiny, height, width):
     logits = tiny.logits(image)
     assert logits.shape == (5, height, width)
     assert np.array_equal(labels, logits.argmax(0))
+
+
+def test_the_last_of_255_classes_can_be_predicted():
+    made = predictor.Predictor(stand_ins.tiny(num_classes=255))
+    stand_ins.randomize_parameters()
+    bias = nn.get_parameters()['decode_head/conv_seg/conv/b']
+    bias.d = np.where(np.arange(255) == 254, 1e3, 0).astype(np.float32)
+    for protocol in (Protocol(), Protocol(flip=True)):
+        assert np.array_equal(np.unique(made.labels(stand_ins.image(9, 8), protocol)), [254])
 
 
 def test_logits_equal_those_of_the_graph_resized_by_opencv(tiny):
@@ -93,33 +101,6 @@ def test_lack_of_memory_during_resizing_names_the_image(tiny, monkeypatch):
     monkeypatch.setattr(predictor, 'resize_rows', no_memory)
     with pytest.raises(InputError, match='not enough memory for an image of 48x40 pixels'):
         tiny.labels(stand_ins.image(40, 48))
-
-
-@pytest.mark.parametrize(
-    'small, large',
-    [((17, 24), (68, 96)), ((9, 15), (33, 57)), ((45, 60), (563, 751)), ((45, 60), (30, 50)),
-     ((50, 50), (25, 25)), ((3, 4), (3, 9)), ((1, 1), (7, 5)), ((7, 5), (14, 5))],
-)  # fmt: skip
-def test_bands_of_rows_equal_the_resized_whole(small, large):
-    """Equal to NNabla's resized maps to the last bit; close to OpenCV's."""
-    maps = np.random.RandomState(0).randn(4, *small).astype(np.float32)
-    whole = L.resize(nn.Variable.from_numpy_array(maps[None]), large)
-    whole.forward()
-    height, width = large
-    for step in (1, 2, 5, height):
-        for top in range(0, height, step):
-            rows = slice(top, min(top + step, height))
-            for columns in (width, max(1, width - 3)):
-                part = predictor.resize_rows(maps, large, rows, columns)
-                assert np.array_equal(part, whole.d[0, :, rows, :columns])
-    full = predictor.resize_rows(maps, large, slice(0, height), width)
-    opencv = np.stack([cv2.resize(each, large[::-1]) for each in maps])
-    np.testing.assert_allclose(full, opencv, atol=2e-4)
-
-
-def test_one_row_from_four_is_their_middle():
-    maps = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
-    assert predictor.resize_rows(maps, (1, 1), slice(0, 1), 1).tolist() == [[[1.5]]]
 
 
 PROTOCOLS = [

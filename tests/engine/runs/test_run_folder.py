@@ -126,7 +126,7 @@ def test_a_file_is_refused_as_a_run_folder(tmp_path):
 def test_the_written_config_loads_as_the_same_config(tmp_path):
     folder = RunFolder(tmp_path)
     classes = '[' + ', '.join(f'größer {i}' for i in range(19)) + ']'
-    overrides = ['lr=1e-5', 'min_lr=0', 'max_iter=7', f'classes={classes}']
+    overrides = ['lr=1e-5', 'min_lr=0', 'max_iter=7', f'classes={classes}', 'weights=null']
     effective = config.load(overrides=overrides)
     folder.write_config(effective)
     again = config.load(folder.config)

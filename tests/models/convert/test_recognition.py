@@ -66,6 +66,23 @@ def test_another_number_of_classes_is_recognised(tmp_path, capsys, name):
     assert_holds(target, models.convert.from_pytorch(name, same))
 
 
+def test_heads_of_too_many_classes_are_explained_and_skipped(tmp_path, capsys):
+    """No class map can hold 300 classes."""
+    own = matching.network_shapes('ddrnet23_slim')
+    heads = {name for name in own if name.startswith('final_layer.conv2.')}
+    shapes = {name: (300, *shape[1:]) if name in heads else shape for name, shape in own.items()}
+    target = tmp_path / 'a.h5'
+    options = '-i', save(tmp_path / 'a.pth', zeros(shapes)), '-o', target
+    message = '300 classes, but num_classes must be at most 255; --partial skips these heads'
+    assert_conversion_refused(capsys, message, 'ddrnet23_slim', *options)
+    assert convert('--network', 'ddrnet23_slim', *options, '--partial') == 0
+    assert 'for another number of classes (2)' in capsys.readouterr().out
+    assert len(weights.read(target)) == len(own) - len(heads)
+    options = *options, '--num-classes', '300'
+    message = 'num_classes: must be at least 1 and at most 255, not 300'
+    assert_conversion_refused(capsys, message, 'ddrnet23_slim', *options)
+
+
 @pytest.fixture(scope='module')
 def slim_aux(shared):
     """Arrays of ddrnet23_slim_aux."""

@@ -1,0 +1,225 @@
+"""Scan the labels of a split: which classes have pixels, and what all files have in common.
+
+    scan = scan_labels(dataset, processes=4)
+    scan.missing_classes(dataset.info)      # names of the classes without a pixel
+
+Scans are kept in the cache folder, by the names, sizes and times of the label files.
+"""
+
+import hashlib
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from common import files
+from common.errors import InputError, UserError
+from common.log import LOG
+from common.process_map import map_samples
+from datasets.dataset import Dataset
+from datasets.info import DataError, DatasetInfo
+from datasets.readers.contract import JudgingDecoder
+
+CACHE_VERSION = 1
+SINGLE_PROCESS_SECONDS = 1.0  # a scan that takes longer continues in worker processes
+
+
+@dataclass(frozen=True)
+class LabelScan:
+    """The contents of some labels; scans of disjoint parts of a split can be added.
+
+    Attributes:
+        labels: Number of labels.
+        pixels: (256,) int64, number of pixels of each class index, and of 255.
+        images: (256,) int64, number of labels in which each class index occurs.
+        facts: For each fact about a label file that its reader states, the number of files and the
+            path of the first one.
+    """
+
+    labels: int = 0
+    pixels: np.ndarray = field(default_factory=partial(np.zeros, 256, np.int64))
+    images: np.ndarray = field(default_factory=partial(np.zeros, 256, np.int64))
+    facts: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def __add__(self, other: 'LabelScan') -> 'LabelScan':
+        facts = dict(self.facts)
+        for fact, (count, first) in other.facts.items():
+            known, path = facts.get(fact, (0, first))
+            facts[fact] = known + count, min(path, first)
+        return LabelScan(
+            self.labels + other.labels,
+            self.pixels + other.pixels,
+            self.images + other.images,
+            facts,
+        )
+
+    def missing_classes(self, info: DatasetInfo) -> list[str]:
+        """Return the names of the classes that no pixel belongs to."""
+        return [name for name, count in zip(info.classes, self.pixels) if not count]
+
+    def is_ignored(self, info: DatasetInfo) -> bool:
+        """Return whether there are labels, but all of their pixels are ignored."""
+        return self.labels > 0 and not self.pixels[: len(info.classes)].any()
+
+
+def scan_of_label(dataset: Dataset, index: int, labels: np.ndarray) -> LabelScan:
+    """Return the scan of one label.
+
+    Args:
+        dataset: The split.
+        index: Index of the sample.
+        labels: (H, W) uint8, its class indices.
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)
+    path, facts = dataset[index].label, {}
+    if isinstance(dataset.decode, JudgingDecoder) and path is not None:
+        facts[dataset.decode.fact(path)] = 1, str(path)
+    return LabelScan(1, counts, (counts > 0).astype(np.int64), facts)
+
+
+def judge(dataset: Dataset, scan: LabelScan) -> None:
+    """Let the reader judge what its label files have in common; raises ``DataError``."""
+    if isinstance(dataset.decode, JudgingDecoder):
+        dataset.decode.judge(scan.facts)
+
+
+def refuse_ignored(dataset: Dataset, scan: LabelScan) -> None:
+    """Raise ``DataError`` if all pixels of a split are ignored."""
+    if scan.is_ignored(dataset.info):
+        raise DataError(
+            f'{place_of(dataset)} has no pixel of any class, as its {scan.labels} labels are '
+            'ignored altogether; correct the labels, or what the data set ignores'
+        )
+
+
+def name_classes(missing: list[str], dataset: Dataset, most: int = 10) -> str:
+    """Return the names of classes for a message: ``2 of 3 classes (car, tree)``."""
+    names = ', '.join(missing[:most]) + (', ...' if len(missing) > most else '')
+    return f'{len(missing)} of {len(dataset.info.classes)} classes ({names})'
+
+
+def place_of(dataset: Dataset) -> str:
+    """Return the name of a split for the beginning of a message."""
+    return f'{dataset.root or dataset.info.name}: the split {dataset.split}'
+
+
+def scan_labels(
+    dataset: Dataset,
+    processes: int = 1,
+    skip_bad: bool = False,
+    on_progress: Callable[[str], None] = lambda activity: None,
+) -> LabelScan:
+    """Read all labels of a split.
+
+    Args:
+        dataset: The split.
+        processes: Number of worker processes, if the scan takes longer than
+            ``SINGLE_PROCESS_SECONDS``.
+        skip_bad: Leave out labels that cannot be read.
+        on_progress: Called with a description of each label.
+
+    Raises:
+        InputError: A label cannot be used.
+    """
+    total, started, examine = LabelScan(), time.monotonic(), partial(_examine, skip_bad=skip_bad)
+    for index in range(len(dataset)):
+        if processes > 1 and time.monotonic() - started > SINGLE_PROCESS_SECONDS:
+            rest = dataset.part(range(index, len(dataset)))
+            parts: Iterable[LabelScan] = map_samples(rest, examine, processes, 'counting')
+            return sum(_reporting(parts, on_progress), total)
+        total += examine(dataset, index)
+        on_progress(f'label {index} of {len(dataset)}')
+    return total
+
+
+def _examine(dataset: Dataset, index: int, skip_bad: bool) -> LabelScan:
+    try:
+        return scan_of_label(dataset, index, dataset.label(index))
+    except InputError:
+        if not skip_bad:
+            raise
+        return LabelScan()
+
+
+def _reporting(
+    parts: Iterable[LabelScan], on_progress: Callable[[str], None]
+) -> Iterator[LabelScan]:
+    for number, part in enumerate(parts, 1):
+        on_progress(f'{number} labels of worker processes')
+        yield part
+
+
+class ScanCache:
+    """The place of a split's scan in the cache folder.
+
+    Args:
+        dataset: The split.
+        skip_bad: Whether labels that cannot be read are left out.
+    """
+
+    def __init__(self, dataset: Dataset, skip_bad: bool):
+        self._dataset, self._skip_bad = dataset, skip_bad
+
+    def load(self) -> LabelScan | None:
+        """Return the stored scan, or None if there is no undamaged one."""
+        try:
+            found = json.loads(self._path().read_bytes())
+            arrays = [np.array(found[key], np.int64) for key in ('pixels', 'images')]
+            facts = {str(fact): (int(n), str(path)) for fact, (n, path) in found['facts'].items()}
+            scan = LabelScan(int(found['labels']), *arrays, facts)
+        except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            return None
+        fits = all(array.shape == (256,) and (array >= 0).all() for array in arrays)
+        return scan if fits else None
+
+    def store(self, scan: LabelScan) -> None:
+        """Write a scan; a cache folder that cannot be written is only logged."""
+        document = {
+            'labels': scan.labels,
+            'pixels': scan.pixels.tolist(),
+            'images': scan.images.tolist(),
+            'facts': scan.facts,
+        }
+        try:
+            with files.replacing(self._path()) as temporary:
+                temporary.write_text(json.dumps(document))
+        except UserError as error:
+            LOG.info('%s; the next run counts the classes again', error)
+
+    def _path(self) -> Path:
+        dataset = self._dataset
+        key = (
+            CACHE_VERSION,
+            self._skip_bad,
+            dataset.info.name,
+            str(dataset.root and dataset.root.resolve()),
+            dataset.info.classes,
+            _identity(dataset.decode),
+            [(str(path), *_size_and_time(path)) for path in dataset.label_files()],
+            [sample.key.hex() for sample in dataset if sample.key is not None],
+        )
+        digest = hashlib.sha256(repr(key).encode(errors='surrogateescape')).hexdigest()
+        return files.cache_folder() / 'labels' / f'{digest}.json'
+
+
+def _identity(decode: Callable[..., np.ndarray] | None) -> Sequence[object]:
+    """Return what a decoder's results depend on: its code or, for an object, its fields."""
+    if decode is None or not inspect.isfunction(decode):
+        return type(decode).__qualname__, repr(decode)
+    source = inspect.getsourcefile(decode)
+    return decode.__qualname__, source, _size_and_time(Path(source)) if source else None
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return size and modification time of a file; zeros if it does not exist."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,32 @@
+"""Collect the files that a network is loaded from, which no output may overwrite."""
+
+from common.protected_files import ProtectedFiles
+from engine.backends import calibration
+from engine.backends.settings import BackendSettings
+from engine.config.loading import Config
+from engine.inference.settings import WeightsSettings
+from models import weights as model_weights
+from models.family import NetworkKeys
+
+
+def network_files(
+    config: Config, weights: WeightsSettings, backend: BackendSettings | None = None
+) -> ProtectedFiles:
+    """Return the inputs of a command that loads a network.
+
+    Args:
+        config: Config of the network.
+        weights: Weights to load; by default those of the config.
+        backend: Backend that computes the network, with its calibration images.
+
+    Raises:
+        UserError: A path cannot be examined, or no calibration image is found.
+    """
+    protected = ProtectedFiles().add('a config of the network', config.files())
+    source = weights.weights or NetworkKeys.of(config).weights
+    if source:
+        protected.add('the file of weights', [model_weights.stored(source)])
+    if backend is not None and backend.calibration is not None:
+        images = calibration.listed(backend.calibration)
+        protected.add('a calibration image', images)
+    return protected

@@ -1,0 +1,155 @@
+"""Check that a training split shows every class: no network learns a class without a pixel."""
+
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+
+import cv2
+import numpy as np
+
+from common.log import LOG
+from common.machine import cores
+from datasets import DataError, Dataset, label_scan
+from datasets.label_scan import LabelScan, ScanCache, name_classes, place_of
+from engine.distributed.processes import Processes
+from engine.evaluation import seen_images
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.validation import Validation
+
+MAX_SCANNED_IMAGES = 5000  # of larger splits, the crops of the first epoch are watched
+ALLOW_OPTION = '--allow-missing-classes'
+
+
+def require_classes(
+    dataset: Dataset,
+    processes: Processes,
+    on_progress: Callable[[str], None],
+    *,
+    allowed: bool,
+    skip_bad: bool,
+) -> list[str]:
+    """Read all labels of a training split, and refuse it unless every class has a pixel.
+
+    All processes of the job share the labels. The result is cached.
+
+    Args:
+        dataset: The training split.
+        processes: All processes of the job.
+        on_progress: Called with a description of each label.
+        allowed: Only warn of classes without a pixel.
+        skip_bad: Leave out labels that cannot be read.
+
+    Returns:
+        The names of the classes without a pixel.
+
+    Raises:
+        UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
+            whole, or a label cannot be used.
+    """
+    scan = _shared_scan(dataset, processes, on_progress, skip_bad)
+    label_scan.judge(dataset, scan)
+    label_scan.refuse_ignored(dataset, scan)
+    missing = scan.missing_classes(dataset.info)
+    if not missing:
+        return []
+    problem = f'{place_of(dataset)} shows {name_classes(missing, dataset)} in no pixel'
+    if not allowed:
+        raise DataError(
+            f'{problem}, so no network can learn them; correct the labels or the classes, or '
+            f'train all the same with {ALLOW_OPTION}'
+        )
+    LOG.warning('%s; no network can learn them', problem)
+    return missing
+
+
+def compare_splits(
+    training: Dataset, missing: list[str], validation: Validation, processes: Processes
+) -> None:
+    """Warn of classes that only the validation lacks, and of images that both splits have.
+
+    Args:
+        training: The training split.
+        missing: The classes without a pixel in it, as far as they are known.
+        validation: The validation, with its split and the scan of its labels.
+        processes: All processes of the job; only rank 0 compares and logs.
+    """
+    if processes.rank:
+        return
+    split, lacking = validation.dataset, validation.scan.missing_classes(training.info)
+    lacking = [name for name in lacking if name not in missing]
+    if lacking:
+        LOG.warning(
+            '%s has no pixel of %s; its mIoU leaves out those that are not predicted',
+            place_of(split),
+            name_classes(lacking, split),
+        )
+    seen_images.warn_of_shared(training, split)
+
+
+class CropWatch:
+    """The classes that the crops of the first epoch show, for splits that are not scanned.
+
+    Args:
+        dataset: The training split.
+        iterations: Number of iterations of an epoch.
+    """
+
+    def __init__(self, dataset: Dataset, iterations: int):
+        self._dataset, self._left = dataset, iterations
+        self._seen = np.zeros(256, np.int64)
+
+    def see(self, labels: np.ndarray) -> None:
+        """Note the classes of a batch, (N, 1, H, W) int32 with -1 for ignored pixels."""
+        if not self._seen[: len(self._dataset.info.classes)].all():
+            narrow = labels.astype(np.uint8).reshape(len(labels), -1)  # -1 becomes 255
+            self._seen += cv2.calcHist([narrow], [0], None, [256], [0, 256]).ravel() > 0
+
+    def end_iteration(self, processes: Processes) -> bool:
+        """Count an iteration; after the last one of the epoch, warn of classes in no crop.
+
+        Returns:
+            Whether the watch is over.
+        """
+        self._left -= 1
+        if self._left:
+            return False
+        seen = processes.total(self._seen)
+        missing = [name for name, count in zip(self._dataset.info.classes, seen) if not count]
+        if missing and not processes.rank:
+            LOG.warning(
+                '%s: no crop of the first epoch shows %s; python -m datasets.prepare %s --check '
+                'counts the pixels of all labels',
+                place_of(self._dataset),
+                name_classes(missing, self._dataset),
+                self._dataset.info.name,
+            )
+        return True
+
+
+def watch_of(
+    dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes
+) -> CropWatch | None:
+    """Return the watch of a split that is too large to be scanned; None for others."""
+    if len(dataset) <= MAX_SCANNED_IMAGES:
+        return None
+    batch = hyperparameters.batch_size * hyperparameters.accumulation * processes.size
+    return CropWatch(dataset, -(-len(dataset) // batch))
+
+
+def _shared_scan(
+    dataset: Dataset,
+    processes: Processes,
+    on_progress: Callable[[str], None],
+    skip_bad: bool,
+) -> LabelScan:
+    cache = ScanCache(dataset, skip_bad)
+    scan = processes.gather(None if processes.rank else cache.load())[0]
+    if scan is None:
+        LOG.info('counting the classes of %d label files', len(dataset))
+        own = dataset.part(processes.shard(len(dataset)))
+        workers = cores(processes.local_size)
+        mine = label_scan.scan_labels(own, workers, skip_bad, on_progress)
+        scan = reduce(add, processes.gather(mine))
+        if not processes.rank:
+            cache.store(scan)
+    return scan

@@ -1,0 +1,36 @@
+"""Check that a new run overwrites no file that it is made from."""
+
+from pathlib import Path
+
+from common.protected_files import ProtectedFiles
+from datasets import Dataset, protection
+from engine.config import Config
+from engine.config.data import data_root
+from engine.runs.logger import LOG_FILE
+from engine.runs.run_folder import RunFolder
+from models import weights
+from models.family import NetworkKeys
+
+
+def check_folder(folder: RunFolder, config: Config, dataset: Dataset, resumed: Path | None) -> None:
+    """Refuse a folder whose files are inputs of the new run, or that belongs to the data set.
+
+    Args:
+        folder: Folder of the new run.
+        config: Config of the run.
+        dataset: Images to train on.
+        resumed: State of another run from which this one starts; None without one.
+
+    Raises:
+        UserError: The message names the file or the folder.
+    """
+    name = dataset.info.name
+    protection.check_folder('-o', folder.path, name, data_root(config), dataset.samples)
+    protected = ProtectedFiles().add('a config of the new run', config.files())
+    protected.add('the state to resume from', [resumed])
+    pretrained = NetworkKeys.of(config).pretrained
+    if pretrained:
+        protected.add('the file of initial weights', [weights.stored(pretrained)])
+    log = folder.path / LOG_FILE
+    for path in (folder.config, folder.state, folder.best, folder.final, log):
+        protected.claim('-o', path, 'name another folder')
