@@ -26,6 +26,7 @@ import models
 from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
+from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from datasets.readers import layout
@@ -129,7 +130,7 @@ def load(
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}')
+        given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
     given |= class_count.follow_classes(given, values)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
@@ -173,6 +174,9 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
     theirs = known.palette if not data.classes or len(known.palette) == count else ()
     palette = data.palette or theirs or datasets.distinct_colours(count)
+    repeated = repeated_name(classes)
+    if repeated is not None:
+        raise UserError(f'classes: has {repeated} twice ({config.origin("classes")})')
     for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
             raise UserError(

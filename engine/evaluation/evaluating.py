@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from common.command import DONE
 from common.errors import UserError
 from common.machine import versions
 from datasets import Dataset, protection
-from datasets.keys import DataKeys
+from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs
 from engine.config.data import (
     check_classes,
@@ -19,7 +19,7 @@ from engine.config.data import (
 )
 from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, image_outputs, seen_images
+from engine.evaluation import evaluator, image_outputs, seen_images, turned_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
@@ -64,6 +64,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             evaluator.check_labels(dataset, processes)
             if not processes.rank:
                 seen_images.warn_of_trained(network.weights, dataset)
+        turned_images.warn([dataset], processes)  # a test server has labels, too
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
@@ -72,7 +73,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
                 if settings.json:
-                    facts = _facts(settings, network, origin)
+                    facts = _facts(settings, network, origin, dataset.reading)
                     document = {**report, 'settings': facts, 'versions': versions()}
                     files.write_json(settings.json, document)
                 print(evaluator.format_table(report))
@@ -126,10 +127,10 @@ def _check_outputs(
     protected = network_files(config, settings.weights, settings.backend)
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
     for option, folder, writer in _writers(settings):
-        protection.check_folder(option, folder, name, root, dataset.samples)
         target = writer(dataset, folder).target
         for index in range(len(dataset)):
             protected.claim(option, target(index), 'name another folder')
+        protection.check_folder(option, folder, name, root, dataset.samples)
     if settings.json:
         protected.claim_json('--json', settings.json)
     for _, folder, _ in _writers(settings):
@@ -175,7 +176,10 @@ def _provenance(
 
 
 def _facts(
-    settings: EvaluationSettings, network: LoadedNetwork, origin: Provenance
+    settings: EvaluationSettings,
+    network: LoadedNetwork,
+    origin: Provenance,
+    reading: ImageReading,
 ) -> dict[str, Any]:
     """Return all facts that the scores depend on."""
     return {
@@ -185,6 +189,7 @@ def _facts(
         **origin.facts(),
         'partial': settings.weights.partial,
         'limit': settings.limit,
+        **asdict(reading),
         'context': network.choice.name,
         'type_config': network.choice.type_config,
         'threads': network.predictor.backend.threads,

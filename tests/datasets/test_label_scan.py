@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +22,15 @@ class ColourlessDecoder:
     def __call__(self, path):
         return label_files.read_indices(path)
 
-    def fact(self, path):
-        return json.dumps(np.unique(self(path)).tolist())
+    def read(self, path):
+        labels = self(path)
+        return labels, json.dumps(np.unique(labels).tolist())
 
-    def judge(self, facts):
-        if max(count for count, _ in facts.values()) < 2:
-            raise DataError(f'{min(path for _, path in facts.values())}: every file differs')
+    def problems(self, facts):
+        if max(count for count, _ in facts.values()) >= 2:
+            return []
+        first = min(path for _, path in facts.values())
+        return [(Path(first), f'{first}: every file differs')]
 
 
 @pytest.fixture
