@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from common import once
 from common.errors import UserError
 from common.worker import become_worker
 
@@ -66,7 +67,10 @@ def _in_processes(
     )
     try:
         chunk = min(16, 1 + len(dataset) // (8 * processes))
-        yield from pool.map(partial(_call, function), range(len(dataset)), chunksize=chunk)
+        call = partial(_call, function)
+        for result, warnings in pool.map(call, range(len(dataset)), chunksize=chunk):
+            once.show(warnings)
+            yield result
     except BrokenProcessPool as error:
         raise UserError(
             'a worker process was killed, probably for lack of memory; use fewer (--processes)'
@@ -90,5 +94,5 @@ def _exit_with_parent(sentinel: int) -> None:
     os._exit(1)
 
 
-def _call(function: Callable[[Any, int], Result], index: int) -> Result:
-    return function(_dataset, index)
+def _call(function: Callable[[Any, int], Result], index: int) -> tuple[Result, once.Warnings]:
+    return function(_dataset, index), once.take()

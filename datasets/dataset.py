@@ -11,8 +11,11 @@ import numpy as np
 
 from common.errors import InputError
 from common.log import LOG
+from datasets import orientation
+from datasets.decoding import decoding
 from datasets.image_files import image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
+from datasets.keys import DEFAULT_READING, ImageReading
 
 NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
 NOT_READ = 'its ending is not read'
@@ -109,6 +112,7 @@ class Dataset(Sequence[Sample]):
         samples: The samples in order.
         decode: Function that reads a label file as class indices, (H, W) uint8, with 255 for
             ignored pixels. Its arguments are the path and, if the sample has one, its key.
+        reading: Settings of the conversion of image files.
         unused: The files of the split's folders that no sample uses.
         root: The folder of the data set; names of unused files are relative to it.
     """
@@ -117,6 +121,7 @@ class Dataset(Sequence[Sample]):
     split: str
     samples: tuple[Sample, ...]
     decode: Callable[..., np.ndarray]
+    reading: ImageReading = DEFAULT_READING
     unused: tuple[UnusedFile, ...] = field(default=(), kw_only=True, repr=False, compare=False)
     root: Path | None = field(default=None, kw_only=True, compare=False)
 
@@ -149,11 +154,15 @@ class Dataset(Sequence[Sample]):
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
-        return read_image(self.samples[index].image)
+        return read_image(self.samples[index].image, self.reading)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the image at the lowest cost; raises ``InputError``."""
-        return image_size(self.samples[index].image)
+        return image_size(self.samples[index].image, self.reading)
+
+    def orientation(self, index: int) -> int:
+        """Return the EXIF orientation of an image, 1 to 8; 1 is that of an image as stored."""
+        return orientation.of_file(self.samples[index].image)
 
     def decoded(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return the label, (H, W) uint8, without a check of its values, and its fact.
@@ -167,9 +176,10 @@ class Dataset(Sequence[Sample]):
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
-        if isinstance(self.decode, JudgingDecoder):
-            return self.decode.read(sample.label)
-        return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
+        with decoding(sample.label):
+            if isinstance(self.decode, JudgingDecoder):
+                return self.decode.read(sample.label)
+            return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
 
     def examined(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return :meth:`label` with its fact, see :meth:`decoded`; raises ``InputError``."""
@@ -215,8 +225,23 @@ class Dataset(Sequence[Sample]):
             sample = self.samples[index]
             raise InputError(
                 f'{sample.label}: {label[1]}x{label[0]} pixels, but its image {sample.image} has '
-                f'{image[1]}x{image[0]}; they do not belong together'
+                f'{image[1]}x{image[0]}; {self._reason_of_sizes(index, image, label)}'
             )
+
+    def _reason_of_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> str:
+        """Return why an image and its label can differ in size, with the remedy."""
+        turn = self.orientation(index)
+        if tuple(image) != tuple(label)[::-1] or turn not in orientation.EXCHANGING:
+            return 'they do not belong together'
+        if self.reading.turns:
+            return (
+                f'its EXIF orientation {turn} turns the image and not its label: if labels were '
+                'drawn on the stored pixels, set exif_orientation: ignore'
+            )
+        return (
+            f'exif_orientation: ignore keeps the image as stored, although its EXIF orientation '
+            f'is {turn}: if labels were drawn on the image as viewers show it, omit the key'
+        )
 
 
 def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:

@@ -187,12 +187,12 @@ class ScanCache:
         """Return the stored scan, or None if there is no undamaged one."""
         try:
             found = json.loads(self._path().read_bytes())
-            arrays = [np.array(found[key], np.int64) for key in ('pixels', 'images')]
+            pixels, images = (np.array(found[key], np.int64) for key in ('pixels', 'images'))
             facts = {str(fact): (int(n), str(path)) for fact, (n, path) in found['facts'].items()}
-            scan = LabelScan(int(found['labels']), *arrays, facts)
+            scan = LabelScan(int(found['labels']), pixels, images, facts)
         except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
-        fits = all(array.shape == (256,) and (array >= 0).all() for array in arrays)
+        fits = all(array.shape == (256,) and (array >= 0).all() for array in (pixels, images))
         return scan if fits else None
 
     def store(self, scan: LabelScan) -> None:

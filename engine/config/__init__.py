@@ -7,12 +7,13 @@ from common import lazy
 if TYPE_CHECKING:
     from engine.config.loading import (
         DEFAULT_CONFIG,
-        PATH_KEYS,
         Config,
         class_info,
         load,
         with_origins,
     )
+    from engine.config.reading import PATH_KEYS
 
 __all__ = ['DEFAULT_CONFIG', 'PATH_KEYS', 'Config', 'class_info', 'load', 'with_origins']
-__getattr__ = lazy.resolver(__name__, dict.fromkeys(__all__, 'engine.config.loading'))
+_HOMES = {**dict.fromkeys(__all__, 'engine.config.loading'), 'PATH_KEYS': 'engine.config.reading'}
+__getattr__ = lazy.resolver(__name__, _HOMES)

@@ -9,7 +9,7 @@ import datasets
 from common.errors import UserError
 from common.log import LOG
 from datasets import Dataset
-from datasets.keys import DataKeys
+from datasets.keys import DataKeys, ImageReading
 from datasets.readers import layout
 from engine.config.loading import Config, class_info, data_set_info
 from models.class_table import first_difference
@@ -46,36 +46,41 @@ def open_dataset(
         UserError: The data set is missing or incomplete.
     """
     root = data_root(config, data_dir)
-    name = data_set_info(config).name
-    dataset = datasets.open(name, root, split, list_file, complete=complete)
+    name, reading = data_set_info(config).name, ImageReading.of(config)
+    dataset = datasets.open(name, root, split, list_file, complete=complete, reading=reading)
     return replace(dataset, info=class_info(config, root))
 
 
-def check_classes(names: Sequence[str], source: str, config: Config, root: Path) -> None:
+def check_classes(
+    names: Sequence[str] | None, source: str, config: Config, root: Path, remedy: str
+) -> None:
     """Compare the names of a network's classes with those of the data set.
 
     Other names in the same places can be meant, and are logged as a warning.
 
     Args:
-        names: Names by class index.
+        names: Names by class index; None if they are unknown.
         source: Where they are from, for messages: ``the weights best.h5``.
         config: The config that selects the data set.
         root: Root of the data set.
+        remedy: What to do about another order.
 
     Raises:
         UserError: The data set has the same names in another order, so that its labels would have
             other meanings.
     """
     own = data_set_info(config, root).classes
+    if not names or not own:
+        return
     index = first_difference(names, own)
-    if not own or index is None:
+    if index is None:
         return
     here, there = (repr(each[index]) if index < len(each) else 'missing' for each in (names, own))
     differs = f'class {index} is {here} in {source} and {there} in the data set {root}'
     if sorted(names) == sorted(own):
         raise UserError(
-            f'{differs}: they have the same classes in another order, so every label would count '
-            f'as another class; use a data set in the order {", ".join(names)}'
+            f'{differs}: both have the same classes in another order, so labels would count as '
+            f'other classes; {remedy}'
         )
     LOG.warning('%s: compare their classes, as only the index of a class counts', differs)
 

@@ -22,26 +22,21 @@ import yaml
 
 import datasets
 import models
-from common import PROJECT, files, yaml_text
+from common import PROJECT, files
 from common.errors import UserError
-from common.log import LOG
 from common.sections import SectionError, plain
 from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
-from engine.config import schema
+from engine.config import reading, schema
+from engine.config.reading import BASE_KEY, Origins
 from engine.config.schema import FIXED_VALUES
-from engine.runs.run_folder import CONFIG_NAME, RunFolder
+from engine.runs.run_folder import RunFolder
 from models.family import NetworkKeys
 
-BASE_KEY = '_base_'
 SET_OPTION = '--set'
-WEIGHTS_KEY = 'weights'
 AUGMENTATION_KEY = 'augmentation'  # a config with this key needs the augmentation's keys
 DEFAULT_CONFIG = PROJECT / 'configs' / 'D3Net_L.yaml'
-PATH_KEYS = (WEIGHTS_KEY, 'pretrained', 'data_dir')  # keys whose values are paths
-NAME_KEYS = ('classes',)  # keys whose values are names, taken as written
-Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 
 
 class Config(Mapping[str, Any]):
@@ -113,13 +108,13 @@ def load(
     Raises:
         UserError: The message names the key, and the file or the option that sets it.
     """
-    path = _existing(path or DEFAULT_CONFIG)
-    values, origins = _read(path, ())
+    path = reading.find_file(path or DEFAULT_CONFIG)
+    values, origins = reading.read_file(path, ())
     for override in overrides:
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        values[key.strip()] = _parse(value, f'{SET_OPTION} {override}', key.strip())
+        values[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
         origins[key.strip()] = SET_OPTION
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
@@ -200,112 +195,6 @@ def data_set_info(
         return datasets.info(name)
     except datasets.DataError as error:
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
-
-
-def _existing(path: str | os.PathLike[str]) -> Path:
-    """Find a config file; if there is none, raise ``UserError`` with the nearest names."""
-    for candidate in (Path(path), PROJECT / path):
-        kind = files.kind_of(candidate)
-        if kind == 'file':
-            return candidate.resolve()
-        if kind == 'folder' and files.kind_of(candidate / CONFIG_NAME) == 'file':
-            return (candidate / CONFIG_NAME).resolve()
-    if files.kind_of(Path(path)) == 'folder':
-        raise UserError(
-            f'{path}: this folder has no {CONFIG_NAME}; name a config file, or the folder of a run '
-            'of train.py'
-        )
-    there = {p.stem.lower(): f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')}
-    close = difflib.get_close_matches(Path(path).stem.lower(), there, n=3, cutoff=0.6)
-    named = [there[name] for name in close]
-    if named:
-        raise UserError(f'{path}: no such config; the nearest are {", ".join(named)}')
-    one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
-    some = ', '.join(sorted(one_a_project.values()))
-    raise UserError(f'{path}: no such config; available are {some} and others')
-
-
-def _read(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-    """Read a file and its bases.
-
-    Args:
-        path: The file.
-        children: The files that inherit from it, to detect cycles.
-
-    Returns:
-        The merged values, and for each key the file that sets it.
-    """
-    if path in children:
-        raise UserError(
-            f'{path}: {BASE_KEY} forms a cycle through '
-            + ', '.join(child.name for child in children)
-        )
-    try:
-        own = _parse(files.read_text(path), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: cannot read this config ({error})') from error
-    if not isinstance(own, dict):
-        raise UserError(f'{path}: a config must consist of "key: value" lines')
-    values: dict[str, Any] = {}
-    origins: Origins = {}
-    bases = own.pop(BASE_KEY, None) or []
-    for base in bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str):
-            raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
-        if files.kind_of(path.parent / base) != 'file':
-            raise UserError(f'{path}: {BASE_KEY} names {base}, which does not exist beside it')
-        inherited, inherited_origins = _read((path.parent / base).resolve(), (*children, path))
-        values |= inherited
-        origins |= inherited_origins
-    for key in PATH_KEYS:
-        if isinstance(own.get(key), str):
-            own[key] = _relative_to(path.parent, own[key])
-    run = RunFolder.of_config(path)
-    if run is not None:
-        _resolve_own_weights(run, own, path)
-    return values | own, origins | dict.fromkeys(own, path)
-
-
-def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> None:
-    """Set the key ``weights`` of a run's config to the run's own weights.
-
-    The configs of older versions contain the ``weights`` of the config that the run started from,
-    which are of another training. A file in the run's folder is the user's choice.
-
-    Args:
-        run: The run.
-        own: The values of its config, to change.
-        path: The file, for the log.
-    """
-    named = own.get(WEIGHTS_KEY)
-    if isinstance(named, str) and Path(named).parent == run.path:
-        return
-    chosen = run.own_weights()
-    own[WEIGHTS_KEY] = None if chosen is None else str(chosen)
-    if named:
-        LOG.info(
-            '%s: its weights, %s, are not of this run and are ignored; -m selects them', path, named
-        )
-
-
-def _relative_to(folder: Path, path: str) -> str:
-    """Resolve a path against the config's folder.
-
-    A bare file name that does not exist there is not changed, because it may be the name of a
-    published file.
-    """
-    beside = folder / Path(path).expanduser()
-    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
-
-
-def _parse(text: str, source: Path | str, key: str | None = None) -> Any:
-    """Parse a config file, or the value of one key."""
-    try:
-        if key in NAME_KEYS:
-            return yaml_text.parse_names(text)
-        return yaml_text.parse(text, NAME_KEYS if key is None else ())
-    except yaml.YAMLError as error:
-        raise UserError(f'{source}: not valid YAML{yaml_text.problem(error)}') from error
 
 
 def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:

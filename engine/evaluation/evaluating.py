@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from common.command import DONE
 from common.errors import UserError
 from common.machine import versions
 from datasets import Dataset, protection
-from datasets.keys import DataKeys
+from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs
 from engine.config.data import (
     check_classes,
@@ -19,7 +19,7 @@ from engine.config.data import (
 )
 from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, image_outputs, seen_images
+from engine.evaluation import evaluator, image_outputs, seen_images, turned_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
@@ -53,8 +53,7 @@ def evaluate(settings: EvaluationSettings) -> int:
                 gpu=processes.local_rank,
                 data_dir=root,
             )
-            if settings.format_only is None:
-                _check_order(network, config, root)
+            _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
             outputs = _outputs(settings, dataset)
         _check_same_weights(network, processes)
@@ -64,6 +63,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             evaluator.check_labels(dataset, processes)
             if not processes.rank:
                 seen_images.warn_of_trained(network.weights, dataset)
+        turned_images.warn([dataset], processes)  # a test server has labels, too
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
@@ -72,7 +72,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
                 if settings.json:
-                    facts = _facts(settings, network, origin)
+                    facts = _facts(settings, network, origin, dataset.reading)
                     document = {**report, 'settings': facts, 'versions': versions()}
                     files.write_json(settings.json, document)
                 print(evaluator.format_table(report))
@@ -101,12 +101,12 @@ def _check_order(network: LoadedNetwork, config: Config, root: Path) -> None:
     Raises:
         UserError: The data set has the same classes in another order.
     """
-    names = {f'the config {config.path}': DataKeys.of(config).classes}
-    if network.classes is not None:
-        names[f'the weights {network.weights}'] = network.classes.names
-    # Equal names, which a run writes into both, are compared once: as those of the weights.
-    for each, source in {each: source for source, each in names.items() if each}.items():
-        check_classes(each, source, config, root)
+    named = DataKeys.of(config).classes
+    stored = None if network.classes is None else network.classes.names
+    remedy = 'pass weights that were trained on it with -m, or data in that order with -d'
+    check_classes(stored, f'the weights {network.weights}', config, root, remedy)
+    if named != stored:
+        check_classes(named, f'the config {config.origin("classes")}', config, root, remedy)
 
 
 def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
@@ -126,10 +126,10 @@ def _check_outputs(
     protected = network_files(config, settings.weights, settings.backend)
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
     for option, folder, writer in _writers(settings):
-        protection.check_folder(option, folder, name, root, dataset.samples)
         target = writer(dataset, folder).target
         for index in range(len(dataset)):
             protected.claim(option, target(index), 'name another folder')
+        protection.check_folder(option, folder, name, root, dataset.samples)
     if settings.json:
         protected.claim_json('--json', settings.json)
     for _, folder, _ in _writers(settings):
@@ -175,7 +175,10 @@ def _provenance(
 
 
 def _facts(
-    settings: EvaluationSettings, network: LoadedNetwork, origin: Provenance
+    settings: EvaluationSettings,
+    network: LoadedNetwork,
+    origin: Provenance,
+    reading: ImageReading,
 ) -> dict[str, Any]:
     """Return all facts that the scores depend on."""
     return {
@@ -185,6 +188,7 @@ def _facts(
         **origin.facts(),
         'partial': settings.weights.partial,
         'limit': settings.limit,
+        **asdict(reading),
         'context': network.choice.name,
         'type_config': network.choice.type_config,
         'threads': network.predictor.backend.threads,

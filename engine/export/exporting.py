@@ -11,6 +11,7 @@ from common.log import LOG
 from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
 from engine.config.loading import Config
+from engine.config.reading import PATH_KEYS
 from engine.device.settings import DeviceSettings
 from engine.export import writers
 from engine.export.exporter import export
@@ -120,7 +121,7 @@ def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
         'palette_order': 'rgb',
         'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
-        'config': {key: value for key, value in config.items() if key not in configs.PATH_KEYS},
+        'config': {key: value for key, value in config.items() if key not in PATH_KEYS},
         'weights': loaded.weights.name,
         'weights_sha256': loaded.sha256,
     }

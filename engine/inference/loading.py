@@ -88,7 +88,7 @@ def load(
         workspace = Workspace({})
     LOG.info('%s', choice)
     path = models.weights.find(source, weights.weights_url)
-    digest, classes = files.sha256_of(path), models.weights.class_table(path)
+    classes = models.weights.class_table(path)
     config = _with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
@@ -102,6 +102,7 @@ def load(
         if backend.precision == 'int8':
             images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
+    digest = _digest(path)
     with workspace.entered():
         report = models.weights.load(path, strict=not weights.partial)
     if report.missing or report.extra:
@@ -162,6 +163,17 @@ def _missing_weights(config: Config) -> str:
         'model_param_*.h5: wait for them (save_interval is the number of iterations between them), '
         'or pass other weights with -m'
     )
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file of weights.
+
+    It is taken when the file is loaded, as a training may replace the file afterwards.
+    """
+    try:
+        return files.sha256_of(path)
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
 
 
 def _with_classes(config: Config, stored: ClassTable | None, path: Path) -> Config:

@@ -13,6 +13,7 @@ from datasets import DataError, Dataset, label_scan
 from datasets.label_scan import LabelScan, ScanCache, name_classes, place_of
 from engine.distributed.processes import Processes
 from engine.evaluation import seen_images
+from engine.training import bad_samples
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.validation import Validation
 
@@ -149,7 +150,8 @@ def _shared_scan(
         LOG.info('counting the classes of %d label files', len(dataset))
         own = dataset.part(processes.shard(len(dataset)))
         workers = cores(processes.local_size)
-        mine = label_scan.scan_labels(own, workers, skip_bad, on_progress)
+        with bad_samples.advised():
+            mine = label_scan.scan_labels(own, workers, skip_bad, on_progress)
         scan = reduce(add, processes.gather(mine))
         if not processes.rank:
             cache.store(scan)

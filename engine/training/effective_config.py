@@ -9,7 +9,7 @@ from common import files
 from datasets import DatasetInfo
 from engine import config as configs
 from engine.config import Config
-from engine.config.loading import WEIGHTS_KEY
+from engine.config.reading import WEIGHTS_KEY
 from engine.runs.checkpoints import TrainingState
 from engine.training import optimizer, resume
 from engine.training.optimizer import MOMENTUM_FORM, SolverKeys

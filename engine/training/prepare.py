@@ -15,11 +15,12 @@ from datasets.label_scan import LabelScan
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
-from engine.config.data import open_dataset
+from engine.config.data import check_classes, data_root, open_dataset
 from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
+from engine.evaluation import turned_images
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
@@ -69,6 +70,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
+    _check_order(config)
     hyperparameters = _hyperparameters(config, len(data), processes.size)
     config = effective_config.complete(config, state, settings.weights_url, data.info)
     network = models.create(config)
@@ -97,6 +99,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     if validation is not None:
         label_scan.judge(validation.dataset, validation.scan, scan)
         class_coverage.compare_splits(data, scan, validation, processes)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
@@ -120,6 +123,16 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         best=state.best if state and folder.best.exists() else None,
         watch=class_coverage.watch_of(data, hyperparameters, processes),
     )
+
+
+def _check_order(config: Config) -> None:
+    """Compare the classes that the config names with those of the data set."""
+    source = f'the config {config.origin("classes")}'
+    remedy = (
+        'pass data in that order with -d; --set classes=null starts a training with the names of '
+        'the data set'
+    )
+    check_classes(DataKeys.of(config).classes, source, config, data_root(config), remedy)
 
 
 def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparameters:

@@ -21,6 +21,10 @@ from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from models import input_statistics
 
+# Neither adding nor omitting this option changes results unnoticed: a bad sample ends a run without
+# it, and is logged with it.
+SKIP_BAD = '--skip-bad'
+
 
 def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
     """Return the state file to resume from; None for a new run.
@@ -37,7 +41,9 @@ def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
 
 
 def own_config(settings: TrainingSettings) -> Path | None:
-    """Return the effective config of the run that is resumed; None for a new run.
+    """Return the effective config of the run that is resumed; None if there is no such run.
+
+    A run that was killed before its first state has a config, too, and starts again with it.
 
     Raises:
         UserError: The run has a state, but no config.
@@ -46,12 +52,12 @@ def own_config(settings: TrainingSettings) -> Path | None:
         return None
     output = RunFolder(settings.output or Path('runs') / DEFAULT_CONFIG.stem)
     state = output.state if settings.resume == '' else _named_state(settings.resume)
+    config = RunFolder(state.parent).config
+    if files.kind_of(config) == 'file' and RunFolder.of_config(config):
+        return config
     if files.kind_of(state) is None:
         return None
-    config = RunFolder(state.parent).config
-    if files.kind_of(config) != 'file':
-        raise UserError(f'{config}: missing, so name the config of the resumed run with -cfg')
-    return config
+    raise UserError(f'{config}: missing, so name the config of the resumed run with -cfg')
 
 
 def _named_state(resume: str) -> Path:
@@ -114,7 +120,8 @@ def check_changes(
     if scaled and not state.scaled and reference not in (None, batch):
         changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
     changes = checkpoints.config_changes(before, config) + _changed_order(before, config)
-    changed += changes + checkpoints.option_changes(state.options, plan.options)
+    options = [{**each, SKIP_BAD: 'off'} for each in (state.options, plan.options)]
+    changed += changes + checkpoints.option_changes(*options)
     if state.processes != processes.size:
         changed.append(f'processes: {processes.size} was {state.processes}')
     if not changed:

@@ -148,6 +148,7 @@ def test_an_unreadable_training_image(workers, damaged, capsys, caplog):
     image.write_bytes(image.read_bytes()[:200])
     line = damaged.refused(capsys, 'run', '--workers', workers)
     assert str(image) in line
+    assert '; repair the file, or pass --skip-bad to train on another sample' in line
     run = damaged.whole('skipped', '--workers', workers, '--skip-bad')
     assert f'{image}' in caplog.text
     assert 'another sample takes its place' in caplog.text

@@ -80,10 +80,11 @@ def test_the_command_prints_and_writes_the_page(tmp_path):
     assert (process.returncode, process.stderr) == (0, '')
     page = (folder.path / 'report.md').read_text()
     assert process.stdout == page
-    assert page.startswith('# D3Net_L\n')
+    assert page.startswith('# run\n')
     rows = facts(page)
     last = np.mean([3 / i for i in range(21, 31)])
     expected = {
+        'config': 'D3Net_L',
         'network': 'd3net',
         'data set': 'cityscapes',
         'iterations': '30 of 1000',
