@@ -232,7 +232,10 @@ def _identity(decode: Callable[..., np.ndarray] | None) -> Sequence[object]:
         return ()
     function = inspect.isfunction(decode)
     code = decode if function else type(decode)
-    source = inspect.getsourcefile(code)
+    try:
+        source = inspect.getsourcefile(code)
+    except TypeError:  # of an extension or an interactive session
+        source = None
     state = '' if function else repr(decode)
     return code.__qualname__, state, source, _size_and_time(Path(source)) if source else None
 
