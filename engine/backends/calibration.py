@@ -13,6 +13,7 @@ import numpy as np
 
 from common import files
 from common.errors import InputError, UserError
+from common.glob_patterns import explain_no_match
 from common.inputs import IMAGE_SUFFIXES
 from datasets import image_files
 from datasets.keys import DEFAULT_READING, DataKeys, ImageReading
@@ -161,10 +162,14 @@ def listed(source: str) -> list[Path]:
         UserError: There are none.
     """
     path = Path(os.path.expanduser(source))
-    if files.kind_of(path) == 'folder':
+    kind = files.kind_of(path)
+    if kind == 'folder':
         found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES]
+    elif kind == 'file':
+        found = [path]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
     if not found:
-        raise UserError(f'--calibration {source}: no image found')
+        why = 'no image in this folder' if kind == 'folder' else explain_no_match(path)
+        raise UserError(f'--calibration {source}: {why}')
     return sorted(found)

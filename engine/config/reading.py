@@ -10,6 +10,7 @@ import yaml
 from common import PROJECT, files, yaml_text
 from common.errors import UserError
 from common.log import LOG
+from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
 BASE_KEY = '_base_'
@@ -80,6 +81,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
+    own |= class_count.follow_classes(own, values)
     return values | own, origins | dict.fromkeys(own, path)
 
 

@@ -39,7 +39,8 @@ def evaluate(settings: EvaluationSettings) -> int:
     """
     with joined() as processes:
         with processes.log_on_rank_0():
-            config = configs.load(settings.config.config_file, settings.config.overrides)
+            options = {'data_dir': ('-d', settings.data_dir)} if settings.data_dir else {}
+            config = configs.load(settings.config.config_file, settings.config.overrides, options)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)

@@ -71,12 +71,14 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
     _check_order(config)
-    hyperparameters = _hyperparameters(config, len(data), processes.size)
+    with config.naming_origins():
+        hyperparameters = _hyperparameters(config, len(data), processes.size)
     config = effective_config.complete(config, state, settings.weights_url, data.info)
     network = models.create(config)
     folder.info = network.info
     folder.classes = ClassTable(data.info.classes, data.info.palette)
-    criterion = losses.create(config, network.info.num_classes)
+    with config.naming_origins():
+        criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
         folder.check_vacant(resume=own)
         if not own:
@@ -102,7 +104,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
-    trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
+    with config.naming_origins():
+        trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
     if state is not None:
         trainer.load_state(state)
         resume.restore_loader(state, loader, settings)
@@ -121,7 +124,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
-        watch=class_coverage.watch_of(data, hyperparameters, processes),
+        watch=class_coverage.watch_of(data, hyperparameters, processes, trainer.iteration),
     )
 
 

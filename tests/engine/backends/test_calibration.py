@@ -10,7 +10,7 @@ from support import programs
 
 
 def test_calibration_images_come_from_a_pattern_or_data_set(tiny, photos, working_folder, shared):
-    with pytest.raises(UserError, match='--calibration .*: no image found'):
+    with pytest.raises(UserError, match='--calibration .*: no file matches'):
         calibration.find_images(tiny.network, {}, str(photos / '*.gif'))
     camvid = shared / 'data' / 'camvid'
     yaml = programs.PROJECT / 'configs' / 'D3Net_T_camvid.yaml'
