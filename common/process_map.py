@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
@@ -68,7 +71,9 @@ def _in_processes(
     try:
         chunk = min(16, 1 + len(dataset) // (8 * processes))
         call = partial(_call, function)
-        for result, warnings in pool.map(call, range(len(dataset)), chunksize=chunk):
+        with _hidden_main_program():  # the call starts the processes
+            results = pool.map(call, range(len(dataset)), chunksize=chunk)
+        for result, warnings in results:
             once.show(warnings)
             yield result
     except BrokenProcessPool as error:
@@ -77,6 +82,21 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _hidden_main_program() -> Iterator[None]:
+    """Hide the main program from processes that start in the block.
+
+    They would import it, and so run a script that has no ``if __name__ == '__main__'`` again, and
+    fail for a program from standard input.
+    """
+    program = sys.modules['__main__']
+    sys.modules['__main__'] = types.ModuleType('__main__')
+    try:
+        yield
+    finally:
+        sys.modules['__main__'] = program
 
 
 def _start_worker(dataset: Sequence[Any]) -> None:

@@ -47,8 +47,8 @@ def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarra
         InputError: The file is missing, damaged or of an unsupported format, or its pixels are not
             unsigned integers of up to 16 bits.
     """
-    data = _read_bytes(path)
     with decoding(path):
+        data = _read_bytes(path)
         if _is_plain_png(data, path):
             return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
         kind, turn = _check_complete(data)
@@ -72,8 +72,8 @@ def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int
     PNG files in search of an EXIF orientation. For other formats it reads only the header; files
     that Pillow does not know are decoded.
     """
-    data = _read_bytes(path)
     with decoding(path):
+        data = _read_bytes(path)
         if _is_plain_png(data, path):
             width, height = struct.unpack('>II', data[16:24])
             return height, width

@@ -93,7 +93,8 @@ def _wrongly_ignored(
     if not supposed:
         return []
     remedy = f'255 means ignored by default; {mask_advice.for_two_values(classes)}'
-    if not any(reading.more for _, reading, _ in readings):
+    shown = [reading for _, reading, _ in readings if reading.first or reading.more]
+    if shown and not any(reading.more for reading in shown):
         problem = f'no label file of this split has another value than 0 and 255, and {remedy}'
         return [(Path(supposed[0]), f'{supposed[0]}: {problem}')]
     both = any(reading.supposed and reading.more for _, reading, _ in readings)

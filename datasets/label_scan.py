@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import files
+from common import __version__, files
 from common.errors import InputError, UserError
 from common.log import LOG
 from common.process_map import map_samples
@@ -213,6 +213,7 @@ class ScanCache:
         dataset = self._dataset
         key = (
             CACHE_VERSION,
+            __version__,
             self._skip_bad,
             dataset.info.name,
             str(dataset.root and dataset.root.resolve()),
@@ -226,11 +227,17 @@ class ScanCache:
 
 
 def _identity(decode: Callable[..., np.ndarray] | None) -> Sequence[object]:
-    """Return what a decoder's results depend on: its code or, for an object, its fields."""
-    if decode is None or not inspect.isfunction(decode):
-        return type(decode).__qualname__, repr(decode)
-    source = inspect.getsourcefile(decode)
-    return decode.__qualname__, source, _size_and_time(Path(source)) if source else None
+    """Return what a decoder's results depend on: its code and, for an object, its fields."""
+    if decode is None:  # packed labels are decoded
+        return ()
+    function = inspect.isfunction(decode)
+    code = decode if function else type(decode)
+    try:
+        source = inspect.getsourcefile(code)
+    except TypeError:  # of an extension or an interactive session
+        source = None
+    state = '' if function else repr(decode)
+    return code.__qualname__, state, source, _size_and_time(Path(source)) if source else None
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

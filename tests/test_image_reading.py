@@ -11,6 +11,7 @@ from PIL import Image
 
 import train
 from common import command
+from common.errors import InputError, UserError
 from datasets import image_files, prepare, show
 from datasets.keys import ImageReading
 from datasets.loading import pack
@@ -131,6 +132,11 @@ def test_calibration_reads_as_the_config_says(deep, tmp_path):
     assert np.array_equal(eight, deep_images)
     assert not np.array_equal(eight, dark)
     assert len({each.digest for each in found}) == 3
+    bad = found[0].paths[0]
+    bad.write_bytes(b'no image')
+    with pytest.raises(UserError, match='0.png: not an image.*; int8 is calibrated on it') as error:
+        found[0].inputs(shape)[0]
+    assert not isinstance(error.value, InputError)  # no other image is to blame
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 
 from common import files
-from common.errors import UserError
+from common.errors import InputError, UserError
 from common.glob_patterns import explain_no_match
 from common.inputs import IMAGE_SUFFIXES
 from datasets import image_files
@@ -78,7 +78,7 @@ class Calibration:
 class CalibrationInputs(Sequence[np.ndarray]):
     """A lazy sequence of image files as network inputs of one shape.
 
-    Each access reads the image file and raises ``InputError`` if that fails.
+    Each access reads the image file and raises ``UserError`` if that fails.
     """
 
     network: Network
@@ -98,7 +98,13 @@ class CalibrationInputs(Sequence[np.ndarray]):
     def __getitem__(self, index: int | slice) -> 'np.ndarray | CalibrationInputs':
         if isinstance(index, slice):
             return replace(self, paths=self.paths[index])
-        image = image_files.read_image(self.paths[index], self.reading)
+        try:
+            image = image_files.read_image(self.paths[index], self.reading)
+        except InputError as error:  # otherwise the image to segment would be blamed
+            raise UserError(
+                f'{error}; int8 is calibrated on it: repair or move it, or name other images '
+                'with --calibration'
+            ) from error
         return as_input(image, self.network, self.shape)
 
 

@@ -94,10 +94,11 @@ class CropWatch:
     Args:
         dataset: The training split.
         iterations: Number of iterations of an epoch.
+        start: The iteration that the run resumes from, so that its epoch begins there.
     """
 
-    def __init__(self, dataset: Dataset, iterations: int):
-        self._dataset, self._left = dataset, iterations
+    def __init__(self, dataset: Dataset, iterations: int, start: int = 0):
+        self._dataset, self._left, self._start = dataset, iterations, start
         self._seen = np.zeros(256, np.int64)
 
     def see(self, labels: np.ndarray) -> None:
@@ -111,31 +112,40 @@ class CropWatch:
 
         Returns:
             Whether the watch is over.
+
+        Raises:
+            DataError: All pixels of all crops are ignored.
         """
         self._left -= 1
         if self._left:
             return False
         seen = processes.total(self._seen)
         missing = [name for name, count in zip(self._dataset.info.classes, seen) if not count]
+        problem = (
+            f'{place_of(self._dataset)}: no crop of '
+            f'{f"the epoch since iteration {self._start}" if self._start else "the first epoch"} '
+            f'shows {name_classes(missing, self._dataset)}; python -m datasets.prepare '
+            f'{self._dataset.info.name} --check counts the pixels of all labels'
+        )
+        if len(missing) == len(self._dataset.info.classes):
+            raise DataError(problem)
         if missing and not processes.rank:
-            LOG.warning(
-                '%s: no crop of the first epoch shows %s; python -m datasets.prepare %s --check '
-                'counts the pixels of all labels',
-                place_of(self._dataset),
-                name_classes(missing, self._dataset),
-                self._dataset.info.name,
-            )
+            LOG.warning('%s', problem)
         return True
 
 
 def watch_of(
-    dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes
+    dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes, iteration: int
 ) -> CropWatch | None:
-    """Return the watch of a split that is too large to be scanned; None for others."""
-    if len(dataset) <= MAX_SCANNED_IMAGES:
-        return None
+    """Return the watch of a split that is too large to be scanned.
+
+    It is None for other splits, and for a run that resumes from an iteration after the first epoch.
+    """
     batch = hyperparameters.batch_size * hyperparameters.accumulation * processes.size
-    return CropWatch(dataset, -(-len(dataset) // batch))
+    epoch = -(-len(dataset) // batch)
+    if len(dataset) <= MAX_SCANNED_IMAGES or iteration >= epoch:
+        return None
+    return CropWatch(dataset, epoch, iteration)
 
 
 def _shared_scan(

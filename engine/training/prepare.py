@@ -124,7 +124,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
-        watch=class_coverage.watch_of(data, hyperparameters, processes),
+        watch=class_coverage.watch_of(data, hyperparameters, processes, trainer.iteration),
     )
 
 

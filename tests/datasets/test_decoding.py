@@ -83,6 +83,10 @@ def test_every_exception_of_a_decoder_is_an_error_of_the_file(tmp_path, monkeypa
         patches.setattr(image_files, '_is_plain_png', fails)
         with pytest.raises(InputError, match=f'image0.png: {expected}'):
             dataset.size(0)
+    with monkeypatch.context() as patches:
+        patches.setattr(image_files, '_read_bytes', fails)
+        with pytest.raises(InputError, match=f'image1.png: {expected}'):
+            dataset.image(1)
     broken = replace(dataset, decode=fails)
     with pytest.raises(InputError, match=f'label1.png: {expected}'):
         broken.label(1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,8 @@ def test_the_cache_is_used_until_a_label_changes(dataset, tmp_path, monkeypatch)
     assert ScanCache(dataset.part(range(9)), False).load() is None
     own = Dataset(dataset.info, 'train', dataset.samples, ColourlessDecoder())
     assert ScanCache(own, False).load() is None
+    for decode in (str, partial(str)):  # neither has a source file
+        assert ScanCache(Dataset(dataset.info, 'train', (), decode), False).load() is None
     status = dataset[0].label.stat()
     os.utime(dataset[0].label, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert ScanCache(dataset, False).load() is None
