@@ -15,6 +15,7 @@ from pathlib import Path
 from common.errors import UserError
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
+LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
 TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # made by replacing(): .name.process-id.ending
 
 
