@@ -2,16 +2,20 @@
 
 import multiprocessing
 import os
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from common import once
 from common.errors import UserError
 from common.log import LOG
 from common.worker import become_worker
@@ -70,13 +74,33 @@ def _in_processes(
     )
     try:
         chunk = min(16, 1 + len(dataset) // (8 * processes))
-        yield from pool.map(partial(_call, function), range(len(dataset)), chunksize=chunk)
+        call = partial(_call, function)
+        with _hidden_main_program():  # the call starts the processes
+            results = pool.map(call, range(len(dataset)), chunksize=chunk)
+        for result, warnings in results:
+            once.show(warnings)
+            yield result
     except BrokenProcessPool as error:
         raise UserError(
             'a worker process was killed, probably for lack of memory; use fewer (--processes)'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _hidden_main_program() -> Iterator[None]:
+    """Hide the main program from processes that start in the block.
+
+    They would import it, and so run a script that has no ``if __name__ == '__main__'`` again, and
+    fail for a program from standard input.
+    """
+    program = sys.modules['__main__']
+    sys.modules['__main__'] = types.ModuleType('__main__')
+    try:
+        yield
+    finally:
+        sys.modules['__main__'] = program
 
 
 def _start_worker(dataset: Sequence[Any]) -> None:
@@ -94,5 +118,5 @@ def _exit_with_parent(sentinel: int) -> None:
     os._exit(1)
 
 
-def _call(function: Callable[[Any, int], Result], index: int) -> Result:
-    return function(_dataset, index)
+def _call(function: Callable[[Any, int], Result], index: int) -> tuple[Result, once.Warnings]:
+    return function(_dataset, index), once.take()

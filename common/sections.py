@@ -40,13 +40,15 @@ class SectionError(UserError):
         problem: Description of the fault.
 
     Attributes:
+        keys: All names.
         key: The first of the names.
         problem: Description of the fault.
     """
 
     def __init__(self, key: str, problem: str):
         super().__init__(f'{key}: {problem}')
-        self.key, self.problem = key.partition(',')[0], problem
+        self.keys, self.problem = tuple(key.split(', ')), problem
+        self.key = self.keys[0]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 The folder contains ``images.bin`` (uint8 BGR) and ``labels.bin`` (uint8 class indices, 255 for
 ignored pixels), one sample after the other. ``index.json`` has the classes and, for every sample,
 its shape, its offsets, the CRC-32 of its bytes, and the size and modification time of its source
-files.
+files. It also has the settings with which the images were read.
 """
 
 import json
@@ -25,8 +25,8 @@ from common import files
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets.dataset import Dataset, Sample
-from datasets.image_files import image_size
 from datasets.info import DataError, DatasetInfo
+from datasets.keys import ImageReading
 
 FORMAT_VERSION = 2
 INDEX, IMAGES, LABELS = FILES = 'index.json', 'images.bin', 'labels.bin'
@@ -94,12 +94,16 @@ class PackedDataset(Dataset):
         shape = entry.height, entry.width, 3
         return _view(self.files.images, entry.offsets[0], shape)
 
-    def decoded(self, index: int) -> np.ndarray:
-        """Return class indices, (H, W) uint8, 255 for ignored pixels."""
-        entry = self._packed(index)
-        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width))
+    def orientation(self, index: int) -> int:
+        """Return 1: the packed pixels are not turned again."""
+        return 1
 
-    def label(self, index: int) -> np.ndarray:
+    def decoded(self, index: int) -> tuple[np.ndarray, None]:
+        """Return class indices, (H, W) uint8, 255 for ignored pixels, and no fact."""
+        entry = self._packed(index)
+        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width)), None
+
+    def examined(self, index: int) -> tuple[np.ndarray, None]:
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
 
@@ -110,6 +114,15 @@ class PackedDataset(Dataset):
     def verify(self, processes: int = 1) -> list[str]:
         """Compare all bytes with their checksums; return a line for each sample that differs."""
         return [line for line in map_samples(self, _verify_sample, processes, 'checking') if line]
+
+    def require(self, reading: ImageReading) -> None:
+        """Raise ``DataError`` if ``reading`` sets another conversion than that of the images."""
+        for key, own in asdict(self.reading).items():
+            if getattr(reading, key) not in (None, own):
+                raise DataError(
+                    f'{self.files.folder}: packed with {key} {own or "not set"}, not '
+                    f'{getattr(reading, key)}; pack the data set again with it'
+                )
 
     def _packed(self, index: int) -> PackedSample:
         return self.entries[self.samples[index].name]
@@ -164,7 +177,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     for sample in dataset:
         if sample.label is None:
             raise DataError(f'{sample.image}: has no label; pack a split that has labels')
-    sizes = [image_size(sample.image) for sample in dataset]
+    sizes = [dataset.size(index) for index in range(len(dataset))]
     try:
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
@@ -225,6 +238,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
         info,
         index['split'],
         tuple(samples),
+        reading=ImageReading(**index.get('reading', {})),
         decode=None,  # type: ignore[arg-type]  # the labels are arrays, not files
         entries={sample.name: entry for sample, entry in zip(samples, entries)},
         files=_MappedFiles(folder),
@@ -270,6 +284,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
         'version': FORMAT_VERSION,
         'info': asdict(dataset.info),
         'split': dataset.split,
+        'reading': asdict(dataset.reading),
         'samples': [
             [sample.name, str(sample.image.resolve()), str(_label_of(sample).resolve())]
             for sample in dataset

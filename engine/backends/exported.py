@@ -64,9 +64,14 @@ class Agreement:
 
     def __str__(self):
         return (
-            f'largest difference {self.max_difference:.1e}, of logits up to {self.max_logit:.3g}, '
+            f'{describe_difference(self.max_difference)}, of logits up to {self.max_logit:.3g}, '
             f'{self.equal_labels:.2%} of labels equal'
         )
+
+
+def describe_difference(largest: float) -> str:
+    """Return the largest difference of two results in words."""
+    return f'largest difference {largest:.1e}' if largest else 'no difference'
 
 
 class ExportedBackend:

@@ -138,7 +138,7 @@ def check_labels(dataset: Dataset, processes: Processes) -> LabelScan:
     quiet = True if processes.rank else None  # None: shown on terminals only
     shard, own = processes.shard(len(dataset)), LabelScan()
     for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
-        own += label_scan.scan_of_label(dataset, index, dataset.check(index))
+        own += label_scan.scan_of_label(dataset[index].label, *dataset.check(index))
     scan = reduce(add, processes.gather(own))
     label_scan.judge(dataset, scan)
     label_scan.refuse_ignored(dataset, scan)

@@ -23,6 +23,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
+from engine.training import bad_samples
 from engine.training.class_coverage import CropWatch
 from engine.training.divergence import DivergedError
 from engine.training.trainer import Trainer
@@ -116,7 +117,9 @@ class TrainingLoop:
             return status
         except Exception as error:
             self._interruptible = False  # a signal must not interrupt saving the state
-            advice = self._save_after(error)
+            advice = '; '.join(
+                filter(None, (bad_samples.advice_on(error), self._save_after(error)))
+            )
             if advice and isinstance(error, UserError):
                 raise UserError(f'{error}; {advice}') from error
             if advice and not isinstance(error, OtherProcessError):
