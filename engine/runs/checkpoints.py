@@ -230,6 +230,7 @@ def _read(path: Path, read):
     if files.kind_of(path) != 'file':
         raise UserError(f'{path}: no such training state; leave out --resume to start a training')
     try:
+        files.log_if_large('reading', path)
         with open(path, 'rb') as stream:
             problem = _damage(stream)
             if problem is None:

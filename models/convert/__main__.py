@@ -181,9 +181,7 @@ def _statistics(args: Namespace, network: registry.Network) -> Statistics | None
 
 def _state_of(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name; if it holds several groups, print the chosen one."""
-    size = path.stat().st_size
-    if size >= files.LARGE_BYTES:
-        LOG.info('reading %s, %d MB', path, size / 1e6)
+    files.log_if_large('reading', path)
     tree = checkpoints.read(path)
     try:
         (keys, state), *others = matching.states(tree)

@@ -56,8 +56,11 @@ def test_lines_precede_the_waits_of_an_evaluation(run, caplog):
     final = run.whole('run', '--no-validation') / 'final.h5'
     caplog.clear()
     train_runs.scores(run, final)
-    checking = place_of(caplog.messages, 'checking the labels of 5 images of val')
-    assert checking < place_of(caplog.messages, 'segmenting 5 images of val')
+    lines = caplog.messages
+    waits = (f'opening folder val in {run.data}', f'reading {final}, ')
+    waits += ('checking the labels of 5 images of val', 'segmenting 5 images of val')
+    places = [place_of(lines, wait) for wait in waits]
+    assert places == sorted(places)
 
 
 def test_a_line_precedes_the_comparison_of_a_gpu(monkeypatch, caplog):
