@@ -7,8 +7,8 @@ compute in float32 even if the network computes in half precision. On one device
 those of :class:`engine.inference.predictor.Predictor` to the last bit. Both resolve ties between
 classes in favour of the first class.
 
-The predictor resizes all other views on the host: NNabla's interpolation knows ratios of whole sizes
-only, and a view that is padded and resized has none.
+The predictor resizes all other views on the host: NNabla's interpolation knows ratios of whole
+sizes only, and a view that is padded and resized has none.
 """
 
 from collections.abc import Callable
