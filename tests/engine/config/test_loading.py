@@ -151,6 +151,20 @@ def test_the_classes_of_a_file_say_how_many_there_are(tmp_path):
         config.load(path, ['num_classes=5'])
 
 
+def test_class_names_are_those_written_and_all_differ(tmp_path):
+    """YAML 1.1 reads some words as truth values, numbers and dates."""
+    path = write(
+        tmp_path, 'a.yaml', 'network: ddrnet23_slim\nclasses: [no, 1.0, null, 2024-05-01]\n'
+    )
+    loaded = config.load(path)
+    assert config.class_info(loaded).classes == ('no', '1.0', 'null', '2024-05-01')
+    again = write(tmp_path, 'b.yaml', config.with_origins(loaded))
+    assert config.load(again)['classes'] == loaded['classes']
+    assert config.load(path, ['classes=[yes, off]'])['classes'] == ['yes', 'off']
+    with pytest.raises(UserError, match='classes: has car twice .--set.'):
+        config.load(path, ['classes=[car, road, "car "]'])
+
+
 def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
     path = write(tmp_path, 'a.yaml', 'network: ddrnet23_slim\ndataset: camvid\n')
     assert config.load(path)['num_classes'] == 11
