@@ -8,8 +8,9 @@ import yaml
 from PIL import Image
 
 import datasets
+from common.command import run_command
 from common.errors import UserError
-from datasets import label_scan
+from datasets import label_scan, prepare
 from support.mask_data import as_jpeg, describe, png, random_values, with_palette, write
 
 THREE, TWO = ['road', 'car', 'tree'], ['background', 'object']
@@ -114,6 +115,20 @@ def test_0_and_255_are_refused_with_a_remedy_that_works(tmp_path, classes, chann
     dataset = datasets.open('folder', root, 'train')
     label_scan.judge(dataset, label_scan.scan_labels(dataset))
     assert np.array_equal(dataset.label(0), BINARY * 255)
+
+
+@pytest.mark.parametrize(
+    'action, status', [(['--check'], 1), (['--stats'], 2), (['--pack', 'packed'], 2)]
+)
+def test_datasets_prepare_refuses_them(tmp_path, capsys, monkeypatch, action, status):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / 'own', {'classes': TWO}, BINARY * 255)
+    arguments = ['folder', '-d', 'own', '--split', 'train', '--processes', '1', *action]
+    assert run_command(prepare.build_parser, prepare.main, arguments) == status
+    captured = capsys.readouterr()
+    problem = 'own/labels/m0.png: no label file of this split has another value than 0 and 255'
+    assert problem in (captured.out if status == 1 else captured.err)
+    assert not (tmp_path / 'packed/train').exists()
 
 
 def test_masks_of_255_beside_masks_of_1_are_refused(tmp_path):
