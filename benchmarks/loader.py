@@ -16,7 +16,6 @@ from benchmarks import harness, loading_baseline
 from benchmarks.memory import peak_mib
 from common.errors import UserError
 from datasets import Dataset
-from datasets.image_files import image_size
 from datasets.loading import augmentations, pack
 from datasets.loading.augmentations import AugmentationKeys, ScaleCrop
 from datasets.loading.loader import Loader
@@ -86,7 +85,7 @@ def measure_loading(
         )
         for result in results
     ]
-    height, width = image_size(dataset[0].image)
+    height, width = dataset.size(0)
     facts = {
         'data set': f'{files} files repeated to {SAMPLES}, from the page cache',
         'images': f'{images} of {width}x{height} a run, batches of {batch_size}',

@@ -18,6 +18,7 @@ import models
 from benchmarks import plain
 from benchmarks.memory import own_peak_mib
 from datasets import image_files
+from datasets.keys import ImageReading
 from engine.backends.base import Backend
 from engine.backends.calibration import Calibration
 from engine.backends.disk_cache import DiskCache
@@ -88,7 +89,10 @@ class Pipeline:
             'float32' if half else precision,
             threads=None if backend == 'nnabla' else task.threads,
         )
-        images = Calibration(self._network, task.calibration) if precision == 'int8' else None
+        images = None
+        if precision == 'int8':
+            reading = ImageReading.of(task.config)
+            images = Calibration(self._network, task.calibration, reading=reading)
         self._backend = create(
             settings, self._network, choice, cache=DiskCache(cache_folder), calibration=images
         )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, __version__, log, own_modules, streams
+from common import PROJECT, __version__, log, once, own_modules, streams
 from common.errors import UserError
 from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
@@ -115,6 +115,7 @@ def _run(
         )
         args = parser.parse_args(arguments)
         log.set_up(args.debug)
+        once.reset()
         return main(args)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

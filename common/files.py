@@ -13,8 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import UserError
+from common.log import LOG
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
+LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
+MAX_NAME_BYTES = 255  # of a file name on the file systems of Linux
 TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # made by replacing(): .name.process-id.ending
 
 
@@ -35,6 +38,13 @@ def kind_of(path: Path) -> str | None:
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'{path}: cannot be read ({reason})') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
+
+
+def log_if_large(activity: str, path: Path) -> None:
+    """Log what is done to a file before it takes seconds; raise ``OSError`` for a missing file."""
+    size = path.stat().st_size
+    if size >= LARGE_BYTES:
+        LOG.info('%s %s, %d MB', activity, path, size / 1e6)
 
 
 def expanded(path: str | os.PathLike[str], advice: str) -> Path:
@@ -123,8 +133,12 @@ def read_text(path: Path) -> str:
         UnicodeDecodeError: The file is not text in this encoding.
     """
     data = path.read_bytes()
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return data.decode('utf-16' if wide else 'utf-8-sig')
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode('utf-8-sig')
+    text = data.decode('utf-16')
+    if not any(map(str.isascii, text)):  # almost any bytes are UTF-16
+        raise UnicodeDecodeError('utf-16', data, 0, len(data), 'no line of it has a Latin letter')
+    return text
 
 
 @contextmanager
@@ -147,7 +161,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         with _sending(path) as temporary:
             yield temporary
         return
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    temporary = _temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -161,6 +175,13 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _temporary_beside(path: Path) -> Path:
+    """Return the temporary path of :func:`replacing`, whose name fits into a file system, too."""
+    end = f'.{os.getpid()}{path.suffix}'
+    stem = os.fsencode(path.stem)[: MAX_NAME_BYTES - len(os.fsencode(f'.{end}'))]
+    return path.with_name(f'.{os.fsdecode(stem)}{end}')
 
 
 def is_stream(path: Path) -> bool:

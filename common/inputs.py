@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from common.errors import UserError
 from common.files import kind_of, walk
+from common.glob_patterns import explain_no_match
 from common.log import LOG
 
 IMAGE_SUFFIXES = (
@@ -160,7 +161,7 @@ def _matches(pattern: Path, leave_out: Path | None, report: Callable[[str], None
                 os.listdir(fixed)
             except OSError as error:
                 raise UserError(f'{fixed}: cannot be searched ({error.strerror})') from error
-        raise UserError(problems[0] if problems else f'{pattern}: no file matches')
+        raise UserError(problems[0] if problems else f'{pattern}: {explain_no_match(pattern)}')
     for problem in problems:
         report(problem)
     return found

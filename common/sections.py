@@ -40,13 +40,15 @@ class SectionError(UserError):
         problem: Description of the fault.
 
     Attributes:
+        keys: All names.
         key: The first of the names.
         problem: Description of the fault.
     """
 
     def __init__(self, key: str, problem: str):
         super().__init__(f'{key}: {problem}')
-        self.key, self.problem = key.partition(',')[0], problem
+        self.keys, self.problem = tuple(key.split(', ')), problem
+        self.key = self.keys[0]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Key:
     def _convert(self, value: Any, type_: Any) -> Any:
         if typing.get_origin(type_) is tuple:
             if not isinstance(value, (list, tuple)) or not value:
-                raise ValueError('must be a list')
+                such = f', such as [{value}]' if isinstance(value, (int, float, str)) else ''
+                raise ValueError(f'must be a list{such}')
             inner = typing.get_args(type_)
             if Ellipsis not in inner and len(value) != len(inner):
                 raise ValueError(f'must be a list of {len(inner)} values')

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 
 import cv2
 
+from common import once
+
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-    """Limit OpenCV to one thread in this process, and ignore signals.
+    """Limit OpenCV to one thread in this process, ignore signals, and keep warnings.
 
-    Other worker processes use the other cores.
+    Other worker processes use the other cores. The parent shows the warnings (:mod:`common.once`).
 
     Args:
         ignored: Signals that a terminal or launcher sends to all processes of a job; the parent
             handles them and ends its workers.
     """
     cv2.setNumThreads(1)
+    once.keep()
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)

@@ -2,17 +2,20 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from common.errors import InputError
 from common.log import LOG
+from datasets import orientation
+from datasets.decoding import decoding
 from datasets.image_files import image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
+from datasets.keys import DEFAULT_READING, ImageReading
 
 NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
 NOT_READ = 'its ending is not read'
@@ -37,6 +40,24 @@ class Sample:
     image: Path
     label: Path | None
     key: bytes | None = None
+
+
+@runtime_checkable
+class JudgingDecoder(Protocol):
+    """A ``decode`` that can tell from all label files of a split what one file does not show."""
+
+    def read(self, path: Path) -> tuple[np.ndarray, str]:
+        """Return what ``decode`` returns, and a text that says what is to be judged.
+
+        Equal files give equal texts.
+        """
+
+    def problems(self, facts: Mapping[str, tuple[int, str]]) -> list[tuple[Path, str]]:
+        """Return the label files that do not fit the others, each with a line that describes it.
+
+        Args:
+            facts: For each text of :meth:`read` the number of files, and the path of the first one.
+        """
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,7 @@ class Dataset(Sequence[Sample]):
         samples: The samples in order.
         decode: Function that reads a label file as class indices, (H, W) uint8, with 255 for
             ignored pixels. Its arguments are the path and, if the sample has one, its key.
+        reading: Settings of the conversion of image files.
         unused: The files of the split's folders that no sample uses.
         root: The folder of the data set; names of unused files are relative to it.
     """
@@ -99,6 +121,7 @@ class Dataset(Sequence[Sample]):
     split: str
     samples: tuple[Sample, ...]
     decode: Callable[..., np.ndarray]
+    reading: ImageReading = DEFAULT_READING
     unused: tuple[UnusedFile, ...] = field(default=(), kw_only=True, repr=False, compare=False)
     root: Path | None = field(default=None, kw_only=True, compare=False)
 
@@ -131,46 +154,68 @@ class Dataset(Sequence[Sample]):
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
-        return read_image(self.samples[index].image)
+        return read_image(self.samples[index].image, self.reading)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the image at the lowest cost; raises ``InputError``."""
-        return image_size(self.samples[index].image)
+        return image_size(self.samples[index].image, self.reading)
 
-    def decoded(self, index: int) -> np.ndarray:
-        """Return the label, (H, W) uint8, without a check of its values; raises ``InputError``."""
+    def orientation(self, index: int) -> int:
+        """Return the EXIF orientation of an image, 1 to 8; 1 is that of an image as stored."""
+        return orientation.of_file(self.samples[index].image)
+
+    def decoded(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return the label, (H, W) uint8, without a check of its values, and its fact.
+
+        The fact is for :meth:`JudgingDecoder.problems`; it is None if every label file of the data
+        set has its meaning alone.
+
+        Raises:
+            InputError: The label cannot be used.
+        """
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
-        return self.decode(sample.label, *([] if sample.key is None else [sample.key]))
+        with decoding(sample.label):
+            if isinstance(self.decode, JudgingDecoder):
+                return self.decode.read(sample.label)
+            return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
+
+    def examined(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return :meth:`label` with its fact, see :meth:`decoded`; raises ``InputError``."""
+        labels, fact = self.decoded(index)
+        check_range(labels, len(self.info.classes), self.samples[index].label)
+        return labels, fact
 
     def label(self, index: int) -> np.ndarray:
         """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
-        labels = self.decoded(index)
-        check_range(labels, len(self.info.classes), self.samples[index].label)
-        return labels
+        return self.examined(index)[0]
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image and label, which have the same size; raises ``InputError``."""
-        image, label = self.image(index), self.label(index)
+        return self.examined_pair(index)[:2]
+
+    def examined_pair(self, index: int) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """Return :meth:`pair` with the fact of the label, see :meth:`decoded`."""
+        image, (label, fact) = self.image(index), self.examined(index)
         self.check_sizes(index, image.shape[:2], label.shape)
-        return image, label
+        return image, label, fact
 
     def label_files(self) -> list[Path]:
         """Return the files with the labels, each once."""
         return list(dict.fromkeys(sample.label for sample in self.samples if sample.label))
 
-    def check(self, index: int) -> np.ndarray:
-        """Return :meth:`label`, or raise ``InputError`` where :meth:`pair` would, at low cost.
+    def check(self, index: int) -> tuple[np.ndarray, str | None]:
+        """Return :meth:`examined`, or raise ``InputError`` where :meth:`pair` would, at low cost.
 
         For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
         as JPEG, are decoded, because their header does not show that the file is truncated.
         """
         is_png = self.samples[index].image.suffix.lower() == '.png'
         size = self.size(index) if is_png else self.image(index).shape[:2]
-        labels = self.label(index)
+        labels, fact = self.examined(index)
         self.check_sizes(index, size, labels.shape)
-        return labels
+        return labels, fact
 
     def check_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]):
         """Raise ``InputError`` if an image and its label differ in size.
@@ -184,8 +229,23 @@ class Dataset(Sequence[Sample]):
             sample = self.samples[index]
             raise InputError(
                 f'{sample.label}: {label[1]}x{label[0]} pixels, but its image {sample.image} has '
-                f'{image[1]}x{image[0]}; they do not belong together'
+                f'{image[1]}x{image[0]}; {self._reason_of_sizes(index, image, label)}'
             )
+
+    def _reason_of_sizes(self, index: int, image: tuple[int, ...], label: tuple[int, ...]) -> str:
+        """Return why an image and its label can differ in size, with the remedy."""
+        turn = self.orientation(index)
+        if tuple(image) != tuple(label)[::-1] or turn not in orientation.EXCHANGING:
+            return 'they do not belong together'
+        if self.reading.turns:
+            return (
+                f'its EXIF orientation {turn} turns the image and not its label: if labels were '
+                'drawn on the stored pixels, set exif_orientation: ignore'
+            )
+        return (
+            f'exif_orientation: ignore keeps the image as stored, although its EXIF orientation '
+            f'is {turn}: if labels were drawn on the image as viewers show it, omit the key'
+        )
 
 
 def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:

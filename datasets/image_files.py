@@ -14,21 +14,21 @@ from PIL import Image, UnidentifiedImageError
 
 from common.errors import InputError, UserError
 from common.files import replacing
+from datasets import orientation, pixel_depth, tiff_tags
+from datasets.decoding import decoding
+from datasets.keys import DEFAULT_READING, ImageReading
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_RGB = bytes((8, 2))  # bits per channel, colour type
 _PNG_SPECIAL = (b'eXIf', b'acTL', b'tRNS')  # rotation, animation, transparency
-_EXIF_ORIENTATION = 0x0112
-_UNROTATED_BY_OPENCV = ('WEBP',)  # formats whose EXIF rotation OpenCV does not apply
-_SIZE_AFTER_ROTATION = ('TIFF',)  # formats whose size Pillow reports after the rotation
 _DEEP_MODES = ('I', 'F')  # initials of Pillow's modes with more than 8 bits per channel
 _PROBE_IMAGE = np.zeros((32, 32, 3), np.uint8)  # smaller images cannot be written as JPEG 2000
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarray:
     """Read an image file.
 
-    Grey images become BGR, 16 bits become 8, alpha is dropped and an EXIF rotation is applied. A
+    Grey images become BGR, 16 bits become 8, alpha is dropped and an EXIF orientation is applied. A
     file with several images yields the first.
 
     libspng decodes plain PNG files, the bulk of the data sets: the same pixels in 60 % of OpenCV's
@@ -36,52 +36,59 @@ def read_image(path: Path) -> np.ndarray:
     not support (GIF, AVIF). Before OpenCV decodes a file, Pillow checks it, because OpenCV silently
     returns half an image from a truncated file.
 
+    Args:
+        path: The file.
+        reading: Settings of the conversion.
+
     Returns:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        InputError: The file is missing, damaged or of an unsupported format.
+        InputError: The file is missing, damaged or of an unsupported format, or its pixels are not
+            unsigned integers of up to 16 bits.
     """
-    data = _read_bytes(path)
-    if _is_plain_png(data, path):
-        try:
+    with decoding(path):
+        data = _read_bytes(path)
+        if _is_plain_png(data, path):
             return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
-        except RuntimeError as error:
-            raise InputError(f'{path}: damaged or truncated image ({error})') from error
-    kind = _check_complete(data, path)
-    try:
-        with silent_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error as error:
-        raise InputError(f'{path}: cannot be decoded ({error.err})') from error
-    if image is None and kind is None:
-        raise InputError(f'{path}: not an image, or of a format that cannot be read')
-    if image is None:
-        return _decoded_by_pillow(data, path)
-    return _upright(image, _orientation_of(data)) if kind in _UNROTATED_BY_OPENCV else image
+        kind, turn = _check_complete(data)
+        is_tiff = data.startswith(tiff_tags.SIGNATURES)
+        if is_tiff:
+            pixel_depth.check_tiff(data, path)
+        image = _decoded_by_opencv(data, reading, path)
+        if image is None and kind is None:
+            raise InputError(f'{path}: not an image, or of a format that cannot be read')
+        if image is None:
+            image = _decoded_by_pillow(data, reading, path)
+        if is_tiff:  # both decoders apply the orientation of a TIFF themselves
+            return image if reading.turns else orientation.as_stored(image, turn)
+        return orientation.upright(image, turn) if reading.turns else image
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int, int]:
     """Return the height and width that :func:`read_image` returns; raises ``InputError``.
 
     A plain PNG file (8-bit RGB) is checked for completeness but not decoded. Pillow decodes other
-    PNG files in search of an EXIF rotation. For other formats it reads only the header; files that
-    Pillow does not know are decoded.
+    PNG files in search of an EXIF orientation. For other formats it reads only the header; files
+    that Pillow does not know are decoded.
     """
-    data = _read_bytes(path)
-    if _is_plain_png(data, path):
-        width, height = struct.unpack('>II', data[16:24])
-        return height, width
-    try:
-        with _open_with_pillow(path) as image:
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-            turned = turned and image.format not in _SIZE_AFTER_ROTATION
-            return image.size if turned else image.size[::-1]
-    except (UnidentifiedImageError, SyntaxError, ValueError):
-        height, width, _ = read_image(path).shape  # a format that OpenCV may support
-        return height, width
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+    with decoding(path):
+        data = _read_bytes(path)
+        if _is_plain_png(data, path):
+            width, height = struct.unpack('>II', data[16:24])
+            return height, width
+        try:
+            with _open_with_pillow(io.BytesIO(data)) as image:
+                if image.format == 'PNG':
+                    image.load()  # the orientation may follow the pixels
+                turned = _orientation_of(data, image) in orientation.EXCHANGING
+                # Pillow reports the size of a TIFF after it is turned.
+                exchanged = turned and reading.turns != data.startswith(tiff_tags.SIGNATURES)
+                return image.size if exchanged else image.size[::-1]
+        except (UnidentifiedImageError, SyntaxError, ValueError):
+            pass
+    height, width, _ = read_image(path, reading).shape  # a format that OpenCV may support
+    return height, width
 
 
 @contextmanager
@@ -108,28 +115,47 @@ def _open_with_pillow(file) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = most
 
 
-def _decoded_by_pillow(data: bytes, path: Path) -> np.ndarray:
+def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.ndarray | None:
+    """Return the pixels as stored, (H, W, 3) uint8; None for a format that OpenCV cannot read."""
+    if not data:
+        return None
+    deep = _imdecode(data, cv2.IMREAD_ANYDEPTH)
+    if deep is None:
+        return None
+    pixel_depth.check_type(deep.dtype, path)
+    if deep.dtype == np.uint8:
+        pixel_depth.check_converted(data, reading, path)
+        return deep
+    if pixel_depth.reduces(reading):
+        return pixel_depth.reduce_depth(deep, reading, path)
+    image = _imdecode(data, 0)
+    if image is None:  # TIFF with 10, 12 or 14 bits, which OpenCV has scaled to 16
+        image = (deep >> 8).astype(np.uint8)
+    if reading.bit_depth is None:
+        pixel_depth.warn_if_dark(image, deep, path)
+    return image
+
+
+def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
+    with silent_opencv():
+        return cv2.imdecode(
+            np.frombuffer(data, np.uint8),
+            cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | flags,
+        )
+
+
+def _decoded_by_pillow(data: bytes, reading: ImageReading, path: Path) -> np.ndarray:
+    pixel_depth.check_converted(data, reading, path)
     with _open_with_pillow(io.BytesIO(data)) as image:
         if image.mode.startswith(_DEEP_MODES):
             raise InputError(f'{path}: of a format that cannot be read ({image.mode} pixels)')
-        pixels = cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
-    return _upright(pixels, _orientation_of(data))
+        return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
 
 
-def _orientation_of(data: bytes) -> int:
-    with _open_with_pillow(io.BytesIO(data)) as image:
-        return image.getexif().get(_EXIF_ORIENTATION, 1)
-
-
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Return the image upright; ``orientation`` is EXIF's value, from 1 (upright) to 8."""
-    if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
+def _orientation_of(data: bytes, image: Image.Image) -> int:
+    """Return the EXIF orientation; Pillow hides that of a TIFF once the pixels are loaded."""
+    is_tiff = data.startswith(tiff_tags.SIGNATURES)
+    return orientation.of_exif(data) if is_tiff else orientation.of_image(image)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -139,20 +165,19 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _check_complete(data: bytes, path: Path) -> str | None:
-    """Return Pillow's name of the format, such as ``'WEBP'``, or None if Pillow does not know it.
+def _check_complete(data: bytes) -> tuple[str | None, int]:
+    """Decode an image with Pillow, which raises an exception if it is truncated or damaged.
 
-    Raises:
-        InputError: The image is truncated or damaged.
+    Returns:
+        Pillow's name of the format, such as ``'WEBP'``, or None if Pillow does not know it, and the
+        EXIF orientation.
     """
     try:
         with _open_with_pillow(io.BytesIO(data)) as image:
             image.load()
-            return image.format
-    except UnidentifiedImageError:
-        return None  # a format that OpenCV may support
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'{path}: damaged or truncated image ({error})') from error
+            return image.format, _orientation_of(data, image)
+    except UnidentifiedImageError:  # a format that OpenCV may support
+        return None, orientation.of_exif(data)
 
 
 def _is_plain_png(data: bytes, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Facts about a data set that are known before its files are read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.class_maps import MAX_CLASSES
@@ -67,3 +68,14 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
         )
 
     return tuple(colour(index) for index in range(1, count + 1))
+
+
+def repeated_name(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs twice, also with other blanks; None if all differ."""
+    seen: set[str] = set()
+    for name in names:
+        plain = ' '.join(name.split())
+        if plain in seen:
+            return plain
+        seen.add(plain)
+    return None

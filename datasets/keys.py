@@ -1,12 +1,47 @@
-"""Config keys that select the data set and describe its classes."""
+"""Config keys that select the data set, describe its classes, and say how to read its images."""
 
 from dataclasses import dataclass
 
 from common.sections import Section, config_key
 
+APPLY, IGNORE = 'apply', 'ignore'  # values of exif_orientation
+
 
 @dataclass(frozen=True, kw_only=True)
-class DataKeys(Section):
+class ImageReading(Section):
+    """Keys that say how to read an image file; every function that reads one receives them.
+
+    ``bit_depth`` affects files with 16 bits per channel only. A value v becomes the 8-bit value
+    v // 2^(bit_depth - 8), rounded down. Without the key, and with 16, the bits of a file count
+    from its highest, which is v // 256 in most formats.
+    """
+
+    bit_depth: int | None = config_key(
+        None,
+        'bits that the values in image files of 16 bits per channel really use, such as 12',
+        least=8,
+        most=16,
+        default_text='16, with a warning if an image is nearly black',
+    )
+    exif_orientation: str | None = config_key(
+        None,
+        'apply: turn images as their EXIF orientation says, as viewers do; ignore: keep the stored '
+        'pixels, for labels that were drawn on those',
+        choices=(APPLY, IGNORE),
+        default_text='apply, with a warning if a label would not be turned with its image',
+    )
+
+    @property
+    def turns(self) -> bool:
+        """Whether images are turned upright."""
+        return self.exif_orientation != IGNORE
+
+
+DEFAULT_READING = ImageReading()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKeys(ImageReading):
     """Keys of the data set."""
 
     dataset: str | None = config_key(

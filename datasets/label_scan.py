@@ -18,13 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common import files
+from common import __version__, files
 from common.errors import InputError, UserError
 from common.log import LOG
 from common.process_map import map_samples
-from datasets.dataset import Dataset
+from datasets.dataset import Dataset, JudgingDecoder
 from datasets.info import DataError, DatasetInfo
-from datasets.readers.contract import JudgingDecoder
 
 CACHE_VERSION = 1
 SINGLE_PROCESS_SECONDS = 1.0  # a scan that takes longer continues in worker processes
@@ -38,8 +37,8 @@ class LabelScan:
         labels: Number of labels.
         pixels: (256,) int64, number of pixels of each class index, and of 255.
         images: (256,) int64, number of labels in which each class index occurs.
-        facts: For each fact about a label file that its reader states, the number of files and the
-            path of the first one.
+        facts: For each text of ``JudgingDecoder.read`` the number of files, and the path of the
+            first one.
     """
 
     labels: int = 0
@@ -68,25 +67,43 @@ class LabelScan:
         return self.labels > 0 and not self.pixels[: len(info.classes)].any()
 
 
-def scan_of_label(dataset: Dataset, index: int, labels: np.ndarray) -> LabelScan:
+def scan_of_label(path: Path | None, labels: np.ndarray, fact: str | None) -> LabelScan:
     """Return the scan of one label.
 
     Args:
-        dataset: The split.
-        index: Index of the sample.
+        path: The label file.
         labels: (H, W) uint8, its class indices.
+        fact: What the decoder says about the file, see :meth:`Dataset.decoded`.
     """
     counts = np.bincount(labels.ravel(), minlength=256)
-    path, facts = dataset[index].label, {}
-    if isinstance(dataset.decode, JudgingDecoder) and path is not None:
-        facts[dataset.decode.fact(path)] = 1, str(path)
+    facts = {} if fact is None else {fact: (1, str(path))}
     return LabelScan(1, counts, (counts > 0).astype(np.int64), facts)
 
 
-def judge(dataset: Dataset, scan: LabelScan) -> None:
-    """Let the reader judge what its label files have in common; raises ``DataError``."""
-    if isinstance(dataset.decode, JudgingDecoder):
-        dataset.decode.judge(scan.facts)
+def judge(dataset: Dataset, scan: LabelScan, other: LabelScan | None = None) -> None:
+    """Raise ``DataError`` for the first of :func:`problems`."""
+    for _, problem in problems(dataset, scan, other):
+        raise DataError(problem)
+
+
+def problems(
+    dataset: Dataset, scan: LabelScan, other: LabelScan | None = None
+) -> list[tuple[Path, str]]:
+    """Return the label files that do not fit the others, each with a line that describes it.
+
+    Args:
+        dataset: The split.
+        scan: Its scan.
+        other: The scan of other splits, to compare with; their own problems are left out.
+    """
+    if not isinstance(dataset.decode, JudgingDecoder):
+        return []
+    found = dataset.decode.problems(scan.facts)
+    if other is not None:
+        known = {path for path, _ in found + dataset.decode.problems(other.facts)}
+        between = dataset.decode.problems((other + scan).facts)
+        found += [(path, line) for path, line in between if path not in known]
+    return found
 
 
 def refuse_ignored(dataset: Dataset, scan: LabelScan) -> None:
@@ -140,7 +157,7 @@ def scan_labels(
 
 def _examine(dataset: Dataset, index: int, skip_bad: bool) -> LabelScan:
     try:
-        return scan_of_label(dataset, index, dataset.label(index))
+        return scan_of_label(dataset[index].label, *dataset.examined(index))
     except InputError:
         if not skip_bad:
             raise
@@ -170,12 +187,12 @@ class ScanCache:
         """Return the stored scan, or None if there is no undamaged one."""
         try:
             found = json.loads(self._path().read_bytes())
-            arrays = [np.array(found[key], np.int64) for key in ('pixels', 'images')]
+            pixels, images = (np.array(found[key], np.int64) for key in ('pixels', 'images'))
             facts = {str(fact): (int(n), str(path)) for fact, (n, path) in found['facts'].items()}
-            scan = LabelScan(int(found['labels']), *arrays, facts)
+            scan = LabelScan(int(found['labels']), pixels, images, facts)
         except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
-        fits = all(array.shape == (256,) and (array >= 0).all() for array in arrays)
+        fits = all(array.shape == (256,) and (array >= 0).all() for array in (pixels, images))
         return scan if fits else None
 
     def store(self, scan: LabelScan) -> None:
@@ -196,6 +213,7 @@ class ScanCache:
         dataset = self._dataset
         key = (
             CACHE_VERSION,
+            __version__,
             self._skip_bad,
             dataset.info.name,
             str(dataset.root and dataset.root.resolve()),
@@ -209,11 +227,17 @@ class ScanCache:
 
 
 def _identity(decode: Callable[..., np.ndarray] | None) -> Sequence[object]:
-    """Return what a decoder's results depend on: its code or, for an object, its fields."""
-    if decode is None or not inspect.isfunction(decode):
-        return type(decode).__qualname__, repr(decode)
-    source = inspect.getsourcefile(decode)
-    return decode.__qualname__, source, _size_and_time(Path(source)) if source else None
+    """Return what a decoder's results depend on: its code and, for an object, its fields."""
+    if decode is None:  # packed labels are decoded
+        return ()
+    function = inspect.isfunction(decode)
+    code = decode if function else type(decode)
+    try:
+        source = inspect.getsourcefile(code)
+    except TypeError:  # of an extension or an interactive session
+        source = None
+    state = '' if function else repr(decode)
+    return code.__qualname__, state, source, _size_and_time(Path(source)) if source else None
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from common.errors import UserError
 from common.log import LOG
 from common.settings import flag, option
 from common.tables import Column, lines
-from datasets import DataError, Dataset, Sample, label_scan
+from datasets import DataError, Dataset, Sample, label_scan, turned
 from datasets.preparation import sources
 from datasets.preparation.check import check_split
 from datasets.preparation.convert import convert_labels
@@ -209,8 +209,14 @@ def _splits(context: ActionContext, complete: bool = False) -> tuple[list[Datase
 
 
 def _open(context: ActionContext, split: str, complete: bool = True) -> Dataset:
+    settings = context.settings
     return datasets.open(
-        context.name, context.root, split, context.settings.list_file, complete=complete
+        context.name,
+        context.root,
+        split,
+        settings.list_file,
+        complete=complete,
+        reading=settings.reading,
     )
 
 
@@ -247,10 +253,13 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
         return _check_packed(packed, context)
     results = {}
     splits, missing = _splits(context)
+    _warn_of_turned(splits)
+    total = label_scan.LabelScan()
     for dataset in splits:
         if context.is_unread:
             break
-        report = check_split(dataset, context.processes)
+        report = check_split(dataset, context.processes, total)
+        total += report.scan
         results[dataset.split] = report.as_json(dataset)
         for problem in report.problems:
             print(problem.message)
@@ -287,6 +296,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
         else:
             if dataset.info.name != context.name:
                 raise DataError(f'{folder}: holds packed {dataset.info.name}, not {context.name}')
+            dataset.require(context.settings.reading)
             found.add(dataset.split)
             if wanted and dataset.split not in wanted:
                 continue
@@ -327,6 +337,7 @@ def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:
             break
         dataset = _open(context, split)
         dataset.log_counts()
+        _warn_of_turned([dataset])
         found = compute_statistics(dataset, context.processes)
         weights = {
             'median_frequency': found.median_frequency(),
@@ -360,6 +371,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
     assert target is not None  # otherwise this action would not have been chosen
     results: dict[str, Any] = {}
     splits, missing = _splits(context, complete=True)
+    _warn_of_turned(splits)
     for dataset in splits:
         if all(sample.label is None for sample in dataset):
             LOG.info('%s is skipped: it has no labels', dataset.split)
@@ -370,6 +382,14 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
         results[dataset.split] = str(folder)
         print(f'{context.name} {dataset.split}: packed into {folder}')
     return results, missing
+
+
+def _warn_of_turned(splits: Sequence[Dataset]) -> None:
+    found = []
+    for dataset in splits:
+        labelled = [i for i, sample in enumerate(dataset) if sample.label is not None]
+        found.append((dataset, turned.turned_images(dataset, labelled)))
+    turned.warn(found, '--exif-orientation {0} (config key: exif_orientation)')
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from common.registry import Registry
 from datasets.dataset import Dataset, FoundSamples, Sample, describe_unused
 from datasets.info import DataError, DatasetInfo
+from datasets.keys import DEFAULT_READING, ImageReading
 from datasets.readers import (
     ade20k,
     ade20k32,
@@ -104,6 +105,7 @@ def open(
     list_file: str | os.PathLike[str] | None = None,
     *,
     complete: bool = True,
+    reading: ImageReading = DEFAULT_READING,
 ) -> Dataset:
     """Return a split of a data set.
 
@@ -115,6 +117,7 @@ def open(
             that the reader finds.
         complete: Refuse images without a label, except in a test split. If False, such a sample
             names the expected label file, so that the caller can report all missing ones.
+        reading: Settings of the conversion of image files.
 
     Raises:
         DataError: The name or the split is unknown, the folder holds no such data, a label is
@@ -135,7 +138,9 @@ def open(
         _check_labels(found)
     decode = known.decoder(root) if isinstance(known, RootReader) else known.decode
     unused = tuple({file.path: file for file in found.unused}.values())
-    return Dataset(describe(name, root), split, found.samples, decode, unused=unused, root=root)
+    return Dataset(
+        describe(name, root), split, found.samples, decode, reading, unused=unused, root=root
+    )
 
 
 def _found(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.settings import Settings, option
+from datasets.keys import APPLY, IGNORE, ImageReading
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class DataSettings(Settings):
         name: Name of the data set.
         data_dir: Folder of the data set; None for ``data/NAME``.
         list_file: A list of images and labels in place of the splits.
+        bit_depth: As the config key.
+        exif_orientation: As the config key.
     """
 
     name: str = option(help='name of the data set, such as cityscapes')
@@ -32,3 +35,22 @@ class DataSettings(Settings):
         type=Path,
         help='list of images and labels, in place of the splits',
     )
+    bit_depth: int | None = option(
+        '--bit-depth',
+        metavar='N',
+        type=int,
+        choices=range(8, 17),
+        help='bits that the values in image files of 16 bits per channel really use; '
+        'config key: bit_depth',
+    )
+    exif_orientation: str | None = option(
+        '--exif-orientation',
+        choices=(APPLY, IGNORE),
+        help='whether images are turned as their EXIF orientation says (default) or kept as '
+        'stored; config key: exif_orientation',
+    )
+
+    @property
+    def reading(self) -> ImageReading:
+        """How to read the images."""
+        return ImageReading(bit_depth=self.bit_depth, exif_orientation=self.exif_orientation)

@@ -21,7 +21,7 @@ from common import command, files
 from common.errors import UserError
 from common.protected_files import ProtectedFiles
 from common.settings import option
-from datasets import IGNORE, Dataset, DatasetInfo, image_files, protection
+from datasets import IGNORE, Dataset, DatasetInfo, image_files, protection, turned
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -73,8 +73,13 @@ def write_sheet(settings: SheetSettings) -> None:
         raise UserError(f'-n {settings.number}: must be at least 1')
     image_files.check_format(settings.output)
     root = layout.data_root(settings.name, settings.data_dir)
-    dataset = datasets.open(settings.name, root, settings.split, settings.list_file)
+    dataset = datasets.open(
+        settings.name, root, settings.split, settings.list_file, reading=settings.reading
+    )
     _check_output(settings, root, dataset)
+    shown = _spread(dataset, settings.number)
+    labelled = [index for index in shown if dataset[index].label is not None]
+    turned.warn([(dataset, turned.turned_images(dataset, labelled))], '--exif-orientation {0}')
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{settings.output} written')
 
@@ -94,8 +99,13 @@ def _check_output(settings: SheetSettings, root: Path, dataset: Dataset) -> None
 
 def contact_sheet(dataset: Dataset, number: int) -> np.ndarray:
     """Return a sheet with a row for each of at most ``number`` samples, (H, W, 3) uint8, BGR."""
+    return np.vstack([_row(dataset, index) for index in _spread(dataset, number)])
+
+
+def _spread(dataset: Dataset, number: int) -> list[int]:
+    """Return the indices of at most ``number`` samples, evenly spread."""
     chosen = np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int)
-    return np.vstack([_row(dataset, int(index)) for index in chosen])
+    return [int(index) for index in chosen]
 
 
 def _row(dataset: Dataset, index: int) -> np.ndarray:

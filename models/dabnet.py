@@ -331,7 +331,13 @@ PUBLISHED = (
     Published('DABNet_E', 'dabnet_e', CITYSCAPES, page=BAIDU),
     Published('DABNet_R_P2, COCO-10k', 'dabnet_r18_p2', COCOSTUFF, page=BAIDU, num_classes=171),
     Published('DABNet_E, COCO-10k', 'dabnet_e', COCOSTUFF, page=BAIDU, num_classes=171),
-    Published('DABNet, Cityscapes test results', 'dabnet_*', 'Cityscapes, test', page=BAIDU_TEST),
+    Published(
+        'DABNet, Cityscapes test results',
+        'dabnet_*',
+        'Cityscapes, test',
+        page=BAIDU_TEST,
+        obstacle='it holds results for the Cityscapes server, not weights',
+    ),
     Published('resnet18_v1c-b5776b93.pth', 'dabnet_r18_*', IMAGENET_ENCODER, OPENMMLAB),
     Published('efficientnet_b1-533bc792.pth', 'dabnet_e', IMAGENET_ENCODER, TIMM),
 )

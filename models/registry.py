@@ -195,7 +195,7 @@ def _resolved(
         hyper = _checked_hyper(family, keys.network, {**given, **overrides})
         info = family.info(hyper)
     except SectionError as error:
-        raise HyperParameterError(error.key, error.problem) from error
+        raise HyperParameterError(', '.join(error.keys), error.problem) from error
     statistics = {
         name: value
         for name in ('mean', 'std', 'channel_order')
@@ -226,7 +226,9 @@ def _checked_hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hype
     hyper = {key: value for key, value in variant.items() if key not in (*own, 'num_classes')}
     hyper |= {key: value for key in own if (value := getattr(section, key)) is not None}
     if count is None:
-        raise SectionError('num_classes', 'must be given')
+        raise SectionError(
+            'num_classes', 'must be given; in a config, classes or dataset do as well'
+        )
     hyper['num_classes'] = count
     return family.complete(hyper)
 

@@ -53,7 +53,10 @@ def test_unusable_data_folders_splits_and_options_are_refused(small, shared, tmp
         (['-d', small, '--format-only', 'x', '--json', 'y'], 'leave out --json'),
         (['-d', small, '--json', '/proc/x.json'], 'cannot be written'),
         (['-d', small, '--set', 'dataset='], 'dataset.yaml'),
-        (['-d', small, '--set', 'dataset=voc'], '21 entries for num_classes 11'),
+        (
+            ['-d', small, '--set', 'dataset=voc'],
+            '21 names (the data set voc, --set), but num_classes is 11 (',
+        ),
     ):
         assert message in refused(capsys, *CAMVID, '--split', 'test', *options)
 

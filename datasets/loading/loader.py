@@ -64,7 +64,7 @@ class Loader:
         prefetch: Number of batches to load ahead; by default the next one, and as many more as hold
             two samples for each worker.
         skip_bad: Log an unreadable sample, count it in ``skipped`` and load another in its place,
-            instead of raising ``InputError``.
+            instead of raising ``BadSampleError``.
 
     Raises:
         UserError: The data set is empty, or an argument is out of range.
@@ -155,7 +155,7 @@ class Loader:
             ignored pixels.
 
         Raises:
-            InputError: A file cannot be used. Further calls raise the same error.
+            BadSampleError: A file cannot be used. Further calls raise the same error.
             UserError: A worker process died.
         """
         if self._closed:

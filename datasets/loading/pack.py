@@ -6,7 +6,7 @@
 The folder contains ``images.bin`` (uint8 BGR) and ``labels.bin`` (uint8 class indices, 255 for
 ignored pixels), one sample after the other. ``index.json`` has the classes and, for every sample,
 its shape, its offsets, the CRC-32 of its bytes, and the size and modification time of its source
-files.
+files. It also has the settings with which the images were read.
 """
 
 import json
@@ -24,9 +24,11 @@ import numpy as np
 from common import files
 from common.errors import InputError, UserError
 from common.process_map import map_samples
+from datasets import label_scan
 from datasets.dataset import Dataset, Sample
-from datasets.image_files import image_size
 from datasets.info import DataError, DatasetInfo
+from datasets.keys import ImageReading
+from datasets.label_scan import LabelScan
 
 FORMAT_VERSION = 2
 INDEX, IMAGES, LABELS = FILES = 'index.json', 'images.bin', 'labels.bin'
@@ -94,12 +96,16 @@ class PackedDataset(Dataset):
         shape = entry.height, entry.width, 3
         return _view(self.files.images, entry.offsets[0], shape)
 
-    def decoded(self, index: int) -> np.ndarray:
-        """Return class indices, (H, W) uint8, 255 for ignored pixels."""
-        entry = self._packed(index)
-        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width))
+    def orientation(self, index: int) -> int:
+        """Return 1: the packed pixels are not turned again."""
+        return 1
 
-    def label(self, index: int) -> np.ndarray:
+    def decoded(self, index: int) -> tuple[np.ndarray, None]:
+        """Return class indices, (H, W) uint8, 255 for ignored pixels, and no fact."""
+        entry = self._packed(index)
+        return _view(self.files.labels, entry.offsets[1], (entry.height, entry.width)), None
+
+    def examined(self, index: int) -> tuple[np.ndarray, None]:
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
         return self.decoded(index)
 
@@ -110,6 +116,15 @@ class PackedDataset(Dataset):
     def verify(self, processes: int = 1) -> list[str]:
         """Compare all bytes with their checksums; return a line for each sample that differs."""
         return [line for line in map_samples(self, _verify_sample, processes, 'checking') if line]
+
+    def require(self, reading: ImageReading) -> None:
+        """Raise ``DataError`` if ``reading`` sets another conversion than that of the images."""
+        for key, own in asdict(self.reading).items():
+            if getattr(reading, key) not in (None, own):
+                raise DataError(
+                    f'{self.files.folder}: packed with {key} {own or "not set"}, not '
+                    f'{getattr(reading, key)}; pack the data set again with it'
+                )
 
     def _packed(self, index: int) -> PackedSample:
         return self.entries[self.samples[index].name]
@@ -154,7 +169,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
         The packed data set.
 
     Raises:
-        DataError: A sample has no label.
+        DataError: A sample has no label, or the label files contradict each other.
         InputError: A sample cannot be read.
         UserError: The folder contains other files, or the files cannot be written.
     """
@@ -164,7 +179,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     for sample in dataset:
         if sample.label is None:
             raise DataError(f'{sample.image}: has no label; pack a split that has labels')
-    sizes = [image_size(sample.image) for sample in dataset]
+    sizes = [dataset.size(index) for index in range(len(dataset))]
     try:
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
@@ -225,6 +240,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
         info,
         index['split'],
         tuple(samples),
+        reading=ImageReading(**index.get('reading', {})),
         decode=None,  # type: ignore[arg-type]  # the labels are arrays, not files
         entries={sample.name: entry for sample, entry in zip(samples, entries)},
         files=_MappedFiles(folder),
@@ -234,7 +250,11 @@ def open(folder: str | os.PathLike) -> PackedDataset:
 def _write(
     dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: int
 ) -> list[PackedSample]:
-    """Fill the two files; the worker that decodes a sample also writes it."""
+    """Fill the two files; the worker that decodes a sample also writes it.
+
+    Raises:
+        DataError: The label files contradict each other.
+    """
     pixels = [height * width for height, width in sizes]
     starts = [0, *np.cumsum(pixels).tolist()]
     for name, channels in ((IMAGES, 3), (LABELS, 1)):
@@ -242,13 +262,20 @@ def _write(
             if starts[-1]:  # fail now if the disk is full
                 os.posix_fallocate(file.fileno(), 0, channels * starts[-1])
     write = partial(_write_sample, folder=folder, sizes=sizes, starts=starts)
-    return list(map_samples(dataset, write, processes, 'packing'))
+    entries, scan = [], LabelScan()
+    for entry, part in map_samples(dataset, write, processes, 'packing'):
+        entries.append(entry)
+        scan += part
+    label_scan.judge(dataset, scan)
+    return entries
 
 
-def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> PackedSample:
+def _write_sample(
+    dataset: Dataset, index: int, folder: Path, sizes, starts
+) -> tuple[PackedSample, LabelScan]:
     sample = dataset[index]
     sources = _fingerprint(sample.image), _fingerprint(_label_of(sample))
-    image, label = dataset.pair(index)
+    image, label, fact = dataset.examined_pair(index)
     if image.shape[:2] != tuple(sizes[index]):
         raise InputError(f'{sample.image}: has changed during packing; pack the data set again')
     offsets = 3 * starts[index], starts[index]
@@ -257,7 +284,9 @@ def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> 
             file.seek(offset)
             file.write(np.ascontiguousarray(array).data)
     height, width = label.shape
-    return PackedSample(height, width, offsets, (_checksum(image), _checksum(label)), sources)
+    checksums = _checksum(image), _checksum(label)
+    entry = PackedSample(height, width, offsets, checksums, sources)
+    return entry, label_scan.scan_of_label(sample.label, label, fact)
 
 
 def _label_of(sample: Sample) -> Path:
@@ -270,6 +299,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
         'version': FORMAT_VERSION,
         'info': asdict(dataset.info),
         'split': dataset.split,
+        'reading': asdict(dataset.reading),
         'samples': [
             [sample.name, str(sample.image.resolve()), str(_label_of(sample).resolve())]
             for sample in dataset

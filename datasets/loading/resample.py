@@ -74,6 +74,24 @@ def resample_image(image: np.ndarray, view: View) -> np.ndarray:
     return cv2.flip(out, 1) if view.flip else out
 
 
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a whole image for inference: average it if it gets smaller, else interpolate.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: Height and width of the result.
+
+    Returns:
+        (height, width, 3) uint8; ``image`` itself if it has the size already.
+    """
+    height, width = image.shape[:2]
+    if (height, width) == tuple(size):
+        return image
+    smaller = size[0] * size[1] < height * width
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, size[::-1], interpolation=method)
+
+
 def resample_label(label: np.ndarray, view: View) -> np.ndarray:
     """Return the window of a label map, resized with nearest neighbours.
 

@@ -24,9 +24,12 @@ from typing import NoReturn
 
 import numpy as np
 
-from common.errors import InputError, UserError
+from common import once
+from common.errors import BadSampleError, InputError, UserError
+from common.memory import memory_errors_as
 from common.worker import become_worker
 from datasets.dataset import Dataset, to_network
+from datasets.decoding import NOT_ENOUGH_MEMORY
 from datasets.info import IGNORE
 from datasets.loading import sampler
 from datasets.loading.resample import resample_image, resample_label
@@ -81,17 +84,18 @@ class SampleWriter:
             One line for each bad sample that was replaced.
 
         Raises:
-            InputError: A file cannot be used.
+            BadSampleError: A file cannot be used.
             RuntimeError: Any other failure; the message names the file.
         """
         problems: list[str] = []
         for candidate in self._candidates(epoch, index):
             try:
-                self._write(candidate, epoch, index, batch, image, label)
+                with memory_errors_as(InputError, self._lack_of_memory(candidate)):
+                    self._write(candidate, epoch, index, batch, image, label)
                 return problems
             except InputError as error:
                 if not self.skip_bad:
-                    raise
+                    raise BadSampleError(str(error)) from error
                 problems.append(str(error))
             except UserError:
                 raise
@@ -99,6 +103,9 @@ class SampleWriter:
                 path = self.dataset[candidate].image
                 raise RuntimeError(f'{path}: {type(error).__name__}: {error}') from error
         raise InputError(f'{len(problems)} bad samples in a row, the last: {problems[-1]}')
+
+    def _lack_of_memory(self, candidate: int) -> str:
+        return f'{self.dataset[candidate].image}: {NOT_ENOUGH_MEMORY}'
 
     def _candidates(self, epoch: int, index: int):
         yield index
@@ -252,10 +259,12 @@ class WorkerPool:
             For each result the ticket of its task, the problems of replaced samples, and the
             exception that ended the task, or None.
         """
-        return [
-            self._guard(connection, lambda connection: connection.recv())
-            for connection in wait(list(self._processes))
-        ]
+        received = []
+        for connection in wait(list(self._processes)):
+            result, warnings = self._guard(connection, lambda connection: connection.recv())
+            once.show(warnings)
+            received.append(result)
+        return received
 
     def close(self):
         """Stop the workers after their current tasks; kill those that do not exit in time."""
@@ -298,7 +307,8 @@ def main():
         try:
             writer, mappings = results.recv(), {}
             while message := tasks.recv(MAX_TASK_BYTES):
-                results.send(_execute(writer, pickle.loads(message), memory_file, mappings))
+                result = _execute(writer, pickle.loads(message), memory_file, mappings)
+                results.send((result, once.take()))
         except (EOFError, ConnectionError):
             return  # the loader has exited
 
@@ -314,8 +324,12 @@ def _execute(writer: SampleWriter, task: SampleTask, memory_file: int, mappings:
         problems = writer.write(task.epoch, task.index, task.batch, images[row], labels[row])
         return task.ticket, problems, None
     except UserError as error:
-        kind = InputError if isinstance(error, InputError) else UserError
-        return task.ticket, [], kind(str(error))
+        kinds = (
+            BadSampleError,
+            InputError,
+            UserError,
+        )  # an error of other kinds may not be picklable
+        return task.ticket, [], next(k for k in kinds if isinstance(error, k))(str(error))
     except RuntimeError as error:
         text = ''.join(traceback.format_exception(error))
         return task.ticket, [], RuntimeError(f'{error}\n\nIn the worker process:\n{text}')

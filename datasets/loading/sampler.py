@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import BadSampleError, InputError
 from datasets.dataset import Dataset
 
 EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers, for generator()
@@ -123,7 +123,7 @@ class ImageSizes:
     Args:
         dataset: The split.
         skip_bad: Treat an image with an unreadable header as 1x1 instead of raising
-            ``InputError``; the worker that loads it reports the problem.
+            ``BadSampleError``; the worker that loads it reports the problem.
     """
 
     def __init__(self, dataset: Dataset, skip_bad: bool):
@@ -131,13 +131,13 @@ class ImageSizes:
         self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, index: int) -> tuple[int, int]:
-        """Return height and width of an image; raises ``InputError``."""
+        """Return height and width of an image; raises ``BadSampleError``."""
         if index not in self._known:
             try:
                 self._known[index] = self._dataset.size(index)
-            except InputError:
+            except InputError as error:
                 if not self._skip_bad:
-                    raise
+                    raise BadSampleError(str(error)) from error
                 self._known[index] = UNREADABLE_SIZE
         return self._known[index]
 

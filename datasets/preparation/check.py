@@ -92,21 +92,26 @@ class SplitReport:
         }
 
 
-def check_split(dataset: Dataset, processes: int = 1) -> SplitReport:
+def check_split(
+    dataset: Dataset, processes: int = 1, other: LabelScan | None = None
+) -> SplitReport:
     """Read every image and label of a split and report all problems, also unpaired files.
 
     Args:
         dataset: The split, opened with ``complete=False`` to report missing labels as well.
         processes: Number of worker processes.
+        other: What the labels of other splits show, to compare the label files with.
     """
     problems = _unpaired(dataset)
     scan = LabelScan()
     for found, part in map_samples(dataset, _examine, processes, 'checking'):
         problems += found
         scan += part
+    together = label_scan.problems(dataset, scan, other)
+    problems += [Problem(path, 'values', line) for path, line in together]
     try:
-        label_scan.judge(dataset, scan)
-        label_scan.refuse_ignored(dataset, scan)
+        if not together:
+            label_scan.refuse_ignored(dataset, scan)
     except DataError as error:
         problems.append(Problem(dataset.root or Path(), 'split', str(error)))
     return SplitReport(len(dataset), tuple(problems), scan)
@@ -189,7 +194,7 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], LabelScan]:
     if sample.label is None or not sample.label.exists():
         return problems, nothing  # a split without labels, or a missing label reported before
     try:
-        label = dataset.decoded(index)
+        label, fact = dataset.decoded(index)
     except UserError as error:
         return [*problems, Problem(sample.label, 'label', str(error))], nothing
     try:
@@ -201,4 +206,4 @@ def _examine(dataset: Dataset, index: int) -> tuple[list[Problem], LabelScan]:
             dataset.check_sizes(index, image.shape[:2], label.shape)
         except InputError as error:
             problems.append(Problem(sample.label, 'size', str(error)))
-    return problems, label_scan.scan_of_label(dataset, index, label)
+    return problems, label_scan.scan_of_label(sample.label, label, fact)

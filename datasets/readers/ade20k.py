@@ -213,7 +213,7 @@ def find(root: Path, split: str) -> FoundSamples:
     left = trees.left_in(folder, images.values(), layout.IMAGES)
     if split == 'test':
         samples = tuple(Sample(name, path, None) for name, path in images.items())
-        return FoundSamples(samples, left)
+        return FoundSamples(samples, tuple(left))
     labels = root / 'annotations' / FOLDERS[split]
     found = layout.pair(
         images, layout.listing(labels, layout.PNG), lambda name: labels / f'{name}.png'

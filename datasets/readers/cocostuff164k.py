@@ -94,8 +94,8 @@ PREPARATION = Preparation(
 _MEANINGS = label_files.values_table(
     {255: IGNORE} | {number - 1: index for index, number in enumerate(NUMBERS)}
 )
-_VALUE_OF_CLASS = np.full(256, 255, np.uint8)
-_VALUE_OF_CLASS[: len(NUMBERS)] = np.array(NUMBERS) - 1
+_CATEGORY_OF_CLASS = np.zeros(256, np.uint8)
+_CATEGORY_OF_CLASS[: len(NUMBERS)] = NUMBERS
 
 
 def find(root: Path, split: str) -> FoundSamples:
@@ -117,29 +117,28 @@ def converted_first(folder: Path, endings: tuple[str, ...] = layout.PNG) -> dict
 
 
 def decode(path: Path) -> np.ndarray:
-    """Return class indices, (H, W) uint8, 255 for ignored pixels; raises ``InputError``."""
-    return read_png(path, _MEANINGS)
-
-
-def read_png(path: Path, table: np.ndarray) -> np.ndarray:
     """Return the class indices of a converted or a published PNG; the file name shows which.
 
-    Args:
-        path: The label file.
-        table: (256,) class indices by file value, for a published file.
-
     Returns:
-        (H, W) uint8, class indices; 255 for ignored pixels.
+        (H, W) uint8; 255 for ignored pixels.
+
+    Raises:
+        InputError: The file cannot be used.
     """
     values = label_files.read_indices(path)
     if path.stem.endswith(CONVERTED):
         return values
-    return label_files.translate(values, table, path)
+    return label_files.translate(values, _MEANINGS, path)
 
 
 SUBMITTED_WITH_PALETTE = False
 
 
 def submission(sample: Sample, labels: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return name and content of a file with published label values, an 8-bit grey PNG."""
-    return f'{sample.image.stem}.png', cv2.LUT(labels, _VALUE_OF_CLASS)
+    """Return name and content of a file for the official tool: category ids, 8-bit grey PNG.
+
+    nightrome/cocostuffapi, PythonAPI/pycocotools/cocostuffhelper.py, pngToCocoResult, takes a pixel
+    value as ``category_id``: the number in labels.txt, which is one more than the value in a
+    published label file. 0 is unlabelled.
+    """
+    return f'{sample.image.stem}.png', cv2.LUT(labels, _CATEGORY_OF_CLASS)

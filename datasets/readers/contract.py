@@ -114,24 +114,6 @@ class RootReader(_SampleFinder, Protocol):
 
 
 @runtime_checkable
-class JudgingDecoder(Protocol):
-    """A ``decode`` that can tell from all label files of a split that they are not as described.
-
-    Training and ``datasets.prepare --check`` collect the facts of all label files.
-    """
-
-    def fact(self, path: Path) -> str:
-        """Return what is to be judged about a label file, as text; equal files give equal texts."""
-
-    def judge(self, facts: Mapping[str, tuple[int, str]]) -> None:
-        """Raise ``DataError`` if the label files of a split are not as described.
-
-        Args:
-            facts: For each fact the number of files, and the path of the first one.
-        """
-
-
-@runtime_checkable
 class PreparedReader(Protocol):
     """A reader that defines how to download or convert its data set."""
 

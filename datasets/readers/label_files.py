@@ -6,6 +6,7 @@ neither.
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,30 @@ NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
 _GREY_TYPE = 0  # colour type in the header of a PNG
 _BITS_OFFSET, _TYPE_OFFSET = 24, 25  # byte offsets of bit depth and colour type in a PNG
+_LOSSY = ('JPEG', 'MPO', 'JPEG2000', 'WEBP', 'AVIF')  # Pillow's names of formats that change pixels
+
+
+@dataclass(frozen=True)
+class PngFile:
+    """A decoded PNG.
+
+    Attributes:
+        image: The image; Pillow scales grey values below 8 bits, and drops the low byte of colours.
+        data: The bytes of the file.
+    """
+
+    image: Image.Image
+    data: bytes
+
+    @property
+    def bits(self) -> int:
+        """Bits of a stored value, 1 to 16."""
+        return self.data[_BITS_OFFSET]
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the file stores grey values, without alpha."""
+        return self.data[_TYPE_OFFSET] == _GREY_TYPE
 
 
 def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
@@ -61,11 +86,6 @@ def read_colours(path: Path) -> np.ndarray:
             f'{path}: grey values, but colours are expected; are these class indices already?'
         )
     return np.asarray(image.convert('RGB'))
-
-
-def is_colour(path: Path) -> bool:
-    """Return whether a PNG has RGB or RGBA pixels, not a palette; raises ``InputError``."""
-    return _open_png(path, pixels=False).mode in COLOUR_MODES
 
 
 def values_table(meanings: Mapping[int, int]) -> np.ndarray:
@@ -143,8 +163,8 @@ def _pack_colours(colours: np.ndarray) -> np.ndarray:
     return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 
-def _open_png(path: Path, pixels: bool = True) -> Image.Image:
-    """Open a PNG and decode it if ``pixels`` is set; raises ``InputError``."""
+def open_png(path: Path) -> PngFile:
+    """Open a PNG and decode it; raises ``InputError``."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -152,17 +172,32 @@ def _open_png(path: Path, pixels: bool = True) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
         if image.format != 'PNG':
-            raise InputError(f'{path}: {image.format}, but a label file must be PNG')
-        if pixels:
-            image.load()
+            raise InputError(f'{path}: {_not_png(str(image.format))}')
+        image.load()
     except UnidentifiedImageError as error:
         raise InputError(f'{path}: not an image') from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
+    return PngFile(image, data)
+
+
+def _not_png(format_: str) -> str:
+    if format_ in _LOSSY:
+        return (
+            f'{format_}, but a label file must be PNG: {format_} changes pixels, so that classes '
+            'mix at their edges; save the masks as PNG where they were drawn, because a converted '
+            f'{format_} keeps the wrong pixels'
+        )
+    return f'{format_}, but a label file must be PNG; convert it, which keeps every pixel'
+
+
+def _open_png(path: Path) -> Image.Image:
+    """Open a PNG with pixels as stored; raises ``InputError``."""
+    png = open_png(path)
     # Decoders scale grey values with fewer than 8 bits to 0..255.
-    if data[_TYPE_OFFSET] == _GREY_TYPE and data[_BITS_OFFSET] < 8:
-        raise InputError(f'{path}: {data[_BITS_OFFSET]}-bit grey, but label files must have 8 bits')
-    return image
+    if png.is_grey and png.bits < 8:
+        raise InputError(f'{path}: {png.bits}-bit grey, but label files must have 8 bits')
+    return png.image
 
 
 def _check_palette(values, own: list[int], palette: Sequence[Sequence[int]], path: Path):

@@ -7,15 +7,20 @@ import numpy as np
 from common.log import LOG
 from engine.backends.base import Backend, CompilingBackend, Shape
 from engine.backends.errors import BackendError
+from engine.backends.nnabla import NnablaBackend
+
+MAX_NNABLA_SECONDS = 10  # compiling takes less, even for large networks
 
 
 class AutoBackend:
     """Exported backends in order of preference, with NNabla as the fallback.
 
-    Compilation pays off only when a shape recurs. The first shape of a process is compiled at once,
+    Compilation pays off when a shape recurs. The first shape of a process is compiled at once,
     because it may be the only shape. Any other shape is compiled when it occurs for the second
     time, and NNabla computes it until then. So a folder of images of a thousand sizes does not
-    cause a thousand compilations. A model that an earlier process has compiled is used at once.
+    cause a thousand compilations. Compilation also pays off for a single large input, for which
+    NNabla would need more than ``MAX_NNABLA_SECONDS``. A model that an earlier process has compiled
+    is used at once.
 
     A backend that fails to compile or fails on an input is never used again. A backend that runs
     out of memory for a shape is not used for that shape again, and NNabla computes it.
@@ -30,7 +35,7 @@ class AutoBackend:
         used: Names of the backends that have computed logits so far.
     """
 
-    def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], nnabla: Backend):
+    def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], nnabla: NnablaBackend):
         self._exports, self._nnabla = list(exports), nnabla
         self._backend: CompilingBackend | None = None
         self._seen: set[Shape] = set()
@@ -70,7 +75,7 @@ class AutoBackend:
         """Return the first backend that can compute the logits of ``x``, and the logits."""
         shape = x.shape
         while True:
-            backend = self._backend_for(shape)
+            backend = self._backend_for(x)
             try:
                 return backend, backend.run(x)
             except BackendError as error:
@@ -83,8 +88,9 @@ class AutoBackend:
                 backend.close()
                 self._too_large.add(shape)
 
-    def _backend_for(self, shape: Shape) -> Backend:
+    def _backend_for(self, x: np.ndarray) -> Backend:
         """Return the preferred backend if compiling pays off or is unnecessary, else NNabla."""
+        shape = x.shape
         if shape in self._too_large:
             return self._nnabla
         while self._backend is None and self._exports:
@@ -95,8 +101,18 @@ class AutoBackend:
             except BackendError as error:
                 self._abandon_backend(error.what)
         preferred = self._backend
-        pays = not self._seen or shape in self._seen
-        return preferred if preferred and (pays or preferred.is_ready(shape)) else self._nnabla
+        if preferred is None:
+            return self._nnabla
+        pays = not self._seen or shape in self._seen or preferred.is_ready(shape)
+        return preferred if pays or self._nnabla_is_slow(x) else self._nnabla
+
+    def _nnabla_is_slow(self, x: np.ndarray) -> bool:
+        """Return whether compiling pays off for a single input, and log it if so."""
+        seconds = self._nnabla.expected_seconds(x)
+        if seconds <= MAX_NNABLA_SECONDS:
+            return False
+        LOG.info('compiling for %dx%d, as NNabla would take %.0f s', *x.shape[2:], seconds)
+        return True
 
     def _abandon_backend(self, reason: str) -> None:
         """Close the preferred backend, remove it from the list and log why."""

@@ -4,20 +4,21 @@ import glob
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-import cv2
 import numpy as np
 
 from common import files
-from common.errors import UserError
+from common.errors import InputError, UserError
+from common.glob_patterns import explain_no_match
 from common.inputs import IMAGE_SUFFIXES
 from datasets import image_files
-from datasets.keys import DataKeys
+from datasets.keys import DEFAULT_READING, DataKeys, ImageReading
 from datasets.loading import transforms
+from datasets.loading.resample import resize_image
 from engine.backends.base import Shape
 from engine.config.data import open_dataset
 from engine.config.loading import Config
@@ -33,17 +34,30 @@ class Calibration:
         network: The network whose normalisation applies.
         paths: Image files.
         source: Where the files come from, for reports.
+        reading: Settings of the conversion of image files.
     """
 
-    def __init__(self, network: Network, paths: Sequence[Path], source: str = 'files'):
-        self._network, self._source = network, source
+    def __init__(
+        self,
+        network: Network,
+        paths: Sequence[Path],
+        source: str = 'files',
+        reading: ImageReading = DEFAULT_READING,
+    ):
+        self._network, self._source, self._reading = network, source, reading
         step = max(1, len(paths) / MAX_IMAGES)
         self.paths = [paths[int(i * step)] for i in range(min(MAX_IMAGES, len(paths)))]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the contents of all files; raises ``UserError`` for an unreadable file."""
+        """SHA-256 of the contents of all files, and of the settings to read them.
+
+        Raises:
+            UserError: A file is unreadable.
+        """
         digest = hashlib.sha256()
+        if self._reading != DEFAULT_READING:
+            digest.update(repr(self._reading).encode())
         for path in self.paths:
             try:
                 digest.update(files.sha256_of(path).encode())
@@ -57,19 +71,20 @@ class Calibration:
 
     def inputs(self, shape: Shape) -> 'CalibrationInputs':
         """Return the images as network inputs of a shape."""
-        return CalibrationInputs(self._network, self.paths, shape)
+        return CalibrationInputs(self._network, self.paths, shape, self._reading)
 
 
 @dataclass(frozen=True)
 class CalibrationInputs(Sequence[np.ndarray]):
     """A lazy sequence of image files as network inputs of one shape.
 
-    Each access reads the image file and raises ``InputError`` if that fails.
+    Each access reads the image file and raises ``UserError`` if that fails.
     """
 
     network: Network
     paths: Sequence[Path]
     shape: Shape
+    reading: ImageReading
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,20 +97,27 @@ class CalibrationInputs(Sequence[np.ndarray]):
 
     def __getitem__(self, index: int | slice) -> 'np.ndarray | CalibrationInputs':
         if isinstance(index, slice):
-            return CalibrationInputs(self.network, self.paths[index], self.shape)
-        return as_input(image_files.read_image(self.paths[index]), self.network, self.shape)
+            return replace(self, paths=self.paths[index])
+        try:
+            image = image_files.read_image(self.paths[index], self.reading)
+        except InputError as error:  # otherwise the image to segment would be blamed
+            raise UserError(
+                f'{error}; int8 is calibrated on it: repair or move it, or name other images '
+                'with --calibration'
+            ) from error
+        return as_input(image, self.network, self.shape)
 
 
 def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:
-    """Resize, normalise and repeat an image to a network input.
+    """Resize an image as inference does, normalise it and repeat it to a network input.
 
     Args:
         image: (h, w, 3) uint8, BGR.
         network: The network whose normalisation applies.
         shape: (N, 3, H, W) of the input; the image is repeated N times.
     """
-    image = cv2.resize(image, (shape[3], shape[2]), interpolation=cv2.INTER_AREA)
-    info = network.info
+    info, (height, width) = network.info, shape[2:]
+    image = resize_image(image, (height, width))
     x = transforms.normalise(image, info.mean, info.std, info.channel_order)
     return np.repeat(x[None], shape[0], axis=0)
 
@@ -118,6 +140,7 @@ def find_images(
     Raises:
         UserError: No image is found, or the data set cannot be opened.
     """
+    reading = ImageReading.of(config)
     if source is None:
         try:
             dataset = open_dataset(config, DataKeys.of(config).train_split, data_dir)
@@ -127,8 +150,9 @@ def find_images(
                 '--calibration'
             ) from error
         source = f'{dataset.info.name} {dataset.split}'
-        return Calibration(network, [sample.image for sample in dataset.samples], source)
-    return Calibration(network, listed(source), source)
+        paths = [sample.image for sample in dataset.samples]
+        return Calibration(network, paths, source, reading)
+    return Calibration(network, listed(source), source, reading)
 
 
 def listed(source: str) -> list[Path]:
@@ -138,10 +162,14 @@ def listed(source: str) -> list[Path]:
         UserError: There are none.
     """
     path = Path(os.path.expanduser(source))
-    if files.kind_of(path) == 'folder':
+    kind = files.kind_of(path)
+    if kind == 'folder':
         found = [p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES]
+    elif kind == 'file':
+        found = [path]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True) if os.path.isfile(p)]
     if not found:
-        raise UserError(f'--calibration {source}: no image found')
+        why = 'no image in this folder' if kind == 'folder' else explain_no_match(path)
+        raise UserError(f'--calibration {source}: {why}')
     return sorted(found)

@@ -24,6 +24,7 @@ from engine.backends.calibration import Calibration, as_input
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, DisagreementError
 from engine.backends.nnabla import NnablaBackend
+from engine.backends.part import middle_part
 from engine.backends.shape_cache import ShapeCache
 from engine.onnx.builder import build_model
 from engine.onnx.operators import UnsupportedError
@@ -31,6 +32,7 @@ from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # relative to the largest logit
+MAX_COMPARISON_SECONDS = 10
 MIN_COMPARED_STD = 0.1  # backends are compared on a photo if the input varies less than this
 # Folders with the code that determines how a network is exported.
 SOURCE_FOLDERS = ('layers', 'd3net', 'models', 'engine/onnx', 'engine/backends')
@@ -62,17 +64,23 @@ class Agreement:
 
     def __str__(self):
         return (
-            f'largest difference {self.max_difference:.1e}, of logits up to {self.max_logit:.3g}, '
+            f'{describe_difference(self.max_difference)}, of logits up to {self.max_logit:.3g}, '
             f'{self.equal_labels:.2%} of labels equal'
         )
+
+
+def describe_difference(largest: float) -> str:
+    """Return the largest difference of two results in words."""
+    return f'largest difference {largest:.1e}' if largest else 'no difference'
 
 
 class ExportedBackend:
     """A backend that runs the exported network in a runtime, with one compiled model per shape.
 
     At the first use of a shape, the compiled model is compared with NNabla on the current input,
-    or on a photo if the input hardly varies. Later uses load the cached model. The parameters must
-    not change after the first use.
+    or on a photo if the input hardly varies. If NNabla would need more than
+    ``MAX_COMPARISON_SECONDS`` for the input, a model compiled for a part of it is compared on that
+    part. Later uses load the cached model. The parameters must not change after the first use.
 
     Args:
         network: The network.
@@ -161,20 +169,19 @@ class ExportedBackend:
     def _build(self, x: np.ndarray) -> Model:
         """Export, compile, compare and cache the network for the shape of ``x``."""
         started, shape = time.monotonic(), x.shape
-        name = self._name(shape)
-        if x.std() < MIN_COMPARED_STD:
-            x = photo_input(self.network, shape)
-        with self._reference.workspace.entered():
-            onnx = export_onnx(self.network, shape)
+        size, name = f'{shape[2]}x{shape[3]}', self._name(shape)
+        LOG.info('%s: compiling for %s and comparing with NNabla', self.runtime.name, size)
+        part = self._part_to_compare(x)
+        x = self._informative(x)
+        onnx = self._export(shape)
         exact = self.runtime.exact()
         model = exact.compile(onnx, None)
-        agreement = measure_agreement(self._reference, model, [x])
-        if not agreement.exact:
-            raise DisagreementError(
-                f'{self.runtime.name} disagrees with NNabla for '
-                f'{self.network.name} at {shape[2]}x{shape[3]}: {agreement}; the export is not '
-                f'used, {self._cache.keep_rejected(name, onnx)}'
-            )
+        if part is None:
+            agreement, where = self._checked(model, onnx, x), ''
+        else:
+            where = ' on {2}x{3} pixels'.format(*part.shape)
+            onnx_of_part = self._export(part.shape)
+            agreement = self._checked(exact.compile(onnx_of_part, None), onnx_of_part, part)
         self._reference.close()
         if self.runtime.precision != exact.precision:
             inputs: Sequence[np.ndarray] = (
@@ -191,15 +198,47 @@ class ExportedBackend:
                 )
             model = reduced
         self._cache.write(name, self._versions, model.payload(), {'agreement': asdict(agreement)})
+        exactness = f', agrees with NNabla{where}: {agreement}'
         LOG.info(
-            '%s: compiled for %dx%d in %.1f s%s',
+            '%s: compiled for %s in %.1f s%s',
             self.runtime.name,
-            *shape[2:],
+            size,
             time.monotonic() - started,
-            f', agrees with NNabla: {agreement}' if self.runtime.precision == FLOAT32 else '',
+            exactness if self.runtime.precision == FLOAT32 else '',
         )
         self._log_precision(agreement)
         return model
+
+    def _export(self, shape: Shape) -> bytes:
+        with self._reference.workspace.entered():
+            return export_onnx(self.network, shape)
+
+    def _informative(self, x: np.ndarray) -> np.ndarray:
+        """Return an input, or a photo of its shape if the input hardly varies."""
+        return photo_input(self.network, x.shape) if x.std() < MIN_COMPARED_STD else x
+
+    def _part_to_compare(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the part of an input to compare; None if all of it is compared."""
+        part = middle_part(x, self.network.info)
+        seconds = self._reference.expected_seconds(x)
+        if part is None or seconds <= MAX_COMPARISON_SECONDS:
+            return None
+        LOG.info(
+            'comparing %dx%d pixels, as NNabla would take %.0f s for all', *part.shape[2:], seconds
+        )
+        return self._informative(part)
+
+    def _checked(self, model: Model, onnx: bytes, x: np.ndarray) -> Agreement:
+        """Return the agreement of a model with NNabla; raise ``DisagreementError`` if too small."""
+        agreement = measure_agreement(self._reference, model, [x])
+        if not agreement.exact:
+            size = f'{x.shape[2]}x{x.shape[3]}'
+            kept = self._cache.keep_rejected(self._name(x.shape), onnx)
+            raise DisagreementError(
+                f'{self.runtime.name} disagrees with NNabla for {self.network.name} at {size}: '
+                f'{agreement}; the export is not used, {kept}'
+            )
+        return agreement
 
     def _log_precision(self, agreement: Agreement) -> None:
         """Log the share of labels that a reduced precision leaves unchanged."""

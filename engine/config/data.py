@@ -9,7 +9,7 @@ import datasets
 from common.errors import UserError
 from common.log import LOG
 from datasets import Dataset
-from datasets.keys import DataKeys
+from datasets.keys import DataKeys, ImageReading
 from datasets.readers import layout
 from engine.config.loading import Config, class_info, data_set_info
 from models.class_table import first_difference
@@ -46,8 +46,9 @@ def open_dataset(
         UserError: The data set is missing or incomplete.
     """
     root = data_root(config, data_dir)
-    name = data_set_info(config).name
-    dataset = datasets.open(name, root, split, list_file, complete=complete)
+    name, reading = data_set_info(config).name, ImageReading.of(config)
+    LOG.info('opening %s %s in %s', name, split, root)
+    dataset = datasets.open(name, root, split, list_file, complete=complete, reading=reading)
     return replace(dataset, info=class_info(config, root))
 
 

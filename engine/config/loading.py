@@ -13,6 +13,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +26,11 @@ import models
 from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
+from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
-from engine.config import reading, schema
+from datasets.readers import layout
+from engine.config import class_count, reading, schema
 from engine.config.reading import BASE_KEY, Origins
 from engine.config.schema import FIXED_VALUES
 from engine.runs.run_folder import RunFolder
@@ -70,6 +73,19 @@ class Config(Mapping[str, Any]):
         """Return the file or the option that sets ``key``."""
         return str(self._origins.get(key, self.path))
 
+    @contextmanager
+    def naming_origins(self) -> Iterator[None]:
+        """Add to a ``SectionError`` where the keys of its message are set."""
+        try:
+            yield
+        except SectionError as error:
+            found = {key: self.origin(key) for key in error.keys if key in self}
+            if len(found) > 1:
+                where = '; '.join(f'{key}: {origin}' for key, origin in found.items())
+            else:
+                where = next(iter(found.values()), str(self.path))
+            raise UserError(f'{error} ({where})') from error
+
     def files(self) -> set[Path]:
         """Return the config file and those of its bases that set a key."""
         return {self.path, *(o for o in self._origins.values() if isinstance(o, Path))}
@@ -109,16 +125,19 @@ def load(
     """
     path = reading.find_file(path or DEFAULT_CONFIG)
     values, origins = reading.read_file(path, ())
+    given: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition('=')
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        values[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}')
-        origins[key.strip()] = SET_OPTION
+        given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
+    given |= class_count.follow_classes(given, values)
+    values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
     config = Config(path, _check_keys(values, origins), origins, RunFolder.of_config(path))
+    config = _with_class_count(config)
     _check_together(config)
     return config
 
@@ -153,13 +172,15 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     count = models.describe(config).num_classes
     known = data_set_info(config, root)
     classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
-    palette = data.palette or known.palette or datasets.distinct_colours(count)
+    theirs = known.palette if not data.classes or len(known.palette) == count else ()
+    palette = data.palette or theirs or datasets.distinct_colours(count)
+    repeated = repeated_name(classes)
+    if repeated is not None:
+        raise UserError(f'classes: has {repeated} twice ({config.origin("classes")})')
     for key, entries in (('classes', classes), ('palette', palette)):
         if len(entries) != count:
-            source = config.origin(key) if key in config else f'from the data set {known.name}'
             raise UserError(
-                f'{key}: {len(entries)} entries for num_classes {count} ({source}); '
-                'set both classes and palette to define your own'
+                class_count.explain_contradiction(config, key, count, known, root or data.data_dir)
             )
     categories = known.categories if classes == known.classes else None
     return replace(known, classes=classes, palette=palette, categories=categories)
@@ -193,6 +214,22 @@ def data_set_info(
         raise UserError(f'dataset: {error} ({config.origin("dataset")})') from error
 
 
+def _with_class_count(config: Config) -> Config:
+    """Complete a config that lacks ``num_classes`` with the number of its or its data's classes."""
+    if class_count.COUNT in config:
+        return config
+    data = DataKeys.of(config)
+    if data.classes:
+        count, source = len(data.classes), config.origin('classes')
+    else:
+        known = data_set_info(config, layout.data_root(data.dataset or 'folder', data.data_dir))
+        count, source = len(known.classes), f'the classes of the data set {known.name}'
+    with suppress(models.HyperParameterError):  # it may be the missing number
+        if models.describe(config).num_classes == count:
+            return config
+    return config.completed({class_count.COUNT: count}, source) if count else config
+
+
 def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
     """Check and convert the values of known keys; sequences stay lists, as in YAML.
 
@@ -215,7 +252,7 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
                     f'{key}: only the published value {published} is supported, '
-                    f'not {value!r} ({origins[key]})'
+                    f'not {value!r}; leave the key out ({origins[key]})'
                 )
         else:
             raise UserError(f'{key}: unknown key; {_nearest(key, keys)} ({origins[key]})')
@@ -231,10 +268,8 @@ def _nearest(key: object, keys: Iterable[str]) -> str:
 
 def _check_together(config: Config) -> None:
     """Check that network, classes, colours, augmentation and the other sections are consistent."""
-    try:
+    with config.naming_origins():
         models.describe(config)
-    except models.HyperParameterError as error:
-        raise UserError(f'{error} ({config.origin(error.key)})') from error
     class_info(config)
     if AUGMENTATION_KEY in config:
         try:
@@ -242,7 +277,5 @@ def _check_together(config: Config) -> None:
         except UserError as error:
             raise UserError(f'{error} ({config.path})') from error
     for section in schema.fixed_sections():
-        try:
+        with config.naming_origins():
             section.of(config)
-        except SectionError as error:
-            raise UserError(f'{error} ({config.origin(error.key)})') from error

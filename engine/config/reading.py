@@ -2,20 +2,21 @@
 
 import difflib
 import os
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from common import PROJECT, files
+from common import PROJECT, files, yaml_text
 from common.errors import UserError
 from common.log import LOG
+from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
 BASE_KEY = '_base_'
 WEIGHTS_KEY = 'weights'
 PATH_KEYS = (WEIGHTS_KEY, 'pretrained', 'data_dir')  # keys whose values are paths
+NAME_KEYS = ('classes',)  # keys whose values are names, taken as written
 Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 
 
@@ -70,7 +71,9 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
         if not isinstance(base, str):
             raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
         if files.kind_of(path.parent / base) != 'file':
-            raise UserError(f'{path}: {BASE_KEY} names {base}, which does not exist beside it')
+            raise UserError(
+                f'{path}: {BASE_KEY} names {base}, but there is no {path.parent / base}'
+            )
         inherited, inherited_origins = read_file((path.parent / base).resolve(), (*children, path))
         values |= inherited
         origins |= inherited_origins
@@ -80,6 +83,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
+    own |= class_count.follow_classes(own, values)
     return values | own, origins | dict.fromkeys(own, path)
 
 
@@ -115,27 +119,20 @@ def _relative_to(folder: Path, path: str) -> str:
     return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that rejects duplicate keys; PyYAML silently uses the last one."""
+def parse(text: str, source: Path | str, key: str | None = None) -> Any:
+    """Parse a config file, or the value of one key.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f'duplicate key {key}', problem_mark=key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
+    Args:
+        text: The YAML text.
+        source: The file or the option that contains it, for the message.
+        key: The key whose value the text is; None for the text of a file.
 
-
-def parse(text: str, source: Path | str) -> Any:
-    """Return the value of a YAML text; raise ``UserError`` with ``source`` for any other."""
+    Raises:
+        UserError: The text is not valid YAML.
+    """
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader: it constructs plain values only
+        if key in NAME_KEYS:
+            return yaml_text.parse_names(text)
+        return yaml_text.parse(text, NAME_KEYS if key is None else ())
     except yaml.YAMLError as error:
-        problem = getattr(error, 'problem', None) or str(error)
-        mark = getattr(error, 'problem_mark', None)
-        where = f' in line {mark.line + 1}' if mark else ''
-        raise UserError(f'{source}: not valid YAML{where}: {problem}') from error
+        raise UserError(f'{source}: not valid YAML{yaml_text.problem(error)}') from error

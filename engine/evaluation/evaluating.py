@@ -1,15 +1,16 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from common import files
 from common.command import DONE
 from common.errors import UserError
+from common.log import LOG
 from common.machine import versions
 from datasets import Dataset, protection
-from datasets.keys import DataKeys
+from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs
 from engine.config.data import (
     check_classes,
@@ -19,7 +20,7 @@ from engine.config.data import (
 )
 from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, image_outputs, seen_images
+from engine.evaluation import evaluator, image_outputs, seen_images, turned_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
@@ -39,7 +40,8 @@ def evaluate(settings: EvaluationSettings) -> int:
     """
     with joined() as processes:
         with processes.log_on_rank_0():
-            config = configs.load(settings.config.config_file, settings.config.overrides)
+            options = {'data_dir': ('-d', settings.data_dir)} if settings.data_dir else {}
+            config = configs.load(settings.config.config_file, settings.config.overrides, options)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
@@ -63,6 +65,8 @@ def evaluate(settings: EvaluationSettings) -> int:
             evaluator.check_labels(dataset, processes)
             if not processes.rank:
                 seen_images.warn_of_trained(network.weights, dataset)
+        turned_images.warn([dataset], processes)  # a test server has labels, too
+        LOG.info('segmenting %d images of %s', len(dataset), dataset.split)
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)
@@ -71,7 +75,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
                 if settings.json:
-                    facts = _facts(settings, network, origin)
+                    facts = _facts(settings, network, origin, dataset.reading)
                     document = {**report, 'settings': facts, 'versions': versions()}
                     files.write_json(settings.json, document)
                 print(evaluator.format_table(report))
@@ -125,10 +129,10 @@ def _check_outputs(
     protected = network_files(config, settings.weights, settings.backend)
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
     for option, folder, writer in _writers(settings):
-        protection.check_folder(option, folder, name, root, dataset.samples)
         target = writer(dataset, folder).target
         for index in range(len(dataset)):
             protected.claim(option, target(index), 'name another folder')
+        protection.check_folder(option, folder, name, root, dataset.samples)
     if settings.json:
         protected.claim_json('--json', settings.json)
     for _, folder, _ in _writers(settings):
@@ -174,7 +178,10 @@ def _provenance(
 
 
 def _facts(
-    settings: EvaluationSettings, network: LoadedNetwork, origin: Provenance
+    settings: EvaluationSettings,
+    network: LoadedNetwork,
+    origin: Provenance,
+    reading: ImageReading,
 ) -> dict[str, Any]:
     """Return all facts that the scores depend on."""
     return {
@@ -184,6 +191,7 @@ def _facts(
         **origin.facts(),
         'partial': settings.weights.partial,
         'limit': settings.limit,
+        **asdict(reading),
         'context': network.choice.name,
         'type_config': network.choice.type_config,
         'threads': network.predictor.backend.threads,

@@ -14,6 +14,7 @@ import numpy as np
 
 from common import PROJECT, machine
 from datasets import image_files
+from engine.backends.exported import describe_difference
 from engine.backends.onnxruntime import ONNXRuntime
 from engine.export import nnb_reader
 from engine.export.spec import INPUT, NORMALISED, ExportSpec
@@ -26,12 +27,6 @@ from models import Network
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # relative to the largest logit
 DYNAMIC_BATCHES = (1, 3)  # batch sizes that test a file with a dynamic batch
-_DIFFERENCES = {
-    'logits': 'largest difference {:.1e}, of logits up to {:.3g}',
-    'maps': 'largest difference {:.1e}, of logits up to {:.3g}',
-    'probabilities': 'largest difference of probabilities {:.1e}',
-    'labels': 'their logits are at most {:.1e} below the largest, which is {:.3g}',
-}
 
 
 @dataclass(frozen=True)
@@ -134,9 +129,29 @@ def compare_with_network(
     matches = bool(largest <= TOLERANCE * highest)
     text = (
         f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
-        f'{_DIFFERENCES[spec.kind].format(largest, highest)}, {np.mean(equal):.2%} of labels equal'
+        f'{_difference(spec.kind, largest, highest)}, {np.mean(equal):.2%} of labels equal'
     )
     return ExportCheck(matches, text)
+
+
+def _difference(kind: str, largest: float, highest: float) -> str:
+    """Return the largest difference in words.
+
+    Args:
+        kind: Kind of the file's output.
+        largest: The largest difference; for labels, by how much a label's logit is below the
+            largest logit of its pixel.
+        highest: The largest logit.
+    """
+    if kind == 'labels' and not largest:
+        return 'every label has the largest logit of its pixel'
+    if kind == 'labels':
+        return (
+            f'a label has at worst a logit {largest:.1e} below the largest of its pixel, of logits '
+            f'up to {highest:.3g}'
+        )
+    of_what = ' of probabilities' if kind == 'probabilities' else f', of logits up to {highest:.3g}'
+    return f'{describe_difference(largest)}{of_what}'
 
 
 def _nnp(path: Path, spec: ExportSpec):

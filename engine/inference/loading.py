@@ -87,7 +87,8 @@ def load(
         choice = context.use(device.context, device.type_config, gpu)
         workspace = Workspace({})
     LOG.info('%s', choice)
-    path = models.weights.find(source, weights.weights_url)
+    described = models.describe(config)
+    path = models.weights.find_for(keys.network, described.num_classes, source, weights.weights_url)
     classes = models.weights.class_table(path)
     config = _with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)
@@ -157,7 +158,10 @@ def _with_statistics(config: Config, keys: NetworkKeys, path: Path) -> Config:
 def _missing_weights(config: Config) -> str:
     """Return the message for a config without weights."""
     if config.run is None:
-        return f'{config.path} names no weights: pass some with -m'
+        advice = models.weights.published.advice_for(
+            NetworkKeys.of(config).network, models.describe(config)
+        )
+        return f'{config.path} names no weights: pass some with -m; {advice}'
     return (
         f'{config.run.path}: this run has saved no weights yet, best.h5, final.h5 or '
         'model_param_*.h5: wait for them (save_interval is the number of iterations between them), '

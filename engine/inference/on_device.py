@@ -6,6 +6,9 @@ functions before and after the network run on Hopper GPUs (:mod:`engine.device.k
 compute in float32 even if the network computes in half precision. On one device the results equal
 those of :class:`engine.inference.predictor.Predictor` to the last bit. Both resolve ties between
 classes in favour of the first class.
+
+The predictor resizes all other views on the host: NNabla's interpolation knows ratios of whole
+sizes only, and a view that is padded and resized has none.
 """
 
 from collections.abc import Callable

@@ -10,13 +10,13 @@ from fractions import Fraction
 from functools import reduce
 from threading import Lock
 
-import cv2
 import nnabla as nn
 import numpy as np
 
 from common.errors import InputError
 from common.memory import memory_errors_as
 from datasets.loading import transforms
+from datasets.loading.resample import resize_image
 from engine.backends.base import Backend
 from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevicePredictor
@@ -193,11 +193,7 @@ class Predictor:
 
     def _normalised(self, image: np.ndarray, size: Size) -> np.ndarray:
         """Resize and normalise an image: (3, height, width) float32."""
-        if size_of(image) != tuple(size):
-            smaller = size[0] * size[1] < image.shape[0] * image.shape[1]
-            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-            image = cv2.resize(image, size[::-1], interpolation=method)
-        return normalise(image, self.network.info)
+        return normalise(resize_image(image, size), self.network.info)
 
     def _slide(self, x: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Average the probabilities of a view (3, h, w) over its windows: (num_classes, h, w)."""

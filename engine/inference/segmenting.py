@@ -18,6 +18,7 @@ from common.inputs import Input
 from common.log import LOG
 from common.memory import memory_errors_as
 from datasets import DatasetInfo, colours, image_files
+from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
 from engine.inference import pictures, planning, test_time, video
 from engine.inference.input_files import network_files
@@ -27,6 +28,7 @@ from engine.inference.prefetch import run_pipeline
 from engine.inference.settings import LooksSettings, SegmentSettings
 from engine.inference.test_time import ProtocolKeys
 
+LARGE_IMAGE_PIXELS = 512 * 512  # larger ones can take seconds
 ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
 # Errors that concern one file: its name is too long, or its path is occupied.
 ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
@@ -50,11 +52,16 @@ def segment(settings: SegmentSettings) -> int:
     plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
     network = load(config, settings.weights, settings.device, settings.backend)
     predict = partial(network.predictor.labels, protocol=protocol)
-    return segment_plan(predict, network.info, plan, settings.looks)
+    reading = ImageReading.of(config)
+    return segment_plan(predict, network.info, plan, settings.looks, reading)
 
 
 def segment_plan(
-    predict: Predict, info: DatasetInfo, plan: OutputPlan, looks: LooksSettings
+    predict: Predict,
+    info: DatasetInfo,
+    plan: OutputPlan,
+    looks: LooksSettings,
+    reading: ImageReading = DEFAULT_READING,
 ) -> int:
     """Segment all inputs of a plan and print a summary.
 
@@ -65,6 +72,7 @@ def segment_plan(
         info: Facts of the data set, with the colours and the names of the classes.
         plan: Inputs and the paths of their results.
         looks: Settings of the results.
+        reading: Settings of the conversion of image files.
 
     Returns:
         The exit status.
@@ -78,7 +86,7 @@ def segment_plan(
         (item, target), *_ = plan.pairs
         labels, status = None, DONE
         try:
-            labels = segment_file(predict, info, item, target, looks)
+            labels = segment_file(predict, info, item, target, looks, reading)
         except video.IncompleteVideo as error:
             LOG.warning('%s', error)
             status = SOME_FAILED
@@ -91,9 +99,10 @@ def segment_plan(
     for problem in plan.problems:
         print(f'error: {problem}', file=sys.stderr)
     total = len(plan.pairs)
+    LOG.info('segmenting %d files', total)
     with (
         tqdm(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
-        closing(_segment_files(predict, info, plan.pairs, looks)) as errors,
+        closing(_segment_files(predict, info, plan.pairs, looks, reading)) as errors,
     ):
         for failure in errors:
             if failure is not None:
@@ -112,7 +121,11 @@ def segment_plan(
 
 
 def _segment_files(
-    predict: Predict, info: DatasetInfo, pairs: Sequence[Pair], looks: LooksSettings
+    predict: Predict,
+    info: DatasetInfo,
+    pairs: Sequence[Pair],
+    looks: LooksSettings,
+    reading: ImageReading,
 ) -> Generator[UserError | None, None, None]:
     """Segment files in a pipeline that reads the next images and writes the previous ones.
 
@@ -121,7 +134,7 @@ def _segment_files(
     """
 
     def read(pair: Pair) -> np.ndarray | None:
-        return None if pair[0].is_video else _read(pair[0])
+        return None if pair[0].is_video else _read(pair[0], reading)
 
     def compute(pair: Pair, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
         if image is None:
@@ -148,7 +161,12 @@ def _concerns_one_file(error: UserError) -> bool:
 
 
 def segment_file(
-    predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
+    predict: Predict,
+    info: DatasetInfo,
+    item: Input,
+    target: Path,
+    looks: LooksSettings,
+    reading: ImageReading = DEFAULT_READING,
 ) -> np.ndarray | None:
     """Segment one image or video.
 
@@ -158,6 +176,7 @@ def segment_file(
         item: The input.
         target: Path of the picture or of the video.
         looks: Settings of the result.
+        reading: Settings of the conversion of image files.
 
     Returns:
         The class map of an image; None for a video.
@@ -171,15 +190,17 @@ def segment_file(
         with _enough_memory(item):
             _segment_video(predict, info, item, target, looks)
         return None
-    image = _read(item)
+    image = _read(item, reading)
+    height, width = image.shape[:2]
+    if height * width >= LARGE_IMAGE_PIXELS:
+        LOG.info('segmenting %s, %dx%d pixels', item.path, width, height)
     labels = _labels(predict, image, item)
     _write(image, labels, info, item, target, looks)
     return labels
 
 
-def _read(item: Input) -> np.ndarray:
-    with _enough_memory(item):
-        return image_files.read_image(item.path)
+def _read(item: Input, reading: ImageReading) -> np.ndarray:
+    return image_files.read_image(item.path, reading)
 
 
 def _write(
@@ -223,6 +244,7 @@ def _segment_video(
     predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
 ) -> None:
     source, count = video.VideoReader(item.path), 0
+    LOG.info('segmenting %s, %s frames', item.path, source.frames or 'an unknown number of')
 
     def read(number: int) -> np.ndarray | None:
         return next(frames, None)

@@ -13,6 +13,7 @@ from datasets import DataError, Dataset, label_scan
 from datasets.label_scan import LabelScan, ScanCache, name_classes, place_of
 from engine.distributed.processes import Processes
 from engine.evaluation import seen_images
+from engine.training import bad_samples
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.validation import Validation
 
@@ -27,7 +28,7 @@ def require_classes(
     *,
     allowed: bool,
     skip_bad: bool,
-) -> list[str]:
+) -> LabelScan:
     """Read all labels of a training split, and refuse it unless every class has a pixel.
 
     All processes of the job share the labels. The result is cached.
@@ -40,7 +41,7 @@ def require_classes(
         skip_bad: Leave out labels that cannot be read.
 
     Returns:
-        The names of the classes without a pixel.
+        What the labels show.
 
     Raises:
         UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
@@ -51,7 +52,7 @@ def require_classes(
     label_scan.refuse_ignored(dataset, scan)
     missing = scan.missing_classes(dataset.info)
     if not missing:
-        return []
+        return scan
     problem = f'{place_of(dataset)} shows {name_classes(missing, dataset)} in no pixel'
     if not allowed:
         raise DataError(
@@ -59,23 +60,24 @@ def require_classes(
             f'train all the same with {ALLOW_OPTION}'
         )
     LOG.warning('%s; no network can learn them', problem)
-    return missing
+    return scan
 
 
 def compare_splits(
-    training: Dataset, missing: list[str], validation: Validation, processes: Processes
+    training: Dataset, scan: LabelScan, validation: Validation, processes: Processes
 ) -> None:
     """Warn of classes that only the validation lacks, and of images that both splits have.
 
     Args:
         training: The training split.
-        missing: The classes without a pixel in it, as far as they are known.
+        scan: What its labels show; of a split that was not scanned, nothing.
         validation: The validation, with its split and the scan of its labels.
         processes: All processes of the job; only rank 0 compares and logs.
     """
     if processes.rank:
         return
     split, lacking = validation.dataset, validation.scan.missing_classes(training.info)
+    missing = scan.missing_classes(training.info) if scan.labels else []
     lacking = [name for name in lacking if name not in missing]
     if lacking:
         LOG.warning(
@@ -92,10 +94,11 @@ class CropWatch:
     Args:
         dataset: The training split.
         iterations: Number of iterations of an epoch.
+        start: The iteration that the run resumes from, so that its epoch begins there.
     """
 
-    def __init__(self, dataset: Dataset, iterations: int):
-        self._dataset, self._left = dataset, iterations
+    def __init__(self, dataset: Dataset, iterations: int, start: int = 0):
+        self._dataset, self._left, self._start = dataset, iterations, start
         self._seen = np.zeros(256, np.int64)
 
     def see(self, labels: np.ndarray) -> None:
@@ -109,31 +112,40 @@ class CropWatch:
 
         Returns:
             Whether the watch is over.
+
+        Raises:
+            DataError: All pixels of all crops are ignored.
         """
         self._left -= 1
         if self._left:
             return False
         seen = processes.total(self._seen)
         missing = [name for name, count in zip(self._dataset.info.classes, seen) if not count]
+        problem = (
+            f'{place_of(self._dataset)}: no crop of '
+            f'{f"the epoch since iteration {self._start}" if self._start else "the first epoch"} '
+            f'shows {name_classes(missing, self._dataset)}; python -m datasets.prepare '
+            f'{self._dataset.info.name} --check counts the pixels of all labels'
+        )
+        if len(missing) == len(self._dataset.info.classes):
+            raise DataError(problem)
         if missing and not processes.rank:
-            LOG.warning(
-                '%s: no crop of the first epoch shows %s; python -m datasets.prepare %s --check '
-                'counts the pixels of all labels',
-                place_of(self._dataset),
-                name_classes(missing, self._dataset),
-                self._dataset.info.name,
-            )
+            LOG.warning('%s', problem)
         return True
 
 
 def watch_of(
-    dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes
+    dataset: Dataset, hyperparameters: Hyperparameters, processes: Processes, iteration: int
 ) -> CropWatch | None:
-    """Return the watch of a split that is too large to be scanned; None for others."""
-    if len(dataset) <= MAX_SCANNED_IMAGES:
-        return None
+    """Return the watch of a split that is too large to be scanned.
+
+    It is None for other splits, and for a run that resumes from an iteration after the first epoch.
+    """
     batch = hyperparameters.batch_size * hyperparameters.accumulation * processes.size
-    return CropWatch(dataset, -(-len(dataset) // batch))
+    epoch = -(-len(dataset) // batch)
+    if len(dataset) <= MAX_SCANNED_IMAGES or iteration >= epoch:
+        return None
+    return CropWatch(dataset, epoch, iteration)
 
 
 def _shared_scan(
@@ -148,7 +160,8 @@ def _shared_scan(
         LOG.info('counting the classes of %d label files', len(dataset))
         own = dataset.part(processes.shard(len(dataset)))
         workers = cores(processes.local_size)
-        mine = label_scan.scan_labels(own, workers, skip_bad, on_progress)
+        with bad_samples.advised():
+            mine = label_scan.scan_labels(own, workers, skip_bad, on_progress)
         scan = reduce(add, processes.gather(mine))
         if not processes.rank:
             cache.store(scan)

@@ -88,7 +88,8 @@ def _with_input_statistics(
         known = {key: getattr(keys, key) for key in input_statistics.KEYS}
         given = {key: value for key, value in known.items() if value is not None}
         return config.completed(given, 'the state of the run')
-    path = models.weights.find(keys.pretrained, weights_url)
+    info = models.describe(config)
+    path = models.weights.find_for(keys.network, info.num_classes, keys.pretrained, weights_url)
     said = models.weights.input_statistics(path)
-    chosen = input_statistics.resolve(models.describe(config), said, keys, path)
+    chosen = input_statistics.resolve(info, said, keys, path)
     return config.completed(chosen or {}, str(path))

@@ -164,8 +164,14 @@ def _length(training: TrainingKeys, samples: int, batch: int, factor: float) -> 
     """
     if training.epochs is not None and training.max_iter is None:
         return -(-training.epochs * samples // batch)
-    if training.max_iter is None or training.epochs is not None:
-        raise SectionError('max_iter, epochs', 'training requires exactly one of them')
+    if training.max_iter is None:
+        raise SectionError('max_iter, epochs', 'a training needs one of them; neither is set')
+    if training.epochs is not None:
+        raise SectionError(
+            'max_iter, epochs',
+            'a training needs one of them and both are set; drop the other with --set '
+            'max_iter=null or --set epochs=null',
+        )
     max_iter = training.max_iter * (training.reference_batch or batch) // batch
     if max_iter < 1:
         raise UserError(

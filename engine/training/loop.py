@@ -23,6 +23,7 @@ from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
+from engine.training import bad_samples
 from engine.training.class_coverage import CropWatch
 from engine.training.divergence import DivergedError
 from engine.training.trainer import Trainer
@@ -116,7 +117,9 @@ class TrainingLoop:
             return status
         except Exception as error:
             self._interruptible = False  # a signal must not interrupt saving the state
-            advice = self._save_after(error)
+            advice = '; '.join(
+                filter(None, (bad_samples.advice_on(error), self._save_after(error)))
+            )
             if advice and isinstance(error, UserError):
                 raise UserError(f'{error}; {advice}') from error
             if advice and not isinstance(error, OtherProcessError):
@@ -196,6 +199,7 @@ class TrainingLoop:
         self._watchdog.note_progress(f'saving and validation at iteration {iteration}')
 
     def _validate(self, iteration: int, validation: Validation) -> None:
+        LOG.info('iteration %d: validating on %d images', iteration, len(validation.dataset))
         self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
         averaged = 'averaged ' if self._identity.config.get('ema_decay') else ''
@@ -285,12 +289,15 @@ class TrainingLoop:
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """Stop training after the present step; a second signal interrupts at once.
 
-        Saving weights and validation are interrupted by the first signal. A closed terminal can
-        cause several SIGHUP, of which only the first counts.
+        Saving weights and validation are interrupted by the first signal. A closed terminal sends
+        SIGHUP several times, and some systems SIGTERM with it, so a second signal counts only if
+        neither is SIGHUP. Python may call this method again while it runs.
         """
-        if number == signal.SIGHUP and self._signal is not None:
+        hung_up = number == signal.SIGHUP
+        if hung_up and self._signal is not None:
             return
-        again, self._signal = self._signal is not None, number
+        again = self._signal not in (None, signal.SIGHUP) and not hung_up
+        self._signal = number
         if again or self._interruptible:
             raise KeyboardInterrupt
 

@@ -9,8 +9,9 @@ import nnabla as nn
 import models
 from common.log import LOG
 from common.machine import cores, gpu_memory_mib
-from datasets import Dataset
+from datasets import Dataset, label_scan
 from datasets.keys import DataKeys
+from datasets.label_scan import LabelScan
 from datasets.loading import augmentations
 from datasets.loading.loader import Loader
 from engine.config import Config
@@ -19,6 +20,7 @@ from engine.device import context
 from engine.distributed import communicators
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
+from engine.evaluation import turned_images
 from engine.inference.predictor import Predictor
 from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
@@ -69,12 +71,14 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
     _check_order(config)
-    hyperparameters = _hyperparameters(config, len(data), processes.size)
+    with config.naming_origins():
+        hyperparameters = _hyperparameters(config, len(data), processes.size)
     config = effective_config.complete(config, state, settings.weights_url, data.info)
     network = models.create(config)
     folder.info = network.info
     folder.classes = ClassTable(data.info.classes, data.info.palette)
-    criterion = losses.create(config, network.info.num_classes)
+    with config.naming_origins():
+        criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
         folder.check_vacant(resume=own)
         if not own:
@@ -90,15 +94,18 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         Watchdog(settings.timeout, processes.end_job, armed=processes.size > 1)
     )
     logger = _start_logging(plan, folder, hyperparameters, state, stack)
-    missing = _check_data(plan, data, watchdog, resumed=state is not None)
+    scan = _check_data(plan, data, watchdog, resumed=state is not None)
     if initial:
         _log_initial_weights(*initial, network)
     validation = None if settings.no_validation else _make_validation(plan, predictor)
     if validation is not None:
-        class_coverage.compare_splits(data, missing, validation, processes)
+        label_scan.judge(validation.dataset, validation.scan, scan)
+        class_coverage.compare_splits(data, scan, validation, processes)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
-    trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
+    with config.naming_origins():
+        trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
     if state is not None:
         trainer.load_state(state)
         resume.restore_loader(state, loader, settings)
@@ -107,6 +114,11 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         _check_gpu(plan, trainer, watchdog)
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
+    LOG.info(
+        'training to iteration %d, with a line every %d',
+        hyperparameters.max_iter,
+        settings.log_interval,
+    )
     return TrainingLoop(
         RunIdentity(config, seed, plan.options, resume.name_of_run(config, state)),
         trainer,
@@ -117,7 +129,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         watchdog=watchdog,
         saved=(folder.state if own else source, state.iteration) if state and source else None,
         best=state.best if state and folder.best.exists() else None,
-        watch=class_coverage.watch_of(data, hyperparameters, processes),
+        watch=class_coverage.watch_of(data, hyperparameters, processes, trainer.iteration),
     )
 
 
@@ -136,18 +148,18 @@ def _hyperparameters(config: Config, samples: int, processes: int) -> Hyperparam
     return derive_hyperparameters(training, schedule, SolverKeys.of(config), samples, processes)
 
 
-def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> list[str]:
+def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: bool) -> LabelScan:
     """Log what the training split consists of, and check that it shows all classes.
 
     A resumed run is only warned of classes without a pixel, so that no run is lost.
 
     Returns:
-        The names of the classes without a pixel, if the split is small enough to be scanned.
+        What the labels show; nothing for a split that is too large to be scanned.
     """
     settings = plan.settings
     data.log_counts()
     if len(data) > class_coverage.MAX_SCANNED_IMAGES:
-        return []
+        return LabelScan()
     return class_coverage.require_classes(
         data,
         plan.processes,

@@ -22,6 +22,10 @@ from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from models import input_statistics
 
+# Neither adding nor omitting this option changes results unnoticed: a bad sample ends a run without
+# it, and is logged with it.
+SKIP_BAD = '--skip-bad'
+
 
 def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
     """Return the state file to resume from; None for a new run.
@@ -118,7 +122,8 @@ def check_changes(
     if scaled and not state.scaled and reference not in (None, batch):
         changed.append(f'{" and ".join(scaled)}: now scaled by the reference_batch')
     changes = checkpoints.config_changes(before, config) + _changed_order(before, config)
-    changed += changes + checkpoints.option_changes(state.options, plan.options)
+    options = [{**each, SKIP_BAD: 'off'} for each in (state.options, plan.options)]
+    changed += changes + checkpoints.option_changes(*options)
     if state.processes != processes.size:
         changed.append(f'processes: {processes.size} was {state.processes}')
     if not changed:

@@ -59,7 +59,11 @@ class ScheduleKeys(Section):
             raise SectionError('min_lr', f'must be at most lr, {self.lr}, not {self.min_lr}')
         for in_epochs, in_iterations in EPOCH_KEYS.items():
             if None not in (getattr(self, in_epochs), getattr(self, in_iterations)):
-                raise SectionError(f'{in_epochs}, {in_iterations}', 'give one of them')
+                raise SectionError(
+                    f'{in_epochs}, {in_iterations}',
+                    f'both are set; drop one with --set {in_epochs}=null or --set '
+                    f'{in_iterations}=null',
+                )
         for key in ('milestones', 'milestone_epochs'):
             _check_ascending(key, getattr(self, key) or ())
 

@@ -17,13 +17,14 @@ from models.weights.h5 import (
     read,
     save,
 )
-from models.weights.lookup import MIRROR_VARIABLE, find, stored
+from models.weights.lookup import MIRROR_VARIABLE, find, find_for, stored
 
 __all__ = [
     'MIRROR_VARIABLE',
     'LoadReport',
     'class_table',
     'find',
+    'find_for',
     'initialise',
     'input_statistics',
     'load',

@@ -19,10 +19,10 @@ from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of
 from models.class_table import ClassTable
-from models.convert import checkpoints, recognition
+from models.convert import recognition
 from models.errors import ModelError
 from models.family import NetworkInfo
-from models.weights.published import conversion_command, entry_of
+from models.weights import foreign_files
 
 Array: TypeAlias = NDArray[Any]  # with a numeric type
 
@@ -144,6 +144,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise ModelError(f'{path}: {reason}')
     arrays: dict[str, Array] = {}
     try:
+        files.log_if_large('reading', Path(path))
         with h5py.File(path, 'r') as file:
             file.visititems(
                 lambda name, item: (
@@ -155,14 +156,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
             f'{path}: cannot be read ({os.strerror(error.errno or errno.EACCES)})'
         ) from error
     except HDF5_ERRORS as error:
-        published = entry_of(Path(path))
-        if published is not None and published.obstacle:
-            raise ModelError(f'{path} cannot be used: {published.obstacle}') from error
-        if checkpoints.is_checkpoint(Path(path)):
-            raise ModelError(
-                f'{path} is a checkpoint of PyTorch; convert it first: '
-                f'{conversion_command(Path(path))}'
-            ) from error
+        if foreign := foreign_files.explain(Path(path)):
+            raise ModelError(foreign) from error
         reason = ' '.join(str(error).split())
         raise ModelError(
             f'{path} is truncated or not an NNabla .h5 file ({reason}); download or copy it again'

@@ -12,9 +12,11 @@ from common.log import LOG
 from models.convert import checkpoints
 from models.errors import ModelError
 from models.family import Published
+from models.weights import foreign_files
 from models.weights.h5 import kind_of, not_hdf5
 from models.weights.published import BUNDLED_CONFIG_HINT, alternatives_to, entry_of
 
+RUN_WEIGHTS = ('best.h5', 'final.h5')  # those of a run that are named first
 # Environment variable with a base address that replaces the published ones.
 MIRROR_VARIABLE = 'NNSEG_WEIGHTS_URL'
 
@@ -26,6 +28,25 @@ def _as_model_errors() -> Iterator[None]:
         yield
     except UserError as error:
         raise ModelError(str(error)) from error
+
+
+def find_for(
+    network: str, num_classes: int, name: str | os.PathLike[str], mirror: str | None = None
+) -> Path:
+    """Return the path of the weights of a network; :func:`find` describes the other arguments.
+
+    Raises:
+        ModelError: As :func:`find`, or the file holds no NNabla weights; the message says how to
+            convert it for this network.
+    """
+    path = find(name, mirror)
+    try:
+        foreign = foreign_files.explain(path, network, num_classes)
+    except OSError as error:
+        raise ModelError(f'{path}: cannot be read ({error.strerror or error})') from error
+    if foreign:
+        raise ModelError(foreign)
+    return path
 
 
 @_as_model_errors()
@@ -53,8 +74,8 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     folder = path.parents[len(Path(published.file).parts) - 1] if published else path.parent
     reason = None
     if kind == 'folder':
-        reason = 'a folder, not a file of weights'
-    elif published is not None and published.obstacle:
+        raise ModelError(f'{path}: a folder, not a file of weights; {_weights_in(path)}')
+    if published is not None and published.obstacle:
         reason = f'it is published, but {published.obstacle}'
     elif kind_of(folder) != 'folder':
         reason = f'there is no folder {folder}'
@@ -89,6 +110,15 @@ def stored(name: str | os.PathLike[str]) -> Path | None:
     beside = path.parents[len(Path(published.file).parts) - 1]
     found = (_in_folder(folder, published) for folder in (beside, PROJECT, cache_folder()))
     return next(filter(None, found), None)
+
+
+def _weights_in(folder: Path) -> str:
+    """Return advice on the weights in a folder, such as that of a run, or on others."""
+    names = [path.name for path in files.listing(folder) if path.suffix == '.h5']
+    names.sort(key=lambda name: (name not in RUN_WEIGHTS, name))
+    if not names:
+        return f'it holds no .h5; {alternatives_to(folder)}'
+    return f'pass one of the files in it, such as {folder / names[0]}'
 
 
 def _in_folder(folder: Path, published: Published) -> Path | None:

@@ -4,12 +4,13 @@ Each family lists its own files, see :class:`models.family.Published`.
 """
 
 import difflib
+import re
 import shlex
 from pathlib import Path
 
 from common.patterns import matches
 from models import registry
-from models.family import Published
+from models.family import NetworkInfo, Published
 
 BUNDLED_CONFIG_HINT = '-cfg configs/D3Net_T_camvid.yaml needs no download'
 CHECKPOINT_SUFFIXES = ('.pth', '.pyth', '.pt')  # suffixes of PyTorch's files
@@ -68,6 +69,62 @@ def input_statistics_of(path: Path) -> str | None:
     return next((name for start, name in starts for p in parts if p.startswith(start)), None)
 
 
+def other_class_count(network: str, num_classes: int | None) -> int | None:
+    """Return ``num_classes`` if it is not the network's default number, else None."""
+    default = registry.family_of(network).variants[network].get('num_classes')
+    return None if num_classes == default else num_classes
+
+
+def advice_for(network: str, info: NetworkInfo) -> str:
+    """Return how to come to weights of a network: what is published, where, and how to convert it.
+
+    Args:
+        network: Name of the network.
+        info: Its facts. Files for its input statistics are preferred.
+    """
+    own = [entry for entry in files() if network in networks_of(entry) and not entry.obstacle]
+    own.sort(key=lambda entry: not _is_for_input_of(info, entry))
+    num_classes = info.num_classes
+    trained = 'train.py writes some, such as runs/NAME/best.h5'
+    if not own:
+        return f'none are published for {network}; {trained}'
+    for published in own:
+        if _classes_of(published) == num_classes:
+            return _how_to_get(published, network)
+    return (
+        f'none are published for {network} with {num_classes} classes (python -m models --weights '
+        f'{network} lists others); {trained}'
+    )
+
+
+def _classes_of(published: Published) -> int | None:
+    """Return the number of classes that a file of a whole network was trained for."""
+    found = re.search(r'(\d+) classes', published.task)
+    return int(found[1]) if found else None
+
+
+def _is_for_input_of(info: NetworkInfo, published: Published) -> bool:
+    """Return whether a file was trained on inputs with the statistics of a network's."""
+    statistics = registry.STATISTICS.get(published.statistics or '')
+    return not statistics or statistics['channel_order'] == info.channel_order
+
+
+def _how_to_get(published: Published, network: str) -> str:
+    """Return what a published file is, where it is, and what makes an ``.h5`` of it."""
+    path = Path(published.file)
+    what = f'{published.file} ({published.task}) is published'
+    if path.suffix == '.h5':
+        return f'{what}, and downloaded if it is missing: -m {published.file}'
+    if path.suffix not in CHECKPOINT_SUFFIXES:  # a title, as its page does not name the file
+        path = Path('FILE.pth')
+    *options, target = shlex.split(conversion_command(path, network, _classes_of(published)))
+    target = Path(target).name  # the folder of a published file need not exist here
+    command = shlex.join([*options, target])
+    if published.mirrors:
+        return f'{what}; download and convert it with {command}, then pass -m {target}'
+    return f'{what} at {published.page}; get it, convert it with {command}, then pass -m {target}'
+
+
 def alternatives_to(path: Path) -> str:
     """Return advice on available weights, for the error message about a missing file."""
     if path.suffix in CHECKPOINT_SUFFIXES:
@@ -79,18 +136,28 @@ def alternatives_to(path: Path) -> str:
     return f'published files are {weights}, and {BUNDLED_CONFIG_HINT}'
 
 
-def conversion_command(path: Path) -> str:
+def conversion_command(
+    path: Path, network: str | None = None, num_classes: int | None = None
+) -> str:
     """Return the command that converts a PyTorch checkpoint.
 
-    If the file is not a published one, the command contains the placeholder ``NAME`` for the
-    network. If a published file serves several networks, the command names the first one: the
-    converted arrays are the same for each.
+    A published file serves one of its own networks. If it serves several, the converted arrays are
+    the same for each.
+
+    Args:
+        path: The checkpoint.
+        network: Name of the network that the weights are for; None leaves a placeholder, ``NAME``,
+            unless the file is a published one.
+        num_classes: Number of classes of that network; None for the default.
     """
     published = entry_of(path)
     if published is None:
-        network, inputs, target, classes = 'NAME', [path], path.with_suffix('.h5'), None
+        inputs, target = [path], path.with_suffix('.h5')
+        classes = None if network is None else other_class_count(network, num_classes)
+        network = network or 'NAME'
     else:
-        network, classes = networks_of(published)[0], published.num_classes
+        networks, classes = networks_of(published), published.num_classes
+        network = network if network in networks else networks[0]
         inputs = [path.with_name(half) for half in published.halves] or [path]
         whole = path.with_name(f'{network}.h5')
         target = whole if published.halves else path.with_suffix('.h5')

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import stat
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +114,53 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
         temporary.touch()
     files.remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-le', 'utf-16-be'])
+def test_text_is_read_in_the_encoding_of_its_byte_order_mark(encoding, tmp_path):
+    text = 'ä: 1\r\n'
+    mark = '\ufeff' if encoding.startswith('utf-16') else ''
+    (tmp_path / 'x').write_bytes((mark + text).encode(encoding))
+    assert files.read_text(tmp_path / 'x') == text
+    for data in (b'\xff', b'\xff\xfe\x00\x80', b'\xff\xfea'):
+        (tmp_path / 'x').write_bytes(data)
+        with pytest.raises(UnicodeDecodeError):
+            files.read_text(tmp_path / 'x')
+
+
+def test_devices_and_pipes_receive_the_content_and_are_not_replaced(tmp_path):
+    """Even the superuser's ``--json /dev/stdout`` leaves the device as it is."""
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.check_writable(pipe)
+    files.write_json(pipe, {'a': 1})
+    assert os.read(reader, 100) == b'{\n  "a": 1\n}\n'
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    target = tmp_path / 'out.txt'
+    with open(target, 'w') as file:
+        link = Path(f'/dev/fd/{file.fileno()}')
+        files.check_writable(link)
+        files.write_json(link, {})
+    assert target.read_text() == '{}\n'
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ['out.txt', 'pipe']
+
+
+def test_a_device_that_takes_nothing_is_named(tmp_path):
+    link = tmp_path / 'full'
+    link.symlink_to('/dev/full')
+    with pytest.raises(UserError, match=r'full: cannot be written \(No space left on device\)'):
+        files.write_json(link, {})
+    assert link.is_symlink()
+
+
+def test_only_large_files_are_announced(tmp_path, caplog, monkeypatch):
+    caplog.set_level('INFO')
+    path = tmp_path / 'weights.h5'
+    path.write_bytes(bytes(1000))
+    files.log_if_large('reading', path)
+    assert not caplog.messages
+    monkeypatch.setattr(files, 'LARGE_BYTES', 1000)
+    files.log_if_large('reading', path)
+    assert caplog.messages == [f'reading {path}, 0 MB']

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,30 @@ def test_broken_links_and_pipes_are_reported(folder):
         assert sorted(line.split(':')[0] for line in problems) == [
             str(folder / name) for name in ('loop.png', 'lost.png', 'pipe.png')
         ]
+
+
+def test_brackets_of_a_name_are_explained_where_a_pattern_matches_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('a[1]/x.png', 'b[2]c.png', 'd/[e]/f.png'):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert [i.path for i in inputs.find_inputs(['a[1]'])] == [Path('a[1]/x.png')]
+    for pattern, escaped, first in (
+        ('a[1]/*.png', 'a[[]1]/*.png', '[1]'),
+        ('b[2]*.png', 'b[[]2]*.png', '[2]'),
+        ('*[2]c.png', '*[[]2]c.png', '[2]'),
+        ('d/[e]/*', 'd/[[]e]/*', '[e]'),
+    ):
+        with pytest.raises(UserError) as caught:
+            inputs.find_inputs([pattern])
+        assert str(caught.value) == (
+            f'{pattern}: no file matches; {first} stands for one of the characters in it: for the '
+            f"name with brackets write '{escaped}'"
+        )
+        assert len(inputs.find_inputs([escaped])) == 1
+    for pattern in ('z[1]/*.png', 'b[3]*.png', '*.jpg'):
+        with pytest.raises(UserError, match='no file matches$'):
+            inputs.find_inputs([pattern])
 
 
 @pytest.mark.parametrize('pattern', ['', ' '])

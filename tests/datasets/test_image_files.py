@@ -94,7 +94,7 @@ def test_formats_that_opencv_does_not_support_are_read(tmp_path, capfd):
     assert capfd.readouterr().err == ''
 
 
-@pytest.mark.parametrize('ending', inputs.IMAGE_SUFFIXES)
+@pytest.mark.parametrize('ending', [x for x in inputs.IMAGE_SUFFIXES if x != '.hdr'])
 def test_every_extension_of_image_inputs_can_be_read(tmp_path, ending):
     """OpenCV writes the file, or Pillow if OpenCV cannot."""
     path = tmp_path / f'a{ending}'

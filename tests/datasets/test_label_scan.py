@@ -2,6 +2,8 @@
 
 import json
 import os
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +23,15 @@ class ColourlessDecoder:
     def __call__(self, path):
         return label_files.read_indices(path)
 
-    def fact(self, path):
-        return json.dumps(np.unique(self(path)).tolist())
+    def read(self, path):
+        labels = self(path)
+        return labels, json.dumps(np.unique(labels).tolist())
 
-    def judge(self, facts):
-        if max(count for count, _ in facts.values()) < 2:
-            raise DataError(f'{min(path for _, path in facts.values())}: every file differs')
+    def problems(self, facts):
+        if max(count for count, _ in facts.values()) >= 2:
+            return []
+        first = min(path for _, path in facts.values())
+        return [(Path(first), f'{first}: every file differs')]
 
 
 @pytest.fixture
@@ -106,6 +111,8 @@ def test_the_cache_is_used_until_a_label_changes(dataset, tmp_path, monkeypatch)
     assert ScanCache(dataset.part(range(9)), False).load() is None
     own = Dataset(dataset.info, 'train', dataset.samples, ColourlessDecoder())
     assert ScanCache(own, False).load() is None
+    for decode in (str, partial(str)):  # neither has a source file
+        assert ScanCache(Dataset(dataset.info, 'train', (), decode), False).load() is None
     status = dataset[0].label.stat()
     os.utime(dataset[0].label, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert ScanCache(dataset, False).load() is None

@@ -153,7 +153,11 @@ def test_an_unreadable_sample_stops_the_run_after_the_previous_step(
     line = training.refused(capsys, 'run')
     state = tmp_path / 'run' / 'state.h5'
     assert line.startswith(f'error: {image}: ')
-    assert line.endswith(f'; iteration 5 is saved in {state}; --resume continues from it')
+    advice = '; repair the file, or pass --skip-bad to train on another sample in its place'
+    assert line.endswith(f'{advice}; iteration 5 is saved in {state}; --resume continues from it')
     assert str(image) in training.refused(capsys, 'run', '--resume')  # and nothing is lost
+    shutil.copytree(tmp_path / 'run', tmp_path / 'skipping')
+    skipping = training.whole('skipping', '--resume', '--skip-bad', '--workers', 0)
+    assert (skipping / 'final.h5').exists()
     image.write_bytes(good)
     assert_same_run(training.whole('run', '--resume'), whole)

@@ -57,8 +57,11 @@ def damaged(data, tmp_path):
         (['--set', 'batch_size=null'], 'batch_size: required for training'),
         (['--set', 'save_minutes=0'], 'save_minutes: must be greater than 0, not 0'),
         (['--set', 'batch_size=0'], 'batch_size: must be at least 1, not 0'),
-        (['--set', 'epochs=3'], 'max_iter, epochs: training requires exactly one of them'),
-        (['--set', 'max_iter=null'], 'max_iter, epochs: training requires exactly one of them'),
+        (
+            ['--set', 'epochs=3'],
+            '--set max_iter=null or --set epochs=null (max_iter: ',
+        ),
+        (['--set', 'max_iter=null'], 'needs one of them; neither is set ('),
         (['--set', 'max_iter=1', '--set', 'reference_batch=1'], 'max_iter: 1 iterations become 0'),
         (['--set', 'image_height=null'], 'scale_crop also needs image_height'),
         (['--set', 'image_height=2'], 'cannot take 2x40 pixels'),
@@ -71,7 +74,10 @@ def damaged(data, tmp_path):
         (['--set', 'freeze=["*"]'], 'freeze: leaves no parameter to train'),
         (['--set', 'no_decay=[head/*]'], "no_decay: 'head/*' matches no parameter"),
         (['--set', 'lr_factors=[backbone/*]'], "write 'backbone/*' as pattern=factor"),
-        (['--set', 'class_weights=[1, 2]'], 'class_weights: 2 values for 5 classes'),
+        (
+            ['--set', 'class_weights=[1, 2]'],
+            'class_weights: 2 values for 5 classes; list 5, or set class_weights to null (--set)',
+        ),
         (['--set', 'aux_weights=[1, 2]'], 'aux_weights: 2 given, the network has 0'),
         (
             ['--set', 'loss=ohem', '--set', 'loss_mean=all'],
@@ -148,6 +154,7 @@ def test_an_unreadable_training_image(workers, damaged, capsys, caplog):
     image.write_bytes(image.read_bytes()[:200])
     line = damaged.refused(capsys, 'run', '--workers', workers)
     assert str(image) in line
+    assert '; repair the file, or pass --skip-bad to train on another sample' in line
     run = damaged.whole('skipped', '--workers', workers, '--skip-bad')
     assert f'{image}' in caplog.text
     assert 'another sample takes its place' in caplog.text

@@ -55,7 +55,9 @@ def create(config: Mapping[str, Any], num_classes: int) -> 'Criterion':
         )
     if keys.class_weights and len(keys.class_weights) != num_classes:
         raise SectionError(
-            'class_weights', f'{len(keys.class_weights)} values for {num_classes} classes'
+            'class_weights',
+            f'{len(keys.class_weights)} values for {num_classes} classes; list {num_classes}, or '
+            'set class_weights to null',
         )
     terms = []
     for term in TERMS.values():

@@ -6,7 +6,7 @@ import nnabla as nn
 import pytest
 
 from datasets import image_files
-from engine.backends import exported
+from engine.backends import exported, part
 from engine.backends.disk_cache import DiskCache
 from engine.inference import predictor
 from support import stand_ins
@@ -32,6 +32,13 @@ def log(caplog):
     """The log, from level INFO on."""
     caplog.set_level(logging.INFO, 'nnseg')
     return caplog
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Make inputs of 150x97 pixels large: their part has 22x17."""
+    for name, pixels in (('SIDE', 16), ('STEP', 8)):
+        monkeypatch.setattr(part, name, pixels)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.backends import select
+from engine.backends import auto, select
 from engine.backends.auto import AutoBackend
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
@@ -38,15 +38,32 @@ class Stub:
 def test_auto_compiles_the_first_shape_and_recurring_shapes(tiny):
     x = [random_input(tiny, 32, 32 + 4 * i) for i in range(4)]
     stub = Stub(known=[x[3].shape])
-    auto = AutoBackend([lambda: stub], tiny.backend)
+    made = AutoBackend([lambda: stub], tiny.backend)
     for i in (0, 1, 2):
-        auto.run(x[i])
+        made.run(x[i])
     assert set(stub.shapes) == {x[0].shape}
-    assert auto.used == {'stub', 'nnabla'}
-    auto.run(x[1])
+    assert made.used == {'stub', 'nnabla'}
+    made.run(x[1])
     assert set(stub.shapes) == {x[0].shape, x[1].shape}
-    auto.run(x[3])  # cached by an earlier process
+    made.run(x[3])  # cached by an earlier process
     assert set(stub.shapes) == {x[0].shape, x[1].shape, x[3].shape}
+
+
+def test_auto_compiles_for_a_single_large_input(tiny, small_parts, monkeypatch, log):
+    """NNabla would need longer than compiling takes."""
+    stub = Stub()
+    made = AutoBackend([lambda: stub], tiny.backend)
+    small, large, other = (random_input(tiny, *s) for s in ((32, 32), (150, 97), (20, 20)))
+    made.run(small)
+    made.run(large)
+    assert stub.shapes == [small.shape]
+    monkeypatch.setattr(auto, 'MAX_NNABLA_SECONDS', 0)
+    large = random_input(tiny, 151, 97)
+    made.run(large)
+    made.run(other)
+    assert stub.shapes == [small.shape, large.shape]
+    (line,) = log.messages
+    assert line.startswith('compiling for 151x97, as NNabla would take ')
 
 
 def test_auto_falls_back_to_nnabla_when_exports_disagree(tiny, disk_cache, perturbed, log):
@@ -80,11 +97,11 @@ def test_nnabla_computes_shapes_that_are_too_large_for_an_export(tiny, log):
     """One warning is logged; the export still computes all other shapes."""
     x, small = random_input(tiny), random_input(tiny, 32, 32)
     stub = Stub(too_large=[x.shape])
-    auto = AutoBackend([lambda: stub], tiny.backend)
+    made = AutoBackend([lambda: stub], tiny.backend)
     for _ in range(2):
-        assert np.array_equal(auto.run(x), tiny.backend.run(x))
+        assert np.array_equal(made.run(x), tiny.backend.run(x))
     for _ in range(2):
-        auto.run(small)
+        made.run(small)
     assert stub.shapes == [small.shape]
     assert log.messages == ['stub: not enough memory for 64x96; NNabla computes it']
 
@@ -95,10 +112,10 @@ def test_an_input_that_is_too_large_for_all_abandons_no_backend(tiny):
 
     x, small = random_input(tiny), random_input(tiny, 32, 32)
     stub = Stub(too_large=[x.shape])
-    auto = AutoBackend([lambda: stub], NnablaBackend(no_memory))
+    made = AutoBackend([lambda: stub], NnablaBackend(no_memory))
     with pytest.raises(MemoryError, match='Failed to allocate 10 GB'):
-        auto.run(x)
-    auto.run(small)
+        made.run(x)
+    made.run(small)
     assert stub.shapes == [small.shape]
 
 

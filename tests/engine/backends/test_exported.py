@@ -92,6 +92,35 @@ def test_a_photo_replaces_a_flat_image_in_the_comparison(tiny, disk_cache, monke
     assert np.array_equal(seen[0], exported.photo_input(tiny.network, (1, 3, 64, 96)))
 
 
+def test_a_part_of_a_large_input_is_compared(tiny, disk_cache, small_parts, monkeypatch, log):
+    """NNabla would need too long for all of it."""
+    x, seen = random_input(tiny, 150, 97), []
+    run = tiny.backend.__class__.run
+    monkeypatch.setattr(
+        tiny.backend.__class__, 'run', lambda self, x: seen.append(x.shape) or run(self, x)
+    )
+    made = create_backend('openvino', tiny, disk_cache)
+    monkeypatch.setattr(exported, 'MAX_COMPARISON_SECONDS', 0)
+    found = made.run(x)
+    assert set(seen) == {(1, 3, 22, 17)}
+    np.testing.assert_allclose(found, tiny.backend.run(x), rtol=1e-4, atol=1e-4)
+    first, *_ = [m for m in log.messages if 'openvino: ' in m and 'pil' in m]
+    assert first == 'openvino: compiling for 150x97 and comparing with NNabla'
+    assert 'comparing 22x17 pixels, as NNabla would take ' in log.text
+    assert 's, agrees with NNabla on 22x17 pixels: largest difference ' in log.text
+    monkeypatch.setattr(exported, 'MAX_COMPARISON_SECONDS', 100)
+    create_backend('onnxruntime', tiny, disk_cache).run(x)
+    assert seen[-1] == x.shape
+
+
+def test_an_export_that_disagrees_on_a_part_is_rejected(
+    tiny, disk_cache, small_parts, perturbed, monkeypatch
+):
+    monkeypatch.setattr(exported, 'MAX_COMPARISON_SECONDS', 0)
+    with pytest.raises(DisagreementError, match='disagrees with NNabla for d3net at 22x17: '):
+        create_backend('openvino', tiny, disk_cache).run(random_input(tiny, 150, 97))
+
+
 def test_nan_and_infinity_never_agree():
     class Fixed:
         def __init__(self, value):

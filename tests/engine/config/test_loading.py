@@ -132,6 +132,59 @@ def test_own_classes_get_generated_names_and_colours(tmp_path):
     assert info.classes == ('class 0', 'class 1', 'class 2')
 
 
+def test_the_classes_of_a_file_say_how_many_there_are(tmp_path):
+    """Neither the number nor the colours that it inherits for other classes apply."""
+    write(tmp_path, 'base.yaml', PUBLISHED_S + f'palette: {[[i, i, i] for i in range(19)]}\n')
+    path = write(tmp_path, 'own.yaml', '_base_: base.yaml\nclasses: [cat, dog]\n')
+    for options, names, origin in (
+        ([], ('cat', 'dog'), str(path)),
+        (['classes=[a, b, c]'], ('a', 'b', 'c'), '--set'),
+    ):
+        loaded = config.load(path, options)
+        info = config.class_info(loaded)
+        assert (loaded['num_classes'], loaded.origin('num_classes')) == (len(names), origin)
+        assert info.classes == names
+        assert len(set(info.palette)) == len(names)
+    same = config.load(path, [f'classes={[f"c{i}" for i in range(19)]}', 'num_classes=19'])
+    assert config.class_info(same).classes[18] == 'c18'
+    with pytest.raises(UserError, match='2 names .*own.yaml., but num_classes is 5 .--set.; set'):
+        config.load(path, ['num_classes=5'])
+
+
+def test_class_names_are_those_written_and_all_differ(tmp_path):
+    """YAML 1.1 reads some words as truth values, numbers and dates."""
+    path = write(
+        tmp_path, 'a.yaml', 'network: ddrnet23_slim\nclasses: [no, 1.0, null, 2024-05-01]\n'
+    )
+    loaded = config.load(path)
+    assert config.class_info(loaded).classes == ('no', '1.0', 'null', '2024-05-01')
+    again = write(tmp_path, 'b.yaml', config.with_origins(loaded))
+    assert config.load(again)['classes'] == loaded['classes']
+    assert config.load(path, ['classes=[yes, off]'])['classes'] == ['yes', 'off']
+    with pytest.raises(UserError, match='classes: has car twice .--set.'):
+        config.load(path, ['classes=[car, road, "car "]'])
+
+
+def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
+    path = write(tmp_path, 'a.yaml', 'network: ddrnet23_slim\ndataset: camvid\n')
+    assert config.load(path)['num_classes'] == 11
+    (tmp_path / 'own').mkdir()
+    write(tmp_path / 'own', 'dataset.yaml', 'classes: [x, y, z]\n')
+    options = {'data_dir': ('-d', str(tmp_path / 'own'))}
+    without = PUBLISHED_S.replace('num_classes: 19\n', '')
+    for text in ('network: ddrnet23_slim\n', without):
+        path = write(tmp_path, 'b.yaml', text + 'dataset: folder\n')
+        loaded = config.load(path, options=options)
+        assert loaded['num_classes'] == 3
+        assert config.class_info(loaded).classes == ('x', 'y', 'z')
+    path = write(tmp_path, 'c.yaml', PUBLISHED_S + 'dataset: folder\n')
+    with pytest.raises(UserError, match='3 names .*folder in .*own, .*c.yaml., but .* 19 .*c.yaml'):
+        config.load(path, options=options)
+    path = write(tmp_path, 'd.yaml', without)
+    with pytest.raises(UserError, match='num_classes: must be given; .* classes or dataset'):
+        config.load(path)
+
+
 @pytest.mark.parametrize(
     'text, message',
     [
@@ -152,19 +205,34 @@ def test_own_classes_get_generated_names_and_colours(tmp_path):
         ('std: [1, 0, 1]', 'std: must be greater than 0'),
         ('palette: [[1, 2]]', 'palette: must be a list of 3 values'),
         ('palette: [[1, 2, 256]]', 'palette: must be at least 0 and at most 255'),
-        ('palette: [[1, 2, 3]]', 'palette: 1 entries for num_classes 19 .*own.yaml'),
-        ('classes: [a, b]', 'classes: 2 entries for num_classes 19 .*own.yaml'),
-        ('num_classes: 5\ndataset: camvid', 'classes: 11 entries for num_classes 5 .*camvid'),
-        ('dens_k: 36', 'dens_k: must be a list'),
+        (
+            'palette: [[1, 2, 3]]',
+            'palette: 1 colours .*own.yaml., but num_classes is 19 .*base.yaml.; list 19 .* null',
+        ),
+        (
+            'classes: [a, b]\nnum_classes: 3',
+            'classes: 2 names, but num_classes is 3 .both .*own.yaml.; set num_classes to 2, or ',
+        ),
+        (
+            'num_classes: 5\ndataset: camvid',
+            'classes: 11 names .the data set camvid, .*own.yaml., but num_classes is 5 .*own.yaml',
+        ),
+        ('dens_k: 36', r'dens_k: must be a list, such as \[36\], not 36 '),
+        ('dens_k: 3, 4', r'dens_k: must be a list, such as \[3, 4\], not .3, 4. '),
         ('dens_k: [36, 36]', 'dens_k: 2 values for the 4 stages .*own.yaml'),
         ('network: d3nett', "network: no network is called 'd3nett'.*own.yaml"),
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
-        ('dilation: [True, False]', 'dilation: only the published value True is supported'),
+        ('dilation: [True, False]', 'dilation: only the published value True .* leave the key out'),
         ('dropout_ratio: 0.1', 'dropout_ratio: only the published value -1 is supported'),
         ('augmentation: mosaic', 'augmentation: must be .*scale_crop.*own.yaml'),
         ('augmentation: short_sides', 'augmentation: short_sides also needs short_sides'),
         ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
         ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),
+        ('test_stride: [5, 5]', 'test_stride: .*test_window., which is missing .*own.yaml'),
+        (
+            'test_short_sides: [300]\ntest_size: [30, 40]',
+            'test_size, test_short_sides: .*; use one of them .test_size: .*own.yaml; test_short',
+        ),
         ('lr: 1e999', 'lr: must be finite, not .1e999'),
         ('_base_: [3]', '_base_ must name a file, not 3'),
         ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
@@ -208,7 +276,7 @@ def test_files_that_are_not_configs_are_reported(tmp_path):
 
 def test_missing_and_cyclic_bases_are_reported(tmp_path):
     with pytest.raises(
-        UserError, match='_base_ names nowhere.yaml, which does not exist beside it'
+        UserError, match='_base_ names nowhere.yaml, but there is no .*/nowhere.yaml$'
     ):
         config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
     write(tmp_path, 'b.yaml', '_base_: c.yaml\n')

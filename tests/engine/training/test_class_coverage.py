@@ -1,11 +1,13 @@
 """Classes without a pixel, and images that are not used: train.py refuses or tells."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import DataError
 from engine.distributed.processes import Processes
 from engine.training import class_coverage
 from engine.training.class_coverage import CropWatch
@@ -46,6 +48,7 @@ def test_a_class_without_a_pixel_is_refused_unless_allowed(own, tmp_path, capsys
     assert 'the split train shows 1 of 6 classes (rare) in no pixel; no network' in caplog.text
     for label in (own.data / 'labels/train').iterdir():
         Image.fromarray(np.full((40, 56), 255, np.uint8)).save(label)
+    (own.data / 'dataset.yaml').write_text(f'{SIX_CLASSES}ignore: [255]\n')
     line = own.refused(capsys, 'void', '--allow-missing-classes')
     assert 'the split train has no pixel of any class, as its 16 labels are ignored' in line
 
@@ -72,6 +75,19 @@ def test_the_watch_equals_the_labels(tmp_path, caplog):
     watch.see(np.array([0, 1, 2, 9], np.int32).reshape(2, 1, 2, 1))
     assert watch.end_iteration(Processes())
     assert 'no crop of the first epoch shows 3 of 10 classes (6, 7, 8)' in caplog.text
+    watch = CropWatch(dataset, 1, start=5)
+    watch.see(np.full((1, 1, 2, 2), -1, np.int32))
+    with pytest.raises(DataError, match='no crop of the epoch since iteration 5 shows 10 of 10'):
+        watch.end_iteration(Processes())
+
+
+def test_a_run_that_resumes_in_the_first_epoch_is_watched_again(tmp_path, monkeypatch):
+    dataset = numbered_dataset.write_dataset(tmp_path)
+    lengths = SimpleNamespace(batch_size=2, accumulation=1)
+    assert class_coverage.watch_of(dataset, lengths, Processes(), 0) is None
+    monkeypatch.setattr(class_coverage, 'MAX_SCANNED_IMAGES', 9)
+    assert class_coverage.watch_of(dataset, lengths, Processes(), 4) is not None
+    assert class_coverage.watch_of(dataset, lengths, Processes(), 5) is None
 
 
 def test_train_and_evaluate_tell_what_is_not_used_and_what_is_shared(own, caplog):

@@ -116,8 +116,12 @@ def test_intervals(changes, save, val, keep):
     [
         ({'lr': None}, 'lr: required for training'),
         ({'batch_size': None}, 'batch_size: required for training'),
-        ({'max_iter': None}, 'max_iter, epochs: training requires exactly one of them'),
-        ({'epochs': 3}, 'max_iter, epochs: training requires exactly one of them'),
+        ({'max_iter': None}, 'max_iter, epochs: a training needs one of them; neither is set'),
+        (
+            {'epochs': 3},
+            'max_iter, epochs: a training needs one of them and both are set; drop the other with '
+            '--set max_iter=null or --set epochs=null',
+        ),
         (
             {'max_iter': 3, 'reference_batch': 2},
             'max_iter: 3 iterations become 0 with 4 times the reference_batch, 2',
@@ -160,10 +164,10 @@ def test_epochs_are_rounded_to_whole_iterations():
 @pytest.mark.parametrize(
     ('keys', 'message'),
     (
-        ({'warmup_epochs': 1, 'warmup_iter': 5}, '^warmup_epochs, warmup_iter: give one of them'),
+        ({'warmup_epochs': 1, 'warmup_iter': 5}, '^warmup_epochs, warmup_iter: both are set; drop'),
         (
             {'schedule': 'step', 'milestone_epochs': [1], 'milestones': [5]},
-            '^milestone_epochs, milestones: give one of them',
+            '^milestone_epochs, milestones: both are set; drop',
         ),
         ({'schedule': 'step', 'milestone_epochs': [3, 2]}, '^milestone_epochs: must ascend'),
         ({'schedule': 'step'}, '^milestones: the schedule step needs them, or milestone_epochs'),

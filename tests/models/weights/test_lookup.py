@@ -95,6 +95,13 @@ def test_an_unknown_file_is_refused_with_the_published_ones(tmp_path):
         weights.find(tmp_path)
 
 
+def test_a_folder_is_refused_with_the_weights_in_it(tmp_path):
+    for name in ('a.h5', 'final.h5', 'best.h5'):
+        (tmp_path / name).touch()
+    with pytest.raises(models.ModelError, match=f'files in it, such as {tmp_path}/best.h5$'):
+        weights.find(tmp_path)
+
+
 def test_a_published_checkpoint_is_found_in_its_folder(places):
     name = 'ade20k-resnet50-upernet/encoder_epoch_30.pth'
     there = places['cache'] / name

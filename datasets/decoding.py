@@ -1,0 +1,43 @@
+"""Turn every failure of a decoder into an error of its file.
+
+Decoders of damaged files raise whatever their code runs into: ``RuntimeError``, ``IndexError``,
+``struct.error``, a warning that Python was told to raise. All mean the same to a user.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import InputError, UserError
+from common.memory import is_memory_error
+
+NOT_ENOUGH_MEMORY = (
+    'not enough memory to read it; make it smaller with another program, or leave more memory to '
+    'this one'
+)
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Convert the exceptions of a decoder in the block.
+
+    Args:
+        path: The file that is decoded, for the message.
+
+    Raises:
+        InputError: The block raised an exception other than ``UserError``.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_memory_error(error):
+            raise InputError(f'{path}: {NOT_ENOUGH_MEMORY}') from error
+        raise InputError(f'{path}: damaged or truncated ({reason_of(error)})') from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a decoder failed, as one line."""
+    text = getattr(error, 'strerror', None) or getattr(error, 'err', None) or str(error)
+    return ' '.join(str(text).split()) or type(error).__name__
