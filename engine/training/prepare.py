@@ -137,8 +137,8 @@ def _check_order(config: Config) -> None:
     """Compare the classes that the config names with those of the data set."""
     source = f'the config {config.origin("classes")}'
     remedy = (
-        'pass data in that order with -d; --set classes=null starts a training with the names of '
-        'the data set'
+        'pass data in that order with -d; --set classes=null palette=null starts a training with '
+        'the names of the data set'
     )
     check_classes(DataKeys.of(config).classes, source, config, data_root(config), remedy)
 
