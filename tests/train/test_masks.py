@@ -12,7 +12,7 @@ RED, GREEN = (200, 0, 0), (0, 200, 0)
 BINARY, THREE = random_values(0, 1), random_values(0, 1, 2)
 GOOD = {2: BINARY, 3: with_palette(THREE, {1: RED, 2: GREEN})}
 CASES = [
-    (BINARY * 255, 2, 'no label file of this split has another value than 0 and 255'),
+    (BINARY * 255, 2, 'the 2 label files have no other values than 0 and 255'),
     (with_palette(THREE, {1: GREEN, 2: RED}), 3, 'its palette shows index 1 as (0, 200, 0)'),
 ]
 

@@ -108,7 +108,7 @@ def test_0_and_255_are_refused_with_a_remedy_that_works(tmp_path, classes, chann
     mask = np.squeeze(stack(*[BINARY * 255] * channels))
     root = write(tmp_path, {'classes': classes}, mask, mask)
     message = refusal(root)
-    assert 'm0.png: no label file of this split has another value than 0 and 255' in message
+    assert 'm0.png: the 2 label files have no other values than 0 and 255' in message
     describe(root, written_in(message))
     assert np.array_equal(labels_of(root), BINARY)
     describe(root, {'classes': classes, 'ignore': [255]})
@@ -126,7 +126,7 @@ def test_datasets_prepare_refuses_them(tmp_path, capsys, monkeypatch, action, st
     arguments = ['folder', '-d', 'own', '--split', 'train', '--processes', '1', *action]
     assert run_command(prepare.build_parser, prepare.main, arguments) == status
     captured = capsys.readouterr()
-    problem = 'own/labels/m0.png: no label file of this split has another value than 0 and 255'
+    problem = 'own/labels/m0.png: the only label file has no other values than 0 and 255'
     assert problem in (captured.out if status == 1 else captured.err)
     assert not (tmp_path / 'packed/train').exists()
 
