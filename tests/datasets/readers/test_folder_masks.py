@@ -10,7 +10,7 @@ from PIL import Image
 import datasets
 from common.command import run_command
 from common.errors import UserError
-from datasets import label_scan, prepare
+from datasets import label_scan, prepare, show
 from support.mask_data import as_jpeg, describe, png, random_values, with_palette, write
 
 THREE, TWO = ['road', 'car', 'tree'], ['background', 'object']
@@ -129,6 +129,13 @@ def test_datasets_prepare_refuses_them(tmp_path, capsys, monkeypatch, action, st
     problem = 'own/labels/m0.png: the only label file has no other values than 0 and 255'
     assert problem in (captured.out if status == 1 else captured.err)
     assert not (tmp_path / 'packed/train').exists()
+
+
+def test_datasets_show_warns_of_them(tmp_path, caplog):
+    root = write(tmp_path / 'own', {'classes': TWO}, BINARY * 255)
+    arguments = ['folder', '-d', str(root), '-o', str(tmp_path / 'sheet.png')]
+    assert run_command(show.build_parser, show.main, arguments) == 0
+    assert 'm0.png: the only label file has no other values than 0 and 255' in caplog.text
 
 
 def test_masks_of_255_beside_masks_of_1_are_refused(tmp_path):
