@@ -252,7 +252,7 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
                     f'{key}: only the published value {published} is supported, '
-                    f'not {value!r} ({origins[key]})'
+                    f'not {value!r}; leave the key out ({origins[key]})'
                 )
         else:
             raise UserError(f'{key}: unknown key; {_nearest(key, keys)} ({origins[key]})')

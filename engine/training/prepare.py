@@ -114,6 +114,11 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         _check_gpu(plan, trainer, watchdog)
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
+    LOG.info(
+        'training to iteration %d, with a line every %d',
+        hyperparameters.max_iter,
+        settings.log_interval,
+    )
     return TrainingLoop(
         RunIdentity(config, seed, plan.options, resume.name_of_run(config, state)),
         trainer,

@@ -144,6 +144,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise ModelError(f'{path}: {reason}')
     arrays: dict[str, Array] = {}
     try:
+        files.log_if_large('reading', Path(path))
         with h5py.File(path, 'r') as file:
             file.visititems(
                 lambda name, item: (

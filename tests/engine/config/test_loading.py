@@ -217,16 +217,22 @@ def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
             'num_classes: 5\ndataset: camvid',
             'classes: 11 names .the data set camvid, .*own.yaml., but num_classes is 5 .*own.yaml',
         ),
-        ('dens_k: 36', 'dens_k: must be a list'),
+        ('dens_k: 36', r'dens_k: must be a list, such as \[36\], not 36 '),
+        ('dens_k: 3, 4', r'dens_k: must be a list, such as \[3, 4\], not .3, 4. '),
         ('dens_k: [36, 36]', 'dens_k: 2 values for the 4 stages .*own.yaml'),
         ('network: d3nett', "network: no network is called 'd3nett'.*own.yaml"),
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
-        ('dilation: [True, False]', 'dilation: only the published value True is supported'),
+        ('dilation: [True, False]', 'dilation: only the published value True .* leave the key out'),
         ('dropout_ratio: 0.1', 'dropout_ratio: only the published value -1 is supported'),
         ('augmentation: mosaic', 'augmentation: must be .*scale_crop.*own.yaml'),
         ('augmentation: short_sides', 'augmentation: short_sides also needs short_sides'),
         ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
         ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),
+        ('test_stride: [5, 5]', 'test_stride: .*test_window., which is missing .*own.yaml'),
+        (
+            'test_short_sides: [300]\ntest_size: [30, 40]',
+            'test_size, test_short_sides: .*; use one of them .test_size: .*own.yaml; test_short',
+        ),
         ('lr: 1e999', 'lr: must be finite, not .1e999'),
         ('_base_: [3]', '_base_ must name a file, not 3'),
         ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
@@ -270,7 +276,7 @@ def test_files_that_are_not_configs_are_reported(tmp_path):
 
 def test_missing_and_cyclic_bases_are_reported(tmp_path):
     with pytest.raises(
-        UserError, match='_base_ names nowhere.yaml, which does not exist beside it'
+        UserError, match='_base_ names nowhere.yaml, but there is no .*/nowhere.yaml$'
     ):
         config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
     write(tmp_path, 'b.yaml', '_base_: c.yaml\n')
