@@ -268,6 +268,12 @@ def test_class_names_are_those_written(tmp_path, text, names):
     assert list(datasets.info('folder', write(tmp_path, text, LABELS)).classes) == names
 
 
+# A list of gigabytes, if all of it is written.
+ALIASES = 'classes:\n  - &a0 [x, x, x, x, x, x, x, x]\n' + ''.join(
+    f'  - &a{n} [{", ".join([f"*a{n - 1}"] * 8)}]\n' for n in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     'text, problem',
     [
@@ -279,6 +285,7 @@ def test_class_names_are_those_written(tmp_path, text, names):
         ('classes: {a: [1, 2, 3]}\nignore: [[1, 2, 3]]', 'ignore and the class a have the same'),
         ('classes: [a]\nlabel_format: colours', 'label_format: colours needs the colours'),
         ('classes: ["", a]', 'classes must be 1 to 255 different names'),
+        (ALIASES, 'classes must be 1 to 255 different names'),
     ],
 )
 def test_contradictory_descriptions_are_refused(tmp_path, text, problem):
