@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 
+from tqdm import tqdm
+
 from datasets import Dataset, turned
 from engine.distributed.processes import Processes
 
 
 def warn(datasets: Sequence[Dataset], processes: Processes) -> None:
     """Warn, on rank 0, of the turned images in data sets that have labels."""
-    own = [turned.turned_images(each, processes.shard(len(each))) for each in datasets]
+    quiet = True if processes.rank else None  # None: shown on terminals only
+    own = []
+    for dataset in datasets:
+        shard = processes.shard(len(dataset))
+        bar = tqdm(shard, 'reading EXIF data', leave=False, unit='file', disable=quiet)
+        own.append(turned.turned_images(dataset, bar))
     shards = processes.gather(own)
     found = [
         (dataset, sorted(index for shard in shards for index in shard[number]))

@@ -199,6 +199,7 @@ class TrainingLoop:
         self._watchdog.note_progress(f'saving and validation at iteration {iteration}')
 
     def _validate(self, iteration: int, validation: Validation) -> None:
+        LOG.info('iteration %d: validating on %d images', iteration, len(validation.dataset))
         self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
         averaged = 'averaged ' if self._identity.config.get('ema_decay') else ''

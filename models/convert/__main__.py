@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from common import files
 from common.command import Parser, run_command
 from common.errors import UserError
+from common.log import LOG
 from common.protected_files import ProtectedFiles
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, matching, recognition, reporting
@@ -137,6 +138,7 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
         strict = not (found.missing or found.wrong_shape)
         report = weights.load(convert.from_pytorch(args.network, arrays), strict=strict)
         if args.check:
+            LOG.info('segmenting a photo')
             print(*reporting.check_on_photo(network), sep='\n')
         for name in report.missing:
             nn.parameter.pop_parameter(name)
@@ -179,6 +181,7 @@ def _statistics(args: Namespace, network: registry.Network) -> Statistics | None
 
 def _state_of(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name; if it holds several groups, print the chosen one."""
+    files.log_if_large('reading', path)
     tree = checkpoints.read(path)
     try:
         (keys, state), *others = matching.states(tree)
