@@ -1,5 +1,6 @@
 """Find a file of weights by path or published name, or download it and verify the download."""
 
+import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
         reason = f'it is published, but {published.obstacle}'
     elif kind_of(folder) != 'folder':
         reason = f'there is no folder {folder}'
+    elif published is None and (others := _weights_beside(path)):
+        raise ModelError(f'{path}: no such file of weights; its folder has {", ".join(others)}')
     elif published is None:
         reason = 'no such file of weights'
     if reason or published is None:
@@ -110,6 +113,13 @@ def stored(name: str | os.PathLike[str]) -> Path | None:
     beside = path.parents[len(Path(published.file).parts) - 1]
     found = (_in_folder(folder, published) for folder in (beside, PROJECT, cache_folder()))
     return next(filter(None, found), None)
+
+
+def _weights_beside(path: Path) -> list[str]:
+    """Return up to three .h5 files in the folder of a missing one, similar names first."""
+    names = [other.name for other in files.listing(path.parent) if other.suffix == '.h5']
+    names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, path.name).ratio())
+    return names[:3] if path.suffix == '.h5' else []
 
 
 def _weights_in(folder: Path) -> str:

@@ -25,3 +25,9 @@ def test_duplicate_keys_are_refused_with_their_line():
     with pytest.raises(yaml.YAMLError) as error:
         yaml_text.parse('a: {b: 1,\n  b: 2}')
     assert yaml_text.problem(error.value) == ' in line 2: duplicate key b'
+
+
+@pytest.mark.parametrize('text', ['a: 2024-13-45', '[' * 500, 'a: [1'])
+def test_every_fault_is_a_yaml_error(text):
+    with pytest.raises(yaml.YAMLError):
+        yaml_text.parse(text)
