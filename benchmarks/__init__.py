@@ -6,5 +6,6 @@ python -m benchmarks blocks
 python -m benchmarks inference --peer pytorch
 python -m benchmarks loader -d DATA
 python -m benchmarks norms
+python -m benchmarks panorama
 python -m benchmarks training
 """

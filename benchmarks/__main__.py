@@ -35,6 +35,7 @@ KIND_OPTIONS: dict[str, dict[str, Any]] = {
     },
     'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
     'norms': {'size': '256x512', 'batch_size': 2, 'rounds': 5},
+    'panorama': {'large_size': '400x10000', 'rounds': 1},
     'training': {
         'size': '256x512',
         'batch_size': 2,
@@ -62,6 +63,8 @@ def build_parser() -> Parser:
         'backend and precision, and in PyTorch; '
         "loader: the loader, packed data, NNabla's iterator and a conventional pipeline; "
         "norms: a training step on a CPU with the project's batch norm and with NNabla's; "
+        'panorama: one large image on a CPU with a network that was never compiled: as a whole '
+        'under auto, in windows, and in NNabla; '
         'training: time and memory of a training step under each recompute policy, on a GPU also '
         'in half precision, channel_last and TF32, and in PyTorch',
     )
@@ -79,6 +82,7 @@ def build_parser() -> Parser:
         help='folder of the data set; inference calibrates int8 on its training images',
     )  # fmt: skip
     _add(parser, 'size', '--size', metavar='HxW', help='image size')
+    _add(parser, 'large_size', '--large-size', metavar='HxW', help='size of the large image')
     _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images per batch')
     _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches per run')
     _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each contestant')
@@ -141,7 +145,13 @@ def main(args: Namespace) -> int:
     elif len(configs) > 1:
         raise UserError(f'-cfg: {args.kind} takes one config, inference any number')
     else:
-        kinds = {'blocks': _blocks, 'loader': _loader, 'norms': _norms, 'training': _training}
+        kinds = {
+            'blocks': _blocks,
+            'loader': _loader,
+            'norms': _norms,
+            'panorama': _panorama,
+            'training': _training,
+        }
         measure = kinds[args.kind]
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
@@ -188,11 +198,14 @@ def _apply_defaults(args):
             setattr(args, option, KIND_OPTIONS[args.kind].get(option))
 
 
-def _size(args) -> tuple[int, int]:
+def _size(args, option: str = 'size') -> tuple[int, int]:
+    text = getattr(args, option)
     try:
-        height, width = map(int, args.size.split('x'))
+        height, width = map(int, text.split('x'))
     except ValueError:
-        raise UserError(f'--size {args.size}: write it as HEIGHTxWIDTH, such as 512x1024') from None
+        raise UserError(
+            f'{_flag(option)} {text}: write it as HEIGHTxWIDTH, such as 512x1024'
+        ) from None
     return height, width
 
 
@@ -276,6 +289,15 @@ def _norms(args, settings):
     results, facts = norms.measure_batch_norms(settings, size, args.batch_size, args.rounds)
     batch = f'{args.batch_size} images of {args.size}'
     return results, {'batch': batch, 'context': str(choice), **facts}
+
+
+def _panorama(args, settings):
+    size = _size(args, 'large_size')
+
+    from benchmarks import panorama
+
+    results, facts = panorama.measure_panorama(settings, size, args.rounds)
+    return results, {'size': args.large_size, **facts}
 
 
 def _training(args, settings):

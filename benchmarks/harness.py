@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common import files, machine, tables
+from common.log import LOG
 from common.tables import Column
 
 COLUMNS = (
@@ -57,6 +58,7 @@ def compare_in_turns(
         warm_up: Number of untimed rounds before the timed ones.
         own_clock: Whether contestants return their time in seconds, because they prepare each run.
     """
+    LOG.info('timing %s in %d rounds', ', '.join(contestants), rounds)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(-warm_up, rounds):
         for name, run in contestants.items():

@@ -26,6 +26,7 @@ from benchmarks.contestants import Contestants, InferenceContestant, PeerOptions
 from benchmarks.pipeline import NATIVE, PipelineTask
 from common import PROJECT, files
 from common.errors import UserError
+from common.log import LOG
 from datasets import image_files
 from engine.backends import calibration, registry
 from engine.config import Config
@@ -204,6 +205,7 @@ def _measure_network(config, network, compared, plan: Comparison, folder):
     reference = None if compared[0].is_reference else _nnabla_logits(graph, task)
     with Contestants(task, network, plan.peer, folder) as contestants:
         for way in compared:
+            LOG.info('%s: starting %s', network.name, way)
             logits = contestants.start(way, reference)
             if logits is None and way == compared[0]:
                 raise UserError(f'{way}: {contestants.facts[f"left out, {way}"]}')

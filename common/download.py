@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from common import files
 from common.errors import UserError
+from common.log import LOG
 
 Verify: TypeAlias = Callable[[Path], str | None]  # returns the fault of a complete file, or None
 
@@ -133,6 +134,7 @@ def _from_first(
 
 def _download(url: str, target: Path, size: int | None, stall_seconds: float) -> None:
     """Complete the partial file from ``url``; retry while each attempt transfers new bytes."""
+    LOG.info('downloading %s', url)
     for attempt in range(ATTEMPTS_PER_URL):
         before = _length(_part(target))
         try:

@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from common import once
 from common.errors import UserError
+from common.log import LOG
 from common.worker import become_worker
 
 Samples = TypeVar('Samples', bound=Sequence[Any])
 Result = TypeVar('Result')
+MANY_FILES = 100  # reading so many takes seconds
 
 # The data set of a worker process: it is pickled once per worker, not once per sample.
 _dataset: Any = None
@@ -34,18 +36,20 @@ def map_samples(
 ) -> Iterator[Result]:
     """Yield ``function(dataset, index)`` for each sample in order, with a progress bar.
 
-    The progress bar appears on terminals only.
+    The progress bar appears on terminals only. A line precedes it if there are ``MANY_FILES``.
 
     Args:
         dataset: A sequence that can be pickled.
         function: Receives the data set and an index. It must be picklable if ``processes`` > 1.
             Its exceptions end the iteration and are raised to the caller.
         processes: Number of worker processes; 1 runs the function in the calling process.
-        title: Label of the progress bar.
+        title: Label of the progress bar: what is done to the files.
 
     Raises:
         UserError: A worker process was killed.
     """
+    if len(dataset) >= MANY_FILES:
+        LOG.info('%s %d files', title, len(dataset))
     with tqdm(desc=title, total=len(dataset), unit='file', disable=None, leave=False) as bar:
         results = (
             (function(dataset, index) for index in range(len(dataset)))

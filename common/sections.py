@@ -91,7 +91,8 @@ class Key:
     def _convert(self, value: Any, type_: Any) -> Any:
         if typing.get_origin(type_) is tuple:
             if not isinstance(value, (list, tuple)) or not value:
-                raise ValueError('must be a list')
+                such = f', such as [{value}]' if isinstance(value, (int, float, str)) else ''
+                raise ValueError(f'must be a list{such}')
             inner = typing.get_args(type_)
             if Ellipsis not in inner and len(value) != len(inner):
                 raise ValueError(f'must be a list of {len(inner)} values')

@@ -69,6 +69,10 @@ def _load(text: str, find_names: Callable[[yaml.Node], list[yaml.Node]]) -> Any:
         for node in find_names(root):
             _keep_names(node)
         return loader.construct_document(root)
+    except RecursionError as error:
+        raise yaml.YAMLError('it is nested too deeply') from error
+    except ValueError as error:  # such as a date with month 13
+        raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
 

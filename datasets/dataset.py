@@ -193,9 +193,13 @@ class Dataset(Sequence[Sample]):
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image and label, which have the same size; raises ``InputError``."""
-        image, label = self.image(index), self.label(index)
+        return self.examined_pair(index)[:2]
+
+    def examined_pair(self, index: int) -> tuple[np.ndarray, np.ndarray, str | None]:
+        """Return :meth:`pair` with the fact of the label, see :meth:`decoded`."""
+        image, (label, fact) = self.image(index), self.examined(index)
         self.check_sizes(index, image.shape[:2], label.shape)
-        return image, label
+        return image, label, fact
 
     def label_files(self) -> list[Path]:
         """Return the files with the labels, each once."""

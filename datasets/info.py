@@ -76,6 +76,6 @@ def repeated_name(names: Sequence[str]) -> str | None:
     for name in names:
         plain = ' '.join(name.split())
         if plain in seen:
-            return name
+            return plain
         seen.add(plain)
     return None

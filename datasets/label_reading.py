@@ -95,7 +95,9 @@ def _wrongly_ignored(
     remedy = f'255 means ignored by default; {mask_advice.for_two_values(classes)}'
     shown = [reading for _, reading, _ in readings if reading.first or reading.more]
     if shown and not any(reading.more for reading in shown):
-        problem = f'no label file of this split has another value than 0 and 255, and {remedy}'
+        count = sum(n for _, _, n in readings)
+        who = f'the {count} label files have' if count > 1 else 'the only label file has'
+        problem = f'{who} no other values than 0 and 255, and {remedy}'
         return [(Path(supposed[0]), f'{supposed[0]}: {problem}')]
     both = any(reading.supposed and reading.more for _, reading, _ in readings)
     with_255 = sum(n for _, reading, n in readings if reading.supposed and reading.first)

@@ -106,6 +106,14 @@ def problems(
     return found
 
 
+def warn(dataset: Dataset, indices: Sequence[int]) -> None:
+    """Log the problems among the label files of some samples; raises ``InputError``."""
+    if isinstance(dataset.decode, JudgingDecoder):
+        part = dataset.part(indices)
+        for _, problem in problems(part, scan_labels(part)):
+            LOG.warning('%s', problem)
+
+
 def refuse_ignored(dataset: Dataset, scan: LabelScan) -> None:
     """Raise ``DataError`` if all pixels of a split are ignored."""
     if scan.is_ignored(dataset.info):

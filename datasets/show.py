@@ -21,7 +21,7 @@ from common import command, files
 from common.errors import UserError
 from common.protected_files import ProtectedFiles
 from common.settings import option
-from datasets import IGNORE, Dataset, DatasetInfo, image_files, protection, turned
+from datasets import IGNORE, Dataset, DatasetInfo, image_files, label_scan, protection, turned
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout
 from datasets.settings import DataSettings
@@ -80,6 +80,7 @@ def write_sheet(settings: SheetSettings) -> None:
     shown = _spread(dataset, settings.number)
     labelled = [index for index in shown if dataset[index].label is not None]
     turned.warn([(dataset, turned.turned_images(dataset, labelled))], '--exif-orientation {0}')
+    label_scan.warn(dataset, labelled)
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
     print(f'{settings.output} written')
 

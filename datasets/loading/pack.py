@@ -24,9 +24,11 @@ import numpy as np
 from common import files
 from common.errors import InputError, UserError
 from common.process_map import map_samples
+from datasets import label_scan
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.keys import ImageReading
+from datasets.label_scan import LabelScan
 
 FORMAT_VERSION = 2
 INDEX, IMAGES, LABELS = FILES = 'index.json', 'images.bin', 'labels.bin'
@@ -167,7 +169,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
         The packed data set.
 
     Raises:
-        DataError: A sample has no label.
+        DataError: A sample has no label, or the label files contradict each other.
         InputError: A sample cannot be read.
         UserError: The folder contains other files, or the files cannot be written.
     """
@@ -248,7 +250,11 @@ def open(folder: str | os.PathLike) -> PackedDataset:
 def _write(
     dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: int
 ) -> list[PackedSample]:
-    """Fill the two files; the worker that decodes a sample also writes it."""
+    """Fill the two files; the worker that decodes a sample also writes it.
+
+    Raises:
+        DataError: The label files contradict each other.
+    """
     pixels = [height * width for height, width in sizes]
     starts = [0, *np.cumsum(pixels).tolist()]
     for name, channels in ((IMAGES, 3), (LABELS, 1)):
@@ -256,13 +262,20 @@ def _write(
             if starts[-1]:  # fail now if the disk is full
                 os.posix_fallocate(file.fileno(), 0, channels * starts[-1])
     write = partial(_write_sample, folder=folder, sizes=sizes, starts=starts)
-    return list(map_samples(dataset, write, processes, 'packing'))
+    entries, scan = [], LabelScan()
+    for entry, part in map_samples(dataset, write, processes, 'packing'):
+        entries.append(entry)
+        scan += part
+    label_scan.judge(dataset, scan)
+    return entries
 
 
-def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> PackedSample:
+def _write_sample(
+    dataset: Dataset, index: int, folder: Path, sizes, starts
+) -> tuple[PackedSample, LabelScan]:
     sample = dataset[index]
     sources = _fingerprint(sample.image), _fingerprint(_label_of(sample))
-    image, label = dataset.pair(index)
+    image, label, fact = dataset.examined_pair(index)
     if image.shape[:2] != tuple(sizes[index]):
         raise InputError(f'{sample.image}: has changed during packing; pack the data set again')
     offsets = 3 * starts[index], starts[index]
@@ -271,7 +284,9 @@ def _write_sample(dataset: Dataset, index: int, folder: Path, sizes, starts) -> 
             file.seek(offset)
             file.write(np.ascontiguousarray(array).data)
     height, width = label.shape
-    return PackedSample(height, width, offsets, (_checksum(image), _checksum(label)), sources)
+    checksums = _checksum(image), _checksum(label)
+    entry = PackedSample(height, width, offsets, checksums, sources)
+    return entry, label_scan.scan_of_label(sample.label, label, fact)
 
 
 def _label_of(sample: Sample) -> Path:

@@ -19,6 +19,8 @@ from typing import IO
 
 from tqdm import tqdm
 
+from common.files import LARGE_BYTES
+from common.log import LOG
 from datasets.info import DataError
 
 CHUNK_BYTES = 1 << 20
@@ -62,6 +64,8 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
                 f'{path}: needs {format_gigabytes(needed)} to unpack, '
                 f'{format_gigabytes(free)} are free'
             )
+        if needed >= LARGE_BYTES:
+            LOG.info('unpacking %s, %s', path, format_gigabytes(needed))
         with tqdm(
             desc=f'unpacking {path.name}',
             total=needed,

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.process_map import map_samples
+from datasets import label_scan
 from datasets.dataset import Dataset
 from datasets.info import IGNORE, DatasetInfo
+from datasets.label_scan import LabelScan
 
 ENET_CONSTANT, INVERSE_LOG_CONSTANT = 1.02, 1.10  # added to n_c / N in the logarithm
 
@@ -94,20 +96,22 @@ def compute_statistics(dataset: Dataset, processes: int = 1) -> Statistics:
 
     Raises:
         InputError: A file cannot be used.
+        DataError: The label files contradict each other.
     """
     classes = len(dataset.info.classes)
     values = np.zeros((3, 256), np.int64)
-    pixels, beside, ignored = np.zeros(classes, np.int64), np.zeros(classes, np.int64), 0
-    for sample_values, counts in map_samples(dataset, _count, processes, 'measuring'):
+    beside, total = np.zeros(classes, np.int64), LabelScan()
+    for sample_values, scan in map_samples(dataset, _count, processes, 'measuring'):
         values += sample_values
-        pixels += counts[:classes]
-        beside += (counts[:classes] > 0) * counts[:classes].sum()
-        ignored += int(counts[IGNORE])
+        total += scan
+        beside += (scan.pixels[:classes] > 0) * scan.pixels[:classes].sum()
+    label_scan.judge(dataset, total)
+    pixels, ignored = total.pixels[:classes], int(total.pixels[IGNORE])
     return Statistics(len(dataset), values, pixels, beside, ignored)
 
 
-def _count(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the histograms of one sample: (3, 256) for red, green, blue, (256,) for the label."""
-    image, label = dataset.pair(index)
+def _count(dataset: Dataset, index: int) -> tuple[np.ndarray, LabelScan]:
+    """Return the histograms of a sample's red, green and blue, (3, 256), and its label's scan."""
+    image, label, fact = dataset.examined_pair(index)
     channels = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in (2, 1, 0)]
-    return np.stack(channels), np.bincount(label.ravel(), minlength=256)
+    return np.stack(channels), label_scan.scan_of_label(dataset[index].label, label, fact)

@@ -3,6 +3,7 @@
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import yaml
@@ -56,10 +57,11 @@ def read(root: Path) -> Description:
     content = _content(path)
     for key in ('images', 'labels', 'label_suffix'):
         if not isinstance(content[key], str):
-            raise DataError(f'{path}: {key} must be text, not {content[key]!r}')
+            raise DataError(f'{path}: {key} must be text, not {shortened(content[key])}')
     if content['label_format'] not in (None, INDICES, COLOURS):
         raise DataError(
-            f'{path}: label_format must be {INDICES} or {COLOURS}, not {content["label_format"]!r}'
+            f'{path}: label_format must be {INDICES} or {COLOURS}, '
+            f'not {shortened(content["label_format"])}'
         )
     names, colours = _classes(content['classes'], path)
     ignored_values, ignored_colours = _ignored(content['ignore'], path)
@@ -110,7 +112,7 @@ def _classes(classes: Any, path: Path) -> tuple[tuple[str, ...], tuple[Colour, .
     if not usable or not all(isinstance(name, str) and name.strip() for name in classes):
         raise DataError(
             f'{path}: classes must be 1 to {MAX_CLASSES} different names, as a list or with '
-            f'colours, not {classes!r}'
+            f'colours, not {shortened(classes)}'
         )
     names = tuple(classes)
     repeated = repeated_name(names)
@@ -124,7 +126,7 @@ def _classes(classes: Any, path: Path) -> tuple[tuple[str, ...], tuple[Colour, .
     for name, colour in classes.items():
         if not _is_colour(colour):
             raise DataError(
-                f'{path}: the colour of {name} must be [red, green, blue], not {colour!r}'
+                f'{path}: the colour of {name} must be [red, green, blue], not {shortened(colour)}'
             )
         other = owners.setdefault(tuple(colour), name)
         if other != name:
@@ -142,7 +144,8 @@ def _ignored(entries: Any, path: Path) -> tuple[frozenset[int], frozenset[Colour
     for entry in entries:
         if not _is_value(entry) and not _is_colour(entry):
             raise DataError(
-                f'{path}: ignore has {entry!r}; write values 0..255 or colours [red, green, blue]'
+                f'{path}: ignore has {shortened(entry)}; write values 0..255 or colours '
+                '[red, green, blue]'
             )
     return (
         frozenset(entry for entry in entries if _is_value(entry)),

@@ -53,7 +53,7 @@ def read(path: Path) -> Mask:
     if png.image.mode == 'P':
         return _with_palette(png, path)
     if png.bits == 16:
-        pixels = _eight_bits(_sixteen_bits(png), path)
+        pixels = _eight_bits(_sixteen_bits(png, path), path)
     elif png.bits < 8:
         levels = np.asarray(png.image.convert('L'))
         pixels = levels // (_LAST // (2**png.bits - 1))  # decoders scale them to 0..255
@@ -86,10 +86,12 @@ def _grey_levels(bits: int) -> np.ndarray:
     return np.repeat(levels.astype(np.uint8)[:, None], 3, axis=1)
 
 
-def _sixteen_bits(png: PngFile) -> np.ndarray:
+def _sixteen_bits(png: PngFile, path: Path) -> np.ndarray:
     """Return 16-bit pixels, (H, W) or (H, W, 3 or 4) in RGB order; Pillow drops the low byte."""
     with silent_opencv():
         pixels = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise InputError(f'{path}: cannot be decoded; save it as an 8-bit PNG')
     if pixels.ndim == 2:
         return pixels
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)

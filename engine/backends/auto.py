@@ -9,7 +9,7 @@ from engine.backends.base import Backend, CompilingBackend, Shape
 from engine.backends.errors import BackendError
 from engine.backends.nnabla import NnablaBackend
 
-MAX_NNABLA_SECONDS = 10  # compiling takes less, even for large networks
+MAX_NNABLA_SECONDS = 5  # compiling and comparing a part takes about as long
 
 
 class AutoBackend:

@@ -37,6 +37,26 @@ def follow_classes(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> di
     return implied
 
 
+def follow_count(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a new number of classes implies for the config of a run.
+
+    The run wrote names and colours itself, so those of another number do not apply any more.
+
+    Args:
+        layer: The unchecked values of ``--set``.
+        inherited: The values of the run's config.
+    """
+    count = layer.get(COUNT)
+    return {
+        key: None
+        for key in (CLASSES, PALETTE)
+        if count is not None
+        and key not in layer
+        and isinstance(inherited.get(key), list)
+        and len(inherited[key]) != count
+    }
+
+
 def explain_contradiction(
     config: Config, key: str, count: int, known: DatasetInfo, root: object = None
 ) -> str:

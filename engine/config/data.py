@@ -47,6 +47,7 @@ def open_dataset(
     """
     root = data_root(config, data_dir)
     name, reading = data_set_info(config).name, ImageReading.of(config)
+    LOG.info('opening %s %s in %s', name, split, root)
     dataset = datasets.open(name, root, split, list_file, complete=complete, reading=reading)
     return replace(dataset, info=class_info(config, root))
 

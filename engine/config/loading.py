@@ -124,6 +124,7 @@ def load(
         UserError: The message names the key, and the file or the option that sets it.
     """
     path = reading.find_file(path or DEFAULT_CONFIG)
+    run = RunFolder.of_config(path)
     values, origins = reading.read_file(path, ())
     given: dict[str, Any] = {}
     for override in overrides:
@@ -132,11 +133,12 @@ def load(
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
         given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
     given |= class_count.follow_classes(given, values)
+    given |= class_count.follow_count(given, values) if run else {}
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
-    config = Config(path, _check_keys(values, origins), origins, RunFolder.of_config(path))
+    config = Config(path, _check_keys(values, origins), origins, run)
     config = _with_class_count(config)
     _check_together(config)
     return config
@@ -252,7 +254,7 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
                     f'{key}: only the published value {published} is supported, '
-                    f'not {value!r} ({origins[key]})'
+                    f'not {value!r}; leave the key out ({origins[key]})'
                 )
         else:
             raise UserError(f'{key}: unknown key; {_nearest(key, keys)} ({origins[key]})')

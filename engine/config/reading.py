@@ -71,7 +71,9 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
         if not isinstance(base, str):
             raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
         if files.kind_of(path.parent / base) != 'file':
-            raise UserError(f'{path}: {BASE_KEY} names {base}, which does not exist beside it')
+            raise UserError(
+                f'{path}: {BASE_KEY} names {base}, but there is no {path.parent / base}'
+            )
         inherited, inherited_origins = read_file((path.parent / base).resolve(), (*children, path))
         values |= inherited
         origins |= inherited_origins

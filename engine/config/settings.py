@@ -15,8 +15,8 @@ class ConfigSettings(Settings):
         '-cfg',
         '--config-file',
         metavar='YAML',
-        help='config file of the network, its classes and colours (default: configs/D3Net_L.yaml '
-        'of the project)',
+        help='config file of the network, its classes and colours, or the folder of a run, whose '
+        'own weights it selects (default: configs/D3Net_L.yaml of the project)',
     )
     overrides: tuple[str, ...] = option(
         '--set',

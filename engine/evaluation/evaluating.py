@@ -7,6 +7,7 @@ from typing import Any
 from common import files
 from common.command import DONE
 from common.errors import UserError
+from common.log import LOG
 from common.machine import versions
 from datasets import Dataset, protection
 from datasets.keys import DataKeys, ImageReading
@@ -65,6 +66,7 @@ def evaluate(settings: EvaluationSettings) -> int:
             if not processes.rank:
                 seen_images.warn_of_trained(network.weights, dataset)
         turned_images.warn([dataset], processes)  # a test server has labels, too
+        LOG.info('segmenting %d images of %s', len(dataset), dataset.split)
         evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
         if counts is not None:
             counts.add_up(processes)

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from common import tables
 from common.class_maps import check_num_classes
+from common.log import LOG
+from common.process_map import MANY_FILES
 from common.tables import Column
 from datasets import Dataset, DatasetInfo, image_files, label_scan
 from datasets.label_scan import LabelScan
@@ -131,6 +133,8 @@ def check_labels(dataset: Dataset, processes: Processes) -> LabelScan:
         UserError: A label cannot be used, the reader refuses the labels as a whole, or all pixels
             are ignored.
     """
+    if len(dataset) >= MANY_FILES:
+        LOG.info('checking the labels of %d images of %s', len(dataset), dataset.split)
     quiet = True if processes.rank else None  # None: shown on terminals only
     shard, own = processes.shard(len(dataset)), LabelScan()
     for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):

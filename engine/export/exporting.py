@@ -50,6 +50,7 @@ def export_network(settings: ExportSettings) -> int:
         protected.claim_json('-o', writers.description_of(path))
     files.check_writable(path)
     loaded = load(config, settings.weights, REFERENCE)
+    LOG.info('exporting %s for %dx%d and comparing with NNabla', name, height, width)
     predictor = loaded.predictor
     with predictor.workspace.entered():
         report = export(predictor.network, size, path, spec, metadata=_metadata(loaded))

@@ -28,6 +28,7 @@ from engine.inference.prefetch import run_pipeline
 from engine.inference.settings import LooksSettings, SegmentSettings
 from engine.inference.test_time import ProtocolKeys
 
+LARGE_IMAGE_PIXELS = 512 * 512  # larger ones can take seconds
 ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
 # Errors that concern one file: its name is too long, or its path is occupied.
 ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
@@ -98,6 +99,7 @@ def segment_plan(
     for problem in plan.problems:
         print(f'error: {problem}', file=sys.stderr)
     total = len(plan.pairs)
+    LOG.info('segmenting %d files', total)
     with (
         tqdm(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
         closing(_segment_files(predict, info, plan.pairs, looks, reading)) as errors,
@@ -189,6 +191,9 @@ def segment_file(
             _segment_video(predict, info, item, target, looks)
         return None
     image = _read(item, reading)
+    height, width = image.shape[:2]
+    if height * width >= LARGE_IMAGE_PIXELS:
+        LOG.info('segmenting %s, %dx%d pixels', item.path, width, height)
     labels = _labels(predict, image, item)
     _write(image, labels, info, item, target, looks)
     return labels
@@ -239,6 +244,7 @@ def _segment_video(
     predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
 ) -> None:
     source, count = video.VideoReader(item.path), 0
+    LOG.info('segmenting %s, %s frames', item.path, source.frames or 'an unknown number of')
 
     def read(number: int) -> np.ndarray | None:
         return next(frames, None)

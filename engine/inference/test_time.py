@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from common.sections import config_key
+from common.sections import SectionError, config_key
 from datasets.keys import SizeMultipleKeys
 from engine.inference.settings import ProtocolSettings
 
@@ -144,6 +144,16 @@ class ProtocolKeys(SizeMultipleKeys):
     test_max_size: int = config_key(
         LONGEST_SIDE, 'largest length of the longer side in pixels, with test_short_sides', least=1
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = ('test_size', 'test_scales', 'test_short_sides', 'test_window', 'test_stride')
+        values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given: dict[str, Any] = {name.removeprefix('test_'): v for name, v in values.items()}
+        try:
+            Protocol(**given)
+        except UserError as error:
+            raise SectionError(', '.join(values), str(error)) from error
 
 
 def configured_protocol(config: Mapping[str, Any]) -> Protocol:

@@ -22,6 +22,7 @@ import numpy as np
 
 from common import files
 from common.errors import UserError
+from common.log import LOG
 
 HEADER_BYTES = 512  # the smallest user block
 MAGIC, VERSION = b'nnseg training state', b'2'
@@ -107,6 +108,11 @@ def save(path: str | os.PathLike, state: TrainingState):
         ValueError: A value would not be loaded unchanged.
     """
     groups = {group: getattr(state, group) for group in ARRAYS}
+    size = sum(
+        np.asarray(array).nbytes for each in groups.values() for array in (each or {}).values()
+    )
+    if size >= files.LARGE_BYTES:
+        LOG.info('saving the state of iteration %d, %d MB', state.iteration, size / 1e6)
     facts = {name: getattr(state, name) for name in FACTS}
     names = {group: None if arrays is None else list(arrays) for group, arrays in groups.items()}
     content = io.BytesIO()
@@ -224,6 +230,7 @@ def _read(path: Path, read):
     if files.kind_of(path) != 'file':
         raise UserError(f'{path}: no such training state; leave out --resume to start a training')
     try:
+        files.log_if_large('reading', path)
         with open(path, 'rb') as stream:
             problem = _damage(stream)
             if problem is None:

@@ -10,6 +10,7 @@ import numpy as np
 from common.log import LOG
 from common.machine import cores
 from datasets import DataError, Dataset, label_scan
+from datasets.dataset import JudgingDecoder
 from datasets.label_scan import LabelScan, ScanCache, name_classes, place_of
 from engine.distributed.processes import Processes
 from engine.evaluation import seen_images
@@ -47,7 +48,8 @@ def require_classes(
         UserError: A class has no pixel, all pixels are ignored, the reader refuses the labels as a
             whole, or a label cannot be used.
     """
-    scan = _shared_scan(dataset, processes, on_progress, skip_bad)
+    title = 'counting the classes of %d label files'
+    scan = _shared_scan(dataset, processes, on_progress, skip_bad, title)
     label_scan.judge(dataset, scan)
     label_scan.refuse_ignored(dataset, scan)
     missing = scan.missing_classes(dataset.info)
@@ -61,6 +63,35 @@ def require_classes(
         )
     LOG.warning('%s; no network can learn them', problem)
     return scan
+
+
+def judge_part(
+    dataset: Dataset,
+    processes: Processes,
+    on_progress: Callable[[str], None],
+    *,
+    skip_bad: bool,
+) -> LabelScan:
+    """Let the reader judge some labels of a training split that is too large to be scanned.
+
+    Args:
+        dataset: The training split.
+        processes: All processes of the job.
+        on_progress: Called with a description of each label.
+        skip_bad: Leave out labels that cannot be read.
+
+    Returns:
+        What is to be judged about these labels, without their pixels.
+
+    Raises:
+        UserError: The reader refuses the labels as a whole, or a label cannot be used.
+    """
+    if not isinstance(dataset.decode, JudgingDecoder):
+        return LabelScan()
+    some = dataset.part(range(0, len(dataset), -(-len(dataset) // MAX_SCANNED_IMAGES)))
+    scan = _shared_scan(some, processes, on_progress, skip_bad, 'comparing %d label files')
+    label_scan.judge(dataset, scan)
+    return LabelScan(facts=scan.facts)
 
 
 def compare_splits(
@@ -153,11 +184,12 @@ def _shared_scan(
     processes: Processes,
     on_progress: Callable[[str], None],
     skip_bad: bool,
+    title: str,
 ) -> LabelScan:
     cache = ScanCache(dataset, skip_bad)
     scan = processes.gather(None if processes.rank else cache.load())[0]
     if scan is None:
-        LOG.info('counting the classes of %d label files', len(dataset))
+        LOG.info(title, len(dataset))
         own = dataset.part(processes.shard(len(dataset)))
         workers = cores(processes.local_size)
         with bad_samples.advised():

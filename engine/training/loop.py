@@ -199,6 +199,7 @@ class TrainingLoop:
         self._watchdog.note_progress(f'saving and validation at iteration {iteration}')
 
     def _validate(self, iteration: int, validation: Validation) -> None:
+        LOG.info('iteration %d: validating on %d images', iteration, len(validation.dataset))
         self._trainer.broadcast_parameters()
         report, pictures = validation.run(self._processes, self._watchdog)
         averaged = 'averaged ' if self._identity.config.get('ema_decay') else ''
@@ -288,12 +289,15 @@ class TrainingLoop:
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         """Stop training after the present step; a second signal interrupts at once.
 
-        Saving weights and validation are interrupted by the first signal. A closed terminal can
-        cause several SIGHUP, of which only the first counts.
+        Saving weights and validation are interrupted by the first signal. A closed terminal sends
+        SIGHUP several times, and some systems SIGTERM with it, so a second signal counts only if
+        neither is SIGHUP. Python may call this method again while it runs.
         """
-        if number == signal.SIGHUP and self._signal is not None:
+        hung_up = number == signal.SIGHUP
+        if hung_up and self._signal is not None:
             return
-        again, self._signal = self._signal is not None, number
+        again = self._signal not in (None, signal.SIGHUP) and not hung_up
+        self._signal = number
         if again or self._interruptible:
             raise KeyboardInterrupt
 

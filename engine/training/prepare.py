@@ -114,6 +114,11 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
         _check_gpu(plan, trainer, watchdog)
     if not processes.rank:
         folder.write_config(config, f'Trained {plan}')
+    LOG.info(
+        'training to iteration %d, with a line every %d',
+        hyperparameters.max_iter,
+        settings.log_interval,
+    )
     return TrainingLoop(
         RunIdentity(config, seed, plan.options, resume.name_of_run(config, state)),
         trainer,
@@ -132,8 +137,8 @@ def _check_order(config: Config) -> None:
     """Compare the classes that the config names with those of the data set."""
     source = f'the config {config.origin("classes")}'
     remedy = (
-        'pass data in that order with -d; --set classes=null starts a training with the names of '
-        'the data set'
+        'pass data in that order with -d; --set classes=null palette=null starts a training with '
+        'the names of the data set'
     )
     check_classes(DataKeys.of(config).classes, source, config, data_root(config), remedy)
 
@@ -149,12 +154,15 @@ def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: 
     A resumed run is only warned of classes without a pixel, so that no run is lost.
 
     Returns:
-        What the labels show; nothing for a split that is too large to be scanned.
+        What the labels show; of a split that is too large to be scanned, only what its reader
+        judges.
     """
     settings = plan.settings
     data.log_counts()
     if len(data) > class_coverage.MAX_SCANNED_IMAGES:
-        return LabelScan()
+        return class_coverage.judge_part(
+            data, plan.processes, watchdog.note_progress, skip_bad=settings.skip_bad
+        )
     return class_coverage.require_classes(
         data,
         plan.processes,

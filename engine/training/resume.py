@@ -7,6 +7,7 @@ import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
+from common.sections import plain
 from datasets.keys import DataKeys
 from datasets.loading.loader import Loader
 from engine.config import Config
@@ -102,7 +103,8 @@ def check_changes(
     """
     config, processes, before, changed = plan.config, plan.processes, state.config, []
     # States older than these keys have the network's.
-    before = {**input_statistics.of_info(models.describe(before)), **before}
+    statistics = input_statistics.of_info(models.describe(before))
+    before = {key: plain(value) for key, value in statistics.items()} | dict(before)
     now, then = SolverKeys.of(config), SolverKeys.of(before)
     if now.momentum_form is not None:
         # States older than the key have NNabla's form, then the only one.

@@ -26,7 +26,10 @@ def check_folder(folder: RunFolder, config: Config, dataset: Dataset, resumed: P
     """
     name = dataset.info.name
     protection.check_folder('-o', folder.path, name, data_root(config), dataset.samples)
-    protected = ProtectedFiles().add('a config of the new run', config.files())
+    # A run that was killed before its first state starts again with its own config.
+    own = folder.config.resolve() if config.run else None
+    inputs = [path for path in config.files() if path != own]
+    protected = ProtectedFiles().add('a config of the new run', inputs)
     protected.add('the state to resume from', [resumed])
     pretrained = NetworkKeys.of(config).pretrained
     if pretrained:

@@ -59,7 +59,8 @@ class TrainingSettings(Settings):
         nargs='?',
         const='',
         metavar='PATH',
-        help='resume from the state in the output folder, or from another run folder or state file',
+        help='resume from the state in the output folder, or from another run folder or state '
+        "file; without -cfg, with that run's own config",
     )
     allow_changes: bool = flag(
         '--allow-changes',

@@ -5,6 +5,8 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
+
 from models import registry
 from models.convert import checkpoints
 from models.weights.published import conversion_command, entry_of
@@ -22,6 +24,7 @@ EXPORTED = {  # suffixes of compiled graphs
     '.pb': 'a TensorFlow graph',
     '.compiled': 'a file of the backends cache',
 }
+STATE_MEMBERS = {'facts', 'names', 'parameters'}  # of engine.runs.checkpoints
 PARAMETERS = '.protobuf'  # NNabla's other format of parameters
 MAX_SEARCHED_BYTES = 1 << 30  # of an ONNX file, for the name of the weights
 
@@ -46,6 +49,11 @@ def explain(path: Path, network: str | None = None, num_classes: int | None = No
             f'{path} is a protobuf file of NNabla; write it as .h5 first: python -c "import nnabla '
             f'as nn; nn.load_parameters({str(path)!r}); nn.save_parameters({target!r})"'
         )
+    if _is_training_state(path):
+        return (
+            f'{path} is the state of a training, for --resume of train.py: pass its weights, '
+            f'{path.with_name("best.h5")} or {path.with_name("final.h5")}'
+        )
     checkpoint = checkpoints.is_checkpoint(path)
     if path.suffix in EXPORTED and not (checkpoint and path.suffix == '.bin'):
         source = _exported_from(path)
@@ -63,6 +71,13 @@ def explain(path: Path, network: str | None = None, num_classes: int | None = No
         )
     command = conversion_command(path, network, num_classes)
     return f'{path} is a checkpoint of PyTorch; convert it first: {command}'
+
+
+def _is_training_state(path: Path) -> bool:
+    """Return whether a file is the state of a run, which has members of these names."""
+    with suppress(Exception), h5py.File(path, 'r') as file:  # a damaged file is no state
+        return set(file) >= STATE_MEMBERS
+    return False
 
 
 def _exported_from(path: Path) -> str | None:
@@ -88,5 +103,7 @@ def _weights_of_onnx(path: Path) -> str | None:
         model = onnx.ModelProto()
         with suppress(Exception):  # whatever protobuf raises for another content
             model.ParseFromString(path.read_bytes())
-        return next((entry.value for entry in model.metadata_props if entry.key == 'weights'), None)
+        for entry in model.metadata_props:
+            if entry.key == 'weights':
+                return str(entry.value)
     return None

@@ -144,6 +144,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise ModelError(f'{path}: {reason}')
     arrays: dict[str, Array] = {}
     try:
+        files.log_if_large('reading', Path(path))
         with h5py.File(path, 'r') as file:
             file.visititems(
                 lambda name, item: (
@@ -266,9 +267,11 @@ def _explain_mismatch(
         theirs = {arrays[n].shape[0] for n in wrong_shape if arrays[n].ndim}
         rest_equal = all(own[n].shape[1:] == arrays[n].shape[1:] for n in wrong_shape)
         if len(ours) == len(theirs) == 1 and rest_equal:
+            own_count = theirs.pop()
             return (
-                f'it has {theirs.pop()} classes and the network has {ours.pop()} (num_classes); '
-                f'different in shape: {_some(wrong_shape)}'
+                f'it has {own_count} classes and the network has {ours.pop()}: set num_classes to '
+                f'{own_count}, or choose the config of these weights; different in shape: '
+                f'{_some(wrong_shape)}'
             )
     if backbone_only and not wrong_shape and not report.extra:
         return (

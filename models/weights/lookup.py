@@ -1,8 +1,9 @@
 """Find a file of weights by path or published name, or download it and verify the download."""
 
+import difflib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common import PROJECT, download, files
@@ -79,6 +80,8 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
         reason = f'it is published, but {published.obstacle}'
     elif kind_of(folder) != 'folder':
         reason = f'there is no folder {folder}'
+    elif published is None and (others := _weights_beside(path)):
+        raise ModelError(f'{path}: no such file of weights; its folder has {", ".join(others)}')
     elif published is None:
         reason = 'no such file of weights'
     if reason or published is None:
@@ -94,22 +97,28 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     return found
 
 
-@_as_model_errors()
 def stored(name: str | os.PathLike[str]) -> Path | None:
-    """Return the file that :func:`find` uses for ``name`` without a download; None if it needs one.
+    """Return the file that :func:`find` uses for ``name``; None if it needs a download or fails."""
+    with suppress(UserError):
+        path = files.expanded(name, 'write the path in full')
+        if kind_of(path) == 'file':
+            return path
+        published = entry_of(path)
+        if published is not None:
+            beside = path.parents[len(Path(published.file).parts) - 1]
+            return (
+                _in_folder(beside, published)
+                or _in_folder(PROJECT, published)
+                or _in_folder(cache_folder(), published)
+            )
+    return None
 
-    Raises:
-        ModelError: The path cannot be examined.
-    """
-    path = files.expanded(name, 'write the path in full')
-    if kind_of(path) == 'file':
-        return path
-    published = entry_of(path)
-    if published is None:
-        return None
-    beside = path.parents[len(Path(published.file).parts) - 1]
-    found = (_in_folder(folder, published) for folder in (beside, PROJECT, cache_folder()))
-    return next(filter(None, found), None)
+
+def _weights_beside(path: Path) -> list[str]:
+    """Return up to three .h5 files in the folder of a missing one, similar names first."""
+    names = [other.name for other in files.listing(path.parent) if other.suffix == '.h5']
+    names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, path.name).ratio())
+    return names[:3] if path.suffix == '.h5' else []
 
 
 def _weights_in(folder: Path) -> str:

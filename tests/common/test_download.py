@@ -13,9 +13,11 @@ from models import weights
 FILE = 'D3Net-S.h5'
 
 
-def test_a_missing_published_file_is_downloaded_once(server, tmp_path):
+def test_a_missing_published_file_is_downloaded_once(server, tmp_path, caplog):
+    caplog.set_level('INFO')
     path = weights.find('D3Net_S.h5')
     assert path == tmp_path / 'cache' / FILE
+    assert caplog.messages[0].startswith('downloading http://')
     assert path.read_bytes() == server.content
     assert weights.find(FILE) == path
     assert len(server.ranges) == 1

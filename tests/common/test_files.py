@@ -143,7 +143,8 @@ def test_devices_and_pipes_receive_the_content_and_are_not_replaced(tmp_path):
         link = Path(f'/dev/fd/{file.fileno()}')
         files.check_writable(link)
         files.write_json(link, {})
-    assert target.read_text() == '{}\n'
+        file.write('more')
+    assert target.read_text() == '{}\nmore'
     assert [path.name for path in sorted(tmp_path.iterdir())] == ['out.txt', 'pipe']
 
 
@@ -153,3 +154,14 @@ def test_a_device_that_takes_nothing_is_named(tmp_path):
     with pytest.raises(UserError, match=r'full: cannot be written \(No space left on device\)'):
         files.write_json(link, {})
     assert link.is_symlink()
+
+
+def test_only_large_files_are_announced(tmp_path, caplog, monkeypatch):
+    caplog.set_level('INFO')
+    path = tmp_path / 'weights.h5'
+    path.write_bytes(bytes(1000))
+    files.log_if_large('reading', path)
+    assert not caplog.messages
+    monkeypatch.setattr(files, 'LARGE_BYTES', 1000)
+    files.log_if_large('reading', path)
+    assert caplog.messages == [f'reading {path}, 0 MB']

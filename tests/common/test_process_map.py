@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from common import process_map
 from common.errors import UserError
 from common.process_map import map_samples
 from datasets import Dataset, DatasetInfo, Sample
@@ -43,6 +44,15 @@ def work(tmp_path, monkeypatch):
 def test_results_come_in_order(processes, numbered, work):
     found = list(map_samples(numbered, work.name, processes, 'naming'))
     assert found == [str(number) for number in range(50)]
+
+
+def test_a_line_precedes_many_files(numbered, work, caplog, monkeypatch):
+    caplog.set_level('INFO')
+    next(map_samples(numbered, work.name, 1, 'naming'))
+    assert not caplog.messages
+    monkeypatch.setattr(process_map, 'MANY_FILES', 50)
+    next(map_samples(numbered, work.name, 1, 'naming'))
+    assert caplog.messages == ['naming 50 files']
 
 
 @pytest.mark.parametrize('processes', [1, 2])

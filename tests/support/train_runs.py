@@ -114,13 +114,14 @@ def handle(number: int):
 
 
 @contextmanager
-def signalled(iteration: int, number: int = signal.SIGTERM):
-    """Deliver a signal to this process at the start of an iteration."""
+def signalled(iteration: int, *numbers: int):
+    """Deliver signals, by default SIGTERM, to this process at the start of an iteration."""
     step = Trainer.step
 
     def and_signal(trainer, *arguments):
         if trainer.iteration + 1 == iteration:
-            handle(number)
+            for number in numbers or (signal.SIGTERM,):
+                handle(number)
         return step(trainer, *arguments)
 
     with mock.patch.object(Trainer, 'step', and_signal):

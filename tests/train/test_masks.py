@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engine.training import class_coverage
 from support import evaluate_runs, mask_data
 from support.mask_data import random_values, with_palette
 from support.tiny_config import write_tiny_config
@@ -12,7 +13,7 @@ RED, GREEN = (200, 0, 0), (0, 200, 0)
 BINARY, THREE = random_values(0, 1), random_values(0, 1, 2)
 GOOD = {2: BINARY, 3: with_palette(THREE, {1: RED, 2: GREEN})}
 CASES = [
-    (BINARY * 255, 2, 'no label file of this split has another value than 0 and 255'),
+    (BINARY * 255, 2, 'the 2 label files have no other values than 0 and 255'),
     (with_palette(THREE, {1: GREEN, 2: RED}), 3, 'its palette shows index 1 as (0, 200, 0)'),
 ]
 
@@ -34,6 +35,13 @@ def test_training_refuses_them_in_each_split(tmp_path, capsys, mask, classes, pr
         name = 'm1' if classes == 3 else 'm0'
         error = training.refused(capsys, f'run-{split}')
         assert error.startswith(f'error: {root}/labels/{split}/{name}.png: {problem}')
+
+
+def test_training_judges_a_part_of_large_splits(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(class_coverage, 'MAX_SCANNED_IMAGES', 1)
+    root = written(tmp_path / 'own', 2, BINARY * 255, BINARY)
+    error = Training(root, tmp_path, num_classes=2, max_iter=1).refused(capsys, 'run')
+    assert f'{root}/labels/train/m0.png: the only label file has no other values than' in error
 
 
 def test_training_compares_the_palettes_of_both_splits(tmp_path, capsys):

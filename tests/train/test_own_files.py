@@ -17,6 +17,8 @@ import train
 from common.command import run_command
 from engine.export import __main__ as export
 from engine.report import __main__ as report
+from engine.runs import checkpoints
+from engine.runs.run_folder import HEAD_LINE
 from models import weights
 from models.class_table import ClassTable
 from support import programs
@@ -178,8 +180,38 @@ def test_a_run_resumes_with_its_own_config(own, capsys):
     assert page.startswith('# other\n')
     assert '| tiny' in page
     (run / 'config.yaml').unlink()
+    capsys.readouterr()
     assert started(train, '-o', run, *few) == 2
     assert 'config.yaml: missing, so name the config of the resumed run' in errors(capsys)[0]
+
+
+def test_a_run_of_an_older_version_resumes(own):
+    """Its state and its config have fewer keys, and weights of another training."""
+    with signalled(2):
+        assert own('run') == 143
+    run = own.folder / 'run'
+    state = checkpoints.load(run / 'state.h5')
+    for key in ('mean', 'std', 'channel_order', 'classes', 'palette', 'momentum_form'):
+        del state.config[key]
+    state.extras.pop('seconds')
+    state.config['weights'] = str(own.folder / 'published.h5')
+    checkpoints.save(run / 'state.h5', state)
+    text = yaml.safe_dump(state.config, allow_unicode=True)
+    (run / 'config.yaml').write_text(f'{HEAD_LINE} 0.1.0\n{text}', encoding='utf-8')
+    assert started(train, '-o', run, '--resume', '-c', 'cpu', '--workers', 0) == 0
+    assert weights.class_table(run / 'final.h5') == ClassTable(NAMES, COLOURS)
+    written = yaml.safe_load((run / 'config.yaml').read_text(encoding='utf-8'))
+    assert 'weights' not in written
+    assert tuple(written['classes']) == NAMES
+
+
+def test_a_run_killed_before_its_first_state_starts_with_its_own_config(own, caplog):
+    run = own.whole('run', '--set', 'lr=0.02')
+    for path in run.glob('*.h5'):
+        path.unlink()
+    assert started(train, '-o', run, '--resume', '-c', 'cpu', '--workers', 0) == 0
+    assert 'no state to resume from, starting a new run' in caplog.text
+    assert checkpoints.load_facts(run / 'state.h5')['config']['lr'] == 0.02
 
 
 def test_wrong_initial_weights_leave_no_folder(own, capsys):

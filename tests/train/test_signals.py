@@ -78,6 +78,14 @@ def test_a_signal_to_the_process_group_of_the_command(number, status, data, tmp_
     assert not [line for line in lines if path in line]
 
 
+def test_several_signals_of_a_closed_terminal_are_one(data, tmp_path):
+    """None of them interrupts the step at hand, whose state could then not be saved."""
+    training = Training(data, tmp_path, '--workers', 0)
+    with signalled(2, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+        assert training('run') == 143
+    assert checkpoints.load_facts(tmp_path / 'run' / 'state.h5')['iteration'] == 2
+
+
 @pytest.mark.parametrize('nohup', [False, True])
 def test_a_closed_terminal_loses_nothing(nohup, data, tmp_path):
     """The run saves its state and stops; under nohup it trains on. Both keep train.log whole."""

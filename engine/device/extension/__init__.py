@@ -8,6 +8,7 @@ later processes. The import itself is in :mod:`engine.device.extension.importing
 import sys
 from types import ModuleType
 
+from common.log import LOG
 from engine.device.extension import importing
 from engine.device.extension.importing import (
     MODULE,
@@ -40,5 +41,6 @@ def load() -> ModuleType:
     findings = examine()
     if findings.problem:
         raise UnusableError(findings.problem)
+    LOG.info('importing %s', MODULE)  # takes seconds, as the GPU is started
     mpi = importing.mpi_of_this_process() or findings.mpi
     return importing.import_extension(mpi, importing.symbols_are_global())

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 from common import PROJECT
 from common.launcher import environment_without_launcher
+from common.log import LOG
 from engine.device import libraries
 from engine.device.extension import findings, importing
 from engine.device.extension.findings import Findings
@@ -42,6 +43,7 @@ def examine() -> Findings:
     path = findings.path_of(are_global)
     found = findings.read(path)
     if found is None:
+        LOG.info('importing %s in a child process first', importing.MODULE)
         found = _run_child(are_global)
         if not (found.problem or found.communicator_problem):
             findings.write(path, found)

@@ -8,8 +8,9 @@ import yaml
 from PIL import Image
 
 import datasets
+from common.command import run_command
 from common.errors import UserError
-from datasets import label_scan
+from datasets import label_scan, prepare, show
 from support.mask_data import as_jpeg, describe, png, random_values, with_palette, write
 
 THREE, TWO = ['road', 'car', 'tree'], ['background', 'object']
@@ -107,13 +108,34 @@ def test_0_and_255_are_refused_with_a_remedy_that_works(tmp_path, classes, chann
     mask = np.squeeze(stack(*[BINARY * 255] * channels))
     root = write(tmp_path, {'classes': classes}, mask, mask)
     message = refusal(root)
-    assert 'm0.png: no label file of this split has another value than 0 and 255' in message
+    assert 'm0.png: the 2 label files have no other values than 0 and 255' in message
     describe(root, written_in(message))
     assert np.array_equal(labels_of(root), BINARY)
     describe(root, {'classes': classes, 'ignore': [255]})
     dataset = datasets.open('folder', root, 'train')
     label_scan.judge(dataset, label_scan.scan_labels(dataset))
     assert np.array_equal(dataset.label(0), BINARY * 255)
+
+
+@pytest.mark.parametrize(
+    'action, status', [(['--check'], 1), (['--stats'], 2), (['--pack', 'packed'], 2)]
+)
+def test_datasets_prepare_refuses_them(tmp_path, capsys, monkeypatch, action, status):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / 'own', {'classes': TWO}, BINARY * 255)
+    arguments = ['folder', '-d', 'own', '--split', 'train', '--processes', '1', *action]
+    assert run_command(prepare.build_parser, prepare.main, arguments) == status
+    captured = capsys.readouterr()
+    problem = 'own/labels/m0.png: the only label file has no other values than 0 and 255'
+    assert problem in (captured.out if status == 1 else captured.err)
+    assert not (tmp_path / 'packed/train').exists()
+
+
+def test_datasets_show_warns_of_them(tmp_path, caplog):
+    root = write(tmp_path / 'own', {'classes': TWO}, BINARY * 255)
+    arguments = ['folder', '-d', str(root), '-o', str(tmp_path / 'sheet.png')]
+    assert run_command(show.build_parser, show.main, arguments) == 0
+    assert 'm0.png: the only label file has no other values than 0 and 255' in caplog.text
 
 
 def test_masks_of_255_beside_masks_of_1_are_refused(tmp_path):
@@ -246,6 +268,12 @@ def test_class_names_are_those_written(tmp_path, text, names):
     assert list(datasets.info('folder', write(tmp_path, text, LABELS)).classes) == names
 
 
+# A list of gigabytes, if all of it is written.
+ALIASES = 'classes:\n  - &a0 [x, x, x, x, x, x, x, x]\n' + ''.join(
+    f'  - &a{n} [{", ".join([f"*a{n - 1}"] * 8)}]\n' for n in range(1, 10)
+)
+
+
 @pytest.mark.parametrize(
     'text, problem',
     [
@@ -257,6 +285,7 @@ def test_class_names_are_those_written(tmp_path, text, names):
         ('classes: {a: [1, 2, 3]}\nignore: [[1, 2, 3]]', 'ignore and the class a have the same'),
         ('classes: [a]\nlabel_format: colours', 'label_format: colours needs the colours'),
         ('classes: ["", a]', 'classes must be 1 to 255 different names'),
+        (ALIASES, 'classes must be 1 to 255 different names'),
     ],
 )
 def test_contradictory_descriptions_are_refused(tmp_path, text, problem):

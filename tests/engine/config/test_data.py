@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UserError
 from engine.config import loading
-from engine.config.data import first_samples, open_dataset
+from engine.config.data import check_classes, first_samples, open_dataset
 from support import mpi_training
 
 OWN = """\
@@ -54,3 +54,31 @@ def test_the_first_samples_keep_their_order(config_file, root):
     assert len(dataset) == 16
     assert list(first_samples(dataset, 3)) == list(dataset)[:3]
     assert list(first_samples(dataset, None)) == list(dataset)
+
+
+def test_classes_in_another_order_are_refused_and_other_names_reported(config_file, root, caplog):
+    config = loading.load(config_file)
+    with pytest.raises(UserError, match=r"class 2 is 'd' in X and 'c' in .*own: both.*order.*; Y"):
+        check_classes(tuple('abdce'), 'X', config, root, 'Y')
+    for names in (tuple('abcde'), None, ()):
+        check_classes(names, 'X', config, root, 'Y')
+    assert not caplog.messages
+    for names, text in (
+        (tuple('abxde'), "class 2 is 'x' in X and 'c' in the data set"),
+        (tuple('abcd'), "class 4 is missing in X and 'e' in the data set"),
+    ):
+        caplog.clear()
+        check_classes(names, 'X', config, root, 'Y')
+        (line,) = caplog.messages
+        assert line.startswith(text)
+
+
+def test_the_categories_of_a_data_set_stay_with_its_own_names():
+    """The config of a run lists the names of the data set; other names have no categories."""
+    plain = loading.load()
+    info = loading.class_info(plain)
+    assert len(info.categories) == 19
+    named = loading.load(overrides=[f'classes={list(info.classes)}'])
+    assert loading.class_info(named) == info
+    renamed = loading.load(overrides=[f'classes={["way", *info.classes[1:]]}'])
+    assert loading.class_info(renamed).categories is None

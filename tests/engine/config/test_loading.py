@@ -151,6 +151,20 @@ def test_the_classes_of_a_file_say_how_many_there_are(tmp_path):
         config.load(path, ['num_classes=5'])
 
 
+def test_class_names_are_those_written_and_all_differ(tmp_path):
+    """YAML 1.1 reads some words as truth values, numbers and dates."""
+    path = write(
+        tmp_path, 'a.yaml', 'network: ddrnet23_slim\nclasses: [no, 1.0, null, 2024-05-01]\n'
+    )
+    loaded = config.load(path)
+    assert config.class_info(loaded).classes == ('no', '1.0', 'null', '2024-05-01')
+    again = write(tmp_path, 'b.yaml', config.with_origins(loaded))
+    assert config.load(again)['classes'] == loaded['classes']
+    assert config.load(path, ['classes=[yes, off]'])['classes'] == ['yes', 'off']
+    with pytest.raises(UserError, match='classes: has car twice .--set.'):
+        config.load(path, ['classes=[car, road, "car "]'])
+
+
 def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
     path = write(tmp_path, 'a.yaml', 'network: ddrnet23_slim\ndataset: camvid\n')
     assert config.load(path)['num_classes'] == 11
@@ -203,16 +217,22 @@ def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
             'num_classes: 5\ndataset: camvid',
             'classes: 11 names .the data set camvid, .*own.yaml., but num_classes is 5 .*own.yaml',
         ),
-        ('dens_k: 36', 'dens_k: must be a list'),
+        ('dens_k: 36', r'dens_k: must be a list, such as \[36\], not 36 '),
+        ('dens_k: 3, 4', r'dens_k: must be a list, such as \[3, 4\], not .3, 4. '),
         ('dens_k: [36, 36]', 'dens_k: 2 values for the 4 stages .*own.yaml'),
         ('network: d3nett', "network: no network is called 'd3nett'.*own.yaml"),
         ('dataset: cityscape', "dataset: no data set is called 'cityscape'.*own.yaml"),
-        ('dilation: [True, False]', 'dilation: only the published value True is supported'),
+        ('dilation: [True, False]', 'dilation: only the published value True .* leave the key out'),
         ('dropout_ratio: 0.1', 'dropout_ratio: only the published value -1 is supported'),
         ('augmentation: mosaic', 'augmentation: must be .*scale_crop.*own.yaml'),
         ('augmentation: short_sides', 'augmentation: short_sides also needs short_sides'),
         ('pad_label: 256', 'pad_label: must be at least 0 and at most 255'),
         ('test_scales: [0]', 'test_scales: must be at most 16 and greater than 0'),
+        ('test_stride: [5, 5]', 'test_stride: .*test_window., which is missing .*own.yaml'),
+        (
+            'test_short_sides: [300]\ntest_size: [30, 40]',
+            'test_size, test_short_sides: .*; use one of them .test_size: .*own.yaml; test_short',
+        ),
         ('lr: 1e999', 'lr: must be finite, not .1e999'),
         ('_base_: [3]', '_base_ must name a file, not 3'),
         ('min_lr: 1', 'min_lr: must be at most lr, 0.01, not 1.0 .*own.yaml'),
@@ -256,7 +276,7 @@ def test_files_that_are_not_configs_are_reported(tmp_path):
 
 def test_missing_and_cyclic_bases_are_reported(tmp_path):
     with pytest.raises(
-        UserError, match='_base_ names nowhere.yaml, which does not exist beside it'
+        UserError, match='_base_ names nowhere.yaml, but there is no .*/nowhere.yaml$'
     ):
         config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
     write(tmp_path, 'b.yaml', '_base_: c.yaml\n')

@@ -70,6 +70,18 @@ def test_the_users_choice_wins(run, tmp_path):
     assert weights_of(child) == 'mine.h5'
 
 
+def test_another_number_of_classes_replaces_the_names_that_a_run_wrote(run):
+    names = 'classes: [a, b, c, d, e]\n'
+    run.config.write_text(f'{HEAD_LINE} 0.2.0\n{KEYS}{names}')
+    assert config.load(run.config)['classes'] == list('abcde')
+    loaded = config.load(run.config, ['num_classes=2'])
+    assert config.class_info(loaded).classes == ('class 0', 'class 1')
+    own = run.path.parent / 'own.yaml'
+    own.write_text(KEYS + names)
+    with pytest.raises(UserError, match='classes: 5 names .* but num_classes is 2'):
+        config.load(own, ['num_classes=2'])
+
+
 @pytest.mark.parametrize(
     ('name', 'head', 'beside', 'is_run'),
     [

@@ -11,7 +11,7 @@ import datasets
 from common.errors import InputError
 from common.inputs import Input
 from datasets import colours, image_files
-from engine.inference import pictures, segmenting
+from engine.inference import pictures, planning, segmenting
 from engine.inference.settings import LooksSettings
 from support import stand_ins
 
@@ -38,6 +38,24 @@ def test_pictures_are_coloured_in_bands(tmp_path, height):
     labels = segmented(tmp_path / 'a.png', tmp_path / 'b.png', opacity=0.3)
     expected = colours.overlay(image, labels, datasets.info('camvid').palette, 0.3)
     assert np.array_equal(image_files.read_image(tmp_path / 'b.png'), expected)
+
+
+def test_a_line_precedes_large_images_and_several_files(tmp_path, caplog):
+    caplog.set_level('INFO')
+    seen = []
+
+    def predict(image):
+        seen.append(list(caplog.messages))
+        return bands(image)
+
+    for name, size in (('small', (40, 30)), ('large', (600, 500))):
+        path = tmp_path / f'{name}.png'
+        image_files.write_image(path, stand_ins.image(*size))
+        segmented(path, tmp_path / 'b.png', predict)
+    assert seen == [[], [f'segmenting {path}, 500x600 pixels']]
+    plan = planning.plan_outputs([str(tmp_path)], str(tmp_path / 'out'), LooksSettings())
+    segmenting.segment_plan(predict, datasets.info('camvid'), plan, LooksSettings())
+    assert seen[2][-1] == 'segmenting 3 files'
 
 
 def test_blending_a_large_picture_needs_little_memory(tmp_path):

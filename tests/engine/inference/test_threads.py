@@ -1,6 +1,7 @@
 """Threads share a predictor; networks loaded together keep parameters of their own."""
 
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 
 import nnabla as nn
@@ -15,7 +16,7 @@ from engine.inference import loading
 from engine.inference.predictor import WHOLE_IMAGE, Predictor
 from engine.inference.settings import WeightsSettings
 from engine.inference.test_time import Protocol
-from models import weights
+from models import complexity, weights
 from support import backend_runs, stand_ins
 from support.tiny_config import write_tiny_config
 
@@ -136,8 +137,7 @@ def _spying_on_contexts(family, contexts):
     return type(family)(**{**vars(family), 'graph': graph})
 
 
-@pytest.mark.parametrize('backend', ['nnabla', 'auto'])
-def test_networks_loaded_together_keep_their_own_weights(tmp_path, backend):
+def test_networks_loaded_together_keep_their_own_weights(tmp_path):
     """Two files of weights of one network, and another network with parameters of these names."""
     config = write_tiny_config(tmp_path, 'camvid', 11)
     stand_ins.tiny(num_classes=11)(nn.Variable((1, 3, 32, 32)))
@@ -157,7 +157,7 @@ def test_networks_loaded_together_keep_their_own_weights(tmp_path, backend):
             configs.load(config, overrides),
             WeightsSettings(weights=str(tmp_path / file)),
             DeviceSettings(context='cpu'),
-            BackendSettings(backend),
+            BackendSettings('auto'),  # exports the network and compares it with NNabla
         )
         return loaded.predictor.labels
 
@@ -189,3 +189,15 @@ def test_networks_are_loaded_while_others_run(tmp_path):
         return [np.array_equal(labels(IMAGES[i]), expected[i]) for i in shuffled(thread)]
 
     assert all(map(all, in_threads(work)))
+
+
+def test_graphs_of_other_threads_wait(tiny):
+    """Counting builds a graph in a scope of its own, which is global as well."""
+    with ThreadPoolExecutor(1) as pool:
+        with tiny.workspace.entered():
+            scope = nn.parameter.get_current_parameter_scope()
+            counted = pool.submit(complexity.measure_network, stand_ins.tiny(), (64, 64))
+            with pytest.raises(FutureTimeout):
+                counted.result(timeout=0.3)
+            assert nn.parameter.get_current_parameter_scope() is scope
+        assert counted.result()

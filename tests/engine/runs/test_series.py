@@ -1,5 +1,7 @@
 """Series and validation scores: NNabla's format, resumed runs, damaged files."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,21 @@ def test_errors_name_damaged_records(tmp_path):
         (tmp_path / 'validation.json').write_text(content)
         with pytest.raises(UserError, match='validation.json: .* remove it'):
             RunLogger(tmp_path, log_interval=1, max_iter=9, active=True)
+
+
+def test_the_time_of_a_run_contains_validations_and_what_follows(tmp_path):
+    """It also contains the time before the state that a run in a new folder resumes from."""
+    report = {'miou': 1.0, 'pixel_accuracy': 2.0, 'classes': {}}
+    with RunLogger(tmp_path, log_interval=1, max_iter=2, active=True, seconds=500) as logger:
+        logger.step(1, 1.0, 0.1, 0.1, 0.1)
+        (before,) = series.read_series(tmp_path, series.TIME)
+        time.sleep(0.2)
+        logger.validation(1, report)
+        (validated,) = series.read_series(tmp_path, series.TIME)
+        time.sleep(0.2)
+        assert logger.seconds() >= validated[3] + 0.2
+    (closed,) = series.read_series(tmp_path, series.TIME)
+    assert 500 <= before[3] < 510
+    assert before[3] + 0.2 <= validated[3] <= closed[3] - 0.2
+    assert (closed[0], closed[2]) == (1, 1)
+    assert closed[1] == pytest.approx(closed[3] - 500, abs=0.05)

@@ -9,9 +9,11 @@ import onnx
 import pytest
 
 import models
+from engine.runs import checkpoints
 from models import weights
 from support.checkpoint_writer import Checkpoint
 from support.conversions import SAMPLE, convert
+from support.training_states import make_state
 
 
 def refusal(path, network, num_classes=19):
@@ -61,6 +63,12 @@ def test_an_exported_file_is_refused_with_the_weights_it_was_exported_from(tmp_p
         assert refusal(tmp_path / name, 'd3net').endswith('.h5 that it was exported from')
     (tmp_path / 'a.protobuf').touch()
     assert "nn.load_parameters('" in refusal(tmp_path / 'a.protobuf', 'd3net')
+
+
+def test_the_state_of_a_training_is_refused_with_its_weights(tmp_path):
+    path = tmp_path / 'state.h5'
+    checkpoints.save(path, make_state())
+    assert refusal(path, 'd3net').endswith(f'{tmp_path}/best.h5 or {tmp_path}/final.h5')
 
 
 def test_advice_names_the_published_file_its_place_and_the_command():

@@ -96,8 +96,10 @@ def test_an_unknown_file_is_refused_with_the_published_ones(tmp_path):
 
 
 def test_a_folder_is_refused_with_the_weights_in_it(tmp_path):
-    for name in ('a.h5', 'final.h5', 'best.h5'):
+    for name in ('a.h5', 'final.h5', 'best.h5', 'x.h5'):
         (tmp_path / name).touch()
+    with pytest.raises(models.ModelError, match='no such .*; its folder has best.h5, .*, .*.h5$'):
+        weights.find(tmp_path / 'bst.h5')
     with pytest.raises(models.ModelError, match=f'files in it, such as {tmp_path}/best.h5$'):
         weights.find(tmp_path)
 
