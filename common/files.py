@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from common.errors import UserError
 from common.log import LOG
@@ -18,6 +20,7 @@ from common.log import LOG
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
 MAX_NAME_BYTES = 255  # of a file name on the file systems of Linux
+OPEN_FILES = {'/dev/stdout': '/dev/fd/1', '/dev/stderr': '/dev/fd/2'}
 TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # made by replacing(): .name.process-id.ending
 
 
@@ -202,10 +205,20 @@ def _sending(path: Path) -> Iterator[Path]:
         temporary = Path(folder, path.name)
         yield temporary
         try:
-            with open(temporary, 'rb') as source, open(path, 'ab') as target:
+            with open(temporary, 'rb') as source, _open_stream(path) as target:
                 shutil.copyfileobj(source, target)
         except OSError as error:
             raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    """Open a device or a pipe; one of this process's descriptors keeps its place in the file."""
+    name = os.path.abspath(path)
+    found = re.fullmatch(r'/(?:dev|proc/self)/fd/(\d+)', OPEN_FILES.get(name, name))
+    if found is None:
+        return open(path, 'ab')
+    sys.stdout.flush()
+    return os.fdopen(os.dup(int(found[1])), 'wb')
 
 
 def write_json(path: Path, document: object) -> None:

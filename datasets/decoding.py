@@ -4,6 +4,7 @@ Decoders of damaged files raise whatever their code runs into: ``RuntimeError``,
 ``struct.error``, a warning that Python was told to raise. All mean the same to a user.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from common.errors import InputError, UserError
 from common.memory import is_memory_error
 
+# The fault and its explanation, between places in OpenCV's sources.
+_OPENCV = re.compile(r'OpenCV\(.*error: \(-?\d+:([^)]*)\)\s*(.*?)\s*in function', re.DOTALL)
 NOT_ENOUGH_MEMORY = (
     'not enough memory to read it; make it smaller with another program, or leave more memory to '
     'this one'
@@ -39,5 +42,8 @@ def decoding(path: Path) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """Return why a decoder failed, as one line."""
-    text = getattr(error, 'strerror', None) or getattr(error, 'err', None) or str(error)
-    return ' '.join(str(text).split()) or type(error).__name__
+    text = str(getattr(error, 'strerror', None) or error)
+    of_opencv = _OPENCV.search(text)
+    if of_opencv:
+        text = ': '.join(filter(None, of_opencv.groups()))
+    return ' '.join(text.split()) or type(error).__name__

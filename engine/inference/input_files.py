@@ -20,7 +20,7 @@ def network_files(
         backend: Backend that computes the network, with its calibration images.
 
     Raises:
-        UserError: A path cannot be examined, or no calibration image is found.
+        UserError: No calibration image is found.
     """
     protected = ProtectedFiles().add('a config of the network', config.files())
     source = weights.weights or NetworkKeys.of(config).weights

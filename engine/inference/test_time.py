@@ -149,8 +149,9 @@ class ProtocolKeys(SizeMultipleKeys):
         super().__post_init__()
         names = ('test_size', 'test_scales', 'test_short_sides', 'test_window', 'test_stride')
         values = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given: dict[str, Any] = {name.removeprefix('test_'): v for name, v in values.items()}
         try:
-            Protocol(**{name.removeprefix('test_'): value for name, value in values.items()})
+            Protocol(**given)
         except UserError as error:
             raise SectionError(', '.join(values), str(error)) from error
 

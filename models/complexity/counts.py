@@ -5,7 +5,6 @@ measuring takes a fraction of a second and little memory at any image size.
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from nnabla.function import Function
 
 from layers import graph
 from layers.build import Build, ShapeOnlyBuild
+from layers.workspace import Workspace
 from models.complexity.receptive_field import pools_globally, receptive_field
 from models.family import NetworkInfo
 from models.registry import Network
@@ -109,7 +109,7 @@ def shape_graph(network: Network, size: tuple[int, int], aux: bool = False) -> S
 
     without_values = replace(network, family=replace(network.family, graph=build_graph))
     image = nn.Variable((1, 3, *size))
-    with nn.parameter_scope('', scope=OrderedDict()):
+    with Workspace({}).entered():
         outputs = without_values(image, aux=aux, cuda=False)
         return ShapeGraph(image, outputs, nn.get_parameters(grad_only=False))
 

@@ -19,6 +19,7 @@ from common.command import Parser, run_command
 from common.errors import UserError
 from common.log import LOG
 from common.protected_files import ProtectedFiles
+from layers.workspace import Workspace
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, matching, recognition, reporting
 from models.convert.tensors import Tensor
@@ -133,7 +134,7 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
         )
         if advice := recognition.channel_order_hint(args.network, shapes):
             print(advice)
-    with nn.parameter_scope('', {}):
+    with Workspace({}).entered():
         matching.register(network)
         strict = not (found.missing or found.wrong_shape)
         report = weights.load(convert.from_pytorch(args.network, arrays), strict=strict)
@@ -151,7 +152,7 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
 def convert_to_pytorch(args: Namespace, network: registry.Network) -> int:
     """Convert an ``.h5`` file to the original's names; with ``--partial`` it may lack arrays."""
     arrays = weights.read(weights.find(args.input[0]))
-    with nn.parameter_scope('', {}):
+    with Workspace({}).entered():
         matching.register(network)
         loaded = weights.load(arrays, strict=not args.partial).loaded
     state = convert.to_pytorch(args.network, {name: arrays[name] for name in loaded})

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import nnabla as nn
 
 from layers.build import ShapeOnlyBuild
+from layers.workspace import Workspace
 from models import registry
 from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
@@ -213,7 +214,7 @@ def network_shapes(name: str, num_classes: int | None = None) -> dict[str, tuple
     network = registry.create(
         name, **({} if num_classes is None else dict(num_classes=num_classes))
     )
-    with nn.parameter_scope('', {}):
+    with Workspace({}).entered():
         register(network)
         own = {n: p.shape for n, p in nn.get_parameters(grad_only=False).items()}
     return {reference_name(n): s[1:2] if '/bn/' in n else s for n, s in own.items()}

@@ -103,5 +103,7 @@ def _weights_of_onnx(path: Path) -> str | None:
         model = onnx.ModelProto()
         with suppress(Exception):  # whatever protobuf raises for another content
             model.ParseFromString(path.read_bytes())
-        return next((entry.value for entry in model.metadata_props if entry.key == 'weights'), None)
+        for entry in model.metadata_props:
+            if entry.key == 'weights':
+                return str(entry.value)
     return None

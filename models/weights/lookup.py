@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common import PROJECT, download, files
@@ -97,22 +97,21 @@ def find(name: str | os.PathLike[str], mirror: str | None = None) -> Path:
     return found
 
 
-@_as_model_errors()
 def stored(name: str | os.PathLike[str]) -> Path | None:
-    """Return the file that :func:`find` uses for ``name`` without a download; None if it needs one.
-
-    Raises:
-        ModelError: The path cannot be examined.
-    """
-    path = files.expanded(name, 'write the path in full')
-    if kind_of(path) == 'file':
-        return path
-    published = entry_of(path)
-    if published is None:
-        return None
-    beside = path.parents[len(Path(published.file).parts) - 1]
-    found = (_in_folder(folder, published) for folder in (beside, PROJECT, cache_folder()))
-    return next(filter(None, found), None)
+    """Return the file that :func:`find` uses for ``name``; None if it needs a download or fails."""
+    with suppress(UserError):
+        path = files.expanded(name, 'write the path in full')
+        if kind_of(path) == 'file':
+            return path
+        published = entry_of(path)
+        if published is not None:
+            beside = path.parents[len(Path(published.file).parts) - 1]
+            return (
+                _in_folder(beside, published)
+                or _in_folder(PROJECT, published)
+                or _in_folder(cache_folder(), published)
+            )
+    return None
 
 
 def _weights_beside(path: Path) -> list[str]:

@@ -106,7 +106,7 @@ def _classes_of(published: Published) -> int | None:
 def _is_for_input_of(info: NetworkInfo, published: Published) -> bool:
     """Return whether a file was trained on inputs with the statistics of a network's."""
     statistics = registry.STATISTICS.get(published.statistics or '')
-    return not statistics or statistics['channel_order'] == info.channel_order
+    return not statistics or bool(statistics['channel_order'] == info.channel_order)
 
 
 def _how_to_get(published: Published, network: str) -> str:
@@ -157,7 +157,8 @@ def conversion_command(
         network = network or 'NAME'
     else:
         networks, classes = networks_of(published), published.num_classes
-        network = network if network in networks else networks[0]
+        if network is None or network not in networks:
+            network = networks[0]
         inputs = [path.with_name(half) for half in published.halves] or [path]
         whole = path.with_name(f'{network}.h5')
         target = whole if published.halves else path.with_suffix('.h5')

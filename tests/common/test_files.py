@@ -143,7 +143,8 @@ def test_devices_and_pipes_receive_the_content_and_are_not_replaced(tmp_path):
         link = Path(f'/dev/fd/{file.fileno()}')
         files.check_writable(link)
         files.write_json(link, {})
-    assert target.read_text() == '{}\n'
+        file.write('more')
+    assert target.read_text() == '{}\nmore'
     assert [path.name for path in sorted(tmp_path.iterdir())] == ['out.txt', 'pipe']
 
 

@@ -94,6 +94,12 @@ def test_every_exception_of_a_decoder_is_an_error_of_the_file(tmp_path, monkeypa
     assert [problem.kind for problem in report.problems] == ['label', 'label']
 
 
+def test_errors_of_opencv_are_told_without_their_place(tmp_path):
+    with pytest.raises(InputError) as error, decoding(tmp_path / 'a.png'):
+        cv2.cvtColor(np.zeros((2, 2), np.uint8), cv2.COLOR_BGR2GRAY)
+    assert str(error.value).endswith('a.png: damaged or truncated (Bad number of channels)')
+
+
 def test_warnings_that_are_errors_are_errors_of_the_file(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('error')

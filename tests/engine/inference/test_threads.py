@@ -1,6 +1,7 @@
 """Threads share a predictor; networks loaded together keep parameters of their own."""
 
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 
 import nnabla as nn
@@ -15,7 +16,7 @@ from engine.inference import loading
 from engine.inference.predictor import WHOLE_IMAGE, Predictor
 from engine.inference.settings import WeightsSettings
 from engine.inference.test_time import Protocol
-from models import weights
+from models import complexity, weights
 from support import backend_runs, stand_ins
 from support.tiny_config import write_tiny_config
 
@@ -188,3 +189,15 @@ def test_networks_are_loaded_while_others_run(tmp_path):
         return [np.array_equal(labels(IMAGES[i]), expected[i]) for i in shuffled(thread)]
 
     assert all(map(all, in_threads(work)))
+
+
+def test_graphs_of_other_threads_wait(tiny):
+    """Counting builds a graph in a scope of its own, which is global as well."""
+    with ThreadPoolExecutor(1) as pool:
+        with tiny.workspace.entered():
+            scope = nn.parameter.get_current_parameter_scope()
+            counted = pool.submit(complexity.measure_network, stand_ins.tiny(), (64, 64))
+            with pytest.raises(FutureTimeout):
+                counted.result(timeout=0.3)
+            assert nn.parameter.get_current_parameter_scope() is scope
+        assert counted.result()
