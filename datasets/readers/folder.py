@@ -9,9 +9,10 @@
 
 Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
 with 255 for ignored pixels, or of the classes' colours; :mod:`datasets.readers.folder_decoder` says
-how the format is detected. Images may lie in sub-folders; a label has the path of its image,
-``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is not used, nor is a label
-without an image; training and evaluation log how many.
+how the format is detected. Where all labels of a split have no other values than 0 and 255,
+``ignore`` must name 255, as it may be a class. Images may lie in sub-folders; a label has the path
+of its image, ``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is not used,
+nor is a label without an image; training and evaluation log how many.
 
 Splits are folders ``images/train``, ``labels/train`` and so on, or lists ``train.txt``, ``val.txt``
 and ``test.txt`` in the root with the path of an image below ``images`` per line, with or without
