@@ -118,7 +118,6 @@ def require_agreement(
     """
     specs, skipped = collect_functions(loss)
     specs += collect_updates(keys)
-    LOG.info('comparing %d functions with the CPU', len(specs))
     on_progress = watchdog.note_progress if watchdog else _ignore_progress
     found = [] if processes.local_rank else find_mismatches(specs, choice, on_progress=on_progress)
     for mismatch in found:

@@ -278,6 +278,7 @@ def _make_trainer(
 
 def _check_gpu(plan: TrainingPlan, trainer: Trainer, watchdog: Watchdog) -> None:
     """Compare the functions of the training with the CPU, on two images of the largest size."""
+    LOG.info('comparing the functions of the training with the CPU')
     size = augmentations.create(plan.config).largest().size
     loss = trainer.loss((min(2, trainer.hyperparameters.batch_size), 3, *size))
     gpu_check.require_agreement(

@@ -3,13 +3,16 @@
 import pytest
 
 from common import files
+from engine.device import context
+from engine.device.context import DeviceChoice
 from engine.evaluation import evaluator
-from engine.training import gpu_check
+from engine.training import gpu_check, prepare
 from engine.training.trainer import Trainer
 from support import train_runs
 from support.train_runs import Training, data
 
 __all__ = ['data']
+GPU = DeviceChoice('cudnn', 'float')
 
 
 @pytest.fixture
@@ -63,17 +66,13 @@ def test_lines_precede_the_waits_of_an_evaluation(run, caplog):
     assert places == sorted(places)
 
 
-def test_a_line_precedes_the_comparison_of_a_gpu(monkeypatch, caplog):
-    caplog.set_level('INFO')
+def test_a_line_precedes_the_comparison_of_a_gpu(run, monkeypatch, caplog):
+    """On the CPU here, whose functions are not compared for the lack of a GPU."""
     told = []
-
-    def compare(specs, choice, on_progress):
-        told.extend(caplog.messages)
-        return []
-
-    monkeypatch.setattr(gpu_check, 'find_mismatches', compare)
-    monkeypatch.setattr(gpu_check, 'collect_functions', lambda loss: ([None] * 7, {}))
-    monkeypatch.setattr(gpu_check, 'collect_updates', lambda keys: [None] * 3)
-    processes = type('One', (), {'local_rank': 0, 'gather': lambda self, own: [own]})()
-    gpu_check.require_agreement(None, None, None, processes)
-    assert told == ['comparing 10 functions with the CPU']
+    monkeypatch.setattr(
+        gpu_check, 'require_agreement', lambda *arguments: told.extend(caplog.messages)
+    )
+    monkeypatch.setattr(prepare, 'choose_context', lambda *arguments: GPU)
+    monkeypatch.setattr(context, 'release_cached_memory', lambda choice: None)
+    run.whole('run', '--no-validation')
+    assert told[-1] == 'comparing the functions of the training with the CPU'
