@@ -102,7 +102,7 @@ def test_an_unusable_backend_is_refused(small_photo, capsys, monkeypatch):
         (['--backend', 'tensorrt'], 'the package tensorrt is not installed: python -m pip install'),
         (['--precision', 'int8'], 'only --backend openvino supports it'),
         (['--backend', 'auto', '--precision', 'int8'], '--calibration'),
-        (['--backend', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no image'),
+        (['--backend', 'auto', '--precision', 'int8', '--calibration', 'no/*.png'], 'no file'),
         (['--calibration', '.'], 'requires --precision int8'),
         (['--threads', '2'], 'NNabla uses one thread'),
     ):
