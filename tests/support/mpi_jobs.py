@@ -1,5 +1,6 @@
 """Start MPI jobs as a user does, watch their processes, and check what remains of them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -165,6 +166,12 @@ class TrainingRun:
         """Wait for an iteration; return whether it is reached before the job ends."""
         wait_for(lambda: f'iteration {iteration}/' in self.log() or job.mpirun.poll() is not None)
         return f'iteration {iteration}/' in self.log()
+
+    def validations(self) -> list[dict]:
+        """Return the contents of validation.json, without the folder of the data set."""
+        reports = json.loads((self.path / 'validation.json').read_text())
+        assert {report['settings'].pop('data_dir') for report in reports} == {str(self.data)}
+        return reports
 
     def state(self) -> checkpoints.TrainingState:
         """Return the saved training state."""

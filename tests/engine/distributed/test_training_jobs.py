@@ -23,7 +23,7 @@ def test_several_processes_write_what_one_writes(tmp_path):
     losses = [np.loadtxt(run.path / 'Training-loss.series.txt', usecols=1) for run in runs.values()]
     assert len(losses[0]) == 4
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    reports = [(run.path / 'validation.json').read_bytes() for run in runs.values()]
+    reports = [run.validations() for run in runs.values()]
     assert reports[0] == reports[1]
     files = [
         sorted(path.name for path in run.path.iterdir() if not path.name.startswith('events'))

@@ -46,7 +46,7 @@ def test_two_hosts_train_as_two_local_processes_do(hosts, tmp_path):
     assert hosts.received() - before > 4 * gradients
     for name, array in states[0].parameters.items():
         assert np.array_equal(array, states[1].parameters[name]), name
-    reports = [(training.path / 'validation.json').read_bytes() for training in (here, there)]
+    reports = [training.validations() for training in (here, there)]
     assert reports[0] == reports[1]
 
 
