@@ -63,7 +63,8 @@ def test_a_video_too_wide_for_the_codec_is_skipped(small_photo, capfd):
         INFER, '-i', 'in', *tiny_camvid(), '--size', '32x64', cwd=small_photo.parent
     )
     assert process.returncode == 1, process.stderr
-    assert process.stderr.splitlines() == [
+    lines = process.stderr.splitlines()
+    assert [line for line in lines if not line.startswith('segmenting ')] == [
         'running on the CPU',
         'error: results/a.mp4: .mp4 cannot hold 9000x8 pixels at 12.5 frames per second',
     ]
