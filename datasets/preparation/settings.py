@@ -9,7 +9,7 @@ from datasets.settings import DataSettings
 
 @dataclass(frozen=True)
 class PreparationSettings(DataSettings):
-    """Options of ``python -m datasets.prepare``; actions run in the order of ``actions.ACTIONS``."""
+    """Options of ``python -m datasets.prepare``; its actions run in a fixed order."""
 
     split: tuple[str, ...] = option(
         '--split',
