@@ -17,8 +17,8 @@ from common.files import replacing
 from datasets import orientation, pixel_depth, tiff_tags
 from datasets.decoding import decoding
 from datasets.keys import DEFAULT_READING, ImageReading
+from datasets.orientation import PNG_SIGNATURE
 
-_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_RGB = bytes((8, 2))  # bits per channel, colour type
 _PNG_SPECIAL = (b'eXIf', b'acTL', b'tRNS')  # rotation, animation, transparency
 _DEEP_MODES = ('I', 'F')  # initials of Pillow's modes with more than 8 bits per channel
@@ -188,9 +188,9 @@ def _is_plain_png(data: bytes, path: Path) -> bool:
     Raises:
         InputError: A chunk is truncated, or its checksum is wrong.
     """
-    if not data.startswith(_PNG_SIGNATURE) or data[12:16] != b'IHDR' or data[24:26] != _PNG_RGB:
+    if not data.startswith(PNG_SIGNATURE) or data[12:16] != b'IHDR' or data[24:26] != _PNG_RGB:
         return False
-    position, kind, view = len(_PNG_SIGNATURE), b'', memoryview(data)
+    position, kind, view = len(PNG_SIGNATURE), b'', memoryview(data)
     while kind != b'IEND':
         kind = data[position + 4 : position + 8]
         end = position + 8 + int.from_bytes(data[position : position + 4], 'big')

@@ -19,7 +19,7 @@ EXCHANGING = (5, 6, 7, 8)  # orientations that exchange height and width
 _TAG = 0x0112
 _INVERSE = {6: 8, 8: 6}  # the other orientations undo themselves
 _EXIF_SIGNATURE = b'Exif\0\0'
-_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
 def of_image(image: Image.Image) -> int:
@@ -42,8 +42,8 @@ def of_file(path: Path) -> int:
     """
     try:
         with open(path, 'rb') as file:
-            signature = file.read(len(_PNG_SIGNATURE))
-            if signature == _PNG_SIGNATURE:
+            signature = file.read(len(PNG_SIGNATURE))
+            if signature == PNG_SIGNATURE:
                 return _of_png(file)
             file.seek(0)
             if signature.startswith(tiff_tags.SIGNATURES):

@@ -80,9 +80,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     with config.naming_origins():
         criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
-        folder.check_vacant(resume=own)
-        if not own:
-            run_outputs.check_folder(folder, config, data, source)
+        run_outputs.check_folder(folder, config, data, source, own)
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
@@ -98,10 +96,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     if initial:
         _log_initial_weights(*initial, network)
     validation = None if settings.no_validation else _make_validation(plan, predictor)
-    if validation is not None:
-        label_scan.judge(validation.dataset, validation.scan, scan)
-        class_coverage.compare_splits(data, scan, validation, processes)
-    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
+    _compare_data(data, scan, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     with config.naming_origins():
@@ -170,6 +165,16 @@ def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: 
         allowed=settings.allow_missing_classes or resumed,
         skip_bad=settings.skip_bad,
     )
+
+
+def _compare_data(
+    data: Dataset, scan: LabelScan, validation: Validation | None, processes: Processes
+) -> None:
+    """Compare the training split with the validation, and warn of images that EXIF data turn."""
+    if validation is not None:
+        label_scan.judge(validation.dataset, validation.scan, scan)
+        class_coverage.compare_splits(data, scan, validation, processes)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
 
 
 def _start_logging(
