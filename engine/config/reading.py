@@ -23,11 +23,9 @@ Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 def find_file(path: str | os.PathLike[str]) -> Path:
     """Find a config file; if there is none, raise ``UserError`` with the nearest names."""
     for candidate in (Path(path), PROJECT / path):
-        kind = files.kind_of(candidate)
-        if kind == 'file':
-            return candidate.resolve()
-        if kind == 'folder' and files.kind_of(candidate / CONFIG_NAME) == 'file':
-            return (candidate / CONFIG_NAME).resolve()
+        found = _file_of(candidate)
+        if found is not None:
+            return found
     if files.kind_of(Path(path)) == 'folder':
         raise UserError(
             f'{path}: this folder has no {CONFIG_NAME}; name a config file, or the folder of a run '
@@ -41,6 +39,15 @@ def find_file(path: str | os.PathLike[str]) -> Path:
     one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
     some = ', '.join(sorted(one_a_project.values()))
     raise UserError(f'{path}: no such config; available are {some} and others')
+
+
+def _file_of(path: Path) -> Path | None:
+    """Return the config that a file, or a folder such as that of a run, is; None for neither."""
+    kind = files.kind_of(path)
+    if kind == 'folder':
+        path = path / CONFIG_NAME
+        kind = files.kind_of(path)
+    return path.resolve() if kind == 'file' else None
 
 
 def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
@@ -70,11 +77,12 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
-        if files.kind_of(path.parent / base) != 'file':
-            raise UserError(
-                f'{path}: {BASE_KEY} names {base}, but there is no {path.parent / base}'
-            )
-        inherited, inherited_origins = read_file((path.parent / base).resolve(), (*children, path))
+        named = path.parent / base
+        base_file = _file_of(named)
+        if base_file is None:
+            lacks = f'no {CONFIG_NAME} in' if files.kind_of(named) == 'folder' else 'no'
+            raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
+        inherited, inherited_origins = read_file(base_file, (*children, path))
         values |= inherited
         origins |= inherited_origins
     for key in PATH_KEYS:
@@ -83,7 +91,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
-    own |= class_count.follow_classes(own, values)
+    own |= class_count.implied(own, values, origins)
     return values | own, origins | dict.fromkeys(own, path)
 
 

@@ -279,6 +279,8 @@ def test_missing_and_cyclic_bases_are_reported(tmp_path):
         UserError, match='_base_ names nowhere.yaml, but there is no .*/nowhere.yaml$'
     ):
         config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
+    with pytest.raises(UserError, match='_base_ names .., but there is no config.yaml in .*/..$'):
+        config.load(write(tmp_path, 'a.yaml', '_base_: ..\n'))
     write(tmp_path, 'b.yaml', '_base_: c.yaml\n')
     with pytest.raises(UserError, match='forms a cycle through c.yaml, b.yaml'):
         config.load(write(tmp_path, 'c.yaml', '_base_: b.yaml\n'))

@@ -66,6 +66,8 @@ def test_the_users_choice_wins(run, tmp_path):
     child.write_text('_base_: runs/mine/config.yaml\n')
     loaded = config.load(child)
     assert (loaded['weights'], loaded.name, loaded.run) == (str(run.best), 'child', None)
+    child.write_text('_base_: runs/mine\n')
+    assert weights_of(child) == str(run.best)
     child.write_text('_base_: runs/mine/config.yaml\nweights: mine.h5\n')
     assert weights_of(child) == 'mine.h5'
 
@@ -76,6 +78,9 @@ def test_another_number_of_classes_replaces_the_names_that_a_run_wrote(run):
     assert config.load(run.config)['classes'] == list('abcde')
     loaded = config.load(run.config, ['num_classes=2'])
     assert config.class_info(loaded).classes == ('class 0', 'class 1')
+    child = run.path.parent / 'child.yaml'
+    child.write_text('_base_: mine\nnum_classes: 2\n')
+    assert config.class_info(config.load(child)).classes == ('class 0', 'class 1')
     own = run.path.parent / 'own.yaml'
     own.write_text(KEYS + names)
     with pytest.raises(UserError, match='classes: 5 names .* but num_classes is 2'):
