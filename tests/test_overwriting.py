@@ -68,8 +68,7 @@ REFUSED = [
     (evaluate, f'{EVALUATE} --visualize v --save-labels v', 'is a result of --visualize'),
     (evaluate, f'{EVALUATE} --save-labels v --json v/0.png', 'is a result of --save-labels'),
     (infer, f'{NETWORK} -i a.png -m w.h5 -o way/../a.png', 'is an input'),
-    (infer, f'{NETWORK} -i data/images/val -m a.png -o .', '')
-    and (infer, f'{NETWORK} -i data/images/val/0.png -m a.png -o a.png', 'is the file of weights'),
+    (infer, f'{NETWORK} -i data/images/val/0.png -m a.png -o a.png', 'is the file of weights'),
     (
         infer,
         f'{NETWORK} -i a.png -m w.h5 --precision int8 --backend openvino '
