@@ -156,9 +156,11 @@ def main(args: Namespace) -> int:
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
     facts = {'config': names, 'rounds': args.rounds, **facts}
-    if args.json:
-        harness.write_json(args.json, results, facts)
-    print(harness.format_table(results, facts))
+    try:
+        if args.json:
+            harness.write_json(args.json, results, facts)
+    finally:  # a full disk loses no results
+        print(harness.format_table(results, facts))
     return 0
 
 

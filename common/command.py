@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from common import PROJECT, __version__, log, once, own_modules, streams
-from common.errors import UserError
+from common.errors import ClosedPipeError, UserError
 from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
 
@@ -120,6 +120,8 @@ def _run(
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return INTERRUPTED
+    except ClosedPipeError:
+        return BROKEN_PIPE
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise

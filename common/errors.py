@@ -12,5 +12,9 @@ class InputError(UserError):
     """One input cannot be used; the command continues with the others."""
 
 
+class ClosedPipeError(UserError):
+    """The reader of a pipe has exited before a result was written, as ``| head`` does."""
+
+
 class BadSampleError(InputError):
     """A training sample cannot be used, and the user has not chosen to replace it by another."""

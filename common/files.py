@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from common.errors import UserError
+from common.errors import ClosedPipeError, UserError
 from common.log import LOG
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
@@ -207,6 +207,8 @@ def _sending(path: Path) -> Iterator[Path]:
         try:
             with open(temporary, 'rb') as source, _open_stream(path) as target:
                 shutil.copyfileobj(source, target)
+        except BrokenPipeError as error:
+            raise ClosedPipeError(f'{path}: its reader has exited') from error
         except OSError as error:
             raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
 

@@ -3,8 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from common.files import replacing
 from datasets import orientation, pixel_depth, tiff_tags
 from datasets.decoding import decoding
 from datasets.keys import DEFAULT_READING, ImageReading
+from datasets.library_settings import open_with_pillow, silent_opencv
 from datasets.orientation import PNG_SIGNATURE
 
 _PNG_RGB = bytes((8, 2))  # bits per channel, colour type
@@ -78,7 +78,7 @@ def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int
             width, height = struct.unpack('>II', data[16:24])
             return height, width
         try:
-            with _open_with_pillow(io.BytesIO(data)) as image:
+            with open_with_pillow(io.BytesIO(data)) as image:
                 if image.format == 'PNG':
                     image.load()  # the orientation may follow the pixels
                 turned = _orientation_of(data, image) in orientation.EXCHANGING
@@ -89,30 +89,6 @@ def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int
             pass
     height, width, _ = read_image(path, reading).shape  # a format that OpenCV may support
     return height, width
-
-
-@contextmanager
-def silent_opencv() -> Iterator[None]:
-    """Suppress OpenCV's own lines on standard error; our code detects and reports failures."""
-    level = cv2.setLogLevel(0)
-    try:
-        yield
-    finally:
-        cv2.setLogLevel(level)
-
-
-@contextmanager
-def _open_with_pillow(file) -> Iterator[Image.Image]:
-    """Open an image of any size with Pillow.
-
-    By default Pillow warns above 89 million pixels and refuses images above 179 million.
-    """
-    most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(file) as image:
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = most
 
 
 def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.ndarray | None:
@@ -128,8 +104,10 @@ def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.nda
         return deep
     if pixel_depth.reduces(reading):
         return pixel_depth.reduce_depth(deep, reading, path)
-    image = _imdecode(data, 0)
-    if image is None:  # TIFF with 10, 12 or 14 bits, which OpenCV has scaled to 16
+    # Decoders of other formats than PNG can round. They do not give 8 bits for a TIFF with 10, 12
+    # or 14, which OpenCV has scaled to 16.
+    image = None if data.startswith(_PNG_SIGNATURE) else _imdecode(data, 0)
+    if image is None:
         image = (deep >> 8).astype(np.uint8)
     if reading.bit_depth is None:
         pixel_depth.warn_if_dark(image, deep, path)
@@ -137,7 +115,7 @@ def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.nda
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
-    with silent_opencv():
+    with silent_opencv:
         return cv2.imdecode(
             np.frombuffer(data, np.uint8),
             cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | flags,
@@ -146,7 +124,7 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
 
 def _decoded_by_pillow(data: bytes, reading: ImageReading, path: Path) -> np.ndarray:
     pixel_depth.check_converted(data, reading, path)
-    with _open_with_pillow(io.BytesIO(data)) as image:
+    with open_with_pillow(io.BytesIO(data)) as image:
         if image.mode.startswith(_DEEP_MODES):
             raise InputError(f'{path}: of a format that cannot be read ({image.mode} pixels)')
         return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
@@ -173,7 +151,7 @@ def _check_complete(data: bytes) -> tuple[str | None, int]:
         EXIF orientation.
     """
     try:
-        with _open_with_pillow(io.BytesIO(data)) as image:
+        with open_with_pillow(io.BytesIO(data)) as image:
             image.load()
             return image.format, _orientation_of(data, image)
     except UnidentifiedImageError:  # a format that OpenCV may support
@@ -216,7 +194,7 @@ def write_image(path: Path, image: np.ndarray):
         UserError: The file cannot be written.
     """
     try:
-        with silent_opencv():
+        with silent_opencv:
             encoded, data = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise InputError(f'{path}: cannot be encoded ({error.err})') from error
@@ -248,7 +226,7 @@ def check_format(path: Path):
     OpenCV has no list of its formats, so a small image is encoded to find out.
     """
     try:
-        with silent_opencv():
+        with silent_opencv:
             if path.suffix and cv2.imencode(path.suffix, _PROBE_IMAGE)[0]:
                 return
     except cv2.error:

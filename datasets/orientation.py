@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from datasets import tiff_tags
+from datasets.library_settings import open_with_pillow
 
 UPRIGHT = 1
 EXCHANGING = (5, 6, 7, 8)  # orientations that exchange height and width
@@ -48,7 +49,7 @@ def of_file(path: Path) -> int:
             file.seek(0)
             if signature.startswith(tiff_tags.SIGNATURES):
                 return of_exif(file.read())
-            with Image.open(file) as image:
+            with open_with_pillow(file) as image:
                 return of_image(image)
     except Exception:  # Pillow raises any kind of exception for a damaged header
         return UPRIGHT

@@ -13,6 +13,7 @@ import train
 from benchmarks import __main__ as benchmarks
 from common.command import run_command
 from datasets import prepare, show
+from datasets.loading import pack
 from engine.export import __main__ as export
 from models.complexity import __main__ as complexity
 from models.convert import __main__ as convert
@@ -32,10 +33,12 @@ def inputs(tmp_path_factory):
         (root / name).write_bytes(b'weights')
     (root / 'json.h5').write_text(JSON)
     (root / 'list.json').write_text('images/val/0.png labels/val/0.png\n')
-    for name in ('mine', 'initial', 'calibration', 'other/train'):
+    for name in ('mine', 'initial', 'calibration', 'other/train', 'packed'):
         (root / name).mkdir(parents=True)
     for name in ('index.json', 'notes.txt'):  # the name of a packed set's index alone is no proof
         (root / 'other' / 'train' / name).write_text(JSON)
+    for name in pack.FILES:
+        (root / 'packed' / name).write_text(JSON)
     (root / 'mine' / 'config.yaml').write_text('_base_: ../tiny.yaml\n')
     (root / 'initial' / 'best.h5').write_bytes(b'weights')
     cv2.imwrite(str(root / 'calibration' / 'b.png'), np.zeros((9, 9, 3), np.uint8))
@@ -68,8 +71,7 @@ REFUSED = [
     (evaluate, f'{EVALUATE} --visualize v --save-labels v', 'is a result of --visualize'),
     (evaluate, f'{EVALUATE} --save-labels v --json v/0.png', 'is a result of --save-labels'),
     (infer, f'{NETWORK} -i a.png -m w.h5 -o way/../a.png', 'is an input'),
-    (infer, f'{NETWORK} -i data/images/val -m a.png -o .', '')
-    and (infer, f'{NETWORK} -i data/images/val/0.png -m a.png -o a.png', 'is the file of weights'),
+    (infer, f'{NETWORK} -i data/images/val/0.png -m a.png -o a.png', 'is the file of weights'),
     (
         infer,
         f'{NETWORK} -i a.png -m w.h5 --precision int8 --backend openvino '
@@ -89,6 +91,7 @@ REFUSED = [
     (prepare, 'folder -d data --pack data', 'is a folder of the data set'),
     (prepare, 'folder -d data --pack data/images', 'is a folder of the data set'),
     (prepare, 'folder -d data --check --pack other', 'contains other files'),
+    (prepare, 'folder -d packed --check --json packed/index.json', 'is a file of packed data'),
     (prepare, 'folder -d data --pack new --json new/val/index.json', 'is a result of --pack'),
     (export, '-cfg tiny.yaml -m w.onnx -o w.onnx', 'is the file of weights'),
     (export, '-cfg tiny.yaml -m w.h5 -o linked.onnx', 'is the file of weights'),

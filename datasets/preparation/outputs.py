@@ -31,6 +31,8 @@ def check_outputs(
     """
     protected = ProtectedFiles()
     protection.protect_dataset(protected, name, root, list_file=list_file)
+    already = [folder / file for folder in pack.packed_folders(root) for file in pack.FILES]
+    protected.add('a file of packed data', already)
     if packed is not None:
         for folder in (packed, *(packed / split for split in splits)):
             protection.check_folder('--pack', folder, name, root)

@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from common.errors import InputError
 from datasets.info import IGNORE
+from datasets.library_settings import open_with_pillow
 
 NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
@@ -170,13 +171,13 @@ def open_png(path: Path) -> PngFile:
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
     try:
-        image = Image.open(io.BytesIO(data))
-        if image.format != 'PNG':
-            raise InputError(f'{path}: {_not_png(str(image.format))}')
-        image.load()
+        with open_with_pillow(io.BytesIO(data)) as image:
+            if image.format != 'PNG':
+                raise InputError(f'{path}: {_not_png(str(image.format))}')
+            image.load()
     except UnidentifiedImageError as error:
         raise InputError(f'{path}: not an image') from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
     return PngFile(image, data)
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from common.errors import InputError
-from datasets.image_files import silent_opencv
+from datasets.library_settings import silent_opencv
 from datasets.readers import label_files
 from datasets.readers.label_files import PngFile
 
@@ -88,7 +88,7 @@ def _grey_levels(bits: int) -> np.ndarray:
 
 def _sixteen_bits(png: PngFile, path: Path) -> np.ndarray:
     """Return 16-bit pixels, (H, W) or (H, W, 3 or 4) in RGB order; Pillow drops the low byte."""
-    with silent_opencv():
+    with silent_opencv:
         pixels = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise InputError(f'{path}: cannot be decoded; save it as an 8-bit PNG')

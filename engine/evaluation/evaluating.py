@@ -74,12 +74,14 @@ def evaluate(settings: EvaluationSettings) -> int:
             report = counts.report(dataset.info)
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
-                if settings.json:
-                    facts = _facts(settings, network, origin, dataset.reading)
-                    document = {**report, 'settings': facts, 'versions': versions()}
-                    files.write_json(settings.json, document)
-                print(evaluator.format_table(report))
-                print(origin.line(report['images']))
+                try:
+                    if settings.json:
+                        facts = _facts(settings, network, origin, dataset.reading)
+                        document = {**report, 'settings': facts, 'versions': versions()}
+                        files.write_json(settings.json, document)
+                finally:  # a full disk loses no scores
+                    print(evaluator.format_table(report))
+                    print(origin.line(report['images']))
         return DONE
 
 

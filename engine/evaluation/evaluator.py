@@ -17,7 +17,7 @@ from common.class_maps import check_num_classes
 from common.log import LOG
 from common.process_map import MANY_FILES
 from common.tables import Column
-from datasets import Dataset, DatasetInfo, image_files, label_scan
+from datasets import Dataset, DatasetInfo, label_scan
 from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
@@ -186,11 +186,7 @@ def predict_shard(
 
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    # OpenCV switches its messages for all threads, so they are silenced around the pipeline.
-    with (
-        image_files.silent_opencv(),
-        closing(run_pipeline(shard, read, predict, finish, _sample_bytes)) as errors,
-    ):
+    with closing(run_pipeline(shard, read, predict, finish, _sample_bytes)) as errors:
         for error in tqdm(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:
                 raise error

@@ -146,11 +146,7 @@ def _segment_files(
         if result is not None:
             _write(*result, info, *pair, looks)
 
-    # OpenCV switches its messages for all threads, so they are silenced around the pipeline.
-    with (
-        image_files.silent_opencv(),
-        closing(run_pipeline(pairs, read, compute, write, _image_bytes)) as errors,
-    ):
+    with closing(run_pipeline(pairs, read, compute, write, _image_bytes)) as errors:
         yield from errors
 
 

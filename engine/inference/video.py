@@ -13,7 +13,7 @@ from common.errors import InputError, UserError
 from common.files import replacing
 from datasets import orientation
 from datasets.decoding import decoding, reason_of
-from datasets.image_files import silent_opencv
+from datasets.library_settings import silent_opencv
 from engine.inference import video_orientation
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
@@ -44,7 +44,7 @@ class VideoReader:
             path.open('rb').close()
         except OSError as error:
             raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-        with decoding(path), silent_opencv():
+        with decoding(path), silent_opencv:
             self._capture = _open(path)
             if not self._capture.isOpened():
                 raise InputError(f'{path}: not a video that FFmpeg reads, or damaged')
@@ -72,7 +72,8 @@ class VideoReader:
 
     def _next_frame(self) -> np.ndarray | None:
         try:
-            there, frame = self._capture.read()
+            with silent_opencv:
+                there, frame = self._capture.read()
         except Exception as error:  # the frames before it are good
             self._failure = reason_of(error)
             return None
@@ -121,14 +122,15 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
             if writer is None:
                 codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
                 temporary.touch()  # raises an OSError with a reason, which OpenCV does not report
-                with silent_opencv(), _name_for_ffmpeg(temporary) as name:
+                with silent_opencv, _name_for_ffmpeg(temporary) as name:
                     writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, rate, frame.shape[1::-1])
                 if not writer.isOpened():
                     raise InputError(
                         f'{path}: {path.suffix} cannot hold {frame.shape[1]}x{frame.shape[0]} '
                         f'pixels at {rate:g} frames per second'
                     )
-            writer.write(frame)
+            with silent_opencv:
+                writer.write(frame)
             count += 1
 
         try:

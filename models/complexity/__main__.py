@@ -61,9 +61,11 @@ def main(args: Namespace) -> int:
     if args.json:
         ProtectedFiles().claim_json('--json', args.json)
     measured = complexity.measure_network(network, size, args.aux)
-    if args.json:
-        files.write_json(args.json, {**as_json(measured), 'versions': machine.versions()})
-    print(as_text(measured))
+    try:
+        if args.json:
+            files.write_json(args.json, {**as_json(measured), 'versions': machine.versions()})
+    finally:  # a full disk loses no results
+        print(as_text(measured))
     return DONE
 
 

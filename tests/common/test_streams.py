@@ -1,13 +1,15 @@
 """Output that cannot be printed: closed streams, full disks, closed pipes, other encodings."""
 
+import functools
 import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from common import streams
+from common import command, files, streams
 from support import programs
 
 # Writes a file, prints what its options say, and returns the status of its last option.
@@ -101,6 +103,16 @@ def test_what_an_encoding_lacks_is_printed_as_escapes(tmp_path):
     assert shell(tmp_path, '', **in_c).stdout.startswith(rb'Stra\xdfe ')
     text = shell(tmp_path, '', PYTHONIOENCODING='latin-1').stdout
     assert text.startswith('Straße \\udce9 '.encode('latin-1'))
+
+
+def test_a_report_into_a_closed_pipe_ends_quietly(capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    report = Path(f'/dev/fd/{writer}')
+    parser = functools.partial(command.Parser, 'tool')
+    assert command.run_command(parser, lambda args: files.write_json(report, {}), []) == 141
+    os.close(writer)
+    assert capsys.readouterr() == ('', '')
 
 
 @pytest.mark.parametrize(('redirection', 'status'), [('>/dev/full', 2), ('| true', 141)])

@@ -41,6 +41,13 @@ def test_the_default_size_is_the_nearest_legal_one(capsys):
     assert capsys.readouterr().out.startswith('unet_mobilenetv2_tv_fd_edgeailite, 512x1024\n')
 
 
+def test_numbers_are_printed_although_their_file_cannot_be_written(capsys):
+    assert command('--network', 'ddrnet23_slim', '--json', '/dev/full') == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith('ddrnet23_slim, 512x1024\n')
+    assert 'error: /dev/full: cannot be written (No space left on device)' in printed.err
+
+
 def test_aux_counts_the_auxiliary_heads(capsys):
     assert command('--network', 'ddrnet23_aux', '--aux') == 0
     output = capsys.readouterr().out

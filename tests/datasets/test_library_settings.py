@@ -1,0 +1,74 @@
+"""Threads that read images agree on the settings of OpenCV and Pillow, and restore them."""
+
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import image_files, orientation
+from datasets.library_settings import SharedSetting
+from datasets.readers import label_files
+from support import stand_ins
+
+
+def test_the_last_thread_that_leaves_restores_the_setting():
+    values = ['before']
+
+    def change():
+        return values.append('changed') or values[-2]
+
+    setting, both_inside = SharedSetting(change, values.append), threading.Barrier(2)
+
+    def hold(leaves_late):
+        with setting:
+            both_inside.wait(10)
+            time.sleep(0.05 * leaves_late)
+            assert values[-1] == 'changed'
+
+    threads = [threading.Thread(target=hold, args=(late,)) for late in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values == ['before', 'changed', 'before']
+
+
+@pytest.mark.filterwarnings('error')
+def test_threads_read_large_images_side_by_side(tmp_path, monkeypatch):
+    """Pillow's limit is lowered to thousands of pixels; the file has more than twice as many."""
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(cv2.imencode('.jpg', stand_ins.image(60, 120))[1].tobytes())
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
+    level, expected = cv2.getLogLevel(), image_files.read_image(path)
+    problems = []
+
+    def read():
+        try:
+            for _ in range(50):
+                assert (image_files.read_image(path) == expected).all()
+                assert image_files.image_size(path) == (60, 120)
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert (cv2.getLogLevel(), Image.MAX_IMAGE_PIXELS) == (level, 3000)
+
+
+@pytest.mark.filterwarnings('error')
+def test_large_masks_and_the_orientation_of_large_images_are_read(tmp_path, monkeypatch):
+    mask, photo = tmp_path / 'mask.png', tmp_path / 'photo.jpg'
+    Image.fromarray(np.ones((60, 120), np.uint8)).save(mask)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stand_ins.image(60, 120)).save(photo, exif=exif)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
+    assert label_files.read_indices(mask).shape == (60, 120)
+    assert orientation.of_file(photo) == 6
