@@ -106,7 +106,7 @@ def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.nda
         return pixel_depth.reduce_depth(deep, reading, path)
     # Decoders of other formats than PNG can round. They do not give 8 bits for a TIFF with 10, 12
     # or 14, which OpenCV has scaled to 16.
-    image = None if data.startswith(_PNG_SIGNATURE) else _imdecode(data, 0)
+    image = None if data.startswith(PNG_SIGNATURE) else _imdecode(data, 0)
     if image is None:
         image = (deep >> 8).astype(np.uint8)
     if reading.bit_depth is None:
