@@ -132,6 +132,7 @@ def load(
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
         given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
+    reading.resolve_paths(given, Path.cwd())
     given |= class_count.implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():

@@ -85,9 +85,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
         inherited, inherited_origins = read_file(base_file, (*children, path))
         values |= inherited
         origins |= inherited_origins
-    for key in PATH_KEYS:
-        if isinstance(own.get(key), str):
-            own[key] = _relative_to(path.parent, own[key])
+    resolve_paths(own, path.parent)
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
@@ -117,14 +115,24 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
         )
 
 
-def _relative_to(folder: Path, path: str) -> str:
-    """Resolve a path against the config's folder.
+def resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    """Make the paths among values absolute, so that a run's config keeps their meaning.
 
-    A bare file name that does not exist there is not changed, because it may be the name of a
-    published file.
+    Args:
+        values: Unchecked values by key, to change.
+        folder: Folder that the paths are relative to. A bare name that is not in it is that of a
+            file or folder in the working directory, or else unchanged, because it may be the name
+            of a published file.
     """
-    beside = folder / Path(path).expanduser()
-    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
+    for key in PATH_KEYS:
+        path = values.get(key)
+        if not isinstance(path, str):
+            continue
+        beside, here = folder / Path(path).expanduser(), Path(path)
+        if files.kind_of(beside) or os.sep in path:
+            values[key] = str(beside.resolve())
+        elif files.kind_of(here):
+            values[key] = str(here.resolve())
 
 
 def parse(text: str, source: Path | str, key: str | None = None) -> Any:

@@ -314,3 +314,14 @@ def test_a_config_is_completed_by_missing_keys_only(tmp_path):
     completed = loaded.completed({'aux_weights': (1.0,)}, 'the weights')
     assert (completed['aux_weights'], completed.origin('aux_weights')) == ([1.0], 'the weights')
     assert 'aux_weights' not in loaded
+
+
+def test_paths_of_options_and_bare_names_become_absolute(tmp_path, monkeypatch):
+    """A run writes them into its folder, where relative ones would mean other places."""
+    (tmp_path / 'pictures').mkdir()
+    monkeypatch.chdir(tmp_path)
+    loaded = config.load('configs/D3Net_S.yaml', ['data_dir=data/own', 'pretrained=a.h5'])
+    assert (loaded['data_dir'], loaded['pretrained']) == (str(tmp_path / 'data' / 'own'), 'a.h5')
+    (tmp_path / 'configs').mkdir()
+    path = write(tmp_path / 'configs', 'own.yaml', PUBLISHED_S + 'data_dir: pictures\n')
+    assert config.load(path)['data_dir'] == str(tmp_path / 'pictures')
