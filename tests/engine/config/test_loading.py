@@ -183,6 +183,9 @@ def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
     path = write(tmp_path, 'd.yaml', without)
     with pytest.raises(UserError, match='num_classes: must be given; .* classes or dataset'):
         config.load(path)
+    path = write(tmp_path, 'e.yaml', without + 'dataset: folder\ndata_dir: gone\n')
+    with pytest.raises(UserError, match='num_classes: .* folder are those in gone, which is not'):
+        config.load(path)
 
 
 @pytest.mark.parametrize(
