@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from common import PROJECT, files, yaml_text
+from common import PROJECT, files, once, yaml_text
 from common.errors import UserError
-from common.log import LOG
 from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
@@ -102,7 +101,7 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
     Args:
         run: The run.
         own: The values of its config, to change.
-        path: The file, for the log.
+        path: The file, for the warning.
     """
     named = own.get(WEIGHTS_KEY)
     if isinstance(named, str) and Path(named).parent == run.path:
@@ -110,8 +109,9 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
     chosen = run.own_weights()
     own[WEIGHTS_KEY] = None if chosen is None else str(chosen)
     if named:
-        LOG.info(
-            '%s: its weights, %s, are not of this run and are ignored; -m selects them', path, named
+        once.warn(
+            f'weights of {path}',
+            f'{path}: its weights, {named}, are not of this run and are ignored; -m selects them',
         )
 
 
