@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from common import PROJECT, files, yaml_text
+from common import PROJECT, files, once, yaml_text
 from common.errors import UserError
-from common.log import LOG
 from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
@@ -85,9 +84,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
         inherited, inherited_origins = read_file(base_file, (*children, path))
         values |= inherited
         origins |= inherited_origins
-    for key in PATH_KEYS:
-        if isinstance(own.get(key), str):
-            own[key] = _relative_to(path.parent, own[key])
+    resolve_paths(own, path.parent)
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
@@ -104,7 +101,7 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
     Args:
         run: The run.
         own: The values of its config, to change.
-        path: The file, for the log.
+        path: The file, for the warning.
     """
     named = own.get(WEIGHTS_KEY)
     if isinstance(named, str) and Path(named).parent == run.path:
@@ -112,19 +109,30 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
     chosen = run.own_weights()
     own[WEIGHTS_KEY] = None if chosen is None else str(chosen)
     if named:
-        LOG.info(
-            '%s: its weights, %s, are not of this run and are ignored; -m selects them', path, named
+        once.warn(
+            f'weights of {path}',
+            f'{path}: its weights, {named}, are not of this run and are ignored; -m selects them',
         )
 
 
-def _relative_to(folder: Path, path: str) -> str:
-    """Resolve a path against the config's folder.
+def resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    """Make the paths among values absolute, so that a run's config keeps their meaning.
 
-    A bare file name that does not exist there is not changed, because it may be the name of a
-    published file.
+    Args:
+        values: Unchecked values by key, to change.
+        folder: Folder that the paths are relative to. A bare name that is not in it is that of a
+            file or folder in the working directory, or else unchanged, because it may be the name
+            of a published file.
     """
-    beside = folder / Path(path).expanduser()
-    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
+    for key in PATH_KEYS:
+        path = values.get(key)
+        if not isinstance(path, str):
+            continue
+        beside, here = folder / Path(path).expanduser(), Path(path)
+        if files.kind_of(beside) or os.sep in path:
+            values[key] = str(beside.resolve())
+        elif files.kind_of(here):
+            values[key] = str(here.resolve())
 
 
 def parse(text: str, source: Path | str, key: str | None = None) -> Any:

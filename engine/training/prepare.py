@@ -85,6 +85,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
     initial = None if state else _initialise(plan, network)
+    if state is not None:
+        resume.check_changes(state, plan, hyperparameters)
     if not processes.rank:
         folder.claim(resume=own)
         stack.callback(folder.release)
@@ -187,12 +189,9 @@ def _start_logging(
     """Open the log of the run, and log its devices and the state that it resumes from.
 
     Raises:
-        UserError: The processes use different kinds of devices, or the state belongs to another
-            training.
+        UserError: The processes use different kinds of devices.
     """
     descriptions = describe_processes(plan)
-    if state is not None:
-        resume.check_changes(state, plan, hyperparameters)
     logger = stack.enter_context(_logger(plan, folder, hyperparameters, state))
     LOG.info('the run is in %s, seed %d', folder.path, plan.seed)
     for line in descriptions:

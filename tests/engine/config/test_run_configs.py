@@ -1,6 +1,5 @@
 """The effective config of a run: how it is recognised, and which weights it resolves."""
 
-import logging
 import shutil
 
 import pytest
@@ -28,7 +27,6 @@ def weights_of(path, *overrides):
 
 
 def test_the_weights_of_a_run_are_the_best_else_the_final_else_the_newest(run, caplog):
-    caplog.set_level(logging.INFO, 'nnseg')
     assert weights_of(run.config) is None
     (line,) = caplog.messages
     assert '/elsewhere/published.h5, are not of this run and are ignored' in line
