@@ -71,9 +71,10 @@ def find(root: Path, split: str) -> FoundSamples:
     if lists_there:
         if list_files[split] not in lists_there:
             return FoundSamples(())
-        samples = found.samples(split)
-        left = lists.not_listed(samples, lists_there)
-        return layout.select_listed(samples, list_files[split]).with_unused(left)
+        left = lists.not_listed(found.samples(split), lists_there)
+        listed = layout.select_listed(found.samples('test'), list_files[split])
+        used = tuple(sample for sample in listed if split == 'test' or sample.label)
+        return FoundSamples(used, found.samples(split).unused).with_unused(left)
     return found.samples(split) if split == 'train' else FoundSamples(())
 
 
