@@ -40,8 +40,8 @@ INFO = DatasetInfo(
     'folder per split or lists train.txt, val.txt',
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
-    unmarked=f'{DESCRIPTION_FILE} is missing in this folder; write it with the names of the '
-    'classes, such as "classes: [road, car]"',
+    unmarked=f'{DESCRIPTION_FILE} is missing in this folder',
+    beginning='write it with the names of the classes, such as "classes: [road, car]"',
 )
 
 

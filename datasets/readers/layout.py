@@ -70,15 +70,16 @@ def _advice(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo]) -> str
     absolute = root.resolve()
     near = [*_folders_below(absolute), *list(absolute.parents)[:LEVELS_ABOVE]]
     meant = next((folder for folder in near if _located(folder, info)), None)
+    lacking = info.unmarked or f'does not contain {info.name}'
     if meant is not None:
-        return f'does not contain {info.name}; it is in {meant}; name that folder'
+        return f'{lacking}; it is in {meant}; name that folder'
     expected = f'{info.layout}. {info.source}'
     other = next((other.name for other in others if _located(root, other)), None)
     if other is not None:
         looks = f'it looks like {other}; is that the data set?'
-        return f'does not contain {info.name}; {looks} Expected: {expected}'
-    lacking = info.unmarked or f'does not contain {info.name}'
-    return f'{lacking}{_misnamed(root, info)}; expected: {expected}'
+        return f'{lacking}; {looks} Expected: {expected}'
+    remedy = f'; {info.beginning}' if info.beginning else ''
+    return f'{lacking}{remedy}{_misnamed(root, info)}; expected: {expected}'
 
 
 def _misnamed(root: Path, info: DatasetInfo) -> str:

@@ -248,6 +248,10 @@ def test_a_broken_or_missing_description_is_reported(tmp_path):
     (tmp_path / 'Dataset.yml').write_text('classes: [a]')
     with pytest.raises(DataError, match=f'{missing}, or rename Dataset.yml to dataset.yaml; exp'):
         opened(tmp_path)
+    make(tmp_path / 'own', {'classes': ['a']})
+    meant = f'dataset.yaml is missing in this folder; it is in {tmp_path / "own"}; name that'
+    with pytest.raises(DataError, match=meant):
+        opened(tmp_path)
 
 
 def test_a_list_of_pairs_can_replace_the_splits(tmp_path):
