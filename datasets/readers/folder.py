@@ -10,7 +10,8 @@
 Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
 with 255 for ignored pixels, or of the classes' colours; :mod:`datasets.readers.folder_decoder` says
 how the format is detected. Where all labels of a split have no other values than 0 and 255,
-``ignore`` must name 255, as it may be a class. Images may lie in sub-folders; a label has the path
+``ignore`` must name 255, as it may be a class, unless another split has 255 beside more classes;
+evaluate.py reads one split only. Images may lie in sub-folders; a label has the path
 of its image, ``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is not used,
 nor is a label without an image; training and evaluation log how many.
 

@@ -176,9 +176,13 @@ def select_listed(
         name = name_of(line.strip())
         sample = next((by_name[n] for n in names_meant(name) if n in by_name), None)
         if sample is None:
+            remedy = (
+                f'write a name per line, such as {next(iter(by_name))}, or remove this file'
+                if by_name
+                else 'none was found at all, so the images are not in the folder expected'
+            )
             raise DataError(
-                f'{list_file}, line {number}: there is no image called {name!r}; write a name '
-                f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
+                f'{list_file}, line {number}: there is no image called {name!r}; {remedy}'
             )
         chosen.append(sample)
     return FoundSamples(tuple(chosen), found.unused)

@@ -132,6 +132,9 @@ def test_a_listed_image_without_a_label_is_left_out_and_told(tmp_path):
     assert dataset.describe() == '1 pair; 1 not used: images/c.jpg (no label)'
     messages = [problem.message for problem in check_split(dataset).problems]
     assert messages == [f'{tmp_path}/images/c.jpg: has no label']  # b.png has an image
+    (tmp_path / 'images').rename(tmp_path / 'photos')
+    with pytest.raises(DataError, match="no image called 'a'; none was found at all"):
+        opened(tmp_path)
 
 
 def test_without_splits_all_images_are_train(tmp_path):
