@@ -52,11 +52,14 @@ class JudgingDecoder(Protocol):
         Equal files give equal texts.
         """
 
-    def problems(self, facts: Mapping[str, tuple[int, str]]) -> list[tuple[Path, str]]:
+    def problems(
+        self, facts: Mapping[str, tuple[int, str]], others: Mapping[str, tuple[int, str]]
+    ) -> list[tuple[Path, str]]:
         """Return the label files that do not fit the others, each with a line that describes it.
 
         Args:
             facts: For each text of :meth:`read` the number of files, and the path of the first one.
+            others: Those of other splits, to compare with; their own problems are left out.
         """
 
 

@@ -28,7 +28,8 @@ class DatasetInfo:
             over categories; otherwise None.
         folders: Candidates for the root, relative to the folder that the user names: archives
             often contain a folder of their own.
-        unmarked: What a folder without any of ``marks`` lacks, and the remedy, for messages.
+        unmarked: What a folder without any of ``marks`` lacks, for messages.
+        beginning: How the user can add it, for messages.
         marks: Glob patterns; a folder is a root of this data set if it matches one of them.
 
     Raises:
@@ -45,6 +46,7 @@ class DatasetInfo:
     folders: tuple[str, ...] = ('.',)
     marks: tuple[str, ...] = ()
     unmarked: str = ''
+    beginning: str = ''
 
     def __post_init__(self) -> None:
         if len(self.classes) > MAX_CLASSES:

@@ -60,18 +60,24 @@ class LabelReading:
         return LabelReading(form, entries, *rest)
 
 
-def problems(facts: Facts, classes: Sequence[str]) -> list[tuple[Path, str]]:
+Reading = tuple[str, LabelReading, int]  # path of the first file, its reading, number of files
+
+
+def problems(facts: Facts, others: Facts, classes: Sequence[str]) -> list[tuple[Path, str]]:
     """Return what is wrong with the label files of a split as a whole.
 
     Args:
         facts: The readings of all files.
+        others: Those of other splits, to compare with; their own problems are left out.
         classes: Names of the classes.
 
     Returns:
         For each problem a file and a line that begins with it, in the order of the files.
     """
-    readings = sorted((path, LabelReading.of_text(text), n) for text, (n, path) in facts.items())
-    found, agreement = _wrongly_ignored(readings, classes), _Agreement()
+    readings, known = _by_path(facts), _by_path(others)
+    found, agreement = _wrongly_ignored(readings, known, classes), _Agreement()
+    for path, reading, _ in known:
+        agreement.contradiction(path, reading)
     for path, reading, count in readings:
         contradiction = agreement.contradiction(path, reading)
         if contradiction is not None:
@@ -80,35 +86,46 @@ def problems(facts: Facts, classes: Sequence[str]) -> list[tuple[Path, str]]:
     return found
 
 
+def _by_path(facts: Facts) -> list[Reading]:
+    return sorted((path, LabelReading.of_text(text), n) for text, (n, path) in facts.items())
+
+
 def _wrongly_ignored(
-    readings: Sequence[tuple[str, LabelReading, int]], classes: Sequence[str]
+    readings: list[Reading], known: list[Reading], classes: Sequence[str]
 ) -> list[tuple[Path, str]]:
     """Return a problem if 255 is probably a class: in masks of 0 and 255, in all files or in some.
 
-    Args:
-        readings: Path of the first file, reading and number of files, in order.
-        classes: Names of the classes.
+    It is none if a file of any split has 255 beside other classes than the first.
     """
-    supposed = [path for path, reading, _ in readings if reading.supposed]
-    if not supposed:
+    together = readings + known
+    supposed = [path for path, reading, _ in together if reading.supposed]
+    if not supposed or any(reading.supposed and reading.more for _, reading, _ in together):
         return []
     remedy = f'255 means ignored by default; {mask_advice.for_two_values(classes)}'
     shown = [reading for _, reading, _ in readings if reading.first or reading.more]
-    if shown and not any(reading.more for reading in shown):
+    own = any(reading.supposed for _, reading, _ in readings)
+    if own and shown and not any(reading.more for reading in shown):
         count = sum(n for _, _, n in readings)
         who = f'the {count} label files have' if count > 1 else 'the only label file has'
         problem = f'{who} no other values than 0 and 255, and {remedy}'
         return [(Path(supposed[0]), f'{supposed[0]}: {problem}')]
-    both = any(reading.supposed and reading.more for _, reading, _ in readings)
-    with_255 = sum(n for _, reading, n in readings if reading.supposed and reading.first)
-    with_more = sum(n for _, reading, n in readings if reading.more and reading.first)
-    if len(classes) != 2 or both or min(with_255, with_more) < _SOME:
+    with_255, with_more = _numbers_of_forms(together)
+    is_mixed, told = min(with_255, with_more) >= _SOME, min(_numbers_of_forms(known)) >= _SOME
+    if len(classes) != 2 or not is_mixed or told:
         return []
     problem = (
         f'{with_255} label files have the values 0 and 255, {with_more} others 0 and 1, none has '
         f'all three; {remedy}. If 1 and 255 both are {classes[1]}, change one of them in the files'
     )
     return [(Path(supposed[0]), f'{supposed[0]}: {problem}')]
+
+
+def _numbers_of_forms(readings: list[Reading]) -> tuple[int, int]:
+    """Return the numbers of files with the first class and 255, and with it and another class."""
+    return (
+        sum(n for _, reading, n in readings if reading.supposed and reading.first),
+        sum(n for _, reading, n in readings if reading.more and reading.first),
+    )
 
 
 @dataclass

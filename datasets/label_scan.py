@@ -98,12 +98,19 @@ def problems(
     """
     if not isinstance(dataset.decode, JudgingDecoder):
         return []
-    found = dataset.decode.problems(scan.facts)
-    if other is not None:
-        known = {path for path, _ in found + dataset.decode.problems(other.facts)}
-        between = dataset.decode.problems((other + scan).facts)
-        found += [(path, line) for path, line in between if path not in known]
-    return found
+    return dataset.decode.problems(scan.facts, {} if other is None else other.facts)
+
+
+class SplitJudge:
+    """Function that judges the scan of one split after the other, each with those before it."""
+
+    def __init__(self) -> None:
+        self._known = LabelScan()
+
+    def __call__(self, dataset: Dataset, scan: LabelScan) -> None:
+        """Raise ``DataError`` for the first of :func:`problems`."""
+        judge(dataset, scan, self._known)
+        self._known += scan
 
 
 def warn(dataset: Dataset, indices: Sequence[int]) -> None:

@@ -26,10 +26,22 @@ def for_values(used: np.ndarray, classes: Sequence[str], palette: bool) -> str:
         shown = _colours(classes, range(1, count + 1))
         ignored = [[level] * 3 for level in (0, IGNORE) if level in used]
         also = f', ignore: {ignored}' if ignored else ''
-        start = 'do the values start at 1' + (', with 0 for ignored pixels' if 0 in values else '')
-        if palette:
-            return f'{start}? Save the values minus 1'
-        return f'{start}? Then write {shown}{also} and label_format: colours into dataset.yaml'
+        minus_1 = (
+            'save the values minus 1'
+            if palette
+            else f'write {shown}{also} and label_format: colours into dataset.yaml'
+        )
+        if 0 not in values:
+            return f'do the values start at 1? Then {minus_1}'
+        if 'background' in map(str.lower, classes):
+            unlisted, names = count, [*classes, 'other']
+        else:
+            unlisted, names = 0, ['background', *classes]
+        return (
+            f'is {unlisted} a class that is not listed? Then write classes: '
+            f'[{", ".join(map(_quoted, names))}] into dataset.yaml; if 0 means ignored pixels, '
+            f'{minus_1}'
+        )
     if len(used) > count + 1:
         return f'are they ids of instances? Then {_SEMANTIC}'
     if palette:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -155,7 +155,12 @@ def packed_folders(root: str | os.PathLike) -> list[Path]:
     return packed[:1] if root in packed else packed
 
 
-def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> PackedDataset:
+def pack(
+    dataset: Dataset,
+    folder: str | os.PathLike,
+    processes: int = 1,
+    judge: Callable[[Dataset, LabelScan], None] = label_scan.judge,
+) -> PackedDataset:
     """Write a split as memory-mapped arrays.
 
     An existing packed data set stays until the new one is complete.
@@ -164,6 +169,7 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
         dataset: The split to pack; every sample needs a label.
         folder: The folder to write: a new or empty one, or one with packed data.
         processes: Number of worker processes.
+        judge: Called with the scan of all labels before the folder is replaced.
 
     Returns:
         The packed data set.
@@ -183,7 +189,8 @@ def pack(dataset: Dataset, folder: str | os.PathLike, processes: int = 1) -> Pac
     try:
         shutil.rmtree(partial_folder, ignore_errors=True)
         partial_folder.mkdir(parents=True)
-        entries = _write(dataset, partial_folder, sizes, processes)
+        entries, scan = _write(dataset, partial_folder, sizes, processes)
+        judge(dataset, scan)
         _write_index(dataset, partial_folder, entries)
         _replace_folder(partial_folder, folder)
     except OSError as error:
@@ -249,12 +256,8 @@ def open(folder: str | os.PathLike) -> PackedDataset:
 
 def _write(
     dataset, folder: Path, sizes: Sequence[tuple[int, int]], processes: int
-) -> list[PackedSample]:
-    """Fill the two files; the worker that decodes a sample also writes it.
-
-    Raises:
-        DataError: The label files contradict each other.
-    """
+) -> tuple[list[PackedSample], LabelScan]:
+    """Fill the two files; the worker that decodes a sample also writes it."""
     pixels = [height * width for height, width in sizes]
     starts = [0, *np.cumsum(pixels).tolist()]
     for name, channels in ((IMAGES, 3), (LABELS, 1)):
@@ -266,8 +269,7 @@ def _write(
     for entry, part in map_samples(dataset, write, processes, 'packing'):
         entries.append(entry)
         scan += part
-    label_scan.judge(dataset, scan)
-    return entries
+    return entries, scan
 
 
 def _write_sample(

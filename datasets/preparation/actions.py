@@ -239,6 +239,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
     target = context.settings.pack
     assert target is not None  # otherwise this action would not have been chosen
     results: dict[str, Any] = {}
+    judge = label_scan.SplitJudge()
     splits, missing = _splits(context, complete=True)
     _warn_of_turned(splits)
     for dataset in splits:
@@ -247,7 +248,7 @@ def _pack(context: ActionContext) -> tuple[dict[str, Any], int]:
             continue
         folder = target / dataset.split
         dataset.log_counts()
-        pack(dataset, folder, context.processes)
+        pack(dataset, folder, context.processes, judge)
         results[dataset.split] = str(folder)
         print(f'{context.name} {dataset.split}: packed into {folder}')
     return results, missing

@@ -21,6 +21,7 @@ from datasets import label_scan
 from datasets.dataset import NO_IMAGE, NO_LABEL, Dataset, check_range
 from datasets.info import IGNORE, DataError
 from datasets.label_scan import LabelScan
+from datasets.readers import layout
 from datasets.registry import UNLABELLED_SPLIT, preparation
 
 
@@ -162,8 +163,11 @@ def _labels_without_image(dataset: Dataset) -> list[Problem]:
         beginnings.add(beginning)
         image_endings.add(image.name.removeprefix(beginning))
         label_endings.add(label.name.removeprefix(beginning))
+    labels = {label for _, label in pairs}
     for folder in {image.parent for image, _ in pairs}:
-        beginnings |= {_beginning(path.name, image_endings) for path in _files(folder)}
+        images = [path for path in _files(folder) if path not in labels]
+        beginnings |= {_beginning(path.name, image_endings) for path in images}
+        beginnings |= {path.stem for path in images if path.suffix.lower() in layout.IMAGES}
     problems = []
     for folder in sorted({label.parent for _, label in pairs}):
         for path in _files(folder):

@@ -10,7 +10,8 @@
 Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
 with 255 for ignored pixels, or of the classes' colours; :mod:`datasets.readers.folder_decoder` says
 how the format is detected. Where all labels of a split have no other values than 0 and 255,
-``ignore`` must name 255, as it may be a class. Images may lie in sub-folders; a label has the path
+``ignore`` must name 255, as it may be a class, unless another split has 255 beside more classes;
+evaluate.py reads one split only. Images may lie in sub-folders; a label has the path
 of its image, ``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is not used,
 nor is a label without an image; training and evaluation log how many.
 
@@ -40,8 +41,8 @@ INFO = DatasetInfo(
     'folder per split or lists train.txt, val.txt',
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
-    unmarked=f'{DESCRIPTION_FILE} is missing in this folder; write it with the names of the '
-    'classes, such as "classes: [road, car]"',
+    unmarked=f'{DESCRIPTION_FILE} is missing in this folder',
+    beginning='write it with the names of the classes, such as "classes: [road, car]"',
 )
 
 
@@ -71,9 +72,10 @@ def find(root: Path, split: str) -> FoundSamples:
     if lists_there:
         if list_files[split] not in lists_there:
             return FoundSamples(())
-        samples = found.samples(split)
-        left = lists.not_listed(samples, lists_there)
-        return layout.select_listed(samples, list_files[split]).with_unused(left)
+        left = lists.not_listed(found.samples(split), lists_there)
+        listed = layout.select_listed(found.samples('test'), list_files[split])
+        used = tuple(sample for sample in listed if split == 'test' or sample.label)
+        return FoundSamples(used, found.samples(split).unused).with_unused(left)
     return found.samples(split) if split == 'train' else FoundSamples(())
 
 

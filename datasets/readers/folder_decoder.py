@@ -45,9 +45,11 @@ class Decoder:
         labels, reading = self._read(path)
         return labels, reading.as_text()
 
-    def problems(self, facts: label_reading.Facts) -> list[tuple[Path, str]]:
-        """Return what is wrong with the label files of a split as a whole."""
-        return label_reading.problems(facts, self.description.classes)
+    def problems(
+        self, facts: label_reading.Facts, others: label_reading.Facts
+    ) -> list[tuple[Path, str]]:
+        """Return what is wrong with the label files of a split, beside those of other splits."""
+        return label_reading.problems(facts, others, self.description.classes)
 
     def _read(self, path: Path) -> tuple[np.ndarray, LabelReading]:
         mask = mask_files.read(path)
@@ -110,7 +112,8 @@ class Decoder:
         fit_colours = (colours[used] != NO_CLASS).all()
         differing = used[indices[used] != colours[used]]
         if not fit_colours:
-            as_colours = mask.is_rgb and self.description.colours and not fit_indices
+            but_255 = (colours[used[used != IGNORE]] != NO_CLASS).all()
+            as_colours = self.description.colours and not fit_indices and (mask.is_rgb or but_255)
             return label_reading.GREY_COLOURS if as_colours else label_reading.GREY_INDICES
         if not differing.size:
             return ''
@@ -138,7 +141,7 @@ class Decoder:
         by_colours = f'label_format: {COLOURS} to take the colours'
         by_values = f'label_format: {INDICES} to take the values as they are'
         all_known = (colours[used] != NO_CLASS).all()
-        for value in used[~self._ignored(used, indices, colours)]:
+        for value in used[~self._ignored(mask, used, colours)]:
             colour = mask.shown[value].tolist()
             own = self._name(indices[value])
             meant = self._name(colours[value])
@@ -157,10 +160,15 @@ class Decoder:
                     f'correct the colours there, or write {by_values}, {into}'
                 )
 
-    def _ignored(self, used: np.ndarray, indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
-        """Return which used values are ignored, whatever their colour."""
+    def _ignored(self, mask: Mask, used: np.ndarray, colours: np.ndarray) -> np.ndarray:
+        """Return which used values are ignored, whatever their colour.
+
+        Programs that fill a palette with black give 255 the colour of a black class as well.
+        """
         stated = np.isin(used, list(self.description.ignored_values))
-        return stated | ((used == IGNORE) & (colours[used] == NO_CLASS))
+        meant = colours[IGNORE]
+        filling = meant != IGNORE and (mask.shown[meant] == mask.shown[IGNORE]).all()
+        return stated | ((used == IGNORE) & (meant == NO_CLASS or filling))
 
     def _compared_palette(
         self, mask: Mask, used: np.ndarray, indices: np.ndarray
@@ -181,6 +189,11 @@ class Decoder:
             listed = ', '.join(map(str, wrong[:5]))
             advice = mask_advice.for_values(used, self.description.classes, bool(mask.has_palette))
             return f'holds the values {listed}, which have no meaning in this data set; {advice}'
+        if wrong.tolist() == [IGNORE] and not mask.has_palette:
+            return (
+                'its grey values are colours of classes, except 255; if this means ignored pixels, '
+                f'write ignore: [255] into {DESCRIPTION_FILE}'
+            )
         shown = tuple(mask.shown[wrong[0]].tolist())
         if mask.has_palette or mask.is_rgb:
             return (
@@ -208,6 +221,8 @@ class Decoder:
         table = np.full(256, NO_CLASS, np.int16)
         for colour, index in self._meanings_of_colours().items():
             table[(mask.shown == colour).all(axis=1)] = index
+        ignored = list(self.description.ignored_values)
+        table[ignored] = np.where(table[ignored] == NO_CLASS, IGNORE, table[ignored])
         return table
 
     def _ignores_255(self, colours: np.ndarray | None = None) -> bool:

@@ -176,7 +176,7 @@ def open_png(path: Path) -> PngFile:
                 raise InputError(f'{path}: {_not_png(str(image.format))}')
             image.load()
     except UnidentifiedImageError as error:
-        raise InputError(f'{path}: not an image') from error
+        raise InputError(f'{path}: not an image; a label file must be PNG') from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
     return PngFile(image, data)

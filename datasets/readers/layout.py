@@ -70,15 +70,16 @@ def _advice(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo]) -> str
     absolute = root.resolve()
     near = [*_folders_below(absolute), *list(absolute.parents)[:LEVELS_ABOVE]]
     meant = next((folder for folder in near if _located(folder, info)), None)
+    lacking = info.unmarked or f'does not contain {info.name}'
     if meant is not None:
-        return f'does not contain {info.name}; it is in {meant}; name that folder'
+        return f'{lacking}; it is in {meant}; name that folder'
     expected = f'{info.layout}. {info.source}'
     other = next((other.name for other in others if _located(root, other)), None)
     if other is not None:
         looks = f'it looks like {other}; is that the data set?'
-        return f'does not contain {info.name}; {looks} Expected: {expected}'
-    lacking = info.unmarked or f'does not contain {info.name}'
-    return f'{lacking}{_misnamed(root, info)}; expected: {expected}'
+        return f'{lacking}; {looks} Expected: {expected}'
+    remedy = f'; {info.beginning}' if info.beginning else ''
+    return f'{lacking}{remedy}{_misnamed(root, info)}; expected: {expected}'
 
 
 def _misnamed(root: Path, info: DatasetInfo) -> str:
@@ -175,9 +176,13 @@ def select_listed(
         name = name_of(line.strip())
         sample = next((by_name[n] for n in names_meant(name) if n in by_name), None)
         if sample is None:
+            remedy = (
+                f'write a name per line, such as {next(iter(by_name))}, or remove this file'
+                if by_name
+                else 'none was found at all, so the images are not in the folder expected'
+            )
             raise DataError(
-                f'{list_file}, line {number}: there is no image called {name!r}; write a name '
-                f'per line, such as {next(iter(by_name), "that of an image")}, or remove this file'
+                f'{list_file}, line {number}: there is no image called {name!r}; {remedy}'
             )
         chosen.append(sample)
     return FoundSamples(tuple(chosen), found.unused)

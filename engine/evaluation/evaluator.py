@@ -121,10 +121,17 @@ class Evaluator:
         return report
 
 
-def check_labels(dataset: Dataset, processes: Processes) -> LabelScan:
+def check_labels(
+    dataset: Dataset, processes: Processes, other: LabelScan | None = None
+) -> LabelScan:
     """Read all labels of a split, to find a bad one in minutes instead of hours.
 
     Each process reads its shard.
+
+    Args:
+        dataset: The split.
+        processes: All processes of the job.
+        other: What the labels of other splits show, to compare with.
 
     Returns:
         What the labels of all processes show.
@@ -140,7 +147,7 @@ def check_labels(dataset: Dataset, processes: Processes) -> LabelScan:
     for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
         own += label_scan.scan_of_label(dataset[index].label, *dataset.check(index))
     scan = reduce(add, processes.gather(own))
-    label_scan.judge(dataset, scan)
+    label_scan.judge(dataset, scan, other)
     label_scan.refuse_ignored(dataset, scan)
     return scan
 

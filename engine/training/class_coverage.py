@@ -50,6 +50,11 @@ def require_classes(
     """
     title = 'counting the classes of %d label files'
     scan = _shared_scan(dataset, processes, on_progress, skip_bad, title)
+    if not scan.labels:
+        raise DataError(
+            f'{place_of(dataset)}: none of its {len(dataset)} labels can be used; '
+            'train without --skip-bad to learn why'
+        )
     label_scan.judge(dataset, scan)
     label_scan.refuse_ignored(dataset, scan)
     missing = scan.missing_classes(dataset.info)

@@ -9,7 +9,7 @@ import nnabla as nn
 import models
 from common.log import LOG
 from common.machine import cores, gpu_memory_mib
-from datasets import Dataset, label_scan
+from datasets import Dataset
 from datasets.keys import DataKeys
 from datasets.label_scan import LabelScan
 from datasets.loading import augmentations
@@ -97,7 +97,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     scan = _check_data(plan, data, watchdog, resumed=state is not None)
     if initial:
         _log_initial_weights(*initial, network)
-    validation = None if settings.no_validation else _make_validation(plan, predictor)
+    validation = None if settings.no_validation else _make_validation(plan, predictor, scan)
     _compare_data(data, scan, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
@@ -174,7 +174,6 @@ def _compare_data(
 ) -> None:
     """Compare the training split with the validation, and warn of images that EXIF data turn."""
     if validation is not None:
-        label_scan.judge(validation.dataset, validation.scan, scan)
         class_coverage.compare_splits(data, scan, validation, processes)
     turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
 
@@ -226,10 +225,10 @@ def _register(plan: TrainingPlan, network: Network) -> Predictor:
     return Predictor(network, partial(context.release_cached_memory, plan.choice))
 
 
-def _make_validation(plan: TrainingPlan, predictor: Predictor) -> Validation:
+def _make_validation(plan: TrainingPlan, predictor: Predictor, scan: LabelScan) -> Validation:
     release = partial(context.release_cached_memory, plan.choice)
     precision = 'float16' if plan.choice.type_config == 'half' else 'float32'
-    return Validation(plan.config, predictor, release, plan.processes, precision)
+    return Validation(plan.config, predictor, release, plan.processes, precision, scan)
 
 
 def _make_loader(plan: TrainingPlan, data: Dataset, batch_size: int, network: Network) -> Loader:

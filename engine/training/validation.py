@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.keys import DataKeys
+from datasets.label_scan import LabelScan
 from engine.config import Config
 from engine.config.data import data_root, open_dataset
 from engine.distributed.processes import Processes
@@ -30,6 +31,7 @@ class Validation:
         release: Returns unused memory to the system.
         processes: All processes of the job.
         precision: Numbers that the network computes in.
+        training: What the labels of the training split show, to compare with.
 
     Attributes:
         dataset: The validation split.
@@ -46,13 +48,14 @@ class Validation:
         release: Callable[[], None],
         processes: Processes,
         precision: str = 'float32',
+        training: LabelScan | None = None,
     ):
         self._root, self._precision = data_root(config), precision
         self.dataset = open_dataset(config, DataKeys.of(config).val_split)
         self.dataset.log_counts()
         self._protocol = test_time.configured_protocol(config)
         self._predictor, self._release = predictor, release
-        self.scan = evaluator.check_labels(self.dataset, processes)
+        self.scan = evaluator.check_labels(self.dataset, processes, training)
 
     def origin(self, weights: str) -> Provenance:
         """Return what the scores are computed from; ``weights`` are words for the parameters."""

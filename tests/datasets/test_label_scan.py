@@ -27,7 +27,7 @@ class ColourlessDecoder:
         labels = self(path)
         return labels, json.dumps(np.unique(labels).tolist())
 
-    def problems(self, facts):
+    def problems(self, facts, others):
         if max(count for count, _ in facts.values()) >= 2:
             return []
         first = min(path for _, path in facts.values())

@@ -10,6 +10,7 @@ from PIL import Image
 import datasets
 from common.errors import InputError
 from datasets import DataError
+from datasets.preparation.check import check_split
 from support import stand_ins
 
 COLOURS = {'road': [128, 64, 128], 'car': [0, 0, 142], 'tree': [0, 100, 0]}
@@ -119,6 +120,21 @@ def test_lists_define_splits(tmp_path):
     assert opened(tmp_path, 'val')[0].label == tmp_path / 'labels/b_mask.png'
     with pytest.raises(DataError, match='nothing found for the split test'):
         opened(tmp_path, 'test')
+
+
+def test_a_listed_image_without_a_label_is_left_out_and_told(tmp_path):
+    make(tmp_path, {'classes': list(COLOURS)}, names='abc')
+    (tmp_path / 'images/b.jpg').rename(tmp_path / 'images/b.tif')
+    (tmp_path / 'labels/c.png').unlink()
+    (tmp_path / 'train.txt').write_text('a\nc\n')
+    (tmp_path / 'val.txt').write_text('b.tif\n')
+    dataset = opened(tmp_path)
+    assert dataset.describe() == '1 pair; 1 not used: images/c.jpg (no label)'
+    messages = [problem.message for problem in check_split(dataset).problems]
+    assert messages == [f'{tmp_path}/images/c.jpg: has no label']  # b.png has an image
+    (tmp_path / 'images').rename(tmp_path / 'photos')
+    with pytest.raises(DataError, match="no image called 'a'; none was found at all"):
+        opened(tmp_path)
 
 
 def test_without_splits_all_images_are_train(tmp_path):
@@ -234,6 +250,10 @@ def test_a_broken_or_missing_description_is_reported(tmp_path):
         opened(tmp_path)
     (tmp_path / 'Dataset.yml').write_text('classes: [a]')
     with pytest.raises(DataError, match=f'{missing}, or rename Dataset.yml to dataset.yaml; exp'):
+        opened(tmp_path)
+    make(tmp_path / 'own', {'classes': ['a']})
+    meant = f'dataset.yaml is missing in this folder; it is in {tmp_path / "own"}; name that'
+    with pytest.raises(DataError, match=meant):
         opened(tmp_path)
 
 

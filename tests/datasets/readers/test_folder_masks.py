@@ -17,6 +17,7 @@ THREE, TWO = ['road', 'car', 'tree'], ['background', 'object']
 COLOURS = {'road': [128, 64, 128], 'car': [0, 0, 142], 'tree': [0, 100, 0]}
 BLACK_WHITE = {'background': [0, 0, 0], 'object': [255, 255, 255]}
 LABELS, BINARY = random_values(0, 1, 2), random_values(0, 1)
+RED, GREEN = (200, 0, 0), (0, 200, 0)
 OPAQUE = np.full_like(LABELS, 255)
 RGB = np.array(list(COLOURS.values()), np.uint8)[LABELS]
 
@@ -147,6 +148,54 @@ def test_masks_of_255_beside_masks_of_1_are_refused(tmp_path):
     label_scan.judge(dataset, label_scan.scan_labels(dataset))
 
 
+def test_a_split_of_0_and_255_is_judged_with_the_other_splits(tmp_path):
+    """255 beside other classes shows that it is ignored; 0 and 1 alone do not show it."""
+    for known, problems in ((random_values(0, 1, 255), 0), (BINARY, 1)):
+        write(tmp_path, {'classes': TWO}, known, split='train')
+        write(tmp_path, {'classes': TWO}, BINARY * 255, split='val')
+        train, val = (datasets.open('folder', tmp_path, split) for split in ('train', 'val'))
+        scans = [label_scan.scan_labels(dataset) for dataset in (train, val)]
+        found = label_scan.problems(val, scans[1], scans[0])
+        assert [path for path, _ in found] == [tmp_path / 'labels/val/m0.png'] * problems
+        assert not label_scan.problems(train, scans[0], scans[1])
+
+
+def test_packing_compares_the_splits(tmp_path, capsys):
+    for split, colour in (('train', RED), ('val', GREEN)):
+        mask = with_palette(LABELS, {1: colour})
+        write(tmp_path / 'own', {'classes': THREE}, mask, split=split)
+    arguments = ['folder', '-d', str(tmp_path / 'own'), '--pack', str(tmp_path / 'packed')]
+    arguments += ['--split', 'train', 'val', '--processes', '1']
+    assert run_command(prepare.build_parser, prepare.main, arguments) == 2
+    assert 'val/m0.png: its palette shows index 1 as (0, 200, 0)' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'packed').iterdir()] == ['train']
+
+
+@pytest.mark.parametrize(
+    'classes, values, listed',
+    [
+        (['crack'], (0, 1), ['background', 'crack']),
+        (['car', 'tree: "old"'], (0, 1, 2, 255), ['background', 'car', 'tree: "old"']),
+        (['Background', 'car'], (0, 1, 2), ['Background', 'car', 'other']),
+    ],
+)
+def test_a_class_that_is_not_listed_has_a_remedy_that_works(tmp_path, classes, values, listed):
+    for mask in (random_values(*values), with_palette(random_values(*values), {1: RED})):
+        message = refusal(write(tmp_path, {'classes': classes}, mask))
+        describe(tmp_path, re.search(r'classes: \[.*?\]', message)[0])
+        assert list(datasets.info('folder', tmp_path).classes) == listed
+        assert np.array_equal(labels_of(tmp_path), random_values(*values))
+
+
+def test_255_can_be_ignored_beside_grey_levels_of_classes(tmp_path):
+    classes = {'a': [9] * 3, 'b': [90] * 3, 'c': [200] * 3}
+    root = write(tmp_path, {'classes': classes}, random_values(9, 90, 200, 255))
+    assert 'm0.png: its grey values are colours of classes, except 255' in refusal(root)
+    assert 'write ignore: [255] into dataset.yaml' in refusal(root)
+    describe(root, {'classes': classes, 'ignore': [255]})
+    assert np.array_equal(labels_of(root), random_values(0, 1, 2, 255))
+
+
 @pytest.mark.parametrize(
     'classes, values, expected',
     [
@@ -195,12 +244,12 @@ def test_palettes_that_differ_from_the_description_are_refused(tmp_path):
     message = refusal(write(tmp_path, {'classes': COLOURS}, foreign))
     assert 'class 0 (road), the colour [0, 0, 0], but dataset.yaml says [128, 64, 128]' in message
     assert 'label_format: indices' in message
+    filled = with_palette(random_values(0, 1, 255), {1: RED})  # 255 is black, as class 0
+    root = write(tmp_path, {'classes': {'a': [0, 0, 0], 'b': list(RED)}}, filled)
+    assert np.array_equal(labels_of(root), random_values(0, 1, 255))
     white = with_palette(BINARY * 255, {255: (255, 255, 255), 7: (1, 2, 3)})
     classes = BLACK_WHITE | {'car': [0, 0, 142]}
     assert np.array_equal(labels_of(write(tmp_path, {'classes': classes}, white)), BINARY)
-
-
-RED, GREEN = (200, 0, 0), (0, 200, 0)
 
 
 @pytest.mark.parametrize(

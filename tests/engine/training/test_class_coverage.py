@@ -51,6 +51,10 @@ def test_a_class_without_a_pixel_is_refused_unless_allowed(own, tmp_path, capsys
     (own.data / 'dataset.yaml').write_text(f'{SIX_CLASSES}ignore: [255]\n')
     line = own.refused(capsys, 'void', '--allow-missing-classes')
     assert 'the split train has no pixel of any class, as its 16 labels are ignored' in line
+    for label in (own.data / 'labels/train').iterdir():
+        label.write_bytes(b'no picture')
+    line = own.refused(capsys, 'void', '--skip-bad', '--allow-missing-classes')
+    assert 'none of its 16 labels can be used; train without --skip-bad to learn why' in line
 
 
 def test_large_splits_are_watched_in_the_first_epoch(own, monkeypatch, caplog, capsys):
