@@ -16,7 +16,7 @@ from common.files import replacing
 from datasets import orientation, pixel_depth, tiff_tags
 from datasets.decoding import decoding
 from datasets.keys import DEFAULT_READING, ImageReading
-from datasets.library_settings import open_with_pillow, silent_opencv
+from datasets.library_settings import check_size, open_with_pillow, silent_opencv
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_RGB = bytes((8, 2))  # bits per channel, colour type
@@ -51,7 +51,7 @@ def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarra
         data = _read_bytes(path)
         if _is_plain_png(data, path):
             return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
-        kind, turn = _check_complete(data)
+        kind, turn = _check_complete(data, path)
         is_tiff = data.startswith(tiff_tags.SIGNATURES)
         if is_tiff:
             pixel_depth.check_tiff(data, path)
@@ -143,7 +143,7 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _check_complete(data: bytes) -> tuple[str | None, int]:
+def _check_complete(data: bytes, path: Path) -> tuple[str | None, int]:
     """Decode an image with Pillow, which raises an exception if it is truncated or damaged.
 
     Returns:
@@ -152,6 +152,7 @@ def _check_complete(data: bytes) -> tuple[str | None, int]:
     """
     try:
         with open_with_pillow(io.BytesIO(data)) as image:
+            check_size(image, path)
             image.load()
             return image.format, _orientation_of(data, image)
     except UnidentifiedImageError:  # a format that OpenCV may support
