@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from common.errors import InputError
+from datasets import png_chunks
 from datasets.info import IGNORE
 from datasets.library_settings import check_size, open_with_pillow
 
@@ -175,6 +176,7 @@ def open_png(path: Path) -> PngFile:
             if image.format != 'PNG':
                 raise InputError(f'{path}: {_not_png(str(image.format))}')
             check_size(image, path)
+            png_chunks.checked_kinds(data, path)
             image.load()
     except UnidentifiedImageError as error:
         raise InputError(f'{path}: not an image') from error
