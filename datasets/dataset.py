@@ -243,7 +243,8 @@ class Dataset(Sequence[Sample]):
         if self.reading.turns:
             return (
                 f'its EXIF orientation {turn} turns the image and not its label: if labels were '
-                'drawn on the stored pixels, set exif_orientation: ignore'
+                'drawn on the stored pixels, set exif_orientation: ignore (--exif-orientation '
+                'ignore in python -m datasets)'
             )
         return (
             f'exif_orientation: ignore keeps the image as stored, although its EXIF orientation '

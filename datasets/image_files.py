@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from PIL import Image, UnidentifiedImageError
 
 from common.errors import InputError, UserError
 from common.files import replacing
-from datasets import orientation, pixel_depth, tiff_tags
+from datasets import orientation, pixel_depth, png_chunks, tiff_tags
 from datasets.decoding import decoding
 from datasets.keys import DEFAULT_READING, ImageReading
-from datasets.library_settings import open_with_pillow, silent_opencv
-from datasets.orientation import PNG_SIGNATURE
+from datasets.library_settings import check_size, open_with_pillow, silent_opencv
 
 _PNG_RGB = bytes((8, 2))  # bits per channel, colour type
-_PNG_SPECIAL = (b'eXIf', b'acTL', b'tRNS')  # rotation, animation, transparency
+_PNG_SPECIAL = {b'eXIf', b'acTL', b'tRNS'}  # rotation, animation, transparency
 _DEEP_MODES = ('I', 'F')  # initials of Pillow's modes with more than 8 bits per channel
 _PROBE_IMAGE = np.zeros((32, 32, 3), np.uint8)  # smaller images cannot be written as JPEG 2000
 
@@ -51,7 +49,7 @@ def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarra
         data = _read_bytes(path)
         if _is_plain_png(data, path):
             return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
-        kind, turn = _check_complete(data)
+        kind, turn = _check_complete(data, path)
         is_tiff = data.startswith(tiff_tags.SIGNATURES)
         if is_tiff:
             pixel_depth.check_tiff(data, path)
@@ -106,7 +104,7 @@ def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.nda
         return pixel_depth.reduce_depth(deep, reading, path)
     # Decoders of other formats than PNG can round. They do not give 8 bits for a TIFF with 10, 12
     # or 14, which OpenCV has scaled to 16.
-    image = None if data.startswith(PNG_SIGNATURE) else _imdecode(data, 0)
+    image = None if data.startswith(png_chunks.SIGNATURE) else _imdecode(data, 0)
     if image is None:
         image = (deep >> 8).astype(np.uint8)
     if reading.bit_depth is None:
@@ -143,7 +141,7 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _check_complete(data: bytes) -> tuple[str | None, int]:
+def _check_complete(data: bytes, path: Path) -> tuple[str | None, int]:
     """Decode an image with Pillow, which raises an exception if it is truncated or damaged.
 
     Returns:
@@ -152,6 +150,7 @@ def _check_complete(data: bytes) -> tuple[str | None, int]:
     """
     try:
         with open_with_pillow(io.BytesIO(data)) as image:
+            check_size(image, path)
             image.load()
             return image.format, _orientation_of(data, image)
     except UnidentifiedImageError:  # a format that OpenCV may support
@@ -161,25 +160,13 @@ def _check_complete(data: bytes) -> tuple[str | None, int]:
 def _is_plain_png(data: bytes, path: Path) -> bool:
     """Return whether this is an 8-bit RGB PNG without rotation, animation or transparency.
 
-    The function also checks the length and the checksum of every chunk that it passes.
-
     Raises:
-        InputError: A chunk is truncated, or its checksum is wrong.
+        InputError: This is a PNG that is truncated or damaged.
     """
-    if not data.startswith(PNG_SIGNATURE) or data[12:16] != b'IHDR' or data[24:26] != _PNG_RGB:
+    if not data.startswith(png_chunks.SIGNATURE):
         return False
-    position, kind, view = len(PNG_SIGNATURE), b'', memoryview(data)
-    while kind != b'IEND':
-        kind = data[position + 4 : position + 8]
-        end = position + 8 + int.from_bytes(data[position : position + 4], 'big')
-        if end + 4 > len(data):
-            raise InputError(f'{path}: damaged or truncated image (it ends within a PNG chunk)')
-        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(data[end : end + 4], 'big'):
-            raise InputError(f'{path}: damaged or truncated image (wrong checksum of a PNG chunk)')
-        if kind in _PNG_SPECIAL:
-            return False
-        position = end + 4
-    return True
+    kinds = png_chunks.checked_kinds(data, path)
+    return data[24:26] == _PNG_RGB and not kinds & _PNG_SPECIAL
 
 
 def write_image(path: Path, image: np.ndarray):

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from datasets import tiff_tags
+from datasets import png_chunks, tiff_tags
 from datasets.library_settings import open_with_pillow
 
 UPRIGHT = 1
@@ -20,7 +20,6 @@ EXCHANGING = (5, 6, 7, 8)  # orientations that exchange height and width
 _TAG = 0x0112
 _INVERSE = {6: 8, 8: 6}  # the other orientations undo themselves
 _EXIF_SIGNATURE = b'Exif\0\0'
-PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
 def of_image(image: Image.Image) -> int:
@@ -43,8 +42,8 @@ def of_file(path: Path) -> int:
     """
     try:
         with open(path, 'rb') as file:
-            signature = file.read(len(PNG_SIGNATURE))
-            if signature == PNG_SIGNATURE:
+            signature = file.read(len(png_chunks.SIGNATURE))
+            if signature == png_chunks.SIGNATURE:
                 return _of_png(file)
             file.seek(0)
             if signature.startswith(tiff_tags.SIGNATURES):

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from common.errors import InputError
+from datasets import png_chunks
 from datasets.info import IGNORE
-from datasets.library_settings import open_with_pillow
+from datasets.library_settings import check_size, open_with_pillow
 
 NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
@@ -174,6 +175,8 @@ def open_png(path: Path) -> PngFile:
         with open_with_pillow(io.BytesIO(data)) as image:
             if image.format != 'PNG':
                 raise InputError(f'{path}: {_not_png(str(image.format))}')
+            check_size(image, path)
+            png_chunks.checked_kinds(data, path)
             image.load()
     except UnidentifiedImageError as error:
         raise InputError(f'{path}: not an image; a label file must be PNG') from error

@@ -14,6 +14,7 @@ from common.inputs import Input
 from datasets import image_files
 from datasets.decoding import decoding
 from datasets.preparation.check import check_split
+from datasets.readers import label_files
 from engine.inference import segmenting
 from engine.inference.planning import OutputPlan
 from engine.inference.settings import LooksSettings
@@ -108,3 +109,21 @@ def test_warnings_that_are_errors_are_errors_of_the_file(tmp_path):
             decoding(tmp_path / 'a.png'),
         ):
             warnings.warn('odd', stacklevel=1)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L', 'P', 'I;16'])
+def test_one_flipped_bit_of_a_png_is_noticed(tmp_path, mode):
+    """Of compressed pixels, too, which decoders read as other pixels."""
+    path = tmp_path / 'a.png'
+    picture = Image.fromarray(stand_ins.image(64, 48))
+    (picture if mode != 'I;16' else picture.convert('L')).convert(mode).save(path)
+    whole = path.read_bytes()
+    image_files.read_image(path)
+    start = whole.index(b'IDAT') + 4
+    for place in range(start, len(whole) - 16, 97):
+        data = bytearray(whole)
+        data[place] ^= 8
+        path.write_bytes(data)
+        for read in (image_files.read_image, label_files.open_png):
+            with pytest.raises(InputError, match='a.png: damaged or truncated'):
+                read(path)
