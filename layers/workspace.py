@@ -13,6 +13,8 @@ from typing import Any
 
 import nnabla as nn
 
+from layers import graph
+
 NNABLA_LOCK = RLock()
 
 
@@ -42,3 +44,21 @@ class Workspace:
             nn.parameter_scope('', scope=self._parameters),
         ):
             yield
+
+    def check_graph(self, output: nn.Variable) -> None:
+        """Check that a graph has been built in this workspace throughout.
+
+        Raises:
+            RuntimeError: A trainable parameter is of another scope: another thread has changed
+                NNabla's current scope without the lock, so results would be wrong.
+        """
+        with nn.parameter_scope('', scope=self._parameters):
+            own = {parameter.data for parameter in nn.get_parameters(grad_only=False).values()}
+        for function in graph.functions(output):
+            for variable in function.inputs:
+                if variable.parent is None and variable.need_grad and variable.data not in own:
+                    raise RuntimeError(
+                        'another thread has changed the parameter scope of NNabla, which all '
+                        'threads share, while a graph was built: build networks inside of '
+                        'layers.workspace.Workspace({}).entered() there'
+                    )

@@ -76,4 +76,6 @@ class NnablaBackend:
         """Build the graph for a shape; return its input and its output."""
         self._on_new_size()
         variable = nn.Variable(shape)
-        return variable, self.network(variable)[0]
+        output = self.network(variable)[0]
+        self.workspace.check_graph(output)
+        return variable, output

@@ -106,7 +106,9 @@ class OnDevicePredictor:
     def _graph(self, size: Size) -> tuple[nn.Variable, nn.Variable]:
         self._on_new_size()
         x = nn.Variable((1, *size, 3))
-        return x, self._build(x)
+        labels = self._build(x)
+        self._workspace.check_graph(labels)
+        return x, labels
 
     def _build(self, x: nn.Variable) -> nn.Variable:
         """Return class indices (1, H, W) of an image (1, H, W, 3) of BGR values from 0 to 255."""

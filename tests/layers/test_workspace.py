@@ -38,6 +38,16 @@ def test_networks_of_two_workspaces_share_nothing():
     assert not np.array_equal(*values)
 
 
+def test_a_graph_with_parameters_of_another_scope_is_refused():
+    space, x = Workspace({}), nn.Variable((1, 3, 32, 32))
+    with space.entered():
+        space.check_graph(stand_ins.tiny()(x)[0])
+        with nn.parameter_scope('', {}):  # as by another thread that does not wait for the lock
+            foreign = stand_ins.tiny()(x)[0]
+        with pytest.raises(RuntimeError, match='another thread has changed the parameter scope'):
+            space.check_graph(foreign)
+
+
 def test_an_error_inside_restores_the_scope_and_releases_the_lock():
     space = Workspace({})
     with pytest.raises(KeyError), space.entered():
