@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shlex
 from pathlib import Path
 
 
@@ -18,9 +19,12 @@ def explain_no_match(pattern: Path) -> str:
     choice = re.search(r'\[[^]]*\]?', str(pattern))
     if choice is None or escaped == str(pattern):
         return 'no file matches'
+    quoted = shlex.quote(escaped)
+    if not glob.glob(escaped, recursive=True):
+        return f'no file matches, nor {quoted}, where the brackets belong to the name'
     return (
         f'no file matches; {choice[0]} stands for one of the characters in it: for the name with '
-        f"brackets write '{escaped}'"
+        f'brackets write {quoted}'
     )
 
 

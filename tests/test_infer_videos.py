@@ -63,7 +63,8 @@ def test_a_video_too_wide_for_the_codec_is_skipped(small_photo, capfd):
         INFER, '-i', 'in', *tiny_camvid(), '--size', '32x64', cwd=small_photo.parent
     )
     assert process.returncode == 1, process.stderr
-    assert process.stderr.splitlines() == [
+    lines = process.stderr.splitlines()
+    assert [line for line in lines if not line.startswith('segmenting ')] == [
         'running on the CPU',
         'segmenting 2 files',
         'segmenting in/a.avi, 1 frames',

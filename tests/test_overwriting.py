@@ -110,5 +110,5 @@ def test_an_input_is_never_overwritten(program, arguments, reason, inputs, monke
     assert run_command(program.build_parser, program.main, arguments.split()) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error')]
     assert reason in line
-    assert line.rpartition('; ')[2].startswith(('name ', 'change it with -o')), 'the remedy'
+    assert line.rpartition('; ')[2].startswith('name '), 'the remedy'
     assert contents(inputs) == before

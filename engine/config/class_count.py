@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 from datasets.info import DatasetInfo
+from engine.runs.run_folder import RunFolder
 from models.family import NetworkKeys
 
 if TYPE_CHECKING:
@@ -16,35 +18,43 @@ CLASSES, PALETTE, COUNT = 'classes', 'palette', 'num_classes'
 NOUNS = {CLASSES: 'names', PALETTE: 'colours'}
 
 
-def follow_classes(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that the classes of a layer imply.
-
-    A file or the options of ``--set`` that name classes say how many there are. An inherited
-    ``num_classes`` or ``palette`` for another number does not apply to them.
+def implied(
+    layer: Mapping[str, Any], inherited: Mapping[str, Any], origins: Mapping[str, Path | str]
+) -> dict[str, Any]:
+    """Return the values that the classes, or the number of classes, of a layer imply.
 
     Args:
         layer: The unchecked values of one file, or of ``--set``.
         inherited: The values that the layer overrides.
+        origins: Their files, by key.
+    """
+    return _follow_classes(layer, inherited) | _follow_count(layer, inherited, origins)
+
+
+def _follow_classes(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the classes of a layer imply.
+
+    A file or the options of ``--set`` that name classes say how many there are. An inherited
+    ``num_classes`` or ``palette`` for another number does not apply to them.
     """
     classes, palette = layer.get(CLASSES), inherited.get(PALETTE)
     if not isinstance(classes, list):
         return {}
-    implied: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if COUNT not in layer and inherited.get(COUNT) not in (None, len(classes)):
-        implied[COUNT] = len(classes)
+        values[COUNT] = len(classes)
     if PALETTE not in layer and isinstance(palette, list) and len(palette) != len(classes):
-        implied[PALETTE] = None
-    return implied
+        values[PALETTE] = None
+    return values
 
 
-def follow_count(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a new number of classes implies for the config of a run.
+def _follow_count(
+    layer: Mapping[str, Any], inherited: Mapping[str, Any], origins: Mapping[str, Path | str]
+) -> dict[str, Any]:
+    """Return the values that the number of classes of a layer implies.
 
-    The run wrote names and colours itself, so those of another number do not apply any more.
-
-    Args:
-        layer: The unchecked values of ``--set``.
-        inherited: The values of the run's config.
+    A run writes names and colours into its config itself, so those of another number do not apply
+    any more.
     """
     count = layer.get(COUNT)
     return {
@@ -54,7 +64,13 @@ def follow_count(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict
         and key not in layer
         and isinstance(inherited.get(key), list)
         and len(inherited[key]) != count
+        and _is_of_run(origins[key])
     }
+
+
+def _is_of_run(origin: Path | str) -> bool:
+    """Return whether a file is the effective config of a run."""
+    return isinstance(origin, Path) and RunFolder.of_config(origin) is not None
 
 
 def explain_contradiction(

@@ -13,7 +13,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -132,8 +132,8 @@ def load(
         if not separator:
             raise UserError(f'{SET_OPTION} {override}: write it as key=value')
         given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
-    given |= class_count.follow_classes(given, values)
-    given |= class_count.follow_count(given, values) if run else {}
+    reading.resolve_paths(given, Path.cwd())
+    given |= class_count.implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
@@ -224,11 +224,19 @@ def _with_class_count(config: Config) -> Config:
     if data.classes:
         count, source = len(data.classes), config.origin('classes')
     else:
-        known = data_set_info(config, layout.data_root(data.dataset or 'folder', data.data_dir))
+        root = layout.data_root(data.dataset or 'folder', data.data_dir)
+        known = data_set_info(config, root)
         count, source = len(known.classes), f'the classes of the data set {known.name}'
-    with suppress(models.HyperParameterError):  # it may be the missing number
+    try:
         if models.describe(config).num_classes == count:
             return config
+    except models.HyperParameterError as error:
+        if error.key == class_count.COUNT and not count and data.dataset:
+            raise UserError(
+                f'num_classes: must be given, as the classes of the data set {known.name} are '
+                f'those in {root}, which is not there; set num_classes or classes, or data_dir to '
+                f'its folder ({config.path})'
+            ) from error
     return config.completed({class_count.COUNT: count}, source) if count else config
 
 

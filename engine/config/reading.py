@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from common import PROJECT, files, yaml_text
+from common import PROJECT, files, once, yaml_text
 from common.errors import UserError
-from common.log import LOG
 from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
@@ -23,11 +22,9 @@ Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 def find_file(path: str | os.PathLike[str]) -> Path:
     """Find a config file; if there is none, raise ``UserError`` with the nearest names."""
     for candidate in (Path(path), PROJECT / path):
-        kind = files.kind_of(candidate)
-        if kind == 'file':
-            return candidate.resolve()
-        if kind == 'folder' and files.kind_of(candidate / CONFIG_NAME) == 'file':
-            return (candidate / CONFIG_NAME).resolve()
+        found = _file_of(candidate)
+        if found is not None:
+            return found
     if files.kind_of(Path(path)) == 'folder':
         raise UserError(
             f'{path}: this folder has no {CONFIG_NAME}; name a config file, or the folder of a run '
@@ -41,6 +38,15 @@ def find_file(path: str | os.PathLike[str]) -> Path:
     one_a_project = {name[:3]: there[name] for name in sorted(there, reverse=True)}
     some = ', '.join(sorted(one_a_project.values()))
     raise UserError(f'{path}: no such config; available are {some} and others')
+
+
+def _file_of(path: Path) -> Path | None:
+    """Return the config that a file, or a folder such as that of a run, is; None for neither."""
+    kind = files.kind_of(path)
+    if kind == 'folder':
+        path = path / CONFIG_NAME
+        kind = files.kind_of(path)
+    return path.resolve() if kind == 'file' else None
 
 
 def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
@@ -70,20 +76,19 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
-        if files.kind_of(path.parent / base) != 'file':
-            raise UserError(
-                f'{path}: {BASE_KEY} names {base}, but there is no {path.parent / base}'
-            )
-        inherited, inherited_origins = read_file((path.parent / base).resolve(), (*children, path))
+        named = path.parent / base
+        base_file = _file_of(named)
+        if base_file is None:
+            lacks = f'no {CONFIG_NAME} in' if files.kind_of(named) == 'folder' else 'no'
+            raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
+        inherited, inherited_origins = read_file(base_file, (*children, path))
         values |= inherited
         origins |= inherited_origins
-    for key in PATH_KEYS:
-        if isinstance(own.get(key), str):
-            own[key] = _relative_to(path.parent, own[key])
+    resolve_paths(own, path.parent)
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
-    own |= class_count.follow_classes(own, values)
+    own |= class_count.implied(own, values, origins)
     return values | own, origins | dict.fromkeys(own, path)
 
 
@@ -96,7 +101,7 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
     Args:
         run: The run.
         own: The values of its config, to change.
-        path: The file, for the log.
+        path: The file, for the warning.
     """
     named = own.get(WEIGHTS_KEY)
     if isinstance(named, str) and Path(named).parent == run.path:
@@ -104,19 +109,30 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
     chosen = run.own_weights()
     own[WEIGHTS_KEY] = None if chosen is None else str(chosen)
     if named:
-        LOG.info(
-            '%s: its weights, %s, are not of this run and are ignored; -m selects them', path, named
+        once.warn(
+            f'weights of {path}',
+            f'{path}: its weights, {named}, are not of this run and are ignored; -m selects them',
         )
 
 
-def _relative_to(folder: Path, path: str) -> str:
-    """Resolve a path against the config's folder.
+def resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    """Make the paths among values absolute, so that a run's config keeps their meaning.
 
-    A bare file name that does not exist there is not changed, because it may be the name of a
-    published file.
+    Args:
+        values: Unchecked values by key, to change.
+        folder: Folder that the paths are relative to. A bare name that is not in it is that of a
+            file or folder in the working directory, or else unchanged, because it may be the name
+            of a published file.
     """
-    beside = folder / Path(path).expanduser()
-    return str(beside.resolve()) if files.kind_of(beside) or os.sep in path else path
+    for key in PATH_KEYS:
+        path = values.get(key)
+        if not isinstance(path, str):
+            continue
+        beside, here = folder / Path(path).expanduser(), Path(path)
+        if files.kind_of(beside) or os.sep in path:
+            values[key] = str(beside.resolve())
+        elif files.kind_of(here):
+            values[key] = str(here.resolve())
 
 
 def parse(text: str, source: Path | str, key: str | None = None) -> Any:

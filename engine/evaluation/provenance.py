@@ -1,5 +1,6 @@
 """What a score was computed from: facts for reports in JSON, and one line for the console."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Provenance:
             'dataset': self.dataset,
             'data_dir': str(self.data_dir.absolute()),
             'split': self.split,
-            'list': self.list_file,
+            'list': os.path.abspath(self.list_file) if self.list_file else None,
             'protocol': asdict(self.protocol),
             'backend': self.backend,
             'precision': self.precision,

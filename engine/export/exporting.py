@@ -1,6 +1,7 @@
 """Export a network, from the settings to the file and its check."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import models
@@ -8,6 +9,7 @@ from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
+from datasets.keys import ImageReading
 from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
 from engine.config.loading import Config
@@ -120,6 +122,7 @@ def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
         'classes': list(loaded.info.classes),
         'palette': [list(map(int, colour)) for colour in loaded.info.palette],
         'palette_order': 'rgb',
+        **asdict(ImageReading.of(config)),
         'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
         'config': {key: value for key, value in config.items() if key not in PATH_KEYS},

@@ -26,8 +26,8 @@ RESIZING = (
     'fewer pixels than the image, else INTER_LINEAR'
 )
 PADDING = (
-    'instead, where the sides of the image, rounded up to multiples of size_divisor and to at '
-    'least smallest_size, are size: pad_value below and on the right; cut the output'
+    'instead, where the sides of the image, at least smallest_size and rounded up to multiples of '
+    'size_divisor, are size: pad_value below and on the right; cut the output'
 )
 OUTPUT_RESIZING = (
     "bilinear, pixel centres at half integers, edges repeated (OpenCV's INTER_LINEAR on float32), "

@@ -1,6 +1,7 @@
 """Load a network with its weights on the device and the backend that a user chooses."""
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -162,10 +163,11 @@ def _missing_weights(config: Config) -> str:
             NetworkKeys.of(config).network, models.describe(config)
         )
         return f'{config.path} names no weights: pass some with -m; {advice}'
+    run = config.run.path
     return (
-        f'{config.run.path}: this run has saved no weights yet, best.h5, final.h5 or '
-        'model_param_*.h5: wait for them (save_interval is the number of iterations between them), '
-        'or pass other weights with -m'
+        f'{run}: this run has saved no weights yet, best.h5, final.h5 or model_param_*.h5, as it '
+        f'does every save_interval iterations: continue it with train.py -o {shlex.quote(str(run))}'
+        ' --resume if it was stopped, or pass other weights with -m'
     )
 
 

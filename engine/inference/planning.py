@@ -78,7 +78,7 @@ def plan_outputs(
     _check_overwriting(inputs, targets, looks, planned)
     protected = (protected or ProtectedFiles()).add('an input', [item.path for item in inputs])
     for path in planned:
-        protected.claim('-o', path)
+        protected.claim('-o', path, f'name another {"file" if folder is None else "folder"}')
     _check_writable(targets[0] if folder is None else folder / 'x')
     return OutputPlan(list(zip(inputs, targets)), folder, problems)
 
@@ -120,12 +120,10 @@ def _check_overwriting(
     looks: LooksSettings,
     planned: Sequence[Path],
 ) -> None:
-    """Raise ``UserError`` if a result would overwrite an input or another result."""
+    """Raise ``UserError`` if a result would overwrite another one, or be mixed with others."""
     sources, maps = {real(item.path) for item in inputs}, map_endings(looks)
     counts = Counter(map(real, planned))
     for path in planned:
-        if real(path) in sources:
-            raise UserError(f'{path}: is an input and would be overwritten; change it with -o')
         if counts[real(path)] > 1:
             raise UserError(
                 f'{path}: {counts[real(path)]} inputs would be written to it; rename some'

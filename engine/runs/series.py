@@ -79,7 +79,8 @@ class RunSeries:
         self._times.lap = now
         last = f'{iteration:.0f} {seconds} {count:.0f} {now - self._times.start}'
         with files.replacing(path) as temporary:
-            temporary.write_text(''.join(f'{line}\n' for line in [*_lines(path)[:-1], last]))
+            lines = [*_lines(path)[:-1], last]
+            temporary.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
     def interval(self, iteration: int, loss: float, lr: float):
         """Append the means over an interval.

@@ -80,13 +80,13 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     with config.naming_origins():
         criterion = losses.create(config, network.info.num_classes)
     if not processes.rank:
-        folder.check_vacant(resume=own)
-        if not own:
-            run_outputs.check_folder(folder, config, data, source)
+        run_outputs.check_folder(folder, config, data, source, own)
     choice = choose_context(settings, processes)
     plan = TrainingPlan(settings, config, seed, processes, choice)
     predictor = _register(plan, network)
     initial = None if state else _initialise(plan, network)
+    if state is not None:
+        resume.check_changes(state, plan, hyperparameters)
     if not processes.rank:
         folder.claim(resume=own)
         stack.callback(folder.release)
@@ -98,10 +98,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     if initial:
         _log_initial_weights(*initial, network)
     validation = None if settings.no_validation else _make_validation(plan, predictor)
-    if validation is not None:
-        label_scan.judge(validation.dataset, validation.scan, scan)
-        class_coverage.compare_splits(data, scan, validation, processes)
-    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
+    _compare_data(data, scan, validation, processes)
     loader = _make_loader(plan, data, hyperparameters.batch_size, network)
     stack.callback(loader.close)
     with config.naming_origins():
@@ -172,6 +169,16 @@ def _check_data(plan: TrainingPlan, data: Dataset, watchdog: Watchdog, resumed: 
     )
 
 
+def _compare_data(
+    data: Dataset, scan: LabelScan, validation: Validation | None, processes: Processes
+) -> None:
+    """Compare the training split with the validation, and warn of images that EXIF data turn."""
+    if validation is not None:
+        label_scan.judge(validation.dataset, validation.scan, scan)
+        class_coverage.compare_splits(data, scan, validation, processes)
+    turned_images.warn([data, *([validation.dataset] if validation else [])], processes)
+
+
 def _start_logging(
     plan: TrainingPlan,
     folder: RunFolder,
@@ -182,12 +189,9 @@ def _start_logging(
     """Open the log of the run, and log its devices and the state that it resumes from.
 
     Raises:
-        UserError: The processes use different kinds of devices, or the state belongs to another
-            training.
+        UserError: The processes use different kinds of devices.
     """
     descriptions = describe_processes(plan)
-    if state is not None:
-        resume.check_changes(state, plan, hyperparameters)
     logger = stack.enter_context(_logger(plan, folder, hyperparameters, state))
     LOG.info('the run is in %s, seed %d', folder.path, plan.seed)
     for line in descriptions:

@@ -1,5 +1,6 @@
 """Resume a run: find its state, compare it with the present config, restore the data order."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -145,8 +146,8 @@ def _own_config_advice(plan: TrainingPlan) -> str:
     if not options:
         return ''
     output = settings.output or Path('runs') / plan.config.name
-    command = f'--resume {settings.resume}' if settings.resume else f'-o {output} --resume'
-    return f"{command} without {' and '.join(options)} takes the run's own config; "
+    command = ['--resume', settings.resume] if settings.resume else ['-o', str(output), '--resume']
+    return f"{shlex.join(command)} without {' and '.join(options)} takes the run's own config; "
 
 
 def _changed_order(before: Mapping, config: Mapping) -> list[str]:

@@ -1,6 +1,7 @@
 """Input files named by files, folders and patterns."""
 
 import os
+import shlex
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def test_broken_links_and_pipes_are_reported(folder):
 
 def test_brackets_of_a_name_are_explained_where_a_pattern_matches_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ('a[1]/x.png', 'b[2]c.png', 'd/[e]/f.png'):
+    for name in ('a[1]/x.png', 'b[2]c.png', 'd/[e]/f.png', "it's[3]/y.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     assert [i.path for i in inputs.find_inputs(['a[1]'])] == [Path('a[1]/x.png')]
@@ -120,14 +121,17 @@ def test_brackets_of_a_name_are_explained_where_a_pattern_matches_nothing(tmp_pa
         ('b[2]*.png', 'b[[]2]*.png', '[2]'),
         ('*[2]c.png', '*[[]2]c.png', '[2]'),
         ('d/[e]/*', 'd/[[]e]/*', '[e]'),
+        ("it's[3]/*", "it's[[]3]/*", '[3]'),
     ):
         with pytest.raises(UserError) as caught:
             inputs.find_inputs([pattern])
         assert str(caught.value) == (
             f'{pattern}: no file matches; {first} stands for one of the characters in it: for the '
-            f"name with brackets write '{escaped}'"
+            f'name with brackets write {shlex.quote(escaped)}'
         )
         assert len(inputs.find_inputs([escaped])) == 1
+    with pytest.raises(UserError, match=r"no file matches, nor 'a\[\[\]1\]/\*.jpg', where"):
+        inputs.find_inputs(['a[1]/*.jpg'])
     for pattern in ('z[1]/*.png', 'b[3]*.png', '*.jpg'):
         with pytest.raises(UserError, match='no file matches$'):
             inputs.find_inputs([pattern])

@@ -252,7 +252,7 @@ def test_hyper_parameters_of_the_decoders():
         ('ppm', {'fpn_dim': 8}, 'fpn_dim: the decoder ppm does not use it; .* are upernet, uper'),
         ('ppm', {'pool_scales': [1, 0]}, 'pool_scales: must be at least 1, not .1, 0.'),
         ('ppm', {'pool_scales': []}, 'pool_scales: must be a list'),
-        ('ppm', {'pool_scales': 6}, 'pool_scales: must be a list, not 6'),
+        ('ppm', {'pool_scales': 6}, r'pool_scales: must be a list, such as \[6\], not 6'),
         ('upernet', {'fpn_dim': 0}, 'fpn_dim: must be at least 1'),
         ('c1', {'num_classes': 0}, 'num_classes: must be at least 1'),
         ('ppm', {'pool_scale': [1]}, 'pool_scale: .*did you mean pool_scales'),

@@ -84,7 +84,7 @@ def test_blocks_of_a_stage_change_its_parameters():
     'changes, message',
     [
         ({'layers': [2, 2, 2]}, 'layers: must be a list of 4 values, not .2, 2, 2.'),
-        ({'layers': 4}, 'layers: must be a list, not 4'),
+        ({'layers': 4}, r'layers: must be a list, such as \[4\], not 4'),
         ({'layers': [3, 4, 5, 3]}, 'layers: the third must be a multiple of 2'),
         ({'layers': [3, 0, 6, 3]}, 'layers: must be at least 1'),
         ({'planes': 0}, 'planes: must be at least 1'),

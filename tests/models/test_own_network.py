@@ -112,6 +112,7 @@ def test_its_published_file_is_found_by_name(own, tmp_path, monkeypatch, capsys)
     server.shutdown()
     server.server_close()
     assert published.networks_of(published.entry_of(path)) == ['own_net']
+    (tmp_path / 'made.h5').unlink()
     with pytest.raises(models.ModelError, match='published files are .*Own-Net.h5'):
         weights.find('other.h5')
     assert run_command(listing.build_parser, listing.main, ['--weights', 'own_net']) == 0

@@ -118,7 +118,7 @@ def test_an_unknown_name_lists_the_nearest(name, message):
         ({'dens_k': [4]}, 'dens_k: 1 values for the 2 stages'),
         ({'dens_k': [4, 0]}, 'dens_k: must be at least 1, not .4, 0.'),
         ({'n_blocks': []}, 'n_blocks: must be a list'),
-        ({'n_blocks': 4}, 'n_blocks: must be a list, not 4'),
+        ({'n_blocks': 4}, r'n_blocks: must be a list, such as \[4\], not 4'),
         ({'dense_n_out_layer_block': [2, 3]}, r'dense_n_out_layer_block: at most num_layers'),
         ({'block_comp': [0.01, 0.5]}, 'block_comp: so small'),
         ({'num_classes': 0}, 'num_classes: must be at least 1 and at most 255, not 0'),

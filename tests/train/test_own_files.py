@@ -168,6 +168,8 @@ def test_a_run_resumes_with_its_own_config(own, capsys):
     advice = f"-o {own.folder / 'run'} --resume without -cfg takes the run's own config"
     assert line.index(advice) < line.index('--allow-changes')
     run, few = own.folder / 'run', ['--resume', '-c', 'cpu', '--workers', 0]
+    own.refused(capsys, 'refused', '--resume', run)
+    assert not (own.folder / 'refused').exists()
     assert started(train, '-o', run, *few) == 0
     assert same_weights(run / 'final.h5', whole / 'final.h5')
     assert started(train, '-cfg', run, *few) == 0  # the folder of a run's config is its output

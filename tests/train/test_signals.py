@@ -78,6 +78,15 @@ def test_a_signal_to_the_process_group_of_the_command(number, status, data, tmp_
     assert not [line for line in lines if path in line]
 
 
+@pytest.fixture
+def hang_up():
+    """Give SIGHUP its default handler, also if the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures('hang_up')
 def test_several_signals_of_a_closed_terminal_are_one(data, tmp_path):
     """None of them interrupts the step at hand, whose state could then not be saved."""
     training = Training(data, tmp_path, '--workers', 0)
@@ -94,8 +103,7 @@ def test_a_closed_terminal_loses_nothing(nohup, data, tmp_path):
 
     def start():
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-        if nohup:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
 
     process = subprocess.Popen(
         [sys.executable, programs.PROJECT / 'train.py', *training.arguments('run')],

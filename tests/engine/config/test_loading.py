@@ -183,6 +183,9 @@ def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
     path = write(tmp_path, 'd.yaml', without)
     with pytest.raises(UserError, match='num_classes: must be given; .* classes or dataset'):
         config.load(path)
+    path = write(tmp_path, 'e.yaml', without + 'dataset: folder\ndata_dir: gone\n')
+    with pytest.raises(UserError, match='num_classes: .* folder are those in gone, which is not'):
+        config.load(path)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +282,8 @@ def test_missing_and_cyclic_bases_are_reported(tmp_path):
         UserError, match='_base_ names nowhere.yaml, but there is no .*/nowhere.yaml$'
     ):
         config.load(write(tmp_path, 'a.yaml', '_base_: nowhere.yaml\n'))
+    with pytest.raises(UserError, match='_base_ names .., but there is no config.yaml in .*/..$'):
+        config.load(write(tmp_path, 'a.yaml', '_base_: ..\n'))
     write(tmp_path, 'b.yaml', '_base_: c.yaml\n')
     with pytest.raises(UserError, match='forms a cycle through c.yaml, b.yaml'):
         config.load(write(tmp_path, 'c.yaml', '_base_: b.yaml\n'))
@@ -312,3 +317,14 @@ def test_a_config_is_completed_by_missing_keys_only(tmp_path):
     completed = loaded.completed({'aux_weights': (1.0,)}, 'the weights')
     assert (completed['aux_weights'], completed.origin('aux_weights')) == ([1.0], 'the weights')
     assert 'aux_weights' not in loaded
+
+
+def test_paths_of_options_and_bare_names_become_absolute(tmp_path, monkeypatch):
+    """A run writes them into its folder, where relative ones would mean other places."""
+    (tmp_path / 'pictures').mkdir()
+    monkeypatch.chdir(tmp_path)
+    loaded = config.load('configs/D3Net_S.yaml', ['data_dir=data/own', 'pretrained=a.h5'])
+    assert (loaded['data_dir'], loaded['pretrained']) == (str(tmp_path / 'data' / 'own'), 'a.h5')
+    (tmp_path / 'configs').mkdir()
+    path = write(tmp_path / 'configs', 'own.yaml', PUBLISHED_S + 'data_dir: pictures\n')
+    assert config.load(path)['data_dir'] == str(tmp_path / 'pictures')

@@ -1,6 +1,5 @@
 """The effective config of a run: how it is recognised, and which weights it resolves."""
 
-import logging
 import shutil
 
 import pytest
@@ -28,7 +27,6 @@ def weights_of(path, *overrides):
 
 
 def test_the_weights_of_a_run_are_the_best_else_the_final_else_the_newest(run, caplog):
-    caplog.set_level(logging.INFO, 'nnseg')
     assert weights_of(run.config) is None
     (line,) = caplog.messages
     assert '/elsewhere/published.h5, are not of this run and are ignored' in line
@@ -66,6 +64,8 @@ def test_the_users_choice_wins(run, tmp_path):
     child.write_text('_base_: runs/mine/config.yaml\n')
     loaded = config.load(child)
     assert (loaded['weights'], loaded.name, loaded.run) == (str(run.best), 'child', None)
+    child.write_text('_base_: runs/mine\n')
+    assert weights_of(child) == str(run.best)
     child.write_text('_base_: runs/mine/config.yaml\nweights: mine.h5\n')
     assert weights_of(child) == 'mine.h5'
 
@@ -76,6 +76,9 @@ def test_another_number_of_classes_replaces_the_names_that_a_run_wrote(run):
     assert config.load(run.config)['classes'] == list('abcde')
     loaded = config.load(run.config, ['num_classes=2'])
     assert config.class_info(loaded).classes == ('class 0', 'class 1')
+    child = run.path.parent / 'child.yaml'
+    child.write_text('_base_: mine\nnum_classes: 2\n')
+    assert config.class_info(config.load(child)).classes == ('class 0', 'class 1')
     own = run.path.parent / 'own.yaml'
     own.write_text(KEYS + names)
     with pytest.raises(UserError, match='classes: 5 names .* but num_classes is 2'):

@@ -22,7 +22,8 @@ def test_mpirun_prints_little_about_a_mistake(training):
     """The mistake is reported once; mpirun adds only that the job has ended."""
     job = mpi_jobs.run(2, 'train.py', *training.options(), '-c', 'cudnn')
     assert job.returncode == 2
-    lines = job.stderr.strip().splitlines()
+    opening, *lines = job.stderr.strip().splitlines()
+    assert opening.startswith('opening folder train in ')
     assert lines[0].startswith('error: -c cudnn: nnabla-ext-cuda120 is not installed')
     assert 'MPI_ABORT' not in job.stderr
     assert len(lines) <= 8

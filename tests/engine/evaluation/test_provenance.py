@@ -35,7 +35,8 @@ def test_the_line_names_all_that_a_score_depends_on():
 
 
 def test_the_facts_are_complete():
-    facts = origin().facts()
+    facts = origin(list_file='few.txt').facts()
+    assert facts['list'] == str(Path.cwd() / 'few.txt')
     assert facts['weights'] == str(Path.cwd() / 'runs/a/best.h5')
     assert facts['data_dir'] == str(Path.cwd() / 'data/camvid')
     assert facts['sha256'] == '0123456789abcdef' * 4

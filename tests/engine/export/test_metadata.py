@@ -9,7 +9,6 @@ import zipfile
 import cv2
 import nnabla as nn
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from nnabla.utils.nnp_graph import NnpLoader
@@ -158,8 +157,10 @@ def test_the_program_segments_the_demo_photo_as_infer_does(working_folder):
 
 def test_the_page_lists_every_key(tmp_path):
     config = write_tiny_config(tmp_path, 'folder', 5)
-    assert export_runs.started('-cfg', config, '-o', tmp_path / 'a.onnx', '--size', '32x32') == 0
-    keys = {p.key for p in onnx.load(tmp_path / 'a.onnx').metadata_props}
+    options = ('-o', tmp_path / 'a.onnx', '--size', '32x32', '--set', 'bit_depth=12')
+    assert export_runs.started('-cfg', config, *options) == 0
+    facts, _ = onnx_file(tmp_path / 'a.onnx')
+    assert (facts['bit_depth'], facts['exif_orientation']) == (12, None)
     table = PAGE.split('## What they say')[1].split('##')[0]
     listed = {
         name
@@ -167,4 +168,4 @@ def test_the_page_lists_every_key(tmp_path):
         if row.startswith('| `')
         for name in re.findall(r'`(\w+)`', row.split('|')[1])
     }
-    assert keys - {'input_means', 'output_means'} == listed - {'input_means', 'output_means'}
+    assert set(facts) - {'input_means', 'output_means'} == listed - {'input_means', 'output_means'}
