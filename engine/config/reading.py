@@ -128,8 +128,11 @@ def resolve_paths(values: dict[str, Any], folder: Path) -> None:
         path = values.get(key)
         if not isinstance(path, str):
             continue
-        beside, here = folder / Path(path).expanduser(), Path(path)
-        if files.kind_of(beside) or os.sep in path:
+        here = Path(path).expanduser()
+        beside = folder / here
+        if here.is_absolute():
+            values[key] = str(here)  # also a link, whose target can change
+        elif files.kind_of(beside) or os.sep in path:
             values[key] = str(beside.resolve())
         elif files.kind_of(here):
             values[key] = str(here.resolve())
