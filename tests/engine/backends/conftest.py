@@ -7,24 +7,7 @@ import pytest
 
 from datasets import image_files
 from engine.backends import exported, part
-from engine.backends.disk_cache import DiskCache
-from engine.inference import predictor
-from support import stand_ins
 from support.backend_runs import STREET
-
-
-@pytest.fixture
-def tiny():
-    """A predictor of a tiny network with seeded parameters."""
-    made = predictor.Predictor(stand_ins.tiny())
-    stand_ins.randomize_parameters()
-    return made
-
-
-@pytest.fixture
-def disk_cache(tmp_path):
-    """An empty disk cache."""
-    return DiskCache(tmp_path / 'backends')
 
 
 @pytest.fixture

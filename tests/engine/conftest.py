@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests of inference."""
+"""Fixtures shared by the tests of backends and of inference."""
 
 import pytest
 
