@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.files import kind_of, walk
 from common.glob_patterns import explain_no_match
 from common.log import LOG
+from common.name_list import first_names
 
 IMAGE_SUFFIXES = (
     '.jpg',
@@ -33,7 +34,6 @@ IMAGE_SUFFIXES = (
     '.ras',
     '.sr',
 )
-MAX_NAMES = 3  # names of files that are not used in a message
 VIDEO_SUFFIXES = (
     '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts',
 )  # fmt: skip
@@ -127,14 +127,11 @@ def _in_folder(folder: Path, leave_out: Path | None, report: Callable[[str], Non
         known = set(meant)
         others += [p for p in paths if p not in known and not p.name.startswith('.')]
     if others:
-        first = ', '.join(str(path.relative_to(folder)) for path in others[:MAX_NAMES])
-        more = ', ...' if len(others) > MAX_NAMES else ''
         LOG.info(
-            '%s: %d files whose names do not end as those of images or videos are not used: %s%s',
+            '%s: %d files whose names do not end as those of images or videos are not used: %s',
             folder,
             len(others),
-            first,
-            more,
+            first_names([path.relative_to(folder) for path in others]),
         )
     if not found:
         raise UserError(problems[0] if problems else f'{folder}: no image or video in this folder')

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.log import LOG
+from common.name_list import first_names
 from datasets import orientation
 from datasets.decoding import decoding
 from datasets.image_files import image_size, read_image
@@ -20,7 +21,6 @@ from datasets.keys import DEFAULT_READING, ImageReading
 NO_LABEL, NO_IMAGE = 'no label', 'a label without an image'  # reasons why a file is not used
 NOT_READ = 'its ending is not read'
 NOT_LISTED = 'in no list'
-MAX_NAMES = 3  # names of unused files in a message
 
 
 @dataclass(frozen=True)
@@ -267,12 +267,11 @@ def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:
         places.append((seen[file.reason], number))
         seen[file.reason] += 1
     names = []
-    for _, number in sorted(places)[:MAX_NAMES]:
+    for _, number in sorted(places):
         path, reason = unused[number].path, unused[number].reason
         inside = root is not None and path.is_relative_to(root)
         names.append(f'{path.relative_to(root) if inside and root else path} ({reason})')
-    more = ', ...' if len(unused) > MAX_NAMES else ''
-    return f'; {len(unused)} not used: {", ".join(names)}{more}'
+    return f'; {len(unused)} not used: {first_names(names)}'
 
 
 def _count(number: int, noun: str) -> str:

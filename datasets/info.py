@@ -1,6 +1,6 @@
 """Facts about a data set that are known before its files are read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from common.class_maps import MAX_CLASSES
@@ -54,6 +54,10 @@ class DatasetInfo:
                 f'classes of the data set {self.name}: must be at most {MAX_CLASSES}, '
                 f'not {len(self.classes)}'
             )
+
+    def classes_without(self, pixels: Iterable[int]) -> list[str]:
+        """Return the names of the classes whose number of pixels is 0, by class index."""
+        return [name for name, count in zip(self.classes, pixels) if not count]
 
 
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:

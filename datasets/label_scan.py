@@ -21,6 +21,7 @@ import numpy as np
 from common import __version__, files
 from common.errors import InputError, UserError
 from common.log import LOG
+from common.name_list import first_names
 from common.process_map import map_samples
 from datasets.dataset import Dataset, JudgingDecoder
 from datasets.info import DataError, DatasetInfo
@@ -60,7 +61,7 @@ class LabelScan:
 
     def missing_classes(self, info: DatasetInfo) -> list[str]:
         """Return the names of the classes that no pixel belongs to."""
-        return [name for name, count in zip(info.classes, self.pixels) if not count]
+        return info.classes_without(self.pixels)
 
     def is_ignored(self, info: DatasetInfo) -> bool:
         """Return whether there are labels, but all of their pixels are ignored."""
@@ -132,8 +133,7 @@ def refuse_ignored(dataset: Dataset, scan: LabelScan) -> None:
 
 def name_classes(missing: list[str], dataset: Dataset, most: int = 10) -> str:
     """Return the names of classes for a message: ``2 of 3 classes (car, tree)``."""
-    names = ', '.join(missing[:most]) + (', ...' if len(missing) > most else '')
-    return f'{len(missing)} of {len(dataset.info.classes)} classes ({names})'
+    return f'{len(missing)} of {len(dataset.info.classes)} classes ({first_names(missing, most)})'
 
 
 def place_of(dataset: Dataset) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from common.files import sha256_of
+from common.name_list import first_names
 from datasets.dataset import Dataset
 
 MAX_COMPARED_IMAGES = 5000  # of larger splits, only the paths are compared
 HEAD_BYTES = 1 << 14  # of files of equal size, compared before all bytes
-MAX_NAMES = 3  # pairs in a message
 
 Pairs = dict[Path, Path]  # by image of one split, the same image of another
 
@@ -31,9 +31,7 @@ def describe_shared(pairs: Pairs, root: Path | None) -> str:
     def name(path: Path) -> str:
         return str(path.relative_to(root) if root and path.is_relative_to(root) else path)
 
-    first = list(pairs.items())[:MAX_NAMES]
-    names = [name(a) if a == b else f'{name(a)} = {name(b)}' for a, b in first]
-    return ', '.join(names) + (', ...' if len(pairs) > MAX_NAMES else '')
+    return first_names([name(a) if a == b else f'{name(a)} = {name(b)}' for a, b in pairs.items()])
 
 
 def _matches(

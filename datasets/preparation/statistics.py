@@ -57,7 +57,7 @@ class Statistics:
 
     def missing_classes(self, info: DatasetInfo) -> list[str]:
         """Return the names of the classes that no pixel belongs to."""
-        return [name for name, count in zip(info.classes, self.pixels) if not count]
+        return info.classes_without(self.pixels)
 
     def median_frequency(self) -> np.ndarray:
         """Return the weights of median frequency balancing, (C,); 0 for a class without pixels."""

@@ -156,7 +156,7 @@ class CropWatch:
         if self._left:
             return False
         seen = processes.total(self._seen)
-        missing = [name for name, count in zip(self._dataset.info.classes, seen) if not count]
+        missing = self._dataset.info.classes_without(seen)
         problem = (
             f'{place_of(self._dataset)}: no crop of '
             f'{f"the epoch since iteration {self._start}" if self._start else "the first epoch"} '

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common import __version__, files
 from common.errors import UserError
+from common.name_list import first_names
 from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of
@@ -271,7 +272,7 @@ def _explain_mismatch(
             return (
                 f'it has {own_count} classes and the network has {ours.pop()}: set num_classes to '
                 f'{own_count}, or choose the config of these weights; different in shape: '
-                f'{_some(wrong_shape)}'
+                f'{first_names(wrong_shape)}'
             )
     if backbone_only and not wrong_shape and not report.extra:
         return (
@@ -285,15 +286,16 @@ def _explain_mismatch(
         return f'it is of {one}{number} (does the config belong to these weights?)'
     if not report.loaded:
         return (
-            f'no name in it is in the network; it has {_some(report.extra) or "nothing"}, '
-            f'the network {_some(report.missing) or "no parameters yet: build its graph first"}'
+            f'no name in it is in the network; it has {first_names(report.extra) or "nothing"}, '
+            'the network '
+            f'{first_names(report.missing) or "no parameters yet: build its graph first"}'
         )
     shapes = [
         f'{n} ({"x".join(map(str, arrays[n].shape))} instead of {"x".join(map(str, own[n].shape))})'
         for n in wrong_shape
     ]
     parts = [
-        f'{len(names)} {what}: {_some(names)}'
+        f'{len(names)} {what}: {first_names(names)}'
         for what, names in (
             ('missing', report.missing),
             ('unknown', report.extra),
@@ -302,7 +304,3 @@ def _explain_mismatch(
         if names
     ]
     return '; '.join(parts) + ' (does the config belong to these weights?)'
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ', '.join(names[:most]) + (', ...' if len(names) > most else '')
