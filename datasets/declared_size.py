@@ -6,7 +6,7 @@ of formats without compression and of JPEG; PNG files are checked by :mod:`datas
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from datasets import formats, pixel_limit, tiff_tags
 
@@ -41,8 +41,9 @@ def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) ->
         needed = width * height // _JPEG_PIXELS_PER_BYTE
     elif name == formats.PNM:
         needed = width * height * _PNM_BITS[data[:2]] // 8
-    elif name == formats.BMP and image.tile and image.tile[0].codec_name == 'raw':
-        needed = height * image.tile[0].args[1]  # bytes per row
+    elif name == formats.BMP and isinstance(image, ImageFile.ImageFile):
+        rows = [tile.args[1] for tile in image.tile if tile.codec_name == 'raw']  # bytes per row
+        needed = height * sum(rows)
     else:
         return
     pixel_limit.check_bytes(width, height, needed, len(data), path)
