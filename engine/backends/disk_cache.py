@@ -96,8 +96,8 @@ class DiskCache:
     def has(self, key: CacheKey) -> bool:
         """Return whether an export for this key seems to exist, from its facts alone."""
         path = self._path(key)
-        facts = path and cache_entries.read_facts(path)
-        return bool(facts) and facts.get('key') == key.as_json()
+        facts = None if path is None else cache_entries.read_facts(path)
+        return facts is not None and facts.get('key') == key.as_json()
 
     def write(self, key: CacheKey, payload: bytes, facts: Mapping[str, Any]) -> None:
         """Store an export and remove the least recently used ones beyond the size limit.

@@ -62,10 +62,10 @@ class Agreement:
         return finite and self.max_difference <= TOLERANCE * self.max_logit
 
     @classmethod
-    def of_facts(cls, facts: object) -> 'Agreement':
+    def of_facts(cls, facts: Any) -> 'Agreement':
         """Restore an agreement from its fields; raise ``BackendError`` if they are not whole."""
-        named = isinstance(facts, dict) and facts.keys() == {each.name for each in fields(cls)}
-        if not named or not all(type(value) in (int, float) for value in facts.values()):
+        whole = isinstance(facts, dict) and facts.keys() == {each.name for each in fields(cls)}
+        if not whole or not all(type(value) in (int, float) for value in facts.values()):
             raise BackendError('a cached model has no valid agreement with NNabla')
         return cls(**facts)
 
