@@ -1,9 +1,9 @@
 """Hide what libraries print about a damaged file: our own line names the file and the fault.
 
-libjpeg, libpng, libtiff, FFmpeg and others print with ``fprintf(stderr, ...)``. In glibc C code can be
-given another ``stderr``, which is a variable, while file descriptor 2 stays as it is. Python's
-``sys.stderr``, child processes, ``faulthandler`` and glibc's message about a damaged heap all use
-the descriptor, so none of them loses a line.
+libjpeg, libpng, libtiff, FFmpeg and others print with ``fprintf(stderr, ...)``. In glibc that
+``stderr`` is a variable: C code can be given another stream while file descriptor 2 stays as it is.
+Python's ``sys.stderr``, child processes, ``faulthandler`` and glibc's message about a damaged heap
+all use the descriptor, so none of them loses a line.
 """
 
 import ctypes
