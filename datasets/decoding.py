@@ -22,11 +22,12 @@ NOT_ENOUGH_MEMORY = (
 
 
 @contextmanager
-def decoding(path: Path) -> Iterator[None]:
+def decoding(path: Path, remedy: str = '') -> Iterator[None]:
     """Convert the exceptions of a decoder in the block, and hide the lines that it prints.
 
     Args:
         path: The file that is decoded, for the message.
+        remedy: The end of the message about a damaged file.
 
     Raises:
         InputError: The block raised an exception other than ``UserError``.
@@ -39,7 +40,7 @@ def decoding(path: Path) -> Iterator[None]:
     except Exception as error:
         if is_memory_error(error):
             raise InputError(f'{path}: {NOT_ENOUGH_MEMORY}') from error
-        raise InputError(f'{path}: damaged or truncated ({reason_of(error)})') from error
+        raise InputError(f'{path}: damaged or truncated ({reason_of(error)}){remedy}') from error
 
 
 def reason_of(error: Exception) -> str:

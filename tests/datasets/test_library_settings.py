@@ -1,8 +1,8 @@
-"""Settings of OpenCV and Pillow that threads share; the limit of pixels; silent decoders."""
+"""Settings of OpenCV and Pillow: threads share and restore them; the limit of pixels."""
 
 import struct
 import threading
-from contextlib import suppress
+import time
 
 import cv2
 import numpy as np
@@ -11,9 +11,31 @@ from PIL import Image
 
 from common.errors import InputError
 from datasets import image_files, orientation
-from datasets.library_settings import LIMIT_VARIABLE, silent_opencv
+from datasets.library_settings import LIMIT_VARIABLE, SharedSetting
 from datasets.readers import label_files
 from support import stand_ins
+
+
+def test_the_last_thread_that_leaves_restores_the_setting():
+    values = ['before']
+
+    def change():
+        return values.append('changed') or values[-2]
+
+    setting, both_inside = SharedSetting(change, values.append), threading.Barrier(2)
+
+    def hold(leaves_late):
+        with setting:
+            both_inside.wait(10)
+            time.sleep(0.05 * leaves_late)
+            assert values[-1] == 'changed'
+
+    threads = [threading.Thread(target=hold, args=(late,)) for late in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values == ['before', 'changed', 'before']
 
 
 @pytest.mark.filterwarnings('error')
@@ -71,23 +93,3 @@ def test_a_file_that_claims_billions_of_pixels_is_refused_at_once(tmp_path, monk
         label_files.read_indices(mask)
     monkeypatch.setenv(LIMIT_VARIABLE, '7200')
     assert label_files.read_indices(mask).shape == (60, 120)
-
-
-def test_damaged_images_print_nothing(tmp_path, capfd):
-    """libjpeg, libpng, libtiff and OpenCV print lines of their own otherwise."""
-    image = stand_ins.image(64, 64)
-    jpeg = bytearray(cv2.imencode('.jpg', image)[1].tobytes())
-    jpeg[-400:-300] = b'\xff\xd7' * 50
-    tiff = bytearray(cv2.imencode('.tif', image)[1].tobytes())
-    tiff[100:200] = bytes(100)
-    grey = bytearray(cv2.imencode('.png', image[..., 0].astype(np.uint16) * 257)[1].tobytes())
-    grey[80] ^= 1
-    for name, data in (('a.jpg', jpeg), ('a.tif', tiff), ('a.png', grey)):
-        (tmp_path / name).write_bytes(data)
-        with suppress(InputError):
-            image_files.read_image(tmp_path / name)
-    with silent_opencv:
-        cv2.imdecode(np.frombuffer(grey, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert capfd.readouterr() == ('', '')
-    cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert 'Corrupt JPEG data' in capfd.readouterr().err
