@@ -192,7 +192,7 @@ def _frames_in(path: Path) -> int:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    with _name_for_ffmpeg(path) as name, video_formats.named_file_only:
+    with _name_for_ffmpeg(path) as name:
         return cv2.VideoCapture(name, cv2.CAP_FFMPEG)
 
 

@@ -1,31 +1,21 @@
 """The formats of videos that are decoded, found by the content of a file.
 
-FFmpeg knows hundreds of formats more. Some are texts that name other files or addresses, which it
-would open: playlists (HLS), lists of clips, descriptions of sessions and streams. So the first
-bytes of a file decide, whatever its name ends in, and FFmpeg is told which formats it may use.
+FFmpeg knows hundreds of formats more. Some are texts that name other files, which it would open:
+playlists (HLS), lists of clips (ffconcat), indices of subtitles. FFmpeg knows these by their first
+bytes, so they cannot begin as the formats below do, whatever the name of the file ends in.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InputError
-from common.shared_setting import SharedSetting
 from engine.inference import iso_boxes, iso_index, video_sizes
 
 ISO, AVI, MATROSKA = 'MP4 and QuickTime', 'AVI', 'Matroska and WebM'
 MPEG, OGG, FLV, ASF = 'MPEG', 'Ogg', 'Flash Video', 'Windows Media'
-_DEMUXERS = {  # FFmpeg's names of each format
-    ISO: ('mov', 'mp4'),
-    AVI: ('avi',),
-    MATROSKA: ('matroska', 'webm'),
-    MPEG: ('mpeg', 'mpegts', 'mpegvideo', 'm4v'),
-    OGG: ('ogg',),
-    FLV: ('flv',),
-    ASF: ('asf', 'asf_o'),
-}
+NAMES = (ISO, AVI, MATROSKA, MPEG, OGG, FLV, ASF)
 HEAD_BYTES = 1 << 16  # show the format and, in most formats, the size
 _SIGNATURES = {
     b'\x1a\x45\xdf\xa3': MATROSKA,
@@ -42,10 +32,8 @@ _ISO_BOXES = (
 _MPEG_STREAM = re.compile(rb'\0{2,}\x01[\xb0\xb3\xb5\xba-\xff]')
 _MPEG_PACKETS = (188, 192, 204)  # bytes of a packet of a transport stream
 _PACKET_START, _MAX_PACKETS = 0x47, 20  # the first byte of a packet; packets that are looked at
-_OPTIONS_VARIABLE = 'OPENCV_FFMPEG_CAPTURE_OPTIONS'  # read by OpenCV when it opens a video
-_OPTIONS = 'protocol_whitelist;file|format_whitelist;' + ','.join(
-    name for names in _DEMUXERS.values() for name in names
-)
+# A text, or a tag that FFmpeg skips to find another format.
+_OTHER_START = re.compile(rb'[\t -~]{7}|ID3')
 
 
 @dataclass(frozen=True)
@@ -83,7 +71,7 @@ def read_header(path: Path) -> VideoHeader:
     except InputError as error:
         raise InputError(f'{path}: damaged video ({error}); convert it into a new MP4') from error
     if name is None:
-        *others, last = _DEMUXERS
+        *others, last = NAMES
         raise InputError(
             f'{path}: not a video, or of a format that is not read; convert it into MP4 (read are '
             f'{", ".join(others)} and {last})'
@@ -110,27 +98,10 @@ def format_of(head: bytes) -> str | None:
 
 def _has_packets(head: bytes) -> bool:
     """Return whether packets of a transport stream, which may begin cut, fill the beginning."""
+    last = 1 if _OTHER_START.match(head) else max(_MPEG_PACKETS)
     for size in _MPEG_PACKETS:
-        for start in range(min(size, len(head))):
+        for start in range(min(size, last, len(head))):
             starts = head[start : size * _MAX_PACKETS : size]
             if len(starts) > 1 and starts.count(_PACKET_START) == len(starts):
                 return True
     return False
-
-
-def _restrict() -> str | None:
-    own = os.environ.get(_OPTIONS_VARIABLE)
-    os.environ[_OPTIONS_VARIABLE] = '|'.join(filter(None, (own, _OPTIONS)))
-    return own
-
-
-def _release(own: str | None) -> None:
-    if own is None:
-        os.environ.pop(_OPTIONS_VARIABLE)
-    else:
-        os.environ[_OPTIONS_VARIABLE] = own
-
-
-# While a thread opens a video, FFmpeg opens that file only, as one of the formats above. Options of
-# the user stay; those that contradict have no effect.
-named_file_only = SharedSetting(_restrict, _release)
