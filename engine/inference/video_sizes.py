@@ -20,6 +20,7 @@ _AVI_FORMAT = re.compile(rb'vids.{52,1024}?strf.{8}(.{8})', re.DOTALL)  # of a v
 _SEGMENT, _TRACKS, _TRACK, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 _WIDTH, _HEIGHT = 0xB0, 0xBA
 _MAX_ELEMENTS = 1 << 12  # of the header
+_NUMBER_BYTES = 8  # of the longest number
 
 
 def of_iso(header: memoryview) -> list[Size]:
@@ -48,7 +49,7 @@ def of_matroska(head: bytes) -> list[Size]:
     found: dict[int, list[int]] = {_WIDTH: [], _HEIGHT: []}
     for kind, content in _elements(head):
         if kind in found:
-            found[kind].append(int.from_bytes(content, 'big'))
+            found[kind].append(int.from_bytes(content[:_NUMBER_BYTES], 'big'))
     return list(zip(found[_WIDTH], found[_HEIGHT]))
 
 
