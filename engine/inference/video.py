@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from datasets import orientation
 from datasets.decoding import decoding, reason_of
 from datasets.keys import MAX_PIXELS
 from datasets.library_settings import silent_opencv
-from engine.inference import video_formats, video_orientation
+from engine.inference import video_formats, video_orientation, video_packets
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 # Formats whose header holds the number of frames; FFmpeg estimates the number in other formats.
@@ -62,6 +62,7 @@ class VideoReader:
                 )
             opened = map(self._fact, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             self._check_size(*map(int, opened))
+            self._check_constant(video_packets.sizes_in(_open(path)))
             self.frames = max(0, int(self._fact(cv2.CAP_PROP_FRAME_COUNT)))
             self._is_exact = header.name in EXACT_FRAME_COUNTS
             self.rate = self._usable_rate()
@@ -113,6 +114,16 @@ class VideoReader:
                 f'{self._path}: frames of {width}x{height} pixels, but at most '
                 f'{self._max_pixels} are read; make it smaller with another program, or set '
                 f'max_pixels (--set max_pixels={pixels})'
+            )
+
+    def _check_constant(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Raise ``InputError`` for frames of several sizes, which OpenCV does not read right."""
+        if len(sizes) > 1:
+            (width, height), other = sizes[:2]
+            raise InputError(
+                f'{self._path}: its frames change from {width}x{height} to {other[0]}x{other[1]} '
+                'pixels; give all one size with another program, such as ffmpeg with '
+                f'-vf scale={width}:{height}'
             )
 
     def check_complete(self, count: int):

@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from common.errors import InputError
-from engine.inference import iso_boxes, video, video_formats
+from engine.inference import iso_boxes, video, video_formats, video_packets
 from support import stand_ins
 
 # Formats that FFmpeg writes, by ending, and the codec that it is asked for.
@@ -199,3 +199,50 @@ def test_impossible_rates_and_counts(videos, tmp_path, caplog):
     assert len(list(source)) == 3
     with pytest.raises(video.IncompleteVideo, match='promises 2147483647 frames, 3 can be read'):
         source.check_complete(3)
+
+
+def concatenated(folder, ending, codec, *sizes):
+    """Write one video after the other into a file, as recorders of broadcasts do."""
+    parts = []
+    for width, height in sizes:
+        path = folder / f'part{ending}'
+        fourcc = cv2.VideoWriter_fourcc(*codec)
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 25, (width, height))
+        for seed in range(3):
+            writer.write(stand_ins.image(height, width, seed=seed))
+        writer.release()
+        parts.append(path.read_bytes())
+    path.write_bytes(b''.join(parts))
+    return path
+
+
+@pytest.mark.parametrize('codec', ['mpg1', 'mpg2', 'MJPG'])
+def test_frames_that_change_their_size_are_refused(tmp_path, codec):
+    """OpenCV yields frames of the first size, with what lies behind smaller ones in memory."""
+    ending = '.avi' if codec == 'MJPG' else f'.{codec}'.replace('mpg', 'm').ljust(4, 'v')
+    path = concatenated(tmp_path, ending, codec, (64, 48), (32, 32))
+    expected = 'its frames change from 64x48 to 32x32 pixels; give all one size with another'
+    assert refusal(path, path.read_bytes()).startswith(expected)
+    same = concatenated(tmp_path, ending, codec, (64, 48), (64, 48))
+    assert len(list(video.VideoReader(same))) >= 5
+
+
+@pytest.mark.parametrize(
+    ('ending', 'codec'), [('.webm', 'VP80'), ('.webm', 'VP90'), ('.avi', 'mp4v'), ('.mpg', 'mpg1')]
+)
+def test_sizes_are_read_from_packets(tmp_path, ending, codec):
+    path = concatenated(tmp_path, ending, codec, (74, 50))
+    assert video_packets.sizes_in(video._open(path)) == [(74, 50)]
+
+
+def test_the_size_of_h264():
+    """The sequence parameter set is one that x264 writes for 1280x720 pixels."""
+    parameters = '6764001facd9405005bb011000000300100000030320f1831960'
+    packet = b'\0\0\0\1\x09\xf0\0\0\0\1' + bytes.fromhex(parameters)
+    size_of = video_packets.SIZE_IN_PACKET[b'h264']
+    assert size_of(packet) == (1280, 720)
+    assert size_of(b'\0\0\0\1\x65' + bytes(50)) is None
+    for size_of in video_packets.SIZE_IN_PACKET.values():
+        for cut in range(len(packet)):
+            size_of(packet[:cut])
+            size_of(packet[cut:])
