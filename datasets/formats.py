@@ -80,8 +80,8 @@ def unknown(path: Path) -> InputError:
     """Return the error for an image of another format."""
     *others, last = NAMES.values()
     return InputError(
-        f'{path}: not an image, or of a format that is not read; convert it into {others[0]} or '
-        f'PNG (read are {", ".join(others)} and {last})'
+        f'{path}: not an image, or of a format that is not read; convert it to PNG (read are '
+        f'{", ".join(others)} and {last})'
     )
 
 

@@ -98,9 +98,10 @@ def _check_png(data: bytes, reading: ImageReading, path: Path) -> PngFacts:
 
 @contextmanager
 def _opened(name: str, data: bytes, reading: ImageReading, path: Path) -> Iterator[Image.Image]:
-    """Open an image with Pillow and check the size that it claims; the block decodes it."""
+    """Open an image with Pillow and check what it claims to be; the block decodes it."""
     if name == formats.TIFF:
         declared_size.check_tiff(data, path, reading.max_pixels)
+        pixel_depth.check_tiff(data, path)
     with open_with_pillow(io.BytesIO(data), name) as image:
         declared_size.check(image, name, data, path, reading.max_pixels)
         yield image
@@ -112,8 +113,6 @@ def _check_complete(name: str, data: bytes, reading: ImageReading, path: Path) -
     Returns:
         The EXIF orientation, and whether OpenCV can decode an image of this size.
     """
-    if name == formats.TIFF:
-        pixel_depth.check_tiff(data, path)
     try:
         with _opened(name, data, reading, path) as image:
             image.load()
