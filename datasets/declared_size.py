@@ -17,6 +17,8 @@ _UNCOMPRESSED, _YCBCR = 1, 6  # values of the compression and of the photometric
 # A block of 8x8 values takes at least one bit, and stands for at most 128 pixels: if one of two
 # channels is stored at a lower resolution in its columns, the other one in its rows.
 _JPEG_PIXELS_PER_BYTE = 8 * 128
+_UNCOMPRESSED_BMP = (0, 3)  # values of the compression: plain, and with masks of the channels
+_SHORT_BMP_HEADER = 12  # bytes
 _ARITHMETIC_JPEG = (b'\xff\xc9', b'\xff\xca')  # markers; such codes have no lower limit
 # By the first two bytes: the fewest bits of a pixel, in text a digit and a space for each value.
 _PNM_BITS = {b'P1': 8, b'P2': 16, b'P3': 48, b'P4': 1, b'P5': 8, b'P6': 24}
@@ -41,8 +43,9 @@ def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) ->
         needed = width * height // _JPEG_PIXELS_PER_BYTE
     elif name == formats.PNM:
         needed = width * height * _PNM_BITS[data[:2]] // 8
-    elif name == formats.BMP and image.tile and image.tile[0].codec_name == 'raw':
-        needed = height * image.tile[0].args[1]  # bytes per row
+    elif name == formats.BMP and image.info.get('compression') in _UNCOMPRESSED_BMP:
+        place = 24 if data[14] == _SHORT_BMP_HEADER else 28
+        needed = height * (width * int.from_bytes(data[place : place + 2], 'little') // 8)
     else:
         return
     pixel_limit.check_bytes(width, height, needed, len(data), path)
