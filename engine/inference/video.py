@@ -56,10 +56,7 @@ class VideoReader:
                 self._check_size(*size)
             self._capture = _open(path)
             if not self._capture.isOpened():
-                raise InputError(
-                    f'{path}: damaged or truncated video, or encoded in a way that FFmpeg does not '
-                    'read; convert it into MP4'
-                )
+                raise InputError(f'{path}: damaged or truncated video, {_why_not_opened(header)}')
             opened = map(self._fact, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             self._check_size(*map(int, opened))
             self._check_constant(video_packets.sizes_in(_open(path)))
@@ -200,6 +197,12 @@ def _frames_in(path: Path) -> int:
     while capture.grab():
         count += 1
     return count
+
+
+def _why_not_opened(header: video_formats.VideoHeader) -> str:
+    if header.name == video_formats.ISO and header.moov is None:
+        return 'without the box moov, which is often the last one; copy or download it again'
+    return 'or encoded in a way that FFmpeg does not read; convert it into MP4'
 
 
 def _open(path: Path) -> cv2.VideoCapture:

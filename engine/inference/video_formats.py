@@ -26,7 +26,7 @@ _SIGNATURES = {
 # The first box of a file, after its size.
 _ISO_BOXES = (
     b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot', b'junk', b'uuid', b'styp',
-    b'sidx', b'moof', b'prfl', b'udta',
+    b'sidx', b'moof', b'prfl', b'pict', b'udta',
 )  # fmt: skip
 # Packs, systems headers, sequences and packets of MPEG, after padding with zeros.
 _MPEG_STREAM = re.compile(rb'\0{2,}\x01[\xb0\xb3\xb5\xba-\xff]')
@@ -91,8 +91,8 @@ def format_of(head: bytes) -> str | None:
             return name
     if head[4:8] in _ISO_BOXES:
         return ISO
-    if head.startswith(b'RIFF') and head[8:11] == b'AVI':
-        return AVI
+    if head.startswith(b'RIFF'):
+        return {b'AVI ': AVI, b'AVIX': AVI, b'AVI\x19': AVI, b'CDXA': MPEG}.get(head[8:12])
     return MPEG if _MPEG_STREAM.match(head) or _has_packets(head) else None
 
 

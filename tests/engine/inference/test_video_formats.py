@@ -165,6 +165,16 @@ def test_claimed_samples_are_counted_before_an_index_is_made(videos, tmp_path):
     assert video_formats.read_header(path).moov is not None
 
 
+def test_a_truncated_file_lacks_its_index(videos, tmp_path):
+    data = videos['.mp4'].read_bytes()
+    assert refusal(tmp_path / 'a.mp4', data[: data.index(b'moov') - 10]) == (
+        'damaged or truncated video, without the box moov, which is often the last one; copy or '
+        'download it again'
+    )
+    cut = videos['.wmv'].read_bytes()[:200]
+    assert 'or encoded in a way that FFmpeg does not read' in refusal(tmp_path / 'a.wmv', cut)
+
+
 def test_a_file_full_of_boxes_ends(videos, tmp_path, monkeypatch):
     monkeypatch.setattr(iso_boxes, 'MAX_BOXES', 1000)
     data = videos['.mp4'].read_bytes()
