@@ -22,6 +22,7 @@ from engine.training.plan import TrainingPlan
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
 from models import input_statistics
+from models.family import NetworkKeys
 
 # Neither adding nor omitting this option changes results unnoticed: a bad sample ends a run without
 # it, and is logged with it.
@@ -40,6 +41,24 @@ def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
         LOG.info('%s: no state to resume from, starting a new run', path)
         return None
     return path
+
+
+def read_state(path: Path) -> TrainingState:
+    """Read the state of a run, whose config must be one of this program.
+
+    Raises:
+        UserError: The file is missing, damaged or not a state.
+    """
+    state = checkpoints.load(path)
+    try:
+        models.describe(state.config)
+        for section in (SolverKeys, DataKeys, NetworkKeys):
+            section.of(state.config)
+    except UserError as error:
+        raise UserError(
+            f'{path} cannot be read (its config: {error}); {checkpoints.ADVICE}'
+        ) from error
+    return state
 
 
 def own_config(settings: TrainingSettings) -> Path | None:

@@ -13,7 +13,7 @@ def make_state(iteration=8, seed=0, size=20):
     rng = np.random.RandomState(seed)
     parameters = {
         'z/conv/W': rng.randn(4, 3, 3, size).astype(np.float32),
-        'a/bn/mean': np.array([[[[np.nan]], [[-0.0]], [[np.inf]]]], np.float32),
+        'a/bn/mean': np.array([[[[1e-45]], [[-0.0]], [[3e38]]]], np.float32),
         'a/bn': rng.randn(size).astype(np.float16),  # a prefix of another name
     }
     solver = {
@@ -26,10 +26,10 @@ def make_state(iteration=8, seed=0, size=20):
         iteration=iteration,
         parameters=parameters,
         solver=solver,
-        average={name: array * 2 for name, array in parameters.items()},
+        average={name: array / 2 for name, array in parameters.items()},
         loader={'epoch': 3, 'order': [2, 0, 1], 'random': [2**80, 'x']},
-        loss_scale={'scale': 65536.0, 'good': 12},
-        best={'score': 0.1 + 0.2, 'iteration': 4},
+        loss_scale={'factor': 65536.0, 'good_steps': 12},
+        best={'miou': 0.1 + 0.2, 'iteration': 4},
         seed=7,
         config={'network': 'd3net', 'lr': 0.01, 'crop_scales': [0.5, 2.0], 'flip': None},
         processes=4,
