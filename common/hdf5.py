@@ -30,7 +30,7 @@ Source: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 # Exceptions of h5py for a damaged file, and ArrayError.
 HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError)
-CHILD_SECONDS = 10  # of computation; a thousand arrays take a few hundredths
+CHILD_SECONDS = 6  # of computation; a thousand arrays take less than half a second
 CHILD_BYTES = 1 << 30  # beyond the memory of this process
 
 

@@ -137,9 +137,8 @@ def _links(group: h5g.GroupID, inside: str) -> list[tuple[str, int]]:
         if not link.isprintable() or '/' in link or link in ('', '.', '..'):
             raise ArrayError(f'the name {ascii(link)} is not text')
         if len(inside + link) > MAX_NAME_LENGTH:
-            raise ArrayError(
-                f'the name {inside[:20]}...{link[:20]}... is longer than {MAX_NAME_LENGTH} characters'
-            )
+            start = f'{inside[:20]}...{link[:20]}'
+            raise ArrayError(f'the name {start}... has more than {MAX_NAME_LENGTH} characters')
         if kind == h5l.TYPE_SOFT:
             raise ArrayError(f'{inside}{link} is a link to another name', NOT_PLAIN)
         if kind != h5l.TYPE_HARD:

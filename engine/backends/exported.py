@@ -310,10 +310,26 @@ def measure_agreement(
     equal = []
     for x in inputs:
         expected, found = reference.run(x), model.run(x)
-        largest = np.maximum(largest, np.abs(expected - found).max())  # max() would drop a NaN
-        highest = np.maximum(highest, np.abs(expected).max())
+        # Unlike max(), np.maximum() keeps a NaN.
+        largest = np.maximum(largest, absolute_difference(expected, found).max())
+        highest = np.maximum(highest, largest_magnitude(expected))
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
+
+
+def absolute_difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return ``|expected - found|``; 0 where both are NaN or the same infinity.
+
+    Weights that are not finite, which ``--allow-non-finite`` accepts, make such logits.
+    """
+    same = (expected == found) | np.isnan(expected) & np.isnan(found)
+    with np.errstate(invalid='ignore'):  # infinity minus infinity, where they are the same
+        return np.where(same, np.float32(0), np.abs(expected - found))
+
+
+def largest_magnitude(logits: np.ndarray) -> np.floating:
+    """Return the largest absolute value of those that are finite; 0 if none is."""
+    return np.abs(logits[np.isfinite(logits)]).max(initial=0)
 
 
 def photo_input(network: Network, shape: Shape) -> np.ndarray:

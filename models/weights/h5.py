@@ -98,9 +98,7 @@ def _load(arrays: dict[str, Array], strict: bool, label: str, allow_non_finite: 
         )
     with np.errstate(over='ignore'):  # the check finds what is infinite as float32
         fitting = {n: np.asarray(arrays[n], np.float32) for n in report.loaded}
-    for name, array in () if allow_non_finite else fitting.items():
-        if problem := non_finite(array):
-            raise NonFiniteError(f'{label}: {name} has {problem}; use other weights')
+    _check_finite(fitting, label, allow_non_finite)
     for name, array in fitting.items():
         own[name].d = array
     return report
@@ -255,6 +253,16 @@ def kind_of(path: Path) -> str | None:
         return files.kind_of(path)
     except UserError as error:
         raise ModelError(str(error)) from error
+
+
+def _check_finite(arrays: Mapping[str, Array], label: str, allowed: bool) -> None:
+    """Raise ``NonFiniteError``, or warn if it is allowed, for arrays with NaN or infinity."""
+    for name, array in arrays.items():
+        if problem := non_finite(array):
+            if not allowed:
+                raise NonFiniteError(f'{label}: {name} has {problem}; use other weights')
+            LOG.warning('%s: %s has %s, so results may be meaningless', label, name, problem)
+            return
 
 
 def _explain_mismatch(
