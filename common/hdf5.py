@@ -8,11 +8,12 @@ HDF5 crashes on some damaged files and never returns from others. So a child pro
 describes the arrays, and this process reads the values of a file that the child came through.
 """
 
+import faulthandler
 import json
 import os
 import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -30,7 +31,8 @@ Source: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 # Exceptions of h5py for a damaged file, and ArrayError.
 HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError)
-CHILD_SECONDS = 6  # of computation; a thousand arrays take less than half a second
+# Limits of a child's computation, which takes a second for ten thousand arrays.
+SECONDS_FOR_ARRAYS, SECONDS_FOR_ATTRIBUTES = 6, 2
 CHILD_BYTES = 1 << 30  # beyond the memory of this process
 
 
@@ -47,7 +49,7 @@ def list_arrays(source: Source) -> list[str]:
             numbers; the message names the array or the link.
         OSError, MemoryError: The file cannot be read.
     """
-    return list(_in_child(hdf5_structure.list_arrays, source))
+    return list(_in_child(hdf5_structure.list_arrays, source, SECONDS_FOR_ARRAYS))
 
 
 def attributes(source: Source, names: Sequence[str]) -> dict[str, Any]:
@@ -60,7 +62,11 @@ def attributes(source: Source, names: Sequence[str]) -> dict[str, Any]:
     Raises:
         ArrayError, OSError, MemoryError: The file cannot be read.
     """
-    return dict(_in_child(lambda file: hdf5_structure.attributes(file, names), source))
+
+    def task(file: h5py.File) -> dict[str, Any]:
+        return hdf5_structure.attributes(file, names)
+
+    return dict(_in_child(task, source, SECONDS_FOR_ATTRIBUTES))
 
 
 def read(file: h5py.File, name: str) -> NDArray[Any]:
@@ -84,7 +90,7 @@ def problem(error: Exception, what: str) -> str:
         error: The exception.
         what: What the file was read as, such as ``an NNabla .h5 file``.
     """
-    text = ' '.join(shown(' '.join(str(error).split())).split())
+    text = shown(_text(error))
     if isinstance(error, MemoryError):
         return f'needs more memory than there is{text and f" ({text})"}'
     if isinstance(error, ArrayError) and error.advice != DAMAGED:
@@ -92,24 +98,29 @@ def problem(error: Exception, what: str) -> str:
     return f'is truncated or not {what} ({text}); {DAMAGED}'
 
 
-def _in_child(task: Callable[[h5py.File], Any], source: Source) -> Any:
+def _in_child(task: Callable[[h5py.File], Any], source: Source, seconds: int) -> Any:
     """Return the result of a task in a child process, as JSON transports it.
 
     Args:
         task: Receives the open file.
         source: The path of the file, or the open file.
+        seconds: Limit of the computation.
 
     Raises:
         ArrayError: The task raised an exception, or its process was killed.
         OSError, MemoryError: The task raised it.
     """
-    limit = _memory() + CHILD_BYTES
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_AS: _memory() + CHILD_BYTES,
+    }
     ours, theirs = os.pipe()
     # The child calls HDF5 alone, whose lock h5py holds over a fork: other threads do not matter.
     child = os.fork()
     if not child:
         try:
-            _serve(task, source, theirs, limit)
+            _serve(task, source, theirs, limits)
         finally:
             os._exit(1)
     os.close(theirs)
@@ -119,7 +130,7 @@ def _in_child(task: Callable[[h5py.File], Any], source: Source) -> Any:
     if status == -signal.SIGXCPU:
         raise ArrayError('reading it does not end')
     if status:
-        raise ArrayError(f'HDF5 crashes on it, with signal {-status}')
+        raise ArrayError(f'HDF5 crashes on it (exit status {status})')
     result, fault = json.loads(answer)
     if fault is None:
         return result
@@ -130,23 +141,22 @@ def _in_child(task: Callable[[h5py.File], Any], source: Source) -> Any:
     raise ArrayError(fault['text'], fault['advice'])
 
 
-def _serve(task: Callable[[h5py.File], Any], source: Source, pipe: int, limit: int) -> None:
+def _serve(
+    task: Callable[[h5py.File], Any], source: Source, pipe: int, limits: Mapping[int, int]
+) -> None:
     """Do a task in the child process, write its result and the description of its error, and exit.
 
     Args:
         task: Receives the open file.
         source: The path of the file, or the open file.
         pipe: Descriptor to write to.
-        limit: Limit of the memory in bytes.
+        limits: Limits of the child by the constants of ``resource``.
     """
+    faulthandler.disable()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):  # where the C library reports what it finds before it ends a process
         os.dup2(nowhere, number)
-    for kind, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, CHILD_SECONDS),
-        (resource.RLIMIT_AS, limit),
-    ):
+    for kind, most in limits.items():
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
     result, fault = None, None
@@ -154,17 +164,22 @@ def _serve(task: Callable[[h5py.File], Any], source: Source, pipe: int, limit: i
         with h5py.File(source, 'r') as file:
             result = task(file)
     except MemoryError as error:
-        fault = {'kind': 'memory', 'text': str(error)}
+        fault = {'kind': 'memory', 'text': _text(error)}
     except ArrayError as error:
-        fault = {'kind': 'content', 'text': str(error), 'advice': error.advice}
+        fault = {'kind': 'content', 'text': _text(error), 'advice': error.advice}
     except Exception as error:  # whatever h5py makes of a damaged file
         number = getattr(error, 'errno', None)
         kind = 'content' if number is None else 'system'
-        fault = {'kind': kind, 'text': str(error), 'errno': number, 'advice': DAMAGED}
+        fault = {'kind': kind, 'text': _text(error), 'errno': number, 'advice': DAMAGED}
     content = json.dumps([result, fault]).encode()
     with open(pipe, 'wb') as stream:
         stream.write(content)
     os._exit(0)
+
+
+def _text(error: Exception) -> str:
+    """Return the message of an exception in one line; str() would quote that of a KeyError."""
+    return ' '.join(str(error.args[-1] if error.args else '').split())
 
 
 def _memory() -> int:
