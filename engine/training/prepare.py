@@ -102,9 +102,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     stack.callback(loader.close)
     with config.naming_origins():
         trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
-    if state is not None:
-        trainer.load_state(state)
-        resume.restore_loader(state, loader, settings)
+    if state is not None and source is not None:
+        resume.restore(source, state, trainer, loader, settings)
     trainer.broadcast_parameters()
     if choice.name == 'cudnn' and not settings.skip_self_check:
         _check_gpu(plan, trainer, watchdog)

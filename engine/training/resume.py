@@ -21,6 +21,7 @@ from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
 from engine.training.plan import TrainingPlan
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
+from engine.training.trainer import Trainer
 from models import input_statistics
 from models.family import NetworkKeys
 
@@ -191,7 +192,22 @@ def log_ignored_options(state: TrainingState, plan: TrainingPlan) -> None:
         LOG.info('the data folder is %s, it was %s', now, before)
 
 
-def restore_loader(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
+def restore(
+    path: Path, state: TrainingState, trainer: Trainer, loader: Loader, settings: TrainingSettings
+) -> None:
+    """Restore the trainer and the position of the loader from the state in a file.
+
+    Raises:
+        UserError: The state does not fit; the message names the file.
+    """
+    try:
+        trainer.load_state(state)
+        _restore_loader(state, loader, settings)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+
+
+def _restore_loader(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
     """Restore the position of the loader in the epoch.
 
     If the batch or the data set has changed, ``--allow-changes`` starts a new epoch.

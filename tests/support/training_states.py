@@ -1,7 +1,11 @@
 """Create training states with all kinds of content, and compare them."""
 
 import dataclasses
+import hashlib
+import io
+import json
 
+import h5py
 import numpy as np
 
 from engine.runs import checkpoints
@@ -37,6 +41,30 @@ def make_state(iteration=8, seed=0, size=20):
         versions={'nnabla': '1.39.0'},
         name='D3Net_L',
         extras={'note': 'Größe'},
+    )
+
+
+def write(path, facts, names, arrays):
+    """Write a state with a right digest and any content.
+
+    Args:
+        path: The file to write.
+        facts: Facts of the state, or the bytes to store in their place.
+        names: Names of the arrays by group.
+        arrays: Arrays by their place in the file.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, 'w', userblock_size=checkpoints.HEADER_BYTES) as file:
+        for place, document in (('facts', facts), ('names', names)):
+            encoded = document if isinstance(document, bytes) else json.dumps(document).encode()
+            file[place] = np.frombuffer(encoded, np.uint8)
+        for place, array in arrays.items():
+            file[place] = array
+    whole = content.getvalue()
+    digest = hashlib.sha256(whole[checkpoints.HEADER_BYTES :]).hexdigest().encode()
+    header = b'%s %s\n%s\n%d\n' % (checkpoints.MAGIC, checkpoints.VERSION, digest, len(whole))
+    path.write_bytes(
+        header.ljust(checkpoints.HEADER_BYTES, b'\n') + whole[checkpoints.HEADER_BYTES :]
     )
 
 
