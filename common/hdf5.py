@@ -159,7 +159,8 @@ def _serve(
     for kind, most in limits.items():
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
-    result, fault = None, None
+    result: Any = None
+    fault: dict[str, Any] | None = None
     try:
         with h5py.File(source, 'r') as file:
             result = task(file)

@@ -168,7 +168,7 @@ def _stored_bytes(dataset: h5d.DatasetID, name: str, room: int) -> int:
         h5s.SIMPLE,
     ):
         raise ArrayError(f'{name} is not numeric', NOT_PLAIN)
-    needed = math.prod(dataset.shape) * dataset.get_type().get_size()
+    needed: int = math.prod(dataset.shape) * dataset.get_type().get_size()
     if layout == h5d.CHUNKED:
         chunks = _chunks(dataset, name, room)
         return sum(size for _, size in chunks.stored.values())

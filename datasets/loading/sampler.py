@@ -8,7 +8,7 @@ once per epoch. The first samples of the next epoch complete the last batch of a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -46,21 +46,20 @@ class SamplerState:
             UserError: An attribute is missing or has another type or range.
         """
         batches, cursor, waiting = (values.get(name) for name in ('batches', 'cursor', 'waiting'))
-        is_position = (
+        if (
             _is_count(batches)
             and _is_count(cursor)
             and isinstance(waiting, list)
             and len(waiting) == 2
             and all(isinstance(group, list) for group in waiting)
             and all(_is_count(each) and each < cursor for group in waiting for each in group)
+        ):
+            landscapes, portraits = map(tuple, waiting)
+            return cls(batches, cursor, (landscapes, portraits))
+        raise UserError(
+            'batches, cursor and waiting of the saved loader are no position in a training; start '
+            'a new run'
         )
-        if not is_position:
-            raise UserError(
-                'batches, cursor and waiting of the saved loader are no position in a training; '
-                'start a new run'
-            )
-        landscapes, portraits = map(tuple, waiting)
-        return cls(batches, cursor, (landscapes, portraits))
 
     @property
     def used(self) -> int:
@@ -135,7 +134,7 @@ class Sampler:
             cursor += 1
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_COUNT
 
 

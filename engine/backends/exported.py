@@ -312,7 +312,7 @@ def measure_agreement(
         expected, found = reference.run(x), model.run(x)
         # Unlike max(), np.maximum() keeps a NaN.
         largest = np.maximum(largest, absolute_difference(expected, found).max())
-        highest = np.maximum(highest, largest_magnitude(expected))
+        highest = max(highest, largest_magnitude(expected))
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
 
@@ -327,9 +327,9 @@ def absolute_difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
         return np.where(same, np.float32(0), np.abs(expected - found))
 
 
-def largest_magnitude(logits: np.ndarray) -> np.floating:
+def largest_magnitude(logits: np.ndarray) -> float:
     """Return the largest absolute value of those that are finite; 0 if none is."""
-    return np.abs(logits[np.isfinite(logits)]).max(initial=0)
+    return float(np.abs(logits[np.isfinite(logits)]).max(initial=0))
 
 
 def photo_input(network: Network, shape: Shape) -> np.ndarray:

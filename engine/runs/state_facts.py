@@ -4,7 +4,6 @@ The digest of a state proves that the file is whole, not who wrote it: nothing i
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,11 +15,10 @@ def decode(content: bytes) -> Any:
     """Decode JSON.
 
     Raises:
-        ValueError: The content is no JSON, has a number that is not finite, or is nested too
-            deeply.
+        ValueError: The content is no JSON or is nested too deeply.
     """
     try:
-        return json.loads(content, parse_constant=_finite, parse_float=_finite)
+        return json.loads(content)
     except RecursionError:
         raise ValueError('the JSON in it is nested too deeply') from None
 
@@ -37,6 +35,8 @@ def check(facts: Any) -> dict[str, Any]:
         if name not in facts:
             if name not in OPTIONAL:
                 raise ValueError(f'{name} is missing')
+        elif not _is_finite(facts[name]):
+            raise ValueError(f'{name} has NaN or infinity')
         elif not is_valid(facts[name]):
             raise ValueError(f'{name} is not {what}')
     unknown = [name for name in facts if name not in _FACTS]
@@ -63,11 +63,13 @@ def check_names(names: Any, groups: tuple[str, ...]) -> dict[str, list[str] | No
     return names
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f'the number {text} in it is not finite')
-    return value
+def _is_finite(value: Any) -> bool:
+    """Return whether all numbers in a JSON value are finite."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _count(least: int = 0, most: int = MAX_COUNT) -> Callable[[Any], bool]:

@@ -142,8 +142,13 @@ ABSENT = object()
     ('name', 'values'),
     {
         'iteration': (-1, 2**60, 1.5, '8', None, True, ABSENT),
-        'loader': ([], ABSENT),
-        'loss_scale': ({}, {'factor': 0, 'good_steps': 1}, {'factor': '1', 'good_steps': 1}),
+        'loader': ([], ABSENT, {'cursor': [float('nan')]}),
+        'loss_scale': (
+            {},
+            {'factor': float('inf'), 'good_steps': 1},
+            {'factor': 0, 'good_steps': 1},
+            {'factor': '1', 'good_steps': 1},
+        ),
         'best': ({'miou': 0.5}, {'miou': None, 'iteration': 1}, [0.5, 1]),
         'seed': (2**32, -1, None),
         'config': (None, [], ABSENT),
@@ -172,9 +177,8 @@ def test_facts_of_another_type_are_refused_by_name(name, values, tmp_path):
 
 @pytest.mark.parametrize(
     'content',
-    [b'', b'[]', b'null', b'\xff', b'{"iteration": NaN}', b'{"iteration": -1e999}', b'[' * 100_000]
-    + [b'1' * 5000],
-    ids=range(8),
+    [b'', b'[]', b'null', b'\xff', b'[' * 100_000, b'1' * 5000],
+    ids=range(6),
 )
 def test_facts_that_are_no_json_are_refused(content, tmp_path):
     _, names, arrays = written(tmp_path / 'state.h5')
