@@ -21,6 +21,7 @@ from common.log import LOG
 from datasets import image_files
 from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
+from engine.backends.differences import absolute_difference, largest_magnitude
 from engine.backends.disk_cache import DiskCache
 from engine.backends.errors import BackendError, DisagreementError
 from engine.backends.nnabla import NnablaBackend
@@ -315,21 +316,6 @@ def measure_agreement(
         highest = max(highest, largest_magnitude(expected))
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
-
-
-def absolute_difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Return ``|expected - found|``; 0 where both are NaN or the same infinity.
-
-    Weights that are not finite, which ``--allow-non-finite`` accepts, make such logits.
-    """
-    same = (expected == found) | np.isnan(expected) & np.isnan(found)
-    with np.errstate(invalid='ignore'):  # infinity minus infinity, where they are the same
-        return np.where(same, np.float32(0), np.abs(expected - found))
-
-
-def largest_magnitude(logits: np.ndarray) -> float:
-    """Return the largest absolute value of those that are finite; 0 if none is."""
-    return float(np.abs(logits[np.isfinite(logits)]).max(initial=0))
 
 
 def photo_input(network: Network, shape: Shape) -> np.ndarray:

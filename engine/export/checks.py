@@ -14,11 +14,8 @@ import numpy as np
 
 from common import PROJECT, machine
 from datasets import image_files
-from engine.backends.exported import (
-    absolute_difference,
-    describe_difference,
-    largest_magnitude,
-)
+from engine.backends.differences import absolute_difference, largest_magnitude
+from engine.backends.exported import describe_difference
 from engine.backends.onnxruntime import ONNXRuntime
 from engine.export import nnb_reader
 from engine.export.spec import INPUT, NORMALISED, ExportSpec
