@@ -96,6 +96,9 @@ def _load(arrays: dict[str, Array], strict: bool, label: str, allow_non_finite: 
             f'{label} does not fit the network, nothing was loaded: '
             + _explain_mismatch(own, arrays, report, wrong_shape, backbone_only)
         )
+    for name in report.loaded:
+        if arrays[name].dtype.kind not in 'fiub':
+            raise ModelError(f'{label}: {name} is not numeric ({arrays[name].dtype})')
     with np.errstate(over='ignore'):  # the check finds what is infinite as float32
         fitting = {n: np.asarray(arrays[n], np.float32) for n in report.loaded}
     _check_finite(fitting, label, allow_non_finite)

@@ -55,6 +55,13 @@ def test_values_that_are_not_finite_are_refused(value, problem, network, tmp_pat
         weights.initialise(tmp_path / 'a.h5', 5)
 
 
+def test_given_arrays_of_other_types_are_refused(network):
+    for dtype in (np.complex64, object, 'S3'):
+        arrays = parameters()
+        arrays[NAME] = arrays[NAME].astype(dtype)
+        assert_refused(arrays, f'^the given arrays: {NAME} is not numeric')
+
+
 def test_large_sums_of_finite_values_are_loaded(network):
     arrays = {name: np.full_like(array, 3e38) for name, array in parameters().items()}
     weights.load(arrays)
