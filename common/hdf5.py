@@ -169,9 +169,10 @@ def _serve(
     except ArrayError as error:
         fault = {'kind': 'content', 'text': _text(error), 'advice': error.advice}
     except Exception as error:  # whatever h5py makes of a damaged file
-        number = getattr(error, 'errno', None)
-        kind = 'content' if number is None else 'system'
-        fault = {'kind': kind, 'text': _text(error), 'errno': number, 'advice': DAMAGED}
+        code = getattr(error, 'errno', None)
+        fault = {'kind': 'content', 'text': _text(error), 'advice': DAMAGED}
+        if code is not None:
+            fault.update(kind='system', errno=code)
     content = json.dumps([result, fault]).encode()
     with open(pipe, 'wb') as stream:
         stream.write(content)

@@ -72,6 +72,20 @@ def test_files_of_h5py_are_read_to_the_bit(libver, options, tmp_path):
         assert found[name].tobytes() == array.tobytes(), name
 
 
+def test_values_in_the_header_are_read(tmp_path):
+    compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    compact.set_layout(h5py.h5d.COMPACT)
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        space = h5py.h5s.create_simple((5,))
+        dataset = h5py.h5d.create(file.id, b'W', h5py.h5t.IEEE_F32LE, space, compact)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAYS['a/conv/W'][0, 0, 0].repeat(2)[:5])
+    assert read(tmp_path / 'a.h5')['W'].shape == (5,)
+    content = (tmp_path / 'a.h5').read_bytes()
+    claim = content.replace((5).to_bytes(8, 'little'), (5 * 10**9).to_bytes(8, 'little'))
+    (tmp_path / 'a.h5').write_bytes(claim)
+    assert 'size of compact dataset' in refusal(tmp_path / 'a.h5')
+
+
 def external(file):
     file.create_dataset('a/W', (27,), 'u4', external=[('/etc/pass\x1bwd', 0, 108)])
 
