@@ -20,6 +20,7 @@ from common.log import LOG
 from datasets import image_files
 from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
+from engine.backends.differences import absolute_difference, largest_magnitude
 from engine.backends.disk_cache import CacheKey, DiskCache
 from engine.backends.errors import BackendError, DisagreementError
 from engine.backends.nnabla import NnablaBackend
@@ -314,8 +315,9 @@ def measure_agreement(
     equal = []
     for x in inputs:
         expected, found = reference.run(x), model.run(x)
-        largest = np.maximum(largest, np.abs(expected - found).max())  # max() would drop a NaN
-        highest = np.maximum(highest, np.abs(expected).max())
+        # Unlike max(), np.maximum() keeps a NaN.
+        largest = np.maximum(largest, absolute_difference(expected, found).max())
+        highest = max(highest, largest_magnitude(expected))
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
 
