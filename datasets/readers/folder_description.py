@@ -10,7 +10,7 @@ import yaml
 
 from common import yaml_text
 from common.class_maps import MAX_CLASSES
-from common.files import read_text
+from common.text_files import TextFileError, read_text
 from datasets.info import DataError, repeated_name
 
 DESCRIPTION_FILE = 'dataset.yaml'
@@ -92,8 +92,8 @@ def _content(path: Path) -> dict[str, Any]:
     """Return keys and values of the file, completed with the defaults."""
     try:
         own = yaml_text.parse(read_text(path), ['classes'])
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: cannot be read ({error})') from error
+    except TextFileError as error:
+        raise DataError(str(error)) from error
     except yaml.YAMLError as error:
         problem = f'not valid YAML{yaml_text.problem(error)}'
         raise DataError(f'{path}: cannot be read ({problem})') from error

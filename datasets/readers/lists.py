@@ -10,10 +10,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from common.files import read_text
 from common.inputs import IMAGE_SUFFIXES
+from common.text_files import TextFileError, read_text
 from datasets.dataset import NOT_LISTED, FoundSamples, Sample, UnusedFile
 from datasets.info import DataError
+
+MAX_LIST_BYTES = 1 << 30
 
 
 def read_list(path: Path, root: Path) -> list[Sample]:
@@ -107,11 +109,9 @@ def not_listed(
 def list_lines(path: Path) -> list[str]:
     """Return the lines of a list file; raises ``DataError``."""
     try:
-        return read_text(path).splitlines()
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: not UTF-8 text ({error}); save this list as UTF-8') from error
+        return read_text(path, MAX_LIST_BYTES).splitlines()
+    except TextFileError as error:
+        raise DataError(str(error)) from error
 
 
 def forward_slashes(listed: str) -> str:

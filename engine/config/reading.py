@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from common import PROJECT, files, once, yaml_text
+from common import PROJECT, files, once, text_files, yaml_text
 from common.errors import UserError
 from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
@@ -64,10 +64,7 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
             f'{path}: {BASE_KEY} forms a cycle through '
             + ', '.join(child.name for child in children)
         )
-    try:
-        own = parse(files.read_text(path), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: cannot read this config ({error})') from error
+    own = parse(text_files.read_text(path), path)
     if not isinstance(own, dict):
         raise UserError(f'{path}: a config must consist of "key: value" lines')
     values: dict[str, Any] = {}

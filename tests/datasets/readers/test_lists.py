@@ -77,7 +77,7 @@ def test_a_wrong_line_is_reported_with_its_number(root, line, problem):
 
 
 def test_a_missing_list_is_reported(tmp_path):
-    with pytest.raises(DataError, match='none.lst: cannot be read as a list'):
+    with pytest.raises(DataError, match='none.lst: cannot be read'):
         read_list(tmp_path / 'none.lst', tmp_path)
 
 
