@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from common import PROJECT
+from common import PROJECT, files
 from common.inputs import IMAGE_SUFFIXES
 from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
@@ -27,7 +27,7 @@ def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
             the working directory, or in the project if only that exists.
     """
     if given:
-        return Path(given).expanduser()
+        return files.expanded(given, 'write the full path of the folder')
     root = Path('data', name)
     return PROJECT / root if not root.is_dir() and (PROJECT / root).is_dir() else root
 
