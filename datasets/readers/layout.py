@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common import PROJECT, files
 from common.inputs import IMAGE_SUFFIXES
+from common.short_repr import short_repr
 from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.readers.lists import list_lines, names_meant
@@ -182,7 +183,7 @@ def select_listed(
                 else 'none was found at all, so the images are not in the folder expected'
             )
             raise DataError(
-                f'{list_file}, line {number}: there is no image called {name!r}; {remedy}'
+                f'{list_file}, line {number}: there is no image called {short_repr(name)}; {remedy}'
             )
         chosen.append(sample)
     return FoundSamples(tuple(chosen), found.unused)
