@@ -199,7 +199,7 @@ def test_missing_and_broken_files_are_reported(root):
         ('annotations', 'segmentation', [['1', 2]], 'not a list of numbers'),
         ('annotations', 'segmentation', [[1, [2]]], 'not a list of numbers'),
         ('annotations', 'segmentation', [{}], 'not a list of numbers'),
-        ('annotations', 'segmentation', [[1, 10**400]], 'not a list of numbers'),
+        ('annotations', 'segmentation', [[1, 10**400]], 'coordinates above'),
         ('annotations', 'segmentation', [[1, 1e300]], 'coordinates above'),
         ('annotations', 'segmentation', [[0, 0, 9e5, 0] * 9], 'outline of a polygon is longer'),
         ('annotations', 'segmentation', 'x', 'neither a list of polygons nor an RLE'),
