@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError
 
-MAX_BYTES = 64 << 20  # of a text file, where its reader sets no other limit
+MAX_BYTES = 32 << 20  # of a text file, where its reader sets no other limit
 
 
 class TextFileError(UserError):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import __version__, files
+from common import __version__, files, json_text
 from common.errors import InputError, UserError
 from common.log import LOG
 from common.name_list import first_names
@@ -201,14 +201,24 @@ class ScanCache:
     def load(self) -> LabelScan | None:
         """Return the stored scan, or None if there is no undamaged one."""
         try:
-            found = json.loads(self._path().read_bytes())
+            found = json_text.read(self._path(), dict)
             pixels, images = (np.array(found[key], np.int64) for key in ('pixels', 'images'))
             facts = {str(fact): (int(n), str(path)) for fact, (n, path) in found['facts'].items()}
             scan = LabelScan(int(found['labels']), pixels, images, facts)
-        except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
         fits = all(array.shape == (256,) and (array >= 0).all() for array in (pixels, images))
-        return scan if fits else None
+        return scan if fits and self._has_known_facts(scan) else None
+
+    def _has_known_facts(self, scan: LabelScan) -> bool:
+        """Return whether the decoder of the split understands the facts of a stored scan."""
+        if not isinstance(self._dataset.decode, JudgingDecoder):
+            return not scan.facts
+        try:
+            self._dataset.decode.problems(scan.facts, {})
+        except (ValueError, TypeError):
+            return False
+        return True
 
     def store(self, scan: LabelScan) -> None:
         """Write a scan; a cache folder that cannot be written is only logged."""

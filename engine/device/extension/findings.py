@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from common import files
+from common import files, json_text
 from common.errors import UserError
 from engine.device import libraries
 from engine.device.extension import importing
@@ -55,8 +55,16 @@ class Findings:
 
     @classmethod
     def from_json(cls, fields: dict) -> 'Findings':
-        """Restore findings from their fields as JSON represents them."""
-        return cls(**{**fields, 'registered': tuple(fields.get('registered', ()))})
+        """Restore findings from their fields as JSON represents them.
+
+        Raises:
+            TypeError: A field is unknown or of another type.
+        """
+        registered = fields.get('registered', ())
+        texts = {key: value for key, value in fields.items() if key != 'registered'}
+        if not all(isinstance(each, str | None) for each in (*texts.values(), *registered)):
+            raise TypeError('a field of the findings is no text')
+        return cls(**{**texts, 'registered': tuple(registered)})
 
     @property
     def communicator(self) -> str:
@@ -144,9 +152,9 @@ def read(path: Path | None) -> Findings | None:
     if path is None:
         return None
     try:
-        stored = json.loads(path.read_text(encoding='utf-8'))
+        stored = json_text.read(path, dict)
         findings = Findings.from_json(stored['findings'])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (UserError, TypeError, KeyError):
         return None
     return findings if stored.get('stamps') == _stamps(findings) else None
 
