@@ -130,9 +130,10 @@ def load(
     given: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition('=')
+        source = f'{SET_OPTION} {short_text(override)}'
         if not separator:
-            raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        given[key.strip()] = reading.parse_value(value, f'{SET_OPTION} {override}', key.strip())
+            raise UserError(f'{source}: write it as key=value')
+        given[key.strip()] = reading.parse_value(value, source, key.strip())
     reading.resolve_paths(given, Path.cwd(), SET_OPTION)
     given |= class_count.implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
@@ -225,7 +226,7 @@ def _with_class_count(config: Config) -> Config:
     if data.classes:
         count, source = len(data.classes), config.origin('classes')
     else:
-        root = layout.data_root(data.dataset or 'folder', data.data_dir)
+        root = layout.data_root(data_set_info(config).name, data.data_dir)
         known = data_set_info(config, root)
         count, source = len(known.classes), f'the classes of the data set {known.name}'
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from common import PROJECT, files, once, yaml_text
 from common.errors import UserError
 from common.name_list import first_names
-from common.short_repr import short_repr
+from common.short_repr import short_repr, short_text
 from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
@@ -91,11 +91,7 @@ def _read_file(path: Path, children: tuple[Path, ...], known: dict[Path, Layer])
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise UserError(f'{path}: {BASE_KEY} must name a file, not {short_repr(base)}')
-        named = path.parent / base
-        base_file = _file_of(named)
-        if base_file is None:
-            lacks = f'no {CONFIG_NAME} in' if files.kind_of(named) == 'folder' else 'no'
-            raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
+        base_file = _base_file(base, path)
         inherited, inherited_origins = _read_file(base_file, (*children, path), known)
         values |= inherited
         origins |= inherited_origins
@@ -106,6 +102,19 @@ def _read_file(path: Path, children: tuple[Path, ...], known: dict[Path, Layer])
     own |= class_count.implied(own, values, origins)
     known[path] = values | own, origins | dict.fromkeys(own, path)
     return known[path]
+
+
+def _base_file(base: str, path: Path) -> Path:
+    """Return the base that a config names; raise ``UserError`` if there is none."""
+    named = path.parent / base
+    try:
+        found, kind = _file_of(named), files.kind_of(named)
+    except UserError as error:
+        raise UserError(f'{path}: {BASE_KEY} names {short_text(base)}, but {error}') from error
+    if found is None:
+        lacks = f'no {CONFIG_NAME} in' if kind == 'folder' else 'no'
+        raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
+    return found
 
 
 def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> None:
