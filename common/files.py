@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from common.errors import ClosedPipeError, UserError
 from common.log import LOG
+from common.short_repr import short_text
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
@@ -38,7 +39,7 @@ def kind_of(path: Path) -> str | None:
         return None
     except (OSError, ValueError) as error:  # ValueError: the path contains a null character
         reason = getattr(error, 'strerror', None) or error
-        raise UserError(f'{path}: cannot be read ({reason})') from error
+        raise UserError(f'{short_text(str(path), 1000)}: cannot be read ({reason})') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
 
 

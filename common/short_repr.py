@@ -28,7 +28,12 @@ def short_repr(value: object) -> str:
     return short_text(_Repr().repr(value))
 
 
-def short_text(value: object) -> str:
-    """Return the first characters of a text, such as a name."""
+def short_text(value: object, most: int = MAX_CHARACTERS) -> str:
+    """Return the first characters of a text, such as a name.
+
+    Args:
+        value: A text, or another value to show as a text.
+        most: Maximum number of characters to return.
+    """
     text = value if isinstance(value, str) else _Repr().repr(value)
-    return text if len(text) <= MAX_CHARACTERS else f'{text[: MAX_CHARACTERS - 3]}...'
+    return text if len(text) <= most else f'{text[: most - 3]}...'

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from common.errors import UserError
+from common.short_repr import short_text
 
 MAX_BYTES = 32 << 20  # of a text file, where its reader sets no other limit
 
@@ -45,7 +46,7 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, 'strerror', None) or error
-        raise TextFileError(path, f'cannot be read ({reason})') from error
+        raise TextFileError(short_text(str(path), 1000), f'cannot be read ({reason})') from error
     except MemoryError as error:
         raise TextFileError(path, 'cannot be read: it does not fit into memory') from error
     if len(content) > max_bytes:  # it has grown, or the system does not know its size
