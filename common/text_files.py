@@ -41,15 +41,18 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         TextFileError: There is no such regular file, or it is larger or unreadable.
     """
     try:
-        _refuse_unbounded(path, os.stat(path), max_bytes)
+        status = os.stat(path)
+        _refuse_unbounded(path, status, max_bytes)
         with open(path, 'rb') as file:
-            content = file.read(max_bytes + 1)
+            content = file.read(status.st_size + 1)  # a larger number would be allocated at once
+            while status.st_size < len(content) <= max_bytes and (more := file.read(1 << 20)):
+                content += more  # it has grown, or the system does not know its size
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, 'strerror', None) or error
         raise TextFileError(short_text(str(path), 1000), f'cannot be read ({reason})') from error
     except MemoryError as error:
         raise TextFileError(path, 'cannot be read: it does not fit into memory') from error
-    if len(content) > max_bytes:  # it has grown, or the system does not know its size
+    if len(content) > max_bytes:
         raise TextFileError(path, f'cannot be read: has more than {max_bytes} bytes')
     return content
 

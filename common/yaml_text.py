@@ -14,7 +14,7 @@ import yaml
 from common.short_repr import short_repr, short_text
 from common.text_files import TextFileError, read_text
 
-MAX_BYTES = 1 << 20  # of a file; PyYAML reads about a megabyte a second
+MAX_BYTES = 1 << 19  # of a file; PyYAML reads about a megabyte in two seconds
 MAX_NODES = 20_000  # of a text, where each alias counts as what it stands for
 MAX_DEPTH = 50  # of lists and mappings
 MAX_DIGITS = 100  # of a number

