@@ -55,8 +55,16 @@ class Findings:
 
     @classmethod
     def from_json(cls, fields: dict) -> 'Findings':
-        """Restore findings from their fields as JSON represents them."""
-        return cls(**{**fields, 'registered': tuple(fields.get('registered', ()))})
+        """Restore findings from their fields as JSON represents them.
+
+        Raises:
+            TypeError: A field is unknown or of another type.
+        """
+        registered = fields.get('registered', ())
+        texts = {key: value for key, value in fields.items() if key != 'registered'}
+        if not all(isinstance(each, str | None) for each in (*texts.values(), *registered)):
+            raise TypeError('a field of the findings is no text')
+        return cls(**{**texts, 'registered': tuple(registered)})
 
     @property
     def communicator(self) -> str:
