@@ -6,19 +6,15 @@ folder.write_config(config)
 folder.save_weights(8000)
 """
 
-import errno
-import fcntl
 import os
 import re
-import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import yaml
 
-from common import __version__, files
+from common import __version__, files, lock_files
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import checkpoints
@@ -163,38 +159,22 @@ class RunFolder:
             self._locked = None
 
     def _acquire(self):
-        self.release()  # flock would refuse a second lock to this process
+        self.release()  # the system would refuse a second lock to this process
         with ExitStack() as stack:
+            file = stack.enter_context(lock_files.open_lock(self.lock))
             try:
-                file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
-                if self._could_lock(file):
-                    file.truncate(0)
-                    file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
+                if not lock_files.try_lock(file):
+                    raise UserError(
+                        f'{self.path}: {lock_files.holder(file)} is training there; wait for it or '
+                        'end it'
+                    )
+                lock_files.sign(file)
             except OSError as error:
-                raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
+                if error.errno not in lock_files.NOT_SUPPORTED:
+                    raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
+                LOG.warning('%s: cannot be locked: start no other run in this folder', self.path)
             stack.pop_all()
             self._locked = file
-
-    def _could_lock(self, file: BinaryIO) -> bool:
-        """Lock the file and return whether the file system supports it.
-
-        Raises:
-            UserError: Another process has locked the file.
-        """
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                file.seek(0)
-                who = file.read().decode(errors='replace') or 'another process'
-                raise UserError(
-                    f'{self.path}: {who} is training there; wait for it or end it'
-                ) from error
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
-            LOG.warning('%s: cannot be locked: start no other run in this folder', self.path)
-            return False
 
     def write_config(self, config: Mapping, made_by: str = ''):
         """Write the effective config as a file that ``-cfg`` accepts.
