@@ -19,6 +19,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from common import write_targets
 from common.files import LARGE_BYTES
 from common.log import LOG
 from datasets.info import DataError
@@ -82,7 +83,7 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
                         bar.update(len(chunk))
     for place in places:
         (root / place).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / place, root / place)
+        os.replace(staging / place, write_targets.target_of(root / place))
     shutil.rmtree(staging)
     return {place: member.size for place, member in places.items()}
 

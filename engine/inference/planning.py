@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import write_targets
 from common.errors import UserError
 from common.files import kind_of
 from common.inputs import Input, find_inputs, real
@@ -144,7 +145,7 @@ def _check_overwriting(
 
 def _check_writable(target: Path) -> None:
     """Raise ``UserError`` if ``target`` cannot be written; the trial creates no folder."""
-    place = target.parent
+    place = write_targets.target_of(target).parent
     while (kind := _kind_of_output(place)) is None and place != place.parent:
         place = place.parent
     if kind != 'folder':

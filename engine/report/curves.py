@@ -38,7 +38,7 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     # Without pyplot, which would look for a display.
     figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
     figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # the name of a folder is no formula
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
         raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)

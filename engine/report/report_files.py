@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common import files
+from common import files, write_targets
 from engine.report import curves, summary
 
 SUMMARY, PICTURE = 'report.md', 'report.png'
@@ -21,6 +21,7 @@ def write_report(run: Path, picture: Path) -> str:
     Raises:
         UserError: The run cannot be read, or a file cannot be written.
     """
+    write_targets.refuse_streams(run)
     record = summary.read_run(run)
     page = summary.format_page(record, picture)
     title = f'{record.name}, iteration {record.iteration} of {record.total or summary.UNKNOWN}'

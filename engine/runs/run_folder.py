@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from common import __version__, files, lock_files
+from common import __version__, files, lock_files, write_targets
 from common.errors import UserError
 from common.log import LOG
 from engine.runs import checkpoints
@@ -122,13 +122,14 @@ class RunFolder:
             resume: As for :meth:`check_vacant`.
 
         Raises:
-            UserError: The folder cannot be written, a run in it would be overwritten, or another
-                process has locked it.
+            UserError: The folder cannot be written, a run in it would be overwritten, another
+                process has locked it, or it holds a pipe or a device.
         """
         self.check_vacant(resume)
         files.check_writable(self.config)
         self._acquire()
-        files.remove_leftovers(self.path)
+        write_targets.refuse_streams(self.path)
+        write_targets.remove_leftovers(self.path)
 
     def check_vacant(self, resume: bool):
         """Check that the folder holds no run that would be overwritten; change nothing.

@@ -104,18 +104,6 @@ def test_a_durable_file_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     assert done == ['replace']
 
 
-def test_temporary_files_of_killed_processes_are_removed(tmp_path):
-    kept = ['.hidden', '.12.h5', 'a.12.h5', 'state.h5', '.state.h5', '.a.x.h5', '.folder.12.h5']
-    (tmp_path / kept[-1]).mkdir()
-    for name in kept[:-1]:
-        (tmp_path / name).touch()
-    for path in ('state.h5', 'model_param_00000001.h5', 'report.png', '.twice.7.h5'):
-        temporary = files.replacing(tmp_path / path).__enter__()  # as if killed inside the block
-        temporary.touch()
-    files.remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted(kept)
-
-
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-le', 'utf-16-be'])
 def test_text_is_read_in_the_encoding_of_its_byte_order_mark(encoding, tmp_path):
     text = 'ä: 1\r\n'

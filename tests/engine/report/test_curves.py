@@ -40,3 +40,8 @@ def test_the_running_mean_ignores_nan_and_preserves_a_straight_line():
     np.testing.assert_allclose(curves._running_mean(values, 1), expected, rtol=1e-12)
     straight = np.arange(30.0)
     np.testing.assert_allclose(curves._running_mean(straight, 6), straight)
+
+
+def test_the_name_of_a_folder_is_no_formula(tmp_path):
+    curves.draw_curves(tmp_path / 'a.png', r'run $\frac{', [], [], [])
+    assert cv2.imread(str(tmp_path / 'a.png')) is not None
