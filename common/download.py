@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from tqdm import tqdm
-
 from common import files, lock_files
 from common.errors import UserError
 from common.log import LOG
+from common.progress import ProgressBar
 
 Verify: TypeAlias = Callable[[Path], str | None]  # returns the fault of a complete file, or None
 
@@ -195,7 +194,7 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) ->
         total = start + int(remaining) if remaining is not None else size
         with (
             open(part, 'ab') as file,
-            tqdm(
+            ProgressBar(
                 desc=target.name,
                 total=total,
                 initial=start,

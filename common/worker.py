@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import cv2
 
-from common import once
+from common import once, streams
 
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-    """Limit OpenCV to one thread in this process, ignore signals, and keep warnings.
+    """Limit OpenCV to one thread in this process, ignore signals, keep warnings, guard streams.
 
     Other worker processes use the other cores. The parent shows the warnings (:mod:`common.once`).
 
@@ -19,5 +19,6 @@ def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
     """
     cv2.setNumThreads(1)
     once.keep()
+    streams.guard()
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)

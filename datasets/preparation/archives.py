@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from tqdm import tqdm
-
 from common import write_targets
 from common.files import LARGE_BYTES
 from common.log import LOG
+from common.progress import ProgressBar
 from datasets.info import DataError
 
 CHUNK_BYTES = 1 << 20
@@ -67,7 +66,7 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
             )
         if needed >= LARGE_BYTES:
             LOG.info('unpacking %s, %s', path, format_gigabytes(needed))
-        with tqdm(
+        with ProgressBar(
             desc=f'unpacking {path.name}',
             total=needed,
             unit='B',

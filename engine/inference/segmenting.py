@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
 from common.memory import memory_errors_as
+from common.progress import ProgressBar
 from datasets import DatasetInfo, colours, image_files
 from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
@@ -101,7 +101,7 @@ def segment_plan(
     total = len(plan.pairs)
     LOG.info('segmenting %d files', total)
     with (
-        tqdm(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
+        ProgressBar(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
         closing(_segment_files(predict, info, plan.pairs, looks, reading)) as errors,
     ):
         for failure in errors:
@@ -259,7 +259,7 @@ def _segment_video(
 
     with video.video_writer(target, source.rate) as append:
         # disable=None: the bar is shown on terminals only.
-        bar = tqdm(
+        bar = ProgressBar(
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         frames = iter(bar)
