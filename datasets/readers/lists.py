@@ -41,7 +41,8 @@ def read_list(path: Path, root: Path) -> list[Sample]:
         parse = _parse_odgt if path.suffix.lower() == '.odgt' else _parse_columns
         image_name, label_name = parse(line, where)
         image = _locate(root, image_name, where)
-        name = image.relative_to(image.anchor).with_suffix('').as_posix()
+        plain = Path(os.path.normpath(image))  # a name with '..' would lead out of a folder
+        name = plain.relative_to(plain.anchor).with_suffix('').as_posix()
         label = root / _locate(root, label_name, where) if label_name else None
         samples.append(Sample(name, root / image, label))
     return samples
@@ -72,7 +73,8 @@ def _locate(root: Path, listed: str, where: str) -> Path:
     """
     for path in (Path(listed), Path(forward_slashes(listed))):
         if path.is_absolute() and path.is_file():
-            return path.relative_to(root) if path.is_relative_to(root) else path
+            below = path.relative_to(root) if path.is_relative_to(root) else path
+            return path if '..' in below.parts else below
         parts = path.parts[len(path.anchor) :]
         for start in range(len(parts)):
             end = Path(*parts[start:])

@@ -17,6 +17,7 @@ import yaml
 from common import __version__, files, lock_files, write_targets
 from common.errors import UserError
 from common.log import LOG
+from common.printable import one_line
 from engine.runs import checkpoints
 from models import NetworkInfo, weights
 from models.class_table import ClassTable
@@ -188,7 +189,7 @@ class RunFolder:
             dict(config), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
         )
         comment = f'{HEAD_LINE} {__version__}\n'
-        comment += f'# {made_by}\n' if made_by else ''
+        comment += f'# {one_line(made_by)}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
             temporary.write_text(comment + text, encoding='utf-8', errors='backslashreplace')
 
