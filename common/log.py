@@ -11,16 +11,19 @@ LOG = logging.getLogger('nnseg')
 
 
 class PrintableFormatter(logging.Formatter):
-    """A formatter without control characters; the name of a file stays in its line."""
+    """A formatter without control characters; what is inserted into a message stays in its line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
-        if isinstance(record.args, tuple) and any(isinstance(a, PurePath) for a in record.args):
+        values = record.args
+        if isinstance(values, tuple):
             record = copy.copy(record)
-            record.args = tuple(
-                one_line(each) if isinstance(each, PurePath) else each for each in record.args
-            )
+            record.args = tuple(map(_in_one_line, values))
         return printable(super().format(record))
+
+
+def _in_one_line(value: object) -> object:
+    return one_line(value) if isinstance(value, (str, PurePath)) else value
 
 
 def set_up(debug: bool) -> None:

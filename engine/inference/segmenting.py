@@ -16,6 +16,7 @@ from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
 from common.memory import memory_errors_as
+from common.printable import one_line
 from common.progress import ProgressBar
 from datasets import DatasetInfo, colours, image_files
 from datasets.keys import DEFAULT_READING, ImageReading
@@ -93,7 +94,7 @@ def segment_plan(
         print(f'{target} written in {time.monotonic() - started:.1f} s')
         if labels is not None:
             for name, share in pictures.class_shares(labels, info):
-                print(f'{share:7.1%}  {name}')
+                print(f'{share:7.1%}  {one_line(name)}')
         return status
     failed = len(plan.problems)
     for problem in plan.problems:
