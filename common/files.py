@@ -1,6 +1,7 @@
 """File helpers: kinds of paths, atomic writes, digests, the cache folder."""
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -166,10 +167,10 @@ def replacing(path: Path, durable: bool = False, mode: int = 0o666) -> Iterator[
         with _sending(path, target) as temporary:
             yield temporary
         return
-    if os.path.isdir(target):
-        raise UserError(f'{path}: is a folder; name a file')
     temporary = None
     try:
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if target is path:  # no folder is made where a link leads
             path.parent.mkdir(parents=True, exist_ok=True)
         temporary = write_targets.create_beside(target, mode)

@@ -4,6 +4,7 @@ Temporary names are random, so that nobody can put something of his own there fi
 threads and processes that write the same file do not meet.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -37,7 +38,10 @@ def target_of(path: Path) -> Path:
         if _is_of_system(found) or not os.path.islink(found):
             return found
         found = found.parent / os.readlink(found)
-    raise UserError(f'{path}: cannot be written (its links lead nowhere); remove the link')
+    cause = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    raise UserError(
+        f'{path}: cannot be written (its links form a cycle); remove the link'
+    ) from cause
 
 
 def is_stream(path: Path) -> bool:
@@ -55,22 +59,30 @@ def is_stream(path: Path) -> bool:
     return not stat.S_ISREG(mode) or _is_of_system(path)
 
 
-def refuse_streams(folder: Path) -> None:
-    """Check that no file of a folder is a pipe or a device: opening one could take for ever.
-
-    A missing folder has none.
+def refuse_stream(path: Path) -> None:
+    """Check that a path which the user did not name is no pipe or device: it could block for ever.
 
     Raises:
-        UserError: There is such a file, or the folder cannot be read.
+        UserError: It is one.
+    """
+    if is_stream(path):
+        raise UserError(f'{path}: is a pipe or a device instead of a file; remove it')
+
+
+def refuse_streams(folder: Path) -> None:
+    """Check all files of a folder with :func:`refuse_stream`; a missing folder has none.
+
+    Raises:
+        UserError: There is a pipe or a device, or the folder cannot be read.
     """
     try:
-        found = next((each for each in sorted(folder.iterdir()) if is_stream(each)), None)
+        paths = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise UserError(f'{folder}: cannot be read ({error.strerror})') from error
-    if found is not None:
-        raise UserError(f'{found}: is a pipe or a device instead of a file; remove it')
+    for path in paths:
+        refuse_stream(path)
 
 
 def _is_of_system(path: Path) -> bool:

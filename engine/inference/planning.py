@@ -80,6 +80,8 @@ def plan_outputs(
     protected = (protected or ProtectedFiles()).add('an input', [item.path for item in inputs])
     for path in planned:
         protected.claim('-o', path, f'name another {"file" if folder is None else "folder"}')
+        if folder is not None:
+            write_targets.refuse_stream(path)
     _check_writable(targets[0] if folder is None else folder / 'x')
     return OutputPlan(list(zip(inputs, targets)), folder, problems)
 

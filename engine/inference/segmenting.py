@@ -31,8 +31,15 @@ from engine.inference.test_time import ProtocolKeys
 
 LARGE_IMAGE_PIXELS = 512 * 512  # larger ones can take seconds
 ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
-# Errors that concern one file: its name is too long, or its path is occupied.
-ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+# Errors that concern one file: its name is too long, or its path is occupied, as by a bad link.
+ERRNOS_OF_ONE_FILE = (
+    errno.ENAMETOOLONG,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENOENT,
+)
 
 # An image, (H, W, 3) uint8 BGR -> the class of every pixel, (H, W) uint8.
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -66,8 +66,8 @@ def test_a_link_stays_a_link(there, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('target', 'reason'),
     [
-        ('link', 'links lead nowhere'),
-        ('.', 'is a folder; name a file'),
+        ('link', 'links form a cycle'),
+        ('.', 'Is a directory'),
         ('absent/file', r'cannot be written \(No such file'),
     ],
 )
