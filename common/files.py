@@ -164,8 +164,8 @@ def replacing(path: Path, durable: bool = False, mode: int = 0o666) -> Iterator[
     """
     target = write_targets.target_of(path)
     if write_targets.is_stream(target):
-        with _sending(path, target) as temporary:
-            yield temporary
+        with _sending(path, target) as content:
+            yield content
         return
     temporary = None
     try:

@@ -17,7 +17,8 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # what it iterates over is t
     """
 
     def __init__(self, *arguments: Any, **words: Any):
-        super().__init__(*arguments, file=streams.unfiltered(sys.stderr), **words)
+        words['file'] = streams.unfiltered(sys.stderr)
+        super().__init__(*arguments, **words)
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:
