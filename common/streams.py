@@ -48,12 +48,13 @@ class GuardedStream:
 
     def write_unfiltered(self, text: str) -> int:
         """Write a text that may control the terminal, if that is possible."""
+        write = getattr(self._stream, 'write_unfiltered', self._stream.write)  # of a guard inside
         with self._recorded():
             try:
-                self._stream.write(text)
+                write(text)
             except UnicodeEncodeError:
                 encoding = self._stream.encoding or 'ascii'
-                self._stream.write(text.encode(encoding, 'backslashreplace').decode(encoding))
+                write(text.encode(encoding, 'backslashreplace').decode(encoding))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

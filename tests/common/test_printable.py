@@ -130,7 +130,7 @@ def test_tables_are_aligned_by_what_they_show():
 
 
 def test_a_progress_bar_alone_moves_the_cursor(capsys):
-    with streams.guarded():
+    with streams.guarded(), streams.guarded():  # as in a command that calls another one
         raw = streams.unfiltered(sys.stderr)
         raw.write('\r')
         sys.stderr.write('\r')
