@@ -7,7 +7,6 @@ it, and :func:`digest_mismatch` compares the present file with it. A record with
 error, because ignoring it would disable the check.
 """
 
-import fcntl
 import http.client
 import json
 import os
@@ -15,16 +14,14 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from tqdm import tqdm
-
-from common import files
+from common import files, lock_files
 from common.errors import UserError
 from common.log import LOG
+from common.progress import ProgressBar
 
 Verify: TypeAlias = Callable[[Path], str | None]  # returns the fault of a complete file, or None
 
@@ -78,9 +75,14 @@ def fetch(
     """
     if files.kind_of(target) == 'file':
         return target
+    if target.is_symlink():
+        raise UserError(
+            f'{target}: cannot be written (it is a link to something that is no file); remove the '
+            'link, or restore the file'
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one_process(target):
+        with lock_files.waiting(_beside(target, '.lock')):
             if files.kind_of(target) != 'file':
                 _from_first(urls, target, size, sha256, check, stall_seconds)
     except OSError as error:
@@ -197,7 +199,7 @@ def _transfer(url: str, target: Path, size: int | None, stall_seconds: float) ->
         total = start + int(remaining) if remaining is not None else size
         with (
             open(part, 'ab') as file,
-            tqdm(
+            ProgressBar(
                 desc=target.name,
                 total=total,
                 initial=start,
@@ -271,13 +273,6 @@ def _recorded_digest(target: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     with files.replacing(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
-
-
-@contextmanager
-def _only_one_process(target: Path) -> Iterator[None]:
-    with open(_beside(target, '.lock'), 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _beside(target: Path, suffix: str) -> Path:

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from tqdm import tqdm
-
+from common import write_targets
 from common.files import LARGE_BYTES
 from common.log import LOG
+from common.progress import ProgressBar
 from datasets.info import DataError
 
 CHUNK_BYTES = 1 << 20
@@ -66,7 +66,7 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
             )
         if needed >= LARGE_BYTES:
             LOG.info('unpacking %s, %s', path, format_gigabytes(needed))
-        with tqdm(
+        with ProgressBar(
             desc=f'unpacking {path.name}',
             total=needed,
             unit='B',
@@ -82,7 +82,7 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
                         bar.update(len(chunk))
     for place in places:
         (root / place).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / place, root / place)
+        os.replace(staging / place, write_targets.target_of(root / place))
     shutil.rmtree(staging)
     return {place: member.size for place, member in places.items()}
 

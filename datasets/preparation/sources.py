@@ -6,7 +6,6 @@ there into the layout that the reader expects. A list of the unpacked files of e
 the folder, so that a later call skips archives that are unpacked already.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,7 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import files
+from common import files, lock_files
 from common.download import DownloadError, digest_mismatch, fetch
 from common.errors import UserError
 from common.log import LOG
@@ -49,8 +48,7 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
     downloads = root / DOWNLOADS
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        with open(downloads / 'lock', 'w') as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock_files.waiting(downloads / 'lock'):
             wanted = [archive for archive in known.archives if not _is_unpacked(archive, root)]
             _check_space(wanted, downloads, keep_archives)
             for archive in wanted:
