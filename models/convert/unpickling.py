@@ -23,10 +23,10 @@ from models.convert.pickled_names import DICTIONARY, INERT, ElementType, Inert
 from models.convert.tensors import Storage, is_count
 from models.errors import ModelError
 
-MAX_STEPS = 8_000_000  # reads from the pickles of a file, one to three for each opcode
+MAX_STEPS = 4_000_000  # reads from the pickles of a file, one to three for each opcode
 MAX_KEY_LENGTH = 1000  # characters of a key of a dictionary
 MAX_STORAGE_KEY_LENGTH = 100  # characters
-MAX_INTEGER_BYTES = 255
+MAX_INTEGER_LENGTH = 1000  # bytes or digits
 MAX_LOGGED_NAMES = 6  # names of inert objects in the log
 # Names by number, buffers outside of the pickle, and persistent ids that are not tuples.
 FORBIDDEN_OPCODES = {
@@ -178,9 +178,18 @@ class _Unpickler(pickle._Unpickler):
 
     def load_long4(self) -> None:
         size = int.from_bytes(self.read(4), 'little')
-        if size > MAX_INTEGER_BYTES:
-            raise ModelError(f'its pickle has an integer of {size:,} bytes')
+        _check_integer(size)
         self.append(pickle.decode_long(self.read(size)))
+
+    def load_int(self) -> None:
+        text = self.readline()[:-1]
+        _check_integer(len(text))
+        self.append({b'00': False, b'01': True}[text] if text in (b'00', b'01') else int(text, 0))
+
+    def load_long(self) -> None:
+        text = self.readline()[:-1].removesuffix(b'L')
+        _check_integer(len(text))
+        self.append(int(text, 0))
 
     def memoize(self, index: int) -> None:
         if not 0 <= index <= self.stream.steps - self.first_step:
@@ -270,6 +279,8 @@ class _Unpickler(pickle._Unpickler):
     for _code, _method in (
         (pickle.FRAME, load_frame),
         (pickle.LONG4, load_long4),
+        (pickle.INT, load_int),
+        (pickle.LONG, load_long),
         (pickle.PUT, load_put),
         (pickle.BINPUT, load_binput),
         (pickle.LONG_BINPUT, load_long_binput),
@@ -287,3 +298,9 @@ class _Unpickler(pickle._Unpickler):
         (pickle.SETITEMS, load_setitems),
     ):
         dispatch[_code[0]] = _method
+
+
+def _check_integer(length: int) -> None:
+    """Raise ``ModelError`` for an integer of so many bytes or digits that it takes time."""
+    if length > MAX_INTEGER_LENGTH:
+        raise ModelError(f'its pickle has an integer of {length:,} bytes')
