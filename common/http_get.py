@@ -139,7 +139,7 @@ def get(url: str, headers: Mapping[str, str], seconds: float) -> Iterator[Answer
                     answer.refuse_encodings()
                 yield answer
                 return
-        url = _redirected(url, location)
+        url = redirect_target(url, location)
     raise AnswerError(f'redirects more than {MAX_REDIRECTS} times')
 
 
@@ -154,6 +154,7 @@ def without_login(url: str) -> str:
 
 
 def _shortened(text: str) -> str:
+    text = ' '.join(text.split())
     return text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'
 
 
@@ -178,7 +179,7 @@ def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:
     return request
 
 
-def _redirected(url: str, location: str) -> str:
+def redirect_target(url: str, location: str) -> str:
     """Return the address of a redirect; raise ``AnswerError`` if it must not be opened."""
     try:
         target = urljoin(url, quote(location, encoding='iso-8859-1', safe=string.punctuation))
