@@ -76,7 +76,7 @@ def test_a_damaged_record_is_named(server, tmp_path, record, there):
 
 def test_an_unreadable_record_is_named(server, tmp_path):
     (tmp_path / 'cache' / f'{FILE}.sha256').mkdir(parents=True)
-    with pytest.raises(models.ModelError, match=f'{FILE}.sha256: cannot be read'):
+    with pytest.raises(models.ModelError, match=f'{FILE}.sha256: is a folder .*; remove it'):
         weights.find(FILE)
 
 
