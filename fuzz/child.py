@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -65,6 +66,7 @@ def serve(
         os.dup2(printed.fileno(), descriptor)
     faulthandler.enable(printed)  # shows where a signal arose
     cv2.setNumThreads(0)  # threads of the parent do not exist in this process
+    warnings.simplefilter('always')  # each input shows its own, whatever was read before
     log = _KeptLog()
     LOG.addHandler(log)
     LOG.setLevel(logging.INFO)

@@ -1,6 +1,28 @@
 """The readers to feed, each with valid files and kinds of damage."""
 
 from fuzz.inputs import Reader
-from fuzz.readers import images, masks, weights
+from fuzz.readers import (
+    archives,
+    caches,
+    checkpoints,
+    configs,
+    images,
+    lists,
+    masks,
+    runs,
+    videos,
+    weights,
+)
 
-ALL: tuple[Reader, ...] = (*images.READERS, *masks.READERS, *weights.READERS)
+ALL: tuple[Reader, ...] = (
+    *images.READERS,
+    *masks.READERS,
+    *videos.READERS,
+    *weights.READERS,
+    *checkpoints.READERS,
+    *configs.READERS,
+    *lists.READERS,
+    *runs.READERS,
+    *caches.READERS,
+    *archives.READERS,
+)

@@ -11,3 +11,15 @@ def written(name: str, write: Callable[[Path], object]) -> bytes:
         path = Path(folder, name)
         write(path)
         return path.read_bytes()
+
+
+def folder_written(write: Callable[[Path], object]) -> dict[str, bytes]:
+    """Return the files that ``write`` writes into the folder it receives, by relative path."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder)
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob('*'))
+            if path.is_file()
+        }
