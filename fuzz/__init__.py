@@ -18,8 +18,9 @@ names the file. Everything else is a failure:
     raw output    lines of libraries on standard output or standard error
     message       more than one line, control characters, or no name of the file
 
-An input depends on the random seed and its number only: it is the same in every run, with any
-number of jobs. The folder of results holds report.json and a folder for each failing input.
+The inputs of a reader depend on the random seed only: they are the same in every run, with any
+number of jobs and with any other readers. The folder of results holds report.json and a folder
+for each failing input.
 
     inputs      what an input consists of, and how it is made from its number
     readers     the readers, with valid files for each

@@ -100,8 +100,7 @@ def examine(
         opened = root / each.content.opened
         os.environ[CACHE_VARIABLE] = str(root / 'cache')
         before = _reset_peak()
-        if limits.seconds > 2:
-            faulthandler.dump_traceback_later(limits.seconds - 1, file=printed)
+        faulthandler.dump_traceback_later(0.9 * limits.seconds, file=printed)
         started = time.monotonic()
         value, error = _read(each, opened)
         seconds = time.monotonic() - started

@@ -143,19 +143,26 @@ class InputMaker:
         ]
 
     @cached_property
-    def _cycle(self) -> list[Reader]:
-        """The readers in the order in which inputs take turns, each as often as its share."""
+    def _cycle(self) -> list[tuple[Reader, int]]:
+        """The readers in the order in which they take turns, with the turns that each had before.
+
+        A reader has as many turns as its share, spread over the cycle.
+        """
         turns = [
-            ((k + 0.5) / r.share, i) for i, r in enumerate(self.readers) for k in range(r.share)
+            ((turn + 0.5) / reader.share, place, turn)
+            for place, reader in enumerate(self.readers)
+            for turn in range(reader.share)
         ]
-        return [self.readers[i] for _, i in sorted(turns)]
+        return [(self.readers[place], turn) for _, place, turn in sorted(turns)]
 
     def make(self, number: int) -> Input:
         """Return the input of a number; negative ones are undamaged."""
         if number < 0:
             return self.undamaged[-1 - number]
-        reader = self._cycle[number % len(self._cycle)]
-        rng = np.random.default_rng([self._seed, number, *_entropy(reader.name)])
+        cycle, place = divmod(number, len(self._cycle))
+        reader, turn = self._cycle[place]
+        own_number = cycle * reader.share + turn  # the same whatever other readers there are
+        rng = np.random.default_rng([self._seed, own_number, *_entropy(reader.name)])
         contents = self.contents[reader.name]
         origin = int(rng.integers(len(contents)))
         content = contents[origin]
@@ -197,7 +204,7 @@ def chosen_readers(readers: Sequence[Reader], names: Sequence[str]) -> list[Read
 
 
 def _entropy(name: str) -> list[int]:
-    """Return a name as numbers, so that adding a reader leaves the inputs of others unchanged."""
+    """Return a name as numbers for a random seed."""
     return list(name.encode())
 
 
