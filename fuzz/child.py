@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import io
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -31,9 +32,13 @@ from fuzz.inputs import Content, Input, Maker
 from fuzz.outcomes import Outcome
 from fuzz.settings import Limits
 
+PRINTED, STACK = 'printed', 'stack'  # files in a child's folder, for the parent when it dies
+PRINTED, STACK = 'printed', 'stack'  # files in a child's folder, for the parent when it dies
 LONGEST_DETAIL = 4000  # characters of a traceback or of printed text
 # Address space beyond the allowance. An allocation is refused there, untouched memory included.
 _SPARE_BYTES = 2 << 30
+_DUMPED_AT = 0.9  # of the limit of time: the stack of a reader that hangs
+_DUMPED_AT = 0.9  # of the limit of time: the stack of a reader that hangs
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -61,83 +66,117 @@ def serve(
         maker: Makes the inputs.
         limits: Limits of an input.
     """
-    printed = open(folder / 'printed', 'w+b', buffering=0)  # noqa: SIM115  # until the process ends
-    for descriptor in (1, 2):
-        os.dup2(printed.fileno(), descriptor)
-    faulthandler.enable(printed)  # shows where a signal arose
-    cv2.setNumThreads(0)  # threads of the parent do not exist in this process
-    warnings.simplefilter('always')  # each input shows its own, whatever was read before
-    log = _KeptLog()
-    LOG.addHandler(log)
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
+    examiner = _Examiner(folder, limits)
     _limit_address_space(limits)
     gc.freeze()
     for line in commands:
-        outcome = examine(maker.make(int(line)), folder, limits, log.messages, printed)
+        outcome = examiner.examine(maker.make(int(line)))
         results.write(json.dumps(asdict(outcome)).encode() + b'\n')
         results.flush()
     os._exit(0)
 
 
-def examine(
-    each: Input, folder: Path, limits: Limits, logged: list[str], printed: BinaryIO
-) -> Outcome:
-    """Read an input and judge what happens.
+class _Examiner:
+    """Reads inputs and judges what happens; it takes over the output of this process.
 
     Args:
-        each: The input.
-        folder: An empty folder is made there for its files.
+        folder: Where the files of the inputs and what is printed go.
         limits: Limits of an input.
-        logged: Messages that the reader logs arrive there.
-        printed: The file that standard output and standard error are redirected to.
     """
-    logged.clear()
-    printed.seek(0)
-    printed.truncate(0)
-    once.reset()
-    with _files_of(each.content, folder) as root:
-        opened = root / each.content.opened
-        os.environ[CACHE_VARIABLE] = str(root / 'cache')
-        before = _reset_peak()
-        faulthandler.dump_traceback_later(0.9 * limits.seconds, file=printed)
-        started = time.monotonic()
-        value, error = _read(each, opened)
-        seconds = time.monotonic() - started
-        faulthandler.cancel_dump_traceback_later()
-        grown = max(0, _peak() - before)
-        kind, detail, place = _judge(each, root, value, error, logged, printed)
-        too_much = grown > limits.memory_bytes and grown > _allowed(each, opened, limits)
-        out_of_memory = (
-            kind == outcomes.REFUSED
-            and error is not None
-            and _is_out_of_memory(error)
-            and _allowed(each, opened, limits) <= limits.memory_bytes + _SPARE_BYTES
-        )
-        if (too_much or out_of_memory) and kind in (outcomes.READ, outcomes.REFUSED):
-            kind, place = outcomes.MEMORY, _place_of(error) if error else ''
-            detail = f'{grown >> 20} MiB{", MemoryError" if out_of_memory else ""}; {detail}'
-    digests: tuple[str, ...] = ()
-    if kind == outcomes.READ:
-        digests = tuple(outcomes.digest(part) for part in each.reader.parts(value))
-        if each.number < 0 and not each.content.is_right(value):
+
+    def __init__(self, folder: Path, limits: Limits):
+        self._folder, self._limits = folder, limits
+        self._printed = io.FileIO(folder / PRINTED, 'w+')
+        for descriptor in (1, 2):
+            os.dup2(self._printed.fileno(), descriptor)
+        self._stack = io.FileIO(folder / STACK, 'w')
+        faulthandler.enable(self._stack)  # writes where a signal arose
+        warnings.simplefilter('always')  # each input shows its own, whatever was read before
+        cv2.setNumThreads(0)  # threads of the parent do not exist in this process
+        self._log = _KeptLog()
+        LOG.addHandler(self._log)
+        LOG.setLevel(logging.INFO)
+        LOG.propagate = False
+
+    def examine(self, each: Input) -> Outcome:
+        """Read an input and return what became of it."""
+        self._log.messages.clear()
+        self._printed.seek(0)
+        self._printed.truncate(0)
+        once.reset()
+        with _files_of(each.content, self._folder) as root:
+            opened = root / each.content.opened
+            os.environ[CACHE_VARIABLE] = str(root / 'cache')
+            before = _reset_peak()
+            faulthandler.dump_traceback_later(_DUMPED_AT * self._limits.seconds, file=self._stack)
+            started = time.monotonic()
+            value, error = _read(each, opened)
+            seconds = time.monotonic() - started
+            faulthandler.cancel_dump_traceback_later()
+            grown = max(0, _peak() - before)
+            kind, detail, place = self._judge(each, root, error)
+            if kind in (outcomes.READ, outcomes.REFUSED):
+                excess = self._excess(each, opened, error, grown)
+                if excess:
+                    kind, detail = outcomes.MEMORY, f'{excess}; {detail}'
+                    place = _place_of(error) if error else ''
+        digests: tuple[str, ...] = ()
+        if kind == outcomes.READ:
+            digests = tuple(outcomes.digest(part) for part in each.reader.parts(value))
+        if each.number < 0 and kind == outcomes.REFUSED:
+            kind = outcomes.WRONG
+        elif each.number < 0 and kind == outcomes.READ and not each.content.is_right(value):
             kind, detail = outcomes.WRONG, f'an undamaged file is read as {_shortened(value)}'
-    elif each.number < 0 and kind == outcomes.REFUSED:
-        kind = outcomes.WRONG
-    return Outcome(
-        each.number,
-        each.reader.name,
-        each.origin,
-        each.mutations,
-        kind,
-        detail[-LONGEST_DETAIL:],
-        place,
-        digests,
-        each.reader.has_checksums and not each.forged,
-        round(seconds, 4),
-        grown,
-        each.sha256(),
-    )
+        return Outcome(
+            each.number,
+            each.reader.name,
+            each.origin,
+            each.mutations,
+            kind,
+            detail[-LONGEST_DETAIL:],
+            place,
+            digests,
+            each.reader.has_checksums and not each.forged,
+            round(seconds, 4),
+            grown,
+            each.sha256(),
+        )
+
+    def _judge(self, each: Input, root: Path, error: BaseException | None) -> tuple[str, str, str]:
+        """Return kind, detail and place, without regard to memory."""
+        self._printed.seek(0)
+        text = self._printed.read().decode(errors='backslashreplace')
+        if error is not None and not isinstance(error, UserError):
+            shown = ''.join(traceback.format_exception(error))
+            return outcomes.TRACEBACK, shown, f'{type(error).__name__} {_place_of(error)}'
+        if text:
+            return outcomes.RAW_OUTPUT, text, _without_numbers(text.splitlines()[0])[:60]
+        odd = next((text for text in self._log.messages if not text.isprintable()), None)
+        if odd is not None:
+            return outcomes.MESSAGE, f'the log has {odd!r}', odd[:60]
+        if error is None:
+            return outcomes.READ, '', ''
+        names = [Path(path).name for path in each.content.files]
+        fault = outcomes.message_fault(str(error), root, names)
+        if fault is not None:
+            return outcomes.MESSAGE, f'{fault}: {str(error)!r}', _place_of(error)
+        return outcomes.REFUSED, str(error), ''
+
+    def _excess(
+        self, each: Input, opened: Path, error: BaseException | None, grown: int
+    ) -> str | None:
+        """Return how a reader took too much memory; None if it did not."""
+        allowed = self._limits.memory_bytes
+        failed = error is not None and _is_out_of_memory(error)
+        if grown <= allowed and not failed:
+            return None
+        with suppress(Exception):  # the declaration itself can be damaged
+            allowed += each.reader.declared_bytes(opened)
+        if grown > allowed:
+            return f'{grown >> 20} MiB, allowed are {allowed >> 20}'
+        if failed and allowed <= self._limits.memory_bytes + _SPARE_BYTES:
+            return 'an allocation failed'
+        return None
 
 
 def _read(each: Input, opened: Path) -> tuple[Any, BaseException | None]:
@@ -149,42 +188,6 @@ def _read(each: Input, opened: Path) -> tuple[Any, BaseException | None]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-
-
-def _judge(
-    each: Input,
-    root: Path,
-    value: Any,
-    error: BaseException | None,
-    logged: list[str],
-    printed: BinaryIO,
-) -> tuple[str, str, str]:
-    """Return kind, detail and place."""
-    printed.seek(0)
-    text = printed.read().decode(errors='backslashreplace')
-    if error is not None and not isinstance(error, UserError):
-        shown = ''.join(traceback.format_exception(error))
-        return outcomes.TRACEBACK, shown, f'{type(error).__name__} {_place_of(error)}'
-    if text:
-        return outcomes.RAW_OUTPUT, text, _without_numbers(text.splitlines()[0])[:60]
-    odd = next((message for message in logged if not message.isprintable()), None)
-    if odd is not None:
-        return outcomes.MESSAGE, f'the log has {odd!r}', odd[:60]
-    if error is None:
-        return outcomes.READ, '', ''
-    names = [name for path in each.content.files for name in (Path(path).name,)]
-    fault = outcomes.message_fault(str(error), root, names)
-    if fault is not None:
-        return outcomes.MESSAGE, f'{fault}: {str(error)!r}', _place_of(error)
-    return outcomes.REFUSED, str(error), ''
-
-
-def _allowed(each: Input, opened: Path, limits: Limits) -> int:
-    """Return the memory that an input may take."""
-    try:
-        return limits.memory_bytes + each.reader.declared_bytes(opened)
-    except Exception:  # the declaration itself is damaged
-        return limits.memory_bytes
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -179,11 +179,9 @@ def _outcome(line: bytes) -> Outcome:
 
 
 def _printed(each: _Child) -> str:
-    """Return what a child has printed, the tracebacks of faulthandler included."""
-    try:
-        return (each.folder / 'printed').read_text(errors='backslashreplace')
-    except OSError:
-        return ''
+    """Return what a child has printed, and the stack where it hung or died."""
+    texts = [each.folder / name for name in (child.PRINTED, child.STACK)]
+    return ''.join(path.read_text(errors='backslashreplace') for path in texts if path.exists())
 
 
 def _innermost(printed: str) -> str:

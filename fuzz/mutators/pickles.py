@@ -131,7 +131,9 @@ def _change_arguments(rng: np.random.Generator, data: bytes) -> bytes:
         new = re.sub(rb'q.', b'', new, flags=re.DOTALL) if len(new) < 200 else new
         return data[: found.start()] + new + data[found.end() :]
     numbers = list(re.finditer(rb'K.|M..', data, re.DOTALL))
-    found = pick(rng, numbers) if numbers else None
+    if not numbers:
+        return data
+    found = pick(rng, numbers)
     value = pick(
         rng,
         [
@@ -142,7 +144,7 @@ def _change_arguments(rng: np.random.Generator, data: bytes) -> bytes:
             b')',
         ],
     )
-    return data if found is None else data[: found.start()] + value + data[found.end() :]
+    return data[: found.start()] + value + data[found.end() :]
 
 
 def _places(data: bytes) -> list[int]:

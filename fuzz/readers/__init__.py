@@ -6,6 +6,7 @@ from fuzz.readers import (
     caches,
     checkpoints,
     configs,
+    downloads,
     images,
     lists,
     masks,
@@ -25,4 +26,5 @@ ALL: tuple[Reader, ...] = (
     *runs.READERS,
     *caches.READERS,
     *archives.READERS,
+    *downloads.READERS,
 )

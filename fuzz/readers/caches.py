@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import datasets
-from datasets.label_scan import LabelScan, ScanCache, scan_labels
+from datasets.label_scan import ScanCache, scan_labels
 from engine.backends.disk_cache import DiskCache
 from engine.device.extension import findings
 from fuzz.inputs import Content, Reader
@@ -55,16 +55,11 @@ def _scans(rng: np.random.Generator) -> list[Content]:
         'data/images/a.png': png(smooth(rng), 8),
         'data/labels/a.png': png(labels, 8),
     }
-    scan = LabelScan(1, *(np.bincount(labels.ravel(), minlength=256) for _ in range(2)))
-    document = {
-        'labels': 1,
-        'pixels': scan.pixels.tolist(),
-        'images': scan.images.tolist(),
-        'facts': {},
-    }
+    counts = np.bincount(labels.ravel(), minlength=256).tolist()
+    document = {'labels': 1, 'pixels': counts, 'images': counts, 'facts': {}}
 
     def right(value: Any) -> bool:
-        return value is not None
+        return bool(value)
 
     return [
         Content({**data, 'scan.json': json.dumps(document).encode()}, 'scan.json', '', right, True)

@@ -88,6 +88,7 @@ def _read_annotations(root: Path) -> list[Any]:
     return [
         (sample.name, cocoseg21.decode(sample.label, sample.key))
         for sample in cocoseg21.find(root, 'train').samples
+        if sample.label and sample.key
     ]
 
 

@@ -26,7 +26,7 @@ class _Tensor:
     def __reduce__(self) -> tuple[Any, ...]:
         strides = tuple(step // self.array.itemsize for step in self.array.strides)
         storage = _Storage(self.key, self.array.size)
-        arguments = (storage, 0, self.array.shape, strides, False, OrderedDict())
+        arguments: tuple[Any, ...] = (storage, 0, self.array.shape, strides, False, OrderedDict())
         return sys.modules['torch._utils']._rebuild_tensor_v2, arguments
 
 

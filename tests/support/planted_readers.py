@@ -18,7 +18,7 @@ from fuzz import fuzzing, report
 from fuzz.inputs import Reader, one_file
 from fuzz.settings import FuzzSettings, Limits
 
-LIMITS = Limits(seconds=1, memory_bytes=100 << 20)
+LIMITS = Limits(seconds=2, memory_bytes=50 << 20)
 VALID = b'valid content of a file'
 
 
@@ -46,7 +46,7 @@ def exits(path):
 
 
 def takes_memory(path):
-    return good_or(path, lambda: np.ones(200 << 20, np.uint8))
+    return good_or(path, lambda: np.ones(80 << 20, np.uint8))
 
 
 def asks_for_memory(path):
