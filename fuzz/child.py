@@ -91,7 +91,8 @@ class _Examiner:
             os.dup2(self._printed.fileno(), descriptor)
         self._stack = io.FileIO(folder / STACK, 'w')
         faulthandler.enable(self._stack)  # writes where a signal arose
-        warnings.simplefilter('always')  # each input shows its own, whatever was read before
+        # Each input shows its own, whatever was read before; those that commands hide stay hidden.
+        warnings.simplefilter('always', append=True)
         cv2.setNumThreads(0)  # threads of the parent do not exist in this process
         self._log = _KeptLog()
         LOG.addHandler(self._log)
