@@ -43,15 +43,17 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 class _KeptLog(logging.Handler):
-    """Keeps logged messages, which must be printable lines as well."""
+    """Keeps logged lines, which must be printable as well, as a command shows them."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.messages: list[str] = []
+        for handler in logging.getLogger().handlers:  # that of common.log.set_up
+            self.setFormatter(handler.formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a message."""
-        self.messages.append(record.getMessage())
+        self.messages.append(self.format(record))
 
 
 def serve(

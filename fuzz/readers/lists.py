@@ -1,6 +1,7 @@
 """Lists of images and labels, and COCO annotations."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def _lists(rng: np.random.Generator) -> list[Content]:
 def _read_list(path: Path) -> list[Any]:
     root = path.parent
     return [
-        (sample.image.relative_to(root).as_posix(), sample.label and sample.label.name)
+        (os.path.relpath(sample.image, root), sample.label and sample.label.name)
         for sample in lists.read_list(path, root)
     ]
 
