@@ -96,4 +96,24 @@ def _serve(server: socket.socket, answer: bytes, url: str) -> None:
                 connection.sendall(answer.replace(b'URL', url.encode()))
 
 
-READERS = (Reader('download', _answers, _read, http.OF_ANSWERS, has_checksums=True, share=2),)
+def _records(rng: np.random.Generator) -> list[Content]:
+    body = rng.bytes(_BODY_BYTES)
+    record = f'{hashlib.sha256(body).hexdigest()}  {_TARGET}\n'.encode()
+    files = {_TARGET: body, f'{_TARGET}.sha256': record}
+
+    def right(mismatch: str | None) -> bool:
+        return mismatch is None
+
+    return [Content(files, target, _TARGET, right, keeps_name=True) for target in files]
+
+
+def _compare(path: Path) -> None:
+    mismatch = download.digest_mismatch(path)
+    if mismatch is not None:  # as the callers do
+        raise UserError(mismatch)
+
+
+READERS = (
+    Reader('download_record', _records, _compare),
+    Reader('download', _answers, _read, http.OF_ANSWERS, has_checksums=True, share=2),
+)

@@ -1,19 +1,23 @@
 """Label files: PNG masks of all kinds, strict label files, and a user's own folder."""
 
+import io
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.io
 from PIL import Image
 
-from datasets.readers import folder, label_files, mask_files
+from datasets.readers import cocostuff10k, folder, label_files, mask_files
 from fuzz.inputs import Content, Reader, one_file
 from fuzz.mutators import pictures as picture_damage
 from fuzz.mutators import texts as text_damage
 from fuzz.readers.pictures import HEIGHT, WIDTH, png, saved
 
 _COLOURS = ((128, 64, 128), (70, 70, 70), (0, 0, 142), (220, 20, 60))
+_MAT_DATE = re.compile(rb'Created on: .{24}')  # equal in every run
 _DESCRIPTION = b"""classes:
   road: [128, 64, 128]
   building: [70, 70, 70]
@@ -78,6 +82,29 @@ def _mask_parts(mask: mask_files.Mask) -> list[Any]:
     return [[mask.values, mask.colours, mask.shown, mask.has_palette, mask.is_rgb, mask.bits]]
 
 
+def _colour_labels(rng: np.random.Generator) -> list[Content]:
+    colours = np.array(_COLOURS, np.uint8)[_labels(rng)]
+    opaque = np.full(colours.shape[:2], 255, np.uint8)
+    right = partial(np.array_equal, colours)
+    return [
+        one_file('rgb.png', png(colours, 8), right),
+        one_file('interlaced.png', png(colours, 8, interlaced=True), right),
+        one_file('rgba.png', png(np.dstack([colours, opaque]), 8), right),
+    ]
+
+
+def _mat_files(rng: np.random.Generator) -> list[Content]:
+    """Return annotations as COCO-Stuff 10k has them: 0 is unlabelled, the classes follow."""
+    labels = rng.integers(1, 90, (HEIGHT, WIDTH), dtype=np.uint8)
+    contents = []
+    for name, compressed in (('plain.mat', False), ('compressed.mat', True)):
+        buffer = io.BytesIO()
+        scipy.io.savemat(buffer, {'S': labels}, do_compression=compressed)
+        data = _MAT_DATE.sub(b'Created on: never'.ljust(36), buffer.getvalue(), count=1)
+        contents.append(one_file(name, data, lambda found: found.shape == labels.shape))
+    return contents
+
+
 def _folders(rng: np.random.Generator, target: str) -> list[Content]:
     labels = _labels(rng)
     files = {
@@ -108,6 +135,11 @@ READERS = (
         'label_files', _label_files, label_files.read_indices, picture_damage.OF_PNG,
         has_checksums=True, share=4,
     ),
+    Reader(
+        'colour_labels', _colour_labels, label_files.read_colours, picture_damage.OF_PNG,
+        has_checksums=True, share=2,
+    ),
+    Reader('mat_files', _mat_files, cocostuff10k.decode, share=2),
     Reader(
         'mask_files', _mask_files, _read_mask, picture_damage.OF_PNG,
         has_checksums=True, parts=_mask_parts, share=4,
