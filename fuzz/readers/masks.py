@@ -95,7 +95,7 @@ def _colour_labels(rng: np.random.Generator) -> list[Content]:
 
 def _mat_files(rng: np.random.Generator) -> list[Content]:
     """Return annotations as COCO-Stuff 10k has them: 0 is unlabelled, the classes follow."""
-    labels = rng.integers(1, 90, (HEIGHT, WIDTH), dtype=np.uint8)
+    labels = rng.integers(1, 11, (HEIGHT, WIDTH), dtype=np.uint8)
     contents = []
     for name, compressed in (('plain.mat', False), ('compressed.mat', True)):
         buffer = io.BytesIO()
