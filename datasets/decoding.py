@@ -21,11 +21,12 @@ NOT_ENOUGH_MEMORY = (
 
 
 @contextmanager
-def decoding(path: Path) -> Iterator[None]:
+def decoding(path: Path, remedy: str = '') -> Iterator[None]:
     """Convert the exceptions of a decoder in the block.
 
     Args:
         path: The file that is decoded, for the message.
+        remedy: The end of the message about a damaged file.
 
     Raises:
         InputError: The block raised an exception other than ``UserError``.
@@ -37,7 +38,7 @@ def decoding(path: Path) -> Iterator[None]:
     except Exception as error:
         if is_memory_error(error):
             raise InputError(f'{path}: {NOT_ENOUGH_MEMORY}') from error
-        raise InputError(f'{path}: damaged or truncated ({reason_of(error)})') from error
+        raise InputError(f'{path}: damaged or truncated ({reason_of(error)}){remedy}') from error
 
 
 def reason_of(error: Exception) -> str:

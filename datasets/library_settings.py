@@ -4,20 +4,14 @@ Both libraries have one value for all threads. While any thread is in a block, t
 that the block needs; the last thread that leaves restores the value from before.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import cv2
 from PIL import Image
 
-from common.errors import InputError
-
-LIMIT_VARIABLE = 'OPENCV_IO_MAX_IMAGE_PIXELS'  # environment variable that OpenCV reads
-_USUAL_LIMIT = 1 << 30  # pixels
 _SILENT = 0  # OpenCV's level without messages
 
 
@@ -57,29 +51,18 @@ def _set_limit(pixels: int | None) -> None:
 
 # OpenCV's own lines on standard error; our code detects and reports failures.
 silent_opencv = SharedSetting(lambda: cv2.setLogLevel(_SILENT), cv2.setLogLevel)
-# By default Pillow warns above 89 million pixels and refuses images above 179 million.
+# By default Pillow warns above 89 million pixels and refuses images above 179 million; our own
+# limit is another, see datasets.pixel_limit.
 images_of_any_size = SharedSetting(_lift_limit, _set_limit)
 
 
 @contextmanager
-def open_with_pillow(file: IO[bytes]) -> Iterator[Image.Image]:
-    """Open an image of any size with Pillow; it is to be decoded in the block."""
-    with images_of_any_size, Image.open(file) as image:
-        yield image
+def open_with_pillow(file: IO[bytes], name: str) -> Iterator[Image.Image]:
+    """Open an image of any size with Pillow; it is to be decoded in the block.
 
-
-def check_size(image: Image.Image, path: Path) -> None:
-    """Refuse an image with more pixels than OpenCV reads, before memory for them is needed.
-
-    A damaged file of a few bytes can claim billions of pixels.
-
-    Raises:
-        InputError: The message tells how to raise the limit.
+    Args:
+        file: The open file.
+        name: Its format, see :mod:`datasets.formats`; Pillow tries no other one.
     """
-    own = os.environ.get(LIMIT_VARIABLE, '')
-    limit = int(own) if own.isdecimal() else _USUAL_LIMIT
-    if image.width * image.height > limit:
-        raise InputError(
-            f'{path}: {image.width}x{image.height} pixels, but at most {limit} are read; cut it '
-            f'into smaller images, or set the environment variable {LIMIT_VARIABLE}'
-        )
+    with images_of_any_size, Image.open(file, formats=[name]) as image:
+        yield image

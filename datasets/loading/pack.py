@@ -119,7 +119,7 @@ class PackedDataset(Dataset):
 
     def require(self, reading: ImageReading) -> None:
         """Raise ``DataError`` if ``reading`` sets another conversion than that of the images."""
-        for key, own in asdict(self.reading).items():
+        for key, own in self.reading.conversion.items():
             if getattr(reading, key) not in (None, own):
                 raise DataError(
                     f'{self.files.folder}: packed with {key} {own or "not set"}, not '
@@ -301,7 +301,7 @@ def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]
         'version': FORMAT_VERSION,
         'info': asdict(dataset.info),
         'split': dataset.split,
-        'reading': asdict(dataset.reading),
+        'reading': dataset.reading.conversion,
         'samples': [
             [sample.name, str(sample.image.resolve()), str(_label_of(sample).resolve())]
             for sample in dataset

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import cocostuff164k, layout, trees, voc
@@ -90,6 +91,7 @@ def decode(path: Path, key: bytes) -> np.ndarray:
         (H, W) uint8, class indices; 255 for ignored pixels.
     """
     height, width, instances = json.loads(zlib.decompress(key))
+    pixel_limit.check_label(width, height, path)
     labels = np.zeros((height, width), np.uint8)
     covered = np.zeros((height, width), np.uint8)
     for index, segmentation in instances:

@@ -1,6 +1,5 @@
-"""Settings of OpenCV and Pillow: threads share and restore them; the limit of pixels."""
+"""Settings of OpenCV and Pillow: threads share and restore them."""
 
-import struct
 import threading
 import time
 
@@ -9,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import InputError
 from datasets import image_files, orientation
-from datasets.library_settings import LIMIT_VARIABLE, SharedSetting
+from datasets.library_settings import SharedSetting
 from datasets.readers import label_files
 from support import stand_ins
 
@@ -74,22 +72,3 @@ def test_large_masks_and_the_orientation_of_large_images_are_read(tmp_path, monk
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
     assert label_files.read_indices(mask).shape == (60, 120)
     assert orientation.of_file(photo) == 6
-
-
-def test_a_file_that_claims_billions_of_pixels_is_refused_at_once(tmp_path, monkeypatch):
-    """Decoders would allocate them: libjpeg fills the missing rows."""
-    data = bytearray(cv2.imencode('.jpg', stand_ins.image(60, 120))[1].tobytes())
-    size = data.index(b'\xff\xc0') + 5
-    data[size : size + 4] = struct.pack('>HH', 60000, 50000)
-    (tmp_path / 'a.jpg').write_bytes(data)
-    (tmp_path / 'a.ppm').write_bytes(b'P6 50000 60000 255\n')
-    for path in tmp_path.iterdir():
-        with pytest.raises(InputError, match=f'{path.name}: 50000x60000 pixels, .*at most 1073741'):
-            image_files.read_image(path)
-    monkeypatch.setenv(LIMIT_VARIABLE, '7000')
-    mask = tmp_path / 'mask.png'
-    Image.fromarray(np.ones((60, 120), np.uint8)).save(mask)
-    with pytest.raises(InputError, match='mask.png: 120x60 pixels, but at most 7000 are read'):
-        label_files.read_indices(mask)
-    monkeypatch.setenv(LIMIT_VARIABLE, '7200')
-    assert label_files.read_indices(mask).shape == (60, 120)
