@@ -1,8 +1,8 @@
 """Read a matrix of a MAT-file strictly: SciPy's reader crashes on damaged files.
 
 MATLAB's MAT-File Format, version 5: a header of 128 bytes, then elements, each with a type, a
-length and content. An array is an element that consists of others: flags, shape, name, values. It may be
-compressed as a whole. Other arrays than the one asked for are skipped.
+length and content. An array is an element that consists of others: flags, shape, name, values. It
+may be compressed as a whole. Other arrays than the one asked for are skipped.
 """
 
 import struct
