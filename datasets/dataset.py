@@ -14,7 +14,7 @@ from common.log import LOG
 from common.name_list import first_names
 from datasets import orientation, pixel_limit
 from datasets.decoding import decoding
-from datasets.image_files import image_size, read_image
+from datasets.image_files import checked_size, image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
 from datasets.keys import DEFAULT_READING, ImageReading
 
@@ -211,11 +211,10 @@ class Dataset(Sequence[Sample]):
     def check(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return :meth:`examined`, or raise ``InputError`` where :meth:`pair` would, at low cost.
 
-        For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
-        as JPEG, are decoded, because their header does not show that the file is truncated.
+        A PNG image is not decoded, because its checksums show damage. Other formats, such as JPEG,
+        are decoded, because their header does not show that the file is truncated.
         """
-        is_png = self.samples[index].image.suffix.lower() == '.png'
-        size = self.size(index) if is_png else self.image(index).shape[:2]
+        size = checked_size(self.samples[index].image, self.reading)
         labels, fact = self.examined(index)
         self.check_sizes(index, size, labels.shape)
         return labels, fact

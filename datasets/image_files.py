@@ -66,10 +66,7 @@ def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int
     with decoding(path):
         name, data = _read_bytes(path)
         if name == formats.PNG:
-            facts = _check_png(data, reading, path)
-            size, turn = (facts.width, facts.height), orientation.of_exif(facts.exif)
-            turned = turn in orientation.EXCHANGING and reading.turns
-            return size if turned else size[::-1]
+            return _size_of_png(_check_png(data, reading, path), reading)
         try:
             with _opened(name, data, reading, path) as image:
                 turned = _orientation_of(name, data, image) in orientation.EXCHANGING
@@ -80,6 +77,21 @@ def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int
             pass
     height, width, _ = read_image(path, reading).shape  # a kind of TIFF that OpenCV may support
     return height, width
+
+
+def checked_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int, int]:
+    """Return :func:`image_size`, after a check that the whole image can be read."""
+    with decoding(path):
+        name, data = _read_bytes(path)
+        if name == formats.PNG:  # its checksums show damage
+            return _size_of_png(_check_png(data, reading, path), reading)
+    height, width, _ = read_image(path, reading).shape
+    return height, width
+
+
+def _size_of_png(facts: PngFacts, reading: ImageReading) -> tuple[int, int]:
+    turned = reading.turns and orientation.of_exif(facts.exif) in orientation.EXCHANGING
+    return (facts.width, facts.height) if turned else (facts.height, facts.width)
 
 
 def _read_bytes(path: Path) -> tuple[str, bytes]:
