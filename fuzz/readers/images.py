@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from datasets import image_files
+from datasets.keys import MAX_PIXELS
 from fuzz.inputs import Content, Reader, one_file
 from fuzz.mutators import pictures as picture_damage
 from fuzz.readers.pictures import chunk, close_to, equal_to, png, saved, smooth
 
 _BYTES_PER_PIXEL = 24  # the decoder's array, its result, and copies in other orders and depths
-_LARGEST = 20_000 * 20_000  # pixels; larger images are refused
 
 
 def read(path: Path) -> np.ndarray:
@@ -26,7 +26,7 @@ def read(path: Path) -> np.ndarray:
 def declared_bytes(path: Path) -> int:
     """Return the memory that the declared size of an image allows."""
     with Image.open(path) as image:
-        return _BYTES_PER_PIXEL * min(_LARGEST, image.width * image.height)
+        return _BYTES_PER_PIXEL * min(MAX_PIXELS, image.width * image.height)
 
 
 def _grey(rgb: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
+from datasets.keys import MAX_PIXELS
 from engine.inference.video import VideoReader
 from fuzz.inputs import Content, Reader, one_file
 from fuzz.mutators import videos as video_damage
@@ -15,7 +16,6 @@ from fuzz.readers.scratch import written
 
 _HEIGHT, _WIDTH, _FRAMES, _MOST_FRAMES = 32, 48, 3, 100
 _BYTES_PER_PIXEL = 60  # pictures that FFmpeg keeps for reference in each thread, and the result
-_LARGEST = 20_000 * 20_000  # pixels; larger frames are refused
 _CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.mkv': 'mp4v'}
 
 
@@ -55,7 +55,7 @@ def _declared_bytes(path: Path) -> int:
     width, height = (int(capture.get(side)) for side in sides)
     if not capture.isOpened():
         raise UserError('it declares nothing')
-    return _BYTES_PER_PIXEL * min(_LARGEST, max(0, width * height))
+    return _BYTES_PER_PIXEL * min(MAX_PIXELS, max(0, width * height))
 
 
 READERS = (
