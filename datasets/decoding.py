@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError, UserError
+from common.library_output import hidden_c_output
 from common.memory import is_memory_error
 
 # The fault and its explanation, between places in OpenCV's sources.
@@ -22,7 +23,7 @@ NOT_ENOUGH_MEMORY = (
 
 @contextmanager
 def decoding(path: Path, remedy: str = '') -> Iterator[None]:
-    """Convert the exceptions of a decoder in the block.
+    """Convert the exceptions of a decoder in the block, and hide the lines that it prints.
 
     Args:
         path: The file that is decoded, for the message.
@@ -32,7 +33,8 @@ def decoding(path: Path, remedy: str = '') -> Iterator[None]:
         InputError: The block raised an exception other than ``UserError``.
     """
     try:
-        yield
+        with hidden_c_output:
+            yield
     except UserError:
         raise
     except Exception as error:

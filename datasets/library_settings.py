@@ -4,40 +4,27 @@ Both libraries have one value for all threads. While any thread is in a block, t
 that the block needs; the last thread that leaves restores the value from before.
 """
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 import cv2
 from PIL import Image
 
+from common.library_output import hidden_c_output
+from common.shared_setting import SharedSetting
+
 _SILENT = 0  # OpenCV's level without messages
 
 
-class SharedSetting:
-    """A context manager that changes a setting while at least one thread is inside.
+def _silence_opencv() -> int:
+    hidden_c_output.__enter__()  # libpng and others print by themselves
+    return cv2.setLogLevel(_SILENT)
 
-    Args:
-        change: Changes the setting and returns its value from before.
-        restore: Receives that value.
-    """
 
-    def __init__(self, change: Callable[[], Any], restore: Callable[[Any], object]):
-        self._change, self._restore = change, restore
-        self._lock, self._inside, self._before = threading.Lock(), 0, None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = self._change()
-            self._inside += 1
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._restore(self._before)
+def _let_opencv_speak(level: int) -> None:
+    cv2.setLogLevel(level)
+    hidden_c_output.__exit__()
 
 
 def _lift_limit() -> int | None:
@@ -49,8 +36,8 @@ def _set_limit(pixels: int | None) -> None:
     Image.MAX_IMAGE_PIXELS = pixels
 
 
-# OpenCV's own lines on standard error; our code detects and reports failures.
-silent_opencv = SharedSetting(lambda: cv2.setLogLevel(_SILENT), cv2.setLogLevel)
+# Lines of OpenCV, and of the decoders in it, on standard error; our code reports failures.
+silent_opencv = SharedSetting(_silence_opencv, _let_opencv_speak)
 # By default Pillow warns above 89 million pixels and refuses images above 179 million; our own
 # limit is another, see datasets.pixel_limit.
 images_of_any_size = SharedSetting(_lift_limit, _set_limit)
