@@ -1,6 +1,5 @@
 """File helpers: kinds of paths, atomic writes, digests, the cache folder."""
 
-import codecs
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from common.errors import ClosedPipeError, UserError
 from common.log import LOG
+from common.short_repr import short_text
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
@@ -39,7 +39,7 @@ def kind_of(path: Path) -> str | None:
         return None
     except (OSError, ValueError) as error:  # ValueError: the path contains a null character
         reason = getattr(error, 'strerror', None) or error
-        raise UserError(f'{path}: cannot be read ({reason})') from error
+        raise UserError(f'{short_text(str(path), 1000)}: cannot be read ({reason})') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
 
 
@@ -124,24 +124,6 @@ def walk(
         seen.add(real)
         folders.sort()
         yield place, folders, names
-
-
-def read_text(path: Path) -> str:
-    """Return a text file's content: UTF-8, or what the byte order mark at its start says.
-
-    Editors and shells of Windows write such marks, also for UTF-16.
-
-    Raises:
-        OSError: The file cannot be read.
-        UnicodeDecodeError: The file is not text in this encoding.
-    """
-    data = path.read_bytes()
-    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode('utf-8-sig')
-    text = data.decode('utf-16')
-    if not any(map(str.isascii, text)):  # almost any bytes are UTF-16
-        raise UnicodeDecodeError('utf-16', data, 0, len(data), 'no line of it has a Latin letter')
-    return text
 
 
 @contextmanager

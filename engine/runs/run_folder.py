@@ -94,7 +94,7 @@ class RunFolder:
         found = {
             int(match[1]): path
             for path in files.listing(self.path)
-            if (match := WEIGHTS_NAME.fullmatch(path.name))
+            if (match := WEIGHTS_NAME.fullmatch(path.name)) and files.kind_of(path) == 'file'
         }
         return dict(sorted(found.items()))
 

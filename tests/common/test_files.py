@@ -116,18 +116,6 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
 
 
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-le', 'utf-16-be'])
-def test_text_is_read_in_the_encoding_of_its_byte_order_mark(encoding, tmp_path):
-    text = 'ä: 1\r\n'
-    mark = '\ufeff' if encoding.startswith('utf-16') else ''
-    (tmp_path / 'x').write_bytes((mark + text).encode(encoding))
-    assert files.read_text(tmp_path / 'x') == text
-    for data in (b'\xff', b'\xff\xfe\x00\x80', b'\xff\xfea'):
-        (tmp_path / 'x').write_bytes(data)
-        with pytest.raises(UnicodeDecodeError):
-            files.read_text(tmp_path / 'x')
-
-
 def test_devices_and_pipes_receive_the_content_and_are_not_replaced(tmp_path):
     """Even the superuser's ``--json /dev/stdout`` leaves the device as it is."""
     pipe = tmp_path / 'pipe'

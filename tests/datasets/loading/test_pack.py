@@ -129,7 +129,7 @@ def test_damaged_folders_are_refused(dataset, tmp_path):
     with pytest.raises(DataError, match='packed by another version'):
         pack.open(folder)
     index.write_text('{')
-    with pytest.raises(DataError, match='index.json: cannot be read'):
+    with pytest.raises(DataError, match='index.json: not valid JSON .*; pack the data set again'):
         pack.open(folder)
     index.write_text(json.dumps(document))
     os.truncate(folder / 'images.bin', 1000)
