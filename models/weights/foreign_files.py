@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common import json_text
+from common.library_output import hidden_c_output
 from models import registry
 from models.convert import checkpoints
 from models.weights.published import conversion_command, entry_of
@@ -85,7 +86,8 @@ def _exported_from(path: Path) -> str | None:
     """Return the name of the weights that engine.export exported; None for files of others."""
     readers: dict[str, Callable[[Path], dict[str, Any]]]
     readers = {'.nnp': _metadata_of_nnp, '.nnb': _metadata_of_nnb, '.onnx': _metadata_of_onnx}
-    with suppress(Exception):  # whatever zip, JSON and protobuf raise for files of others
+    # Whatever zip, JSON and protobuf raise, and what protobuf prints, for files of others.
+    with suppress(Exception), hidden_c_output:
         weights = readers[path.suffix](path)['weights']
         if isinstance(weights, str) and len(weights) <= MAX_NAME_LENGTH and weights.isprintable():
             return weights
