@@ -31,12 +31,13 @@ def opened(path: Path) -> tuple[zipfile.ZipFile, Records]:
         ModelError: The archive contradicts itself, or is packed in an unsupported way. A damaged
             one raises any exception.
     """
-    with open(path, 'rb') as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # not in typeshed
+    count, directory_bytes = _directory(path)
     # ZipFile would read the whole directory, and take a thousand bytes of memory for each record.
-    if end and end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
+    if directory_bytes > MAX_DIRECTORY_BYTES:
         raise ModelError('the archive has too many records')
     archive = zipfile.ZipFile(path)
+    if (len(archive.infolist()) - count) % (1 << 16):  # the count has 16 bits
+        raise ModelError('the archive has another number of records than it claims')
     records = {info.filename: info for info in archive.infolist()}
     if len(records) != len(archive.infolist()):
         raise ModelError('two records of the archive have the same name')
@@ -54,6 +55,15 @@ def opened(path: Path) -> tuple[zipfile.ZipFile, Records]:
     if sum(info.compress_size for info in records.values()) > path.stat().st_size:
         raise ModelError('the records of the archive claim more bytes than the file has')
     return archive, records
+
+
+def _directory(path: Path) -> tuple[int, int]:
+    """Return the number of records and the bytes of the directory that an archive claims."""
+    with open(path, 'rb') as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # not in typeshed
+    if end is None:
+        raise zipfile.BadZipFile('its directory is missing')
+    return end[zipfile._ECD_ENTRIES_TOTAL], end[zipfile._ECD_SIZE]  # type: ignore[attr-defined]
 
 
 def content(archive: zipfile.ZipFile, record: zipfile.ZipInfo, start: int = 0) -> bytes:
