@@ -8,6 +8,10 @@ class ModelError(UserError):
     """A network or its weights are unavailable; the message names the cause and the remedy."""
 
 
+class NonFiniteError(ModelError):
+    """Weights have NaN or infinity; the message names the parameter."""
+
+
 class UnsupportedFormatError(ModelError):
     """A file is sound, but of a format that is not read here; the message states the remedy."""
 

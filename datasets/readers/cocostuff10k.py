@@ -12,16 +12,16 @@ are refused: open-mmlab/mmsegmentation, tools/dataset_converters/coco_stuff10k.p
 DDRNet's lists, contain the values of ``S``.
 """
 
-import io
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import InputError
+from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, label_files, layout, lists
+from datasets.readers import cocostuff164k, label_files, layout, lists, mat_files
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 LISTS = {'train': 'train', 'val': 'test'}
@@ -136,20 +136,16 @@ def _folder_counts_from_one(folder: Path, changed: int) -> bool | None:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    import scipy.io  # imported here, because it costs every worker process 60 ms
-
     try:
-        data = path.read_bytes()
+        values = mat_files.read_uint8(
+            path.read_bytes(), 'S', partial(pixel_limit.check_label, path=path)
+        )
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    try:
-        content = scipy.io.loadmat(io.BytesIO(data), variable_names=['S'])
-    except Exception as error:  # scipy raises many types on damaged bytes, such as zlib.error
+    except mat_files.MatError as error:
         raise InputError(
-            f'{path}: damaged or truncated MAT-file ({" ".join(str(error).split())}); '
-            'download it again'
+            f'{path}: damaged or truncated MAT-file ({error}); download it again'
         ) from error
-    values = content.get('S')
-    if values is None or values.ndim != 2 or values.dtype != np.uint8:
+    if values is None:
         raise InputError(f'{path}: contains no label map S; is it an annotation of COCO-Stuff 10k?')
     return np.ascontiguousarray(values)
