@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import TypeAlias
 
-from common.name_list import shortened
+from common.short_repr import short_text
 from models.errors import ModelError, UnsupportedFormatError
 
 Records: TypeAlias = dict[str, zipfile.ZipInfo]  # by name
@@ -46,12 +46,12 @@ def opened(path: Path) -> tuple[zipfile.ZipFile, Records]:
             raise UnsupportedFormatError('the archive is encrypted; unpack it, and save it anew')
         if info.compress_type not in CODECS:
             raise UnsupportedFormatError(
-                f'{shortened(name)} is compressed as neither torch.save nor numpy does; save it '
+                f'{short_text(name)} is compressed as neither torch.save nor numpy does; save it '
                 'anew'
             )
         ratio = MAX_DEFLATE_RATIO if info.compress_type == zipfile.ZIP_DEFLATED else 1
         if info.file_size > ratio * info.compress_size:
-            raise ModelError(f'the record {shortened(name)} claims more bytes than the file has')
+            raise ModelError(f'the record {short_text(name)} claims more bytes than the file has')
     if sum(info.compress_size for info in records.values()) > path.stat().st_size:
         raise ModelError('the records of the archive claim more bytes than the file has')
     return archive, records
@@ -85,5 +85,5 @@ def content(archive: zipfile.ZipFile, record: zipfile.ZipInfo, start: int = 0) -
         file.read(start)
         result = file.read(size)  # not read(), which unpacks more than the record claims
     if len(result) != size:
-        raise EOFError(f'the record {shortened(record.filename)} ends early')
+        raise EOFError(f'the record {short_text(record.filename)} ends early')
     return result

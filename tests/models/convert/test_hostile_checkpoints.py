@@ -197,13 +197,13 @@ def test_groups_with_long_paths_are_shortened(tmp_path):
         ({'a': safetensors_entry('F32', '12', 0, 8)}, 'size of a contradicts'),
         ({'a': safetensors_entry('F32', [True], 0, 4)}, 'size of a contradicts'),
         ({'a': safetensors_entry(['F32'], [2], 0, 8)}, 'unsupported type'),
-        ({'a': safetensors_entry('F' * MEGA, [2], 0, 8)}, r'unsupported type F{200}\.\.\.;'),
-        ({'a' * MEGA: safetensors_entry('F32', [3], 0, 8)}, r'size of a{200}\.\.\. contradicts'),
+        ({'a': safetensors_entry('F' * MEGA, [2], 0, 8)}, r'unsupported type F{197}\.\.\.;'),
+        ({'a' * MEGA: safetensors_entry('F32', [3], 0, 8)}, r'size of a{197}\.\.\. contradicts'),
         ({x: safetensors_entry('F32', [2], 0, 8) for x in 'ab'}, 'b overlaps with another'),
         ({'a': [1, 2]}, 'a has no shape'),
-        (b'{"a":' + b'9' * MEGA + b'}', 'a.st: .* digits'),
+        (b'{"a":' + b'9' * MEGA + b'}', 'its header: not valid JSON.* too many digits'),
         (b'{"a":[' + b'[],' * 4_000_000 + b'[]]}', 'its header has 12,000,010 bytes'),
-        (b'{"\xff":1}', 'a.st: '),
+        (b'{"\xff":1}', 'its header: '),
     ],
 )
 def test_headers_of_safetensors_that_take_time_or_memory(tmp_path, header, message):
