@@ -7,7 +7,6 @@ import models
 from models import weights
 from models.convert import matching, recognition
 from support.conversions import (
-    SMALLEST,
     assert_conversion_refused,
     assert_holds,
     batch_norm,
@@ -18,6 +17,8 @@ from support.conversions import (
     seeded,
     zeros,
 )
+
+UNET = 'unet_aspp_mobilenetv2_tv_edgeailite'
 
 pytestmark = pytest.mark.usefixtures('few_networks')
 
@@ -190,18 +191,18 @@ def test_one_of_two_files_is_explained(shared, tmp_path, capsys):
 
 def test_wrong_shapes_of_all_kinds_are_no_numbers_of_classes(monkeypatch):
     """To try each would build a network for every array."""
-    own = matching.network_shapes(SMALLEST)
+    own = matching.network_shapes(UNET)
     shapes = {name: (2 + i, *shape[1:]) for i, (name, shape) in enumerate(own.items())}
     found = matching.match_arrays([shapes], own)
     monkeypatch.setattr(recognition, 'network_shapes', lambda *_: pytest.fail('it was built'))
-    assert recognition.other_class_count(SMALLEST, [shapes], found) is None
+    assert recognition.other_class_count(UNET, [shapes], found) is None
 
 
 def test_files_with_many_other_arrays_match_no_network(monkeypatch):
     """The largest network has fewer arrays, and need not be compared."""
-    shapes = dict(matching.network_shapes(SMALLEST)) | {f'x{i}.w': (1,) for i in range(5000)}
+    shapes = dict(matching.network_shapes(UNET)) | {f'x{i}.w': (1,) for i in range(5000)}
     monkeypatch.setattr(recognition, 'match_arrays', lambda *_: pytest.fail('it was compared'))
-    assert recognition.recognise([shapes], SMALLEST) is None
+    assert recognition.recognise([shapes], UNET) is None
 
 
 def test_long_names_are_shortened():
