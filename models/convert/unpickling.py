@@ -56,13 +56,13 @@ class Pickles:
     """The pickles of a file, one after the other.
 
     Args:
-        stream: A stream at the start of a pickle, with ``read`` and ``readline``.
+        stream: A stream at the start of a pickle.
         size: Number of bytes in the stream.
         storage_of: Returns the storages to which the pickles refer.
     """
 
-    def __init__(self, stream: Any, size: int, storage_of: StorageFactory):
-        self._stream = _LimitedStream(stream, min(size, MAX_STEPS))
+    def __init__(self, stream: BinaryIO, size: int, storage_of: StorageFactory):
+        self._stream = _LimitedStream(stream, size)
         self._storage_of = storage_of
 
     def load(self) -> object:
@@ -87,10 +87,11 @@ class Pickles:
 
 
 class _LimitedStream:
-    """A stream that is read in a limited number of steps."""
+    """A stream of ``size`` bytes that is read in a limited number of steps."""
 
-    def __init__(self, stream: BinaryIO, steps: int):
-        self._stream, self._limit, self.steps = stream, steps, 0
+    def __init__(self, stream: BinaryIO, size: int):
+        self._stream, self._size, self.steps = stream, size, 0
+        self._limit = min(size, MAX_STEPS)
 
     def take(self, steps: int) -> None:
         """Count steps; raise ``ModelError`` if they are too many."""
@@ -100,7 +101,7 @@ class _LimitedStream:
 
     def read(self, size: int) -> bytes:
         self.take(size > 0)
-        content = self._stream.read(size)
+        content = self._stream.read(min(size, self._size))  # so many are allocated at once
         if len(content) != size:
             raise EOFError('its pickle ends early')
         return content
