@@ -90,7 +90,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int) -> tuple[int, int, Te
         raise ModelError(f'{label} has no shape, dtype and data_offsets in the header') from error
     if not isinstance(dtype, str) or dtype not in TYPES:
         raise UnsupportedFormatError(
-            f'{label} has the unsupported type {short_text(str(dtype))}; save it as F32'
+            f'{label} has the unsupported type {short_text(dtype)}; save it as F32'
         )
     element = TYPES[dtype]
     sound = is_shape(shape) and is_count(begin) and is_count(end)

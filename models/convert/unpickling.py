@@ -28,6 +28,7 @@ MAX_STEPS = 4_000_000  # reads from the pickles of a file, one to three for each
 MAX_KEY_LENGTH = 1000  # characters of a key of a dictionary
 MAX_STORAGE_KEY_LENGTH = 100  # characters
 MAX_INTEGER_LENGTH = 1000  # bytes or digits
+MAX_LINE_BYTES = 1 << 24  # of names and texts in the oldest protocols
 MAX_LOGGED_NAMES = 6  # names of inert objects in the log
 # Names by number, buffers outside of the pickle, and persistent ids that are not tuples.
 FORBIDDEN_OPCODES = {
@@ -108,7 +109,10 @@ class _LimitedStream:
 
     def readline(self) -> bytes:
         self.take(1)
-        return self._stream.readline()
+        line = self._stream.readline(MAX_LINE_BYTES)
+        if not line.endswith(b'\n'):
+            raise EOFError('a line of its pickle has no end')
+        return line
 
 
 class _Opcodes(dict[int, Callable[..., None]]):
