@@ -8,5 +8,9 @@ class ModelError(UserError):
     """A network or its weights are unavailable; the message names the cause and the remedy."""
 
 
+class NonFiniteError(ModelError):
+    """Weights have NaN or infinity; the message names the parameter."""
+
+
 class HyperParameterError(SectionError, ModelError):
     """A hyper-parameter is missing, unknown or out of range; ``key`` names it."""

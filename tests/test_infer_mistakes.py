@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
 import nnabla as nn
 import numpy as np
 
@@ -194,3 +195,17 @@ def test_a_backbone_needs_partial(small_photo, capsys, caplog):
     assert 'the backbone alone' in line
     assert started('-i', small_photo, *CAMVID, '-m', 'backbone.h5', '--partial') == 0
     assert '7 parameters of the network are not in the file' in caplog.text
+
+
+def test_weights_that_are_not_finite_need_an_option(small_photo, capsys, caplog):
+    tiny = tiny_camvid()
+    for value, problem in ((np.nan, 'NaN'), (np.inf, 'infinity')):
+        shutil.copy(tiny[1].with_suffix('.h5'), 'bad.h5')
+        with h5py.File('bad.h5', 'r+') as file:
+            file['decode_head/conv_seg/conv/b'][0] = value
+        options = ['-i', small_photo, *tiny, '-m', 'bad.h5']
+        line = refused(capsys, *options)
+        assert f'bad.h5: decode_head/conv_seg/conv/b has {problem}; use other weights, or' in line
+        assert started(*options, *line.split()[-1:]) == 0
+        assert f'conv/b has {problem}, so results may be meaningless' in caplog.text
+        assert 'Warning' not in capsys.readouterr().err

@@ -13,7 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -97,7 +97,7 @@ class PackedDataset(Dataset):
 
     def require(self, reading: ImageReading) -> None:
         """Raise ``DataError`` if ``reading`` sets another conversion than that of the images."""
-        for key, own in asdict(self.reading).items():
+        for key, own in self.reading.conversion.items():
             if getattr(reading, key) not in (None, own):
                 raise DataError(
                     f'{self.files.folder}: packed with {key} {own or "not set"}, not '

@@ -79,7 +79,7 @@ def write(
         'version': FORMAT_VERSION,
         'info': asdict(dataset.info),
         'split': dataset.split,
-        'reading': asdict(dataset.reading),
+        'reading': dataset.reading.conversion,
         'samples': [
             [sample.name, str(sample.image.resolve()), str(label.resolve())]
             for sample, label in zip(dataset, labels)

@@ -23,6 +23,7 @@ import numpy as np
 from common import json_text
 from common.short_repr import short_repr
 from common.text_files import TextFileError
+from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
 from datasets.readers import coco_masks, cocostuff164k, layout, trees, voc
@@ -31,7 +32,7 @@ from datasets.readers.contract import Archive, Preparation
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 MIN_AREA_PIXELS = 1000  # the annotations of a kept image cover more in total
 MAX_ANNOTATION_BYTES = 8 << 30  # COCO's own file has 0.5 GB
-MAX_PIXELS = 100_000_000  # of an image; those of COCO have 0.4 million
+MAX_SIDE = 1 << 20  # pixels of an image
 INFO = DatasetInfo(
     'cocoseg21',
     voc.INFO.classes,
@@ -94,6 +95,7 @@ def decode(path: Path, key: bytes) -> np.ndarray:
         (H, W) uint8, class indices; 255 for ignored pixels.
     """
     height, width, instances = json.loads(zlib.decompress(key))
+    pixel_limit.check_label(width, height, path)
     labels = np.zeros((width, height), np.uint8)  # by columns, as masks are in memory
     once, twice = np.zeros((2, width, height), bool)
     for index, segmentation in instances:
@@ -141,10 +143,8 @@ def _images(content: dict, path: Path) -> dict[int | str, dict]:
             raise DataError(f'{where} needs an id, and a file_name as text')
         if id_ in images:
             raise DataError(f'{where} is there twice')
-        if not all(json_text.is_count(side, 1, MAX_PIXELS) for side in shape):
-            raise DataError(f'{where} needs a height and a width in pixels')
-        if shape[0] * shape[1] > MAX_PIXELS:
-            raise DataError(f'{where} has {shape[1]}x{shape[0]} pixels, more than {MAX_PIXELS}')
+        if not all(json_text.is_count(side, 1, MAX_SIDE) for side in shape):
+            raise DataError(f'{where} needs a height and a width of 1 to {MAX_SIDE} pixels')
         images[id_] = image
     return images
 
@@ -175,6 +175,7 @@ def _area(annotation: dict, height: int, width: int, path: Path) -> float:
     try:
         coco_masks.check(annotation.get('segmentation'), height, width)
         if 'area' not in annotation:
+            pixel_limit.check_label(width, height, path)
             return int(coco_masks.draw(annotation['segmentation'], height, width).sum())
     except ValueError as error:
         raise DataError(f'{_place(annotation, path)}: {error}') from error

@@ -1,6 +1,6 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,7 @@ def _facts(
         **origin.facts(),
         'partial': settings.weights.partial,
         'limit': settings.limit,
-        **asdict(reading),
+        **reading.conversion,
         'context': network.choice.name,
         'type_config': network.choice.type_config,
         'threads': network.predictor.backend.threads,

@@ -72,7 +72,7 @@ def segment_plan(
         info: Facts of the data set, with the colours and the names of the classes.
         plan: Inputs and the paths of their results.
         looks: Settings of the results.
-        reading: Settings of the conversion of image files.
+        reading: Settings of the conversion of image files, and the limit of pixels.
 
     Returns:
         The exit status.
@@ -138,7 +138,7 @@ def _segment_files(
 
     def compute(pair: Pair, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
         if image is None:
-            segment_file(predict, info, *pair, looks)
+            segment_file(predict, info, *pair, looks, reading)
             return None
         return image, _labels(predict, image, pair[0])
 
@@ -172,7 +172,7 @@ def segment_file(
         item: The input.
         target: Path of the picture or of the video.
         looks: Settings of the result.
-        reading: Settings of the conversion of image files.
+        reading: Settings of the conversion of image files, and the limit of pixels.
 
     Returns:
         The class map of an image; None for a video.
@@ -184,7 +184,7 @@ def segment_file(
     """
     if item.is_video:
         with _enough_memory(item):
-            _segment_video(predict, info, item, target, looks)
+            _segment_video(predict, info, item, target, looks, reading)
         return None
     image = _read(item, reading)
     height, width = image.shape[:2]
@@ -237,9 +237,14 @@ def _image_bytes(image: np.ndarray | None) -> int:
 
 
 def _segment_video(
-    predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
+    predict: Predict,
+    info: DatasetInfo,
+    item: Input,
+    target: Path,
+    looks: LooksSettings,
+    reading: ImageReading,
 ) -> None:
-    source, count = video.VideoReader(item.path), 0
+    source, count = video.VideoReader(item.path, reading.max_pixels), 0
     LOG.info('segmenting %s, %s frames', item.path, source.frames or 'an unknown number of')
 
     def read(number: int) -> np.ndarray | None:

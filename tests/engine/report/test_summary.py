@@ -50,7 +50,7 @@ def save_state(folder, iteration):
             average=None,
             loader={},
             loss_scale=None,
-            best={'score': 60.0, 'iteration': 20},
+            best={'miou': 60.0, 'iteration': 20},
             seed=17,
             config={},
             processes=4,
