@@ -98,9 +98,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         pass
     except OSError as error:
         raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
-    with files.replacing(path) as temporary, open(temporary, 'wb') as file:
-        os.fchmod(file.fileno(), OWNER_ONLY_FILE)
-        file.write(content)
+    with files.replacing(path, mode=OWNER_ONLY_FILE) as temporary:
+        temporary.write_bytes(content)
 
 
 def make_folder(folder: Path) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import cv2
 
-from common import once
+from common import once, streams
 from common.library_output import hide_python_warnings
 
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-    """Limit OpenCV to one thread in this process, ignore signals, hide and keep warnings.
+    """Limit OpenCV to one thread in this process, ignore signals, hide warnings, guard streams.
 
     Other worker processes use the other cores. The parent shows our own warnings
     (:mod:`common.once`).
@@ -22,5 +22,6 @@ def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
     cv2.setNumThreads(1)
     once.keep()
     hide_python_warnings()
+    streams.guard()
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)

@@ -146,6 +146,27 @@ def test_one_bad_file_does_not_end_the_batch(small_photo, capfd, monkeypatch):
     assert Path(f'results/{"c" * 250}.jpg').exists()
 
 
+def test_links_and_pipes_in_the_folder_of_results(small_photo, capfd):
+    """A bad link costs one result, a good one stays; nothing waits for the reader of a pipe."""
+    Path('in').mkdir()
+    for name in 'abc':
+        shutil.copy(small_photo, f'in/{name}.png')
+    Path('results').mkdir()
+    Path('results/a.jpg').symlink_to('a.jpg')
+    Path('results/b.jpg').symlink_to('../b.jpg')
+    Path('results/c.jpg').symlink_to('../none/c.jpg')
+    assert started('-i', 'in', *tiny_camvid(), '--size', '48x64') == 1
+    output = capfd.readouterr()
+    assert '1 of 3 files written' in output.out
+    assert 'results/a.jpg: cannot be written (its links form a cycle)' in output.err
+    assert 'results/c.jpg: cannot be written (No such file or directory)' in output.err
+    assert images.read_image(Path('b.jpg')).shape == (90, 120, 3)
+    assert all(path.is_symlink() for path in Path('results').iterdir())
+    os.mkfifo('results/d.jpg')
+    shutil.move('in/c.png', 'in/d.png')
+    assert 'results/d.jpg: is a pipe' in refused(capfd, '-i', 'in', *tiny_camvid())
+
+
 def test_a_full_disk_ends_the_batch(small_photo, capsys):
     Path('in').mkdir()
     for name in ('a', 'b'):

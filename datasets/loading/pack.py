@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import files
+from common import files, write_targets
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets import label_scan
@@ -159,23 +159,21 @@ def pack(
     """
     folder = Path(folder)
     check_target(folder)
-    partial_folder = folder.with_name(f'.{folder.name}.partial')
+    target = write_targets.target_of(folder)
     for sample in dataset:
         if sample.label is None:
             raise DataError(f'{sample.image}: has no label; pack a split that has labels')
     sizes = [dataset.size(index) for index in range(len(dataset))]
     try:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_folder.mkdir(parents=True)
-        entries, scan = _write(dataset, partial_folder, sizes, processes)
-        judge(dataset, scan)
-        labels = [_label_of(sample) for sample in dataset]
-        pack_index.write(dataset, partial_folder, labels, entries)
-        _replace_folder(partial_folder, folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with write_targets.folder_beside(target) as new:
+            entries, scan = _write(dataset, new, sizes, processes)
+            judge(dataset, scan)
+            labels = [_label_of(sample) for sample in dataset]
+            pack_index.write(dataset, new, labels, entries)
+            _replace_folder(new, target)
     except OSError as error:
         raise UserError(f'{folder}: cannot be written ({error.strerror or error})') from error
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
     return open(folder)
 
 
@@ -200,7 +198,7 @@ def open(folder: str | os.PathLike) -> PackedDataset:
             changed since.
     """
     folder = Path(folder)
-    _restore_backup(folder)
+    _restore_backup(write_targets.target_of(folder))
     index = pack_index.read(folder)
     for sample, entry in zip(index.samples, index.entries):
         _check_sources(folder, sample, entry)
@@ -260,6 +258,7 @@ def _label_of(sample: Sample) -> Path:
 def _replace_folder(new: Path, target: Path):
     old = _backup_folder(target)
     if target.exists():  # otherwise the backup may be the only copy
+        check_target(old)
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     new.rename(target)

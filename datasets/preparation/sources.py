@@ -6,26 +6,27 @@ there into the layout that the reader expects. A list of the unpacked files of e
 the folder, so that a later call skips archives that are unpacked already.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
-import tarfile
-import zipfile
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import files
-from common.download import DownloadError, digest_mismatch, fetch
+from common import files, lock_files
+from common.download import MAX_UNDECLARED_BYTES, DownloadError, digest_mismatch, fetch
 from common.errors import UserError
 from common.log import LOG
+from common.partial_file import read_own
 from datasets.info import DataError
-from datasets.preparation.archives import CHUNK_BYTES, format_gigabytes, unpack
+from datasets.preparation.archive_members import BLOCK_BYTES
+from datasets.preparation.archives import format_gigabytes, is_archive, unpack
 from datasets.readers.contract import Archive
 from datasets.registry import preparation
 
 URL_VARIABLE = 'NNSEG_DATA_URL'  # environment variable: base address in place of the official ones
 DOWNLOADS = '.downloads'
+MAX_RECORD_BYTES = 1 << 28  # of the list of an archive's files
 
 
 def download(name: str, root: Path, base: str | None = None, keep_archives: bool = False) -> None:
@@ -47,10 +48,11 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
         raise DataError(f'{name} has no automatic download: {place}')
     base = base or os.environ.get(URL_VARIABLE)
     downloads = root / DOWNLOADS
+    if downloads.is_symlink():
+        raise DataError(f'{downloads}: is a link and must be a folder; remove it')
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        with open(downloads / 'lock', 'w') as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock_files.waiting(downloads / 'lock'):
             wanted = [archive for archive in known.archives if not _is_unpacked(archive, root)]
             _check_space(wanted, downloads, keep_archives)
             for archive in wanted:
@@ -61,7 +63,8 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
                 if not keep_archives:
                     path.unlink()
     except OSError as error:
-        raise DataError(f'{root}: cannot be written ({error.strerror or error})') from error
+        place = error.filename or root
+        raise DataError(f'{place}: cannot be written ({error.strerror or error})') from error
     LOG.info('%s: %s is complete', root, name)
     if known.remark:
         LOG.info('%s: %s', name, known.remark.format(root=root))
@@ -73,7 +76,12 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
     urls = (f'{base.rstrip("/")}/{archive.file}',) if base else archive.urls
     was_there = target.exists()
     try:
-        fetch(urls, target, check=lambda path: _mismatch(archive, path))
+        fetch(
+            urls,
+            target,
+            check=lambda path: _mismatch(archive, path),
+            max_undeclared=2 * archive.size + MAX_UNDECLARED_BYTES,
+        )
         modified = digest_mismatch(target) if was_there else None
     except DownloadError as error:
         raise DataError(
@@ -90,14 +98,14 @@ def _fetch(archive: Archive, folder: Path, base: str | None) -> Path:
 
 def _mismatch(archive: Archive, path: Path) -> str | None:
     """Return why a file is not the expected archive; None if it is."""
-    if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
+    if not is_archive(path):
         return 'is not a zip or tar archive'
     if archive.digest is None:
         return None
     algorithm, expected = archive.digest
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, 'rb') as file:
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(BLOCK_BYTES):
             digest.update(chunk)
     found = digest.hexdigest()
     return None if found == expected else f'has the {algorithm} {found} instead of {expected}'
@@ -128,13 +136,30 @@ def _record(root: Path, archive: str) -> Path:
 
 
 def _is_unpacked(archive: Archive, root: Path) -> bool:
-    """Return whether all files of an earlier call still exist with their recorded sizes."""
+    """Return whether all files of an earlier call still exist with their recorded sizes.
+
+    A record that holds nothing, or is damaged, counts as missing: the archive is unpacked again.
+
+    Raises:
+        UserError: Something else than a file is in the place of the record.
+    """
     record = _record(root, archive.file)
-    if not record.exists():
+    try:
+        content = read_own(record, MAX_RECORD_BYTES)
+        lines = [line.partition(' ') for line in content.decode().removesuffix('\n').split('\n')]
+        sizes = {place: int(size) for size, _, place in lines}
+        return all(_size_of(root / place) == size for place, size in sizes.items())
+    except FileNotFoundError:
         return False
-    for line in record.read_text(encoding='utf-8').splitlines():
-        size, _, place = line.partition(' ')
-        path = root / place
-        if not path.is_file() or path.stat().st_size != int(size):
-            return False
-    return True
+    except ValueError:  # of a line without a size, or a name with a null character
+        LOG.warning('%s: damaged, it is not a list of files; unpacking them again', record)
+        return False
+
+
+def _size_of(path: Path) -> int | None:
+    """Return the size of a file in bytes; None if there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -45,7 +45,8 @@ def read_list(path: Path, root: Path) -> list[Sample]:
         parse = _parse_odgt if path.suffix.lower() == '.odgt' else _parse_columns
         image_name, label_name = parse(line, where)
         image = _locate(root, image_name, where)
-        name = image.relative_to(image.anchor).with_suffix('').as_posix()
+        plain = Path(os.path.normpath(image))  # a name with '..' would lead out of a folder
+        name = plain.relative_to(plain.anchor).with_suffix('').as_posix()
         label = root / _locate(root, label_name, where) if label_name else None
         samples.append(Sample(name, root / image, label))
     return samples
@@ -81,7 +82,8 @@ def _locate(root: Path, listed: str, where: str) -> Path:
         raise DataError(f'{where}: {short_text(listed)} is too long for the name of a file')
     for path in (Path(listed), Path(forward_slashes(listed))):
         if path.is_absolute() and os.path.isfile(path):
-            return path.relative_to(root) if path.is_relative_to(root) else path
+            below = path.relative_to(root) if path.is_relative_to(root) else path
+            return path if '..' in below.parts else below
         parts = path.parts[len(path.anchor) :]
         for start in range(len(parts)):
             end = os.sep.join(parts[start:])

@@ -153,7 +153,7 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
 
     Raises:
         InputError: On the first frame, if no video of its size can be encoded.
-        UserError: The video could not be written completely.
+        UserError: The video could not be written completely, or no frame was appended.
     """
     with replacing(path) as temporary:
         writer, count = None, 0
@@ -164,7 +164,6 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
             frame = np.pad(frame, [*odd, (0, 0)], mode='edge')
             if writer is None:
                 codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
-                temporary.touch()  # raises an OSError with a reason, which OpenCV does not report
                 with silent_opencv, _name_for_ffmpeg(temporary) as name:
                     writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, rate, frame.shape[1::-1])
                 if not writer.isOpened():
@@ -181,7 +180,9 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
         finally:
             if writer is not None:
                 writer.release()
-        if count and _frames_in(temporary) < count:
+        if not count:
+            raise UserError(f'{path}: not written, as there is no frame for it')
+        if _frames_in(temporary) < count:
             raise UserError(f'{path}: cannot be written completely; is the disk full?')
 
 

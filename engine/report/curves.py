@@ -10,6 +10,7 @@ import numpy as np
 
 from common import files, silent_imports
 from common.errors import UserError
+from common.printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     # Without pyplot, which would look for a display.
     figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
     figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
-    figure.suptitle(title, parse_math=False)  # the name of a folder may contain $
+    figure.suptitle(one_line(title), parse_math=False)  # the name of a folder is no formula
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
         raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)

@@ -6,21 +6,18 @@ folder.write_config(config)
 folder.save_weights(8000)
 """
 
-import errno
-import fcntl
 import os
 import re
-import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import yaml
 
-from common import __version__, files
+from common import __version__, files, lock_files, write_targets
 from common.errors import UserError
 from common.log import LOG
+from common.printable import one_line
 from engine.runs import checkpoints
 from models import NetworkInfo, weights
 from models.class_table import ClassTable
@@ -126,13 +123,14 @@ class RunFolder:
             resume: As for :meth:`check_vacant`.
 
         Raises:
-            UserError: The folder cannot be written, a run in it would be overwritten, or another
-                process has locked it.
+            UserError: The folder cannot be written, a run in it would be overwritten, another
+                process has locked it, or it holds a pipe or a device.
         """
         self.check_vacant(resume)
         files.check_writable(self.config)
         self._acquire()
-        files.remove_leftovers(self.path)
+        write_targets.refuse_streams(self.path)
+        write_targets.remove_leftovers(self.path)
 
     def check_vacant(self, resume: bool):
         """Check that the folder holds no run that would be overwritten; change nothing.
@@ -163,38 +161,22 @@ class RunFolder:
             self._locked = None
 
     def _acquire(self):
-        self.release()  # flock would refuse a second lock to this process
+        self.release()  # the system would refuse a second lock to this process
         with ExitStack() as stack:
+            file = stack.enter_context(lock_files.open_lock(self.lock))
             try:
-                file = stack.enter_context(open(self.lock, 'a+b', buffering=0))
-                if self._could_lock(file):
-                    file.truncate(0)
-                    file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
+                if not lock_files.try_lock(file):
+                    raise UserError(
+                        f'{self.path}: {lock_files.holder(file)} is training there; wait for it or '
+                        'end it'
+                    )
+                lock_files.sign(file)
             except OSError as error:
-                raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
+                if error.errno not in lock_files.NOT_SUPPORTED:
+                    raise UserError(f'{self.lock}: cannot be written ({error.strerror})') from error
+                LOG.warning('%s: cannot be locked: start no other run in this folder', self.path)
             stack.pop_all()
             self._locked = file
-
-    def _could_lock(self, file: BinaryIO) -> bool:
-        """Lock the file and return whether the file system supports it.
-
-        Raises:
-            UserError: Another process has locked the file.
-        """
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                file.seek(0)
-                who = file.read().decode(errors='replace') or 'another process'
-                raise UserError(
-                    f'{self.path}: {who} is training there; wait for it or end it'
-                ) from error
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
-            LOG.warning('%s: cannot be locked: start no other run in this folder', self.path)
-            return False
 
     def write_config(self, config: Mapping, made_by: str = ''):
         """Write the effective config as a file that ``-cfg`` accepts.
@@ -207,7 +189,7 @@ class RunFolder:
             dict(config), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
         )
         comment = f'{HEAD_LINE} {__version__}\n'
-        comment += f'# {made_by}\n' if made_by else ''
+        comment += f'# {one_line(made_by)}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
             temporary.write_text(comment + text, encoding='utf-8', errors='backslashreplace')
 

@@ -20,6 +20,7 @@ from common import files
 from common.command import Parser, run_command
 from common.errors import UserError
 from common.log import LOG
+from common.name_list import first_names
 from common.protected_files import ProtectedFiles
 from layers.workspace import Workspace
 from models import convert, input_statistics, registry, weights
@@ -28,6 +29,9 @@ from models.convert.tensors import Tensor
 from models.errors import ModelError
 from models.family import Statistics
 from models.weights import published
+
+MAX_LISTED_GROUPS = 6  # of tensors in a checkpoint that are not used
+OUTERMOST = 'the outermost level'
 
 
 def build_parser() -> Parser:
@@ -201,10 +205,13 @@ def _state_of(path: Path) -> dict[str, Tensor]:
     try:
         (keys, state), *others = matching.states(tree)
     except ModelError as error:
-        raise ModelError(f'{path}: {error}') from error
+        raise ModelError(
+            f'{path}: {error}; pass a file with the state_dict() of one network'
+        ) from error
     if keys or others:
-        rest = ''.join(f', not {k or "the outermost level"} ({len(g)})' for k, g in others)
-        print(f'{path}: using {keys or "the outermost level"} ({len(state)} arrays){rest}')
+        unused = [f'{k or OUTERMOST} ({len(group)})' for k, group in others]
+        rest = f', not {first_names(unused, MAX_LISTED_GROUPS)}' if unused else ''
+        print(f'{path}: using {keys or OUTERMOST} ({len(state)} arrays){rest}')
     return state
 
 

@@ -76,7 +76,7 @@ def test_a_damaged_record_is_named(server, tmp_path, record, there):
 
 def test_an_unreadable_record_is_named(server, tmp_path):
     (tmp_path / 'cache' / f'{FILE}.sha256').mkdir(parents=True)
-    with pytest.raises(models.ModelError, match=f'{FILE}.sha256: cannot be read'):
+    with pytest.raises(models.ModelError, match=f'{FILE}.sha256: is a folder .*; remove it'):
         weights.find(FILE)
 
 
@@ -104,5 +104,5 @@ def test_a_read_only_cache_with_the_file_is_used(server, tmp_path, record):
     assert sorted(path.parent.iterdir()) == before
     path.parent.chmod(0o755)
     path.unlink()
-    with pytest.raises(models.ModelError, match=f'{FILE}: cannot be written.*NNSEG_CACHE'):
+    with pytest.raises(models.ModelError, match=f'{FILE}.lock: cannot be written.*NNSEG_CACHE'):
         weights.find(FILE)

@@ -43,6 +43,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         start = int(wanted[len('bytes=') : -1]) if wanted else 0
         self.send_response(206 if start else 200)
         self.send_header('ETag', '"1"')
+        if start:
+            self.send_header('Content-Range', f'bytes {start}-{len(content) - 1}/{len(content)}')
         self.send_header('Content-Length', str(len(content) - start))
         self.end_headers()
         end = start + self.server.cut_after.pop(0) if self.server.cut_after else None

@@ -60,6 +60,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if server.tag:
             self.send_header('ETag', server.tag)
+        if start:
+            total = len(server.content)
+            self.send_header('Content-Range', f'bytes {start}-{total - 1}/{total}')
         self.send_header('Content-Length', str(len(server.content) - start))
         self.end_headers()
         end = len(server.content)

@@ -257,7 +257,11 @@ def test_a_full_disk_is_detected_before_the_download(ten_k, tmp_path, monkeypatc
     with pytest.raises(DataError, match='needs about 0.0 GB, 0.0 GB are free'):
         sources.download('cocostuff10k', tmp_path)
     assert ten_k.requests == []
-    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=15000))
+    free = iter([30_000, 15_000, 30_000, 30_000, 15_000])
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=next(free)))
+    with pytest.raises(DataError, match='cocostuff-10k-v1.1.zip: needs 0.0 MB, 0.0 MB are free'):
+        sources.download('cocostuff10k', tmp_path)  # the server's file is larger than expected
+    assert not list(tmp_path.glob(f'{sources.DOWNLOADS}/*.part'))
     with pytest.raises(DataError, match='cocostuff-10k-v1.1.zip: needs .* to unpack'):
         sources.download('cocostuff10k', tmp_path)
     assert contents(tmp_path) == {}

@@ -155,3 +155,14 @@ def test_lists_of_names_are_those_of_any_system(tmp_path, encoding):
     (tmp_path / 'train.txt').write_text('ä/z2\n')
     with pytest.raises(DataError, match="train.txt, line 1: there is no image called 'ä/z2'"):
         layout.select_listed(found, tmp_path / 'train.txt')
+
+
+def test_names_do_not_lead_out_of_the_folder_of_results(root):
+    """Results are written below a folder, under the names of the samples."""
+    (root / 'inner').mkdir()
+    outside = f'{root}/inner/../images/a.jpg'
+    for folder in (root / 'inner', root / 'elsewhere'):
+        (root / 'train.lst').write_text(f'{outside}\n')
+        (sample,) = read_list(root / 'train.lst', folder)
+        assert sample.image.samefile(root / 'images/a.jpg')
+        assert sample.name == f'{root}/images/a'[1:]

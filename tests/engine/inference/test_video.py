@@ -171,3 +171,12 @@ def test_the_frames_before_a_failure_of_the_decoder_are_kept(tmp_path, monkeypat
     assert len(list(source)) == 3
     with pytest.raises(video.IncompleteVideo, match='a.mkv: frame 4 cannot be decoded .broken'):
         source.check_complete(3)
+
+
+def test_a_video_without_a_frame_is_not_written(tmp_path):
+    with (
+        pytest.raises(UserError, match='a.mp4: not written, as there is no frame'),
+        video.video_writer(tmp_path / 'a.mp4', 25),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
