@@ -139,7 +139,7 @@ def _images(content: dict, path: Path) -> dict[int | str, dict]:
     for image in _entries(content, 'images', path):
         id_, file_name, *shape = (image.get(k) for k in ('id', 'file_name', 'height', 'width'))
         where = f'{path}: the image {short_repr(id_)}'
-        if type(id_) not in (int, str) or not isinstance(file_name, str):
+        if not isinstance(id_, int | str) or not isinstance(file_name, str):
             raise DataError(f'{where} needs an id, and a file_name as text')
         if id_ in images:
             raise DataError(f'{where} is there twice')
@@ -154,7 +154,7 @@ def _kept_annotations(content: dict, path: Path) -> dict[int | str, list[dict]]:
     kept: dict[int | str, list[dict]] = {}
     for annotation in _entries(content, 'annotations', path):
         category, image = annotation.get('category_id'), annotation.get('image_id')
-        if type(category) is not int or type(image) not in (int, str):
+        if not isinstance(category, int) or not isinstance(image, int | str):
             raise DataError(f'{_place(annotation, path)} needs a category_id and an image_id')
         if category in CATEGORIES:
             kept.setdefault(image, []).append(annotation)
