@@ -15,7 +15,7 @@ import models
 from benchmarks import harness, loading_baseline
 from benchmarks.memory import peak_mib
 from common.errors import UserError
-from datasets import Dataset
+from datasets import Dataset, formats, png_chunks
 from datasets.loading import augmentations, pack
 from datasets.loading.augmentations import AugmentationKeys, ScaleCrop
 from datasets.loading.loader import Loader
@@ -73,6 +73,7 @@ def measure_loading(
         }
         runs = {name: partial(_time, open_, batches) for name, open_ in contestants.items()}
         runs['decoding only'] = partial(_decode, dataset, images)
+        runs['checksums only'] = partial(_check, dataset, images)
         memory = {name: peak_mib(run) for name, run in runs.items()}
         results = harness.compare_in_turns(runs, rounds, warm_up=0, own_clock=True)
     results = [
@@ -86,10 +87,13 @@ def measure_loading(
         for result in results
     ]
     height, width = dataset.size(0)
+    times = {result.name: result.median_ms for result in results}
     facts = {
         'data set': f'{files} files repeated to {SAMPLES}, from the page cache',
         'images': f'{images} of {width}x{height} a run, batches of {batch_size}',
         'crop': f'{transform.size[1]}x{transform.size[0]}',
+        'checksums': f'{times["checksums only"] / times["decoding only"]:.1%} of decoding, which '
+        'includes them',
         'MiB': 'peak memory of the process and its workers, proportional set size',
     }
     return results, facts
@@ -128,3 +132,17 @@ def _decode(dataset: Dataset, images: int) -> float:
     for index in range(images):
         dataset.pair(index % len(dataset))
     return time.perf_counter() - started
+
+
+def _check(dataset: Dataset, images: int) -> float:
+    """Return the seconds to check the checksums of images and labels; only PNG files have some."""
+    seconds = 0.0
+    for index in range(images):
+        sample = dataset[index % len(dataset)]
+        for path in filter(None, (sample.image, sample.label)):
+            name, data = formats.read_file(path)
+            started = time.perf_counter()
+            if name == formats.PNG:
+                png_chunks.check(data, path)
+            seconds += time.perf_counter() - started
+    return seconds

@@ -85,6 +85,9 @@ def run_command(
     with streams.guarded() as output:
         try:
             status = _run(build_parser, main, arguments)
+        except Exception:
+            sys.excepthook = streams.print_traceback
+            raise
         except SystemExit:  # of --help or --version
             output.flush()
             if output.failure is None:

@@ -1,11 +1,16 @@
 """Errors that the user can fix; a command prints them as one line."""
 
+from common.printable import printable
+
 
 class UserError(Exception):
-    """An error that the user can fix; the message states the fault and the remedy in one line."""
+    """An error that the user can fix; the message states the fault and the remedy in one line.
+
+    A name or a content of a file may put line breaks and control characters into it.
+    """
 
     def __str__(self) -> str:
-        return ' '.join(super().__str__().splitlines())  # a file name may contain line breaks
+        return printable(' '.join(super().__str__().splitlines()))
 
 
 class InputError(UserError):

@@ -1,6 +1,6 @@
 """File helpers: kinds of paths, atomic writes, digests, the cache folder."""
 
-import codecs
+import errno
 import hashlib
 import json
 import os
@@ -14,14 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from common import write_targets
 from common.errors import ClosedPipeError, UserError
 from common.log import LOG
+from common.short_repr import short_text
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
-MAX_NAME_BYTES = 255  # of a file name on the file systems of Linux
 OPEN_FILES = {'/dev/stdout': '/dev/fd/1', '/dev/stderr': '/dev/fd/2'}
-TEMPORARY_NAME = re.compile(r'\..+\.\d+\.\w+')  # made by replacing(): .name.process-id.ending
 
 
 def kind_of(path: Path) -> str | None:
@@ -39,7 +39,7 @@ def kind_of(path: Path) -> str | None:
         return None
     except (OSError, ValueError) as error:  # ValueError: the path contains a null character
         reason = getattr(error, 'strerror', None) or error
-        raise UserError(f'{path}: cannot be read ({reason})') from error
+        raise UserError(f'{short_text(str(path), 1000)}: cannot be read ({reason})') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else None
 
 
@@ -126,91 +126,64 @@ def walk(
         yield place, folders, names
 
 
-def read_text(path: Path) -> str:
-    """Return a text file's content: UTF-8, or what the byte order mark at its start says.
-
-    Editors and shells of Windows write such marks, also for UTF-16.
-
-    Raises:
-        OSError: The file cannot be read.
-        UnicodeDecodeError: The file is not text in this encoding.
-    """
-    data = path.read_bytes()
-    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode('utf-8-sig')
-    text = data.decode('utf-16')
-    if not any(map(str.isascii, text)):  # almost any bytes are UTF-16
-        raise UnicodeDecodeError('utf-16', data, 0, len(data), 'no line of it has a Latin letter')
-    return text
-
-
 @contextmanager
-def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and rename it to ``path`` at the end of the block.
+def replacing(path: Path, durable: bool = False, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a new, empty file beside ``path`` and rename it to ``path`` at the end of the block.
 
     Args:
-        path: The file to write. It keeps its old content if the block raises.
+        path: The file to write. It keeps its old content if the block raises. If it is a link, it
+            stays one: the file to which it leads is written.
         durable: Flush the file to the disk before the rename, so that it survives a crash of the
             machine. This waits for the disk: use it for results that cannot be computed again, not
             for thousands of pictures. Without it, a crash soon afterwards can leave an empty file;
             a killed process never does.
+        mode: Permissions of the new file, of which the process's umask removes some.
 
     A device or a pipe, such as ``/dev/stdout``, is not replaced: it receives the content.
 
     Raises:
         UserError: The file cannot be written.
     """
-    if is_stream(path):
-        with _sending(path) as temporary:
-            yield temporary
+    target = write_targets.target_of(path)
+    if write_targets.is_stream(target):
+        with _sending(path, target) as content:
+            yield content
         return
-    temporary = _temporary_beside(path)
+    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if target is path:  # no folder is made where a link leads
+            path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = write_targets.create_beside(target, mode)
         yield temporary
         if durable:
             _flush(temporary)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
         if durable:
-            _flush(path.parent)  # the folder holds the new name
+            _flush(target.parent)  # the folder holds the new name
     except OSError as error:
-        raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+        raise _unwritable(path, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _temporary_beside(path: Path) -> Path:
-    """Return the temporary path of :func:`replacing`, whose name fits into a file system, too."""
-    end = f'.{os.getpid()}{path.suffix}'
-    stem = os.fsencode(path.stem)[: MAX_NAME_BYTES - len(os.fsencode(f'.{end}'))]
-    return path.with_name(f'.{os.fsdecode(stem)}{end}')
-
-
-def is_stream(path: Path) -> bool:
-    """Return whether a path names a device or a pipe, or by way of /dev or /proc an open file."""
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return False
-    if stat.S_ISDIR(mode):
-        return False
-    return not stat.S_ISREG(mode) or Path(os.path.abspath(path)).parts[1] in ('dev', 'proc')
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 @contextmanager
-def _sending(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, and send its content to ``path`` at the end of the block."""
+def _sending(path: Path, target: Path) -> Iterator[Path]:
+    """Yield an empty temporary file, and send its content to ``target`` at the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, path.name)
+        temporary.touch()
         yield temporary
         try:
-            with open(temporary, 'rb') as source, _open_stream(path) as target:
-                shutil.copyfileobj(source, target)
+            with open(temporary, 'rb') as source, _open_stream(target) as stream:
+                shutil.copyfileobj(source, stream)
         except BrokenPipeError as error:
             raise ClosedPipeError(f'{path}: its reader has exited') from error
         except OSError as error:
-            raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+            raise _unwritable(path, error) from error
 
 
 def _open_stream(path: Path) -> BinaryIO:
@@ -233,22 +206,6 @@ def write_json(path: Path, document: object) -> None:
         temporary.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of :func:`replacing` that killed processes left in a folder.
-
-    No other process may write to ``folder`` meanwhile.
-
-    Raises:
-        UserError: A file cannot be removed.
-    """
-    for path in listing(folder):
-        if TEMPORARY_NAME.fullmatch(path.name) and kind_of(path) == 'file':
-            try:
-                path.unlink()
-            except OSError as error:
-                raise UserError(f'{path}: cannot be removed ({error.strerror})') from error
-
-
 def _flush(path: Path) -> None:
     """Wait until the content of a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -266,14 +223,20 @@ def check_writable(path: Path) -> None:
     """
     if kind_of(path) == 'folder':
         raise UserError(f'{path}: is a folder; name a file')
-    if is_stream(path):
+    target = write_targets.target_of(path)
+    if write_targets.is_stream(target):
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        if target is path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise UserError(f'{path}: cannot be written ({error.strerror})') from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f'{path}: cannot be written ({error.strerror or error})')
 
 
 def sha256_of(path: Path) -> str:

@@ -30,9 +30,6 @@ IMAGE_SUFFIXES = (
     '.pnm',
     '.gif',
     '.avif',
-    '.hdr',
-    '.ras',
-    '.sr',
 )
 VIDEO_SUFFIXES = (
     '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts',

@@ -61,8 +61,11 @@ def waiting(path: Path) -> Iterator[None]:
         yield
 
 
-def try_lock(file: BinaryIO) -> bool:
-    """Lock an open lock file without waiting, and return whether no other process holds it.
+def try_lock(file: BinaryIO | int) -> bool:
+    """Lock a file without waiting, and return whether no other process holds its lock.
+
+    Args:
+        file: An open lock file, or the descriptor of a folder.
 
     Raises:
         OSError: The file cannot be locked; its number is in ``NOT_SUPPORTED`` where the file system

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
-
-from common import files, http_get
+from common import files, http_get, json_text
 from common.errors import UserError
 from common.http_get import Answer, AnswerError, ConnectionFailedError
 from common.log import LOG
+from common.progress import ProgressBar
+from common.text_files import TextFileError
 
 ATTEMPTS_PER_URL = 4  # maximum; an attempt that transfers nothing new is the last
 MAX_NOTE_BYTES = 10_000
@@ -213,9 +213,9 @@ def _appended(part: Path) -> BinaryIO:
     return open(part, 'ab', opener=lambda path, flags: os.open(path, flags | OWN_FILE, 0o666))
 
 
-def _progress(target: Path, start: int, total: int | None) -> 'tqdm[None]':
+def _progress(target: Path, start: int, total: int | None) -> ProgressBar:
     """Return a progress bar, which terminals show."""
-    return tqdm(
+    return ProgressBar(
         desc=target.name,
         total=total,
         initial=start,
@@ -234,13 +234,14 @@ def _note(target: Path, version: _Version) -> None:
 def _noted(target: Path, url: str) -> _Version:
     """Return the version of the partial file; with no tag, if the note is missing or damaged."""
     unknown = _Version(http_get.without_login(url), None, None)
+    path = note_of(target)
     try:
-        note = json.loads(read_own(note_of(target), MAX_NOTE_BYTES))
-        noted = _Version(note['url'], note['tag'], note.get('total'))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        note = json_text.parse(read_own(path, MAX_NOTE_BYTES), path, dict)
+    except (FileNotFoundError, TextFileError):
         return unknown  # without a readable note the download restarts
+    noted = _Version(note.get('url', ''), note.get('tag'), note.get('total'))
     has_tag = isinstance(noted.tag, str) and VALIDATOR.fullmatch(noted.tag)
-    has_total = noted.total is None or type(noted.total) is int and noted.total >= 0
+    has_total = noted.total is None or json_text.is_count(noted.total)
     return noted if noted.url == unknown.url and has_tag and has_total else unknown
 
 

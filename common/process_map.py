@@ -13,11 +13,10 @@ from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from common import once
 from common.errors import UserError
 from common.log import LOG
+from common.progress import ProgressBar
 from common.worker import become_worker
 
 Samples = TypeVar('Samples', bound=Sequence[Any])
@@ -50,7 +49,7 @@ def map_samples(
     """
     if len(dataset) >= MANY_FILES:
         LOG.info('%s %d files', title, len(dataset))
-    with tqdm(desc=title, total=len(dataset), unit='file', disable=None, leave=False) as bar:
+    with ProgressBar(desc=title, total=len(dataset), unit='file', disable=None, leave=False) as bar:
         results = (
             (function(dataset, index) for index in range(len(dataset)))
             if processes == 1

@@ -15,6 +15,7 @@ a key without a fixed default. A subclass can override only the default of an in
 """
 
 import math
+import sys
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -22,6 +23,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
 from common.errors import UserError
+from common.short_repr import short_repr, short_text
 
 PLAIN_TYPES = {
     int: ('whole number', 'whole numbers'),
@@ -86,12 +88,16 @@ class Key:
         try:
             return self._convert(value, self.type)
         except ValueError as error:
-            raise SectionError(self.name, f'{error}, not {value!r}') from error
+            raise SectionError(self.name, f'{error}, not {short_repr(value)}') from error
 
     def _convert(self, value: Any, type_: Any) -> Any:
         if typing.get_origin(type_) is tuple:
             if not isinstance(value, (list, tuple)) or not value:
-                such = f', such as [{value}]' if isinstance(value, (int, float, str)) else ''
+                such = (
+                    f', such as [{short_text(value)}]'
+                    if isinstance(value, (int, float, str))
+                    else ''
+                )
                 raise ValueError(f'must be a list{such}')
             inner = typing.get_args(type_)
             if Ellipsis not in inner and len(value) != len(inner):
@@ -110,7 +116,7 @@ class Key:
             *others, last = self.choices
             raise ValueError('must be ' + ' or '.join([', '.join(others)] * bool(others) + [last]))
         if type_ in (int, float):
-            if not math.isfinite(value):
+            if not abs(value) <= sys.float_info.max:  # also for NaN, and for integers of any size
                 raise ValueError('must be finite')
             if not self.least <= value <= self.most or not value > self.above:
                 raise ValueError(f'must be {self.range_text()}')

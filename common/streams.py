@@ -1,5 +1,7 @@
 """Keep a command running when standard output or standard error cannot be written.
 
+What is printed is printable text: control characters are written as escapes.
+
     with streams.guarded() as output:
         main()
     print(output.failure)
@@ -11,9 +13,13 @@ from __future__ import annotations  # lets an older Python import this module
 
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any, TextIO, cast
+
+from common.printable import printable
 
 BROKEN = OSError, ValueError  # raised by writing; ValueError: the stream was closed
 
@@ -21,8 +27,8 @@ BROKEN = OSError, ValueError  # raised by writing; ValueError: the stream was cl
 class GuardedStream:
     """A text stream that records a failure to write instead of raising it.
 
-    Characters that the stream's encoding lacks are written as escapes. Everything but writing is
-    passed on to the stream.
+    Control characters, and those that the stream's encoding lacks, are written as escapes.
+    Everything but writing is passed on to the stream.
 
     Args:
         stream: The stream to write to.
@@ -37,12 +43,18 @@ class GuardedStream:
 
     def write(self, text: str) -> int:
         """Write a text, if that is possible."""
+        self.write_unfiltered(printable(text))
+        return len(text)
+
+    def write_unfiltered(self, text: str) -> int:
+        """Write a text that may control the terminal, if that is possible."""
+        write = getattr(self._stream, 'write_unfiltered', self._stream.write)  # of a guard inside
         with self._recorded():
             try:
-                self._stream.write(text)
+                write(text)
             except UnicodeEncodeError:
                 encoding = self._stream.encoding or 'ascii'
-                self._stream.write(text.encode(encoding, 'backslashreplace').decode(encoding))
+                write(text.encode(encoding, 'backslashreplace').decode(encoding))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -83,6 +95,38 @@ class GuardedStream:
         return getattr(self._stream, name)
 
 
+class _Unfiltered:
+    """A guarded stream for text that moves the cursor. It equals the guard, as tqdm compares."""
+
+    def __init__(self, guard: GuardedStream):
+        self._guard = guard
+
+    def write(self, text: str) -> int:
+        return self._guard.write_unfiltered(text)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self._guard
+
+    def __hash__(self) -> int:
+        return hash(self._guard)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._guard, name)
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """Return a stream that passes control characters on, for progress bars only."""
+    return cast(TextIO, _Unfiltered(stream)) if isinstance(stream, GuardedStream) else stream
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a traceback as printable text on standard error, as ``sys.excepthook``."""
+    text = printable(''.join(traceback.format_exception(kind, error, trace)))
+    GuardedStream(sys.stderr or _null_stream()).write(text)
+
+
 @contextmanager
 def guarded() -> Iterator[GuardedStream]:
     """Guard standard output and standard error inside the block.
@@ -93,16 +137,24 @@ def guarded() -> Iterator[GuardedStream]:
     Yields:
         The guard of standard output.
     """
-    _open_closed_descriptors()
     before = sys.stdout, sys.stderr
-    output, errors = (GuardedStream(stream or _null_stream()) for stream in before)
-    sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
+    output, errors = guard()
     try:
         yield output
     finally:
         output.finish()
         errors.finish()
         sys.stdout, sys.stderr = before
+
+
+def guard() -> tuple[GuardedStream, GuardedStream]:
+    """Guard standard output and standard error from now on, and return both guards."""
+    _open_closed_descriptors()
+    output, errors = (
+        GuardedStream(stream or _null_stream()) for stream in (sys.stdout, sys.stderr)
+    )
+    sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
+    return output, errors
 
 
 def output_is_lost() -> bool:

@@ -1,7 +1,12 @@
-"""Format tables as aligned text for terminals and as Markdown for documents."""
+"""Format tables as aligned text for terminals and as Markdown for documents.
+
+Names in them can come from files, so control characters are shown as escapes.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from common.printable import one_line
 
 SHORTEST_RULE = 3  # dashes in the separator row of a Markdown table
 
@@ -31,14 +36,14 @@ def fitted(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[Col
     widths = [max(column.width, len(column.title)) for column in columns]
     for row in rows:
         own = row if len(row) == len(columns) else row[:-1]
-        widths[: len(own)] = map(max, widths, map(len, own))
+        widths[: len(own)] = map(max, widths, map(len, map(one_line, own)))
     return [replace(column, width=width) for column, width in zip(columns, widths)]
 
 
 def line(columns: Sequence[Column], cells: Sequence[str]) -> str:
     """Return one row of aligned text, without trailing spaces."""
     text = ''
-    for number, (column, cell) in enumerate(zip(columns, cells), start=1):
+    for number, (column, cell) in enumerate(zip(columns, map(one_line, cells)), start=1):
         reaches_over = number == len(cells) and (number < len(columns) or not column.right)
         padded = cell.rjust(column.width) if column.right else cell.ljust(column.width)
         text += (column.before if number > 1 else '') + (cell if reaches_over else padded)
@@ -66,7 +71,7 @@ def markdown_rule(columns: Sequence[Column]) -> str:
 
 def markdown(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a Markdown table whose columns are also aligned as plain text."""
-    escaped = [[cell.replace('|', '\\|') for cell in row] for row in rows]
+    escaped = [[one_line(cell).replace('|', '\\|') for cell in row] for row in rows]
     columns = [replace(c, width=max(c.width, SHORTEST_RULE)) for c in fitted(columns, escaped)]
     titles, *others = (
         markdown_row(

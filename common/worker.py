@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import cv2
 
-from common import once
+from common import once, streams
+from common.library_output import hide_python_warnings
 
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-    """Limit OpenCV to one thread in this process, ignore signals, and keep warnings.
+    """Limit OpenCV to one thread in this process, ignore signals, hide warnings, guard streams.
 
-    Other worker processes use the other cores. The parent shows the warnings (:mod:`common.once`).
+    Other worker processes use the other cores. The parent shows our own warnings
+    (:mod:`common.once`).
 
     Args:
         ignored: Signals that a terminal or launcher sends to all processes of a job; the parent
@@ -19,5 +21,7 @@ def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
     """
     cv2.setNumThreads(1)
     once.keep()
+    hide_python_warnings()
+    streams.guard()
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)

@@ -12,9 +12,9 @@ import numpy as np
 from common.errors import InputError
 from common.log import LOG
 from common.name_list import first_names
-from datasets import orientation
+from datasets import orientation, pixel_limit
 from datasets.decoding import decoding
-from datasets.image_files import image_size, read_image
+from datasets.image_files import checked_size, image_size, read_image
 from datasets.info import IGNORE, DatasetInfo
 from datasets.keys import DEFAULT_READING, ImageReading
 
@@ -115,7 +115,7 @@ class Dataset(Sequence[Sample]):
         samples: The samples in order.
         decode: Function that reads a label file as class indices, (H, W) uint8, with 255 for
             ignored pixels. Its arguments are the path and, if the sample has one, its key.
-        reading: Settings of the conversion of image files.
+        reading: How image files are read, and how large labels may be.
         unused: The files of the split's folders that no sample uses.
         root: The folder of the data set; names of unused files are relative to it.
     """
@@ -179,7 +179,7 @@ class Dataset(Sequence[Sample]):
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
-        with decoding(sample.label):
+        with decoding(sample.label), pixel_limit.labels_up_to(self.reading.max_pixels):
             if isinstance(self.decode, JudgingDecoder):
                 return self.decode.read(sample.label)
             return self.decode(sample.label, *([] if sample.key is None else [sample.key])), None
@@ -211,11 +211,10 @@ class Dataset(Sequence[Sample]):
     def check(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return :meth:`examined`, or raise ``InputError`` where :meth:`pair` would, at low cost.
 
-        For a PNG file, :meth:`size` suffices, because it reads the whole file. Other formats, such
-        as JPEG, are decoded, because their header does not show that the file is truncated.
+        A PNG image is not decoded, because its checksums show damage. Other formats, such as JPEG,
+        are decoded, because their header does not show that the file is truncated.
         """
-        is_png = self.samples[index].image.suffix.lower() == '.png'
-        size = self.size(index) if is_png else self.image(index).shape[:2]
+        size = checked_size(self.samples[index].image, self.reading)
         labels, fact = self.examined(index)
         self.check_sizes(index, size, labels.shape)
         return labels, fact

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError, UserError
+from common.library_output import hidden_c_output
 from common.memory import is_memory_error
 
 # The fault and its explanation, between places in OpenCV's sources.
@@ -21,23 +22,25 @@ NOT_ENOUGH_MEMORY = (
 
 
 @contextmanager
-def decoding(path: Path) -> Iterator[None]:
-    """Convert the exceptions of a decoder in the block.
+def decoding(path: Path, remedy: str = '') -> Iterator[None]:
+    """Convert the exceptions of a decoder in the block, and hide the lines that it prints.
 
     Args:
         path: The file that is decoded, for the message.
+        remedy: The end of the message about a damaged file.
 
     Raises:
         InputError: The block raised an exception other than ``UserError``.
     """
     try:
-        yield
+        with hidden_c_output:
+            yield
     except UserError:
         raise
     except Exception as error:
         if is_memory_error(error):
             raise InputError(f'{path}: {NOT_ENOUGH_MEMORY}') from error
-        raise InputError(f'{path}: damaged or truncated ({reason_of(error)})') from error
+        raise InputError(f'{path}: damaged or truncated ({reason_of(error)}){remedy}') from error
 
 
 def reason_of(error: Exception) -> str:

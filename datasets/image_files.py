@@ -1,26 +1,25 @@
 """Read images of any common format and write images and class maps."""
 
 import io
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyspng
 from PIL import Image, UnidentifiedImageError
 
 from common.errors import InputError, UserError
 from common.files import replacing
-from datasets import orientation, pixel_depth, png_chunks, tiff_tags
+from datasets import declared_size, formats, orientation, pixel_depth, pixel_limit, png_chunks
 from datasets.decoding import decoding
 from datasets.keys import DEFAULT_READING, ImageReading
-from datasets.library_settings import check_size, open_with_pillow, silent_opencv
+from datasets.library_settings import open_with_pillow, silent_opencv
+from datasets.png_chunks import PngFacts
 
-_PNG_RGB = bytes((8, 2))  # bits per channel, colour type
-_PNG_SPECIAL = {b'eXIf', b'acTL', b'tRNS'}  # rotation, animation, transparency
 _DEEP_MODES = ('I', 'F')  # initials of Pillow's modes with more than 8 bits per channel
 _PROBE_IMAGE = np.zeros((32, 32, 3), np.uint8)  # smaller images cannot be written as JPEG 2000
+_OPENCV_PIXELS, _OPENCV_SIDE = 1 << 30, 1 << 20  # of the largest image that OpenCV decodes
 
 
 def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarray:
@@ -29,36 +28,31 @@ def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarra
     Grey images become BGR, 16 bits become 8, alpha is dropped and an EXIF orientation is applied. A
     file with several images yields the first.
 
-    libspng decodes plain PNG files, the bulk of the data sets: the same pixels in 60 % of OpenCV's
-    time. OpenCV decodes other formats, as in the published code, and Pillow those that OpenCV does
-    not support (GIF, AVIF). Before OpenCV decodes a file, Pillow checks it, because OpenCV silently
-    returns half an image from a truncated file.
+    libspng decodes PNG files, the bulk of the data sets. OpenCV decodes other formats, as in the
+    published code, and Pillow those that OpenCV does not support (GIF, AVIF). Before OpenCV decodes
+    a file, Pillow checks it, because OpenCV silently returns half an image from a truncated file.
 
     Args:
-        path: The file.
-        reading: Settings of the conversion.
+        path: The file; its content shows its format, see :mod:`datasets.formats`.
+        reading: Settings of the conversion, and the limit of pixels.
 
     Returns:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        InputError: The file is missing, damaged or of an unsupported format, or its pixels are not
-            unsigned integers of up to 16 bits.
+        InputError: The file is missing, damaged, of an unsupported format or too large, or its
+            pixels are not unsigned integers of up to 16 bits.
     """
     with decoding(path):
-        data = _read_bytes(path)
-        if _is_plain_png(data, path):
-            return cv2.cvtColor(pyspng.load(data), cv2.COLOR_RGB2BGR)
-        kind, turn = _check_complete(data, path)
-        is_tiff = data.startswith(tiff_tags.SIGNATURES)
-        if is_tiff:
-            pixel_depth.check_tiff(data, path)
-        image = _decoded_by_opencv(data, reading, path)
-        if image is None and kind is None:
-            raise InputError(f'{path}: not an image, or of a format that cannot be read')
-        if image is None:
-            image = _decoded_by_pillow(data, reading, path)
-        if is_tiff:  # both decoders apply the orientation of a TIFF themselves
+        name, data = _read_bytes(path)
+        if name == formats.PNG:
+            facts = _check_png(data, reading, path)
+            turn, image = orientation.of_exif(facts.exif), png_chunks.decode(data, facts)
+            image = _in_8_bits(image, name, data, reading, path)
+            return orientation.upright(image, turn) if reading.turns else image
+        turn, by_opencv = _check_complete(name, data, reading, path)
+        image = _decoded(name, data, by_opencv, reading, path)
+        if name == formats.TIFF:  # both decoders apply the orientation of a TIFF themselves
             return image if reading.turns else orientation.as_stored(image, turn)
         return orientation.upright(image, turn) if reading.turns else image
 
@@ -66,36 +60,100 @@ def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarra
 def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int, int]:
     """Return the height and width that :func:`read_image` returns; raises ``InputError``.
 
-    A plain PNG file (8-bit RGB) is checked for completeness but not decoded. Pillow decodes other
-    PNG files in search of an EXIF orientation. For other formats it reads only the header; files
-    that Pillow does not know are decoded.
+    A PNG file is checked for completeness but not decoded. For other formats only the header is
+    read; files whose header Pillow does not know are decoded.
     """
     with decoding(path):
-        data = _read_bytes(path)
-        if _is_plain_png(data, path):
-            width, height = struct.unpack('>II', data[16:24])
-            return height, width
+        name, data = _read_bytes(path)
+        if name == formats.PNG:
+            return _size_of_png(_check_png(data, reading, path), reading)
         try:
-            with open_with_pillow(io.BytesIO(data)) as image:
-                if image.format == 'PNG':
-                    image.load()  # the orientation may follow the pixels
-                turned = _orientation_of(data, image) in orientation.EXCHANGING
+            with _opened(name, data, reading, path) as image:
+                turned = _orientation_of(name, data, image) in orientation.EXCHANGING
                 # Pillow reports the size of a TIFF after it is turned.
-                exchanged = turned and reading.turns != data.startswith(tiff_tags.SIGNATURES)
+                exchanged = turned and reading.turns != (name == formats.TIFF)
                 return image.size if exchanged else image.size[::-1]
-        except (UnidentifiedImageError, SyntaxError, ValueError):
+        except UnidentifiedImageError:
             pass
-    height, width, _ = read_image(path, reading).shape  # a format that OpenCV may support
+    height, width, _ = read_image(path, reading).shape  # a kind of TIFF that OpenCV may support
     return height, width
 
 
-def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.ndarray | None:
-    """Return the pixels as stored, (H, W, 3) uint8; None for a format that OpenCV cannot read."""
-    if not data:
-        return None
-    deep = _imdecode(data, cv2.IMREAD_ANYDEPTH)
-    if deep is None:
-        return None
+def checked_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int, int]:
+    """Return :func:`image_size`, after a check that the whole image can be read."""
+    with decoding(path):
+        name, data = _read_bytes(path)
+        if name == formats.PNG:  # its checksums show damage
+            return _size_of_png(_check_png(data, reading, path), reading)
+    height, width, _ = read_image(path, reading).shape
+    return height, width
+
+
+def _size_of_png(facts: PngFacts, reading: ImageReading) -> tuple[int, int]:
+    turned = reading.turns and orientation.of_exif(facts.exif) in orientation.EXCHANGING
+    return (facts.width, facts.height) if turned else (facts.height, facts.width)
+
+
+def _read_bytes(path: Path) -> tuple[str, bytes]:
+    """Return the format and the bytes of an image file."""
+    name, data = formats.read_file(path)
+    if name is None:
+        raise formats.unknown(path)
+    return name, data
+
+
+def _check_png(data: bytes, reading: ImageReading, path: Path) -> PngFacts:
+    facts = png_chunks.check(data, path)
+    pixel_limit.check(facts.width, facts.height, path, reading.max_pixels)
+    return facts
+
+
+@contextmanager
+def _opened(name: str, data: bytes, reading: ImageReading, path: Path) -> Iterator[Image.Image]:
+    """Open an image with Pillow and check what it claims to be; the block decodes it."""
+    if name == formats.TIFF:
+        declared_size.check_tiff(data, path, reading.max_pixels)
+        pixel_depth.check_tiff(data, path)
+    with open_with_pillow(io.BytesIO(data), name) as image:
+        declared_size.check(image, name, data, path, reading.max_pixels)
+        yield image
+
+
+def _check_complete(name: str, data: bytes, reading: ImageReading, path: Path) -> tuple[int, bool]:
+    """Decode an image with Pillow, which raises an exception if it is truncated or damaged.
+
+    Returns:
+        The EXIF orientation, and whether OpenCV can decode an image of this size.
+    """
+    try:
+        with _opened(name, data, reading, path) as image:
+            image.load()
+            small = image.width * image.height <= _OPENCV_PIXELS and max(image.size) < _OPENCV_SIDE
+            return _orientation_of(name, data, image), small
+    except UnidentifiedImageError:
+        if name != formats.TIFF:
+            raise InputError(f'{path}: damaged or truncated (its header is invalid)') from None
+        return orientation.of_exif(data), True  # a kind of TIFF that OpenCV may support
+
+
+def _decoded(
+    name: str, data: bytes, by_opencv: bool, reading: ImageReading, path: Path
+) -> np.ndarray:
+    """Return the pixels as stored, (H, W, 3) uint8, BGR."""
+    deep = _imdecode(data, cv2.IMREAD_ANYDEPTH) if by_opencv else None
+    if deep is not None:
+        return _in_8_bits(deep, name, data, reading, path)
+    pixel_depth.check_converted(data, reading, path)
+    with _opened(name, data, reading, path) as image:
+        if image.mode.startswith(_DEEP_MODES):
+            raise InputError(f'{path}: of a format that cannot be read ({image.mode} pixels)')
+        return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
+
+
+def _in_8_bits(
+    deep: np.ndarray, name: str, data: bytes, reading: ImageReading, path: Path
+) -> np.ndarray:
+    """Return decoded pixels of any type as (H, W, 3) uint8."""
     pixel_depth.check_type(deep.dtype, path)
     if deep.dtype == np.uint8:
         pixel_depth.check_converted(data, reading, path)
@@ -104,7 +162,7 @@ def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.nda
         return pixel_depth.reduce_depth(deep, reading, path)
     # Decoders of other formats than PNG can round. They do not give 8 bits for a TIFF with 10, 12
     # or 14, which OpenCV has scaled to 16.
-    image = None if data.startswith(png_chunks.SIGNATURE) else _imdecode(data, 0)
+    image = None if name == formats.PNG else _imdecode(data, 0)
     if image is None:
         image = (deep >> 8).astype(np.uint8)
     if reading.bit_depth is None:
@@ -113,6 +171,7 @@ def _decoded_by_opencv(data: bytes, reading: ImageReading, path: Path) -> np.nda
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
+    """Decode with OpenCV; None for a file that it does not support."""
     with silent_opencv:
         return cv2.imdecode(
             np.frombuffer(data, np.uint8),
@@ -120,53 +179,9 @@ def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
         )
 
 
-def _decoded_by_pillow(data: bytes, reading: ImageReading, path: Path) -> np.ndarray:
-    pixel_depth.check_converted(data, reading, path)
-    with open_with_pillow(io.BytesIO(data)) as image:
-        if image.mode.startswith(_DEEP_MODES):
-            raise InputError(f'{path}: of a format that cannot be read ({image.mode} pixels)')
-        return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
-
-
-def _orientation_of(data: bytes, image: Image.Image) -> int:
+def _orientation_of(name: str, data: bytes, image: Image.Image) -> int:
     """Return the EXIF orientation; Pillow hides that of a TIFF once the pixels are loaded."""
-    is_tiff = data.startswith(tiff_tags.SIGNATURES)
-    return orientation.of_exif(data) if is_tiff else orientation.of_image(image)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-
-
-def _check_complete(data: bytes, path: Path) -> tuple[str | None, int]:
-    """Decode an image with Pillow, which raises an exception if it is truncated or damaged.
-
-    Returns:
-        Pillow's name of the format, such as ``'WEBP'``, or None if Pillow does not know it, and the
-        EXIF orientation.
-    """
-    try:
-        with open_with_pillow(io.BytesIO(data)) as image:
-            check_size(image, path)
-            image.load()
-            return image.format, _orientation_of(data, image)
-    except UnidentifiedImageError:  # a format that OpenCV may support
-        return None, orientation.of_exif(data)
-
-
-def _is_plain_png(data: bytes, path: Path) -> bool:
-    """Return whether this is an 8-bit RGB PNG without rotation, animation or transparency.
-
-    Raises:
-        InputError: This is a PNG that is truncated or damaged.
-    """
-    if not data.startswith(png_chunks.SIGNATURE):
-        return False
-    kinds = png_chunks.checked_kinds(data, path)
-    return data[24:26] == _PNG_RGB and not kinds & _PNG_SPECIAL
+    return orientation.of_exif(data) if name == formats.TIFF else orientation.of_image(image)
 
 
 def write_image(path: Path, image: np.ndarray):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from common.sections import Section, config_key
 
 APPLY, IGNORE = 'apply', 'ignore'  # values of exif_orientation
+MAX_PIXELS = 1 << 29  # 23,170 x 23,170
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,7 @@ class ImageReading(Section):
 
     ``bit_depth`` affects files with 16 bits per channel only. A value v becomes the 8-bit value
     v // 2^(bit_depth - 8), rounded down. Without the key, and with 16, the bits of a file count
-    from its highest, which is v // 256 in most formats.
+    from its highest, which is v // 256 in most formats. ``max_pixels`` holds for labels as well.
     """
 
     bit_depth: int | None = config_key(
@@ -30,6 +31,17 @@ class ImageReading(Section):
         choices=(APPLY, IGNORE),
         default_text='apply, with a warning if a label would not be turned with its image',
     )
+    max_pixels: int = config_key(
+        MAX_PIXELS,
+        'pixels of the largest image or label that is read: a damaged file can claim any number, '
+        'and memory is needed for all of them',
+        least=1,
+    )
+
+    @property
+    def conversion(self) -> dict[str, int | str | None]:
+        """The keys that decide which pixels an image file becomes, with their values."""
+        return {'bit_depth': self.bit_depth, 'exif_orientation': self.exif_orientation}
 
     @property
     def turns(self) -> bool:

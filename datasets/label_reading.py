@@ -54,10 +54,20 @@ class LabelReading:
 
     @staticmethod
     def of_text(text: str) -> 'LabelReading':
-        """Return the reading that :meth:`as_text` has written."""
-        form, palette, *rest = json.loads(text)
-        entries = tuple((index, tuple(colour)) for index, colour in palette)
-        return LabelReading(form, entries, *rest)
+        """Return the reading that :meth:`as_text` has written.
+
+        Raises:
+            ValueError: The text is none that it writes.
+        """
+        try:
+            form, palette, *rest = json.loads(text)
+            entries = tuple((index, tuple(colour)) for index, colour in palette)
+            reading = LabelReading(form, entries, *rest)
+            if reading.as_text() == text:
+                return reading
+        except (TypeError, RecursionError) as error:
+            raise ValueError(str(error)) from error
+        raise ValueError('not the text of a reading')
 
 
 Reading = tuple[str, LabelReading, int]  # path of the first file, its reading, number of files

@@ -8,7 +8,6 @@ Scans are kept in the cache folder, by the names, sizes and times of the label f
 
 import hashlib
 import inspect
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import __version__, files
+from common import __version__, cache_entries, files
 from common.errors import InputError, UserError
 from common.log import LOG
 from common.name_list import first_names
@@ -26,7 +25,7 @@ from common.process_map import map_samples
 from datasets.dataset import Dataset, JudgingDecoder
 from datasets.info import DataError, DatasetInfo
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 SINGLE_PROCESS_SECONDS = 1.0  # a scan that takes longer continues in worker processes
 
 
@@ -201,11 +200,12 @@ class ScanCache:
     def load(self) -> LabelScan | None:
         """Return the stored scan, or None if there is no undamaged one."""
         try:
-            found = json.loads(self._path().read_bytes())
+            entry = cache_entries.read(self._path())
+            found = entry.facts if entry else {}
             pixels, images = (np.array(found[key], np.int64) for key in ('pixels', 'images'))
             facts = {str(fact): (int(n), str(path)) for fact, (n, path) in found['facts'].items()}
             scan = LabelScan(int(found['labels']), pixels, images, facts)
-        except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
         fits = all(array.shape == (256,) and (array >= 0).all() for array in (pixels, images))
         return scan if fits else None
@@ -219,8 +219,7 @@ class ScanCache:
             'facts': scan.facts,
         }
         try:
-            with files.replacing(self._path()) as temporary:
-                temporary.write_text(json.dumps(document))
+            cache_entries.write(self._path(), document)
         except UserError as error:
             LOG.info('%s; the next run counts the classes again', error)
 
@@ -238,7 +237,7 @@ class ScanCache:
             [sample.key.hex() for sample in dataset if sample.key is not None],
         )
         digest = hashlib.sha256(repr(key).encode(errors='surrogateescape')).hexdigest()
-        return files.cache_folder() / 'labels' / f'{digest}.json'
+        return files.cache_folder() / 'labels' / f'{digest}.scan'
 
 
 def _identity(decode: Callable[..., np.ndarray] | None) -> Sequence[object]:

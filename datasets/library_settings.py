@@ -4,46 +4,27 @@ Both libraries have one value for all threads. While any thread is in a block, t
 that the block needs; the last thread that leaves restores the value from before.
 """
 
-import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import cv2
 from PIL import Image
 
-from common.errors import InputError
+from common.library_output import hidden_c_output
+from common.shared_setting import SharedSetting
 
-LIMIT_VARIABLE = 'OPENCV_IO_MAX_IMAGE_PIXELS'  # environment variable that OpenCV reads
-_USUAL_LIMIT = 1 << 30  # pixels
 _SILENT = 0  # OpenCV's level without messages
 
 
-class SharedSetting:
-    """A context manager that changes a setting while at least one thread is inside.
+def _silence_opencv() -> int:
+    hidden_c_output.__enter__()  # libpng and others print by themselves
+    return cv2.setLogLevel(_SILENT)
 
-    Args:
-        change: Changes the setting and returns its value from before.
-        restore: Receives that value.
-    """
 
-    def __init__(self, change: Callable[[], Any], restore: Callable[[Any], object]):
-        self._change, self._restore = change, restore
-        self._lock, self._inside, self._before = threading.Lock(), 0, None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = self._change()
-            self._inside += 1
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._restore(self._before)
+def _let_opencv_speak(level: int) -> None:
+    cv2.setLogLevel(level)
+    hidden_c_output.__exit__()
 
 
 def _lift_limit() -> int | None:
@@ -55,31 +36,20 @@ def _set_limit(pixels: int | None) -> None:
     Image.MAX_IMAGE_PIXELS = pixels
 
 
-# OpenCV's own lines on standard error; our code detects and reports failures.
-silent_opencv = SharedSetting(lambda: cv2.setLogLevel(_SILENT), cv2.setLogLevel)
-# By default Pillow warns above 89 million pixels and refuses images above 179 million.
+# Lines of OpenCV, and of the decoders in it, on standard error; our code reports failures.
+silent_opencv = SharedSetting(_silence_opencv, _let_opencv_speak)
+# By default Pillow warns above 89 million pixels and refuses images above 179 million; our own
+# limit is another, see datasets.pixel_limit.
 images_of_any_size = SharedSetting(_lift_limit, _set_limit)
 
 
 @contextmanager
-def open_with_pillow(file: IO[bytes]) -> Iterator[Image.Image]:
-    """Open an image of any size with Pillow; it is to be decoded in the block."""
-    with images_of_any_size, Image.open(file) as image:
-        yield image
+def open_with_pillow(file: IO[bytes], name: str) -> Iterator[Image.Image]:
+    """Open an image of any size with Pillow; it is to be decoded in the block.
 
-
-def check_size(image: Image.Image, path: Path) -> None:
-    """Refuse an image with more pixels than OpenCV reads, before memory for them is needed.
-
-    A damaged file of a few bytes can claim billions of pixels.
-
-    Raises:
-        InputError: The message tells how to raise the limit.
+    Args:
+        file: The open file.
+        name: Its format, see :mod:`datasets.formats`; Pillow tries no other one.
     """
-    own = os.environ.get(LIMIT_VARIABLE, '')
-    limit = int(own) if own.isdecimal() else _USUAL_LIMIT
-    if image.width * image.height > limit:
-        raise InputError(
-            f'{path}: {image.width}x{image.height} pixels, but at most {limit} are read; cut it '
-            f'into smaller images, or set the environment variable {LIMIT_VARIABLE}'
-        )
+    with images_of_any_size, Image.open(file, formats=[name]) as image:
+        yield image

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from datasets import png_chunks, tiff_tags
+from datasets import formats, png_chunks, tiff_tags
 from datasets.library_settings import open_with_pillow
 
 UPRIGHT = 1
@@ -42,13 +42,16 @@ def of_file(path: Path) -> int:
     """
     try:
         with open(path, 'rb') as file:
-            signature = file.read(len(png_chunks.SIGNATURE))
-            if signature == png_chunks.SIGNATURE:
+            name = formats.format_of(file.read(formats.HEAD_BYTES))
+            if name is None:
+                return UPRIGHT
+            if name == formats.PNG:
+                file.seek(len(png_chunks.SIGNATURE))
                 return _of_png(file)
             file.seek(0)
-            if signature.startswith(tiff_tags.SIGNATURES):
+            if name == formats.TIFF:
                 return of_exif(file.read())
-            with open_with_pillow(file) as image:
+            with open_with_pillow(file, name) as image:
                 return of_image(image)
     except Exception:  # Pillow raises any kind of exception for a damaged header
         return UPRIGHT

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.registry import Registry
+from common.short_repr import short_repr, short_text
 from datasets.dataset import Dataset, FoundSamples, Sample, describe_unused
 from datasets.info import DataError, DatasetInfo
 from datasets.keys import DEFAULT_READING, ImageReading
@@ -75,8 +76,11 @@ def reader(name: str) -> Reader:
         DataError: The name is unknown; the message suggests the nearest names.
     """
     if name not in READERS:
-        nearest = difflib.get_close_matches(str(name), READERS, n=3, cutoff=0.5) or list(READERS)
-        raise DataError(f'no data set is called {name!r}; the nearest are {", ".join(nearest)}')
+        text = short_text(name)
+        nearest = difflib.get_close_matches(text, READERS, n=3, cutoff=0.5) or list(READERS)
+        raise DataError(
+            f'no data set is called {short_repr(name)}; the nearest are {", ".join(nearest)}'
+        )
     return READERS[name]
 
 
@@ -162,7 +166,9 @@ def _others(name: str) -> list[DatasetInfo]:
 def _check_split(known: DatasetInfo, split: str) -> None:
     splits = tuple(dict.fromkeys((*known.splits, TRAINVAL)))
     if split not in splits:
-        raise DataError(f'{known.name} has no split {split!r}; there are {", ".join(splits)}')
+        raise DataError(
+            f'{known.name} has no split {short_repr(split)}; there are {", ".join(splits)}'
+        )
 
 
 def _check_names(samples: Sequence[Sample]) -> None:

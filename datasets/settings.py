@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.settings import Settings, option
-from datasets.keys import APPLY, IGNORE, ImageReading
+from datasets.keys import APPLY, IGNORE, MAX_PIXELS, ImageReading
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class DataSettings(Settings):
         list_file: A list of images and labels in place of the splits.
         bit_depth: As the config key.
         exif_orientation: As the config key.
+        max_pixels: As the config key.
     """
 
     name: str = option(help='name of the data set, such as cityscapes')
@@ -49,8 +50,20 @@ class DataSettings(Settings):
         help='whether images are turned as their EXIF orientation says (default) or kept as '
         'stored; config key: exif_orientation',
     )
+    max_pixels: int = option(
+        '--max-pixels',
+        metavar='N',
+        type=int,
+        default=MAX_PIXELS,
+        help=f'pixels of the largest image or label that is read; default: {MAX_PIXELS}; '
+        'config key: max_pixels',
+    )
 
     @property
     def reading(self) -> ImageReading:
         """How to read the images."""
-        return ImageReading(bit_depth=self.bit_depth, exif_orientation=self.exif_orientation)
+        return ImageReading(
+            bit_depth=self.bit_depth,
+            exif_orientation=self.exif_orientation,
+            max_pixels=self.max_pixels,
+        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Texts in JSON: HDF5 stores a text of any length outside of the attribute, whose limit is 64 KiB.
-NAMES_ATTRIBUTE, COLOURS_ATTRIBUTE = 'class_names', 'class_colours'
+NAMES_ATTRIBUTE, COLOURS_ATTRIBUTE = ATTRIBUTES = ('class_names', 'class_colours')
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _texts(attribute: object) -> Sequence[Any]:
     """Return the list that an attribute stores; an empty one if it stores none."""
     try:
         stored = json.loads(attribute) if isinstance(attribute, str) else ()
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return stored if isinstance(stored, list) else ()
 

@@ -5,6 +5,7 @@ with the same names and shapes (see :mod:`models.csail`). Files of weights there
 statistics as HDF5 attributes, which NNabla's and Sony's loaders do not read.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from models.registry import Network
 
 KEYS = ('mean', 'std', 'channel_order')  # config keys and fields of NetworkInfo
 ATTRIBUTE_PREFIX = 'input_'  # start of the names of the HDF5 attributes
+ATTRIBUTES = tuple(ATTRIBUTE_PREFIX + key for key in KEYS)
 CHANNEL_ORDERS = ('rgb', 'bgr')
 
 
@@ -37,7 +39,9 @@ def from_attributes(found: Mapping[str, Any]) -> dict[str, Any] | None:
         order = str(found[ATTRIBUTE_PREFIX + 'channel_order'])
     except (KeyError, TypeError, ValueError):
         return None
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0 or order not in CHANNEL_ORDERS:
+    if len(mean) != 3 or len(std) != 3 or order not in CHANNEL_ORDERS:
+        return None
+    if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         return None
     return {'mean': mean, 'std': std, 'channel_order': order}
 

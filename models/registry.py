@@ -9,6 +9,7 @@ from typing import Any
 import nnabla as nn
 
 from common.sections import SectionError, keys_of
+from common.short_repr import short_repr, short_text
 from layers import functions as L
 from layers import recompute
 from layers.workspace import NNABLA_LOCK
@@ -138,16 +139,18 @@ def family_of(name: str) -> Family:
             spelling, then those that contain ``name``; without any, one network of each family.
     """
     for family in FAMILIES:
-        if name in family.variants:
+        if isinstance(name, str) and name in family.variants:  # a config may contain a list
             return family
-    text, known = str(name).lower(), names()
+    text, known = short_text(name).lower(), names()
     nearest = difflib.get_close_matches(text, known, n=3, cutoff=0.6)
     nearest += [other for other in known if text and text in other and other not in nearest]
     if nearest:
-        raise ModelError(f'no network is called {name!r}; the nearest are {", ".join(nearest[:3])}')
+        raise ModelError(
+            f'no network is called {short_repr(name)}; the nearest are {", ".join(nearest[:3])}'
+        )
     examples = ', '.join(next(iter(family.variants)) for family in FAMILIES)
     raise ModelError(
-        f'no network is called {name!r}; python -m models lists all, such as {examples}'
+        f'no network is called {short_repr(name)}; python -m models lists all, such as {examples}'
     )
 
 

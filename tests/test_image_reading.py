@@ -1,4 +1,4 @@
-"""How images are read reaches every command: bit_depth, exif_orientation, and their warnings."""
+"""How images are read reaches every command: bit_depth, exif_orientation, max_pixels."""
 
 import json
 import shutil
@@ -117,6 +117,34 @@ def test_prepare_and_show_know_the_options(deep, tmp_path, capsys, caplog):
     assert np.array_equal(*sheets)
     assert in_process(prepare, *common, '--check', '--bit-depth', 7) == 2
     assert '--bit-depth: invalid choice: 7' in capsys.readouterr().err
+
+
+def test_the_limit_of_pixels_reaches_every_command(deep, tmp_path, capsys):
+    """For images and labels, which have 32x48 pixels."""
+    data, pixels, option = deep.parent / 'eight', 32 * 48, '--max-pixels'
+    check = ['folder', '-d', data, '--check', '--processes', 1, option]
+    assert in_process(prepare, *check, pixels) == 0
+    capsys.readouterr()
+    assert in_process(prepare, *check, pixels - 1) == 1
+    problems = capsys.readouterr().out
+    for folder in ('images', 'labels'):
+        line = f'{folder}/val/1.png: 48x32 pixels, but at most {pixels - 1} are read; cut it'
+        assert problems.count(line) == 1
+    assert in_process(prepare, *check, 0) == 2
+    assert 'max_pixels: must be at least 1' in capsys.readouterr().err
+    sheet = ['folder', '-d', data, '-o', tmp_path / 'sheet.png', option]
+    assert in_process(show, *sheet, pixels) == 0
+    assert in_process(show, *sheet, pixels - 1) == 2
+    assert f'--max-pixels {pixels} in python -m datasets' in capsys.readouterr().err
+    packed = tmp_path / 'packed'
+    assert in_process(prepare, *check, pixels, '--split', 'val', '--pack', packed) == 0
+    assert in_process(prepare, 'folder', '-d', packed, '--check', option, 9 * pixels) == 0
+    options = [*tiny_camvid(), '-c', 'cpu', '--backend', 'nnabla', '-o', tmp_path / 'a.png']
+    image = data / 'images/val/0.png'
+    assert infer_runs.started('-i', image, *options, '--set', f'max_pixels={pixels}') == 0
+    capsys.readouterr()
+    refused = infer_runs.refused(capsys, '-i', image, *options, '--set', f'max_pixels={pixels - 1}')
+    assert f'0.png: 48x32 pixels, but at most {pixels - 1} are read' in refused
 
 
 def test_calibration_reads_as_the_config_says(deep, tmp_path):

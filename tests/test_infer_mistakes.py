@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
 import nnabla as nn
 import numpy as np
 
@@ -145,6 +146,27 @@ def test_one_bad_file_does_not_end_the_batch(small_photo, capfd, monkeypatch):
     assert Path(f'results/{"c" * 250}.jpg').exists()
 
 
+def test_links_and_pipes_in_the_folder_of_results(small_photo, capfd):
+    """A bad link costs one result, a good one stays; nothing waits for the reader of a pipe."""
+    Path('in').mkdir()
+    for name in 'abc':
+        shutil.copy(small_photo, f'in/{name}.png')
+    Path('results').mkdir()
+    Path('results/a.jpg').symlink_to('a.jpg')
+    Path('results/b.jpg').symlink_to('../b.jpg')
+    Path('results/c.jpg').symlink_to('../none/c.jpg')
+    assert started('-i', 'in', *tiny_camvid(), '--size', '48x64') == 1
+    output = capfd.readouterr()
+    assert '1 of 3 files written' in output.out
+    assert 'results/a.jpg: cannot be written (its links form a cycle)' in output.err
+    assert 'results/c.jpg: cannot be written (No such file or directory)' in output.err
+    assert images.read_image(Path('b.jpg')).shape == (90, 120, 3)
+    assert all(path.is_symlink() for path in Path('results').iterdir())
+    os.mkfifo('results/d.jpg')
+    shutil.move('in/c.png', 'in/d.png')
+    assert 'results/d.jpg: is a pipe' in refused(capfd, '-i', 'in', *tiny_camvid())
+
+
 def test_a_full_disk_ends_the_batch(small_photo, capsys):
     Path('in').mkdir()
     for name in ('a', 'b'):
@@ -194,3 +216,17 @@ def test_a_backbone_needs_partial(small_photo, capsys, caplog):
     assert 'the backbone alone' in line
     assert started('-i', small_photo, *CAMVID, '-m', 'backbone.h5', '--partial') == 0
     assert '7 parameters of the network are not in the file' in caplog.text
+
+
+def test_weights_that_are_not_finite_need_an_option(small_photo, capsys, caplog):
+    tiny = tiny_camvid()
+    for value, problem in ((np.nan, 'NaN'), (np.inf, 'infinity')):
+        shutil.copy(tiny[1].with_suffix('.h5'), 'bad.h5')
+        with h5py.File('bad.h5', 'r+') as file:
+            file['decode_head/conv_seg/conv/b'][0] = value
+        options = ['-i', small_photo, *tiny, '-m', 'bad.h5']
+        line = refused(capsys, *options)
+        assert f'bad.h5: decode_head/conv_seg/conv/b has {problem}; use other weights, or' in line
+        assert started(*options, *line.split()[-1:]) == 0
+        assert f'conv/b has {problem}, so results may be meaningless' in caplog.text
+        assert 'Warning' not in capsys.readouterr().err

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 VERSION = '3.10'  # as in .python-version; NNabla has no wheels for newer versions
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -54,9 +55,9 @@ def main(requirements):
     if code:
         sys.stderr.write(output)
         raise BootstrapError('pip could not install {}; its output is above'.format(names))
-    with open(INSTALLED + '.new', 'w') as file:
+    with tempfile.NamedTemporaryFile('w', dir=os.path.dirname(INSTALLED), delete=False) as file:
         json.dump({name: _digest(os.path.join(PROJECT, name)) for name in files}, file)
-    os.replace(INSTALLED + '.new', INSTALLED)
+    os.replace(file.name, INSTALLED)
 
 
 def _create_environment():

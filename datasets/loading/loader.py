@@ -249,7 +249,7 @@ class Loader:
 
         Raises:
             UserError: The state belongs to other data, or to a loader with another seed, order of
-                samples, batch size or number of slices.
+                samples, batch size or number of slices; or it is no position.
         """
         for name, own in self._settings().items():
             if state.get(name) != own:
@@ -257,8 +257,7 @@ class Loader:
                     f'the state of the loader has {name} {state.get(name)}, now it is {own}; '
                     'resume with the same data and settings, or start a new run'
                 )
-        landscapes, portraits = map(tuple, state['waiting'])
-        self._move_to(SamplerState(state['batches'], state['cursor'], (landscapes, portraits)))
+        self._move_to(SamplerState.of(state))
 
     def _settings(self) -> dict:
         """Return the settings that determine which samples each batch has."""

@@ -4,53 +4,31 @@
     dataset = pack.open('packed/train')     # a Dataset; a crop reads only its own bytes
 
 The folder contains ``images.bin`` (uint8 BGR) and ``labels.bin`` (uint8 class indices, 255 for
-ignored pixels), one sample after the other. ``index.json`` has the classes and, for every sample,
-its shape, its offsets, the CRC-32 of its bytes, and the size and modification time of its source
-files. It also has the settings with which the images were read.
+ignored pixels), one sample after the other; :mod:`datasets.loading.pack_index` describes
+``index.json``, which says where.
 """
 
-import json
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from common import files
+from common import files, write_targets
 from common.errors import InputError, UserError
 from common.process_map import map_samples
 from datasets import label_scan
 from datasets.dataset import Dataset, Sample
-from datasets.info import DataError, DatasetInfo
+from datasets.info import DataError
 from datasets.keys import ImageReading
 from datasets.label_scan import LabelScan
-
-FORMAT_VERSION = 2
-INDEX, IMAGES, LABELS = FILES = 'index.json', 'images.bin', 'labels.bin'
-
-
-@dataclass(frozen=True)
-class PackedSample:
-    """Shape, position and checksums of a sample.
-
-    Attributes:
-        height: Pixels.
-        width: Pixels.
-        offsets: Positions in bytes in ``images.bin`` and in ``labels.bin``.
-        checksums: CRC-32 of the image and of the label.
-        sources: Size in bytes and modification time in ns, of the image file and of the label file.
-    """
-
-    height: int
-    width: int
-    offsets: tuple[int, int]
-    checksums: tuple[int, int]
-    sources: tuple[tuple[int, int], tuple[int, int]]
+from datasets.loading import pack_index
+from datasets.loading.pack_index import FILES, IMAGES, INDEX, LABELS, PackedSample
 
 
 class _MappedFiles:
@@ -119,7 +97,7 @@ class PackedDataset(Dataset):
 
     def require(self, reading: ImageReading) -> None:
         """Raise ``DataError`` if ``reading`` sets another conversion than that of the images."""
-        for key, own in asdict(self.reading).items():
+        for key, own in self.reading.conversion.items():
             if getattr(reading, key) not in (None, own):
                 raise DataError(
                     f'{self.files.folder}: packed with {key} {own or "not set"}, not '
@@ -181,22 +159,21 @@ def pack(
     """
     folder = Path(folder)
     check_target(folder)
-    partial_folder = folder.with_name(f'.{folder.name}.partial')
+    target = write_targets.target_of(folder)
     for sample in dataset:
         if sample.label is None:
             raise DataError(f'{sample.image}: has no label; pack a split that has labels')
     sizes = [dataset.size(index) for index in range(len(dataset))]
     try:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_folder.mkdir(parents=True)
-        entries, scan = _write(dataset, partial_folder, sizes, processes)
-        judge(dataset, scan)
-        _write_index(dataset, partial_folder, entries)
-        _replace_folder(partial_folder, folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with write_targets.folder_beside(target) as new:
+            entries, scan = _write(dataset, new, sizes, processes)
+            judge(dataset, scan)
+            labels = [_label_of(sample) for sample in dataset]
+            pack_index.write(dataset, new, labels, entries)
+            _replace_folder(new, target)
     except OSError as error:
         raise UserError(f'{folder}: cannot be written ({error.strerror or error})') from error
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
     return open(folder)
 
 
@@ -221,35 +198,17 @@ def open(folder: str | os.PathLike) -> PackedDataset:
             changed since.
     """
     folder = Path(folder)
-    _restore_backup(folder)
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise DataError(
-            f'{folder}: no packed data set; python -m datasets.prepare --pack writes one'
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f'{folder / INDEX}: cannot be read ({error}); pack the data set again'
-        ) from error
-    if index.get('version') != FORMAT_VERSION:
-        raise DataError(
-            f'{folder}: packed by another version of the project ({index.get("version")}, '
-            f'not {FORMAT_VERSION}); pack the data set again'
-        )
-    samples = [Sample(name, Path(image), Path(label)) for name, image, label in index['samples']]
-    entries = [PackedSample(*_tuples(entry)) for entry in index['entries']]
-    _check_length(folder, entries)
-    for sample, entry in zip(samples, entries):
+    _restore_backup(write_targets.target_of(folder))
+    index = pack_index.read(folder)
+    for sample, entry in zip(index.samples, index.entries):
         _check_sources(folder, sample, entry)
-    info = DatasetInfo(**{key: _tuples(value) for key, value in index['info'].items()})
     return PackedDataset(
-        info,
-        index['split'],
-        tuple(samples),
-        reading=ImageReading(**index.get('reading', {})),
+        index.info,
+        index.split,
+        index.samples,
+        reading=index.reading,
         decode=None,  # type: ignore[arg-type]  # the labels are arrays, not files
-        entries={sample.name: entry for sample, entry in zip(samples, entries)},
+        entries={sample.name: entry for sample, entry in zip(index.samples, index.entries)},
         files=_MappedFiles(folder),
     )
 
@@ -296,24 +255,10 @@ def _label_of(sample: Sample) -> Path:
     return sample.label
 
 
-def _write_index(dataset: Dataset, folder: Path, entries: Sequence[PackedSample]):
-    document = {
-        'version': FORMAT_VERSION,
-        'info': asdict(dataset.info),
-        'split': dataset.split,
-        'reading': asdict(dataset.reading),
-        'samples': [
-            [sample.name, str(sample.image.resolve()), str(_label_of(sample).resolve())]
-            for sample in dataset
-        ],
-        'entries': [list(asdict(entry).values()) for entry in entries],
-    }
-    (folder / INDEX).write_text(json.dumps(document), encoding='utf-8')
-
-
 def _replace_folder(new: Path, target: Path):
     old = _backup_folder(target)
     if target.exists():  # otherwise the backup may be the only copy
+        check_target(old)
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
     new.rename(target)
@@ -332,19 +277,9 @@ def _backup_folder(folder: Path) -> Path:
     return folder.with_name(f'.{folder.name}.old')
 
 
-def _check_length(folder: Path, entries: Sequence[PackedSample]):
-    """Raise ``DataError`` for a wrong file size: reading past a mapping's end kills the process."""
-    pixels = sum(entry.height * entry.width for entry in entries)
-    for name, expected in ((IMAGES, 3 * pixels), (LABELS, pixels)):
-        path = folder / name
-        found = path.stat().st_size if path.exists() else 0
-        if found != expected:
-            raise DataError(f'{path}: {found} bytes instead of {expected}; pack the data set again')
-
-
 def _check_sources(folder: Path, sample: Sample, entry: PackedSample):
     for path, packed in zip((sample.image, sample.label), entry.sources):
-        if path is not None and path.exists() and _fingerprint(path) != packed:
+        if path is not None and os.path.exists(path) and _fingerprint(path) != packed:
             raise DataError(
                 f'{folder}: {path} has changed since it was packed; pack the data set again'
             )
@@ -365,7 +300,3 @@ def _view(data: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def _checksum(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).data)
-
-
-def _tuples(value):
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -5,17 +5,19 @@ batches of this sequence go to the ranks in turn, so all ranks together use ever
 once per epoch. The first samples of the next epoch complete the last batch of an epoch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from common.errors import BadSampleError, InputError
+from common.errors import BadSampleError, InputError, UserError
 from datasets.dataset import Dataset
 
 EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers, for generator()
 UNREADABLE_SIZE = 1, 1  # used for an image whose header cannot be read
+MAX_COUNT = 2**53  # of batches and samples in a training
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,32 @@ class SamplerState:
     batches: int = 0
     cursor: int = 0
     waiting: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> 'SamplerState':
+        """Return the state of these attributes, as JSON transports them.
+
+        Args:
+            values: The attributes by name; other keys are ignored.
+
+        Raises:
+            UserError: An attribute is missing or has another type or range.
+        """
+        batches, cursor, waiting = (values.get(name) for name in ('batches', 'cursor', 'waiting'))
+        if (
+            _is_count(batches)
+            and _is_count(cursor)
+            and isinstance(waiting, list)
+            and len(waiting) == 2
+            and all(isinstance(group, list) for group in waiting)
+            and all(_is_count(each) and each < cursor for group in waiting for each in group)
+        ):
+            landscapes, portraits = map(tuple, waiting)
+            return cls(batches, cursor, (landscapes, portraits))
+        raise UserError(
+            'batches, cursor and waiting of the saved loader are no position in a training; start '
+            'a new run'
+        )
 
     @property
     def used(self) -> int:
@@ -104,6 +132,10 @@ class Sampler:
                     return members, SamplerState(state.batches + 1, cursor, left)
             waiting[self.is_portrait(self.sample(cursor)[1])].append(cursor)
             cursor += 1
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def generator(seed: int, *purpose: int) -> np.random.RandomState:

@@ -9,6 +9,7 @@ import datasets
 from common import streams
 from common.errors import UserError
 from common.log import LOG
+from common.printable import one_line
 from common.tables import Column, lines
 from datasets import DataError, Dataset, Sample, label_scan, turned
 from datasets.preparation import sources
@@ -196,7 +197,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
 
 def _print_missing(classes: Sequence[str]) -> None:
     if classes:
-        print(f'classes without a pixel: {", ".join(classes)}')
+        print(f'classes without a pixel: {one_line(", ".join(classes))}')
 
 
 def _stats(context: ActionContext) -> tuple[dict[str, Any], int]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from shlex import quote
 from typing import BinaryIO, Protocol
 
-from tqdm import tqdm
-
 from common.download import record_of
-from common.files import LARGE_BYTES, MAX_NAME_BYTES
+from common.files import LARGE_BYTES
 from common.log import LOG
+from common.progress import ProgressBar
+from common.write_targets import MAX_NAME_BYTES
 from datasets.info import DataError
 from datasets.preparation.archive_members import DamagedError, HarmfulError, Member, refuse_bomb
 from datasets.preparation.tar_files import TarReader, is_tar
@@ -250,7 +250,7 @@ def _refuse_other(path: Path, kind: int, real_root: str) -> None:
 
 def _write(path: Path, reader: _Reader, places: Mapping[str, Member], staging: Path) -> None:
     """Write the content of the members below a new folder."""
-    with tqdm(
+    with ProgressBar(
         desc=f'unpacking {path.name}',
         total=sum(member.size for member in places.values()),
         unit='B',

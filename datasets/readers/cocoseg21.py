@@ -16,18 +16,23 @@ opened. The key of a sample contains its outlines, so worker processes need not 
 
 import json
 import zlib
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from common import json_text
+from common.short_repr import short_repr
+from common.text_files import TextFileError
+from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, layout, trees, voc
+from datasets.readers import coco_masks, cocostuff164k, layout, trees, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 MIN_AREA_PIXELS = 1000  # the annotations of a kept image cover more in total
+MAX_ANNOTATION_BYTES = 8 << 30  # COCO's own file has 0.5 GB
+MAX_PIXELS = 20_000 * 20_000  # of an image
 INFO = DatasetInfo(
     'cocoseg21',
     voc.INFO.classes,
@@ -90,95 +95,15 @@ def decode(path: Path, key: bytes) -> np.ndarray:
         (H, W) uint8, class indices; 255 for ignored pixels.
     """
     height, width, instances = json.loads(zlib.decompress(key))
+    pixel_limit.check_label(width, height, path)
     labels = np.zeros((height, width), np.uint8)
     covered = np.zeros((height, width), np.uint8)
     for index, segmentation in instances:
-        mask = segmentation_mask(segmentation, height, width)
+        mask = coco_masks.draw(segmentation, height, width)
         labels[mask] = index
         covered += mask & (covered < 2)
     labels[covered > 1] = IGNORE
     return labels
-
-
-def segmentation_mask(segmentation, height: int, width: int) -> np.ndarray:
-    """Return the mask of a COCO segmentation, (H, W) bool.
-
-    Args:
-        segmentation: Polygons, or an RLE with its counts as numbers or as compressed text.
-        height: Height of the image in pixels, H.
-        width: Width of the image in pixels, W.
-    """
-    if isinstance(segmentation, dict):
-        counts = segmentation['counts']
-        runs = _decode_run_lengths(counts) if isinstance(counts, str) else counts
-        values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return values.reshape(width, height).T  # an RLE runs down the columns
-    mask = np.zeros((height, width), bool)
-    for polygon in segmentation:
-        mask |= _polygon_mask(np.array(polygon, np.float64).reshape(-1, 2), height, width)
-    return mask
-
-
-def _decode_run_lengths(text: str) -> list[int]:
-    """Return the run lengths in the compressed text of an RLE.
-
-    cocoapi, common/maskApi.c, rleFrString: digits of 5 bits, low ones first, with a sixth bit for
-    "more follows". From the fourth run on, a number is the difference to the run before the last.
-    """
-    runs: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        digit = ord(character) - 48
-        value |= (digit & 31) << shift
-        shift += 5
-        if not digit & 32:
-            if digit & 16:  # the sign
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
-
-
-def _polygon_mask(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the interior of a polygon as (H, W) bool, pixel-exact with COCO's tools.
-
-    cocoapi, common/maskApi.c, rleFrPoly: the outline is drawn on a grid five times as fine; where
-    it crosses the middle of a pixel column, the mask changes from there down.
-
-    Args:
-        polygon: (points, 2) float64, x and y of the corners.
-        height: Height of the image in pixels, H.
-        width: Width of the image in pixels, W.
-    """
-    fine = 5
-    corners = (fine * polygon + 0.5).astype(np.int64)
-    x, y = np.concatenate(
-        [_line(start, end) for start, end in zip(corners, np.roll(corners, -1, axis=0))], axis=1
-    )
-    steps = np.flatnonzero(np.diff(x))
-    column = (np.minimum(x[steps], x[steps + 1]) + 0.5) / fine - 0.5
-    row = (np.minimum(y[steps], y[steps + 1]) + 0.5) / fine - 0.5
-    middle = (column == np.floor(column)) & (column >= 0) & (column <= width - 1)
-    row = np.ceil(np.clip(row[middle], 0, height)).astype(np.int64)
-    changes = np.bincount(
-        column[middle].astype(np.int64) * height + row, minlength=height * width + 1
-    )
-    inside = np.cumsum(changes[: height * width]) % 2 == 1
-    return inside.reshape(width, height).T
-
-
-def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the grid points of a line, (2, points), one per step along its longer axis."""
-    length = np.abs(end - start)
-    along = 0 if length[0] >= length[1] else 1
-    backwards = start[along] > end[along]
-    low, high = (end, start) if backwards else (start, end)
-    offsets = np.arange(length[along] + 1)
-    slope = (high[1 - along] - low[1 - along]) / max(length[along], 1)
-    line = np.empty((2, len(offsets)), np.int64)
-    line[along] = low[along] + offsets
-    line[1 - along] = (low[1 - along] + slope * offsets + 0.5).astype(np.int64)
-    return line[:, ::-1] if backwards else line
 
 
 def _label_keys(path: Path) -> list[tuple[str, bytes]]:
@@ -191,25 +116,75 @@ def _label_keys(path: Path) -> list[tuple[str, bytes]]:
         DataError: The file does not contain instance annotations.
     """
     try:
-        content = json.loads(path.read_bytes())
-        kept = defaultdict(list)
-        for annotation in content['annotations']:
-            if annotation['category_id'] in CATEGORIES:
-                kept[annotation['image_id']].append(annotation)
-        keys = []
-        for image in content['images']:
-            shape = image['height'], image['width']
-            found = kept[image['id']]
-            if sum(_area(annotation, *shape) for annotation in found) > MIN_AREA_PIXELS:
-                parts = [[CATEGORIES.index(a['category_id']), a['segmentation']] for a in found]
-                outlines = json.dumps([*shape, parts], separators=(',', ':'))
-                keys.append((image['file_name'], zlib.compress(outlines.encode())))
-        return keys
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{path}: not a file of COCO instance annotations ({error!r})') from error
+        content = json_text.read(path, dict, MAX_ANNOTATION_BYTES, unique_keys=False)
+    except TextFileError as error:
+        raise DataError(str(error)) from error
+    images, kept = _images(content, path), _kept_annotations(content, path)
+    keys = []
+    for id_, image in images.items():
+        shape = image['height'], image['width']
+        found = kept.get(id_, [])
+        areas = [_area(annotation, *shape, path) for annotation in found]
+        if sum(areas) > MIN_AREA_PIXELS:
+            parts = [[CATEGORIES.index(a['category_id']), a['segmentation']] for a in found]
+            outlines = json.dumps([*shape, parts], separators=(',', ':'))
+            keys.append((image['file_name'], zlib.compress(outlines.encode())))
+    return keys
 
 
-def _area(annotation: dict, height: int, width: int) -> float:
-    if 'area' in annotation:
-        return annotation['area']
-    return segmentation_mask(annotation['segmentation'], height, width).sum()
+def _images(content: dict, path: Path) -> dict[int | str, dict]:
+    """Return the entries of the images by id; raise ``DataError`` for a wrong one."""
+    images: dict[int | str, dict] = {}
+    for image in _entries(content, 'images', path):
+        id_, file_name, *shape = (image.get(k) for k in ('id', 'file_name', 'height', 'width'))
+        where = f'{path}: the image {short_repr(id_)}'
+        if type(id_) not in (int, str) or not isinstance(file_name, str):
+            raise DataError(f'{where} needs an id, and a file_name as text')
+        if id_ in images:
+            raise DataError(f'{where} is there twice')
+        if not all(json_text.is_count(side, 1, MAX_PIXELS) for side in shape):
+            raise DataError(f'{where} needs a height and a width in pixels')
+        if shape[0] * shape[1] > MAX_PIXELS:
+            raise DataError(f'{where} has {shape[1]}x{shape[0]} pixels, more than {MAX_PIXELS}')
+        images[id_] = image
+    return images
+
+
+def _kept_annotations(content: dict, path: Path) -> dict[int | str, list[dict]]:
+    """Return the annotations of the kept categories by the id of their image."""
+    kept: dict[int | str, list[dict]] = {}
+    for annotation in _entries(content, 'annotations', path):
+        category, image = annotation.get('category_id'), annotation.get('image_id')
+        if type(category) is not int or type(image) not in (int, str):
+            raise DataError(f'{_place(annotation, path)} needs a category_id and an image_id')
+        if category in CATEGORIES:
+            kept.setdefault(image, []).append(annotation)
+    return kept
+
+
+def _entries(content: dict, key: str, path: Path) -> list[dict]:
+    entries = content.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DataError(
+            f'{path}: not a file of COCO instance annotations ({key} must be a list of objects)'
+        )
+    return entries
+
+
+def _area(annotation: dict, height: int, width: int, path: Path) -> float:
+    """Return the area of an annotation in pixels; raise ``DataError`` for one that is wrong."""
+    try:
+        coco_masks.check(annotation.get('segmentation'), height, width)
+        if 'area' not in annotation:
+            return int(coco_masks.draw(annotation['segmentation'], height, width).sum())
+    except ValueError as error:
+        raise DataError(f'{_place(annotation, path)}: {error}') from error
+    area = annotation['area']
+    if not json_text.is_number(area):
+        raise DataError(f'{_place(annotation, path)}: its area is no number of pixels')
+    return area
+
+
+def _place(annotation: dict, path: Path) -> str:
+    image, id_ = (short_repr(annotation.get(key)) for key in ('image_id', 'id'))
+    return f'{path}: the annotation {id_} of the image {image}'

@@ -6,11 +6,9 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
-import yaml
-
 from common import yaml_text
 from common.class_maps import MAX_CLASSES
-from common.files import read_text
+from common.text_files import TextFileError
 from datasets.info import DataError, repeated_name
 
 DESCRIPTION_FILE = 'dataset.yaml'
@@ -91,12 +89,9 @@ def read(root: Path) -> Description:
 def _content(path: Path) -> dict[str, Any]:
     """Return keys and values of the file, completed with the defaults."""
     try:
-        own = yaml_text.parse(read_text(path), ['classes'])
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: cannot be read ({error})') from error
-    except yaml.YAMLError as error:
-        problem = f'not valid YAML{yaml_text.problem(error)}'
-        raise DataError(f'{path}: cannot be read ({problem})') from error
+        own = yaml_text.read(path, ['classes'])
+    except TextFileError as error:
+        raise DataError(str(error)) from error
     if not isinstance(own, dict):
         raise DataError(f'{path}: write "key: value" lines, at least for classes')
     for key in own:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from common.errors import InputError
-from datasets import png_chunks
+from datasets import formats, pixel_limit, png_chunks
+from datasets.decoding import decoding
 from datasets.info import IGNORE
-from datasets.library_settings import check_size, open_with_pillow
+from datasets.library_settings import open_with_pillow
+from datasets.png_chunks import PngFacts
 
 NO_CLASS = -1
 COLOUR_MODES = ('RGB', 'RGBA')
-_GREY_TYPE = 0  # colour type in the header of a PNG
-_BITS_OFFSET, _TYPE_OFFSET = 24, 25  # byte offsets of bit depth and colour type in a PNG
-_LOSSY = ('JPEG', 'MPO', 'JPEG2000', 'WEBP', 'AVIF')  # Pillow's names of formats that change pixels
+_LOSSY = (formats.JPEG, formats.JPEG_2000, formats.WEBP, formats.AVIF)  # they change pixels
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,22 @@ class PngFile:
     Attributes:
         image: The image; Pillow scales grey values below 8 bits, and drops the low byte of colours.
         data: The bytes of the file.
+        facts: What its chunks say.
     """
 
     image: Image.Image
     data: bytes
+    facts: PngFacts
 
     @property
     def bits(self) -> int:
         """Bits of a stored value, 1 to 16."""
-        return self.data[_BITS_OFFSET]
+        return self.facts.bits
 
     @property
     def is_grey(self) -> bool:
         """Whether the file stores grey values, without alpha."""
-        return self.data[_TYPE_OFFSET] == _GREY_TYPE
+        return self.facts.colour_type == png_chunks.GREY
 
 
 def read_indices(path: Path, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
@@ -167,32 +169,28 @@ def _pack_colours(colours: np.ndarray) -> np.ndarray:
 
 def open_png(path: Path) -> PngFile:
     """Open a PNG and decode it; raises ``InputError``."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    try:
-        with open_with_pillow(io.BytesIO(data)) as image:
-            if image.format != 'PNG':
-                raise InputError(f'{path}: {_not_png(str(image.format))}')
-            check_size(image, path)
-            png_chunks.checked_kinds(data, path)
+    with decoding(path, '; download it again'):
+        name, data = formats.read_file(path)
+        if name != formats.PNG:
+            raise InputError(f'{path}: {_not_png(name)}')
+        facts = png_chunks.check(data, path)
+        pixel_limit.check_label(facts.width, facts.height, path)
+        with open_with_pillow(io.BytesIO(data), name) as image:
             image.load()
-    except UnidentifiedImageError as error:
-        raise InputError(f'{path}: not an image; a label file must be PNG') from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'{path}: damaged or truncated ({error}); download it again') from error
-    return PngFile(image, data)
+    return PngFile(image, data, facts)
 
 
-def _not_png(format_: str) -> str:
-    if format_ in _LOSSY:
+def _not_png(name: str | None) -> str:
+    if name is None:
+        return 'not an image; a label file must be PNG'
+    usual = formats.NAMES[name]
+    if name in _LOSSY:
         return (
-            f'{format_}, but a label file must be PNG: {format_} changes pixels, so that classes '
+            f'{usual}, but a label file must be PNG: {usual} changes pixels, so that classes '
             'mix at their edges; save the masks as PNG where they were drawn, because a converted '
-            f'{format_} keeps the wrong pixels'
+            f'{usual} keeps the wrong pixels'
         )
-    return f'{format_}, but a label file must be PNG; convert it, which keeps every pixel'
+    return f'{usual}, but a label file must be PNG; convert it, which keeps every pixel'
 
 
 def _open_png(path: Path) -> Image.Image:

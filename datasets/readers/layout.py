@@ -5,8 +5,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from common import PROJECT
+from common import PROJECT, files
 from common.inputs import IMAGE_SUFFIXES
+from common.short_repr import short_repr
 from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.readers.lists import list_lines, names_meant
@@ -27,7 +28,7 @@ def data_root(name: str, given: str | os.PathLike | None = None) -> Path:
             the working directory, or in the project if only that exists.
     """
     if given:
-        return Path(given).expanduser()
+        return files.expanded(given, 'write the full path of the folder')
     root = Path('data', name)
     return PROJECT / root if not root.is_dir() and (PROJECT / root).is_dir() else root
 
@@ -182,7 +183,7 @@ def select_listed(
                 else 'none was found at all, so the images are not in the folder expected'
             )
             raise DataError(
-                f'{list_file}, line {number}: there is no image called {name!r}; {remedy}'
+                f'{list_file}, line {number}: there is no image called {short_repr(name)}; {remedy}'
             )
         chosen.append(sample)
     return FoundSamples(tuple(chosen), found.unused)

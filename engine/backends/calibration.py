@@ -56,8 +56,8 @@ class Calibration:
             UserError: A file is unreadable.
         """
         digest = hashlib.sha256()
-        if self._reading != DEFAULT_READING:
-            digest.update(repr(self._reading).encode())
+        if self._reading.conversion != DEFAULT_READING.conversion:
+            digest.update(repr(self._reading.conversion).encode())
         for path in self.paths:
             try:
                 digest.update(files.sha256_of(path).encode())

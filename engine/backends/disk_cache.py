@@ -1,12 +1,12 @@
-"""A disk cache of compiled exports, one file each.
+"""A disk cache of compiled exports, one entry of :mod:`common.cache_entries` each.
 
-A file holds one line of JSON, then the backend's own bytes. The file name identifies the model:
-network, shape, backend, precision and a digest of everything else that affects the result. The line
-records the package versions that compiled the model, the digest of the bytes, and the agreement
-with NNabla. A file with other versions or with bytes of another digest counts as a cache miss.
+The file name identifies the model: network, shape, backend, precision and a digest of everything
+else that affects the result. The entry repeats all of it in full, with the package versions that
+compiled the model and the agreement with NNabla. An entry with other facts, or that is not whole,
+counts as a cache miss.
 
-The folder also holds rejected exports, for inspection, and the engines that TensorRT caches. The
-total size is limited: the least recently used files are removed first.
+The folder also holds rejected exports, for inspection. The total size is limited: the least
+recently used files are removed first.
 """
 
 import hashlib
@@ -14,16 +14,44 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from typing import Any
 
-from common import files
+from common import cache_entries, files
+from common.cache_entries import DamagedEntryError
 from common.errors import UserError
 from common.log import LOG
 
 SUBFOLDER, SUFFIX, REJECTED_SUFFIX = 'backends', '.compiled', '.mismatch.onnx'
 MAX_BYTES = 4 << 30  # total size of all files in the folder
-_WRITE_LOCK = Lock()  # all threads of a process write a file under the same temporary name
+_DIGITS = 24  # of the digest in a file name
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """Everything on which a compiled export depends.
+
+    Attributes:
+        label: Network, shape, backend and precision, for the file name.
+        facts: Weights, config and whatever else affects the result, in full.
+        versions: The package versions that compile it. An export of other versions is replaced.
+    """
+
+    label: str
+    facts: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The file name without the suffix."""
+        facts = json.dumps(self.facts, sort_keys=True, default=str)
+        return f'{self.label}-{hashlib.sha256(facts.encode()).hexdigest()[:_DIGITS]}'
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all fields as JSON represents them."""
+        fields = {'label': self.label, 'facts': self.facts, 'versions': self.versions}
+        return json.loads(json.dumps(fields, default=str))
 
 
 class DiskCache:
@@ -41,90 +69,71 @@ class DiskCache:
             except UserError as error:
                 self._warn_once(error)
 
-    def read(self, name: str, versions: Mapping) -> tuple[bytes, dict] | None:
+    def read(self, key: CacheKey) -> tuple[bytes, dict[str, Any]] | None:
         """Read an export.
 
         Args:
-            name: The export's file name without the suffix.
-            versions: The package versions that must have compiled it.
+            key: Everything on which the export depends.
 
         Returns:
-            The backend's bytes and the parsed line; None for a missing, damaged or outdated file.
+            The backend's bytes and the facts that were stored with them; None for a missing,
+            damaged or outdated file.
         """
-        path = self._path(name)
+        path = self._path(key)
         if path is None:
             return None
         try:
-            with open(path, 'rb') as file:
-                line, payload = file.readline(), file.read()
-        except OSError:
+            entry = cache_entries.read(path)
+        except DamagedEntryError as error:
+            LOG.warning('%s; compiling again', error)
             return None
-        record = _record(line)
-        if record.get('sha256') != hashlib.sha256(payload).hexdigest():
-            LOG.warning('%s is damaged; compiling again', path)
-            return None
-        if record.get('versions') != dict(versions):
+        if entry is None or entry.facts.get('key') != key.as_json():
             return None
         with suppress(OSError):  # records the last use, unless the folder is read-only
             os.utime(path)
-        return payload, record
+        return entry.payload, entry.facts
 
-    def has(self, name: str, versions: Mapping) -> bool:
-        """Return whether an export of this name and these versions exists, from its first line."""
-        path = self._path(name)
-        if path is None:
-            return False
-        try:
-            with open(path, 'rb') as file:
-                return _record(file.readline()).get('versions') == dict(versions)
-        except OSError:
-            return False
+    def has(self, key: CacheKey) -> bool:
+        """Return whether an export for this key seems to exist, from its facts alone."""
+        path = self._path(key)
+        facts = None if path is None else cache_entries.read_facts(path)
+        return facts is not None and facts.get('key') == key.as_json()
 
-    def write(self, name: str, versions: Mapping, payload: bytes, record: Mapping) -> None:
+    def write(self, key: CacheKey, payload: bytes, facts: Mapping[str, Any]) -> None:
         """Store an export and remove the least recently used ones beyond the size limit.
 
         If the folder cannot be written, a warning is logged once.
 
         Args:
-            name: The export's file name without the suffix.
-            versions: The package versions that have compiled it.
+            key: Everything on which the export depends.
             payload: The backend's own bytes.
-            record: Other facts to store in the first line.
+            facts: Other facts to store with them.
         """
-        path = self._path(name)
+        path = self._path(key)
         if path is None:
             return
-        digest = hashlib.sha256(payload).hexdigest()
-        line = json.dumps({**record, 'versions': dict(versions), 'sha256': digest})
         try:
-            with (
-                _WRITE_LOCK,
-                files.replacing(path) as temporary,
-                open(temporary, 'wb') as file,
-            ):
-                file.write(line.encode() + b'\n')
-                file.write(payload)
+            cache_entries.write(path, {**facts, 'key': key.as_json()}, payload)
         except UserError as error:
             self._warn_once(error)
         else:
             self._evict(path)
 
-    def keep_rejected(self, name: str, onnx: bytes) -> str:
+    def keep_rejected(self, key: CacheKey, onnx: bytes) -> str:
         """Store a rejected ONNX export for inspection; return a text that says where or why not."""
-        path = self._path(name)
+        path = self._path(key)
         if path is None:
             return 'it could not be kept'
         path = path.with_suffix(REJECTED_SUFFIX)
         try:
-            with _WRITE_LOCK, files.replacing(path) as temporary:
-                temporary.write_bytes(onnx)
+            cache_entries.write_bytes(path, onnx)
         except UserError as error:
             return f'it could not be kept ({error})'
         self._evict(path)
         return f'it is kept as {path}'
 
-    def _path(self, name: str) -> Path | None:
-        return self.folder and self.folder / (name + SUFFIX)
+    def _path(self, key: CacheKey) -> Path | None:
+        return self.folder and self.folder / (key.name + SUFFIX)
 
     def _evict(self, newest: Path) -> None:
         """Remove the least recently used files until the total size is within the limit."""
@@ -140,14 +149,6 @@ class DiskCache:
         if not self._warned:
             LOG.warning('compiled networks are not cached for the next start: %s', error)
         self._warned = True
-
-
-def _record(line: bytes) -> dict:
-    """Parse the first line of a file; a damaged line gives an empty record."""
-    try:
-        return dict(json.loads(line))
-    except (ValueError, TypeError):
-        return {}
 
 
 def _last_use(stat: os.stat_result) -> float:

@@ -4,10 +4,9 @@
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import metadata
 from itertools import islice
@@ -21,7 +20,8 @@ from common.log import LOG
 from datasets import image_files
 from engine.backends.base import FLOAT32, Backend, Model, Runtime, Shape
 from engine.backends.calibration import Calibration, as_input
-from engine.backends.disk_cache import DiskCache
+from engine.backends.differences import absolute_difference, largest_magnitude
+from engine.backends.disk_cache import CacheKey, DiskCache
 from engine.backends.errors import BackendError, DisagreementError
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.part import middle_part
@@ -61,6 +61,14 @@ class Agreement:
         """Whether the difference is within rounding error; False if a logit is NaN or infinite."""
         finite = bool(np.isfinite(self.max_logit))
         return finite and self.max_difference <= TOLERANCE * self.max_logit
+
+    @classmethod
+    def of_facts(cls, facts: Any) -> 'Agreement':
+        """Restore an agreement from its fields; raise ``BackendError`` if they are not whole."""
+        whole = isinstance(facts, dict) and facts.keys() == {each.name for each in fields(cls)}
+        if not whole or not all(type(value) in (int, float) for value in facts.values()):
+            raise BackendError('a cached model has no valid agreement with NNabla')
+        return cls(**facts)
 
     def __str__(self):
         return (
@@ -112,9 +120,9 @@ class ExportedBackend:
     def is_ready(self, shape: Shape) -> bool:
         """Return whether :meth:`run` can serve a shape without compiling.
 
-        Only the first line of a cached file is checked.
+        The digest of a cached file is not checked.
         """
-        return shape in self._models or self._cache.has(self._name(shape), self._versions)
+        return shape in self._models or self._cache.has(self._key(shape))
 
     def reserve(self, shapes: int) -> None:
         """Keep models for at least ``shapes`` input shapes, the number that one image needs."""
@@ -154,22 +162,23 @@ class ExportedBackend:
 
     def _load(self, shape: Shape) -> Model | None:
         """Load the model of a shape from the disk cache; return None for a cache miss."""
-        cached = self._cache.read(self._name(shape), self._versions)
+        cached = self._cache.read(self._key(shape))
         if cached is None:
             return None
-        payload, record = cached
+        payload, facts = cached
         try:
+            agreement = Agreement.of_facts(facts.get('agreement'))
             model = self.runtime.load(payload)
         except BackendError as error:
             LOG.warning('%s; compiling again', error.what)
             return None
-        self._log_precision(Agreement(**record['agreement']))
+        self._log_precision(agreement)
         return model
 
     def _build(self, x: np.ndarray) -> Model:
         """Export, compile, compare and cache the network for the shape of ``x``."""
         started, shape = time.monotonic(), x.shape
-        size, name = f'{shape[2]}x{shape[3]}', self._name(shape)
+        size = f'{shape[2]}x{shape[3]}'
         LOG.info('%s: compiling for %s and comparing with NNabla', self.runtime.name, size)
         part = self._part_to_compare(x)
         x = self._informative(x)
@@ -197,7 +206,7 @@ class ExportedBackend:
                     'infinite logits; use float32'
                 )
             model = reduced
-        self._cache.write(name, self._versions, model.payload(), {'agreement': asdict(agreement)})
+        self._cache.write(self._key(shape), model.payload(), {'agreement': asdict(agreement)})
         exactness = f', agrees with NNabla{where}: {agreement}'
         LOG.info(
             '%s: compiled for %s in %.1f s%s',
@@ -233,7 +242,7 @@ class ExportedBackend:
         agreement = measure_agreement(self._reference, model, [x])
         if not agreement.exact:
             size = f'{x.shape[2]}x{x.shape[3]}'
-            kept = self._cache.keep_rejected(self._name(x.shape), onnx)
+            kept = self._cache.keep_rejected(self._key(x.shape), onnx)
             raise DisagreementError(
                 f'{self.runtime.name} disagrees with NNabla for {self.network.name} at {size}: '
                 f'{agreement}; the export is not used, {kept}'
@@ -250,8 +259,8 @@ class ExportedBackend:
                 'one image' if agreement.images == 1 else f'{agreement.images} images',
             )
 
-    def _name(self, shape: Shape) -> str:
-        """Return the file name that identifies the compiled model in the cache."""
+    def _key(self, shape: Shape) -> CacheKey:
+        """Return everything on which the compiled model of a shape depends."""
         if self._parameters is None:
             with self._reference.workspace.entered():
                 self._parameters = parameters_digest()
@@ -264,13 +273,9 @@ class ExportedBackend:
             info = self.network.info
             facts['calibration'] = self._calibration.digest
             facts['normalisation'] = info.mean, info.std, info.channel_order
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         size = 'x'.join(map(str, shape))
-        runtime = self.runtime
-        return (
-            f'{self.network.name}-{size}-{runtime.name}-{runtime.precision}-'
-            + (digest.hexdigest()[:24])
-        )
+        label = f'{self.network.name}-{size}-{self.runtime.name}-{self.runtime.precision}'
+        return CacheKey(label, facts, self._versions)
 
 
 def export_onnx(network: Network, shape: Shape) -> bytes:
@@ -310,8 +315,9 @@ def measure_agreement(
     equal = []
     for x in inputs:
         expected, found = reference.run(x), model.run(x)
-        largest = np.maximum(largest, np.abs(expected - found).max())  # max() would drop a NaN
-        highest = np.maximum(highest, np.abs(expected).max())
+        # Unlike max(), np.maximum() keeps a NaN.
+        largest = np.maximum(largest, absolute_difference(expected, found).max())
+        highest = max(highest, largest_magnitude(expected))
         equal.append(np.mean(expected.argmax(axis=1) == found.argmax(axis=1)))
     return Agreement(float(largest), float(highest), float(np.mean(equal)), len(equal))
 

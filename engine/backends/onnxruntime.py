@@ -43,7 +43,7 @@ class ONNXRuntime:
 
         self._runtime, self.threads = onnxruntime, threads
         self.versions = {NAME: onnxruntime.__version__}
-        self._providers = [CPU] if device is None else self._on_gpu(device)
+        self._providers: list = [CPU] if device is None else self._on_gpu(device)
         self.fits = 'any' if device is None else f'{device} of {machine.describe()["GPU"]}'
 
     def _on_gpu(self, device: int) -> list:
@@ -69,19 +69,22 @@ class ONNXRuntime:
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OnnxRuntimeModel':
         """Create a session for the content of an ONNX file; ``inputs`` are unused."""
+        return OnnxRuntimeModel(self.name, self._session(onnx, self._providers), onnx)
+
+    def _session(self, onnx: bytes, providers: list) -> Any:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = self.threads, ERRORS_ONLY
         try:
-            session = self._runtime.InferenceSession(onnx, options, providers=self._providers)
+            session = self._runtime.InferenceSession(onnx, options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors share no other base class
             raise as_backend_error(
                 error, f'{self.name} does not support this network', str(error)
             ) from error
-        first = self._providers[0]
+        first = providers[0]
         wanted = first if isinstance(first, str) else first[0]
         if session.get_providers()[0] != wanted:  # ONNX Runtime falls back silently
             raise BackendError(f'{self.name}: {wanted} cannot be started on this machine')
-        return OnnxRuntimeModel(self.name, session, onnx)
+        return session
 
     def load(self, payload: bytes) -> 'OnnxRuntimeModel':
         """Restore a model from its :meth:`OnnxRuntimeModel.payload`."""

@@ -36,13 +36,11 @@ class RuntimeRequest:
         precision: One of the precisions of its registration.
         threads: Number of CPU threads.
         choice: NNabla's context, which decides whether the runtime uses a GPU.
-        folder: Cache folder for the runtime's own files; None to cache nothing.
     """
 
     precision: str
     threads: int
     choice: DeviceChoice
-    folder: str | None = None
 
     @property
     def gpu(self) -> int | None:

@@ -95,9 +95,8 @@ def create(
         _warn_of_unused_threads(settings)
         return graphs
     disk_cache = cache or DiskCache()
-    folder = None if disk_cache.folder is None else str(disk_cache.folder)
     threads = machine.threads(settings.threads)
-    request = RuntimeRequest(settings.precision, threads, choice, folder)
+    request = RuntimeRequest(settings.precision, threads, choice)
 
     def exported(entry: Registration) -> ExportedBackend:
         made = make_runtime(entry, request)

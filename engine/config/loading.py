@@ -26,6 +26,7 @@ import models
 from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
+from common.short_repr import short_repr, short_text
 from datasets.info import repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
@@ -125,14 +126,15 @@ def load(
     """
     path = reading.find_file(path or DEFAULT_CONFIG)
     run = RunFolder.of_config(path)
-    values, origins = reading.read_file(path, ())
+    values, origins = reading.read_file(path)
     given: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition('=')
+        source = f'{SET_OPTION} {short_text(override)}'
         if not separator:
-            raise UserError(f'{SET_OPTION} {override}: write it as key=value')
-        given[key.strip()] = reading.parse(value, f'{SET_OPTION} {override}', key.strip())
-    reading.resolve_paths(given, Path.cwd())
+            raise UserError(f'{source}: write it as key=value')
+        given[key.strip()] = reading.parse_value(value, source, key.strip())
+    reading.resolve_paths(given, Path.cwd(), SET_OPTION)
     given |= class_count.implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
@@ -224,7 +226,7 @@ def _with_class_count(config: Config) -> Config:
     if data.classes:
         count, source = len(data.classes), config.origin('classes')
     else:
-        root = layout.data_root(data.dataset or 'folder', data.data_dir)
+        root = layout.data_root(data_set_info(config).name, data.data_dir)
         known = data_set_info(config, root)
         count, source = len(known.classes), f'the classes of the data set {known.name}'
     try:
@@ -262,17 +264,19 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
             if any(v != published for v in (value if isinstance(value, list) else [value])):
                 raise UserError(
                     f'{key}: only the published value {published} is supported, '
-                    f'not {value!r}; leave the key out ({origins[key]})'
+                    f'not {short_repr(value)}; leave the key out ({origins[key]})'
                 )
         else:
-            raise UserError(f'{key}: unknown key; {_nearest(key, keys)} ({origins[key]})')
+            raise UserError(
+                f'{short_text(key)}: unknown key; {_nearest(key, keys)} ({origins[key]})'
+            )
     return checked
 
 
 def _nearest(key: object, keys: Iterable[str]) -> str:
     if key == BASE_KEY:
         return 'set it in the config file, not on the command line'
-    close = difflib.get_close_matches(str(key), keys, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(short_text(key), keys, n=1, cutoff=0.5)
     return f'the nearest is {close[0]}' if close else f'valid keys are {", ".join(sorted(keys))}'
 
 

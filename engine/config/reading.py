@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from common import PROJECT, files, once, yaml_text
 from common.errors import UserError
+from common.name_list import first_names
+from common.short_repr import short_repr, short_text
 from engine.config import class_count
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
@@ -16,7 +16,9 @@ BASE_KEY = '_base_'
 WEIGHTS_KEY = 'weights'
 PATH_KEYS = (WEIGHTS_KEY, 'pretrained', 'data_dir')  # keys whose values are paths
 NAME_KEYS = ('classes',)  # keys whose values are names, taken as written
+MAX_FILES = 100  # a config and its bases
 Origins = dict[str, Path | str]  # by key, the file or the option that sets it
+Layer = tuple[dict[str, Any], Origins]
 
 
 def find_file(path: str | os.PathLike[str]) -> Path:
@@ -49,25 +51,38 @@ def _file_of(path: Path) -> Path | None:
     return path.resolve() if kind == 'file' else None
 
 
-def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
+def read_file(path: Path) -> tuple[dict[str, Any], Origins]:
     """Read a file and its bases.
+
+    Returns:
+        The merged values, and for each key the file that sets it.
+
+    Raises:
+        UserError: A file is missing or no config, or the bases form a cycle or are too many.
+    """
+    return _read_file(path, (), {})
+
+
+def _read_file(path: Path, children: tuple[Path, ...], known: dict[Path, Layer]) -> Layer:
+    """Read a file and its bases, each once.
 
     Args:
         path: The file.
         children: The files that inherit from it, to detect cycles.
-
-    Returns:
-        The merged values, and for each key the file that sets it.
+        known: What was read before, by file, to extend.
     """
+    if path in known:
+        return known[path]
     if path in children:
         raise UserError(
             f'{path}: {BASE_KEY} forms a cycle through '
-            + ', '.join(child.name for child in children)
+            + first_names([child.name for child in children])
         )
-    try:
-        own = parse(files.read_text(path), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: cannot read this config ({error})') from error
+    if len(known) + len(children) >= MAX_FILES:
+        raise UserError(
+            f'{(*children, path)[0]}: inherits from more than {MAX_FILES} files by {BASE_KEY}'
+        )
+    own = yaml_text.read(path, NAME_KEYS)
     if not isinstance(own, dict):
         raise UserError(f'{path}: a config must consist of "key: value" lines')
     values: dict[str, Any] = {}
@@ -75,21 +90,31 @@ def read_file(path: Path, children: tuple[Path, ...]) -> tuple[dict[str, Any], O
     bases = own.pop(BASE_KEY, None) or []
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
-            raise UserError(f'{path}: {BASE_KEY} must name a file, not {base!r}')
-        named = path.parent / base
-        base_file = _file_of(named)
-        if base_file is None:
-            lacks = f'no {CONFIG_NAME} in' if files.kind_of(named) == 'folder' else 'no'
-            raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
-        inherited, inherited_origins = read_file(base_file, (*children, path))
+            raise UserError(f'{path}: {BASE_KEY} must name a file, not {short_repr(base)}')
+        base_file = _base_file(base, path)
+        inherited, inherited_origins = _read_file(base_file, (*children, path), known)
         values |= inherited
         origins |= inherited_origins
-    resolve_paths(own, path.parent)
+    resolve_paths(own, path.parent, path)
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
     own |= class_count.implied(own, values, origins)
-    return values | own, origins | dict.fromkeys(own, path)
+    known[path] = values | own, origins | dict.fromkeys(own, path)
+    return known[path]
+
+
+def _base_file(base: str, path: Path) -> Path:
+    """Return the base that a config names; raise ``UserError`` if there is none."""
+    named = path.parent / base
+    try:
+        found, kind = _file_of(named), files.kind_of(named)
+    except UserError as error:
+        raise UserError(f'{path}: {BASE_KEY} names {short_text(base)}, but {error}') from error
+    if found is None:
+        lacks = f'no {CONFIG_NAME} in' if kind == 'folder' else 'no'
+        raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
+    return found
 
 
 def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> None:
@@ -115,7 +140,7 @@ def _resolve_own_weights(run: RunFolder, own: dict[str, Any], path: Path) -> Non
         )
 
 
-def resolve_paths(values: dict[str, Any], folder: Path) -> None:
+def resolve_paths(values: dict[str, Any], folder: Path, source: Path | str) -> None:
     """Make the paths among values absolute, so that a run's config keeps their meaning.
 
     Args:
@@ -123,35 +148,42 @@ def resolve_paths(values: dict[str, Any], folder: Path) -> None:
         folder: Folder that the paths are relative to. A bare name that is not in it is that of a
             file or folder in the working directory, or else unchanged, because it may be the name
             of a published file.
+        source: The file or the option that sets them, for messages.
+
+    Raises:
+        UserError: A path cannot be examined.
     """
     for key in PATH_KEYS:
         path = values.get(key)
-        if not isinstance(path, str):
-            continue
-        here = Path(path).expanduser()
-        beside = folder / here
-        if here.is_absolute():
-            values[key] = str(here)  # also a link, whose target can change
-        elif files.kind_of(beside) or os.sep in path:
-            values[key] = str(beside.resolve())
-        elif files.kind_of(here):
-            values[key] = str(here.resolve())
+        if isinstance(path, str):
+            try:
+                values[key] = _resolved(path, folder)
+            except UserError as error:
+                raise UserError(f'{key}: {error} ({source})') from error
 
 
-def parse(text: str, source: Path | str, key: str | None = None) -> Any:
-    """Parse a config file, or the value of one key.
+def _resolved(path: str, folder: Path) -> str:
+    """Return a path as :func:`resolve_paths` describes it."""
+    here = files.expanded(path, 'write the full path')
+    beside = folder / here
+    if here.is_absolute():
+        return str(here)  # also a link, whose target can change
+    if files.kind_of(beside) or os.sep in path:
+        return str(beside.resolve())
+    return str(here.resolve()) if files.kind_of(here) else path
+
+
+def parse_value(text: str, source: str, key: str) -> Any:
+    """Parse the value of one key.
 
     Args:
         text: The YAML text.
-        source: The file or the option that contains it, for the message.
-        key: The key whose value the text is; None for the text of a file.
+        source: The option that contains it, for the message.
+        key: The key.
 
     Raises:
-        UserError: The text is not valid YAML.
+        YamlError: The text is not valid YAML.
     """
-    try:
-        if key in NAME_KEYS:
-            return yaml_text.parse_names(text)
-        return yaml_text.parse(text, NAME_KEYS if key is None else ())
-    except yaml.YAMLError as error:
-        raise UserError(f'{source}: not valid YAML{yaml_text.problem(error)}') from error
+    if key in NAME_KEYS:
+        return yaml_text.parse_names(text, source)
+    return yaml_text.parse(text, source)

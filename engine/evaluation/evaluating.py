@@ -1,10 +1,10 @@
 """Evaluate a network on a data set, from the settings to the report."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import files
+from common import files, write_targets
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
@@ -134,6 +134,7 @@ def _check_outputs(
         target = writer(dataset, folder).target
         for index in range(len(dataset)):
             protected.claim(option, target(index), 'name another folder')
+            write_targets.refuse_stream(target(index))
         protection.check_folder(option, folder, name, root, dataset.samples)
     if settings.json:
         protected.claim_json('--json', settings.json)
@@ -193,7 +194,7 @@ def _facts(
         **origin.facts(),
         'partial': settings.weights.partial,
         'limit': settings.limit,
-        **asdict(reading),
+        **reading.conversion,
         'context': network.choice.name,
         'type_config': network.choice.type_config,
         'threads': network.predictor.backend.threads,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from common import tables
 from common.class_maps import check_num_classes
 from common.log import LOG
 from common.process_map import MANY_FILES
+from common.progress import ProgressBar
 from common.tables import Column
 from datasets import Dataset, DatasetInfo, label_scan
 from datasets.label_scan import LabelScan
@@ -144,7 +144,7 @@ def check_labels(
         LOG.info('checking the labels of %d images of %s', len(dataset), dataset.split)
     quiet = True if processes.rank else None  # None: shown on terminals only
     shard, own = processes.shard(len(dataset)), LabelScan()
-    for index in tqdm(shard, 'checking labels', leave=False, unit='file', disable=quiet):
+    for index in ProgressBar(shard, 'checking labels', leave=False, unit='file', disable=quiet):
         own += label_scan.scan_of_label(dataset[index].label, *dataset.check(index))
     scan = reduce(add, processes.gather(own))
     label_scan.judge(dataset, scan, other)
@@ -194,7 +194,7 @@ def predict_shard(
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
     with closing(run_pipeline(shard, read, predict, finish, _sample_bytes)) as errors:
-        for error in tqdm(errors, dataset.split, len(shard), unit='image', disable=quiet):
+        for error in ProgressBar(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:
                 raise error
 

@@ -72,7 +72,7 @@ def submission(dataset: Dataset, folder: Path) -> Output:
 
     def target(index):
         name, _ = reader.submission(dataset[index], np.zeros((1, 1), np.uint8))
-        return folder / name
+        return _below(folder, name)
 
     def write(path, index, image, labels, predictions):
         _, values = reader.submission(dataset[index], predictions)
@@ -85,4 +85,16 @@ def submission(dataset: Dataset, folder: Path) -> Output:
 
 
 def _under_names(dataset: Dataset, folder: Path) -> Callable[[int], Path]:
-    return lambda index: folder / f'{dataset[index].name}.png'
+    return lambda index: _below(folder, f'{dataset[index].name}.png')
+
+
+def _below(folder: Path, name: str) -> Path:
+    """Return the path of a result; names of samples can come from lists that somebody else wrote.
+
+    Raises:
+        UserError: The name leads out of the folder.
+    """
+    path = Path(name)
+    if path.is_absolute() or '..' in path.parts or '\0' in name:
+        raise UserError(f'{name}: a result of this name would not be in {folder}; rename the image')
+    return folder / path

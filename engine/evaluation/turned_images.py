@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
+from common.progress import ProgressBar
 from datasets import Dataset, turned
 from engine.distributed.processes import Processes
 
@@ -14,7 +13,7 @@ def warn(datasets: Sequence[Dataset], processes: Processes) -> None:
     own = []
     for dataset in datasets:
         shard = processes.shard(len(dataset))
-        bar = tqdm(shard, 'reading EXIF data', leave=False, unit='file', disable=quiet)
+        bar = ProgressBar(shard, 'reading EXIF data', leave=False, unit='file', disable=quiet)
         own.append(turned.turned_images(dataset, bar))
     shards = processes.gather(own)
     found = [

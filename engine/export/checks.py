@@ -14,6 +14,7 @@ import numpy as np
 
 from common import PROJECT, machine
 from datasets import image_files
+from engine.backends.differences import absolute_difference, largest_magnitude
 from engine.backends.exported import describe_difference
 from engine.backends.onnxruntime import ONNXRuntime
 from engine.export import nnb_reader
@@ -106,7 +107,7 @@ def compare_with_network(
     photos = [_photo(size, i / max(counts)) for i in range(max(counts))]
     reference = predictor.Predictor(network)
     scores = [reference.logits(photo) for photo in photos]
-    highest = max(np.abs(each).max() for each in scores)
+    highest = max(map(largest_magnitude, scores))
     largest, equal = 0.0, []
     for count in counts:
         results = run(np.stack([_pixels(photo, network, spec) for photo in photos[:count]]))
@@ -118,12 +119,13 @@ def compare_with_network(
             labels = logits.argmax(axis=0)
             if spec.kind == 'labels':
                 chosen = np.take_along_axis(logits, result[None].astype(np.int64), 0)[0]
-                difference, found = logits.max(axis=0) - chosen, result
+                difference, found = absolute_difference(logits.max(axis=0), chosen), result
             else:
                 if spec.kind == 'maps':
                     result = resize_rows(result, size, slice(0, size[0]))
                 expected = predictor.softmax(logits) if spec.kind == 'probabilities' else logits
-                difference, found = np.abs(expected - result), result.argmax(axis=0)
+                difference = absolute_difference(expected, result)
+                found = result.argmax(axis=0)
             largest = np.maximum(largest, difference.max())  # propagates NaN, unlike max()
             equal.append(np.mean(found == labels))
     matches = bool(largest <= TOLERANCE * highest)

@@ -1,11 +1,12 @@
 """Export a network of :func:`models.create` with the registered parameters."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import nnabla as nn
 
-from common import files
+from common import files, write_targets
 from common.errors import UserError
 from common.memory import memory_errors_as
 from engine.backends.errors import BackendError
@@ -58,7 +59,7 @@ def export(
         report = _check(temporary, network, size, spec) if check else checks.NOT_CHECKED
         if not report.matches:
             rejected = path.with_name(path.name + MISMATCH)
-            temporary.replace(rejected)
+            os.replace(temporary, write_targets.target_of(rejected))
             raise UserError(f'{path}: not written, {report}; it is kept as {rejected}')
         if beside is not None:
             with files.replacing(writers.description_of(path)) as description:

@@ -1,7 +1,6 @@
 """Export a network, from the settings to the file and its check."""
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import models
@@ -122,7 +121,7 @@ def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
         'classes': list(loaded.info.classes),
         'palette': [list(map(int, colour)) for colour in loaded.info.palette],
         'palette_order': 'rgb',
-        **asdict(ImageReading.of(config)),
+        **ImageReading.of(config).conversion,
         'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
         'config': {key: value for key, value in config.items() if key not in PATH_KEYS},

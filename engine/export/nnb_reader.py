@@ -5,14 +5,18 @@ consists of a header, the offsets of all lists, and the lists; numbers are littl
 """
 
 import importlib
+import math
 import ssl
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nnabla as nn
 import nnabla.function_bases as function_bases
 import numpy as np
+
+from common.errors import UserError
 
 HEADER = '<IIiIiIiIiIiIII'
 # Index, shape, type, and the place of a parameter's data or the negated place of a buffer.
@@ -62,35 +66,54 @@ def read_nnb(path: Path) -> NnbContents:
     """Read an NNB file.
 
     Raises:
-        ValueError: The file is no NNB file, or a parameter is not float32.
-        struct.error: The file is truncated.
+        UserError: The file is damaged or no NNB file, or a parameter is not float32.
     """
-    content = Path(path).read_bytes()
+    try:
+        return _parse(path.read_bytes())
+    except (ValueError, LookupError, struct.error, OverflowError, MemoryError) as error:
+        raise UserError(
+            f'{path} is damaged or not an NNB file ({error}); export it again'
+        ) from error
+
+
+def _parse(content: bytes) -> NnbContents:
     _, _, _, _, *lists, index_count, memory_size = struct.unpack_from(HEADER, content)
     start = struct.calcsize(HEADER)
     index = struct.unpack_from(f'<{index_count}I', content, start)
     memory = content[start + 4 * index_count :]
     if len(memory) != memory_size:
-        raise ValueError(f'{path}: {len(memory)} bytes instead of {memory_size}')
+        raise ValueError(f'{len(memory)} bytes instead of {memory_size}')
+    left = len(memory)
 
     def numbers(count, place, kind='I'):
-        return list(struct.unpack_from(f'<{count}{kind}', memory, index[place]))
+        nonlocal left
+        left -= count
+        if left < 0:  # lists may share their place, so their lengths need not fit the file
+            raise ValueError('its lists are longer than the file')
+        return list(struct.unpack_from(f'<{count}{kind}', memory, _at(index, place)))
 
     variables, functions, inputs, outputs = (
         numbers(*lists[i : i + 2]) for i in range(0, len(lists), 2)
     )
     shapes, parameters = [], {}
     for number, place in enumerate(variables):
-        _, rank, shape, kind, data = struct.unpack_from(VARIABLE, memory, index[place])
+        _, rank, shape, kind, data = struct.unpack_from(VARIABLE, memory, _at(index, place))
         shapes.append(tuple(numbers(rank, shape)))
         if data >= 0:
             if kind & 0xF != FLOAT32:
-                raise ValueError(f'{path}: a parameter is not float32')
-            array = np.frombuffer(memory, '<f4', int(np.prod(shapes[-1])), index[data])
+                raise ValueError('a parameter is not float32')
+            array = np.frombuffer(memory, '<f4', math.prod(shapes[-1]), _at(index, data))
             parameters[number] = array.reshape(shapes[-1])
     known = _functions_by_number()
-    calls = [_call(memory, index[place], numbers, known) for place in functions]
+    calls = [_call(memory, _at(index, place), numbers, known) for place in functions]
     return NnbContents(inputs, outputs, shapes, parameters, calls)
+
+
+def _at(index: Sequence[int], place: int) -> int:
+    """Return the offset with a number; a negative number would count from the end."""
+    if place < 0:
+        raise ValueError(f'the place {place} in it is below 0')
+    return index[place]
 
 
 def run_nnb(contents: NnbContents, x: np.ndarray) -> np.ndarray:

@@ -26,7 +26,9 @@ from engine.inference.settings import WeightsSettings
 from layers.workspace import NNABLA_LOCK, Workspace
 from models import input_statistics
 from models.class_table import ClassTable, first_difference
+from models.errors import NonFiniteError
 from models.family import NetworkKeys
+from models.weights import LoadReport
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def load(
         use_backend(predictor, backend, choice, release, images)
     digest = _digest(path)
     with workspace.entered():
-        report = models.weights.load(path, strict=not weights.partial)
+        report = _load_parameters(path, weights)
     if report.missing or report.extra:
         LOG.warning(
             '%s: %d parameters loaded; %d parameters of the network are not in the file and keep '
@@ -117,6 +119,16 @@ def load(
             len(report.extra),
         )
     return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images)
+
+
+def _load_parameters(path: Path, weights: WeightsSettings) -> LoadReport:
+    """Load a file of weights into the registered parameters of the present workspace."""
+    try:
+        return models.weights.load(
+            path, strict=not weights.partial, allow_non_finite=weights.allow_non_finite
+        )
+    except NonFiniteError as error:
+        raise UserError(f'{error}, or these nevertheless with --allow-non-finite') from error
 
 
 def use_backend(

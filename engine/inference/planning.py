@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import write_targets
 from common.errors import UserError
 from common.files import kind_of
 from common.inputs import Input, find_inputs, real
@@ -79,6 +80,8 @@ def plan_outputs(
     protected = (protected or ProtectedFiles()).add('an input', [item.path for item in inputs])
     for path in planned:
         protected.claim('-o', path, f'name another {"file" if folder is None else "folder"}')
+        if folder is not None:
+            write_targets.refuse_stream(path)
     _check_writable(targets[0] if folder is None else folder / 'x')
     return OutputPlan(list(zip(inputs, targets)), folder, problems)
 
@@ -144,7 +147,7 @@ def _check_overwriting(
 
 def _check_writable(target: Path) -> None:
     """Raise ``UserError`` if ``target`` cannot be written; the trial creates no folder."""
-    place = target.parent
+    place = write_targets.target_of(target).parent
     while (kind := _kind_of_output(place)) is None and place != place.parent:
         place = place.parent
     if kind != 'folder':

@@ -239,9 +239,10 @@ def _probabilities(seen: _ViewScores, rows: slice) -> np.ndarray:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the first axis, the classes, in the dtype of ``logits``."""
-    scores = logits - logits.max(axis=0)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=0)
+    with np.errstate(invalid='ignore'):  # infinity, from weights that have it
+        scores = logits - logits.max(axis=0)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=0)
     return scores
 
 

@@ -40,12 +40,13 @@ def resize_rows(maps: np.ndarray, size: Size, rows: slice, shown: Shares = WHOLE
     left, right, across = _taps(maps.shape[2], across_step, slice(0, size[1]))
     first = above[0]
     part = maps[:, first : below[-1] + 1]
-    part = part[..., left] * (1 - across) + part[..., right] * across
-    down = down[:, None]
-    scores = part[:, above - first] * (1 - down)
-    lower = part[:, below - first]
-    lower *= down
-    scores += lower
+    with np.errstate(invalid='ignore'):  # infinity, from weights that have it
+        part = part[..., left] * (1 - across) + part[..., right] * across
+        down = down[:, None]
+        scores = part[:, above - first] * (1 - down)
+        lower = part[:, below - first]
+        lower *= down
+        scores += lower
     return scores
 
 

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.command import DONE, SOME_FAILED
 from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
 from common.memory import memory_errors_as
+from common.printable import one_line
+from common.progress import ProgressBar
 from datasets import DatasetInfo, colours, image_files
 from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
@@ -30,8 +31,15 @@ from engine.inference.test_time import ProtocolKeys
 
 LARGE_IMAGE_PIXELS = 512 * 512  # larger ones can take seconds
 ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
-# Errors that concern one file: its name is too long, or its path is occupied.
-ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+# Errors that concern one file: its name is too long, or its path is occupied, as by a bad link.
+ERRNOS_OF_ONE_FILE = (
+    errno.ENAMETOOLONG,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENOENT,
+)
 
 # An image, (H, W, 3) uint8 BGR -> the class of every pixel, (H, W) uint8.
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -72,7 +80,7 @@ def segment_plan(
         info: Facts of the data set, with the colours and the names of the classes.
         plan: Inputs and the paths of their results.
         looks: Settings of the results.
-        reading: Settings of the conversion of image files.
+        reading: Settings of the conversion of image files, and the limit of pixels.
 
     Returns:
         The exit status.
@@ -93,7 +101,7 @@ def segment_plan(
         print(f'{target} written in {time.monotonic() - started:.1f} s')
         if labels is not None:
             for name, share in pictures.class_shares(labels, info):
-                print(f'{share:7.1%}  {name}')
+                print(f'{share:7.1%}  {one_line(name)}')
         return status
     failed = len(plan.problems)
     for problem in plan.problems:
@@ -101,7 +109,7 @@ def segment_plan(
     total = len(plan.pairs)
     LOG.info('segmenting %d files', total)
     with (
-        tqdm(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
+        ProgressBar(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
         closing(_segment_files(predict, info, plan.pairs, looks, reading)) as errors,
     ):
         for failure in errors:
@@ -138,7 +146,7 @@ def _segment_files(
 
     def compute(pair: Pair, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
         if image is None:
-            segment_file(predict, info, *pair, looks)
+            segment_file(predict, info, *pair, looks, reading)
             return None
         return image, _labels(predict, image, pair[0])
 
@@ -172,7 +180,7 @@ def segment_file(
         item: The input.
         target: Path of the picture or of the video.
         looks: Settings of the result.
-        reading: Settings of the conversion of image files.
+        reading: Settings of the conversion of image files, and the limit of pixels.
 
     Returns:
         The class map of an image; None for a video.
@@ -184,7 +192,7 @@ def segment_file(
     """
     if item.is_video:
         with _enough_memory(item):
-            _segment_video(predict, info, item, target, looks)
+            _segment_video(predict, info, item, target, looks, reading)
         return None
     image = _read(item, reading)
     height, width = image.shape[:2]
@@ -237,9 +245,14 @@ def _image_bytes(image: np.ndarray | None) -> int:
 
 
 def _segment_video(
-    predict: Predict, info: DatasetInfo, item: Input, target: Path, looks: LooksSettings
+    predict: Predict,
+    info: DatasetInfo,
+    item: Input,
+    target: Path,
+    looks: LooksSettings,
+    reading: ImageReading,
 ) -> None:
-    source, count = video.VideoReader(item.path), 0
+    source, count = video.VideoReader(item.path, reading.max_pixels), 0
     LOG.info('segmenting %s, %s frames', item.path, source.frames or 'an unknown number of')
 
     def read(number: int) -> np.ndarray | None:
@@ -259,7 +272,7 @@ def _segment_video(
 
     with video.video_writer(target, source.rate) as append:
         # disable=None: the bar is shown on terminals only.
-        bar = tqdm(
+        bar = ProgressBar(
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         frames = iter(bar)

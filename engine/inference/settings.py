@@ -64,6 +64,10 @@ class WeightsSettings(Settings):
         '--partial',
         help='accept weights with missing or extra parameters, such as a backbone',
     )
+    allow_non_finite: bool = flag(
+        '--allow-non-finite',
+        help='accept weights with NaN or infinity, which are refused otherwise',
+    )
     weights_url: str | None = option(
         '--weights-url', metavar='URL', help='download published weights from this address'
     )

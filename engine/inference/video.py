@@ -1,8 +1,9 @@
 """Read and write video files frame by frame with the FFmpeg that comes with OpenCV."""
 
+import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import numpy as np
 
 from common.errors import InputError, UserError
 from common.files import replacing
+from common.log import LOG
 from datasets import orientation
 from datasets.decoding import decoding, reason_of
+from datasets.keys import MAX_PIXELS
 from datasets.library_settings import silent_opencv
-from engine.inference import video_orientation
+from engine.inference import video_formats, video_orientation, video_packets
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 # Formats whose header holds the number of frames; FFmpeg estimates the number in other formats.
-EXACT_FRAME_COUNTS = ('.mp4', '.m4v', '.mov', '.avi')
+EXACT_FRAME_COUNTS = (video_formats.ISO, video_formats.AVI)
+USUAL_RATE = 25.0  # frames per second of a video that states no number, or an impossible one
+RATES = (0.01, 65535)  # frames per second that FFmpeg can write
 
 
 class IncompleteVideo(InputError):
@@ -30,31 +35,38 @@ class VideoReader:
 
     Frames are turned upright, as players show them.
 
+    Args:
+        path: The file; its content shows its format, see :mod:`engine.inference.video_formats`.
+        max_pixels: Pixels of the largest frame that is read.
+
     Attributes:
         frames: Number of frames that the header promises; 0 if it states no number.
         rate: Frames per second.
 
     Raises:
-        InputError: The file cannot be read, or is not a video.
+        InputError: The file cannot be read, is of another format, or claims larger frames.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
-        try:
-            path.open('rb').close()
-        except OSError as error:
-            raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
+        self._path, self._max_pixels = path, max_pixels
+        self._failure: str | None = None
         with decoding(path), silent_opencv:
+            header = video_formats.read_header(path)
+            for size in header.sizes:
+                self._check_size(*size)
             self._capture = _open(path)
             if not self._capture.isOpened():
-                raise InputError(f'{path}: not a video that FFmpeg reads, or damaged')
-            self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+                raise InputError(f'{path}: damaged or truncated video, {_why_not_opened(header)}')
+            opened = map(self._fact, (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            self._check_size(*map(int, opened))
+            self._check_constant(video_packets.sizes_in(_open(path)))
+            self.frames = max(0, int(self._fact(cv2.CAP_PROP_FRAME_COUNT)))
+            self._is_exact = header.name in EXACT_FRAME_COUNTS
+            self.rate = self._usable_rate()
             # Whether OpenCV turns frames itself differs between its versions.
             self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-            angle = self._capture.get(cv2.CAP_PROP_ORIENTATION_META)
-            self._orientation = video_orientation.of_video(path, angle)
-        self._failure: str | None = None
+            angle = self._fact(cv2.CAP_PROP_ORIENTATION_META)
+            self._orientation = video_orientation.of_video(header.moov, angle)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield upright frames, (H, W, 3) uint8, BGR; raise ``InputError`` if there is no frame.
@@ -79,6 +91,38 @@ class VideoReader:
             return None
         return frame if there else None
 
+    def _fact(self, number: int) -> float:
+        """Return a property of the video; 0 if the file states no finite number."""
+        value = self._capture.get(number)
+        return value if math.isfinite(value) else 0.0
+
+    def _usable_rate(self) -> float:
+        rate = self._fact(cv2.CAP_PROP_FPS) or USUAL_RATE
+        if RATES[0] <= rate <= RATES[1]:
+            return rate
+        LOG.warning('%s: claims %g frames per second; %g are used', self._path, rate, USUAL_RATE)
+        return USUAL_RATE
+
+    def _check_size(self, width: int, height: int) -> None:
+        """Raise ``InputError`` for frames of more pixels than are read."""
+        pixels = width * height
+        if pixels > self._max_pixels:
+            raise InputError(
+                f'{self._path}: frames of {width}x{height} pixels, but at most '
+                f'{self._max_pixels} are read; make it smaller with another program, or set '
+                f'max_pixels (--set max_pixels={pixels})'
+            )
+
+    def _check_constant(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Raise ``InputError`` for frames of several sizes, which OpenCV does not read right."""
+        if len(sizes) > 1:
+            (width, height), other = sizes[:2]
+            raise InputError(
+                f'{self._path}: its frames change from {width}x{height} to {other[0]}x{other[1]} '
+                'pixels; give all one size with another program, such as ffmpeg with '
+                f'-vf scale={width}:{height}'
+            )
+
     def check_complete(self, count: int):
         """Raise ``IncompleteVideo`` if there are more than ``count`` frames.
 
@@ -90,8 +134,7 @@ class VideoReader:
                 f'{self._path}: frame {count + 1} cannot be decoded ({self._failure}); the '
                 f'{count} before it can be read'
             )
-        exact = self._path.suffix.lower() in EXACT_FRAME_COUNTS
-        if count < (self.frames if exact else int(self.frames * 0.9)):
+        if count < (self.frames if self._is_exact else int(self.frames * 0.9)):
             raise IncompleteVideo(
                 f'{self._path}: its header promises {self.frames} frames, {count} can be read'
             )
@@ -110,7 +153,7 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
 
     Raises:
         InputError: On the first frame, if no video of its size can be encoded.
-        UserError: The video could not be written completely.
+        UserError: The video could not be written completely, or no frame was appended.
     """
     with replacing(path) as temporary:
         writer, count = None, 0
@@ -121,7 +164,6 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
             frame = np.pad(frame, [*odd, (0, 0)], mode='edge')
             if writer is None:
                 codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
-                temporary.touch()  # raises an OSError with a reason, which OpenCV does not report
                 with silent_opencv, _name_for_ffmpeg(temporary) as name:
                     writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, rate, frame.shape[1::-1])
                 if not writer.isOpened():
@@ -138,7 +180,9 @@ def video_writer(path: Path, rate: float) -> Iterator[Callable[[np.ndarray], Non
         finally:
             if writer is not None:
                 writer.release()
-        if count and _frames_in(temporary) < count:
+        if not count:
+            raise UserError(f'{path}: not written, as there is no frame for it')
+        if _frames_in(temporary) < count:
             raise UserError(f'{path}: cannot be written completely; is the disk full?')
 
 
@@ -154,6 +198,12 @@ def _frames_in(path: Path) -> int:
     while capture.grab():
         count += 1
     return count
+
+
+def _why_not_opened(header: video_formats.VideoHeader) -> str:
+    if header.name == video_formats.ISO and header.moov is None:
+        return 'without the box moov, which is often the last one; copy or download it again'
+    return 'or encoded in a way that FFmpeg does not read; convert it into MP4'
 
 
 def _open(path: Path) -> cv2.VideoCapture:

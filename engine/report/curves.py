@@ -10,6 +10,7 @@ import numpy as np
 
 from common import files, silent_imports
 from common.errors import UserError
+from common.printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 9, 9, 110
 COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
 LOG_SCALE_RATIO = 10  # an axis is logarithmic if largest / smallest value exceeds this
+MAX_DRAWN = 1e100  # matplotlib overflows with larger values
 MIN_SMOOTHED_VALUES = 40  # the running mean is drawn from this number of values on
 
 Rows = Sequence[tuple[float, ...]]  # pairs of an iteration and a value
@@ -38,7 +40,7 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     # Without pyplot, which would look for a display.
     figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
     figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
-    figure.suptitle(title)
+    figure.suptitle(one_line(title), parse_math=False)  # the name of a folder is no formula
     if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
         raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)
@@ -129,5 +131,7 @@ def _choose_scale(axes: Axes):
 
 
 def _columns(rows: Rows) -> np.ndarray:
-    """Return iterations and values as an array (2, N)."""
-    return np.array(rows, float).reshape(-1, 2).T
+    """Return iterations and values as an array (2, N); values too large to draw are infinite."""
+    columns = np.array(rows, float).reshape(-1, 2).T
+    huge = np.abs(columns) > MAX_DRAWN
+    return np.where(huge, np.copysign(np.inf, columns), columns)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from common import files
+from common import files, write_targets
+from common.printable import printable
 from engine.report import curves, summary
 
 SUMMARY, PICTURE = 'report.md', 'report.png'
@@ -21,8 +22,9 @@ def write_report(run: Path, picture: Path) -> str:
     Raises:
         UserError: The run cannot be read, or a file cannot be written.
     """
+    write_targets.refuse_streams(run)
     record = summary.read_run(run)
-    page = summary.format_page(record, picture)
+    page = printable(summary.format_page(record, picture))
     title = f'{record.name}, iteration {record.iteration} of {record.total or summary.UNKNOWN}'
     curves.draw_curves(picture, title, record.losses, record.rates, record.scores)
     with files.replacing(run / SUMMARY) as temporary:

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from common import files
+from common import files, yaml_text
 from common.errors import UserError
 from common.sections import SectionError
 from common.tables import Column, markdown
 from datasets.keys import DataKeys
+from engine.config.reading import NAME_KEYS
 from engine.runs import checkpoints
 from engine.runs.logger import LOG_FILE
 from engine.runs.run_folder import RunFolder
@@ -21,7 +20,8 @@ from engine.training.hyperparameters import TrainingKeys
 from models.family import NetworkKeys
 
 UNKNOWN = '-'
-PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d+) \|')  # line of train.log
+PROGRESS = re.compile(r'\S+ \S+ INFO iteration \d+/(\d{1,15}) \|')  # line of train.log
+MAX_LOG_BYTES = 10_000_000  # the end of train.log, which is read
 
 
 @dataclass(frozen=True)
@@ -183,18 +183,18 @@ def _total(log: Path) -> int | None:
     if files.kind_of(log) is None:
         return None
     try:
-        lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+        with open(log, 'rb') as file:
+            file.seek(max(0, log.stat().st_size - MAX_LOG_BYTES))
+            end = file.read(MAX_LOG_BYTES)
     except OSError as error:
         raise UserError(f'{log}: cannot be read ({error.strerror})') from error
+    lines = end.decode(errors='replace').splitlines()
     found = (PROGRESS.match(line) for line in reversed(lines))
     return next((int(match[1]) for match in found if match), None)
 
 
 def _read_config(path: Path) -> dict:
-    try:
-        config = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f'{path}: cannot be read ({error})') from error
+    config = yaml_text.read(path, NAME_KEYS)
     if not isinstance(config, dict):
         raise UserError(f'{path}: is not a config')
     return config

@@ -20,12 +20,15 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from common import files
+from common import files, hdf5
 from common.errors import UserError
+from common.finite import non_finite
 from common.log import LOG
+from engine.runs import state_facts
+from models.weights.foreign_files import STATE_MAGIC as MAGIC
 
 HEADER_BYTES = 512  # the smallest user block
-MAGIC, VERSION = b'nnseg training state', b'2'
+VERSION = b'2'
 ARRAYS = ('parameters', 'solver', 'average')
 ADVICE = 'start from weights (-p model_param_*.h5 or best.h5 of a run) in another folder (-o)'
 # Config keys that do not influence the parameters of a training that has begun: initial weights,
@@ -134,20 +137,31 @@ def save(path: str | os.PathLike, state: TrainingState):
 
 
 def load(path: str | os.PathLike) -> TrainingState:
-    """Read a state; raise ``UserError`` if the file is missing, damaged or not a state."""
+    """Read a state.
 
-    def read(file):
-        groups = json.loads(file['names'][()].tobytes())
-        arrays = {
-            group: None
-            if names is None
-            else {name: file[f'{group}/{number}'][()] for number, name in enumerate(names)}
-            for group, names in groups.items()
+    Raises:
+        UserError: The file is missing, damaged or not a state, or a value in it is not finite.
+    """
+
+    def read(file, listed):
+        facts = _read_facts(file, listed)
+        names = state_facts.check_names(_read_json(file, 'names', listed), ARRAYS)
+        places = {
+            f'{group}/{number}': (group, name)
+            for group, each in names.items()
+            for number, name in enumerate(each or ())
         }
-        # h5py returns arrays without dimensions as scalars.
-        for group in filter(None, arrays.values()):
-            group.update({name: np.asarray(array) for name, array in group.items()})
-        return TrainingState(**json.loads(file['facts'][()].tobytes()), **arrays)
+        if set(listed) != {'facts', 'names', *places} or None in (
+            names['parameters'],
+            names['solver'],
+        ):
+            raise ValueError('its names do not fit its arrays')
+        arrays = {group: None if each is None else {} for group, each in names.items()}
+        for place, (group, name) in places.items():
+            array = arrays[group][name] = hdf5.read(file, place)
+            if problem := non_finite(array):
+                raise ValueError(f'{hdf5.shown(name)} of the {group} has {problem}')
+        return TrainingState(**facts, **arrays)
 
     return _read(Path(path), read)
 
@@ -158,7 +172,7 @@ def load_facts(path: str | os.PathLike) -> dict:
     Raises:
         UserError: The file is missing, damaged or not a state.
     """
-    return _read(Path(path), lambda file: json.loads(file['facts'][()].tobytes()))
+    return _read(Path(path), _read_facts)
 
 
 def config_changes(old: Mapping, new: Mapping) -> list[str]:
@@ -225,8 +239,21 @@ def _with_lists(value):
     return [_with_lists(part) for part in value] if isinstance(value, tuple | list) else value
 
 
+def _read_facts(file: h5py.File, listed: list[str]) -> dict:
+    return state_facts.check(_read_json(file, 'facts', listed))
+
+
+def _read_json(file: h5py.File, name: str, listed: list[str]):
+    if name not in listed:
+        raise ValueError(f'{name} is missing')
+    content = hdf5.read(file, name)
+    if content.dtype != np.uint8 or content.ndim != 1:
+        raise ValueError(f'{name} is not JSON')
+    return state_facts.decode(content.tobytes())
+
+
 def _read(path: Path, read):
-    """Return ``read(file)`` for the HDF5 file at ``path``, after a check of its SHA-256."""
+    """Return ``read(file, names of its arrays)`` for a state, after a check of its SHA-256."""
     if files.kind_of(path) != 'file':
         raise UserError(f'{path}: no such training state; leave out --resume to start a training')
     try:
@@ -235,11 +262,12 @@ def _read(path: Path, read):
             problem = _damage(stream)
             if problem is None:
                 stream.seek(0)
+                listed = hdf5.list_arrays(stream)
                 with h5py.File(stream, 'r') as file:
-                    return read(file)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                    return read(file, listed)
+    except hdf5.HDF5_ERRORS as error:
         reason = getattr(error, 'strerror', None) or ' '.join(str(error).split())
-        problem = f'cannot be read ({reason})'
+        problem = f'cannot be read ({reason or "there is too little memory"})'
     raise UserError(f'{path} {problem}; {ADVICE}')
 
 

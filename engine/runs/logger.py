@@ -15,11 +15,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import UserError
-from common.log import LOG
+from common.log import LOG, PrintableFormatter
+from common.printable import one_line, printable
+from common.progress import ProgressBar
 from engine.runs.series import RunSeries
 from engine.runs.tensorboard import EventWriter
 
@@ -87,7 +88,7 @@ class RunLogger:
             LOG.addHandler(handler)
             stack.callback(LOG.removeHandler, handler)
             self._bar = stack.enter_context(
-                tqdm(
+                ProgressBar(
                     total=max_iter,
                     initial=start_iteration,
                     bar_format='{n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining}{postfix}',
@@ -96,7 +97,7 @@ class RunLogger:
                 )
             )
             if self._terminal:  # prints messages above the bar
-                stack.enter_context(logging_redirect_tqdm())
+                stack.enter_context(logging_redirect_tqdm(tqdm_class=ProgressBar))
             self._close_all = stack.pop_all().close
 
     def step(
@@ -159,7 +160,9 @@ class RunLogger:
         if not self._active:
             return
         scores = {f'val/{name}': report[name] for name in ('miou', 'pixel_accuracy')}
-        scores |= {f'val/iou/{n}': values['iou'] for n, values in report['classes'].items()}
+        scores |= {
+            f'val/iou/{one_line(n)}': values['iou'] for n, values in report['classes'].items()
+        }
         with self._writing():
             self._history.validation(iteration, report)
             known = {tag: score for tag, score in scores.items() if score is not None}
@@ -262,7 +265,8 @@ class RunLogger:
 
     def _append(self, text: str, level: str = 'INFO'):
         """Append a message to train.log, with all lines but the first indented."""
-        line = f'{time.strftime("%Y-%m-%d %H:%M:%S")} {level} ' + text.replace('\n', '\n    ')
+        text = printable(text).replace('\n', '\n    ')
+        line = f'{time.strftime("%Y-%m-%d %H:%M:%S")} {level} {text}'
         path = self._folder / LOG_FILE
         with (
             self._writing(),
@@ -290,6 +294,7 @@ class _Handler(logging.Handler):
 
     def __init__(self, append: Callable[[str, str], None]):
         super().__init__()
+        self.setFormatter(PrintableFormatter())
         self._append = append
 
     def emit(self, record: logging.LogRecord):

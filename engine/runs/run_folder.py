@@ -14,9 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from common import __version__, files, lock_files
+from common import __version__, files, lock_files, write_targets
 from common.errors import UserError
 from common.log import LOG
+from common.printable import one_line
 from engine.runs import checkpoints
 from models import NetworkInfo, weights
 from models.class_table import ClassTable
@@ -90,7 +91,7 @@ class RunFolder:
         found = {
             int(match[1]): path
             for path in files.listing(self.path)
-            if (match := WEIGHTS_NAME.fullmatch(path.name))
+            if (match := WEIGHTS_NAME.fullmatch(path.name)) and files.kind_of(path) == 'file'
         }
         return dict(sorted(found.items()))
 
@@ -122,13 +123,14 @@ class RunFolder:
             resume: As for :meth:`check_vacant`.
 
         Raises:
-            UserError: The folder cannot be written, a run in it would be overwritten, or another
-                process has locked it.
+            UserError: The folder cannot be written, a run in it would be overwritten, another
+                process has locked it, or it holds a pipe or a device.
         """
         self.check_vacant(resume)
         files.check_writable(self.config)
         self._acquire()
-        files.remove_leftovers(self.path)
+        write_targets.refuse_streams(self.path)
+        write_targets.remove_leftovers(self.path)
 
     def check_vacant(self, resume: bool):
         """Check that the folder holds no run that would be overwritten; change nothing.
@@ -187,7 +189,7 @@ class RunFolder:
             dict(config), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
         )
         comment = f'{HEAD_LINE} {__version__}\n'
-        comment += f'# {made_by}\n' if made_by else ''
+        comment += f'# {one_line(made_by)}\n' if made_by else ''
         with files.replacing(self.config, durable=True) as temporary:
             temporary.write_text(comment + text, encoding='utf-8', errors='backslashreplace')
 

@@ -16,13 +16,16 @@ from pathlib import Path
 
 from nnabla.monitor import MonitorSeries, MonitorTimeElapsed
 
-from common import files
+from common import files, json_text
 from common.errors import UserError
+from common.json_text import is_count, is_number
+from common.text_files import TextFileError, read_text
 
 LOSS, RATE, SCORE = 'Training loss', 'Learning rate', 'Validation mIoU'
 TIME = 'Training time per iteration'
 COLUMN_COUNTS = {LOSS: 2, RATE: 2, SCORE: 2, TIME: 4}
 VALIDATIONS = 'validation.json'
+MAX_COUNT = 2**53  # iterations or seconds; floats hold whole numbers exactly up to here
 ORIGIN_KEYS = ('images', 'settings', 'origin')  # what scores were computed from
 
 
@@ -148,14 +151,33 @@ def read_series(folder: Path, name: str) -> list[tuple[float, ...]]:
         UserError: The file is unreadable or not a series.
     """
     path = series_path(folder, name)
-    problem = f'is no series of {COLUMN_COUNTS[name]} numbers per line'
+    remedy = 'remove it to continue without its numbers'
     try:
-        rows = [tuple(map(float, line.split())) for line in _lines(path)]
-        if all(len(row) == COLUMN_COUNTS[name] for row in rows):
-            return rows
-    except (OSError, ValueError) as error:
-        problem = f'cannot be read ({error})'
-    raise UserError(f'{path}: {problem}; remove it to continue without its numbers')
+        lines = _lines(path)
+    except TextFileError as error:
+        raise UserError(f'{error}; {remedy}') from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        row = _row(line, name)
+        if row is None:
+            raise UserError(
+                f'{path}: is no series of {COLUMN_COUNTS[name]} numbers per line (line {number}); '
+                f'{remedy}'
+            )
+        rows.append(row)
+    return rows
+
+
+def _row(line: str, name: str) -> tuple[float, ...] | None:
+    """Return the numbers in a line of a series; None if they are not those of this series."""
+    try:
+        row = tuple(map(float, line.split()))
+    except ValueError:
+        return None
+    # A loss can be infinite or NaN; iterations and seconds count something.
+    counted = row if name == TIME else row[:1]
+    right = len(row) == COLUMN_COUNTS[name] and all(0 <= value <= MAX_COUNT for value in counted)
+    return row if right else None
 
 
 def read_validations(folder: Path) -> list[dict]:
@@ -172,29 +194,36 @@ def read_validations(folder: Path) -> list[dict]:
     path = folder / VALIDATIONS
     if files.kind_of(path) is None:
         return []
+    remedy = 'remove it to continue without its scores'
     try:
-        entries = json.loads(path.read_text(encoding='utf-8'))
-        if all(_is_entry(entry) for entry in entries):
-            return entries
-        problem = 'is not a list of scores'
-    except (OSError, ValueError, TypeError) as error:
-        problem = f'cannot be read ({error})'
-    raise UserError(f'{path}: {problem}; remove it to continue without its scores')
+        entries = json_text.read(path, list)
+    except TextFileError as error:
+        raise UserError(f'{error}; {remedy}') from error
+    for number, entry in enumerate(entries):
+        if not _is_entry(entry):
+            raise UserError(f'{path}: is not a list of scores (entry {number}); {remedy}')
+    return entries
 
 
 def _lines(path: Path) -> list[str]:
     """Return the terminated lines of a file; a killed run can leave a last line incomplete."""
     if files.kind_of(path) is None:
         return []
-    return path.read_text(encoding='utf-8').split('\n')[:-1]
+    return read_text(path).split('\n')[:-1]
 
 
 def _is_entry(entry) -> bool:
-    score = int | float | None
     return (
         isinstance(entry, dict)
-        and isinstance(entry.get('iteration'), int)
+        and is_count(entry.get('iteration'), most=MAX_COUNT)
         and isinstance(entry.get('classes'), dict)
-        and all(isinstance(entry.get(key, ''), score) for key in ('miou', 'pixel_accuracy'))
-        and all(isinstance(iou, score) for iou in entry['classes'].values())
+        and {'miou', 'pixel_accuracy'} <= entry.keys()
+        and all(map(_is_score, (entry['miou'], entry['pixel_accuracy'])))
+        and all(map(_is_score, entry['classes'].values()))
+        and isinstance(entry.get('origin', ''), str)
     )
+
+
+def _is_score(value) -> bool:
+    """Return whether a value is a number, or None for a score that is undefined."""
+    return value is None or is_number(value)

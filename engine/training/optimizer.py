@@ -23,6 +23,7 @@ import numpy as np
 
 from common.patterns import matching_parameters
 from common.sections import Section, SectionError, config_key
+from common.short_repr import short_text
 from engine.training.pytorch_momentum import PyTorchMomentum
 from engine.training.state_arrays import check_fit
 from layers.build import float_context
@@ -283,6 +284,6 @@ def _parse_factor(entry: str) -> tuple[str, float]:
         factor = math.nan
     if not pattern or not 0 <= factor < math.inf:
         raise SectionError(
-            'lr_factors', f"write '{entry}' as pattern=factor, such as backbone/*=0.1"
+            'lr_factors', f"write '{short_text(entry)}' as pattern=factor, such as backbone/*=0.1"
         )
     return pattern, factor

@@ -22,7 +22,6 @@ from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
 from engine.evaluation import turned_images
 from engine.inference.predictor import Predictor
-from engine.runs import checkpoints
 from engine.runs.checkpoints import TrainingState
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
@@ -66,7 +65,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     default = config.run.path if config.run else Path('runs') / config.name
     folder = RunFolder(settings.output or default)
     source = resume.find_state(settings, folder)
-    state = checkpoints.load(source) if source else None
+    state = resume.read_state(source) if source else None
     own = source is not None and source.resolve() == folder.state.resolve()
     seed = resume.seed_of_run(settings, state)
     data = open_dataset(config, DataKeys.of(config).train_split)
@@ -103,9 +102,8 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     stack.callback(loader.close)
     with config.naming_origins():
         trainer = _make_trainer(plan, loader, hyperparameters, network, criterion)
-    if state is not None:
-        trainer.load_state(state)
-        resume.restore_loader(state, loader, settings)
+    if state is not None and source is not None:
+        resume.restore(source, state, trainer, loader, settings)
     trainer.broadcast_parameters()
     if choice.name == 'cudnn' and not settings.skip_self_check:
         _check_gpu(plan, trainer, watchdog)

@@ -21,7 +21,9 @@ from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
 from engine.training.plan import TrainingPlan
 from engine.training.schedules import ScheduleKeys
 from engine.training.settings import TrainingSettings
+from engine.training.trainer import Trainer
 from models import input_statistics
+from models.family import NetworkKeys
 
 # Neither adding nor omitting this option changes results unnoticed: a bad sample ends a run without
 # it, and is logged with it.
@@ -40,6 +42,24 @@ def find_state(settings: TrainingSettings, folder: RunFolder) -> Path | None:
         LOG.info('%s: no state to resume from, starting a new run', path)
         return None
     return path
+
+
+def read_state(path: Path) -> TrainingState:
+    """Read the state of a run, whose config must be one of this program.
+
+    Raises:
+        UserError: The file is missing, damaged or not a state.
+    """
+    state = checkpoints.load(path)
+    try:
+        models.describe(state.config)
+        for section in (SolverKeys, DataKeys, NetworkKeys):
+            section.of(state.config)
+    except UserError as error:
+        raise UserError(
+            f'{path} cannot be read (its config: {error}); {checkpoints.ADVICE}'
+        ) from error
+    return state
 
 
 def own_config(settings: TrainingSettings) -> Path | None:
@@ -172,7 +192,22 @@ def log_ignored_options(state: TrainingState, plan: TrainingPlan) -> None:
         LOG.info('the data folder is %s, it was %s', now, before)
 
 
-def restore_loader(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
+def restore(
+    path: Path, state: TrainingState, trainer: Trainer, loader: Loader, settings: TrainingSettings
+) -> None:
+    """Restore the trainer and the position of the loader from the state in a file.
+
+    Raises:
+        UserError: The state does not fit; the message names the file.
+    """
+    try:
+        trainer.load_state(state)
+        _restore_loader(state, loader, settings)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+
+
+def _restore_loader(state: TrainingState, loader: Loader, settings: TrainingSettings) -> None:
     """Restore the position of the loader in the epoch.
 
     If the batch or the data set has changed, ``--allow-changes`` starts a new epoch.

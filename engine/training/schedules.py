@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.sections import Section, SectionError, config_key, plain
+from common.short_repr import short_repr
 
 # Constants of one_cycle, with PyTorch's names and defaults.
 RISING_SHARE = 0.3  # pct_start: share of the iterations
@@ -186,7 +187,7 @@ def learning_rate(
 
 def _check_ascending(key: str, values: Sequence[int]) -> None:
     if list(values) != sorted(set(values)):
-        raise SectionError(key, f'must ascend, not {plain(values)}')
+        raise SectionError(key, f'must ascend, not {short_repr(plain(values))}')
 
 
 def _between(first: float, last: float, share: float) -> float:

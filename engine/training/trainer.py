@@ -233,6 +233,9 @@ class Trainer:
             name: array.shape for name, array in state.parameters.items()
         }:
             raise UserError('the state belongs to another network')
+        for name, array in state.parameters.items():
+            if array.dtype.kind != 'f':
+                raise UserError(f'the parameter {name} has type {array.dtype}, not float32')
         for name, parameter in everything.items():
             parameter.d = state.parameters[name]
         self._optimizer.load_state(state.solver)

@@ -8,7 +8,9 @@ Usage:
 
 import sys
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nnabla as nn
 import numpy as np
@@ -18,6 +20,7 @@ from common import files
 from common.command import Parser, run_command
 from common.errors import UserError
 from common.log import LOG
+from common.name_list import first_names
 from common.protected_files import ProtectedFiles
 from layers.workspace import Workspace
 from models import convert, input_statistics, registry, weights
@@ -26,6 +29,9 @@ from models.convert.tensors import Tensor
 from models.errors import ModelError
 from models.family import Statistics
 from models.weights import published
+
+MAX_LISTED_GROUPS = 6  # of tensors in a checkpoint that are not used
+OUTERMOST = 'the outermost level'
 
 
 def build_parser() -> Parser:
@@ -137,7 +143,7 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
     with Workspace({}).entered():
         matching.register(network)
         strict = not (found.missing or found.wrong_shape)
-        report = weights.load(convert.from_pytorch(args.network, arrays), strict=strict)
+        report = _load(convert.from_pytorch(args.network, arrays), strict, paths)
         if args.check:
             LOG.info('segmenting a photo')
             print(*reporting.check_on_photo(network), sep='\n')
@@ -151,16 +157,28 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
 
 def convert_to_pytorch(args: Namespace, network: registry.Network) -> int:
     """Convert an ``.h5`` file to the original's names; with ``--partial`` it may lack arrays."""
-    arrays = weights.read(weights.find(args.input[0]))
+    path = weights.find(args.input[0])
+    arrays = weights.read(path)
     with Workspace({}).entered():
         matching.register(network)
-        loaded = weights.load(arrays, strict=not args.partial).loaded
+        loaded = _load(arrays, not args.partial, [path]).loaded
     state = convert.to_pytorch(args.network, {name: arrays[name] for name in loaded})
     checkpoints.write(args.to_pytorch, state)
     print(
         f"{args.to_pytorch}: {len(state)} arrays of {args.network}, named as in the original code"
     )
     return 0
+
+
+def _load(
+    arrays: Mapping[str, NDArray[Any]], strict: bool, paths: Sequence[Path]
+) -> weights.LoadReport:
+    """Load arrays into the registered parameters; an error names the files they come from."""
+    try:
+        return weights.load(arrays, strict=strict)
+    except ModelError as error:
+        source = ' and '.join(map(str, paths))
+        raise ModelError(str(error).replace('the given arrays', source, 1)) from error
 
 
 def _statistics(args: Namespace, network: registry.Network) -> Statistics | None:
@@ -187,10 +205,13 @@ def _state_of(path: Path) -> dict[str, Tensor]:
     try:
         (keys, state), *others = matching.states(tree)
     except ModelError as error:
-        raise ModelError(f'{path}: {error}') from error
+        raise ModelError(
+            f'{path}: {error}; pass a file with the state_dict() of one network'
+        ) from error
     if keys or others:
-        rest = ''.join(f', not {k or "the outermost level"} ({len(g)})' for k, g in others)
-        print(f'{path}: using {keys or "the outermost level"} ({len(state)} arrays){rest}')
+        unused = [f'{k or OUTERMOST} ({len(group)})' for k, group in others]
+        rest = f', not {first_names(unused, MAX_LISTED_GROUPS)}' if unused else ''
+        print(f'{path}: using {keys or OUTERMOST} ({len(state)} arrays){rest}')
     return state
 
 

@@ -11,12 +11,13 @@ from typing import TypeAlias
 
 import nnabla as nn
 
+from common.name_list import shortened
 from layers.build import ShapeOnlyBuild
 from layers.workspace import Workspace
 from models import registry
 from models.complexity import nearest_size
 from models.convert import COUNTERS, reference_name
-from models.convert.tensors import Tensor
+from models.convert.tensors import MAX_TENSORS, Tensor
 from models.errors import ModelError
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]  # name of an array -> its shape
@@ -56,10 +57,12 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
         tree: The object that :func:`models.convert.checkpoints.read` returned.
 
     Returns:
-        Pairs of a group's path, which is its keys joined by dots, and the group's tensors by name.
+        Pairs of a group's path, which is its keys joined by dots and shortened, and the group's
+        tensors by name.
 
     Raises:
-        ModelError: There is no group, or a name is not printable.
+        ModelError: There is no group, the largest one has more tensors than any network, or a name
+            is not printable.
     """
     found = list(_groups(tree, (), set()))
     if not found:
@@ -67,6 +70,8 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
     if not all(name.isprintable() for keys, group in found for name in (*keys, *group)):
         raise ModelError('it has names that are not printable')
     most = max(len(group) for _, group in found)
+    if most > MAX_TENSORS:
+        raise ModelError(f'it has {most:,} tensors in one dictionary, more than any network')
 
     def rank(item: tuple[tuple[str, ...], dict[str, Tensor]]) -> tuple[bool, bool, int, int]:
         keys, group = item
@@ -74,7 +79,7 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
         place = STATE_KEYS.index(keys[-1]) if keys and known else -1
         return (2 * len(group) < most, not known, place, -len(group))
 
-    return [('.'.join(keys), group) for keys, group in sorted(found, key=rank)]
+    return [(shortened('.'.join(keys)), group) for keys, group in sorted(found, key=rank)]
 
 
 def _groups(

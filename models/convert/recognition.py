@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from common.class_maps import MAX_CLASSES
+from common.name_list import first_names
 from models import registry
 from models.convert import reference_name
 from models.convert.matching import Shapes, StateMatch, is_encoder_of, match_arrays, network_shapes
@@ -33,6 +34,8 @@ UNSUPPORTED_CHECKPOINTS = (
 )
 MIN_MATCHED_SHARE = 0.3  # share of the files' arrays that must match for --partial
 MAX_MISMATCHED_SHARE = 0.1  # number of mismatches / arrays, for a network to be suggested
+MAX_CLASSIFIER_ARRAYS = 30  # that a file of an encoder has besides the encoder's
+MAX_CLASS_COUNTS = 8  # different first dimensions that can be numbers of classes; heads share one
 
 
 def is_partial_network(network: Network, files: Files, found: StateMatch) -> bool:
@@ -65,7 +68,7 @@ def explain_mismatch(network: Network, files: Files, found: StateMatch) -> str:
     if reason := unsupported_reason(files):
         return reason
     if found.duplicates:
-        some = ', '.join(found.duplicates[:3])
+        some = first_names(found.duplicates)
         return f'{len(found.duplicates)} arrays occur twice, in two files or two spellings: {some}'
     name = network.name
     classes = other_class_count(name, files, found)
@@ -117,6 +120,8 @@ def other_class_count(name: str, files: Files, found: StateMatch) -> int | None:
         found: The match of the files with the network, in which arrays have the wrong shape.
     """
     counts = {files[i][key][0] for i, key in found.wrong_shape.values() if files[i][key]}
+    if len(counts) > MAX_CLASS_COUNTS:
+        return None
     for count in sorted(counts):
         try:
             other = match_arrays(files, network_shapes(name, count))
@@ -156,11 +161,17 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
         The names of the networks, their number of classes if it is not the default, and the match
         of the first. None if no network matches well enough.
     """
+    count = sum(map(len, files))
+    spare = MAX_MISMATCHED_SHARE * count + MAX_CLASSIFIER_ARRAYS
     matches = {}
     for family in registry.FAMILIES:
         if family.original is not None:
             for name in family.variants:
-                matches[name] = match_arrays(files, network_shapes(name))
+                shapes = network_shapes(name)
+                if count <= len(shapes) + spare:  # else too many arrays would not match
+                    matches[name] = match_arrays(files, shapes)
+    if not matches:
+        return None
     fewest = min(found.mismatch_count for found in matches.values())
     names = [name for name, found in matches.items() if found.mismatch_count == fewest]
     names.sort(key=lambda name: -difflib.SequenceMatcher(None, name, like).ratio())
@@ -169,7 +180,7 @@ def recognise(files: Files, like: str) -> tuple[list[str], int | None, StateMatc
         classes = other_class_count(names[0], files, found)
         if classes:
             found = match_arrays(files, network_shapes(names[0], classes))
-    limit = MAX_MISMATCHED_SHARE * sum(map(len, files))
+    limit = MAX_MISMATCHED_SHARE * count
     if found.mismatch_count > limit and not is_encoder_of(names[0], found):
         return None
     return names, classes, found
@@ -230,7 +241,7 @@ def _shapes_of_last(family: Family) -> Shapes:
 def describe_mismatches(found: StateMatch) -> str:
     """Return a text with a few names of each kind of unmatched arrays and parameters."""
     parts = [
-        f'{len(names)} {what}: {", ".join(names[:3])}{", ..." if len(names) > 3 else ""}'
+        f'{len(names)} {what}: {first_names(names)}'
         for what, names in (
             ('missing', found.missing),
             ('not in the network', [key for _, key, _ in found.extra]),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import PROJECT, tables
+from common.name_list import first_names
 from common.tables import Column
 from models import convert
 from models.convert.matching import StateMatch
@@ -65,10 +66,8 @@ def conversion_table(
         ('missing in the output', [*found.missing, *found.wrong_shape]),
     ):
         if names:
-            some = names
-            if not verbose and len(names) > MAX_LISTED_NAMES:
-                some = [*names[:MAX_LISTED_NAMES], '...']
-            lines.append(f'{what} ({len(names)}): {", ".join(some)}')
+            some = first_names(names, len(names) if verbose else MAX_LISTED_NAMES)
+            lines.append(f'{what} ({len(names)}): {some}')
     return lines
 
 

@@ -1,10 +1,9 @@
 """Tensors of checkpoints: strided views of storages, validated on creation and read on demand."""
 
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -30,19 +29,9 @@ NUMPY_TYPES = {
     'bool': '?',
 }
 MAX_DIMENSIONS = 16
-MAX_ELEMENTS = 1 << 40
-# Exceptions that a damaged pickle, archive or header raises.
-DAMAGE_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RuntimeError,  # a pickle nested too deeply, or an archive with a password
-    TypeError,
-    ValueError,
-)
+MAX_COUNT = (1 << 63) - 1  # elements, bytes or steps that PyTorch can count
+MAX_TENSORS = 20_000  # of a network: ten times as many as the largest one here has
+MAX_REPEATED = 1 << 16  # elements of a tensor that repeats those of a smaller storage
 
 
 def item_size(element: str) -> int:
@@ -63,7 +52,7 @@ def decode(content: bytes | memoryview, element: str, byte_order: str = '<') -> 
     return (np.frombuffer(content, f'{byte_order}u2').astype('u4') << 16).view('f4')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor whose numbers are read on demand.
 
@@ -74,9 +63,6 @@ class Tensor:
 
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
-
-    def __setstate__(self, state: object) -> None:
-        raise ModelError('it changes a tensor')
 
     def array(self) -> NDArray[np.float32]:
         """Read the numbers as a float32 array of ``shape``."""
@@ -97,28 +83,37 @@ class Storage:
 
     element: str | None
     size: int
-    read: Callable[[], bytes]
+    read: Callable[[], bytes | memoryview]
     byte_order: str = '<'
 
-    def __setstate__(self, state: object) -> None:
-        raise ModelError('it changes a storage')
-
     @cached_property
-    def content(self) -> bytes:
+    def content(self) -> memoryview:
         """The bytes.
 
         Raises:
             ModelError: The number of bytes differs from ``size``.
         """
-        content = self.read()
+        content = memoryview(self.read())
         if len(content) != self.size:
             raise ModelError(f'a storage has {len(content)} bytes instead of {self.size}')
         return content
 
 
 def is_count(value: object) -> bool:
-    """Return whether a value is a non-negative integer."""
-    return type(value) is int and value >= 0
+    """Return whether a value is a non-negative integer that PyTorch can count to."""
+    return type(value) is int and 0 <= value <= MAX_COUNT
+
+
+def is_shape(value: object) -> bool:
+    """Return whether a value is a shape, or the strides of one.
+
+    To multiply thousands of dimensions takes a time that is quadratic in their number.
+    """
+    return (
+        isinstance(value, tuple | list)
+        and len(value) <= MAX_DIMENSIONS
+        and all(is_count(number) for number in value)
+    )
 
 
 def view(
@@ -129,6 +124,9 @@ def view(
     stride: tuple[int, ...],
 ) -> Tensor:
     """Create a tensor as a strided view of a storage, within its bounds.
+
+    A view may repeat elements, as that of a scalar in PyTorch's ``expand``, but it has not more of
+    them than the storage, or few.
 
     Args:
         storage: The memory.
@@ -142,22 +140,29 @@ def view(
     """
     if element is None:
         raise ModelError('a tensor has no type')
-    numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS or not all(map(is_count, numbers)):
+    sound = is_count(offset) and is_shape(size) and is_shape(stride)
+    if not sound or len(size) != len(stride):
         raise ModelError('a tensor has an invalid shape, strides or offset')
     elements = storage.size // item_size(element)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    if math.prod(size) > MAX_ELEMENTS or 0 not in size and last >= elements:
-        raise ModelError(f'a tensor of {list(size)} reaches beyond its storage')
+    if 0 not in size and last >= elements or math.prod(size) > max(elements, MAX_REPEATED):
+        raise ModelError(f'a tensor of {list(size)} reaches beyond its storage of {elements:,}')
+    shape = tuple(size)
+    if 0 in shape:
+        return Tensor(shape, partial(np.zeros, shape, np.float32))
+    return Tensor(shape, partial(_read_view, storage, element, offset, last, shape, tuple(stride)))
 
-    def read() -> NDArray[Any]:
-        if 0 in size:
-            return np.zeros(size, np.float32)
-        width = item_size(element)
-        part = memoryview(storage.content)[offset * width : (last + 1) * width]
-        flat = decode(part, element, storage.byte_order)
-        return np.lib.stride_tricks.as_strided(
-            flat, size, [step * flat.itemsize for step in stride], writeable=False
-        )
 
-    return Tensor(tuple(size), read)
+def _read_view(
+    storage: Storage,
+    element: str,
+    offset: int,
+    last: int,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> NDArray[Any]:
+    width = item_size(element)
+    part = storage.content[offset * width : (last + 1) * width]
+    flat = decode(part, element, storage.byte_order)
+    steps = [step * flat.itemsize if n > 1 else 0 for n, step in zip(shape, stride)]
+    return np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)

@@ -4,8 +4,7 @@ import json
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-
-import h5py
+from typing import IO, Any
 
 from models import registry
 from models.convert import checkpoints
@@ -24,9 +23,11 @@ EXPORTED = {  # suffixes of compiled graphs
     '.pb': 'a TensorFlow graph',
     '.compiled': 'a file of the backends cache',
 }
-STATE_MEMBERS = {'facts', 'names', 'parameters'}  # of engine.runs.checkpoints
+STATE_MAGIC = b'nnseg training state'  # the first bytes of the states of engine.runs.checkpoints
 PARAMETERS = '.protobuf'  # NNabla's other format of parameters
 MAX_SEARCHED_BYTES = 1 << 30  # of an ONNX file, for the name of the weights
+MAX_METADATA_BYTES = 1 << 24  # of the JSON file of an export
+MAX_NAME_LENGTH = 4096  # of a file of weights
 
 
 def explain(path: Path, network: str | None = None, num_classes: int | None = None) -> str | None:
@@ -74,36 +75,44 @@ def explain(path: Path, network: str | None = None, num_classes: int | None = No
 
 
 def _is_training_state(path: Path) -> bool:
-    """Return whether a file is the state of a run, which has members of these names."""
-    with suppress(Exception), h5py.File(path, 'r') as file:  # a damaged file is no state
-        return set(file) >= STATE_MEMBERS
-    return False
+    """Return whether a file is the state of a run."""
+    with open(path, 'rb') as stream:
+        return stream.read(len(STATE_MAGIC)) == STATE_MAGIC
 
 
 def _exported_from(path: Path) -> str | None:
     """Return the name of the weights that engine.export exported; None for files of others."""
-    with suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        if path.suffix == '.nnp':
-            with zipfile.ZipFile(path) as archive:
-                return str(json.loads(archive.read('metadata.json'))['weights'])
-        if path.suffix == '.nnb':
-            return str(json.loads(path.with_name(f'{path.name}.json').read_bytes())['weights'])
-        if path.suffix == '.onnx':
-            return _weights_of_onnx(path)
+    readers = {'.nnp': _metadata_of_nnp, '.nnb': _metadata_of_nnb, '.onnx': _metadata_of_onnx}
+    with suppress(Exception):  # whatever zip, JSON and protobuf raise for files of others
+        weights = readers[path.suffix](path)['weights']
+        if isinstance(weights, str) and len(weights) <= MAX_NAME_LENGTH and weights.isprintable():
+            return weights
     return None
 
 
-def _weights_of_onnx(path: Path) -> str | None:
-    """Return the metadata ``weights`` of an ONNX file, if the package onnx is installed."""
+def _metadata_of_nnp(path: Path) -> Any:
+    """Return the metadata in an NNP file, which is a zip archive."""
+    with zipfile.ZipFile(path) as archive, archive.open('metadata.json') as stream:
+        return _metadata(stream)
+
+
+def _metadata_of_nnb(path: Path) -> Any:
+    """Return the metadata beside an NNB file."""
+    with open(path.with_name(f'{path.name}.json'), 'rb') as stream:
+        return _metadata(stream)
+
+
+def _metadata(stream: IO[bytes]) -> Any:
+    content = stream.read(MAX_METADATA_BYTES + 1)
+    return json.loads(content) if len(content) <= MAX_METADATA_BYTES else {}
+
+
+def _metadata_of_onnx(path: Path) -> dict[str, str]:
+    """Return the metadata in an ONNX file, if the package onnx is installed."""
+    import onnx
+
     if path.stat().st_size > MAX_SEARCHED_BYTES:
-        return None
-    with suppress(ImportError):
-        import onnx
-
-        model = onnx.ModelProto()
-        with suppress(Exception):  # whatever protobuf raises for another content
-            model.ParseFromString(path.read_bytes())
-        for entry in model.metadata_props:
-            if entry.key == 'weights':
-                return str(entry.value)
-    return None
+        return {}
+    model = onnx.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    return {entry.key: entry.value for entry in model.metadata_props}

@@ -3,7 +3,7 @@
 import errno
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,23 +13,23 @@ import nnabla as nn
 import numpy as np
 from numpy.typing import NDArray
 
-from common import __version__, files
+from common import __version__, files, hdf5
 from common.errors import UserError
+from common.finite import non_finite
+from common.log import LOG
 from common.name_list import first_names
 from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of
 from models.class_table import ClassTable
 from models.convert import recognition
-from models.errors import ModelError
+from models.errors import ModelError, NonFiniteError
 from models.family import NetworkInfo
 from models.weights import foreign_files
 
 Array: TypeAlias = NDArray[Any]  # with a numeric type
 
 BACKBONE_PREFIX = 'backbone/'  # missing in the names of D3Net's files of a backbone alone
-# Exceptions that h5py raises for a damaged file.
-HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,11 @@ class LoadReport:
     extra: list[str]
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = True) -> LoadReport:
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Array],
+    strict: bool = True,
+    allow_non_finite: bool = False,
+) -> LoadReport:
     """Load weights into the registered parameters (``nn.get_parameters(grad_only=False)``).
 
     All checks precede the first assignment, so an error changes no parameter. Existing graphs use
@@ -58,6 +62,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = Tr
             alone, whose names lack ``backbone/``, is recognised.
         strict: Whether file and network must have the same names. Otherwise names that only one of
             them has are ignored and reported.
+        allow_non_finite: Whether NaN and infinity are loaded like other values.
 
     Returns:
         The names that were loaded, missing and extra.
@@ -65,14 +70,15 @@ def load(source: str | os.PathLike[str] | Mapping[str, Array], strict: bool = Tr
     Raises:
         ModelError: A shape differs, no name matches, the file cannot be read, or with ``strict`` a
             name is missing or unknown.
+        NonFiniteError: A loaded array has NaN or infinity, also as float32.
     """
     label = 'the given arrays' if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else read(source)
     with NNABLA_LOCK:
-        return _load(arrays, strict, label)
+        return _load(arrays, strict, label, allow_non_finite)
 
 
-def _load(arrays: dict[str, Array], strict: bool, label: str) -> LoadReport:
+def _load(arrays: dict[str, Array], strict: bool, label: str, allow_non_finite: bool) -> LoadReport:
     own = nn.get_parameters(grad_only=False)
     backbone_only = not any(name in own for name in arrays) and any(
         BACKBONE_PREFIX + name in own for name in arrays
@@ -90,7 +96,12 @@ def _load(arrays: dict[str, Array], strict: bool, label: str) -> LoadReport:
             f'{label} does not fit the network, nothing was loaded: '
             + _explain_mismatch(own, arrays, report, wrong_shape, backbone_only)
         )
-    fitting = {n: np.asarray(arrays[n], np.float32) for n in report.loaded}
+    for name in report.loaded:
+        if arrays[name].dtype.kind not in 'fiub':
+            raise ModelError(f'{label}: {name} is not numeric ({arrays[name].dtype})')
+    with np.errstate(over='ignore'):  # the check finds what is infinite as float32
+        fitting = {n: np.asarray(arrays[n], np.float32) for n in report.loaded}
+    _check_finite(fitting, label, allow_non_finite)
     for name, array in fitting.items():
         own[name].d = array
     return report
@@ -143,34 +154,23 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
     if kind != 'file':
         reason = 'a folder, not a file of weights' if kind else 'no such file of weights'
         raise ModelError(f'{path}: {reason}')
-    arrays: dict[str, Array] = {}
     try:
         files.log_if_large('reading', Path(path))
+        names = hdf5.list_arrays(path)
         with h5py.File(path, 'r') as file:
-            file.visititems(
-                lambda name, item: (
-                    arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-                )
-            )
+            arrays = {name: hdf5.read(file, name) for name in names}
     except PermissionError as error:
         raise ModelError(
             f'{path}: cannot be read ({os.strerror(error.errno or errno.EACCES)})'
         ) from error
-    except HDF5_ERRORS as error:
+    except hdf5.HDF5_ERRORS as error:
         if foreign := foreign_files.explain(Path(path)):
             raise ModelError(foreign) from error
-        reason = ' '.join(str(error).split())
-        raise ModelError(
-            f'{path} is truncated or not an NNabla .h5 file ({reason}); download or copy it again'
-        ) from error
+        raise ModelError(f'{path} {hdf5.problem(error, "an NNabla .h5 file")}') from error
     for name, array in arrays.items():
-        if not isinstance(name, str):  # h5py returns bytes for a name that is not UTF-8
-            raise ModelError(
-                f'{path} is truncated or not an NNabla .h5 file (the name {name!r} is not text); '
-                'download or copy it again'
-            )
-        if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in 'fiu':
-            raise ModelError(f'{path} is not an NNabla .h5 file ({name} is not numeric)')
+        if array.dtype.kind not in 'fiu' or not array.size:
+            problem = 'is not numeric' if array.size else 'has no values'
+            raise ModelError(f'{path} is not an NNabla .h5 file ({name} {problem})')
     return arrays
 
 
@@ -183,11 +183,11 @@ def input_statistics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     Returns:
         ``mean``, ``std`` and ``channel_order``; None if the file stores none or is unreadable.
     """
-    try:
-        with h5py.File(path, 'r') as file:
-            return statistics_of.from_attributes(file.attrs)
-    except HDF5_ERRORS:
-        return None
+    found = _attributes(path, statistics_of.ATTRIBUTES)
+    statistics = statistics_of.from_attributes(found)
+    if found and statistics is None:
+        LOG.warning('%s: the input statistics that it stores are invalid and are ignored', path)
+    return statistics
 
 
 def class_table(path: str | os.PathLike[str]) -> ClassTable | None:
@@ -199,11 +199,15 @@ def class_table(path: str | os.PathLike[str]) -> ClassTable | None:
     Returns:
         The table; None if the file stores none or is unreadable.
     """
+    return classes_of.from_attributes(_attributes(path, classes_of.ATTRIBUTES))
+
+
+def _attributes(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
+    """Return those of the named attributes that a file has; none of an unreadable file."""
     try:
-        with h5py.File(path, 'r') as file:
-            return classes_of.from_attributes(file.attrs)
-    except HDF5_ERRORS:
-        return None
+        return hdf5.attributes(path, names)
+    except hdf5.HDF5_ERRORS:
+        return {}
 
 
 def save(
@@ -241,9 +245,8 @@ def save(
 def not_hdf5(path: Path) -> str | None:
     """Return why a downloaded file is not a valid HDF5 file; None if it is valid."""
     try:
-        with h5py.File(path, 'r') as file:
-            return None if len(file) else 'sent an empty HDF5 file'
-    except HDF5_ERRORS:
+        return None if hdf5.list_arrays(path) else 'sent an empty HDF5 file'
+    except hdf5.HDF5_ERRORS:
         return 'sent something that is not an HDF5 file'
 
 
@@ -253,6 +256,16 @@ def kind_of(path: Path) -> str | None:
         return files.kind_of(path)
     except UserError as error:
         raise ModelError(str(error)) from error
+
+
+def _check_finite(arrays: Mapping[str, Array], label: str, allowed: bool) -> None:
+    """Raise ``NonFiniteError``, or warn if it is allowed, for arrays with NaN or infinity."""
+    for name, array in arrays.items():
+        if problem := non_finite(array):
+            if not allowed:
+                raise NonFiniteError(f'{label}: {name} has {problem}; use other weights')
+            LOG.warning('%s: %s has %s, so results may be meaningless', label, name, problem)
+            return
 
 
 def _explain_mismatch(

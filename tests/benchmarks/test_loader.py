@@ -26,7 +26,7 @@ def test_the_loader_is_compared_with_conventional_pipelines(camvid, tmp_path):
     results = {each['name']: each for each in document['results']}
     assert list(results) == [
         'data_iterator_simple', 'loader, 1 worker', 'loader, 2 workers', 'packed, 1 worker',
-        'packed, 2 workers', 'decoding only',
+        'packed, 2 workers', 'decoding only', 'checksums only',
     ]  # fmt: skip
     for result in results.values():
         assert np.isclose(result['details']['images/s'], 1000 / result['median_ms'])

@@ -194,3 +194,12 @@ def test_a_read_only_cache_folder_is_reported_with_the_remedy(server, tmp_path, 
     monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path / 'file' / 'cache'))
     with pytest.raises(models.ModelError, match='S.h5: cannot be written.*NNSEG_CACHE'):
         weights.find(FILE)
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced(server, tmp_path):
+    link = tmp_path / 'cache' / FILE
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / 'unmounted' / FILE)
+    with pytest.raises(models.ModelError, match=f'{FILE}: cannot be written .*; remove the link'):
+        weights.find(FILE)
+    assert link.is_symlink() and not server.ranges

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def test_kinds_of_paths(tmp_path):
 )
 def test_a_path_that_cannot_be_examined_is_the_users_mistake(name, reason, tmp_path):
     (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
-    with pytest.raises(UserError, match=rf'{name}: cannot be read \(.*{reason}'):
+    shown = re.escape(name.replace('\0', r'\x00'))
+    with pytest.raises(UserError, match=rf'{shown}: cannot be read \(.*{reason}'):
         files.kind_of(tmp_path / name)
 
 
@@ -102,30 +104,6 @@ def test_a_durable_file_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     with files.replacing(tmp_path / 'a.txt') as temporary:
         temporary.touch()
     assert done == ['replace']
-
-
-def test_temporary_files_of_killed_processes_are_removed(tmp_path):
-    kept = ['.hidden', '.12.h5', 'a.12.h5', 'state.h5', '.state.h5', '.a.x.h5', '.folder.12.h5']
-    (tmp_path / kept[-1]).mkdir()
-    for name in kept[:-1]:
-        (tmp_path / name).touch()
-    for path in ('state.h5', 'model_param_00000001.h5', 'report.png', '.twice.7.h5'):
-        temporary = files.replacing(tmp_path / path).__enter__()  # as if killed inside the block
-        temporary.touch()
-    files.remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted(kept)
-
-
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-le', 'utf-16-be'])
-def test_text_is_read_in_the_encoding_of_its_byte_order_mark(encoding, tmp_path):
-    text = 'ä: 1\r\n'
-    mark = '\ufeff' if encoding.startswith('utf-16') else ''
-    (tmp_path / 'x').write_bytes((mark + text).encode(encoding))
-    assert files.read_text(tmp_path / 'x') == text
-    for data in (b'\xff', b'\xff\xfe\x00\x80', b'\xff\xfea'):
-        (tmp_path / 'x').write_bytes(data)
-        with pytest.raises(UnicodeDecodeError):
-            files.read_text(tmp_path / 'x')
 
 
 def test_devices_and_pipes_receive_the_content_and_are_not_replaced(tmp_path):

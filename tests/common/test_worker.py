@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from common import PROJECT
+from support import programs
 
 PROGRAM = """
 import os, signal, cv2
@@ -36,3 +37,14 @@ def test_a_worker_has_one_opencv_thread_and_ignores_signals(sent, arguments):
 
 def test_a_pool_can_terminate_its_workers():
     assert output_after_signal('SIGTERM') == (-signal.SIGTERM, ['1', ''])
+
+
+def test_a_worker_hides_warnings_of_pillow():
+    program = (
+        'import warnings; from common.worker import become_worker; become_worker()\n'
+        'for module in "PIL.TiffImagePlugin", "numpy.lib":\n'
+        '    warnings.warn_explicit(f"of {module}", UserWarning, "a.py", 1, module)'
+    )
+    process = programs.run('-c', program)
+    assert 'of numpy.lib' in process.stderr
+    assert 'of PIL' not in process.stderr

@@ -11,10 +11,9 @@ from PIL import Image
 import datasets
 from common.errors import InputError
 from common.inputs import Input
-from datasets import image_files
+from datasets import image_files, png_chunks
 from datasets.decoding import decoding
 from datasets.preparation.check import check_split
-from datasets.readers import label_files
 from engine.inference import segmenting
 from engine.inference.planning import OutputPlan
 from engine.inference.settings import LooksSettings
@@ -25,12 +24,12 @@ from support.numbered_dataset import write_dataset
 def damaged(folder):
     """Write formats whose decoders raise unusual exceptions, under the endings of others."""
     picture = Image.fromarray(stand_ins.image(64, 48))
-    paths = [folder / 'avif.jpg', folder / 'qoi.png']
+    paths = [folder / 'avif.jpg', folder / 'webp.png']
     picture.save(paths[0], format='AVIF')
     head, mark, pixels = paths[0].read_bytes().partition(b'mdat')
     paths[0].write_bytes(head + mark + b'\xff' * 64 + pixels[64:])  # RuntimeError
-    picture.save(paths[1], format='QOI')
-    paths[1].write_bytes(paths[1].read_bytes()[:6000])  # IndexError
+    picture.save(paths[1], format='WEBP')
+    paths[1].write_bytes(paths[1].read_bytes()[:600])
     return paths
 
 
@@ -76,12 +75,12 @@ def test_every_exception_of_a_decoder_is_an_error_of_the_file(tmp_path, monkeypa
     dataset = write_dataset(tmp_path, 2)
     expected = 'not enough memory' if isinstance(error, MemoryError) else 'damaged or truncated'
     with monkeypatch.context() as patches:
-        patches.setattr(image_files.pyspng, 'load', fails)
+        patches.setattr(png_chunks.pyspng, 'load', fails)
         with pytest.raises(InputError, match=f'image0.png: {expected}') as raised:
             dataset.image(0)
     assert '\n' not in str(raised.value)
     with monkeypatch.context() as patches:
-        patches.setattr(image_files, '_is_plain_png', fails)
+        patches.setattr(png_chunks, 'check', fails)
         with pytest.raises(InputError, match=f'image0.png: {expected}'):
             dataset.size(0)
     with monkeypatch.context() as patches:
@@ -109,21 +108,3 @@ def test_warnings_that_are_errors_are_errors_of_the_file(tmp_path):
             decoding(tmp_path / 'a.png'),
         ):
             warnings.warn('odd', stacklevel=1)
-
-
-@pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L', 'P', 'I;16'])
-def test_one_flipped_bit_of_a_png_is_noticed(tmp_path, mode):
-    """Of compressed pixels, too, which decoders read as other pixels."""
-    path = tmp_path / 'a.png'
-    picture = Image.fromarray(stand_ins.image(64, 48))
-    (picture if mode != 'I;16' else picture.convert('L')).convert(mode).save(path)
-    whole = path.read_bytes()
-    image_files.read_image(path)
-    start = whole.index(b'IDAT') + 4
-    for place in range(start, len(whole) - 16, 97):
-        data = bytearray(whole)
-        data[place] ^= 8
-        path.write_bytes(data)
-        for read in (image_files.read_image, label_files.open_png):
-            with pytest.raises(InputError, match='a.png: damaged or truncated'):
-                read(path)

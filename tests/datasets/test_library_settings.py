@@ -1,41 +1,15 @@
-"""Settings of OpenCV and Pillow: threads share and restore them; the limit of pixels."""
+"""Settings of OpenCV and Pillow: threads share and restore them."""
 
-import struct
 import threading
-import time
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import InputError
 from datasets import image_files, orientation
-from datasets.library_settings import LIMIT_VARIABLE, SharedSetting
 from datasets.readers import label_files
 from support import stand_ins
-
-
-def test_the_last_thread_that_leaves_restores_the_setting():
-    values = ['before']
-
-    def change():
-        return values.append('changed') or values[-2]
-
-    setting, both_inside = SharedSetting(change, values.append), threading.Barrier(2)
-
-    def hold(leaves_late):
-        with setting:
-            both_inside.wait(10)
-            time.sleep(0.05 * leaves_late)
-            assert values[-1] == 'changed'
-
-    threads = [threading.Thread(target=hold, args=(late,)) for late in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert values == ['before', 'changed', 'before']
 
 
 @pytest.mark.filterwarnings('error')
@@ -74,22 +48,3 @@ def test_large_masks_and_the_orientation_of_large_images_are_read(tmp_path, monk
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
     assert label_files.read_indices(mask).shape == (60, 120)
     assert orientation.of_file(photo) == 6
-
-
-def test_a_file_that_claims_billions_of_pixels_is_refused_at_once(tmp_path, monkeypatch):
-    """Decoders would allocate them: libjpeg fills the missing rows."""
-    data = bytearray(cv2.imencode('.jpg', stand_ins.image(60, 120))[1].tobytes())
-    size = data.index(b'\xff\xc0') + 5
-    data[size : size + 4] = struct.pack('>HH', 60000, 50000)
-    (tmp_path / 'a.jpg').write_bytes(data)
-    (tmp_path / 'a.ppm').write_bytes(b'P6 50000 60000 255\n')
-    for path in tmp_path.iterdir():
-        with pytest.raises(InputError, match=f'{path.name}: 50000x60000 pixels, .*at most 1073741'):
-            image_files.read_image(path)
-    monkeypatch.setenv(LIMIT_VARIABLE, '7000')
-    mask = tmp_path / 'mask.png'
-    Image.fromarray(np.ones((60, 120), np.uint8)).save(mask)
-    with pytest.raises(InputError, match='mask.png: 120x60 pixels, but at most 7000 are read'):
-        label_files.read_indices(mask)
-    monkeypatch.setenv(LIMIT_VARIABLE, '7200')
-    assert label_files.read_indices(mask).shape == (60, 120)

@@ -46,12 +46,11 @@ def test_tiff_pixels_without_a_known_range_are_refused(kind, words, tmp_path):
             read_image(path)
 
 
-@pytest.mark.parametrize('ending', ['hdr', 'pfm', 'tif'])
-def test_floating_point_images_of_opencv_are_refused(ending, tmp_path):
+def test_floating_point_images_of_opencv_are_refused(tmp_path):
     """OpenCV writes a colour TIFF in LogLuv, whose tags say that it has 16-bit integers."""
-    path = tmp_path / f'a.{ending}'
+    path = tmp_path / 'a.tif'
     cv2.imwrite(str(path), colour(RAMP).astype(np.float32) * 255)
-    with pytest.raises(InputError, match=f'a.{ending}: 32-bit floating-point pixels, .*; save it'):
+    with pytest.raises(InputError, match='a.tif: 32-bit floating-point pixels, .*; save it'):
         read_image(path)
 
 

@@ -51,6 +51,7 @@ def test_other_files_have_no_names(tmp_path):
         ('{"a": 1}', '[]', None),
         ('[]', '[]', None),
         ('["a"', '[]', None),
+        ('[' * 100_000, '[]', None),
         (np.arange(3), '[]', None),
     ],
 )

@@ -129,6 +129,8 @@ def test_a_config_wins_over_the_weights_with_a_warning(part, tmp_path, caplog):
         {'input_mean': (1, 2), 'input_std': (1, 1, 1), 'input_channel_order': 'rgb'},
         {'input_mean': (1, 2, 3), 'input_std': (1, 0, 1), 'input_channel_order': 'rgb'},
         {'input_mean': (1, 2, 3), 'input_std': (1, 1, 1), 'input_channel_order': 'hsv'},
+        {'input_mean': (1, 2, np.nan), 'input_std': (1, 1, 1), 'input_channel_order': 'rgb'},
+        {'input_mean': (1, 2, 3), 'input_std': (1, np.inf, 1), 'input_channel_order': 'rgb'},
         {'input_mean': 'abc', 'input_std': (1, 1, 1), 'input_channel_order': 'rgb'},
     ],
 )

@@ -5,7 +5,6 @@ Findings are stored in the cache folder, under a digest of everything on which t
 
 import hashlib
 import importlib.util
-import json
 import os
 import platform
 import sys
@@ -14,7 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from common import files
+from common import cache_entries, files
+from common.cache_entries import DamagedEntryError
 from common.errors import UserError
 from engine.device import libraries
 from engine.device.extension import importing
@@ -55,8 +55,16 @@ class Findings:
 
     @classmethod
     def from_json(cls, fields: dict) -> 'Findings':
-        """Restore findings from their fields as JSON represents them."""
-        return cls(**{**fields, 'registered': tuple(fields.get('registered', ()))})
+        """Restore findings from their fields as JSON represents them.
+
+        Raises:
+            TypeError: A field is unknown or of another type.
+        """
+        registered = fields.get('registered', ())
+        texts = {key: value for key, value in fields.items() if key != 'registered'}
+        if not all(isinstance(each, str | None) for each in (*texts.values(), *registered)):
+            raise TypeError('a field of the findings is no text')
+        return cls(**{**texts, 'registered': tuple(registered)})
 
     @property
     def communicator(self) -> str:
@@ -93,7 +101,7 @@ def path_of(are_global: bool) -> Path | None:
         folder = files.cache_folder() / CACHE_FOLDER
     except UserError:
         return None
-    return folder / f'{_fingerprint()}{"-global" if are_global else ""}.json'
+    return folder / f'{_fingerprint()}{"-global" if are_global else ""}.findings'
 
 
 def _fingerprint() -> str:
@@ -144,9 +152,10 @@ def read(path: Path | None) -> Findings | None:
     if path is None:
         return None
     try:
-        stored = json.loads(path.read_text(encoding='utf-8'))
+        entry = cache_entries.read(path)
+        stored = entry.facts if entry else {}
         findings = Findings.from_json(stored['findings'])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (DamagedEntryError, AttributeError, KeyError, TypeError):
         return None
     return findings if stored.get('stamps') == _stamps(findings) else None
 
@@ -156,8 +165,8 @@ def write(path: Path | None, findings: Findings):
     if path is None:
         return
     stored = {'findings': asdict(findings), 'stamps': _stamps(findings)}
-    with suppress(UserError), files.replacing(path) as temporary:
-        temporary.write_text(json.dumps(stored), encoding='utf-8')
+    with suppress(UserError):
+        cache_entries.write(path, stored)
 
 
 def _stamps(findings: Findings) -> list[str]:

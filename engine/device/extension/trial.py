@@ -1,7 +1,6 @@
 """Try the import of the CUDA extension in a child process, and turn a crash into a message."""
 
 import ctypes
-import json
 import signal
 import subprocess
 import sys
@@ -10,7 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 
-from common import PROJECT
+from common import PROJECT, json_text
+from common.errors import UserError
 from common.launcher import environment_without_launcher
 from common.log import LOG
 from engine.device import libraries
@@ -117,8 +117,8 @@ def _announced(output: str | bytes | None) -> tuple[dict, str]:
     text = output.decode(errors='replace') if isinstance(output, bytes) else output or ''
     announced = {}
     for line in text.splitlines():
-        with suppress(ValueError):  # a crash may truncate a line
-            announced.update(json.loads(line))
+        with suppress(UserError):  # a crash may truncate a line, and libraries print others
+            announced.update(json_text.parse(line, 'the child process', dict))
     return announced, announced.pop('stage', 'a child process')
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common import write_targets
 from common.errors import InputError, UserError
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
@@ -129,7 +130,7 @@ def test_damaged_folders_are_refused(dataset, tmp_path):
     with pytest.raises(DataError, match='packed by another version'):
         pack.open(folder)
     index.write_text('{')
-    with pytest.raises(DataError, match='index.json: cannot be read'):
+    with pytest.raises(DataError, match='index.json: not valid JSON .*; pack the data set again'):
         pack.open(folder)
     index.write_text(json.dumps(document))
     os.truncate(folder / 'images.bin', 1000)
@@ -180,7 +181,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(
     rename = Path.rename
 
     def killed(self, target):
-        if self.name == '.packed.partial':
+        if self.name.startswith('.packed.nnseg-'):
             raise KeyboardInterrupt
         return rename(self, target)
 
@@ -204,3 +205,22 @@ def test_a_kill_between_the_two_renames_loses_nothing(
 def test_opening_restores_a_folder_that_was_moved_aside(dataset, tmp_path):
     pack.pack(dataset, tmp_path / 'packed').files.folder.rename(tmp_path / '.packed.old')
     assert same(pack.open(tmp_path / 'packed'), dataset)
+
+
+def test_links_and_the_folders_of_other_processes_stay(dataset, tmp_path):
+    """A link to the folder stays one; a killed process's folder is removed, a running one's not."""
+    (tmp_path / 'link').symlink_to('packed')
+    killed, own = tmp_path / f'.packed.nnseg-{"0" * 16}', tmp_path / '.packed.old'
+    killed.mkdir()
+    (killed / 'images.bin').touch()
+    with write_targets.folder_beside(tmp_path / 'packed') as running:
+        for _ in range(2):
+            assert same(pack.pack(dataset, tmp_path / 'link'), dataset)
+        assert running.is_dir() and not killed.exists()
+    assert sorted(os.listdir(tmp_path / 'packed')) == sorted(pack.FILES)
+    own.mkdir()
+    (own / 'thesis.txt').write_text('precious')
+    with pytest.raises(UserError, match='packed.old: contains other files'):
+        pack.pack(dataset, tmp_path / 'link')
+    assert os.readlink(tmp_path / 'link') == 'packed' and os.listdir(own) == ['thesis.txt']
+    assert same(pack.open(tmp_path / 'link'), dataset)

@@ -1,5 +1,8 @@
 """The sampler: every sample once per epoch over all ranks, in an order that the seed determines."""
 
+import pytest
+
+from common.errors import UserError
 from datasets.loading.sampler import Sampler, SamplerState
 
 
@@ -43,3 +46,26 @@ def test_batches_of_all_ranks_have_distinct_numbers():
                 number, _, states[rank] = sampler.next_batch(states[rank])
                 numbers.append(number)
         assert numbers == list(range(60))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'batches': -1},
+        {'batches': 1.0},
+        {'cursor': 2**60},
+        {'cursor': None},
+        {'cursor': True},
+        {'waiting': None},
+        {'waiting': [[]]},
+        {'waiting': [[], 'x']},
+        {'waiting': [[1], [7]]},
+        {'waiting': [[[1]], []]},
+    ],
+    ids=str,
+)
+def test_a_position_of_another_type_or_range_is_refused(change):
+    plain = {'batches': 2, 'cursor': 7, 'waiting': [[1, 3], [6]], 'further': None}
+    assert SamplerState.of(plain) == SamplerState(2, 7, ((1, 3), (6,)))
+    with pytest.raises(UserError, match='no position in a training; start a new run'):
+        SamplerState.of(plain | change)

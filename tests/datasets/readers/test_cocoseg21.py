@@ -10,7 +10,7 @@ from PIL import Image
 import datasets
 from datasets import DataError
 from datasets.loading import pack
-from datasets.readers import cocoseg21
+from datasets.readers import coco_masks, cocoseg21
 
 SQUARE = [[2, 3, 42, 3, 42, 43, 2, 43]]  # columns 2..41, rows 3..42: 1600 pixels
 # COCO's ids, from its instances_val2017.json, by PASCAL VOC's names in its order.
@@ -126,7 +126,7 @@ def test_polygons_cover_the_pixel_centres_inside_them(seed):
     angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
     radius = rng.uniform(15, 38, 9)
     x, y = 40 + radius * np.cos(angles), 42 + radius * np.sin(angles)
-    mask = cocoseg21.segmentation_mask([np.stack([x, y], 1).ravel().tolist()], 80, 90)
+    mask = coco_masks.draw([np.stack([x, y], 1).ravel().tolist()], 80, 90)
     rows, columns = np.mgrid[:80, :90] + 0.5
     inside, nearest = np.zeros((80, 90), bool), np.full((80, 90), np.inf)
     for x0, y0, x1, y1 in zip(x, y, np.roll(x, -1), np.roll(y, -1)):
@@ -152,14 +152,14 @@ def test_rles_are_decoded_from_numbers_and_from_text(seed):
     runs, text = compressed(mask)
     for counts in (runs, text):
         segmentation = {'counts': counts, 'size': [37, 61]}
-        assert np.array_equal(cocoseg21.segmentation_mask(segmentation, 37, 61), mask)
+        assert np.array_equal(coco_masks.draw(segmentation, 37, 61), mask)
 
 
 def test_an_rle_text_of_pycocotools_is_decoded():
     """A cross in 3x4 pixels, encoded by pycocotools 2.0.8."""
     cross = np.array([[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]], bool)
     segmentation = {'size': [3, 4], 'counts': '11120N3'}
-    assert np.array_equal(cocoseg21.segmentation_mask(segmentation, 3, 4), cross)
+    assert np.array_equal(coco_masks.draw(segmentation, 3, 4), cross)
 
 
 def test_genuine_annotations_have_the_areas_of_pycocotools(shared):
@@ -180,10 +180,67 @@ def test_missing_and_broken_files_are_reported(root):
         datasets.open('cocoseg21', root, 'val')
     with pytest.raises(DataError, match='instances_train2017.json is missing'):
         datasets.open('cocoseg21', root, 'train')
-    for content in ('{"images": [', '[]', '{"images": []}'):
+    for content, problem in (
+        ('{"images": [', 'not valid JSON'),
+        ('[]', 'not a JSON object'),
+        ('{"images": []}', 'not a file of COCO instance annotations .annotations must be'),
+        ('{"images": [1], "annotations": []}', 'not a file of COCO .* .images must be'),
+    ):
         path.write_text(content)
-        with pytest.raises(DataError, match='2017.json: not a file of COCO instance annotations'):
+        with pytest.raises(DataError, match=f'2017.json: {problem}'):
             datasets.open('cocoseg21', root, 'val')
+
+
+@pytest.mark.parametrize(
+    ('where', 'key', 'value', 'problem'),
+    [
+        ('annotations', 'segmentation', [[0, 0, 10, 0, 10]], 'has 5 numbers instead of pairs'),
+        ('annotations', 'segmentation', [[]], 'has 0 numbers'),
+        ('annotations', 'segmentation', [['1', 2]], 'not a list of numbers'),
+        ('annotations', 'segmentation', [[1, [2]]], 'not a list of numbers'),
+        ('annotations', 'segmentation', [{}], 'not a list of numbers'),
+        ('annotations', 'segmentation', [[1, 10**400]], 'coordinates above'),
+        ('annotations', 'segmentation', [[1, 1e300]], 'coordinates above'),
+        ('annotations', 'segmentation', [[0, 0, 9e5, 0] * 9], 'outline of a polygon is longer'),
+        ('annotations', 'segmentation', 'x', 'neither a list of polygons nor an RLE'),
+        ('annotations', 'segmentation', {}, 'counts of its RLE'),
+        ('annotations', 'segmentation', {'counts': [3000.0]}, 'counts of its RLE'),
+        ('annotations', 'segmentation', {'counts': [4000, -1000]}, 'a run of its RLE'),
+        ('annotations', 'segmentation', {'counts': [2**62] * 4}, 'a run of its RLE'),
+        ('annotations', 'segmentation', {'counts': [1]}, 'its RLE has 1 pixels, its image 60x50'),
+        ('annotations', 'segmentation', {'counts': 'o' * 100_000}, 'no compressed text'),
+        ('annotations', 'segmentation', {'counts': '\n'}, 'no compressed text'),
+        ('annotations', 'area', None, 'its area is no number'),
+        ('annotations', 'category_id', '1', 'needs a category_id'),
+        ('annotations', 'image_id', [1], 'needs a category_id and an image_id'),
+        ('images', 'id', None, 'None needs an id'),
+        ('images', 'id', {'a': 1}, 'needs an id'),
+        ('images', 'file_name', 7, '7 needs an id, and a file_name as text'),
+        ('images', 'height', 0, 'needs a height'),
+        ('images', 'height', 10**9, 'needs a height'),
+        ('images', 'height', 10**8, '60x100000000 pixels, more than'),
+        ('images', 'width', True, 'needs a height and a width'),
+    ],
+)
+def test_wrong_entries_are_reported_with_their_id(root, where, key, value, problem):
+    """Before anything is drawn: the sizes are those of petabytes."""
+    write(root, [(PERSON, SQUARE, 1600)])
+    path = root / 'annotations/instances_val2017.json'
+    content = json.loads(path.read_text())
+    content[where][0][key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf'2017.json: the (image|annotation) .*{problem}') as error:
+        datasets.open('cocoseg21', root, 'val')
+    assert len(str(error.value)) < 600
+
+
+def test_an_image_is_there_once(root):
+    write(root, [(PERSON, SQUARE, 1600)])
+    path = root / 'annotations/instances_val2017.json'
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, 'images': content['images'] * 2}))
+    with pytest.raises(DataError, match='2017.json: the image 7 is there twice'):
+        datasets.open('cocoseg21', root, 'val')
 
 
 def test_decoding_needs_the_sample_only(root):

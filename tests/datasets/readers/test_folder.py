@@ -242,7 +242,7 @@ def test_wrong_descriptions_are_reported(tmp_path, description, problem):
 def test_a_broken_or_missing_description_is_reported(tmp_path):
     make(tmp_path, {'classes': ['a']})
     (tmp_path / 'dataset.yaml').write_text('classes: [a')
-    with pytest.raises(DataError, match='dataset.yaml: cannot be read'):
+    with pytest.raises(DataError, match='dataset.yaml: not valid YAML in line 1'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
     missing = r'dataset.yaml is missing in this folder; write it .*"classes: \[road, car\]"'

@@ -1,13 +1,14 @@
 """List files in the formats that networks' authors publish."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from datasets import DataError
 from datasets.dataset import FoundSamples, Sample
-from datasets.readers import layout
+from datasets.readers import layout, lists
 from datasets.readers.lists import read_list
 
 
@@ -69,15 +70,62 @@ def test_odgt_lines_are_json_objects(root):
         ('images/x.jpg labels/a.png', 'images/x.jpg does not exist'),
         ('images/a.jpg labels/x.png', 'labels/x.png does not exist'),
         ('images/a.jpg ../labels/x.png', 'does not exist'),
+        (',', '0 columns'),
+        (' ,\t,', '2 columns|does not exist'),
+        ('images', 'images does not exist as a file'),
+        ('pipe.jpg', 'pipe.jpg does not exist as a file'),
+        ('a\0b.jpg', 'does not exist'),
+        ('~nouser/a.jpg', 'does not exist'),
+        (f'images/{"x" * 300}.jpg', 'xx... does not exist'),
+        ('x/' * 1000, 'does not exist'),
+        ('x' * 1_000_000, r'xx\.\.\. is too long for the name of a file'),
+        ('/' * 1_000_000, 'too long'),
     ],
 )
 def test_a_wrong_line_is_reported_with_its_number(root, line, problem):
-    with pytest.raises(DataError, match=f'train.lst, line 2: .*{problem}'):
+    os.mkfifo(root / 'pipe.jpg')
+    with pytest.raises(DataError, match=f'train.lst, line 2: .*{problem}') as error:
         samples(root, f'images/a.jpg\n{line}\n')
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    'line, problem',
+    [
+        ('[1]', 'not a JSON object'),
+        ('{"fpath_img": 1}', 'not a JSON object with fpath_img'),
+        ('{"fpath_img": "images/a.jpg", "fpath_segm": {"a": 1}}', 'as texts'),
+        ('{"fpath_img": "images/a.jpg", "fpath_img": "b"}', 'the key .fpath_img. twice'),
+        ('{"fpath_img": "\\ud800"}', 'surrogate'),
+        ('{"fpath_img": "images/a.jpg", "width": NaN}', 'NaN is no number'),
+        ('[' * 100_000, 'nested too deeply'),
+        ('{"fpath_img": "images/a.jpg", "width": ' + '9' * 5000 + '}', 'too many digits'),
+    ],
+)
+def test_a_wrong_line_of_json_is_reported_with_its_number(root, line, problem):
+    with pytest.raises(DataError, match=f'a.odgt, line 2: .*{problem}'):
+        samples(root, '{"fpath_img": "images/a.jpg"}\n' + line, 'a.odgt')
+
+
+def test_lists_that_are_no_regular_files_are_refused(root):
+    os.mkfifo(root / 'pipe.lst')
+    for name in ('pipe.lst', 'images'):
+        with pytest.raises(DataError, match=f'{name}: cannot be read: is a'):
+            read_list(root / name, root)
+
+
+def test_a_list_of_names_can_have_lines_of_any_length(tmp_path):
+    found = FoundSamples((Sample('a', Path('a'), None),))
+    for line in ('x' * 1_000_000, 'x/' * 500_000):
+        (tmp_path / 'train.txt').write_text(line)
+        with pytest.raises(DataError, match='line 1: there is no image called') as error:
+            layout.select_listed(found, tmp_path / 'train.txt')
+        assert len(str(error.value)) < 500
+        assert lists.not_listed(found, [tmp_path / 'train.txt'])
 
 
 def test_a_missing_list_is_reported(tmp_path):
-    with pytest.raises(DataError, match='none.lst: cannot be read as a list'):
+    with pytest.raises(DataError, match='none.lst: cannot be read'):
         read_list(tmp_path / 'none.lst', tmp_path)
 
 
@@ -107,3 +155,14 @@ def test_lists_of_names_are_those_of_any_system(tmp_path, encoding):
     (tmp_path / 'train.txt').write_text('ä/z2\n')
     with pytest.raises(DataError, match="train.txt, line 1: there is no image called 'ä/z2'"):
         layout.select_listed(found, tmp_path / 'train.txt')
+
+
+def test_names_do_not_lead_out_of_the_folder_of_results(root):
+    """Results are written below a folder, under the names of the samples."""
+    (root / 'inner').mkdir()
+    outside = f'{root}/inner/../images/a.jpg'
+    for folder in (root / 'inner', root / 'elsewhere'):
+        (root / 'train.lst').write_text(f'{outside}\n')
+        (sample,) = read_list(root / 'train.lst', folder)
+        assert sample.image.samefile(root / 'images/a.jpg')
+        assert sample.name == f'{root}/images/a'[1:]

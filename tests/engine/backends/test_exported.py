@@ -121,7 +121,7 @@ def test_an_export_that_disagrees_on_a_part_is_rejected(
         create_backend('openvino', tiny, disk_cache).run(random_input(tiny, 150, 97))
 
 
-def test_nan_and_infinity_never_agree():
+def test_nan_and_infinity_never_agree_with_numbers():
     class Fixed:
         def __init__(self, value):
             self.value = value
@@ -136,6 +136,24 @@ def test_nan_and_infinity_never_agree():
     assert not exported.measure_agreement(Fixed(5), Fixed(np.inf), [x]).exact
     assert not exported.measure_agreement(Fixed(5), Fixed(5.001), [x]).exact
     assert exported.measure_agreement(Fixed(5), Fixed(5.0001), [x]).exact
+    assert not exported.measure_agreement(Fixed(np.inf), Fixed(-np.inf), [x]).exact
+    assert not exported.measure_agreement(Fixed(np.nan), Fixed(5), [x]).exact
+
+
+def test_the_same_nan_and_infinity_agree():
+    """Both come from weights that have them."""
+
+    class Logits:
+        def __init__(self, *values):
+            self.values = np.array([[values]], np.float32)
+
+        def run(self, x):
+            return self.values
+
+    one, other = (Logits(np.nan, np.inf, -np.inf, 5 + error) for error in (0, 0.1))
+    assert exported.measure_agreement(one, one, [np.zeros(1)]).exact
+    agreement = exported.measure_agreement(one, other, [np.zeros(1)])
+    assert (round(agreement.max_difference, 4), agreement.max_logit) == (0.1, 5)
 
 
 def test_models_of_other_shapes_are_released_when_memory_runs_out(tiny, disk_cache):

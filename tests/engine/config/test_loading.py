@@ -273,7 +273,7 @@ def test_files_that_are_not_configs_are_reported(tmp_path):
     with pytest.raises(UserError, match='a config must consist of "key: value" lines'):
         config.load(write(tmp_path, 'empty.yaml', ''))
     (tmp_path / 'binary.yaml').write_bytes(b'\xff\xfe\x00\x80')
-    with pytest.raises(UserError, match='cannot read this config'):
+    with pytest.raises(UserError, match='not UTF-16 text'):
         config.load(tmp_path / 'binary.yaml')
 
 

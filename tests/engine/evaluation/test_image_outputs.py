@@ -45,3 +45,13 @@ def test_a_data_set_without_a_test_server_is_refused(tmp_path):
     dataset = datasets.Dataset(info, 'test', (), datasets.reader('camvid').decode)
     with pytest.raises(UserError, match='camvid has no test server'):
         image_outputs.submission(dataset, tmp_path)
+
+
+@pytest.mark.parametrize('name', ['../a', '/tmp/a', 'a/../../b', 'a\0b'])
+def test_results_stay_in_their_folder(name, tmp_path):
+    """A packed data set, for one, has the names that its index says."""
+    info = datasets.info('camvid')
+    dataset = datasets.Dataset(info, 'test', (datasets.Sample(name, Path('a.png'), None),), None)
+    for writer in (image_outputs.class_indices, image_outputs.pictures):
+        with pytest.raises(UserError, match='would not be in .*; rename the image'):
+            writer(dataset, tmp_path).target(0)

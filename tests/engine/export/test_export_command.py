@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import h5py
 import nnabla as nn
 import numpy as np
 import onnx
@@ -102,3 +103,15 @@ def test_a_mistake_is_a_one_line_error(options, line, working_folder, capsys):
 def test_a_config_without_a_size_needs_the_option(working_folder, capsys):
     Path('own.yaml').write_text('network: ddrnet23_slim\nnum_classes: 19\n')
     assert '--size' in refused(capsys, '-cfg', 'own.yaml', '-o', 'a.onnx')
+
+
+@pytest.mark.parametrize('output', ['logits', 'probabilities', 'labels'])
+def test_weights_that_are_not_finite_are_exported_on_request(output, working_folder, capsys):
+    options = ['-cfg', write_tiny_config(working_folder, 'camvid', 11), '--size', '32x40']
+    with h5py.File('tiny.h5', 'r+') as file:
+        file['decode_head/conv_seg/conv/b'][0] = np.nan
+    options += ['-o', 'a.onnx', '--output', output]
+    assert 'tiny.h5: decode_head/conv_seg/conv/b has NaN' in refused(capsys, *options)
+    assert not Path('a.onnx').exists()
+    assert started(*options, '--allow-non-finite') == 0
+    assert 'agrees with NNabla' in capsys.readouterr().out

@@ -1,10 +1,13 @@
 """An NNB file is read back and run by NNabla; a truncated one is refused."""
 
 import json
+import random
+import struct
 
 import nnabla as nn
 import pytest
 
+from common.errors import UserError
 from engine.export import nnb_reader
 from engine.export.exporter import export
 from engine.export.spec import ExportSpec
@@ -26,6 +29,23 @@ def test_an_nnb_file_is_read_back_and_run(tmp_path):
     assert stored == {v.d.tobytes() for v in own.values()}
     kinds = [call.kind for call in contents.calls]
     assert kinds.count('convolution') == sum(name.endswith('conv/W') for name in own)
-    with pytest.raises(ValueError, match='bytes instead of'):
-        path.write_bytes(path.read_bytes()[:-4])
+    content = path.read_bytes()
+    path.write_bytes(content[:-4])
+    with pytest.raises(UserError, match='a.nnb is damaged or not an NNB file .*bytes instead of'):
         nnb_reader.read_nnb(path)
+    refuse_or_read_changes(content, path)
+
+
+def refuse_or_read_changes(content, path):
+    """Read a file with changed counts and places: a result, or one line that names the file."""
+    rng, refused = random.Random(0), 0
+    for _ in range(40):
+        changed = bytearray(content)
+        at = 4 * rng.randrange(rng.choice((15, len(content) // 4 - 1)))
+        changed[at : at + 4] = struct.pack('<I', rng.choice((0, 1, 2**31 - 1, 2**32 - 1, at)))
+        path.write_bytes(changed)
+        try:
+            nnb_reader.read_nnb(path)
+        except UserError as error:
+            refused += str(error).startswith(f'{path} is damaged or not an NNB file')
+    assert refused > 8

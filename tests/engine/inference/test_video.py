@@ -140,12 +140,13 @@ def test_any_file_name_is_written_and_read(working_folder, name):
     assert len(list(source)) == source.frames == 3
 
 
-def test_numbered_files_are_no_series(working_folder):
+def test_numbered_images_are_no_series(working_folder):
     """OpenCV has a reader that would take three images for the frames of one video."""
     for number in range(3):
         image_files.write_image(Path('a.png'), np.full((8, 8, 3), number, np.uint8))
         Path('a.png').rename(f'a{number}.mp4')
-    assert len(list(video.VideoReader(Path('a0.mp4')))) == 1  # FFmpeg reads the image
+    with pytest.raises(InputError, match='a0.mp4: not a video, .*read are MP4 and'):
+        video.VideoReader(Path('a0.mp4'))
 
 
 def test_the_frames_before_a_failure_of_the_decoder_are_kept(tmp_path, monkeypatch):
@@ -170,3 +171,12 @@ def test_the_frames_before_a_failure_of_the_decoder_are_kept(tmp_path, monkeypat
     assert len(list(source)) == 3
     with pytest.raises(video.IncompleteVideo, match='a.mkv: frame 4 cannot be decoded .broken'):
         source.check_complete(3)
+
+
+def test_a_video_without_a_frame_is_not_written(tmp_path):
+    with (
+        pytest.raises(UserError, match='a.mp4: not written, as there is no frame'),
+        video.video_writer(tmp_path / 'a.mp4', 25),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,7 @@
 """The picture of a run's curves: formats, unusual values, the running mean."""
 
+from xml.etree import ElementTree
+
 import cv2
 import numpy as np
 import pytest
@@ -40,3 +42,8 @@ def test_the_running_mean_ignores_nan_and_preserves_a_straight_line():
     np.testing.assert_allclose(curves._running_mean(values, 1), expected, rtol=1e-12)
     straight = np.arange(30.0)
     np.testing.assert_allclose(curves._running_mean(straight, 6), straight)
+
+
+def test_the_name_of_a_folder_is_no_formula(tmp_path):
+    curves.draw_curves(tmp_path / 'a.svg', 'run $\\frac{ \x1b', [], [], [])
+    ElementTree.parse(tmp_path / 'a.svg')  # control characters would be no XML

@@ -1,5 +1,6 @@
 """The report page of a run: finished, in progress, resumed, with a damaged state; bad folders."""
 
+import json
 import re
 
 import cv2
@@ -49,7 +50,7 @@ def save_state(folder, iteration):
             average=None,
             loader={},
             loss_scale=None,
-            best={'score': 60.0, 'iteration': 20},
+            best={'miou': 60.0, 'iteration': 20},
             seed=17,
             config={},
             processes=4,
@@ -154,13 +155,13 @@ def test_the_page_links_a_picture_in_another_folder(tmp_path):
             lambda folder: folder.config.unlink(),
             r'holds no run of train.py \(config.yaml is missing',
         ),
-        (lambda folder: folder.config.write_text('a: [b'), 'config.yaml: cannot be read'),
+        (lambda folder: folder.config.write_text('a: [b'), 'config.yaml: not valid YAML'),
         (lambda folder: folder.config.write_text('- a'), 'config.yaml: is not a config'),
         (
             lambda folder: folder.config.write_text('max_iter: many'),
             r'max_iter: must be a whole number, not .many. \(.*config.yaml\)',
         ),
-        (lambda folder: (folder.path / 'validation.json').write_text('['), 'json: cannot be read'),
+        (lambda folder: (folder.path / 'validation.json').write_text('['), 'json: not valid JSON'),
     ],
 )
 def test_folders_without_a_run_are_refused(spoil, message, tmp_path):
@@ -169,6 +170,59 @@ def test_folders_without_a_run_are_refused(spoil, message, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         summary.read_run(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+ENTRY = {'iteration': 5, 'miou': 1.5, 'pixel_accuracy': None, 'classes': {'a': 1}}
+
+
+@pytest.mark.parametrize(
+    ('name', 'texts'),
+    [
+        (
+            'validation.json',
+            ('{}', '[1]', 'NaN', '[' * 10_000, '[' + '9' * 5000 + ']', *(
+                json.dumps([ENTRY | {key: value}])
+                for key, values in (
+                    ('iteration', (True, -1, 1.5, 10**30, '5', None)),
+                    ('miou', ('1', [], True, 10**400)),
+                    ('classes', ([], None, {'a': 'b'}, {'a': {}})),
+                    ('origin', (1, [])),
+                )
+                for value in values
+            )),
+        ),
+        ('Training-loss.series.txt', ('a 1', '1', '1 2 3', 'nan 1', 'inf 1', '-1 1', '1e300 1')),
+        ('Training-time-per-iteration.timer.txt', ('1 inf 1 1', '1 1 1 nan', '1 1')),
+        ('Learning-rate.series.txt', ('\0', '1 ' + '9' * 400_000 + 'x')),
+    ],
+)  # fmt: skip
+def test_damaged_numbers_are_refused_in_one_line(name, texts, tmp_path):
+    train(tmp_path)
+    for text in texts:
+        (tmp_path / name).write_text(f'{text}\n')
+        with pytest.raises(UserError, match=f'{name}: .*; remove it to continue') as error:
+            summary.read_run(tmp_path)
+        assert len(str(error.value)) < 500
+    (tmp_path / name).write_bytes(b'\xff\n')
+    with pytest.raises(UserError, match=f'{name}: not UTF-8 text .*; remove it to continue'):
+        summary.read_run(tmp_path)
+
+
+def test_files_that_no_training_wrote_do_not_end_the_report(tmp_path):
+    """Links to nothing, folders named as weights, and a log without an end."""
+    tmp_path = tmp_path / r'a$\frac$'
+    folder = train(tmp_path)
+    (tmp_path / 'model_param_00000099.h5').symlink_to('nowhere')
+    (tmp_path / 'model_param_00000098.h5').mkdir()
+    (tmp_path / 'train.log').write_text(
+        '1 1 INFO iteration 1/' + '9' * 10_000 + ' | x\n' + 'x' * 10**6
+    )
+    path = tmp_path / 'Training-loss.series.txt'
+    path.write_text('1 nan\n2 inf\n3 -inf\n4 1e308\n5 -1e308\n')
+    assert report.main(report.build_parser().parse_args([str(tmp_path)])) == 0
+    rows = facts((tmp_path / 'report.md').read_text())
+    assert 'model_param_00000099.h5' not in rows
+    assert folder.saved() == {}
 
 
 def test_a_run_without_results_is_refused(tmp_path, capsys):

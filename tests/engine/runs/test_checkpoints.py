@@ -18,7 +18,7 @@ from engine.config import schema
 from engine.runs import checkpoints
 from engine.runs.run_folder import RunFolder
 from models import weights
-from support import programs
+from support import programs, training_states
 from support.training_states import assert_equal, make_state
 
 
@@ -123,6 +123,103 @@ def test_any_damage_is_a_one_line_error_or_harmless(tmp_path):
             assert '\n' not in str(error)
             assert str(path) in str(error)
     assert refused > 120
+
+
+def written(path):
+    """Return facts, names and arrays of a state as they are stored."""
+    checkpoints.save(path, make_state())
+    with h5py.File(path, 'r') as file:
+        facts, names = (json.loads(file[name][()].tobytes()) for name in ('facts', 'names'))
+        groups = {group: range(len(each)) for group, each in names.items()}
+        places = [f'{group}/{number}' for group, each in groups.items() for number in each]
+        return facts, names, {place: file[place][()] for place in places}
+
+
+ABSENT = object()
+
+
+@pytest.mark.parametrize(
+    ('name', 'values'),
+    {
+        'iteration': (-1, 2**60, 1.5, '8', None, True, ABSENT),
+        'loader': ([], ABSENT, {'cursor': [float('nan')]}),
+        'loss_scale': (
+            {},
+            {'factor': float('inf'), 'good_steps': 1},
+            {'factor': 0, 'good_steps': 1},
+            {'factor': '1', 'good_steps': 1},
+        ),
+        'best': ({'miou': 0.5}, {'miou': None, 'iteration': 1}, [0.5, 1]),
+        'seed': (2**32, -1, None),
+        'config': (None, [], ABSENT),
+        'processes': (0, 1.0),
+        'options': ({'-t': 1}, ['-t']),
+        'versions': ({'nnabla': 1}, ABSENT),
+        'name': (1, 'a\x1b[31m'),
+        'extras': ({'seconds': 'x'}, {'pending': [[1, 2, 3]]}, {'pending': {}}),
+        'scaled': (1, None),
+        'unknown': (1,),
+    }.items(),
+)
+def test_facts_of_another_type_are_refused_by_name(name, values, tmp_path):
+    """A digest does not prove who wrote a file."""
+    path = tmp_path / 'state.h5'
+    facts, names, arrays = written(path)
+    for value in values:
+        changed = {key: each for key, each in {**facts, name: value}.items() if each is not ABSENT}
+        training_states.write(path, changed, names, arrays)
+        message = load_error(path)
+        assert f'{name}' in message.partition('cannot be read')[2]
+        assert message.endswith(checkpoints.ADVICE)
+        with pytest.raises(UserError, match=name):
+            checkpoints.load_facts(path)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'[]', b'null', b'\xff', b'[' * 100_000, b'1' * 5000],
+    ids=range(6),
+)
+def test_facts_that_are_no_json_are_refused(content, tmp_path):
+    _, names, arrays = written(tmp_path / 'state.h5')
+    training_states.write(tmp_path / 'state.h5', content, names, arrays)
+    load_error(tmp_path / 'state.h5')
+
+
+def test_names_and_arrays_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / 'state.h5'
+    facts, names, arrays = written(path)
+    some = names['parameters']
+    for changed in (
+        [],
+        None,
+        {**names, 'parameters': None},
+        {**names, 'parameters': some[:-1]},
+        {**names, 'parameters': [*some, 'more']},
+        {**names, 'parameters': [some[0]] * len(some)},
+        {**names, 'parameters': [1, 2, 3]},
+        {**names, 'further': []},
+        {'parameters': some, 'solver': names['solver']},
+    ):
+        training_states.write(path, facts, changed, arrays)
+        assert 'names' in load_error(path)
+    training_states.write(path, facts, names, {**arrays, 'parameters/x': np.ones(2)})
+    assert 'its names do not fit its arrays' in load_error(path)
+
+
+def test_arrays_of_a_state_are_finite_numbers_inside_of_it(tmp_path):
+    path = tmp_path / 'state.h5'
+    facts, names, arrays = written(path)
+    for value, problem in ((np.nan, 'NaN'), (np.inf, 'infinity')):
+        bad = {**arrays, 'average/0': np.full((4, 3, 3, 20), value, np.float32)}
+        training_states.write(path, facts, names, bad)
+        assert f'z/conv/W of the average has {problem}' in load_error(path)
+        checkpoints.load_facts(path)
+    for array in (np.ones(2, np.complex64), np.array([b'text'])):
+        training_states.write(path, facts, names, {**arrays, 'solver/0': array})
+        assert 'solver/0 is not numeric' in load_error(path)
+    training_states.write(path, facts, names, {**arrays, 'solver/0': h5py.SoftLink('/facts')})
+    assert 'solver/0 is a link to another name' in load_error(path)
 
 
 def save_endlessly(path):

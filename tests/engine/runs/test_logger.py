@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,3 +177,21 @@ def test_skipped_steps_are_reported_once_per_interval(tmp_path, caplog):
         '1 of the last 1 iterations, most recently 7,',
     ]
     assert messages[0].endswith('overflowed in half precision; the loss scale is now 0.125')
+
+
+def test_names_and_links_do_no_harm(tmp_path, caplog):
+    """Names of classes control no terminal, and files behind links keep what they have."""
+    caplog.set_level('INFO')
+    (tmp_path / 'own.txt').write_text('precious\n')
+    (tmp_path / 'train.log').symlink_to('own.txt')
+    scores = {'a\x1b[31m\udc9b\u202e\nb': {'iou': 50.0}}
+    report = {'miou': 50.0, 'pixel_accuracy': 60.0, 'classes': scores, 'origin': 'of \x1b[2J'}
+    with RunLogger(tmp_path, log_interval=1, max_iter=2, active=True) as logger:
+        logger.validation(1, report)
+        LOG.warning('%s', Path('x\x1b\ny'))
+    text = (tmp_path / 'own.txt').read_text()
+    assert text.startswith('precious\n') and (tmp_path / 'train.log').is_symlink()
+    assert r'| of \x1b[2J' in text and r'WARNING x\x1b\ny' in text and text.count('\n') == 3
+    assert '\x1b' not in text
+    (events,) = tmp_path.glob('events*')
+    assert rb'val/iou/a\x1b[31m\udc9b\u202e\nb' in events.read_bytes()

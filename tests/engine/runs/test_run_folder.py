@@ -132,3 +132,24 @@ def test_the_written_config_loads_as_the_same_config(tmp_path):
     again = config.load(folder.config)
     assert dict(again) == dict(effective)
     assert dict(effective) == yaml.safe_load(folder.config.read_text())
+
+
+def test_links_in_a_run_folder_stay_links_and_pipes_are_refused(tmp_path):
+    """Whoever prepares the folder empties no file of the user with it, and stops no run."""
+    own, folder = tmp_path / 'own.txt', RunFolder(tmp_path / 'run')
+    own.write_text('precious')
+    folder.path.mkdir()
+    folder.lock.symlink_to(own)
+    with pytest.raises(UserError, match='lock: is a link, which cannot be a lock file; remove it'):
+        folder.claim(resume=False)
+    assert own.read_text() == 'precious' and folder.lock.is_symlink()
+    folder.lock.unlink()
+    folder.config.symlink_to(tmp_path / 'config.yaml')
+    folder.claim(resume=False)
+    folder.write_config({'network': 'd3net'})
+    assert folder.config.is_symlink()
+    assert yaml.safe_load((tmp_path / 'config.yaml').read_text()) == {'network': 'd3net'}
+    os.mkfifo(folder.path / 'Training-loss.series.txt')
+    with pytest.raises(UserError, match='series.txt: is a pipe or a device .*; remove it'):
+        folder.claim(resume=False)
+    folder.release()

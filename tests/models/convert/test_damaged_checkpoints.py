@@ -58,13 +58,13 @@ def test_an_archive_that_expands_is_refused(tmp_path):
     records = {'data.pkl': pickled(tree), 'data/0': bytes(4 << 20)}
     path = write_archive(tmp_path / 'a.pth', records, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10_000
-    assert_refused(path, 'claim more bytes than the file has')
+    assert_refused(path, 'its records are compressed; load it with torch.load, and save it')
     path = write_archive(tmp_path / 'b.pth', {'data.pkl': pickled(tree), 'data/0': b'1234'})
     content = bytearray(path.read_bytes())
     at = content.rindex(b'PK\x01\x02', 0, content.rindex(b'archive/data/0')) + 20
     content[at : at + 8] = struct.pack('<II', 4 << 20, 4 << 20)
     path.write_bytes(content)
-    assert_refused(path, 'claim more bytes than the file has')
+    assert_refused(path, 'claims? more bytes than the file has')
 
 
 def test_an_npz_file_larger_than_its_bytes_is_refused(tmp_path):
@@ -74,7 +74,7 @@ def test_an_npz_file_larger_than_its_bytes_is_refused(tmp_path):
     )
     with zipfile.ZipFile(tmp_path / 'a.npz', 'w') as file:
         file.writestr('a.npy', content.getvalue())
-    assert_refused(tmp_path / 'a.npz', 'size contradicts its shape')
+    assert_refused(tmp_path / 'a.npz', 'size of a.npy contradicts its shape')
     np.savez(tmp_path / 'b.npz', a=np.array([{}], dtype=object))
     assert_refused(tmp_path / 'b.npz', 'not numeric')
 
@@ -90,7 +90,7 @@ def test_an_npz_file_larger_than_its_bytes_is_refused(tmp_path):
         ({'a': safetensors_entry('F32', [2], 8, 16)}, 'beyond the file'),
         ({'a': safetensors_entry('F32', [-2, -1], 0, 8)}, 'size of a contradicts its shape'),
         ({'a': safetensors_entry('F8_E4M3', [8], 0, 8)}, 'unsupported type F8_E4M3'),
-        ({'a': {'dtype': 'F32'}}, 'damaged'),
+        ({'a': {'dtype': 'F32'}}, 'a has no shape'),
         (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "a": 1}', 'twice'),
         (b'{' + b'"a":{' * 100_000, 'damaged'),
         (b'{"a"', 'damaged'),

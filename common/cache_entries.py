@@ -1,0 +1,141 @@
+"""Files of the cache folder: for their owner alone, and covered by a digest.
+
+    write(path, {'versions': versions}, payload)
+    entry = read(path)       # the facts and the payload, or None if there is no such file
+
+An entry consists of a line with a digest, a line of JSON with facts, and a payload. The digest
+covers the name of the file, the facts and the payload, so that neither a changed byte nor a renamed
+file goes unnoticed. It is no signature: whoever can write into the folder can change results.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from common import files
+from common.errors import UserError
+
+OWNER_ONLY_FILE, OWNER_ONLY_FOLDER = 0o600, 0o700
+MAX_BYTES = 4 << 30  # of an entry
+_MAGIC = b'nnseg cache entry 1'
+_MAX_FACTS_BYTES = 1 << 24
+_HEAD_BYTES = len(_MAGIC) + 1 + 64 + 1  # with the digest and the ends of both
+
+
+class DamagedEntryError(UserError):
+    """A file of the cache folder is not a whole entry of its name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The content of an entry.
+
+    Attributes:
+        facts: Facts about the payload.
+        payload: The bytes that are kept.
+    """
+
+    facts: dict[str, Any]
+    payload: bytes
+
+
+def read(path: Path) -> Entry | None:
+    """Return an entry, or None if there is no file.
+
+    Raises:
+        DamagedEntryError: The file is not a whole entry of this name, or not a regular file.
+    """
+    try:
+        with _opened(path) as file:
+            head, content = file.read(_HEAD_BYTES), file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DamagedEntryError(f'{path} cannot be read ({error.strerror or error})') from error
+    line, end, payload = content.partition(b'\n')
+    if head != _head(path, content) or not end:
+        raise DamagedEntryError(f'{path} is damaged')
+    return Entry(_parsed(line, path), payload)
+
+
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """Return the facts of an entry without a check of the digest; None if they cannot be read."""
+    try:
+        with _opened(path) as file:
+            file.seek(_HEAD_BYTES)
+            return _parsed(file.readline(_MAX_FACTS_BYTES), path)
+    except (OSError, DamagedEntryError):
+        return None
+
+
+def write(path: Path, facts: dict[str, Any], payload: bytes = b'') -> None:
+    """Write an entry, in place of whatever has its name.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    content = json.dumps(facts).encode() + b'\n' + payload
+    write_bytes(path, _head(path, content) + content)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is no entry into the cache folder, for its owner alone.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    try:
+        make_folder(path.parent)
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()  # a link or a pipe, whose other end is not part of the cache
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
+    with files.replacing(path, mode=OWNER_ONLY_FILE) as temporary:
+        temporary.write_bytes(content)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder of the cache that only its owner can enter, or restrict an existing one.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        with suppress(FileExistsError):  # another process creates the same cache
+            each.mkdir(OWNER_ONLY_FOLDER)
+    if folder.stat().st_mode & 0o077:
+        with suppress(OSError):  # the folder of another user, or a file system without modes
+            folder.chmod(OWNER_ONLY_FOLDER)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file for reading; ``OSError`` for a link, a pipe, a device, and a huge file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, 'not a file of the cache')
+    return os.fdopen(descriptor, 'rb')
+
+
+def _head(path: Path, content: bytes) -> bytes:
+    """Return the first line of an entry with this name and the given bytes after that line."""
+    digest = hashlib.sha256(os.fsencode(path.name) + b'\n')
+    digest.update(content)
+    return b'%s %s\n' % (_MAGIC, digest.hexdigest().encode())
+
+
+def _parsed(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedEntryError(f'{path} is damaged') from error

@@ -1,0 +1,74 @@
+"""Check the size that an image file claims before memory for its pixels is allocated.
+
+A file may claim no more pixels than are read, nor more than its bytes can hold. The latter is known
+of formats without compression and of JPEG; PNG files are checked by :mod:`datasets.png_chunks`.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from datasets import formats, pixel_limit, tiff_tags
+
+_WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 256, 257, 259, 262, 277  # tags of TIFF
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_BITS = 258
+_UNCOMPRESSED, _YCBCR = 1, 6  # values of the compression and of the photometric tag
+# A block of 8x8 values takes at least one bit, and stands for at most 128 pixels: if one of two
+# channels is stored at a lower resolution in its columns, the other one in its rows.
+_JPEG_PIXELS_PER_BYTE = 8 * 128
+_UNCOMPRESSED_BMP = (0, 3)  # values of the compression: plain, and with masks of the channels
+_SHORT_BMP_HEADER = 12  # bytes
+_ARITHMETIC_JPEG = (b'\xff\xc9', b'\xff\xca')  # markers; such codes have no lower limit
+# By the first two bytes: the fewest bits of a pixel, in text a digit and a space for each value.
+_PNM_BITS = {b'P1': 8, b'P2': 16, b'P3': 48, b'P4': 1, b'P5': 8, b'P6': 24}
+
+
+def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) -> None:
+    """Check an image that Pillow has opened and not yet decoded.
+
+    Args:
+        image: The image.
+        name: Its format, see :mod:`datasets.formats`.
+        data: The bytes of the file.
+        path: The file, for the message.
+        limit: The largest number of pixels.
+
+    Raises:
+        InputError: The image has more pixels, or the file is too small for them.
+    """
+    width, height = image.size
+    pixel_limit.check(width, height, path, limit)
+    if name == formats.JPEG and not any(marker in data for marker in _ARITHMETIC_JPEG):
+        needed = width * height // _JPEG_PIXELS_PER_BYTE
+    elif name == formats.PNM:
+        needed = width * height * _PNM_BITS[data[:2]] // 8
+    elif name == formats.BMP and image.info.get('compression') in _UNCOMPRESSED_BMP:
+        place = 24 if data[14] == _SHORT_BMP_HEADER else 28
+        needed = height * (width * int.from_bytes(data[place : place + 2], 'little') // 8)
+    else:
+        return
+    pixel_limit.check_bytes(width, height, needed, len(data), path)
+
+
+def check_tiff(data: bytes, path: Path, limit: int) -> None:
+    """Check the tags of a TIFF, which can be of a kind that Pillow does not open.
+
+    Raises:
+        InputError: The image or one of its tiles has more pixels than ``limit``, or the file is
+            too small for them.
+    """
+    wanted = (_WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _BITS)
+    tags = tiff_tags.read_tags(data, (*wanted, _TILE_WIDTH, _TILE_HEIGHT))
+    width, height = _first(tags, _WIDTH, 0), _first(tags, _HEIGHT, 0)
+    pixel_limit.check(width, height, path, limit)
+    pixel_limit.check(_first(tags, _TILE_WIDTH, 1), _first(tags, _TILE_HEIGHT, 1), path, limit)
+    if _first(tags, _COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED:
+        # Of YCbCr, two of three samples may be stored at a lower resolution.
+        stored = 1 if _first(tags, _PHOTOMETRIC, 0) == _YCBCR else _first(tags, _SAMPLES, 1)
+        needed = height * (width * stored * _first(tags, _BITS, 1) // 8)
+        pixel_limit.check_bytes(width, height, needed, len(data), path)
+
+
+def _first(tags: dict[int, tuple[int, ...]], tag: int, default: int) -> int:
+    return tags.get(tag, ())[0] if tags.get(tag) else default

@@ -1,0 +1,157 @@
+"""Draw the masks of COCO's segmentations: polygons, or an RLE as numbers or as compressed text.
+
+    coco_masks.check(segmentation, height, width)
+    mask = coco_masks.draw(segmentation, height, width)
+
+Both formats are those of cocoapi, common/maskApi.c. :func:`check` looks at types and sizes before
+anything is drawn, as an outline of a few numbers can be longer than the memory.
+"""
+
+from typing import Any
+
+import numpy as np
+
+_FINE = 5  # grid points per pixel along an outline
+MAX_COORDINATE = 1_000_000  # pixels; an outline may leave its image
+MAX_OUTLINE = 10_000_000  # grid points of an outline
+_MAX_DIGITS = 12  # of 5 bits, of a number in a compressed RLE
+
+
+def check(segmentation: Any, height: int, width: int) -> None:
+    """Check that a segmentation can be drawn.
+
+    Args:
+        segmentation: A value of JSON.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+
+    Raises:
+        ValueError: It is no segmentation of such an image; the message says why.
+    """
+    if isinstance(segmentation, dict):
+        _runs(segmentation, height, width)
+    elif isinstance(segmentation, list):
+        for polygon in segmentation:
+            _check_polygon(polygon)
+    else:
+        raise ValueError('its segmentation is neither a list of polygons nor an RLE')
+
+
+def draw(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Return the mask of a segmentation, (H, W) bool.
+
+    Args:
+        segmentation: Polygons, or an RLE with its counts as numbers or as compressed text, that
+            :func:`check` accepts.
+        height: Height of the image in pixels, H.
+        width: Width of the image in pixels, W.
+    """
+    if isinstance(segmentation, dict):
+        runs = _runs(segmentation, height, width)
+        values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    else:
+        values = np.zeros(width * height, bool)
+        for polygon in segmentation:
+            _add_polygon(values, _corners(polygon), height, width)
+    return values.reshape(width, height).T  # runs go down the columns
+
+
+def _check_polygon(polygon: Any) -> None:
+    """Raise ``ValueError`` for what is no polygon, or one that is too long to draw."""
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
+        raise ValueError('a polygon is not a list of numbers')
+    if not polygon or len(polygon) % 2:
+        raise ValueError(f'a polygon has {len(polygon)} numbers instead of pairs of x and y')
+    least, most = min(polygon), max(polygon)
+    if not -MAX_COORDINATE <= least <= most <= MAX_COORDINATE:
+        raise ValueError(f'a polygon has coordinates above {MAX_COORDINATE}')
+    if _FINE * (most - least) * len(polygon) > MAX_OUTLINE:  # else it is short in any case
+        corners = _corners(polygon)
+        steps = np.abs(corners - np.roll(corners, -1, axis=0)).max(axis=1)
+        if _FINE * steps.sum() > MAX_OUTLINE:
+            raise ValueError(f'the outline of a polygon is longer than {MAX_OUTLINE // _FINE}')
+
+
+def _corners(polygon: list[float]) -> np.ndarray:
+    """Return the corners of a polygon, (points, 2) float64, x and y."""
+    return np.array(polygon, np.float64).reshape(-1, 2)
+
+
+def _runs(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """Return the run lengths of an RLE, which alternate between outside and inside."""
+    counts = rle.get('counts')
+    if isinstance(counts, str):
+        counts = _decode_run_lengths(counts)
+    runs = np.array(counts) if isinstance(counts, list) else np.array(None)
+    if runs.ndim != 1 or (runs.size and runs.dtype.kind != 'i'):
+        raise ValueError('the counts of its RLE are no list of whole numbers')
+    # Sums of larger numbers could overflow.
+    if runs.size and not 0 <= runs.min() <= runs.max() <= height * width:
+        raise ValueError(f'a run of its RLE is not within {width}x{height} pixels')
+    if runs.sum() != height * width:
+        raise ValueError(f'its RLE has {runs.sum()} pixels, its image {width}x{height}')
+    return runs.astype(np.int64)
+
+
+def _decode_run_lengths(text: str) -> list[int]:
+    """Return the run lengths in the compressed text of an RLE.
+
+    rleFrString: digits of 5 bits, low ones first, with a sixth bit for "more follows". From the
+    fourth run on, a number is the difference to the run before the last.
+    """
+    runs: list[int] = []
+    value, shift = 0, 0
+    for character in text:
+        digit = ord(character) - 48
+        if not 0 <= digit < 64 or shift >= 5 * _MAX_DIGITS:
+            raise ValueError('the counts of its RLE are no compressed text')
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            if digit & 16:  # the sign
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
+
+
+def _add_polygon(values: np.ndarray, corners: np.ndarray, height: int, width: int) -> None:
+    """Set the interior of a polygon, pixel-exact with COCO's tools.
+
+    rleFrPoly: the outline is drawn on a grid five times as fine; where it crosses the middle of a
+    pixel column, the mask changes from there down.
+
+    Args:
+        values: (W * H) bool, the mask by columns, to change.
+        corners: (points, 2) float64, x and y.
+        height: Height of the image in pixels, H.
+        width: Width of the image in pixels, W.
+    """
+    grid = (_FINE * corners + 0.5).astype(np.int64)
+    x, y = np.concatenate(
+        [_line(start, end) for start, end in zip(grid, np.roll(grid, -1, axis=0))], axis=1
+    )
+    steps = np.flatnonzero(np.diff(x))
+    column = (np.minimum(x[steps], x[steps + 1]) + 0.5) / _FINE - 0.5
+    row = (np.minimum(y[steps], y[steps + 1]) + 0.5) / _FINE - 0.5
+    middle = (column == np.floor(column)) & (column >= 0) & (column <= width - 1)
+    row = np.ceil(np.clip(row[middle], 0, height)).astype(np.int64)
+    changes = np.sort(column[middle].astype(np.int64) * height + row)
+    if changes.size:
+        # Inside after an odd number of changes; none is open behind the last.
+        runs = np.diff(changes)
+        values[changes[0] : changes[-1]] |= np.repeat(np.arange(len(runs)) % 2 == 0, runs)
+
+
+def _line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the grid points of a line, (2, points), one per step along its longer axis."""
+    length = np.abs(end - start)
+    along = 0 if length[0] >= length[1] else 1
+    backwards = start[along] > end[along]
+    low, high = (end, start) if backwards else (start, end)
+    offsets = np.arange(length[along] + 1)
+    slope = (high[1 - along] - low[1 - along]) / max(length[along], 1)
+    line = np.empty((2, len(offsets)), np.int64)
+    line[along] = low[along] + offsets
+    line[1 - along] = (low[1 - along] + slope * offsets + 0.5).astype(np.int64)
+    return line[:, ::-1] if backwards else line

@@ -1,0 +1,140 @@
+"""Decode and check the facts of a training state: everything that is no array.
+
+The digest of a state proves that the file is whole, not who wrote it: nothing in it is trusted.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_COUNT = 2**53  # of iterations, samples and processes
+MAX_SEED = 2**32 - 1  # the largest seed that NumPy's generators accept
+
+
+def decode(content: bytes) -> Any:
+    """Decode JSON.
+
+    Raises:
+        ValueError: The content is no JSON or is nested too deeply.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError('the JSON in it is nested too deeply') from None
+
+
+def check(facts: Any) -> dict[str, Any]:
+    """Return the facts of a state if each has the type and the range that a training writes.
+
+    Raises:
+        ValueError: A fact is missing, unknown or of another type; the message names it.
+    """
+    if not isinstance(facts, dict):
+        raise ValueError('its facts are no JSON object')
+    for name, (is_valid, what) in _FACTS.items():
+        if name not in facts:
+            if name not in OPTIONAL:
+                raise ValueError(f'{name} is missing')
+        elif not _is_finite(facts[name]):
+            raise ValueError(f'{name} has NaN or infinity')
+        elif not is_valid(facts[name]):
+            raise ValueError(f'{name} is not {what}')
+    unknown = [name for name in facts if name not in _FACTS]
+    if unknown:
+        raise ValueError(f'{ascii(unknown[0])} is no fact of a state')
+    return facts
+
+
+def check_names(names: Any, groups: tuple[str, ...]) -> dict[str, list[str] | None]:
+    """Return the names of the arrays of each group; None for an absent group.
+
+    Raises:
+        ValueError: A group is missing or unknown, or its names are not distinct texts.
+    """
+    if not isinstance(names, dict) or set(names) != set(groups):
+        raise ValueError(f'its names are not those of {", ".join(groups)}')
+    for group, each in names.items():
+        if each is not None and not (
+            isinstance(each, list)
+            and all(isinstance(name, str) for name in each)
+            and len(set(each)) == len(each)
+        ):
+            raise ValueError(f'the names of {group} are not distinct texts')
+    return names
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether all numbers in a JSON value are finite."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _count(least: int = 0, most: int = MAX_COUNT) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int and abs(value) <= MAX_COUNT
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and (value.isprintable() or not value)
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_loss_scale(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and set(value) >= {'factor', 'good_steps'}
+        and _is_number(value['factor'])
+        and value['factor'] > 0
+        and _count()(value['good_steps'])
+    )
+
+
+def _is_best(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and set(value) >= {'miou', 'iteration'}
+        and _is_number(value['miou'])
+        and _count()(value['iteration'])
+    )
+
+
+def _is_extras(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_number(value.get('seconds', 0))
+        and isinstance(value.get('pending', []), list)
+        and all(
+            isinstance(step, list) and len(step) == 4 and all(map(_is_number, step))
+            for step in value.get('pending', [])
+        )
+    )
+
+
+OPTIONAL = {'name', 'extras', 'scaled'}  # older states lack them
+_FACTS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    'iteration': (_count(), 'a number of iterations'),
+    'loader': (_is_dict, 'a JSON object'),
+    'loss_scale': (_is_loss_scale, 'a finite factor above 0 and a number of good_steps'),
+    'best': (_is_best, 'a miou and an iteration'),
+    'seed': (_count(most=MAX_SEED), f'a whole number from 0 to {MAX_SEED}'),
+    'config': (_is_dict, 'a JSON object'),
+    'processes': (_count(1), 'a number of processes'),
+    'options': (_is_texts, 'a JSON object of texts'),
+    'versions': (_is_texts, 'a JSON object of texts'),
+    'name': (_is_name, 'a name'),
+    'extras': (_is_extras, 'a JSON object with seconds and pending, lists of four numbers'),
+    'scaled': (lambda value: isinstance(value, bool), 'true or false'),
+}
