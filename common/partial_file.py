@@ -123,6 +123,7 @@ def _transfer(
             if _total_of_416(answer, version, size) == have:
                 return True  # an earlier call was interrupted before the verification
             raise _StartAnewError
+        total: int | None
         if resumes and answer.status == 206:
             start, total = have, _total_of_206(answer, version, size, have)
         elif answer.status == 200:
