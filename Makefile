@@ -12,6 +12,8 @@
 # make bench         time loader, training and inference, and update their tables in README.md; DATA=folder of
 #                    Cityscapes, PEER_PYTHON=a Python with torch and numpy to compare with PyTorch, CAMVID=folder of
 #                    CamVid to update the accuracy table
+# make fuzz          feed damaged and hostile files to every reader, a few minutes; N=number of files (default: 5000);
+#                    results/fuzz gets report.json and the files that fail
 # make hooks         let git check style before a commit, imports and types before a push
 # make cuda          install NNabla's CUDA extension into .venv
 # make clean         remove .venv and all caches
@@ -25,7 +27,7 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo is 751 pixels wide.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint hooks bench environment \
+.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint fuzz hooks bench environment \
 	environment-dev cuda clean
 
 demo: environment
@@ -59,6 +61,9 @@ lint: environment-dev
 	@$(RUN) -m ruff format --check .
 	@$(RUN) .venv/bin/lint-imports --no-cache
 	@$(RUN) -m mypy
+
+fuzz: environment
+	@$(RUN) -m fuzz $(if $(N),-n $(N))
 
 hooks: environment-dev
 	@$(RUN) -m pre_commit install --hook-type pre-commit --hook-type pre-push

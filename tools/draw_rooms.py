@@ -14,6 +14,7 @@ PICTURE = PROJECT / 'docs' / 'rooms.svg'
 CONTENTS = {
     'scripts': 'train.py, evaluate.py, infer.py',
     'benchmarks': 'times of loader, training and inference',
+    'fuzz': 'damaged files for every reader',
     'models': 'networks, weights, conversion, complexity',
     'datasets': 'readers, augmentations, loader, preparation',
     'd3net': 'the graph of D3Net',

@@ -12,18 +12,16 @@ are refused: open-mmlab/mmsegmentation, tools/dataset_converters/coco_stuff10k.p
 DDRNet's lists, contain the values of ``S``.
 """
 
-import io
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError, UserError
+from common.errors import InputError
 from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import cocostuff164k, label_files, layout, lists
+from datasets.readers import cocostuff164k, label_files, layout, lists, mat_files
 from datasets.readers.contract import Archive, LabelEndings, Preparation
 
 LISTS = {'train': 'train', 'val': 'test'}
@@ -41,7 +39,6 @@ PREPARATION = Preparation(
     ),
     label_endings=LabelEndings('.mat', f'{cocostuff164k.CONVERTED}.png'),
 )
-_SMALL_MAT_BYTES = 1 << 18  # zlib makes at most 258 MiB of so many
 _AFTER_LAST = len(cocostuff164k.CLASSES)  # the last class of files that count from 1
 _REMEDY = (
     'write it again with python -m datasets.prepare cocostuff10k --convert, which needs the '
@@ -139,32 +136,16 @@ def _folder_counts_from_one(folder: Path, changed: int) -> bool | None:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    import scipy.io  # imported here, because it costs every worker process 60 ms
-
     try:
-        data = path.read_bytes()
+        values = mat_files.read_uint8(
+            path.read_bytes(), 'S', partial(pixel_limit.check_label, path=path)
+        )
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    try:
-        if len(data) > _SMALL_MAT_BYTES:
-            _check_size(scipy.io.whosmat(io.BytesIO(data)), path)  # reads headers only
-        content = scipy.io.loadmat(io.BytesIO(data), variable_names=['S'])
-    except UserError:
-        raise
-    except Exception as error:  # scipy raises many types on damaged bytes, such as zlib.error
+    except mat_files.MatError as error:
         raise InputError(
-            f'{path}: damaged or truncated MAT-file ({" ".join(str(error).split())}); '
-            'download it again'
+            f'{path}: damaged or truncated MAT-file ({error}); download it again'
         ) from error
-    values = content.get('S')
-    if values is None or values.ndim != 2 or values.dtype != np.uint8:
+    if values is None:
         raise InputError(f'{path}: contains no label map S; is it an annotation of COCO-Stuff 10k?')
-    _check_size([('S', values.shape, '')], path)
     return np.ascontiguousarray(values)
-
-
-def _check_size(arrays: Sequence[tuple[str, tuple[int, ...], str]], path: Path) -> None:
-    """Raise ``InputError`` if the label map among the arrays of a MAT-file is too large."""
-    for name, shape, _ in arrays:
-        if name == 'S' and len(shape) == 2:
-            pixel_limit.check_label(shape[1], shape[0], path)

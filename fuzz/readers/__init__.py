@@ -1,0 +1,30 @@
+"""The readers to feed, each with valid files and kinds of damage."""
+
+from fuzz.inputs import Reader
+from fuzz.readers import (
+    archives,
+    caches,
+    checkpoints,
+    configs,
+    downloads,
+    images,
+    lists,
+    masks,
+    runs,
+    videos,
+    weights,
+)
+
+ALL: tuple[Reader, ...] = (
+    *images.READERS,
+    *masks.READERS,
+    *videos.READERS,
+    *weights.READERS,
+    *checkpoints.READERS,
+    *configs.READERS,
+    *lists.READERS,
+    *runs.READERS,
+    *caches.READERS,
+    *archives.READERS,
+    *downloads.READERS,
+)
