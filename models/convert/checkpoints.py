@@ -8,17 +8,18 @@ A format is recognised by the content of a file, not by the file's name:
 """
 
 import math
-import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common import files
 from common.errors import UserError
-from common.name_list import shortened
+from common.finite import non_finite
+from common.short_repr import short_text
 from models.convert import archives, npz, safetensors, saved_objects
 from models.convert.tensors import Tensor
 from models.errors import ModelError, UnsupportedFormatError
@@ -53,17 +54,17 @@ def read(path: str | os.PathLike[str]) -> object:
         if files.kind_of(path) != 'file':
             raise UnsupportedFormatError('no such file')
         with open(path, 'rb') as file:
-            if not os.fstat(file.fileno()).st_size:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
                 raise ModelError('the file is empty')
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _read(content, path)
+            return _read(file, size, path)
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
     except UnsupportedFormatError as error:
-        raise ModelError(f'{path}: cannot be converted ({_printable(error)})') from error
+        raise ModelError(f'{path}: cannot be converted ({_reason(error)})') from error
     except UserError as error:
         raise ModelError(
-            f'{path}: cannot be converted ({_printable(error)}); download it again from where its '
+            f'{path}: cannot be converted ({_reason(error)}); download it again from where its '
             'author published it, or save the state_dict() again with torch.save'
         ) from error
     except Exception as error:  # a damaged file can raise anything
@@ -71,31 +72,31 @@ def read(path: str | os.PathLike[str]) -> object:
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> str:
-    return f'{path}: truncated or damaged ({_printable(error)}); download or copy it again'
+    return f'{path}: truncated or damaged ({_reason(error)}); download or copy it again'
 
 
-def _printable(error: Exception) -> str:
-    """Return an error message as one line; replace control characters, as it may quote a file."""
-    text = shortened(str(error), MAX_REASON_LENGTH)
-    text = ' '.join(text.split()) or type(error).__name__
-    return ''.join(c if c.isprintable() else '?' for c in text)
+def _reason(error: Exception) -> str:
+    """Return an error message, which may quote a file, as one line of limited length."""
+    text = short_text(str(error), MAX_REASON_LENGTH)
+    return ' '.join(text.split()) or type(error).__name__
 
 
-def _read(content: mmap.mmap, path: Path) -> object:
-    start = content[:16]
+def _read(file: BinaryIO, size: int, path: Path) -> object:
+    start = file.read(512)
+    file.seek(0)
     if start[:4] == HDF5_MAGIC:
         raise UnsupportedFormatError(
             'it is an HDF5 file, as NNabla writes; --to-pytorch converts such files'
         )
     if start[8:9] == b'{':
-        return safetensors.read(content)
+        return safetensors.read(file, size, path)
     if start[:4] == ZIP_MAGIC:
         archive, records = archives.opened(path)
         is_saved_object = saved_objects.is_saved_object(records)
         return (saved_objects.read_archive if is_saved_object else npz.read)(archive, records)
     if start[:1] == b'\x80':
-        return saved_objects.read_legacy(content)
-    if content[257:262] == b'ustar':
+        return saved_objects.read_legacy(file, size, path)
+    if start[257:262] == b'ustar':
         raise UnsupportedFormatError(
             'it is a tar archive, of PyTorch before 0.1.10 or of tar itself; load it with '
             'torch.load and save it again, or unpack it'
@@ -127,17 +128,17 @@ def read_arrays(
         left -= 4 * math.prod(tensor.shape)
         if left < 0:
             raise ModelError(
-                f'{path}: cannot be converted (its tensors, up to {shortened(name)}, are much '
+                f'{path}: cannot be converted (its tensors, up to {short_text(name)}, are much '
                 'larger than the file); save each with a storage of its own: tensor.clone()'
             )
         try:
             result[name] = tensor.array()
         except Exception as error:  # a damaged file can raise anything
             raise ModelError(_damaged(path, error)) from error
-        if not np.isfinite(result[name]).all():
+        if problem := non_finite(result[name]):
             raise ModelError(
-                f'{path}: {shortened(name)} is not finite everywhere; it comes from a failed '
-                'training: pass an earlier checkpoint'
+                f'{path}: {short_text(name)} has {problem}, as of a failed training; pass an '
+                'earlier checkpoint'
             )
     return result
 

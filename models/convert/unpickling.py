@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar
 
 from common.log import LOG
-from common.name_list import first_names, shortened
+from common.name_list import first_names
+from common.short_repr import short_text
 from models.convert import pickled_names
 from models.convert.pickled_names import DICTIONARY, INERT, ElementType, Inert
 from models.convert.tensors import Storage, is_count
@@ -27,11 +28,12 @@ MAX_STEPS = 4_000_000  # reads from the pickles of a file, one to three for each
 MAX_KEY_LENGTH = 1000  # characters of a key of a dictionary
 MAX_STORAGE_KEY_LENGTH = 100  # characters
 MAX_INTEGER_LENGTH = 1000  # bytes or digits
+MAX_LINE_BYTES = 1 << 24  # of names and texts in the oldest protocols
 MAX_LOGGED_NAMES = 6  # names of inert objects in the log
 # Names by number, buffers outside of the pickle, and persistent ids that are not tuples.
 FORBIDDEN_OPCODES = {
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID),
-    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    *(pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
 }
 
 T = TypeVar('T')
@@ -55,13 +57,13 @@ class Pickles:
     """The pickles of a file, one after the other.
 
     Args:
-        stream: A stream at the start of a pickle, with ``read`` and ``readline``.
+        stream: A stream at the start of a pickle.
         size: Number of bytes in the stream.
         storage_of: Returns the storages to which the pickles refer.
     """
 
-    def __init__(self, stream: Any, size: int, storage_of: StorageFactory):
-        self._stream = _LimitedStream(stream, min(size, MAX_STEPS))
+    def __init__(self, stream: BinaryIO, size: int, storage_of: StorageFactory):
+        self._stream = _LimitedStream(stream, size)
         self._storage_of = storage_of
 
     def load(self) -> object:
@@ -80,17 +82,17 @@ class Pickles:
         if names := sorted(unpickler.other_names):
             rest = len(names) - MAX_LOGGED_NAMES
             shown = first_names(names[:MAX_LOGGED_NAMES], len(names))
-            shown = ''.join(c if c.isprintable() else '?' for c in shown)
             more = f' and {rest} others' if rest > 0 else ''
             LOG.info('ignored objects that are not arrays: %s%s', shown, more)
         return result
 
 
 class _LimitedStream:
-    """A stream that is read in a limited number of steps."""
+    """A stream of ``size`` bytes that is read in a limited number of steps."""
 
-    def __init__(self, stream: BinaryIO, steps: int):
-        self._stream, self._limit, self.steps = stream, steps, 0
+    def __init__(self, stream: BinaryIO, size: int):
+        self._stream, self._size, self.steps = stream, size, 0
+        self._limit = min(size, MAX_STEPS)
 
     def take(self, steps: int) -> None:
         """Count steps; raise ``ModelError`` if they are too many."""
@@ -100,14 +102,17 @@ class _LimitedStream:
 
     def read(self, size: int) -> bytes:
         self.take(size > 0)
-        content = self._stream.read(size)
+        content = self._stream.read(min(size, self._size))  # so many are allocated at once
         if len(content) != size:
             raise EOFError('its pickle ends early')
         return content
 
     def readline(self) -> bytes:
         self.take(1)
-        return self._stream.readline()
+        line = self._stream.readline(MAX_LINE_BYTES)
+        if not line.endswith(b'\n'):
+            raise EOFError('a line of its pickle has no end')
+        return line
 
 
 class _Opcodes(dict[int, Callable[..., None]]):
@@ -170,7 +175,7 @@ class _Unpickler(pickle._Unpickler):
             stacks = (self.stack, *reversed(self.metastack))
             values = (value for stack in stacks for value in reversed(stack))
             name = next((value for value in values if isinstance(value, str)), None)
-            place = '' if name is None else f'{shortened(name)}: '
+            place = '' if name is None else f'{short_text(name)}: '
             raise ModelError(f'{place}{error}') from error
 
     def load_frame(self) -> None:
@@ -180,6 +185,10 @@ class _Unpickler(pickle._Unpickler):
         size = int.from_bytes(self.read(4), 'little')
         _check_integer(size)
         self.append(pickle.decode_long(self.read(size)))
+
+    def load_bytearray8(self) -> None:
+        # The base class would allocate the bytes before it reads them.
+        self.append(self.read(int.from_bytes(self.read(8), 'little')))
 
     def load_int(self) -> None:
         text = self.readline()[:-1]
@@ -265,7 +274,7 @@ class _Unpickler(pickle._Unpickler):
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) is str:
                 if len(key) > MAX_KEY_LENGTH:
-                    raise ModelError(f'{shortened(key)}: a name of {len(key):,} characters')
+                    raise ModelError(f'{short_text(key)}: a name of {len(key):,} characters')
                 target[key] = value
 
     def _store_pairs(self, pairs: list[Any]) -> None:
@@ -279,6 +288,7 @@ class _Unpickler(pickle._Unpickler):
     for _code, _method in (
         (pickle.FRAME, load_frame),
         (pickle.LONG4, load_long4),
+        (pickle.BYTEARRAY8, load_bytearray8),
         (pickle.INT, load_int),
         (pickle.LONG, load_long),
         (pickle.PUT, load_put),
