@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from common import machine
 from common.errors import UserError
+from common.progress import ProgressBar
 from fuzz import outcomes, pool, report
 from fuzz.inputs import InputMaker, Maker, Reader, chosen_readers
 from fuzz.outcomes import Outcome
@@ -66,4 +65,4 @@ def _judged(maker: Maker, numbers: Sequence[int], jobs: int, limits: Limits) -> 
 
 
 def _with_progress(found: Iterable[Outcome], total: int) -> Iterable[Outcome]:
-    return tqdm(found, desc='inputs', total=total, disable=None, leave=False)
+    return ProgressBar(found, desc='inputs', total=total, disable=None, leave=False)

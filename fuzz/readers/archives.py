@@ -40,6 +40,7 @@ def _tars(rng: np.random.Generator) -> list[Content]:
 def _read(path: Path) -> list[bytes]:
     """Return the contents of the unpacked files; nothing may lie outside of the target."""
     target = path.parent / 'target'
+    target.mkdir()
     archives.unpack(path, target, {'data': 'place'}, path.parent / 'staging')
     inside = {each for each in path.parent.rglob('*') if each.is_relative_to(target)}
     outside = set(path.parent.iterdir()) - {path, target}
