@@ -72,11 +72,6 @@ def fetch(
     """
     if files.kind_of(target) == 'file':
         return target
-    if target.is_symlink():
-        raise UserError(
-            f'{target}: cannot be written (it is a link to something that is no file); remove the '
-            'link, or restore the file'
-        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with lock_files.waiting(beside(target, '.lock')):
