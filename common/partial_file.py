@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from common import files, http_get
+from common import files, http_get, json_text
 from common.errors import UserError
 from common.http_get import Answer, AnswerError, ConnectionFailedError
 from common.log import LOG
 from common.progress import ProgressBar
+from common.text_files import TextFileError
 
 ATTEMPTS_PER_URL = 4  # maximum; an attempt that transfers nothing new is the last
 MAX_NOTE_BYTES = 10_000
@@ -122,6 +123,7 @@ def _transfer(
             if _total_of_416(answer, version, size) == have:
                 return True  # an earlier call was interrupted before the verification
             raise _StartAnewError
+        total: int | None
         if resumes and answer.status == 206:
             start, total = have, _total_of_206(answer, version, size, have)
         elif answer.status == 200:
@@ -233,13 +235,14 @@ def _note(target: Path, version: _Version) -> None:
 def _noted(target: Path, url: str) -> _Version:
     """Return the version of the partial file; with no tag, if the note is missing or damaged."""
     unknown = _Version(http_get.without_login(url), None, None)
+    path = note_of(target)
     try:
-        note = json.loads(read_own(note_of(target), MAX_NOTE_BYTES))
-        noted = _Version(note['url'], note['tag'], note.get('total'))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        note = json_text.parse(read_own(path, MAX_NOTE_BYTES), path, dict)
+    except (FileNotFoundError, TextFileError):
         return unknown  # without a readable note the download restarts
+    noted = _Version(note.get('url', ''), note.get('tag'), note.get('total'))
     has_tag = isinstance(noted.tag, str) and VALIDATOR.fullmatch(noted.tag)
-    has_total = noted.total is None or type(noted.total) is int and noted.total >= 0
+    has_total = noted.total is None or json_text.is_count(noted.total)
     return noted if noted.url == unknown.url and has_tag and has_total else unknown
 
 

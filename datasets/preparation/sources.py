@@ -63,8 +63,9 @@ def download(name: str, root: Path, base: str | None = None, keep_archives: bool
                 if not keep_archives:
                     path.unlink()
     except OSError as error:
-        place = error.filename or root
-        raise DataError(f'{place}: cannot be written ({error.strerror or error})') from error
+        raise DataError(
+            f'{error.filename or root}: cannot be written ({error.strerror or error})'
+        ) from error
     LOG.info('%s: %s is complete', root, name)
     if known.remark:
         LOG.info('%s: %s', name, known.remark.format(root=root))

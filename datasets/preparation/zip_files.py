@@ -34,6 +34,8 @@ class ZipReader:
         entries = self._archive.infolist()
         end = 0
         for entry in sorted(entries, key=lambda entry: entry.header_offset):
+            if entry.header_offset < 0:
+                raise DamagedError(f'{entry.filename!r} begins before it')
             if entry.header_offset < end:
                 raise HarmfulError(f'{entry.filename!r} in it shares its bytes with another file')
             end = entry.header_offset + LOCAL_HEADER_BYTES + len(entry.orig_filename)

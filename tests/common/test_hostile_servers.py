@@ -278,7 +278,7 @@ ODD = [
     for pair in itertools.product(
         ['', '.part', '.part.json', '.sha256'], [put_folder, put_link, put_dangling_link, put_pipe]
     )
-    if pair != ('', put_link)  # a link to a file is the file
+    if pair[0] or 'link' not in pair[1].__name__  # a link to a file is the file
 ]
 
 
