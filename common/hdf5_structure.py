@@ -202,7 +202,7 @@ def _chunks(dataset: h5d.DatasetID, name: str, room: int) -> _Chunks:
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     places = [FILTERS.get(code, -1) for code in filters]
     if places != sorted(set(places)) or -1 in places:
-        raise ArrayError(f'{name} is stored with filters other than those of h5py', NOT_PLAIN)
+        raise ArrayError(f'{name} has filters beside gzip, lzf, shuffle and fletcher32', NOT_PLAIN)
     item = dataset.get_type().get_size()
     whole, nbytes = math.prod(shape) * item, math.prod(chunk) * item
     expected = math.prod(-(-length // part) for length, part in zip(shape, chunk, strict=True))

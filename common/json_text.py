@@ -48,7 +48,13 @@ def read(path: Path, kind: type[T], max_bytes: int = MAX_BYTES, unique_keys: boo
     return parse(read_bytes(path, max_bytes), path, kind, unique_keys)
 
 
-def parse(text: str | bytes, source: Path | str, kind: type[T], unique_keys: bool = True) -> T:
+def parse(
+    text: str | bytes,
+    source: Path | str,
+    kind: type[T],
+    unique_keys: bool = True,
+    constants: bool = False,
+) -> T:
     """Return the value of a JSON text.
 
     Args:
@@ -56,6 +62,7 @@ def parse(text: str | bytes, source: Path | str, kind: type[T], unique_keys: boo
         source: The file, or the place in it, that the text is from.
         kind: As for :func:`read`.
         unique_keys: As for :func:`read`.
+        constants: Whether to accept NaN and Infinity, for a caller that refuses them by the key.
 
     Raises:
         JsonError: The text is not JSON, or its value is not of this type.
@@ -63,7 +70,7 @@ def parse(text: str | bytes, source: Path | str, kind: type[T], unique_keys: boo
     """
     if isinstance(text, bytes):
         text = decode(text, source)
-    value = _value_of(text, source, unique_keys)
+    value = _value_of(text, source, unique_keys, constants)
     if not isinstance(value, kind):
         raise JsonError(source, f'not a JSON {_KINDS[kind]}')
     return value
@@ -81,11 +88,12 @@ def is_number(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
-def _value_of(text: str, source: Path | str, unique_keys: bool) -> Any:
+def _value_of(text: str, source: Path | str, unique_keys: bool, constants: bool) -> Any:
     """Return the value of a text; raise ``JsonError`` for all that can go wrong."""
     pairs = _unique if unique_keys else None
+    constant = None if constants else _refuse_constant
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=pairs)
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=pairs)
         if '\\u' in text:
             _refuse_half_pairs(value)
     except json.JSONDecodeError as error:

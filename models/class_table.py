@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common import json_text
+from common.errors import UserError
+
 # Texts in JSON: HDF5 stores a text of any length outside of the attribute, whose limit is 64 KiB.
 NAMES_ATTRIBUTE, COLOURS_ATTRIBUTE = ATTRIBUTES = ('class_names', 'class_colours')
 
@@ -57,11 +60,12 @@ def first_difference(one: Sequence[str], other: Sequence[str]) -> int | None:
 
 def _texts(attribute: object) -> Sequence[Any]:
     """Return the list that an attribute stores; an empty one if it stores none."""
-    try:
-        stored = json.loads(attribute) if isinstance(attribute, str) else ()
-    except (ValueError, RecursionError):
+    if not isinstance(attribute, str):
         return ()
-    return stored if isinstance(stored, list) else ()
+    try:
+        return json_text.parse(attribute, 'attribute', list)
+    except UserError:
+        return ()
 
 
 def _is_colour(value: object) -> bool:

@@ -8,16 +8,16 @@ once per epoch. The first samples of the next epoch complete the last batch of a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
 from common.errors import BadSampleError, InputError, UserError
+from common.json_text import is_count
 from datasets.dataset import Dataset
 
 EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers, for generator()
 UNREADABLE_SIZE = 1, 1  # used for an image whose header cannot be read
-MAX_COUNT = 2**53  # of batches and samples in a training
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class SamplerState:
         """
         batches, cursor, waiting = (values.get(name) for name in ('batches', 'cursor', 'waiting'))
         if (
-            _is_count(batches)
-            and _is_count(cursor)
+            is_count(batches)
+            and is_count(cursor)
             and isinstance(waiting, list)
             and len(waiting) == 2
             and all(isinstance(group, list) for group in waiting)
-            and all(_is_count(each) and each < cursor for group in waiting for each in group)
+            and all(is_count(each) and each < cursor for group in waiting for each in group)
         ):
             landscapes, portraits = map(tuple, waiting)
             return cls(batches, cursor, (landscapes, portraits))
@@ -132,10 +132,6 @@ class Sampler:
                     return members, SamplerState(state.batches + 1, cursor, left)
             waiting[self.is_portrait(self.sample(cursor)[1])].append(cursor)
             cursor += 1
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def generator(seed: int, *purpose: int) -> np.random.RandomState:

@@ -249,7 +249,7 @@ def _read_json(file: h5py.File, name: str, listed: list[str]):
     content = hdf5.read(file, name)
     if content.dtype != np.uint8 or content.ndim != 1:
         raise ValueError(f'{name} is not JSON')
-    return state_facts.decode(content.tobytes())
+    return state_facts.decode(content.tobytes(), name)
 
 
 def _read(path: Path, read):

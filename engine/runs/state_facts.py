@@ -7,30 +7,32 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from common import json_text
+from common.errors import UserError
+from common.json_text import is_count, is_number
+
 MAX_COUNT = 2**53  # of iterations, samples and processes
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy's generators accept
 
 
-def decode(content: bytes) -> Any:
-    """Decode JSON.
+def decode(content: bytes, name: str) -> dict[str, Any]:
+    """Return the value of a JSON object, in which NaN and infinity are left to :func:`check`.
 
     Raises:
-        ValueError: The content is no JSON or is nested too deeply.
+        ValueError: The content is not JSON, or no object; the message begins with the name.
     """
     try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError('the JSON in it is nested too deeply') from None
+        return json_text.parse(content, name, dict, constants=True)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
-def check(facts: Any) -> dict[str, Any]:
+def check(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the facts of a state if each has the type and the range that a training writes.
 
     Raises:
         ValueError: A fact is missing, unknown or of another type; the message names it.
     """
-    if not isinstance(facts, dict):
-        raise ValueError('its facts are no JSON object')
     for name, (is_valid, what) in _FACTS.items():
         if name not in facts:
             if name not in OPTIONAL:
@@ -45,13 +47,13 @@ def check(facts: Any) -> dict[str, Any]:
     return facts
 
 
-def check_names(names: Any, groups: tuple[str, ...]) -> dict[str, list[str] | None]:
+def check_names(names: dict[str, Any], groups: tuple[str, ...]) -> dict[str, list[str] | None]:
     """Return the names of the arrays of each group; None for an absent group.
 
     Raises:
         ValueError: A group is missing or unknown, or its names are not distinct texts.
     """
-    if not isinstance(names, dict) or set(names) != set(groups):
+    if set(names) != set(groups):
         raise ValueError(f'its names are not those of {", ".join(groups)}')
     for group, each in names.items():
         if each is not None and not (
@@ -73,11 +75,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _count(least: int = 0, most: int = MAX_COUNT) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and least <= value <= most
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or type(value) is int and abs(value) <= MAX_COUNT
+    return lambda value: is_count(value, least, most)
 
 
 def _is_texts(value: Any) -> bool:
@@ -96,9 +94,9 @@ def _is_loss_scale(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and set(value) >= {'factor', 'good_steps'}
-        and _is_number(value['factor'])
+        and is_number(value['factor'])
         and value['factor'] > 0
-        and _count()(value['good_steps'])
+        and is_count(value['good_steps'])
     )
 
 
@@ -106,18 +104,18 @@ def _is_best(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and set(value) >= {'miou', 'iteration'}
-        and _is_number(value['miou'])
-        and _count()(value['iteration'])
+        and is_number(value['miou'])
+        and is_count(value['iteration'])
     )
 
 
 def _is_extras(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and _is_number(value.get('seconds', 0))
+        and is_number(value.get('seconds', 0))
         and isinstance(value.get('pending', []), list)
         and all(
-            isinstance(step, list) and len(step) == 4 and all(map(_is_number, step))
+            isinstance(step, list) and len(step) == 4 and all(map(is_number, step))
             for step in value.get('pending', [])
         )
     )

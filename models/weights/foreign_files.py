@@ -1,11 +1,13 @@
 """Recognise files that hold no NNabla weights, and say how to come to weights from them."""
 
-import json
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from common import json_text
+from common.library_output import hidden_c_output
 from models import registry
 from models.convert import checkpoints
 from models.weights.published import conversion_command, entry_of
@@ -82,29 +84,26 @@ def _is_training_state(path: Path) -> bool:
 
 def _exported_from(path: Path) -> str | None:
     """Return the name of the weights that engine.export exported; None for files of others."""
+    readers: dict[str, Callable[[Path], dict[str, Any]]]
     readers = {'.nnp': _metadata_of_nnp, '.nnb': _metadata_of_nnb, '.onnx': _metadata_of_onnx}
-    with suppress(Exception):  # whatever zip, JSON and protobuf raise for files of others
+    # Whatever zip, JSON and protobuf raise, and what protobuf prints, for files of others.
+    with suppress(Exception), hidden_c_output:
         weights = readers[path.suffix](path)['weights']
         if isinstance(weights, str) and len(weights) <= MAX_NAME_LENGTH and weights.isprintable():
             return weights
     return None
 
 
-def _metadata_of_nnp(path: Path) -> Any:
+def _metadata_of_nnp(path: Path) -> dict[str, Any]:
     """Return the metadata in an NNP file, which is a zip archive."""
     with zipfile.ZipFile(path) as archive, archive.open('metadata.json') as stream:
-        return _metadata(stream)
+        content = stream.read(MAX_METADATA_BYTES + 1)  # what the archive declares is not trusted
+    return json_text.parse(content, path, dict) if len(content) <= MAX_METADATA_BYTES else {}
 
 
-def _metadata_of_nnb(path: Path) -> Any:
+def _metadata_of_nnb(path: Path) -> dict[str, Any]:
     """Return the metadata beside an NNB file."""
-    with open(path.with_name(f'{path.name}.json'), 'rb') as stream:
-        return _metadata(stream)
-
-
-def _metadata(stream: IO[bytes]) -> Any:
-    content = stream.read(MAX_METADATA_BYTES + 1)
-    return json.loads(content) if len(content) <= MAX_METADATA_BYTES else {}
+    return json_text.read(path.with_name(f'{path.name}.json'), dict, MAX_METADATA_BYTES)
 
 
 def _metadata_of_onnx(path: Path) -> dict[str, str]:

@@ -182,6 +182,9 @@ def input_statistics(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     Returns:
         ``mean``, ``std`` and ``channel_order``; None if the file stores none or is unreadable.
+
+    Raises:
+        ModelError: The arrays can be read, but the attributes are damaged.
     """
     found = _attributes(path, statistics_of.ATTRIBUTES)
     statistics = statistics_of.from_attributes(found)
@@ -198,16 +201,27 @@ def class_table(path: str | os.PathLike[str]) -> ClassTable | None:
 
     Returns:
         The table; None if the file stores none or is unreadable.
+
+    Raises:
+        ModelError: The arrays can be read, but the attributes are damaged.
     """
     return classes_of.from_attributes(_attributes(path, classes_of.ATTRIBUTES))
 
 
 def _attributes(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
-    """Return those of the named attributes that a file has; none of an unreadable file."""
+    """Return those of the named attributes that a file has; none of an unreadable file.
+
+    Raises:
+        ModelError: The attributes alone are damaged, without which results would be others.
+    """
     try:
         return hdf5.attributes(path, names)
-    except hdf5.HDF5_ERRORS:
-        return {}
+    except hdf5.HDF5_ERRORS as error:
+        try:
+            hdf5.list_arrays(path)
+        except hdf5.HDF5_ERRORS:
+            return {}  # load() says why
+        raise ModelError(f'{path} {hdf5.problem(error, "an NNabla .h5 file")}') from error
 
 
 def save(

@@ -277,7 +277,7 @@ def test_attributes_are_a_text_or_few_numbers(tmp_path):
     assert found == {'text': 'größe', 'number': 2, 'numbers': [1.5, 2.0]}
 
 
-def test_what_hdf5_never_returns_from_is_refused(tmp_path, monkeypatch):
+def test_what_hdf5_never_returns_from_is_refused(tmp_path):
     """The heap says that the text has no bytes, and its attribute that it has three."""
     with h5py.File(tmp_path / 'a.h5', 'w') as file:
         file.attrs['text'] = 'rgb'
@@ -286,7 +286,6 @@ def test_what_hdf5_never_returns_from_is_refused(tmp_path, monkeypatch):
     assert content[size] == 3
     content[size] = 0
     (tmp_path / 'a.h5').write_bytes(content)
-    monkeypatch.setattr(hdf5, 'SECONDS_FOR_ATTRIBUTES', 1)
     with pytest.raises(ArrayError, match='reading it does not end'):
         hdf5.attributes(tmp_path / 'a.h5', ['text'])
 

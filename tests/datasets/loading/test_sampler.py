@@ -53,7 +53,7 @@ def test_batches_of_all_ranks_have_distinct_numbers():
     [
         {'batches': -1},
         {'batches': 1.0},
-        {'cursor': 2**60},
+        {'cursor': 2**63},
         {'cursor': None},
         {'cursor': True},
         {'waiting': None},

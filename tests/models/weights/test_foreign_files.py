@@ -66,7 +66,7 @@ def test_an_exported_file_is_refused_with_the_weights_it_was_exported_from(tmp_p
     assert "nn.load_parameters('" in refusal(tmp_path / 'a.protobuf', 'd3net')
 
 
-def test_hostile_metadata_of_exported_files_is_not_used(tmp_path):
+def test_hostile_metadata_of_exported_files_is_not_used(tmp_path, capfd):
     """The name of the weights is missing from the message, which is one line."""
     bomb = b'{"weights": "' + bytes(MAX_METADATA_BYTES) + b'"}'
     for content in (
@@ -83,6 +83,11 @@ def test_hostile_metadata_of_exported_files_is_not_used(tmp_path):
         (tmp_path / 'a.nnb.json').write_bytes(content)
         for name in ('a.nnp', 'a.nnb'):
             assert refusal(tmp_path / name, 'd3net').endswith('.h5 that it was exported from')
+    model = onnx.ModelProto()
+    onnx.helper.set_model_props(model, {'weights': 'mine.h5'})
+    (tmp_path / 'a.onnx').write_bytes(model.SerializeToString().replace(b'mine', b'mi\xff\xfe'))
+    assert refusal(tmp_path / 'a.onnx', 'd3net').endswith('.h5 that it was exported from')
+    assert capfd.readouterr() == ('', '')
     content = (tmp_path / 'a.nnp').read_bytes()
     unknown = content.replace(b'\x08\x00', b'\x63\x00')  # compression 99
     assert unknown != content

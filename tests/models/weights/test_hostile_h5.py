@@ -89,6 +89,18 @@ def test_damaged_attributes_are_ignored_with_a_warning(network, tmp_path, caplog
     assert 'a.h5: the input statistics that it stores are invalid and are ignored' in caplog.text
 
 
+def test_attributes_that_cannot_be_read_are_refused(network, tmp_path):
+    """Without them, another channel order could be used unnoticed."""
+    weights.save(tmp_path / 'a.h5', network.info)
+    content = (tmp_path / 'a.h5').read_bytes()
+    (tmp_path / 'a.h5').write_bytes(content.replace(b'GCOL', b'GCOX'))
+    weights.load(tmp_path / 'a.h5')
+    assert weights.class_table(tmp_path / 'a.h5') is None  # it stores none
+    message = 'a.h5 is truncated or not an NNabla .h5 file .*global heap.*download or copy it again'
+    with pytest.raises(models.ModelError, match=message):
+        weights.input_statistics(tmp_path / 'a.h5')
+
+
 def test_threads_refuse_a_damaged_file_without_lines_of_hdf5(network, tmp_path, capfd):
     weights.save(tmp_path / 'a.h5')
     content = (tmp_path / 'a.h5').read_bytes()
