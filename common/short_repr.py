@@ -14,7 +14,7 @@ class _Repr(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel = 4
+        self.maxlevel = 3
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 12
         self.maxstring = self.maxother = MAX_CHARACTERS
 

@@ -44,17 +44,20 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}  # unfolded nodes, by id of a complete node
         self._depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node:
         """Return the next node; refuse one that contains itself or unfolds to too many."""
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _problem(f'more than {MAX_DEPTH} lists and mappings in each other', event)
         node = super().compose_node(parent, index)
+        assert node is not None  # the parser has seen its beginning
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent) and id(node) not in self._sizes:
             raise _problem(f'the alias {short_text(event.anchor)} contains itself', event)
-        self._sizes.setdefault(id(node), 1 + sum(self._sizes[id(c)] for c in _children(node)))
+        if id(node) not in self._sizes:
+            parts: list[int] = [self._sizes[id(child)] for child in _children(node)]
+            self._sizes[id(node)] = 1 + sum(parts)
         if self._sizes[id(node)] > MAX_NODES or len(self._sizes) > MAX_NODES:
             raise _problem(f'more than {MAX_NODES} values, those of aliases included', event)
         return node
@@ -174,7 +177,8 @@ def _values_of(text: str, find_names: Callable[[yaml.Node], list[yaml.Node]]) ->
 
 
 def _problem(what: str, place: yaml.Node | yaml.Event) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(problem=what, problem_mark=place.start_mark)
+    mark: Any = place.start_mark  # never of libyaml, which is not used
+    return yaml.constructor.ConstructorError(problem=what, problem_mark=mark)
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:

@@ -1,6 +1,8 @@
 """A split of a data set: a sequence of samples, each read on demand."""
 
 import logging
+import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -157,15 +159,15 @@ class Dataset(Sequence[Sample]):
 
     def image(self, index: int) -> np.ndarray:
         """Return the image, (H, W, 3) uint8, BGR; raises ``InputError``."""
-        return read_image(self.samples[index].image, self.reading)
+        return read_image(_file(self.samples[index].image), self.reading)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of the image at the lowest cost; raises ``InputError``."""
-        return image_size(self.samples[index].image, self.reading)
+        return image_size(_file(self.samples[index].image), self.reading)
 
     def orientation(self, index: int) -> int:
         """Return the EXIF orientation of an image, 1 to 8; 1 is that of an image as stored."""
-        return orientation.of_file(self.samples[index].image)
+        return orientation.of_file(_file(self.samples[index].image))
 
     def decoded(self, index: int) -> tuple[np.ndarray, str | None]:
         """Return the label, (H, W) uint8, without a check of its values, and its fact.
@@ -179,6 +181,7 @@ class Dataset(Sequence[Sample]):
         sample = self.samples[index]
         if sample.label is None:
             raise InputError(f'{sample.image}: the split {self.split} has no labels')
+        _file(sample.label)
         with decoding(sample.label), pixel_limit.labels_up_to(self.reading.max_pixels):
             if isinstance(self.decode, JudgingDecoder):
                 return self.decode.read(sample.label)
@@ -249,6 +252,20 @@ class Dataset(Sequence[Sample]):
             f'exif_orientation: ignore keeps the image as stored, although its EXIF orientation '
             f'is {turn}: if labels were drawn on the image as viewers show it, omit the key'
         )
+
+
+def _file(path: Path) -> Path:
+    """Return a path; raise ``InputError`` for a pipe or a device, whose reader could wait forever.
+
+    A missing file is left to its reader.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return path
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(f'{path}: cannot be read: is a pipe or a device, not a regular file')
+    return path
 
 
 def describe_unused(unused: Sequence[UnusedFile], root: Path | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from common.class_maps import MAX_CLASSES
 from common.errors import UserError
 
+MAX_NAME_CHARACTERS = 200  # of a class: an attribute of an HDF5 file has 64 KiB for all names
 IGNORE = MAX_CLASSES  # 255, the value of ignored pixels in every label map that a reader returns
 
 
@@ -74,6 +75,11 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
         )
 
     return tuple(colour(index) for index in range(1, count + 1))
+
+
+def long_name(names: Sequence[str]) -> str | None:
+    """Return the first name that is too long to be kept in files of weights; None without one."""
+    return next((name for name in names if len(name) > MAX_NAME_CHARACTERS), None)
 
 
 def repeated_name(names: Sequence[str]) -> str | None:

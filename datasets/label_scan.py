@@ -208,7 +208,17 @@ class ScanCache:
         except (UserError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
         fits = all(array.shape == (256,) and (array >= 0).all() for array in (pixels, images))
-        return scan if fits else None
+        return scan if fits and self._has_known_facts(scan) else None
+
+    def _has_known_facts(self, scan: LabelScan) -> bool:
+        """Return whether the decoder of the split understands the facts of a stored scan."""
+        if not isinstance(self._dataset.decode, JudgingDecoder):
+            return not scan.facts
+        try:
+            self._dataset.decode.problems(scan.facts, {})
+        except (ValueError, TypeError):
+            return False
+        return True
 
     def store(self, scan: LabelScan) -> None:
         """Write a scan; a cache folder that cannot be written is only logged."""

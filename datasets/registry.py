@@ -185,7 +185,10 @@ def _check_names(samples: Sequence[Sample]) -> None:
 
 def _check_labels(samples: Sequence[Sample]) -> None:
     folders = {sample.label.parent for sample in samples if sample.label}
-    there = {path: set(os.listdir(path)) if path.is_dir() else set() for path in folders}
+    try:
+        there = {path: set(os.listdir(path)) if path.is_dir() else set() for path in folders}
+    except OSError as error:
+        raise DataError(f'{error.filename}: cannot be read ({error.strerror})') from error
     missing = [
         sample
         for sample in samples

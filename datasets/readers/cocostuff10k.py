@@ -127,7 +127,8 @@ def _folder_counts_from_one(folder: Path, changed: int) -> bool | None:
         folder: A folder of converted files.
         changed: The time of its last change, so that files written since are not overlooked.
     """
-    for path in sorted(folder.glob(f'*{cocostuff164k.CONVERTED}.png')):
+    converted = folder.glob(f'*{cocostuff164k.CONVERTED}.png')
+    for path in sorted(path for path in converted if path.is_file()):
         try:
             found = _counts_from_one(label_files.read_indices(path))
         except InputError:

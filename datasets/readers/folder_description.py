@@ -1,15 +1,17 @@
 """Read ``dataset.yaml``, the description of a user's own data."""
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from reprlib import repr as shortened
 from typing import Any
 
-from common import yaml_text
+from common import files, yaml_text
 from common.class_maps import MAX_CLASSES
+from common.errors import UserError
+from common.short_repr import short_repr, short_text
 from common.text_files import TextFileError
-from datasets.info import DataError, repeated_name
+from datasets.info import DataError, long_name, repeated_name
 
 DESCRIPTION_FILE = 'dataset.yaml'
 INDICES, COLOURS = 'indices', 'colours'
@@ -55,11 +57,13 @@ def read(root: Path) -> Description:
     content = _content(path)
     for key in ('images', 'labels', 'label_suffix'):
         if not isinstance(content[key], str):
-            raise DataError(f'{path}: {key} must be text, not {shortened(content[key])}')
+            raise DataError(f'{path}: {key} must be text, not {short_repr(content[key])}')
+    for key in ('images', 'labels'):
+        _check_folder(content[key], key, path)
     if content['label_format'] not in (None, INDICES, COLOURS):
         raise DataError(
             f'{path}: label_format must be {INDICES} or {COLOURS}, '
-            f'not {shortened(content["label_format"])}'
+            f'not {short_repr(content["label_format"])}'
         )
     names, colours = _classes(content['classes'], path)
     ignored_values, ignored_colours = _ignored(content['ignore'], path)
@@ -86,6 +90,17 @@ def read(root: Path) -> Description:
     )
 
 
+def _check_folder(name: str, key: str, path: Path) -> None:
+    """Raise ``DataError`` for a name that no folder can have, or for all files of the machine."""
+    folder = path.parent / name
+    try:
+        kind = files.kind_of(folder)
+    except UserError as error:
+        raise DataError(f'{path}: {key}: {error}') from error
+    if kind == 'folder' and os.path.realpath(folder) == os.sep:
+        raise DataError(f'{path}: {key} is {name}, the root of all files; name a folder in it')
+
+
 def _content(path: Path) -> dict[str, Any]:
     """Return keys and values of the file, completed with the defaults."""
     try:
@@ -96,8 +111,9 @@ def _content(path: Path) -> dict[str, Any]:
         raise DataError(f'{path}: write "key: value" lines, at least for classes')
     for key in own:
         if key not in _DEFAULTS:
-            nearest = difflib.get_close_matches(str(key), _DEFAULTS, n=1, cutoff=0)[0]
-            raise DataError(f'{path}: unknown key {key}; the nearest is {nearest}')
+            name = short_text(key)
+            nearest = difflib.get_close_matches(name, _DEFAULTS, n=1, cutoff=0)[0]
+            raise DataError(f'{path}: unknown key {name}; the nearest is {nearest}')
     return _DEFAULTS | own
 
 
@@ -107,9 +123,14 @@ def _classes(classes: Any, path: Path) -> tuple[tuple[str, ...], tuple[Colour, .
     if not usable or not all(isinstance(name, str) and name.strip() for name in classes):
         raise DataError(
             f'{path}: classes must be 1 to {MAX_CLASSES} different names, as a list or with '
-            f'colours, not {shortened(classes)}'
+            f'colours, not {short_repr(classes)}'
         )
     names = tuple(classes)
+    long = long_name(names)
+    if long is not None:
+        raise DataError(
+            f'{path}: the class {short_text(long)} has {len(long)} characters; shorten it'
+        )
     repeated = repeated_name(names)
     if repeated is not None:
         raise DataError(
@@ -121,7 +142,7 @@ def _classes(classes: Any, path: Path) -> tuple[tuple[str, ...], tuple[Colour, .
     for name, colour in classes.items():
         if not _is_colour(colour):
             raise DataError(
-                f'{path}: the colour of {name} must be [red, green, blue], not {shortened(colour)}'
+                f'{path}: the colour of {name} must be [red, green, blue], not {short_repr(colour)}'
             )
         other = owners.setdefault(tuple(colour), name)
         if other != name:
@@ -139,7 +160,7 @@ def _ignored(entries: Any, path: Path) -> tuple[frozenset[int], frozenset[Colour
     for entry in entries:
         if not _is_value(entry) and not _is_colour(entry):
             raise DataError(
-                f'{path}: ignore has {shortened(entry)}; write values 0..255 or colours '
+                f'{path}: ignore has {short_repr(entry)}; write values 0..255 or colours '
                 '[red, green, blue]'
             )
     return (

@@ -6,7 +6,6 @@ data/*.odgt.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -83,8 +82,9 @@ def _locate(root: Path, listed: str, where: str) -> Path:
         raise DataError(f'{where}: {short_text(listed)} is too long for the name of a file')
     for path in (Path(listed), Path(forward_slashes(listed))):
         if path.is_absolute() and os.path.isfile(path):
-            below = path.relative_to(root) if path.is_relative_to(root) else path
-            return path if '..' in below.parts else below
+            if '..' in path.parts:  # results are written under the names of samples
+                path = Path(os.path.realpath(path))
+            return path.relative_to(root) if path.is_relative_to(root) else path
         parts = path.parts[len(path.anchor) :]
         for start in range(len(parts)):
             end = os.sep.join(parts[start:])
@@ -122,7 +122,19 @@ def list_lines(path: Path) -> Iterator[str]:
         text = read_text(path, MAX_LIST_BYTES)
     except TextFileError as error:
         raise DataError(str(error)) from error
-    return (match[0] for match in re.finditer(r'[^\r\n]*(?:\r\n?|\n|$)', text))
+    return _split(text)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield the lines of a text; a list of all would take many times its memory."""
+    if '\r' in text:
+        text = text.replace('\r\n', '\n').replace('\r', '\n')
+    start = 0
+    while start < len(text):
+        end = text.find('\n', start)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = end + 1
 
 
 def forward_slashes(listed: str) -> str:

@@ -27,7 +27,7 @@ from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
 from common.short_repr import short_repr, short_text
-from datasets.info import repeated_name
+from datasets.info import long_name, repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations
 from datasets.readers import layout
@@ -178,6 +178,12 @@ def class_info(config: Config, root: str | os.PathLike[str] | None = None) -> da
     classes = data.classes or known.classes or tuple(f'class {i}' for i in range(count))
     theirs = known.palette if not data.classes or len(known.palette) == count else ()
     palette = data.palette or theirs or datasets.distinct_colours(count)
+    long = long_name(classes)
+    if long is not None:
+        raise UserError(
+            f'classes: {short_text(long)} has {len(long)} characters; shorten it '
+            f'({config.origin("classes")})'
+        )
     repeated = repeated_name(classes)
     if repeated is not None:
         raise UserError(f'classes: has {repeated} twice ({config.origin("classes")})')

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 9, 9, 110
 COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
 LOG_SCALE_RATIO = 10  # an axis is logarithmic if largest / smallest value exceeds this
+MAX_DRAWN_ROWS = 200_000  # of more, only every second or third and so on is drawn
 MAX_DRAWN = 1e100  # matplotlib overflows with larger values
 MIN_SMOOTHED_VALUES = 40  # the running mean is drawn from this number of values on
 
@@ -132,6 +133,7 @@ def _choose_scale(axes: Axes):
 
 def _columns(rows: Rows) -> np.ndarray:
     """Return iterations and values as an array (2, N); values too large to draw are infinite."""
-    columns = np.array(rows, float).reshape(-1, 2).T
+    every = 1 + len(rows) // MAX_DRAWN_ROWS
+    columns = np.array(rows[::every], float).reshape(-1, 2).T
     huge = np.abs(columns) > MAX_DRAWN
     return np.where(huge, np.copysign(np.inf, columns), columns)

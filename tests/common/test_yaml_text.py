@@ -39,7 +39,7 @@ def test_values_are_those_of_yaml_except_dates():
         ('a: [1', 'in line 1: expected'),
         ('a: 1\n--- 2', 'in line 2: but found another document'),
         ('a: 1\nb: "\0"', 'in line 2: the character #x0000'),
-        ('\n' + '[' * 5000, 'in line 2: more than 50 lists'),
+        ('\n' + '[' * 500, 'in line 2: more than 50 lists'),
         ('- ' * 5000, 'in line 1: more than 50 lists'),
         (BOMB, 'in line 5: more than 20000 values'),
         ('a: 1\nb: &b [*b]', 'in line 2: the alias b contains itself'),
@@ -57,7 +57,7 @@ def test_values_are_those_of_yaml_except_dates():
         ('a: !!float b', "'b' is no number"),
         ('a: !!bool b', "'b' is not true or false"),
         (f'? {"k" * 10_000}\n: 1\n? {"k" * 10_000}\n: 2', 'line 3: duplicate key k'),
-        ('[' + '1,' * 30_000 + ']', 'more than 20000 values'),
+        ('[' + '1,' * 20_001 + ']', 'more than 20000 values'),
     ],
 )
 def test_every_fault_is_one_line_with_its_place(text, problem):

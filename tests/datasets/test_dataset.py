@@ -1,5 +1,6 @@
 """Data sets: a pickleable sequence of samples whose labels are checked when they are read."""
 
+import os
 import pickle
 
 import numpy as np
@@ -33,6 +34,19 @@ def test_a_label_of_another_size_is_refused(small_camvid):
     Image.fromarray(np.zeros((6, 9), np.uint8)).save(small_camvid / 'trainannot/a.png')
     with pytest.raises(InputError, match='trainannot/a.png: 9x6 pixels, but .*train/a.png has 8x6'):
         datasets.open('camvid', small_camvid, 'train').pair(0)
+
+
+def test_pipes_and_devices_are_not_waited_for(small_camvid):
+    for file in ('train/a.png', 'trainannot/a.png', 'trainannot/b.png'):
+        (small_camvid / file).unlink()
+    os.mkfifo(small_camvid / 'train/a.png')
+    os.mkfifo(small_camvid / 'trainannot/a.png')
+    (small_camvid / 'trainannot/b.png').symlink_to('/dev/zero')
+    dataset = datasets.open('camvid', small_camvid, 'train')
+    reads = (dataset.image, dataset.size, dataset.orientation, dataset.label)
+    for name, read, index in (*(('a.png', each, 0) for each in reads), ('b.png', dataset.label, 1)):
+        with pytest.raises(InputError, match=f'{name}: cannot be read: is a pipe or a device'):
+            read(index)
 
 
 def test_values_beyond_the_classes_are_refused(tmp_path):

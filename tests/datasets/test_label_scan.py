@@ -128,7 +128,9 @@ def test_a_damaged_entry_is_made_anew(dataset, tmp_path, monkeypatch):
         entry.write_text(text)
         assert ScanCache(dataset, False).load() is None
     short = {'labels': 1, 'pixels': [1], 'images': [1], 'facts': {}}
-    for facts in ({}, short, {**short, 'facts': 3}):
+    full = {'labels': 1, 'pixels': [1] * 256, 'images': [1] * 256}
+    unknown = ({'what': [1, 'x']}, {'[]': [1, 'x']}, {'["", [[1, {}]], 0, 0, 0]': [1, 'x']})
+    for facts in ({}, short, {**short, 'facts': 3}, *({**full, 'facts': each} for each in unknown)):
         cache_entries.write(entry, facts)
         assert ScanCache(dataset, False).load() is None
     entry.write_text(whole)

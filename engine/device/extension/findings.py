@@ -62,6 +62,8 @@ class Findings:
         """
         registered = fields.get('registered', ())
         texts = {key: value for key, value in fields.items() if key != 'registered'}
+        if not isinstance(registered, list | tuple):
+            raise TypeError('the registered backends are no list')
         if not all(isinstance(each, str | None) for each in (*texts.values(), *registered)):
             raise TypeError('a field of the findings is no text')
         return cls(**{**texts, 'registered': tuple(registered)})

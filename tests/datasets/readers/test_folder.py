@@ -226,6 +226,11 @@ def test_linked_folders_and_masks_beside_images(tmp_path):
         ({'classes': {'a': [1, 2, 3], 'b': [1, 2, 3]}}, 'two classes have the same colour'),
         ({'classes': ['a'], 'labls': 'x'}, 'unknown key labls; the nearest is labels'),
         ({'classes': ['a'], 'labels': 3}, 'labels must be text'),
+        ({'classes': ['a'], 'x' * 10**5: 3}, 'unknown key x+...; the nearest is'),
+        ({'classes': ['a'], 'images': 'x' * 300}, 'images: .* cannot be read .File name too long'),
+        ({'classes': ['a'], 'labels': 'a\0b'}, 'labels: .* cannot be read .embedded null'),
+        ({'classes': ['a'], 'images': '/'}, 'images is /, the root of all files'),
+        ({'classes': ['a' * 201]}, 'the class a+... has 201 characters; shorten it'),
         (
             {'classes': ['a'], 'label_format': 'rgb'},
             "label_format must be indices or colours, not 'rgb'",

@@ -61,7 +61,8 @@ def test_damaged_findings_are_a_cache_miss(tmp_path):
     for damage in ('', '[]', path.read_text()[:-9], path.read_text().replace('v5', 'v4')):
         path.write_text(damage)
         assert cached_findings.read(path) is None
-    for facts in ({}, {'findings': {'other': 1}}, {'findings': 3}):
+    wrong = ({'other': 1}, 3, {'mpi': 3}, {'mpi': ['x']}, {'registered': 'ab'}, {'registered': [1]})
+    for facts in ({}, *({'findings': each, 'stamps': []} for each in wrong)):
         cache_entries.write(path, facts)
         assert cached_findings.read(path) is None
 
