@@ -1,9 +1,10 @@
-"""Shorten names, and lists of them, for a message."""
+"""Shorten a list of names for a message."""
 
 from collections.abc import Sequence
 
+from common.short_repr import short_text
+
 MAX_NAMES = 3
-MAX_LENGTH = 200  # characters of a name
 
 
 def first_names(names: Sequence[object], most: int = MAX_NAMES) -> str:
@@ -13,11 +14,5 @@ def first_names(names: Sequence[object], most: int = MAX_NAMES) -> str:
         names: All names.
         most: Maximum number of names to return.
     """
-    return ', '.join(shortened(str(name)) for name in names[:most]) + (
-        ', ...' if len(names) > most else ''
-    )
-
-
-def shortened(name: str, most: int = MAX_LENGTH) -> str:
-    """Return a name, cut to a number of characters if it is longer."""
-    return name if len(name) <= most else f'{name[:most]}...'
+    shown = ', '.join(short_text(str(name)) for name in names[:most])
+    return f'{shown}, ...' if len(names) > most else shown

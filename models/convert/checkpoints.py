@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from common import files
 from common.errors import UserError
-from common.name_list import shortened
+from common.finite import non_finite
+from common.short_repr import short_text
 from models.convert import archives, npz, safetensors, saved_objects
 from models.convert.tensors import Tensor
 from models.errors import ModelError, UnsupportedFormatError
@@ -60,10 +61,10 @@ def read(path: str | os.PathLike[str]) -> object:
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
     except UnsupportedFormatError as error:
-        raise ModelError(f'{path}: cannot be converted ({_printable(error)})') from error
+        raise ModelError(f'{path}: cannot be converted ({_reason(error)})') from error
     except UserError as error:
         raise ModelError(
-            f'{path}: cannot be converted ({_printable(error)}); download it again from where its '
+            f'{path}: cannot be converted ({_reason(error)}); download it again from where its '
             'author published it, or save the state_dict() again with torch.save'
         ) from error
     except Exception as error:  # a damaged file can raise anything
@@ -71,14 +72,13 @@ def read(path: str | os.PathLike[str]) -> object:
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> str:
-    return f'{path}: truncated or damaged ({_printable(error)}); download or copy it again'
+    return f'{path}: truncated or damaged ({_reason(error)}); download or copy it again'
 
 
-def _printable(error: Exception) -> str:
-    """Return an error message as one line; replace control characters, as it may quote a file."""
-    text = shortened(str(error), MAX_REASON_LENGTH)
-    text = ' '.join(text.split()) or type(error).__name__
-    return ''.join(c if c.isprintable() else '?' for c in text)
+def _reason(error: Exception) -> str:
+    """Return an error message, which may quote a file, as one line of limited length."""
+    text = short_text(str(error), MAX_REASON_LENGTH)
+    return ' '.join(text.split()) or type(error).__name__
 
 
 def _read(content: mmap.mmap, path: Path) -> object:
@@ -127,17 +127,17 @@ def read_arrays(
         left -= 4 * math.prod(tensor.shape)
         if left < 0:
             raise ModelError(
-                f'{path}: cannot be converted (its tensors, up to {shortened(name)}, are much '
+                f'{path}: cannot be converted (its tensors, up to {short_text(name)}, are much '
                 'larger than the file); save each with a storage of its own: tensor.clone()'
             )
         try:
             result[name] = tensor.array()
         except Exception as error:  # a damaged file can raise anything
             raise ModelError(_damaged(path, error)) from error
-        if not np.isfinite(result[name]).all():
+        if problem := non_finite(result[name]):
             raise ModelError(
-                f'{path}: {shortened(name)} is not finite everywhere; it comes from a failed '
-                'training: pass an earlier checkpoint'
+                f'{path}: {short_text(name)} has {problem}, as of a failed training; pass an '
+                'earlier checkpoint'
             )
     return result
 

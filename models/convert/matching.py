@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import nnabla as nn
 
-from common.name_list import shortened
+from common.short_repr import short_text
 from layers.build import ShapeOnlyBuild
 from layers.workspace import Workspace
 from models import registry
@@ -79,7 +79,7 @@ def states(tree: object) -> list[tuple[str, dict[str, Tensor]]]:
         place = STATE_KEYS.index(keys[-1]) if keys and known else -1
         return (2 * len(group) < most, not known, place, -len(group))
 
-    return [(shortened('.'.join(keys)), group) for keys, group in sorted(found, key=rank)]
+    return [(short_text('.'.join(keys)), group) for keys, group in sorted(found, key=rank)]
 
 
 def _groups(

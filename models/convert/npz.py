@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.name_list import shortened
+from common.short_repr import short_text
 from models.convert import archives
 from models.convert.archives import Records
 from models.convert.tensors import MAX_TENSORS, Tensor, is_shape
@@ -52,7 +52,7 @@ def read(archive: zipfile.ZipFile, records: Records) -> dict[str, Tensor]:
 
 
 def _tensor(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> Tensor:
-    name = shortened(record.filename)
+    name = short_text(record.filename)
     with archive.open(record) as file:
         entries = _header(file, name)
         start = file.tell()
@@ -78,7 +78,7 @@ def _header(file: IO[bytes], name: str) -> dict[str, str]:
         raise ModelError(f'{name} is not numeric, or its header is damaged')
     for key, start in (('descr', ('"', "'")), ('fortran_order', ('T', 'F')), ('shape', '(')):
         if not entries[key].startswith(start):
-            raise ModelError(f'{name} has the {key} {shortened(entries[key])} in its header')
+            raise ModelError(f'{name} has the {key} {short_text(entries[key])} in its header')
     return entries
 
 

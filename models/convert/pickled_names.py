@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from common.name_list import shortened
+from common.short_repr import short_text
 from models.convert.tensors import NUMPY_TYPES, Storage, Tensor, view
 from models.errors import ModelError
 
@@ -135,7 +135,7 @@ def find(module: str, name: str) -> tuple[object, str | None]:
     advice = ''
     if module.startswith(('torch.nn', 'torch.optim')):
         advice = ': save the state_dict() of the network, not the network'
-    raise ModelError(f'it needs {shortened(full)}, which is not an allowed name{advice}')
+    raise ModelError(f'it needs {short_text(full)}, which is not an allowed name{advice}')
 
 
 def call(function: object, arguments: object) -> object:

@@ -35,7 +35,7 @@ UNSUPPORTED_CHECKPOINTS = (
 MIN_MATCHED_SHARE = 0.3  # share of the files' arrays that must match for --partial
 MAX_MISMATCHED_SHARE = 0.1  # number of mismatches / arrays, for a network to be suggested
 MAX_CLASSIFIER_ARRAYS = 30  # that a file of an encoder has besides the encoder's
-MAX_CLASS_COUNTS = 8  # different first dimensions that can be numbers of classes; heads share one
+MAX_CLASS_COUNTS = 16  # first dimensions that can be numbers of classes; seven is the most
 
 
 def is_partial_network(network: Network, files: Files, found: StateMatch) -> bool:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.name_list import shortened
+from common import json_text
+from common.short_repr import short_text
 from models.convert.tensors import MAX_TENSORS, Tensor, decode, is_count, is_shape, item_size
 from models.errors import ModelError, UnsupportedFormatError
 
@@ -53,7 +54,7 @@ def read(content: mmap) -> dict[str, Tensor]:
         raise ModelError('the file ends within its header')
     if length > MAX_HEADER_BYTES:
         raise ModelError(f'its header has {length:,} bytes')
-    header = json.loads(content[8 : 8 + length], object_pairs_hook=_without_repetition)
+    header: dict[str, Any] = json_text.parse(content[8 : 8 + length], 'its header', dict)
     header.pop('__metadata__', None)
     if len(header) > MAX_TENSORS:
         raise ModelError(f'it has {len(header):,} arrays, more than any network')
@@ -65,20 +66,20 @@ def read(content: mmap) -> dict[str, Tensor]:
     parts.sort()
     for (_, previous_end, _), (begin, _, name) in itertools.pairwise(parts):
         if begin < previous_end:
-            raise ModelError(f'{shortened(name)} overlaps with another array')
+            raise ModelError(f'{short_text(name)} overlaps with another array')
     return tree
 
 
 def _tensor(name: str, entry: Any, content: mmap, start: int) -> tuple[int, int, Tensor]:
     """Return the first byte of an array, that behind its last one, and the array."""
-    label = shortened(name)
+    label = short_text(name)
     try:
         shape, (begin, end), dtype = entry['shape'], entry['data_offsets'], entry['dtype']
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f'{label} has no shape, dtype and data_offsets in the header') from error
     if not isinstance(dtype, str) or dtype not in TYPES:
         raise UnsupportedFormatError(
-            f'{label} has the unsupported type {shortened(str(dtype))}; save it as F32'
+            f'{label} has the unsupported type {short_text(str(dtype))}; save it as F32'
         )
     element = TYPES[dtype]
     sound = is_shape(shape) and is_count(begin) and is_count(end)
@@ -95,13 +96,6 @@ def _tensor(name: str, entry: Any, content: mmap, start: int) -> tuple[int, int,
 
 def _array(content: mmap, begin: int, end: int, element: str) -> NDArray[Any]:
     return decode(content[begin:end], element)
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ModelError('the header has a name twice')
-    return result
 
 
 def write(path: Path, state: Mapping[str, NDArray[np.float32]]) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar
 
 from common.log import LOG
-from common.name_list import first_names, shortened
+from common.name_list import first_names
+from common.short_repr import short_text
 from models.convert import pickled_names
 from models.convert.pickled_names import DICTIONARY, INERT, ElementType, Inert
 from models.convert.tensors import Storage, is_count
@@ -80,7 +81,6 @@ class Pickles:
         if names := sorted(unpickler.other_names):
             rest = len(names) - MAX_LOGGED_NAMES
             shown = first_names(names[:MAX_LOGGED_NAMES], len(names))
-            shown = ''.join(c if c.isprintable() else '?' for c in shown)
             more = f' and {rest} others' if rest > 0 else ''
             LOG.info('ignored objects that are not arrays: %s%s', shown, more)
         return result
@@ -170,7 +170,7 @@ class _Unpickler(pickle._Unpickler):
             stacks = (self.stack, *reversed(self.metastack))
             values = (value for stack in stacks for value in reversed(stack))
             name = next((value for value in values if isinstance(value, str)), None)
-            place = '' if name is None else f'{shortened(name)}: '
+            place = '' if name is None else f'{short_text(name)}: '
             raise ModelError(f'{place}{error}') from error
 
     def load_frame(self) -> None:
@@ -265,7 +265,7 @@ class _Unpickler(pickle._Unpickler):
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) is str:
                 if len(key) > MAX_KEY_LENGTH:
-                    raise ModelError(f'{shortened(key)}: a name of {len(key):,} characters')
+                    raise ModelError(f'{short_text(key)}: a name of {len(key):,} characters')
                 target[key] = value
 
     def _store_pairs(self, pairs: list[Any]) -> None:

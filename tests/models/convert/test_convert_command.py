@@ -154,8 +154,8 @@ def test_the_command_in_a_process_of_its_own(small, small_file, tmp_path):
 @pytest.mark.parametrize(
     ('value', 'element', 'options', 'message'),
     [
-        (np.nan, 'float32', [], f'{LAST_WEIGHT} is not finite'),
-        (1e300, 'float64', [], f'{LAST_WEIGHT} is not finite'),
+        (np.nan, 'float32', [], f'{LAST_WEIGHT} has NaN'),
+        (1e300, 'float64', [], f'{LAST_WEIGHT} has infinity'),
         (3e38, 'float32', ['--check'], 'the logits are not finite'),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 import models
 from models import weights
-from models.convert import matching
+from models.convert import matching, recognition
 from support.conversions import (
     assert_conversion_refused,
     assert_holds,
@@ -17,6 +17,8 @@ from support.conversions import (
     seeded,
     zeros,
 )
+
+UNET = 'unet_aspp_mobilenetv2_tv_edgeailite'
 
 pytestmark = pytest.mark.usefixtures('few_networks')
 
@@ -185,3 +187,26 @@ def test_one_of_two_files_is_explained(shared, tmp_path, capsys):
     assert_conversion_refused(capsys, message, name, *options, '-i', path)
     assert convert('--network', name, *options, '--partial') == 0
     assert all(n.startswith('decoder/') for n in weights.read(tmp_path / 'a.h5'))
+
+
+def test_wrong_shapes_of_all_kinds_are_no_numbers_of_classes(monkeypatch):
+    """To try each would build a network for every array."""
+    own = matching.network_shapes(UNET)
+    shapes = {name: (2 + i, *shape[1:]) for i, (name, shape) in enumerate(own.items())}
+    found = matching.match_arrays([shapes], own)
+    monkeypatch.setattr(recognition, 'network_shapes', lambda *_: pytest.fail('it was built'))
+    assert recognition.other_class_count(UNET, [shapes], found) is None
+
+
+def test_files_with_many_other_arrays_match_no_network(monkeypatch):
+    """The largest network has fewer arrays, and need not be compared."""
+    shapes = dict(matching.network_shapes(UNET)) | {f'x{i}.w': (1,) for i in range(5000)}
+    monkeypatch.setattr(recognition, 'match_arrays', lambda *_: pytest.fail('it was compared'))
+    assert recognition.recognise([shapes], UNET) is None
+
+
+def test_long_names_are_shortened():
+    shapes = {'a' * 900: (1,), 'b': (2,)}
+    found = matching.match_arrays([shapes], {'c': (1,)})
+    text = recognition.describe_mismatches(found)
+    assert text == f'1 missing: c; 2 not in the network: {"a" * 197}..., b'
