@@ -154,7 +154,7 @@ class _Examiner:
             return outcomes.TRACEBACK, shown, f'{type(error).__name__} {_place_of(error)}'
         if text:
             return outcomes.RAW_OUTPUT, text, _without_numbers(text.splitlines()[0])[:60]
-        odd = next((text for text in self._log.messages if not text.isprintable()), None)
+        odd = next((t for t in self._log.messages if any(map(outcomes.is_control, t))), None)
         if odd is not None:
             return outcomes.MESSAGE, f'the log has {odd!r}', odd[:60]
         if error is None:
