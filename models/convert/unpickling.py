@@ -32,7 +32,7 @@ MAX_LOGGED_NAMES = 6  # names of inert objects in the log
 # Names by number, buffers outside of the pickle, and persistent ids that are not tuples.
 FORBIDDEN_OPCODES = {
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID),
-    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    *(pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
 }
 
 T = TypeVar('T')
@@ -181,6 +181,10 @@ class _Unpickler(pickle._Unpickler):
         _check_integer(size)
         self.append(pickle.decode_long(self.read(size)))
 
+    def load_bytearray8(self) -> None:
+        # The base class would allocate the bytes before it reads them.
+        self.append(self.read(int.from_bytes(self.read(8), 'little')))
+
     def load_int(self) -> None:
         text = self.readline()[:-1]
         _check_integer(len(text))
@@ -279,6 +283,7 @@ class _Unpickler(pickle._Unpickler):
     for _code, _method in (
         (pickle.FRAME, load_frame),
         (pickle.LONG4, load_long4),
+        (pickle.BYTEARRAY8, load_bytearray8),
         (pickle.INT, load_int),
         (pickle.LONG, load_long),
         (pickle.PUT, load_put),

@@ -105,7 +105,8 @@ def test_a_name_twice_for_a_tensor_is_no_fault(tmp_path):
         (b'}X' + binary(MEGA) + b'a' * MEGA + b'Ns', r'a\.\.\.: a name of 1,048,576 characters'),
         (b'X' + binary(MEGA) + b'a' * MEGA + b'q\x00' + b'h\x00\x93' * 9, 'a name of 1,048,576'),
         (b'N' + b''.join(b'p%d\n' % (i * (2**61 - 1)) for i in range(99)), 'memo index out of'),
-        (b'\x96' + struct.pack('<Q', 1 << 40), 'forbidden opcode 0x96'),
+        (b'\x96' + struct.pack('<Q', 1 << 40), 'its pickle ends early'),
+        (b'\x97', 'forbidden opcode 0x97'),
         (b'\x8e' + struct.pack('<Q', 1 << 60), 'its pickle ends early'),
         (b'Pabc\n', 'forbidden opcode 0x50'),
         (b'(' + b'N' * 99 + b'tQ', 'not a storage'),
@@ -151,12 +152,14 @@ def test_objects_that_contain_themselves_are_read(tmp_path):
         'dictionaries': (b'}' + opcodes('a')) * 2000 + b'N' + b's' * 2000,
         'sets': b'\x8f' * 1000 + b'(' + doubled + b'\x90' + b'0' * 999,
         'text': b"S'abc'\n",
+        'bytes': b'\x96' + struct.pack('<Q', 2) + b'ab',
         'numbers': b'(I01\nI7\nL8L\nF1.5\nl',
         'w': tensor((1,), (1,)),
     }
     stream = b'}(' + b''.join(opcodes(k) + part for k, part in parts.items()) + b'u'
     found = checkpoints.read(save(tmp_path, stream, 4))
     assert list(found) == list(parts)
+    assert found['bytes'] == b'ab'
     assert (found['text'], found['numbers']) == ('abc', [True, 7, 8, 1.5])
     assert [list(state) for _, state in matching.states(found)] == [['w']]
 
