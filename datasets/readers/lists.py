@@ -82,9 +82,8 @@ def _locate(root: Path, listed: str, where: str) -> Path:
         raise DataError(f'{where}: {short_text(listed)} is too long for the name of a file')
     for path in (Path(listed), Path(forward_slashes(listed))):
         if path.is_absolute() and os.path.isfile(path):
-            if '..' in path.parts:  # results are written under the names of samples
-                path = Path(os.path.realpath(path))
-            return path.relative_to(root) if path.is_relative_to(root) else path
+            below = path.relative_to(root) if path.is_relative_to(root) else path
+            return path if '..' in below.parts else below
         parts = path.parts[len(path.anchor) :]
         for start in range(len(parts)):
             end = os.sep.join(parts[start:])
