@@ -154,7 +154,8 @@ def without_login(url: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    text = ' '.join(text.split())
+    """Return what a server sent, for a message: a short line of ASCII characters."""
+    text = ' '.join(text.split()).encode('ascii', 'backslashreplace').decode()
     return text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'
 
 

@@ -85,7 +85,7 @@ def unpack(path: Path, root: Path, folders: Mapping[str, str], staging: Path) ->
                 f'{path}: needs {format_gigabytes(needed)} to unpack, '
                 f'{format_gigabytes(free)} are free'
             )
-        _refuse_obstacles(root, places, staging.parent)
+        _refuse_obstacles(root, places, staging)
         if needed >= LARGE_BYTES:
             LOG.info('unpacking %s, %s', path, format_gigabytes(needed))
         try:
@@ -212,18 +212,14 @@ def _normal_name(member: Member) -> str:
     return '/'.join(parts)
 
 
-def _refuse_obstacles(root: Path, places: Iterable[str], downloads: Path) -> None:
-    """Raise ``DataError`` if something in a folder is in the place of a file or leads elsewhere.
-
-    Args:
-        root: The folder.
-        places: Paths below it.
-        downloads: A folder in which nothing must be unpacked.
-    """
+def _refuse_obstacles(root: Path, places: Iterable[str], staging: Path) -> None:
+    """Raise ``DataError`` if something in a folder is in the place of a file or leads elsewhere."""
     real_root = os.path.realpath(root)
     folders = set[str]()
+    # The folder of downloads holds archives and their records, too.
+    own = staging.parent if root in staging.parent.parents else staging
     for place in places:
-        if downloads in (root / place).parents:
+        if own in (root / place).parents:
             raise DataError(f'{root / place}: is no place for files of an archive; {REMEDY}')
         _refuse_other(root / place, stat.S_IFREG, real_root)
         while (place := place.rpartition('/')[0]) and place not in folders:

@@ -1,9 +1,13 @@
 """Read zip archives of unknown origin with Python's ``zipfile``."""
 
+import bz2
+import copy
+import lzma
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from datasets.preparation.archive_members import (
     BLOCK_BYTES,
@@ -15,8 +19,10 @@ from datasets.preparation.archive_members import (
 
 LOCAL_HEADER_BYTES = 30  # before each member, without its name
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags of a member
-CODECS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile reads others without a limit
-CODEC_NAMES = {9: 'Deflate64', 12: 'bzip2', 14: 'LZMA', 93: 'Zstandard', 95: 'xz', 98: 'PPMd'}
+LIMITED_CODECS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # which zipfile reads in small blocks
+CODECS = (*LIMITED_CODECS, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+CODEC_NAMES = {9: 'Deflate64', 93: 'Zstandard', 95: 'xz', 98: 'PPMd'}
+MIN_LZMA_DICTIONARY = 4096
 
 
 class ZipReader:
@@ -46,9 +52,45 @@ class ZipReader:
 
     def content(self, member: Member) -> Iterator[bytes]:
         """Yield the content of a member in blocks; its checksum is verified."""
-        with self._archive.open(member.source) as source:
+        entry: zipfile.ZipInfo = member.source
+        if entry.compress_type not in LIMITED_CODECS:
+            yield from self._decompressed(entry)
+            return
+        with self._archive.open(entry) as source:
             while block := source.read(BLOCK_BYTES):
                 yield block
+
+    def _decompressed(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield the content of a member that ``zipfile`` would decompress in blocks of any size."""
+        compressed = copy.copy(entry)
+        compressed.compress_type = zipfile.ZIP_STORED
+        compressed.file_size = entry.compress_size
+        del compressed.CRC  # of the content, not of these bytes
+        left, checksum = entry.file_size, 0
+        with self._archive.open(compressed) as source:
+            is_lzma = entry.compress_type == zipfile.ZIP_LZMA
+            content = _lzma_file(source, entry.file_size) if is_lzma else bz2.BZ2File(source)
+            while left and (block := content.read(min(left, BLOCK_BYTES))):
+                left -= len(block)
+                checksum = zlib.crc32(block, checksum)
+                yield block
+        if checksum != entry.CRC:
+            raise DamagedError(f'Bad CRC-32 for file {entry.filename!r}')
+
+
+def _lzma_file(source: IO[bytes], size: int) -> lzma.LZMAFile:
+    """Return a stream of the content of an LZMA member, whose properties come first.
+
+    The dictionary needs no more memory than the content.
+    """
+    head = source.read(4)
+    properties = source.read(int.from_bytes(head[2:], 'little'))
+    if len(properties) != 5:
+        raise DamagedError('the properties of LZMA are damaged')
+    dictionary = min(int.from_bytes(properties[1:], 'little'), size)
+    numbers = {'lc': properties[0] % 9, 'lp': properties[0] // 9 % 5, 'pb': properties[0] // 45}
+    lzma1 = {'id': lzma.FILTER_LZMA1, 'dict_size': max(MIN_LZMA_DICTIONARY, dictionary), **numbers}
+    return lzma.LZMAFile(source, format=lzma.FORMAT_RAW, filters=[lzma1])
 
 
 def _member(entry: zipfile.ZipInfo) -> Member:
@@ -62,5 +104,5 @@ def _member(entry: zipfile.ZipInfo) -> Member:
         problem = 'needs a password'
     elif not is_folder and entry.compress_type not in CODECS:
         codec = CODEC_NAMES.get(entry.compress_type, f'method {entry.compress_type}')
-        problem = f'is compressed by {codec}; only stored and deflated files are unpacked'
+        problem = f'is compressed by {codec}, which is not supported'
     return Member(name, entry.file_size, is_folder, problem, entry)

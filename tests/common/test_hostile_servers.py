@@ -150,6 +150,7 @@ REFUSED = {
         'bytes without content',
     ),
     'no HTTP': (b'<html>\r\n\r\n', 'failed: <html>'),
+    'bytes': (b'\xad\x9b', r'failed: \\xad\\x9b$'),
     'nothing': (b'', 'failed: Remote end closed connection'),
     'slow body': (endless(answer(length=None), b'a', 0.02), 'sent fewer than 1000 bytes a second'),
     'slow header': (endless(b'HTTP/1.1 2', b'0', 0.02), 'sent fewer than 1000 bytes a second'),

@@ -49,6 +49,7 @@ TAR_END = bytes(1024)
 ZIP_FIELDS = {  # name: (signature of the record, offset in it, format)
     'flags': (b'PK\x01\x02', 8, '<H'),
     'method': (b'PK\x01\x02', 10, '<H'),
+    'crc': (b'PK\x01\x02', 16, '<L'),
     'compressed size': (b'PK\x01\x02', 20, '<L'),
     'size': (b'PK\x01\x02', 24, '<L'),
     'offset': (b'PK\x01\x02', 42, '<L'),

@@ -12,6 +12,7 @@ import pytest
 
 import datasets
 from common import command
+from common.errors import UserError
 from datasets import prepare
 from datasets.info import DataError
 from datasets.preparation import sources
@@ -183,6 +184,37 @@ def test_a_deleted_file_is_downloaded_again(ten_k, tmp_path):
     made = {'annotations/a_labelTrainIds.png': b'made from it'}
     assert contents(tmp_path) == {**TEN_K, **made}
     assert len(ten_k.requests) == 2
+
+
+@pytest.mark.parametrize(
+    'record',
+    [b'', b'x images/a.jpg\n', b'\xff\n', b'7\0', b'9' * 5000 + b' a\n', b'1 a\0b\n'],
+)
+def test_a_damaged_list_of_unpacked_files_is_made_anew(record, ten_k, tmp_path, caplog):
+    sources.download('cocostuff10k', tmp_path, keep_archives=True)
+    path = tmp_path / sources.DOWNLOADS / 'cocostuff-10k-v1.1.zip.files'
+    right = path.read_bytes()
+    path.write_bytes(record)
+    sources.download('cocostuff10k', tmp_path, keep_archives=True)
+    assert f'{path}: damaged, it is not a list of files; unpacking them again' in caplog.text
+    assert path.read_bytes() == right
+    assert len(ten_k.requests) == 1
+
+
+def test_odd_things_in_the_folder_of_downloads_are_refused(ten_k, tmp_path):
+    folder = tmp_path / sources.DOWNLOADS
+    folder.symlink_to(tmp_path)
+    with pytest.raises(UserError, match=f'^{folder}: is a link and must be a folder; remove it'):
+        sources.download('cocostuff10k', tmp_path)
+    folder.unlink()
+    folder.mkdir()
+    for name in ('cocostuff-10k-v1.1.zip.files', 'cocostuff-10k-v1.1.zip', 'lock'):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+        with pytest.raises(UserError, match=f'^{folder / name}: is a pipe'):
+            sources.download('cocostuff10k', tmp_path)
+        (folder / name).unlink()
+    assert ten_k.requests == []
 
 
 def test_kept_archives_are_reused_and_verified(ten_k, tmp_path, monkeypatch):
