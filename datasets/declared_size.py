@@ -1,14 +1,15 @@
 """Check the size that an image file claims before memory for its pixels is allocated.
 
 A file may claim no more pixels than are read, nor more than its bytes can hold. The latter is known
-of formats without compression and of JPEG; PNG files are checked by :mod:`datasets.png_chunks`.
+of formats without compression, of JPEG and of JPEG 2000; :mod:`datasets.png_chunks` checks PNG.
 """
 
 from pathlib import Path
 
 from PIL import Image
 
-from datasets import formats, pixel_limit, tiff_tags
+from common.errors import InputError
+from datasets import formats, jpeg_2000, jpeg_markers, pixel_limit, tiff_tags
 
 _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 256, 257, 259, 262, 277  # tags of TIFF
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
@@ -19,7 +20,10 @@ _UNCOMPRESSED, _YCBCR = 1, 6  # values of the compression and of the photometric
 _JPEG_PIXELS_PER_BYTE = 8 * 128
 _UNCOMPRESSED_BMP = (0, 3)  # values of the compression: plain, and with masks of the channels
 _SHORT_BMP_HEADER = 12  # bytes
-_ARITHMETIC_JPEG = (b'\xff\xc9', b'\xff\xca')  # markers; such codes have no lower limit
+# Arithmetic codes have no such limit; nearly no program writes them.
+_ARITHMETIC_PIXELS_PER_BYTE = 1 << 14
+# A scan of a few bytes passes over all pixels. Programs write about ten.
+_MAX_SCANS = 100
 # By the first two bytes: the fewest bits of a pixel, in text a digit and a space for each value.
 _PNM_BITS = {b'P1': 8, b'P2': 16, b'P3': 48, b'P4': 1, b'P5': 8, b'P6': 24}
 
@@ -35,12 +39,15 @@ def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) ->
         limit: The largest number of pixels.
 
     Raises:
-        InputError: The image has more pixels, or the file is too small for them.
+        InputError: The image has more pixels, the file is too small for them, or it is made to
+            take long.
     """
     width, height = image.size
     pixel_limit.check(width, height, path, limit)
-    if name == formats.JPEG and not any(marker in data for marker in _ARITHMETIC_JPEG):
-        needed = width * height // _JPEG_PIXELS_PER_BYTE
+    if name == formats.JPEG_2000 and not jpeg_2000.has_all_tiles(data):
+        raise InputError(f'{path}: damaged or truncated (tiles of the image are missing)')
+    if name == formats.JPEG:
+        needed = _bytes_of_jpeg(width * height, data, path)
     elif name == formats.PNM:
         needed = width * height * _PNM_BITS[data[:2]] // 8
     elif name == formats.BMP and image.info.get('compression') in _UNCOMPRESSED_BMP:
@@ -49,6 +56,14 @@ def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) ->
     else:
         return
     pixel_limit.check_bytes(width, height, needed, len(data), path)
+
+
+def _bytes_of_jpeg(pixels: int, data: bytes, path: Path) -> int:
+    frame, scans = jpeg_markers.frame_and_scans(data)
+    if scans > _MAX_SCANS:
+        raise InputError(f'{path}: damaged ({scans} scans, but at most {_MAX_SCANS} are read)')
+    huffman = frame in (*jpeg_markers.BASELINE, jpeg_markers.PROGRESSIVE)
+    return pixels // (_JPEG_PIXELS_PER_BYTE if huffman else _ARITHMETIC_PIXELS_PER_BYTE)
 
 
 def check_tiff(data: bytes, path: Path, limit: int) -> None:

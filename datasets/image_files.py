@@ -1,6 +1,7 @@
 """Read images of any common format and write images and class maps."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from datasets.png_chunks import PngFacts
 
 _DEEP_MODES = ('I', 'F')  # initials of Pillow's modes with more than 8 bits per channel
 _PROBE_IMAGE = np.zeros((32, 32, 3), np.uint8)  # smaller images cannot be written as JPEG 2000
+_PNM_COMMENT = re.compile(rb'#[^\r\n]*')
 _OPENCV_PIXELS, _OPENCV_SIDE = 1 << 30, 1 << 20  # of the largest image that OpenCV decodes
 
 
@@ -99,6 +101,8 @@ def _read_bytes(path: Path) -> tuple[str, bytes]:
     name, data = formats.read_file(path)
     if name is None:
         raise formats.unknown(path)
+    if name == formats.PNM and data[1:2] in b'123':  # in text; Pillow is slow with comments
+        data = _PNM_COMMENT.sub(b' ', data)
     return name, data
 
 

@@ -146,6 +146,42 @@ def test_small_and_plain_images_are_not_refused(tmp_path, ending):
         assert image_files.read_image(path).size in (3, 6, 12)
 
 
+def test_a_jpeg_2000_without_some_tiles_is_refused(tmp_path):
+    """Decoders yield black in their place, and take gigabytes of memory for large images."""
+    path = tmp_path / 'a.jp2'
+    Image.fromarray(PICTURE).save(path, tile_size=(32, 32))
+    assert image_files.read_image(path).shape == PICTURE.shape
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b'\xff\x90')])
+    assert 'tiles of the image are missing' in refused(path)
+    size = whole.index(b'\xff\x51') + 6
+    path.write_bytes(whole[:size] + struct.pack('>II', 20000, 20000) + whole[size + 8 :])
+    assert 'tiles of the image are missing' in refused(path)
+
+
+def test_a_jpeg_that_passes_over_its_pixels_too_often_is_refused(tmp_path):
+    """A scan of 20 bytes takes milliseconds; thousands of them fit into a small file."""
+    path = tmp_path / 'a.jpg'
+    Image.fromarray(PICTURE).save(path, progressive=True)
+    expected, whole = image_files.read_image(path), path.read_bytes()
+    last = whole.rindex(b'\xff\xda')
+    scan, end = whole[last:-2], whole[-2:]
+    path.write_bytes(whole[:last] + 200 * scan + end)
+    assert 'damaged (209 scans, but at most 100 are read)' in refused(path)
+    path.write_bytes(whole + 200 * scan)  # after the image, such as a video of a phone
+    assert np.array_equal(image_files.read_image(path), expected)
+    arithmetic = jpeg(SIDE, SIDE - 1).replace(b'\xff\xc0', b'\xff\xc9')
+    path.write_bytes(arithmetic)
+    assert f'bytes cannot hold {SIDE}x{SIDE - 1} pixels)' in refused(path, SIDE * SIDE)
+
+
+def test_comments_in_text_cost_no_time(tmp_path):
+    """Pillow copies the rest of a block for each comment; half a minute for 18 MB."""
+    path = tmp_path / 'a.pgm'
+    path.write_bytes(b'P2#a\n3 1 # b\r255\n' + b'# comment\n' * 300_000 + b'7 8#c\n 9')
+    assert image_files.read_image(path)[0, :, 0].tolist() == [7, 8, 9]
+
+
 def test_large_masks_are_read_up_to_the_same_limit(tmp_path, monkeypatch):
     """Pillow refuses more than 179 million pixels of its own accord, here a few."""
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)

@@ -124,7 +124,7 @@ def test_large_images_are_read_and_checked(tmp_path, monkeypatch, most):
     assert most == Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'bmp'])
+@pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff', 'bmp', 'jp2', 'gif', 'ppm'])
 def test_truncated_files_are_refused(tmp_path, ending):
     """OpenCV alone returns a half grey picture for most formats."""
     whole = saved(tmp_path / f'whole.{ending}', stand_ins.image(200, 300))
