@@ -45,7 +45,9 @@ class SamplerState:
         Raises:
             UserError: An attribute is missing or has another type or range.
         """
-        batches, cursor, waiting = (values.get(name) for name in ('batches', 'cursor', 'waiting'))
+        batches: Any = values.get('batches')
+        cursor: Any = values.get('cursor')
+        waiting: Any = values.get('waiting')
         if (
             is_count(batches)
             and is_count(cursor)
