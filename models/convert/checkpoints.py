@@ -8,10 +8,10 @@ A format is recognised by the content of a file, not by the file's name:
 """
 
 import math
-import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +54,10 @@ def read(path: str | os.PathLike[str]) -> object:
         if files.kind_of(path) != 'file':
             raise UnsupportedFormatError('no such file')
         with open(path, 'rb') as file:
-            if not os.fstat(file.fileno()).st_size:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
                 raise ModelError('the file is empty')
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _read(content, path)
+            return _read(file, size, path)
     except PermissionError as error:
         raise ModelError(f'{path}: cannot be read ({error.strerror})') from error
     except UnsupportedFormatError as error:
@@ -81,21 +81,22 @@ def _reason(error: Exception) -> str:
     return ' '.join(text.split()) or type(error).__name__
 
 
-def _read(content: mmap.mmap, path: Path) -> object:
-    start = content[:16]
+def _read(file: BinaryIO, size: int, path: Path) -> object:
+    start = file.read(512)
+    file.seek(0)
     if start[:4] == HDF5_MAGIC:
         raise UnsupportedFormatError(
             'it is an HDF5 file, as NNabla writes; --to-pytorch converts such files'
         )
     if start[8:9] == b'{':
-        return safetensors.read(content)
+        return safetensors.read(file, size, path)
     if start[:4] == ZIP_MAGIC:
         archive, records = archives.opened(path)
         is_saved_object = saved_objects.is_saved_object(records)
         return (saved_objects.read_archive if is_saved_object else npz.read)(archive, records)
     if start[:1] == b'\x80':
-        return saved_objects.read_legacy(content)
-    if content[257:262] == b'ustar':
+        return saved_objects.read_legacy(file, size, path)
+    if start[257:262] == b'ustar':
         raise UnsupportedFormatError(
             'it is a tar archive, of PyTorch before 0.1.10 or of tar itself; load it with '
             'torch.load and save it again, or unpack it'

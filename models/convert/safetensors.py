@@ -9,16 +9,23 @@ import math
 import struct
 from collections.abc import Mapping
 from functools import partial
-from mmap import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common import json_text
 from common.short_repr import short_text
-from models.convert.tensors import MAX_TENSORS, Tensor, decode, is_count, is_shape, item_size
+from models.convert.tensors import (
+    MAX_TENSORS,
+    Tensor,
+    decode,
+    is_count,
+    is_shape,
+    item_size,
+    part_of_file,
+)
 from models.errors import ModelError, UnsupportedFormatError
 
 TYPES = {
@@ -39,30 +46,34 @@ TYPES = {
 MAX_HEADER_BYTES = 10_000_000  # of more than 50,000 arrays
 
 
-def read(content: mmap) -> dict[str, Tensor]:
+def read(file: BinaryIO, size: int, path: Path) -> dict[str, Tensor]:
     """Return the arrays of a file by name.
 
     Args:
-        content: The whole file.
+        file: The open file.
+        size: Number of bytes in the file.
+        path: Its path, for reading arrays on demand.
 
     Raises:
         ModelError: The header is of an unsupported format, or contradicts itself or the file. A
             damaged one raises any exception.
     """
-    (length,) = struct.unpack('<Q', content[:8])
-    if 8 + length > len(content):
+    (length,) = struct.unpack('<Q', file.read(8))
+    if 8 + length > size:
         raise ModelError('the file ends within its header')
     if length > MAX_HEADER_BYTES:
         raise ModelError(f'its header has {length:,} bytes')
-    header: dict[str, Any] = json_text.parse(content[8 : 8 + length], 'its header', dict)
+    header: dict[str, Any] = json_text.parse(file.read(length), 'its header', dict)
     header.pop('__metadata__', None)
     if len(header) > MAX_TENSORS:
         raise ModelError(f'it has {len(header):,} arrays, more than any network')
     tree: dict[str, Tensor] = {}
     parts: list[tuple[int, int, str]] = []  # first byte, last byte + 1, name
     for name, entry in header.items():
-        begin, end, tree[name] = _tensor(name, entry, content, 8 + length)
+        begin, end, tree[name] = _tensor(name, entry, path, 8 + length)
         parts.append((begin, end, name))
+        if 8 + length + end > size:
+            raise ModelError(f'{short_text(name)} reaches beyond the file')
     parts.sort()
     for (_, previous_end, _), (begin, _, name) in itertools.pairwise(parts):
         if begin < previous_end:
@@ -70,7 +81,7 @@ def read(content: mmap) -> dict[str, Tensor]:
     return tree
 
 
-def _tensor(name: str, entry: Any, content: mmap, start: int) -> tuple[int, int, Tensor]:
+def _tensor(name: str, entry: Any, path: Path, start: int) -> tuple[int, int, Tensor]:
     """Return the first byte of an array, that behind its last one, and the array."""
     label = short_text(name)
     try:
@@ -79,23 +90,18 @@ def _tensor(name: str, entry: Any, content: mmap, start: int) -> tuple[int, int,
         raise ModelError(f'{label} has no shape, dtype and data_offsets in the header') from error
     if not isinstance(dtype, str) or dtype not in TYPES:
         raise UnsupportedFormatError(
-            f'{label} has the unsupported type {short_text(str(dtype))}; save it as F32'
+            f'{label} has the unsupported type {short_text(dtype)}; save it as F32'
         )
     element = TYPES[dtype]
     sound = is_shape(shape) and is_count(begin) and is_count(end)
     if not sound or end - begin != math.prod(shape) * item_size(element):
         raise ModelError(f'the size of {label} contradicts its shape')
-    if start + end > len(content):
-        raise ModelError(f'{label} reaches beyond the file')
-    return (
-        begin,
-        end,
-        Tensor(tuple(shape), partial(_array, content, start + begin, start + end, element)),
-    )
+    read_array = partial(_array, path, start + begin, end - begin, element)
+    return begin, end, Tensor(tuple(shape), read_array)
 
 
-def _array(content: mmap, begin: int, end: int, element: str) -> NDArray[Any]:
-    return decode(content[begin:end], element)
+def _array(path: Path, start: int, size: int, element: str) -> NDArray[Any]:
+    return decode(part_of_file(path, start, size), element)
 
 
 def write(path: Path, state: Mapping[str, NDArray[np.float32]]) -> None:

@@ -11,12 +11,12 @@ import os
 import struct
 import zipfile
 from functools import partial
-from mmap import mmap
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from models.convert import archives
 from models.convert.archives import Records
-from models.convert.tensors import Storage, is_count, item_size
+from models.convert.tensors import Storage, is_count, item_size, part_of_file
 from models.convert.unpickling import Pickles
 from models.errors import ModelError, UnsupportedFormatError
 
@@ -80,11 +80,13 @@ def _byte_order(archive: zipfile.ZipFile, record: zipfile.ZipInfo | None) -> str
     return BYTE_ORDERS[stated]
 
 
-def read_legacy(content: mmap) -> object:
+def read_legacy(file: BinaryIO, size: int, path: Path) -> object:
     """Return the object in a file of PyTorch before 1.6.
 
     Args:
-        content: The whole file.
+        file: The open file.
+        size: Number of bytes in the file.
+        path: Its path, for reading storages on demand.
 
     Raises:
         ModelError: The file is not of torch.save, or contradicts itself. A damaged one raises any
@@ -95,11 +97,11 @@ def read_legacy(content: mmap) -> object:
     def storage_of(element: str | None, key: str, count: int, view: Any) -> Storage:
         if element is None:
             raise ModelError('a storage has no type')
-        size = count * item_size(element)
+        length = count * item_size(element)
         if key not in storages:
-            storages[key] = _LegacyStorage(element, size)
+            storages[key] = _LegacyStorage(path, element, length)
         root = storages[key]
-        if (root.element, root.size) != (element, size):
+        if (root.element, root.size) != (element, length):
             raise ModelError(f'the storage {key!r} has two types or sizes')
         if view is None:
             return root.whole
@@ -110,7 +112,7 @@ def read_legacy(content: mmap) -> object:
             raise ModelError('a view reaches beyond its storage')
         return root.part(first, number)
 
-    pickles = Pickles(content, len(content), storage_of)
+    pickles = Pickles(file, size, storage_of)
     if pickles.load() != LEGACY_MAGIC:
         raise ModelError('it is a pickle, but not of torch.save')
     if pickles.load() != LEGACY_PROTOCOL:
@@ -125,35 +127,32 @@ def read_legacy(content: mmap) -> object:
     ):
         raise ModelError('storages are missing or unused')
     for key in keys:
-        (count,) = struct.unpack('<q', content.read(8))
+        (count,) = struct.unpack('<q', file.read(8))
         storage = storages[key]
         if count * item_size(storage.element) != storage.size:
             raise ModelError(f'the size of the storage {key!r} contradicts its tensors')
-        storage.start = content.tell()
-        if storage.start + storage.size > len(content):
+        storage.start = file.tell()
+        if storage.start + storage.size > size:
             raise ModelError('the file ends within a storage')
-        storage.content = memoryview(content)
-        content.seek(storage.size, os.SEEK_CUR)
+        file.seek(storage.size, os.SEEK_CUR)
     return tree
 
 
 class _LegacyStorage:
     """A storage that follows the pickles of a file; its offset is known after they are read."""
 
-    __slots__ = ('content', 'element', 'size', 'start', 'whole')
+    __slots__ = ('element', 'path', 'size', 'start', 'whole')
 
-    def __init__(self, element: str, size: int):
-        self.element, self.size = element, size
-        self.content = memoryview(b'')
+    def __init__(self, path: Path, element: str, size: int):
+        self.path, self.element, self.size = path, element, size
         self.start = 0
-        self.whole = Storage(element, size, partial(self._bytes, 0, size))
+        self.whole = Storage(element, size, self._bytes)
 
     def part(self, first: int, number: int) -> Storage:
         """Return a storage of ``number`` elements, starting at element ``first``."""
         width = item_size(self.element)
-        return Storage(
-            self.element, number * width, partial(self._bytes, first * width, number * width)
-        )
+        place = slice(first * width, (first + number) * width)
+        return Storage(self.element, number * width, lambda: self.whole.content[place])
 
-    def _bytes(self, first: int, size: int) -> memoryview:
-        return self.content[self.start + first : self.start + first + size]
+    def _bytes(self) -> bytes:
+        return part_of_file(self.path, self.start, self.size)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,16 @@ class Storage:
         if len(content) != self.size:
             raise ModelError(f'a storage has {len(content)} bytes instead of {self.size}')
         return content
+
+
+def part_of_file(path: Path, start: int, size: int) -> bytes:
+    """Read a part of a file; raise ``ModelError`` if it has become shorter since it was opened."""
+    with open(path, 'rb') as file:
+        file.seek(start)
+        content = file.read(size)
+    if len(content) != size:
+        raise ModelError('the file has changed')
+    return content
 
 
 def is_count(value: object) -> bool:

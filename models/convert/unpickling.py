@@ -28,6 +28,7 @@ MAX_STEPS = 4_000_000  # reads from the pickles of a file, one to three for each
 MAX_KEY_LENGTH = 1000  # characters of a key of a dictionary
 MAX_STORAGE_KEY_LENGTH = 100  # characters
 MAX_INTEGER_LENGTH = 1000  # bytes or digits
+MAX_LINE_BYTES = 1 << 24  # of names and texts in the oldest protocols
 MAX_LOGGED_NAMES = 6  # names of inert objects in the log
 # Names by number, buffers outside of the pickle, and persistent ids that are not tuples.
 FORBIDDEN_OPCODES = {
@@ -56,13 +57,13 @@ class Pickles:
     """The pickles of a file, one after the other.
 
     Args:
-        stream: A stream at the start of a pickle, with ``read`` and ``readline``.
+        stream: A stream at the start of a pickle.
         size: Number of bytes in the stream.
         storage_of: Returns the storages to which the pickles refer.
     """
 
-    def __init__(self, stream: Any, size: int, storage_of: StorageFactory):
-        self._stream = _LimitedStream(stream, min(size, MAX_STEPS))
+    def __init__(self, stream: BinaryIO, size: int, storage_of: StorageFactory):
+        self._stream = _LimitedStream(stream, size)
         self._storage_of = storage_of
 
     def load(self) -> object:
@@ -87,10 +88,11 @@ class Pickles:
 
 
 class _LimitedStream:
-    """A stream that is read in a limited number of steps."""
+    """A stream of ``size`` bytes that is read in a limited number of steps."""
 
-    def __init__(self, stream: BinaryIO, steps: int):
-        self._stream, self._limit, self.steps = stream, steps, 0
+    def __init__(self, stream: BinaryIO, size: int):
+        self._stream, self._size, self.steps = stream, size, 0
+        self._limit = min(size, MAX_STEPS)
 
     def take(self, steps: int) -> None:
         """Count steps; raise ``ModelError`` if they are too many."""
@@ -100,14 +102,17 @@ class _LimitedStream:
 
     def read(self, size: int) -> bytes:
         self.take(size > 0)
-        content = self._stream.read(size)
+        content = self._stream.read(min(size, self._size))  # so many are allocated at once
         if len(content) != size:
             raise EOFError('its pickle ends early')
         return content
 
     def readline(self) -> bytes:
         self.take(1)
-        return self._stream.readline()
+        line = self._stream.readline(MAX_LINE_BYTES)
+        if not line.endswith(b'\n'):
+            raise EOFError('a line of its pickle has no end')
+        return line
 
 
 class _Opcodes(dict[int, Callable[..., None]]):

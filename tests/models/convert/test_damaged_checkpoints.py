@@ -152,3 +152,16 @@ def test_a_changed_number_in_an_archive_is_detected(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content.replace(encoded([1.5], 'float32'), encoded([1.25], 'float32')))
     assert_refused(path, 'damaged .*CRC')
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path):
+    """The arrays are read on demand; those of a mapped file would end the process."""
+    values = np.arange(6, dtype=np.float32)
+    checkpoint = Checkpoint()
+    legacy = checkpoint.save(tmp_path / 'a.pth', {'a': checkpoint.tensor(values)}, legacy=True)
+    checkpoints.write(tmp_path / 'a.safetensors', {'a': values})
+    for path in (legacy, tmp_path / 'a.safetensors'):
+        state = checkpoints.read(path)
+        path.write_bytes(path.read_bytes()[:-5])
+        with pytest.raises(models.ModelError, match='damaged .the file has changed'):
+            checkpoints.read_arrays(state, path)

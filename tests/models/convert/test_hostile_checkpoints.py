@@ -107,6 +107,7 @@ def test_a_name_twice_for_a_tensor_is_no_fault(tmp_path):
         (b'N' + b''.join(b'p%d\n' % (i * (2**61 - 1)) for i in range(99)), 'memo index out of'),
         (b'\x96' + struct.pack('<Q', 1 << 40), 'its pickle ends early'),
         (b'\x97', 'forbidden opcode 0x97'),
+        (b'ca\nb', 'a line of its pickle has no end'),
         (b'\x8e' + struct.pack('<Q', 1 << 60), 'its pickle ends early'),
         (b'Pabc\n', 'forbidden opcode 0x50'),
         (b'(' + b'N' * 99 + b'tQ', 'not a storage'),
