@@ -22,6 +22,10 @@ _UNCOMPRESSED_BMP = (0, 3)  # values of the compression: plain, and with masks o
 _SHORT_BMP_HEADER = 12  # bytes
 # Arithmetic codes have no such limit; nearly no program writes them.
 _ARITHMETIC_PIXELS_PER_BYTE = 1 << 14
+# Frames of an animation can be small, but several canvases are allocated. The limit is not that
+# of the format, but far from what programs write.
+_ANIMATED_WEBP_PIXELS_PER_BYTE = 1 << 15
+_ANIMATED = 0x02  # a flag of WebP's extended header
 # A scan of a few bytes passes over all pixels. Programs write about ten.
 _MAX_SCANS = 100
 # By the first two bytes: the fewest bits of a pixel, in text a digit and a space for each value.
@@ -50,6 +54,8 @@ def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) ->
         needed = _bytes_of_jpeg(width * height, data, path)
     elif name == formats.PNM:
         needed = width * height * _PNM_BITS[data[:2]] // 8
+    elif name == formats.WEBP and data[12:16] == b'VP8X' and data[20] & _ANIMATED:
+        needed = width * height // _ANIMATED_WEBP_PIXELS_PER_BYTE
     elif name == formats.BMP and image.info.get('compression') in _UNCOMPRESSED_BMP:
         place = 24 if data[14] == _SHORT_BMP_HEADER else 28
         needed = height * (width * int.from_bytes(data[place : place + 2], 'little') // 8)

@@ -12,9 +12,7 @@ are refused: open-mmlab/mmsegmentation, tools/dataset_converters/coco_stuff10k.p
 DDRNet's lists, contain the values of ``S``.
 """
 
-import struct
-import zlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -139,14 +137,13 @@ def _folder_counts_from_one(folder: Path, changed: int) -> bool | None:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    def check_shape(shape: tuple[int, ...]) -> None:
-        pixel_limit.check_label(shape[1], shape[0], path)
-
     try:
-        values = mat_files.read_bytes(path.read_bytes(), 'S', check_shape)
+        values = mat_files.read_uint8(
+            path.read_bytes(), 'S', partial(pixel_limit.check_label, path=path)
+        )
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    except (ValueError, struct.error, zlib.error) as error:
+    except mat_files.MatError as error:
         raise InputError(
             f'{path}: damaged or truncated MAT-file ({error}); download it again'
         ) from error

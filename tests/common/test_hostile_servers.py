@@ -79,9 +79,11 @@ def test_another_part_is_not_appended(case, serve, tmp_path):
     assert ranges(server) == [*ASKED, None]
 
 
-def test_a_part_of_another_length_than_its_range_is_not_appended(serve, tmp_path):
-    wrong = answer(FILE[HALF:] + b'more', TAG, RANGE, status=PART)
-    server = serve(CUT, wrong, answer(FILE, TAG))
+@pytest.mark.parametrize('total', [len(FILE), len(FILE) + 4])
+def test_a_part_of_another_length_is_not_appended(total, serve, tmp_path):
+    """It is longer than its range, or both are longer than the file was."""
+    place = f'Content-Range: bytes {HALF}-{total - 1}/{total}'
+    server = serve(CUT, answer(FILE[HALF:] + b'more', TAG, place, status=PART), answer(FILE, TAG))
     assert fetched(server, tmp_path) == FILE
     assert ranges(server) == [*ASKED, None]
 

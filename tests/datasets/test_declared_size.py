@@ -175,6 +175,18 @@ def test_a_jpeg_that_passes_over_its_pixels_too_often_is_refused(tmp_path):
     assert f'bytes cannot hold {SIDE}x{SIDE - 1} pixels)' in refused(path, SIDE * SIDE)
 
 
+def test_an_animation_on_a_huge_canvas_is_refused(tmp_path):
+    """Its frames are small; the canvases would take four gigabytes."""
+    path, frames = tmp_path / 'a.webp', [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert image_files.read_image(path).shape == PICTURE.shape
+    data = bytearray(path.read_bytes())
+    data[24:30] = 2 * (16382).to_bytes(3, 'little')
+    path.write_bytes(data)
+    with pytest.raises(InputError, match='a.webp: .* bytes cannot hold 16383x16383 pixels'):
+        image_files.read_image(path)
+
+
 def test_comments_in_text_cost_no_time(tmp_path):
     """Pillow copies the rest of a block for each comment; half a minute for 18 MB."""
     path = tmp_path / 'a.pgm'
