@@ -160,6 +160,9 @@ def _load(text: str, source: Path | str, find_names: Callable[[yaml.Node], list[
         reason = f'the character #x{error.character:04x} is not allowed'
     except RecursionError:
         where, reason = '', 'it is nested too deeply'
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        # PyYAML lets those of Python pass, such as chr's for a character beyond Unicode.
+        where, reason = '', short_text(str(error))
     raise YamlError(source, f'not valid YAML{where}: {reason}')
 
 

@@ -55,6 +55,8 @@ def test_values_are_those_of_yaml_except_dates():
         (f'a: {"9" * 5000}', 'a number of more than 100 digits'),
         (f'a: {"9:" * 5000}9', 'a number of more than 100 digits'),
         ('a: !!int ""', "'' is no number"),
+        (r'a: "\U00110000"', 'not in range'),
+        (f'%YAML {"9" * 5000}.1\n--- 1', 'Exceeds the limit'),
         ('a: !!float b', "'b' is no number"),
         ('a: !!bool b', "'b' is not true or false"),
         (f'? {"k" * 10_000}\n: 1\n? {"k" * 10_000}\n: 2', 'line 3: duplicate key k'),
