@@ -13,7 +13,7 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeGuard, TypeVar
 
 from common.text_files import MAX_BYTES, TextFileError, decode, read_bytes
 
@@ -76,7 +76,7 @@ def parse(
     return value
 
 
-def is_count(value: Any, least: int = 0, most: int = MAX_INTEGER) -> bool:
+def is_count(value: Any, least: int = 0, most: int = MAX_INTEGER) -> TypeGuard[int]:
     """Return whether a value is an integer, not a truth value, within inclusive bounds."""
     return type(value) is int and least <= value <= most
 

@@ -7,6 +7,7 @@ all use the descriptor, so none of them loses a line.
 """
 
 import ctypes
+import logging
 import os
 import platform
 import warnings
@@ -34,10 +35,13 @@ hidden_c_output = SharedSetting(_divert, _restore)
 def hide_python_warnings() -> None:
     """Hide Pillow's warnings about odd files in this process, unless ``-W`` or its variable is set.
 
+    Pillow logs some errors as well before it raises them; nobody has asked for those.
+
     Commands and their worker processes call it. In a user's own program that imports the project,
     Python's warnings stay the user's own matter.
     """
     warnings.filterwarnings('ignore', module=r'PIL\.', append=True)
+    logging.getLogger('PIL').setLevel(logging.CRITICAL)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Read inputs in a child process, and judge what happens."""
 
+import errno
 import faulthandler
 import gc
 import io
@@ -26,7 +27,6 @@ from common import PROJECT, once
 from common.errors import UserError
 from common.files import CACHE_VARIABLE
 from common.log import LOG
-from common.memory import is_memory_error
 from fuzz import outcomes
 from fuzz.inputs import Content, Input, Maker
 from fuzz.outcomes import Outcome
@@ -154,7 +154,7 @@ class _Examiner:
             return outcomes.TRACEBACK, shown, f'{type(error).__name__} {_place_of(error)}'
         if text:
             return outcomes.RAW_OUTPUT, text, _without_numbers(text.splitlines()[0])[:60]
-        odd = next((text for text in self._log.messages if not text.isprintable()), None)
+        odd = next((t for t in self._log.messages if any(map(outcomes.is_control, t))), None)
         if odd is not None:
             return outcomes.MESSAGE, f'the log has {odd!r}', odd[:60]
         if error is None:
@@ -197,7 +197,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Return whether an allocation failed, or a cause of this error is that one did."""
     chain: BaseException | None = error
     while chain is not None:
-        if is_memory_error(chain):
+        if isinstance(chain, MemoryError) or getattr(chain, 'errno', None) == errno.ENOMEM:
+            return True
+        if isinstance(chain, cv2.error) and chain.code == cv2.Error.StsNoMem:
             return True
         chain = chain.__cause__ or chain.__context__
     return False

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ READ, REFUSED = 'read', 'refused'
 TRACEBACK, HANG, SIGNAL, MEMORY = 'traceback', 'hang', 'signal', 'memory'
 CHANGED, RAW_OUTPUT, MESSAGE, WRONG = 'changed', 'raw output', 'message', 'wrong'
 FAILURES = (TRACEBACK, HANG, SIGNAL, MEMORY, CHANGED, RAW_OUTPUT, MESSAGE, WRONG)
+_CONTROL = ('Cc', 'Cs', 'Zl', 'Zp')  # categories of Unicode
+_TURNING = '\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069'
 KINDS = (READ, REFUSED, *FAILURES)
 
 
@@ -64,13 +67,18 @@ def message_fault(message: str, folder: Path, names: Sequence[str]) -> str | Non
     """
     if not message.strip():
         return 'the message is empty'
-    if not message.isprintable():
-        odd = next(c for c in message if not c.isprintable())
+    odd = next(filter(is_control, message), None)
+    if odd is not None:
         return f'the message has the character {odd!r}'
     printable = [name for name in names if name.isprintable()]
     if len(printable) == len(names) and not any(n in message for n in (*names, str(folder))):
         return 'the message names no file of the input'
     return None
+
+
+def is_control(character: str) -> bool:
+    """Return whether a character can end a line, control a terminal or turn the text around it."""
+    return unicodedata.category(character) in _CONTROL or character in _TURNING
 
 
 def digest(value: Any) -> str:

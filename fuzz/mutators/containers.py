@@ -6,6 +6,7 @@ import io
 import lzma
 import struct
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Sequence
 
@@ -129,7 +130,8 @@ def recompress(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -
 def zipped(members: Sequence[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> bytes:
     """Return a zip archive without times."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w') as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, 'w') as archive:
+        warnings.simplefilter('ignore')  # of repeated names
         for name, content in members:
             info = zipfile.ZipInfo('x')
             info.filename, info.compress_type = name.encode(errors='replace').decode(), method

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def _members(rng: np.random.Generator) -> list[tuple[str, bytes]]:
 
 def _zips(rng: np.random.Generator) -> list[Content]:
     members = _members(rng)
-    methods = {'stored': 0, 'deflated': 8, 'bzip2': 12, 'lzma': 14}
+    methods = {'stored': zipfile.ZIP_STORED, 'deflated': zipfile.ZIP_DEFLATED}
     return [
         one_file(f'{name}.zip', containers.zipped(members, method), lambda value: len(value) == 3)
         for name, method in methods.items()
@@ -40,12 +41,12 @@ def _tars(rng: np.random.Generator) -> list[Content]:
 def _read(path: Path) -> list[bytes]:
     """Return the contents of the unpacked files; nothing may lie outside of the target."""
     target = path.parent / 'target'
-    archives.unpack(path, target, {'data': 'place'}, path.parent / 'staging')
-    inside = {each for each in path.parent.rglob('*') if each.is_relative_to(target)}
+    target.mkdir()
+    archives.unpack(path, target, {'data': 'place'}, target / 'downloads' / 'staging')
     outside = set(path.parent.iterdir()) - {path, target}
     if outside:
         raise AssertionError(f'{outside} is outside of the target')
-    return [each.read_bytes() for each in sorted(inside) if each.is_file()]
+    return [each.read_bytes() for each in sorted(target.rglob('*')) if each.is_file()]
 
 
 def _each(value: list[bytes]) -> list[Any]:

@@ -1,45 +1,49 @@
 """The caches: compiled networks, scans of labels, findings about the CUDA extension."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import datasets
+from common import cache_entries
 from datasets.label_scan import ScanCache, scan_labels
-from engine.backends.disk_cache import DiskCache
+from engine.backends.disk_cache import CacheKey, DiskCache
 from engine.device.extension import findings
-from fuzz.inputs import Content, Reader
+from fuzz.inputs import Content, Reader, one_file
 from fuzz.mutators import texts
 from fuzz.readers.pictures import png, smooth
 from fuzz.readers.scratch import folder_written
 
 _VERSIONS = {'openvino': '2025.1', 'nnseg': '0.3.0'}
-_NAME = 'd3net-32x64-openvino-float32-0123456789abcdef'
+_KEYS = tuple(CacheKey(f'd3net-{n}x64-openvino', {'weights': 'a.h5'}, _VERSIONS) for n in (32, 64))
 _MISS = 'not in the cache'
 
 
 def _backends(rng: np.random.Generator) -> list[Content]:
-    payloads = {_NAME: rng.bytes(300), _NAME.replace('32x64', '64x64'): rng.bytes(300)}
+    payloads = [rng.bytes(300) for _ in _KEYS]
 
     def write(folder: Path) -> None:
-        cache = DiskCache(folder)
-        for name, payload in payloads.items():
-            cache.write(name, _VERSIONS, payload, {'agreement': '1e-6 of logits up to 9'})
+        for key, payload in zip(_KEYS, payloads):
+            DiskCache(folder).write(key, payload, {'agreement': '1e-6 of logits up to 9'})
 
     files = folder_written(write)
-    target = next(name for name in files if name.startswith(_NAME))
+    target = next(name for name in files if name.startswith(_KEYS[0].name))
 
     def right(value: Any) -> bool:
-        return value != _MISS and value[0] == payloads[_NAME]
+        return value != _MISS and value[0] == payloads[0]
 
-    return [Content(files, target, '', right, keeps_name=True)]
+    other = next(name for name in files if name != target)
+    exchanged = Content({target: files[other]}, target, '', lambda value: value == _MISS, True)
+    return [Content(files, target, '', right, keeps_name=True), exchanged]
 
 
 def _read_backend(root: Path) -> Any:
-    found = DiskCache(root).read(_NAME, _VERSIONS)
-    DiskCache(root).has(_NAME, _VERSIONS)
+    cache = DiskCache(root)
+    found = cache.read(_KEYS[0])
+    cache.has(_KEYS[0])
     return _MISS if found is None else found
 
 
@@ -67,30 +71,43 @@ def _scans(rng: np.random.Generator) -> list[Content]:
 
 
 def _read_scan(root: Path) -> Any:
-    """Store the scan in the cache, put the damaged one in its place, and load it."""
+    """Store a scan in the cache, put the damaged facts in its place, and load it."""
     dataset = datasets.open('folder', root / 'data', 'train')
     cache = ScanCache(dataset, skip_bad=False)
-    scan = scan_labels(dataset)
-    cache.store(scan)
+    cache.store(scan_labels(dataset))
     (stored,) = (root / 'cache' / 'labels').iterdir()
-    damaged = (root / 'scan.json').read_bytes()
-    stored.write_bytes(damaged)
+    _store(stored, (root / 'scan.json').read_bytes())
     found = cache.load()
     return [] if found is None else [found.labels, found.missing_classes(dataset.info)]
 
 
+def _store(path: Path, content: bytes) -> None:
+    """Write facts as a whole entry, and what is no JSON as it is."""
+    try:
+        facts = json.loads(content)
+    except (ValueError, RecursionError):
+        facts = None
+    if isinstance(facts, dict):
+        cache_entries.write(path, facts)
+    else:
+        path.write_bytes(content)
+
+
 def _findings(rng: np.random.Generator) -> list[Content]:
     found = findings.Findings(mpi_version='Open MPI v5', registered=('cuda:float',))
-    files = folder_written(lambda folder: findings.write(folder / 'x.json', found))
+    document = {'findings': asdict(found), 'stamps': []}
 
     def right(value: Any) -> bool:
         return value == found.communicator
 
-    return [Content(files, 'x.json', 'x.json', right, keeps_name=True)]
+    return [one_file('findings.json', json.dumps(document).encode(), right)]
 
 
 def _read_findings(path: Path) -> str | None:
-    found = findings.read(path)
+    entry = path.parent / 'cache' / 'entry'
+    cache_entries.make_folder(entry.parent)
+    _store(entry, path.read_bytes())
+    found = findings.read(entry)
     return None if found is None else found.communicator
 
 

@@ -1,13 +1,12 @@
 """Label files: PNG masks of all kinds, strict label files, and a user's own folder."""
 
-import io
-import re
+import struct
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from PIL import Image
 
 from datasets.readers import cocostuff10k, folder, label_files, mask_files
@@ -17,7 +16,8 @@ from fuzz.mutators import texts as text_damage
 from fuzz.readers.pictures import HEIGHT, WIDTH, png, saved
 
 _COLOURS = ((128, 64, 128), (70, 70, 70), (0, 0, 142), (220, 20, 60))
-_MAT_DATE = re.compile(rb'Created on: .{24}')  # equal in every run
+# Types of elements in a MAT-file, and the class of an array of uint8.
+_INT8, _UINT8, _INT32, _UINT32, _MATRIX, _COMPRESSED, _CLASS_OF_UINT8 = 1, 2, 5, 6, 14, 15, 9
 _DESCRIPTION = b"""classes:
   road: [128, 64, 128]
   building: [70, 70, 70]
@@ -96,13 +96,24 @@ def _colour_labels(rng: np.random.Generator) -> list[Content]:
 def _mat_files(rng: np.random.Generator) -> list[Content]:
     """Return annotations as COCO-Stuff 10k has them: 0 is unlabelled, the classes follow."""
     labels = rng.integers(1, 11, (HEIGHT, WIDTH), dtype=np.uint8)
-    contents = []
-    for name, compressed in (('plain.mat', False), ('compressed.mat', True)):
-        buffer = io.BytesIO()
-        scipy.io.savemat(buffer, {'S': labels}, do_compression=compressed)
-        data = _MAT_DATE.sub(b'Created on: never'.ljust(36), buffer.getvalue(), count=1)
-        contents.append(one_file(name, data, lambda found: found.shape == labels.shape))
-    return contents
+    shape, flags = struct.pack('<ii', *labels.shape), struct.pack('<II', _CLASS_OF_UINT8, 0)
+    parts = ((_UINT32, flags), (_INT32, shape), (_INT8, b'S'), (_UINT8, labels.tobytes('F')))
+    matrix = _mat_element(_MATRIX, b''.join(_mat_element(*part) for part in parts))
+    packed = zlib.compress(matrix)
+    header = b'MATLAB 5.0 MAT-file'.ljust(124) + struct.pack('<H', 0x100) + b'IM'
+    whole = {
+        'plain.mat': header + matrix,
+        'compressed.mat': header + struct.pack('<II', _COMPRESSED, len(packed)) + packed,
+    }
+    return [
+        one_file(name, data, lambda found: found.shape == labels.shape)
+        for name, data in whole.items()
+    ]
+
+
+def _mat_element(kind: int, data: bytes) -> bytes:
+    """Return an element of a MAT-file: type, length and content, which is padded to 8 bytes."""
+    return struct.pack('<II', kind, len(data)) + data + bytes(-len(data) % 8)
 
 
 def _folders(rng: np.random.Generator, target: str) -> list[Content]:

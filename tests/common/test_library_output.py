@@ -2,6 +2,7 @@
 
 import ctypes
 import faulthandler
+import logging
 import os
 import signal
 import subprocess
@@ -78,3 +79,10 @@ def test_a_command_hides_the_warnings_of_pillow_only():
         log.set_up(debug=False)
         warn('PIL.TiffImagePlugin', 3)
         assert [each.lineno for each in shown] == [2, 3]
+
+
+def test_a_command_hides_what_pillow_logs(caplog):
+    log.set_up(debug=False)
+    logging.getLogger('PIL.TiffImagePlugin').error('More samples per pixel than can be decoded')
+    logging.getLogger('other.library').error('kept')
+    assert caplog.messages == ['kept']

@@ -72,8 +72,16 @@ def names_nothing(path):
     return good_or(path, lambda: refuse('the file is damaged'))
 
 
+class RawError(UserError):
+    def __str__(self):
+        return self.args[0]  # UserError itself escapes control characters
+
+
 def quotes_control_characters(path):
-    return good_or(path, lambda: refuse(f'{path}: has \x1b[2J'))
+    def quote():
+        raise RawError(f'{path}: has \x1b[2J')
+
+    return good_or(path, quote)
 
 
 def logs_control_characters(path):

@@ -64,7 +64,8 @@ class Findings:
         texts = {key: value for key, value in fields.items() if key != 'registered'}
         if not isinstance(registered, list | tuple):
             raise TypeError('the registered backends are no list')
-        if not all(isinstance(each, str | None) for each in (*texts.values(), *registered)):
+        known = (value for value in texts.values() if value is not None)
+        if not all(isinstance(each, str) for each in (*known, *registered)):
             raise TypeError('a field of the findings is no text')
         return cls(**{**texts, 'registered': tuple(registered)})
 

@@ -62,6 +62,7 @@ def test_damaged_findings_are_a_cache_miss(tmp_path):
         path.write_text(damage)
         assert cached_findings.read(path) is None
     wrong = ({'other': 1}, 3, {'mpi': 3}, {'mpi': ['x']}, {'registered': 'ab'}, {'registered': [1]})
+    wrong += ({'registered': [None]},)
     for facts in ({}, *({'findings': each, 'stamps': []} for each in wrong)):
         cache_entries.write(path, facts)
         assert cached_findings.read(path) is None
