@@ -20,8 +20,8 @@ from datasets.keys import DEFAULT_READING, DataKeys, ImageReading
 from datasets.loading import transforms
 from datasets.loading.resample import resize_image
 from engine.backends.base import Shape
+from engine.config.config import Config
 from engine.config.data import open_dataset
-from engine.config.loading import Config
 from models import Network
 
 MAX_IMAGES = 64  # more images hardly change the ranges

@@ -1,18 +1,14 @@
 """Let num_classes follow the classes of a config, and explain numbers that contradict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 from datasets.info import DatasetInfo
+from engine.config.config import Config
 from engine.runs.run_folder import RunFolder
 from models.family import NetworkKeys
-
-if TYPE_CHECKING:
-    from engine.config.loading import Config
 
 CLASSES, PALETTE, COUNT = 'classes', 'palette', 'num_classes'
 NOUNS = {CLASSES: 'names', PALETTE: 'colours'}

@@ -11,7 +11,8 @@ from common.log import LOG
 from datasets import Dataset
 from datasets.keys import DataKeys, ImageReading
 from datasets.readers import layout
-from engine.config.loading import Config, class_info, data_set_info
+from engine.config.config import Config
+from engine.config.loading import class_info, data_set_info
 from models.class_table import first_difference
 
 

@@ -10,6 +10,7 @@ from common.errors import UserError
 from common.name_list import first_names
 from common.short_repr import short_repr, short_text
 from engine.config import class_count
+from engine.config.config import Origins
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
 BASE_KEY = '_base_'
@@ -17,7 +18,6 @@ WEIGHTS_KEY = 'weights'
 PATH_KEYS = (WEIGHTS_KEY, 'pretrained', 'data_dir')  # keys whose values are paths
 NAME_KEYS = ('classes',)  # keys whose values are names, taken as written
 MAX_FILES = 100  # a config and its bases
-Origins = dict[str, Path | str]  # by key, the file or the option that sets it
 Layer = tuple[dict[str, Any], Origins]
 
 

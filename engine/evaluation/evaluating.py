@@ -12,13 +12,13 @@ from common.machine import versions
 from datasets import Dataset, protection
 from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs
+from engine.config.config import Config
 from engine.config.data import (
     check_classes,
     data_root,
     first_samples,
     open_dataset,
 )
-from engine.config.loading import Config
 from engine.distributed.processes import Processes, joined
 from engine.evaluation import evaluator, image_outputs, seen_images, turned_images
 from engine.evaluation.provenance import Provenance

@@ -11,7 +11,7 @@ from common.log import LOG
 from datasets.keys import ImageReading
 from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
-from engine.config.loading import Config
+from engine.config.config import Config
 from engine.config.reading import PATH_KEYS
 from engine.device.settings import DeviceSettings
 from engine.export import writers

@@ -3,7 +3,7 @@
 from common.protected_files import ProtectedFiles
 from engine.backends import calibration
 from engine.backends.settings import BackendSettings
-from engine.config.loading import Config
+from engine.config.config import Config
 from engine.inference.settings import WeightsSettings
 from models import weights as model_weights
 from models.family import NetworkKeys

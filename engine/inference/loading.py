@@ -17,7 +17,8 @@ from engine.backends import calibration, select
 from engine.backends.calibration import Calibration
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
-from engine.config.loading import Config, class_info, data_set_info
+from engine.config.config import Config
+from engine.config.loading import class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
