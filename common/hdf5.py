@@ -170,7 +170,10 @@ def _serve(
         fault = {'kind': 'content', 'text': _text(error), 'advice': error.advice}
     except Exception as error:  # whatever h5py makes of a damaged file
         code = getattr(error, 'errno', None)
-        fault = {'kind': 'content', 'text': _text(error), 'advice': DAMAGED}
+        # HDF5's word where an address is behind the end, and where a size exceeds CHILD_BYTES.
+        outside = 'allocation' in str(error)
+        text = 'an address or a size in it is outside of the file' if outside else _text(error)
+        fault = {'kind': 'content', 'text': text, 'advice': DAMAGED}
         if code is not None:
             fault.update(kind='system', errno=code)
     content = json.dumps([result, fault]).encode()

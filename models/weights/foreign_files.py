@@ -1,5 +1,6 @@
 """Recognise files that hold no NNabla weights, and say how to come to weights from them."""
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -113,5 +114,7 @@ def _metadata_of_onnx(path: Path) -> dict[str, str]:
     if path.stat().st_size > MAX_SEARCHED_BYTES:
         return {}
     model = onnx.ModelProto()
-    model.ParseFromString(path.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # protobuf warns of a damaged file
+        model.ParseFromString(path.read_bytes())
     return {entry.key: entry.value for entry in model.metadata_props}

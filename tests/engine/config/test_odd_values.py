@@ -45,7 +45,7 @@ def test_every_key_converts_or_refuses_every_value():
 
 
 def test_a_file_with_a_wrong_value_is_named_with_its_key(tmp_path):
-    """Each key with one of the values; the next runs of the sweep are those of ``make fuzz``."""
+    """Each key with one of the values; ``make fuzz`` tries many more."""
     for number, key in enumerate([*all_keys(), *schema.FIXED_VALUES]):
         value = TEXTS[number % len(TEXTS)]
         head = (

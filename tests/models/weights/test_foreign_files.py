@@ -87,6 +87,8 @@ def test_hostile_metadata_of_exported_files_is_not_used(tmp_path, capfd):
     onnx.helper.set_model_props(model, {'weights': 'mine.h5'})
     (tmp_path / 'a.onnx').write_bytes(model.SerializeToString().replace(b'mine', b'mi\xff\xfe'))
     assert refusal(tmp_path / 'a.onnx', 'd3net').endswith('.h5 that it was exported from')
+    (tmp_path / 'a.onnx').write_bytes(b'\x0c')  # the end of a group that has not begun
+    assert refusal(tmp_path / 'a.onnx', 'd3net').endswith('.h5 that it was exported from')
     assert capfd.readouterr() == ('', '')
     content = (tmp_path / 'a.nnp').read_bytes()
     unknown = content.replace(b'\x08\x00', b'\x63\x00')  # compression 99
