@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from common import PROJECT, tables
 from common.name_list import first_names
-from common.printable import one_line
 from common.tables import Column
 from models import convert
 from models.convert.matching import StateMatch
@@ -68,7 +67,7 @@ def conversion_table(
     ):
         if names:
             some = first_names(names, len(names) if verbose else MAX_LISTED_NAMES)
-            lines.append(f'{what} ({len(names)}): {one_line(some)}')
+            lines.append(f'{what} ({len(names)}): {some}')
     return lines
 
 
