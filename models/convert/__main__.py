@@ -152,7 +152,9 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
             nn.parameter.pop_parameter(name)
         weights.save(args.output, network.info)
     statistics = input_statistics.describe(input_statistics.of_info(network.info))
-    print(f'{args.output}: {len(report.loaded)} arrays of {args.network}, for {statistics}')
+    print(
+        f'{one_line(args.output)}: {len(report.loaded)} arrays of {args.network}, for {statistics}'
+    )
     return 0
 
 
@@ -166,7 +168,8 @@ def convert_to_pytorch(args: Namespace, network: registry.Network) -> int:
     state = convert.to_pytorch(args.network, {name: arrays[name] for name in loaded})
     checkpoints.write(args.to_pytorch, state)
     print(
-        f"{args.to_pytorch}: {len(state)} arrays of {args.network}, named as in the original code"
+        f'{one_line(args.to_pytorch)}: {len(state)} arrays of {args.network}, named as in the '
+        'original code'
     )
     return 0
 
