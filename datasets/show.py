@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 import datasets
 from common import command, files
 from common.errors import UserError
+from common.printable import one_line
 from common.protected_files import ProtectedFiles
 from common.settings import option
 from datasets import IGNORE, Dataset, DatasetInfo, image_files, label_scan, protection, turned
@@ -82,7 +83,7 @@ def write_sheet(settings: SheetSettings) -> None:
     turned.warn([(dataset, turned.turned_images(dataset, labelled))], '--exif-orientation {0}')
     label_scan.warn(dataset, labelled)
     image_files.write_image(settings.output, contact_sheet(dataset, settings.number))
-    print(f'{settings.output} written')
+    print(f'{one_line(settings.output)} written')
 
 
 def _check_output(settings: SheetSettings, root: Path, dataset: Dataset) -> None:

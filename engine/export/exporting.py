@@ -8,6 +8,7 @@ from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
+from common.printable import one_line
 from datasets.keys import ImageReading
 from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
@@ -56,8 +57,8 @@ def export_network(settings: ExportSettings) -> int:
     with predictor.workspace.entered():
         report = export(predictor.network, size, path, spec, metadata=_metadata(loaded))
     print(
-        f'{path} written ({path.stat().st_size / 1e6:.1f} MB, {spec.kind} of {height}x{width}): '
-        f'{report}'
+        f'{one_line(path)} written ({path.stat().st_size / 1e6:.1f} MB, '
+        f'{spec.kind} of {height}x{width}): {report}'
     )
     return DONE
 

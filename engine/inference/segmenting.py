@@ -98,7 +98,7 @@ def segment_plan(
         except video.IncompleteVideo as error:
             LOG.warning('%s', error)
             status = SOME_FAILED
-        print(f'{target} written in {time.monotonic() - started:.1f} s')
+        print(f'{one_line(target)} written in {time.monotonic() - started:.1f} s')
         if labels is not None:
             for name, share in pictures.class_shares(labels, info):
                 print(f'{share:7.1%}  {one_line(name)}')
@@ -122,7 +122,7 @@ def segment_plan(
     elapsed, total = time.monotonic() - started, total + len(plan.problems)
     done = total - failed
     print(
-        f'{done} of {total} files written to {plan.folder} in {elapsed:.1f} s '
+        f'{done} of {total} files written to {one_line(plan.folder)} in {elapsed:.1f} s '
         f'({done / elapsed:.2f} per second)' + (f', {failed} could not be used' if failed else '')
     )
     return SOME_FAILED if failed else DONE

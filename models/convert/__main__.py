@@ -21,6 +21,7 @@ from common.command import Parser, run_command
 from common.errors import UserError
 from common.log import LOG
 from common.name_list import first_names
+from common.printable import one_line
 from common.protected_files import ProtectedFiles
 from layers.workspace import Workspace
 from models import convert, input_statistics, registry, weights
@@ -151,7 +152,9 @@ def convert_from_pytorch(args: Namespace, network: registry.Network) -> int:
             nn.parameter.pop_parameter(name)
         weights.save(args.output, network.info)
     statistics = input_statistics.describe(input_statistics.of_info(network.info))
-    print(f'{args.output}: {len(report.loaded)} arrays of {args.network}, for {statistics}')
+    print(
+        f'{one_line(args.output)}: {len(report.loaded)} arrays of {args.network}, for {statistics}'
+    )
     return 0
 
 
@@ -165,7 +168,8 @@ def convert_to_pytorch(args: Namespace, network: registry.Network) -> int:
     state = convert.to_pytorch(args.network, {name: arrays[name] for name in loaded})
     checkpoints.write(args.to_pytorch, state)
     print(
-        f"{args.to_pytorch}: {len(state)} arrays of {args.network}, named as in the original code"
+        f'{one_line(args.to_pytorch)}: {len(state)} arrays of {args.network}, named as in the '
+        'original code'
     )
     return 0
 
@@ -211,7 +215,7 @@ def _state_of(path: Path) -> dict[str, Tensor]:
     if keys or others:
         unused = [f'{k or OUTERMOST} ({len(group)})' for k, group in others]
         rest = f', not {first_names(unused, MAX_LISTED_GROUPS)}' if unused else ''
-        print(f'{path}: using {keys or OUTERMOST} ({len(state)} arrays){rest}')
+        print(one_line(f'{path}: using {keys or OUTERMOST} ({len(state)} arrays){rest}'))
     return state
 
 
