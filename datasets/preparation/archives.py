@@ -181,7 +181,7 @@ def _places(path: Path, members: Iterable[Member], folders: Mapping[str, str]) -
         while (place := place.rpartition('/')[0]) and place not in occupied:
             occupied.add(place)
     if both := occupied & places.keys():
-        raise HarmfulError(f'{places[min(both)].name!r} in it is a file and a folder')
+        raise HarmfulError(f'{short_text(places[min(both)].name)!r} in it is a file and a folder')
     return places
 
 
@@ -263,7 +263,8 @@ def _write(path: Path, reader: _Reader, places: Mapping[str, Member], staging: P
                         bar.update(len(block))
             except OSError as error:
                 raise DataError(
-                    f'{path}: {member.name!r} in it cannot be written ({error.strerror})'
+                    f'{path}: {short_text(member.name)!r} in it cannot be written '
+                    f'({error.strerror})'
                 ) from error
 
 
