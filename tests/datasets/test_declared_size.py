@@ -1,9 +1,6 @@
 """The limit of pixels, and files that claim more pixels than they hold: refused before decoding."""
 
-import re
-import resource
 import struct
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -15,6 +12,7 @@ from datasets import image_files
 from datasets.keys import MAX_PIXELS, ImageReading
 from datasets.readers import label_files
 from support import stand_ins
+from support.little_memory import little_memory
 
 SIDE = 60000
 MAX_BYTES = 256 << 20  # of memory while a file is refused that claims gigabytes
@@ -78,24 +76,11 @@ CLAIMS = {
 }  # fmt: skip
 
 
-@contextmanager
-def little_memory():
-    """Let this process allocate no more than ``MAX_BYTES`` in the block, in any library."""
-    with open('/proc/self/status') as status:
-        used = 1024 * int(re.search(r'VmSize:\s*(\d+)', status.read())[1])
-    _, hard = before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_BYTES, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
 def refused(path, limit=MAX_PIXELS):
     """Return the message, the same for image and size, raised without the memory."""
     messages, reading = [], ImageReading(max_pixels=limit)
     for read in (image_files.read_image, image_files.image_size):
-        with little_memory(), pytest.raises(InputError) as error:
+        with little_memory(MAX_BYTES), pytest.raises(InputError) as error:
             read(path, reading)
         messages.append(str(error.value))
     assert messages[0] == messages[1]
