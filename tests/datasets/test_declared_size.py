@@ -10,7 +10,6 @@ from PIL import Image
 from common.errors import InputError
 from datasets import image_files
 from datasets.keys import MAX_PIXELS, ImageReading
-from datasets.readers import label_files
 from support import stand_ins
 from support.little_memory import little_memory
 
@@ -177,14 +176,6 @@ def test_comments_in_text_cost_no_time(tmp_path):
     path = tmp_path / 'a.pgm'
     path.write_bytes(b'P2#a\n3 1 # b\r255\n' + b'# comment\n' * 300_000 + b'7 8#c\n 9')
     assert image_files.read_image(path)[0, :, 0].tolist() == [7, 8, 9]
-
-
-def test_large_masks_are_read_up_to_the_same_limit(tmp_path, monkeypatch):
-    """Pillow refuses more than 179 million pixels of its own accord, here a few."""
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
-    path = tmp_path / 'mask.png'
-    Image.fromarray(np.ones((60, 120), np.uint8)).save(path)
-    assert label_files.read_indices(path).shape == (60, 120)
 
 
 def test_images_too_wide_for_opencv_are_read(tmp_path):
