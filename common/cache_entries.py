@@ -59,8 +59,8 @@ def read(path: Path) -> Entry | None:
         return None
     except OSError as error:
         raise DamagedEntryError(f'{path} cannot be read ({error.strerror or error})') from error
-    except UserError as error:
-        raise DamagedEntryError(str(error)) from error
+    except UserError as error:  # write() replaces it
+        raise DamagedEntryError(f'{path} is not a file of the cache') from error
     line, end, payload = content.partition(b'\n')
     if head != _head(path, content) or not end:
         raise DamagedEntryError(f'{path} is damaged')
