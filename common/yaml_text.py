@@ -175,10 +175,6 @@ def _values_of(text: str, find_names: Callable[[yaml.Node], list[yaml.Node]]) ->
         for node in find_names(root):
             _keep_names(node)
         return loader.construct_document(root)
-    except ValueError as error:  # of chr(): Unicode ends before the number
-        raise yaml.constructor.ConstructorError(
-            problem='an escape of no character', problem_mark=loader.get_mark()
-        ) from error
     finally:
         loader.dispose()
 
