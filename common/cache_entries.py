@@ -54,15 +54,18 @@ def read(path: Path) -> Entry | None:
     """
     try:
         with _opened(path) as file:
-            head, content = file.read(_HEAD_BYTES), file.read()
+            head, line = file.read(_HEAD_BYTES), file.readline(_MAX_FACTS_BYTES)
+            known = head.startswith(_MAGIC) and line.endswith(b'\n')
+            payload = file.read() if known else b''
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DamagedEntryError(f'{path} cannot be read ({error.strerror or error})') from error
     except UserError as error:  # write() replaces it
         raise DamagedEntryError(f'{path} is not a file of the cache') from error
-    line, end, payload = content.partition(b'\n')
-    if head != _head(path, content) or not end:
+    except MemoryError as error:
+        raise DamagedEntryError(f'{path} does not fit into memory') from error
+    if not known or head != _head(path, line, payload):
         raise DamagedEntryError(f'{path} is damaged')
     return Entry(_parsed(line, path), payload)
 
@@ -83,12 +86,12 @@ def write(path: Path, facts: dict[str, Any], payload: bytes = b'') -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    content = json.dumps(facts).encode() + b'\n' + payload
-    write_bytes(path, _head(path, content) + content)
+    line = json.dumps(facts).encode() + b'\n'
+    write_bytes(path, _head(path, line, payload), line, payload)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is no entry into the cache folder, for its owner alone.
+def write_bytes(path: Path, *parts: bytes) -> None:
+    """Write a file into the cache folder, for its owner alone.
 
     Raises:
         UserError: The file cannot be written.
@@ -101,8 +104,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         pass
     except OSError as error:
         raise UserError(f'{path}: cannot be written ({error.strerror or error})') from error
-    with files.replacing(path, mode=OWNER_ONLY_FILE) as temporary:
-        temporary.write_bytes(content)
+    with files.replacing(path, mode=OWNER_ONLY_FILE) as new, open(new, 'wb') as file:
+        file.writelines(parts)
 
 
 def make_folder(folder: Path) -> None:
@@ -111,13 +114,34 @@ def make_folder(folder: Path) -> None:
     Raises:
         OSError: The folder cannot be created.
     """
+    create_folder(folder)
+    _restrict(folder, OWNER_ONLY_FOLDER)
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder, and those above it, for its owner alone; leave an existing one as it is.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         with suppress(FileExistsError):  # another process creates the same cache
             each.mkdir(OWNER_ONLY_FOLDER)
-    if folder.stat().st_mode & 0o077:
-        with suppress(OSError):  # the folder of another user, or a file system without modes
-            folder.chmod(OWNER_ONLY_FOLDER)
+
+
+def restrict_files(folder: Path) -> None:
+    """Restrict what a library has written into a folder of the cache to its owner."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if stat.S_ISREG(path.lstat().st_mode):
+                _restrict(path, OWNER_ONLY_FILE)
+
+
+def _restrict(path: Path, mode: int) -> None:
+    if path.stat().st_mode & 0o077:
+        with suppress(OSError):  # of another user, or on a file system without modes
+            path.chmod(mode)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -129,10 +153,11 @@ def _opened(path: Path) -> BinaryIO:
     return file
 
 
-def _head(path: Path, content: bytes) -> bytes:
-    """Return the first line of an entry with this name and the given bytes after that line."""
+def _head(path: Path, line: bytes, payload: bytes) -> bytes:
+    """Return the first line of an entry with this name, line of facts and payload."""
     digest = hashlib.sha256(os.fsencode(path.name) + b'\n')
-    digest.update(content)
+    digest.update(line)
+    digest.update(payload)
     return b'%s %s\n' % (_MAGIC, digest.hexdigest().encode())
 
 

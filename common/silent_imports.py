@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from common import files
+from common import cache_entries, files
 from common.errors import UserError
 
 TELEMETRY = 'openvino_telemetry'  # the package with which openvino and nncf send
@@ -32,8 +32,20 @@ def load(name: str) -> Any:
         ImportError: The package is not installed.
     """
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # import raises ModuleNotFoundError
-    if name.startswith('matplotlib'):
-        with suppress(UserError):  # without a home folder matplotlib has nowhere to write
-            folder = (files.cache_folder() / 'matplotlib').absolute()
-            os.environ.setdefault(MATPLOTLIB_FOLDER, str(folder))
-    return importlib.import_module(name)
+    if not name.startswith('matplotlib') or MATPLOTLIB_FOLDER in os.environ:
+        return importlib.import_module(name)
+    return _matplotlib(name)
+
+
+def _matplotlib(name: str) -> Any:
+    """Import a module of matplotlib, whose list of fonts is for the owner of the cache alone."""
+    try:
+        folder = (files.cache_folder() / 'matplotlib').absolute()
+    except UserError:  # without a home folder matplotlib has nowhere to write
+        return importlib.import_module(name)
+    os.environ[MATPLOTLIB_FOLDER] = str(folder)
+    with suppress(OSError):
+        cache_entries.make_folder(folder)
+    module = importlib.import_module(name)
+    cache_entries.restrict_files(folder)
+    return module

@@ -7,7 +7,7 @@ mappings; what YAML 1.1 takes for a date is a text, and its other types are refu
 
 from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -21,7 +21,7 @@ MAX_DIGITS = 100  # of a number
 _TAG = 'tag:yaml.org,2002:'
 _TEXT = f'{_TAG}str'
 _READ_AS_TEXT = f'{_TAG}timestamp', f'{_TAG}value'  # dates, and =
-_TAGS = (*(_TAG + name for name in ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')), None)
+_TAGS = (*(_TAG + name for name in ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')),)
 
 
 class YamlError(TextFileError):
@@ -64,6 +64,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return a mapping; refuse a key that is there twice, or is no single value."""
+        if not isinstance(node, yaml.MappingNode):
+            raise _problem('a tag calls a list or a value a mapping', node)
         seen = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -75,6 +77,16 @@ class _Loader(yaml.SafeLoader):
                 raise _problem(f'duplicate key {short_text(key)}', key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+        """Return a text; join surrogate pairs, which JSON writes as two escapes."""
+        text: str = super().construct_scalar(node)
+        if text.isascii():
+            return text
+        try:
+            return text.encode('utf-16', 'surrogatepass').decode('utf-16')
+        except UnicodeDecodeError:
+            raise _problem('an escape of half of a surrogate pair', node) from None
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         """Return an integer or a float; refuse what an explicit tag wrongly calls so."""
@@ -93,10 +105,16 @@ class _Loader(yaml.SafeLoader):
         except LookupError:
             raise _problem(f'{short_repr(node.value)} is not true or false', node) from None
 
+    def refuse_tag(self, node: yaml.Node) -> NoReturn:
+        """Refuse a value of another type."""
+        tag = short_text(node.tag.replace(_TAG, '!!'), 100)
+        raise _problem(f'the type {tag} is not supported; remove its tag', node)
+
 
 _Loader.add_constructor(f'{_TAG}int', _Loader.construct_number)
 _Loader.add_constructor(f'{_TAG}float', _Loader.construct_number)
 _Loader.add_constructor(f'{_TAG}bool', _Loader.construct_truth)
+_Loader.add_constructor(None, _Loader.refuse_tag)
 
 
 def read(path: Path, name_keys: Collection[str] = ()) -> Any:
@@ -160,8 +178,7 @@ def _load(text: str, source: Path | str, find_names: Callable[[yaml.Node], list[
         reason = f'the character #x{error.character:04x} is not allowed'
     except RecursionError:
         where, reason = '', 'it is nested too deeply'
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
-        # PyYAML lets those of Python pass, such as chr's for a character beyond Unicode.
+    except (LookupError, TypeError, OverflowError) as error:  # PyYAML lets those of Python pass
         where, reason = '', short_text(str(error))
     raise YamlError(source, f'not valid YAML{where}: {reason}')
 
@@ -175,6 +192,11 @@ def _values_of(text: str, find_names: Callable[[yaml.Node], list[yaml.Node]]) ->
         for node in find_names(root):
             _keep_names(node)
         return loader.construct_document(root)
+    except ValueError as error:  # of chr() in an escape, or of int() in a %YAML directive
+        problem = 'an escape of no character' if 'chr' in str(error) else 'too many digits'
+        raise yaml.constructor.ConstructorError(
+            problem=problem, problem_mark=loader.get_mark()
+        ) from error
     finally:
         loader.dispose()
 

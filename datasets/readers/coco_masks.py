@@ -7,17 +7,20 @@ Both formats are those of cocoapi, common/maskApi.c. :func:`check` looks at type
 anything is drawn, as an outline of a few numbers can be longer than the memory.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from common.short_repr import short_repr
+
 _FINE = 5  # grid points per pixel along an outline
 MAX_COORDINATE = 1_000_000  # pixels; an outline may leave its image
-MAX_OUTLINE = 10_000_000  # grid points of an outline
+MAX_OUTLINE = 5_000_000  # pixels that the outlines of an image pass through together
 _MAX_DIGITS = 12  # of 5 bits, of a number in a compressed RLE
 
 
-def check(segmentation: Any, height: int, width: int) -> None:
+def check(segmentation: Any, height: int, width: int) -> float:
     """Check that a segmentation can be drawn.
 
     Args:
@@ -25,16 +28,33 @@ def check(segmentation: Any, height: int, width: int) -> None:
         height: Height of the image in pixels.
         width: Width of the image in pixels.
 
+    Returns:
+        An upper bound of the length of its outlines in pixels.
+
     Raises:
         ValueError: It is no segmentation of such an image; the message says why.
     """
     if isinstance(segmentation, dict):
         _runs(segmentation, height, width)
-    elif isinstance(segmentation, list):
-        for polygon in segmentation:
-            _check_polygon(polygon)
-    else:
-        raise ValueError('its segmentation is neither a list of polygons nor an RLE')
+        return 0
+    if isinstance(segmentation, list):
+        return sum(map(_check_polygon, segmentation))
+    raise ValueError('its segmentation is neither a list of polygons nor an RLE')
+
+
+def check_outlines(segmentations: Iterable[Any]) -> None:
+    """Raise ``ValueError`` if the outlines of an image are too long to be drawn.
+
+    Args:
+        segmentations: Those of all its instances, which :func:`check` accepts.
+    """
+    polygons = (each for found in segmentations if isinstance(found, list) for each in found)
+    length = 0.0
+    for polygon in polygons:
+        corners = _corners(polygon)
+        length += np.abs(corners - np.roll(corners, -1, axis=0)).max(axis=1).sum()
+        if length > MAX_OUTLINE:
+            raise ValueError(f'its outlines are longer than {MAX_OUTLINE} pixels together')
 
 
 def draw(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -56,8 +76,8 @@ def draw(segmentation: Any, height: int, width: int) -> np.ndarray:
     return values.reshape(width, height).T  # runs go down the columns
 
 
-def _check_polygon(polygon: Any) -> None:
-    """Raise ``ValueError`` for what is no polygon, or one that is too long to draw."""
+def _check_polygon(polygon: Any) -> float:
+    """Return an upper bound of the length of an outline; raise ``ValueError`` for no polygon."""
     if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
         raise ValueError('a polygon is not a list of numbers')
     if not polygon or len(polygon) % 2:
@@ -65,11 +85,7 @@ def _check_polygon(polygon: Any) -> None:
     least, most = min(polygon), max(polygon)
     if not -MAX_COORDINATE <= least <= most <= MAX_COORDINATE:
         raise ValueError(f'a polygon has coordinates above {MAX_COORDINATE}')
-    if _FINE * (most - least) * len(polygon) > MAX_OUTLINE:  # else it is short in any case
-        corners = _corners(polygon)
-        steps = np.abs(corners - np.roll(corners, -1, axis=0)).max(axis=1)
-        if _FINE * steps.sum() > MAX_OUTLINE:
-            raise ValueError(f'the outline of a polygon is longer than {MAX_OUTLINE // _FINE}')
+    return (most - least) * len(polygon)
 
 
 def _corners(polygon: list[float]) -> np.ndarray:
@@ -82,15 +98,20 @@ def _runs(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
     counts = rle.get('counts')
     if isinstance(counts, str):
         counts = _decode_run_lengths(counts)
-    runs = np.array(counts) if isinstance(counts, list) else np.array(None)
-    if runs.ndim != 1 or (runs.size and runs.dtype.kind != 'i'):
+    if not isinstance(counts, list) or not set(map(type, counts)) <= {int}:
         raise ValueError('the counts of its RLE are no list of whole numbers')
     # Sums of larger numbers could overflow.
-    if runs.size and not 0 <= runs.min() <= runs.max() <= height * width:
+    if counts and not 0 <= min(counts) <= max(counts) <= height * width:
         raise ValueError(f'a run of its RLE is not within {width}x{height} pixels')
+    runs = np.array(counts, np.int64)
     if runs.sum() != height * width:
         raise ValueError(f'its RLE has {runs.sum()} pixels, its image {width}x{height}')
-    return runs.astype(np.int64)
+    if rle.get('size', [height, width]) != [height, width]:
+        raise ValueError(
+            f'the size of its RLE is {short_repr(rle["size"])}, not the [{height}, {width}] '
+            '(height, width) of its image'
+        )
+    return runs
 
 
 def _decode_run_lengths(text: str) -> list[int]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from common import json_text
-from common.short_repr import short_repr
+from common.short_repr import short_repr, short_text
 from common.text_files import TextFileError
 from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
@@ -71,7 +71,7 @@ def find(root: Path, split: str) -> FoundSamples:
     for file_name, key in _label_keys(annotations):
         name = Path(file_name).stem
         if name not in images:
-            raise DataError(f'{folder / file_name} is missing; {annotations} names it')
+            raise DataError(f'{folder / short_text(file_name)} is missing; {annotations} names it')
         samples.append(Sample(name, images[name], annotations, key))
     samples.sort(key=lambda sample: sample.name)
     return FoundSamples(
@@ -125,6 +125,7 @@ def _label_keys(path: Path) -> list[tuple[str, bytes]]:
     for id_, image in images.items():
         shape = image['height'], image['width']
         found = kept.get(id_, [])
+        _check_segmentations(found, *shape, path)
         areas = [_area(annotation, *shape, path) for annotation in found]
         if sum(areas) > MIN_AREA_PIXELS:
             parts = [[CATEGORIES.index(a['category_id']), a['segmentation']] for a in found]
@@ -170,15 +171,27 @@ def _entries(content: dict, key: str, path: Path) -> list[dict]:
     return entries
 
 
+def _check_segmentations(annotations: list[dict], height: int, width: int, path: Path) -> None:
+    """Raise ``DataError`` for annotations of an image that cannot be drawn."""
+    longest = 0.0
+    for annotation in annotations:
+        try:
+            longest += coco_masks.check(annotation.get('segmentation'), height, width)
+        except ValueError as error:
+            raise DataError(f'{_place(annotation, path)}: {error}') from error
+    if longest > coco_masks.MAX_OUTLINE:
+        try:
+            coco_masks.check_outlines(annotation['segmentation'] for annotation in annotations)
+        except ValueError as error:
+            image = short_repr(annotations[0]['image_id'])
+            raise DataError(f'{path}: the image {image}: {error}') from error
+
+
 def _area(annotation: dict, height: int, width: int, path: Path) -> float:
-    """Return the area of an annotation in pixels; raise ``DataError`` for one that is wrong."""
-    try:
-        coco_masks.check(annotation.get('segmentation'), height, width)
-        if 'area' not in annotation:
-            pixel_limit.check_label(width, height, path)
-            return int(coco_masks.draw(annotation['segmentation'], height, width).sum())
-    except ValueError as error:
-        raise DataError(f'{_place(annotation, path)}: {error}') from error
+    """Return the area of an annotation in pixels; raise ``DataError`` if it is no number."""
+    if 'area' not in annotation:
+        pixel_limit.check_label(width, height, path)
+        return int(coco_masks.draw(annotation['segmentation'], height, width).sum())
     area = annotation['area']
     if not json_text.is_number(area):
         raise DataError(f'{_place(annotation, path)}: its area is no number of pixels')

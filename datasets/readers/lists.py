@@ -18,6 +18,7 @@ from datasets.info import DataError
 
 MAX_LIST_BYTES = 1 << 30
 MAX_PATH_CHARACTERS = 4096  # as Linux has it
+MAX_FOLDERS = 100  # of a path, that are compared with what exists; more would take minutes
 
 
 def read_list(path: Path, root: Path) -> list[Sample]:
@@ -85,7 +86,7 @@ def _locate(root: Path, listed: str, where: str) -> Path:
             below = path.relative_to(root) if path.is_relative_to(root) else path
             return path if '..' in below.parts else below
         parts = path.parts[len(path.anchor) :]
-        for start in range(len(parts)):
+        for start in _starts(parts):
             end = os.sep.join(parts[start:])
             if '..' not in parts[start:] and os.path.isfile(os.path.join(root, end)):
                 return Path(end)
@@ -147,10 +148,15 @@ def names_meant(listed: str) -> Iterator[str]:
     if len(listed) > MAX_PATH_CHARACTERS:
         return
     parts = PurePosixPath(forward_slashes(listed)).parts
-    for start in range(len(parts)):
+    for start in _starts(parts):
         name = '/'.join(parts[start:])
         yield name
         yield _without_image_ending(name)
+
+
+def _starts(parts: tuple[str, ...]) -> range:
+    """Return the places in a path where its part that exists here can begin."""
+    return range(max(0, len(parts) - MAX_FOLDERS), len(parts))
 
 
 def _without_image_ending(name: str) -> str:

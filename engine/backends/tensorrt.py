@@ -3,6 +3,7 @@
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class TensorRT(ONNXRuntime):
             with zipfile.ZipFile(io.BytesIO(payload)) as archive:
                 members = {name: archive.read(name) for name in archive.namelist()}
             return self._with_engines(members.pop(_ONNX), members)
-        except (zipfile.BadZipFile, KeyError) as error:
+        except (zipfile.BadZipFile, KeyError, OSError, RuntimeError, zlib.error) as error:
             raise BackendError(f'{NAME} cannot load the cached model ({error})') from error
 
     def _with_engines(self, onnx: bytes, engines: Mapping[str, bytes]) -> 'TensorRTModel':

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common import PROJECT, download, files
+from common import PROJECT, cache_entries, download, files
 from common.errors import UserError
 from common.files import CACHE_VARIABLE, cache_folder
 from common.log import LOG
@@ -165,6 +165,8 @@ def _cached(published: Published) -> Path | None:
 
 def _download(published: Published, mirror: str | None) -> Path:
     target = cache_folder() / published.file
+    with suppress(OSError):  # the download says why it cannot write
+        cache_entries.create_folder(target.parent)
     if not published.mirrors:
         raise ModelError(
             f'{published.file} ({published.network}, {published.task}) cannot be downloaded '

@@ -1,5 +1,6 @@
 """Nothing is sent, and nothing is written outside the cache folder and the outputs."""
 
+import stat
 import subprocess
 import sys
 from importlib import metadata
@@ -32,6 +33,7 @@ def test_commands_send_nothing_and_leave_the_home_folder_alone(tmp_path):
     assert {path.parts[:2] for path in written} == {('.cache',), ('.cache', 'nnseg')}
     kept = {path.parts[2] for path in written if len(path.parts) > 2}
     assert kept == {'backends', 'labels', 'matplotlib'}
+    assert not any(stat.S_IMODE(path.stat().st_mode) & 0o077 for path in folders['home'].rglob('*'))
     assert list(folders['tmp'].iterdir()) == []
     assert (folders['work'] / 'run' / 'report.png').stat().st_size > 0
 

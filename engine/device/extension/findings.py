@@ -120,7 +120,7 @@ def _fingerprint() -> str:
     facts += [_stamp(path) for path in paths]
     with suppress(OSError):
         facts.append(Path('/proc/driver/nvidia/version').read_text(errors='replace'))
-    return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:32]
+    return hashlib.sha256(os.fsencode('\n'.join(facts))).hexdigest()[:32]
 
 
 def _modules_of_mpi4py() -> list[Path]:
