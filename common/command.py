@@ -247,4 +247,4 @@ def _explain(error: Exception) -> str:
             else 'python3.10 -m pip install -r requirements.txt'
         )
         return f'the package {error.name} is not installed; {advice}'
-    return ' '.join(str(error).split())
+    return str(error)

@@ -1,16 +1,18 @@
 """Errors that the user can fix; a command prints them as one line."""
 
-from common.printable import printable
+from common.printable import one_line
 
 
 class UserError(Exception):
     """An error that the user can fix; the message states the fault and the remedy in one line.
 
-    A name or a content of a file may put line breaks and control characters into it.
+    A name or a content of a file may put line breaks and control characters into it. Its blanks
+    stay: a name in a command of the remedy can have several in a row.
     """
 
     def __str__(self) -> str:
-        return printable(' '.join(super().__str__().splitlines()))
+        first, *others = super().__str__().splitlines() or ['']
+        return one_line(' '.join([first, *map(str.strip, others)]))
 
 
 class InputError(UserError):

@@ -199,11 +199,14 @@ def _open_stream(path: Path) -> BinaryIO:
 def write_json(path: Path, document: object) -> None:
     """Write a document as JSON, in place of an existing file.
 
+    All characters but those of printable ASCII are escapes in it, as it can go to a terminal.
+
     Raises:
         UserError: The file cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + '\n', encoding='utf-8')
+        text = json.dumps(document, indent=2).replace('\x7f', '\\u007f')
+        temporary.write_text(f'{text}\n', encoding='utf-8')
 
 
 def _flush(path: Path) -> None:

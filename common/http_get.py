@@ -27,6 +27,8 @@ MAX_REDIRECTS = 10
 EXCESS_SECONDS = 0.5  # time in which bytes behind the end of a body arrive
 BLOCK_BYTES = 1 << 18
 CONTENT = (200, 206)  # status codes of answers with the file, or a part of it
+# Encodings that change nothing; some servers write these names though they do not exist.
+PLAIN_CONTENT = ('', 'identity', 'none', 'binary', 'utf-8', 'aws-chunked')
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -81,9 +83,12 @@ class Answer:
 
     def refuse_encodings(self) -> None:
         """Raise ``AnswerError`` unless the content is the bytes of the file."""
-        for name, plain in (('Content-Encoding', 'identity'), ('Transfer-Encoding', 'chunked')):
+        for name, plain in (
+            ('Content-Encoding', PLAIN_CONTENT),
+            ('Transfer-Encoding', ('', 'chunked')),
+        ):
             values = self._response.headers.get_all(name, [])
-            if any(value.strip().lower() not in ('', plain) for value in values):
+            if any(value.strip().lower() not in plain for value in values):
                 given = _shortened(', '.join(values))
                 raise AnswerError(f'answers with {name} {given!r}, which was not asked for')
 
@@ -184,9 +189,9 @@ def redirect_target(url: str, location: str) -> str:
     """Return the address of a redirect; raise ``AnswerError`` if it must not be opened."""
     try:
         target = urljoin(url, quote(location, encoding='iso-8859-1', safe=string.punctuation))
-        scheme = urlsplit(target).scheme
+        scheme, _ = urlsplit(target).scheme, urlsplit(target).port  # may raise, too
     except ValueError as error:
-        raise AnswerError(f'redirects to {_shortened(location)!r}, no valid address') from error
+        raise AnswerError(f'redirects to {shown(location)!r}, no valid address') from error
     if scheme not in ('http', 'https'):
         problem = 'which is not an http:// or https:// address'
     elif scheme == 'http' and urlsplit(url).scheme == 'https':

@@ -98,7 +98,7 @@ def _convert(context: ActionContext) -> tuple[dict[str, Any], int]:
         outcome = convert_labels(dataset, context.processes)
         results[dataset.split] = asdict(outcome)
         for problem in outcome.problems:
-            print(problem)
+            print(one_line(problem))
         print(
             f'{context.name} {dataset.split}: {outcome.written} labels written, {outcome.kept} '
             f'were up to date, {outcome.plain} need no conversion, {len(outcome.problems)} failed'
@@ -133,7 +133,7 @@ def _check(context: ActionContext) -> tuple[dict[str, Any], int]:
 def _print_report(dataset: Dataset, report: SplitReport, facts: dict[str, Any]) -> None:
     """Print what is in a split; ``facts``: the same report for JSON."""
     for problem in report.problems:
-        print(problem.message)
+        print(one_line(problem.message))
     count = len(report.problems) or 'no'
     print(f'{dataset.info.name} {dataset.split}: {report.samples} images, {count} problems')
     print(dataset.describe())
@@ -178,7 +178,7 @@ def _check_packed(folders: Sequence[Path], context: ActionContext) -> tuple[dict
                 scan = label_scan.scan_labels(dataset, context.processes)
                 missing = scan.missing_classes(dataset.info)
         for problem in problems:
-            print(problem)
+            print(one_line(problem))
         print(f'{folder}: {samples} packed samples, {len(problems) or "no"} problems')
         if missing:
             LOG.warning('%s: classes without a pixel: %s', folder, ', '.join(missing))

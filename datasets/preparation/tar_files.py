@@ -44,6 +44,7 @@ class TarReader:
 
         Raises:
             DamagedError: A header is damaged, or the archive is cut off.
+            OSError: The checksum of a compressed archive is wrong; decompressors have more errors.
             HarmfulError: The archive unpacks to too many bytes.
         """
         stream = self._stream = _Stream(self._file)
@@ -59,6 +60,7 @@ class TarReader:
             if not member.is_folder:
                 stream.skip(_padded(member.size))
             extended = {}
+        stream.verify_checksum()
 
     def content(self, member: Member) -> Iterator[bytes]:
         """Yield the content of a member in blocks; members are read in the order of the archive."""
@@ -184,6 +186,11 @@ class _Stream:
             return
         while count:
             count -= len(self.read(min(count, BLOCK_BYTES)))
+
+    def verify_checksum(self) -> None:
+        """Read a compressed archive to its very end, where most formats have their checksum."""
+        while not self._is_plain and (data := self._source.read(BLOCK_BYTES)):
+            self._advance(len(data))
 
     def _advance(self, count: int) -> None:
         self.position += count

@@ -19,7 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import UserError
 from common.log import LOG, PrintableFormatter
-from common.printable import one_line, printable
+from common.printable import printable
 from common.progress import ProgressBar
 from engine.runs.series import RunSeries
 from engine.runs.tensorboard import EventWriter
@@ -160,9 +160,7 @@ class RunLogger:
         if not self._active:
             return
         scores = {f'val/{name}': report[name] for name in ('miou', 'pixel_accuracy')}
-        scores |= {
-            f'val/iou/{one_line(n)}': values['iou'] for n, values in report['classes'].items()
-        }
+        scores |= {f'val/iou/{n}': values['iou'] for n, values in report['classes'].items()}
         with self._writing():
             self._history.validation(iteration, report)
             known = {tag: score for tag, score in scores.items() if score is not None}

@@ -15,6 +15,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from common.printable import one_line
+
 FLUSH_SECONDS = 10  # scalars() flushes at most once in this time
 RGB_COLORSPACE = 3  # TensorBoard's number for RGB
 
@@ -47,7 +49,7 @@ class EventWriter:
             iteration: Number of completed iterations.
             values: Numbers by tag.
         """
-        summary = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        summary = [Summary.Value(tag=one_line(tag), simple_value=v) for tag, v in values.items()]
         self._write(iteration, summary=Summary(value=summary))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
@@ -57,7 +59,7 @@ class EventWriter:
 
         Args:
             iteration: Number of completed iterations.
-            tag: Name of the picture in TensorBoard.
+            tag: Name of the picture in TensorBoard; a file's name can hold what no text can.
             picture: (H, W, 3) uint8, BGR.
         """
         _, encoded = cv2.imencode('.png', picture)
@@ -68,7 +70,8 @@ class EventWriter:
             colorspace=RGB_COLORSPACE,
             encoded_image_string=encoded.tobytes(),
         )
-        self._write(iteration, summary=Summary(value=[Summary.Value(tag=tag, image=image)]))
+        shown = Summary.Value(tag=one_line(tag), image=image)
+        self._write(iteration, summary=Summary(value=[shown]))
 
     def flush(self):
         """Make all written events visible to readers."""

@@ -21,6 +21,7 @@ from common.command import Parser, run_command
 from common.errors import UserError
 from common.log import LOG
 from common.name_list import first_names
+from common.printable import one_line
 from common.protected_files import ProtectedFiles
 from layers.workspace import Workspace
 from models import convert, input_statistics, registry, weights
@@ -211,7 +212,7 @@ def _state_of(path: Path) -> dict[str, Tensor]:
     if keys or others:
         unused = [f'{k or OUTERMOST} ({len(group)})' for k, group in others]
         rest = f', not {first_names(unused, MAX_LISTED_GROUPS)}' if unused else ''
-        print(f'{path}: using {keys or OUTERMOST} ({len(state)} arrays){rest}')
+        print(one_line(f'{path}: using {keys or OUTERMOST} ({len(state)} arrays){rest}'))
     return state
 
 

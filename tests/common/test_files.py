@@ -1,6 +1,7 @@
 """Kinds of paths, atomic writes, digests."""
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -124,6 +125,14 @@ def test_devices_and_pipes_receive_the_content_and_are_not_replaced(tmp_path):
         file.write('more')
     assert target.read_text() == '{}\nmore'
     assert [path.name for path in sorted(tmp_path.iterdir())] == ['out.txt', 'pipe']
+
+
+def test_json_is_printable_ascii(tmp_path):
+    hostile = 'a\x1b\x7f\x9b\u202e\udc9bü'
+    files.write_json(tmp_path / 'a', {hostile: hostile})
+    text = (tmp_path / 'a').read_text('ascii')
+    assert text.replace('\n', '').isprintable()
+    assert json.loads(text) == {hostile: hostile}
 
 
 def test_a_device_that_takes_nothing_is_named(tmp_path):

@@ -174,6 +174,10 @@ REFUSED = {
         answer(b'', 'Location: http://[x', status='308 P'),
         r"redirects to 'http://\[x', no valid address",
     ),
+    'a redirect to an odd port': (
+        answer(b'', 'Location: http://me:pw@x:99999/', status='308 P'),
+        r"redirects to 'http://\*\*\*@x:99999/', no valid address",
+    ),
 }
 
 
@@ -188,6 +192,11 @@ def test_other_answers_end_in_one_line(case, serve, tmp_path):
     assert '\n' not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert not {'a', 'a.sha256'} & set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize('name', ['none', 'binary', 'UTF-8', 'aws-chunked'])
+def test_encodings_that_change_nothing_are_accepted(name, serve, tmp_path):
+    assert fetched(serve(answer(FILE, f'Content-Encoding: {name}')), tmp_path) == FILE
 
 
 def test_a_known_size_limits_the_download(serve, tmp_path):

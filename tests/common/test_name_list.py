@@ -12,3 +12,7 @@ from common.name_list import first_names
 def test_the_first_names_are_shown(names, text):
     assert first_names(names) == text
     assert first_names('ab', most=1) == 'a, ...'
+
+
+def test_names_stay_in_their_line():
+    assert first_names(['a\nb', '\x1b[2J']) == r'a\nb, \x1b[2J'

@@ -109,6 +109,7 @@ def test_what_is_escaped_and_what_stays():
 
 
 def test_messages_of_mistakes_are_printable():
+    assert str(InputError("rm 'a  b\tc'\n  d\n")) == r"rm 'a  b\tc' d"
     assert str(InputError(f'{HOSTILE}\nb')) == f'{SHOWN[:-2]} b'.replace(r'\u2028', ' ')
 
 
@@ -123,6 +124,7 @@ def test_the_log_is_printable(monkeypatch):
     once.reset()
     once.warn('test', HOSTILE)
     once.reset()
+    assert text.getvalue().count(r'\x1b') == 2
     assert '\x1b' not in text.getvalue()
 
 

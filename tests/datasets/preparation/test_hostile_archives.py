@@ -266,6 +266,16 @@ def test_damaged_compression_is_found(tmp_path):
     for compress in (gzip.compress, bz2.compress, lzma.compress):
         whole = compress(content)
         assert_refused(whole[: len(whole) // 2], tmp_path, 'damaged archive .*; delete it')
+        assert_refused(whole[:-5], tmp_path, 'damaged archive .*; delete it')
+
+
+def test_a_bit_that_only_the_checksum_of_the_archive_shows_is_found(tmp_path):
+    stored = bytearray(gzip.compress(tarred(FILES), 0))
+    stored[stored.index(b'image' * 20)] ^= 1
+    assert_refused(bytes(stored), tmp_path, 'damaged archive .CRC check failed .*; delete it')
+    packed = bytearray(bz2.compress(tarred(FILES)))
+    packed[-3] ^= 1
+    assert_refused(bytes(packed), tmp_path, 'damaged archive .Invalid data stream.; delete it')
 
 
 def test_a_tar_archive_that_ends_with_a_zip_archive_is_one(tmp_path):

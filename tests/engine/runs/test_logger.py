@@ -188,6 +188,7 @@ def test_names_and_links_do_no_harm(tmp_path, caplog):
     report = {'miou': 50.0, 'pixel_accuracy': 60.0, 'classes': scores, 'origin': 'of \x1b[2J'}
     with RunLogger(tmp_path, log_interval=1, max_iter=2, active=True) as logger:
         logger.validation(1, report)
+        logger.pictures(1, {'\x1b\udc9b': np.zeros((2, 2, 3), np.uint8)})
         LOG.warning('%s', Path('x\x1b\ny'))
     text = (tmp_path / 'own.txt').read_text()
     assert text.startswith('precious\n') and (tmp_path / 'train.log').is_symlink()
@@ -195,3 +196,4 @@ def test_names_and_links_do_no_harm(tmp_path, caplog):
     assert '\x1b' not in text
     (events,) = tmp_path.glob('events*')
     assert rb'val/iou/a\x1b[31m\udc9b\u202e\nb' in events.read_bytes()
+    assert rb'val/\x1b\udc9b' in events.read_bytes()
