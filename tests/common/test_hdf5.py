@@ -261,6 +261,26 @@ def test_chunks_that_unpack_to_another_size_are_refused(compression, tmp_path):
         assert 'a/W: the chunk at (0,) unpacks to another size' in refusal(tmp_path / 'a.h5')
 
 
+def test_arrays_that_unpack_to_far_more_than_the_file_are_refused(tmp_path):
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        options = dict(chunks=(1 << 23,), compression='gzip')
+        dataset = file.create_dataset('a/W', (1 << 27,), 'f4', **options)
+        for start in range(0, 1 << 27, 1 << 23):  # 32 MiB each
+            dataset.id.write_direct_chunk((start,), b'short')
+    text = refusal(tmp_path / 'a.h5')
+    assert f'a/W and the arrays before it unpack to {1 << 29} bytes' in text
+    assert '; write it again with nn.save_parameters' in text
+
+
+def test_an_array_in_very_many_chunks_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_structure, 'MAX_CHUNKS', 100)
+    for count, problem in ((60, 'b and the arrays before it have 120 chunks'), (101, 'a has 101 chunks')):
+        with h5py.File(tmp_path / 'a.h5', 'w') as file:
+            for name in 'ab':
+                file.create_dataset(name, data=np.ones(count, 'f4'), chunks=(1,))
+        assert problem in refusal(tmp_path / 'a.h5')
+
+
 def test_a_chunk_stored_without_its_filter_is_compared_too(tmp_path):
     with h5py.File(tmp_path / 'a.h5', 'w') as file:
         dataset = file.create_dataset('W', (1000,), 'f4', chunks=(1000,), compression='gzip')
