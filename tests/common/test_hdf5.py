@@ -274,7 +274,10 @@ def test_arrays_that_unpack_to_far_more_than_the_file_are_refused(tmp_path):
 
 def test_an_array_in_very_many_chunks_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(hdf5_structure, 'MAX_CHUNKS', 100)
-    for count, problem in ((60, 'b and the arrays before it have 120 chunks'), (101, 'a has 101 chunks')):
+    for count, problem in (
+        (60, 'b and the arrays before it have 120 chunks'),
+        (101, 'a has 101 chunks'),
+    ):
         with h5py.File(tmp_path / 'a.h5', 'w') as file:
             for name in 'ab':
                 file.create_dataset(name, data=np.ones(count, 'f4'), chunks=(1,))
