@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from common import files
+from common import files, json_text, own_files
 from common.errors import UserError
+from common.text_files import TextFileError
 
 OWNER_ONLY_FILE, OWNER_ONLY_FOLDER = 0o600, 0o700
 MAX_BYTES = 4 << 30  # of an entry
@@ -60,6 +61,8 @@ def read(path: Path) -> Entry | None:
         return None
     except OSError as error:
         raise DamagedEntryError(f'{path} cannot be read ({error.strerror or error})') from error
+    except UserError as error:  # write() replaces it
+        raise DamagedEntryError(f'{path} is not a file of the cache') from error
     except MemoryError as error:
         raise DamagedEntryError(f'{path} does not fit into memory') from error
     if not known or head != _head(path, line, payload):
@@ -73,7 +76,7 @@ def read_facts(path: Path) -> dict[str, Any] | None:
         with _opened(path) as file:
             file.seek(_HEAD_BYTES)
             return _parsed(file.readline(_MAX_FACTS_BYTES), path)
-    except (OSError, DamagedEntryError):
+    except (OSError, UserError):
         return None
 
 
@@ -142,13 +145,12 @@ def _restrict(path: Path, mode: int) -> None:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a file for reading; ``OSError`` for a link, a pipe, a device, and a huge file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, 'not a file of the cache')
-    return os.fdopen(descriptor, 'rb')
+    """Open a file for reading; raise ``OSError`` for a huge one, ``UserError`` for others."""
+    file = own_files.open_to_read(path)
+    if os.fstat(file.fileno()).st_size > MAX_BYTES:
+        file.close()
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return file
 
 
 def _head(path: Path, line: bytes, payload: bytes) -> bytes:
@@ -161,6 +163,6 @@ def _head(path: Path, line: bytes, payload: bytes) -> bytes:
 
 def _parsed(line: bytes, path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(line))
-    except (ValueError, TypeError, RecursionError) as error:
+        return json_text.parse(line, path, dict, unique_keys=False, constants=True)
+    except TextFileError as error:
         raise DamagedEntryError(f'{path} is damaged') from error

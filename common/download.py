@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from common import files, lock_files, partial_file
+from common import files, lock_files, own_files, partial_file
 from common.errors import UserError
 from common.http_get import AnswerError, shown
 from common.log import LOG
-from common.partial_file import beside, note_of, part_of, refuse_odd
+from common.partial_file import beside, note_of, part_of
 
 Verify: TypeAlias = Callable[[Path], str | None]  # returns the fault of a complete file, or None
 
@@ -77,7 +77,7 @@ def fetch(
         with lock_files.waiting(beside(target, '.lock')):
             if files.kind_of(target) != 'file':
                 for path in (target, part_of(target), note_of(target), record_of(target)):
-                    refuse_odd(path)
+                    own_files.refuse_odd(path)
                 _from_first(urls, target, size, sha256, check, max_undeclared, stall_seconds)
     except OSError as error:
         raise UserError(f'{target}: cannot be written ({error.strerror or error})') from error
@@ -172,7 +172,7 @@ def _recorded_digest(target: Path) -> str | None:
     """
     record = record_of(target)
     try:
-        found = RECORD.fullmatch(partial_file.read_own(record, MAX_RECORD_BYTES))
+        found = RECORD.fullmatch(own_files.read(record, MAX_RECORD_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

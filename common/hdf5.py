@@ -9,6 +9,7 @@ describes the arrays, and this process reads the values of a file that the child
 """
 
 import faulthandler
+import gc
 import json
 import os
 import resource
@@ -93,6 +94,8 @@ def problem(error: Exception, what: str) -> str:
     text = shown(_text(error))
     if isinstance(error, MemoryError):
         return f'needs more memory than there is{text and f" ({text})"}'
+    if isinstance(error, OSError) and error.errno is not None:
+        return f'cannot be read ({text})'
     if isinstance(error, ArrayError) and error.advice != DAMAGED:
         return f'is not {what} ({text}); {error.advice}'
     return f'is truncated or not {what} ({text}); {DAMAGED}'
@@ -115,21 +118,10 @@ def _in_child(task: Callable[[h5py.File], Any], source: Source, seconds: int) ->
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_AS: _memory() + CHILD_BYTES,
     }
-    ours, theirs = os.pipe()
-    # The child calls HDF5 alone, whose lock h5py holds over a fork: other threads do not matter.
-    child = os.fork()
-    if not child:
-        try:
-            _serve(task, source, theirs, limits)
-        finally:
-            os._exit(1)
-    os.close(theirs)
-    with open(ours, 'rb') as pipe:
-        answer = pipe.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status, answer = _run(lambda answers: _serve(task, source, answers, limits))
     if status == -signal.SIGXCPU:
         raise ArrayError('reading it does not end')
-    if status:
+    if status or not answer:
         raise ArrayError(f'HDF5 crashes on it (exit status {status})')
     result, fault = json.loads(answer)
     if fault is None:
@@ -141,15 +133,56 @@ def _in_child(task: Callable[[h5py.File], Any], source: Source, seconds: int) ->
     raise ArrayError(fault['text'], fault['advice'])
 
 
+def _run(serve: Callable[[BinaryIO], None]) -> tuple[int, bytes]:
+    """Return the exit status of a child process that calls a function, and what it wrote.
+
+    Args:
+        serve: Writes to the file that it receives, and ends the process.
+
+    Raises:
+        OSError: The system starts no process.
+    """
+    # Unlike a pipe, a file has an end while a process that another thread forks holds it open.
+    with open(os.memfd_create('hdf5'), 'w+b') as answers:
+        # The child calls HDF5 alone, and h5py holds its lock over a fork: threads do not matter.
+        try:
+            child = os.fork()
+        except OSError as error:
+            text = f'no process can be started for it: {error.strerror}'
+            raise OSError(error.errno, text) from error
+        if not child:
+            try:
+                gc.disable()  # the destructors of the parent's garbage may call drivers
+                serve(answers)
+            finally:
+                os._exit(1)
+        try:
+            status = _wait(child)
+        except BaseException:  # such as KeyboardInterrupt, which reached this process alone
+            os.kill(child, signal.SIGKILL)
+            _wait(child)
+            raise
+        answers.seek(0)
+        return status, answers.read()
+
+
+def _wait(child: int) -> int:
+    """Return the exit status of a child process when it has ended; 0 if nobody knows it."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except ChildProcessError:  # SIGCHLD is ignored, or another thread waits for any child
+        return 0
+
+
 def _serve(
-    task: Callable[[h5py.File], Any], source: Source, pipe: int, limits: Mapping[int, int]
+    task: Callable[[h5py.File], Any], source: Source, answers: BinaryIO, limits: Mapping[int, int]
 ) -> None:
     """Do a task in the child process, write its result and the description of its error, and exit.
 
     Args:
         task: Receives the open file.
         source: The path of the file, or the open file.
-        pipe: Descriptor to write to.
+        answers: File to write to.
         limits: Limits of the child by the constants of ``resource``.
     """
     faulthandler.disable()
@@ -158,7 +191,9 @@ def _serve(
         os.dup2(nowhere, number)
     for kind, most in limits.items():
         hard = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
+        # The hard limit of the computation also ends a process that ignores SIGXCPU.
+        soft, hard = (most, most + 1) if hard < 0 else (min(most, hard), min(most + 1, hard))
+        resource.setrlimit(kind, (soft, hard))
     result: Any = None
     fault: dict[str, Any] | None = None
     try:
@@ -176,9 +211,8 @@ def _serve(
         fault = {'kind': 'content', 'text': text, 'advice': DAMAGED}
         if code is not None:
             fault.update(kind='system', errno=code)
-    content = json.dumps([result, fault]).encode()
-    with open(pipe, 'wb') as stream:
-        stream.write(content)
+    answers.write(json.dumps([result, fault]).encode())
+    answers.flush()
     os._exit(0)
 
 

@@ -18,6 +18,10 @@ MAX_NAME_LENGTH = 1024  # of an array, with its groups
 MAX_ITEM_BYTES = 8  # of a number
 MAX_CHUNK_BYTES = 1 << 26  # of a chunk that is larger than its array
 MAX_ATTRIBUTE_BYTES = 1 << 16  # HDF5's own limit, for numbers
+MAX_CHUNKS = 100_000  # of a file; h5py cuts an array of a gigabyte into 65,536 at most
+# Bytes that the arrays of a file unpack to, for each of its bytes. zlib reaches a thousand.
+MAX_EXPANSION = 16
+SPARE_BYTES = 1 << 28  # that they may unpack to besides
 UNPACKED_BYTES = 1 << 20  # unpacked at a time to measure a chunk
 LZF = 32000  # h5py's own filter
 # h5py stores a chunk shuffled, compressed and with a checksum, in this order.
@@ -41,6 +45,28 @@ class ArrayError(ValueError):
     def __init__(self, problem: str, advice: str = DAMAGED):
         super().__init__(problem)
         self.advice = advice
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The size of arrays.
+
+    Attributes:
+        stored: Bytes in the file.
+        unpacked: Bytes in memory.
+        chunks: Number of chunks.
+    """
+
+    stored: int
+    unpacked: int
+    chunks: int
+
+    def __add__(self, other: '_Size') -> '_Size':
+        return _Size(
+            self.stored + other.stored,
+            self.unpacked + other.unpacked,
+            self.chunks + other.chunks,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,7 @@ def list_arrays(file: h5py.File) -> list[str]:
     Raises:
         ArrayError: A link or an array is refused.
     """
-    names, declared, room = [], 0, file.id.get_filesize()
+    names, room, total = [], file.id.get_filesize(), _Size(0, 0, 0)
     seen = {h5o.get_info(file.id).addr}
     waiting = [(file.id, link, '') for link in reversed(_links(file.id, ''))]
     while waiting:
@@ -83,11 +109,21 @@ def list_arrays(file: h5py.File) -> list[str]:
             inside = f'{name}/'
             waiting += [(found, each, inside) for each in reversed(_links(found, inside))]
         elif isinstance(found, h5d.DatasetID):
-            declared += _stored_bytes(found, name, room)
+            total += _size_of(found, name, room)
             names.append(name)
-        if declared > room:
-            raise ArrayError(f'{name} and the arrays before it need more bytes than the file has')
+            _check_total(total, name, room)
     return names
+
+
+def _check_total(total: '_Size', name: str, room: int) -> None:
+    """Raise ``ArrayError`` if all arrays up to one are too large for a file of ``room`` bytes."""
+    arrays = f'{name} and the arrays before it'
+    if total.stored > room:
+        raise ArrayError(f'{arrays} need more bytes than the file has')
+    if total.unpacked > MAX_EXPANSION * room + SPARE_BYTES:
+        raise ArrayError(f'{arrays} unpack to {total.unpacked} bytes, of {room}', NOT_PLAIN)
+    if total.chunks > MAX_CHUNKS:
+        raise ArrayError(f'{arrays} have {total.chunks} chunks', NOT_PLAIN)
 
 
 def attributes(file: h5py.File, names: Iterable[str]) -> dict[str, Any]:
@@ -147,8 +183,8 @@ def _links(group: h5g.GroupID, inside: str) -> list[tuple[str, int]]:
     return links
 
 
-def _stored_bytes(dataset: h5d.DatasetID, name: str, room: int) -> int:
-    """Return the bytes that an array occupies in its file; raise ``ArrayError`` if it is refused.
+def _size_of(dataset: h5d.DatasetID, name: str, room: int) -> _Size:
+    """Return the size of an array; raise ``ArrayError`` if it is refused.
 
     Args:
         dataset: The array.
@@ -170,15 +206,15 @@ def _stored_bytes(dataset: h5d.DatasetID, name: str, room: int) -> int:
         raise ArrayError(f'{name} is not numeric', NOT_PLAIN)
     needed: int = math.prod(dataset.shape) * dataset.get_type().get_size()
     if layout == h5d.CHUNKED:
-        chunks = _chunks(dataset, name, room)
-        return sum(size for _, size in chunks.stored.values())
+        stored = _chunks(dataset, name, room).stored
+        return _Size(sum(size for _, size in stored.values()), needed, len(stored))
     start = dataset.get_offset() if layout == h5d.CONTIGUOUS else 0
     held = dataset.get_storage_size() if start is not None else 0
     if needed and (held != needed or (start or 0) + held > room):
         raise ArrayError(f'{name} claims {needed} bytes, and the file holds {min(held, room)}')
     if properties.get_nfilters():
         raise ArrayError(f'{name} has filters, but no chunks')
-    return needed
+    return _Size(needed, needed, 0)
 
 
 def _is_numeric(kind: h5t.TypeID) -> bool:
@@ -209,6 +245,8 @@ def _chunks(dataset: h5d.DatasetID, name: str, room: int) -> _Chunks:
     if nbytes > max(whole, MAX_CHUNK_BYTES):
         raise ArrayError(f'{name} has {whole} bytes, and chunks of {nbytes} bytes', NOT_PLAIN)
     stored: dict[tuple[int, ...], tuple[int, int]] = {}
+    if MAX_CHUNKS < expected <= room:
+        raise ArrayError(f'{name} has {expected} chunks', NOT_PLAIN)
     problem = None if expected <= room else f'{expected} chunks'
 
     def collect(info: h5d.StoreInfo) -> bool | None:
@@ -243,8 +281,9 @@ def check_chunks(dataset: h5d.DatasetID, name: str, room: int) -> None:
         name: Its name.
         room: Size of the file.
     """
-    if dataset.get_create_plist().get_layout() != h5d.CHUNKED:
-        return
+    properties = dataset.get_create_plist()
+    if properties.get_layout() != h5d.CHUNKED or not properties.get_nfilters():
+        return  # the listing has compared the sizes
     chunks = _chunks(dataset, name, room)
     for place, (mask, _) in chunks.stored.items():
         used = [code for i, code in enumerate(chunks.filters) if not mask >> i & 1]

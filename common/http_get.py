@@ -19,10 +19,11 @@ from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from common.short_repr import short_text
+
 SLOWEST_BYTES_PER_SECOND = 1000
 MAX_BYTES_WITHOUT_CONTENT = 1 << 20  # headers, and what frames the content
 MAX_REDIRECTS = 10
-MAX_SHOWN = 200  # characters of what a server sent, in a message
 EXCESS_SECONDS = 0.5  # time in which bytes behind the end of a body arrive
 BLOCK_BYTES = 1 << 18
 CONTENT = (200, 206)  # status codes of answers with the file, or a part of it
@@ -160,8 +161,7 @@ def without_login(url: str) -> str:
 
 def _shortened(text: str) -> str:
     """Return what a server sent, for a message: a short line of ASCII characters."""
-    text = ' '.join(text.split()).encode('ascii', 'backslashreplace').decode()
-    return text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'
+    return short_text(' '.join(text.split()).encode('ascii', 'backslashreplace').decode())
 
 
 def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:

@@ -12,16 +12,14 @@ import fcntl
 import os
 import re
 import socket
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from common import own_files
 from common.errors import UserError
 
-# O_NONBLOCK: opening a pipe or a device does not wait for its other end.
-FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 RECORD = re.compile(rb'process \d+ on [\w.-]{1,253}')  # what sign() writes
 NOT_SUPPORTED = errno.ENOLCK, errno.EOPNOTSUPP  # errors of file systems that know no locks
 
@@ -33,17 +31,10 @@ def open_lock(path: Path) -> BinaryIO:
         UserError: The path is a link, a folder, a pipe or a device, or cannot be opened.
     """
     try:
-        descriptor = os.open(path, FLAGS, 0o666)
+        descriptor = own_files.open_descriptor(path, os.O_RDWR | os.O_CREAT)
     except (OSError, ValueError) as error:  # ValueError: the path contains a null character
-        if getattr(error, 'errno', None) == errno.ELOOP and os.path.islink(path):
-            raise _refused(path, 'link') from error
         raise _unusable(path, error) from error
-    file = os.fdopen(descriptor, 'r+b', buffering=0)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        file.close()
-        raise _refused(path, 'pipe' if stat.S_ISFIFO(mode) else 'device')
-    return file
+    return os.fdopen(descriptor, 'r+b', buffering=0)
 
 
 @contextmanager
@@ -105,10 +96,6 @@ def _content(file: BinaryIO) -> bytes:
     """Return the beginning of a file, longer than any record."""
     file.seek(0)
     return file.read(300)
-
-
-def _refused(path: Path, kind: str) -> UserError:
-    return UserError(f'{path}: is a {kind}, which cannot be a lock file; remove it')
 
 
 def _unusable(path: Path, error: Exception) -> UserError:

@@ -30,7 +30,6 @@ PACKAGES = (
     'opencv-python',
     'h5py',
     'PyYAML',
-    'scipy',
     'pillow',
     'pyspng',
     'mpi4py',

@@ -9,12 +9,11 @@ import json
 import os
 import re
 import shutil
-import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from common import files, http_get, json_text
+from common import files, http_get, json_text, own_files
 from common.errors import UserError
 from common.http_get import Answer, AnswerError, ConnectionFailedError
 from common.log import LOG
@@ -25,7 +24,6 @@ ATTEMPTS_PER_URL = 4  # maximum; an attempt that transfers nothing new is the la
 MAX_NOTE_BYTES = 10_000
 # Of a strong ETag, or of a date in Last-Modified. A weak tag does not promise the same bytes.
 VALIDATOR = re.compile(r'"[!#-~]{0,200}"|[A-Za-z0-9,: +-]{1,40}')
-OWN_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # flags to open files that we write
 
 
 @dataclass(frozen=True)
@@ -210,8 +208,9 @@ def _room_for(target: Path, start: int, total: int | None, max_undeclared: float
 
 
 def _appended(part: Path) -> BinaryIO:
-    """Open the partial file; a link in its place is not followed."""
-    return open(part, 'ab', opener=lambda path, flags: os.open(path, flags | OWN_FILE, 0o666))
+    """Open the partial file, and create it if it is missing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.fdopen(own_files.open_descriptor(part, flags), 'ab')
 
 
 def _progress(target: Path, start: int, total: int | None) -> ProgressBar:
@@ -237,40 +236,10 @@ def _noted(target: Path, url: str) -> _Version:
     unknown = _Version(http_get.without_login(url), None, None)
     path = note_of(target)
     try:
-        note = json_text.parse(read_own(path, MAX_NOTE_BYTES), path, dict)
+        note = json_text.parse(own_files.read(path, MAX_NOTE_BYTES), path, dict)
     except (FileNotFoundError, TextFileError):
         return unknown  # without a readable note the download restarts
     noted = _Version(note.get('url', ''), note.get('tag'), note.get('total'))
     has_tag = isinstance(noted.tag, str) and VALIDATOR.fullmatch(noted.tag)
     has_total = noted.total is None or json_text.is_count(noted.total)
     return noted if noted.url == unknown.url and has_tag and has_total else unknown
-
-
-def read_own(path: Path, most: int) -> bytes:
-    """Return the content of a small file that an earlier call has written.
-
-    Raises:
-        OSError: It is missing or cannot be read.
-        UserError: It is a link, a folder, a pipe or a device.
-    """
-    refuse_odd(path)
-    with open(path, 'rb', opener=lambda name, flags: os.open(name, flags | OWN_FILE)) as file:
-        return file.read(most + 1)[:most]
-
-
-def refuse_odd(path: Path) -> None:
-    """Raise ``UserError`` if something else than a regular file is at a path.
-
-    A link could lead to a file that must not be written, and a pipe blocks.
-
-    Raises:
-        OSError: The path cannot be examined.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if not stat.S_ISREG(mode):
-        kinds = {stat.S_IFLNK: 'link', stat.S_IFDIR: 'folder', stat.S_IFIFO: 'pipe'}
-        kind = kinds.get(stat.S_IFMT(mode), 'device')
-        raise UserError(f'{path}: is a {kind} and must be a file; remove it')

@@ -246,7 +246,7 @@ class Dataset(Sequence[Sample]):
             return (
                 f'its EXIF orientation {turn} turns the image and not its label: if labels were '
                 'drawn on the stored pixels, set exif_orientation: ignore (--exif-orientation '
-                'ignore in python -m datasets)'
+                'ignore in python -m datasets.prepare)'
             )
         return (
             f'exif_orientation: ignore keeps the image as stored, although its EXIF orientation '

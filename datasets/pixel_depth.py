@@ -96,5 +96,6 @@ def warn_if_dark(image: np.ndarray, deep: np.ndarray, path: Path) -> None:
             'bit_depth',
             f'{path}: its 16-bit values end at {highest}, so it is read as a nearly black image; '
             f'if its pixels have {depth} bits, set bit_depth: {depth} (--set bit_depth={depth}, '
-            f'or --bit-depth {depth} in python -m datasets); bit_depth: 16 omits this warning',
+            f'or --bit-depth {depth} in python -m datasets.prepare); bit_depth: 16 omits this '
+            'warning',
         )

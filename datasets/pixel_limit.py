@@ -39,7 +39,7 @@ def check(width: int, height: int, path: Path, limit: int) -> None:
         raise InputError(
             f'{path}: {width}x{height} pixels, but at most {limit} are read; cut it into smaller '
             f'images, or set max_pixels: {width * height} (--set max_pixels={width * height}, or '
-            f'--max-pixels {width * height} in python -m datasets)'
+            f'--max-pixels {width * height} in python -m datasets.prepare)'
         )
 
 

@@ -27,17 +27,16 @@ from common import PROJECT, once
 from common.errors import UserError
 from common.files import CACHE_VARIABLE
 from common.log import LOG
+from common.short_repr import short_repr
 from fuzz import outcomes
 from fuzz.inputs import Content, Input, Maker
 from fuzz.outcomes import Outcome
 from fuzz.settings import Limits
 
 PRINTED, STACK = 'printed', 'stack'  # files in a child's folder, for the parent when it dies
-PRINTED, STACK = 'printed', 'stack'  # files in a child's folder, for the parent when it dies
 LONGEST_DETAIL = 4000  # characters of a traceback or of printed text
 # Address space beyond the allowance. An allocation is refused there, untouched memory included.
 _SPARE_BYTES = 2 << 30
-_DUMPED_AT = 0.9  # of the limit of time: the stack of a reader that hangs
 _DUMPED_AT = 0.9  # of the limit of time: the stack of a reader that hangs
 _FOLDER = Path(__file__).resolve().parent
 
@@ -129,7 +128,7 @@ class _Examiner:
         if each.number < 0 and kind == outcomes.REFUSED:
             kind = outcomes.WRONG
         elif each.number < 0 and kind == outcomes.READ and not each.content.is_right(value):
-            kind, detail = outcomes.WRONG, f'an undamaged file is read as {_shortened(value)}'
+            kind, detail = outcomes.WRONG, f'an undamaged file is read as {short_repr(value)}'
         return Outcome(
             each.number,
             each.reader.name,
@@ -220,11 +219,6 @@ def _place_of(error: BaseException) -> str:
 def _without_numbers(text: str) -> str:
     """Return a line of a library without numbers, so that equal complaints are grouped."""
     return re.sub(r'0x[0-9a-f]+|\d+', 'N', text)
-
-
-def _shortened(value: Any) -> str:
-    text = ' '.join(repr(value).split())
-    return text if len(text) < 300 else f'{text[:300]}...'
 
 
 @contextmanager

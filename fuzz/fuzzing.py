@@ -26,9 +26,9 @@ def fuzz(settings: FuzzSettings, readers: Sequence[Reader], limits: Limits = LIM
     Raises:
         UserError: An option is wrong, or the results cannot be written.
     """
-    for name, value in (('-n', settings.count), ('--jobs', settings.jobs)):
-        if value is not None and value < (1 if name == '--jobs' else 0):
-            raise UserError(f'{name} {value}: must not be negative or without children')
+    for name, value, least in (('-n', settings.count, 0), ('--jobs', settings.jobs, 1)):
+        if value is not None and value < least:
+            raise UserError(f'{name} must be at least {least}, not {value}')
     started = time.monotonic()
     chosen = chosen_readers(readers, settings.readers)
     maker = InputMaker(chosen, settings.seed)

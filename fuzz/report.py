@@ -12,6 +12,7 @@ from typing import Any
 
 from common import files, machine
 from common.errors import UserError
+from common.printable import one_line, printable
 from common.tables import Column, lines
 from fuzz import child, outcomes
 from fuzz.inputs import Content, Input, InputMaker, Reader, chosen_readers
@@ -71,7 +72,7 @@ def summary(findings: Findings) -> list[str]:
     for (reader, kind, place), members in groups.items():
         folder = shlex.quote(str(folder_of(findings.settings.output, members[0])))
         times = f' ({len(members)} inputs)' if len(members) > 1 else ''
-        where = ''.join(c if c.isprintable() else '?' for c in place) or 'unknown place'
+        where = one_line(place) or 'unknown place'
         texts.append(f'{reader}: {kind}, {where}{times}: python -m fuzz --replay {folder}')
     return texts
 
@@ -213,5 +214,4 @@ def shown(outcome: Outcome) -> list[str]:
         f'{outcome.reader}: {outcome.kind} after {outcome.seconds:.2f} s, '
         f'{outcome.memory_bytes >> 20} MiB'
     )
-    detail = ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in outcome.detail)
-    return [head, *detail.splitlines()]
+    return [head, *printable(outcome.detail).splitlines()]

@@ -41,7 +41,11 @@ class FuzzSettings(Settings):
         '--seed', default=0, type=int, metavar='S', help='random seed of the inputs (default: 0)'
     )
     readers: tuple[str, ...] = option(
-        '--readers', default=(), nargs='+', metavar='READER', help='only these readers'
+        '--readers',
+        default=(),
+        nargs='+',
+        metavar='READER',
+        help='only these; a wrong name lists all',
     )
     output: Path = option(
         '-o',

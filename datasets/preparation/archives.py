@@ -20,6 +20,7 @@ from common.download import record_of
 from common.files import LARGE_BYTES
 from common.log import LOG
 from common.progress import ProgressBar
+from common.short_repr import short_text
 from common.write_targets import MAX_NAME_BYTES
 from datasets.info import DataError
 from datasets.preparation.archive_members import DamagedError, HarmfulError, Member, refuse_bomb
@@ -28,7 +29,6 @@ from datasets.preparation.zip_files import ZipReader
 
 ZIP_STARTS = b'PK\x03\x04', b'PK\x05\x06'
 MAX_DEPTH = 100  # folders in folders
-MAX_SHOWN = 200  # characters of a name or a reason, in a message
 DRIVE = re.compile('[A-Za-z]:')  # of Windows
 REMEDY = 'delete it, or unpack it by another program if you trust it'
 ODD = {  # categories of Unicode
@@ -134,7 +134,7 @@ def _reading(path: Path) -> Iterator[None]:
         reason = str(error) or type(error).__name__
         both = f'{quote(str(path))} {quote(str(record_of(path)))}'
         raise DataError(
-            f'{path}: damaged archive ({reason[:MAX_SHOWN]}); delete it and the record of its '
+            f'{path}: damaged archive ({short_text(reason)}); delete it and the record of its '
             f'SHA-256 by rm -f {both} and run again'
         ) from error
 
@@ -181,7 +181,7 @@ def _places(path: Path, members: Iterable[Member], folders: Mapping[str, str]) -
         while (place := place.rpartition('/')[0]) and place not in occupied:
             occupied.add(place)
     if both := occupied & places.keys():
-        raise HarmfulError(f'{places[min(both)].name!r} in it is a file and a folder')
+        raise HarmfulError(f'{short_text(places[min(both)].name)!r} in it is a file and a folder')
     return places
 
 
@@ -207,8 +207,7 @@ def _normal_name(member: Member) -> str:
     elif any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
         problem = 'has a name that is too long'
     if problem:
-        shown = name if len(name) <= MAX_SHOWN else f'{name[:MAX_SHOWN]}...'
-        raise HarmfulError(f'{shown!r} in it {problem}')
+        raise HarmfulError(f'{short_text(name)!r} in it {problem}')
     return '/'.join(parts)
 
 
@@ -264,7 +263,8 @@ def _write(path: Path, reader: _Reader, places: Mapping[str, Member], staging: P
                         bar.update(len(block))
             except OSError as error:
                 raise DataError(
-                    f'{path}: {member.name!r} in it cannot be written ({error.strerror})'
+                    f'{path}: {short_text(member.name)!r} in it cannot be written '
+                    f'({error.strerror})'
                 ) from error
 
 

@@ -13,11 +13,10 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import files, lock_files
+from common import files, lock_files, own_files
 from common.download import MAX_UNDECLARED_BYTES, DownloadError, digest_mismatch, fetch
 from common.errors import UserError
 from common.log import LOG
-from common.partial_file import read_own
 from datasets.info import DataError
 from datasets.preparation.archive_members import BLOCK_BYTES
 from datasets.preparation.archives import format_gigabytes, is_archive, unpack
@@ -146,7 +145,7 @@ def _is_unpacked(archive: Archive, root: Path) -> bool:
     """
     record = _record(root, archive.file)
     try:
-        content = read_own(record, MAX_RECORD_BYTES)
+        content = own_files.read(record, MAX_RECORD_BYTES)
         lines = [line.partition(' ') for line in content.decode().removesuffix('\n').split('\n')]
         sizes = {place: int(size) for size, _, place in lines}
         return all(_size_of(root / place) == size for place, size in sizes.items())

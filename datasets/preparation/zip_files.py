@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
+from common.short_repr import short_text
 from datasets.preparation.archive_members import (
     BLOCK_BYTES,
     LINK_OR_DEVICE,
@@ -43,7 +44,8 @@ class ZipReader:
             if entry.header_offset < 0:
                 raise DamagedError(f'{entry.filename!r} begins before it')
             if entry.header_offset < end:
-                raise HarmfulError(f'{entry.filename!r} in it shares its bytes with another file')
+                name = short_text(entry.filename)
+                raise HarmfulError(f'{name!r} in it shares its bytes with another file')
             end = entry.header_offset + LOCAL_HEADER_BYTES + len(entry.orig_filename)
             end += entry.compress_size
         if end > self._archive.start_dir:

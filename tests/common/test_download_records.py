@@ -104,5 +104,5 @@ def test_a_read_only_cache_with_the_file_is_used(server, tmp_path, record):
     assert sorted(path.parent.iterdir()) == before
     path.parent.chmod(0o755)
     path.unlink()
-    with pytest.raises(models.ModelError, match=f'{FILE}.lock: cannot be written.*NNSEG_CACHE'):
+    with pytest.raises(models.ModelError, match=f'{FILE}.lock: is a folder .*NNSEG_CACHE'):
         weights.find(FILE)

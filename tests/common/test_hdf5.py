@@ -1,7 +1,10 @@
 """HDF5 files of unknown origin: plain ones are read to the bit, all others end in one line."""
 
+import errno
 import io
 import os
+import signal
+import time
 import tracemalloc
 import zlib
 
@@ -258,6 +261,29 @@ def test_chunks_that_unpack_to_another_size_are_refused(compression, tmp_path):
         assert 'a/W: the chunk at (0,) unpacks to another size' in refusal(tmp_path / 'a.h5')
 
 
+def test_arrays_that_unpack_to_far_more_than_the_file_are_refused(tmp_path):
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        options = dict(chunks=(1 << 23,), compression='gzip')
+        dataset = file.create_dataset('a/W', (1 << 27,), 'f4', **options)
+        for start in range(0, 1 << 27, 1 << 23):  # 32 MiB each
+            dataset.id.write_direct_chunk((start,), b'short')
+    text = refusal(tmp_path / 'a.h5')
+    assert f'a/W and the arrays before it unpack to {1 << 29} bytes' in text
+    assert '; write it again with nn.save_parameters' in text
+
+
+def test_an_array_in_very_many_chunks_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_structure, 'MAX_CHUNKS', 100)
+    for count, problem in (
+        (60, 'b and the arrays before it have 120 chunks'),
+        (101, 'a has 101 chunks'),
+    ):
+        with h5py.File(tmp_path / 'a.h5', 'w') as file:
+            for name in 'ab':
+                file.create_dataset(name, data=np.ones(count, 'f4'), chunks=(1,))
+        assert problem in refusal(tmp_path / 'a.h5')
+
+
 def test_a_chunk_stored_without_its_filter_is_compared_too(tmp_path):
     with h5py.File(tmp_path / 'a.h5', 'w') as file:
         dataset = file.create_dataset('W', (1000,), 'f4', chunks=(1000,), compression='gzip')
@@ -300,6 +326,66 @@ def test_what_crashes_hdf5_is_refused_without_a_word_of_its_own(tmp_path, monkey
     with pytest.raises(ArrayError, match=r'HDF5 crashes on it \(exit status -6\)'):
         hdf5.list_arrays(tmp_path / 'a.h5')
     assert capfd.readouterr().err == ''
+
+
+def test_a_process_that_inherits_the_descriptors_holds_nothing_up(tmp_path, monkeypatch):
+    """As one that another thread forks for hours, such as a worker of a pool."""
+    h5py.File(tmp_path / 'a.h5', 'w').close()
+    ours, theirs = os.pipe()
+
+    def fork(file):
+        if not os.fork():
+            os.close(theirs)
+            os.read(ours, 1)  # until the test closes the other end
+            os._exit(0)
+        return ['W']
+
+    monkeypatch.setattr(hdf5_structure, 'list_arrays', fork)
+    assert hdf5.list_arrays(tmp_path / 'a.h5') == ['W']
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_an_interrupt_leaves_no_process_behind(tmp_path, monkeypatch):
+    h5py.File(tmp_path / 'a.h5', 'w').close()
+
+    def interrupt_parent(file):
+        (tmp_path / 'pid').write_text(str(os.getpid()))
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(600)
+
+    monkeypatch.setattr(hdf5_structure, 'list_arrays', interrupt_parent)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hdf5.list_arrays(tmp_path / 'a.h5')
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / 'pid').read_text()), 0)
+
+
+def test_programs_that_ignore_the_end_of_their_children_can_read(tmp_path):
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        file['W'] = np.ones(3, 'f4')
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert hdf5.list_arrays(tmp_path / 'a.h5') == ['W']
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_errors_of_the_system_do_not_blame_the_file(tmp_path, monkeypatch):
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, 'Resource temporarily unavailable')
+
+    h5py.File(tmp_path / 'a.h5', 'w').close()
+    monkeypatch.setattr(os, 'fork', fork)
+    with pytest.raises(OSError, match='no process can be started') as caught:
+        hdf5.list_arrays(tmp_path / 'a.h5')
+    assert hdf5.problem(caught.value, 'a file of weights') == (
+        'cannot be read (no process can be started for it: Resource temporarily unavailable)'
+    )
 
 
 def test_errors_of_the_child_are_those_of_the_parent(tmp_path):

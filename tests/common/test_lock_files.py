@@ -17,7 +17,7 @@ from common.errors import UserError
         (lambda path: path.symlink_to('nowhere'), 'is a link'),
         (lambda path: path.symlink_to(path), 'is a link'),
         (os.mkfifo, 'is a pipe'),
-        (os.mkdir, 'Is a directory'),
+        (os.mkdir, 'is a folder'),
     ],
     ids=['link', 'dangling', 'loop', 'pipe', 'folder'],
 )

@@ -124,6 +124,7 @@ def test_the_log_is_printable(monkeypatch):
     once.reset()
     once.warn('test', HOSTILE)
     once.reset()
+    assert text.getvalue().count(r'\x1b') == 2
     assert '\x1b' not in text.getvalue()
 
 

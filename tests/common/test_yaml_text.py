@@ -42,6 +42,7 @@ def test_values_are_those_of_yaml_except_dates():
         ('a: [1', 'in line 1: expected'),
         ('a: 1\n--- 2', 'in line 2: but found another document'),
         ('a: 1\nb: "\0"', 'in line 2: the character #x0000'),
+        ('a: 1\nb: "\\U00110000"', 'in line 2: an escape of no character'),
         ('\n' + '[' * 500, 'in line 2: more than 50 lists'),
         ('- ' * 5000, 'in line 1: more than 50 lists'),
         (BOMB, 'in line 5: more than 20000 values'),

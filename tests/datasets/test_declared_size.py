@@ -1,9 +1,6 @@
 """The limit of pixels, and files that claim more pixels than they hold: refused before decoding."""
 
-import re
-import resource
 import struct
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -13,8 +10,8 @@ from PIL import Image
 from common.errors import InputError
 from datasets import image_files
 from datasets.keys import MAX_PIXELS, ImageReading
-from datasets.readers import label_files
 from support import stand_ins
+from support.little_memory import little_memory
 
 SIDE = 60000
 MAX_BYTES = 256 << 20  # of memory while a file is refused that claims gigabytes
@@ -78,24 +75,11 @@ CLAIMS = {
 }  # fmt: skip
 
 
-@contextmanager
-def little_memory():
-    """Let this process allocate no more than ``MAX_BYTES`` in the block, in any library."""
-    with open('/proc/self/status') as status:
-        used = 1024 * int(re.search(r'VmSize:\s*(\d+)', status.read())[1])
-    _, hard = before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_BYTES, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
 def refused(path, limit=MAX_PIXELS):
     """Return the message, the same for image and size, raised without the memory."""
     messages, reading = [], ImageReading(max_pixels=limit)
     for read in (image_files.read_image, image_files.image_size):
-        with little_memory(), pytest.raises(InputError) as error:
+        with little_memory(MAX_BYTES), pytest.raises(InputError) as error:
             read(path, reading)
         messages.append(str(error.value))
     assert messages[0] == messages[1]
@@ -192,14 +176,6 @@ def test_comments_in_text_cost_no_time(tmp_path):
     path = tmp_path / 'a.pgm'
     path.write_bytes(b'P2#a\n3 1 # b\r255\n' + b'# comment\n' * 300_000 + b'7 8#c\n 9')
     assert image_files.read_image(path)[0, :, 0].tolist() == [7, 8, 9]
-
-
-def test_large_masks_are_read_up_to_the_same_limit(tmp_path, monkeypatch):
-    """Pillow refuses more than 179 million pixels of its own accord, here a few."""
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 3000)
-    path = tmp_path / 'mask.png'
-    Image.fromarray(np.ones((60, 120), np.uint8)).save(path)
-    assert label_files.read_indices(path).shape == (60, 120)
 
 
 def test_images_too_wide_for_opencv_are_read(tmp_path):

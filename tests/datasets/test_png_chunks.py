@@ -92,7 +92,7 @@ def test_a_flipped_bit_anywhere_is_noticed(tmp_path, name):
 
 
 def test_a_flipped_bit_of_a_genuine_label_is_noticed(shared, tmp_path):
-    """Before, 115 of 2,880 such files were read as other labels."""
+    """Without the checksums of chunks, 115 of 2,880 such files are read as other labels."""
     path, rng = tmp_path / 'a.png', np.random.RandomState(0)
     for (name, folder), splits in GENUINE.items():
         dataset = datasets.open(name, shared / 'data' / folder, min(splits))

@@ -57,7 +57,7 @@ def test_rebuilt_zips_are_zips():
 
 
 def test_a_yaml_bomb_unfolds_to_more_than_memory_holds():
-    bombs = [texts.yaml_bomb(np.random.default_rng(s), b'key: 1\n', []) for s in range(30)]
+    bombs = [texts.yaml_bomb(np.random.default_rng(s), b'key: 1\n', []) for s in range(9)]
     assert any(b'*a30' in bomb for bomb in bombs)
     for bomb in bombs:
         with pytest.raises(YamlError, match='bomb.yaml: not valid YAML'):

@@ -10,10 +10,9 @@ import platform
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
-from common import cache_entries, files
+from common import cache_entries, files, machine
 from common.cache_entries import DamagedEntryError
 from common.errors import UserError
 from engine.device import libraries
@@ -115,7 +114,7 @@ def _fingerprint() -> str:
     paths += _modules_of_mpi4py()
     paths += [Path(libraries.loaded_file(DRIVER.removesuffix('.1')) or DRIVER), Path(LOADER_CACHE)]
     facts = [sys.version, sys.prefix, platform.release()]
-    facts += [f'{name} {_version(name)}' for name in VERSIONED]
+    facts += [f'{name} {machine.version_of(name)}' for name in VERSIONED]
     facts += [_stamp(path) for path in sorted(Path(__file__).parent.glob('*.py'))]
     facts += [f'{name}={os.environ.get(name)}' for name in VARIABLES]
     facts += [_stamp(path) for path in paths]
@@ -132,13 +131,6 @@ def _modules_of_mpi4py() -> list[Path]:
     spec = importlib.util.find_spec('mpi4py')
     folders = (spec.submodule_search_locations or []) if spec else []
     return sorted(path for folder in folders for path in Path(folder).glob('*.so'))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _stamp(path: Path | str) -> str:

@@ -61,7 +61,7 @@ NAMES = {
     'a\u2028b': 'has a line break',
     'a\\b': 'has a backslash',
     'c:a': 'points outside',
-    'n' * 256: "'n{200}...' in it has a name that is too long",
+    'n' * 256: "'n{197}...' in it has a name that is too long",
     'ü' * 128: 'has a name that is too long',
     'd/' * 101 + 'x': 'lies in more than 100 folders',
     '.downloads/lock': 'is no place for files of an archive',

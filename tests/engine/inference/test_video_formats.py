@@ -1,11 +1,8 @@
 """Hostile videos: playlists, sizes, counts and rates that a header claims, boxes without end."""
 
 import os
-import resource
 import struct
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from common.errors import InputError
 from engine.inference import iso_boxes, video, video_formats, video_packets
 from support import stand_ins
+from support.little_memory import little_memory
 
 # Formats that FFmpeg writes, by ending, and the codec that it is asked for.
 WRITTEN = {
@@ -46,18 +44,6 @@ def videos(tmp_path_factory):
     return paths
 
 
-@contextmanager
-def little_memory():
-    """Let this process allocate at most 1 GiB more."""
-    pages = int(Path('/proc/self/statm').read_text().split()[0])
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 30), limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-
-
 def box(kind, content=b''):
     return struct.pack('>I4s', 8 + len(content), kind) + content
 
@@ -71,7 +57,7 @@ def put(data, kind, offset, layout, *values):
 
 def refusal(path, data, **words):
     path.write_bytes(data)
-    with little_memory(), pytest.raises(InputError) as caught:
+    with little_memory(1 << 30), pytest.raises(InputError) as caught:
         video.VideoReader(path, **words)
     text = str(caught.value)
     assert text.startswith(f'{path}: ')

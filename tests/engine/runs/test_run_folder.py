@@ -140,7 +140,7 @@ def test_links_in_a_run_folder_stay_links_and_pipes_are_refused(tmp_path):
     own.write_text('precious')
     folder.path.mkdir()
     folder.lock.symlink_to(own)
-    with pytest.raises(UserError, match='lock: is a link, which cannot be a lock file; remove it'):
+    with pytest.raises(UserError, match='lock: is a link and must be a file; remove it'):
         folder.claim(resume=False)
     assert own.read_text() == 'precious' and folder.lock.is_symlink()
     folder.lock.unlink()
