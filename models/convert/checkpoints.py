@@ -129,7 +129,8 @@ def read_arrays(
         if left < 0:
             raise ModelError(
                 f'{path}: cannot be converted (its tensors, up to {short_text(name)}, are much '
-                'larger than the file); save each with a storage of its own: tensor.clone()'
+                'larger than the file); save them uncompressed, and each with a storage of its '
+                'own: tensor.clone()'
             )
         try:
             result[name] = tensor.array()

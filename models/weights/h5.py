@@ -18,6 +18,7 @@ from common.errors import UserError
 from common.finite import non_finite
 from common.log import LOG
 from common.name_list import first_names
+from common.short_repr import short_text
 from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of
@@ -68,12 +69,15 @@ def load(
         The names that were loaded, missing and extra.
 
     Raises:
-        ModelError: A shape differs, no name matches, the file cannot be read, or with ``strict`` a
-            name is missing or unknown.
+        ModelError: A shape differs, no name matches, the file cannot be read, a value is not an
+            array of numbers, or with ``strict`` a name is missing or unknown.
         NonFiniteError: A loaded array has NaN or infinity, also as float32.
     """
     label = 'the given arrays' if isinstance(source, Mapping) else str(source)
     arrays = dict(source) if isinstance(source, Mapping) else read(source)
+    for name, array in arrays.items():
+        if not isinstance(getattr(array, 'dtype', None), np.dtype):
+            raise ModelError(f'{label}: {short_text(name)} is not an array of NumPy')
     with NNABLA_LOCK:
         return _load(arrays, strict, label, allow_non_finite)
 

@@ -60,6 +60,8 @@ def test_given_arrays_of_other_types_are_refused(network):
         arrays = parameters()
         arrays[NAME] = arrays[NAME].astype(dtype)
         assert_refused(arrays, f'^the given arrays: {NAME} is not numeric')
+    for value in ([1.0], None, nn.Variable((3,))):
+        assert_refused({NAME: value}, f'^the given arrays: {NAME} is not an array of NumPy')
 
 
 def test_large_sums_of_finite_values_are_loaded(network):
