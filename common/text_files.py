@@ -82,6 +82,14 @@ def decode(content: bytes, source: Path | str) -> str:
     Raises:
         TextFileError: The bytes are not text in this encoding.
     """
+    try:
+        return _decoded(content, source)
+    except MemoryError as error:
+        raise TextFileError(source, 'cannot be read: it does not fit into memory') from error
+
+
+def _decoded(content: bytes, source: Path | str) -> str:
+    """Return the text of some bytes, as :func:`decode` does; it can raise ``MemoryError``."""
     if not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             return content.decode('utf-8-sig')

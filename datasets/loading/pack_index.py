@@ -159,6 +159,10 @@ def _info(values: Any, path: Path) -> DatasetInfo:
         tuple(_counts(colour, 3, 'colour', path, most=255))
         for colour in _list(values, 'palette', path)
     )
+    classes = found.get('classes', ())
+    for key in ('palette', 'categories'):
+        if not classes or key in found and len(found[key]) != len(classes):
+            _refuse(path, f'has {len(classes)} classes and {len(found.get(key, ()))} in {key}')
     try:
         return DatasetInfo(**found)
     except (DataError, TypeError) as error:  # TypeError: a fact is missing

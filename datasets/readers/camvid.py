@@ -15,6 +15,7 @@ name of a frame per line, define them. Without such files, image folders ``train
 ``test`` do, and without these, the sequence and the frame number, as in SegNet.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def _find_original(root: Path, split: str, labels: dict[str, Path]) -> FoundSamp
     folder = next(iter(labels.values())).parent
     found = layout.pair(images, labels, lambda name: folder / f'{name}{ORIGINAL}.png')
     names = root / f'{split}.txt'
-    if names.is_file():
+    if os.path.lexists(names):  # also a link to nothing or a pipe: reading it tells the fault
         list_files = [root / f'{name}.txt' for name in INFO.splits]
         left = lists.not_listed(found, list_files, _listed_name)
         return layout.select_listed(found, names, _listed_name).with_unused(left)

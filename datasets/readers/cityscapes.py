@@ -13,6 +13,7 @@ sony/ai-research-code, d3net/semantic-segmentation/segmentation_data.py), restri
 these names.
 """
 
+import os
 from pathlib import Path
 
 import cv2
@@ -92,7 +93,7 @@ def find(root: Path, split: str) -> FoundSamples:
         found = layout.pair(images, labels, lambda name: folders[1] / f'{name}{LABEL_IDS}.png')
     left = trees.left_in(folders[0], images.values(), layout.PNG)
     names = root / f'{split}.txt'
-    if names.is_file():
+    if os.path.lexists(names):  # also a link to nothing or a pipe: reading it tells the fault
         left += lists.not_listed(found, [names])
         found = layout.select_listed(found, names)
     return found.with_unused(left)

@@ -20,6 +20,7 @@ and ``test.txt`` in the root with the path of an image below ``images`` per line
 its ending. Without either, all images form the split ``train``.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def find(root: Path, split: str) -> FoundSamples:
     description = folder_description.read(root)
     found = _files_of(root, description)
     list_files = {name: root / f'{name}.txt' for name in SPLITS}
-    lists_there = [path for path in list_files.values() if path.is_file()]
+    # Also a link to nothing, a pipe or a folder: reading it tells the fault.
+    lists_there = [path for path in list_files.values() if os.path.lexists(path)]
     if any((root / description.images / name).is_dir() for name in SPLITS):
         ignored = [UnusedFile(path, 'folders define the splits') for path in lists_there]
         return _part(found, split).samples(split).with_unused(ignored)

@@ -109,7 +109,7 @@ def not_listed(
     known = {sample.name for sample in found}
     named: set[str] = set()
     for path in lists:
-        for line in filter(None, map(str.strip, list_lines(path) if path.is_file() else ())):
+        for line in filter(None, map(str.strip, list_lines(path) if os.path.lexists(path) else ())):
             named.update(name for name in names_meant(name_of(line)) if name in known)
     return tuple(
         UnusedFile(sample.image, NOT_LISTED) for sample in found if sample.name not in named

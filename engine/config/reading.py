@@ -32,6 +32,8 @@ def find_file(path: str | os.PathLike[str]) -> Path:
             f'{path}: this folder has no {CONFIG_NAME}; name a config file, or the folder of a run '
             'of train.py'
         )
+    if os.path.exists(path):
+        raise UserError(f'{path}: is a pipe or a device; name a config file')
     there = {p.stem.lower(): f'configs/{p.name}' for p in (PROJECT / 'configs').glob('*.yaml')}
     close = difflib.get_close_matches(Path(path).stem.lower(), there, n=3, cutoff=0.6)
     named = [there[name] for name in close]
@@ -113,7 +115,9 @@ def _base_file(base: str, path: Path) -> Path:
         raise UserError(f'{path}: {BASE_KEY} names {short_text(base)}, but {error}') from error
     if found is None:
         lacks = f'no {CONFIG_NAME} in' if kind == 'folder' else 'no'
-        raise UserError(f'{path}: {BASE_KEY} names {base}, but there is {lacks} {named}')
+        odd = kind is None and os.path.exists(named)
+        problem = 'it is a pipe or a device' if odd else f'there is {lacks} {named}'
+        raise UserError(f'{path}: {BASE_KEY} names {short_text(base)}, but {problem}')
     return found
 
 

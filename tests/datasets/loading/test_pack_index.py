@@ -38,7 +38,7 @@ FIRST = ('entries', 0)
         (('version',), ('2', True, HUGE, None), 'another version'),
         (('split',), (1, None, []), 'no text as split'),
         (('info',), (None, [], {}, {'name': 1}, {'name': 'x', 'unknown': 1}), 'describe|text|pal'),
-        (('info', 'classes'), ('abc', [1], None, ['c'] * 300), 'classes'),
+        (('info', 'classes'), ('abc', [1], None, ['c'] * 300, [], ['c'] * 9), 'classes'),
         (
             ('info', 'palette'),
             ([[1, 2]], [[1, 2, 256]], [[1, 2, -1]], 3, [[True] * 3]),

@@ -141,6 +141,9 @@ def test_without_splits_all_images_are_train(tmp_path):
     make(tmp_path, {'classes': list(COLOURS)})
     with pytest.raises(DataError, match='nothing found for the split val.*lists train.txt'):
         opened(tmp_path, 'val')
+    (tmp_path / 'train.txt').symlink_to('nothing')  # such as a list on a disk that is not mounted
+    with pytest.raises(DataError, match='train.txt: cannot be read .No such file'):
+        opened(tmp_path)
 
 
 def test_images_without_a_label_are_left_out_and_told(tmp_path):
