@@ -33,7 +33,7 @@ Source: TypeAlias = str | os.PathLike[str] | BinaryIO
 # Exceptions of h5py for a damaged file, and ArrayError.
 HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError)
 # Limits of a child's computation. Ten thousand arrays take one or two seconds, attributes some ms.
-SECONDS_FOR_ARRAYS, SECONDS_FOR_ATTRIBUTES = 10, 1
+SECONDS_FOR_ARRAYS, SECONDS_FOR_ATTRIBUTES = 5, 1
 CHILD_BYTES = 1 << 30  # beyond the memory of this process
 
 
