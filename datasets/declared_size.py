@@ -25,6 +25,7 @@ _ARITHMETIC_PIXELS_PER_BYTE = 1 << 14
 # Frames of an animation can be small, but several canvases are allocated. The limit is not that
 # of the format, but far from what programs write.
 _ANIMATED_WEBP_PIXELS_PER_BYTE = 1 << 15
+_SMALL_CANVAS = 1 << 25  # pixels; so many need little memory, and can be of one colour
 _ANIMATED = 0x02  # a flag of WebP's extended header
 # A scan of a few bytes passes over all pixels. Programs write about ten.
 _MAX_SCANS = 100
@@ -55,7 +56,7 @@ def check(image: Image.Image, name: str, data: bytes, path: Path, limit: int) ->
     elif name == formats.PNM:
         needed = width * height * _PNM_BITS[data[:2]] // 8
     elif name == formats.WEBP and data[12:16] == b'VP8X' and data[20] & _ANIMATED:
-        needed = width * height // _ANIMATED_WEBP_PIXELS_PER_BYTE
+        needed = max(0, width * height - _SMALL_CANVAS) // _ANIMATED_WEBP_PIXELS_PER_BYTE
     elif name == formats.BMP and image.info.get('compression') in _UNCOMPRESSED_BMP:
         place = 24 if data[14] == _SHORT_BMP_HEADER else 28
         needed = height * (width * int.from_bytes(data[place : place + 2], 'little') // 8)

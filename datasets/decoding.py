@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import UnidentifiedImageError
+
 from common.errors import InputError, UserError
 from common.library_output import hidden_c_output
 from common.memory import is_memory_error
@@ -45,6 +47,8 @@ def decoding(path: Path, remedy: str = '') -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """Return why a decoder failed, as one line."""
+    if isinstance(error, UnidentifiedImageError):  # Pillow names an address in memory
+        return 'its header is invalid'
     text = str(getattr(error, 'strerror', None) or error)
     of_opencv = _OPENCV.search(text)
     if of_opencv:

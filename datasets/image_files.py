@@ -136,7 +136,7 @@ def _check_complete(name: str, data: bytes, reading: ImageReading, path: Path) -
             return _orientation_of(name, data, image), small
     except UnidentifiedImageError:
         if name != formats.TIFF:
-            raise InputError(f'{path}: damaged or truncated (its header is invalid)') from None
+            raise
         return orientation.of_exif(data), True  # a kind of TIFF that OpenCV may support
 
 

@@ -10,7 +10,8 @@ from datasets import tiff_tags
 from datasets.keys import ImageReading
 
 REMEDY = 'save it with 8 or 16 bits per channel in another program, for example as PNG'
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of TIFF
+_SEPARATE = 2  # planes of channels, one after the other
 _LOG_LUV = (32844, 32845)  # photometric values of packed floating-point pixels
 _KINDS = {2: 'signed', 3: 'floating-point', 5: 'complex', 6: 'complex'}  # by TIFF's sample format
 _USUAL_DEPTHS = (8, 10, 12, 14)  # of cameras that write files with 16 bits
@@ -18,8 +19,13 @@ _DARKEST = 64  # an image that uses 14 of 16 bits has no higher 8-bit value
 
 
 def check_tiff(data: bytes, path: Path) -> None:
-    """Raise ``InputError`` for a TIFF whose pixels are not unsigned integers of up to 16 bits."""
-    tags = tiff_tags.read_tags(data, (_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT))
+    """Raise ``InputError`` for a TIFF whose pixels are not unsigned integers of up to 16 bits.
+
+    Packed values in separate planes are refused as well: OpenCV fills in two channels of three with
+    what happens to be in memory.
+    """
+    wanted = (_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT)
+    tags = tiff_tags.read_tags(data, wanted)
     bits = _bits(tags)
     if set(tags.get(_PHOTOMETRIC, ())) & set(_LOG_LUV):
         raise _unknown_range(path, 32, 'floating-point')
@@ -28,6 +34,8 @@ def check_tiff(data: bytes, path: Path) -> None:
             raise _unknown_range(path, bits, _KINDS[kind])
     if bits > 16:
         raise _unknown_range(path, bits, 'integer')
+    if 8 < bits < 16 and _SEPARATE in tags.get(_PLANES, ()) and len(tags[_BITS_PER_SAMPLE]) > 1:
+        raise InputError(f'{path}: {bits}-bit channels in separate planes are not read; {REMEDY}')
 
 
 def check_type(pixels: np.dtype, path: Path) -> None:

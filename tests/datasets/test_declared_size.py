@@ -164,6 +164,9 @@ def test_an_animation_on_a_huge_canvas_is_refused(tmp_path):
     path, frames = tmp_path / 'a.webp', [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     assert image_files.read_image(path).shape == PICTURE.shape
+    black = [Image.new('RGB', (2500, 2000), (0, 0, blue)) for blue in (0, 9)]
+    black[0].save(tmp_path / 'b.webp', save_all=True, append_images=black[1:], lossless=True)
+    assert image_files.image_size(tmp_path / 'b.webp') == (2000, 2500)  # 138 bytes
     data = bytearray(path.read_bytes())
     data[24:30] = 2 * (16382).to_bytes(3, 'little')
     path.write_bytes(data)

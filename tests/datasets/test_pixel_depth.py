@@ -1,5 +1,7 @@
 """Kinds of pixels: what is refused, and how 16 bits become 8 by the config key bit_depth."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -23,6 +25,26 @@ def _new_command():
 def colour(grey):
     """Return a colour image whose channels differ."""
     return np.dstack([grey, grey[::-1], grey.T])
+
+
+def test_packed_channels_in_separate_planes_are_refused(tmp_path):
+    """OpenCV yields other pixels at each reading, those of freed memory."""
+    path, side = tmp_path / 'a.tif', 16
+    plane = side * side * 12 // 8
+    tags = [(256, side), (257, side), (259, 1), (262, 2), (277, 3), (278, side), (284, 2)]
+    lists = {258: (3, 'HHH', (12,) * 3), 273: (4, 'III', ()), 279: (4, 'III', (plane,) * 3)}
+    place = 8 + 2 + 12 * (len(tags) + len(lists)) + 4
+    entries, tail = {tag: struct.pack('<HHIHxx', tag, 3, 1, value) for tag, value in tags}, b''
+    pixels = place + 6 + 12 + 12
+    for tag, (kind, layout, values) in lists.items():
+        values = values or tuple(pixels + number * plane for number in range(3))
+        entries[tag] = struct.pack('<HHII', tag, kind, 3, place + len(tail))
+        tail += struct.pack(f'<{layout}', *values)
+    directory = b''.join(entries[tag] for tag in sorted(entries))
+    head = struct.pack('<2sHIH', b'II', 42, 8, len(entries)) + directory + bytes(4)
+    path.write_bytes(head + tail + bytes(3 * plane))
+    with pytest.raises(InputError, match='a.tif: 12-bit channels in separate planes .*; save it'):
+        read_image(path)
 
 
 @pytest.mark.parametrize(

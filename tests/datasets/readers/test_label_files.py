@@ -1,5 +1,7 @@
 """Label files: only unambiguous class indices or colours are read."""
 
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,6 +65,11 @@ def test_lossy_and_damaged_files_are_refused(tmp_path):
             label_files.read_indices(tmp_path / name)
     with pytest.raises(InputError, match='none.png: cannot be read .No such file'):
         label_files.read_indices(tmp_path / 'none.png')
+    gamma = b'gAMA\0'  # three bytes are missing, and the checksum is right
+    chunk = b'\0\0\0\1' + gamma + zlib.crc32(gamma).to_bytes(4, 'big')
+    (tmp_path / 'c.png').write_bytes(whole[:33] + chunk + whole[33:])
+    with pytest.raises(InputError, match=r'c.png: damaged or truncated \(its header is invalid'):
+        label_files.read_indices(tmp_path / 'c.png')
 
 
 def test_a_palette_in_another_order_is_refused(tmp_path):

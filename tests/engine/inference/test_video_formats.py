@@ -145,10 +145,18 @@ def test_claimed_samples_are_counted_before_an_index_is_made(videos, tmp_path):
     # An hour and a half of sound, a sample of 4 bytes at each moment.
     times = box(b'stts', struct.pack('>IIII', 0, 1, 250_000_000, 1))
     sizes = box(b'stsz', struct.pack('>III', 0, 4, 250_000_000))
-    table = box(b'minf', box(b'stbl', times + sizes))
-    sound = box(b'trak', box(b'mdia', box(b'hdlr', bytes(8) + b'soun') + table))
-    path.write_bytes(data + box(b'moov', sound))
+    places = box(b'stco', struct.pack('>II', 0, 5209) + bytes(4 * 5209))
+    runs = struct.pack('>IIIIIIII', 0, 2, 1, 48_000, 1, 5209, 16_000, 1)
+
+    def sound(runs):
+        table = box(b'minf', box(b'stbl', times + sizes + places + box(b'stsc', runs)))
+        return box(b'trak', box(b'mdia', box(b'hdlr', bytes(8) + b'soun') + table))
+
+    path.write_bytes(data + box(b'moov', sound(runs)))
     assert video_formats.read_header(path).moov is not None
+    # FFmpeg makes a packet of each 1024 samples that a chunk claims.
+    bomb = runs.replace(struct.pack('>I', 48_000), struct.pack('>I', 1 << 31))
+    assert 'it claims' in refusal(path, data + box(b'moov', sound(bomb)))
 
 
 def test_a_truncated_file_lacks_its_index(videos, tmp_path):
