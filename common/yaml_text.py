@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         """Return a text; join surrogate pairs, which JSON writes as two escapes."""
         text: str = super().construct_scalar(node)
         if text.isascii():
