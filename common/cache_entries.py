@@ -59,7 +59,8 @@ def read(path: Path) -> Entry | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DamagedEntryError(f'{path} cannot be read ({error.strerror or error})') from error
+        reason = 'it is a link' if error.errno == errno.ELOOP else error.strerror or error
+        raise DamagedEntryError(f'{path} cannot be read ({reason})') from error
     except MemoryError as error:
         raise DamagedEntryError(f'{path} does not fit into memory') from error
     if not known or head != _head(path, line, payload):
