@@ -42,7 +42,8 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
     figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
     figure.suptitle(one_line(title), parse_math=False)  # the name of a folder is no formula
-    if path.suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+    kind = path.suffix[1:].lower()
+    if kind not in figure.canvas.get_supported_filetypes():
         raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)
     _draw_losses(loss, _columns(losses))
@@ -56,7 +57,8 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
     _mark_best(score, _columns(scores))
     with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH)
+        # The file to which a link leads can have another ending.
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format=kind)
 
 
 def _draw_losses(axes: Axes, columns: np.ndarray):

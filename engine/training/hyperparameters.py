@@ -17,7 +17,11 @@ class TrainingKeys(Section):
     """Length, batch size, checkpoint intervals and frozen parameters of a training."""
 
     batch_size: int | None = config_key(
-        None, 'images per process and backward pass', least=1, default_text='required for training'
+        None,
+        'images per process and backward pass',
+        least=1,
+        most=1 << 16,
+        default_text='required for training',
     )
     accumulation: int = config_key(1, 'backward passes per update', least=1)
     reference_batch: int | None = config_key(

@@ -56,7 +56,7 @@ def damaged(data, tmp_path):
         (['--set', 'lr=null'], 'lr: required for training'),
         (['--set', 'batch_size=null'], 'batch_size: required for training'),
         (['--set', 'save_minutes=0'], 'save_minutes: must be greater than 0, not 0'),
-        (['--set', 'batch_size=0'], 'batch_size: must be at least 1, not 0'),
+        (['--set', 'batch_size=0'], 'batch_size: must be at least 1 and at most 65536, not 0'),
         (
             ['--set', 'epochs=3'],
             '--set max_iter=null or --set epochs=null (max_iter: ',

@@ -15,10 +15,10 @@ from datasets.loading.transforms import Batch
 class CropKeys(AugmentationKeys):
     """Keys of augmentations that crop."""
 
-    image_height: int = config_key(meaning='height of the crop in pixels', least=1)
-    image_width: int = config_key(meaning='width of the crop in pixels', least=1)
+    image_height: int = config_key(meaning='height of the crop in pixels', least=1, most=1 << 15)
+    image_width: int = config_key(meaning='width of the crop in pixels', least=1, most=1 << 15)
     crop_scales: tuple[float, float] = config_key(
-        (0.5, 2.0), 'smallest and largest factor of the size before the crop', above=0
+        (0.5, 2.0), 'smallest and largest factor of the size before the crop', above=0, most=100
     )
 
 

@@ -17,8 +17,10 @@ class ResizeCropKeys(CropKeys):
     """Keys of resize_crop, the augmentation of TI's networks."""
 
     crop_scales: tuple[float, float] = (1.0, 2.0)
-    resize_height: int = config_key(meaning='height before the crop in pixels', least=1)
-    resize_width: int = config_key(meaning='width before the crop in pixels', least=1)
+    resize_height: int = config_key(
+        meaning='height before the crop in pixels', least=1, most=1 << 15
+    )
+    resize_width: int = config_key(meaning='width before the crop in pixels', least=1, most=1 << 15)
     rotation: float = config_key(0.0, 'largest angle in degrees', least=0, most=180)
     interpolation: str = config_key(
         'area', 'interpolation of images that shrink', choices=('area', 'linear')

@@ -201,7 +201,7 @@ def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
         ('lr: .nan', 'lr: must be finite, not nan'),
         ('batch_size: 1.5', 'batch_size: must be a whole number, not 1.5'),
         ('batch_size: yes', 'batch_size: must be a whole number, not True'),
-        ('batch_size: 0', 'batch_size: must be at least 1, not 0'),
+        ('batch_size: 0', 'batch_size: must be at least 1 and at most 65536, not 0'),
         ('momentum: 2', 'momentum: must be at least 0 and at most 1'),
         ('num_classes: 256', 'num_classes: must be at least 1 and at most 255'),
         ('mean: [1, 2]', 'mean: must be a list of 3 values'),

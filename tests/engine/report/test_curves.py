@@ -15,6 +15,12 @@ def test_an_unknown_picture_format_is_refused(tmp_path):
         curves.draw_curves(tmp_path / 'a.what', '', [], [], [])
 
 
+def test_a_link_leads_to_a_file_of_any_ending(tmp_path):
+    (tmp_path / 'a.png').symlink_to('target')
+    curves.draw_curves(tmp_path / 'a.png', '', [], [], [])
+    assert (tmp_path / 'target').read_bytes().startswith(b'\x89PNG')
+
+
 @pytest.mark.parametrize(
     'losses',
     [

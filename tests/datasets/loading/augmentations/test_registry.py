@@ -132,7 +132,7 @@ def test_the_config_reference_lists_added_keys_and_changed_defaults(own_modules)
     assert 'photometric_distortion: true or false; default: false' in paragraphs['Augmentation']
     scale_crop = paragraphs['Augmentation: scale_crop']
     assert 'photometric_distortion: true or false; default: true' in scale_crop
-    scales = 'crop_scales: list of 2 numbers, greater than 0; default: [1, 2]'
+    scales = 'crop_scales: list of 2 numbers, at most 100 and greater than 0; default: [1, 2]'
     assert scales in paragraphs['Augmentation: resize_crop']
 
 
