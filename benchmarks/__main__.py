@@ -8,7 +8,7 @@ from typing import Any
 from common import machine
 from common.command import Parser, run_command
 from common.errors import UserError
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from engine.backends import registry
 from engine.backends.base import AUTO
 from engine.device.settings import CONTEXTS

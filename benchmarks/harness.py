@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import files, machine, tables
+from common import files, machine
 from common.log import LOG
-from common.tables import Column
+from common.terminal import tables
+from common.terminal.tables import Column
 
 COLUMNS = (
     Column(),

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import replacing
-from common.tables import Column, markdown_row, markdown_rule
+from common.terminal.tables import Column, markdown_row, markdown_rule
 
 BEGIN, END = '<!-- benchmark:{} -->', '<!-- end -->'
 FACTS = (

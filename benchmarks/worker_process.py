@@ -17,10 +17,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from common import own_modules, streams
+from common import own_modules
 from common.command import TERMINATED
 from common.errors import UserError
 from common.log import LOG
+from common.terminal import streams
 
 CONNECTION_LOST = EOFError, OSError  # raised when the other end of a connection is closed
 EXIT_TIMEOUT_SECONDS = 10.0  # then the parent kills the worker, whose exit a library can block

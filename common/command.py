@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import PROJECT, __version__, log, once, own_modules, streams
+from common import PROJECT, __version__, log, once, own_modules
 from common.errors import ClosedPipeError, UserError
 from common.launcher import RANK_0_HEAD_START_SECONDS, launched_rank
 from common.settings import FLAGS, GROUP
+from common.terminal import streams
 
 T = typing.TypeVar('T')
 Container = typing.Union[argparse.ArgumentParser, argparse._ArgumentGroup]

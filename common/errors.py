@@ -1,6 +1,6 @@
 """Errors that the user can fix; a command prints them as one line."""
 
-from common.printable import one_line
+from common.terminal.printable import one_line
 
 
 class UserError(Exception):

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from common import write_targets
 from common.errors import ClosedPipeError, UserError
 from common.log import LOG
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
+from common.writing import write_targets
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files import kind_of, walk
 from common.glob_patterns import explain_no_match
 from common.log import LOG
-from common.name_list import first_names
+from common.terminal.name_list import first_names
 
 IMAGE_SUFFIXES = (
     '.jpg',

@@ -5,8 +5,8 @@ import logging
 import os
 from pathlib import PurePath
 
-from common.library_output import hide_python_warnings
-from common.printable import one_line, printable
+from common.terminal.library_output import hide_python_warnings
+from common.terminal.printable import one_line, printable
 
 LOG = logging.getLogger('nnseg')
 

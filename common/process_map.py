@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from common import once
 from common.errors import UserError
 from common.log import LOG
-from common.progress import ProgressBar
+from common.terminal.progress import ProgressBar
 from common.worker import become_worker
 
 Samples = TypeVar('Samples', bound=Sequence[Any])

@@ -23,7 +23,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
 from common.errors import UserError
-from common.short_repr import short_repr, short_text
+from common.terminal.short_repr import short_repr, short_text
 
 PLAIN_TYPES = {
     int: ('whole number', 'whole numbers'),

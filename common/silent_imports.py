@@ -11,8 +11,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from common import cache_entries, files
+from common import files
 from common.errors import UserError
+from common.writing import cache_entries
 
 TELEMETRY = 'openvino_telemetry'  # the package with which openvino and nncf send
 MATPLOTLIB_FOLDER = 'MPLCONFIGDIR'  # environment variable: where matplotlib writes

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import cv2
 
-from common import once, streams
-from common.library_output import hide_python_warnings
+from common import once
+from common.terminal import streams
+from common.terminal.library_output import hide_python_warnings
 
 
 def become_worker(ignored: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.log import LOG
-from common.name_list import first_names
+from common.terminal.name_list import first_names
 from datasets import orientation, pixel_limit
 from datasets.decoding import decoding
 from datasets.image_files import checked_size, image_size, read_image

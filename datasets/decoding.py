@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import UnidentifiedImageError
 
 from common.errors import InputError, UserError
-from common.library_output import hidden_c_output
 from common.memory import is_memory_error
+from common.terminal.library_output import hidden_c_output
 
 # The fault and its explanation, between places in OpenCV's sources.
 _OPENCV = re.compile(r'OpenCV\(.*error: \(-?\d+:([^)]*)\)\s*(.*?)\s*in function', re.DOTALL)

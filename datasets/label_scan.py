@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common import __version__, cache_entries, files
+from common import __version__, files
 from common.errors import InputError, UserError
 from common.log import LOG
-from common.name_list import first_names
 from common.process_map import map_samples
+from common.terminal.name_list import first_names
+from common.writing import cache_entries
 from datasets.dataset import Dataset, JudgingDecoder
 from datasets.info import DataError, DatasetInfo
 

@@ -11,8 +11,8 @@ from typing import IO
 import cv2
 from PIL import Image
 
-from common.library_output import hidden_c_output
 from common.shared_setting import SharedSetting
+from common.terminal.library_output import hidden_c_output
 
 _SILENT = 0  # OpenCV's level without messages
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from common.files import sha256_of
-from common.name_list import first_names
+from common.terminal.name_list import first_names
 from datasets.dataset import Dataset
 
 MAX_COMPARED_IMAGES = 5000  # of larger splits, only the paths are compared

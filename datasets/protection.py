@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.inputs import real
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from datasets.dataset import Sample
 from datasets.info import DataError
 from datasets.readers import layout

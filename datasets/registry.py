@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.registry import Registry
-from common.short_repr import short_repr, short_text
+from common.terminal.short_repr import short_repr, short_text
 from datasets.dataset import Dataset, FoundSamples, Sample, describe_unused
 from datasets.info import DataError, DatasetInfo
 from datasets.keys import DEFAULT_READING, ImageReading

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 import datasets
 from common import command, files
 from common.errors import UserError
-from common.printable import one_line
-from common.protected_files import ProtectedFiles
 from common.settings import option
+from common.terminal.printable import one_line
+from common.writing.protected_files import ProtectedFiles
 from datasets import IGNORE, Dataset, DatasetInfo, image_files, label_scan, protection, turned
 from datasets.colours import BLACK, overlay, paint
 from datasets.readers import layout

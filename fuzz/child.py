@@ -27,7 +27,7 @@ from common import PROJECT, once
 from common.errors import UserError
 from common.files import CACHE_VARIABLE
 from common.log import LOG
-from common.short_repr import short_repr
+from common.terminal.short_repr import short_repr
 from fuzz import outcomes
 from fuzz.inputs import Content, Input, Maker
 from fuzz.outcomes import Outcome

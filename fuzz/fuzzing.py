@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import machine
 from common.errors import UserError
-from common.progress import ProgressBar
+from common.terminal.progress import ProgressBar
 from fuzz import outcomes, pool, report
 from fuzz.inputs import InputMaker, Maker, Reader, chosen_readers
 from fuzz.outcomes import Outcome

@@ -12,8 +12,8 @@ from typing import Any
 
 from common import files, machine
 from common.errors import UserError
-from common.printable import one_line, printable
-from common.tables import Column, lines
+from common.terminal.printable import one_line, printable
+from common.terminal.tables import Column, lines
 from fuzz import child, outcomes
 from fuzz.inputs import Content, Input, InputMaker, Reader, chosen_readers
 from fuzz.outcomes import Outcome

@@ -4,10 +4,10 @@ import sys
 from argparse import Namespace
 
 import models
-from common import streams
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
-from common.tables import Column, fitted, line
+from common.terminal import streams
+from common.terminal.tables import Column, fitted, line
 from models import complexity, weights
 
 DEFAULT_SIZE = (512, 1024)  # height and width of the image, in pixels

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common import json_text
 from common.errors import UserError
+from common.reading import json_text
 
 # Texts in JSON: HDF5 stores a text of any length outside of the attribute, whose limit is 64 KiB.
 NAMES_ATTRIBUTE, COLOURS_ATTRIBUTE = ATTRIBUTES = ('class_names', 'class_colours')

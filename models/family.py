@@ -126,7 +126,7 @@ class Published:
         page: Web page for a download by hand.
         size: File size in bytes, if known.
         sha256: Checksum, if known. Without one, the first download is trusted, and later downloads
-            must be identical to it (:mod:`common.download`).
+            must be identical to it (:mod:`common.downloading.download`).
         num_classes: Number of classes, if it differs from the network's.
         halves: Names of all files of the network in the same folder, if there are several.
         obstacle: Reason why this project cannot load the file, if there is one.

@@ -9,7 +9,7 @@ from typing import Any
 import nnabla as nn
 
 from common.sections import SectionError, keys_of
-from common.short_repr import short_repr, short_text
+from common.terminal.short_repr import short_repr, short_text
 from layers import functions as L
 from layers import recompute
 from layers.workspace import NNABLA_LOCK

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common import files, write_targets
+from common import files
 from common.errors import InputError, UserError
 from common.process_map import map_samples
+from common.writing import write_targets
 from datasets import label_scan
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common import files, json_text
+from common import files
 from common.errors import UserError
-from common.json_text import is_count
-from common.short_repr import short_repr
+from common.reading import json_text
+from common.reading.json_text import is_count
+from common.terminal.short_repr import short_repr
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.keys import ImageReading

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import BadSampleError, InputError, UserError
-from common.json_text import is_count
+from common.reading.json_text import is_count
 from datasets.dataset import Dataset
 
 EPOCH, SAMPLE, BATCH, REPLACEMENT = range(4)  # purposes of random numbers, for generator()

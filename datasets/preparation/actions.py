@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from common import streams
 from common.errors import UserError
 from common.log import LOG
-from common.printable import one_line
-from common.tables import Column, lines
+from common.terminal import streams
+from common.terminal.printable import one_line
+from common.terminal.tables import Column, lines
 from datasets import DataError, Dataset, Sample, label_scan, turned
 from datasets.preparation import sources
 from datasets.preparation.check import SplitReport, check_split

@@ -16,12 +16,12 @@ from pathlib import Path
 from shlex import quote
 from typing import BinaryIO, Protocol
 
-from common.download import record_of
+from common.downloading.download import record_of
 from common.files import LARGE_BYTES
 from common.log import LOG
-from common.progress import ProgressBar
-from common.short_repr import short_text
-from common.write_targets import MAX_NAME_BYTES
+from common.terminal.progress import ProgressBar
+from common.terminal.short_repr import short_text
+from common.writing.write_targets import MAX_NAME_BYTES
 from datasets.info import DataError
 from datasets.preparation.archive_members import DamagedError, HarmfulError, Member, refuse_bomb
 from datasets.preparation.tar_files import TarReader, is_tar

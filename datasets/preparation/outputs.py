@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from datasets import protection
 from datasets.loading import pack
 

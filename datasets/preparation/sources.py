@@ -1,9 +1,9 @@
 """Download and unpack the archives of a data set.
 
 Archives are downloaded and unpacked in the folder ``<root>/.downloads``, and
-:func:`common.download.fetch` resumes and verifies their downloads. Complete files are moved from
-there into the layout that the reader expects. A list of the unpacked files of each archive stays in
-the folder, so that a later call skips archives that are unpacked already.
+:func:`common.downloading.download.fetch` resumes and verifies their downloads. Complete files are
+moved from there into the layout that the reader expects. A list of the unpacked files of each
+archive stays in the folder, so that a later call skips archives that are unpacked already.
 """
 
 import hashlib
@@ -13,10 +13,11 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from common import files, lock_files, own_files
-from common.download import MAX_UNDECLARED_BYTES, DownloadError, digest_mismatch, fetch
+from common import files
+from common.downloading.download import MAX_UNDECLARED_BYTES, DownloadError, digest_mismatch, fetch
 from common.errors import UserError
 from common.log import LOG
+from common.writing import lock_files, own_files
 from datasets.info import DataError
 from datasets.preparation.archive_members import BLOCK_BYTES
 from datasets.preparation.archives import format_gigabytes, is_archive, unpack

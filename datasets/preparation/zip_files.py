@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
 from datasets.preparation.archive_members import (
     BLOCK_BYTES,
     LINK_OR_DEVICE,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from common.short_repr import short_repr
+from common.terminal.short_repr import short_repr
 
 _FINE = 5  # grid points per pixel along an outline
 MAX_COORDINATE = 1_000_000  # pixels; an outline may leave its image

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common import json_text
-from common.short_repr import short_repr, short_text
-from common.text_files import TextFileError
+from common.reading import json_text
+from common.reading.text_files import TextFileError
+from common.terminal.short_repr import short_repr, short_text
 from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo

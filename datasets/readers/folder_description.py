@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import files, yaml_text
+from common import files
 from common.class_maps import MAX_CLASSES
 from common.errors import UserError
-from common.short_repr import short_repr, short_text
-from common.text_files import TextFileError
+from common.reading import yaml_text
+from common.reading.text_files import TextFileError
+from common.terminal.short_repr import short_repr, short_text
 from datasets.info import DataError, long_name, repeated_name
 
 DESCRIPTION_FILE = 'dataset.yaml'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import PROJECT, files
 from common.inputs import IMAGE_SUFFIXES
-from common.short_repr import short_repr
+from common.terminal.short_repr import short_repr
 from datasets.dataset import NO_IMAGE, FoundSamples, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.readers.lists import list_lines, names_meant

@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from common import json_text
 from common.inputs import IMAGE_SUFFIXES
-from common.short_repr import short_text
-from common.text_files import TextFileError, read_text
+from common.reading import json_text
+from common.reading.text_files import TextFileError, read_text
+from common.terminal.short_repr import short_text
 from datasets.dataset import NOT_LISTED, FoundSamples, Sample, UnusedFile
 from datasets.info import DataError
 

@@ -1,4 +1,4 @@
-"""A disk cache of compiled exports, one entry of :mod:`common.cache_entries` each.
+"""A disk cache of compiled exports, one entry of :mod:`common.writing.cache_entries` each.
 
 The file name identifies the model: network, shape, backend, precision and a digest of everything
 else that affects the result. The entry repeats all of it in full, with the package versions that
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cache_entries, files
-from common.cache_entries import DamagedEntryError
+from common import files
 from common.errors import UserError
 from common.log import LOG
+from common.writing import cache_entries
+from common.writing.cache_entries import DamagedEntryError
 
 SUBFOLDER, SUFFIX, REJECTED_SUFFIX = 'backends', '.compiled', '.mismatch.onnx'
 MAX_BYTES = 4 << 30  # total size of all files in the folder

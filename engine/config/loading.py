@@ -25,7 +25,7 @@ import models
 from common import PROJECT, files
 from common.errors import UserError
 from common.sections import SectionError, plain
-from common.short_repr import short_repr, short_text
+from common.terminal.short_repr import short_repr, short_text
 from datasets.info import long_name, repeated_name
 from datasets.keys import DataKeys
 from datasets.loading import augmentations

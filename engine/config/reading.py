@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import PROJECT, files, once, yaml_text
+from common import PROJECT, files, once
 from common.errors import UserError
-from common.name_list import first_names
-from common.short_repr import short_repr, short_text
+from common.reading import yaml_text
+from common.terminal.name_list import first_names
+from common.terminal.short_repr import short_repr, short_text
 from engine.config import class_count
 from engine.config.config import Origins
 from engine.runs.run_folder import CONFIG_NAME, RunFolder

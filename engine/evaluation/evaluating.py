@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import files, write_targets
+from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
 from common.machine import versions
+from common.writing import write_targets
 from datasets import Dataset, protection
 from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs

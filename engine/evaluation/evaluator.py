@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from common import tables
 from common.class_maps import check_num_classes
 from common.log import LOG
 from common.process_map import MANY_FILES
-from common.progress import ProgressBar
-from common.tables import Column
+from common.terminal import tables
+from common.terminal.progress import ProgressBar
+from common.terminal.tables import Column
 from datasets import Dataset, DatasetInfo, label_scan
 from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes

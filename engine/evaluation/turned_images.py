@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from common.progress import ProgressBar
+from common.terminal.progress import ProgressBar
 from datasets import Dataset, turned
 from engine.distributed.processes import Processes
 

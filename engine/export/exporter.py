@@ -6,9 +6,10 @@ from pathlib import Path
 
 import nnabla as nn
 
-from common import files, write_targets
+from common import files
 from common.errors import UserError
 from common.memory import memory_errors_as
+from common.writing import write_targets
 from engine.backends.errors import BackendError
 from engine.export import checks, writers
 from engine.export.metadata import describe_file

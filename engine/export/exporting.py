@@ -8,7 +8,7 @@ from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
-from common.printable import one_line
+from common.terminal.printable import one_line
 from datasets.keys import ImageReading
 from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs

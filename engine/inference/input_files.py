@@ -1,6 +1,6 @@
 """Collect the files that a network is loaded from, which no output may overwrite."""
 
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from engine.backends import calibration
 from engine.backends.settings import BackendSettings
 from engine.config.config import Config

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import write_targets
 from common.errors import UserError
 from common.files import kind_of
 from common.inputs import Input, find_inputs, real
-from common.protected_files import ProtectedFiles
+from common.writing import write_targets
+from common.writing.protected_files import ProtectedFiles
 from datasets import image_files
 from engine.inference import video
 from engine.inference.settings import LooksSettings

@@ -16,8 +16,8 @@ from common.errors import InputError, UserError
 from common.inputs import Input
 from common.log import LOG
 from common.memory import memory_errors_as
-from common.printable import one_line
-from common.progress import ProgressBar
+from common.terminal.printable import one_line
+from common.terminal.progress import ProgressBar
 from datasets import DatasetInfo, colours, image_files
 from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs

@@ -10,7 +10,7 @@ import numpy as np
 
 from common import files, silent_imports
 from common.errors import UserError
-from common.printable import one_line
+from common.terminal.printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

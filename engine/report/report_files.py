@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from common import files, write_targets
-from common.printable import printable
+from common import files
+from common.terminal.printable import printable
+from common.writing import write_targets
 from engine.report import curves, summary
 
 SUMMARY, PICTURE = 'report.md', 'report.png'

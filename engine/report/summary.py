@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import files, yaml_text
+from common import files
 from common.errors import UserError
+from common.reading import yaml_text
 from common.sections import SectionError
-from common.tables import Column, markdown
+from common.terminal.tables import Column, markdown
 from datasets.keys import DataKeys
 from engine.config.reading import NAME_KEYS
 from engine.runs import checkpoints

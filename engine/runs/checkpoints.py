@@ -20,10 +20,11 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from common import files, hdf5
+from common import files
 from common.errors import UserError
-from common.finite import non_finite
 from common.log import LOG
+from common.reading import hdf5
+from common.reading.finite import non_finite
 from engine.runs import state_facts
 from models.weights.foreign_files import STATE_MAGIC as MAGIC
 

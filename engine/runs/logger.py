@@ -19,8 +19,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from common.errors import UserError
 from common.log import LOG, PrintableFormatter
-from common.printable import printable
-from common.progress import ProgressBar
+from common.terminal.printable import printable
+from common.terminal.progress import ProgressBar
 from engine.runs.series import RunSeries
 from engine.runs.tensorboard import EventWriter
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from common import __version__, files, lock_files, write_targets
+from common import __version__, files
 from common.errors import UserError
 from common.log import LOG
-from common.printable import one_line
+from common.terminal.printable import one_line
+from common.writing import lock_files, write_targets
 from engine.runs import checkpoints
 from models import NetworkInfo, weights
 from models.class_table import ClassTable

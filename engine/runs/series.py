@@ -16,10 +16,11 @@ from pathlib import Path
 
 from nnabla.monitor import MonitorSeries, MonitorTimeElapsed
 
-from common import files, json_text
+from common import files
 from common.errors import UserError
-from common.json_text import is_count, is_number
-from common.text_files import TextFileError, read_text
+from common.reading import json_text
+from common.reading.json_text import is_count, is_number
+from common.reading.text_files import TextFileError, read_text
 
 LOSS, RATE, SCORE = 'Training loss', 'Learning rate', 'Validation mIoU'
 TIME = 'Training time per iteration'

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from common import json_text
 from common.errors import UserError
-from common.json_text import is_count, is_number
+from common.reading import json_text
+from common.reading.json_text import is_count, is_number
 
 MAX_COUNT = 2**53  # of iterations, samples and processes
 MAX_SEED = 2**32 - 1  # the largest seed that NumPy's generators accept

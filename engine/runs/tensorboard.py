@@ -15,7 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from common.printable import one_line
+from common.terminal.printable import one_line
 
 FLUSH_SECONDS = 10  # scalars() flushes at most once in this time
 RGB_COLORSPACE = 3  # TensorBoard's number for RGB

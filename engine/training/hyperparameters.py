@@ -23,7 +23,7 @@ class TrainingKeys(Section):
         most=1 << 16,
         default_text='required for training',
     )
-    accumulation: int = config_key(1, 'backward passes per update', least=1)
+    accumulation: int = config_key(1, 'backward passes per update', least=1, most=1 << 16)
     reference_batch: int | None = config_key(
         None,
         'images per update, over all processes, that learning rates and iterations refer to; with '

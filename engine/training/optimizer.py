@@ -23,7 +23,7 @@ import numpy as np
 
 from common.patterns import matching_parameters
 from common.sections import Section, SectionError, config_key
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
 from engine.training.pytorch_momentum import PyTorchMomentum
 from engine.training.state_arrays import check_fit
 from layers.build import float_context

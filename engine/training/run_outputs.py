@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from datasets import Dataset, protection
 from engine.config import Config
 from engine.config.data import data_root

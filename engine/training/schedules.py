@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.sections import Section, SectionError, config_key, plain
-from common.short_repr import short_repr
+from common.terminal.short_repr import short_repr
 
 # Constants of one_cycle, with PyTorch's names and defaults.
 RISING_SHARE = 0.3  # pct_start: share of the iterations

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import datasets
-from common import cache_entries
+from common.writing import cache_entries
 from datasets.label_scan import ScanCache, scan_labels
 from engine.backends.disk_cache import CacheKey, DiskCache
 from engine.device.extension import findings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import download
+from common.downloading import download
 from common.errors import UserError
 from fuzz.inputs import Content, Reader
 from fuzz.mutators import http

@@ -8,7 +8,7 @@ import models
 from common import files, machine
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from models import complexity
 from models.complexity.table import as_json, as_text
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from common.tables import Column, lines
+from common.terminal.tables import Column, lines
 from models.complexity.counts import Complexity, Stage
 
 COLUMNS = (

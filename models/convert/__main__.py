@@ -20,9 +20,9 @@ from common import files
 from common.command import Parser, run_command
 from common.errors import UserError
 from common.log import LOG
-from common.name_list import first_names
-from common.printable import one_line
-from common.protected_files import ProtectedFiles
+from common.terminal.name_list import first_names
+from common.terminal.printable import one_line
+from common.writing.protected_files import ProtectedFiles
 from layers.workspace import Workspace
 from models import convert, input_statistics, registry, weights
 from models.convert import checkpoints, matching, recognition, reporting

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import TypeAlias
 
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
 from models.errors import ModelError, UnsupportedFormatError
 
 Records: TypeAlias = dict[str, zipfile.ZipInfo]  # by name

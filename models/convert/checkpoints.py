@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from common import files
 from common.errors import UserError
-from common.finite import non_finite
-from common.short_repr import short_text
+from common.reading.finite import non_finite
+from common.terminal.short_repr import short_text
 from models.convert import archives, npz, safetensors, saved_objects
 from models.convert.tensors import Tensor
 from models.errors import ModelError, UnsupportedFormatError

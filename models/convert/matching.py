@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import nnabla as nn
 
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
 from layers.build import ShapeOnlyBuild
 from layers.workspace import Workspace
 from models import registry

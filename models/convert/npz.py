@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
 from models.convert import archives
 from models.convert.archives import Records
 from models.convert.tensors import MAX_TENSORS, Tensor, is_shape

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from common.short_repr import short_text
+from common.terminal.short_repr import short_text
 from models.convert.tensors import NUMPY_TYPES, Storage, Tensor, view
 from models.errors import ModelError
 

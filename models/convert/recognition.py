@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from common.class_maps import MAX_CLASSES
-from common.name_list import first_names
+from common.terminal.name_list import first_names
 from models import registry
 from models.convert import reference_name
 from models.convert.matching import Shapes, StateMatch, is_encoder_of, match_arrays, network_shapes

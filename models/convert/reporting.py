@@ -10,9 +10,10 @@ import nnabla as nn
 import numpy as np
 from numpy.typing import NDArray
 
-from common import PROJECT, tables
-from common.name_list import first_names
-from common.tables import Column
+from common import PROJECT
+from common.terminal import tables
+from common.terminal.name_list import first_names
+from common.terminal.tables import Column
 from models import convert
 from models.convert.matching import StateMatch
 from models.errors import ModelError

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from common import json_text
-from common.short_repr import short_text
+from common.reading import json_text
+from common.terminal.short_repr import short_text
 from models.convert.tensors import (
     MAX_TENSORS,
     Tensor,

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar
 
 from common.log import LOG
-from common.name_list import first_names
-from common.short_repr import short_text
+from common.terminal.name_list import first_names
+from common.terminal.short_repr import short_text
 from models.convert import pickled_names
 from models.convert.pickled_names import DICTIONARY, INERT, ElementType, Inert
 from models.convert.tensors import Storage, is_count

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from common import json_text
-from common.library_output import hidden_c_output
+from common.reading import json_text
+from common.terminal.library_output import hidden_c_output
 from models import registry
 from models.convert import checkpoints
 from models.weights.published import conversion_command, entry_of

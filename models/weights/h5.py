@@ -13,12 +13,13 @@ import nnabla as nn
 import numpy as np
 from numpy.typing import NDArray
 
-from common import __version__, files, hdf5
+from common import __version__, files
 from common.errors import UserError
-from common.finite import non_finite
 from common.log import LOG
-from common.name_list import first_names
-from common.short_repr import short_text
+from common.reading import hdf5
+from common.reading.finite import non_finite
+from common.terminal.name_list import first_names
+from common.terminal.short_repr import short_text
 from layers.workspace import NNABLA_LOCK
 from models import class_table as classes_of
 from models import input_statistics as statistics_of

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common import PROJECT, cache_entries, download, files
+from common import PROJECT, files
+from common.downloading import download
 from common.errors import UserError
 from common.files import CACHE_VARIABLE, cache_folder
 from common.log import LOG
+from common.writing import cache_entries
 from models.convert import checkpoints
 from models.errors import ModelError
 from models.family import Published

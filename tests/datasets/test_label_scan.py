@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import cache_entries
 from common.errors import InputError
+from common.writing import cache_entries
 from datasets import DataError, Dataset, label_scan
 from datasets.label_scan import LabelScan, ScanCache, scan_labels
 from datasets.loading import pack

@@ -6,7 +6,7 @@ import pytest
 
 import datasets
 from common.errors import UserError
-from common.protected_files import ProtectedFiles
+from common.writing.protected_files import ProtectedFiles
 from datasets import protection
 
 

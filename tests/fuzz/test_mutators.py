@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import yaml_text
-from common.yaml_text import YamlError
+from common.reading import yaml_text
+from common.reading.yaml_text import YamlError
 from fuzz.mutators import containers, generic, pictures, texts
 from fuzz.readers.pictures import png
 

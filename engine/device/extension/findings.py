@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common import cache_entries, files, machine
-from common.cache_entries import DamagedEntryError
+from common import files, machine
 from common.errors import UserError
+from common.writing import cache_entries
+from common.writing.cache_entries import DamagedEntryError
 from engine.device import libraries
 from engine.device.extension import importing
 

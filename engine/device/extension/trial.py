@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 
-from common import PROJECT, json_text
+from common import PROJECT
 from common.errors import UserError
 from common.launcher import environment_without_launcher
 from common.log import LOG
+from common.reading import json_text
 from engine.device import libraries
 from engine.device.extension import findings, importing
 from engine.device.extension.findings import Findings

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from common import write_targets
 from common.errors import InputError, UserError
+from common.writing import write_targets
 from datasets.dataset import Dataset, Sample
 from datasets.info import DataError, DatasetInfo
 from datasets.loading import pack

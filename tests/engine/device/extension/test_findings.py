@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from common import cache_entries
+from common.writing import cache_entries
 from engine.device.extension import findings as cached_findings
 from engine.device.extension.findings import Findings
 from support import programs

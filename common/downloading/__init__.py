@@ -1,0 +1,1 @@
+"""Download files over HTTP, resume what was interrupted, and verify it."""
