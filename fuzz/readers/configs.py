@@ -53,7 +53,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise AssertionError('the config is empty')
     return {key: str(found[key]).replace(str(path.parent), '') for key in found} | {
         'num_classes': found['num_classes'],
-        'classes': found['classes'],
+        'classes': found.get('classes'),
     }
 
 
