@@ -18,6 +18,7 @@ from datasets.decoding import decoding, reason_of
 from datasets.keys import MAX_PIXELS
 from datasets.library_settings import silent_opencv
 from engine.inference import video_formats, video_orientation, video_packets
+from engine.inference.video_sizes import FFMPEG_PIXELS
 
 CODECS = {'.mp4': 'mp4v', '.m4v': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 # Formats whose header holds the number of frames; FFmpeg estimates the number in other formats.
@@ -105,12 +106,12 @@ class VideoReader:
 
     def _check_size(self, width: int, height: int) -> None:
         """Raise ``InputError`` for frames of more pixels than are read."""
-        pixels = width * height
-        if pixels > self._max_pixels:
+        pixels, limit = width * height, min(self._max_pixels, FFMPEG_PIXELS)
+        if pixels > limit:
+            option = f', or set max_pixels (--set max_pixels={pixels})'
             raise InputError(
-                f'{self._path}: frames of {width}x{height} pixels, but at most '
-                f'{self._max_pixels} are read; make it smaller with another program, or set '
-                f'max_pixels (--set max_pixels={pixels})'
+                f'{self._path}: frames of {width}x{height} pixels, but at most {limit} are read; '
+                f'make it smaller with another program{option if pixels <= FFMPEG_PIXELS else ""}'
             )
 
     def _check_constant(self, sizes: Sequence[tuple[int, int]]) -> None:

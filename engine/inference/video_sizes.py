@@ -1,7 +1,7 @@
 """Find the sizes that the header of a video declares, before FFmpeg allocates frames of that size.
 
 Other formats than those below state the size among the frames only, so that it is known when FFmpeg
-has opened the video. FFmpeg itself refuses frames of more than 2^28 pixels.
+has opened the video. FFmpeg itself refuses frames of more than ``FFMPEG_PIXELS``.
 """
 
 import re
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from engine.inference.iso_boxes import at, video_tracks
 
 Size = tuple[int, int]  # width and height in pixels
+
+FFMPEG_PIXELS = 1 << 28  # of a frame; av_image_check_size() of libavutil refuses more
 
 _ENTRY_PATH = (b'mdia', b'minf', b'stbl', b'stsd')  # boxes around the entries of a track's codecs
 _ENTRY_SIZE = 40  # offset of width and height in the box stsd: of the first entry
