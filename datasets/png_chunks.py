@@ -21,7 +21,10 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY = 0  # a colour type
 _CHANNELS = {GREY: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _HEADER, _PIXELS, _EXIF, _LAST = b'IHDR', b'IDAT', b'eXIf', b'IEND'
+_TEXTS = (b'tEXt', b'zTXt', b'iTXt')
 _HEADER_BYTES = 13
+_MANY_TEXTS = 100
+_AROUND_CHUNK = 12  # bytes of length, kind and checksum
 _MOST_COMPRESSED = 1032  # bytes that a byte of a zlib stream can stand for
 
 
@@ -35,6 +38,7 @@ class PngFacts:
         bits: Bits of a stored value, 1 to 16.
         colour_type: As in the header: grey, RGB, palette, or grey or RGB with alpha.
         exif: EXIF data; empty if there are none.
+        texts: Number of chunks with texts.
     """
 
     width: int
@@ -42,6 +46,7 @@ class PngFacts:
     bits: int
     colour_type: int
     exif: bytes
+    texts: int
 
 
 def check(data: bytes, path: Path) -> PngFacts:
@@ -56,7 +61,7 @@ def check(data: bytes, path: Path) -> PngFacts:
             pixels that the header claims.
     """
     position, view, kind = len(SIGNATURE), memoryview(data), b''
-    header, exif, held = b'', b'', 0
+    header, exif, held, texts = b'', b'', 0, 0
     while kind != _LAST:
         start = position + 8
         end = start + int.from_bytes(data[position : position + 4], 'big')
@@ -73,8 +78,10 @@ def check(data: bytes, path: Path) -> PngFacts:
             held += end - start
         elif kind == _EXIF:
             exif = exif or data[start:end]
+        elif kind in _TEXTS:
+            texts += 1
         position = end + 4
-    return _facts(header, exif, held, path)
+    return _facts(header, exif, texts, held, path)
 
 
 def decode(data: bytes, facts: PngFacts) -> np.ndarray:
@@ -86,6 +93,8 @@ def decode(data: bytes, facts: PngFacts) -> np.ndarray:
     Raises:
         RuntimeError: The compressed pixels are damaged.
     """
+    if facts.texts > _MANY_TEXTS:
+        data = _without_texts(data)
     if facts.bits == 16:
         pixels = pyspng.c.spng_decode_image_bytes(data, pyspng.c.SPNG_FMT_RGBA16)
         return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR)
@@ -94,14 +103,25 @@ def decode(data: bytes, facts: PngFacts) -> np.ndarray:
     return cv2.cvtColor(pyspng.load(data, 'RGB'), cv2.COLOR_RGB2BGR)
 
 
-def _facts(header: bytes, exif: bytes, held: int, path: Path) -> PngFacts:
+def _without_texts(data: bytes) -> bytes:
+    """Return a PNG without its texts, of which libspng refuses more than a thousand."""
+    parts, position = [data[: len(SIGNATURE)]], len(SIGNATURE)
+    while position < len(data):
+        end = position + _AROUND_CHUNK + int.from_bytes(data[position : position + 4], 'big')
+        if data[position + 4 : position + 8] not in _TEXTS:
+            parts.append(data[position:end])
+        position = end
+    return b''.join(parts)
+
+
+def _facts(header: bytes, exif: bytes, texts: int, held: int, path: Path) -> PngFacts:
     if len(header) != _HEADER_BYTES or header[9] not in _CHANNELS:
         raise _damaged(path, 'its PNG header is invalid')
     width, height = int.from_bytes(header[:4], 'big'), int.from_bytes(header[4:8], 'big')
     bits, colour_type = header[8:10]
     needed = height * -(-width * bits * _CHANNELS[colour_type] // 8)
     pixel_limit.check_bytes(width, height, needed, held * _MOST_COMPRESSED, path)
-    return PngFacts(width, height, bits, colour_type, exif)
+    return PngFacts(width, height, bits, colour_type, exif, texts)
 
 
 def _damaged(path: Path, reason: str) -> InputError:

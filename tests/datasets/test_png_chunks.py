@@ -139,3 +139,12 @@ def test_the_most_compressed_png_is_read(tmp_path):
     path = tmp_path / 'a.png'
     Image.fromarray(np.zeros((4000, 4000), np.uint8)).save(path, compress_level=9)
     assert not image_files.read_image(path).any()
+
+
+@pytest.mark.parametrize('kind', [b'tEXt', b'zTXt', b'iTXt'])
+def test_thousands_of_texts_harm_no_image(kind, tmp_path):
+    texts = [(kind, b'key %d\0' % number) for number in range(2000)]
+    for name, extra in (('plain', []), ('many', texts)):
+        (tmp_path / f'{name}.png').write_bytes(noise(8, 9, 8, 0, extra=extra))
+    found = image_files.read_image(tmp_path / 'many.png')
+    assert np.array_equal(found, image_files.read_image(tmp_path / 'plain.png'))
