@@ -11,6 +11,7 @@ describes the arrays, and this process reads the values of a file that the child
 import faulthandler
 import gc
 import json
+import mmap
 import os
 import resource
 import signal
@@ -35,6 +36,8 @@ HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, Memory
 # Limits of a child's computation. Ten thousand arrays take one or two seconds, attributes some ms.
 SECONDS_FOR_ARRAYS, SECONDS_FOR_ATTRIBUTES = 5, 1
 CHILD_BYTES = 1 << 30  # beyond the memory of this process
+MAX_ANSWER_BYTES = 1 << 26  # of names and attributes; the memory is taken as far as it is used
+_LENGTH_BYTES = 8
 
 
 def list_arrays(source: Source) -> list[str]:
@@ -118,7 +121,7 @@ def _in_child(task: Callable[[h5py.File], Any], source: Source, seconds: int) ->
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_AS: _memory() + CHILD_BYTES,
     }
-    status, answer = _run(lambda answers: _serve(task, source, answers, limits))
+    status, answer = _run(lambda memory: _serve(task, source, memory, limits))
     if status == -signal.SIGXCPU:
         raise ArrayError('reading it does not end')
     if status or not answer:
@@ -133,17 +136,18 @@ def _in_child(task: Callable[[h5py.File], Any], source: Source, seconds: int) ->
     raise ArrayError(fault['text'], fault['advice'])
 
 
-def _run(serve: Callable[[BinaryIO], None]) -> tuple[int, bytes]:
-    """Return the exit status of a child process that calls a function, and what it wrote.
+def _run(serve: Callable[[mmap.mmap], None]) -> tuple[int, bytes]:
+    """Return the exit status of a child process that calls a function, and its answer.
 
     Args:
-        serve: Writes to the file that it receives, and ends the process.
+        serve: Receives the memory for :func:`_write_answer`, and ends the process.
 
     Raises:
         OSError: The system starts no process.
     """
-    # Unlike a pipe, a file has an end while a process that another thread forks holds it open.
-    with open(os.memfd_create('hdf5'), 'w+b') as answers:
+    # A pipe has no end while a process that another thread forks holds it open. A file, also one
+    # in memory, has the limit of a shell's ulimit -f.
+    with mmap.mmap(-1, MAX_ANSWER_BYTES) as memory:
         # The child calls HDF5 alone, and h5py holds its lock over a fork: threads do not matter.
         try:
             child = os.fork()
@@ -153,7 +157,7 @@ def _run(serve: Callable[[BinaryIO], None]) -> tuple[int, bytes]:
         if not child:
             try:
                 gc.disable()  # the destructors of the parent's garbage may call drivers
-                serve(answers)
+                serve(memory)
             finally:
                 os._exit(1)
         try:
@@ -162,8 +166,14 @@ def _run(serve: Callable[[BinaryIO], None]) -> tuple[int, bytes]:
             os.kill(child, signal.SIGKILL)
             _wait(child)
             raise
-        answers.seek(0)
-        return status, answers.read()
+        end = _LENGTH_BYTES + int.from_bytes(memory[:_LENGTH_BYTES], 'big')
+        return status, memory[_LENGTH_BYTES:end]
+
+
+def _write_answer(content: bytes, memory: mmap.mmap) -> None:
+    """Write an answer, and then its length in front of it, so that no part of one counts."""
+    memory[_LENGTH_BYTES : _LENGTH_BYTES + len(content)] = content
+    memory[:_LENGTH_BYTES] = len(content).to_bytes(_LENGTH_BYTES, 'big')
 
 
 def _wait(child: int) -> int:
@@ -175,14 +185,14 @@ def _wait(child: int) -> int:
 
 
 def _serve(
-    task: Callable[[h5py.File], Any], source: Source, answers: BinaryIO, limits: Mapping[int, int]
+    task: Callable[[h5py.File], Any], source: Source, memory: mmap.mmap, limits: Mapping[int, int]
 ) -> None:
     """Do a task in the child process, write its result and the description of its error, and exit.
 
     Args:
         task: Receives the open file.
         source: The path of the file, or the open file.
-        answers: File to write to.
+        memory: Memory for the answer.
         limits: Limits of the child by the constants of ``resource``.
     """
     faulthandler.disable()
@@ -211,8 +221,11 @@ def _serve(
         fault = {'kind': 'content', 'text': text, 'advice': DAMAGED}
         if code is not None:
             fault.update(kind='system', errno=code)
-    answers.write(json.dumps([result, fault]).encode())
-    answers.flush()
+    content = json.dumps([result, fault]).encode()
+    if len(content) > MAX_ANSWER_BYTES - _LENGTH_BYTES:
+        fault = {'kind': 'content', 'text': 'its names are too long', 'advice': DAMAGED}
+        content = json.dumps([None, fault]).encode()
+    _write_answer(content, memory)
     os._exit(0)
 
 

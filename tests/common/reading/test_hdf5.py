@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import resource
 import signal
 import time
 import tracemalloc
@@ -326,6 +327,21 @@ def test_what_crashes_hdf5_is_refused_without_a_word_of_its_own(tmp_path, monkey
     with pytest.raises(ArrayError, match=r'HDF5 crashes on it \(exit status -6\)'):
         hdf5.list_arrays(tmp_path / 'a.h5')
     assert capfd.readouterr().err == ''
+
+
+def test_answers_are_bounded_and_need_no_file(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / 'a.h5', 'w') as file:
+        file['W'] = np.zeros(3)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as ulimit -f 0 of a shell
+    try:
+        assert hdf5.list_arrays(tmp_path / 'a.h5') == ['W']
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    monkeypatch.setattr(hdf5, 'MAX_ANSWER_BYTES', 200)
+    monkeypatch.setattr(hdf5_structure, 'list_arrays', lambda file: ['W' * 300])
+    with pytest.raises(ArrayError, match='its names are too long'):
+        hdf5.list_arrays(tmp_path / 'a.h5')
 
 
 def test_a_process_that_inherits_the_descriptors_holds_nothing_up(tmp_path, monkeypatch):
