@@ -3,8 +3,6 @@
 import io
 import logging
 import os
-import pty
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -15,7 +13,7 @@ from common import log, once
 from common.errors import InputError
 from common.terminal import streams, tables
 from common.terminal.printable import one_line, printable
-from support import programs
+from support import programs, terminals
 
 HOSTILE = 'a\x1b[31mred\x07\x9b2J\x7f\u202egpj.\u2028z\udc9b\r'
 SHOWN = r'a\x1b[31mred\x07\x9b2J\x7f\u202egpj.\u2028z\udc9b\r'
@@ -64,23 +62,9 @@ sys.exit(run_command(build, main, sys.argv[1:]))
 def shown_on_terminal(tmp_path, *arguments):
     """Return what the program shows on a terminal."""
     (tmp_path / 'program.py').write_text(PROGRAM.format(name=HOSTILE))
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / 'program.py'), *arguments],
-        env={**os.environ, 'PYTHONPATH': str(programs.PROJECT)},
-        stdout=follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    seen = b''
-    try:
-        while piece := os.read(leader, 10_000):
-            seen += piece
-    except OSError:  # EIO: the last writer closed the terminal
-        pass
-    os.close(leader)
-    process.wait()
-    return seen.decode()
+    environment = {**os.environ, 'PYTHONPATH': str(programs.PROJECT)}
+    command = [sys.executable, str(tmp_path / 'program.py'), *arguments]
+    return terminals.run_on_terminal(command, ('stdout', 'stderr'), env=environment)[1]
 
 
 @pytest.mark.parametrize(

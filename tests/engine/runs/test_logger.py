@@ -1,14 +1,9 @@
 """The log of a run on the console and in train.log, on a terminal, and on a full disk."""
 
-import fcntl
 import logging
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,7 @@ import pytest
 from common.errors import UserError
 from common.log import LOG
 from engine.runs.logger import RunLogger
-from support import programs
+from support import programs, terminals
 from support.logged_runs import REPORT, log_lines, train
 
 
@@ -142,21 +137,10 @@ with RunLogger(sys.argv[1], log_interval=2, max_iter=4, active=True) as logger:
 
 
 def test_a_terminal_shows_a_progress_bar(tmp_path):
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, '-c', TERMINAL, str(tmp_path)], cwd=programs.PROJECT, stderr=follower
+    status, text = terminals.run_on_terminal(
+        [sys.executable, '-c', TERMINAL, str(tmp_path)], cwd=programs.PROJECT
     )
-    os.close(follower)
-    seen = b''
-    try:
-        while piece := os.read(leader, 10_000):
-            seen += piece
-    except OSError:  # EIO: the last writer closed the terminal
-        pass
-    os.close(leader)
-    assert process.wait() == 0
-    text = seen.decode()
+    assert status == 0
     assert '4/4 |' in text
     assert 'loss 0.25, lr 0.1, step 0.20 s, data 0.10 s, ' in text
     assert re.search(r'a message\s*$', text, re.MULTILINE)
