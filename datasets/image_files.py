@@ -234,9 +234,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
         temporary.write_bytes(data)
 
 
-def encode_image(
-    extension: str, image: np.ndarray, name: str | Path = 'the image'
-) -> bytes:
+def encode_image(extension: str, image: np.ndarray, name: str | Path = 'the image') -> bytes:
     """Return the bytes of an image file.
 
     Args:
