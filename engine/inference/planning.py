@@ -18,7 +18,9 @@ from engine.inference import video
 from engine.inference.settings import LooksSettings
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
-LABELS_ENDING, COLOR_ENDING = '_labels.png', '_color.png'  # follow the stem of the picture's name
+# Of the maps beside a picture; they follow the stem of its name.
+LABELS_ENDING, COLOR_ENDING = '_labels.png', '_color.png'
+CONFIDENCE_ENDING, PROBABILITIES_ENDING = '_confidence.png', '_probabilities.npz'
 
 Pair = tuple[Input, Path]
 
@@ -168,12 +170,18 @@ def _kind_of_output(path: Path) -> str | None:
 
 
 def map_endings(looks: LooksSettings) -> list[str]:
-    """Return the name endings of the class maps that the settings request."""
-    return [LABELS_ENDING] * looks.save_labels + [COLOR_ENDING] * looks.save_color
+    """Return the name endings of the maps that the settings request."""
+    requested = {
+        LABELS_ENDING: looks.save_labels,
+        COLOR_ENDING: looks.save_color,
+        CONFIDENCE_ENDING: looks.save_confidence,
+        PROBABILITIES_ENDING: looks.save_probabilities,
+    }
+    return [ending for ending, wanted in requested.items() if wanted]
 
 
 def map_path(picture: Path, ending: str) -> Path:
-    """Return the path of the class map beside a picture."""
+    """Return the path of a map beside a picture."""
     return picture.with_name(picture.stem + ending)
 
 

@@ -22,7 +22,8 @@ from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
 from engine.inference import planning, test_time, video
 from engine.inference.input_files import network_files
-from engine.inference.planning import COLOR_ENDING, LABELS_ENDING, OutputPlan, Pair, map_path
+from engine.inference.maps import save_maps
+from engine.inference.planning import OutputPlan, Pair
 from engine.inference.prefetch import run_pipeline
 from engine.inference.segmentation import Segmentation
 from engine.inference.segmenter import Segmenter
@@ -143,13 +144,13 @@ def _segment_files(
         if image is None:
             segment_file(segment_image, *pair, looks, reading)
             return None
-        return _segmented(segment_image, image, pair[0])
+        return _segmented(segment_image, image, pair[0], looks)
 
     def write(pair: Pair, result: Segmentation | None) -> None:
         if result is not None:
             _write(result, *pair, looks)
 
-    with closing(run_pipeline(pairs, read, compute, write, _image_bytes)) as errors:
+    with closing(run_pipeline(pairs, read, compute, write, _bytes_of)) as errors:
         yield from errors
 
 
@@ -191,7 +192,7 @@ def segment_file(
     height, width = image.shape[:2]
     if height * width >= LARGE_IMAGE_PIXELS:
         LOG.info('segmenting %s, %dx%d pixels', item.path, width, height)
-    result = _segmented(segment_image, image, item)
+    result = _segmented(segment_image, image, item, looks)
     _write(result, item, target, looks)
     return result
 
@@ -203,7 +204,7 @@ def _read(item: Input, reading: ImageReading) -> np.ndarray:
 def _write(result: Segmentation, item: Input, target: Path, looks: LooksSettings) -> None:
     with _enough_memory(item):
         image_files.write_image(target, result.overlay(looks.opacity, looks.legend))
-        _save_maps(result, target, looks)
+        save_maps(result, target, looks)
 
 
 def _enough_memory(item: Input) -> AbstractContextManager[None]:
@@ -214,13 +215,16 @@ def _enough_memory(item: Input) -> AbstractContextManager[None]:
     )
 
 
-def _segmented(segment_image: SegmentImage, image: np.ndarray, item: Input) -> Segmentation:
+def _segmented(
+    segment_image: SegmentImage, image: np.ndarray, item: Input, looks: LooksSettings
+) -> Segmentation:
     with _enough_memory(item):
         try:
             result = segment_image(image)
         except InputError as error:  # its message does not name the file
             raise InputError(f'{item.path}: {error}') from error
-    result.drop_scores()  # several results wait to be written
+    if not looks.need_scores:
+        result.drop_scores()  # several results wait to be written
     return result
 
 
@@ -228,8 +232,8 @@ class _EndOfVideo(UserError):
     """The video has no more frames."""
 
 
-def _image_bytes(image: np.ndarray | None) -> int:
-    return 0 if image is None else image.nbytes
+def _bytes_of(value: np.ndarray | Segmentation | None) -> int:
+    return 0 if value is None else value.nbytes
 
 
 def _segment_video(
@@ -248,12 +252,12 @@ def _segment_video(
     def compute(number: int, frame: np.ndarray | None) -> Segmentation:
         if frame is None:
             raise _EndOfVideo
-        return _segmented(segment_image, frame, item)
+        return _segmented(segment_image, frame, item, looks)
 
     def write(number: int, result: Segmentation) -> None:
         nonlocal count
         append(result.overlay(looks.opacity, looks.legend))
-        _save_maps(result, target.with_suffix('') / f'{number:08d}.png', looks)
+        save_maps(result, target.with_suffix('') / f'{number:08d}.png', looks)
         count = number
 
     with video.video_writer(target, source.rate) as append:
@@ -262,18 +266,8 @@ def _segment_video(
             source, item.path.name, source.frames or None, leave=False, unit='frame', disable=None
         )
         frames = iter(bar)
-        with closing(
-            run_pipeline(itertools.count(1), read, compute, write, _image_bytes)
-        ) as errors:
+        with closing(run_pipeline(itertools.count(1), read, compute, write, _bytes_of)) as errors:
             error = next(filter(None, errors))
         if not isinstance(error, _EndOfVideo):
             raise error
     source.check_complete(count)
-
-
-def _save_maps(result: Segmentation, picture: Path, looks: LooksSettings) -> None:
-    if looks.save_labels:
-        image_files.write_image(map_path(picture, LABELS_ENDING), result.labels)
-    if looks.save_color:
-        color = map_path(picture, COLOR_ENDING)
-        image_files.write_palette_png(color, result.labels, result.palette)

@@ -90,6 +90,11 @@ class ProtocolSettings(Settings):
         metavar='S[,S...]',
         help='resize by these factors and average; a single factor below 1 suits large images',
     )
+    trained_area: bool = flag(
+        '--trained-area',
+        help='scale every image to as many pixels as the images of the training had; --scales '
+        'then count from there',
+    )
     flip: bool | None = option(
         '--flip', action='store_true', help='average with the mirrored image'
     )
@@ -142,6 +147,19 @@ class LooksSettings(Settings):
         '--save-color',
         help='write class indices with a colour palette to <picture>_color.png',
     )
+    save_confidence: bool = flag(
+        '--save-confidence',
+        help="write the probability of each pixel's class to <picture>_confidence.png, 255 for 1",
+    )
+    save_probabilities: bool = flag(
+        '--save-probabilities',
+        help='write the probabilities of all classes to <picture>_probabilities.npz',
+    )
+
+    @property
+    def need_scores(self) -> bool:
+        """Whether a file is written that needs more than the class of each pixel."""
+        return self.save_confidence or self.save_probabilities
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ If a protocol has several views of an image, the class probabilities of all view
 the image's own size with equal weights. The class with the largest mean wins.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,6 +18,7 @@ from engine.inference.settings import ProtocolSettings
 
 Size = tuple[int, int]  # height, width
 LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's defaults
+SET_TRAINED_SIZE = "set it, such as --set 'trained_size=[360, 480]'"
 
 
 def size_of(image: np.ndarray) -> Size:
@@ -31,7 +33,8 @@ class Protocol:
 
     Attributes:
         size: Size that every image is resized to, as in TI's EdgeAI-Lite.
-        scales: Factors of ``size``, or of the image's size if ``size`` is None.
+        area_of: Size whose number of pixels every image is scaled to; its shape stays.
+        scales: Factors of the size that ``size`` or ``area_of`` gives, or of the image's own.
         flip: Whether the network also sees the mirror image of every view.
         window: Size of overlapping windows that a view is cut into; a smaller view is one window.
             The windows' probabilities are averaged with weights that fall linearly towards a
@@ -48,6 +51,7 @@ class Protocol:
     """
 
     size: Size | None = None
+    area_of: Size | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     window: Size | None = None
@@ -61,6 +65,11 @@ class Protocol:
             raise UserError(
                 '--short-sides (test_short_sides) replaces --size (test_size) and '
                 '--scales (test_scales); use one of them'
+            )
+        if self.area_of and (self.size or self.short_sides):
+            raise UserError(
+                '--trained-area (test_trained_area) replaces --size (test_size) and '
+                '--short-sides (test_short_sides); use one of them'
             )
         if self.stride and not self.window:
             raise UserError(
@@ -77,7 +86,9 @@ class Protocol:
         if self.short_sides:
             return [self._by_short_side(height, width, short) for short in self.short_sides]
         height, width = self.size or (height, width)
-        return [(max(1, round(height * s)), max(1, round(width * s))) for s in self.scales]
+        factor = math.sqrt(math.prod(self.area_of) / (height * width)) if self.area_of else 1
+        factors = (factor * scale for scale in self.scales)
+        return [(max(1, round(height * f)), max(1, round(width * f))) for f in factors]
 
     def _by_short_side(self, height: int, width: int, short: int) -> Size:
         scale = min(short / min(height, width), self.max_size / max(height, width))
@@ -104,6 +115,11 @@ class Protocol:
         largest = self.window or (height, width)
         return min(largest[0], height), min(largest[1], width)
 
+    def sees_whole(self, height: int, width: int) -> bool:
+        """Return whether the only view of an image is the image as it is."""
+        only = not self.flip and not self.window
+        return only and self.views(height, width) == [(height, width)]
+
     def describe(self) -> dict[str, Any]:
         """Return, for reports, the attributes that differ from those of the default protocol."""
         plain = Protocol()
@@ -118,6 +134,16 @@ class Protocol:
 class ProtocolKeys(SizeMultipleKeys):
     """Views of an image that the network sees, unless the command line overrides them."""
 
+    trained_size: tuple[int, int] | None = config_key(
+        None,
+        'height and width of the images that the weights were trained on, before random scaling '
+        'and cropping',
+        least=1,
+        default_text='unknown',
+    )
+    test_trained_area: bool = config_key(
+        False, 'scale images to as many pixels as trained_size has; their shape stays'
+    )
     test_size: tuple[int, int] | None = config_key(
         None, 'height and width that images are resized to', least=1, default_text="the image's"
     )
@@ -150,6 +176,10 @@ class ProtocolKeys(SizeMultipleKeys):
         names = ('test_size', 'test_scales', 'test_short_sides', 'test_window', 'test_stride')
         values = {name: value for name in names if (value := getattr(self, name)) is not None}
         given: dict[str, Any] = {name.removeprefix('test_'): v for name, v in values.items()}
+        if self.test_trained_area:
+            if self.trained_size is None:
+                raise SectionError('test_trained_area', f'needs trained_size; {SET_TRAINED_SIZE}')
+            values['test_trained_area'], given['area_of'] = True, self.trained_size
         try:
             Protocol(**given)
         except UserError as error:
@@ -173,14 +203,19 @@ def choose_protocol(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
     Raises:
         UserError: The settings contradict each other or the config.
     """
-    if given.size or given.scales or given.short_sides:
+    if given.size or given.scales or given.short_sides or given.trained_area:
         size, scales, short_sides = given.size, given.scales, given.short_sides
+        by_area = given.trained_area
     else:
         size, scales, short_sides = keys.test_size, keys.test_scales, keys.test_short_sides
+        by_area = keys.test_trained_area
+    if by_area and keys.trained_size is None:
+        raise UserError(f'--trained-area: the config has no trained_size; {SET_TRAINED_SIZE}')
     if given.max_size and not short_sides:
         raise UserError('--max-size belongs to --short-sides, which is missing')
     protocol = Protocol(
         size=size,
+        area_of=keys.trained_size if by_area else None,
         scales=scales or (1.0,),
         flip=keys.test_flip if given.flip is None else given.flip,
         window=given.window or keys.test_window,
