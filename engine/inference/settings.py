@@ -179,14 +179,22 @@ class SegmentSettings(Settings):
         nargs='+',
         required=True,
         metavar='FILE',
-        help='an image, a video, a folder or a quoted pattern; accepts several',
+        help='an image, a video, a folder or a quoted pattern; accepts several. Or one of these: '
+        'the number of a camera, an address (rtsp://, http://, https://) of a stream, or - for an '
+        'image from standard input',
     )
     output: str | None = option(
         '-o',
         '--output',
         metavar='PATH',
-        help='picture of a single input (default: result.jpg), '
+        help='picture or video of a single input (default: result.jpg or result.mp4), '
         'or folder of several (default: results)',
+    )
+    frames: int | None = option(
+        '--frames',
+        type=_number,
+        metavar='N',
+        help='end a video or stream after N segmented frames',
     )
     looks: LooksSettings = group(LooksSettings, 'looks of the results, and files beside them')
     weights: WeightsSettings = group(WeightsSettings)

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.inputs import Input
 from common.writing.protected_files import ProtectedFiles
 from datasets import image_files
-from engine.inference import planning, segmenting
+from engine.inference import maps, planning, segmenting, steps
 from engine.inference.scores import ImageScores, ViewScores
 from engine.inference.settings import LooksSettings
 from support import segmentations, stand_ins
@@ -91,7 +91,7 @@ def test_confidence_that_is_not_a_number_is_black(working_folder):
     known = ImageScores([nothing], 11, (8, 8))
     image = np.zeros((8, 8, 3), np.uint8)
     result = segmentations.of_labels(np.zeros((8, 8), np.uint8), image, None, known)
-    segmenting.save_maps(result, Path('a.png'), LooksSettings(save_confidence=True))
+    maps.save_maps(result, Path('a.png'), LooksSettings(save_confidence=True))
     assert not cv2.imread('a_confidence.png').any()
 
 
@@ -105,7 +105,7 @@ def test_waiting_results_are_limited_by_the_memory_of_their_scores(working_folde
         events.append('segmented')
         return segmentations.of_labels(np.zeros((8, 8), np.uint8), image, None, scores)
 
-    monkeypatch.setattr(segmenting, 'save_maps', lambda *arguments: events.append('written'))
+    monkeypatch.setattr(steps, 'save_maps', lambda *arguments: events.append('written'))
     for name in 'abc':
         image_files.write_image(Path(f'in/{name}.png'), np.zeros((8, 8, 3), np.uint8))
     plan = planning.plan_outputs(['in'], 'out', BOTH)
