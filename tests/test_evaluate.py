@@ -86,7 +86,12 @@ def test_the_number_of_processes_changes_no_bit(small, tmp_path):
     process = mpi_jobs.run(2, 'evaluate.py', *options, *outputs(two))
     assert process.returncode == 0, process.stderr
     assert process.stdout.count('mean accuracy') == 1  # rank 0 alone prints the table
-    assert process.stdout.count('(sha256 daa3ec2d202b), camvid test, 3 images, flip, nnabla') == 1
+    assert (
+        process.stdout.count(
+            '(sha256 daa3ec2d202b), camvid test, 3 images, area of 360x480, flip, nnabla'
+        )
+        == 1
+    )
     assert process.stdout.count('left out') <= 1
     written = sorted(path.relative_to(one) for path in one.rglob('*.*'))
     assert len(written) == 7

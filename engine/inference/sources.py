@@ -61,6 +61,11 @@ class Stream(Input):
         is_camera = isinstance(self.source, int)
         return f'camera {self.source}' if is_camera else without_login(str(self.source))
 
+    @property
+    def is_http(self) -> bool:
+        """Whether the stream has an address of HTTP."""
+        return str(self.source).lower().startswith('http')
+
 
 def only_source(patterns: Sequence[str]) -> Input | None:
     """Return the camera, stream or standard input that the user names; None for files.

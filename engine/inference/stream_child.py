@@ -27,52 +27,34 @@ MAX_REASON = 200  # characters of a message of FFmpeg
 def main() -> None:
     """Serve the parent, which writes the number of its socket to the command line."""
     become_worker()
+    cv2.setLogLevel(0)  # FFmpeg's messages say more
     connection = Connection(int(sys.argv[1]))
     with suppress(EOFError, OSError):  # the parent has ended
         _serve(connection)
 
 
 def _serve(connection: Connection) -> None:
-    request = json.loads(connection.recv_bytes())
-    capture, reason = _opened(request['source'])
+    capture, reason = _opened(json.loads(connection.recv_bytes()))
     if not capture.isOpened():
         _send(connection, kind='closed', reason=reason)
         return
-    frames, rate, width, height = (
+    rate, width, height = (
         float(np.nan_to_num(capture.get(number)))
-        for number in (
-            cv2.CAP_PROP_FRAME_COUNT,
-            cv2.CAP_PROP_FPS,
-            cv2.CAP_PROP_FRAME_WIDTH,
-            cv2.CAP_PROP_FRAME_HEIGHT,
-        )
+        for number in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     )
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    is_live = request['is_live'] or frames <= 0
-    _send(
-        connection,
-        kind='open',
-        is_live=is_live,
-        frames=0 if is_live else int(frames),
-        rate=rate,
-        size=(int(width), int(height)),
-    )
-    number = 0
-    while True:
-        if not is_live:
-            connection.recv_bytes()  # a recording waits until its next frame is wanted
-        if not capture.grab():
-            break
-        number += 1
-        if is_live:
-            if not connection.poll(0):
-                continue  # nobody wants this frame
-            connection.recv_bytes()
+    _send(connection, kind='open', rate=rate, size=(int(width), int(height)))
+    dropped = 0
+    while capture.grab():
+        if not connection.poll(0):  # nobody waits for this frame
+            dropped += 1
+            continue
+        connection.recv_bytes()
         there, frame = capture.retrieve()
         if not there:
             break
-        _send_frame(connection, frame, number)
-    _send(connection, kind='end', number=number)
+        _send_frame(connection, frame, dropped)
+        dropped = 0
+    _send(connection, kind='end', dropped=dropped)
 
 
 def _opened(source: int | str) -> tuple[cv2.VideoCapture, str]:
@@ -90,11 +72,11 @@ def _opened(source: int | str) -> tuple[cv2.VideoCapture, str]:
     return capture, lines[-1][:MAX_REASON] if lines else ''
 
 
-def _send_frame(connection: Connection, frame: np.ndarray, number: int) -> None:
+def _send_frame(connection: Connection, frame: np.ndarray, dropped: int) -> None:
     if frame.ndim == 2:
         frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
     height, width = frame.shape[:2]
-    _send(connection, kind='frame', size=(height, width), number=number)
+    _send(connection, kind='frame', size=(height, width), dropped=dropped)
     connection.send_bytes(np.ascontiguousarray(frame, np.uint8).data.cast('B'))
 
 

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,16 @@ from common.errors import UserError
 from common.inputs import Input
 from common.log import LOG
 from common.terminal.progress import ProgressBar
-from engine.inference import live, video
+from engine.inference import http_video, live, video
 from engine.inference.maps import save_maps
 from engine.inference.prefetch import MAX_WAITING_ITEMS, run_pipeline
 from engine.inference.segmentation import Segmentation
 from engine.inference.sources import Stream
 from engine.inference.steps import Steps, bytes_of
+from engine.inference.stream_frames import StreamFrames
 from engine.inference.stream_reader import StreamReader
 
-Reader = video.VideoReader | StreamReader
+Reader = video.VideoReader | StreamFrames
 
 
 def segment_video(steps: Steps, item: Input, target: Path) -> None:
@@ -36,43 +37,53 @@ def segment_video(steps: Steps, item: Input, target: Path) -> None:
         video.IncompleteVideo: The input ended early; the frames before were written.
         UserError: The fault concerns other inputs too.
     """
-    if not isinstance(item, Stream):
-        source = video.VideoReader(item.path, steps.reading.max_pixels)
-        LOG.info('segmenting %s, %s frames', item.name, source.frames or 'an unknown number of')
-        _segment_frames(steps, item, target, source)
+    if isinstance(item, Stream):
+        with live.ended_by_signal() as is_ended, _opened(item, steps, is_ended) as source:
+            LOG.info('segmenting %s until it ends, or Ctrl-C', item.name)
+            count = _segment_frames(steps, item, target, source, is_ended)
+            if isinstance(source, StreamFrames):
+                LOG.info('%d frames were segmented, %d dropped', count, source.dropped)
         return
-    with (
-        live.ended_by_signal() as is_ended,
-        closing(StreamReader(item, steps.reading.max_pixels, is_ended)) as reader,
-    ):
-        LOG.info('segmenting %s until it ends, or Ctrl-C', item.name)
-        count = _segment_frames(steps, item, target, reader)
-        LOG.info('%d frames were segmented, %d dropped', count, reader.dropped)
+    source = video.VideoReader(item.path, steps.reading.max_pixels)
+    LOG.info('segmenting %s, %s frames', item.name, source.frames or 'an unknown number of')
+    _segment_frames(steps, item, target, source)
 
 
-def _segment_frames(steps: Steps, item: Input, target: Path, source: Reader) -> int:
+def _opened(
+    stream: Stream, steps: Steps, is_ended: Callable[[], bool]
+) -> AbstractContextManager[Reader]:
+    """Open a camera or a stream in the way that its address requires."""
+    if stream.is_http:
+        return http_video.opened(stream, steps.reading, is_ended)
+    return closing(StreamReader(stream, steps.reading.max_pixels, is_ended))
+
+
+def _segment_frames(
+    steps: Steps,
+    item: Input,
+    target: Path,
+    source: Reader,
+    is_ended: Callable[[], bool] = lambda: False,
+) -> int:
     """Segment frames until the source ends; return their number."""
     total = min(filter(None, (source.frames, steps.most_frames)), default=None)
     # disable=None: the bar is shown on terminals only.
     bar = ProgressBar(
-        itertools.islice(source, steps.most_frames),
+        itertools.takewhile(lambda _: not is_ended(), itertools.islice(source, steps.most_frames)),
         Path(item.name).name,
         total,
         leave=False,
         unit='frame',
         disable=None,
     )
-    frames, rate, is_live = (
-        iter(bar),
-        source.rate,
-        isinstance(source, StreamReader) and source.is_live,
-    )
-    if is_live:
+    frames, rate = iter(bar), source.rate
+    if source.is_live:
         frames, rate = _with_rate(steps, item, frames, rate)
     with video.video_writer(target, rate) as append:
-        paced = live.PacedVideo(append, rate) if is_live else append
-        count = _run(steps, item, target, frames, paced, 0 if is_live else MAX_WAITING_ITEMS)
-    if count != steps.most_frames:
+        paced = live.PacedVideo(append, rate) if source.is_live else append
+        most_ahead = 0 if source.is_live else MAX_WAITING_ITEMS
+        count = _run(steps, item, target, frames, paced, most_ahead)
+    if count != steps.most_frames and not is_ended():
         source.check_complete(count)
     return count
 
@@ -86,7 +97,7 @@ def _with_rate(
     """
     first = next(frames, None)
     if first is None:
-        return frames, stated
+        raise KeyboardInterrupt  # another stream without a frame has raised InputError
     steps.segment(first, item)
     started = time.monotonic()
     steps.segment(first, item)
