@@ -19,6 +19,7 @@ from engine.inference.settings import LooksSettings
 
 SegmentImage = Callable[[np.ndarray], Segmentation]  # of an image, (H, W, 3) uint8, BGR
 MAX_BYTES_PER_PIXEL = 8  # of an image file: four channels of 16 bits
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,15 @@ def _standard_input(max_pixels: int) -> bytes:
         data = sys.stdin.buffer.read(formats.HEAD_BYTES)
         if formats.format_of(data):  # another content can be endless
             limit = max_pixels * MAX_BYTES_PER_PIXEL
-            data += sys.stdin.buffer.read(limit + 1)
-            if len(data) > limit:
-                raise InputError(f'standard input: has more bytes than {max_pixels} pixels need')
+            blocks = [data]
+            while block := sys.stdin.buffer.read(BLOCK_BYTES):
+                blocks.append(block)
+                limit -= len(block)
+                if limit < 0:
+                    raise InputError(
+                        f'standard input: has more bytes than {max_pixels} pixels need'
+                    )
+            data = b''.join(blocks)
     except OSError as error:
         raise InputError(f'standard input: cannot be read ({error.strerror})') from error
     if not data:

@@ -120,6 +120,8 @@ def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve):
         assert started('-i', source, *tiny_camvid(), *LABELS, '-o', f'{name}.mp4') == 0
     assert read_video('http.mp4')[0] == 12.5
     assert len(os.listdir('http')) == 4
+    assert started('-i', 'a.avi', *tiny_camvid(), '-o', 'two.mp4', '--frames', '2') == 0
+    assert len(read_video('two.mp4')[1]) == 2
     for name in os.listdir('file'):
         assert Path('http', name).read_bytes() == Path('file', name).read_bytes()
     cut = serve(raw_server.answer(content[: len(content) * 3 // 4]))
