@@ -136,7 +136,7 @@ def test_what_is_no_video_is_refused_in_one_line(working_folder, serve, capsys):
     video = b'\x1a\x45\xdf\xa3' + bytes(100)
     mixed = 'Content-Type: multipart/mixed'
     for answer, message in (
-        (raw_server.answer(playlist.encode()), 'not a video, or of a format that is not read'),
+        (raw_server.answer(playlist.encode(), length=None), 'not a video, or of a format that is'),
         (raw_server.answer(mjpeg.jpeg(0)), 'is an image; pass it on: curl ADDRESS | python infer'),
         (raw_server.answer(video, length=None), 'does not say where it ends'),
         (raw_server.answer(video), 'damaged or truncated video'),
