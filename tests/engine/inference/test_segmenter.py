@@ -13,7 +13,7 @@ from common import once
 from common.errors import InputError, UserError
 from datasets import image_files
 from engine import Segmenter
-from engine.inference import ProtocolSettings
+from engine.inference import ProtocolSettings, video
 from support import programs, stand_ins
 from support.tiny_config import write_tiny_config
 
@@ -163,6 +163,19 @@ def test_a_damaged_image_of_pillow_is_one_line(segmenter, tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with Image.open(path) as image, pytest.raises(InputError, match='cut.jpg: damaged'):
         segmenter(image)
+
+
+def test_a_video_is_segmented_frame_by_frame(segmenter, tmp_path):
+    path = tmp_path / 'drive.avi'
+    frames = [stand_ins.image(48, 64, seed=i) for i in range(3)]
+    with video.video_writer(path, 10) as append:
+        for frame in frames:
+            append(frame)
+    with pytest.raises(InputError, match=r"pass each frame of engine.VideoReader\('.*drive.avi'\)"):
+        segmenter(path)
+    results = [segmenter(frame) for frame in engine.VideoReader(str(path))]
+    assert [result.labels.shape for result in results] == [(48, 64)] * 3
+    assert len({result.labels.tobytes() for result in results}) == 3
 
 
 def test_wrong_settings_are_one_line(config):
