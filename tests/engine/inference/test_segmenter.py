@@ -83,9 +83,13 @@ def test_a_result_does_not_change_with_the_array_of_the_caller(segmenter):
     assert np.array_equal(result.image, IMAGE)
 
 
-def test_threads_get_the_results_of_one_thread(segmenter):
+@pytest.mark.parametrize('backend', ['nnabla', 'auto'])
+def test_threads_get_the_results_of_one_thread(config, backend):
+    """Also by backends that have to be compiled, whichever image of a size comes first."""
     images = [stand_ins.image(32 + 8 * (i % 3), 40, seed=i) for i in range(8)]
-    expected = segmenter(images)
+    alone = Segmenter(config, context='cpu', backend=backend)
+    expected = [alone(image) for image in reversed(images)][::-1]
+    segmenter = Segmenter(config, context='cpu', backend=backend)
     with ThreadPoolExecutor(4) as pool:
         for result, alone in zip(pool.map(segmenter, images), expected):
             assert np.array_equal(result.labels, alone.labels)
