@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from engine.inference.segmentation import Segmentation
     from engine.inference.segmenter import Segmenter
     from engine.inference.test_time import Protocol
+    from engine.inference.video import VideoReader
     from engine.training.trainer import Trainer
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     'Segmentation': 'engine.inference.segmentation',
     'Segmenter': 'engine.inference.segmenter',
     'Trainer': 'engine.training.trainer',
+    'VideoReader': 'engine.inference.video',
 }
 __all__ = [
     'Evaluator',
@@ -46,6 +48,7 @@ __all__ = [
     'Segmentation',
     'Segmenter',
     'Trainer',
+    'VideoReader',
     '__version__',
 ]
 __getattr__ = lazy.resolver(__name__, _HOMES)
