@@ -5,26 +5,11 @@ folder, and the packages alone, copied into an environment, would not find them.
 """
 
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from setuptools import build_meta
-from setuptools.build_meta import build_sdist
+from setuptools.build_meta import build_editable, build_sdist, prepare_metadata_for_build_editable
 
-__all__ = ['build_editable', 'build_sdist', 'build_wheel']
-
-
-def build_editable(
-    wheel_directory: str,
-    config_settings: dict[str, Any] | None = None,
-    metadata_directory: str | None = None,
-) -> str:
-    """Build the wheel that appends the project's folder to ``sys.path``.
-
-    Without ``compat`` it would hold a finder, which Python asks after ``sys.path``: a mere folder
-    of data called ``datasets`` or ``models`` beside a script would hide the package of that name.
-    """
-    settings = {'editable_mode': 'compat', **(config_settings or {})}
-    return build_meta.build_editable(wheel_directory, settings, metadata_directory)
+__all__ = ['build_editable', 'build_sdist', 'build_wheel', 'prepare_metadata_for_build_editable']
 
 
 def build_wheel(*arguments: object, **words: object) -> NoReturn:
