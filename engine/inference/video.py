@@ -51,7 +51,8 @@ class VideoReader:
 
     is_live = False
 
-    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS):
+        path = Path(path)
         self._path, self._max_pixels = path, max_pixels
         self._failure: str | None = None
         with decoding(path), silent_opencv:
