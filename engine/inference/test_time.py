@@ -33,7 +33,8 @@ class Protocol:
 
     Attributes:
         size: Size that every image is resized to, as in TI's EdgeAI-Lite.
-        area_of: Size whose number of pixels every image is scaled to; its shape stays.
+        area_of: Size whose number of pixels every image is scaled to. Its shape stays, but for the
+            rounding to a multiple, which lets photos of nearly one shape share a compiled network.
         scales: Factors of the size that ``size`` or ``area_of`` gives, or of the image's own.
         flip: Whether the network also sees the mirror image of every view.
         window: Size of overlapping windows that a view is cut into; a smaller view is one window.
@@ -44,7 +45,7 @@ class Protocol:
             rounds both sides up to a multiple (CSAILVision/semantic-segmentation-pytorch, commit
             8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py).
         max_size: Largest length of the longer side with ``short_sides``.
-        multiple: Divisor of both sides with ``short_sides``.
+        multiple: Divisor of both sides with ``short_sides``, and of those that ``area_of`` changes.
 
     Raises:
         UserError: The attributes contradict each other.
@@ -85,10 +86,18 @@ class Protocol:
         """Return the sizes of the views of an image of ``height`` x ``width`` pixels."""
         if self.short_sides:
             return [self._by_short_side(height, width, short) for short in self.short_sides]
-        height, width = self.size or (height, width)
+        height, width = self.size or self._of_area(height, width)
+        return [(max(1, round(height * s)), max(1, round(width * s))) for s in self.scales]
+
+    def _of_area(self, height: int, width: int) -> Size:
         factor = math.sqrt(math.prod(self.area_of) / (height * width)) if self.area_of else 1
-        factors = (factor * scale for scale in self.scales)
-        return [(max(1, round(height * f)), max(1, round(width * f))) for f in factors]
+        if factor == 1:
+            return height, width
+
+        def rounded(side: int) -> int:
+            return max(1, round(side * factor / self.multiple)) * self.multiple
+
+        return rounded(height), rounded(width)
 
     def _by_short_side(self, height: int, width: int, short: int) -> Size:
         scale = min(short / min(height, width), self.max_size / max(height, width))
@@ -142,7 +151,7 @@ class ProtocolKeys(SizeMultipleKeys):
         default_text='unknown',
     )
     test_trained_area: bool = config_key(
-        False, 'scale images to as many pixels as trained_size has; their shape stays'
+        False, 'scale images to as many pixels as trained_size has; their shape nearly stays'
     )
     test_size: tuple[int, int] | None = config_key(
         None, 'height and width that images are resized to', least=1, default_text="the image's"
@@ -222,10 +231,8 @@ def choose_protocol(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
         stride=given.stride or (None if given.window else keys.test_stride),
         short_sides=short_sides,
     )
-    if not short_sides:
-        return protocol
-    return replace(
-        protocol,
-        max_size=given.max_size or keys.test_max_size,
-        multiple=keys.size_multiple,
-    )
+    if short_sides:
+        protocol = replace(protocol, max_size=given.max_size or keys.test_max_size)
+    if short_sides or by_area:
+        protocol = replace(protocol, multiple=keys.size_multiple)
+    return protocol
