@@ -38,6 +38,10 @@ _SIGNATURES = {
 _AVIF_BRANDS = (b'avif', b'avis')
 
 
+class UnknownFormatError(InputError):
+    """A file is not an image, or of a format that is not read."""
+
+
 def format_of(head: bytes) -> str | None:
     """Return the format of a file, a key of ``NAMES``; None for any other content.
 
@@ -76,10 +80,10 @@ def read_file(path: Path) -> tuple[str | None, bytes]:
         raise InputError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def unknown(path: Path) -> InputError:
+def unknown(path: Path) -> UnknownFormatError:
     """Return the error for an image of another format."""
     *others, last = NAMES.values()
-    return InputError(
+    return UnknownFormatError(
         f'{path}: not an image, or of a format that is not read; convert it to PNG (read are '
         f'{", ".join(others)} and {last})'
     )

@@ -46,17 +46,43 @@ def read_image(path: Path, reading: ImageReading = DEFAULT_READING) -> np.ndarra
             pixels are not unsigned integers of up to 16 bits.
     """
     with decoding(path):
-        name, data = _read_bytes(path)
-        if name == formats.PNG:
-            facts = _check_png(data, reading, path)
-            turn, image = orientation.of_exif(facts.exif), png_chunks.decode(data, facts)
-            image = _in_8_bits(image, name, data, reading, path)
-            return orientation.upright(image, turn) if reading.turns else image
-        turn, by_opencv = _check_complete(name, data, reading, path)
-        image = _decoded(name, data, by_opencv, reading, path)
-        if name == formats.TIFF:  # both decoders apply the orientation of a TIFF themselves
-            return image if reading.turns else orientation.as_stored(image, turn)
+        return _decode(*_read_bytes(path), reading, path)
+
+
+def decode_image(
+    data: bytes, name: str | Path, reading: ImageReading = DEFAULT_READING
+) -> np.ndarray:
+    """Decode the bytes of an image file as :func:`read_image` does.
+
+    Args:
+        data: The bytes.
+        name: What the messages call the image.
+        reading: Settings of the conversion, and the limit of pixels.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        InputError: As :func:`read_image`; :class:`datasets.formats.UnknownFormatError` and
+            :class:`datasets.pixel_limit.TooManyPixelsError` are kinds of it.
+    """
+    path = Path(name)
+    with decoding(path):
+        known = formats.format_of(data[: formats.HEAD_BYTES])
+        return _decode(*_readable(known, data, path), reading, path)
+
+
+def _decode(name: str, data: bytes, reading: ImageReading, path: Path) -> np.ndarray:
+    if name == formats.PNG:
+        facts = _check_png(data, reading, path)
+        turn, image = orientation.of_exif(facts.exif), png_chunks.decode(data, facts)
+        image = _in_8_bits(image, name, data, reading, path)
         return orientation.upright(image, turn) if reading.turns else image
+    turn, by_opencv = _check_complete(name, data, reading, path)
+    image = _decoded(name, data, by_opencv, reading, path)
+    if name == formats.TIFF:  # both decoders apply the orientation of a TIFF themselves
+        return image if reading.turns else orientation.as_stored(image, turn)
+    return orientation.upright(image, turn) if reading.turns else image
 
 
 def image_size(path: Path, reading: ImageReading = DEFAULT_READING) -> tuple[int, int]:
@@ -98,7 +124,11 @@ def _size_of_png(facts: PngFacts, reading: ImageReading) -> tuple[int, int]:
 
 def _read_bytes(path: Path) -> tuple[str, bytes]:
     """Return the format and the bytes of an image file."""
-    name, data = formats.read_file(path)
+    return _readable(*formats.read_file(path), path)
+
+
+def _readable(name: str | None, data: bytes, path: Path) -> tuple[str, bytes]:
+    """Return the format and the bytes that the decoders take; raise for an unknown format."""
     if name is None:
         raise formats.unknown(path)
     if name == formats.PNM and data[1:2] in b'123':  # in text; Pillow is slow with comments
@@ -188,7 +218,7 @@ def _orientation_of(name: str, data: bytes, image: Image.Image) -> int:
     return orientation.of_exif(data) if name == formats.TIFF else orientation.of_image(image)
 
 
-def write_image(path: Path, image: np.ndarray):
+def write_image(path: Path, image: np.ndarray) -> None:
     """Write an image in the format of the file extension.
 
     Args:
@@ -199,34 +229,54 @@ def write_image(path: Path, image: np.ndarray):
         InputError: The format cannot hold this image.
         UserError: The file cannot be written.
     """
-    try:
-        with silent_opencv:
-            encoded, data = cv2.imencode(path.suffix, image)
-    except cv2.error as error:
-        raise InputError(f'{path}: cannot be encoded ({error.err})') from error
-    if not encoded:
-        raise InputError(
-            f'{path}: {path.suffix} cannot hold {image.shape[1]}x{image.shape[0]} pixels'
-        )
+    data = encode_image(path.suffix, image, path)
     with replacing(path) as temporary:
-        temporary.write_bytes(data.data)
+        temporary.write_bytes(data)
 
 
-def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence[int]]):
-    """Write class indices as a palette PNG: its pixels are the indices, viewers show the colours.
+def encode_image(extension: str, image: np.ndarray, name: str | Path = 'the image') -> bytes:
+    """Return the bytes of an image file.
 
     Args:
-        path: The file; an existing one is replaced.
+        extension: Extension of the format, such as ``.png``.
+        image: (H, W, 3) uint8, BGR, or (H, W) uint8, grey.
+        name: What the messages call the image.
+
+    Raises:
+        InputError: The format cannot hold this image.
+    """
+    try:
+        with silent_opencv:
+            encoded, data = cv2.imencode(extension, image)
+    except cv2.error as error:
+        raise InputError(f'{name}: cannot be encoded ({error.err})') from error
+    if not encoded:
+        raise InputError(
+            f'{name}: {extension} cannot hold {image.shape[1]}x{image.shape[0]} pixels'
+        )
+    return data.tobytes()
+
+
+def write_palette_png(path: Path, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> None:
+    """Write :func:`palette_png` to a file; an existing one is replaced."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(palette_png(labels, palette))
+
+
+def palette_png(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
+    """Return class indices as a palette PNG: its pixels are the indices, viewers show the colours.
+
+    Args:
         labels: (H, W) uint8, class indices.
         palette: The colours of the classes as (red, green, blue).
     """
-    image = Image.fromarray(labels, mode='P')
+    image, data = Image.fromarray(labels, mode='P'), io.BytesIO()
     image.putpalette([value for colour in palette for value in colour])
-    with replacing(path) as temporary:
-        image.save(temporary, format='PNG')
+    image.save(data, format='PNG')
+    return data.getvalue()
 
 
-def check_format(path: Path):
+def check_format(path: Path) -> None:
     """Raise ``UserError`` unless OpenCV can write colour images with the extension of ``path``.
 
     OpenCV has no list of its formats, so a small image is encoded to find out.

@@ -13,6 +13,11 @@ from pathlib import Path
 from common.errors import InputError
 from datasets.keys import MAX_PIXELS
 
+
+class TooManyPixelsError(InputError):
+    """An image has more pixels than are read."""
+
+
 _of_labels: ContextVar[int] = ContextVar('max_pixels of labels', default=MAX_PIXELS)
 
 
@@ -27,16 +32,21 @@ def labels_up_to(limit: int) -> Iterator[None]:
 
 
 def check_label(width: int, height: int, path: Path) -> None:
-    """Raise ``InputError`` for a label of more pixels than :func:`labels_up_to` allows."""
+    """Raise ``TooManyPixelsError`` for a label of more pixels than :func:`labels_up_to` allows."""
     check(width, height, path, _of_labels.get())
 
 
 def check(width: int, height: int, path: Path, limit: int) -> None:
-    """Raise ``InputError`` for an image of more pixels than ``limit``, or of none."""
+    """Check the size of an image.
+
+    Raises:
+        TooManyPixelsError: It has more pixels than ``limit``.
+        InputError: It has none.
+    """
     if width < 1 or height < 1:
         raise InputError(f'{path}: damaged ({width}x{height} pixels)')
     if width * height > limit:
-        raise InputError(
+        raise TooManyPixelsError(
             f'{path}: {width}x{height} pixels, but at most {limit} are read; cut it into smaller '
             f'images, or set max_pixels: {width * height} (--set max_pixels={width * height}, or '
             f'--max-pixels {width * height} in python -m datasets.prepare)'

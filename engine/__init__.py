@@ -1,6 +1,6 @@
 """Run networks: inference, evaluation, training and export.
 
-    from engine import Predictor, Protocol
+    from engine import Segmenter
 
 A public name is imported on first use. So importing this package, as every command does, loads
 neither NNabla nor OpenCV.
@@ -22,6 +22,8 @@ from common import __version__, lazy  # noqa: E402
 if TYPE_CHECKING:
     from engine.evaluation.evaluator import Evaluator
     from engine.inference.predictor import Predictor
+    from engine.inference.segmentation import Segmentation
+    from engine.inference.segmenter import Segmenter
     from engine.inference.test_time import Protocol
     from engine.training.trainer import Trainer
 
@@ -29,7 +31,17 @@ _HOMES = {
     'Evaluator': 'engine.evaluation.evaluator',
     'Predictor': 'engine.inference.predictor',
     'Protocol': 'engine.inference.test_time',
+    'Segmentation': 'engine.inference.segmentation',
+    'Segmenter': 'engine.inference.segmenter',
     'Trainer': 'engine.training.trainer',
 }
-__all__ = ['Evaluator', 'Predictor', 'Protocol', 'Trainer', '__version__']
+__all__ = [
+    'Evaluator',
+    'Predictor',
+    'Protocol',
+    'Segmentation',
+    'Segmenter',
+    'Trainer',
+    '__version__',
+]
 __getattr__ = lazy.resolver(__name__, _HOMES)

@@ -58,6 +58,8 @@ def load(
     Raises:
         UserError: The message names the key, and the file or the option that sets it.
     """
+    if isinstance(overrides, str):  # its letters would be taken for overrides
+        raise UserError(f'overrides: pass a list of texts, such as [{short_repr(overrides)}]')
     path = reading.find_file(path or DEFAULT_CONFIG)
     run = RunFolder.of_config(path)
     values, origins = reading.read_file(path)

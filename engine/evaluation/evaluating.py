@@ -26,7 +26,8 @@ from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
 from engine.inference import test_time
 from engine.inference.input_files import network_files
-from engine.inference.loading import LoadedNetwork, load
+from engine.inference.loading import LoadedNetwork
+from engine.inference.segmenter import Segmenter
 from engine.inference.test_time import Protocol, ProtocolKeys
 
 
@@ -48,14 +49,16 @@ def evaluate(settings: EvaluationSettings) -> int:
             dataset = _dataset(settings, config)
             dataset.log_counts()
             _check_outputs(settings, config, dataset, root)
-            network = load(
+            segmenter = Segmenter.of_settings(
                 config,
                 settings.weights,
                 settings.device,
                 settings.backend,
+                protocol,
                 gpu=processes.local_rank,
                 data_dir=root,
             )
+            network = segmenter.network
             _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
             outputs = _outputs(settings, dataset)
@@ -68,7 +71,9 @@ def evaluate(settings: EvaluationSettings) -> int:
                 seen_images.warn_of_trained(network.weights, dataset)
         turned_images.warn([dataset], processes)  # a test server has labels, too
         LOG.info('segmenting %d images of %s', len(dataset), dataset.split)
-        evaluator.predict_shard(network.predictor, dataset, protocol, processes, outputs, counts)
+        evaluator.predict_shard(
+            lambda image: segmenter(image).labels, dataset, processes, outputs, counts
+        )
         if counts is not None:
             counts.add_up(processes)
             used = set[str]().union(*processes.gather(network.predictor.backend.used))

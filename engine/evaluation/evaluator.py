@@ -21,9 +21,7 @@ from datasets import Dataset, DatasetInfo, label_scan
 from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
-from engine.inference.predictor import Predictor
 from engine.inference.prefetch import run_pipeline
-from engine.inference.test_time import Protocol
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,8 @@ def check_labels(
 
 
 def predict_shard(
-    predictor: Predictor,
+    predict: Callable[[np.ndarray], np.ndarray],
     dataset: Dataset,
-    protocol: Protocol,
     processes: Processes,
     outputs: list[Output],
     evaluator: Evaluator | None,
@@ -165,9 +162,8 @@ def predict_shard(
     One thread reads samples, the caller's thread predicts, a third thread counts and writes.
 
     Args:
-        predictor: Predicts class maps.
+        predict: Function from an image, (H, W, 3) uint8, BGR, to its class map, (H, W) uint8.
         dataset: Data set to predict.
-        protocol: Views of an image that the network sees.
         processes: Processes of the job.
         outputs: Files to write for every image.
         evaluator: Accumulates the counts; None to skip scoring.
@@ -180,9 +176,9 @@ def predict_shard(
         labels = None if evaluator is None else dataset.label(index)
         return dataset.image(index), labels
 
-    def predict(index, sample):
+    def compute(index, sample):
         image, labels = sample
-        return image, labels, predictor.labels(image, protocol)
+        return image, labels, predict(image)
 
     def finish(index, result):
         image, labels, predictions = result
@@ -193,7 +189,7 @@ def predict_shard(
 
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
-    with closing(run_pipeline(shard, read, predict, finish, _sample_bytes)) as errors:
+    with closing(run_pipeline(shard, read, compute, finish, _sample_bytes)) as errors:
         for error in ProgressBar(errors, dataset.split, len(shard), unit='image', disable=quiet):
             if error is not None:
                 raise error

@@ -22,6 +22,7 @@ from engine.export.spec import INPUT, NORMALISED, ExportSpec
 from engine.export.writers import NETWORK
 from engine.inference import predictor
 from engine.inference.resampling import resize_rows
+from engine.inference.scores import softmax
 from engine.onnx.builder import INSTALL
 from models import Network
 
@@ -123,7 +124,7 @@ def compare_with_network(
             else:
                 if spec.kind == 'maps':
                     result = resize_rows(result, size, slice(0, size[0]))
-                expected = predictor.softmax(logits) if spec.kind == 'probabilities' else logits
+                expected = softmax(logits) if spec.kind == 'probabilities' else logits
                 difference = absolute_difference(expected, result)
                 found = result.argmax(axis=0)
             largest = np.maximum(largest, difference.max())  # propagates NaN, unlike max()

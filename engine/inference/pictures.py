@@ -1,15 +1,41 @@
-"""Draw the legend of a class map, and compute the share of each class."""
+"""Draw a class map over its image, with a legend, and compute the share of each class."""
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from datasets import DatasetInfo
+from datasets import DatasetInfo, colours
+from engine.inference.settings import LooksSettings
 
 BACKGROUND, INK = (255, 255, 255), (32, 32, 32)
+ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
 
 
-def class_shares(labels: np.ndarray, info: DatasetInfo) -> list[tuple[str, float]]:
+def overlay(
+    image: np.ndarray, labels: np.ndarray, info: DatasetInfo, looks: LooksSettings
+) -> np.ndarray:
+    """Blend the colours of a class map into its image, and attach a legend if the looks ask for it.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        labels: (H, W) uint8 class indices.
+        info: Facts of the data set, with the names and the colours of the classes.
+        looks: Settings of the picture.
+
+    Returns:
+        (H, W, 3) uint8, BGR; wider with a legend.
+    """
+    picture = np.empty_like(image)
+    # In steps, because blending needs 16 times the image's memory.
+    for top in range(0, len(image), ROWS_PER_BLEND):
+        rows = slice(top, top + ROWS_PER_BLEND)
+        picture[rows] = colours.overlay(image[rows], labels[rows], info.palette, looks.opacity)
+    if not looks.legend:
+        return picture
+    return attach_panel(picture, legend_panel(len(picture), info))
+
+
+def class_shares(labels: np.ndarray, info: DatasetInfo) -> dict[str, float]:
     """Return the classes that occur in a class map with their share of the pixels.
 
     Args:
@@ -17,13 +43,13 @@ def class_shares(labels: np.ndarray, info: DatasetInfo) -> list[tuple[str, float
         info: Facts of the data set, with the names of the classes.
 
     Returns:
-        Pairs of a class name and a share from 0 to 1, the largest share first.
+        The share of each class by name, from 0 to 1, the largest first.
     """
     # Row by row, because NumPy converts its input to 8 bytes per pixel.
     none = np.zeros(len(info.classes), np.int64)
     counts = sum((np.bincount(row, minlength=len(none)) for row in labels), none)
     order = np.argsort(-counts, kind='stable')
-    return [(info.classes[i], counts[i] / labels.size) for i in order if counts[i]]
+    return {info.classes[i]: float(counts[i] / labels.size) for i in order if counts[i]}
 
 
 def legend_panel(height: int, info: DatasetInfo) -> np.ndarray:

@@ -1,13 +1,7 @@
-"""Predict the class of every pixel: normalisation, padding, backend, upsampling and argmax.
-
-The predictor keeps only the network's low-resolution maps of an image. It resizes them to the
-image's size in bands of rows, so that memory does not grow with pixels times classes.
-"""
+"""Predict the class of every pixel: normalisation, padding, backend, upsampling and argmax."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
 from threading import Lock
 
 import nnabla as nn
@@ -20,44 +14,18 @@ from datasets.loading.resample import resize_image
 from engine.backends.base import Backend
 from engine.backends.nnabla import NnablaBackend
 from engine.inference.on_device import OnDevicePredictor
-from engine.inference.resampling import WHOLE, Shares, resize_rows
+from engine.inference.scores import ImageScores, ViewScores, enough_memory, mean_of, softmax
 from engine.inference.test_time import Protocol, Size, size_of
 from layers.workspace import Workspace
 from models import Network, NetworkInfo
 
 WHOLE_IMAGE = Protocol()  # one view, at the image's size
-BAND_VALUES = 1 << 20  # scores resized at a time, over all classes: 4 MiB
 SMALL_VIEW_PIXELS = 256 * 256  # up to this size, the network needs most of a view's memory
 
 
 def normalise(image: np.ndarray, info: NetworkInfo) -> np.ndarray:
     """Convert an image, (H, W, 3) uint8, BGR, to the network's input, (3, H, W) float32."""
     return transforms.normalise(image, info.mean, info.std, info.channel_order)
-
-
-@dataclass(frozen=True)
-class _ViewScores:
-    """The scores that the network computed for one view.
-
-    Attributes:
-        maps: (num_classes, h, w) float32.
-        size: Height and width of the image.
-        shown: Shares of the maps' height and width that show the image, in the upper left corner;
-            the rest is padding.
-        mirrored: Whether the view was mirrored.
-        probable: Whether the maps hold probabilities instead of logits.
-    """
-
-    maps: np.ndarray
-    size: Size
-    shown: Shares = WHOLE
-    mirrored: bool = False
-    probable: bool = False
-
-    def rows(self, rows: slice) -> np.ndarray:
-        """Return the scores of rows of the image, (num_classes, rows, width), float32."""
-        scores = resize_rows(self.maps, self.size, rows, self.shown)
-        return scores[..., ::-1] if self.mirrored else scores
 
 
 class Predictor:
@@ -105,31 +73,38 @@ class Predictor:
         Raises:
             InputError: The memory does not suffice.
         """
-        size = size_of(image)
-        if self.on_device and protocol == WHOLE_IMAGE and self.on_device.takes(size):
+        return self.labels_and_scores(image, protocol)[0]
+
+    def labels_and_scores(
+        self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE
+    ) -> tuple[np.ndarray, ImageScores | None]:
+        """Return :meth:`labels`, and :meth:`scores` if they were computed on the way.
+
+        A graph on the GPU returns class indices only.
+        """
+        if self.on_device and protocol == WHOLE_IMAGE and self.on_device.takes(size_of(image)):
             with self._lock:
                 labels = self.on_device.labels(image)
             if labels is not None:
-                return labels
-        lacking = (
-            f'not enough memory for an image of {size[1]}x{size[0]} pixels; make it smaller with '
-            'another program, or leave more memory to this one'
-        )
-        with memory_errors_as(InputError, lacking):
-            if protocol.window:
-                means = self.probabilities(image, protocol)
-                seen = [_ViewScores(means, size, probable=True)]
-            else:
-                seen = list(self._views(image, protocol))
-            labels = np.empty(size, np.uint8)
-            for rows in self._bands(size):
-                if len(seen) == 1:  # argmax of logits equals argmax of probabilities
-                    scores = seen[0].rows(rows)
-                else:
-                    views = (_probabilities(each, rows) for each in seen)
-                    scores = reduce(np.add, views) / np.float32(len(seen))
-                labels[rows] = scores.argmax(axis=0)
-            return labels
+                return labels, None
+        scores = self.scores(image, protocol)
+        return scores.labels(), scores
+
+    def scores(self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE) -> ImageScores:
+        """Return the scores of the classes, at the network's own resolution.
+
+        Args:
+            image: (H, W, 3) uint8, BGR.
+            protocol: Views of the image that the network sees.
+
+        Raises:
+            InputError: The memory does not suffice.
+        """
+        size, num_classes = size_of(image), self.network.info.num_classes
+        with enough_memory(size):
+            views = self._views(image, protocol)
+            seen = [mean_of(views, num_classes, size)] if protocol.window else list(views)
+            return ImageScores(seen, num_classes, size)
 
     def logits(self, image: np.ndarray, view: Size | None = None) -> np.ndarray:
         """Return logits, (num_classes, H, W) float32, at the size of the image.
@@ -149,16 +124,9 @@ class Predictor:
             image: (H, W, 3) uint8, BGR.
             protocol: Views of the image that the network sees.
         """
-        size, count = size_of(image), 0
-        total = np.zeros((self.network.info.num_classes, *size), np.float32)
-        for seen in self._views(image, protocol):
-            count += 1
-            for rows in self._bands(size):
-                total[:, rows] += _probabilities(seen, rows)
-        total /= np.float32(count)
-        return total
+        return self.scores(image, protocol).probabilities()
 
-    def _views(self, image: np.ndarray, protocol: Protocol) -> Iterator[_ViewScores]:
+    def _views(self, image: np.ndarray, protocol: Protocol) -> Iterator[ViewScores]:
         """Compute every view of an image, and the mirrored views if the protocol requires them.
 
         Raises:
@@ -175,7 +143,7 @@ class Predictor:
                     shown = x[..., ::-1] if mirrored else x
                     if protocol.window:
                         means = self._slide(shown, protocol)
-                        yield _ViewScores(means, size, mirrored=mirrored, probable=True)
+                        yield ViewScores(means, size, mirrored=mirrored, probable=True)
                     else:
                         yield self._run(shown, size, mirrored)
 
@@ -183,13 +151,6 @@ class Predictor:
         """Return the padded size of a view, or of its windows."""
         height, width = (self._padded(min(sides)) for sides in zip(view, window or view))
         return height, width
-
-    def _bands(self, size: Size) -> Iterator[slice]:
-        """Split the rows of an image of ``size`` into bands of at most ``BAND_VALUES`` scores."""
-        height, width = size
-        step = max(1, BAND_VALUES // (self.network.info.num_classes * width))
-        for top in range(0, height, step):
-            yield slice(top, min(top + step, height))
 
     def _normalised(self, image: np.ndarray, size: Size) -> np.ndarray:
         """Resize and normalise an image: (3, height, width) float32."""
@@ -210,7 +171,7 @@ class Predictor:
             weights[rows, columns] += weight
         return total / weights
 
-    def _run(self, x: np.ndarray, size: Size, mirrored: bool = False) -> _ViewScores:
+    def _run(self, x: np.ndarray, size: Size, mirrored: bool = False) -> ViewScores:
         """Compute a view (3, h, w) of an image of ``size``.
 
         A view is padded with the mean colour, below and on the right, to a size that the network
@@ -224,26 +185,12 @@ class Predictor:
             except MemoryError:
                 self.backend.close()  # frees memory that the next image may need
                 raise
-        return _ViewScores(maps, size, (height, width), mirrored)
+        return ViewScores(maps, size, (height, width), mirrored)
 
     def _padded(self, length: int) -> int:
         """Return the smallest length that the network accepts for ``length`` pixels."""
         info = self.network.info
         return -(-max(length, info.smallest_size) // info.size_divisor) * info.size_divisor
-
-
-def _probabilities(seen: _ViewScores, rows: slice) -> np.ndarray:
-    scores = seen.rows(rows)
-    return scores if seen.probable else softmax(scores)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax over the first axis, the classes, in the dtype of ``logits``."""
-    with np.errstate(invalid='ignore'):  # infinity, from weights that have it
-        scores = logits - logits.max(axis=0)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=0)
-    return scores
 
 
 def _too_little_memory(view: Size, window: Size | None) -> str:

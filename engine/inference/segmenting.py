@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +17,19 @@ from common.log import LOG
 from common.memory import memory_errors_as
 from common.terminal.printable import one_line
 from common.terminal.progress import ProgressBar
-from datasets import DatasetInfo, colours, image_files
+from datasets import image_files
 from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
-from engine.inference import pictures, planning, test_time, video
+from engine.inference import planning, test_time, video
 from engine.inference.input_files import network_files
-from engine.inference.loading import load
 from engine.inference.planning import COLOR_ENDING, LABELS_ENDING, OutputPlan, Pair, map_path
 from engine.inference.prefetch import run_pipeline
+from engine.inference.segmentation import Segmentation
+from engine.inference.segmenter import Segmenter
 from engine.inference.settings import LooksSettings, SegmentSettings
 from engine.inference.test_time import ProtocolKeys
 
 LARGE_IMAGE_PIXELS = 512 * 512  # larger ones can take seconds
-ROWS_PER_BLEND = 64  # rows of an image that are coloured at a time
 # Errors that concern one file: its name is too long, or its path is occupied, as by a bad link.
 ERRNOS_OF_ONE_FILE = (
     errno.ENAMETOOLONG,
@@ -41,8 +40,7 @@ ERRNOS_OF_ONE_FILE = (
     errno.ENOENT,
 )
 
-# An image, (H, W, 3) uint8 BGR -> the class of every pixel, (H, W) uint8.
-Predict = Callable[[np.ndarray], np.ndarray]
+SegmentImage = Callable[[np.ndarray], Segmentation]  # of an image, (H, W, 3) uint8, BGR
 
 
 def segment(settings: SegmentSettings) -> int:
@@ -58,15 +56,14 @@ def segment(settings: SegmentSettings) -> int:
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
     protected = network_files(config, settings.weights, settings.backend)
     plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
-    network = load(config, settings.weights, settings.device, settings.backend)
-    predict = partial(network.predictor.labels, protocol=protocol)
-    reading = ImageReading.of(config)
-    return segment_plan(predict, network.info, plan, settings.looks, reading)
+    segmenter = Segmenter.of_settings(
+        config, settings.weights, settings.device, settings.backend, protocol
+    )
+    return segment_plan(segmenter, plan, settings.looks, segmenter.reading)
 
 
 def segment_plan(
-    predict: Predict,
-    info: DatasetInfo,
+    segment_image: SegmentImage,
     plan: OutputPlan,
     looks: LooksSettings,
     reading: ImageReading = DEFAULT_READING,
@@ -76,8 +73,7 @@ def segment_plan(
     Among several inputs, an unusable one is reported and counted, and the others are processed.
 
     Args:
-        predict: Function from an image to its class map.
-        info: Facts of the data set, with the colours and the names of the classes.
+        segment_image: Segments an image.
         plan: Inputs and the paths of their results.
         looks: Settings of the results.
         reading: Settings of the conversion of image files, and the limit of pixels.
@@ -92,15 +88,15 @@ def segment_plan(
     started = time.monotonic()
     if plan.folder is None:
         (item, target), *_ = plan.pairs
-        labels, status = None, DONE
+        result, status = None, DONE
         try:
-            labels = segment_file(predict, info, item, target, looks, reading)
+            result = segment_file(segment_image, item, target, looks, reading)
         except video.IncompleteVideo as error:
             LOG.warning('%s', error)
             status = SOME_FAILED
         print(f'{one_line(target)} written in {time.monotonic() - started:.1f} s')
-        if labels is not None:
-            for name, share in pictures.class_shares(labels, info):
+        if result is not None:
+            for name, share in result.shares.items():
                 print(f'{share:7.1%}  {one_line(name)}')
         return status
     failed = len(plan.problems)
@@ -110,7 +106,7 @@ def segment_plan(
     LOG.info('segmenting %d files', total)
     with (
         ProgressBar(total=total, unit='file', disable=None) as bar,  # None: shown on terminals only
-        closing(_segment_files(predict, info, plan.pairs, looks, reading)) as errors,
+        closing(_segment_files(segment_image, plan.pairs, looks, reading)) as errors,
     ):
         for failure in errors:
             if failure is not None:
@@ -129,8 +125,7 @@ def segment_plan(
 
 
 def _segment_files(
-    predict: Predict,
-    info: DatasetInfo,
+    segment_image: SegmentImage,
     pairs: Sequence[Pair],
     looks: LooksSettings,
     reading: ImageReading,
@@ -144,15 +139,15 @@ def _segment_files(
     def read(pair: Pair) -> np.ndarray | None:
         return None if pair[0].is_video else _read(pair[0], reading)
 
-    def compute(pair: Pair, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    def compute(pair: Pair, image: np.ndarray | None) -> Segmentation | None:
         if image is None:
-            segment_file(predict, info, *pair, looks, reading)
+            segment_file(segment_image, *pair, looks, reading)
             return None
-        return image, _labels(predict, image, pair[0])
+        return _segmented(segment_image, image, pair[0])
 
-    def write(pair: Pair, result: tuple[np.ndarray, np.ndarray] | None) -> None:
+    def write(pair: Pair, result: Segmentation | None) -> None:
         if result is not None:
-            _write(*result, info, *pair, looks)
+            _write(result, *pair, looks)
 
     with closing(run_pipeline(pairs, read, compute, write, _image_bytes)) as errors:
         yield from errors
@@ -165,25 +160,23 @@ def _concerns_one_file(error: UserError) -> bool:
 
 
 def segment_file(
-    predict: Predict,
-    info: DatasetInfo,
+    segment_image: SegmentImage,
     item: Input,
     target: Path,
     looks: LooksSettings,
     reading: ImageReading = DEFAULT_READING,
-) -> np.ndarray | None:
+) -> Segmentation | None:
     """Segment one image or video.
 
     Args:
-        predict: Function from an image to its class map.
-        info: Facts of the data set, with the colours and the names of the classes.
+        segment_image: Segments an image.
         item: The input.
         target: Path of the picture or of the video.
         looks: Settings of the result.
         reading: Settings of the conversion of image files, and the limit of pixels.
 
     Returns:
-        The class map of an image; None for a video.
+        The result of an image; None for a video.
 
     Raises:
         InputError: The fault lies in this input alone.
@@ -192,32 +185,25 @@ def segment_file(
     """
     if item.is_video:
         with _enough_memory(item):
-            _segment_video(predict, info, item, target, looks, reading)
+            _segment_video(segment_image, item, target, looks, reading)
         return None
     image = _read(item, reading)
     height, width = image.shape[:2]
     if height * width >= LARGE_IMAGE_PIXELS:
         LOG.info('segmenting %s, %dx%d pixels', item.path, width, height)
-    labels = _labels(predict, image, item)
-    _write(image, labels, info, item, target, looks)
-    return labels
+    result = _segmented(segment_image, image, item)
+    _write(result, item, target, looks)
+    return result
 
 
 def _read(item: Input, reading: ImageReading) -> np.ndarray:
     return image_files.read_image(item.path, reading)
 
 
-def _write(
-    image: np.ndarray,
-    labels: np.ndarray,
-    info: DatasetInfo,
-    item: Input,
-    target: Path,
-    looks: LooksSettings,
-) -> None:
+def _write(result: Segmentation, item: Input, target: Path, looks: LooksSettings) -> None:
     with _enough_memory(item):
-        image_files.write_image(target, _picture(image, labels, info, looks))
-        _save_maps(labels, info, target, looks)
+        image_files.write_image(target, result.overlay(looks.opacity, looks.legend))
+        _save_maps(result, target, looks)
 
 
 def _enough_memory(item: Input) -> AbstractContextManager[None]:
@@ -228,12 +214,14 @@ def _enough_memory(item: Input) -> AbstractContextManager[None]:
     )
 
 
-def _labels(predict: Predict, image: np.ndarray, item: Input) -> np.ndarray:
+def _segmented(segment_image: SegmentImage, image: np.ndarray, item: Input) -> Segmentation:
     with _enough_memory(item):
         try:
-            return predict(image)
+            result = segment_image(image)
         except InputError as error:  # its message does not name the file
             raise InputError(f'{item.path}: {error}') from error
+    result.drop_scores()  # several results wait to be written
+    return result
 
 
 class _EndOfVideo(UserError):
@@ -245,8 +233,7 @@ def _image_bytes(image: np.ndarray | None) -> int:
 
 
 def _segment_video(
-    predict: Predict,
-    info: DatasetInfo,
+    segment_image: SegmentImage,
     item: Input,
     target: Path,
     looks: LooksSettings,
@@ -258,16 +245,15 @@ def _segment_video(
     def read(number: int) -> np.ndarray | None:
         return next(frames, None)
 
-    def compute(number: int, frame: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def compute(number: int, frame: np.ndarray | None) -> Segmentation:
         if frame is None:
             raise _EndOfVideo
-        return frame, _labels(predict, frame, item)
+        return _segmented(segment_image, frame, item)
 
-    def write(number: int, result: tuple[np.ndarray, np.ndarray]) -> None:
+    def write(number: int, result: Segmentation) -> None:
         nonlocal count
-        frame, labels = result
-        append(_picture(frame, labels, info, looks))
-        _save_maps(labels, info, target.with_suffix('') / f'{number:08d}.png', looks)
+        append(result.overlay(looks.opacity, looks.legend))
+        _save_maps(result, target.with_suffix('') / f'{number:08d}.png', looks)
         count = number
 
     with video.video_writer(target, source.rate) as append:
@@ -285,21 +271,9 @@ def _segment_video(
     source.check_complete(count)
 
 
-def _picture(
-    image: np.ndarray, labels: np.ndarray, info: DatasetInfo, looks: LooksSettings
-) -> np.ndarray:
-    picture = np.empty_like(image)
-    # In steps, because blending needs 16 times the image's memory.
-    for top in range(0, len(image), ROWS_PER_BLEND):
-        rows = slice(top, top + ROWS_PER_BLEND)
-        picture[rows] = colours.overlay(image[rows], labels[rows], info.palette, looks.opacity)
-    if not looks.legend:
-        return picture
-    return pictures.attach_panel(picture, pictures.legend_panel(len(picture), info))
-
-
-def _save_maps(labels: np.ndarray, info: DatasetInfo, picture: Path, looks: LooksSettings) -> None:
+def _save_maps(result: Segmentation, picture: Path, looks: LooksSettings) -> None:
     if looks.save_labels:
-        image_files.write_image(map_path(picture, LABELS_ENDING), labels)
+        image_files.write_image(map_path(picture, LABELS_ENDING), result.labels)
     if looks.save_color:
-        image_files.write_palette_png(map_path(picture, COLOR_ENDING), labels, info.palette)
+        color = map_path(picture, COLOR_ENDING)
+        image_files.write_palette_png(color, result.labels, result.palette)

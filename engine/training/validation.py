@@ -1,6 +1,7 @@
 """Validate a network during training: the scores of evaluate.py, and a few pictures."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +100,8 @@ class Validation:
         self._release()  # validation cannot reuse the arrays of training
         counts = evaluator.Evaluator(len(info.classes))
         outputs = [Output(lambda index: Path(), look)]
-        evaluator.predict_shard(
-            self._predictor, self.dataset, self._protocol, processes, outputs, counts
-        )
+        predict = partial(self._predictor.labels, protocol=self._protocol)
+        evaluator.predict_shard(predict, self.dataset, processes, outputs, counts)
         counts.add_up(processes)
         self._release()
         return counts.report(info), pictures

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import datasets
 from common.errors import InputError
 from common.inputs import Input
 from datasets import image_files, png_chunks
@@ -17,7 +16,7 @@ from datasets.preparation.check import check_split
 from engine.inference import segmenting
 from engine.inference.planning import OutputPlan
 from engine.inference.settings import LooksSettings
-from support import stand_ins
+from support import segmentations, stand_ins
 from support.numbered_dataset import write_dataset
 
 
@@ -43,8 +42,7 @@ def test_a_folder_is_finished_although_decoders_fail(tmp_path, capsys):
     out = tmp_path / 'out'
     pairs = [(Input(path, path), out / f'{path.name}.jpg') for path in paths]
     status = segmenting.segment_plan(
-        lambda image: np.zeros(image.shape[:2], np.uint8),
-        datasets.info('camvid'),
+        lambda image: segmentations.of_labels(np.zeros(image.shape[:2], np.uint8), image),
         OutputPlan(pairs, out, []),
         LooksSettings(),
     )

@@ -12,6 +12,9 @@ from PIL import Image, ImageOps
 from common import inputs
 from common.errors import InputError, UserError
 from datasets import image_files as images
+from datasets.formats import UnknownFormatError
+from datasets.keys import ImageReading
+from datasets.pixel_limit import TooManyPixelsError
 from support import programs, stand_ins
 
 PICTURE = stand_ins.image(24, 40)
@@ -251,3 +254,23 @@ def test_an_image_too_large_for_its_format_is_refused(tmp_path, capfd):
         images.write_image(tmp_path / 'a.jpg', np.zeros((1, 70000, 3), np.uint8))
     assert os.listdir(tmp_path) == []
     assert capfd.readouterr().err == ''
+
+
+@pytest.mark.parametrize('ending', ['.png', '.jpg', '.bmp', '.ppm', '.webp', '.tiff'])
+def test_bytes_in_memory_are_decoded_as_files(tmp_path, ending):
+    path = tmp_path / f'a{ending}'
+    images.write_image(path, PICTURE)
+    data = path.read_bytes()
+    assert images.encode_image(ending, PICTURE) == data
+    assert np.array_equal(images.decode_image(data, 'upload'), images.read_image(path))
+    with pytest.raises(InputError, match='upload: damaged'):
+        images.decode_image(data[: len(data) // 2], 'upload')
+
+
+def test_the_kinds_of_faults_of_bytes_can_be_told_apart():
+    with pytest.raises(UnknownFormatError, match='upload: not an image'):
+        images.decode_image(b'%PDF-1.7', 'upload')
+    data = images.encode_image('.png', PICTURE)
+    height, width = PICTURE.shape[:2]
+    with pytest.raises(TooManyPixelsError, match=f'upload: {width}x{height} pixels'):
+        images.decode_image(data, 'upload', ImageReading(max_pixels=height * width - 1))

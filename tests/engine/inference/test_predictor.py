@@ -10,7 +10,7 @@ import pytest
 import models
 from common.errors import InputError, UserError
 from engine.backends.nnabla import NnablaBackend
-from engine.inference import predictor
+from engine.inference import predictor, scores
 from engine.inference.test_time import Protocol
 from support import programs, stand_ins
 from support.memory_over_sizes import resident_mib
@@ -98,7 +98,7 @@ def test_lack_of_memory_during_resizing_names_the_image(tiny, monkeypatch):
     def no_memory(*args):
         raise MemoryError
 
-    monkeypatch.setattr(predictor, 'resize_rows', no_memory)
+    monkeypatch.setattr(scores, 'resize_rows', no_memory)
     with pytest.raises(InputError, match='not enough memory for an image of 48x40 pixels'):
         tiny.labels(stand_ins.image(40, 48))
 
@@ -121,7 +121,7 @@ def test_bands_of_rows_change_no_label(tiny, monkeypatch, protocol, size):
     image = stand_ins.image(*size)
     expected = tiny.probabilities(image, protocol).argmax(axis=0)
     assert np.array_equal(tiny.labels(image, protocol), expected)
-    monkeypatch.setattr(predictor, 'BAND_VALUES', 1000)  # bands of a few rows
+    monkeypatch.setattr(scores, 'BAND_VALUES', 1000)  # bands of a few rows
     assert np.array_equal(tiny.labels(image, protocol), expected)
 
 

@@ -13,22 +13,21 @@ from common.inputs import Input
 from datasets import colours, image_files
 from engine.inference import pictures, planning, segmenting
 from engine.inference.settings import LooksSettings
-from support import stand_ins
+from support import segmentations, stand_ins
 
 
 def bands(image):
     """Replace a network: class 1 in the upper half, 2 in the lower half."""
     labels = np.ones(image.shape[:2], np.uint8)
     labels[len(labels) // 2 :] = 2
-    return labels
+    return segmentations.of_labels(labels, image)
 
 
-def segmented(path, target, predict=bands, **looks):
+def segmented(path, target, segment_image=bands, **looks):
     """Segment one file; return its class map."""
     item = Input(path, Path(path.name))
-    return segmenting.segment_file(
-        predict, datasets.info('camvid'), item, target, LooksSettings(**looks)
-    )
+    result = segmenting.segment_file(segment_image, item, target, LooksSettings(**looks))
+    return result.labels
 
 
 @pytest.mark.parametrize('height', [1, 63, 64, 200])
@@ -54,7 +53,7 @@ def test_a_line_precedes_large_images_and_several_files(tmp_path, caplog):
         segmented(path, tmp_path / 'b.png', predict)
     assert seen == [[], [f'segmenting {path}, 500x600 pixels']]
     plan = planning.plan_outputs([str(tmp_path)], str(tmp_path / 'out'), LooksSettings())
-    segmenting.segment_plan(predict, datasets.info('camvid'), plan, LooksSettings())
+    segmenting.segment_plan(predict, plan, LooksSettings())
     assert seen[2][-1] == 'segmenting 3 files'
 
 

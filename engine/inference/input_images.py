@@ -1,0 +1,113 @@
+"""Turn what a program holds of an image into the array that the network's steps take."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from common import once
+from common.errors import InputError
+from common.terminal.short_repr import short_repr
+from datasets import image_files, orientation
+from datasets.decoding import decoding
+from datasets.keys import ImageReading
+
+# Pillow's modes of 8 bits or less per channel, which become RGB without loss of range.
+_PILLOW_MODES = (
+    '1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV',
+)  # fmt: skip
+
+
+def bgr_image(source: Any, reading: ImageReading) -> np.ndarray:
+    """Return an image as (H, W, 3) uint8, BGR.
+
+    Args:
+        source: The path of an image file, a uint8 array (H, W, 3), BGR, or (H, W), grey, or an
+            image of Pillow.
+        reading: How a file is read.
+
+    Raises:
+        InputError: The source is none of these, or the file cannot be used.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(os.path.expanduser(os.fsdecode(source)))
+        return image_files.read_image(path, reading)
+    if isinstance(source, np.ndarray):
+        return _of_array(source)
+    if isinstance(source, Image.Image):
+        return _of_pillow(source)
+    if source is None:
+        raise InputError(
+            'None is not an image; cv2.imread returns it for a file that it cannot read: pass the '
+            'path instead'
+        )
+    raise InputError(
+        f'{short_repr(source)} ({type(source).__name__}) is not an image; pass a path, a uint8 '
+        'array (H, W, 3), BGR, or (H, W), grey, an image of Pillow, or a list of these'
+    )
+
+
+def _of_array(array: np.ndarray) -> np.ndarray:
+    remedy = _remedy_for_shape(array)
+    if remedy:
+        raise InputError(f'an array of the shape {array.shape} is not one image; {remedy}')
+    if array.dtype != np.uint8:
+        raise InputError(
+            f'an array of {array.dtype} is not an image of uint8 values, 0 to 255; '
+            + _remedy_for_type(array.dtype)
+        )
+    if array.ndim == 2:
+        return cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_GRAY2BGR)
+    return np.array(array, order='C')  # a copy, as readers of videos reuse the array of a frame
+
+
+def _remedy_for_shape(array: np.ndarray) -> str:
+    """Return what to do with an array that is not (H, W, 3) or (H, W); nothing for one that is."""
+    shape = array.shape
+    if 0 in shape:
+        return 'it has no pixels'
+    if array.ndim == 2 or (array.ndim == 3 and shape[2] == 3):
+        return ''
+    if array.ndim == 4:
+        return 'pass a list of images, each (H, W, 3) or (H, W)'
+    if array.ndim == 3 and shape[2] == 4:
+        return 'drop the fourth channel: image[..., :3]'
+    if array.ndim == 3 and shape[2] == 1:
+        return 'pass it as grey: image[..., 0]'
+    if array.ndim == 3 and shape[0] == 3:
+        return 'the channels come last: image.transpose(1, 2, 0)'
+    return 'it is (H, W, 3), BGR, or (H, W), grey'
+
+
+def _remedy_for_type(dtype: np.dtype) -> str:
+    if dtype.kind == 'b':
+        return 'convert it: image.astype(np.uint8) * 255'
+    if dtype.kind == 'f':
+        return 'convert values from 0 to 1 with (image * 255).round().astype(np.uint8)'
+    if dtype == np.uint16:
+        return 'convert all 16 bits with (image >> 8).astype(np.uint8), or pass the path'
+    return 'convert values from 0 to 255 with image.astype(np.uint8)'
+
+
+def _of_pillow(image: Image.Image) -> np.ndarray:
+    if image.mode not in _PILLOW_MODES:
+        raise InputError(
+            f"an image of Pillow of the mode {image.mode} is not read; pass its file's path, or "
+            "convert it: image.convert('RGB')"
+        )
+    if 0 in image.size:
+        raise InputError('an image of Pillow without pixels is not one to segment')
+    path = Path(getattr(image, 'filename', '') or 'the image of Pillow')
+    # Pillow turns a TIFF upright itself.
+    turn = orientation.UPRIGHT if image.format == 'TIFF' else orientation.of_image(image)
+    if turn != orientation.UPRIGHT:
+        once.warn(
+            'pillow_orientation',
+            f'{path}: is used as its pixels are, though its EXIF orientation is {turn}; '
+            'PIL.ImageOps.exif_transpose(image) turns it upright, as a path is',
+        )
+    with decoding(path):
+        return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)

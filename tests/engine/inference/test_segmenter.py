@@ -1,0 +1,179 @@
+"""Two lines of Python: what may be passed, what is returned, threads, wrong input."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import engine
+from common import once
+from common.errors import InputError, UserError
+from datasets import image_files
+from engine import Segmenter
+from engine.inference import ProtocolSettings
+from support import programs, stand_ins
+from support.tiny_config import write_tiny_config
+
+IMAGE = stand_ins.image(45, 61)
+SIDEWAYS = 6  # EXIF orientation of a camera held upright
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    return write_tiny_config(tmp_path_factory.mktemp('tiny'), 'camvid', 11)
+
+
+@pytest.fixture(scope='module')
+def segmenter(config):
+    return Segmenter(config, context='cpu', backend='nnabla')
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / 'a.png'
+    image_files.write_image(path, IMAGE)
+    return path
+
+
+def test_the_result_is_that_of_infer(config, segmenter, photo, tmp_path):
+    result = segmenter(photo)
+    process = programs.run(
+        'infer.py', '-i', photo, '-cfg', config, '-c', 'cpu', '--backend', 'nnabla',
+        '--save-labels', '-o', tmp_path / 'b.png', '--opacity', '0.7', '--legend',
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert len(np.unique(result.labels)) > 1
+    labels = cv2.imread(str(tmp_path / 'b_labels.png'), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(result.labels, labels)
+    assert np.array_equal(result.overlay(0.7, legend=True), cv2.imread(str(tmp_path / 'b.png')))
+    printed = [line.split(maxsplit=1)[::-1] for line in process.stdout.splitlines()[1:]]
+    assert printed == [[name, f'{share:.1%}'] for name, share in result.shares.items()]
+
+
+def test_equal_pixels_give_equal_results(segmenter, photo):
+    expected = segmenter(str(photo)).labels
+    rgb = Image.fromarray(np.ascontiguousarray(IMAGE[..., ::-1]))
+    with Image.open(photo) as opened:
+        sources = [photo, IMAGE, IMAGE[:, ::-1].copy()[:, ::-1], rgb, rgb.convert('RGBA'), opened]
+        results = segmenter(sources)
+    assert isinstance(results, list)
+    for result in results:
+        assert np.array_equal(result.labels, expected)
+        assert np.array_equal(result.image, IMAGE)
+    assert segmenter([]) == []
+    (alone,) = segmenter((photo,))
+    assert np.array_equal(alone.labels, expected)
+
+
+def test_grey_pictures_are_three_equal_channels(segmenter, tmp_path):
+    grey = IMAGE[..., 0]
+    image_files.write_image(tmp_path / 'grey.png', grey)
+    expected = segmenter(np.dstack([grey] * 3)).labels
+    for source in (grey, tmp_path / 'grey.png', Image.fromarray(grey)):
+        assert np.array_equal(segmenter(source).labels, expected)
+
+
+def test_a_result_does_not_change_with_the_array_of_the_caller(segmenter):
+    frame = IMAGE.copy()
+    result = segmenter(frame)
+    frame[:] = 0
+    assert np.array_equal(result.image, IMAGE)
+
+
+def test_threads_get_the_results_of_one_thread(segmenter):
+    images = [stand_ins.image(32 + 8 * (i % 3), 40, seed=i) for i in range(8)]
+    expected = segmenter(images)
+    with ThreadPoolExecutor(4) as pool:
+        for result, alone in zip(pool.map(segmenter, images), expected):
+            assert np.array_equal(result.labels, alone.labels)
+            assert np.array_equal(result.confidence, alone.confidence)
+            assert np.array_equal(result.probabilities, alone.probabilities)
+
+
+def test_views_can_be_chosen_for_all_images_or_for_one(config, segmenter):
+    halved = Segmenter(
+        config, context='cpu', backend='nnabla', protocol=ProtocolSettings(scales=(0.5,))
+    )
+    labels = halved(IMAGE).labels
+    assert labels.shape == IMAGE.shape[:2]
+    assert not np.array_equal(labels, segmenter(IMAGE).labels)
+    assert np.array_equal(labels, segmenter(IMAGE, engine.Protocol(scales=(0.5,))).labels)
+
+
+def test_an_image_of_pillow_is_used_as_its_pixels_are(segmenter, tmp_path, caplog):
+    """So that the labels fit the image in the program; the path of its file is turned upright."""
+    path = tmp_path / 'sideways.png'
+    exif = Image.Exif()
+    exif[0x0112] = SIDEWAYS
+    Image.fromarray(IMAGE).save(path, exif=exif)
+    once.reset()
+    with Image.open(path) as image:
+        assert segmenter(image).labels.shape == image.size[::-1] == (45, 61)
+    (line,) = (message for message in caplog.messages if 'orientation' in message)
+    assert line.startswith(f'{path}: is used as its pixels are, though its EXIF orientation is 6')
+    assert segmenter(path).labels.shape == (61, 45)
+
+
+@pytest.mark.parametrize(
+    'source, message',
+    [
+        (None, 'None is not an image; cv2.imread returns it for a file that it cannot read'),
+        (IMAGE / 255, r'float64 .*\(image \* 255\).round\(\).astype\(np.uint8\)'),
+        (IMAGE.astype(np.uint16), r'uint16 .*\(image >> 8\).astype\(np.uint8\)'),
+        (IMAGE.astype(int), r'int64 .*image.astype\(np.uint8\)'),
+        (IMAGE > 99, r'bool .*image.astype\(np.uint8\) \* 255'),
+        (IMAGE[None], r'shape \(1, 45, 61, 3\) .*a list of images'),
+        (IMAGE.transpose(2, 0, 1), r'shape \(3, 45, 61\) .*image.transpose\(1, 2, 0\)'),
+        (np.dstack([IMAGE, IMAGE[..., 0]]), r'shape \(45, 61, 4\) .*image\[..., :3\]'),
+        (IMAGE[..., :1], r'shape \(45, 61, 1\) .*image\[..., 0\]'),
+        (IMAGE[..., :2], r'shape \(45, 61, 2\) .*\(H, W, 3\), BGR, or \(H, W\), grey'),
+        (IMAGE[0, 0], r'shape \(3,\) .*\(H, W, 3\), BGR'),
+        (IMAGE[:0], r'shape \(0, 61, 3\) .*no pixels'),
+        (Image.fromarray(IMAGE[..., 0]).convert('F'), r"mode F .*image.convert\('RGB'\)"),
+        (Image.new('RGB', (0, 3)), 'without pixels'),
+        (b'a.png', r'\(bytes\) is not an image; pass a path'),
+        ({'image': IMAGE}, r'\(dict\) is not an image; pass a path'),
+        ('none.png', 'none.png: cannot be read .No such file'),
+        ([IMAGE, 'none.png'], r'images\[1\]: none.png: cannot be read'),
+        ([IMAGE, [IMAGE]], r'images\[1\]: .*\(list\) is not an image'),
+    ],
+)
+def test_wrong_input_is_one_line(segmenter, source, message):
+    with pytest.raises(InputError, match=message) as caught:
+        segmenter(source)
+    assert len(str(caught.value)) < 400
+
+
+def test_the_remedies_for_arrays_work(segmenter):
+    expected = segmenter(IMAGE).labels
+    as_float = IMAGE / 255
+    alpha = np.dstack([IMAGE, IMAGE[..., 0]])
+    planes = IMAGE.transpose(2, 0, 1)
+    for array in ((as_float * 255).round().astype(np.uint8), alpha[..., :3],
+                  planes.transpose(1, 2, 0), IMAGE.astype(int).astype(np.uint8)):  # fmt: skip
+        assert np.array_equal(segmenter(array).labels, expected)
+
+
+def test_a_damaged_image_of_pillow_is_one_line(segmenter, tmp_path):
+    path = tmp_path / 'cut.jpg'
+    image_files.write_image(path, stand_ins.image(90, 90))
+    path.write_bytes(path.read_bytes()[:2000])
+    with Image.open(path) as image, pytest.raises(InputError, match='cut.jpg: damaged'):
+        segmenter(image)
+
+
+def test_wrong_settings_are_one_line(config):
+    for words, message in (
+        ({'overrides': 'bn_eps=1'}, r"pass a list of texts, such as \['bn_eps=1'\]"),
+        ({'overrides': ['nothing=1']}, 'nothing: unknown key'),
+        ({'weights': Path('none.h5')}, 'none.h5: no such file of weights'),
+        ({'backend': 'none'}, 'unknown backend'),
+        ({'context': 'gpu'}, 'choose from auto, cpu, cudnn'),
+    ):
+        with pytest.raises(UserError, match=message):
+            Segmenter(config, **words)
+    with pytest.raises(UserError, match='none.yaml'):
+        Segmenter('none.yaml')
