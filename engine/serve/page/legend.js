@@ -4,7 +4,7 @@ import { byId, make } from './dom.js';
 import * as words from './words.js';
 
 export class Legend {
-  #rows = new Map();   // class index -> {item, toggle, only}
+  #rows = new Map();   // class index -> {item, toggle}
   #hidden = new Set();   // class indices; they stay hidden from picture to picture
   #changed;
 
@@ -44,6 +44,7 @@ export class Legend {
     const toggle = make('button', { type: 'button', className: 'class' }, swatch,
       make('span', { className: 'name' }, name), make('span', { className: 'share' }, words.percent(share)));
     toggle.style.setProperty('--share', share);
+    toggle.style.setProperty('--colour', colour);
     toggle.title = `${name}: mean confidence ${words.percent(confidence)}`;
     const only = make('button', { type: 'button', className: 'quiet only' }, 'only');
     only.setAttribute('aria-label', `Only ${name}`);

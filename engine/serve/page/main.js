@@ -16,7 +16,7 @@ import { Strip } from './strip.js';
 import { Viewer } from './viewer.js';
 import * as words from './words.js';
 
-const HINT = 'Point at the pictures, touch them, or move the crosshair with the arrow keys.';
+const HINT = 'Point at a picture, or touch it, to see the class there.';
 const PAUSE = 250;   // ms without a key before the crosshair's pixel is announced
 
 const opacities = { overlay: 0.5, confidence: 1 };
@@ -141,7 +141,9 @@ function readOut(pixel, byKey) {
   const at = pixel && pixels ? pixel.y * pixels.width + pixel.x : -1;
   const index = at < 0 ? null : pixels.labels[at];
   const found = selected?.answer?.classes.find((one) => one.index === index);
-  byId('pixel-swatch').style.background = found?.colour ?? 'transparent';
+  byId('readout').classList.toggle('note', !found);
+  byId('pixel-swatch').hidden = !found;
+  byId('pixel-swatch').style.background = found?.colour ?? '';
   byId('pixel-class').textContent = found?.name ?? HINT;
   byId('pixel-confidence').textContent = found ? words.percent(pixels.confidence[at] / 255) : '';
   byId('pixel-place').textContent = pixel && found ? `x ${pixel.x}, y ${pixel.y}` : '';

@@ -52,7 +52,7 @@ export function paint(canvas, pixels, values, table, shown) {
   canvas.getContext('2d').putImageData(image, 0, 0);
 }
 
-/** Blend table colours into RGBA pixels in place, as the page shows them. */
+/** Blend table colours into RGBA pixels in place, rounded down as infer.py does. */
 export function blend(rgba, pixels, values, table, shown, opacity) {
   const colours = new Uint8Array(table.buffer);
   for (let i = 0; i < pixels.labels.length; i++) {
@@ -60,8 +60,8 @@ export function blend(rgba, pixels, values, table, shown, opacity) {
     const at = 4 * i;
     const from = 4 * values[i];
     for (let channel = 0; channel < 3; channel++) {
-      rgba[at + channel] = Math.round(
-        (1 - opacity) * rgba[at + channel] + opacity * colours[from + channel]);
+      rgba[at + channel] = Math.trunc(
+        rgba[at + channel] * (1 - opacity) + colours[from + channel] * opacity);
     }
   }
 }
