@@ -32,7 +32,7 @@ export async function models() {
 /**
  * Segment a file; a busy server is asked again after the time that it names.
  *
- * settings: {model, scale, original}; a scale of 1 is not sent, as not every model takes one.
+ * settings: {model, scale, original}; a scale of null is the model's own.
  * onPhase(phase, value): 'sending' with a share of 0..1, 'computing', 'busy' with {wait, attempt}.
  * signal: an AbortSignal; throws Cancelled when it fires, else ServerError.
  */
@@ -53,7 +53,7 @@ function query({ model, scale, original }) {
   for (const part of ['pixels', 'pictures', ...(original ? ['original'] : [])]) {
     parameters.append('include', part);
   }
-  if (scale !== 1) parameters.set('scale', scale);
+  if (scale !== null) parameters.set('scale', scale);
   return parameters;
 }
 
