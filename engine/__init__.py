@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.inference.segmentation import Segmentation
     from engine.inference.segmenter import Segmenter
     from engine.inference.test_time import Protocol
+    from engine.inference.video import VideoReader
     from engine.training.trainer import Trainer
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     'Segmentation': 'engine.inference.segmentation',
     'Segmenter': 'engine.inference.segmenter',
     'Trainer': 'engine.training.trainer',
+    'VideoReader': 'engine.inference.video',
 }
 __all__ = [
     'Evaluator',
@@ -42,6 +44,7 @@ __all__ = [
     'Segmentation',
     'Segmenter',
     'Trainer',
+    'VideoReader',
     '__version__',
 ]
 __getattr__ = lazy.resolver(__name__, _HOMES)

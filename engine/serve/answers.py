@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from datasets.image_files import decode_image, encode_image, palette_png
+from datasets.pixel_limit import TooManyPixelsError
 from engine.inference.segmentation import Segmentation
 from engine.inference.test_time import Protocol
 from engine.serve import schemas
@@ -58,7 +59,14 @@ def compute_answer(
     segmenter = catalogue.segmenter(wish.entry)
     limit = min(max_pixels, segmenter.reading.max_pixels)
     reading = replace(segmenter.reading, max_pixels=limit)
-    image = decode_image(upload.data, upload.name, reading)
+    try:
+        image = decode_image(upload.data, upload.name, reading)
+    except TooManyPixelsError as error:  # its remedies are those of a command
+        raise Refusal(
+            413,
+            f'{upload.name}: more than {limit} pixels; make it smaller, or start the server with '
+            'a larger --max-pixels',
+        ) from error
     _check_scaled(image, wish.scale, protocol, limit)
     started = time.monotonic()
     result = segmenter(image, protocol)

@@ -10,7 +10,7 @@ import models
 from common import PROJECT
 from common.errors import UserError
 from common.log import LOG
-from common.terminal.short_repr import short_text
+from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from engine.config import loading as configs
 from engine.config.config import Config
@@ -117,8 +117,8 @@ class Catalogue:
         named = [lower[each] for each in close] or list(self.entries)[:3]
         raise Refusal(
             422,
-            f'model: {short_text(name)} is not here; the nearest are {", ".join(named)} '
-            '(GET /models lists all)',
+            f'model: {short_repr(name)} is not here; the nearest: {", ".join(named)} (GET /models '
+            'lists all)',
         )
 
     def is_loaded(self, name: str) -> bool:

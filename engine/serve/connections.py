@@ -3,7 +3,11 @@
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from engine.serve.guards import SECURITY_HEADERS, error_answer
+from engine.serve.refusal import Refusal
 
 HEAD_SECONDS = 20  # in which the head of a request has to arrive
 ANSWER_SECONDS = 60  # in which a client has to read what an answer has buffered
@@ -35,6 +39,19 @@ class Connection(H11Protocol):
             self._head = _cancelled(self._head)
         elif self._head is None:
             self._head = self.loop.call_later(HEAD_SECONDS, self._close_without_request)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, in the form of all refusals."""
+        refusal = Refusal(400, f'not a request of HTTP/1.1 ({msg}); /docs describes the interface')
+        answer = error_answer(refusal)
+        headers = [*answer.raw_headers, *SECURITY_HEADERS.items(), (b'connection', b'close')]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b'Bad Request'),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""

@@ -12,7 +12,6 @@ from common.errors import InputError, UserError
 from common.log import LOG
 from common.memory import is_memory_error
 from common.terminal.short_repr import short_repr, short_text
-from datasets.pixel_limit import TooManyPixelsError
 from engine.serve.guards import error_answer
 from engine.serve.refusal import Refusal
 
@@ -54,8 +53,6 @@ def refusal_for(error: UserError) -> Refusal:
         return error
     if _is_of_memory(error):
         return Refusal(507, str(error))
-    if isinstance(error, TooManyPixelsError):
-        return Refusal(413, str(error))
     if isinstance(error, InputError):
         return Refusal(415, str(error))
     LOG.error('error: %s', error)
@@ -79,8 +76,8 @@ def _wrong_parameter(error: RequestValidationError, parameters: tuple[str, ...])
         close = difflib.get_close_matches(name, parameters, n=1, cutoff=0.5)
         named = f'the nearest is {close[0]}' if close else f'known are {", ".join(parameters)}'
         return f'{name}: unknown parameter; {named}'
-    message = fault['msg'].removeprefix('Value error, ').removeprefix('Input ')
-    return f'{name}: {short_repr(fault["input"])} {message}'
+    message = fault['msg'].removeprefix('Input should ')
+    return f'{name}: must {message}, not {short_repr(fault["input"])}'
 
 
 def _no_route(request: Request, error: HTTPException) -> str:

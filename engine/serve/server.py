@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
 
     Args:
         app: The application.
-        workers: Threads and places of the requests.
+        workers: Places and threads of the requests.
         models: Names of the models, the default one first.
     """
 
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=CLOSING_SECONDS,
             )
         )
-        self._workers, self._models = workers, models
+        self.workers, self._models = workers, models
         self._ending: asyncio.Task | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Refuse requests that wait, answer those that run, then close the port."""
-        self._workers.stopping.set()
+        self.workers.stopping.set()
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._end())
 
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
         self.stop()
 
     async def _end(self) -> None:
-        await self._workers.idle()
+        await self.workers.idle()
         self.should_exit = True
 
 
@@ -113,6 +113,26 @@ def set_up_log() -> None:
     logger.handlers, logger.propagate = [_ToProjectLog()], False
 
 
+def create_server(settings: ServeSettings, catalogue: Catalogue, listener: socket.socket) -> Server:
+    """Return the server of a catalogue of models.
+
+    Args:
+        settings: Settings of the server.
+        catalogue: The models.
+        listener: The socket that the server will listen on.
+    """
+    workers = Workers(settings.limits)
+    local = hosts.is_loopback(listener.getsockname()[0])
+    app = create_app(catalogue, workers, settings.limits, settings.access, only_local=local)
+    if not local:
+        LOG.warning(
+            'everybody in the network of %s can use this server; --host 127.0.0.1 keeps it to '
+            'this machine',
+            settings.access.host,
+        )
+    return Server(app, workers, list(catalogue.entries))
+
+
 def run_server(settings: ServeSettings) -> int:
     """Serve until a signal arrives.
 
@@ -123,22 +143,12 @@ def run_server(settings: ServeSettings) -> int:
         UserError: The model or the address cannot be used.
     """
     set_up_log()
-    with hosts.bind(settings.access) as listener:
-        catalogue = Catalogue(settings)
-        local = hosts.is_loopback(listener.getsockname()[0])
-        workers = Workers(settings.limits)
-        app = create_app(catalogue, workers, settings.limits, settings.access, only_local=local)
+    with hosts.bind(settings.access) as listener:  # before the model is loaded, which takes long
+        server = create_server(settings, Catalogue(settings), listener)
         hosts.listen(listener, settings.access)
-        if not local:
-            LOG.warning(
-                'everybody in the network of %s can use this server; --host 127.0.0.1 keeps it to '
-                'this machine',
-                settings.access.host,
-            )
-        server = Server(app, workers, list(catalogue.entries))
         asyncio.run(server.serve([listener]))
     print('stopped')
-    if workers.running:  # a thread that computes cannot be ended otherwise
+    if server.workers.running:  # a thread that computes cannot be ended otherwise
         sys.stdout.flush()
         os._exit(DONE)
     return DONE

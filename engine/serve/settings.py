@@ -26,9 +26,9 @@ def parse_origin(text: str) -> str:
     Raises:
         ValueError: The text is no origin; the command line shows the message to the user.
     """
-    parts = urlsplit(text)
     remedy = f'{text!r}: write it as scheme, host and port, such as https://example.org:8443'
     try:
+        parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f'{remedy} ({error})') from error

@@ -82,8 +82,10 @@ async def read_upload(request: Request, limits: LimitSettings) -> Upload:
         raise Refusal(
             400, f'the multipart body is broken: {error.message.rstrip(".")}; send it {EXAMPLE}'
         ) from error
-    async with form:
+    try:
         return _one_image(form.multi_items(), limits)
+    finally:
+        await form.close()
 
 
 async def _limited(request: Request, limits: LimitSettings) -> AsyncGenerator[bytes, None]:

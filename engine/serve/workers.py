@@ -121,7 +121,7 @@ class Workers:
             return work()
 
         place.work = future = self._threads.submit(begin)
-        leaving = asyncio.ensure_future(gone)
+        ending, leaving = asyncio.wrap_future(future), asyncio.ensure_future(gone)
         events = [asyncio.ensure_future(each.wait()) for each in (begun, self.stopping)]
         try:
             await asyncio.wait(
@@ -135,7 +135,6 @@ class Workers:
                     if self.stopping.is_set()
                     else busy(f'the server was busy for {self._limit:g} seconds')
                 )
-            ending = asyncio.wrap_future(future)
             await asyncio.wait(
                 (ending, leaving), timeout=self._limit, return_when=asyncio.FIRST_COMPLETED
             )
@@ -149,7 +148,7 @@ class Workers:
                 'or give a smaller scale, or start the server with a larger --time-limit',
             )
         finally:
-            await _cancel(leaving, *events)
+            await _cancel(ending, leaving, *events)
 
 
 def _stopping() -> Refusal:
