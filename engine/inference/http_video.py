@@ -3,7 +3,6 @@
 FFmpeg receives no address here, and only a file of a format that names no other ones.
 """
 
-import re
 import shutil
 import tempfile
 import threading
@@ -194,5 +193,4 @@ def _naming(stream: Stream, path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        message = re.sub(re.escape(str(path)), lambda _: stream.name, str(error))
-        raise type(error)(message) from error
+        raise type(error)(str(error).replace(str(path), stream.name)) from error

@@ -169,7 +169,7 @@ class LooksSettings(Settings):
 
 @dataclass(frozen=True)
 class SegmentSettings(Settings):
-    """Settings of infer.py: the files to segment, the network and the paths of the results."""
+    """Settings of infer.py: what to segment, the network and the paths of the results."""
 
     inputs: tuple[str, ...] = option(
         '-i',
