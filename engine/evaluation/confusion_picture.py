@@ -1,13 +1,20 @@
 """Draw a confusion matrix."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common import figures, silent_imports
 from common.terminal.printable import one_line
 from common.terminal.short_repr import short_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_CLASSES_WITH_COUNTS = 24  # with more, the cells have no text
 CELL_INCHES = {True: 0.52, False: 0.15}  # with and without text
@@ -23,6 +30,15 @@ UNITS = ((10**9, 'G'), (10**6, 'M'), (10**3, 'k'))
 
 
 def draw(path: Path, title: str, classes: Sequence[str], matrix: np.ndarray) -> None:
+    """Write the picture of a confusion matrix, see :func:`figure_of`.
+
+    Raises:
+        UserError: The format is unknown, or the file cannot be written.
+    """
+    figures.write(path, figure_of(title, classes, matrix))
+
+
+def figure_of(title: str, classes: Sequence[str], matrix: np.ndarray) -> Figure:
     """Draw a confusion matrix whose colours are shares of the rows, which are the true classes.
 
     Classes that are neither labelled nor predicted are counted below the picture instead. Of up to
@@ -30,13 +46,9 @@ def draw(path: Path, title: str, classes: Sequence[str], matrix: np.ndarray) -> 
     pixels. The scale of colours is that of a square root, so that rare confusions are visible.
 
     Args:
-        path: File to write; its ending selects the format.
         title: Title of the picture.
         classes: Names of the classes.
         matrix: (num_classes, num_classes) int64.
-
-    Raises:
-        UserError: The format is unknown, or the file cannot be written.
     """
     occur = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
     names = [one_line(short_text(classes[index], MAX_NAME_CHARACTERS)) for index in occur]
@@ -59,17 +71,13 @@ def draw(path: Path, title: str, classes: Sequence[str], matrix: np.ndarray) -> 
     if with_text:
         _write_counts(axes, shares, counts)
     else:
-        axes.tick_params(top=True, right=True, labeltop=True, labelright=True)
-        axes.tick_params(axis='x', labelrotation=90)
-        for place in np.arange(GUIDE_CELLS, len(names), GUIDE_CELLS) - 0.5:
-            axes.axhline(place, color=GUIDE_COLOUR, linewidth=0.5)
-            axes.axvline(place, color=GUIDE_COLOUR, linewidth=0.5)
+        _guide_the_eye(axes, len(names))
     bar = figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.02, aspect=30)
     bar.set_ticks([percent / 100 for percent in SCALE_PERCENT])
     bar.set_ticklabels([f'{percent} %' for percent in SCALE_PERCENT])
     bar.ax.tick_params(labelsize=points)
     bar.set_label('share of the true class', fontsize=points)
-    figures.write(path, figure)
+    return figure
 
 
 def _note(counts: np.ndarray, num_classes: int, with_text: bool) -> str:
@@ -83,7 +91,7 @@ def _note(counts: np.ndarray, num_classes: int, with_text: bool) -> str:
     return '; '.join(filter(None, parts))
 
 
-def _label(axes, names: Sequence[str], points: float) -> None:
+def _label(axes: Axes, names: Sequence[str], points: float) -> None:
     """Name rows and columns, and draw lines between the cells."""
     places = range(len(names))
     # A name may look like a formula.
@@ -96,7 +104,16 @@ def _label(axes, names: Sequence[str], points: float) -> None:
     axes.tick_params(which='minor', length=0)
 
 
-def _write_counts(axes, shares: np.ndarray, counts: np.ndarray) -> None:
+def _guide_the_eye(axes: Axes, count: int) -> None:
+    """Repeat the names on the other sides, and draw lines at every tenth class."""
+    axes.tick_params(top=True, right=True, labeltop=True, labelright=True)
+    axes.tick_params(axis='x', labelrotation=90)
+    for place in np.arange(GUIDE_CELLS, count, GUIDE_CELLS) - 0.5:
+        axes.axhline(place, color=GUIDE_COLOUR, linewidth=0.5)
+        axes.axvline(place, color=GUIDE_COLOUR, linewidth=0.5)
+
+
+def _write_counts(axes: Axes, shares: np.ndarray, counts: np.ndarray) -> None:
     """Write the percentage of the row and the number of pixels into the cells that have any."""
     for row, column in np.argwhere(counts):
         share = shares[row, column]

@@ -1,6 +1,6 @@
 """Compose image, truth, prediction and error map, with names and a legend, at a bounded size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -35,10 +35,20 @@ class Panel:
 
 @dataclass(frozen=True)
 class ShownResult:
-    """The panels of an image, and the indices of the classes that they show; 255 for ignored."""
+    """What a picture shows of an image.
+
+    Attributes:
+        panels: Image, truth, prediction and errors; without labels image and prediction.
+        classes: Indices of the classes in them.
+    """
 
     panels: tuple[Panel, ...]
-    shown: frozenset[int]
+    classes: frozenset[int]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether an error map is among the panels."""
+        return len(self.panels) == 4
 
 
 def picture(info: DatasetInfo, result: ImageResult) -> np.ndarray:
@@ -53,7 +63,7 @@ def picture(info: DatasetInfo, result: ImageResult) -> np.ndarray:
     """
     found = show(info, result, MAX_PANEL_SIDE)
     rows = [found.panels[start : start + 2] for start in range(0, len(found.panels), 2)]
-    return with_legend(stacked([joined_row(row) for row in rows]), info, found.shown)
+    return with_legend(stacked([joined_row(row) for row in rows]), info, [found])
 
 
 def show(info: DatasetInfo, result: ImageResult, max_side: int) -> ShownResult:
@@ -68,9 +78,9 @@ def show(info: DatasetInfo, result: ImageResult, max_side: int) -> ShownResult:
     predictions = _resized(result.predictions, size, cv2.INTER_NEAREST)
     image = Panel('image', _resized(result.image, size, cv2.INTER_AREA))
     predicted = Panel('prediction', colours.paint(predictions, info.palette))
-    shown = frozenset(np.unique(predictions).tolist())
+    classes = frozenset(np.unique(predictions).tolist())
     if result.labels is None:
-        return ShownResult((image, predicted), shown)
+        return ShownResult((image, predicted), classes)
     labels = _resized(result.labels, size, cv2.INTER_NEAREST)
     truth = Panel('truth', colours.paint(labels, info.palette))
     states = np.where(result.labels == result.predictions, np.uint8(RIGHT), np.uint8(WRONG))
@@ -78,8 +88,8 @@ def show(info: DatasetInfo, result: ImageResult, max_side: int) -> ShownResult:
     errors = colours.paint(states, tuple(STATES.values()))
     # A mean of colours: single wrong pixels of a large image stay visible.
     errors = Panel(_errors_caption(states), _resized(errors, size, cv2.INTER_AREA))
-    shown |= frozenset(np.unique(labels).tolist())
-    return ShownResult((image, truth, predicted, errors), shown)
+    classes |= frozenset(np.unique(labels).tolist())
+    return ShownResult((image, truth, predicted, errors), classes)
 
 
 def joined_row(panels: Sequence[Panel]) -> np.ndarray:
@@ -93,16 +103,16 @@ def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.vstack([_filled(row, len(row), width) for row in rows])
 
 
-def with_legend(picture: np.ndarray, info: DatasetInfo, shown: Iterable[int]) -> np.ndarray:
-    """Attach a legend of the shown classes and of the error map to the right of a picture."""
-    shown = set(shown)
-    named = list(zip(info.classes, info.palette))
+def with_legend(picture: np.ndarray, info: DatasetInfo, shown: Sequence[ShownResult]) -> np.ndarray:
+    """Attach a legend to the right of a picture: the classes and the states that it shows."""
+    classes = frozenset[int]().union(*(each.classes for each in shown))
     entries = [
         (short_text(name, MAX_NAME_CHARACTERS), colour)
-        for index, (name, colour) in enumerate(named)
-        if index in shown
+        for index, (name, colour) in enumerate(zip(info.classes, info.palette))
+        if index in classes
     ]
-    entries += STATES.items()
+    if any(each.has_errors for each in shown):
+        entries += STATES.items()
     return attach_panel(picture, legend(len(picture), entries, LEGEND_LINE))
 
 

@@ -80,6 +80,6 @@ class WorstImages:
                 f'pixel accuracy {entry.pixel_accuracy:.2%}'
             )
             rows += [panels.caption(title, row.shape[1]), row]
-        shown = frozenset().union(*(entry.result.shown for entry in self._entries))
+        shown = [entry.result for entry in self._entries]
         sheet = panels.with_legend(panels.stacked(rows), self._dataset.info, shown)
         image_files.write_image(path, sheet)

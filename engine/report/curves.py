@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common import files, silent_imports
-from common.errors import UserError
+from common import figures, silent_imports
 from common.terminal.printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 9, 9, 110
+WIDTH_INCHES, HEIGHT_INCHES = 9, 9
 COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
 LOG_SCALE_RATIO = 10  # an axis is logarithmic if largest / smallest value exceeds this
 MAX_DRAWN_ROWS = 200_000  # of more, only every second or third and so on is drawn
@@ -38,13 +37,10 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     Raises:
         UserError: The format is unknown, or the file cannot be written.
     """
-    # Without pyplot, which would look for a display.
-    figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
-    figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
+    figures.check_format(path)
+    ticker = silent_imports.load('matplotlib.ticker')
+    figure = figures.new(WIDTH_INCHES, HEIGHT_INCHES)
     figure.suptitle(one_line(title), parse_math=False)  # the name of a folder is no formula
-    kind = path.suffix[1:].lower()
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)
     _draw_losses(loss, _columns(losses))
     _draw(rate, _columns(rates), 'learning rate', COLOURS['rate'])
@@ -56,9 +52,7 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     score.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
     score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
     _mark_best(score, _columns(scores))
-    with files.replacing(path) as temporary:
-        # The file to which a link leads can have another ending.
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, format=kind)
+    figures.write(path, figure)
 
 
 def _draw_losses(axes: Axes, columns: np.ndarray):
