@@ -11,7 +11,7 @@ from common.command import run_command
 from common.errors import UserError
 from engine import config
 from engine.report import __main__ as report
-from engine.report import summary
+from engine.report import records, summary
 from engine.runs import checkpoints
 from engine.runs.logger import RunLogger
 from engine.runs.run_folder import RunFolder
@@ -69,7 +69,7 @@ def facts(page):
 
 def page_of(path):
     """Return the page of a run."""
-    return summary.format_page(summary.read_run(path), path / 'report.png')
+    return summary.format_page(records.read_run(path), path / 'report.png')
 
 
 def test_the_command_prints_and_writes_the_page(tmp_path):
@@ -168,7 +168,7 @@ def test_folders_without_a_run_are_refused(spoil, message, tmp_path):
     folder = train(tmp_path)
     spoil(folder)
     with pytest.raises(UserError, match=message) as caught:
-        summary.read_run(tmp_path)
+        records.read_run(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
@@ -201,11 +201,11 @@ def test_damaged_numbers_are_refused_in_one_line(name, texts, tmp_path):
     for text in texts:
         (tmp_path / name).write_text(f'{text}\n')
         with pytest.raises(UserError, match=f'{name}: .*; remove it to continue') as error:
-            summary.read_run(tmp_path)
+            records.read_run(tmp_path)
         assert len(str(error.value)) < 500
     (tmp_path / name).write_bytes(b'\xff\n')
     with pytest.raises(UserError, match=f'{name}: not UTF-8 text .*; remove it to continue'):
-        summary.read_run(tmp_path)
+        records.read_run(tmp_path)
 
 
 def test_files_that_no_training_wrote_do_not_end_the_report(tmp_path):
@@ -227,10 +227,10 @@ def test_files_that_no_training_wrote_do_not_end_the_report(tmp_path):
 
 def test_a_run_without_results_is_refused(tmp_path, capsys):
     with pytest.raises(UserError, match='none: no such folder; pass the folder of a run'):
-        summary.read_run(tmp_path / 'none')
+        records.read_run(tmp_path / 'none')
     train(tmp_path, last=0)
     with pytest.raises(UserError, match='the run has no results yet'):
-        summary.read_run(tmp_path)
+        records.read_run(tmp_path)
     assert run_command(report.build_parser, report.main, [str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('error: ')
