@@ -44,12 +44,14 @@ def draw(path: Path, title: str, groups: Sequence[RunGroup]) -> None:
     figure = figures.new(curves.WIDTH_INCHES, curves.HEIGHT_INCHES + 0.25 * len(groups))
     figure.suptitle(one_line(title), parse_math=False)
     loss, rate, score = figure.subplots(3, 1, sharex=True)
-    _draw(loss, groups, lambda record: record.losses, 'training loss (running mean)', smooth=True)
+    records = [record for group in groups for record in group.records]
+    many = any(len(record.losses) >= curves.MIN_SMOOTHED_VALUES for record in records)
+    name = 'training loss' + (' (running mean)' if many else '')
+    _draw(loss, groups, lambda record: record.losses, name, smooth=True)
     _draw(rate, groups, lambda record: record.rates, 'learning rate')
     _draw(score, groups, lambda record: record.scores, 'validation mIoU in %', marker='o')
     for axes in (loss, rate):
         curves.choose_scale(axes)
-    records = [record for group in groups for record in group.records]
     curves.set_iterations(score, max(1, *(record.iteration for record in records)))
     handles = [
         loss.plot([], [], color=colour, linestyle=style, linewidth=MEAN_WIDTH)[0]
@@ -66,7 +68,9 @@ def draw(path: Path, title: str, groups: Sequence[RunGroup]) -> None:
 def _label(group: RunGroup) -> str:
     name = one_line(short_text(group.name, MAX_NAME_CHARACTERS))
     count = len(group.runs)
-    return name if count == 1 else f'{name} (mean, n = {count})'
+    if count > 1:
+        return f'{name} (mean, n = {count})'
+    return name if group.records[0].iteration else f'{name} (no results yet)'
 
 
 def _look(number: int) -> tuple[str, str]:

@@ -9,56 +9,10 @@ import pytest
 
 from common.command import run_command
 from common.errors import UserError
-from engine import config
 from engine.report import __main__ as report
 from engine.report import records, summary
-from engine.runs import checkpoints
-from engine.runs.logger import RunLogger
-from engine.runs.run_folder import RunFolder
 from support import programs
-
-
-def train(path, first=1, last=30, total=1000, validations=True):
-    """Write the files of a run of ``total`` iterations; return its folder.
-
-    The config has another ``max_iter``: the page must show the number from the log.
-    """
-    folder = RunFolder(path)
-    settings = config.load(overrides=['max_iter=500'])
-    folder.write_config(settings)
-    with RunLogger(
-        path, log_interval=10, max_iter=total, active=True, start_iteration=first - 1
-    ) as logger:
-        for i in range(first, last + 1):
-            logger.step(i, 3 / i, 0.01, 0.01, 0.02)
-            if validations and i % 10 == 0:
-                scores = {'road': {'iou': 50.0 + i}, 'a|b': {'iou': None}}
-                miou = 60.0 - (i - 20) ** 2 / 100
-                logger.validation(i, {'miou': miou, 'pixel_accuracy': 80.0, 'classes': scores})
-    return folder
-
-
-def save_state(folder, iteration):
-    """Save a training state with the facts that the page shows."""
-    arrays = {'w': np.zeros((600, 600), np.float32)}
-    checkpoints.save(
-        folder.state,
-        checkpoints.TrainingState(
-            iteration=iteration,
-            parameters=arrays,
-            solver=arrays,
-            average=None,
-            loader={},
-            loss_scale=None,
-            best={'miou': 60.0, 'iteration': 20},
-            seed=17,
-            config={},
-            processes=4,
-            options={'-t': 'float'},
-            versions={'nnabla': '1.39.0', 'numpy': '1.26.4'},
-            name='D3Net_L',
-        ),
-    )
+from support.reported_runs import save_state, train
 
 
 def facts(page):
