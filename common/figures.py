@@ -23,7 +23,8 @@ def new(width: float, height: float, layout: str = 'constrained') -> Figure:
         layout: Name of the method that places axes; ``compressed`` suits square ones.
     """
     figures = silent_imports.load('matplotlib.figure')
-    return figures.Figure(figsize=(width, height), layout=layout)
+    figure: Figure = figures.Figure(figsize=(width, height), layout=layout)
+    return figure
 
 
 def check_format(path: Path) -> None:

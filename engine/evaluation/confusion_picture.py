@@ -21,7 +21,6 @@ CELL_INCHES = {True: 0.52, False: 0.15}  # with and without text
 MARGIN_INCHES = 2.6  # beside the cells: names of the classes, and the scale of colours
 FONT_POINTS = {True: 9, False: 6}  # of the names, for cells with and without text
 CELL_FONT_POINTS = 6.5
-TITLE_POINTS = {True: 11, False: 16}  # also of the names of the axes
 GUIDE_CELLS, GUIDE_COLOUR = 10, '#b0b0b0'  # lines that guide the eye where cells have no text
 MAX_NAME_CHARACTERS = 28
 SCALE_PERCENT = (0, 1, 5, 10, 25, 50, 100)  # marks on the scale of colours
@@ -58,7 +57,7 @@ def figure_of(title: str, classes: Sequence[str], matrix: np.ndarray) -> Figure:
     with_text = len(names) <= MAX_CLASSES_WITH_COUNTS
     side = max(4.0, CELL_INCHES[with_text] * len(names))
     figure = figures.new(side + MARGIN_INCHES + 0.6, side + MARGIN_INCHES, 'compressed')
-    axes, points = figure.subplots(), TITLE_POINTS[with_text]
+    axes, points = figure.subplots(), 9 + side / 3  # points of all text outside of the cells
     axes.set_title(one_line(title), parse_math=False, fontsize=points)
     note = _note(counts, len(classes), with_text)
     axes.set_xlabel(f'predicted\n\n{note}', fontsize=points)

@@ -74,7 +74,7 @@ def show(info: DatasetInfo, result: ImageResult, max_side: int) -> ShownResult:
         result: The image.
         max_side: Pixels of the longer side; larger images are reduced.
     """
-    size = _reduced(result.image.shape[:2], max_side)
+    size = _reduced(result.image, max_side)
     predictions = _resized(result.predictions, size, cv2.INTER_NEAREST)
     image = Panel('image', _resized(result.image, size, cv2.INTER_AREA))
     predicted = Panel('prediction', colours.paint(predictions, info.palette))
@@ -85,9 +85,9 @@ def show(info: DatasetInfo, result: ImageResult, max_side: int) -> ShownResult:
     truth = Panel('truth', colours.paint(labels, info.palette))
     states = np.where(result.labels == result.predictions, np.uint8(RIGHT), np.uint8(WRONG))
     states[result.labels == IGNORE] = IGNORED
-    errors = colours.paint(states, tuple(STATES.values()))
+    painted = colours.paint(states, tuple(STATES.values()))
     # A mean of colours: single wrong pixels of a large image stay visible.
-    errors = Panel(_errors_caption(states), _resized(errors, size, cv2.INTER_AREA))
+    errors = Panel(_errors_caption(states), _resized(painted, size, cv2.INTER_AREA))
     classes |= frozenset(np.unique(labels).tolist())
     return ShownResult((image, truth, predicted, errors), classes)
 
@@ -141,10 +141,11 @@ def _errors_caption(states: np.ndarray) -> str:
     return f'errors: {wrong / scored:.1%}' if scored else 'errors'
 
 
-def _reduced(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+def _reduced(image: np.ndarray, max_side: int) -> tuple[int, int]:
     """Return height and width of a panel."""
-    scale = min(1, max_side / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    height, width = image.shape[:2]
+    scale = min(1, max_side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _resized(array: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,16 +89,24 @@ def _draw(
     curves.prepare(axes, name)
     for number, group in enumerate(groups):
         colour, style = _look(number)
-        look = {'color': colour, 'linestyle': style, 'marker': marker, 'markersize': 3}
+        look: dict[str, Any] = {
+            'color': colour,
+            'linestyle': style,
+            'marker': marker,
+            'markersize': 3,
+        }
         lines = [curves.as_columns(rows(record)) for record in group.records]
         if smooth:
             lines = [curves.smoothed(line) for line in lines]
         lines = [line for line in lines if line.size]
         mean = mean_curve(lines)
         for line in lines:
-            thin = {'alpha': SEED_ALPHA, 'linewidth': SEED_WIDTH} if mean.size else {}
-            alone = {'marker': 'o'} if line.shape[1] == 1 else {}  # else it would be invisible
-            axes.plot(*line, **{**look, **thin, **alone})
+            own = dict(look)
+            if mean.size:
+                own |= {'alpha': SEED_ALPHA, 'linewidth': SEED_WIDTH}
+            if line.shape[1] == 1:
+                own['marker'] = 'o'  # a line of one point would be invisible
+            axes.plot(*line, **own)
         if mean.size:
             axes.plot(*mean, **look, linewidth=MEAN_WIDTH)
     if not axes.lines:
