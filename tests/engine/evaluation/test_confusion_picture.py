@@ -29,7 +29,7 @@ def test_rows_are_shares_and_cells_have_counts(tmp_path):
 
 def test_many_classes_have_names_of_a_readable_size():
     """Each name has a row of its own that is as high as its letters."""
-    count = 50
+    count = 80
     figure = confusion_picture.figure_of('', [f'class {i}' for i in range(count)], np.eye(count))
     figure.draw_without_rendering()
     assert not texts(figure)

@@ -44,7 +44,7 @@ def test_the_panels_of_an_image():
 
 def test_a_large_image_is_shown_smaller_and_its_errors_stay_visible():
     one = result(750, 2000)
-    one.predictions[700, 1950] = 0
+    one.predictions[702, 1952] = 0
     shown = panels.show(INFO, one, 400).panels
     assert {panel.pixels.shape for panel in shown} == {(150, 400, 3)}
     image, truth, _, errors = (panel.pixels for panel in shown)

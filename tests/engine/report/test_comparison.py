@@ -46,7 +46,7 @@ def refused(capsys, *arguments):
 def test_runs_of_other_seeds_are_one_row_with_mean_and_deviation(tmp_path, capsys):
     bests = (60.0, 61.0, 64.5)
     runs = [finished(tmp_path / f's{i}', seed=i, best=best) for i, best in enumerate(bests)]
-    other = finished(tmp_path / 'other', lr=0.5)
+    other = finished(tmp_path / 'other', seed=3, lr=0.5)
     arguments = [str(text) for text in (*runs, other, '-o', tmp_path / 'a.png')]
     assert run_command(report.build_parser, report.main, arguments) == 0
     printed = capsys.readouterr().out
