@@ -189,7 +189,10 @@ def _missing_weights(config: Config) -> str:
         advice = models.weights.published.advice_for(
             NetworkKeys.of(config).network, models.describe(config)
         )
-        return f'{config.path} names no weights: pass some with -m; {advice}'
+        return (
+            f'{config.path} names no weights: pass some with -m; {advice}; -m {RANDOM} tries the '
+            'config without'
+        )
     run = config.run.path
     return (
         f'{run}: this run has saved no weights yet, best.h5, final.h5 or model_param_*.h5, as it '
