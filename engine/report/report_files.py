@@ -52,6 +52,8 @@ def write_comparison(runs: Sequence[Path], picture: Path | None) -> str:
             overwrite another one.
     """
     picture = picture or COMPARISON
+    for run in runs:
+        write_targets.refuse_streams(run)
     found = groups.group([records.read_run(run, empty=True) for run in runs])
     target = picture.with_suffix('.md')
     figures.check_format(picture)

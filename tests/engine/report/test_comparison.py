@@ -1,5 +1,6 @@
 """The report of several runs: rows, groups of seeds, what differs, one picture."""
 
+import os
 import re
 from pathlib import Path
 
@@ -142,6 +143,11 @@ def test_mistakes_are_explained(tmp_path, capsys):
     line = refused(capsys, one, two, '-o', tmp_path / 'notes.png')
     assert 'notes.md: is not a comparison of runs and would be overwritten; name another' in line
     assert not (tmp_path / 'notes.png').exists()
+    os.mkfifo(two / 'train.log.1')
+    assert 'is a pipe or a device' in refused(capsys, one, two)
+    (two / 'train.log.1').unlink()
+    (two / 'report.png').write_bytes(b'of one run')
+    assert 'is a file of a run' in refused(capsys, one, two, '-o', two / 'report.png')
     assert 'unknown picture format; use .png' in refused(
         capsys, one, two, '-o', tmp_path / 'a.what'
     )
