@@ -85,7 +85,7 @@ def _note(counts: np.ndarray, num_classes: int, with_text: bool) -> str:
     parts = (
         'in a cell: % of the true class, and pixels' if with_text else '',
         'grey: no labelled pixel' if unlabelled else '',
-        f'{absent} of {num_classes} classes do not occur' if absent else '',
+        f'left out, as they do not occur: {absent} of {num_classes} classes' if absent else '',
     )
     return '; '.join(filter(None, parts))
 

@@ -48,10 +48,8 @@ def format_table(report: dict[str, Any]) -> str:
     rows += [[_number(iou), f'category {name}'] for name, iou in categories if iou is not None]
     lines += tables.lines([Column(width=7, right=True), Column()], rows)
     if absent:
-        lines.append(
-            f'{len(absent)} of {len(report["classes"])} classes are neither labelled nor '
-            'predicted, and left out'
-        )
+        count = f'{len(absent)} of {len(report["classes"])}'
+        lines.append(f'left out, as they are neither labelled nor predicted: {count} classes')
     return '\n'.join(lines)
 
 

@@ -22,7 +22,7 @@ def test_rows_are_shares_and_cells_have_counts(tmp_path):
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ['a', '$b$', 'c\\x1b']
     note = axes.get_xlabel()
-    assert 'grey: no labelled pixel; 1 of 4 classes do not occur' in note
+    assert 'grey: no labelled pixel; left out, as they do not occur: 1 of 4 classes' in note
     confusion_picture.draw(tmp_path / 'a.png', 'a $\\frac$', ('a', '$b$', 'c\x1b', 'd'), matrix)
     assert cv2.imread(str(tmp_path / 'a.png')) is not None
 

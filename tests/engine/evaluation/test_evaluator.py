@@ -89,7 +89,7 @@ def test_the_table_contains_classes_means_and_categories(info):
         'mean accuracy',
     ):
         assert part in text
-    assert '1 of 4 classes are neither labelled nor predicted, and left out' in text
+    assert 'left out, as they are neither labelled nor predicted: 1 of 4 classes' in text
     assert ' 50.00  category x' in text
     assert 'category z' not in text
     assert 'boundary' not in text
