@@ -61,6 +61,11 @@ class LoadedNetwork:
     choice: DeviceChoice
     calibration: Calibration | None = None
 
+    @property
+    def weights_name(self) -> str:
+        """Name of the file of weights, without its folder, or ``RANDOM_WEIGHTS``."""
+        return Path(self.weights).name
+
 
 def load(
     config: Config,
@@ -103,7 +108,7 @@ def load(
         url = weights.weights_url
         path = models.weights.find_for(keys.network, described.num_classes, source, url)
         classes = models.weights.class_table(path)
-        config = _with_classes(_with_statistics(config, keys, path), classes, path)
+        config = with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
     network = models.create(config)
@@ -212,7 +217,7 @@ def _digest(path: Path) -> str:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _with_classes(config: Config, stored: ClassTable | None, path: Path) -> Config:
+def with_classes(config: Config, stored: ClassTable | None, path: Path) -> Config:
     """Return the config, completed with the names and colours stored in the file of weights."""
     if stored is None or len(stored.names) != models.describe(config).num_classes:
         return config
