@@ -7,7 +7,6 @@ from typing import Any
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
-from common.machine import versions
 from datasets import Dataset
 from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs
@@ -82,10 +81,8 @@ def evaluate(settings: EvaluationSettings) -> int:
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
                 facts = _facts(settings, network, origin, dataset.reading)
-                document = {**report, 'settings': facts, 'versions': versions()}
-                title = f'{network.config.name}, {dataset.info.name} {dataset.split}'
-                written.write_scores(report, document, title)
-                shown += [score_table.format_table(report), origin.line(report['images'])]
+                written.write_scores(report, facts)
+                shown = [score_table.format_table(report), origin.line(report['images'])]
         if processes.rank == 0:
             print('\n'.join([*shown, *written.lines]))
             if written.failures:  # a full disk loses no scores

@@ -14,6 +14,7 @@ import numpy as np
 from common import figures, files
 from common.errors import UserError
 from common.log import LOG
+from common.machine import versions
 from common.terminal.printable import one_line
 from common.writing import write_targets
 from common.writing.protected_files import ProtectedFiles
@@ -107,25 +108,26 @@ class Outputs:
                 ending = '' if count == 1 else 's'
                 self.lines.append(f'{one_line(each.folder)} written ({count} {each.what}{ending})')
 
-    def write_scores(self, report: dict[str, Any], document: dict[str, Any], title: str) -> None:
+    def write_scores(self, report: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write the files about the whole split.
 
         Args:
             report: The scores.
-            document: The scores and what they depend on, for JSON.
-            title: What was scored, for the picture of the confusion matrix.
+            facts: What the scores depend on.
         """
         settings, images = self.settings, report['images']
         plural = '' if images == 1 else 's'
         if settings.json:
+            document = {**report, 'settings': facts, 'versions': versions()}
             self._write(settings.json, 'scores', lambda path: files.write_json(path, document))
         if settings.confusion:
             matrix = np.array(report['confusion_matrix'], np.int64)
-            names = self.dataset.info.classes
+            info = self.dataset.info
+            title = f'{facts["config"]}, {info.name} {self.dataset.split}'
             self._write(
                 settings.confusion,
                 'confusion matrix',
-                lambda path: confusion_picture.draw(path, title, names, matrix),
+                lambda path: confusion_picture.draw(path, title, info.classes, matrix),
             )
         if settings.per_image and self._images is not None:
             table, dataset = self._images, self.dataset
