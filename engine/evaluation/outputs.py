@@ -105,8 +105,7 @@ class Outputs:
             self.failures += [failure for _, failure in shards if failure is not None][:1]
             count = sum(written for written, _ in shards)
             if count:
-                ending = '' if count == 1 else 's'
-                self.lines.append(f'{one_line(each.folder)} written ({count} {each.what}{ending})')
+                self.lines.append(f'{one_line(each.folder)} written ({_counted(count, each.what)})')
 
     def write_scores(self, report: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write the files about the whole split.
@@ -115,8 +114,7 @@ class Outputs:
             report: The scores.
             facts: What the scores depend on.
         """
-        settings, images = self.settings, report['images']
-        plural = '' if images == 1 else 's'
+        settings = self.settings
         if settings.json:
             document = {**report, 'settings': facts, 'versions': versions()}
             self._write(settings.json, 'scores', lambda path: files.write_json(path, document))
@@ -133,12 +131,13 @@ class Outputs:
             table, dataset = self._images, self.dataset
             self._write(
                 settings.per_image,
-                f'scores of {images} image{plural}, the worst first',
+                f'scores of {_counted(report["images"], "image")}, the worst first',
                 lambda path: table.write(path, dataset),
             )
         if settings.visualize and self._worst:
             sheet = settings.visualize / SHEET_NAME
-            self._write(sheet, f'the worst {len(self._worst)} images', self._worst.write)
+            count = _counted(len(self._worst), 'image')
+            self._write(sheet, f'{count} of the lowest mIoU', self._worst.write)
 
     def _write(self, path: Path, what: str, write: Callable[[Path], None]) -> None:
         try:
@@ -146,6 +145,10 @@ class Outputs:
             self.lines.append(f'{one_line(path)} written ({what})')
         except UserError as error:
             self.failures.append(str(error))
+
+
+def _counted(count: int, what: str) -> str:
+    return f'{count} {what}' if count == 1 else f'{count} {what}s'
 
 
 def check(
