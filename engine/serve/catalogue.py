@@ -88,13 +88,16 @@ class Catalogue:
         self._settings = settings
         self._segmenters: dict[str, Segmenter] = {}  # the least recently used one first
         self._lock, self._loading = threading.Lock(), threading.Lock()
-        stored = list(_stored_configs(folder))
-        first = self._entry(self._chosen(stored, folder), settings.weights)
+        given, weights = settings.config.config_file, settings.weights
+        chosen = given is not None or weights.weights is not None
+        stored = [] if chosen else list(_stored_configs(folder))
+        config = configs.load(given, settings.config.overrides) if chosen else self._first(stored)
+        first = self._entry(config, weights)
         self._default = self._load(first)
         network = self._default.network
         first = replace(first, file=network.weights.name, info=network.info)
         self.default, self.entries = first.name, {first.name: first}
-        for config in stored:
+        for config in stored or _stored_configs(folder):
             if config.path != first.config.path:
                 entry = self._entry(config, WeightsSettings())
                 name, number = entry.name, 2
@@ -172,18 +175,16 @@ class Catalogue:
             entry.protocol,
         )
 
-    def _chosen(self, stored: list[Config], folder: Path) -> Config:
-        """Return the config of the settings; without one, the first whose weights are here."""
-        given, overrides = self._settings.config.config_file, self._settings.config.overrides
-        if given is None and not self._settings.weights.weights:
-            if not stored:
-                raise UserError(
-                    f'{folder}: no config has its weights here; pass a config with -cfg, or '
-                    'weights with -m'
-                )
-            large = (each.path for each in stored if each.path == configs.DEFAULT_CONFIG)
-            given = str(next(large, stored[0].path))
-        return configs.load(given, overrides)
+    def _first(self, stored: list[Config]) -> Config:
+        """Return the default config if its weights are here, else the first one."""
+        if not stored:
+            raise UserError(
+                'no config of the project has its weights here; pass a config with -cfg, or '
+                'weights with -m'
+            )
+        large = (each.path for each in stored if each.path == configs.DEFAULT_CONFIG)
+        path = next(large, stored[0].path)
+        return configs.load(path, self._settings.config.overrides)
 
     def _entry(self, config: Config, weights: WeightsSettings) -> CatalogueEntry:
         source = weights.weights or NetworkKeys.of(config).weights

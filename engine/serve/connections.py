@@ -36,7 +36,7 @@ class Connection(H11Protocol):
         """Wait for a further request for a while, from its first bytes on."""
         super().data_received(data)
         if not self._between_requests():
-            self._head = _cancelled(self._head)
+            self._head = _stopped(self._head)
         elif self._head is None:
             self._head = self.loop.call_later(HEAD_SECONDS, self._close_without_request)
 
@@ -44,9 +44,9 @@ class Connection(H11Protocol):
         """Answer what is no request, in the form of all refusals."""
         refusal = Refusal(400, f'not a request of HTTP/1.1 ({msg}); /docs describes the interface')
         answer = error_answer(refusal)
-        headers = [*answer.raw_headers, *SECURITY_HEADERS.items(), (b'connection', b'close')]
+        answer.headers.update({**SECURITY_HEADERS, 'Connection': 'close'})
         for event in (
-            h11.Response(status_code=400, headers=headers, reason=b'Bad Request'),
+            h11.Response(status_code=400, headers=answer.raw_headers, reason=b'Bad Request'),
             h11.Data(data=bytes(answer.body)),
             h11.EndOfMessage(),
         ):
@@ -55,7 +55,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        self._head, self._reading = _cancelled(self._head), _cancelled(self._reading)
+        self._head, self._reading = _stopped(self._head), _stopped(self._reading)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -66,7 +66,7 @@ class Connection(H11Protocol):
     def resume_writing(self) -> None:
         """Continue when the client has read."""
         super().resume_writing()
-        self._reading = _cancelled(self._reading)
+        self._reading = _stopped(self._reading)
 
     def _between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -77,6 +77,8 @@ class Connection(H11Protocol):
             self.transport.close()
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
+def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    """Cancel a timer, if there is one, and return None in its place."""
     if timer is not None:
         timer.cancel()
+    return None

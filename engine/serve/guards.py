@@ -149,8 +149,9 @@ class Doorkeeper:
                 f'the host {name[:200]!r} is not served here; open http://127.0.0.1 with the port '
                 'of the server, or start it with --allow-host NAME',
             )
-        own = origin is None or origin.partition('://')[2].lower() == host.lower()
-        if not own and origin not in self._origins:
+        if origin is None or origin.partition('://')[2].lower() == host.lower():
+            return
+        if origin not in self._origins:
             raise Refusal(
                 403,
                 f'web pages of {origin[:200]} may not use this server; start it with '

@@ -101,10 +101,10 @@ class Answer(BaseModel):
     seconds: float = Field(description='of the computation')
     confidence: float = Field(description='mean probability of the chosen classes')
     classes: list[FoundClass] = Field(description='the classes that occur, the largest first')
-    pictures: Pictures | None = Field(None, description='with include=pictures')
-    pixels: Pixels | None = Field(None, description='with include=pixels')
+    pictures: Pictures | None = Field(default=None, description='with include=pictures')
+    pixels: Pixels | None = Field(default=None, description='with include=pixels')
     original: str | None = Field(
-        None,
+        default=None,
         description='with include=original: base64 of a JPEG of the picture as the network saw '
         'it, upright',
     )

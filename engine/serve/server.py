@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
         sys.stdout.flush()
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Stop at a signal; in other threads than the main one, there are none."""
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -60,10 +60,14 @@ class Client:
     def read_one(self):
         """Return status, head and body of an answer with a length, on an open connection."""
         with self.socket.makefile('rb') as file:
-            lines = iter(file.readline, b'\r\n')
-            whole = b''.join(lines)
+            whole = b''
+            while not whole.endswith(b'\r\n\r\n'):
+                line = file.readline()
+                if not line:
+                    raise ConnectionError('closed without an answer')
+                whole += line
             length = int(whole.lower().partition(b'content-length: ')[2].partition(b'\r\n')[0])
-            return self.parsed(whole + b'\r\n' + file.read(length))
+            return self.parsed(whole + file.read(length))
 
     @staticmethod
     def parsed(data):
