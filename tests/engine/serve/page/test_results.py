@@ -135,15 +135,16 @@ def test_a_falsified_canvas_is_never_saved(visit):
 
 def test_model_and_scale_are_chosen(visit):
     page, watch = visit()
-    segmented(page, PHOTO)
-    assert 'scale' not in watch.segmentations()[0]
     page.get_by_text('Options').click()
-    page.get_by_label('The network sees the picture').select_option('own')
-    page.get_by_label('Scale, 0.05 to 4').fill(str(SCALE))
-    page.get_by_label('Scale, 0.05 to 4').press('Enter')
-    expect(page.locator('#facts')).to_contain_text('scale 0.3')
-    assert '225 × 169' in page.inner_text('#facts')
+    scale = page.get_by_label('The network sees the picture')
+    scale.select_option('own')
+    page.get_by_label('Scale, 0.01 to 4').fill(str(SCALE))
+    segmented(page, PHOTO)
+    assert '225 × 169 (scale 0.3)' in page.inner_text('#facts')
     assert watch.segmentations()[-1]['scale'] == ['0.3']
+    scale.select_option('auto')
+    expect(page.locator('#facts')).to_contain_text('own scale')
+    assert 'scale' not in watch.segmentations()[-1]
 
     page.get_by_label('Model', exact=True).select_option('tiny')
     expect(page.locator('#facts')).to_contain_text('tiny · ')
