@@ -24,7 +24,7 @@ def segmented(page, *files):
     """Choose files and wait until the first one is shown with its classes."""
     page.set_input_files('#files', files)
     wait_for(page, 'done')
-    page.wait_for_selector('#legend li')
+    page.wait_for_selector('#legend .class')
 
 
 def read_out(page):

@@ -27,7 +27,7 @@ def test_a_dropped_photo_shows_its_classes(visit, result):
     page, watch = visit()
     browsers.drop(page, PHOTO)
     wait_for(page, 'done')
-    page.wait_for_selector('#legend li')
+    page.wait_for_selector('#legend .class')
     names = page.locator('#legend .class .name').all_inner_texts()
     assert names == list(result.shares)
     shares = page.locator('#legend .class .share').all_inner_texts()
