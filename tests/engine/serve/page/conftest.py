@@ -23,7 +23,8 @@ def browser():
 def server(own_cache, tmp_path_factory):
     """A server of the demo's network and a tiny one."""
     folder = tmp_path_factory.mktemp('models')
-    write_tiny_config(folder, 'folder', 3, classes=['ground', 'square', 'disc'])
+    keys = {'classes': ['ground', 'square', 'disc'], 'exif_orientation': 'ignore'}
+    write_tiny_config(folder, 'folder', 3, **keys)
     settings = ServeSettings(
         config=ConfigSettings(config_file=CONFIG, overrides=()),
         access=AccessSettings(port=0),

@@ -142,6 +142,16 @@ def test_a_server_that_is_gone_is_said(visit):
     wait_for(page, 'done', 2)
 
 
+def wait_for_size(page, width, height):
+    """Wait until a picture of a size is shown, and its classes."""
+    expect(page.locator('#facts')).to_contain_text(f'{width} × {height}')
+    page.wait_for_function(
+        """([width, height]) => [...document.querySelectorAll('.stage img')].every(
+            (image) => image.naturalWidth === width && image.naturalHeight === height)""",
+        arg=[width, height],
+    )
+
+
 def test_several_pictures_stand_in_a_strip(visit, tmp_path, result):
     page, _ = visit()
     folder = tmp_path / 'pictures'
@@ -160,14 +170,11 @@ def test_several_pictures_stand_in_a_strip(visit, tmp_path, result):
     assert names[0] == 'street.jpg'
     assert sorted(names[1:]) == ['scan.tif', 'turned.jpg']
     page.locator('.thumbnail').first.focus()
-    for size in {'scan.tif': (70, 50), 'turned.jpg': (90, 120)}.items():
-        page.locator('.thumbnail', has_text=size[0]).click()
-        expect(page.locator('#facts')).to_contain_text(f'{size[1][0]} × {size[1][1]}')
-        page.wait_for_function(
-            """([width, height]) => [...document.querySelectorAll('.stage img')].every(
-                (image) => image.naturalWidth === width && image.naturalHeight === height)""",
-            arg=size[1],
-        )
+    for name, *size in (('scan.tif', 70, 50), ('turned.jpg', 90, 120)):
+        page.locator('.thumbnail', has_text=name).click()
+        wait_for_size(page, *size)
+    page.get_by_label('Model', exact=True).select_option('tiny')  # which leaves pictures unturned
+    wait_for_size(page, 120, 90)
     page.locator('.thumbnail', has_text='turned.jpg').press('Delete')
     assert page.locator('#pictures li').count() == 2
     page.get_by_role('button', name='Remove all').click()
