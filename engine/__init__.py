@@ -15,6 +15,10 @@ if sys.version_info < (3, 10):  # before the import of modules with newer syntax
     )
     sys.exit(2)
 
+from engine import name_clashes  # noqa: E402
+
+name_clashes.check()  # before the import of packages that may be those of someone else
+
 from typing import TYPE_CHECKING  # noqa: E402
 
 from common import __version__, lazy  # noqa: E402

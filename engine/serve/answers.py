@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from common.errors import InputError
+from common.memory import memory_errors_as
 from datasets.image_files import decode_image, encode_image, palette_png
 from datasets.pixel_limit import TooManyPixelsError
 from engine.inference.segmentation import Segmentation
@@ -20,6 +22,9 @@ from engine.serve.schemas import Output, Part
 from engine.serve.upload import Upload
 
 PNG, JSON = 'image/png', 'application/json'
+TOO_LITTLE_MEMORY = (
+    'not enough memory for this picture; send a smaller one, or give a smaller scale'
+)
 COMPRESSION = 1  # of zlib: class maps become small at any level
 
 
@@ -40,6 +45,7 @@ class Wish:
     include: Sequence[Part]
 
 
+@memory_errors_as(InputError, TOO_LITTLE_MEMORY)
 def compute_answer(
     upload: Upload, wish: Wish, catalogue: Catalogue, max_pixels: int
 ) -> tuple[str, bytes]:

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import __version__
 from engine.serve import openapi, schemas
@@ -52,7 +52,7 @@ class SegmentParameters(BaseModel):
 
 
 class Admission:
-    """Take a place for every request that computes, before its body is read."""
+    """Take a place for every request that computes, from its head until its answer is read."""
 
     def __init__(self, app: ASGIApp, workers: Workers):
         self.app, self._workers = app, workers
@@ -62,9 +62,17 @@ class Admission:
         if scope['path'] != SEGMENT or scope['method'] != 'POST':
             await self.app(scope, receive, send)
             return
+
+        async def send_and_wait(message: Message) -> None:
+            if message['type'] == 'http.response.body' and not message.get('more_body'):
+                # The server waits with the next part until the client has read most of this one.
+                await send({**message, 'more_body': True})
+                message = {'type': 'http.response.body', 'body': b'', 'more_body': False}
+            await send(message)
+
         try:
             with self._workers.place() as scope.setdefault('state', {})['place']:
-                await self.app(scope, receive, send)
+                await self.app(scope, receive, send_and_wait)
         except Refusal as refusal:
             await error_answer(refusal)(scope, receive, send)
 
@@ -88,6 +96,7 @@ def create_app(
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=openapi.EVERYWHERE,
     )
     add_error_handlers(app, tuple(SegmentParameters.model_fields))

@@ -171,7 +171,7 @@ class Catalogue:
             entry.config,
             entry.weights,
             self._settings.device,
-            self._settings.backend,
+            replace(self._settings.backend, eager=True),  # whatever was asked for before
             entry.protocol,
         )
 

@@ -43,13 +43,14 @@ class ServedModel:
     """A running server.
 
     Attributes:
+        listener: Its socket.
         port: Its port.
         server: The server, of uvicorn.
         catalogue: Its models.
     """
 
     def __init__(self, server, catalogue, listener):
-        self.server, self.catalogue = server, catalogue
+        self.server, self.catalogue, self.listener = server, catalogue, listener
         self.port = listener.getsockname()[1]
 
     def request(self, method, path, body=None, headers=()):

@@ -143,7 +143,8 @@ def test_no_body(small_server):
 @pytest.mark.parametrize(
     'method, path, status', [
         ('GET', '/segment', 405), ('PUT', '/models', 405), ('GET', '/redoc', 404),
-        ('GET', '/page/../settings.py', 404), ('GET', '/page/%2e%2e/settings.py', 404),
+        ('POST', '/segment/', 404), ('GET', '/page/../settings.py', 404),
+        ('GET', '/page/%2e%2e/settings.py', 404),
         ('GET', '/page//etc/passwd', 404), ('GET', '/docs/..%2fsettings.py', 404),
     ]
 )  # fmt: skip

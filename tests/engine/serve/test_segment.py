@@ -1,6 +1,8 @@
 """POST /segment: every answer is that of the Segmenter, which infer.py uses."""
 
 import base64
+import socket
+import tempfile
 import zlib
 
 import cv2
@@ -165,3 +167,30 @@ def test_head_is_answered_without_a_body(server):
     answer = server.request('HEAD', '/models')
     assert answer.status == 200 and answer.body == b''
     assert int(answer.headers['Content-Length']) == len(server.get('/models').body)
+
+
+def test_a_place_is_taken_until_the_answer_is_read(server):
+    """Else clients that do not read could fill the memory with answers."""
+    body = served.multipart(('image', 'a.png', encode_image('.png', stand_ins.image(300, 400))))
+    server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(served.HANG_SECONDS)
+        client.connect(('127.0.0.1', server.port))
+        head = f'POST /segment?output=overlay HTTP/1.1\r\nContent-Length: {len(body)}\r\n'
+        for name, value in {'Host': 'localhost', **served.MULTIPART_HEADER}.items():
+            head += f'{name}: {value}\r\n'
+        client.sendall(f'{head}\r\n'.encode() + body)
+        assert client.recv(12) == b'HTTP/1.1 200'  # the answer has begun
+        assert server.get('/health').json['waiting'] == 1
+        while server.get('/health').json['waiting']:
+            client.recv(1 << 16)
+
+
+def test_an_upload_is_never_written_to_a_file(server, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError('a temporary file')
+
+    monkeypatch.setattr(tempfile, 'TemporaryFile', refuse)
+    answer = server.segment(bytes(5_000_000))
+    assert answer.status == 415 and 'not an image' in answer.error
