@@ -84,7 +84,7 @@ export class Queue {
     picture.error = error instanceof ServerError ? error.message
       : `${picture.name}: the page failed (${error.message}); reload it, then try again`;
     if (!(error instanceof ServerError)) console.error(error);
-       // the others would fail as well
+    if (error.gone) this.cancel();   // the others would fail as well
     return 'failed';
   }
 
