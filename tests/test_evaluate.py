@@ -10,7 +10,7 @@ import pytest
 import datasets
 from engine.evaluation import panels
 from support import mpi_jobs, programs
-from support.evaluate_runs import CAMVID, cut_camvid, refused, started
+from support.evaluate_runs import CAMVID, CUT_CAMVID, cut_camvid, refused, started
 from support.tiny_config import tiny_camvid, write_tiny_config
 
 PUBLISHED = {  # IoU of the weights, in float32 on the CPU
@@ -74,7 +74,7 @@ def test_the_trained_model_has_its_published_scores(camvid, tmp_path, backend, m
 
 def test_the_number_of_processes_changes_no_bit(small, tmp_path):
     """Scores and all written files are identical."""
-    options = ['-d', small, *CAMVID, '--split', 'test', '--boundary', '--flip', '--limit', '3']
+    options = ['-d', small, *CUT_CAMVID, '--split', 'test', '--boundary', '--flip', '--limit', '3']
     one, two = tmp_path / 'one', tmp_path / 'two'
 
     def outputs(folder):
@@ -105,7 +105,7 @@ def test_every_backend_has_the_same_labels_and_scores(small, tmp_path, monkeypat
     for backend in ('nnabla', 'openvino', 'onnxruntime', 'auto'):
         folder = tmp_path / backend
         options = ['--split', 'test', '--json', folder / 'scores.json', '--save-labels', folder]
-        assert started('-d', small, *CAMVID, '--backend', backend, *options) == 0
+        assert started('-d', small, *CUT_CAMVID, '--backend', backend, *options) == 0
         reports[backend] = json.loads((folder / 'scores.json').read_text())
         paths = sorted(folder.rglob('*.png'))
         labels[backend] = np.stack([cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in paths])
@@ -145,8 +145,8 @@ def test_the_report_names_the_calibration_of_eight_bits(small, tmp_path):
 def test_the_report_and_all_written_files(small, tmp_path, capsys):
     folders = {name: tmp_path / name for name in ('pictures', 'labels')}
     status = started(
-        '-d', small, *CAMVID, '--limit', '3', '--json', tmp_path / 'a.json', '--set', 'lr=0.1',
-        '--visualize', folders['pictures'], '--save-labels', folders['labels'],
+        '-d', small, *CUT_CAMVID, '--limit', '3', '--json', tmp_path / 'a.json',
+        '--set', 'lr=0.1', '--visualize', folders['pictures'], '--save-labels', folders['labels'],
     )  # fmt: skip
     assert status == 0
     table = capsys.readouterr().out

@@ -55,7 +55,8 @@ class CatalogueEntry:
     @property
     def scalable(self) -> bool:
         """Whether a scale may be given: the views follow the size of the image."""
-        return self.protocol.size is None and self.protocol.short_sides is None
+        protocol = self.protocol
+        return not (protocol.size or protocol.short_sides or protocol.area_of)
 
     def scaled(self, scale: float | None) -> Protocol:
         """Return the views of an image at a scale, as ``infer.py --scale`` has them.
