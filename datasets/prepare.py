@@ -27,6 +27,8 @@ from common import command, files, machine
 from common.command import DONE, SOME_FAILED
 from common.errors import UserError
 from datasets.preparation.actions import ACTIONS, ActionContext
+from datasets.preparation.describing.init import describe_data
+from datasets.preparation.describing.settings import InitSettings
 from datasets.preparation.outputs import check_outputs
 from datasets.preparation.settings import PreparationSettings, number_of_processes
 from datasets.preparation.splitting.lists import write_lists
@@ -50,6 +52,12 @@ class _Form:
 
 
 FORMS = {
+    'init': _Form(
+        InitSettings,
+        describe_data,
+        'Write dataset.yaml for your own images and masks: finds both by their names, and the '
+        'classes by the values or colours of the masks.',
+    ),
     'split': _Form(
         SplitSettings,
         write_lists,

@@ -43,7 +43,8 @@ INFO = DatasetInfo(
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
     unmarked=f'{DESCRIPTION_FILE} is missing in this folder',
-    beginning='write it with the names of the classes, such as "classes: [road, car]"',
+    beginning='python -m datasets.prepare init -d FOLDER writes it from your masks, or write the '
+    'names of the classes, such as "classes: [road, car]"',
 )
 
 
@@ -79,6 +80,11 @@ def find(root: Path, split: str) -> FoundSamples:
         used = tuple(sample for sample in listed if split == 'test' or sample.label)
         return FoundSamples(used, found.samples(split).unused).with_unused(left)
     return found.samples(split) if split == 'train' else FoundSamples(())
+
+
+def pairs(root: Path, description: Description) -> FoundSamples:
+    """Return all pairs of an image and a label, whatever splits there are."""
+    return _files_of(root, description).samples('train')
 
 
 @dataclass(frozen=True)
