@@ -30,6 +30,8 @@ from datasets.preparation.actions import ACTIONS, ActionContext
 from datasets.preparation.describing.init import describe_data
 from datasets.preparation.describing.settings import InitSettings
 from datasets.preparation.outputs import check_outputs
+from datasets.preparation.polygons.convert import convert_polygons
+from datasets.preparation.polygons.settings import PolygonSettings
 from datasets.preparation.settings import PreparationSettings, number_of_processes
 from datasets.preparation.splitting.lists import write_lists
 from datasets.preparation.splitting.settings import SplitSettings
@@ -57,6 +59,11 @@ FORMS = {
         describe_data,
         'Write dataset.yaml for your own images and masks: finds both by their names, and the '
         'classes by the values or colours of the masks.',
+    ),
+    'polygons': _Form(
+        PolygonSettings,
+        convert_polygons,
+        'Draw masks from the polygons of LabelMe, CVAT or COCO, and write dataset.yaml.',
     ),
     'split': _Form(
         SplitSettings,

@@ -1,0 +1,248 @@
+"""Write masks of class indices for annotated images, and the ``dataset.yaml`` that goes with them.
+
+A mask that is there and equal is kept, so that an interrupted conversion resumes. One that differs
+is replaced if the annotation is newer; otherwise it may have been drawn by hand, and stays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common import files
+from common.command import DONE, SOME_FAILED
+from common.errors import InputError, UserError
+from common.log import LOG
+from common.process_map import map_samples
+from common.terminal.name_list import first_names
+from common.terminal.printable import one_line
+from common.terminal.tables import Column, lines
+from datasets import formats, pixel_limit
+from datasets.image_files import decode_image, image_size
+from datasets.info import IGNORE, DataError
+from datasets.keys import ImageReading
+from datasets.preparation.convert import KEPT, WRITTEN, holds, is_older, write_verified
+from datasets.preparation.describing import description_file
+from datasets.preparation.describing.description_file import ClassLine
+from datasets.preparation.describing.folders import Folders
+from datasets.preparation.polygons import classes, drawing, labelme
+from datasets.preparation.polygons.annotations import Annotation
+from datasets.preparation.polygons.classes import Classes
+from datasets.preparation.polygons.image_names import ImageNames
+from datasets.preparation.polygons.reading import Read, read_all
+from datasets.preparation.polygons.settings import PolygonSettings
+from datasets.preparation.settings import number_of_processes
+from datasets.readers import folder, folder_description, layout
+from datasets.readers.folder_description import COLOURS, DESCRIPTION_FILE, Description
+
+NAME = folder.INFO.name
+EXTENSIONS = {formats.JPEG: '.jpg', formats.TIFF: '.tif', formats.PNM: '.ppm'}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A mask to write.
+
+    Attributes:
+        annotation: What the image shows.
+        image: The image; it may be missing if the annotation contains it.
+        mask: The file to write.
+    """
+
+    annotation: Annotation
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class _Jobs(Sequence[_Job]):
+    """The masks to write, for worker processes."""
+
+    jobs: Sequence[_Job]
+    classes: Classes
+    reading: ImageReading
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, index: int) -> _Job:  # type: ignore[override]
+        return self.jobs[index]
+
+
+def convert_polygons(settings: PolygonSettings) -> int:
+    """Write the masks, print what they have, and return the exit status.
+
+    Raises:
+        UserError: The options or the annotations cannot be used.
+    """
+    processes = number_of_processes(settings.processes)
+    root = layout.data_root(NAME, settings.data_dir)
+    if not root.is_dir():
+        raise DataError(f'{root}: no such folder; name that of your images with -d')
+    described = _described(root)
+    places = _places(root, settings, described)
+    images = ImageNames(root / places.images, leave_out=_apart(root, places))
+    read = read_all(settings.annotations, processes)
+    chosen = classes.choose(
+        settings, read.annotations, read.declared, described and described.classes
+    )
+    jobs, problems = _jobs(read, images, root, places)
+    if not jobs:
+        raise DataError(problems[0])
+    if described is None:
+        lines_of_classes = [ClassLine(name) for name in chosen.names]
+        description_file.write(root, places, lines_of_classes, folder_description.INDICES, [IGNORE])
+    work = _Jobs(jobs, chosen, settings.reading)
+    results = list(map_samples(work, _write_mask, processes, 'drawing'))
+    problems += [result for result, _ in results if result not in (WRITTEN, KEPT)]
+    for problem in problems:
+        print(one_line(problem))
+    outcomes = [result for result, _ in results]
+    print(
+        f'{one_line(root / places.labels)}: {outcomes.count(WRITTEN)} masks written, '
+        f'{outcomes.count(KEPT)} were up to date, {len(problems)} failed'
+    )
+    _print_classes(chosen, np.stack([counts for _, counts in results]))
+    _report(root, read, images, jobs, described is None)
+    return SOME_FAILED if problems else DONE
+
+
+def _described(root: Path) -> Description | None:
+    """Return the description that the data has already; raises ``UserError``."""
+    path = root / DESCRIPTION_FILE
+    if files.kind_of(path) is None:
+        return None
+    found = folder_description.read(root)
+    if found.label_format == COLOURS:
+        raise UserError(
+            f'{path}: label_format is {COLOURS}, but masks of class indices are to be written; '
+            'move it away'
+        )
+    return found
+
+
+def _places(root: Path, settings: PolygonSettings, described: Description | None) -> Folders:
+    """Return the folders of images and masks: those of ``dataset.yaml``, or of the options."""
+    if described is None:
+        usual = 'images' if (root / 'images').is_dir() else '.'
+        return Folders(settings.images or usual, settings.labels or 'labels', '')
+    for option, named, own in (
+        ('--images', settings.images, described.images),
+        ('--labels', settings.labels, described.labels),
+    ):
+        if named is not None and Path(named) != Path(own):
+            raise UserError(
+                f'{option} {named}: {root / DESCRIPTION_FILE} says {own}; omit {option}, or move '
+                'the file away'
+            )
+    return Folders(described.images, described.labels, described.label_suffix)
+
+
+def _apart(root: Path, places: Folders) -> Path | None:
+    """Return the folder of masks unless it is that of the images."""
+    return None if Path(places.images) == Path(places.labels) else root / places.labels
+
+
+def _jobs(
+    read: Read, images: ImageNames, root: Path, places: Folders
+) -> tuple[list[_Job], list[str]]:
+    """Return the masks to write, and a line for each annotation without an image."""
+    problems, jobs, seen = list(read.problems), list[_Job](), dict[str, Path]()
+    photos = set(images.paths.values())
+    for annotation in read.annotations:
+        name = images.find(annotation)
+        if name is None and annotation.has_image:
+            name = images.name_of_file(annotation.source)
+        if name is None:
+            problems.append(
+                f'{annotation.source}: there is no image {annotation.image} in '
+                f'{root / places.images}; name the folder of the images with --images'
+            )
+            continue
+        if name in seen:
+            raise DataError(
+                f'{annotation.source}: the image {name} is annotated in {seen[name]} as well; '
+                'name one of them'
+            )
+        seen[name] = annotation.source
+        mask = root / places.labels / f'{name}{places.suffix}.png'
+        if mask in photos:
+            raise DataError(f'{mask}: is an image, not a mask; name another folder with --labels')
+        jobs.append(_Job(annotation, images.paths.get(name, root / places.images / name), mask))
+    return jobs, problems
+
+
+def _write_mask(jobs: _Jobs, index: int) -> tuple[str, np.ndarray]:
+    """Write a mask; return ``WRITTEN``, ``KEPT`` or a problem, and the pixels by class, (256,)."""
+    job, nothing = jobs[index], np.zeros(256, np.int64)
+    try:
+        labels = _drawn(job, jobs)
+        if not holds(job.mask, labels):
+            if not is_older(job.mask, job.annotation.source):
+                return (
+                    f'{job.mask}: exists, is newer than {job.annotation.source} and differs from '
+                    'it; move it away to draw it anew'
+                ), nothing
+            write_verified(job.mask, labels)
+            return WRITTEN, np.bincount(labels.ravel(), minlength=256)
+    except UserError as error:
+        return str(error), nothing
+    return KEPT, np.bincount(labels.ravel(), minlength=256)
+
+
+def _drawn(job: _Job, jobs: _Jobs) -> np.ndarray:
+    """Return the class indices of an image; raises ``UserError``."""
+    annotation = job.annotation
+    image = job.image
+    if annotation.has_image and files.kind_of(image) is None:
+        image = _write_image(job, jobs.reading)
+    height, width = image_size(image, jobs.reading)
+    if annotation.size not in (None, (height, width)):
+        own_height, own_width = annotation.size or (0, 0)
+        raise InputError(
+            f'{annotation.source}: is of {own_width}x{own_height} pixels, but the image {image} '
+            f'has {width}x{height}; annotate this image, or bring back the one that was annotated'
+        )
+    pixel_limit.check(width, height, image, jobs.reading.max_pixels)
+    return drawing.draw(annotation, height, width, jobs.classes.indices, jobs.classes.background)
+
+
+def _write_image(job: _Job, reading: ImageReading) -> Path:
+    """Write the image that an annotation contains, and return its path; raises ``UserError``."""
+    source = job.annotation.source
+    data = labelme.image_data(source)
+    decode_image(data, f'{source}, imageData', reading)
+    kind = formats.format_of(data[: formats.HEAD_BYTES]) or ''
+    path = job.image.with_name(job.image.name + EXTENSIONS.get(kind, f'.{kind.lower()}'))
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def _print_classes(chosen: Classes, pixels: np.ndarray) -> None:
+    """Print the share of each class, and the number of masks that show it."""
+    total, masks = pixels.sum(axis=0), (pixels > 0).sum(axis=0)
+    rows = [
+        (str(index), name, f'{100 * total[index] / max(total.sum(), 1):.3f}', str(masks[index]))
+        for index, name in enumerate(chosen.names)
+    ]
+    heads = ('value', 'class', 'pixels %', 'masks')
+    columns = [Column(head, right=number > 1) for number, head in enumerate(heads)]
+    print(*lines(columns, rows), sep='\n')
+    if total[IGNORE]:
+        print(f'ignored: {100 * total[IGNORE] / total.sum():.3f} % of the pixels')
+
+
+def _report(root: Path, read: Read, images: ImageNames, jobs: Sequence[_Job], is_new: bool) -> None:
+    """Log what is left out, and print what was written."""
+    undrawn = sum(annotation.undrawn for annotation in read.annotations)
+    if undrawn:
+        LOG.warning('%d points, lines and cuboids have no area and are not drawn', undrawn)
+    annotated = {job.image for job in jobs}
+    others = [path for path in images.paths.values() if path not in annotated]
+    if others:
+        shown = first_names([path.relative_to(root) for path in others])
+        LOG.warning('%d images have no annotation and get no mask: %s', len(others), shown)
+    if is_new:
+        print(f'{one_line(root / DESCRIPTION_FILE)} written')
