@@ -28,7 +28,7 @@ class Classes:
     background: int
 
 
-def choose(
+def choose_classes(
     settings: PolygonSettings,
     found: Iterable[Annotation],
     declared: Sequence[str],

@@ -12,7 +12,7 @@ import numpy as np
 
 from common import files
 from common.command import DONE, SOME_FAILED
-from common.errors import InputError, UserError
+from common.errors import UserError
 from common.log import LOG
 from common.process_map import map_samples
 from common.terminal.name_list import first_names
@@ -26,9 +26,9 @@ from datasets.preparation.convert import KEPT, WRITTEN, holds, is_older, write_v
 from datasets.preparation.describing import description_file
 from datasets.preparation.describing.description_file import ClassLine
 from datasets.preparation.describing.folders import Folders
-from datasets.preparation.polygons import classes, drawing, labelme
+from datasets.preparation.polygons import drawing, labelme
 from datasets.preparation.polygons.annotations import Annotation
-from datasets.preparation.polygons.classes import Classes
+from datasets.preparation.polygons.classes import Classes, choose_classes
 from datasets.preparation.polygons.image_names import ImageNames
 from datasets.preparation.polygons.reading import Read, read_all
 from datasets.preparation.polygons.settings import PolygonSettings
@@ -84,7 +84,7 @@ def convert_polygons(settings: PolygonSettings) -> int:
     places = _places(root, settings, described)
     images = ImageNames(root / places.images, leave_out=_apart(root, places))
     read = read_all(settings.annotations, processes)
-    chosen = classes.choose(
+    chosen = choose_classes(
         settings, read.annotations, read.declared, described and described.classes
     )
     jobs, problems = _jobs(read, images, root, places)
@@ -193,19 +193,13 @@ def _write_mask(jobs: _Jobs, index: int) -> tuple[str, np.ndarray]:
 
 def _drawn(job: _Job, jobs: _Jobs) -> np.ndarray:
     """Return the class indices of an image; raises ``UserError``."""
-    annotation = job.annotation
-    image = job.image
+    annotation, image = job.annotation, job.image
     if annotation.has_image and files.kind_of(image) is None:
         image = _write_image(job, jobs.reading)
     height, width = image_size(image, jobs.reading)
-    if annotation.size not in (None, (height, width)):
-        own_height, own_width = annotation.size or (0, 0)
-        raise InputError(
-            f'{annotation.source}: is of {own_width}x{own_height} pixels, but the image {image} '
-            f'has {width}x{height}; annotate this image, or bring back the one that was annotated'
-        )
     pixel_limit.check(width, height, image, jobs.reading.max_pixels)
-    return drawing.draw(annotation, height, width, jobs.classes.indices, jobs.classes.background)
+    classes = jobs.classes
+    return drawing.draw(annotation, image, (height, width), classes.indices, classes.background)
 
 
 def _write_image(job: _Job, reading: ImageReading) -> Path:

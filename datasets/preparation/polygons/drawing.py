@@ -12,6 +12,7 @@ A pixel belongs to a region as the tools of its format say:
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -36,21 +37,31 @@ LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, of labelme/utils/shape.py
 
 
 def draw(
-    annotation: Annotation, height: int, width: int, indices: Mapping[str, int], background: int
+    annotation: Annotation,
+    image: Path,
+    size: tuple[int, int],
+    indices: Mapping[str, int],
+    background: int,
 ) -> np.ndarray:
     """Return the class indices of an image, (H, W) uint8.
 
     Args:
         annotation: What the image shows.
-        height: Height of the image in pixels, H.
-        width: Width of the image in pixels, W.
+        image: The image, for messages.
+        size: Its height H and width W in pixels.
         indices: The class index of each label, or 255 for ignored pixels.
         background: The class index of pixels outside of all regions.
 
     Raises:
-        InputError: A bitmap in the annotation cannot be used.
+        InputError: The annotation is of an image of another size, or a bitmap in it is damaged.
     """
-    labels = np.full((height, width), background, np.uint8)
+    if annotation.size not in (None, size):
+        height, width = annotation.size or (0, 0)
+        raise InputError(
+            f'{annotation.source}: is of {width}x{height} pixels, but the image {image} has '
+            f'{size[1]}x{size[0]}; annotate this image, or bring back the one that was annotated'
+        )
+    labels = np.full(size, background, np.uint8)
     for by_pillow, regions in groupby(annotation.regions, _is_drawn_by_pillow):
         if by_pillow:
             labels = _with_shapes(labels, list(regions), indices)
@@ -58,10 +69,10 @@ def draw(
         for region in regions:
             index = indices[region.label]
             if region.kind == SEGMENTATION:
-                labels[coco_masks.draw(region.geometry, height, width)] = index
+                labels[coco_masks.draw(region.geometry, *size)] = index
             elif region.kind == RUNS:
-                left, top, *size, runs = region.geometry
-                _paste(labels, left, top, _mask_of_runs(runs, *size), index)
+                left, top, *own_size, runs = region.geometry
+                _paste(labels, left, top, _mask_of_runs(runs, *own_size), index)
             else:
                 left, top, *_ = region.geometry
                 _paste(labels, left, top, _mask_of_bitmap(region, annotation), index)
