@@ -109,8 +109,10 @@ def _pairs(root: Path) -> Iterator[_Pair]:
     for stem, masks in by_stem.items():
         for suffix, images in _partners(stem, by_stem):
             for mask in masks[:MAX_FOLDERS]:
-                for image in images[:MAX_FOLDERS]:
-                    if mask != image and _may_be_pair(image, mask, suffix):
+                fitting = [i for i in images[:MAX_FOLDERS] if _may_be_pair(i, mask, suffix)]
+                nearest = max((_common_parts(i, mask) for i in fitting), default=0)
+                for image in fitting:
+                    if _common_parts(image, mask) == nearest:
                         yield _Pair(image, mask, suffix)
 
 
@@ -123,6 +125,13 @@ def _may_be_pair(image: Path, mask: Path, suffix: str) -> bool:
     if suffix:
         return is_png
     return image.parent != mask.parent or (is_png and image.suffix.lower() not in layout.PNG)
+
+
+def _common_parts(image: Path, mask: Path) -> int:
+    """Return how many folders two paths have in common at their beginnings and ends."""
+    one, other = image.parent.parts, mask.parent.parts
+    ends = zip((*one, *one[::-1]), (*other, *other[::-1]))
+    return sum(a == b for a, b in ends) if len(one) == len(other) else 0
 
 
 def _partners(stem: str, by_stem: dict[str, list[Path]]) -> Iterator[tuple[str, list[Path]]]:

@@ -98,11 +98,12 @@ def _from_values(counts: dict[int, Count], contents: MaskContents) -> Proposal:
     values = rest if ignores else list(counts)
     ignore = (IGNORE,) if ignores else ()
     if values == list(range(len(values))):
+        _refuse_blends(counts, contents, sum(not count.solid for count in counts.values()))
         classes = [ProposedClass(f'class {value}', None, counts[value]) for value in values]
         many = len(values) > MANY_CLASSES
         remarks = (f'{len(values)} values: {mask_advice.IF_INSTANCES}',) if many else ()
         return Proposal(classes, INDICES, ignore, remarks)
-    _refuse_blends(counts, contents)
+    _refuse_blends(counts, contents, _traces(counts))
     names = {value: f'class {value}' for value in values}
     return Proposal(_grey_classes(counts, names), COLOURS, ignore)
 
@@ -112,16 +113,30 @@ def _grey_classes(counts: Mapping[int, Count], names: Mapping[int, str]) -> list
 
 
 def _from_palette(contents: MaskContents) -> Proposal | None:
-    """Return the classes of palette masks whose indices are class indices; None for others."""
+    """Return the classes of palette masks whose indices are class indices; None for others.
+
+    Indices with gaps are better read by their colours, which leaves no class without a pixel. That
+    is impossible where index 255, for ignored pixels, has the colour of another one.
+    """
     counts = dict(sorted(contents.indexed.items()))
-    ignore = (IGNORE,) if counts.pop(IGNORE, None) else ()
+    ignored = counts.pop(IGNORE, None)
     shown = [contents.shown[index] for index in counts]
     colours = [next(iter(each)) for each in shown]
-    equal = all(len(each) == 1 for each in shown) and len(set(colours)) == len(colours)
-    if not equal or list(counts) != list(range(len(counts))) or not counts:
+    if not counts or any(len(each) > 1 for each in shown):
         return None
-    names = _names(colours)
-    classes = [ProposedClass(*each) for each in zip(names, colours, counts.values())]
+    different = len(set(colours)) == len(colours)
+    hidden = ignored is not None and not contents.shown[IGNORE].isdisjoint(colours)
+    whole = list(counts) == list(range(len(counts)))
+    if not whole and not hidden:
+        return None
+    ignore, names = (IGNORE,) if ignored else (), dict(zip(counts, _names(colours)))
+    if whole and different:
+        rows = zip(names.values(), colours, counts.values())
+        return Proposal([ProposedClass(*each) for each in rows], INDICES, ignore)
+    classes = [
+        ProposedClass(names.get(index, f'unused {index}'), None, counts.get(index, Count()))
+        for index in range(max(counts) + 1)
+    ]
     return Proposal(classes, INDICES, ignore)
 
 
@@ -138,7 +153,7 @@ def _from_colours(contents: MaskContents) -> Proposal:
         for colour in contents.shown[index]:
             others.setdefault(colour, Count()).add(count)
     counts = _merged(contents.colours, others)
-    _refuse_blends(counts, contents)
+    _refuse_blends(counts, contents, _traces(counts))
     names = _names(list(counts))
     classes = [ProposedClass(name, *each) for name, each in zip(names, counts.items())]
     move = 'if a colour means pixels without a class, move it from classes to ignore'
@@ -146,12 +161,16 @@ def _from_colours(contents: MaskContents) -> Proposal:
     return Proposal(classes, COLOURS, ignore, remarks)
 
 
-def _refuse_blends(counts: Mapping[Key, Count], contents: MaskContents) -> None:
-    """Raise ``DataError`` for masks whose edges have colours between those of the classes."""
+def _traces(counts: Mapping[Key, Count]) -> int:
+    """Return how many colours are nowhere alone, or have very few pixels."""
     total = sum(count.pixels for count in counts.values())
-    traces = sum(not each.solid or each.pixels < TRACE * total for each in counts.values())
+    return sum(not each.solid or each.pixels < TRACE * total for each in counts.values())
+
+
+def _refuse_blends(counts: Mapping[Key, Count], contents: MaskContents, traces: int) -> None:
+    """Raise ``DataError`` for masks whose edges have colours between those of the classes."""
     blended = len(counts) > MANY and 2 * traces > len(counts)
-    if len(counts) > MAX_CLASSES or blended:
+    if len(counts) > MAX_CLASSES + 1 or blended:
         found = f'{len(counts)} colours' + (f', {traces} of them in traces' if traces else '')
         raise DataError(
             f'{contents.largest}: the masks have {found}, as if JPEG, resizing or antialiasing had '

@@ -4,7 +4,8 @@ The pixels of a class are to be divided as the images are. Iterative stratificat
 Tsoumakas and Vlahavas, ECML 2011) does this for labels that an image has or has not. Here their
 amounts count, so a greedy choice takes its place: groups with the largest part of some class come
 first, and each joins the split whose parts come nearest to the wanted ones. Exchanges of groups
-between splits then improve the result, which the greedy choice leaves at its last groups.
+between splits then improve the result, which the greedy choice leaves at its last groups. Of few
+groups, exchanges from random splits are tried as well.
 
 With the part S of a class in a split that is to have the part r, the sum of (S - r)^2 / r over
 splits and classes is minimized. Rare classes count as much as frequent ones, and the images as much
@@ -19,6 +20,7 @@ import numpy as np
 
 ABSENT_COST = 10.0  # of a class without a pixel in a split; all pixels in 10 % of the images: 9
 MAX_EXCHANGES, MAX_PARTNERS = 4000, 256  # groups to exchange, and others tried for each
+FEW_GROUPS = 20  # random splits are improved as well, and the best is taken
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,18 @@ def divide(groups: Groups, wanted: Sequence[int], seed: int) -> np.ndarray:
     """
     rng = np.random.RandomState(seed)
     parts = _Parts(groups, np.array(wanted, np.float64) / sum(wanted))
+    starts = [_divide_greedily(parts, groups, wanted, rng)]
+    if len(groups.images) <= FEW_GROUPS:
+        starts += [divide_at_random(groups, wanted, each) for each in rng.randint(1 << 30, size=20)]
+    found = [parts.improved(start, rng) for start in starts]
+    return min(found, key=parts.cost)
+
+
+def _divide_greedily(
+    parts: '_Parts', groups: Groups, wanted: Sequence[int], rng: np.random.RandomState
+) -> np.ndarray:
+    """Return the split of each group, (G,) int64, as the greedy choice makes them."""
+    parts.clear()
     order = rng.permutation(len(groups.images))
     order = order[np.argsort(-parts.features[order].max(axis=1), kind='stable')]
     room = np.array(wanted, np.int64)
@@ -55,8 +69,7 @@ def divide(groups: Groups, wanted: Sequence[int], seed: int) -> np.ndarray:
         chosen = fitting[np.argmin(parts.costs_of_adding(group, fitting))]
         parts.add(group, chosen)
         room[chosen] -= groups.images[group]
-    parts.exchange(rng)
-    return parts.split
+    return parts.split.copy()
 
 
 def divide_at_random(groups: Groups, wanted: Sequence[int], seed: int) -> np.ndarray:
@@ -104,11 +117,29 @@ class _Parts:
         weights = np.append(np.ones(pixels.shape[1]), max(pixels.shape[1], 1) ** 0.5)
         amounts = np.column_stack((pixels, groups.images)).astype(np.float64)
         self.features = amounts / amounts.sum(axis=0) * weights
-        self.split = np.full(len(amounts), -1)
         self._ratios = ratios
         self._wanted = ratios[:, None] * weights
-        self._sums = np.zeros((len(ratios), self.features.shape[1]))
-        self._counts = np.zeros((len(ratios), pixels.shape[1]), np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Take all groups out of the splits."""
+        count = len(self._ratios)
+        self.split = np.full(len(self.features), -1)
+        self._sums = np.zeros((count, self.features.shape[1]))
+        self._counts = np.zeros((count, self._has.shape[1]), np.int64)
+
+    def _fill(self, split: np.ndarray) -> None:
+        """Put each group into its split."""
+        self.clear()
+        for number in range(len(self._ratios)):
+            self._sums[number] = self.features[split == number].sum(axis=0)
+            self._counts[number] = self._has[split == number].sum(axis=0)
+        self.split = split.copy()
+
+    def cost(self, split: np.ndarray) -> float:
+        """Return the cost of splits."""
+        self._fill(split)
+        return float(self._costs(np.arange(len(self._ratios)), self._sums, self._counts).sum())
 
     def costs_of_adding(self, group: int, splits: np.ndarray) -> np.ndarray:
         """Return the change of the cost if a group joins each of some splits."""
@@ -122,8 +153,9 @@ class _Parts:
         self._sums[split] += self.features[group]
         self._counts[split] += self._has[group]
 
-    def exchange(self, rng: np.random.RandomState) -> None:
-        """Exchange pairs of groups between splits as long as that lowers the cost."""
+    def improved(self, split: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        """Return splits after exchanges of pairs of groups that lower the cost."""
+        self._fill(split)
         count = len(self.split)
         for group in rng.permutation(count).repeat(4)[:MAX_EXCHANGES] if count > 1 else ():
             own = self.split[group]
@@ -136,6 +168,7 @@ class _Parts:
             best = int(np.argmin(gains))
             if gains[best] < -1e-12:
                 self._swap(group, int(others[best]))
+        return self.split.copy()
 
     def _costs_of_exchange(self, group: int, own: int, others: np.ndarray) -> np.ndarray:
         """Return the change of the cost for the exchange of a group with each of some others."""
