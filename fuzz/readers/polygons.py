@@ -14,12 +14,12 @@ from fuzz.mutators import texts
 from fuzz.readers.pictures import png
 
 _SIDE = 64  # pixels of an image
-_OUTLINE = [[5, 5], [60, 5], [60, 50.5], [5, 50]]
+_OUTLINE: list[list[float]] = [[5, 5], [60, 5], [60, 50.5], [5, 50]]
 
 
 def _labelme(rng: np.random.Generator) -> list[Content]:
     mask = base64.b64encode(png(np.full((11, 16), 255, np.uint8), 8)).decode()
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {'label': 'road', 'points': _OUTLINE, 'shape_type': 'polygon', 'group_id': None},
         {'label': 'car', 'points': [[20, 20], [10, 10]], 'shape_type': 'rectangle'},
         {'label': 'car', 'points': [[40, 40], [45, 40]], 'shape_type': 'circle'},
@@ -71,7 +71,7 @@ def _cvat(rng: np.random.Generator) -> list[Content]:
 def _coco(rng: np.random.Generator) -> list[Content]:
     flat = [number for point in _OUTLINE for number in point]
     runs = {'counts': [70, 50, _SIDE * _SIDE - 120], 'size': [_SIDE, _SIDE]}
-    document = {
+    document: dict[str, Any] = {
         'images': [{'id': 1, 'file_name': 'a.png', 'height': _SIDE, 'width': _SIDE}],
         'categories': [{'id': 3, 'name': 'road'}, {'id': 8, 'name': 'car'}],
         'annotations': [

@@ -1,8 +1,9 @@
 """Count the values and colours of masks, before it is known what they mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from datasets.readers.mask_files import Mask
 
 MAX_COLOURS = 4096  # of all masks, to be counted
 Colour = tuple[int, int, int]
+Key = TypeVar('Key', int, Colour)
 
 
 @dataclass
@@ -36,6 +38,13 @@ class Count:
         self.pixels += other.pixels
         self.masks += other.masks
         self.solid |= other.solid
+
+
+def add_counts(own: dict[Key, Count], others: Mapping[Key, Count]) -> None:
+    """Add counts to those of the same keys; new keys beyond ``MAX_COLOURS`` are left out."""
+    for key, count in others.items():
+        if key in own or len(own) < MAX_COLOURS:
+            own.setdefault(key, Count()).add(count)
 
 
 @dataclass
@@ -63,14 +72,9 @@ class MaskContents:
     def add(self, other: 'MaskContents') -> None:
         """Add the contents of other masks; colours beyond ``MAX_COLOURS`` are left out."""
         self.masks += other.masks
-        for own, theirs in (
-            (self.grey, other.grey),
-            (self.indexed, other.indexed),
-            (self.colours, other.colours),
-        ):
-            for key, count in theirs.items():
-                if key in own or len(own) < MAX_COLOURS:
-                    own.setdefault(key, Count()).add(count)  # type: ignore[call-overload]
+        add_counts(self.grey, other.grey)
+        add_counts(self.indexed, other.indexed)
+        add_counts(self.colours, other.colours)
         for index, colours in other.shown.items():
             self.shown.setdefault(index, set()).update(colours)
         if other.most > self.most:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from PIL import ImageColor
@@ -10,7 +9,13 @@ from PIL import ImageColor
 from common.class_maps import MAX_CLASSES
 from datasets import mask_advice
 from datasets.info import IGNORE, DataError
-from datasets.preparation.describing.mask_values import Colour, Count, MaskContents
+from datasets.preparation.describing.mask_values import (
+    Colour,
+    Count,
+    Key,
+    MaskContents,
+    add_counts,
+)
 from datasets.readers.folder_description import COLOURS, INDICES
 from datasets.registry import READERS
 
@@ -18,7 +23,6 @@ MANY = 8  # from so many values on, traces of values are judged
 TRACE = 1e-4  # share of the pixels
 MANY_CLASSES = 60  # more can be ids of instances
 _LEAST_KNOWN = 3  # colours that show which published data set has them
-Key = TypeVar('Key', int, Colour)
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,8 @@ def _grey_of_rgb(colours: Mapping[Colour, Count]) -> dict[int, Count] | None:
 def _merged(one: Mapping[Key, Count], other: Mapping[Key, Count]) -> dict[Key, Count]:
     """Return the sums of counts, sorted."""
     result: dict[Key, Count] = {}
-    for counts in (one, other):
-        for key, count in counts.items():
-            result.setdefault(key, Count()).add(count)
+    add_counts(result, one)
+    add_counts(result, other)
     return dict(sorted(result.items()))
 
 

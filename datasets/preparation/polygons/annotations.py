@@ -92,8 +92,8 @@ def make(
     return Annotation(source, image, size, labels, packed, undrawn, is_alone, has_image)
 
 
-def check_points(points: Any) -> None:
-    """Raise ``ValueError`` unless a value is a list of pairs of numbers of a possible size."""
+def checked_points(points: Any) -> list[list[float]]:
+    """Return a list of pairs of numbers of a possible size; raise ``ValueError`` for others."""
     if not isinstance(points, list) or not points:
         raise ValueError('has no points')
     for point in points:
@@ -101,6 +101,7 @@ def check_points(points: Any) -> None:
             raise ValueError(
                 f'a point is not [x, y], two numbers up to {coco_masks.MAX_COORDINATE}'
             )
+    return points
 
 
 def check_length(polygons: Iterable[Sequence[float]]) -> None:

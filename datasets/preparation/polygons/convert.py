@@ -84,9 +84,8 @@ def convert_polygons(settings: PolygonSettings) -> int:
     places = _places(root, settings, described)
     images = ImageNames(root / places.images, leave_out=_apart(root, places))
     read = read_all(settings.annotations, processes)
-    chosen = choose_classes(
-        settings, read.annotations, read.declared, described and described.classes
-    )
+    own = None if described is None else described.classes
+    chosen = choose_classes(settings, read.annotations, read.declared, own)
     jobs, problems = _jobs(read, images, root, places)
     if not jobs:
         raise DataError(problems[0])

@@ -58,7 +58,7 @@ def _annotation(element: Element, path: Path) -> Annotation:
     where = f'{path}: the image {short_repr(name)}'
     try:
         height, width = (_whole(element, key, 1, MAX_SIDE) for key in ('height', 'width'))
-        shapes = [shape for shape in element if shape.tag in _DRAWN]
+        shapes = [shape for shape in element if shape.tag == 'mask' or shape.tag in _OUTLINES]
         shapes.sort(key=lambda shape: _whole(shape, 'z_order', -(2**31), 2**31, '0'))
         regions = [_region(shape, height, width) for shape in shapes]
         annotations.check_length(
@@ -78,7 +78,7 @@ def _region(shape: Element, height: int, width: int) -> Region:
     try:
         if shape.tag == 'mask':
             return Region(label, RUNS, _runs(shape, height, width))
-        outline = [_DRAWN[shape.tag](shape).ravel().tolist()]
+        outline = [_OUTLINES[shape.tag](shape).ravel().tolist()]
         coco_masks.check(outline, height, width)
     except ValueError as error:
         raise ValueError(f'a {shape.tag}, {short_text(label)}: {error}') from error
@@ -153,4 +153,4 @@ def _whole(element: Element, key: str, least: int, most: int, default: str = '')
     return int(plain)
 
 
-_DRAWN = {'polygon': _polygon, 'box': _box, 'ellipse': _ellipse, 'mask': None}
+_OUTLINES = {'polygon': _polygon, 'box': _box, 'ellipse': _ellipse}

@@ -25,8 +25,8 @@ from datasets.preparation.polygons.annotations import (
     Annotation,
     Region,
 )
+from datasets.readers.coco_files import MAX_ANNOTATION_BYTES
 
-MAX_FILE_BYTES = 256 << 20  # most of it is the image
 IGNORED, BACKGROUND = '__ignore__', '_background_'  # labels with a meaning in LabelMe's conversion
 # Kind of region, least and largest number of points, by the type of a shape.
 _TYPES: Mapping[str, tuple[str, int, int]] = {
@@ -38,11 +38,6 @@ _TYPES: Mapping[str, tuple[str, int, int]] = {
     'point': (POINT, 1, 1),
     'mask': (BITMAP, 2, 2),
 }
-
-
-def read(path: Path) -> Annotation:
-    """Return the annotation in a file; raises ``UserError``."""
-    return from_content(json_text.read(path, dict, MAX_FILE_BYTES), path)
 
 
 def from_content(content: Mapping[str, Any], path: Path) -> Annotation:
@@ -64,7 +59,7 @@ def from_content(content: Mapping[str, Any], path: Path) -> Annotation:
 
 def image_data(path: Path) -> bytes:
     """Return the bytes of the image in a file; raises ``UserError``."""
-    return decode_base64(json_text.read(path, dict, MAX_FILE_BYTES).get('imageData'), path)
+    return decode_base64(json_text.read(path, dict, MAX_ANNOTATION_BYTES).get('imageData'), path)
 
 
 def decode_base64(text: Any, source: Path) -> bytes:
@@ -93,14 +88,14 @@ def _region(shape: Any, where: str) -> Region:
     """Return a shape as a region; raise ``InputError`` for one that cannot be drawn."""
     if not isinstance(shape, dict) or not isinstance(shape.get('label'), str):
         raise InputError(f'{where} has no label')
-    label, points, type_ = shape['label'], shape.get('points'), shape.get('shape_type', 'polygon')
+    label, type_ = shape['label'], shape.get('shape_type', 'polygon')
     where = f'{where}, {short_text(label)},'
     if not isinstance(type_, str) or type_ not in _TYPES:
         known = ', '.join(_TYPES)
         raise InputError(f'{where} is of the type {short_repr(type_)}; drawn are {known}')
     kind, least, most = _TYPES[type_]
     try:
-        annotations.check_points(points)
+        points = annotations.checked_points(shape.get('points'))
     except ValueError as error:
         raise InputError(f'{where} {error}') from error
     if not least <= len(points) <= most:

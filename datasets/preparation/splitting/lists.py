@@ -181,7 +181,7 @@ def _print_deviation(
     found = balance.deviations(groups, chosen, len(splits))
     if np.isnan(found).all():
         return
-    split, index = np.unravel_index(np.nanargmax(found), found.shape)
+    split, index = map(int, np.unravel_index(np.nanargmax(found), found.shape))
     random = [balance.divide_at_random(groups, sizes, seed) for seed in range(RANDOM_SPLITS)]
     usual = np.median([np.nanmax(balance.deviations(groups, r, len(splits))) for r in random])
     print(

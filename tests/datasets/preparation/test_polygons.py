@@ -273,7 +273,7 @@ def test_masks_replace_no_images(tmp_path, capsys):
         ({'shapes': 3}, 'not an annotation of LabelMe (shapes must be a list'),
         ({'imageWidth': '80'}, "must be numbers of pixels, not 60 and '80'"),
         ({'imageWidth': 81}, 'is of 81x60 pixels, but the image'),
-        ({'type': 'blob'}, "the shape 1, car, is of the type 'blob'; drawn are polygon, rectangle,"),
+        ({'type': 'blob'}, "the shape 1, car, is of the type 'blob'; drawn are polygon,"),
         ({'points': [[1, 2], [3, 4]]}, 'car, is a polygon of 2 points, not at least 3'),
         ({'points': [[1, 2], [3, 4], [5, 1e7]]}, 'is not [x, y], two numbers up to 1000000'),
         ({'points': [[1, 2], [3, True], [5, 6]]}, 'a point is not [x, y]'),
