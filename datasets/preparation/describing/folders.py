@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -189,12 +190,13 @@ def _refuse(root: Path, best: list[Folders]) -> None:
     splits = {images.parts[0] for images, labels in parts if images.parts[:1] == labels.parts[:1]}
     if splits & set(folder.SPLITS) and len(splits) == len(parts):
         moves = '; '.join(
-            f'mv {images} images/{images.parts[0]}; mv {labels} labels/{images.parts[0]}'
+            f'mv {quote(str(images))} images/{images.parts[0]}; mv {quote(str(labels))} labels/'
+            f'{images.parts[0]}'
             for images, labels in sorted(parts)
         )
         raise DataError(
             f'{root}: each split has a folder of images, but splits are folders below that of the '
-            f'images; move them: cd {root}; mkdir -p images labels; {moves}'
+            f'images; move them: cd {quote(str(root))}; mkdir -p images labels; {moves}'
         )
     shown = first_names([f'--images {found.images} --labels {found.labels}' for found in best])
     raise DataError(f'{root}: several folders fit; name those to use: {shown}')

@@ -1,5 +1,6 @@
 """Describe a user's data: find its folders, count the values of its masks, write dataset.yaml."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,8 @@ def _print_classes(proposal: Proposal, names: list[str], total: int) -> None:
 
 def _next_step(settings: InitSettings, images: Path) -> str:
     """Return what to do next."""
-    where = f' -d {settings.data_dir}' if settings.data_dir else ''
+    where = f' -d {shlex.quote(str(settings.data_dir))}' if settings.data_dir else ''
     fill_in = '' if settings.classes else 'fill in the names of the classes, then '
     has_splits = any((images / split).is_dir() for split in folder.SPLITS)
     command = f'folder{where} --check' if has_splits else f'split{where}'
-    return f'{fill_in}run python -m datasets.prepare {command}'
+    return one_line(f'{fill_in}run python -m datasets.prepare {command}')
