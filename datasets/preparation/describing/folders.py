@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,14 +24,14 @@ from datasets.image_files import read_image
 from datasets.info import DataError
 from datasets.readers import folder, layout
 
-MAX_FILES = 20_000  # to compare the names of
+MAX_FILES_OF_FOLDER = 10_000  # whose names are compared
 MAX_FOLDERS = 8  # of files with one name, that are compared
 _MASK_WORDS = re.compile(r'mask|label|annot|gt|truth|seg|target', re.IGNORECASE)
+_IMAGE_WORDS = re.compile(r'image|img|photo|picture|jpe?g|rgb', re.IGNORECASE)
 _SUFFIX = re.compile(r'[^A-Za-z0-9]*[A-Za-z]\w*')
 
 
-@dataclass(frozen=True)
-class Folders:
+class Folders(NamedTuple):
     """Where a user's data has its files, as ``dataset.yaml`` says it.
 
     Attributes:
@@ -66,13 +67,16 @@ class _Pair:
         return Folders(Path(*images).as_posix(), Path(*labels).as_posix(), self.suffix)
 
 
-def find_folders(root: Path, images: str | None, labels: str | None) -> Folders:
+def find_folders(
+    root: Path, images: str | None = None, labels: str | None = None, suffix: str | None = None
+) -> Folders:
     """Return the folders of images and masks.
 
     Args:
         root: The folder of the data.
         images: The folder of the images, if the user has named it.
         labels: The folder of the masks, if the user has named it.
+        suffix: What follows the name of an image in that of its mask, if the user has named it.
 
     Raises:
         DataError: There are no pairs, or several folders fit.
@@ -81,20 +85,23 @@ def find_folders(root: Path, images: str | None, labels: str | None) -> Folders:
     examples: dict[Folders, _Pair] = {}
     for pair in _pairs(root):
         found = pair.folders()
-        if _inside(pair.image, images) and _inside(pair.mask, labels):
+        fits = suffix is None or pair.suffix == suffix
+        if fits and _inside(pair.image, images) and _inside(pair.mask, labels):
             found = Folders(images or found.images, labels or found.labels, found.suffix)
             votes[found] += 1
             examples.setdefault(found, pair)
     votes = _in_one_folder(votes, examples)
     if not votes:
+        named = _named(images, labels, suffix)
         raise DataError(
             f'{root}: no images with masks of the same names were found'
-            f'{_named(images, labels)}; put them into {root / "images"} and {root / "labels"}, '
-            'with a name for both, such as a.jpg and a.png'
+            f'{f" with {named}" if named else ""}; put them into {root / "images"} and '
+            f'{root / "labels"}, with a name for both, such as a.jpg and a.png'
         )
     most = max(votes.values())
     best = [found for found, count in votes.items() if 2 * count >= most]
     best = [found for found in best if found.names_masks] or best
+    best = [found for found in best if _IMAGE_WORDS.search(found.images)] or best
     if len(best) == 2 and _reversed(best[0]) == best[1]:
         best = [min(best, key=lambda found: _colours(root / examples[found].mask))]
     if len(best) > 1:
@@ -105,7 +112,7 @@ def find_folders(root: Path, images: str | None, labels: str | None) -> Folders:
 def _pairs(root: Path) -> Iterator[_Pair]:
     """Yield each pair of an image and a file that may be its mask."""
     by_stem: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in islice(_image_files(root), MAX_FILES):
+    for path in _image_files(root):
         by_stem[path.stem].append(path)
     for stem, masks in by_stem.items():
         for suffix, images in _partners(stem, by_stem):
@@ -148,9 +155,10 @@ def _partners(stem: str, by_stem: dict[str, list[Path]]) -> Iterator[tuple[str, 
 def _image_files(root: Path) -> Iterator[Path]:
     for place, folders, names in files.walk(root):
         folders[:] = [name for name in folders if not name.startswith('.')]
-        for name in sorted(names):
-            if not name.startswith('.') and name.lower().endswith(layout.IMAGES):
-                yield Path(place, name).relative_to(root)
+        own = (name for name in sorted(names) if not name.startswith('.'))
+        images = (name for name in own if name.lower().endswith(layout.IMAGES))
+        for name in islice(images, MAX_FILES_OF_FOLDER):
+            yield Path(place, name).relative_to(root)
 
 
 def _inside(path: Path, named: str | None) -> bool:
@@ -187,7 +195,9 @@ def _colours(path: Path) -> int:
 def _refuse(root: Path, best: list[Folders]) -> None:
     """Raise ``DataError`` for several folders that fit."""
     parts = [(Path(found.images), Path(found.labels)) for found in best]
-    splits = {images.parts[0] for images, labels in parts if images.parts[:1] == labels.parts[:1]}
+    splits = {
+        images.parts[0] for images, labels in parts if images.parts[:1] == labels.parts[:1] != ()
+    }
     if splits & set(folder.SPLITS) and len(splits) == len(parts):
         moves = '; '.join(
             f'mv {quote(str(images))} images/{images.parts[0]}; mv {quote(str(labels))} labels/'
@@ -198,11 +208,11 @@ def _refuse(root: Path, best: list[Folders]) -> None:
             f'{root}: each split has a folder of images, but splits are folders below that of the '
             f'images; move them: cd {quote(str(root))}; mkdir -p images labels; {moves}'
         )
-    shown = first_names([f'--images {found.images} --labels {found.labels}' for found in best])
+    shown = first_names([_named(*found) for found in best])
     raise DataError(f'{root}: several folders fit; name those to use: {shown}')
 
 
-def _named(images: str | None, labels: str | None) -> str:
-    named = [f'--images {images}'] if images else []
-    named += [f'--labels {labels}'] if labels else []
-    return f' with {" ".join(named)}' if named else ''
+def _named(images: str | None, labels: str | None, suffix: str | None) -> str:
+    """Return the options that name folders and suffix."""
+    options = {'--images': images, '--labels': labels, '--label-suffix': suffix}
+    return ' '.join(f'{key} {quote(value)}' for key, value in options.items() if value)

@@ -35,7 +35,7 @@ def describe_data(settings: InitSettings) -> int:
     if not root.is_dir():
         raise DataError(f'{root}: no such folder; name that of your images and masks with -d')
     description_file.refuse_existing(root)
-    found = find_folders(root, settings.images, settings.labels)
+    found = find_folders(root, settings.images, settings.labels, settings.label_suffix)
     masks = _masks(root, found)
     contents = count_values(masks, settings.max_pixels, processes)
     proposal = propose(contents)

@@ -16,6 +16,12 @@ class InitSettings(OwnDataSettings):
     labels: str | None = option(
         '--labels', metavar='FOLDER', help='folder of the masks in DIR; default: found by names'
     )
+    label_suffix: str | None = option(
+        '--label-suffix',
+        metavar='TEXT',
+        help='what follows the name of an image in that of its mask, as in --label-suffix=_mask; '
+        'default: found by names',
+    )
     classes: tuple[str, ...] = option(
         '--classes',
         action='extend',

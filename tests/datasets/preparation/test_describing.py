@@ -201,6 +201,20 @@ def test_folders_that_do_not_fit_are_refused_with_the_remedy(tmp_path, capsys):
     line = prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'two')
     assert 'name those to use: --images images --labels masks, --images images --labels ma' in line
     assert prepare_runs.run(capsys, 'init', '-d', tmp_path / 'two', '--labels', 'masks_2')[0] == 0
+    for name in ('a.jpg', 'b.jpg'):
+        pair(tmp_path / 'both', name, f'{name[0]}_seg.png', pixels)
+        pair(tmp_path / 'both', name, f'{name[0]}_gt.png', pixels)
+    line = prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'both')
+    assert (
+        '--images . --labels . --label-suffix _gt, --images . --labels . --label-suffix _s' in line
+    )
+    words = '-d', tmp_path / 'both', '--label-suffix', '_gt'
+    assert prepare_runs.run(capsys, 'init', *words)[0] == 0
+    assert described(tmp_path / 'both')['label_suffix'] == '_gt'
+    pair(tmp_path / 'three', 'rgb/a.png', 'masks/a.png', pixels)
+    pair(tmp_path / 'three', 'overlays/a.png', 'masks/a.png', pixels)
+    assert prepare_runs.run(capsys, 'init', '-d', tmp_path / 'three')[0] == 0
+    assert described(tmp_path / 'three')['images'] == 'rgb'
     (tmp_path / 'none').mkdir()
     assert 'no images with masks of the same names were found' in (
         prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'none')

@@ -240,10 +240,12 @@ def test_images_are_found_by_paths_and_taken_from_labelme_files(tmp_path, capsys
     annotation_files.labelme(notes / '1.json', shapes, imagePath='..\\images\\x\\a.png')
     annotation_files.labelme(notes / '2.json', shapes, imagePath='y/a.png')
     annotation_files.labelme(notes / '3.json', shapes, imagePath='C:\\photos\\b.png')  # unique
+    annotation_files.image(images / 'w/c.png')
+    annotation_files.labelme(images / 'w/c.json', shapes, imagePath='before_renaming.png')
     held = as_base64(np.full((*SIZE, 3), 9, np.uint8))
     annotation_files.labelme(notes / 'lost.json', shapes, imageData=held)
-    masks, _ = converted(tmp_path, capsys, notes)
-    assert list(masks) == ['lost', 'x/a', 'y/a', 'z/b']
+    masks, _ = converted(tmp_path, capsys, tmp_path)
+    assert list(masks) == ['lost', 'w/c', 'x/a', 'y/a', 'z/b']
     assert (datasets.open('folder', tmp_path, 'train').image(0) == 9).all()
     annotation_files.labelme(notes / '4.json', shapes, imagePath='a.png')  # which of two?
     status, lines, _ = prepare_runs.run(capsys, 'polygons', notes, '-d', tmp_path)

@@ -60,7 +60,7 @@ def test_groups_of_many_sizes_keep_the_numbers_of_images():
 def test_a_rare_class_is_in_each_split_and_one_that_cannot_be_in_train():
     pixels = np.full((50, 3), 1000)
     pixels[:, 1:] = 0
-    pixels[[7, 8], 1], pixels[9, 2] = (5, 4000), 77
+    pixels[[7, 8], 1], pixels[9, 2] = 2000, 77
     groups = balance.Groups(np.ones(50, np.int64), pixels)
     for seed in range(3):
         split = balance.divide(groups, (40, 10), seed)
@@ -79,6 +79,7 @@ def test_the_seed_decides():
     ('pattern', 'expected'),
     [
         ('(.*)_', [[0, 1], [2], [3]]),  # the help's examples
+        ('(.*)_.*', [[0, 1], [2], [3]]),
         ('(.*)/', [[0, 1, 2], [3]]),
         (r'(\w\d)_', [[0, 1, 3], [2]]),
         ('^.', [[0, 1, 2], [3]]),
