@@ -43,8 +43,8 @@ INFO = DatasetInfo(
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
     unmarked=f'{DESCRIPTION_FILE} is missing in this folder',
-    beginning='python -m datasets.prepare init -d FOLDER writes it from your masks, or write the '
-    'names of the classes, such as "classes: [road, car]"',
+    beginning='write it with python -m datasets.prepare init -d {root}, or with the names of the '
+    'classes, such as "classes: [road, car]"',
 )
 
 
