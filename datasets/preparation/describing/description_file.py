@@ -8,7 +8,8 @@ from pathlib import Path
 from common import files
 from common.errors import UserError
 from common.terminal.printable import one_line
-from datasets.info import IGNORE
+from common.terminal.short_repr import short_repr, short_text
+from datasets.info import IGNORE, MAX_NAME_CHARACTERS, long_name, repeated_name
 from datasets.mask_advice import quoted
 from datasets.preparation.describing.folders import Folders
 from datasets.readers.folder_description import DESCRIPTION_FILE, Colour
@@ -38,6 +39,20 @@ def refuse_existing(root: Path) -> None:
         )
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Raise ``UserError`` for names of classes that the file cannot have."""
+    wrong = next((name for name in names if not name.strip() or not name.isprintable()), None)
+    wrong = long_name(names) if wrong is None else wrong
+    if wrong is not None:
+        raise UserError(
+            f'the class {short_repr(wrong)}: a name must have 1 to {MAX_NAME_CHARACTERS} '
+            'characters, without control characters; rename it'
+        )
+    repeated = repeated_name(names)
+    if repeated is not None:
+        raise UserError(f'two classes are called {short_text(repeated)}; rename one of them')
+
+
 def write(
     root: Path,
     folders: Folders,
@@ -60,6 +75,7 @@ def write(
         UserError: The file exists or cannot be written.
     """
     refuse_existing(root)
+    check_names([each.name for each in classes])
     lines = [f'# {one_line(remark)}' for remark in remarks]
     for key, value, default in (
         ('images', folders.images, 'images'),

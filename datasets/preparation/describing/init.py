@@ -83,9 +83,6 @@ def _names(proposal: Proposal, named: tuple[str, ...]) -> list[str]:
             f'--classes {" ".join(named)}: {len(named)} names, but the masks have '
             f'{len(proposed)} classes ({first_names(proposed, 10)})'
         )
-    repeated = [name for name in named if named.count(name) > 1]
-    if repeated:
-        raise UserError(f'--classes: {repeated[0]} is there twice; give each class its own name')
     return list(named) or proposed
 
 

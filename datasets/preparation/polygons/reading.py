@@ -11,9 +11,8 @@ from common.reading import json_text
 from datasets.info import DataError
 from datasets.preparation.polygons import coco, cvat, labelme
 from datasets.preparation.polygons.annotations import Annotation
+from datasets.readers import folder
 from datasets.readers.coco_files import MAX_ANNOTATION_BYTES
-
-ENDINGS = ('.json', '.xml')
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,12 @@ def _files(named: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(top: Path) -> list[Path]:
     return [
         Path(place, name)
-        for place, _, names in files.walk(folder)
+        for place, _, names in files.walk(top)
         for name in sorted(names)
-        if name.lower().endswith(ENDINGS) and not name.startswith('.')
+        if name.lower().endswith(folder.ANNOTATIONS) and not name.startswith('.')
     ]
 
 

@@ -142,6 +142,14 @@ def test_the_users_names_are_filled_in_and_nothing_is_overwritten(tmp_path, caps
     assert '--classes road: 1 names, but the masks have 2 classes (class 0, class 1)' in (
         prepare_runs.refused(capsys, 'init', '-d', tmp_path, '--classes', 'road')
     )
+    for names, message in (
+        (['a b', 'a  b'], 'two classes are called a b; rename one of them'),
+        (['a', '\x1b'], "the class '\\x1b': a name must have 1 to 200 characters, without control"),
+        (['a', ' '], "the class ' ': a name must"),
+        (['a', 'b' * 201], "a name must have 1 to 200 characters"),
+    ):
+        line = prepare_runs.refused(capsys, 'init', '-d', tmp_path, '--classes', *names)
+        assert message in line
     odd = ['- x: "#"', 'no']
     assert prepare_runs.run(capsys, 'init', '-d', tmp_path, '--classes', *odd)[0] == 0
     assert datasets.info('folder', tmp_path).classes == tuple(odd)

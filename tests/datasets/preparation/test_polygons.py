@@ -72,6 +72,7 @@ def test_labelme_shapes_are_those_of_its_own_conversion(tmp_path, capsys):
     annotation_files.labelme(tmp_path / 'a.json', shapes)
     masks, lines = converted(tmp_path, capsys, tmp_path)
     names = ['background', 'car', 'light', 'pole', 'road', 'sign']
+    assert not datasets.open('folder', tmp_path, 'train').unused  # not the JSON either
     assert yaml.safe_load((tmp_path / 'dataset.yaml').read_text())['classes'] == names
     expected = np.zeros(SIZE, np.uint8)
     for label, type_, points, *_ in shapes:
