@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,20 +82,6 @@ class MaskContents:
             self.largest, self.most = other.largest, other.most
 
 
-@dataclass(frozen=True)
-class _Masks(Sequence[Path]):
-    """Mask files, for worker processes."""
-
-    paths: Sequence[Path]
-    max_pixels: int
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Path:  # type: ignore[override]
-        return self.paths[index]
-
-
 def count_values(paths: Sequence[Path], max_pixels: int, processes: int) -> MaskContents:
     """Return the contents of all masks.
 
@@ -107,14 +94,14 @@ def count_values(paths: Sequence[Path], max_pixels: int, processes: int) -> Mask
         InputError: A mask cannot be used.
     """
     total = MaskContents()
-    for contents in map_samples(_Masks(paths, max_pixels), _contents, processes, 'counting'):
+    for contents in map_samples(paths, partial(_contents, max_pixels), processes, 'counting'):
         total.add(contents)
     return total
 
 
-def _contents(masks: _Masks, index: int) -> MaskContents:
-    path = masks[index]
-    with decoding(path), pixel_limit.labels_up_to(masks.max_pixels):
+def _contents(max_pixels: int, paths: Sequence[Path], index: int) -> MaskContents:
+    path = paths[index]
+    with decoding(path), pixel_limit.labels_up_to(max_pixels):
         mask = mask_files.read(path)
     counts = _counts(_codes(mask))
     contents = MaskContents(1, largest=path, most=len(counts))

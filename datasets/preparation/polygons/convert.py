@@ -4,8 +4,10 @@ A mask that is there and equal is kept, so that an interrupted conversion resume
 is replaced if the annotation is newer; otherwise it may have been drawn by hand, and stays.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,11 @@ from common.process_map import map_samples
 from common.terminal.name_list import first_names
 from common.terminal.printable import one_line
 from common.terminal.tables import Column, lines
-from datasets import formats, pixel_limit
+from datasets import formats, label_scan, pixel_limit
 from datasets.image_files import decode_image, image_size
 from datasets.info import IGNORE, DataError
 from datasets.keys import ImageReading
+from datasets.label_scan import LabelScan
 from datasets.preparation.convert import KEPT, WRITTEN, holds, is_older, write_verified
 from datasets.preparation.describing import description_file
 from datasets.preparation.describing.description_file import ClassLine
@@ -55,21 +58,6 @@ class _Job:
     mask: Path
 
 
-@dataclass(frozen=True)
-class _Jobs(Sequence[_Job]):
-    """The masks to write, for worker processes."""
-
-    jobs: Sequence[_Job]
-    classes: Classes
-    reading: ImageReading
-
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    def __getitem__(self, index: int) -> _Job:  # type: ignore[override]
-        return self.jobs[index]
-
-
 def convert_polygons(settings: PolygonSettings) -> int:
     """Write the masks, print what they have, and return the exit status.
 
@@ -92,17 +80,19 @@ def convert_polygons(settings: PolygonSettings) -> int:
     if described is None:
         lines_of_classes = [ClassLine(name) for name in chosen.names]
         description_file.write(root, places, lines_of_classes, folder_description.INDICES, [IGNORE])
-    work = _Jobs(jobs, chosen, settings.reading)
-    results = list(map_samples(work, _write_mask, processes, 'drawing'))
-    problems += [result for result, _ in results if result not in (WRITTEN, KEPT)]
+    write_mask = partial(_write_mask, chosen, settings.reading)
+    outcomes, total = Counter[str](), LabelScan()
+    for outcome, scan in map_samples(jobs, write_mask, processes, 'drawing'):
+        outcomes[outcome] += 1
+        total += scan
+    problems += [outcome for outcome in outcomes if outcome not in (WRITTEN, KEPT)]
     for problem in problems:
         print(one_line(problem))
-    outcomes = [result for result, _ in results]
     print(
-        f'{one_line(root / places.labels)}: {outcomes.count(WRITTEN)} masks written, '
-        f'{outcomes.count(KEPT)} were up to date, {len(problems)} failed'
+        f'{one_line(root / places.labels)}: {outcomes[WRITTEN]} masks written, {outcomes[KEPT]} '
+        f'were up to date, {len(problems)} failed'
     )
-    _print_classes(chosen, np.stack([counts for _, counts in results]))
+    _print_classes(chosen, total)
     _report(root, read, images, jobs, described is None)
     return SOME_FAILED if problems else DONE
 
@@ -172,32 +162,34 @@ def _jobs(
     return jobs, problems
 
 
-def _write_mask(jobs: _Jobs, index: int) -> tuple[str, np.ndarray]:
-    """Write a mask; return ``WRITTEN``, ``KEPT`` or a problem, and the pixels by class, (256,)."""
-    job, nothing = jobs[index], np.zeros(256, np.int64)
+def _write_mask(
+    classes: Classes, reading: ImageReading, jobs: Sequence[_Job], index: int
+) -> tuple[str, LabelScan]:
+    """Write a mask; return ``WRITTEN``, ``KEPT`` or a problem, and the scan of a good mask."""
+    job = jobs[index]
     try:
-        labels = _drawn(job, jobs)
-        if not holds(job.mask, labels):
-            if not is_older(job.mask, job.annotation.source):
-                return (
-                    f'{job.mask}: exists, is newer than {job.annotation.source} and differs from '
-                    'it; move it away to draw it anew'
-                ), nothing
-            write_verified(job.mask, labels)
-            return WRITTEN, np.bincount(labels.ravel(), minlength=256)
+        labels = _drawn(job, classes, reading)
+        scan = label_scan.scan_of_label(job.mask, labels, None)
+        if holds(job.mask, labels):
+            return KEPT, scan
+        if not is_older(job.mask, job.annotation.source):
+            return (
+                f'{job.mask}: exists, is newer than {job.annotation.source} and differs from it; '
+                'move it away to draw it anew'
+            ), LabelScan()
+        write_verified(job.mask, labels)
     except UserError as error:
-        return str(error), nothing
-    return KEPT, np.bincount(labels.ravel(), minlength=256)
+        return str(error), LabelScan()
+    return WRITTEN, scan
 
 
-def _drawn(job: _Job, jobs: _Jobs) -> np.ndarray:
+def _drawn(job: _Job, classes: Classes, reading: ImageReading) -> np.ndarray:
     """Return the class indices of an image; raises ``UserError``."""
     annotation, image = job.annotation, job.image
     if annotation.has_image and files.kind_of(image) is None:
-        image = _write_image(job, jobs.reading)
-    height, width = image_size(image, jobs.reading)
-    pixel_limit.check(width, height, image, jobs.reading.max_pixels)
-    classes = jobs.classes
+        image = _write_image(job, reading)
+    height, width = image_size(image, reading)
+    pixel_limit.check(width, height, image, reading.max_pixels)
     return drawing.draw(annotation, image, (height, width), classes.indices, classes.background)
 
 
@@ -213,18 +205,18 @@ def _write_image(job: _Job, reading: ImageReading) -> Path:
     return path
 
 
-def _print_classes(chosen: Classes, pixels: np.ndarray) -> None:
+def _print_classes(chosen: Classes, total: LabelScan) -> None:
     """Print the share of each class, and the number of masks that show it."""
-    total, masks = pixels.sum(axis=0), (pixels > 0).sum(axis=0)
+    shares = 100 * total.pixels / max(int(total.pixels.sum()), 1)
     rows = [
-        (str(index), name, f'{100 * total[index] / max(total.sum(), 1):.3f}', str(masks[index]))
+        (str(index), name, f'{shares[index]:.3f}', str(total.images[index]))
         for index, name in enumerate(chosen.names)
     ]
     heads = ('value', 'class', 'pixels %', 'masks')
     columns = [Column(head, right=number > 1) for number, head in enumerate(heads)]
     print(*lines(columns, rows), sep='\n')
-    if total[IGNORE]:
-        print(f'ignored: {100 * total[IGNORE] / total.sum():.3f} % of the pixels')
+    if total.pixels[IGNORE]:
+        print(f'ignored: {shares[IGNORE]:.3f} % of the pixels')
 
 
 def _report(root: Path, read: Read, images: ImageNames, jobs: Sequence[_Job], is_new: bool) -> None:

@@ -30,19 +30,6 @@ class Read:
     problems: list[str]
 
 
-@dataclass(frozen=True)
-class _Files(Sequence[Path]):
-    """Annotation files, for worker processes."""
-
-    paths: Sequence[Path]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Path:  # type: ignore[override]
-        return self.paths[index]
-
-
 def read_all(named: Sequence[Path], processes: int) -> Read:
     """Read files and all files in folders.
 
@@ -54,7 +41,7 @@ def read_all(named: Sequence[Path], processes: int) -> Read:
         UserError: There are no files, or none can be used.
     """
     result = Read([], [], [])
-    for found in map_samples(_Files(_files(named)), _read_one, processes, 'reading'):
+    for found in map_samples(_files(named), _read_one, processes, 'reading'):
         if isinstance(found, str):
             result.problems.append(found)
         else:
@@ -89,7 +76,7 @@ def _files_below(top: Path) -> list[Path]:
     ]
 
 
-def _read_one(paths: _Files, index: int) -> tuple[list[Annotation], list[str]] | str:
+def _read_one(paths: Sequence[Path], index: int) -> tuple[list[Annotation], list[str]] | str:
     """Return annotations and declared names of a file, or a line that describes the problem."""
     try:
         return read_file(paths[index])
