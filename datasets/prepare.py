@@ -20,6 +20,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from textwrap import fill
 from typing import Any
 
 import datasets
@@ -79,11 +80,14 @@ class _Parser(command.Parser):
 
     def format_help(self) -> str:
         """Return the help with the list of data sets."""
-        forms = ''.join(
-            f'\nfor your own data: {self.prog} {name} --help\n  {form.description}'
+        forms = '\n'.join(
+            fill(form.description, 78, initial_indent=f'  {name:9} ', subsequent_indent=' ' * 12)
             for name, form in FORMS.items()
         )
-        return f'{super().format_help()}\ndata sets: {", ".join(datasets.names())}\n{forms}\n'
+        return (
+            f'{super().format_help()}\ndata sets: {", ".join(datasets.names())}\n\n'
+            f'forms for your own data, such as {self.prog} {next(iter(FORMS))} --help:\n{forms}\n'
+        )
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -3,9 +3,9 @@
 from datasets import prepare
 
 
-def run(capsys, *words):
+def run(capsys, *words, processes=1):
     """Return exit status, lines of the output and errors of a form of the command."""
-    status = prepare.run([str(word) for word in (*words, '--processes', 1)])
+    status = prepare.run([str(word) for word in (*words, '--processes', processes)])
     captured = capsys.readouterr()
     errors = [line for line in captured.err.splitlines() if line.startswith('error: ')]
     return status, captured.out.splitlines(), errors

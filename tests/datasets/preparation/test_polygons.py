@@ -212,7 +212,8 @@ def test_a_conversion_resumes_and_keeps_what_was_drawn_by_hand(tmp_path, capsys)
     for name in 'abc':
         annotation_files.image(tmp_path / f'{name}.png')
         annotation_files.labelme(tmp_path / f'{name}.json', [('x', 'polygon', OUTLINE)])
-    converted(tmp_path, capsys, tmp_path)
+    words = 'polygons', tmp_path, '-d', tmp_path
+    assert prepare_runs.run(capsys, *words, processes=2)[0] == 0
     masks = {name: tmp_path / f'labels/{name}.png' for name in 'abc'}
     content, inode = masks['a'].read_bytes(), masks['b'].stat().st_ino
     masks['a'].write_bytes(content[:50])  # as by a crash, before this run
