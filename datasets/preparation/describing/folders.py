@@ -96,7 +96,8 @@ def find_folders(
         raise DataError(
             f'{root}: no images with masks of the same names were found'
             f'{f" with {named}" if named else ""}; put them into {root / "images"} and '
-            f'{root / "labels"}, with a name for both, such as a.jpg and a.png'
+            f'{root / "labels"}, with a name for both, such as a.jpg and a.png; '
+            'python -m datasets.prepare polygons --help says how polygons become masks'
         )
     most = max(votes.values())
     best = [found for found, count in votes.items() if 2 * count >= most]

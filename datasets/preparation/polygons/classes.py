@@ -48,8 +48,10 @@ def choose_classes(
     images = Counter(label for annotation in found for label in annotation.labels)
     ignored = {IGNORED, *settings.ignore}
     used = [label for label in images if label not in ignored and label != BACKGROUND]
-    names = list(described or settings.classes)
-    if described and settings.classes and list(settings.classes) != names:
+    # A list of labels for LabelMe's own conversion names these two as well.
+    named = [name for name in settings.classes if name not in (IGNORED, BACKGROUND)]
+    names = list(described or named)
+    if described and named and named != names:
         raise UserError(
             f'--classes {" ".join(settings.classes)}: dataset.yaml has other classes, '
             f'{first_names(names, 10)}; omit --classes, or move dataset.yaml and the masks away'

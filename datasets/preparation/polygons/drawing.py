@@ -69,7 +69,8 @@ def draw(
         for region in regions:
             index = indices[region.label]
             if region.kind == SEGMENTATION:
-                labels[coco_masks.draw(region.geometry, *size)] = index
+                first, mask = coco_masks.draw_columns(region.geometry, *size)
+                labels[:, first : first + mask.shape[1]][mask] = index
             elif region.kind == RUNS:
                 left, top, *own_size, runs = region.geometry
                 _paste(labels, left, top, _mask_of_runs(runs, *own_size), index)

@@ -184,7 +184,18 @@ def test_classes_background_and_ignored_labels_are_chosen(tmp_path, capsys):
     for name in ('chosen', 'bare', 'own'):
         annotation_files.image(tmp_path / name / 'a.png')
         annotation_files.labelme(tmp_path / name / 'a.json', shapes)
-    options = '--classes', 'van', 'car', 'road', '--background', 'road', '--ignore', 'bus'
+    options = (
+        '--classes',
+        '__ignore__',
+        '_background_',
+        'van',
+        'car',
+        'road',
+        '--background',
+        'road',
+        '--ignore',
+        'bus',
+    )
     masks, _ = converted(tmp_path / 'chosen', capsys, tmp_path / 'chosen', *options)
     mask = masks['a']
     assert datasets.info('folder', tmp_path / 'chosen').classes == ('van', 'car', 'road')
