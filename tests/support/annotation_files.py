@@ -1,13 +1,18 @@
 """Annotation files of LabelMe, CVAT and COCO with images beside them."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import cv2
+from PIL import Image
 
 from support import stand_ins
 
 SIZE = 60, 80  # height and width in pixels
+OUTLINE = [[5.5, 8.2], [70.1, 3.9], [60.4, 50.7], [31, 20.25], [9.6, 55.1]]  # not convex
+FLAT = [number for point in OUTLINE for number in point]
 
 
 def image(path: Path, seed: int = 0) -> Path:
@@ -74,3 +79,10 @@ def coco(path: Path, names, annotations, categories, size=SIZE) -> Path:
     }
     path.write_text(json.dumps(document))
     return path
+
+
+def as_base64(pixels) -> str:
+    """Return a PNG of some pixels in base64."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'PNG')
+    return base64.b64encode(file.getvalue()).decode()

@@ -21,7 +21,7 @@ from datasets.preparation.settings import number_of_processes
 from datasets.readers import folder, layout
 from datasets.readers.folder_description import COLOURS, DESCRIPTION_FILE, Description
 
-NAME = 'folder'
+NAME = folder.INFO.name
 
 
 def describe_data(settings: InitSettings) -> int:

@@ -25,7 +25,7 @@ from datasets.preparation.splitting.groups import group_by_name
 from datasets.preparation.splitting.settings import SplitSettings
 from datasets.readers import folder, folder_description, layout
 
-NAME = 'folder'
+NAME = folder.INFO.name
 RANDOM_SPLITS = 20  # to compare with
 
 
