@@ -88,7 +88,8 @@ def _region(shape: Any, where: str) -> Region:
     """Return a shape as a region; raise ``InputError`` for one that cannot be drawn."""
     if not isinstance(shape, dict) or not isinstance(shape.get('label'), str):
         raise InputError(f'{where} has no label')
-    label, type_ = shape['label'], shape.get('shape_type', 'polygon')
+    label, type_ = shape['label'], shape.get('shape_type')
+    type_ = 'polygon' if type_ is None else type_  # of version 3
     where = f'{where}, {short_text(label)},'
     if not isinstance(type_, str) or type_ not in _TYPES:
         known = ', '.join(_TYPES)

@@ -53,7 +53,7 @@ def test_labelme_shapes_are_those_of_its_own_conversion(tmp_path, capsys):
         ('pole', 'linestrip', [[50, 3], [70, 10], [75, 30]]),
         ('light', 'point', [[30, 30]]),
         ('car', 'mask', [[10, 40], [30, 50]], {'mask': as_base64(bitmap), 'group_id': 1}),
-        ('road', 'polygon', [[0, 50], [20, 50], [20, 59]]),
+        ('road', None, [[0, 50], [20, 50], [20, 59]]),  # of version 3
     ]
     annotation_files.image(tmp_path / 'a.png')
     annotation_files.labelme(tmp_path / 'a.json', shapes)
@@ -65,7 +65,7 @@ def test_labelme_shapes_are_those_of_its_own_conversion(tmp_path, capsys):
     for label, type_, points, *_ in shapes:
         image = Image.new('1', SIZE[::-1])
         draw, (x, y) = ImageDraw.Draw(image), points[0]
-        if type_ == 'polygon':
+        if type_ in ('polygon', None):
             draw.polygon([tuple(p) for p in points], outline=1, fill=1)
         elif type_ == 'rectangle':
             draw.rectangle((20.2, 10.1, 40.3, 30.7), outline=1, fill=1)
