@@ -14,6 +14,8 @@ from engine.device.settings import DeviceSettings
 BACKEND_TITLE = 'backend of the computation; in float32, results differ by rounding errors only'
 PROTOCOL_TITLE = 'how the network sees an image (default: as the config says)'
 
+RANDOM = 'random'  # in place of a file of weights; a file of this name is ./random
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse a text such as ``512x1024`` into a height and a width.
@@ -57,8 +59,8 @@ class WeightsSettings(Settings):
         '-m',
         '--model',
         metavar='H5',
-        help='weights: a file, or the name of published weights, which are downloaded if they are '
-        "missing (default: the config's)",
+        help='weights: a file, the name of published weights, which are downloaded if they are '
+        f"missing, or {RANDOM}: seeded random ones, for trying a config (default: the config's)",
     )
     partial: bool = flag(
         '--partial',

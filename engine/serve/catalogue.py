@@ -96,7 +96,7 @@ class Catalogue:
         first = self._entry(config, weights)
         self._default = self._load(first)
         network = self._default.network
-        first = replace(first, file=network.weights.name, info=network.info)
+        first = replace(first, file=network.weights_name, info=network.info)
         self.default, self.entries = first.name, {first.name: first}
         for config in stored or _stored_configs(folder):
             if config.path != first.config.path:
