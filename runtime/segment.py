@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -261,7 +262,7 @@ def _input_values(facts: Mapping[str, Any]) -> np.ndarray:
     if facts['normalised_inside']:
         return values.astype({'uint8': np.uint8, 'float32': np.float32}[facts['input']])
     mean, std = (np.array(facts[name], np.float32).reshape(3, 1) for name in ('mean', 'std'))
-    return (values - mean) * (1 / std.astype(np.float64)).astype(np.float32)
+    return (values - mean) / std
 
 
 def _largest(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -322,8 +323,7 @@ def load(
     name = _choose_runtime(path, runtime)
     count = threads or usable_cores()
     start = _start_openvino if name == 'openvino' else _start_onnxruntime
-    properties, run, version = start(_imported(name), path, count, device)
-    facts = {key: _parsed(value) for key, value in properties.items()}
+    facts, run, version = start(_imported(name), path, count, device)
     try:
         return Model(facts, run, f'{name} {version} on {device}, {count} threads', size)
     except MetadataError as error:
@@ -393,7 +393,9 @@ def _start_onnxruntime(onnxruntime: Any, path: Path, threads: int, device: str) 
         with _failures_of('onnxruntime', path, onnxruntime.__version__):
             return session.run(None, {name: x})[0]
 
-    return session.get_modelmeta().custom_metadata_map, run, onnxruntime.__version__
+    properties = session.get_modelmeta().custom_metadata_map
+    facts = {key: _parsed(value) for key, value in properties.items()}
+    return facts, run, onnxruntime.__version__
 
 
 def _start_openvino(openvino: Any, path: Path, threads: int, device: str) -> Any:
@@ -409,17 +411,28 @@ def _start_openvino(openvino: Any, path: Path, threads: int, device: str) -> Any
     with _failures_of('openvino', path, version):
         network = core.read_model(str(path))
         request = core.compile_model(network, device.upper(), options).create_infer_request()
-    path_of_metadata = 'framework'  # which OpenVINO keeps in .xml files, too
-    properties = {}
-    if network.has_rt_info(path_of_metadata):
-        found = network.get_rt_info(path_of_metadata).astype(dict)
-        properties = {key: getattr(value, 'value', value) for key, value in found.items()}
+    facts = _openvino_facts(network)
+    digest = facts.get('bin_sha256')
+    weights = path.with_suffix('.bin')
+    if digest and hashlib.sha256(weights.read_bytes()).hexdigest() != digest:
+        raise SegmentError(f'{path}: {weights.name} is that of another file; copy both again')
 
     def run(x: np.ndarray) -> np.ndarray:
         with _failures_of('openvino', path, version):
             return request.infer([x])[0]
 
-    return properties, run, version
+    return facts, run, version
+
+
+def _openvino_facts(network: Any) -> dict[str, Any]:
+    """Return the metadata of a network that OpenVINO has read."""
+    if network.has_rt_info(['nnseg', 'metadata']):  # of an .xml file
+        text = network.get_rt_info(['nnseg', 'metadata'])
+        return json.loads(getattr(text, 'value', text))
+    if not network.has_rt_info('framework'):  # the metadata of an ONNX file
+        return {}
+    found = network.get_rt_info('framework').astype(dict)
+    return {key: _parsed(getattr(value, 'value', value)) for key, value in found.items()}
 
 
 @contextmanager
