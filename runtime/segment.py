@@ -112,14 +112,17 @@ class Model:
         self.facts, self.run, self.runtime = facts, run, runtime
         try:
             self.classes = [str(name) for name in facts['classes']]
-            self.palette = np.array(facts['palette'], np.uint8).reshape(len(self.classes), 3)
+            colours = b''.join(bytes(colour) for colour in facts['palette'])
+            self.palette = np.frombuffer(colours, np.uint8).reshape(-1, 3)
+            if len(self.palette) != len(self.classes):
+                raise ValueError(f'{len(self.palette)} colours, {len(self.classes)} classes')
             self._colours = np.zeros((256, 3))  # by class index, BGR
             self._colours[: len(self.palette)] = self.palette[:, ::-1]
             self.batch = None if facts['batch'] == 'any' else int(facts['batch'])
             fixed = None if facts['size'] == 'any' else [int(side) for side in facts['size']]
             self._step, self._least = int(facts['size_divisor']), int(facts['smallest_size'])
             self._pad_value = np.array(facts['pad_value'], np.float32).reshape(3, 1, 1)
-            self._rgb = {'rgb': True, 'bgr': False}[facts['channel_order']]
+            self._rgb = ('bgr', 'rgb').index(facts['channel_order']) == 1
             self._table = _input_values(facts)
             self._output = OUTPUTS[OUTPUTS.index(facts['output'])]
             self._padded((1, 1))
@@ -260,7 +263,8 @@ def _input_values(facts: Mapping[str, Any]) -> np.ndarray:
     """Return the input of the network for pixels of 0 to 255 in each channel, (3, 256)."""
     values = np.arange(256, dtype=np.float32)[None].repeat(3, axis=0)
     if facts['normalised_inside']:
-        return values.astype({'uint8': np.uint8, 'float32': np.float32}[facts['input']])
+        types = 'uint8', 'float32'
+        return values.astype(types[types.index(facts['input'])])
     mean, std = (np.array(facts[name], np.float32).reshape(3, 1) for name in ('mean', 'std'))
     return (values - mean) / std
 
