@@ -49,7 +49,7 @@ except ModuleNotFoundError as error:
         sys.exit(2)
     raise
 
-DONE, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+DONE, SOME_FAILED, MISTAKE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141  # exit statuses
 RUNTIMES = ('openvino', 'onnxruntime')  # the first that is installed is the default
 IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.jpe', '.jp2', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.ppm',
@@ -88,6 +88,7 @@ class Model:
         palette: Colours of the classes by index, as (red, green, blue).
         size: Height and width at which the network sees an image; None for the image's own.
         batch: Number of images that the network takes at once; None for any number.
+        protocol: How infer.py of the project shows images to the network, if not at their own size.
         run: Function from the input of the file to its output.
         runtime: Name and version of the runtime.
 
@@ -126,11 +127,14 @@ class Model:
             self._table = _input_values(facts)
             self._output = OUTPUTS[OUTPUTS.index(facts['output'])]
             self._padded((1, 1))
+            self.protocol = dict(facts.get('protocol') or {})
         except KeyError as error:
             raise MetadataError(f'its metadata lack {error.args[0]!r}') from error
         except (TypeError, ValueError, ArithmeticError) as error:
             raise MetadataError(f'its metadata are damaged: {error}') from error
         self.size = self._chosen_size(fixed, size)
+        if self.size is None and self.protocol.get('size'):
+            self.size = self._chosen_size(None, self.protocol['size'])
 
     def _chosen_size(self, fixed: list[int] | None, wanted: Sequence[int] | None) -> Any:
         if wanted is None or fixed == list(wanted):
@@ -1036,9 +1040,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: Sequence[str] | None) -> int:
-    """Do what the arguments say and return the exit status."""
-    options = build_parser().parse_args(arguments)
+def run_options(options: argparse.Namespace) -> int:
+    """Do what the options of the command line say and return the exit status."""
     if options.benchmark:
         if options.output:
             raise SegmentError('--benchmark writes no pictures; leave out -o')
@@ -1056,7 +1059,15 @@ def run(arguments: Sequence[str] | None) -> int:
 
 
 def _loaded(options: argparse.Namespace) -> Model:
-    return load(options.model, options.runtime, options.threads, options.device, options.size)
+    model = load(options.model, options.runtime, options.threads, options.device, options.size)
+    views = {name: value for name, value in model.protocol.items() if name != 'size'}
+    if views:
+        print(
+            f'note: infer.py would show images to this network with {shown(json.dumps(views))}; '
+            'here it sees each image once',
+            file=sys.stderr,
+        )
+    return model
 
 
 def _benchmark_image(model: Model, names: Sequence[str]) -> tuple[np.ndarray, str]:
@@ -1077,9 +1088,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     try:
-        return run(arguments)
+        status = run_options(build_parser().parse_args(arguments))
+        sys.stdout.flush()
+        return status
     except SegmentError as error:
         text = str(error)
+    except BrokenPipeError:  # as after | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except OSError as error:
         text = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     except MemoryError:

@@ -1,6 +1,8 @@
 """runtime/segment.py writes what infer.py writes for the size of an exported file."""
 
 import ast
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 import models
+from common import silent_imports
 from datasets import image_files
 from datasets.loading import transforms
 from engine import Segmenter
@@ -17,7 +20,7 @@ from engine.config import loading
 from runtime import segment
 from support import export_runs, infer_runs, runtime_runs, stand_ins
 from support.infer_runs import read_video
-from support.tiny_config import write_balanced_config
+from support.tiny_config import balance, write_tiny_config
 
 NNABLA = ('-c', 'cpu', '--backend', 'nnabla')
 
@@ -30,7 +33,18 @@ def image():
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, image):
-    return write_balanced_config(tmp_path_factory.mktemp('config'), image)
+    """A tiny network that finds several classes in the image; its input is unlike the usual one."""
+    path = write_tiny_config(
+        tmp_path_factory.mktemp('config'),
+        'folder',
+        5,
+        channel_order='bgr',
+        mean=[90.5, 101.0, 120.25],
+        std=[40.0, 55.0, 80.0],
+        palette=[[40 * i, 9, 200] for i in range(5)],
+    )
+    balance(path, image)
+    return path
 
 
 @pytest.fixture(scope='module')
@@ -106,8 +120,10 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize('form', FORMS, ids=lambda form: form[1])
-@pytest.mark.parametrize('runtime', segment.RUNTIMES)
+@pytest.mark.parametrize(
+    'form, runtime',
+    [*((form, 'onnxruntime') for form in FORMS), *((form, 'openvino') for form in FORMS[1:3])],
+)
 def test_every_form_of_a_file_has_the_labels_of_nnabla(form, runtime, exported, predictor, image):
     """At the size of the file, for more images than a batch has."""
     model = segment.load(exported(*form), runtime=runtime, threads=1)
@@ -150,6 +166,43 @@ def test_a_network_for_any_size_sees_an_image_at_its_own(exported, predictor, im
     assert np.array_equal(labels, np.argmax(scores, axis=0))
     assert segment.Model(any_size, run, size=(24, 32))(image).shape == (43, 61)
     assert seen[-1] == (1, 3, 24, 32)
+    of_config = any_size | {'protocol': {'size': [32, 40]}}
+    assert segment.Model(of_config, run)(image).shape == (43, 61)
+    assert seen[-1] == (1, 3, 32, 40)
+    with pytest.raises(segment.SegmentError, match='does not take --size 20x30; use 24x32'):
+        segment.Model(any_size, run, size=(20, 30))
+
+
+def test_a_file_of_openvino_is_loaded_with_the_weights_beside_it(exported, working_folder, image):
+    network = exported('--output', 'maps')
+    openvino = silent_imports.load('openvino')
+    facts = segment.load(network, 'onnxruntime', threads=1).facts
+    graph = openvino.Core().read_model(network)
+    openvino.save_model(graph, 'a.xml', compress_to_fp16=False)
+    digest = hashlib.sha256(Path('a.bin').read_bytes()).hexdigest()
+    text = json.dumps({**facts, 'bin_sha256': digest})
+    graph.set_rt_info(text, ['nnseg', 'metadata'])
+    openvino.save_model(graph, 'a.xml', compress_to_fp16=False)
+    model = segment.load('a.xml', threads=1)
+    assert model.facts == {**facts, 'bin_sha256': digest}
+    expected = segment.load(network, 'onnxruntime', threads=1)(image)
+    assert np.mean(model(image) == expected) > 0.999
+    weights = bytearray(Path('a.bin').read_bytes())
+    weights[100] ^= 1
+    Path('a.bin').write_bytes(weights)
+    with pytest.raises(segment.SegmentError, match=r'a.xml: a.bin is that of another file'):
+        segment.load('a.xml', threads=1)
+
+
+def test_views_that_are_not_made_are_mentioned(exported, working_folder, image, capsys):
+    network = exported('--output', 'maps', '--set', 'test_scales=[0.5]', 'test_flip=true')
+    cv2.imwrite('photo.png', image)
+    capsys.readouterr()
+    assert runtime_runs.started(network, '-i', 'photo.png') == 0
+    assert capsys.readouterr().err == (
+        'note: infer.py would show images to this network with {"scales": [0.5], "flip": true}; '
+        'here it sees each image once\n'
+    )
 
 
 def _statistics(facts):
