@@ -820,11 +820,26 @@ class Looks:
 
 def segment_image(model: Model, source: Path, target: Path, looks: Looks) -> np.ndarray:
     """Segment an image file, write its picture, and return its labels."""
-    image = model.read(source)
+    with _hidden_c_output():
+        image = model.read(source)
     labels = model(image)
     write_image(target, looks.picture(image, labels))
     looks.write_maps(labels, target)
     return labels
+
+
+@contextmanager
+def _hidden_c_output() -> Iterator[None]:
+    """Hide the lines that libpng and other libraries print about damaged files."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def segment_video(model: Model, source: Path, target: Path, looks: Looks) -> str:

@@ -27,7 +27,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture
-def network(exported, working_folder, capsys):
+def network(exported, working_folder):
     """``a.onnx``, beside ``photo.png`` and ``photos``."""
     Path('a.onnx').write_bytes(exported)
     Path('photos').mkdir()
@@ -120,6 +120,15 @@ def test_half_an_image_is_refused(network, capsys, ending):
     data = cv2.imencode(ending, np.tile(IMAGE, (8, 8, 1)))[1].tobytes()
     Path(f'half{ending}').write_bytes(data[: len(data) // 2])
     assert f'half{ending}: damaged' in refused(capsys, 'a.onnx', '-i', f'half{ending}')
+
+
+def test_libraries_print_no_lines_of_their_own(network, capfd):
+    data = bytearray(cv2.imencode('.png', np.tile(IMAGE, (8, 8, 1)))[1])
+    data[data.index(b'IDAT') + 200] ^= 255
+    Path('broken.png').write_bytes(data)
+    assert cv2.imread('broken.png') is None
+    assert 'libpng' in capfd.readouterr().err
+    assert refused(capfd, 'a.onnx', '-i', 'broken.png').startswith('error: broken.png: damaged')
 
 
 def test_an_unusable_file_of_several_is_counted(network, capsys):
