@@ -20,7 +20,7 @@ from engine.config import loading
 from runtime import segment
 from support import export_runs, infer_runs, runtime_runs, stand_ins
 from support.infer_runs import read_video
-from support.tiny_config import balance, write_tiny_config
+from support.tiny_config import write_balanced_config
 
 NNABLA = ('-c', 'cpu', '--backend', 'nnabla')
 
@@ -33,18 +33,7 @@ def image():
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, image):
-    """A tiny network that finds several classes in the image; its input is unlike the usual one."""
-    path = write_tiny_config(
-        tmp_path_factory.mktemp('config'),
-        'folder',
-        5,
-        channel_order='bgr',
-        mean=[90.5, 101.0, 120.25],
-        std=[40.0, 55.0, 80.0],
-        palette=[[40 * i, 9, 200] for i in range(5)],
-    )
-    balance(path, image)
-    return path
+    return write_balanced_config(tmp_path_factory.mktemp('config'), image)
 
 
 @pytest.fixture(scope='module')

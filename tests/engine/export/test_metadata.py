@@ -13,7 +13,7 @@ from nnabla.utils.nnp_graph import NnpLoader
 from engine.export import nnb_reader
 from runtime import segment
 from support import export_runs, infer_runs, programs
-from support.tiny_config import balance, write_tiny_config
+from support.tiny_config import write_balanced_config, write_tiny_config
 
 PAGE = (programs.PROJECT / 'docs' / 'export.md').read_text(encoding='utf-8')
 
@@ -73,18 +73,7 @@ FORMS = [
 @pytest.fixture
 def balanced(working_folder, small_photo):
     """Options of a tiny network whose labels vary, and whose input is unlike the usual one."""
-    path = write_tiny_config(
-        working_folder,
-        'folder',
-        5,
-        channel_order='bgr',
-        mean=[90.5, 101.0, 120.25],
-        std=[40.0, 55.0, 80.0],
-        classes=[f'thing {i}' for i in range(5)],
-        palette=[[i, 9, 200] for i in range(5)],
-    )
-    balance(path, cv2.imread(str(small_photo)))
-    return '-cfg', path
+    return '-cfg', write_balanced_config(working_folder, cv2.imread(str(small_photo)))
 
 
 def test_every_form_of_a_file_leads_to_the_labels_of_infer(balanced, small_photo, tmp_path):
