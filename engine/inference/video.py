@@ -43,12 +43,16 @@ class VideoReader:
     Attributes:
         frames: Number of frames that the header promises; 0 if it states no number.
         rate: Frames per second.
+        is_live: False: every frame is read.
 
     Raises:
         InputError: The file cannot be read, is of another format, or claims larger frames.
     """
 
-    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
+    is_live = False
+
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS):
+        path = Path(path)
         self._path, self._max_pixels = path, max_pixels
         self._failure: str | None = None
         with decoding(path), silent_opencv:
