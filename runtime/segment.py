@@ -211,7 +211,13 @@ class Model:
 
     def _seen(self, image: np.ndarray) -> tuple[int, int]:
         """Return the height and the width at which the network sees an image."""
-        return self.size or self._padded(image.shape[:2])
+        if self.size or not self.protocol.get('area_of'):
+            return self.size or self._padded(image.shape[:2])
+        factor = (np.prod(self.protocol['area_of']) / np.prod(image.shape[:2])) ** 0.5
+        step = self.protocol.get('multiple', 8) if factor != 1 else 1
+        return self._padded(
+            [max(1, round(side * factor / step)) * step for side in image.shape[:2]]
+        )
 
     def _is_padded(self, image: np.ndarray) -> bool:
         """Return whether an image is padded, if need be, instead of resized."""
@@ -1075,7 +1081,9 @@ def run_options(options: argparse.Namespace) -> int:
 
 def _loaded(options: argparse.Namespace) -> Model:
     model = load(options.model, options.runtime, options.threads, options.device, options.size)
-    views = {name: value for name, value in model.protocol.items() if name != 'size'}
+    # The size of the file, or --size, takes the place of scales and short sides.
+    others = ['flip', 'window'] + ['scales', 'short_sides'] * (model.size is None)
+    views = {name: model.protocol[name] for name in others if name in model.protocol}
     if views:
         print(
             f'note: infer.py would show images to this network with {shown(json.dumps(views))}; '

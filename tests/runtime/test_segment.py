@@ -17,6 +17,7 @@ from datasets import image_files
 from datasets.loading import transforms
 from engine import Segmenter
 from engine.config import loading
+from engine.inference.test_time import Protocol
 from runtime import segment
 from support import export_runs, infer_runs, runtime_runs, stand_ins
 from support.infer_runs import read_video
@@ -158,6 +159,10 @@ def test_a_network_for_any_size_sees_an_image_at_its_own(exported, predictor, im
     of_config = any_size | {'protocol': {'size': [32, 40]}}
     assert segment.Model(of_config, run)(image).shape == (43, 61)
     assert seen[-1] == (1, 3, 32, 40)
+    of_area = any_size | {'protocol': {'area_of': [86, 122]}}
+    assert segment.Model(of_area, run)(image).shape == (43, 61)
+    assert seen[-1] == (1, 3, 88, 120)  # as Protocol(area_of=(86, 122)).views(43, 61)
+    assert Protocol(area_of=(86, 122)).views(43, 61) == [(88, 120)]
     with pytest.raises(segment.SegmentError, match='does not take --size 20x30; use 24x32'):
         segment.Model(any_size, run, size=(20, 30))
 
@@ -189,7 +194,7 @@ def test_views_that_are_not_made_are_mentioned(exported, working_folder, image, 
     capsys.readouterr()
     assert runtime_runs.started(network, '-i', 'photo.png') == 0
     assert capsys.readouterr().err == (
-        'note: infer.py would show images to this network with {"scales": [0.5], "flip": true}; '
+        'note: infer.py would show images to this network with {"flip": true}; '
         'here it sees each image once\n'
     )
 
