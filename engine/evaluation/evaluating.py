@@ -134,7 +134,7 @@ def _check_outputs(
 ) -> None:
     """Check that all files of an evaluation can be written and overwrite nothing."""
     name = dataset.info.name
-    protected = network_files(config, settings.weights, settings.backend)
+    protected = network_files(config, settings.weights, settings.backend.calibration)
     protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
     for option, folder, writer in _writers(settings):
         target = writer(dataset, folder).target

@@ -54,7 +54,7 @@ def segment(settings: SegmentSettings) -> int:
     """
     config = configs.load(settings.config.config_file, settings.config.overrides)
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
-    protected = network_files(config, settings.weights, settings.backend)
+    protected = network_files(config, settings.weights, settings.backend.calibration)
     plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
     segmenter = Segmenter.of_settings(
         config, settings.weights, settings.device, settings.backend, protocol

@@ -8,14 +8,17 @@ a node, because runtimes fold it. The builder requires the package onnx, but not
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import nnabla as nn
 import numpy as np
 
 from common.errors import UserError
-from engine.onnx.operators import UnsupportedError, add_nodes
+from engine.onnx.errors import UnsupportedError
+from engine.onnx.free_sizes import FreeSizes
+from engine.onnx.operators import add_nodes
+from engine.onnx.sizes import SizeNodes
 from layers.graph import functions
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 OPSET = 13
 IR_VERSION = 8  # the version for opsets 13 to 16; older runtimes reject newer versions
-BATCH_DIMENSION = 'batch'  # name of the dynamic dimension
+BATCH_DIMENSION, HEIGHT, WIDTH = 'batch', 'height', 'width'  # names of the dynamic dimensions
 INSTALL = 'python -m pip install -r requirements.txt'
 
 
@@ -46,6 +49,7 @@ def build_model(
     dynamic_batch: bool = False,
     metadata: Mapping[str, object] | None = None,
     name: str = 'network',
+    at_other_sizes: Sequence[Mapping[str, nn.Variable]] = (),
 ):
     """Convert the graph from ``inputs`` to ``outputs`` and check it with onnx.
 
@@ -58,6 +62,8 @@ def build_model(
             then be built for 2 or more images, because a batch of 1 looks like any dimension of 1.
         metadata: Properties of the model by name. Text is stored unchanged, anything else as JSON.
         name: Name of the ONNX graph.
+        at_other_sizes: Inputs and outputs of the same graph for images of other sizes. If there are
+            any, the model takes images of every size.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -68,16 +74,14 @@ def build_model(
     """
     onnx = import_onnx()
     types = types or {}
-    graph = OnnxGraph(inputs, types, dynamic_batch)
+    free = FreeSizes([{**inputs, **outputs}, *at_other_sizes])
+    graph = OnnxGraph(inputs, types, dynamic_batch, free)
     graph.walk(outputs, types)
 
     def infos(variables):
         for key, variable in variables.items():
-            shape = (
-                [BATCH_DIMENSION, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
-            )
             element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(types.get(key, 'float32')))
-            yield onnx.helper.make_tensor_value_info(key, element, shape)
+            yield onnx.helper.make_tensor_value_info(key, element, graph.dimensions(variable, key))
 
     proto = onnx.helper.make_graph(
         graph.nodes,
@@ -108,16 +112,24 @@ class OnnxGraph:
         inputs: Input variables by name.
         types: NumPy type names of the inputs that are not float32, by name.
         dynamic_batch: Whether the number of images is dynamic.
+        free: What follows the size of the image.
 
     Attributes:
         nodes: Nodes in the order of computation.
         constants: Constant arrays by name.
         dynamic_batch: Whether the number of images is dynamic.
+        free: What follows the size of the image.
+        sizes: Nodes that compute sizes.
     """
 
     def __init__(
-        self, inputs: Mapping[str, nn.Variable], types: Mapping[str, str], dynamic_batch: bool
+        self,
+        inputs: Mapping[str, nn.Variable],
+        types: Mapping[str, str],
+        dynamic_batch: bool,
+        free: FreeSizes,
     ):
+        self.free, self.sizes = free, SizeNodes(self)
         self.nodes: list['NodeProto'] = []
         self.constants: dict[str, np.ndarray] = {}
         self.dynamic_batch = dynamic_batch
@@ -126,15 +138,14 @@ class OnnxGraph:
         self._parameters = {
             variable.data: name for name, variable in nn.get_parameters(grad_only=False).items()
         }
-        self._first = next(iter(inputs))
-        self._batch_name: str | None = None
-        self._batch_size = inputs[self._first].shape[0]
+        self._first, self._image = next(iter(inputs.items()))
+        self._batch_size = self._image.shape[0]
         if dynamic_batch and self._batch_size < 2:
             raise ValueError('dynamic_batch: build the graph for 2 images or more')
         for name, variable in inputs.items():
             self._names[variable] = name
             if name in types:
-                self._names[variable] = self._cast(name, self._unused(f'{name}/float'), 'float32')
+                self._names[variable] = self._cast(name, self.unused(f'{name}/float'), 'float32')
 
     def walk(self, outputs: Mapping[str, nn.Variable], types: Mapping[str, str]):
         """Add nodes for all functions between the inputs and ``outputs``.
@@ -151,7 +162,8 @@ class OnnxGraph:
             result = function.outputs[0]
             if self.dynamic_batch and result.shape[:1] != (self._batch_size,):
                 self.require_per_image(function, 0)
-            out = wanted.get(result) or self._unused(self._title(function))
+            self.free.require_fixed_arguments(function)
+            out = wanted.get(result) or self.unused(self._title(function))
             add_nodes(self, function, out)
             self._names[result] = out
         for name, variable in outputs.items():
@@ -177,10 +189,12 @@ class OnnxGraph:
         """
         if variable in self._names:
             raise UnsupportedError('weights computed from the image cannot be exported')
+        origin = self._origin(variable)
+        self.free.require_constant(variable, origin)
         if variable.parent:
             variable.forward()
         array = np.array(variable.d, np.float32).reshape(shape)
-        return self.constant(array, self._origin(variable))
+        return self.constant(array, origin)
 
     def constant(self, array: np.ndarray, name: str) -> str:
         """Add a constant and return its name.
@@ -193,7 +207,7 @@ class OnnxGraph:
         known = self.constants.get(name)
         if known is not None and known.shape == array.shape and np.array_equal(known, array):
             return name
-        name = self._unused(name)
+        name = self.unused(name)
         self.constants[name] = array
         return name
 
@@ -216,12 +230,26 @@ class OnnxGraph:
 
     def batch(self) -> str:
         """Return the name of a node that computes the number of images, (1,) int64."""
-        if self._batch_name is None:
-            shape = self.node('Shape', [self._first], self._unused('batch/shape'))
-            zero = self.constant(np.zeros(1, np.int64), 'batch/axis')
-            size = self._unused('batch/size')
-            self._batch_name = self.node('Gather', [shape, zero], size, axis=0)
-        return self._batch_name
+        return self.sizes.batch(self._first)
+
+    def variables(self) -> list[nn.Variable]:
+        """Return the variables that depend on an input and have a name, the inputs first."""
+        return list(self._names)
+
+    def dimensions(self, variable: nn.Variable, name: str) -> list[int | str]:
+        """Return the lengths of the axes of an input or output; a free one has a name."""
+        free = self.free
+        found: list[int | str] = list(variable.shape)
+        of_image = {tuple(free.lengths(self._image, 2)): HEIGHT} if self._image.ndim == 4 else {}
+        if of_image:
+            of_image.setdefault(tuple(free.lengths(self._image, 3)), WIDTH)
+        for axis in range(variable.ndim):
+            if free.varies(variable, axis):
+                lengths = tuple(free.lengths(variable, axis))
+                found[axis] = of_image.get(lengths, f'{name}_axis_{axis}')
+        if self.dynamic_batch:
+            found[0] = BATCH_DIMENSION
+        return found
 
     def require_per_image(self, function, *axes: int):
         """Reject a function that works across images if their number is dynamic.
@@ -261,7 +289,7 @@ class OnnxGraph:
         names = {self._origin(v) for v in variable.parent.inputs}
         return names.pop() if len(names) == 1 else 'constant'
 
-    def _unused(self, name: str) -> str:
+    def unused(self, name: str) -> str:
         """Return ``name``, or the first unused of ``name_1``, ``name_2``, ..."""
         number, free = 0, name
         while free in self._used:

@@ -66,7 +66,7 @@ def test_the_other_formats(ending, working_folder, capsys):
 @pytest.mark.parametrize(
     'options, line',
     [
-        (['-o', 'a.pb'], 'a.pb: the ending selects the format; use one of .onnx, .nnp, .nnb'),
+        (['-o', 'a.pb'], 'a.pb: the ending selects the format; use one of .onnx, .xml, .nnp, .nnb'),
         (['-o', 'a'], 'a: the ending selects'),
         (['-o', 'a.onnx', '--size', '20x40'], '--size 20x40: .* at least 29 .* is 29x40'),
         (
