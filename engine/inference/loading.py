@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
-from datasets import DatasetInfo
 from datasets.keys import DataKeys
 from engine.backends import calibration, select
 from engine.backends.calibration import Calibration
@@ -22,6 +20,8 @@ from engine.config.loading import class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
+from engine.inference import exported_file, file_network
+from engine.inference.loaded import LoadedNetwork
 from engine.inference.predictor import Predictor
 from engine.inference.settings import WeightsSettings
 from layers.workspace import NNABLA_LOCK, Workspace
@@ -30,31 +30,6 @@ from models.class_table import ClassTable, first_difference
 from models.errors import NonFiniteError
 from models.family import NetworkKeys
 from models.weights import LoadReport
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network with its weights, ready to run.
-
-    Attributes:
-        predictor: Computes class maps.
-        config: Config of the network, completed with what its file of weights stores.
-        info: Names and colours of its classes.
-        weights: File that the weights were loaded from.
-        sha256: SHA-256 of that file, in hexadecimal digits.
-        classes: Names and colours of the classes that the file stores; None if it stores none.
-        choice: Device and precision of NNabla's context.
-        calibration: Images that determine the 8-bit ranges; None at other precisions.
-    """
-
-    predictor: Predictor
-    config: Config
-    info: DatasetInfo
-    weights: Path
-    sha256: str
-    classes: ClassTable | None
-    choice: DeviceChoice
-    calibration: Calibration | None = None
 
 
 def load(
@@ -69,12 +44,14 @@ def load(
     """Create the network of a config and load its weights, in a workspace of its own.
 
     So a process can load several networks, also of the same kind, and use them at the same time.
+    The weights can be a file of engine.export, which is run as it is.
 
     Args:
         config: Config of the network.
         weights: Weights to load; by default those of the config.
         device: NNabla's context.
-        backend: Backend that computes the network; None selects NNabla.
+        backend: Backend that computes the network; None selects NNabla, which runs no exported
+            file.
         gpu: Index of the GPU.
         data_dir: Folder of the data set, for the images that determine the 8-bit ranges and for
             names of classes that neither config nor weights have; by default the config's.
@@ -87,6 +64,10 @@ def load(
     source = weights.weights or keys.weights
     if not source:
         raise UserError(_missing_weights(config))
+    exported = None if backend is None else exported_file.find(source)
+    if backend is not None and exported is not None:
+        config = file_network.config_of(config, weights)
+        return file_network.load_file(config, exported_file.read(exported), device, backend)
     with NNABLA_LOCK:  # another thread may load a network for another device
         choice = context.use(device.context, device.type_config, gpu)
         workspace = Workspace({})
@@ -119,7 +100,12 @@ def load(
             len(report.missing),
             len(report.extra),
         )
-    return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images)
+    precision = 'float32' if backend is None else backend.precision
+    if choice.type_config == 'half':
+        precision = 'float16'
+    return LoadedNetwork(
+        predictor, config, info, path, digest, classes, choice, images, precision=precision
+    )
 
 
 def _load_parameters(path: Path, weights: WeightsSettings) -> LoadReport:

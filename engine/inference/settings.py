@@ -58,7 +58,8 @@ class WeightsSettings(Settings):
         '--model',
         metavar='H5',
         help='weights: a file, or the name of published weights, which are downloaded if they are '
-        "missing (default: the config's)",
+        'missing; infer.py and evaluate.py also run an .onnx or .xml of engine.export, without a '
+        "config (default: the config's)",
     )
     partial: bool = flag(
         '--partial',
