@@ -26,7 +26,7 @@ from engine.export.writers import NETWORK
 from engine.inference import predictor
 from engine.inference.resampling import resize_rows
 from engine.inference.scores import softmax
-from engine.onnx.builder import INSTALL
+from engine.onnx.package import INSTALL
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'

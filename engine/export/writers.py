@@ -21,7 +21,9 @@ from common.errors import UserError
 from engine.backends.openvino import INSTALL, OpenVINO
 from engine.export.nnb_reader import import_converter
 from engine.export.spec import INPUT, OPENVINO_ENDING, ExportGraph, ExportSpec
-from engine.onnx.builder import build_model, import_onnx
+from engine.onnx import seal
+from engine.onnx.builder import build_model
+from engine.onnx.package import import_onnx
 from layers.graph import functions
 
 METADATA = 'metadata.json'  # member of an NNP, which is a ZIP archive
@@ -41,7 +43,8 @@ def write_onnx(path: Path, graph: ExportGraph, spec: ExportSpec, facts: dict, in
         inputs: Inputs for the calibration of 8 bits; unused.
     """
     facts = facts | {'versions': facts['versions'] | {'onnx': import_onnx().__version__}}
-    path.write_bytes(_onnx(graph, spec, facts['network'], facts))
+    facts = facts | {seal.KEY: seal.PLACEHOLDER}
+    path.write_bytes(seal.sealed(_onnx(graph, spec, facts['network'], facts)))
 
 
 def write_openvino(
@@ -68,9 +71,10 @@ def write_openvino(
         raise UserError(
             f'{OPENVINO_ENDING}: the package {error.name} is missing: {INSTALL}'
         ) from error
-    facts = facts | {'versions': {**facts['versions'], **runtime.versions}}
+    versions = {**facts['versions'], **runtime.versions}
+    facts = facts | {'versions': versions, seal.KEY: seal.PLACEHOLDER}
     content, weights = runtime.convert(_onnx(graph, spec, facts['network']), inputs, facts)
-    path.write_bytes(content)
+    path.write_bytes(seal.sealed(content))
     return weights
 
 

@@ -21,6 +21,9 @@ from common.terminal.library_output import hidden_c_output
 from datasets.info import MAX_NAME_CHARACTERS
 from engine.backends.openvino import WEIGHTS_DIGEST
 from engine.inference.test_time import Size
+from engine.onnx import seal
+from engine.onnx.operators import OPERATORS
+from engine.onnx.package import import_onnx
 from models.family import NetworkInfo
 
 ONNX, OPENVINO = '.onnx', '.xml'
@@ -31,6 +34,7 @@ MAX_SIDE = 1 << 20
 ANY = 'any'  # a size or a number of images that is free
 # As OpenVINO writes it; an XML parser would also follow what strangers declare in a file.
 _OPENVINO_FACTS = re.compile(rb'<nnseg>\s*<metadata value="([^"]*)" ?/>')
+_OPENVINO_LOOPS = re.compile(rb'type="(?:Loop|If|TensorIterator)"')  # they can run for ever
 _TEXTS = ('network', 'paper', 'input', 'input_name', 'channel_order', 'output', 'precision')
 
 
@@ -98,14 +102,18 @@ def read(path: Path) -> ExportedFile:
         UserError: The file is unreadable or damaged, or engine.export did not write it.
     """
     content = _bytes_of(path)
+    whole = seal.is_whole(content)
+    if whole is None:
+        raise UserError(
+            f'{path}: python -m engine.export did not write it, or an older version did, so its '
+            'classes and its input are unknown; write one with python -m engine.export -o '
+            f'FILE{path.suffix}'
+        )
+    if not whole:
+        raise UserError(f'{path}: is damaged, or another program has changed it; export it again')
     weights = None
     is_onnx = path.suffix.lower() == ONNX
     found = _onnx_facts(path, content) if is_onnx else _openvino_facts(path, content)
-    if not isinstance(found.get('network'), str) or 'input' not in found:
-        raise UserError(
-            f'{path}: python -m engine.export did not write it, so its classes and its input are '
-            f'unknown; write one with python -m engine.export -o FILE{path.suffix}'
-        )
     facts = _checked(found, path)
     if not is_onnx:
         weights = _weights_of(path, found.get(WEIGHTS_DIGEST))
@@ -123,8 +131,6 @@ def _bytes_of(path: Path) -> bytes:
 
 def _onnx_facts(path: Path, content: bytes) -> dict[str, Any]:
     """Return the metadata of an ONNX file: texts, and JSON for all that is none."""
-    from engine.onnx.builder import import_onnx
-
     model = import_onnx().ModelProto()
     try:
         with warnings.catch_warnings(), hidden_c_output:
@@ -133,6 +139,12 @@ def _onnx_facts(path: Path, content: bytes) -> dict[str, Any]:
             entries = {entry.key: entry.value for entry in model.metadata_props}
     except Exception as error:  # of protobuf, whose errors share no other base class
         raise UserError(f'{path}: is damaged or no ONNX file; export it again') from error
+    odd = {node.op_type for node in model.graph.node} - OPERATORS
+    if odd or model.functions or any(tensor.external_data for tensor in model.graph.initializer):
+        raise UserError(
+            f'{path}: has operators or data that python -m engine.export does not write; export it '
+            'again'
+        )
     if sum(map(len, entries.values())) > MAX_METADATA_BYTES:
         raise _damaged(path, 'it is too long')
     return {
@@ -150,8 +162,8 @@ def _value(path: Path, key: str, text: str) -> Any:
 
 def _openvino_facts(path: Path, content: bytes) -> dict[str, Any]:
     found = _OPENVINO_FACTS.search(content)
-    if found is None:
-        return {}
+    if found is None or _OPENVINO_LOOPS.search(content):
+        raise UserError(f'{path}: is no file as python -m engine.export writes it; export it again')
     if len(found[1]) > MAX_METADATA_BYTES:
         raise _damaged(path, 'it is too long')
     text = html.unescape(found[1].decode('ascii', 'replace'))

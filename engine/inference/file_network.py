@@ -124,7 +124,7 @@ class FilePredictor(ViewPredictor):
                 f'{self._file.path}: images smaller than its windows are resized to '
                 f'{own[0]}x{own[1]}',
             )
-        return replace(plain_protocol, size=own)
+        return replace(protocol, size=own)
 
     def described(self, protocol: Protocol) -> Protocol:
         """Return the protocol for reports, with the size to which images are resized."""

@@ -25,6 +25,12 @@ DIRECT_OPERATORS = {  # functions whose arguments do not change the result
     'GlobalAveragePooling': 'GlobalAveragePool',
 }
 SCALAR_OPERATORS = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
+# All operators that a file can have. A reader of files refuses others, which could run for ever.
+OPERATORS = frozenset(
+    (*DIRECT_OPERATORS.values(), *SCALAR_OPERATORS.values(), 'ArgMax', 'AveragePool',
+     'BatchNormalization', 'Cast', 'Clip', 'Concat', 'Conv', 'Gather', 'MaxPool', 'ReduceMean',
+     'Reshape', 'Resize', 'Shape', 'Slice', 'Softmax', 'Transpose')
+)  # fmt: skip
 BATCH_STATISTICS_PROBLEM = (
     'batch norm with batch statistics cannot be exported: use the evaluation graph'
 )

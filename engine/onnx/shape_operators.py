@@ -180,13 +180,12 @@ def _size_after(graph, y):
 
     Networks resize maps to the size of the image or of another map, which is part of the graph.
     """
-    lengths = [graph.free.lengths(y, axis) for axis in (2, 3)]
     if not any(graph.free.varies(y, axis) for axis in (2, 3)):
         return y.shape[2:]
-    for variable in graph.variables():
-        if variable.ndim == 4 and lengths == [graph.free.lengths(variable, a) for a in (2, 3)]:
-            return [graph.sizes.of_map(variable)]
-    raise follows_size('the size after a resize, which no other map has,')
+    source = graph.map_of_size(y)
+    if source is None:
+        raise follows_size('the size after a resize, which no other map has,')
+    return [graph.sizes.of_map(source)]
 
 
 def _shrinks_to_one(function) -> bool:

@@ -7,6 +7,7 @@ from fuzz.readers import (
     checkpoints,
     configs,
     downloads,
+    exports,
     images,
     lists,
     masks,
@@ -25,6 +26,7 @@ ALL: tuple[Reader, ...] = (
     *lists.READERS,
     *runs.READERS,
     *caches.READERS,
+    *exports.READERS,
     *archives.READERS,
     *downloads.READERS,
 )

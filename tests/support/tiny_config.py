@@ -7,6 +7,9 @@ from pathlib import Path
 import nnabla as nn
 import yaml
 
+import models
+from engine.config import loading
+from engine.inference.predictor import Predictor
 from models import weights
 from support import stand_ins
 
@@ -29,6 +32,17 @@ def write_tiny_config(folder, dataset, num_classes, **keys):
     path.write_text(yaml.safe_dump({**stand_ins.TINY, **keys}))
     nn.clear_parameters()
     return path
+
+
+def balance(config, image):
+    """Change the weights beside a config so that all classes occur in an image, (H, W, 3) BGR."""
+    predictor = Predictor(models.create(loading.load(config)))
+    weights.load(config.with_suffix('.h5'))
+    logits = predictor.logits(image)
+    bias = nn.get_parameters()['decode_head/conv_seg/conv/b']
+    bias.d = bias.d - logits.mean(axis=(1, 2))
+    weights.save(config.with_suffix('.h5'))
+    nn.clear_parameters()
 
 
 @functools.cache
