@@ -1,6 +1,6 @@
 """The metadata of exported files: all that a program without this project needs to use them.
 
-``docs/export.md`` documents the keys, with a program that uses nothing else.
+``docs/export.md`` documents the keys; ``runtime/segment.py`` uses nothing else.
 """
 
 from collections.abc import Mapping

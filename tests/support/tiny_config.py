@@ -45,6 +45,31 @@ def balance(config, image):
     nn.clear_parameters()
 
 
+def write_balanced_config(folder, image, **keys):
+    """Write a tiny config whose network finds several classes in an image; return its path.
+
+    Order, mean and deviation of the channels are unlike the usual ones.
+
+    Args:
+        folder: The folder.
+        image: (H, W, 3) uint8, BGR.
+        **keys: Further keys of the config.
+    """
+    path = write_tiny_config(
+        folder,
+        'folder',
+        5,
+        channel_order='bgr',
+        mean=[90.5, 101.0, 120.25],
+        std=[40.0, 55.0, 80.0],
+        classes=[f'thing {i}' for i in range(5)],
+        palette=[[i, 9, 200] for i in range(5)],
+        **keys,
+    )
+    balance(path, image)
+    return path
+
+
 @functools.cache
 def tiny_camvid():
     """Return the options that select a tiny network for CamVid, which runs in milliseconds."""
