@@ -15,6 +15,10 @@ if sys.version_info < (3, 10):  # before the import of modules with newer syntax
     )
     sys.exit(2)
 
+from engine import name_clashes  # noqa: E402
+
+name_clashes.check()  # before the import of packages that may be those of someone else
+
 from typing import TYPE_CHECKING  # noqa: E402
 
 from common import __version__, lazy  # noqa: E402
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from engine.inference.segmentation import Segmentation
     from engine.inference.segmenter import Segmenter
     from engine.inference.test_time import Protocol
+    from engine.inference.video import VideoReader
     from engine.training.trainer import Trainer
 
 _HOMES = {
@@ -34,6 +39,7 @@ _HOMES = {
     'Segmentation': 'engine.inference.segmentation',
     'Segmenter': 'engine.inference.segmenter',
     'Trainer': 'engine.training.trainer',
+    'VideoReader': 'engine.inference.video',
 }
 __all__ = [
     'Evaluator',
@@ -42,6 +48,7 @@ __all__ = [
     'Segmentation',
     'Segmenter',
     'Trainer',
+    'VideoReader',
     '__version__',
 ]
 __getattr__ = lazy.resolver(__name__, _HOMES)

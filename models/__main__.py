@@ -1,5 +1,6 @@
 """List the networks of this project: python -m models."""
 
+import glob
 import sys
 from argparse import Namespace
 
@@ -7,6 +8,7 @@ import models
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from common.terminal import streams
+from common.terminal.short_repr import short_repr
 from common.terminal.tables import Column, fitted, line
 from models import complexity, weights
 
@@ -31,7 +33,10 @@ def build_parser() -> Parser:
         'accepts, and the legal heights and widths of an image.',
     )
     parser.add_argument(
-        'networks', nargs='*', metavar='NETWORK', help='networks to list (default: all)'
+        'networks',
+        nargs='*',
+        metavar='NETWORK',
+        help="networks to list, or patterns of names in quotes, such as 'csail_*' (default: all)",
     )
     parser.add_argument('--family', metavar='NAME', help='list the networks of one family')
     parser.add_argument('--names', action='store_true', help='list names only')
@@ -109,9 +114,23 @@ def _selected_names(args: Namespace) -> list[str]:
         )
     if args.family and args.networks:
         raise UserError('pass names of networks or --family, not both')
-    for name in args.networks:
-        models.family_of(name)
-    return args.networks or list(families[args.family].variants if args.family else models.names())
+    if args.family:
+        return list(families[args.family].variants)
+    if not args.networks:
+        return models.names()
+    return list(dict.fromkeys(name for each in args.networks for name in _names_of(each)))
+
+
+def _names_of(pattern: str) -> list[str]:
+    """Return the names that match a pattern, or raise ``ModelError``."""
+    names = models.names(pattern)
+    if not names and glob.has_magic(pattern):
+        raise models.ModelError(
+            f'no network matches {short_repr(pattern)}; python -m models --names lists all'
+        )
+    if not names:
+        models.family_of(pattern)  # its error has the nearest names
+    return names
 
 
 if __name__ == '__main__':

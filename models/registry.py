@@ -8,6 +8,7 @@ from typing import Any
 
 import nnabla as nn
 
+from common.patterns import matches
 from common.sections import SectionError, keys_of
 from common.terminal.short_repr import short_repr, short_text
 from layers import functions as L
@@ -120,9 +121,25 @@ def register(family: Family) -> None:
         _statistics.update(family.original.statistics)
 
 
-def names() -> list[str]:
-    """Return the names of all networks, for :func:`create`."""
-    return [name for family in FAMILIES for name in family.variants]
+def names(*patterns: str) -> list[str]:
+    """Return the names of networks, for :func:`create`, in the order of registration.
+
+    Args:
+        *patterns: Names in which ``*`` stands for any text, such as ``csail_*``; a name is
+            returned if it matches any of them. Case matters. Without patterns all names are
+            returned.
+
+    Raises:
+        ModelError: A pattern is no text.
+    """
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ModelError(
+                f"a pattern of names is a text, such as 'csail_*', not {short_repr(pattern)}; "
+                "names('csail_*', 'd3net_*') takes several"
+            )
+    known = [name for family in FAMILIES for name in family.variants]
+    return [name for name in known if matches(name, patterns)] if patterns else known
 
 
 def family_of(name: str) -> Family:

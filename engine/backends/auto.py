@@ -30,13 +30,20 @@ class AutoBackend:
             called only after the backends before it have failed. Both the function and its backend
             may raise ``BackendError``.
         nnabla: NNabla's backend.
+        eager: Whether to compile every shape at its first use. Then the same backend computes all
+            inputs of a shape, and a result does not depend on the inputs before it.
 
     Attributes:
         used: Names of the backends that have computed logits so far.
     """
 
-    def __init__(self, exports: Sequence[Callable[[], CompilingBackend]], nnabla: NnablaBackend):
-        self._exports, self._nnabla = list(exports), nnabla
+    def __init__(
+        self,
+        exports: Sequence[Callable[[], CompilingBackend]],
+        nnabla: NnablaBackend,
+        eager: bool = False,
+    ):
+        self._exports, self._nnabla, self._eager = list(exports), nnabla, eager
         self._backend: CompilingBackend | None = None
         self._seen: set[Shape] = set()
         self._too_large: set[Shape] = set()
@@ -103,7 +110,7 @@ class AutoBackend:
         preferred = self._backend
         if preferred is None:
             return self._nnabla
-        pays = not self._seen or shape in self._seen or preferred.is_ready(shape)
+        pays = self._eager or not self._seen or shape in self._seen or preferred.is_ready(shape)
         return preferred if pays or self._nnabla_is_slow(x) else self._nnabla
 
     def _nnabla_is_slow(self, x: np.ndarray) -> bool:

@@ -127,7 +127,7 @@ def create(
         _warn_of_unused_threads(settings)
         return graphs
     others = [partial(exported, entry) for entry in order if not _missing(entry)]
-    return AutoBackend([lambda: exports[0], *others], graphs)
+    return AutoBackend([lambda: exports[0], *others], graphs, settings.eager)
 
 
 def make_runtime(entry: Registration, request: RuntimeRequest) -> Runtime:

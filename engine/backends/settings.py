@@ -14,6 +14,10 @@ from engine.backends.base import AUTO, FLOAT32
 class BackendSettings(Settings):
     """The backend that computes a network's logits, with its precision and threads.
 
+    Attributes:
+        eager: Whether ``auto`` compiles every size at its first use, so that a result does not
+            depend on the images before it; commands compile only what pays off.
+
     Raises:
         UserError: The backend or the precision is unknown, or calibration images are passed without
             ``--precision int8``.
@@ -53,6 +57,7 @@ class BackendSettings(Settings):
         help='with nnabla on a GPU, normalise images and resize logits on the CPU, as all other '
         'backends do',
     )
+    eager: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

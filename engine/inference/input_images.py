@@ -10,9 +10,11 @@ from PIL import Image
 
 from common import once
 from common.errors import InputError
+from common.inputs import VIDEO_SUFFIXES
 from common.terminal.short_repr import short_repr
 from datasets import image_files, orientation
 from datasets.decoding import decoding
+from datasets.formats import UnknownFormatError
 from datasets.keys import ImageReading
 
 # Pillow's modes of 8 bits or less per channel, which become RGB without loss of range.
@@ -34,7 +36,15 @@ def bgr_image(source: Any, reading: ImageReading) -> np.ndarray:
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(os.path.expanduser(os.fsdecode(source)))
-        return image_files.read_image(path, reading)
+        try:
+            return image_files.read_image(path, reading)
+        except UnknownFormatError as error:
+            if path.suffix.lower() not in VIDEO_SUFFIXES:
+                raise
+            raise InputError(
+                f'{path}: a video is many images; pass each frame of '
+                f'engine.VideoReader({str(path)!r})'
+            ) from error
     if isinstance(source, np.ndarray):
         return _of_array(source)
     if isinstance(source, Image.Image):

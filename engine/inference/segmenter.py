@@ -33,7 +33,8 @@ class Segmenter:
         result = segmenter('street.jpg')
         result.labels, result.shares, result.overlay()
 
-    Any number of threads may call one segmenter; their results equal those of one thread.
+    Any number of threads may call one segmenter; their results equal those of one thread. So the
+    first image of a size takes longer: the backend compiles the network for it.
 
     Attributes:
         network: The network with its weights, config and predictor.
@@ -79,7 +80,7 @@ class Segmenter:
                 loaded,
                 chosen,
                 DeviceSettings(context=context, type_config=type_config),
-                BackendSettings(backend=backend, precision=precision, threads=threads),
+                BackendSettings(backend=backend, precision=precision, threads=threads, eager=True),
             )
         )
 

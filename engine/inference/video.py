@@ -48,7 +48,8 @@ class VideoReader:
         InputError: The file cannot be read, is of another format, or claims larger frames.
     """
 
-    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS):
+        path = Path(path)
         self._path, self._max_pixels = path, max_pixels
         self._failure: str | None = None
         with decoding(path), silent_opencv:

@@ -43,6 +43,14 @@ def test_names_of_a_family(capsys):
     assert capsys.readouterr().out.split() == [n for n in models.names() if n.startswith('ddrnet')]
 
 
+def test_names_that_match_patterns(capsys):
+    """In the order of the options; a name that matches twice is listed once."""
+    assert command('ddrnet39*', 'dabnet_e', 'ddrnet23_slim', 'ddrnet*_slim*', '--names') == 0
+    assert capsys.readouterr().out.split() == [
+        'ddrnet39', 'ddrnet39_aux', 'dabnet_e', 'ddrnet23_slim', 'ddrnet23_slim_aux',
+    ]  # fmt: skip
+
+
 @pytest.mark.whole_registry
 def test_all_networks_are_listed_within_30_seconds(capsys):
     started = time.process_time()
@@ -57,6 +65,7 @@ def test_all_networks_are_listed_within_30_seconds(capsys):
         (['--family', 'resnet'], 'families are csail, d3net, dabnet, ddrnet, edgeailite'),
         (['ddrnet'], "no network is called 'ddrnet'"),
         (['ddrnet39', '--family', 'ddrnet'], 'not both'),
+        (['DDRNet*'], "no network matches 'DDRNet*'; python -m models --names lists all"),
     ],
 )
 def test_a_mistake_gives_one_line(options, message, capsys):

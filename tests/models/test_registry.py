@@ -80,6 +80,25 @@ def test_the_network_of_every_config_has_a_name():
         assert network.hyper in [other.hyper for other in named], path
 
 
+def test_names_match_any_of_the_patterns_in_the_order_of_the_registry():
+    everything = models.names()
+    csail = models.names('csail_*')
+    assert csail == [name for name in everything if name.startswith('csail_')]
+    assert len(csail) == 54
+    assert models.names('d3net', 'csail_*', 'd3net*') == csail + [
+        'd3net', 'd3net_s', 'd3net_l', 'd3net_t',
+    ]  # fmt: skip
+    assert models.names('dabnet_r18_p?') == [f'dabnet_r18_p{p}' for p in (1, 2, 4, 8)]
+    assert models.names('CSAIL_*') == models.names('resnet*') == models.names('') == []
+
+
+@pytest.mark.parametrize('pattern', [3, None, ['csail_*'], b'csail_*'])
+def test_a_pattern_that_is_no_text_is_refused(pattern):
+    with pytest.raises(models.ModelError, match='a pattern of names is a text') as caught:
+        models.names('csail_*', pattern)
+    assert repr(pattern) in str(caught.value)
+
+
 def test_overrides_change_a_variant():
     network = models.create('d3net_s', num_classes=7, n_blocks=[1, 1, 1, 1])
     assert network.info.num_classes == 7

@@ -13,7 +13,7 @@ from common import once
 from common.errors import InputError, UserError
 from datasets import image_files
 from engine import Segmenter
-from engine.inference import ProtocolSettings
+from engine.inference import ProtocolSettings, video
 from support import programs, stand_ins
 from support.tiny_config import write_tiny_config
 
@@ -83,9 +83,13 @@ def test_a_result_does_not_change_with_the_array_of_the_caller(segmenter):
     assert np.array_equal(result.image, IMAGE)
 
 
-def test_threads_get_the_results_of_one_thread(segmenter):
+@pytest.mark.parametrize('backend', ['nnabla', 'auto'])
+def test_threads_get_the_results_of_one_thread(config, backend):
+    """Also by backends that have to be compiled, whichever image of a size comes first."""
     images = [stand_ins.image(32 + 8 * (i % 3), 40, seed=i) for i in range(8)]
-    expected = segmenter(images)
+    alone = Segmenter(config, context='cpu', backend=backend)
+    expected = [alone(image) for image in reversed(images)][::-1]
+    segmenter = Segmenter(config, context='cpu', backend=backend)
     with ThreadPoolExecutor(4) as pool:
         for result, alone in zip(pool.map(segmenter, images), expected):
             assert np.array_equal(result.labels, alone.labels)
@@ -163,6 +167,19 @@ def test_a_damaged_image_of_pillow_is_one_line(segmenter, tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with Image.open(path) as image, pytest.raises(InputError, match='cut.jpg: damaged'):
         segmenter(image)
+
+
+def test_a_video_is_segmented_frame_by_frame(segmenter, tmp_path):
+    path = tmp_path / 'drive.avi'
+    frames = [stand_ins.image(48, 64, seed=i) for i in range(3)]
+    with video.video_writer(path, 10) as append:
+        for frame in frames:
+            append(frame)
+    with pytest.raises(InputError, match=r"pass each frame of engine.VideoReader\('.*drive.avi'\)"):
+        segmenter(path)
+    results = [segmenter(frame) for frame in engine.VideoReader(str(path))]
+    assert [result.labels.shape for result in results] == [(48, 64)] * 3
+    assert len({result.labels.tobytes() for result in results}) == 3
 
 
 def test_wrong_settings_are_one_line(config):
