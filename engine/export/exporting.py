@@ -33,6 +33,7 @@ from engine.export.spec import (
 from engine.export.writers import WEIGHTS_ENDING
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
+from engine.inference.predictor import Predictor
 from engine.inference.test_time import ProtocolKeys, configured_protocol
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
@@ -67,13 +68,14 @@ def export_network(settings: ExportSettings) -> int:
     loaded = load(config, settings.weights, REFERENCE)
     shown = 'images of every size' if size is None else f'{size[0]}x{size[1]}'
     LOG.info('exporting %s for %s and comparing with NNabla', name, shown)
-    network, images = loaded.predictor.network, None
-    metadata = _metadata(loaded)
+    predictor, images, metadata = loaded.predictor, None, _metadata(loaded)
+    assert isinstance(predictor, Predictor), 'without a backend, NNabla computes the network'
+    network = predictor.network
     if spec.precision == INT8:
         images = find_images(network, config, settings.form.calibration)
         metadata['calibration'] = images.describe()
         LOG.info('int8: calibrating value ranges on %d images', len(images.paths))
-    with loaded.predictor.workspace.entered():
+    with predictor.workspace.entered():
         report = export(network, at_size, path, spec, metadata=metadata, calibration=images)
     pair = [path]
     if path.suffix.lower() == OPENVINO_ENDING:

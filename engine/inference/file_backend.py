@@ -73,7 +73,7 @@ class FileBackend:
         facts = self._file.facts
         if facts['input'] == 'normalised':
             return x
-        mean, std = (np.float32(facts[key])[:, None, None] for key in ('mean', 'std'))
+        mean, std = (np.array(facts[key], np.float32)[:, None, None] for key in ('mean', 'std'))
         pixels = x * std + mean
         return np.rint(pixels).astype(np.uint8) if facts['input'] == 'uint8' else pixels
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 
 from engine.onnx import seal
 from fuzz.mutators.mutator import Mutator, pick
@@ -21,13 +20,17 @@ def _resealed(data: bytes) -> bytes:
     return seal.sealed(_SEAL.sub(seal.PLACEHOLDER.encode(), data))
 
 
+def _parsed(data: bytes) -> onnx.ModelProto:
+    """Return the model of a file; an empty one of a file that other damage broke before."""
+    try:
+        return onnx.load_model_from_string(data)
+    except Exception:  # of protobuf, which has no type information
+        return onnx.ModelProto()
+
+
 def odd_onnx_fact(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> bytes:
     """Change a value of an ONNX file's metadata."""
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        return data
+    model = _parsed(data)
     entries = [entry for entry in model.metadata_props if entry.key != seal.KEY]
     if not entries:
         return data
@@ -38,11 +41,7 @@ def odd_onnx_fact(rng: np.random.Generator, data: bytes, others: Sequence[bytes]
 
 def odd_onnx_graph(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> bytes:
     """Give an ONNX file another operator, or weights that lie in another file."""
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        return data
+    model = _parsed(data)
     if rng.random() < 0.5 and model.graph.node:
         model.graph.node[0].op_type = pick(rng, ['Loop', 'If', 'Scan', 'Mine', ''])
     elif model.graph.initializer:

@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,17 @@ def _onnx(rng: np.random.Generator) -> list[Content]:
     contents = []
     for facts in (_FACTS, {**_FACTS, 'size': exported_file.ANY, 'batch': exported_file.ANY}):
         x = nn.Variable((1, 3, 8, 16))
-        kernel = nn.NdArray.from_numpy_array(rng.normal(size=(2, 3, 1, 1)).astype('f4'))
+        kernel = rng.normal(size=(2, 3, 1, 1)).astype('f4')
+        weights = nn.Variable.from_numpy_array(kernel)
         with nn.parameter_scope('', scope={}):
-            nn.parameter.set_parameter('conv/W', nn.Variable(kernel.shape))
-            weights = nn.parameter.get_parameter('conv/W')
-            weights.data = kernel
+            nn.parameter.set_parameter('conv/W', weights)
             model = build_model(
                 {'maps': F.convolution(x, weights)},
                 {'image': x},
                 metadata={**facts, seal.KEY: seal.PLACEHOLDER},
             )
         data = seal.sealed(model.SerializeToString())
-        contents.append(one_file('a.onnx', data, lambda value, facts=facts: _is(value, facts)))
+        contents.append(one_file('a.onnx', data, partial(_is, facts)))
     return contents
 
 
@@ -67,12 +67,11 @@ def _openvino(rng: np.random.Generator) -> list[Content]:
     )  # fmt: skip
     files = {'a.xml': seal.sealed('\n'.join(lines).encode()), 'a.bin': weights}
     return [
-        Content(files, target, 'a.xml', lambda value: _is(value, _FACTS), keeps_name=True)
-        for target in files
+        Content(files, target, 'a.xml', partial(_is, _FACTS), keeps_name=True) for target in files
     ]
 
 
-def _is(value: list[Any], facts: dict[str, Any]) -> bool:
+def _is(facts: dict[str, Any], value: list[Any]) -> bool:
     return all(value[0][key] == fact for key, fact in facts.items())
 
 
