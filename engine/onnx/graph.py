@@ -9,7 +9,7 @@ from nnabla.function import Function
 
 from engine.onnx.errors import UnsupportedError
 from engine.onnx.free_sizes import FreeSizes
-from engine.onnx.operators import add_nodes
+from engine.onnx.operators import OPERATORS, add_nodes
 from engine.onnx.package import import_onnx
 from engine.onnx.sizes import SizeNodes
 from layers.graph import functions
@@ -171,6 +171,7 @@ class OnnxGraph:
             out: Name of the output.
             **attributes: The operator's attributes.
         """
+        assert kind in OPERATORS, f'add {kind} to OPERATORS, or no reader accepts the file'
         make_node = self._helper.make_node
         self.nodes.append(make_node(kind, inputs, [out], name=out, **attributes))
         return out
