@@ -7,19 +7,18 @@ from functools import partial
 from pathlib import Path
 
 import nnabla as nn
-import numpy as np
 
 from common import files
 from common.errors import UserError
 from common.memory import memory_errors_as
 from common.writing import write_targets
-from engine.backends.calibration import Calibration
+from engine.backends.calibration import Calibration, CalibrationInputs
 from engine.backends.errors import BackendError
 from engine.backends.exported import MAX_COMPARED_IMAGES
 from engine.export import checks, writers
 from engine.export.file_inputs import batch_of
 from engine.export.metadata import describe_file
-from engine.export.spec import LOGITS, ExportSpec, build_graph, check_size
+from engine.export.spec import INT8, LOGITS, ExportSpec, build_graph, check_size
 from engine.onnx.errors import UnsupportedError
 from models import Network
 
@@ -64,26 +63,23 @@ def export(
     context = nn.Context(['cpu:float'], 'CpuCachedArray', '0')
     write = writers.WRITERS[path.suffix.lower()]
     facts = describe_file(network, size, spec, metadata or {})
-    inputs = None
-    if calibration is not None:
-        shape = (spec.batch or 1, 3, *size)
-        inputs = calibration.inputs(shape, partial(batch_of, spec=spec))
+    if spec.precision == INT8 and calibration is None:
+        raise UserError(f'{path}: int8 needs images to be calibrated on; pass calibration')
+    shape, convert = (spec.batch or 1, 3, *size), partial(batch_of, spec=spec)
+    inputs = None if calibration is None else calibration.inputs(shape, convert)
     with nn.context_scope(context), files.replacing(path) as temporary, ExitStack() as second:
         try:
             content = write(temporary, build_graph(network, size, spec), spec, facts, inputs)
         except UnsupportedError as error:
             remedy = '; export it for a --size of numbers, such as 512x1024' * spec.free_size
             raise UserError(f'{network.name} cannot be exported: {error}{remedy}') from error
-        written = {path: temporary}
-        other = writers.beside(path)
+        written, other = {path: temporary}, writers.beside(path)
         if content is not None and other is not None:  # renamed first
             written[other] = second.enter_context(files.replacing(other))
             written[other].write_bytes(content)
         report = checks.NOT_CHECKED
         if check:
-            count = min(MAX_COMPARED_IMAGES, len(inputs or ()))
-            images = [] if inputs is None else [inputs.image(index) for index in range(count)]
-            report = _check(temporary, network, size, spec, content, images)
+            report = _check([*written.values()], network, size, spec, inputs)
         if not report.matches:
             for target, each in written.items():
                 rejected = write_targets.target_of(target.with_name(target.name + MISMATCH))
@@ -94,13 +90,17 @@ def export(
 
 
 def _check(
-    path: Path,
+    written: Sequence[Path],
     network: Network,
     size: tuple[int, int],
     spec: ExportSpec,
-    weights: bytes | None,
-    images: Sequence[np.ndarray],
+    inputs: CalibrationInputs | None,
 ) -> checks.ExportCheck:
+    """Run a file, of which there may be a second one, as :func:`checks.check_file` does."""
+    path, *others = written
+    count = min(MAX_COMPARED_IMAGES, len(inputs or ()))
+    images = [] if inputs is None else [inputs.image(index) for index in range(count)]
+    weights = others[0].read_bytes() if others else None
     lacking = (
         f'not enough memory to run {network.name} on {size[0]}x{size[1]} pixels; export it for a '
         'smaller --size, or leave more memory to this program'

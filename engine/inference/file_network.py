@@ -25,7 +25,14 @@ from engine.inference.test_time import Protocol, Size
 from models.class_table import ClassTable
 from models.family import NetworkKeys
 
-SIZE_KEYS = ('test_size', 'test_scales', 'test_short_sides', 'test_max_size')
+SIZE_KEYS = (
+    'test_size',
+    'test_scales',
+    'test_short_sides',
+    'test_max_size',
+    'trained_size',
+    'test_trained_area',
+)
 WINDOW_KEYS = ('test_window', 'test_stride')
 
 
@@ -115,8 +122,9 @@ class FilePredictor(ViewPredictor):
         if replace(protocol, window=None, stride=None) != plain_protocol:
             seen = ', '.join(f'{height}x{width}' for height, width in sorted(shapes))
             raise InputError(
-                f'{self._file.path} sees {own[0]}x{own[1]} pixels only, not {seen}: leave --size '
-                'and --scales out, or export it with --size dynamic'
+                f'{self._file.path} sees {own[0]}x{own[1]} pixels only, not {seen}: leave out '
+                '--size, --scales and what else sets the size of views, or export it with '
+                '--size dynamic'
             )
         if protocol.window:
             once.warn(

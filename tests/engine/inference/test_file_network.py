@@ -81,7 +81,9 @@ def test_a_fixed_file_resizes_images_to_its_size(tmp_path):
         protocol = ProtocolSettings(flip=flip)
         found = Segmenter(weights=path, protocol=protocol)(IMAGE).labels
         assert same(found, expected(config, size=(40, 56), flip=flip).labels)
-    with pytest.raises(InputError, match='sees 40x56 pixels only, not 22x30, 45x61: leave --size'):
+    with pytest.raises(
+        InputError, match='sees 40x56 pixels only, not 22x30, 45x61: leave out --size'
+    ):
         Segmenter(weights=path, protocol=ProtocolSettings(scales=(0.5, 1)))(IMAGE)
     assert segmenter.protocol.describe() == {}
     assert segmenter.network.predictor.described(segmenter.protocol).size == (40, 56)
