@@ -20,8 +20,9 @@ class LoadedNetwork:
         predictor: Computes class maps.
         config: Config of the network, completed with what its file of weights stores.
         info: Names and colours of its classes.
-        weights: File that the weights were loaded from.
-        sha256: SHA-256 of that file, in hexadecimal digits.
+        weights: File that the weights were loaded from, or ``RANDOM_WEIGHTS`` of
+            :mod:`engine.inference.loading`.
+        sha256: SHA-256 of that file, in hexadecimal digits; None for random weights.
         classes: Names and colours of the classes that the file stores; None if it stores none.
         choice: Device and precision of NNabla's context.
         calibration: Images that determine the 8-bit ranges; None at other precisions.
@@ -31,9 +32,14 @@ class LoadedNetwork:
     predictor: ViewPredictor
     config: Config
     info: DatasetInfo
-    weights: Path
-    sha256: str
+    weights: Path | str
+    sha256: str | None
     classes: ClassTable | None
     choice: DeviceChoice
     calibration: Calibration | None = None
     precision: str = FLOAT32
+
+    @property
+    def weights_name(self) -> str:
+        """Name of the file of weights, without its folder, or ``RANDOM_WEIGHTS``."""
+        return Path(self.weights).name
