@@ -87,8 +87,9 @@ def reference() -> str:
     """Return a text that lists every key with its type, range, default and meaning.
 
     The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES``,
-    each family of networks and the block with the published score. The paragraph of an alternative has only the keys that the alternative
-    adds or defines differently, such as with another default.
+    each family of networks and the block with the published score. The paragraph of an alternative
+    has only the keys that the alternative adds or defines differently, such as with another
+    default.
     """
     return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
 

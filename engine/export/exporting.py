@@ -10,7 +10,6 @@ from common.errors import UserError
 from common.log import LOG
 from common.terminal.printable import one_line
 from datasets.keys import ImageReading
-from datasets.loading.augmentations.crop import CropKeys
 from engine.config import loading as configs
 from engine.config.config import Config
 from engine.config.reading import PATH_KEYS
@@ -19,9 +18,10 @@ from engine.export import writers
 from engine.export.exporter import export
 from engine.export.settings import NAMED_SIZES, ExportSettings, FormSettings
 from engine.export.spec import NORMALISED, ExportSpec, check_size
+from engine.inference.config_size import named_sizes
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
-from engine.inference.test_time import ProtocolKeys, configured_protocol
+from engine.inference.test_time import configured_protocol
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
@@ -78,7 +78,7 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
     written = re.fullmatch(r'([1-9]\d{0,5})x([1-9]\d{0,5})', text or '')
     if written:
         return int(written[1]), int(written[2])
-    in_config = _sizes_of(config)
+    in_config = named_sizes(config)
     known = NAMED_SIZES | in_config
     name = text if text is not None else next(iter(in_config), None)
     if name is None:
@@ -90,18 +90,6 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
         network = NetworkKeys.of(config).network
         LOG.info('%dx%d, the size nearest to %s that %s accepts', *size, name, network)
     return size
-
-
-def _sizes_of(config: Config) -> dict[str, tuple[int, int]]:
-    """Return the sizes of a config, keyed by the names that ``--size`` accepts."""
-    sizes = {}
-    tested = ProtocolKeys.of(config).test_size
-    if tested:
-        sizes['test'] = tested
-    if not CropKeys.missing(config):
-        crop = CropKeys.of(config)
-        sizes['training'] = crop.image_height, crop.image_width
-    return sizes
 
 
 def _spec(settings: FormSettings, path: Path) -> ExportSpec:
