@@ -1,4 +1,5 @@
 # make demo          segment a street photo with the small trained model of the project
+# make serve         start the page and the HTTP interface; ARGS=its options, such as '--port 8080'
 # make test-fast     run the core's tests in under a minute: layers, D3Net against its reference numbers, a
 #                    network of each family, labels, losses, schedules, metrics, a tiny training, a segmentation
 # make test          run all tests, except those of the targets below; long sweeps take a few members of each kind
@@ -16,6 +17,7 @@
 #                    results/fuzz gets report.json and the files that fail
 # make hooks         let git check style before a commit, imports and types before a push
 # make cuda          install NNabla's CUDA extension into .venv
+# make serve-environment   install what `make serve` needs
 # make clean         remove .venv and all caches
 # Every target finds or downloads a Python 3.10 and creates .venv first; later runs reuse it.
 
@@ -27,11 +29,14 @@ DEMO = resources/street.jpg
 # The model was trained on images 480 pixels wide; the photo is 751 pixels wide.
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
 
-.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint fuzz hooks bench environment \
-	environment-dev cuda clean
+.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint fuzz hooks bench serve \
+	environment environment-dev serve-environment cuda clean
 
 demo: environment
 	@$(RUN) infer.py -i $(DEMO) -o demo.jpg $(DEMO_OPTIONS)
+
+serve: serve-environment
+	@$(RUN) -m engine.serve $(ARGS)
 
 test: environment-dev
 	@$(RUN) -m pytest -n auto
@@ -46,7 +51,7 @@ test-bench:
 	@'$(PEER_PYTHON)' -c 'import torch, numpy' 2>/dev/null || { echo "error: PEER_PYTHON='$(PEER_PYTHON)' is not a \
 	Python with torch and numpy; run: python3 -m venv peer && peer/bin/python -m pip install torch numpy && \
 	make test-bench PEER_PYTHON=peer/bin/python" >&2; exit 2; }
-	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-dev.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-dev.txt)
 	@$(RUN) -m pytest -n auto -m bench
 
 test-cuda-install: environment-dev
@@ -77,7 +82,10 @@ environment:
 	@$(call bootstrap,requirements.txt)
 
 environment-dev:
-	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-dev.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-dev.txt)
+
+serve-environment:
+	@$(call bootstrap,requirements.txt requirements-serve.txt)
 
 cuda:
 	@$(call bootstrap,requirements.txt requirements-cuda.txt)

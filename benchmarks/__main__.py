@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import machine
+from common import PROJECT, machine
 from common.command import Parser, run_command
 from common.errors import UserError
 from common.writing.protected_files import ProtectedFiles
@@ -36,6 +36,7 @@ KIND_OPTIONS: dict[str, dict[str, Any]] = {
     'loader': {'data_dir': None, 'batch_size': 4, 'batches': 8, 'rounds': 10},
     'norms': {'size': '256x512', 'batch_size': 2, 'rounds': 5},
     'panorama': {'large_size': '400x10000', 'rounds': 1},
+    'serving': {'images': [PHOTO], 'clients': 8, 'requests': 500},
     'training': {
         'size': '256x512',
         'batch_size': 2,
@@ -65,6 +66,8 @@ def build_parser() -> Parser:
         "norms: a training step on a CPU with the project's batch norm and with NNabla's; "
         'panorama: one large image on a CPU with a network that was never compiled: as a whole '
         'under auto, in windows, and in NNabla; '
+        'serving: the HTTP server under the load of several clients, whose answers are compared '
+        'with what infer.py writes; '
         'training: time and memory of a training step under each recompute policy, on a GPU also '
         'in half precision, channel_last and TF32, and in PyTorch',
     )
@@ -85,6 +88,12 @@ def build_parser() -> Parser:
     _add(parser, 'large_size', '--large-size', metavar='HxW', help='size of the large image')
     _add(parser, 'batch_size', '--batch-size', type=int, metavar='N', help='images per batch')
     _add(parser, 'batches', '--batches', type=int, metavar='N', help='batches per run')
+    _add(
+        parser, 'images', '--images', action='extend', nargs='+', metavar='FILE',
+        help='pictures that the clients send in turns',
+    )  # fmt: skip
+    _add(parser, 'clients', '--clients', type=int, metavar='N', help='clients at the same time')
+    _add(parser, 'requests', '--requests', type=int, metavar='N', help='requests of all clients')
     _add(parser, 'rounds', '--rounds', type=int, metavar='N', help='timed runs of each contestant')
     _add(parser, 'context', '-c', '--context', choices=CONTEXTS, help='device')
     _add(
@@ -127,7 +136,7 @@ def build_parser() -> Parser:
 def main(args: Namespace) -> int:
     """Run one benchmark and print its table; return the exit status."""
     _apply_defaults(args)
-    for option in ('rounds', 'batch_size', 'batches', 'threads'):
+    for option in ('rounds', 'batch_size', 'batches', 'threads', 'clients', 'requests'):
         if isinstance(getattr(args, option), int) and getattr(args, option) < 1:
             raise UserError(f'{_flag(option)} must be at least 1, not {getattr(args, option)}')
     if args.seconds is not None and not args.seconds >= 0:
@@ -150,12 +159,14 @@ def main(args: Namespace) -> int:
             'loader': _loader,
             'norms': _norms,
             'panorama': _panorama,
+            'serving': _serving,
             'training': _training,
         }
         measure = kinds[args.kind]
         results, facts = measure(args, configs[0])
     names = ', '.join(each.name for each in configs)
-    facts = {'config': names, 'rounds': args.rounds, **facts}
+    rounds = {'rounds': args.rounds} if 'rounds' in KIND_OPTIONS[args.kind] else {}
+    facts = {'config': names, **rounds, **facts}
     try:
         if args.json:
             harness.write_json(args.json, results, facts)
@@ -300,6 +311,17 @@ def _panorama(args, settings):
 
     results, facts = panorama.measure_panorama(settings, size, args.rounds)
     return results, {'size': args.large_size, **facts}
+
+
+def _serving(args, settings):
+    from benchmarks import serving
+
+    images = [PROJECT / 'resources' / 'street.jpg'] if args.images == [PHOTO] else args.images
+    for path in map(Path, images):
+        if not path.is_file():
+            raise UserError(f'--images {path}: no such file')
+    options = ['-cfg', str(settings.path)]
+    return serving.measure_serving(options, list(map(Path, images)), args.clients, args.requests)
 
 
 def _training(args, settings):

@@ -1,4 +1,4 @@
-"""Measure the peak memory of this process, alone or with its descendants."""
+"""Measure the memory of this process, alone or with its descendants, and of another one."""
 
 import os
 import threading
@@ -35,6 +35,12 @@ def own_peak_mib() -> float:
     """Return the peak resident memory of this process since its start, in MiB."""
     lines = _read(Path('/proc/self/status')).splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:')) / 1024
+
+
+def resident_mib(process: int) -> float:
+    """Return the resident memory of a running process now, in MiB."""
+    lines = _read(Path(f'/proc/{process}/status')).splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith('VmRSS:')) / 1024
 
 
 def _own_and_descendants() -> list[int]:

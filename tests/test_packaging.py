@@ -14,6 +14,7 @@ PROJECT = tomli.loads((programs.PROJECT / 'pyproject.toml').read_text())['projec
 GROUPS = {
     'requirements.txt': PROJECT['dependencies'],
     'requirements-deploy.txt': PROJECT['optional-dependencies']['deploy'],
+    'requirements-serve.txt': PROJECT['optional-dependencies']['serve'],
     'requirements-cuda.txt': PROJECT['optional-dependencies']['cuda'],
 }
 COPIED = (

@@ -25,6 +25,7 @@ CONTENTS = {
     'evaluation': 'scores of a data set',
     'export': 'ONNX, NNP and NNB files',
     'environment': 'table of the machine',
+    'serve': 'page and HTTP interface',
     'zoo': 'table of the configs',
     'options': 'options of earlier versions',
     'inference': 'image to labels, videos',

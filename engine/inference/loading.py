@@ -94,7 +94,7 @@ def load(
     described = models.describe(config)
     path = models.weights.find_for(keys.network, described.num_classes, source, weights.weights_url)
     classes = models.weights.class_table(path)
-    config = _with_classes(_with_statistics(config, keys, path), classes, path)
+    config = with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
     network = models.create(config)
@@ -195,7 +195,7 @@ def _digest(path: Path) -> str:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
 
 
-def _with_classes(config: Config, stored: ClassTable | None, path: Path) -> Config:
+def with_classes(config: Config, stored: ClassTable | None, path: Path) -> Config:
     """Return the config, completed with the names and colours stored in the file of weights."""
     if stored is None or len(stored.names) != models.describe(config).num_classes:
         return config

@@ -10,13 +10,19 @@ from packaging.utils import canonicalize_name
 from support import programs
 
 PREINSTALLED = {'setuptools'}  # part of every new environment
-FOR_DEVELOPMENT = 'requirements.txt requirements-deploy.txt requirements-dev.txt'
+FOR_DEVELOPMENT = (
+    'requirements.txt requirements-deploy.txt requirements-serve.txt requirements-dev.txt'
+)
 DEVELOPMENT_TARGETS = 'test', 'test-fast', 'test-all', 'test-bench', 'lint', 'hooks'
 
 
 @pytest.mark.parametrize(
-    'name', ['requirements', 'requirements-cuda', 'requirements-deploy', 'requirements-dev']
-)
+    'name',
+    [
+        'requirements', 'requirements-cuda', 'requirements-deploy', 'requirements-serve',
+        'requirements-dev',
+    ],
+)  # fmt: skip
 def test_every_requirement_is_pinned(name):
     lines = (programs.PROJECT / f'{name}.txt').read_text().splitlines()
     packages = [line.split('#')[0].strip() for line in lines if line.split('#')[0].strip()]
@@ -54,7 +60,9 @@ def pinned(name):
     return both[0], both[1].keys()
 
 
-@pytest.mark.parametrize('name', ['requirements', 'requirements-deploy', 'requirements-dev'])
+@pytest.mark.parametrize(
+    'name', ['requirements', 'requirements-deploy', 'requirements-serve', 'requirements-dev']
+)
 def test_a_file_pins_all_dependencies_of_its_packages_and_nothing_else(name):
     """The other files do not repeat the lines of requirements.txt."""
     plain, _ = pinned('requirements')
@@ -73,10 +81,11 @@ def test_a_file_pins_all_dependencies_of_its_packages_and_nothing_else(name):
     assert imported <= needed
 
 
-def test_two_files_pin_a_package_at_the_same_version():
+@pytest.mark.parametrize('name', ['deploy', 'serve'])
+def test_two_files_pin_a_package_at_the_same_version(name):
     """Both files are installed together."""
-    deploy, dev = (pinned(f'requirements-{name}')[0] for name in ('deploy', 'dev'))
-    assert all(deploy[package] == dev[package] for package in deploy.keys() & dev.keys())
+    other, dev = (pinned(f'requirements-{each}')[0] for each in (name, 'dev'))
+    assert all(other[package] == dev[package] for package in other.keys() & dev.keys())
 
 
 @pytest.mark.parametrize(
@@ -84,6 +93,8 @@ def test_two_files_pin_a_package_at_the_same_version():
     [
         ('demo', 'requirements.txt'),
         ('bench', 'requirements.txt requirements-deploy.txt'),
+        ('serve', 'requirements.txt requirements-serve.txt'),
+        ('serve-environment', 'requirements.txt requirements-serve.txt'),
         *((target, FOR_DEVELOPMENT) for target in DEVELOPMENT_TARGETS),
     ],
 )

@@ -1,0 +1,116 @@
+"""The JSON answers of the server; FastAPI describes them in OpenAPI."""
+
+from enum import Enum
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Output(str, Enum):
+    """What ``POST /segment`` answers with."""
+
+    LABELS = 'labels'
+    OVERLAY = 'overlay'
+    JSON = 'json'
+    PALETTE = 'palette'
+    CONFIDENCE = 'confidence'
+
+
+class Part(str, Enum):
+    """A further part of the JSON answer."""
+
+    PICTURES = 'pictures'
+    PIXELS = 'pixels'
+    ORIGINAL = 'original'
+
+
+class ModelClass(BaseModel):
+    """A class of a model."""
+
+    index: int = Field(description='value of its pixels in labels')
+    name: str
+    colour: str = Field(description='colour in overlays and palettes', examples=['#804080'])
+
+
+class Model(BaseModel):
+    """A config whose weights are on the server."""
+
+    name: str = Field(description='value of the parameter `model`', examples=['D3Net_T_camvid'])
+    network: str
+    weights: str = Field(description='name of the file of weights')
+    loaded: bool = Field(description='whether it answers without being loaded first')
+    scalable: bool = Field(description='whether the parameter `scale` may be given')
+    classes: list[ModelClass]
+
+
+class Limits(BaseModel):
+    """What the server accepts at most."""
+
+    bytes: int = Field(description='of one upload')
+    pixels: int = Field(description='of one picture, and of one picture times the square of scale')
+    seconds: float = Field(description='of the upload, of waiting, and of computing')
+
+
+class Models(BaseModel):
+    """The models of the server, the default one first."""
+
+    default: str
+    models: list[Model]
+    limits: Limits
+
+
+class Health(BaseModel):
+    """The state of the server."""
+
+    status: Literal['ok', 'stopping']
+    version: str
+    running: int = Field(description='requests that are computed')
+    waiting: int = Field(description='requests that are uploaded, wait, or are answered')
+    capacity: int = Field(description='requests that are accepted at the same time')
+
+
+class FoundClass(ModelClass):
+    """A class that occurs in a picture."""
+
+    share: float = Field(description='of the pixels, from 0 to 1')
+    pixels: int
+    confidence: float = Field(description='mean probability of the class in its pixels')
+
+
+class Pictures(BaseModel):
+    """Pictures as base64 of PNG files."""
+
+    labels: str = Field(description='class indices, 8 bit grey')
+    palette: str = Field(description='class indices with the colours as palette')
+
+
+class Pixels(BaseModel):
+    """Rows from the top, one byte a pixel, as base64 of zlib-compressed bytes."""
+
+    labels: str = Field(description='class indices')
+    confidence: str = Field(description='probability of the class, 0 to 255')
+
+
+class Answer(BaseModel):
+    """The result of a picture."""
+
+    model: str
+    width: int
+    height: int
+    scale: float | None = Field(description='the given scale; null without one')
+    seconds: float = Field(description='of the computation')
+    confidence: float = Field(description='mean probability of the chosen classes')
+    classes: list[FoundClass] = Field(description='the classes that occur, the largest first')
+    pictures: Pictures | None = Field(default=None, description='with include=pictures')
+    pixels: Pixels | None = Field(default=None, description='with include=pixels')
+    original: str | None = Field(
+        default=None,
+        description='with include=original: base64 of a JPEG of the picture as the network saw '
+        'it, upright',
+    )
+
+
+class Error(BaseModel):
+    """Why a request was refused."""
+
+    error: str = Field(description='one line with the fault and the remedy')
