@@ -1,4 +1,4 @@
-"""The benchmarks' table for terminals: its width, its columns; the size that inference defaults to."""
+"""The benchmarks' table for terminals, and the size that the benchmark of inference takes."""
 
 import pytest
 
@@ -52,9 +52,8 @@ def test_a_column_without_values_is_left_out_with_what_is_said_of_it():
 def test_details_of_some_results_only_have_a_column():
     """Networks can have different contestants, and these different details."""
     first, second = results(a=(1.0, 2.0))
-    lines = harness.format_table(
-        [first, TimingResult('c', 1, 1, 1, 1, {'b': 3.0})], {}
-    ).splitlines()
+    other = TimingResult('c', 1, 1, 1, 1, {'b': 3.0})
+    lines = harness.format_table([first, other], {}).splitlines()
     assert [line.split()[-2:] for line in lines[-3:]] == [['a', 'b'], ['1', '-'], ['-', '3']]
     assert second.name in harness.format_table([second], {})
 
