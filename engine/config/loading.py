@@ -32,6 +32,7 @@ from datasets.loading import augmentations
 from datasets.readers import layout
 from engine.config import class_count, reading, schema
 from engine.config.config import Config, Origins
+from engine.config.implied import implied
 from engine.config.published_score import BLOCK_KEY, parse_block
 from engine.config.reading import BASE_KEY
 from engine.config.schema import FIXED_VALUES
@@ -73,7 +74,7 @@ def load(
             raise UserError(f'{source}: write it as key=value')
         given[key.strip()] = reading.parse_value(value, source, key.strip())
     reading.resolve_paths(given, Path.cwd(), SET_OPTION)
-    given |= class_count.implied(given, values, origins)
+    given |= implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option

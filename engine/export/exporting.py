@@ -114,6 +114,6 @@ def _metadata(loaded: LoadedNetwork) -> dict[str, object]:
         'protocol': configured_protocol(config).describe(),
         'config_name': config.name,
         'config': {key: value for key, value in config.items() if key not in PATH_KEYS},
-        'weights': loaded.weights.name,
+        'weights': loaded.weights_name,
         'weights_sha256': loaded.sha256,
     }

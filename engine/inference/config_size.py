@@ -27,10 +27,13 @@ def named_sizes(config: Config) -> dict[str, Size]:
 
 
 def config_size(config: Config, info: NetworkInfo) -> Size:
-    """Return the size of a config, rounded to the nearest that the network accepts.
+    """Return the size at which a network sees images, the nearest that it accepts.
 
     Args:
-        config: The config. Without any size, :data:`ANY_SIZE` takes its place.
+        config: The config. Its ``test_size`` counts, else its ``trained_size``, which is that of
+            whole images, else the size of its crops, else :data:`ANY_SIZE`.
         info: Facts about its network.
     """
-    return complexity.nearest_size(info, next(iter(named_sizes(config).values()), ANY_SIZE))
+    keys, named = ProtocolKeys.of(config), named_sizes(config)
+    size = keys.test_size or keys.trained_size or named.get('training', ANY_SIZE)
+    return complexity.nearest_size(info, size)

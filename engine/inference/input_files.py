@@ -4,7 +4,7 @@ from common.writing.protected_files import ProtectedFiles
 from engine.backends import calibration
 from engine.backends.settings import BackendSettings
 from engine.config.config import Config
-from engine.inference.settings import WeightsSettings
+from engine.inference.settings import RANDOM, WeightsSettings
 from models import weights as model_weights
 from models.family import NetworkKeys
 
@@ -24,7 +24,7 @@ def network_files(
     """
     protected = ProtectedFiles().add('a config of the network', config.files())
     source = weights.weights or NetworkKeys.of(config).weights
-    if source:
+    if source and source != RANDOM:
         protected.add('the file of weights', [model_weights.stored(source)])
     if backend is not None and backend.calibration is not None:
         images = calibration.listed(backend.calibration)

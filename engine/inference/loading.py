@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import nnabla as nn
+
 import models
 from common import files
 from common.errors import UserError
@@ -23,13 +25,16 @@ from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
 from engine.inference.predictor import Predictor
-from engine.inference.settings import WeightsSettings
+from engine.inference.settings import RANDOM, WeightsSettings
 from layers.workspace import NNABLA_LOCK, Workspace
 from models import input_statistics
 from models.class_table import ClassTable, first_difference
 from models.errors import NonFiniteError
 from models.family import NetworkKeys
 from models.weights import LoadReport
+
+RANDOM_SEED = 0
+RANDOM_WEIGHTS = f'random weights, seed {RANDOM_SEED}'
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class LoadedNetwork:
         predictor: Computes class maps.
         config: Config of the network, completed with what its file of weights stores.
         info: Names and colours of its classes.
-        weights: File that the weights were loaded from.
-        sha256: SHA-256 of that file, in hexadecimal digits.
+        weights: File that the weights were loaded from, or ``RANDOM_WEIGHTS``.
+        sha256: SHA-256 of that file, in hexadecimal digits; None for random weights.
         classes: Names and colours of the classes that the file stores; None if it stores none.
         choice: Device and precision of NNabla's context.
         calibration: Images that determine the 8-bit ranges; None at other precisions.
@@ -50,11 +55,16 @@ class LoadedNetwork:
     predictor: Predictor
     config: Config
     info: DatasetInfo
-    weights: Path
-    sha256: str
+    weights: Path | str
+    sha256: str | None
     classes: ClassTable | None
     choice: DeviceChoice
     calibration: Calibration | None = None
+
+    @property
+    def weights_name(self) -> str:
+        """Name of the file of weights, without its folder, or ``RANDOM_WEIGHTS``."""
+        return Path(self.weights).name
 
 
 def load(
@@ -87,19 +97,25 @@ def load(
     source = weights.weights or keys.weights
     if not source:
         raise UserError(_missing_weights(config))
+    random = source == RANDOM
     with NNABLA_LOCK:  # another thread may load a network for another device
         choice = context.use(device.context, device.type_config, gpu)
         workspace = Workspace({})
     LOG.info('%s', choice)
     described = models.describe(config)
-    path = models.weights.find_for(keys.network, described.num_classes, source, weights.weights_url)
-    classes = models.weights.class_table(path)
-    config = with_classes(_with_statistics(config, keys, path), classes, path)
+    path, classes = None, None
+    if not random:
+        url = weights.weights_url
+        path = models.weights.find_for(keys.network, described.num_classes, source, url)
+        classes = models.weights.class_table(path)
+        config = with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
     network = models.create(config)
     release = partial(context.release_cached_memory, choice)
     with workspace.entered():
+        if random:
+            nn.random.set_parameter_seed(RANDOM_SEED)
         predictor = Predictor(network, release)
     images = None
     if backend is not None:
@@ -107,6 +123,9 @@ def load(
         if backend.precision == 'int8':
             images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
+    if path is None:
+        LOG.warning('%s: results only show that config and data work', RANDOM_WEIGHTS)
+        return LoadedNetwork(predictor, config, info, RANDOM_WEIGHTS, None, None, choice, images)
     digest = _digest(path)
     with workspace.entered():
         report = _load_parameters(path, weights)
@@ -175,7 +194,10 @@ def _missing_weights(config: Config) -> str:
         advice = models.weights.published.advice_for(
             NetworkKeys.of(config).network, models.describe(config)
         )
-        return f'{config.path} names no weights: pass some with -m; {advice}'
+        return (
+            f'{config.path} names no weights: pass some with -m; {advice}; -m {RANDOM} tries the '
+            'config without'
+        )
     run = config.run.path
     return (
         f'{run}: this run has saved no weights yet, best.h5, final.h5 or model_param_*.h5, as it '

@@ -82,7 +82,8 @@ class Predictor:
 
         A graph on the GPU returns class indices only.
         """
-        if self.on_device and protocol == WHOLE_IMAGE and self.on_device.takes(size_of(image)):
+        size = size_of(image)
+        if self.on_device and protocol.sees_whole(*size) and self.on_device.takes(size):
             with self._lock:
                 labels = self.on_device.labels(image)
             if labels is not None:

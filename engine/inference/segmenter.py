@@ -14,12 +14,12 @@ from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
 from engine.config.config import Config
 from engine.device.settings import DeviceSettings
-from engine.inference import test_time
+from engine.inference import test_time, trained_size
 from engine.inference.input_images import bgr_image
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.segmentation import Segmentation
 from engine.inference.settings import ProtocolSettings, WeightsSettings
-from engine.inference.test_time import Protocol, ProtocolKeys
+from engine.inference.test_time import Protocol, ProtocolKeys, size_of
 
 CONFIGURED = ProtocolSettings()  # the views of the config
 
@@ -115,6 +115,7 @@ class Segmenter:
 
     def _set_network(self, network: LoadedNetwork) -> None:
         self.network, self.reading = network, ImageReading.of(network.config)
+        self._trained_size = ProtocolKeys.of(network.config).trained_size
 
     @property
     def info(self) -> DatasetInfo:
@@ -157,6 +158,7 @@ class Segmenter:
 
     def _segment(self, image: np.ndarray, protocol: Protocol | None) -> Segmentation:
         predictor, views = self.network.predictor, protocol or self.protocol
+        trained_size.warn_if_far(views, size_of(image), self._trained_size)
         labels, scores = predictor.labels_and_scores(image, views)
         compute_scores = partial(predictor.scores, image, views)
         return Segmentation(image, labels, self.info, compute_scores, scores)

@@ -44,8 +44,8 @@ def build_parser() -> Parser:
     parser.add_argument(
         '--size',
         metavar='HxW',
-        help='height and width of the image (default: with -cfg, the size that the config tests '
-        "at, or else that of its training's crops; with --network, the size nearest to "
+        help='height and width of the image (default: with -cfg, its test_size, else its '
+        "trained_size, else that of its crops; with --network, the size nearest to "
         f'{DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]} that the network accepts)',
     )
     parser.add_argument(
