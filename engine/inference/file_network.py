@@ -111,6 +111,7 @@ class FilePredictor(ViewPredictor):
 
         Raises:
             InputError: The protocol shows the file views of other sizes than its own.
+            UserError: It does so for every image.
         """
         own = self._file.size
         if own is None:
@@ -121,7 +122,8 @@ class FilePredictor(ViewPredictor):
         plain_protocol = replace(Protocol(), flip=protocol.flip)
         if replace(protocol, window=None, stride=None) != plain_protocol:
             seen = ', '.join(f'{height}x{width}' for height, width in sorted(shapes))
-            raise InputError(
+            error = UserError if protocol.size else InputError  # size counts for every image
+            raise error(
                 f'{self._file.path} sees {own[0]}x{own[1]} pixels only, not {seen}: leave out '
                 '--size, --scales and what else sets the size of views, or export it with '
                 '--size dynamic'

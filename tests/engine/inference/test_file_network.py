@@ -162,6 +162,18 @@ def test_what_a_file_cannot_do_is_one_line(options, line, network, free, working
     assert re.search(line, message), message
 
 
+def test_a_size_that_a_fixed_file_cannot_see_ends_the_command_at_once(
+    exported, working_folder, capsys
+):
+    folder = working_folder / 'images'
+    folder.mkdir()
+    for name in ('a.png', 'b.png'):
+        cv2.imwrite(str(folder / name), IMAGE)
+    file = exported('a.onnx', '--size', '32x40')
+    message = infer_runs.refused(capsys, '-i', folder, '-m', file, '--size', '64x64')
+    assert re.search(r'a\.onnx sees 32x40 pixels only, not 64x64: leave out --size', message)
+
+
 def test_a_config_that_agrees_may_set_the_views(network, free, working_folder):
     """A key of the config can name the file."""
     keys = yaml.safe_load(network[0][1].read_text()) | {'weights': str(free), 'test_flip': True}
