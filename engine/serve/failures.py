@@ -76,7 +76,7 @@ def _wrong_parameter(error: RequestValidationError, parameters: tuple[str, ...])
         close = difflib.get_close_matches(name, parameters, n=1, cutoff=0.5)
         named = f'the nearest is {close[0]}' if close else f'known are {", ".join(parameters)}'
         return f'{name}: unknown parameter; {named}'
-    message = fault['msg'].removeprefix('Input should ')
+    message = fault['msg'].removeprefix('Input should ').partition(', unable')[0]
     return f'{name}: must {message}, not {short_repr(fault["input"])}'
 
 

@@ -96,10 +96,10 @@ class Server(uvicorn.Server):
 
 
 class _ToProjectLog(logging.Handler):
-    """Pass uvicorn's errors on to the project's logger, and what clients do wrong as details."""
+    """Pass errors of libraries on to the project's logger, and what clients do wrong as details."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record of uvicorn."""
+        """Log a record of a library."""
         text = record.getMessage().strip()
         if record.levelno >= logging.ERROR:
             LOG.error('error: %s', text, exc_info=record.exc_info)
@@ -108,9 +108,10 @@ class _ToProjectLog(logging.Handler):
 
 
 def set_up_log() -> None:
-    """Make uvicorn log through the project's logger."""
-    logger = logging.getLogger('uvicorn')
-    logger.handlers, logger.propagate = [_ToProjectLog()], False
+    """Make uvicorn and the parser of bodies log through the project's logger."""
+    for name in ('uvicorn', 'python_multipart'):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_ToProjectLog()], False
 
 
 def create_server(settings: ServeSettings, catalogue: Catalogue, listener: socket.socket) -> Server:
