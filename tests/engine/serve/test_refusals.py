@@ -161,6 +161,12 @@ def test_other_routes(small_server, method, path, status):
     assert '/docs' in answer.error
 
 
+@pytest.mark.parametrize('path', ['/models', '/segment', '/docs', '/page/page.css'])
+def test_a_refused_method_names_those_that_are_allowed(small_server, path):
+    answer = small_server.request('DELETE', path)
+    assert answer.status == 405 and answer.headers['Allow']
+
+
 def test_every_answer_has_the_headers_of_security(small_server):
     for answer in (
         small_server.get('/models'),
