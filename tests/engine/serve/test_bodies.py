@@ -197,6 +197,7 @@ def test_a_place_is_taken_before_the_body_is_read(small_server):
     assert small_server.segment(PNG).status == 200
 
 
+@pytest.mark.usefixtures('small_server')  # the import of NNabla disconnects caplog
 def test_an_upload_that_the_stop_cuts_off_leaves_no_traceback(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(server, 'CLOSING_SECONDS', 0.1)
     with ExitStack() as clients:
