@@ -26,8 +26,7 @@ PYTHON3 := $(shell cd / && for name in python3 python; do \
 	$$name -c 'import sys; assert sys.version_info >= (3, 5); print(sys.executable)' 2>/dev/null && break; done)
 RUN = .venv/bin/python
 DEMO = resources/street.jpg
-# The model was trained on images 480 pixels wide; the photo is 751 pixels wide.
-DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --scale 0.64 --legend
+DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --legend
 
 .PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint fuzz hooks bench serve \
 	environment environment-dev serve-environment cuda clean

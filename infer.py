@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Segment images and videos.
+"""Segment images, videos and streams.
 
 Example: `python infer.py -i test.jpg -cfg configs/D3Net_L.yaml`.
 """
@@ -14,7 +14,9 @@ from engine.inference import SegmentSettings
 
 def build_parser() -> Parser:
     """Return the parser of infer.py."""
-    parser = Parser(prog='infer.py', description='Segment images, folders of images and videos.')
+    parser = Parser(
+        prog='infer.py', description='Segment images, folders of images, videos and streams.'
+    )
     add_options(parser, SegmentSettings)
     options.add_removed_options(parser)
     return parser

@@ -21,6 +21,7 @@ from common.writing import write_targets
 
 CACHE_VARIABLE = 'NNSEG_CACHE'  # environment variable: the folder for downloads and caches
 LARGE_BYTES = 100_000_000  # reading or writing so much can take seconds
+_LIST_OF_NUMBERS = re.compile(r'\[\n\s+([\d.e+-]+(?:,\n\s+[\d.e+-]+)*)\n\s+\]')
 OPEN_FILES = {'/dev/stdout': '/dev/fd/1', '/dev/stderr': '/dev/fd/2'}
 
 
@@ -199,13 +200,16 @@ def _open_stream(path: Path) -> BinaryIO:
 def write_json(path: Path, document: object) -> None:
     """Write a document as JSON, in place of an existing file.
 
-    All characters but those of printable ASCII are escapes in it, as it can go to a terminal.
+    A list of numbers, such as a row of a matrix, is one line. All characters but those of printable
+    ASCII are escapes, as the document can go to a terminal.
 
     Raises:
         UserError: The file cannot be written.
     """
     with replacing(path) as temporary:
         text = json.dumps(document, indent=2).replace('\x7f', '\\u007f')
+        # Texts in JSON hold no line breaks, so only lists match.
+        text = _LIST_OF_NUMBERS.sub(lambda found: f'[{" ".join(found[1].split())}]', text)
         temporary.write_text(f'{text}\n', encoding='utf-8')
 
 

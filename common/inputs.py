@@ -53,6 +53,16 @@ class Input:
         """Whether the file name has a suffix of a video."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the path is that of a file, as it is unless a subclass says otherwise."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """What messages call the input."""
+        return str(self.path)
+
 
 def _refuse(problem: str) -> NoReturn:
     """Raise a problem as ``UserError``: the default of ``report`` in :func:`find_inputs`."""

@@ -30,7 +30,7 @@ class DatasetInfo:
         folders: Candidates for the root, relative to the folder that the user names: archives
             often contain a folder of their own.
         unmarked: What a folder without any of ``marks`` lacks, for messages.
-        beginning: How the user can add it, for messages.
+        beginning: How the user can add it, for messages; ``{root}`` stands for the folder.
         marks: Glob patterns; a folder is a root of this data set if it matches one of them.
 
     Raises:

@@ -80,8 +80,10 @@ class DataKeys(ImageReading):
 
 @dataclass(frozen=True, kw_only=True)
 class SizeMultipleKeys(Section):
-    """Key that rounds the image sides in training and inference by shorter sides."""
+    """Key that rounds the image sides, in training and inference by shorter sides or by area."""
 
     size_multiple: int = config_key(
-        8, 'both sides are rounded up to multiples of this, in pixels', least=1
+        8,
+        'both sides are rounded to multiples of this, in pixels; by shorter sides upwards',
+        least=1,
     )

@@ -9,7 +9,7 @@ from datasets.info import IGNORE
 
 _MAX_SHOWN = 4  # classes in a suggestion
 _SEMANTIC = 'export semantic masks, with the class of each pixel instead of the number of an object'
-_IF_INSTANCES = f'if they are ids of instances, {_SEMANTIC}'
+IF_INSTANCES = f'if they are ids of instances, {_SEMANTIC}'
 
 
 def for_values(used: np.ndarray, classes: Sequence[str], palette: bool) -> str:
@@ -39,7 +39,7 @@ def for_values(used: np.ndarray, classes: Sequence[str], palette: bool) -> str:
             unlisted, names = 0, ['background', *classes]
         return (
             f'is {unlisted} a class that is not listed? Then write classes: '
-            f'[{", ".join(map(_quoted, names))}] into dataset.yaml; if 0 means ignored pixels, '
+            f'[{", ".join(map(quoted, names))}] into dataset.yaml; if 0 means ignored pixels, '
             f'{minus_1}'
         )
     if len(used) > count + 1:
@@ -50,7 +50,7 @@ def for_values(used: np.ndarray, classes: Sequence[str], palette: bool) -> str:
     names = [*classes, *('...',) * (len(levels) - count)]
     return (
         'are they the grey levels of the classes? Then write these as colours into dataset.yaml: '
-        f'{_colours(names, levels)}; {_IF_INSTANCES}'
+        f'{_colours(names, levels)}; {IF_INSTANCES}'
     )
 
 
@@ -70,7 +70,7 @@ def for_colours(colours: np.ndarray, classes: Sequence[str]) -> str:
     found = _distinct(colours)
     if len(found) > len(classes) + 1:
         count = len(found)
-        return f'it has {count} colours for {len(classes)} classes; {_IF_INSTANCES}'
+        return f'it has {count} colours for {len(classes)} classes; {IF_INSTANCES}'
     shown = ', '.join(str(colour) for colour in found.tolist()[:_MAX_SHOWN])
     return f'write classes: {{name: [red, green, blue], ...}}; this file has {shown}'
 
@@ -80,7 +80,7 @@ def for_unknown_colours(colours: np.ndarray, known: int) -> str:
     found = len(_distinct(colours))
     if found <= known + 1:
         return ''
-    return f'; it has {found} colours for {known} known ones; {_IF_INSTANCES}'
+    return f'; it has {found} colours for {known} known ones; {IF_INSTANCES}'
 
 
 def _distinct(colours: np.ndarray) -> np.ndarray:
@@ -88,12 +88,14 @@ def _distinct(colours: np.ndarray) -> np.ndarray:
 
 
 def _colours(names: Sequence[str], levels: Sequence[int]) -> str:
-    pairs = [f'{_quoted(name)}: [{level}, {level}, {level}]' for name, level in zip(names, levels)]
+    pairs = [f'{quoted(name)}: [{level}, {level}, {level}]' for name, level in zip(names, levels)]
     more = ['...'] if len(pairs) > _MAX_SHOWN else []
     return f'classes: {{{", ".join(pairs[:_MAX_SHOWN] + more)}}}'
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """Return a name as YAML reads it as text, quoted if it has characters with a meaning."""
     plain = all(character.isalnum() or character in ' _-.' for character in name)
-    return name if plain else json.dumps(name, ensure_ascii=False)
+    begins = name[:1].isalnum() or name[:1] in ('_', '.')
+    ends = name == name.strip()
+    return name if plain and begins and ends else json.dumps(name, ensure_ascii=False)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import datasets
+from engine.evaluation import panels
 from support import mpi_jobs, programs
-from support.evaluate_runs import CAMVID, cut_camvid, refused, started
+from support.evaluate_runs import CAMVID, CUT_CAMVID, cut_camvid, refused, started
 from support.tiny_config import tiny_camvid, write_tiny_config
 
 PUBLISHED = {  # IoU of the weights, in float32 on the CPU
@@ -73,13 +74,14 @@ def test_the_trained_model_has_its_published_scores(camvid, tmp_path, backend, m
 
 def test_the_number_of_processes_changes_no_bit(small, tmp_path):
     """Scores and all written files are identical."""
-    options = ['-d', small, *CAMVID, '--split', 'test', '--boundary', '--flip', '--limit', '3']
+    options = ['-d', small, *CUT_CAMVID, '--split', 'test', '--boundary', '--flip', '--limit', '3']
     one, two = tmp_path / 'one', tmp_path / 'two'
 
     def outputs(folder):
         return [
             '--json', folder / 'scores.json', '--save-labels', folder / 'labels',
-            '--visualize', folder / 'pictures',
+            '--visualize', folder / 'pictures', '--worst', '2', '--per-image', folder / 'a.csv',
+            '--confusion', folder / 'matrix.png',
         ]  # fmt: skip
 
     assert started(*options, *outputs(one)) == 0
@@ -88,8 +90,9 @@ def test_the_number_of_processes_changes_no_bit(small, tmp_path):
     assert process.stdout.count('mean accuracy') == 1  # rank 0 alone prints the table
     assert process.stdout.count('(sha256 daa3ec2d202b), camvid test, 3 images, flip, nnabla') == 1
     assert process.stdout.count('left out') <= 1
+    assert process.stdout.count(f'{two / "labels"} written (3 label maps)') == 1
     written = sorted(path.relative_to(one) for path in one.rglob('*.*'))
-    assert len(written) == 7
+    assert len(written) == 10
     assert written == sorted(path.relative_to(two) for path in two.rglob('*.*'))
     for name in written:
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
@@ -102,7 +105,7 @@ def test_every_backend_has_the_same_labels_and_scores(small, tmp_path, monkeypat
     for backend in ('nnabla', 'openvino', 'onnxruntime', 'auto'):
         folder = tmp_path / backend
         options = ['--split', 'test', '--json', folder / 'scores.json', '--save-labels', folder]
-        assert started('-d', small, *CAMVID, '--backend', backend, *options) == 0
+        assert started('-d', small, *CUT_CAMVID, '--backend', backend, *options) == 0
         reports[backend] = json.loads((folder / 'scores.json').read_text())
         paths = sorted(folder.rglob('*.png'))
         labels[backend] = np.stack([cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in paths])
@@ -142,16 +145,21 @@ def test_the_report_names_the_calibration_of_eight_bits(small, tmp_path):
 def test_the_report_and_all_written_files(small, tmp_path, capsys):
     folders = {name: tmp_path / name for name in ('pictures', 'labels')}
     status = started(
-        '-d', small, *CAMVID, '--limit', '3', '--json', tmp_path / 'a.json', '--set', 'lr=0.1',
-        '--visualize', folders['pictures'], '--save-labels', folders['labels'],
+        '-d', small, *CUT_CAMVID, '--limit', '3', '--json', tmp_path / 'a.json',
+        '--set', 'lr=0.1', '--visualize', folders['pictures'], '--save-labels', folders['labels'],
     )  # fmt: skip
     assert status == 0
     table = capsys.readouterr().out
+    assert table.splitlines()[-3:] == [
+        f'{folders["pictures"]} written (3 pictures)',
+        f'{folders["labels"]} written (3 label maps)',
+        f'{tmp_path / "a.json"} written (scores)',
+    ]
     scores = json.loads((tmp_path / 'a.json').read_text())
     assert scores['images'] == 3
     assert f'{scores["miou"]:.2f}' in table
     assert {'miou', 'mean_accuracy', 'pixel_accuracy', 'fwiou', 'classes'} <= set(scores)
-    assert set(scores['classes']['sky']) == {'iou', 'accuracy', 'share'}
+    assert set(scores['classes']['sky']) == {'iou', 'accuracy', 'share', 'precision', 'f1'}
     settings = scores['settings']
     assert (settings['split'], settings['limit'], settings['context']) == ('test', 3, 'cpu')
     assert settings['overrides'] == ['lr=0.1']
@@ -168,11 +176,11 @@ def test_the_report_and_all_written_files(small, tmp_path, capsys):
                 matrix[true, predicted] += 1
     right = np.trace(matrix) / matrix.sum()
     assert scores['pixel_accuracy'] == pytest.approx(100 * right)
+    assert scores['confusion_matrix'] == matrix.tolist()
     picture = cv2.imread(str(sorted(folders['pictures'].rglob('*.png'))[0]))
-    assert picture.shape == (180, 240, 3)
-    image = dataset.image(0)
-    assert np.array_equal(picture[:90, :120], image)
-    error = picture[90:, 120:]
+    image, top, left = dataset.image(0), panels.CAPTION_HEIGHT, panels.GAP
+    assert np.array_equal(picture[top : top + 90, left : left + 120], image)
+    error = picture[2 * top + 90 + left :, 2 * left + 120 :][:90, :120]
     wrong = dataset.label(0) != cv2.imread(str(sorted(folders['labels'].rglob('*.png'))[0]), -1)
     wrong &= dataset.label(0) != 255
     assert np.array_equal((error == (0, 0, 220)).all(-1), wrong)
@@ -206,6 +214,8 @@ def test_files_for_the_test_server_have_official_names_and_ids(shared, tmp_path,
     out = tmp_path / 'out'
     plain = tmp_path / 'plain'
     assert started(*options, '--format-only', out, '--save-labels', plain) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [f'{plain} written (1 label map)', f'{out} written (1 file)']
     (written,) = out.rglob('*.png')
     (indices,) = plain.rglob('*.png')
     assert written.name.startswith('frankfurt_000000_000294')

@@ -183,7 +183,7 @@ def test_evaluate_warns_of_turned_images_and_knows_the_key(upside_down, tmp_path
         caplog.clear()
         report = tmp_path / 'report.json'
         arguments = ['-d', upside_down, '--split', 'test', '--json', report, *options]
-        assert evaluate_runs.started(*evaluate_runs.CAMVID, *arguments) == 0
+        assert evaluate_runs.started(*evaluate_runs.CUT_CAMVID, *arguments) == 0
         warned = [line for line in caplog.messages if 'EXIF' in line]
         document = json.loads(report.read_text())
         return document['miou'], document['settings']['exif_orientation'], warned

@@ -58,7 +58,7 @@ def test_one_image_from_any_folder(small_photo):
 
 def test_the_trained_model_finds_sky_houses_and_road(working_folder):
     """The class indices agree with what a person sees in the photo of the demo."""
-    assert started('-i', STREET, *CAMVID, '--scale', '0.64', '--save-labels', '-o', 'a.png') == 0
+    assert started('-i', STREET, *CAMVID, '--save-labels', '-o', 'a.png') == 0
     labels = cv2.imread('a_labels.png', cv2.IMREAD_UNCHANGED)
     assert (labels.shape, labels.dtype) == ((563, 751), np.uint8)
     classes = datasets.info('camvid').classes

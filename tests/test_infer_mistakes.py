@@ -214,7 +214,8 @@ def test_a_backbone_needs_partial(small_photo, capsys, caplog):
     nn.clear_parameters()
     line = refused(capsys, '-i', small_photo, *CAMVID, '-m', 'backbone.h5')
     assert 'the backbone alone' in line
-    assert started('-i', small_photo, *CAMVID, '-m', 'backbone.h5', '--partial') == 0
+    backbone = ['-m', 'backbone.h5', '--partial', '--scale', '1']
+    assert started('-i', small_photo, *CAMVID, *backbone) == 0
     assert '7 parameters of the network are not in the file' in caplog.text
 
 

@@ -70,6 +70,9 @@ REFUSED = [
     (evaluate, f'{EVALUATE} --visualize data', 'is a folder of the data set'),
     (evaluate, f'{EVALUATE} --visualize v --save-labels v', 'is a result of --visualize'),
     (evaluate, f'{EVALUATE} --save-labels v --json v/0.png', 'is a result of --save-labels'),
+    (evaluate, f'{EVALUATE} --per-image list.json', 'is not a table of scores'),
+    (evaluate, f'{EVALUATE} --per-image data/labels/val/0.png', 'is a label of the data set'),
+    (evaluate, f'{EVALUATE} --confusion data/images/val/0.png', 'is an image of the data set'),
     (infer, f'{NETWORK} -i a.png -m w.h5 -o way/../a.png', 'is an input'),
     (infer, f'{NETWORK} -i data/images/val/0.png -m a.png -o a.png', 'is the file of weights'),
     (

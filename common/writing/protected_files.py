@@ -88,12 +88,26 @@ class ProtectedFiles:
             UserError: The file is an input, was claimed already, holds something else than JSON, or
                 cannot be written.
         """
+        self.claim_text(option, path, '{', 'a report in JSON')
+
+    def claim_text(self, option: str, path: Name, beginning: str, what: str) -> None:
+        """Claim a text file; only a text that begins in the same way may be replaced.
+
+        Args:
+            option: The option that names the output.
+            path: The file, which may exist.
+            beginning: Beginning of every such text, after white space.
+            what: What such a text is, for the error message.
+
+        Raises:
+            UserError: The file is an input, was claimed already, holds something else, or cannot be
+                written.
+        """
         self.claim(option, path)
         check_writable(Path(path))
-        if not _may_be_json(path):
+        if not _may_begin(path, beginning.encode()):
             raise UserError(
-                f'{option} {path}: is not a report in JSON and would be overwritten; '
-                'name another file'
+                f'{option} {path}: is not {what} and would be overwritten; name another file'
             )
 
     def _examine(self, path: Name, status: os.stat_result) -> None:
@@ -128,13 +142,14 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ''))
 
 
-def _may_be_json(path: Name) -> bool:
-    """Return whether a file is empty, missing, or begins like an object in JSON."""
+def _may_begin(path: Name, beginning: bytes) -> bool:
+    """Return whether a file is empty, missing, or begins with a text after white space."""
     status = _status(path)
     if status is None or not stat.S_ISREG(status.st_mode):
         return True
     try:
         with open(path, 'rb') as file:
-            return file.read(64).lstrip()[:1] in (b'', b'{')
+            start = file.read(64 + len(beginning)).lstrip()
+            return not start or start.startswith(beginning)
     except OSError:
         return False

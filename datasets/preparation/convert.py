@@ -20,6 +20,8 @@ from datasets.readers.contract import LabelEndings
 from datasets.readers.label_files import read_indices
 from datasets.registry import preparation
 
+WRITTEN, KEPT = 'written', 'kept'
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -62,10 +64,10 @@ def convert_labels(dataset: Dataset, processes: int = 1) -> Conversion:
     convert_one = partial(_convert_one, endings)
     results = list(map_samples(work, convert_one, processes, 'converting'))
     return Conversion(
-        results.count('written'),
-        results.count('kept'),
+        results.count(WRITTEN),
+        results.count(KEPT),
         labelled - len(chosen),
-        tuple(result for result in results if result not in ('written', 'kept')),
+        tuple(result for result in results if result not in (WRITTEN, KEPT)),
     )
 
 
@@ -83,26 +85,35 @@ def _original(endings: LabelEndings, label: Path | None) -> Path | None:
 
 
 def _convert_one(endings: LabelEndings, dataset: Dataset, index: int) -> str:
-    """Convert one label; return ``written``, ``kept``, or a line that describes the problem."""
+    """Convert one label; return ``WRITTEN``, ``KEPT``, or a line that describes the problem."""
     original = dataset[index].label
     assert original is not None  # convert_labels selects samples with an original
     target = endings.target(original)
     try:
         labels = dataset.label(index)
-        if _is_up_to_date(original, target, labels):
-            return 'kept'
-        write_image(target, labels)
-        if not np.array_equal(read_indices(target), labels):
-            return f'{target}: differs from the data written to it; check the disk'
+        if not is_older(target, original) and holds(target, labels):
+            return KEPT
+        write_verified(target, labels)
     except UserError as error:
         return str(error)
-    return 'written'
+    return WRITTEN
 
 
-def _is_up_to_date(original: Path, target: Path, labels: np.ndarray) -> bool:
-    if not target.is_file() or target.stat().st_mtime_ns < original.stat().st_mtime_ns:
-        return False
+def write_verified(target: Path, labels: np.ndarray) -> None:
+    """Write class indices as a PNG and read them back; raises ``UserError``."""
+    write_image(target, labels)
+    if not np.array_equal(read_indices(target), labels):
+        raise UserError(f'{target}: differs from the data written to it; check the disk')
+
+
+def is_older(target: Path, original: Path) -> bool:
+    """Return whether a file is missing, or older than the one that it was made from."""
+    return not target.is_file() or target.stat().st_mtime_ns < original.stat().st_mtime_ns
+
+
+def holds(target: Path, labels: np.ndarray) -> bool:
+    """Return whether a PNG has these class indices; a damaged one has not."""
     try:
         return np.array_equal(read_indices(target), labels)
-    except InputError:  # damaged, so write it again
+    except InputError:
         return False

@@ -3,8 +3,57 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import flag, option
+from common import machine
+from common.errors import UserError
+from common.settings import Settings, flag, option
+from datasets.keys import MAX_PIXELS, ImageReading
 from datasets.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class OwnDataSettings(Settings):
+    """Options of the forms of ``python -m datasets.prepare`` for a user's own data.
+
+    Attributes:
+        data_dir: The folder of the data set; None for ``data/folder``.
+        processes: Number of worker processes; None for one per core.
+        max_pixels: As the config key.
+    """
+
+    data_dir: Path | None = option(
+        '-d',
+        '--data-dir',
+        metavar='DIR',
+        type=Path,
+        help='folder of the images and masks; default: data/folder',
+    )
+    processes: int | None = option(
+        '--processes',
+        type=int,
+        metavar='N',
+        help='number of worker processes; default: one per available core',
+    )
+    max_pixels: int = option(
+        '--max-pixels',
+        metavar='N',
+        type=int,
+        default=MAX_PIXELS,
+        help=f'pixels of the largest image or mask that is read; default: {MAX_PIXELS}',
+    )
+
+    @property
+    def reading(self) -> ImageReading:
+        """How to read the images."""
+        return ImageReading(max_pixels=self.max_pixels)
+
+
+def number_of_processes(wanted: int | None) -> int:
+    """Return the number of worker processes; raise ``UserError`` for less than 1."""
+    if wanted is None:
+        return machine.cores()
+    if wanted < 1:
+        raise UserError(f'--processes {wanted}: at least 1 is needed')
+    return wanted
 
 
 @dataclass(frozen=True)

@@ -66,14 +66,35 @@ def draw(segmentation: Any, height: int, width: int) -> np.ndarray:
         height: Height of the image in pixels, H.
         width: Width of the image in pixels, W.
     """
+    first, part = draw_columns(segmentation, height, width)
+    mask = np.zeros((width, height), bool)
+    mask[first : first + part.shape[1]] = part.T
+    return mask.T
+
+
+def draw_columns(segmentation: Any, height: int, width: int) -> tuple[int, np.ndarray]:
+    """Return the columns of a mask that its polygons can reach: a small part of a large image.
+
+    Args:
+        segmentation: As for :func:`draw`.
+        height: As for :func:`draw`.
+        width: As for :func:`draw`.
+
+    Returns:
+        The first of the columns, and the mask in them, (H, columns) bool.
+    """
     if isinstance(segmentation, dict):
         runs = _runs(segmentation, height, width)
         values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    else:
-        values = np.zeros(width * height, bool)
-        for polygon in segmentation:
-            _add_polygon(values, _corners(polygon), height, width)
-    return values.reshape(width, height).T  # runs go down the columns
+        return 0, values.reshape(width, height).T  # runs go down the columns
+    polygons = [_corners(polygon) for polygon in segmentation]
+    least = min((polygon[:, 0].min() for polygon in polygons), default=0)
+    most = max((polygon[:, 0].max() for polygon in polygons), default=0)
+    first, end = (int(np.clip(x, 0, width)) for x in (np.floor(least), np.ceil(most) + 1))
+    values = np.zeros((end - first) * height, bool)
+    for corners in polygons:
+        _add_polygon(values, first, corners, height, width)
+    return first, values.reshape(end - first, height).T
 
 
 def _check_polygon(polygon: Any) -> float:
@@ -136,14 +157,17 @@ def _decode_run_lengths(text: str) -> list[int]:
     return runs
 
 
-def _add_polygon(values: np.ndarray, corners: np.ndarray, height: int, width: int) -> None:
+def _add_polygon(
+    values: np.ndarray, first: int, corners: np.ndarray, height: int, width: int
+) -> None:
     """Set the interior of a polygon, pixel-exact with COCO's tools.
 
     rleFrPoly: the outline is drawn on a grid five times as fine; where it crosses the middle of a
     pixel column, the mask changes from there down.
 
     Args:
-        values: (W * H) bool, the mask by columns, to change.
+        values: (columns * H) bool, a part of the mask by columns, to change.
+        first: The first of these columns.
         corners: (points, 2) float64, x and y.
         height: Height of the image in pixels, H.
         width: Width of the image in pixels, W.
@@ -157,7 +181,7 @@ def _add_polygon(values: np.ndarray, corners: np.ndarray, height: int, width: in
     row = (np.minimum(y[steps], y[steps + 1]) + 0.5) / _FINE - 0.5
     middle = (column == np.floor(column)) & (column >= 0) & (column <= width - 1)
     row = np.ceil(np.clip(row[middle], 0, height)).astype(np.int64)
-    changes = np.sort(column[middle].astype(np.int64) * height + row)
+    changes = np.sort((column[middle].astype(np.int64) - first) * height + row)
     if changes.size:
         # Inside after an odd number of changes; none is open behind the last.
         runs = np.diff(changes)

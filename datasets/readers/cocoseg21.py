@@ -21,18 +21,15 @@ from pathlib import Path
 import numpy as np
 
 from common.reading import json_text
-from common.reading.text_files import TextFileError
-from common.terminal.short_repr import short_repr, short_text
+from common.terminal.short_repr import short_text
 from datasets import pixel_limit
 from datasets.dataset import FoundSamples, Sample
 from datasets.info import IGNORE, DataError, DatasetInfo
-from datasets.readers import coco_masks, cocostuff164k, layout, trees, voc
+from datasets.readers import coco_files, coco_masks, cocostuff164k, layout, trees, voc
 from datasets.readers.contract import Archive, Preparation
 
 CATEGORIES = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 MIN_AREA_PIXELS = 1000  # the annotations of a kept image cover more in total
-MAX_ANNOTATION_BYTES = 8 << 30  # COCO's own file has 0.5 GB
-MAX_SIDE = 1 << 20  # pixels of an image
 INFO = DatasetInfo(
     'cocoseg21',
     voc.INFO.classes,
@@ -116,75 +113,20 @@ def _label_keys(path: Path) -> list[tuple[str, bytes]]:
     Raises:
         DataError: The file does not contain instance annotations.
     """
-    try:
-        content = json_text.read(path, dict, MAX_ANNOTATION_BYTES, unique_keys=False)
-    except TextFileError as error:
-        raise DataError(str(error)) from error
-    images, kept = _images(content, path), _kept_annotations(content, path)
+    content = coco_files.read(path)
+    images = coco_files.images(content, path)
+    annotations = coco_files.by_image(coco_files.entries(content, 'annotations', path), path)
     keys = []
     for id_, image in images.items():
         shape = image['height'], image['width']
-        found = kept.get(id_, [])
-        _check_segmentations(found, *shape, path)
+        found = [a for a in annotations.get(id_, []) if a['category_id'] in CATEGORIES]
+        coco_files.check_segmentations(found, *shape, path)
         areas = [_area(annotation, *shape, path) for annotation in found]
         if sum(areas) > MIN_AREA_PIXELS:
             parts = [[CATEGORIES.index(a['category_id']), a['segmentation']] for a in found]
             outlines = json.dumps([*shape, parts], separators=(',', ':'))
             keys.append((image['file_name'], zlib.compress(outlines.encode())))
     return keys
-
-
-def _images(content: dict, path: Path) -> dict[int | str, dict]:
-    """Return the entries of the images by id; raise ``DataError`` for a wrong one."""
-    images: dict[int | str, dict] = {}
-    for image in _entries(content, 'images', path):
-        id_, file_name, *shape = (image.get(k) for k in ('id', 'file_name', 'height', 'width'))
-        where = f'{path}: the image {short_repr(id_)}'
-        if not isinstance(id_, int | str) or not isinstance(file_name, str):
-            raise DataError(f'{where} needs an id, and a file_name as text')
-        if id_ in images:
-            raise DataError(f'{where} is there twice')
-        if not all(json_text.is_count(side, 1, MAX_SIDE) for side in shape):
-            raise DataError(f'{where} needs a height and a width of 1 to {MAX_SIDE} pixels')
-        images[id_] = image
-    return images
-
-
-def _kept_annotations(content: dict, path: Path) -> dict[int | str, list[dict]]:
-    """Return the annotations of the kept categories by the id of their image."""
-    kept: dict[int | str, list[dict]] = {}
-    for annotation in _entries(content, 'annotations', path):
-        category, image = annotation.get('category_id'), annotation.get('image_id')
-        if not isinstance(category, int) or not isinstance(image, int | str):
-            raise DataError(f'{_place(annotation, path)} needs a category_id and an image_id')
-        if category in CATEGORIES:
-            kept.setdefault(image, []).append(annotation)
-    return kept
-
-
-def _entries(content: dict, key: str, path: Path) -> list[dict]:
-    entries = content.get(key)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise DataError(
-            f'{path}: not a file of COCO instance annotations ({key} must be a list of objects)'
-        )
-    return entries
-
-
-def _check_segmentations(annotations: list[dict], height: int, width: int, path: Path) -> None:
-    """Raise ``DataError`` for annotations of an image that cannot be drawn."""
-    longest = 0.0
-    for annotation in annotations:
-        try:
-            longest += coco_masks.check(annotation.get('segmentation'), height, width)
-        except ValueError as error:
-            raise DataError(f'{_place(annotation, path)}: {error}') from error
-    if longest > coco_masks.MAX_OUTLINE:
-        try:
-            coco_masks.check_outlines(annotation['segmentation'] for annotation in annotations)
-        except ValueError as error:
-            image = short_repr(annotations[0]['image_id'])
-            raise DataError(f'{path}: the image {image}: {error}') from error
 
 
 def _area(annotation: dict, height: int, width: int, path: Path) -> float:
@@ -194,10 +136,5 @@ def _area(annotation: dict, height: int, width: int, path: Path) -> float:
         return int(coco_masks.draw(annotation['segmentation'], height, width).sum())
     area = annotation['area']
     if not json_text.is_number(area):
-        raise DataError(f'{_place(annotation, path)}: its area is no number of pixels')
+        raise DataError(f'{coco_files.place(annotation, path)}: its area is no number of pixels')
     return area
-
-
-def _place(annotation: dict, path: Path) -> str:
-    image, id_ = (short_repr(annotation.get(key)) for key in ('image_id', 'id'))
-    return f'{path}: the annotation {id_} of the image {image}'

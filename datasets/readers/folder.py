@@ -7,13 +7,14 @@
     label_suffix: _L               # follows the image's name in label files; default: none
     label_format: colours          # or indices; default: detected for each file
 
-Only ``classes`` is required. A label file is a PNG of class indices, in the order of ``classes``,
-with 255 for ignored pixels, or of the classes' colours; :mod:`datasets.readers.folder_decoder` says
-how the format is detected. Where all labels of a split have no other values than 0 and 255,
-``ignore`` must name 255, as it may be a class, unless another split has 255 beside more classes;
-evaluate.py reads one split only. Images may lie in sub-folders; a label has the path
-of its image, ``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a label is not used,
-nor is a label without an image; training and evaluation log how many.
+``python -m datasets.prepare init`` writes such a file from images and masks, ``polygons`` from the
+annotations of LabelMe, CVAT or COCO. Only ``classes`` is required. A label file is a PNG of class
+indices, in the order of ``classes``, with 255 for ignored pixels, or of the classes' colours;
+:mod:`datasets.readers.folder_decoder` says how the format is detected. Where all labels of a split
+have no other values than 0 and 255, ``ignore`` must name 255, as it may be a class, unless another
+split has 255 beside more classes; evaluate.py reads one split only. Images may lie in sub-folders;
+a label has the path of its image, ``labels/a/b/x.png`` for ``images/a/b/x.jpg``. An image without a
+label is not used, nor is a label without an image; training and evaluation log how many.
 
 Splits are folders ``images/train``, ``labels/train`` and so on, or lists ``train.txt``, ``val.txt``
 and ``test.txt`` in the root with the path of an image below ``images`` per line, with or without
@@ -31,6 +32,7 @@ from datasets.readers.folder_decoder import Decoder
 from datasets.readers.folder_description import DESCRIPTION_FILE, Description
 
 SPLITS = ('train', 'val', 'test')
+ANNOTATIONS = ('.json', '.xml')  # endings of files that masks are made from
 # Masks of these formats are not read, but refused by name instead of taken for missing.
 _NO_MASKS = (*(ending for ending in layout.IMAGES if ending not in layout.PNG), '.npy', '.mat')
 INFO = DatasetInfo(
@@ -43,7 +45,8 @@ INFO = DatasetInfo(
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
     unmarked=f'{DESCRIPTION_FILE} is missing in this folder',
-    beginning='write it with the names of the classes, such as "classes: [road, car]"',
+    beginning='write it with python -m datasets.prepare init -d {root}, or with the names of the '
+    'classes, such as "classes: [road, car]"',
 )
 
 
@@ -79,6 +82,11 @@ def find(root: Path, split: str) -> FoundSamples:
         used = tuple(sample for sample in listed if split == 'test' or sample.label)
         return FoundSamples(used, found.samples(split).unused).with_unused(left)
     return found.samples(split) if split == 'train' else FoundSamples(())
+
+
+def pairs(root: Path, description: Description) -> FoundSamples:
+    """Return all pairs of an image and a label, whatever splits there are."""
+    return _files_of(root, description).samples('train')
 
 
 @dataclass(frozen=True)
@@ -124,9 +132,15 @@ def _files_of(root: Path, description: Description) -> _Files:
         (file.path.relative_to(folder).as_posix(), file)
         for folder, found in ((images, pictures), (labels, known))
         for file in found.unused
-        if file.path not in own
+        if file.path not in own and not _is_annotation(file.path, folder, photos)
     ]
     return _Files(photos, known.files | named, tuple(others))
+
+
+def _is_annotation(path: Path, folder: Path, photos: dict[str, Path]) -> bool:
+    """Return whether a file is the annotation of an image beside it, from which masks are made."""
+    name = path.relative_to(folder).with_suffix('').as_posix()
+    return path.suffix.lower() in ANNOTATIONS and name in photos
 
 
 def _part(files: _Files, split: str) -> _Files:

@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from common import PROJECT, files
 from common.inputs import IMAGE_SUFFIXES
@@ -79,7 +80,8 @@ def _advice(root: Path, info: DatasetInfo, others: Iterable[DatasetInfo]) -> str
     if other is not None:
         looks = f'it looks like {other}; is that the data set?'
         return f'{lacking}; {looks} Expected: {expected}'
-    remedy = f'; {info.beginning}' if info.beginning else ''
+    beginning = info.beginning.replace('{root}', quote(str(root)))
+    remedy = f'; {beginning}' if beginning else ''
     return f'{lacking}{remedy}{_misnamed(root, info)}; expected: {expected}'
 
 

@@ -32,6 +32,7 @@ from datasets.loading import augmentations
 from datasets.readers import layout
 from engine.config import class_count, reading, schema
 from engine.config.config import Config, Origins
+from engine.config.implied import implied
 from engine.config.reading import BASE_KEY
 from engine.config.schema import FIXED_VALUES
 from engine.runs.run_folder import RunFolder
@@ -60,6 +61,7 @@ def load(
     """
     if isinstance(overrides, str):  # its letters would be taken for overrides
         raise UserError(f'overrides: pass a list of texts, such as [{short_repr(overrides)}]')
+    named = path is not None
     path = reading.find_file(path or DEFAULT_CONFIG)
     run = RunFolder.of_config(path)
     values, origins = reading.read_file(path)
@@ -71,13 +73,44 @@ def load(
             raise UserError(f'{source}: write it as key=value')
         given[key.strip()] = reading.parse_value(value, source, key.strip())
     reading.resolve_paths(given, Path.cwd(), SET_OPTION)
-    given |= class_count.implied(given, values, origins)
+    given |= implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
-    config = Config(path, _check_keys(values, origins), origins, run)
+    config = Config(path, _check_keys(values, origins), origins, run, named)
     config = _with_class_count(config)
+    _check_together(config)
+    return config
+
+
+def from_values(
+    path: Path,
+    stored: Mapping[str, Any],
+    given: Mapping[str, Any] = MappingProxyType({}),
+    given_by: Mapping[str, str] = MappingProxyType({}),
+) -> Config:
+    """Return the config that an exported file stores.
+
+    Keys that this version does not know, as another version wrote the file, are left out.
+
+    Args:
+        path: The file.
+        stored: Its values by key.
+        given: Checked values of the command line, which replace those of the file.
+        given_by: The options that set them, by key.
+
+    Raises:
+        UserError: A value is invalid.
+    """
+    origins: Origins = dict.fromkeys(stored, path) | dict(given_by)
+    try:
+        keys = schema.keys_for(stored)
+    except models.ModelError as error:
+        raise UserError(f'{path}: {error}') from error
+    values = {key: value for key, value in {**stored, **given}.items() if key in keys}
+    values = {key: value for key, value in values.items() if value is not None}
+    config = Config(path, _check_keys(values, origins), origins)
     _check_together(config)
     return config
 

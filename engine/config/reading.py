@@ -10,8 +10,8 @@ from common.errors import UserError
 from common.reading import yaml_text
 from common.terminal.name_list import first_names
 from common.terminal.short_repr import short_repr, short_text
-from engine.config import class_count
 from engine.config.config import Origins
+from engine.config.implied import implied
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
 BASE_KEY = '_base_'
@@ -102,7 +102,7 @@ def _read_file(path: Path, children: tuple[Path, ...], known: dict[Path, Layer])
     run = RunFolder.of_config(path)
     if run is not None:
         _resolve_own_weights(run, own, path)
-    own |= class_count.implied(own, values, origins)
+    own |= implied(own, values, origins)
     known[path] = values | own, origins | dict.fromkeys(own, path)
     return known[path]
 

@@ -4,13 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import files
 from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
-from common.machine import versions
-from common.writing import write_targets
-from datasets import Dataset, protection
+from datasets import Dataset
 from datasets.keys import DataKeys, ImageReading
 from engine.config import loading as configs
 from engine.config.config import Config
@@ -21,10 +18,10 @@ from engine.config.data import (
     open_dataset,
 )
 from engine.distributed.processes import Processes, joined
-from engine.evaluation import evaluator, image_outputs, seen_images, turned_images
+from engine.evaluation import evaluator, outputs, score_table, seen_images, turned_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
-from engine.inference import test_time
+from engine.inference import file_network, test_time
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork
 from engine.inference.segmenter import Segmenter
@@ -44,11 +41,13 @@ def evaluate(settings: EvaluationSettings) -> int:
         with processes.log_on_rank_0():
             options = {'data_dir': ('-d', settings.data_dir)} if settings.data_dir else {}
             config = configs.load(settings.config.config_file, settings.config.overrides, options)
+            config = file_network.config_of(config, settings.weights)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
             dataset.log_counts()
-            _check_outputs(settings, config, dataset, root)
+            protected = network_files(config, settings.weights, settings.backend.calibration)
+            outputs.check(settings, protected, dataset, root)
             segmenter = Segmenter.of_settings(
                 config,
                 settings.weights,
@@ -61,7 +60,6 @@ def evaluate(settings: EvaluationSettings) -> int:
             network = segmenter.network
             _check_order(network, config, root)
             dataset = replace(dataset, info=network.info)
-            outputs = _outputs(settings, dataset)
         _check_same_weights(network, processes)
         counts = None
         if settings.format_only is None:
@@ -71,23 +69,25 @@ def evaluate(settings: EvaluationSettings) -> int:
                 seen_images.warn_of_trained(network.weights, dataset)
         turned_images.warn([dataset], processes)  # a test server has labels, too
         LOG.info('segmenting %d images of %s', len(dataset), dataset.split)
+        written = outputs.Outputs(settings, dataset)
         evaluator.predict_shard(
-            lambda image: segmenter(image).labels, dataset, processes, outputs, counts
+            lambda image: segmenter(image).labels, dataset, processes, written.consumers, counts
         )
+        written.add_up(processes)
+        shown = []
         if counts is not None:
             counts.add_up(processes)
             used = set[str]().union(*processes.gather(network.predictor.backend.used))
             report = counts.report(dataset.info)
             if processes.rank == 0:
                 origin = _provenance(settings, network, dataset, root, protocol, used)
-                try:
-                    if settings.json:
-                        facts = _facts(settings, network, origin, dataset.reading)
-                        document = {**report, 'settings': facts, 'versions': versions()}
-                        files.write_json(settings.json, document)
-                finally:  # a full disk loses no scores
-                    print(evaluator.format_table(report))
-                    print(origin.line(report['images']))
+                facts = _facts(settings, network, origin, dataset.reading)
+                written.write_scores(report, facts)
+                shown = [score_table.format_table(report), origin.line(report['images'])]
+        if processes.rank == 0:
+            print('\n'.join([*shown, *written.lines]))
+            if written.failures:  # a full disk loses no scores
+                raise UserError('; '.join(written.failures))
         return DONE
 
 
@@ -129,40 +129,6 @@ def _check_same_weights(network: LoadedNetwork, processes: Processes) -> None:
         )
 
 
-def _check_outputs(
-    settings: EvaluationSettings, config: Config, dataset: Dataset, root: Path
-) -> None:
-    """Check that all files of an evaluation can be written and overwrite nothing."""
-    name = dataset.info.name
-    protected = network_files(config, settings.weights, settings.backend)
-    protection.protect_dataset(protected, name, root, dataset.samples, settings.list_file)
-    for option, folder, writer in _writers(settings):
-        target = writer(dataset, folder).target
-        for index in range(len(dataset)):
-            protected.claim(option, target(index), 'name another folder')
-            write_targets.refuse_stream(target(index))
-        protection.check_folder(option, folder, name, root, dataset.samples)
-    if settings.json:
-        protected.claim_json('--json', settings.json)
-    for _, folder, _ in _writers(settings):
-        files.check_writable(folder / 'x')
-
-
-def _outputs(settings: EvaluationSettings, dataset: Dataset) -> list[evaluator.Output]:
-    """Return the outputs of every image."""
-    return [writer(dataset, folder) for _, folder, writer in _writers(settings)]
-
-
-def _writers(settings: EvaluationSettings) -> list[tuple[str, Path, image_outputs.Writer]]:
-    """Return the option, the folder and the function of each output of every image."""
-    writers = (
-        ('--visualize', settings.visualize, image_outputs.pictures),
-        ('--save-labels', settings.save_labels, image_outputs.class_indices),
-        ('--format-only', settings.format_only, image_outputs.submission),
-    )
-    return [(option, folder, writer) for option, folder, writer in writers if folder is not None]
-
-
 def _provenance(
     settings: EvaluationSettings,
     network: LoadedNetwork,
@@ -172,7 +138,6 @@ def _provenance(
     used: set[str],
 ) -> Provenance:
     """Return the origin of the scores; ``used``: names of the backends that ran."""
-    half = network.choice.type_config == 'half'
     return Provenance(
         weights=network.weights,
         sha256=network.sha256,
@@ -180,9 +145,9 @@ def _provenance(
         data_dir=root,
         split=dataset.split,
         list_file=settings.list_file,
-        protocol=protocol,
+        protocol=network.predictor.described(protocol),
         backend=', '.join(sorted(used)),
-        precision='float16' if half else settings.backend.precision,
+        precision=network.precision,
     )
 
 

@@ -1,12 +1,11 @@
 """Count predictions of a whole split in a confusion matrix, and compute scores from it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,7 @@ import numpy as np
 from common.class_maps import check_num_classes
 from common.log import LOG
 from common.process_map import MANY_FILES
-from common.terminal import tables
 from common.terminal.progress import ProgressBar
-from common.terminal.tables import Column
 from datasets import Dataset, DatasetInfo, label_scan
 from datasets.label_scan import LabelScan
 from engine.distributed.processes import Processes
@@ -25,17 +22,26 @@ from engine.inference.prefetch import run_pipeline
 
 
 @dataclass(frozen=True)
-class Output:
-    """A kind of file that is written for every image.
+class ImageResult:
+    """The prediction of a sample.
 
     Attributes:
-        target: Function from a sample's index to the path of its file.
-        write: Function that writes the file. Its arguments are the path, the sample's index, the
-            image, the label or None, and the prediction.
+        index: Index of the sample in the data set.
+        image: (H, W, 3) uint8, BGR.
+        labels: (H, W) uint8; None if nothing is scored.
+        predictions: (H, W) uint8.
+        matrix: (num_classes, num_classes) int64, the confusion matrix of this image; None if
+            nothing is scored.
     """
 
-    target: Callable[[int], Path]
-    write: Callable[[Path, int, np.ndarray, np.ndarray | None, np.ndarray], None]
+    index: int
+    image: np.ndarray
+    labels: np.ndarray | None
+    predictions: np.ndarray
+    matrix: np.ndarray | None
+
+
+Consumer = Callable[[ImageResult], None]
 
 
 class Evaluator:
@@ -61,17 +67,22 @@ class Evaluator:
         self.boundary = np.zeros((num_classes, 2), np.int64)
         self.images = np.zeros(1, np.int64)
 
-    def process(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+    def process(self, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         """Count one image.
 
         Args:
             labels: (H, W) uint8, at the labels' original size.
             predictions: (H, W) uint8, at the same size.
+
+        Returns:
+            The confusion matrix of this image.
         """
-        self.matrix += metrics.confusion_matrix(labels, predictions, self.num_classes)
+        matrix = metrics.confusion_matrix(labels, predictions, self.num_classes)
+        self.matrix += matrix
         if self._with_boundary:
             self.boundary += metrics.boundary_counts(labels, predictions, self.num_classes)
         self.images += 1
+        return matrix
 
     def add_up(self, processes: Processes) -> None:
         """Replace the counts by their sums over all processes."""
@@ -88,34 +99,44 @@ class Evaluator:
         result = metrics.scores(self.matrix)
         classes: dict[str, dict[str, float | None]] = {
             name: {
-                'iou': _percent(iou),
-                'accuracy': _percent(accuracy),
-                'share': _percent(share),
+                'iou': percent(iou),
+                'accuracy': percent(accuracy),
+                'share': percent(share),
+                'precision': percent(precision),
+                'f1': percent(f1),
             }
-            for name, iou, accuracy, share in zip(
-                info.classes, result.iou, result.accuracy, result.share
+            for name, iou, accuracy, share, precision, f1 in zip(
+                info.classes,
+                result.iou,
+                result.accuracy,
+                result.share,
+                result.precision,
+                result.f1,
             )
         }
         report: dict[str, Any] = {
-            'miou': _percent(result.miou),
-            'mean_accuracy': _percent(result.mean_accuracy),
-            'pixel_accuracy': _percent(result.pixel_accuracy),
-            'fwiou': _percent(result.fwiou),
-            'overall': _percent(result.overall),
+            'miou': percent(result.miou),
+            'mean_accuracy': percent(result.mean_accuracy),
+            'mean_precision': percent(result.mean_precision),
+            'mean_f1': percent(result.mean_f1),
+            'pixel_accuracy': percent(result.pixel_accuracy),
+            'fwiou': percent(result.fwiou),
+            'overall': percent(result.overall),
             'classes': classes,
             'absent': [n for n, iou in zip(info.classes, result.iou) if math.isnan(iou)],
             'images': int(self.images[0]),
+            'confusion_matrix': self.matrix.tolist(),
         }
         if info.categories:
             names, matrix = metrics.merge(self.matrix, info.categories)
             categories = metrics.scores(matrix)
-            report['category_miou'] = _percent(categories.miou)
-            report['categories'] = {n: _percent(iou) for n, iou in zip(names, categories.iou)}
+            report['category_miou'] = percent(categories.miou)
+            report['categories'] = {n: percent(iou) for n, iou in zip(names, categories.iou)}
         if self._with_boundary:
             boundary = metrics.boundary_iou(self.boundary)
-            report['boundary_miou'] = _percent(metrics.mean(boundary))
+            report['boundary_miou'] = percent(metrics.mean(boundary))
             for name, iou in zip(info.classes, boundary):
-                classes[name]['boundary_iou'] = _percent(iou)
+                classes[name]['boundary_iou'] = percent(iou)
         return report
 
 
@@ -154,10 +175,10 @@ def predict_shard(
     predict: Callable[[np.ndarray], np.ndarray],
     dataset: Dataset,
     processes: Processes,
-    outputs: list[Output],
+    consumers: Sequence[Consumer],
     evaluator: Evaluator | None,
 ):
-    """Predict, count and write this process's shard of a data set.
+    """Predict and count this process's shard of a data set, and hand on the results.
 
     One thread reads samples, the caller's thread predicts, a third thread counts and writes.
 
@@ -165,7 +186,7 @@ def predict_shard(
         predict: Function from an image, (H, W, 3) uint8, BGR, to its class map, (H, W) uint8.
         dataset: Data set to predict.
         processes: Processes of the job.
-        outputs: Files to write for every image.
+        consumers: Functions that take the result of every image, such as those that write files.
         evaluator: Accumulates the counts; None to skip scoring.
 
     Raises:
@@ -182,10 +203,9 @@ def predict_shard(
 
     def finish(index, result):
         image, labels, predictions = result
-        if evaluator is not None:
-            evaluator.process(labels, predictions)
-        for output in outputs:
-            output.write(output.target(index), index, image, labels, predictions)
+        matrix = None if evaluator is None else evaluator.process(labels, predictions)
+        for consume in consumers:
+            consume(ImageResult(index, image, labels, predictions, matrix))
 
     quiet = True if processes.rank else None
     shard = processes.shard(len(dataset))
@@ -199,42 +219,6 @@ def _sample_bytes(sample) -> int:
     return sum(array.nbytes for array in sample if array is not None)
 
 
-def format_table(report: dict) -> str:
-    """Format a report as text: one line per class, then the means."""
-    columns = ['iou', 'accuracy', 'share'] + ['boundary_iou'] * ('boundary_miou' in report)
-    titles = {'iou': 'IoU', 'boundary_iou': 'boundary IoU'}
-    lines = tables.lines(
-        [Column(), *(Column(titles.get(c, c), 14, right=True, before='') for c in columns)],
-        [
-            [name, *(_number(values[c]) for c in columns)]
-            for name, values in report['classes'].items()
-        ],
-    )
-    lines.append('')
-    means = {
-        'mIoU': 'miou',
-        'category mIoU': 'category_miou',
-        'boundary mIoU': 'boundary_miou',
-        'mean accuracy': 'mean_accuracy',
-        'pixel accuracy': 'pixel_accuracy',
-        'frequency-weighted IoU': 'fwiou',
-        'overall (mean of mIoU and pixel accuracy)': 'overall',
-    }
-    rows = [[_number(report[key]), name] for name, key in means.items() if key in report]
-    categories = report.get('categories', {}).items()
-    rows += [[_number(iou), f'category {name}'] for name, iou in categories]
-    lines += tables.lines([Column(width=7, right=True), Column()], rows)
-    if report['absent']:
-        lines.append(
-            'left out of the mean, because they are neither labelled nor predicted: '
-            + ', '.join(report['absent'])
-        )
-    return '\n'.join(lines)
-
-
-def _percent(share: float) -> float | None:
+def percent(share: float) -> float | None:
+    """Return a share in percent; None for NaN."""
     return None if math.isnan(share) else 100 * float(share)
-
-
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}'

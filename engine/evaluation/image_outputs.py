@@ -1,61 +1,52 @@
 """Files that an evaluation writes per image: pictures, class indices, test server files."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import datasets
 from common.errors import UserError
-from datasets import IGNORE, Dataset, DatasetInfo, colours, image_files
+from datasets import Dataset, image_files
 from datasets.readers.contract import SubmittingReader
-from engine.evaluation.evaluator import Output
+from engine.evaluation import panels
+from engine.evaluation.evaluator import ImageResult
+
+
+@dataclass(frozen=True)
+class Output:
+    """A kind of file that is written for every image.
+
+    Attributes:
+        target: Function from a sample's index to the path of its file.
+        write: Function that writes a result to a path.
+    """
+
+    target: Callable[[int], Path]
+    write: Callable[[Path, ImageResult], None]
+
 
 Writer = Callable[[Dataset, Path], Output]
-RIGHT, WRONG, IGNORED = (200, 200, 200), (0, 0, 220), (0, 0, 0)  # BGR colours of the error map
 
 
 def pictures(dataset: Dataset, folder: Path) -> Output:
-    """Return the output of pictures with image, truth, prediction and error map, in two rows.
+    """Return the output of pictures with image, truth, prediction and error map.
 
-    The error map is grey at correct pixels, red at wrong ones and black at ignored ones. Without
-    labels a picture shows image and prediction.
+    Without labels a picture shows image and prediction.
     """
 
-    def write(path, index, image, labels, predictions):
-        image_files.write_image(path, picture(dataset.info, image, labels, predictions))
+    def write(path: Path, result: ImageResult) -> None:
+        image_files.write_image(path, panels.picture(dataset.info, result))
 
     return Output(_under_names(dataset, folder), write)
-
-
-def picture(
-    info: DatasetInfo, image: np.ndarray, labels: np.ndarray | None, predictions: np.ndarray
-):
-    """Compose image, truth, prediction and error map; without labels, image and prediction.
-
-    Args:
-        info: Facts of the data set, with the palette.
-        image: (H, W, 3) uint8, BGR.
-        labels: (H, W) uint8, or None.
-        predictions: (H, W) uint8.
-
-    Returns:
-        (2H, 2W, 3) uint8, BGR; (H, 2W, 3) without labels.
-    """
-    predicted = colours.paint(predictions, info.palette)
-    rows = [[image, predicted]]
-    if labels is not None:
-        errors = np.where((labels == predictions)[..., None], RIGHT, WRONG)
-        errors = np.where((labels == IGNORE)[..., None], IGNORED, errors).astype(np.uint8)
-        rows = [[image, colours.paint(labels, info.palette)], [predicted, errors]]
-    return np.vstack([np.hstack(row) for row in rows])
 
 
 def class_indices(dataset: Dataset, folder: Path) -> Output:
     """Return the output of predicted class indices as 8-bit PNG."""
 
-    def write(path, index, image, labels, predictions):
-        image_files.write_image(path, predictions)
+    def write(path: Path, result: ImageResult) -> None:
+        image_files.write_image(path, result.predictions)
 
     return Output(_under_names(dataset, folder), write)
 
@@ -70,12 +61,12 @@ def submission(dataset: Dataset, folder: Path) -> Output:
     if not isinstance(reader, SubmittingReader):
         raise UserError(f'--format-only: {dataset.info.name} has no test server')
 
-    def target(index):
+    def target(index: int) -> Path:
         name, _ = reader.submission(dataset[index], np.zeros((1, 1), np.uint8))
         return _below(folder, name)
 
-    def write(path, index, image, labels, predictions):
-        _, values = reader.submission(dataset[index], predictions)
+    def write(path: Path, result: ImageResult) -> None:
+        _, values = reader.submission(dataset[result.index], result.predictions)
         if reader.SUBMITTED_WITH_PALETTE:
             image_files.write_palette_png(path, values, dataset.info.palette)
         else:

@@ -35,17 +35,29 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 class Scores:
     """Scores of each class from 0 to 1; NaN if no pixel determines a score.
 
+    With P for precision and R for recall, F1 = 2PR / (P + R) (van Rijsbergen, "Information
+    Retrieval", 1979). Of two sets of pixels it is the coefficient of Dice, 2|A & B| / (|A| + |B|)
+    (Dice, Ecology 26, 1945). Means over classes treat absent classes as mIoU does, and equal
+    scikit-learn's macro averages.
+
     Attributes:
         iou: True positives over the union of truth and prediction. A class that occurs in neither
             is NaN and left out of the mean, as in cityscapesScripts. A class that is predicted but
             not labelled has 0.
-        accuracy: Share of the class's pixels that are predicted correctly.
+        accuracy: Recall, the share of the class's pixels that are predicted correctly. A class that
+            is not labelled is NaN.
         share: Share of the class among the labelled pixels.
+        precision: Share of the pixels predicted as the class that are of it. NaN as for ``iou``; a
+            class that is labelled but never predicted has 0.
+        f1: F1, or Dice: the harmonic mean of precision and recall. NaN as for ``iou``; a class
+            that is never predicted correctly has 0.
     """
 
     iou: np.ndarray
     accuracy: np.ndarray
     share: np.ndarray
+    precision: np.ndarray
+    f1: np.ndarray
 
     @property
     def miou(self) -> float:
@@ -56,6 +68,16 @@ class Scores:
     def mean_accuracy(self) -> float:
         """Mean accuracy of the labelled classes."""
         return mean(self.accuracy)
+
+    @property
+    def mean_precision(self) -> float:
+        """Mean precision of the classes that occur."""
+        return mean(self.precision)
+
+    @property
+    def mean_f1(self) -> float:
+        """Mean F1, or Dice, of the classes that occur."""
+        return mean(self.f1)
 
     @property
     def pixel_accuracy(self) -> float:
@@ -73,14 +95,29 @@ class Scores:
         return (self.miou + self.pixel_accuracy) / 2
 
 
+def class_counts(matrix: np.ndarray) -> np.ndarray:
+    """Return the pixels of each class in a confusion matrix.
+
+    Returns:
+        (3, num_classes) int64: those that are predicted correctly, labelled, and predicted.
+    """
+    return np.stack((np.diag(matrix), matrix.sum(1), matrix.sum(0)))
+
+
 def scores(matrix: np.ndarray) -> Scores:
     """Compute the scores of a confusion matrix."""
-    right = np.diag(matrix).astype(np.float64)
-    truth, predicted = matrix.sum(1), matrix.sum(0)
+    return scores_of_counts(class_counts(matrix))
+
+
+def scores_of_counts(counts: np.ndarray) -> Scores:
+    """Compute scores from :func:`class_counts`."""
+    right, (truth, predicted) = counts[0].astype(np.float64), counts[1:]
     with np.errstate(invalid='ignore'):
-        return Scores(
-            right / (truth + predicted - right), right / truth, truth / np.float64(truth.sum())
-        )
+        iou = right / (truth + predicted - right)
+        # A labelled class that is never predicted has precision 0, so that it counts in the mean.
+        precision = right / np.where(truth > 0, np.maximum(predicted, 1), predicted)
+        f1 = 2 * right / (truth + predicted)
+        return Scores(iou, right / truth, truth / np.float64(truth.sum()), precision, f1)
 
 
 def merge(matrix: np.ndarray, groups: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:

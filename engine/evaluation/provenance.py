@@ -74,5 +74,5 @@ def protocol_words(attributes: Mapping[str, Any]) -> str:
 
 def _value_words(name: str, value: Any) -> str:
     """Return HxW for a size, and numbers separated by commas for other tuples."""
-    sign = 'x' if name in ('size', 'window', 'stride') else ','
+    sign = 'x' if name in ('size', 'area_of', 'window', 'stride') else ','
     return sign.join(f'{part:g}' for part in value) if isinstance(value, tuple) else str(value)

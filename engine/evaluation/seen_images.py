@@ -28,16 +28,18 @@ def warn_of_shared(training: Dataset, scored: Dataset) -> None:
         )
 
 
-def warn_of_trained(weights: Path, scored: Dataset) -> None:
+def warn_of_trained(weights: Path | str, scored: Dataset) -> None:
     """Warn if weights from a run folder were trained on images of a split that they score.
 
     The folder's config tells the training split. If that cannot be opened any more, its name
     decides.
 
     Args:
-        weights: The file of weights.
+        weights: The file of weights; words for others, of which nothing is known.
         scored: The split.
     """
+    if isinstance(weights, str):
+        return
     config_file = RunFolder(weights.parent).config
     if kind_of(config_file) != 'file':
         return

@@ -17,6 +17,9 @@ from engine.inference.settings import (
     WeightsSettings,
 )
 
+SHEET_NAME = 'worst_images.png'  # in the folder of --visualize
+MAX_WORST = 100  # images on the sheet
+
 
 @dataclass(frozen=True)
 class EvaluationSettings(Settings):
@@ -45,14 +48,36 @@ class EvaluationSettings(Settings):
     )
     boundary: bool = flag('--boundary', help='compute boundary IoU as well')
     json: Path | None = option(
-        '--json', type=Path, metavar='FILE', help='write the scores to this file'
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='write the scores and the confusion matrix to this file',
+    )
+    confusion: Path | None = option(
+        '--confusion',
+        type=Path,
+        metavar='FILE.png',
+        help='draw the confusion matrix; also as .svg or .pdf',
+    )
+    per_image: Path | None = option(
+        '--per-image',
+        type=Path,
+        metavar='FILE.csv',
+        help='write the scores of every image, the worst image first',
     )
     visualize: Path | None = option(
         '--visualize',
         type=Path,
         metavar='DIR',
-        help='write image, truth, prediction and error map of every image (with --format-only: '
-        'image and prediction)',
+        help='write image, truth, prediction and error map of every image, large images reduced '
+        '(with --format-only: image and prediction)',
+    )
+    worst: int | None = option(
+        '--worst',
+        type=int,
+        metavar='N',
+        help='with --visualize: show the N images of the lowest mIoU on one sheet as well, '
+        f'DIR/{SHEET_NAME}',
     )
     save_labels: Path | None = option(
         '--save-labels', type=Path, metavar='DIR', help='write the predicted class indices'
@@ -73,7 +98,17 @@ class EvaluationSettings(Settings):
         super().__post_init__()
         if self.limit is not None and self.limit < 1:
             raise UserError(f'--limit must be at least 1, not {self.limit}')
+        if self.worst is not None:
+            if not 1 <= self.worst <= MAX_WORST:
+                raise UserError(
+                    f'--worst must be at least 1 and at most {MAX_WORST}, not {self.worst}'
+                )
+            if self.visualize is None:
+                raise UserError(f'--worst {self.worst} needs a folder: add --visualize DIR')
         if self.format_only:
-            for name, given in (('json', self.json), ('boundary', self.boundary)):
-                if given:
-                    raise UserError(f'--format-only computes no scores; leave out --{name}')
+            scores = ('json', 'boundary', 'confusion', 'per_image', 'worst')
+            for name in scores:
+                if getattr(self, name):
+                    raise UserError(
+                        f'--format-only computes no scores; leave out --{name.replace("_", "-")}'
+                    )

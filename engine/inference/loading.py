@@ -3,17 +3,18 @@
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import nnabla as nn
 
 import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
-from datasets import DatasetInfo
 from datasets.keys import DataKeys
 from engine.backends import calibration, select
+from engine.backends.base import FLOAT32
 from engine.backends.calibration import Calibration
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
@@ -22,8 +23,10 @@ from engine.config.loading import class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
+from engine.inference import exported_file, file_network
+from engine.inference.loaded import LoadedNetwork
 from engine.inference.predictor import Predictor
-from engine.inference.settings import WeightsSettings
+from engine.inference.settings import RANDOM, WeightsSettings
 from layers.workspace import NNABLA_LOCK, Workspace
 from models import input_statistics
 from models.class_table import ClassTable, first_difference
@@ -31,30 +34,8 @@ from models.errors import NonFiniteError
 from models.family import NetworkKeys
 from models.weights import LoadReport
 
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network with its weights, ready to run.
-
-    Attributes:
-        predictor: Computes class maps.
-        config: Config of the network, completed with what its file of weights stores.
-        info: Names and colours of its classes.
-        weights: File that the weights were loaded from.
-        sha256: SHA-256 of that file, in hexadecimal digits.
-        classes: Names and colours of the classes that the file stores; None if it stores none.
-        choice: Device and precision of NNabla's context.
-        calibration: Images that determine the 8-bit ranges; None at other precisions.
-    """
-
-    predictor: Predictor
-    config: Config
-    info: DatasetInfo
-    weights: Path
-    sha256: str
-    classes: ClassTable | None
-    choice: DeviceChoice
-    calibration: Calibration | None = None
+RANDOM_SEED = 0
+RANDOM_WEIGHTS = f'random weights, seed {RANDOM_SEED}'
 
 
 def load(
@@ -69,12 +50,14 @@ def load(
     """Create the network of a config and load its weights, in a workspace of its own.
 
     So a process can load several networks, also of the same kind, and use them at the same time.
+    The weights can be a file of engine.export, which is run as it is.
 
     Args:
         config: Config of the network.
         weights: Weights to load; by default those of the config.
         device: NNabla's context.
-        backend: Backend that computes the network; None selects NNabla.
+        backend: Backend that computes the network; None selects NNabla, which runs no exported
+            file.
         gpu: Index of the GPU.
         data_dir: Folder of the data set, for the images that determine the 8-bit ranges and for
             names of classes that neither config nor weights have; by default the config's.
@@ -87,19 +70,29 @@ def load(
     source = weights.weights or keys.weights
     if not source:
         raise UserError(_missing_weights(config))
+    random = source == RANDOM
+    exported = None if backend is None else exported_file.find(source)
+    if backend is not None and exported is not None:
+        config = file_network.config_of(config, weights)
+        return file_network.load_file(config, exported_file.read(exported), device, backend)
     with NNABLA_LOCK:  # another thread may load a network for another device
         choice = context.use(device.context, device.type_config, gpu)
         workspace = Workspace({})
     LOG.info('%s', choice)
     described = models.describe(config)
-    path = models.weights.find_for(keys.network, described.num_classes, source, weights.weights_url)
-    classes = models.weights.class_table(path)
-    config = with_classes(_with_statistics(config, keys, path), classes, path)
+    path, classes = None, None
+    if not random:
+        url = weights.weights_url
+        path = models.weights.find_for(keys.network, described.num_classes, source, url)
+        classes = models.weights.class_table(path)
+        config = with_classes(_with_statistics(config, keys, path), classes, path)
     info = class_info(config, data_dir)
     _report_generated_names(config, data_dir)
     network = models.create(config)
     release = partial(context.release_cached_memory, choice)
     with workspace.entered():
+        if random:
+            nn.random.set_parameter_seed(RANDOM_SEED)
         predictor = Predictor(network, release)
     images = None
     if backend is not None:
@@ -107,6 +100,14 @@ def load(
         if backend.precision == 'int8':
             images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
+    precision = FLOAT32 if backend is None else backend.precision
+    if choice.type_config == 'half':
+        precision = 'float16'
+    if path is None:
+        LOG.warning('%s: results only show that config and data work', RANDOM_WEIGHTS)
+        return LoadedNetwork(
+            predictor, config, info, RANDOM_WEIGHTS, None, None, choice, images, precision
+        )
     digest = _digest(path)
     with workspace.entered():
         report = _load_parameters(path, weights)
@@ -119,7 +120,7 @@ def load(
             len(report.missing),
             len(report.extra),
         )
-    return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images)
+    return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images, precision)
 
 
 def _load_parameters(path: Path, weights: WeightsSettings) -> LoadReport:
@@ -175,7 +176,10 @@ def _missing_weights(config: Config) -> str:
         advice = models.weights.published.advice_for(
             NetworkKeys.of(config).network, models.describe(config)
         )
-        return f'{config.path} names no weights: pass some with -m; {advice}'
+        return (
+            f'{config.path} names no weights: pass some with -m; {advice}; -m {RANDOM} tries the '
+            'config without'
+        )
     run = config.run.path
     return (
         f'{run}: this run has saved no weights yet, best.h5, final.h5 or model_param_*.h5, as it '

@@ -1,5 +1,7 @@
 """Draw a class map over its image, with a legend, and compute the share of each class."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -53,24 +55,32 @@ def class_shares(labels: np.ndarray, info: DatasetInfo) -> dict[str, float]:
 
 
 def legend_panel(height: int, info: DatasetInfo) -> np.ndarray:
-    """Draw a panel with the name and the colour of every class, in columns of readable text.
+    """Draw a panel with the name and the colour of every class, as :func:`legend` does."""
+    return legend(height, list(zip(info.classes, info.palette)))
+
+
+def legend(
+    height: int, entries: Sequence[tuple[str, Sequence[int]]], tallest: int = 40
+) -> np.ndarray:
+    """Draw a panel of names and colours, in columns of readable text.
 
     Args:
         height: Rows of the panel in pixels.
-        info: Facts of the data set, with the names and the colours of the classes.
+        entries: Names, each with its colour as (red, green, blue).
+        tallest: Largest height of an entry in pixels.
 
     Returns:
         (height, W, 3) uint8, BGR.
     """
-    line = int(np.clip(height / (len(info.classes) + 1), 14, 40))
+    line = int(np.clip(height / (len(entries) + 1), 14, tallest))
     rows = max(1, height // line - 1)
     font = ImageFont.load_default(size=line * 0.6)
-    widest = max(font.getlength(name) for name in info.classes)
+    widest = max((font.getlength(name) for name, _ in entries), default=0)
     column = int(line * 2 + widest)
-    columns = -(-len(info.classes) // rows)
+    columns = -(-len(entries) // rows)
     panel = Image.new('RGB', (column * columns + line // 2, height), BACKGROUND)
     draw = ImageDraw.Draw(panel)
-    for i, (name, colour) in enumerate(zip(info.classes, info.palette)):
+    for i, (name, colour) in enumerate(entries):
         left, top = line // 2 + i // rows * column, line // 2 + i % rows * line
         draw.rectangle(
             (left, top + line * 0.15, left + line * 0.7, top + line * 0.85),

@@ -16,9 +16,12 @@ from common.writing.protected_files import ProtectedFiles
 from datasets import image_files
 from engine.inference import video
 from engine.inference.settings import LooksSettings
+from engine.inference.sources import only_source
 
 DEFAULT_STEM, DEFAULT_FOLDER = 'result', 'results'
-LABELS_ENDING, COLOR_ENDING = '_labels.png', '_color.png'  # follow the stem of the picture's name
+# Of the maps beside a picture; they follow the stem of its name.
+LABELS_ENDING, COLOR_ENDING = '_labels.png', '_color.png'
+CONFIDENCE_ENDING, PROBABILITIES_ENDING = '_confidence.png', '_probabilities.npz'
 
 Pair = tuple[Input, Path]
 
@@ -46,12 +49,13 @@ def plan_outputs(
 ) -> OutputPlan:
     """Find the inputs and choose the path of each picture, without creating anything.
 
-    The picture of one file is written to ``output``, by default ``result.jpg`` or ``result.mp4``.
-    Pictures of several files, of a folder or of a pattern are written to the folder ``output``, by
-    default ``results``, under the names and in the subfolders of their inputs.
+    The picture of one file, or the video of a stream, is written to ``output``, by default
+    ``result.jpg`` or ``result.mp4``. Pictures of several files, of a folder or of a pattern are
+    written to the folder ``output``, by default ``results``, under the names and in the subfolders
+    of their inputs.
 
     Args:
-        patterns: Files, folders and patterns.
+        patterns: Files, folders and patterns, or one camera, stream or ``-``.
         output: Path of the picture or of the folder; None for the default.
         looks: Settings that select the class maps to write beside the pictures.
         protected: Further files that no result may overwrite, such as the weights.
@@ -60,10 +64,11 @@ def plan_outputs(
         UserError: An input is missing, or a result cannot be written or would overwrite a file.
     """
     first = patterns[0] if len(patterns) == 1 else ''
+    source = only_source(patterns)
     one_file = first.strip() and kind_of(Path(os.path.expanduser(first))) == 'file'
-    folder = None if one_file else Path(output or DEFAULT_FOLDER)
+    folder = None if source or one_file else Path(output or DEFAULT_FOLDER)
     problems: list[str] = []
-    inputs = find_inputs(patterns, folder, problems.append)
+    inputs = [source] if source else find_inputs(patterns, folder, problems.append)
     if folder is None:
         target = Path(output or DEFAULT_STEM + _ending(inputs[0]))
         if _kind_of_output(target) == 'folder' or (output or '').endswith('/'):
@@ -77,13 +82,17 @@ def plan_outputs(
         (video if item.is_video else image_files).check_format(target)
     planned = _planned_paths(inputs, targets, looks)
     _check_overwriting(inputs, targets, looks, planned)
-    protected = (protected or ProtectedFiles()).add('an input', [item.path for item in inputs])
+    protected = (protected or ProtectedFiles()).add('an input', _files(inputs))
     for path in planned:
         protected.claim('-o', path, f'name another {"file" if folder is None else "folder"}')
         if folder is not None:
             write_targets.refuse_stream(path)
     _check_writable(targets[0] if folder is None else folder / 'x')
     return OutputPlan(list(zip(inputs, targets)), folder, problems)
+
+
+def _files(inputs: Sequence[Input]) -> list[Path]:
+    return [item.path for item in inputs if item.is_file]
 
 
 def _result_names(inputs: Sequence[Input]) -> list[Path]:
@@ -124,7 +133,7 @@ def _check_overwriting(
     planned: Sequence[Path],
 ) -> None:
     """Raise ``UserError`` if a result would overwrite another one, or be mixed with others."""
-    sources, maps = {real(item.path) for item in inputs}, map_endings(looks)
+    sources, maps = set(map(real, _files(inputs))), map_endings(looks)
     counts = Counter(map(real, planned))
     for path in planned:
         if counts[real(path)] > 1:
@@ -168,12 +177,18 @@ def _kind_of_output(path: Path) -> str | None:
 
 
 def map_endings(looks: LooksSettings) -> list[str]:
-    """Return the name endings of the class maps that the settings request."""
-    return [LABELS_ENDING] * looks.save_labels + [COLOR_ENDING] * looks.save_color
+    """Return the name endings of the maps that the settings request."""
+    requested = {
+        LABELS_ENDING: looks.save_labels,
+        COLOR_ENDING: looks.save_color,
+        CONFIDENCE_ENDING: looks.save_confidence,
+        PROBABILITIES_ENDING: looks.save_probabilities,
+    }
+    return [ending for ending, wanted in requested.items() if wanted]
 
 
 def map_path(picture: Path, ending: str) -> Path:
-    """Return the path of the class map beside a picture."""
+    """Return the path of a map beside a picture."""
     return picture.with_name(picture.stem + ending)
 
 

@@ -18,18 +18,20 @@ def run_pipeline(
     compute: Callable[[Any, Any], Any],
     write: Callable[[Any, Any], None],
     bytes_of: Callable[[Any], int],
+    most_ahead: int = MAX_WAITING_ITEMS,
 ) -> Generator[UserError | None, None, None]:
     """Read, compute and write items in three overlapping stages, and yield their outcomes in order.
 
     Reading and writing run in one thread each, computing in the caller's thread. Items larger than
-    ``MAX_WAITING_BYTES`` are processed one after the other.
+    ``MAX_WAITING_BYTES`` are processed one after the other, and so are items with larger results.
 
     Args:
         items: Items to process.
         read: Function ``read(item) -> value``.
         compute: Function ``compute(item, value) -> result``.
         write: Function ``write(item, result)``.
-        bytes_of: Function that returns the size of a value in bytes.
+        bytes_of: Function that returns the size of a value, or of a result, in bytes.
+        most_ahead: Maximum number of values that wait for the computation.
 
     Yields:
         For each item None, or the ``UserError`` that one of its stages raised.
@@ -38,7 +40,7 @@ def run_pipeline(
         Exception: Any other exception of a stage ends the iteration. A write in progress is
             completed first.
     """
-    pending, ahead = iter(items), 0
+    pending, ahead, behind = iter(items), 0, 0
     reads: deque[tuple[Any, Future]] = deque()
     writes: deque[Future] = deque()
     with _thread() as reader, _thread() as writer:
@@ -53,16 +55,24 @@ def run_pipeline(
             item, reading = reads.popleft()
             try:
                 value = reading.result()
-                ahead = min(MAX_WAITING_ITEMS, MAX_WAITING_BYTES // max(1, bytes_of(value)))
-                writes.append(writer.submit(write, item, compute(item, value)))
+                small = _most_waiting(bytes_of(value))
+                ahead = min(most_ahead, small)
+                result = compute(item, value)
+                behind = min(small, _most_waiting(bytes_of(result)))
+                writes.append(writer.submit(write, item, result))
             except UserError as error:
                 writes.append(_failed(error))
             del reading  # frees the memory of the computed item
-            value = None
-            while len(writes) > ahead:
+            value = result = None
+            while len(writes) > behind:
                 yield _outcome(writes.popleft())
         while writes:
             yield _outcome(writes.popleft())
+
+
+def _most_waiting(size: int) -> int:
+    """Return how many values of so many bytes may wait for the next stage."""
+    return min(MAX_WAITING_ITEMS, MAX_WAITING_BYTES // max(1, size))
 
 
 @contextmanager

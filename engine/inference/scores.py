@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 
 from common.errors import InputError
 from common.memory import memory_errors_as
@@ -63,6 +64,11 @@ class ImageScores:
     num_classes: int
     size: Size
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the maps of all views in bytes."""
+        return sum(view.maps.nbytes for view in self.views)
+
     def labels(self) -> np.ndarray:
         """Return the class index of every pixel, (H, W) uint8; the first one of equal classes.
 
@@ -89,14 +95,17 @@ class ImageScores:
                 confidence[rows] = self._mean(rows).max(axis=0)
             return confidence
 
-    def probabilities(self) -> np.ndarray:
-        """Return the mean probabilities over all views, (num_classes, H, W) float32.
+    def probabilities(self, dtype: npt.DTypeLike = np.float32) -> np.ndarray:
+        """Return the mean probabilities over all views, (num_classes, H, W).
+
+        Args:
+            dtype: Number type of the result; in float16 it needs half the memory.
 
         Raises:
             InputError: The memory does not suffice.
         """
         with enough_memory(self.size):
-            probabilities = np.empty((self.num_classes, *self.size), np.float32)
+            probabilities = np.empty((self.num_classes, *self.size), dtype)
             for rows in self._bands():
                 probabilities[:, rows] = self._mean(rows)
             return probabilities

@@ -100,6 +100,20 @@ class Segmentation:
         looks = LooksSettings(opacity=opacity, legend=legend)
         return pictures.overlay(self.image, self.labels, self.info, looks)
 
+    def half_probabilities(self) -> np.ndarray:
+        """Return :attr:`probabilities` as float16, in half the memory.
+
+        Raises:
+            InputError: The memory does not suffice.
+        """
+        return self._known_scores().probabilities(np.float16)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the image, the class indices and the known scores in bytes."""
+        scores = 0 if self._scores is None else self._scores.nbytes
+        return self.image.nbytes + self.labels.nbytes + scores
+
     def drop_scores(self) -> None:
         """Free the network's maps; confidence and probabilities then run the network again."""
         self._scores = None

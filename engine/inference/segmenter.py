@@ -15,12 +15,12 @@ from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
 from engine.config.config import Config
 from engine.device.settings import DeviceSettings
-from engine.inference import test_time
+from engine.inference import file_network, test_time, trained_size
 from engine.inference.input_images import bgr_image
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.segmentation import Segmentation
 from engine.inference.settings import ProtocolSettings, WeightsSettings
-from engine.inference.test_time import Protocol, ProtocolKeys
+from engine.inference.test_time import Protocol, ProtocolKeys, size_of
 
 CONFIGURED = ProtocolSettings()  # the views of the config
 
@@ -45,8 +45,9 @@ class Segmenter:
     Args:
         config: Config file, or folder of a run; searched in the working directory, then in the
             project. None for configs/D3Net_L.yaml of the project.
-        weights: File of weights, or name of published weights, which are downloaded if they are
-            missing; by default those of the config.
+        weights: File of weights, name of published weights, which are downloaded if they are
+            missing, or an exported file, .onnx or .xml, which needs no config; by default those of
+            the config.
         context: Device: ``cpu``, ``cudnn`` (GPU), or ``auto``.
         type_config: Number type of NNabla: ``float``, or on a GPU ``half``.
         backend: Name of the backend, or ``auto``.
@@ -77,12 +78,13 @@ class Segmenter:
                 f'protocol: {short_repr(protocol)} is no engine.inference.ProtocolSettings; an '
                 'engine.Protocol is given with an image: segmenter(image, protocol)'
             )
-        loaded = configs.load(config, overrides)
+        chosen = WeightsSettings(weights=None if weights is None else os.fspath(weights))
+        loaded = file_network.config_of(configs.load(config, overrides), chosen)
         self.protocol = test_time.choose_protocol(protocol, ProtocolKeys.of(loaded))
         self._set_network(
             load(
                 loaded,
-                WeightsSettings(weights=None if weights is None else os.fspath(weights)),
+                chosen,
                 DeviceSettings(context=context, type_config=type_config),
                 BackendSettings(backend=backend, precision=precision, threads=threads, eager=True),
             )
@@ -121,6 +123,7 @@ class Segmenter:
 
     def _set_network(self, network: LoadedNetwork) -> None:
         self.network, self.reading = network, ImageReading.of(network.config)
+        self._trained_size = ProtocolKeys.of(network.config).trained_size
 
     @property
     def info(self) -> DatasetInfo:
@@ -169,6 +172,7 @@ class Segmenter:
 
     def _segment(self, image: np.ndarray, protocol: Protocol | None) -> Segmentation:
         predictor, views = self.network.predictor, protocol or self.protocol
+        trained_size.warn_if_far(views, size_of(image), self._trained_size)
         labels, scores = predictor.labels_and_scores(image, views)
         compute_scores = partial(predictor.scores, image, views)
         return Segmentation(image, labels, self.info, compute_scores, scores)

@@ -14,6 +14,8 @@ from engine.device.settings import DeviceSettings
 BACKEND_TITLE = 'backend of the computation; in float32, results differ by rounding errors only'
 PROTOCOL_TITLE = 'how the network sees an image (default: as the config says)'
 
+RANDOM = 'random'  # in place of a file of weights; a file of this name is ./random
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse a text such as ``512x1024`` into a height and a width.
@@ -57,8 +59,10 @@ class WeightsSettings(Settings):
         '-m',
         '--model',
         metavar='H5',
-        help='weights: a file, or the name of published weights, which are downloaded if they are '
-        "missing (default: the config's)",
+        help='weights: a file, the name of published weights, which are downloaded if they are '
+        f'missing, or {RANDOM}: seeded random ones, for trying a config; infer.py and evaluate.py '
+        'also run an .onnx or .xml of engine.export, without a config (default: the '
+        "config's)",
     )
     partial: bool = flag(
         '--partial',
@@ -89,6 +93,11 @@ class ProtocolSettings(Settings):
         type=_numbers(float, most=16),
         metavar='S[,S...]',
         help='resize by these factors and average; a single factor below 1 suits large images',
+    )
+    trained_area: bool = flag(
+        '--trained-area',
+        help='scale every image to as many pixels as the images of the training had; --scales '
+        'then count from there',
     )
     flip: bool | None = option(
         '--flip', action='store_true', help='average with the mirrored image'
@@ -142,6 +151,19 @@ class LooksSettings(Settings):
         '--save-color',
         help='write class indices with a colour palette to <picture>_color.png',
     )
+    save_confidence: bool = flag(
+        '--save-confidence',
+        help="write the probability of each pixel's class to <picture>_confidence.png, 255 for 1",
+    )
+    save_probabilities: bool = flag(
+        '--save-probabilities',
+        help='write the probabilities of all classes to <picture>_probabilities.npz',
+    )
+
+    @property
+    def need_scores(self) -> bool:
+        """Whether a file is written that needs more than the class of each pixel."""
+        return self.save_confidence or self.save_probabilities
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,7 +173,7 @@ class LooksSettings(Settings):
 
 @dataclass(frozen=True)
 class SegmentSettings(Settings):
-    """Settings of infer.py: the files to segment, the network and the paths of the results."""
+    """Settings of infer.py: what to segment, the network and the paths of the results."""
 
     inputs: tuple[str, ...] = option(
         '-i',
@@ -161,14 +183,22 @@ class SegmentSettings(Settings):
         nargs='+',
         required=True,
         metavar='FILE',
-        help='an image, a video, a folder or a quoted pattern; accepts several',
+        help='an image, a video, a folder or a quoted pattern; accepts several. Or one of these: '
+        'the number of a camera, an address (rtsp://, http://, https://) of a stream, or - for an '
+        'image from standard input',
     )
     output: str | None = option(
         '-o',
         '--output',
         metavar='PATH',
-        help='picture of a single input (default: result.jpg), '
+        help='picture or video of a single input (default: result.jpg or result.mp4), '
         'or folder of several (default: results)',
+    )
+    frames: int | None = option(
+        '--frames',
+        type=_number,
+        metavar='N',
+        help='end a video or stream after N segmented frames',
     )
     looks: LooksSettings = group(LooksSettings, 'looks of the results, and files beside them')
     weights: WeightsSettings = group(WeightsSettings)

@@ -4,6 +4,7 @@ If a protocol has several views of an image, the class probabilities of all view
 the image's own size with equal weights. The class with the largest mean wins.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
@@ -18,6 +19,7 @@ from engine.inference.settings import ProtocolSettings
 
 Size = tuple[int, int]  # height, width
 LONGEST_SIDE, SIZE_MULTIPLE = 1000, 8  # CSAIL's defaults
+SET_TRAINED_SIZE = "set it, such as --set 'trained_size=[360, 480]'"
 
 
 def size_of(image: np.ndarray) -> Size:
@@ -32,7 +34,9 @@ class Protocol:
 
     Attributes:
         size: Size that every image is resized to, as in TI's EdgeAI-Lite.
-        scales: Factors of ``size``, or of the image's size if ``size`` is None.
+        area_of: Size whose number of pixels every image is scaled to. Its shape stays, but for the
+            rounding to a multiple, which lets photos of nearly one shape share a compiled network.
+        scales: Factors of the size that ``size`` or ``area_of`` gives, or of the image's own.
         flip: Whether the network also sees the mirror image of every view.
         window: Size of overlapping windows that a view is cut into; a smaller view is one window.
             The windows' probabilities are averaged with weights that fall linearly towards a
@@ -42,13 +46,14 @@ class Protocol:
             rounds both sides up to a multiple (CSAILVision/semantic-segmentation-pytorch, commit
             8f27c9b97d2ca7c6e05333d5766d144bf7d8c31b, mit_semseg/dataset.py).
         max_size: Largest length of the longer side with ``short_sides``.
-        multiple: Divisor of both sides with ``short_sides``.
+        multiple: Divisor of both sides with ``short_sides``, and of those that ``area_of`` changes.
 
     Raises:
         UserError: An attribute has no usable value, or two of them contradict each other.
     """
 
     size: Size | None = None
+    area_of: Size | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     window: Size | None = None
@@ -64,6 +69,11 @@ class Protocol:
                 '--short-sides (test_short_sides) replaces --size (test_size) and '
                 '--scales (test_scales); use one of them'
             )
+        if self.area_of and (self.size or self.short_sides):
+            raise UserError(
+                '--trained-area (test_trained_area) replaces --size (test_size) and '
+                '--short-sides (test_short_sides); use one of them'
+            )
         if self.stride and not self.window:
             raise UserError(
                 '--stride (test_stride) belongs to --slide (test_window), which is missing'
@@ -75,7 +85,7 @@ class Protocol:
             )
 
     def _check_values(self) -> None:
-        for name in ('size', 'window', 'stride'):
+        for name in ('size', 'area_of', 'window', 'stride'):
             value = getattr(self, name)
             if value is not None and not (_are_positive(value, Integral) and len(value) == 2):
                 raise UserError(f'{name}: {value!r} is no (height, width), such as (512, 1024)')
@@ -91,8 +101,18 @@ class Protocol:
         """Return the sizes of the views of an image of ``height`` x ``width`` pixels."""
         if self.short_sides:
             return [self._by_short_side(height, width, short) for short in self.short_sides]
-        height, width = self.size or (height, width)
+        height, width = self.size or self._of_area(height, width)
         return [(max(1, round(height * s)), max(1, round(width * s))) for s in self.scales]
+
+    def _of_area(self, height: int, width: int) -> Size:
+        factor = math.sqrt(math.prod(self.area_of) / (height * width)) if self.area_of else 1
+        if factor == 1:
+            return height, width
+
+        def rounded(side: int) -> int:
+            return max(1, round(side * factor / self.multiple)) * self.multiple
+
+        return rounded(height), rounded(width)
 
     def _by_short_side(self, height: int, width: int, short: int) -> Size:
         scale = min(short / min(height, width), self.max_size / max(height, width))
@@ -119,6 +139,11 @@ class Protocol:
         largest = self.window or (height, width)
         return min(largest[0], height), min(largest[1], width)
 
+    def sees_whole(self, height: int, width: int) -> bool:
+        """Return whether the only view of an image is the image as it is."""
+        only = not self.flip and not self.window
+        return only and self.views(height, width) == [(height, width)]
+
     def describe(self) -> dict[str, Any]:
         """Return, for reports, the attributes that differ from those of the default protocol."""
         plain = Protocol()
@@ -142,6 +167,16 @@ def _are_positive(values: object, kind: type) -> bool:
 class ProtocolKeys(SizeMultipleKeys):
     """Views of an image that the network sees, unless the command line overrides them."""
 
+    trained_size: tuple[int, int] | None = config_key(
+        None,
+        'height and width of the images that the weights were trained on, before random scaling '
+        'and cropping',
+        least=1,
+        default_text='unknown',
+    )
+    test_trained_area: bool = config_key(
+        False, 'scale images to as many pixels as trained_size has; their shape nearly stays'
+    )
     test_size: tuple[int, int] | None = config_key(
         None, 'height and width that images are resized to', least=1, default_text="the image's"
     )
@@ -174,6 +209,10 @@ class ProtocolKeys(SizeMultipleKeys):
         names = ('test_size', 'test_scales', 'test_short_sides', 'test_window', 'test_stride')
         values = {name: value for name in names if (value := getattr(self, name)) is not None}
         given: dict[str, Any] = {name.removeprefix('test_'): v for name, v in values.items()}
+        if self.test_trained_area:
+            if self.trained_size is None:
+                raise SectionError('test_trained_area', f'needs trained_size; {SET_TRAINED_SIZE}')
+            values['test_trained_area'], given['area_of'] = True, self.trained_size
         try:
             Protocol(**given)
         except UserError as error:
@@ -197,24 +236,27 @@ def choose_protocol(given: ProtocolSettings, keys: ProtocolKeys) -> Protocol:
     Raises:
         UserError: The settings contradict each other or the config.
     """
-    if given.size or given.scales or given.short_sides:
+    if given.size or given.scales or given.short_sides or given.trained_area:
         size, scales, short_sides = given.size, given.scales, given.short_sides
+        by_area = given.trained_area
     else:
         size, scales, short_sides = keys.test_size, keys.test_scales, keys.test_short_sides
+        by_area = keys.test_trained_area
+    if by_area and keys.trained_size is None:
+        raise UserError(f'--trained-area: the config has no trained_size; {SET_TRAINED_SIZE}')
     if given.max_size and not short_sides:
         raise UserError('--max-size belongs to --short-sides, which is missing')
     protocol = Protocol(
         size=size,
+        area_of=keys.trained_size if by_area else None,
         scales=scales or (1.0,),
         flip=keys.test_flip if given.flip is None else given.flip,
         window=given.window or keys.test_window,
         stride=given.stride or (None if given.window else keys.test_stride),
         short_sides=short_sides,
     )
-    if not short_sides:
-        return protocol
-    return replace(
-        protocol,
-        max_size=given.max_size or keys.test_max_size,
-        multiple=keys.size_multiple,
-    )
+    if short_sides:
+        protocol = replace(protocol, max_size=given.max_size or keys.test_max_size)
+    if short_sides or by_area:
+        protocol = replace(protocol, multiple=keys.size_multiple)
+    return protocol

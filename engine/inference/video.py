@@ -43,10 +43,13 @@ class VideoReader:
     Attributes:
         frames: Number of frames that the header promises; 0 if it states no number.
         rate: Frames per second.
+        is_live: False: every frame is read.
 
     Raises:
         InputError: The file cannot be read, is of another format, or claims larger frames.
     """
+
+    is_live = False
 
     def __init__(self, path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS):
         path = Path(path)

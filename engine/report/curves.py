@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common import files, silent_imports
-from common.errors import UserError
+from common import figures, silent_imports
 from common.terminal.printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 9, 9, 110
+WIDTH_INCHES, HEIGHT_INCHES = 9, 9
 COLOURS = {'loss': '#1f5fa8', 'rate': '#8a4fa0', 'score': '#1d7f4f'}
 LOG_SCALE_RATIO = 10  # an axis is logarithmic if largest / smallest value exceeds this
 MAX_DRAWN_ROWS = 200_000  # of more, only every second or third and so on is drawn
@@ -38,27 +37,18 @@ def draw_curves(path: Path, title: str, losses: Rows, rates: Rows, scores: Rows)
     Raises:
         UserError: The format is unknown, or the file cannot be written.
     """
-    # Without pyplot, which would look for a display.
-    figures, ticker = (silent_imports.load(f'matplotlib.{name}') for name in ('figure', 'ticker'))
-    figure = figures.Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout='constrained')
+    figures.check_format(path)
+    figure = figures.new(WIDTH_INCHES, HEIGHT_INCHES)
     figure.suptitle(one_line(title), parse_math=False)  # the name of a folder is no formula
-    kind = path.suffix[1:].lower()
-    if kind not in figure.canvas.get_supported_filetypes():
-        raise UserError(f'{path}: unknown picture format; use .png, .svg or .pdf')
     loss, rate, score = figure.subplots(3, 1, sharex=True)
-    _draw_losses(loss, _columns(losses))
-    _draw(rate, _columns(rates), 'learning rate', COLOURS['rate'])
-    _draw(score, _columns(scores), 'validation mIoU in %', COLOURS['score'], marker='o')
+    _draw_losses(loss, as_columns(losses))
+    _draw(rate, as_columns(rates), 'learning rate', COLOURS['rate'])
+    _draw(score, as_columns(scores), 'validation mIoU in %', COLOURS['score'], marker='o')
     for axes in (loss, rate):
-        _choose_scale(axes)
-    score.set_xlabel('iteration')
-    score.xaxis.set_major_locator(ticker.MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
-    score.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
-    score.set_xlim(0, 1.02 * max([1, *(row[0] for row in (*losses, *scores))]))
-    _mark_best(score, _columns(scores))
-    with files.replacing(path) as temporary:
-        # The file to which a link leads can have another ending.
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, format=kind)
+        choose_scale(axes)
+    set_iterations(score, max([1, *(row[0] for row in (*losses, *scores))]))
+    _mark_best(score, as_columns(scores))
+    figures.write(path, figure)
 
 
 def _draw_losses(axes: Axes, columns: np.ndarray):
@@ -68,10 +58,22 @@ def _draw_losses(axes: Axes, columns: np.ndarray):
         _draw(axes, columns, 'training loss', COLOURS['loss'])
         return
     _draw(axes, columns, 'training loss', COLOURS['loss'], alpha=0.3, label='mean of an interval')
-    half = len(values) // 40
-    means = _running_mean(values, half)
+    half = _half_window(values)
+    _, means = smoothed(columns)
     axes.plot(iterations, means, color=COLOURS['loss'], label=f'mean of {2 * half + 1} intervals')
     axes.legend(frameon=False)
+
+
+def _half_window(values: np.ndarray) -> int:
+    return len(values) // 40
+
+
+def smoothed(columns: np.ndarray) -> np.ndarray:
+    """Return iterations, and the running mean of values if there are many, as an array (2, N)."""
+    iterations, values = columns
+    if len(values) < MIN_SMOOTHED_VALUES:
+        return columns
+    return np.stack((iterations, _running_mean(values, _half_window(values))))
 
 
 def _running_mean(values: np.ndarray, half: int) -> np.ndarray:
@@ -95,15 +97,34 @@ def _running_mean(values: np.ndarray, half: int) -> np.ndarray:
 
 
 def _draw(axes: Axes, columns: np.ndarray, name: str, colour: str, **style):
-    axes.set_ylabel(name)
-    axes.grid(alpha=0.3)
-    axes.spines[['top', 'right']].set_visible(False)
+    prepare(axes, name)
     if columns.size:
         marker = 'o' if columns.shape[1] == 1 else None  # a line of one point would be invisible
         axes.plot(*columns, **{'color': colour, 'marker': marker, 'markersize': 4, **style})
     else:
-        axes.text(0.5, 0.5, 'none yet', transform=axes.transAxes, ha='center', color='grey')
-        axes.set_yticks([])
+        say_none(axes)
+
+
+def prepare(axes: Axes, name: str) -> None:
+    """Name the values of a part of the picture, and draw its grid."""
+    axes.set_ylabel(name)
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+
+
+def say_none(axes: Axes) -> None:
+    """Say that there are no values yet."""
+    axes.text(0.5, 0.5, 'none yet', transform=axes.transAxes, ha='center', color='grey')
+    axes.set_yticks([])
+
+
+def set_iterations(axes: Axes, last: float) -> None:
+    """Name the axis of the iterations, and make it end behind the last one."""
+    ticker = silent_imports.load('matplotlib.ticker')
+    axes.set_xlabel('iteration')
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
+    axes.set_xlim(0, 1.02 * last)
 
 
 def _mark_best(axes: Axes, columns: np.ndarray):
@@ -121,7 +142,7 @@ def _mark_best(axes: Axes, columns: np.ndarray):
         )
 
 
-def _choose_scale(axes: Axes):
+def choose_scale(axes: Axes):
     """Use a logarithmic axis if the values span more than ``LOG_SCALE_RATIO``."""
     values = np.concatenate([line.get_ydata() for line in axes.lines] or [[]])
     values = values[np.isfinite(values)]
@@ -133,7 +154,7 @@ def _choose_scale(axes: Axes):
         axes.yaxis.set_major_formatter(ticker.StrMethodFormatter('{x:g}'))
 
 
-def _columns(rows: Rows) -> np.ndarray:
+def as_columns(rows: Rows) -> np.ndarray:
     """Return iterations and values as an array (2, N); values too large to draw are infinite."""
     every = 1 + len(rows) // MAX_DRAWN_ROWS
     columns = np.array(rows[::every], float).reshape(-1, 2).T

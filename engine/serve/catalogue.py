@@ -55,7 +55,8 @@ class CatalogueEntry:
     @property
     def scalable(self) -> bool:
         """Whether a scale may be given: the views follow the size of the image."""
-        return self.protocol.size is None and self.protocol.short_sides is None
+        protocol = self.protocol
+        return not (protocol.size or protocol.short_sides or protocol.area_of)
 
     def scaled(self, scale: float | None) -> Protocol:
         """Return the views of an image at a scale, as ``infer.py --scale`` has them.
@@ -95,7 +96,7 @@ class Catalogue:
         first = self._entry(config, weights)
         self._default = self._load(first)
         network = self._default.network
-        first = replace(first, file=network.weights.name, info=network.info)
+        first = replace(first, file=network.weights_name, info=network.info)
         self.default, self.entries = first.name, {first.name: first}
         for config in stored or _stored_configs(folder):
             if config.path != first.config.path:

@@ -6,10 +6,13 @@ from typing import Any
 
 import models
 from common import files
-from datasets import DatasetInfo
+from common.errors import InputError
+from common.log import LOG
+from datasets import Dataset
 from engine import config as configs
 from engine.config import Config
 from engine.config.reading import WEIGHTS_KEY
+from engine.inference.test_time import ProtocolKeys
 from engine.runs.checkpoints import TrainingState
 from engine.training import optimizer, resume
 from engine.training.optimizer import MOMENTUM_FORM, SolverKeys
@@ -32,7 +35,7 @@ def load(settings: TrainingSettings) -> Config:
 
 
 def complete(
-    config: Config, state: TrainingState | None, weights_url: str | None, info: DatasetInfo
+    config: Config, state: TrainingState | None, weights_url: str | None, data: Dataset
 ) -> Config:
     """Return the config with all that the run's own files are read with later.
 
@@ -43,21 +46,42 @@ def complete(
         config: The result of :func:`load`.
         state: The state of the resumed run; None for a new run.
         weights_url: The address to download published weights from; None for the default ones.
-        info: Names and colours of the classes.
+        data: The images of the training.
 
     Raises:
         UserError: The pretrained weights are missing or unreadable.
     """
-    config = _with_input_statistics(config.without(WEIGHTS_KEY), state, weights_url)
+    config = _without_other_sizes(config.without(WEIGHTS_KEY), data)
+    config = _with_input_statistics(config, state, weights_url)
     network = models.describe(config)
     config = config.completed(input_statistics.of_info(network), f'the network {network.paper}')
     config = config.completed(
-        {'classes': info.classes, 'palette': info.palette}, f'the data set {info.name}'
+        {'classes': data.info.classes, 'palette': data.info.palette},
+        f'the data set {data.info.name}',
     )
     family = models.family_of(NetworkKeys.of(config).network)
     form = optimizer.momentum_form(SolverKeys.of(config), family.momentum_form)
     known = {MOMENTUM_FORM: form} if form else {}
     return config.completed(known, f'the family {family.name}')
+
+
+def _without_other_sizes(config: Config, data: Dataset) -> Config:
+    """Return the config without a ``trained_size`` that the first image has not.
+
+    The key describes the weights that the config names. If the augmentation gives all images a
+    size itself, the key belongs to that size.
+    """
+    trained = ProtocolKeys.of(config).trained_size
+    if trained is None or any(key in config for key in ('base_size', 'resize_height')):
+        return config
+    try:
+        if data.size(0) == trained:
+            return config
+    except InputError:  # the check of the data reports the image
+        pass
+    height, width = trained
+    LOG.info('the run has no trained_size: its images are not of %dx%d pixels', width, height)
+    return config.without('trained_size').without('test_trained_area')
 
 
 def _options(settings: TrainingSettings) -> dict[str, tuple[str, Any]]:

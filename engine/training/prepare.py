@@ -72,7 +72,7 @@ def prepare(settings: TrainingSettings, processes: Processes, stack: ExitStack) 
     _check_order(config)
     with config.naming_origins():
         hyperparameters = _hyperparameters(config, len(data), processes.size)
-    config = effective_config.complete(config, state, settings.weights_url, data.info)
+    config = effective_config.complete(config, state, settings.weights_url, data)
     network = models.create(config)
     folder.info = network.info
     folder.classes = ClassTable(data.info.classes, data.info.palette)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +11,8 @@ from engine.config import Config
 from engine.config.data import data_root, open_dataset
 from engine.distributed.processes import Processes
 from engine.distributed.watchdog import Watchdog
-from engine.evaluation import evaluator, image_outputs
-from engine.evaluation.evaluator import Output
+from engine.evaluation import evaluator, panels
+from engine.evaluation.evaluator import ImageResult
 from engine.evaluation.provenance import Provenance
 from engine.inference import test_time
 from engine.inference.predictor import Predictor
@@ -85,23 +84,16 @@ class Validation:
         pictures: dict[str, np.ndarray] = {}
         info = self.dataset.info
 
-        def look(
-            path: Path,
-            index: int,
-            image: np.ndarray,
-            labels: np.ndarray | None,
-            predictions: np.ndarray,
-        ) -> None:
-            watchdog.note_progress(f'image {index} of the validation')
+        def look(result: ImageResult) -> None:
+            watchdog.note_progress(f'image {result.index} of the validation')
             if len(pictures) < MAX_PICTURES:
-                name = self.dataset[index].name
-                pictures[name] = image_outputs.picture(info, image, labels, predictions)
+                name = self.dataset[result.index].name
+                pictures[name] = panels.picture(info, result)
 
         self._release()  # validation cannot reuse the arrays of training
         counts = evaluator.Evaluator(len(info.classes))
-        outputs = [Output(lambda index: Path(), look)]
         predict = partial(self._predictor.labels, protocol=self._protocol)
-        evaluator.predict_shard(predict, self.dataset, processes, outputs, counts)
+        evaluator.predict_shard(predict, self.dataset, processes, [look], counts)
         counts.add_up(processes)
         self._release()
         return counts.report(info), pictures

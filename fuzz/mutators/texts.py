@@ -39,6 +39,15 @@ _LINE_ODDS = (
     '{"fpath_img": ' + '9' * 5000 + '}', 'a b c d', '/dev/zero', '/proc/self/mem\tx', '\ufeff',
     '-1', '1 2 3 4',
 )  # fmt: skip
+_ODD_XML = (
+    '""', '"-1"', '"nan"', '"inf"', '"1e999"', '"1e6"', '"999999"', '"1e300"', '"0"', '"1_0"',
+    '"4294967296"',
+    '"' + '9' * 5000 + '"', '"1,2"', '"1,2;3,4;5"', '";;;"', '",,,"', '"1, 1, 1"', '"0, 0, 64"',
+    '"&#27;[2J"', '"&#0;"', '"&lt;"', '"&unknown;"', '"a&#10;b"', '"../../a.jpg"', '"/etc/passwd"',
+    '"\u0663"', '"\u202e"', '"' + 'a' * 70_000 + '"', '"' + '1,1;' * 50_000 + '"', 'track',
+    'mask', 'box', 'polygon', 'image', '<![CDATA[x]]>', '<!-- x -->', '<?x y?>', '\x0c', '"\x00"',
+    ' encoding="utf-7"', ' encoding="x"', ' encoding="rot13"',
+)  # fmt: skip
 
 
 def odd_yaml_value(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> bytes:
@@ -157,6 +166,33 @@ def odd_line(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> 
     return _joined(lines)
 
 
+def odd_xml_value(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> bytes:
+    """Replace a value or a name in a tag by an odd one."""
+    text = _text(data)
+    words = list(re.finditer(r'"[^"<>]*"|\w+', text))
+    if not words:
+        return data
+    found, odd = pick(rng, words), pick(rng, _ODD_XML)
+    return _bytes(text[: found.start()] + odd + text[found.end() :])
+
+
+def xml_bomb(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> bytes:
+    """Declare entities that unfold or name other files, or nest elements without end."""
+    text = _text(data)
+    levels = ''.join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+    way = int(rng.integers(4))
+    if way == 0:
+        declared = f'<!DOCTYPE a [<!ENTITY e0 "bomb">{levels}]>'
+    elif way == 1:
+        declared = '<!DOCTYPE a [<!ENTITY e11 SYSTEM "file:///etc/passwd">]>'
+    elif way == 2:
+        declared = '<a>' * _DEEP
+    else:
+        declared = '<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd">'
+    start = text.find('<', text.find('?>') + 2)
+    return _bytes(text[:start] + declared + re.sub(r'"[^"]*"', '"&e11;"', text[start:], count=1))
+
+
 def other_encoding(rng: np.random.Generator, data: bytes, others: Sequence[bytes]) -> bytes:
     """Write a text in another encoding, with other line ends or with a byte order mark."""
     text = _text(data)
@@ -211,3 +247,6 @@ OF_YAML = tuple(
 )
 OF_JSON = tuple(map(Mutator, (odd_json_value, odd_json_value, odd_json_value, odd_json_document)))
 OF_LISTS = tuple(map(Mutator, (odd_line, odd_line, move_yaml_line, other_encoding)))
+OF_XML = tuple(
+    map(Mutator, (odd_xml_value, odd_xml_value, odd_xml_value, xml_bomb, other_encoding))
+)

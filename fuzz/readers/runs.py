@@ -11,7 +11,7 @@ import numpy as np
 
 import datasets
 from datasets.loading import pack
-from engine.report import summary
+from engine.report import records, summary
 from engine.runs.logger import LOG_FILE
 from engine.runs.series import LOSS, RATE, SCORE, TIME, VALIDATIONS, read_series, series_path
 from fuzz.inputs import Content, Reader
@@ -55,7 +55,7 @@ def _runs(rng: np.random.Generator, targets: tuple[str, ...]) -> list[Content]:
 
 
 def _read_run(root: Path) -> list[Any]:
-    record = summary.read_run(root)
+    record = records.read_run(root)
     page = summary.format_page(record, root / 'report.png').replace(str(root), '')
     return [page.replace(root.name, ''), read_series(root, SCORE)]
 

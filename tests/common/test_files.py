@@ -152,3 +152,21 @@ def test_only_large_files_are_announced(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(files, 'LARGE_BYTES', 1000)
     files.log_if_large('reading', path)
     assert caplog.messages == [f'reading {path}, 0 MB']
+
+
+def test_a_list_of_numbers_is_one_line_of_json(tmp_path):
+    document = {
+        'matrix': [[1, 20, 0], [0, 3, 4]],
+        'floats': [1e-05, -2.5],
+        'one': [7],
+        'texts': ['[\n  1,\n  2\n]', '1', 'x\x7f'],
+        'mixed': [1, None],
+        'none': [],
+    }
+    files.write_json(tmp_path / 'a.json', document)
+    text = (tmp_path / 'a.json').read_text()
+    assert json.loads(text) == document
+    lines = [line.strip() for line in text.splitlines()]
+    for line in ('[1, 20, 0],', '[0, 3, 4]', '"floats": [1e-05, -2.5],', '"one": [7],'):
+        assert line in lines
+    assert '\x7f' not in text

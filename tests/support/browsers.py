@@ -1,8 +1,10 @@
 """Drive Chromium as a user does: drop files, point at pixels, press keys."""
 
 import os
+import re
 import shutil
 from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import cv2
 import numpy as np
@@ -35,19 +37,27 @@ class Watch:
     """What a page does that nobody sees.
 
     Attributes:
-        errors: Errors on the console and uncaught exceptions.
+        errors: Errors on the console that are not expected, and uncaught exceptions.
+        expected: Errors on the console that are.
         requests: Addresses of all requests.
     """
 
-    def __init__(self, page):
-        self.errors, self.requests = [], []
-        page.on('console', lambda m: self.errors.append(m.text) if m.type == 'error' else None)
+    def __init__(self, page, expected=None):
+        self.errors, self.expected, self.requests = [], [], []
+
+        def keep(message):
+            if message.type == 'error':
+                known = expected and re.search(expected, message.text)
+                (self.expected if known else self.errors).append(message.text)
+
+        page.on('console', keep)
         page.on('pageerror', lambda error: self.errors.append(str(error)))
         page.on('request', lambda request: self.requests.append(request.url))
 
-    def posts(self):
-        """Return the addresses of the segmentations that were asked for."""
-        return [url for url in self.requests if '/segment?' in url]
+    def segmentations(self):
+        """Return the parameters of the segmentations that were asked for."""
+        parts = map(urlsplit, self.requests)
+        return [parse_qs(part.query) for part in parts if part.path == '/segment']
 
 
 def drop(page, *paths):
@@ -66,6 +76,13 @@ def drop(page, *paths):
         )
 
 
+def answer_file_dialogs(page, path):
+    """Choose a file whenever the page asks for one."""
+    page.on('filechooser', lambda chooser: chooser.set_files(path))
+    # Playwright asks for this as well, but does not wait until it holds.
+    page.context.new_cdp_session(page).send('Page.setInterceptFileChooserDialog', {'enabled': True})
+
+
 def point(page, stage, x, y, size):
     """Move the mouse to the middle of a pixel of a picture of ``size`` (height, width)."""
     box = page.locator(stage).bounding_box()
@@ -78,28 +95,3 @@ def point(page, stage, x, y, size):
 def screenshot(locator):
     """Return what is seen of an element, (H, W, 3) uint8, BGR."""
     return cv2.imdecode(np.frombuffer(locator.screenshot(), np.uint8), cv2.IMREAD_COLOR)
-
-
-def canvas_pixels(page):
-    """Return the pixels of the canvas over the picture, (H, W, 4) uint8, RGBA."""
-    width, height, text = page.evaluate(
-        """() => {
-            const { width, height } = canvas;
-            const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
-            let text = '';
-            for (let i = 0; i < data.length; i += 4096) {
-                text += String.fromCharCode(...data.subarray(i, i + 4096));
-            }
-            return [width, height, text];
-        }"""
-    )
-    return np.frombuffer(text.encode('latin-1'), np.uint8).reshape(height, width, 4)
-
-
-def saved(page, button, folder):
-    """Press a button that saves a file, and return the file's path in a folder."""
-    with page.expect_download() as waiting:
-        page.get_by_role('button', name=button, exact=True).click()
-    path = folder / waiting.value.suggested_filename
-    waiting.value.save_as(path)
-    return path

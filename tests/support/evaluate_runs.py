@@ -7,6 +7,7 @@ import evaluate
 from common.command import run_command
 
 CAMVID = ['-cfg', 'configs/D3Net_T_camvid.yaml', '-c', 'cpu', '--backend', 'nnabla']
+CUT_CAMVID = [*CAMVID, '--scale', '1']  # its images are a part of CamVid's, and not larger
 
 
 def cut_camvid(camvid, folder):

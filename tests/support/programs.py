@@ -18,8 +18,11 @@ SMALL_LIBRARY = importlib.util.find_spec('yaml._yaml').origin  # a small compile
 without_cuda = pytest.mark.skipif(
     importlib.util.find_spec('nnabla_ext.cudnn') is not None, reason='CUDA is installed'
 )
-needs_nncf = pytest.mark.skipif(
-    importlib.util.find_spec('nncf') is None, reason='needs requirements-deploy.txt'
+needs_nncf, needs_scikit_learn = (
+    pytest.mark.skipif(
+        importlib.util.find_spec(package) is None, reason='needs requirements-deploy.txt'
+    )
+    for package in ('nncf', 'sklearn')
 )
 
 

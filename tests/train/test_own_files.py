@@ -76,10 +76,10 @@ def test_a_run_is_scored_with_its_own_weights_and_the_score_says_so(own, capsys,
         assert started(evaluate, '-cfg', spelling, *options) == 0
         report = json.loads(scores.read_text())
         settings, digest = report['settings'], sha256(run / 'best.h5')
-        last = capsys.readouterr().out.splitlines()[-1]
-        assert last == (
-            f'{run / "best.h5"} (sha256 {digest[:12]}), folder val, 5 images, flip, nnabla float32'
-        )
+        assert capsys.readouterr().out.splitlines()[-2:] == [
+            f'{run / "best.h5"} (sha256 {digest[:12]}), folder val, 5 images, flip, nnabla float32',
+            f'{scores} written (scores)',
+        ]
         assert (settings['weights'], settings['sha256']) == (str(run / 'best.h5'), digest)
         assert (settings['data_dir'], settings['split']) == (str(own.data), 'val')
         assert (settings['config'], settings['protocol']['flip']) == ('run', True)

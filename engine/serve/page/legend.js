@@ -29,7 +29,8 @@ export class Legend {
   list(classes) {
     this.#rows.clear();
     const sorted = [...classes].sort((a, b) => b.pixels - a.pixels);
-    byId('legend').replaceChildren(...sorted.map((one) => this.#row(one)));
+    const none = make('li', { className: 'note' }, 'None yet.');
+    byId('legend').replaceChildren(...(sorted.length ? sorted.map((one) => this.#row(one)) : [none]));
     this.#refresh();
   }
 

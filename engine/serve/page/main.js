@@ -11,12 +11,12 @@ import { Picture } from './picture.js';
 import { Queue } from './queue.js';
 import { describeScale } from './scale.js';
 import { isStale, segmentPicture } from './segmenting.js';
-import { announce, hideError, Progress, showError } from './status.js';
+import { announce, hideError, Progress, showError, showNotice } from './status.js';
 import { Strip } from './strip.js';
 import { Viewer } from './viewer.js';
 import * as words from './words.js';
 
-const HINT = 'Point at a picture, or touch it, to see the class there.';
+const HINT = 'Point at a picture to see the class there.';
 const PAUSE = 250;   // ms without a key before the crosshair's pixel is announced
 
 const opacities = { overlay: 0.5, confidence: 1 };
@@ -90,7 +90,7 @@ async function show() {
   if (picture !== selected) return;   // another one was selected meanwhile
   byId('result').hidden = !picture || !(picture.answer || picture.shows || picture.state === 'working');
   if (picture?.state === 'failed') showError(picture.error, retry);
-  else if (picture?.state === 'cancelled') showError(`${picture.name}: cancelled`, retry);
+  else if (picture?.state === 'cancelled') showNotice(`${picture.name}: cancelled`, retry);
   else if (picture?.answer && !pixels) showError('The answer of the server is damaged: try again', retry);
   if (!picture) return;
   viewer.show(picture, picture.name);

@@ -9,6 +9,16 @@ export function announce(line) {
 
 /** Show an error in one line; with `again`, a button calls it. */
 export function showError(line, again = null) {
+  show(line, again, false);
+}
+
+/** Show a line that is no error. */
+export function showNotice(line, again) {
+  show(line, again, true);
+}
+
+function show(line, again, calm) {
+  byId('error').classList.toggle('calm', calm);
   byId('error-text').textContent = line;
   byId('retry').hidden = !again;
   byId('retry').onclick = again;

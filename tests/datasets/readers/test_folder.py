@@ -253,7 +253,8 @@ def test_a_broken_or_missing_description_is_reported(tmp_path):
     with pytest.raises(DataError, match='dataset.yaml: not valid YAML in line 1'):
         opened(tmp_path)
     (tmp_path / 'dataset.yaml').unlink()
-    missing = r'dataset.yaml is missing in this folder; write it .*"classes: \[road, car\]"'
+    command = f'python -m datasets.prepare init -d {tmp_path}'
+    missing = rf'missing in this folder; write it with {command}, or .*"classes: \[road, car\]"'
     with pytest.raises(DataError, match=f'{missing}; expected: dataset.yaml with'):
         opened(tmp_path)
     (tmp_path / 'Dataset.yml').write_text('classes: [a]')

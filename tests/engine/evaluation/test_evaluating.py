@@ -13,6 +13,7 @@ from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
 from engine.evaluation import EvaluationSettings
 from engine.inference import ProtocolSettings
+from support import programs
 from support.evaluate_runs import cut_camvid, started
 from support.tiny_config import tiny_camvid
 
@@ -75,3 +76,41 @@ def test_the_report_is_written_before_anything_is_printed(small, tmp_path, monke
         patch.setattr('sys.stdout', full)
         evaluation.evaluate(settings)
     assert json.loads(report.read_text(encoding='utf-8'))['images'] == 1
+
+
+def test_a_full_disk_of_one_output_costs_no_other(small, tmp_path, capsys):
+    """Neither the scores nor the small files; the last line names what is missing."""
+    names = {'--json': 'a.json', '--per-image': 'a.csv', '--confusion': 'a.png'}
+    outputs = [text for option, name in names.items() for text in (option, tmp_path / name)]
+    outputs += ['--visualize', tmp_path / 'pictures', '--save-labels', tmp_path / 'labels']
+    options = ['-d', small, *tiny_camvid(), '--split', 'test', '--limit', '2', *outputs]
+    with programs.full_disk(5000):
+        assert started(*options) == 2
+    printed = capsys.readouterr()
+    assert 'mIoU' in printed.out
+    assert len(list((tmp_path / 'labels').iterdir())) == 2
+    assert json.loads((tmp_path / 'a.json').read_text())['images'] == 2
+    assert (tmp_path / 'a.csv').exists()
+    assert not (tmp_path / 'a.png').exists()
+    lines = [line for line in printed.out.splitlines() if ' written (' in line]
+    assert [line.split()[0] for line in lines] == [
+        str(tmp_path / name) for name in ('labels', 'a.json', 'a.csv')
+    ]
+    (error,) = [line for line in printed.err.splitlines() if line.startswith('error: ')]
+    assert error.count('cannot be written') == 2
+    assert str(tmp_path / 'pictures') in error
+    assert str(tmp_path / 'a.png') in error
+
+
+def test_random_weights_are_seeded_and_named(small, tmp_path, monkeypatch):
+    """A file called random in the working directory is not meant."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'random').write_bytes(b'no weights')
+    config, options = tiny_camvid()[1], ['-c', 'cpu', '--backend', 'nnabla', '--split', 'test']
+    options += ['-d', small, '-cfg', config, '-m', 'random', '--limit', '1', '--json']
+    for name in ('a.json', 'b.json'):
+        assert started(*options, tmp_path / name) == 0
+    one, other = ((tmp_path / name).read_text() for name in ('a.json', 'b.json'))
+    assert one == other
+    settings = json.loads(one)['settings']
+    assert (settings['weights'], settings['sha256']) == ('random weights, seed 0', None)

@@ -8,7 +8,7 @@ import pytest
 import datasets
 from common.errors import UserError
 from engine.distributed.processes import Processes
-from engine.evaluation import evaluator
+from engine.evaluation import evaluator, score_table
 
 
 class TwoProcesses(Processes):
@@ -50,7 +50,14 @@ def test_the_report_is_in_percent_and_json(info):
     report = counted(boundary=True).report(info)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert report['classes']['a'] == pytest.approx(
-        {'iou': 50, 'accuracy': 50, 'share': 200 / 7, 'boundary_iou': 50}
+        {
+            'iou': 50,
+            'accuracy': 50,
+            'share': 200 / 7,
+            'precision': 100,
+            'f1': 200 / 3,
+            'boundary_iou': 50,
+        }
     )
     assert report['classes']['d']['iou'] is None
     assert report['absent'] == ['d']
@@ -60,17 +67,31 @@ def test_the_report_is_in_percent_and_json(info):
     assert report['category_miou'] == pytest.approx((50 + 500 / 6) / 2)
     assert report['boundary_miou'] is not None
     assert report['images'] == 1
+    assert report['mean_precision'] == pytest.approx(100 * (1 + 1 / 2 + 3 / 4) / 3)
+    assert report['mean_f1'] == pytest.approx(100 * (2 / 3 + 1 / 2 + 6 / 7) / 3)
+    assert report['confusion_matrix'] == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
 
 
 def test_the_table_contains_classes_means_and_categories(info):
-    text = evaluator.format_table(counted().report(info))
-    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:5]}
-    assert rows['a'] == ['50.00', '50.00', '28.57']
-    assert rows['d'] == ['-', '-', '0.00']
-    for part in ('mIoU', 'category mIoU', 'frequency-weighted IoU', 'overall', 'mean accuracy'):
+    text = score_table.format_table(counted().report(info))
+    titles, *lines = text.split('\n\n')[0].splitlines()
+    assert titles.split() == ['IoU', 'precision', 'accuracy', 'F1', 'share']
+    rows = {line.split()[0]: line.split()[1:] for line in lines}
+    assert rows['a'] == ['50.00', '100.00', '50.00', '66.67', '28.57']
+    assert list(rows) == ['a', 'b', 'c']
+    for part in (
+        'mIoU',
+        'mean precision',
+        'mean F1 (Dice)',
+        'category mIoU',
+        'frequency-weighted IoU',
+        'overall',
+        'mean accuracy',
+    ):
         assert part in text
-    assert 'left out of the mean, because they are neither labelled nor predicted: d' in text
+    assert 'left out, as they are neither labelled nor predicted: 1 of 4 classes' in text
     assert ' 50.00  category x' in text
+    assert 'category z' not in text
     assert 'boundary' not in text
 
 
@@ -82,7 +103,7 @@ def test_ignored_labels_alone_have_no_scores(info, recwarn):
     assert [report[key] for key in means] == [None] * 6
     assert report['absent'] == list(info.classes)
     assert not recwarn
-    assert '-  mIoU' in evaluator.format_table(report)
+    assert '-  mIoU' in score_table.format_table(report)
 
 
 def test_counts_of_shards_add_up(info):

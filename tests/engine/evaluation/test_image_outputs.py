@@ -9,6 +9,7 @@ from PIL import Image
 import datasets
 from common.errors import UserError
 from engine.evaluation import image_outputs
+from engine.evaluation.evaluator import ImageResult
 
 LABELS = np.array([[0, 1, 15], [20, 7, 2]], np.uint8)
 
@@ -18,7 +19,7 @@ def written(name, image, folder):
     sample = datasets.Sample('a/b', Path(image), None)
     dataset = datasets.Dataset(info, 'test', (sample,), datasets.reader(name).decode)
     output = image_outputs.submission(dataset, folder)
-    output.write(output.target(0), 0, None, None, LABELS)
+    output.write(output.target(0), ImageResult(0, None, None, LABELS, None))
     (path,) = folder.rglob('*.png')
     return path
 

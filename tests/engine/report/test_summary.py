@@ -9,56 +9,10 @@ import pytest
 
 from common.command import run_command
 from common.errors import UserError
-from engine import config
 from engine.report import __main__ as report
-from engine.report import summary
-from engine.runs import checkpoints
-from engine.runs.logger import RunLogger
-from engine.runs.run_folder import RunFolder
+from engine.report import records, summary
 from support import programs
-
-
-def train(path, first=1, last=30, total=1000, validations=True):
-    """Write the files of a run of ``total`` iterations; return its folder.
-
-    The config has another ``max_iter``: the page must show the number from the log.
-    """
-    folder = RunFolder(path)
-    settings = config.load(overrides=['max_iter=500'])
-    folder.write_config(settings)
-    with RunLogger(
-        path, log_interval=10, max_iter=total, active=True, start_iteration=first - 1
-    ) as logger:
-        for i in range(first, last + 1):
-            logger.step(i, 3 / i, 0.01, 0.01, 0.02)
-            if validations and i % 10 == 0:
-                scores = {'road': {'iou': 50.0 + i}, 'a|b': {'iou': None}}
-                miou = 60.0 - (i - 20) ** 2 / 100
-                logger.validation(i, {'miou': miou, 'pixel_accuracy': 80.0, 'classes': scores})
-    return folder
-
-
-def save_state(folder, iteration):
-    """Save a training state with the facts that the page shows."""
-    arrays = {'w': np.zeros((600, 600), np.float32)}
-    checkpoints.save(
-        folder.state,
-        checkpoints.TrainingState(
-            iteration=iteration,
-            parameters=arrays,
-            solver=arrays,
-            average=None,
-            loader={},
-            loss_scale=None,
-            best={'miou': 60.0, 'iteration': 20},
-            seed=17,
-            config={},
-            processes=4,
-            options={'-t': 'float'},
-            versions={'nnabla': '1.39.0', 'numpy': '1.26.4'},
-            name='D3Net_L',
-        ),
-    )
+from support.reported_runs import save_state, train
 
 
 def facts(page):
@@ -69,7 +23,7 @@ def facts(page):
 
 def page_of(path):
     """Return the page of a run."""
-    return summary.format_page(summary.read_run(path), path / 'report.png')
+    return summary.format_page(records.read_run(path), path / 'report.png')
 
 
 def test_the_command_prints_and_writes_the_page(tmp_path):
@@ -168,7 +122,7 @@ def test_folders_without_a_run_are_refused(spoil, message, tmp_path):
     folder = train(tmp_path)
     spoil(folder)
     with pytest.raises(UserError, match=message) as caught:
-        summary.read_run(tmp_path)
+        records.read_run(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
@@ -201,11 +155,11 @@ def test_damaged_numbers_are_refused_in_one_line(name, texts, tmp_path):
     for text in texts:
         (tmp_path / name).write_text(f'{text}\n')
         with pytest.raises(UserError, match=f'{name}: .*; remove it to continue') as error:
-            summary.read_run(tmp_path)
+            records.read_run(tmp_path)
         assert len(str(error.value)) < 500
     (tmp_path / name).write_bytes(b'\xff\n')
     with pytest.raises(UserError, match=f'{name}: not UTF-8 text .*; remove it to continue'):
-        summary.read_run(tmp_path)
+        records.read_run(tmp_path)
 
 
 def test_files_that_no_training_wrote_do_not_end_the_report(tmp_path):
@@ -227,10 +181,10 @@ def test_files_that_no_training_wrote_do_not_end_the_report(tmp_path):
 
 def test_a_run_without_results_is_refused(tmp_path, capsys):
     with pytest.raises(UserError, match='none: no such folder; pass the folder of a run'):
-        summary.read_run(tmp_path / 'none')
+        records.read_run(tmp_path / 'none')
     train(tmp_path, last=0)
     with pytest.raises(UserError, match='the run has no results yet'):
-        summary.read_run(tmp_path)
+        records.read_run(tmp_path)
     assert run_command(report.build_parser, report.main, [str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('error: ')

@@ -108,3 +108,10 @@ def test_views_of_all_models_follow_the_command_line(folder):
     assert not any(entry.scalable for entry in models.entries.values())
     with pytest.raises(Refusal, match='scale: b resizes every picture to a size of its own'):
         models.entry('b').scaled(0.5)
+
+
+def test_a_model_that_scales_pictures_to_its_trained_area_takes_no_scale(tmp_path):
+    path = write_tiny_config(tmp_path, 'camvid', 11, trained_size=[32, 64], test_trained_area=True)
+    entry = catalogue(tmp_path, path).entry('tiny')
+    assert not entry.scalable
+    assert entry.scaled(None).area_of == (32, 64)

@@ -1,7 +1,10 @@
 """Derived values of the effective config: the input statistics of weights, kept by the state."""
 
+import datasets
+from engine import config as configs
 from engine import training
 from engine.runs import checkpoints
+from engine.training import effective_config
 from models import weights
 from support import train_runs
 
@@ -26,3 +29,18 @@ def test_input_statistics_come_from_the_weights_and_then_from_the_state(data, tm
     assert weights.input_statistics(tmp_path / 'run' / 'final.h5') == {
         key: tuple(value) if isinstance(value, list) else value for key, value in bgr.items()
     }
+
+
+def test_a_run_keeps_the_trained_size_of_its_images_only(data, tmp_path):
+    """Weights that were trained on images of another size are no reason to scale these."""
+    images = datasets.open('folder', data, 'train')
+    own, other = list(images.size(0)), [images.size(0)[0] + 1, 9]
+    resized = dict(augmentation='resize_crop', resize_height=30, resize_width=50)
+    for size, changes, kept in ((own, {}, True), (other, {}, False), (other, resized, True)):
+        path = train_runs.write_config(
+            tmp_path, trained_size=size, test_trained_area=True, data_dir=str(data), **changes
+        )
+        config = effective_config.complete(configs.load(path), None, None, images)
+        assert (config.get('trained_size'), config.get('test_trained_area', False)) == (
+            (size, True) if kept else (None, False)
+        )

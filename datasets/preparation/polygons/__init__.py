@@ -1,0 +1,1 @@
+"""Turn the polygons of annotation tools into masks: LabelMe, CVAT, COCO."""

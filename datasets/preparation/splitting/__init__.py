@@ -1,0 +1,1 @@
+"""Split the images of a user's own data into lists for training, validation and test."""
