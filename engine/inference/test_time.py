@@ -154,12 +154,13 @@ class Protocol:
         }
 
 
-def _are_positive(values: object, kind: type) -> bool:
+def _are_positive(values: Any, kind: type) -> bool:
     """Return whether a value is a sequence of numbers of a kind above 0, and not empty."""
     return (
         isinstance(values, Sequence)
         and bool(values)
-        and all(isinstance(each, kind) and 0 < each < float('inf') for each in values)
+        and all(isinstance(each, kind) for each in values)
+        and all(0 < each < math.inf for each in values)
     )
 
 
