@@ -11,7 +11,6 @@ from common.log import LOG
 from common.terminal.printable import one_line
 from common.writing.protected_files import ProtectedFiles
 from datasets.keys import ImageReading
-from datasets.loading.augmentations.crop import CropKeys
 from engine.backends.calibration import find_images
 from engine.config import loading as configs
 from engine.config.config import Config
@@ -31,10 +30,11 @@ from engine.export.spec import (
     checked_sizes,
 )
 from engine.export.writers import WEIGHTS_ENDING
+from engine.inference.config_size import named_sizes
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.predictor import Predictor
-from engine.inference.test_time import ProtocolKeys, configured_protocol
+from engine.inference.test_time import configured_protocol
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
@@ -59,7 +59,7 @@ def export_network(settings: ExportSettings) -> int:
     name, info = NetworkKeys.of(config).network, models.describe(config)
     size = choose_size(settings.form.size, config, info)
     if size is None:  # the file takes every size; int8 is calibrated at one
-        known = [complexity.nearest_size(info, each) for each in _sizes_of(config).values()]
+        known = [complexity.nearest_size(info, each) for each in named_sizes(config).values()]
         at_size = next(iter(known), checked_sizes(info)[-1])
     else:
         at_size = size
@@ -120,7 +120,7 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
     written = re.fullmatch(r'([1-9]\d{0,5})x([1-9]\d{0,5})', text or '')
     if written:
         return int(written[1]), int(written[2])
-    in_config = _sizes_of(config)
+    in_config = named_sizes(config)
     known = NAMED_SIZES | in_config
     name = text if text is not None else next(iter(in_config), None)
     if name is None:
@@ -134,18 +134,6 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
         network = NetworkKeys.of(config).network
         LOG.info('%dx%d, the size nearest to %s that %s accepts', *size, name, network)
     return size
-
-
-def _sizes_of(config: Config) -> dict[str, tuple[int, int]]:
-    """Return the sizes of a config, keyed by the names that ``--size`` accepts."""
-    sizes = {}
-    tested = ProtocolKeys.of(config).test_size
-    if tested:
-        sizes['test'] = tested
-    if not CropKeys.missing(config):
-        crop = CropKeys.of(config)
-        sizes['training'] = crop.image_height, crop.image_width
-    return sizes
 
 
 def _spec(settings: FormSettings, path: Path) -> ExportSpec:
