@@ -40,6 +40,9 @@ class Model(BaseModel):
     weights: str = Field(description='name of the file of weights')
     loaded: bool = Field(description='whether it answers without being loaded first')
     scalable: bool = Field(description='whether the parameter `scale` may be given')
+    resizes: bool = Field(
+        description='whether it resizes every picture itself, unless `scale` is given'
+    )
     classes: list[ModelClass]
 
 

@@ -126,6 +126,7 @@ def test_another_model_is_loaded_when_it_is_asked_for(server, folder):
     before = {model['name']: model for model in server.get('/models').json['models']}
     assert before['tiny']['loaded'] and not before['fixed']['loaded']
     assert before['tiny']['scalable'] and not before['fixed']['scalable']
+    assert before['fixed']['resizes'] and not before['tiny']['resizes']
     answer = server.segment(PNG, '?model=fixed')
     np.testing.assert_array_equal(picture(answer), fixed(IMAGE).labels)
     after = {model['name']: model for model in server.get('/models').json['models']}

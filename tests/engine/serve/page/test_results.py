@@ -154,9 +154,11 @@ def test_model_and_scale_are_chosen(visit):
     scales = page.evaluate(
         """async () => {
             const { scaleFor } = await import('/page/scale.js');
-            return [12e6, 1e6].map((pixels) => scaleFor('auto', { pixels }, { scalable: true }))
-                .concat(scaleFor(0.5, { pixels: 9 }, { scalable: false }));
+            const by = (choice, pixels, scalable, resizes) =>
+                scaleFor(choice, { pixels }, { scalable, resizes });
+            return [by('auto', 12e6, true, false), by('auto', 1e6, true, false),
+                by('auto', 12e6, true, true), by(0.5, 12e6, true, true), by(0.5, 9, false, true)];
         }"""
     )
     assert 0.99 < 12e6 * scales[0] ** 2 / 2**20 <= 1
-    assert scales[1:] == [None, None]
+    assert scales[1:] == [None, None, 0.5, None]
