@@ -94,6 +94,13 @@ class Pixels(BaseModel):
     confidence: str = Field(description='probability of the class, 0 to 255')
 
 
+class Size(BaseModel):
+    """A size in pixels."""
+
+    width: int
+    height: int
+
+
 class Answer(BaseModel):
     """The result of a picture."""
 
@@ -101,6 +108,7 @@ class Answer(BaseModel):
     width: int
     height: int
     scale: float | None = Field(description='the given scale; null without one')
+    views: list[Size] = Field(description='sizes at which the network saw the picture')
     seconds: float = Field(description='of the computation')
     confidence: float = Field(description='mean probability of the chosen classes')
     classes: list[FoundClass] = Field(description='the classes that occur, the largest first')

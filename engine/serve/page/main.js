@@ -107,7 +107,7 @@ function describe({ name, answer, state }) {
     return;
   }
   byId('facts').textContent = [
-    answer.model, words.size(answer.width, answer.height), describeScale(answer, options.named(answer.model)),
+    answer.model, words.size(answer.width, answer.height), describeScale(answer),
     words.seconds(answer.seconds), `mean confidence ${words.percent(answer.confidence)}`,
   ].join(' · ');
   const [first] = answer.classes;

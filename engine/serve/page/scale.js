@@ -1,5 +1,7 @@
 // The scale at which the network sees a picture.
 
+import * as words from './words.js';
+
 const AUTOMATIC_PIXELS = 2 ** 20;
 
 /**
@@ -16,8 +18,7 @@ export function scaleFor(choice, picture, model) {
 }
 
 /** Return how the network saw a picture, in words. */
-export function describeScale({ scale, width, height }, model) {
-  if (scale === null) return model.resizes ? 'resized by the model' : 'seen at the model’s own scale';
-  const side = (length) => Math.max(1, Math.round(length * scale));
-  return `seen at ${side(width)} × ${side(height)} (scale ${Number(scale.toFixed(3))})`;
+export function describeScale({ scale, views }) {
+  const sizes = views.map(({ width, height }) => words.size(width, height)).join(' and ');
+  return `seen at ${sizes}${scale === null ? '' : ` (scale ${Number(scale.toFixed(3))})`}`;
 }

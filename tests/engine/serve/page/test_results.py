@@ -108,7 +108,7 @@ def test_downloads_are_what_the_server_and_python_give(visit, segmenter, tmp_pat
         assert palette.getpalette()[:33] == list(np.ravel(own.palette))
     facts = json.loads(saved(page, 'JSON', tmp_path).read_text())
     assert [one['name'] for one in facts['classes']] == list(own.shares)
-    assert facts.keys() == {'model', 'width', 'height', 'scale', 'seconds', 'confidence', 'classes'}
+    assert facts.keys() == set('model width height scale views seconds confidence classes'.split())
 
     name = next(iter(own.shares))
     class_button(page, name).click()
@@ -143,7 +143,8 @@ def test_model_and_scale_are_chosen(visit):
     assert '225 × 169 (scale 0.3)' in page.inner_text('#facts')
     assert watch.segmentations()[-1]['scale'] == ['0.3']
     scale.select_option('auto')
-    expect(page.locator('#facts')).to_contain_text('own scale')
+    expect(page.locator('#facts')).not_to_contain_text('(scale')
+    assert 'seen at 225 × 169' in page.inner_text('#facts')
     assert 'scale' not in watch.segmentations()[-1]
 
     page.get_by_label('Model', exact=True).select_option('tiny')
