@@ -45,6 +45,7 @@ const queue = new Queue(async (picture, signal) => {
   if (!queue.pictures.includes(picture)) return;   // it was removed meanwhile
   strip.update(picture);
   if (picture.state === 'failed') announce(picture.error);
+  if (picture.state === 'done' && picture !== selected) announce(`${picture.name}: done`);
   if (picture === selected && picture.state !== 'working') show();
 });
 

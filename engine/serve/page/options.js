@@ -63,9 +63,8 @@ export class Options {
     const { network, weights, classes, scalable, resizes } = this.model;
     byId('model-note').textContent = `${network}, ${classes.length} classes, weights ${weights}`;
     for (const id of ['scale', 'own-scale']) byId(id).disabled = !scalable;
-    const automatic = resizes ? 'This model resizes pictures itself.'
-      : 'Automatically: at 1 megapixel at most.';
+    const automatic = resizes ? 'this model resizes pictures itself' : 'at 1 megapixel at most';
     const faster = scalable ? ' Smaller is faster.' : '';
-    byId('scale-note').textContent = `${automatic}${faster} The result always has the size of the picture.`;
+    byId('scale-note').textContent = `Automatically: ${automatic}.${faster} The result always has the size of the picture.`;
   }
 }

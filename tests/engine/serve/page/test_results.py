@@ -121,6 +121,22 @@ def test_downloads_are_what_the_server_and_python_give(visit, segmenter, tmp_pat
     np.testing.assert_array_equal(seen, np.where(hidden, photo, own.overlay(0.8)))
 
 
+def test_a_transparent_picture_is_shown_as_the_network_sees_it(visit, segmenter, tmp_path):
+    page, watch = visit()
+    colours = image_files.read_image(PHOTO)[:300, :400]
+    for alpha, differs in ((255, 0), (0, 2)):  # the browser has no colours of invisible pixels
+        path = tmp_path / f'alpha-{alpha}.png'
+        cv2.imwrite(str(path), np.dstack([colours, np.full((300, 400), alpha, np.uint8)]))
+        page.set_input_files('#files', path)
+        expect(page.locator('#facts')).to_contain_text('400 × 300')
+        expect(page.locator('#caption')).to_have_text(path.name)
+        parts = watch.segmentations()[-1]['include']
+        assert ('original' in parts) == (alpha == 0)
+        overlay = cv2.imread(str(saved(page, 'Overlay', tmp_path)))
+        difference = np.abs(overlay.astype(int) - segmenter(path).overlay(0.5))
+        assert difference.mean() <= differs
+
+
 def test_a_falsified_canvas_is_never_saved(visit):
     falsify = """const read = CanvasRenderingContext2D.prototype.getImageData;
         CanvasRenderingContext2D.prototype.getImageData = function (...place) {
