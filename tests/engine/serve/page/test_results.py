@@ -159,7 +159,13 @@ def test_model_and_scale_are_chosen(visit):
     page.get_by_label('Scale, 0.01 to 4').fill(str(SCALE))
     segmented(page, PHOTO)
     assert '225 × 169 (scale 0.3)' in page.inner_text('#facts')
-    assert watch.segmentations()[-1]['scale'] == ['0.3']
+    own = page.get_by_label('Scale, 0.01 to 4')
+    for value, valid in (('', False), ('9', False), ('0.333', True), (str(SCALE), True)):
+        own.fill(value)
+        if not valid:
+            own.blur()  # which hands the value over
+        assert own.evaluate('(field) => field.checkValidity()') == valid
+    assert [one.get('scale') for one in watch.segmentations()] == [['0.3']]
     scale.select_option('auto')
     expect(page.locator('#facts')).not_to_contain_text('(scale')
     assert 'seen at 225 × 169' in page.inner_text('#facts')
