@@ -155,6 +155,7 @@ def _described(entry: CatalogueEntry, catalogue: Catalogue) -> schemas.Model:
         weights=entry.file,
         loaded=catalogue.is_loaded(entry.name),
         scalable=entry.scalable,
+        resizes=entry.resizes,
         classes=[
             schemas.ModelClass(index=index, name=name, colour=hexadecimal(colour))
             for index, (name, colour) in enumerate(zip(entry.info.classes, entry.info.palette))

@@ -106,12 +106,16 @@ def test_views_of_all_models_follow_the_command_line(folder):
     models = catalogue(folder, protocol=ProtocolSettings(size=(32, 64)))
     assert {entry.protocol.size for entry in models.entries.values()} == {(32, 64)}
     assert not any(entry.scalable for entry in models.entries.values())
+    assert all(entry.resizes for entry in models.entries.values())
     with pytest.raises(Refusal, match='scale: b resizes every picture to a size of its own'):
         models.entry('b').scaled(0.5)
 
 
-def test_a_model_that_scales_pictures_to_its_trained_area_takes_no_scale(tmp_path):
+def test_a_scale_replaces_the_area_of_the_training(tmp_path):
     path = write_tiny_config(tmp_path, 'camvid', 11, trained_size=[32, 64], test_trained_area=True)
     entry = catalogue(tmp_path, path).entry('tiny')
-    assert not entry.scalable
+    assert entry.scalable and entry.resizes
     assert entry.scaled(None).area_of == (32, 64)
+    by_infer = catalogue(tmp_path, path, protocol=ProtocolSettings(scales=(0.5,))).entry('tiny')
+    assert not by_infer.resizes
+    assert entry.scaled(0.5) == by_infer.protocol
