@@ -14,7 +14,7 @@ from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from engine.config import loading as configs
 from engine.config.config import Config
-from engine.inference import test_time
+from engine.inference import file_network, test_time
 from engine.inference.loading import with_classes
 from engine.inference.segmenter import Segmenter
 from engine.inference.settings import WeightsSettings
@@ -98,7 +98,11 @@ class Catalogue:
         given, weights = settings.config.config_file, settings.weights
         chosen = given is not None or weights.weights is not None
         stored = [] if chosen else list(_stored_configs(folder))
-        config = configs.load(given, settings.config.overrides) if chosen else self._first(stored)
+        if chosen:
+            config = configs.load(given, settings.config.overrides)
+            config = file_network.config_of(config, weights)
+        else:
+            config = self._first(stored)
         first = self._entry(config, weights)
         self._default = self._load(first)
         network = self._default.network

@@ -1,14 +1,17 @@
 """Which models a server offers, and which of them stay loaded."""
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
+from engine.inference.segmenter import Segmenter
 from engine.inference.settings import ProtocolSettings, WeightsSettings
 from engine.serve.catalogue import MAX_LOADED, Catalogue
 from engine.serve.refusal import Refusal
 from engine.serve.settings import ServeSettings
+from support import exported_files
 from support.tiny_config import write_tiny_config
 
 OTHERS = 'b', 'c', 'd', 'e'
@@ -119,3 +122,14 @@ def test_a_scale_replaces_the_area_of_the_training(tmp_path):
     by_infer = catalogue(tmp_path, path, protocol=ProtocolSettings(scales=(0.5,))).entry('tiny')
     assert not by_infer.resizes
     assert entry.scaled(0.5) == by_infer.protocol
+
+
+def test_an_exported_file_is_a_model_of_its_own_name(folder, tmp_path):
+    config, file = exported_files.written(tmp_path, 'small.onnx', '--size', '48x64')
+    models = catalogue(folder, weights=WeightsSettings(weights=str(file)))
+    entry = models.entry(None)
+    assert (entry.name, entry.file) == ('small', 'small.onnx')
+    labels = models.segmenter(entry)(exported_files.IMAGE, entry.protocol).labels
+    size = ProtocolSettings(size=(48, 64))
+    alike = Segmenter(config[1], context='cpu', protocol=size)(exported_files.IMAGE).labels
+    assert len(np.unique(labels)) > 1 and (labels == alike).mean() > 0.999
