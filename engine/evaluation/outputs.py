@@ -182,6 +182,7 @@ def check(
     if settings.confusion:
         figures.check_format(settings.confusion)
         protected.claim('--confusion', settings.confusion)
+        protection.check_picture('--confusion', settings.confusion, name, root, dataset.samples)
         files.check_writable(settings.confusion)
     if settings.worst and settings.visualize:
         sheet = settings.visualize / SHEET_NAME
