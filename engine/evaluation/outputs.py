@@ -186,7 +186,7 @@ def check(
         files.check_writable(settings.confusion)
     if settings.worst and settings.visualize:
         sheet = settings.visualize / SHEET_NAME
-        protected.claim('--worst', sheet, 'name another folder')
+        protected.claim('--worst', sheet, 'name another folder, or leave out --worst')
         write_targets.refuse_stream(sheet)
     for _, folder, _, _ in _writers(settings):
         files.check_writable(folder / 'x')
