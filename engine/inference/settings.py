@@ -58,6 +58,7 @@ class WeightsSettings(Settings):
     weights: str | None = option(
         '-m',
         '--model',
+        '--weights',
         metavar='H5',
         help='weights: a file, the name of published weights, which are downloaded if they are '
         f'missing, or {RANDOM}: seeded random ones, for trying a config; infer.py and evaluate.py '
