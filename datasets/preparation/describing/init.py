@@ -11,6 +11,7 @@ from common.terminal.name_list import first_names
 from common.terminal.printable import one_line
 from common.terminal.tables import Column, lines
 from datasets.info import DataError
+from datasets.preparation import inside
 from datasets.preparation.describing import description_file
 from datasets.preparation.describing.description_file import ClassLine
 from datasets.preparation.describing.folders import Folders, find_folders
@@ -35,7 +36,9 @@ def describe_data(settings: InitSettings) -> int:
     if not root.is_dir():
         raise DataError(f'{root}: no such folder; name that of your images and masks with -d')
     description_file.refuse_existing(root)
-    found = find_folders(root, settings.images, settings.labels, settings.label_suffix)
+    images = inside.existing_folder_in(root, '--images', settings.images)
+    labels = inside.existing_folder_in(root, '--labels', settings.labels)
+    found = find_folders(root, images, labels, settings.label_suffix)
     masks = _masks(root, found)
     contents = count_values(masks, settings.max_pixels, processes)
     proposal = propose(contents)
