@@ -14,7 +14,7 @@ from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
 from engine.config.config import Config
 from engine.device.settings import DeviceSettings
-from engine.inference import test_time, trained_size
+from engine.inference import file_network, test_time, trained_size
 from engine.inference.input_images import bgr_image
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.segmentation import Segmentation
@@ -44,8 +44,9 @@ class Segmenter:
     Args:
         config: Config file, or folder of a run; searched in the working directory, then in the
             project. None for configs/D3Net_L.yaml of the project.
-        weights: File of weights, or name of published weights, which are downloaded if they are
-            missing; by default those of the config.
+        weights: File of weights, name of published weights, which are downloaded if they are
+            missing, or an exported file, .onnx or .xml, which needs no config; by default those of
+            the config.
         context: Device: ``cpu``, ``cudnn`` (GPU), or ``auto``.
         type_config: Number type of NNabla: ``float``, or on a GPU ``half``.
         backend: Name of the backend, or ``auto``.
@@ -71,12 +72,13 @@ class Segmenter:
         overrides: Sequence[str] = (),
         protocol: ProtocolSettings = CONFIGURED,
     ):
-        loaded = configs.load(config, overrides)
+        chosen = WeightsSettings(weights=None if weights is None else os.fspath(weights))
+        loaded = file_network.config_of(configs.load(config, overrides), chosen)
         self.protocol = test_time.choose_protocol(protocol, ProtocolKeys.of(loaded))
         self._set_network(
             load(
                 loaded,
-                WeightsSettings(weights=None if weights is None else os.fspath(weights)),
+                chosen,
                 DeviceSettings(context=context, type_config=type_config),
                 BackendSettings(backend=backend, precision=precision, threads=threads, eager=True),
             )

@@ -2,27 +2,20 @@
 
 import json
 import re
-import subprocess
-import sys
 import zipfile
 
 import cv2
-import nnabla as nn
 import numpy as np
 import onnxruntime
 import pytest
 from nnabla.utils.nnp_graph import NnpLoader
 
-import models
-from engine.config import loading
 from engine.export import nnb_reader
-from engine.inference.predictor import Predictor
+from runtime import segment
 from support import export_runs, infer_runs, programs
-from support.export_runs import CAMVID
-from support.tiny_config import write_tiny_config
+from support.tiny_config import write_balanced_config, write_tiny_config
 
 PAGE = (programs.PROJECT / 'docs' / 'export.md').read_text(encoding='utf-8')
-(PROGRAM,) = re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL)
 
 
 def infers_labels(config, photo, folder, *options):
@@ -77,39 +70,13 @@ FORMS = [
 ]
 
 
-@pytest.fixture(scope='module')
-def program():
-    """The functions of the program in docs/export.md."""
-    names = {'__name__': 'segment'}
-    exec(compile(PROGRAM, 'docs/export.md', 'exec'), names)
-    return names
-
-
 @pytest.fixture
 def balanced(working_folder, small_photo):
     """Options of a tiny network whose labels vary, and whose input is unlike the usual one."""
-    path = write_tiny_config(
-        working_folder,
-        'folder',
-        5,
-        channel_order='bgr',
-        mean=[90.5, 101.0, 120.25],
-        std=[40.0, 55.0, 80.0],
-        classes=[f'thing {i}' for i in range(5)],
-        palette=[[i, 9, 200] for i in range(5)],
-    )
-    predictor = Predictor(models.create(loading.load(path)))
-    models.weights.load(path.with_suffix('.h5'))
-    logits = predictor.logits(cv2.imread(str(small_photo)))
-    bias = nn.get_parameters()['decode_head/conv_seg/conv/b']
-    bias.d = bias.d - logits.mean(axis=(1, 2))
-    models.weights.save(path.with_suffix('.h5'))
-    return '-cfg', path
+    return '-cfg', write_balanced_config(working_folder, cv2.imread(str(small_photo)))
 
 
-def test_every_form_of_a_file_leads_to_the_labels_of_infer(
-    balanced, small_photo, program, tmp_path
-):
+def test_every_form_of_a_file_leads_to_the_labels_of_infer(balanced, small_photo, tmp_path):
     """An image of the file's size, and one that is padded to it."""
     photo = cv2.imread(str(small_photo))
     small = tmp_path / 'low.png'
@@ -123,36 +90,12 @@ def test_every_form_of_a_file_leads_to_the_labels_of_infer(
             file = tmp_path / f'a.{ending}'
             assert export_runs.started(*balanced, '-o', file, '--size', size, *options) == 0
             facts, run = READERS[ending](file)
-            labels = program['labels_of'](facts, run(program['prepare'](facts, image)), image)
+            labels = segment.Model(facts, run)(image)
             assert labels.shape == expected.shape
             assert np.mean(labels == expected) > 0.9995, (ending, options, size)
             assert facts['classes'] == [f'thing {i}' for i in range(5)]
             assert facts['palette'][3] == [3, 9, 200]
             assert (facts['ignore_label'], facts['protocol']) == (255, {})
-
-
-def test_the_program_segments_the_demo_photo_as_infer_does(working_folder):
-    """The file and the photo are all it has; the photo has another size than the file."""
-    small = working_folder / 'street.png'
-    photo = cv2.imread(str(infer_runs.STREET))
-    cv2.imwrite(str(small), cv2.resize(photo, (150, 113), interpolation=cv2.INTER_AREA))
-    options = ('--size', '90x120')
-    expected = infers_labels(CAMVID, small, working_folder, *options)
-    assert export_runs.started(*CAMVID, '-o', 'a.onnx', *options, '--output', 'maps') == 0
-    (working_folder / 'alone').mkdir()
-    script = working_folder / 'alone' / 'segment.py'
-    script.write_text(PROGRAM)
-    process = subprocess.run(
-        [sys.executable, '-I', script, '../a.onnx', '../street.png', 'labels.png'],
-        cwd=script.parent,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    labels = cv2.imread(str(script.parent / 'labels.png'), cv2.IMREAD_UNCHANGED)
-    assert np.mean(labels == expected) > 0.9999
-    assert len(np.unique(expected)) > 4
-    assert '  road' in process.stdout
 
 
 def test_the_page_lists_every_key(tmp_path):
@@ -168,4 +111,6 @@ def test_the_page_lists_every_key(tmp_path):
         if row.startswith('| `')
         for name in re.findall(r'`(\w+)`', row.split('|')[1])
     }
-    assert set(facts) - {'input_means', 'output_means'} == listed - {'input_means', 'output_means'}
+    others = {'input_means', 'output_means'}
+    of_openvino = {'bin_sha256', 'calibration'}
+    assert set(facts) - others == listed - others - of_openvino
