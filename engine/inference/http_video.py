@@ -182,6 +182,8 @@ def _download(stream: Stream, answer: Answer, path: Path, is_ended: Callable[[],
             if is_ended():
                 raise KeyboardInterrupt
             file.write(block)
+        if file.tell() < length:
+            LOG.warning('%s: ended after %d of %d bytes', stream.name, file.tell(), length)
 
 
 @contextmanager

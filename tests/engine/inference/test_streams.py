@@ -50,7 +50,8 @@ def test_names_of_cameras_streams_and_files(working_folder):
         ('0', 'camera 0', 'camera_0'),
         ('rtsp://me:secret@host:554/a/b?c', 'rtsp://***@host:554/a/b?c', 'host_a_b'),
         ('HTTP://host', 'HTTP://host', 'host'),
-        ('https://host/x.mp4', 'https://host/x.mp4', 'host_x.mp4'),
+        ('https://host/x.mp4', 'https://host/x.mp4', 'host_x_mp4'),
+        ('rtsp://192.0.2.7:554/', 'rtsp://192.0.2.7:554/', '192_0_2_7'),
         ('-', 'standard input', 'stdin'),
     ):
         found = sources.only_source([pattern])
@@ -107,7 +108,7 @@ def test_frames_that_are_not_wanted_in_time_are_dropped(serve):
         reader.check_complete(2)
 
 
-def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve):
+def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve, caplog):
     """Frame by frame, without a gap, at the rate of the file."""
     write_video('a.avi', [stand_ins.image(48, 64, seed) for seed in range(4)])
     content = Path('a.avi').read_bytes()
@@ -123,6 +124,9 @@ def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve):
     cut = serve(raw_server.answer(content[: len(content) * 3 // 4]))
     assert started('-i', cut, *tiny_camvid(), '-o', 'cut.mp4') == 1
     assert 0 < len(read_video('cut.mp4')[1]) < 4
+    short = serve(raw_server.answer(content, length=len(content) + 9))
+    assert started('-i', short, *tiny_camvid(), '-o', 'short.mp4') == 0
+    assert f'ended after {len(content)} of {len(content) + 9} bytes' in caplog.text
 
 
 def test_what_is_no_video_is_refused_in_one_line(working_folder, serve, capsys):
