@@ -47,8 +47,10 @@ def _numbers(kind: type, most: int) -> Callable[[str], tuple]:
 
 
 def _number(text: str) -> int:
-    (value,) = _numbers(int, most=100_000)(text)[:1]
-    return value
+    most = 100_000
+    if not (text.isdecimal() and 0 < int(text) <= most):
+        raise ValueError(f'{text!r}: write one whole number, from 1 to {most}')
+    return int(text)
 
 
 @dataclass(frozen=True)
