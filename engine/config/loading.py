@@ -60,21 +60,12 @@ def load(
     Raises:
         UserError: The message names the key, and the file or the option that sets it.
     """
-    if isinstance(overrides, str):  # its letters would be taken for overrides
-        raise UserError(f'overrides: pass a list of texts, such as [{short_repr(overrides)}]')
+    given = parse_overrides(overrides)
     named = path is not None
     path = reading.find_file(path or DEFAULT_CONFIG)
     run = RunFolder.of_config(path)
     values, origins = reading.read_file(path)
     published = parse_block(values.pop(BLOCK_KEY, None), path)
-    given: dict[str, Any] = {}
-    for override in overrides:
-        key, separator, value = override.partition('=')
-        source = f'{SET_OPTION} {short_text(override)}'
-        if not separator:
-            raise UserError(f'{source}: write it as key=value')
-        given[key.strip()] = reading.parse_value(value, source, key.strip())
-    reading.resolve_paths(given, Path.cwd(), SET_OPTION)
     given |= implied(given, values, origins)
     values, origins = values | given, origins | dict.fromkeys(given, SET_OPTION)
     for key, (option, value) in options.items():
@@ -86,6 +77,21 @@ def load(
     return config
 
 
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return the unchecked values of ``key=value`` texts, with paths from the working directory."""
+    if isinstance(overrides, str):  # its letters would be taken for overrides
+        raise UserError(f'overrides: pass a list of texts, such as [{short_repr(overrides)}]')
+    given: dict[str, Any] = {}
+    for override in overrides:
+        key, separator, value = override.partition('=')
+        source = f'{SET_OPTION} {short_text(override)}'
+        if not separator:
+            raise UserError(f'{source}: write it as key=value')
+        given[key.strip()] = reading.parse_value(value, source, key.strip())
+    reading.resolve_paths(given, Path.cwd(), SET_OPTION)
+    return given
+
+
 def from_values(
     path: Path,
     stored: Mapping[str, Any],
@@ -94,23 +100,25 @@ def from_values(
 ) -> Config:
     """Return the config that an exported file stores.
 
-    Keys that this version does not know, as another version wrote the file, are left out.
+    Keys of the file that this version does not know, as another version wrote it, are left out.
 
     Args:
         path: The file.
         stored: Its values by key.
-        given: Checked values of the command line, which replace those of the file.
-        given_by: The options that set them, by key.
+        given: Values of the command line, which replace those of the file.
+        given_by: The options that set them, by key; others are set by ``--set``.
 
     Raises:
         UserError: A value is invalid.
     """
-    origins: Origins = dict.fromkeys(stored, path) | dict(given_by)
+    origins: Origins = dict.fromkeys(stored, path)
+    given = {**given, **class_count.implied(given, stored, origins)}
+    origins |= dict.fromkeys(given, SET_OPTION) | dict(given_by)
     try:
         keys = schema.keys_for(stored)
     except models.ModelError as error:
         raise UserError(f'{path}: {error}') from error
-    values = {key: value for key, value in {**stored, **given}.items() if key in keys}
+    values = {key: value for key, value in stored.items() if key in keys} | given
     values = {key: value for key, value in values.items() if value is not None}
     config = Config(path, _check_keys(values, origins), origins)
     _check_together(config)

@@ -9,7 +9,6 @@ from common.errors import UserError
 from common.log import LOG
 from datasets import Dataset
 from datasets.keys import DataKeys, ImageReading
-from engine.config import loading as configs
 from engine.config.config import Config
 from engine.config.data import (
     check_classes,
@@ -40,8 +39,9 @@ def evaluate(settings: EvaluationSettings) -> int:
     with joined() as processes:
         with processes.log_on_rank_0():
             options = {'data_dir': ('-d', settings.data_dir)} if settings.data_dir else {}
-            config = configs.load(settings.config.config_file, settings.config.overrides, options)
-            config = file_network.config_of(config, settings.weights)
+            config = file_network.load_config(
+                settings.config.config_file, settings.config.overrides, settings.weights, options
+            )
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)

@@ -29,7 +29,6 @@ from engine.export.spec import (
     check_size,
     checked_sizes,
 )
-from engine.export.writers import WEIGHTS_ENDING
 from engine.inference.config_size import named_sizes
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
@@ -77,9 +76,9 @@ def export_network(settings: ExportSettings) -> int:
         LOG.info('int8: calibrating value ranges on %d images', len(images.paths))
     with predictor.workspace.entered():
         report = export(network, at_size, path, spec, metadata=metadata, calibration=images)
-    pair = [path]
-    if path.suffix.lower() == OPENVINO_ENDING:
-        pair.append(path.with_suffix(WEIGHTS_ENDING))
+    pair, other = [path], writers.beside(path)
+    if other is not None and path.suffix.lower() == OPENVINO_ENDING:
+        pair.append(other)
     names = ' and '.join(map(one_line, pair))
     megabytes = sum(each.stat().st_size for each in pair) / 1e6
     print(f'{names} written ({megabytes:.1f} MB, {spec.kind} of {shown}): {report}')

@@ -11,6 +11,7 @@ import nnabla as nn
 from common import __version__
 from datasets.info import IGNORE
 from engine.export.spec import INPUT, KINDS, NORMALISED, ExportSpec
+from engine.inference.exported_file import ANY
 from models import Network
 
 LAYOUT = 'NCHW'
@@ -40,7 +41,6 @@ ANY_SIZE_PADDING = (
     'sides of the image are rounded up to multiples of size_divisor, at least smallest_size: '
     'pad_value below and on the right; cut the output'
 )
-ANY = 'any'
 
 
 def describe_file(

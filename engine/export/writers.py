@@ -21,6 +21,7 @@ from common.errors import UserError
 from engine.backends.openvino import INSTALL, OpenVINO
 from engine.export.nnb_reader import import_converter
 from engine.export.spec import INPUT, OPENVINO_ENDING, ExportGraph, ExportSpec
+from engine.inference.exported_file import WEIGHTS_ENDING
 from engine.onnx import seal
 from engine.onnx.builder import build_model
 from engine.onnx.package import import_onnx
@@ -28,7 +29,6 @@ from layers.graph import functions
 
 METADATA = 'metadata.json'  # member of an NNP, which is a ZIP archive
 NETWORK, EXECUTOR = 'network', 'runtime'  # names in an NNP
-WEIGHTS_ENDING = '.bin'  # of the file beside OpenVINO's
 Inputs = Sequence[np.ndarray] | None
 
 

@@ -33,8 +33,11 @@ MAX_METADATA_BYTES = 1 << 24
 MAX_SIDE = 1 << 20
 ANY = 'any'  # a size or a number of images that is free
 # As OpenVINO writes it; an XML parser would also follow what strangers declare in a file.
+_OPENVINO_START = b'<?xml version="1.0"?>'  # in an encoding in which the patterns below hold
 _OPENVINO_FACTS = re.compile(rb'<nnseg>\s*<metadata value="([^"]*)" ?/>')
-_OPENVINO_LOOPS = re.compile(rb'type="(?:Loop|If|TensorIterator)"')  # they can run for ever
+# Graphs inside a layer, of loops, which can run for ever. Unlike the values of attributes, names of
+# elements can be written in one way only.
+_OPENVINO_LOOPS = re.compile(rb'<(?:\w+_)?body\b')
 _TEXTS = ('network', 'paper', 'input', 'input_name', 'channel_order', 'output', 'precision')
 
 
@@ -88,11 +91,20 @@ class ExportedFile:
 
 
 def find(source: str | None) -> Path | None:
-    """Return the exported file that ``-m`` or the key ``weights`` names; None for anything else."""
+    """Return the exported file that ``-m`` or the key ``weights`` names; None for anything else.
+
+    Raises:
+        UserError: The name is that of an exported file, which is not there.
+    """
     if not source or Path(source).suffix.lower() not in (ONNX, OPENVINO):
         return None
     path = files.expanded(source, 'write the path in full')
-    return path if files.kind_of(path) == 'file' else None
+    kind = files.kind_of(path)
+    if kind is None:
+        raise UserError(
+            f'{path}: no such file; python -m engine.export -o FILE{path.suffix} writes one'
+        )
+    return path if kind == 'file' else None
 
 
 def read(path: Path) -> ExportedFile:
@@ -105,9 +117,9 @@ def read(path: Path) -> ExportedFile:
     whole = seal.is_whole(content)
     if whole is None:
         raise UserError(
-            f'{path}: python -m engine.export did not write it, or an older version did, so its '
-            'classes and its input are unknown; write one with python -m engine.export -o '
-            f'FILE{path.suffix}'
+            f'{path}: python -m engine.export did not write it, or an older version did, or it is '
+            'cut off, so its classes and its input are unknown; copy it again, or write one with '
+            f'python -m engine.export -o FILE{path.suffix}'
         )
     if not whole:
         raise UserError(f'{path}: is damaged, or another program has changed it; export it again')
@@ -162,7 +174,8 @@ def _value(path: Path, key: str, text: str) -> Any:
 
 def _openvino_facts(path: Path, content: bytes) -> dict[str, Any]:
     found = _OPENVINO_FACTS.search(content)
-    if found is None or _OPENVINO_LOOPS.search(content):
+    as_written = found is not None and content.startswith(_OPENVINO_START)
+    if found is None or not as_written or _OPENVINO_LOOPS.search(content):
         raise UserError(f'{path}: is no file as python -m engine.export writes it; export it again')
     if len(found[1]) > MAX_METADATA_BYTES:
         raise _damaged(path, 'it is too long')

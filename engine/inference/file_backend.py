@@ -115,11 +115,12 @@ def _compiled(
         raise UserError(
             f'--backend {settings.backend}: cannot run {path}; {advice} in {" or ".join(names)}'
         )
-    if settings.precision == 'int8':
-        own = file.facts['precision']
+    own = file.facts['precision']
+    if settings.precision != FLOAT32 and 'int8' in (settings.precision, own):
+        other = ', or write an int8 file with --precision int8 of python -m engine.export'
         raise UserError(
-            f'--precision int8: {path} computes in {own} as it was exported; leave the option out, '
-            'or write an int8 file with --precision int8 of python -m engine.export'
+            f'--precision {settings.precision}: {path} computes in {own} as it was exported; leave '
+            f'the option out{other * (own == FLOAT32)}'
         )
     if settings.precision != FLOAT32:
         names = tuple(n for n in names if settings.precision in _entry(n).precisions)

@@ -1,7 +1,9 @@
 """Load an exported file in the place of a network: its config, its views, its predictor."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import models
@@ -36,6 +38,33 @@ SIZE_KEYS = (
 WINDOW_KEYS = ('test_window', 'test_stride')
 
 
+def load_config(
+    config_file: str | os.PathLike[str] | None,
+    overrides: Iterable[str],
+    weights: WeightsSettings,
+    options: Mapping[str, tuple[str, Any]] = MappingProxyType({}),
+) -> Config:
+    """Read the config of a command, which is that of an exported file if its weights are one.
+
+    Args:
+        config_file: The config; None for that of the exported file, or else the default one, with
+            which the file has nothing to do.
+        overrides: ``key=value`` texts that override config keys.
+        weights: Weights to load; by default those of the config.
+        options: Name and value of a command-line option, by the key that the option sets.
+
+    Raises:
+        UserError: The file is unusable, or the config is invalid or that of another network.
+    """
+    path = exported_file.find(weights.weights) if config_file is None else None
+    if path is None:
+        return config_of(configs.load(config_file, overrides, options), weights)
+    given = configs.parse_overrides(overrides)
+    given |= {key: value for key, (_, value) in options.items()}
+    set_by = {key: option for key, (option, _) in options.items()}
+    return _own_config(exported_file.read(path), given, set_by)
+
+
 def config_of(config: Config, weights: WeightsSettings) -> Config:
     """Return the config of an exported file, if the weights to load are one; else ``config``.
 
@@ -55,7 +84,8 @@ def config_of(config: Config, weights: WeightsSettings) -> Config:
     file = exported_file.read(path)
     if config.named:
         return _agreeing(config.completed(_facts(file), str(path)), file)
-    return _own_config(config, file)
+    given = {key: config[key] for key in config.given()}
+    return _own_config(file, given, {key: str(config.origin(key)) for key in given})
 
 
 def load_file(
@@ -111,6 +141,7 @@ class FilePredictor(ViewPredictor):
 
         Raises:
             InputError: The protocol shows the file views of other sizes than its own.
+            UserError: It does so for every image.
         """
         own = self._file.size
         if own is None:
@@ -121,7 +152,8 @@ class FilePredictor(ViewPredictor):
         plain_protocol = replace(Protocol(), flip=protocol.flip)
         if replace(protocol, window=None, stride=None) != plain_protocol:
             seen = ', '.join(f'{height}x{width}' for height, width in sorted(shapes))
-            raise InputError(
+            error = UserError if protocol.size else InputError  # size counts for every image
+            raise error(
                 f'{self._file.path} sees {own[0]}x{own[1]} pixels only, not {seen}: leave out '
                 '--size, --scales and what else sets the size of views, or export it with '
                 '--size dynamic'
@@ -160,12 +192,14 @@ def _facts(file: ExportedFile) -> dict[str, Any]:
     return {key: facts[key] for key in keys} | reading
 
 
-def _own_config(config: Config, file: ExportedFile) -> Config:
+def _own_config(file: ExportedFile, given: Mapping[str, Any], set_by: Mapping[str, str]) -> Config:
     """Return the config that a file holds, with the keys of the command line."""
-    given = {key: config[key] for key in config.given()}
-    origins = {key: config.origin(key) for key in given}
     stored = _stored(file)
-    found = configs.from_values(file.path, stored, given, origins)
+    if given.get('network') not in (None, stored['network']):  # with other keys than the file's
+        raise _disagreement(
+            set_by.get('network', configs.SET_OPTION), 'network', file, 'leave it out'
+        )
+    found = configs.from_values(file.path, stored, given, set_by)
     _require_same(found, configs.from_values(file.path, stored), file, 'leave them out')
     return found
 
@@ -182,7 +216,7 @@ def _agreeing(config: Config, file: ExportedFile) -> Config:
     _require_same(completed, configs.from_values(file.path, _stored(file)), file, remedy)
     names = data.classes or configs.data_set_info(config).classes
     if names and names != tuple(file.facts['classes']):
-        raise _disagreement(config, 'classes', file, remedy)
+        raise _disagreement(config.origin('classes'), 'classes', file, remedy)
     for key in _unfit_keys(config, file):
         completed = completed.without(key)
     return completed
@@ -207,12 +241,12 @@ def _require_same(config: Config, stored: Config, file: ExportedFile, remedy: st
     ours, theirs = _described(config), _described(stored)
     for key, value in theirs.items():
         if ours.get(key) != value:
-            raise _disagreement(config, key, file, remedy)
+            raise _disagreement(config.origin(key), key, file, remedy)
 
 
-def _disagreement(config: Config, key: str, file: ExportedFile, remedy: str) -> UserError:
+def _disagreement(origin: str, key: str, file: ExportedFile, remedy: str) -> UserError:
     return UserError(
-        f'{config.origin(key)}: {key} is not that of {file.path}, whose network, classes and input '
+        f'{origin}: {key} is not that of {file.path}, whose network, classes and input '
         f'are fixed; {remedy}'
     )
 

@@ -12,7 +12,6 @@ from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from datasets.keys import ImageReading
 from engine.backends.settings import BackendSettings
-from engine.config import loading as configs
 from engine.config.config import Config
 from engine.device.settings import DeviceSettings
 from engine.inference import file_network, test_time, trained_size
@@ -79,7 +78,7 @@ class Segmenter:
                 'engine.Protocol is given with an image: segmenter(image, protocol)'
             )
         chosen = WeightsSettings(weights=None if weights is None else os.fspath(weights))
-        loaded = file_network.config_of(configs.load(config, overrides), chosen)
+        loaded = file_network.load_config(config, overrides, chosen)
         self.protocol = test_time.choose_protocol(protocol, ProtocolKeys.of(loaded))
         self._set_network(
             load(

@@ -16,7 +16,6 @@ from common.log import LOG
 from common.terminal.printable import one_line
 from common.terminal.progress import ProgressBar
 from datasets.keys import DEFAULT_READING, ImageReading
-from engine.config import loading as configs
 from engine.inference import file_network, planning, test_time, video
 from engine.inference.input_files import network_files
 from engine.inference.planning import OutputPlan, Pair
@@ -49,8 +48,8 @@ def segment(settings: SegmentSettings) -> int:
     Raises:
         UserError: The settings cannot be met, or the only file cannot be used.
     """
-    config = configs.load(settings.config.config_file, settings.config.overrides)
-    config = file_network.config_of(config, settings.weights)
+    chosen = settings.config
+    config = file_network.load_config(chosen.config_file, chosen.overrides, settings.weights)
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
     protected = network_files(config, settings.weights, settings.backend.calibration)
     plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)

@@ -63,7 +63,7 @@ def explain(path: Path, network: str | None = None, num_classes: int | None = No
         source = _exported_from(path)
         from_it = f', {source}' if source else ''
         return (
-            f'{path} is {EXPORTED[path.suffix]}: an exported graph, which other programs run; pass '
+            f'{path} is {EXPORTED[path.suffix]}: an exported graph, not weights; pass '
             f'the .h5 that it was exported from{from_it}'
         )
     if not checkpoint:

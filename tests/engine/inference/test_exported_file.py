@@ -85,6 +85,18 @@ def test_a_file_of_another_program(name, content, tmp_path):
     refused(tmp_path / name, rf'did not write it.*-o FILE\.{name[2:]}')
 
 
+def test_a_file_that_is_cut_off(copies):
+    path = copies / 'a.onnx'
+    path.write_bytes(path.read_bytes()[:5000])
+    refused(path, 'or it is cut off.*copy it again')
+
+
+@pytest.mark.parametrize('name', ['a.onnx', 'a.xml'])
+def test_a_file_that_is_not_there(name, tmp_path):
+    with pytest.raises(UserError, match=rf'{name}: no such file; .* -o FILE\{name[1:]} writes one'):
+        exported_file.find(str(tmp_path / name))
+
+
 @pytest.mark.parametrize(
     'key, value',
     [
@@ -122,8 +134,17 @@ def test_a_graph_that_no_export_has_is_refused(change, copies):
     refused(copies / 'a.onnx', 'operators or data that python -m engine.export does not write')
 
 
-def test_a_loop_in_openvinos_file_is_refused(copies):
+@pytest.mark.parametrize(
+    'old, new',
+    [
+        (b'</layers>', b"<layer type='&#76;oop'><body></body></layer></layers>"),
+        (b'</layers>', b'<layer type="If"><then_body/></layer></layers>'),
+        (b'<?xml version="1.0"?>', b'<?xml version="1.0" encoding="utf-16"?>'),
+    ],
+)
+def test_openvinos_file_with_a_loop_or_another_encoding_is_refused(old, new, copies):
     path = copies / 'a.xml'
-    content = path.read_bytes().replace(b'type="Result"', b'type="Loop"')
-    path.write_bytes(resealed(content))
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(resealed(content.replace(old, new)))
     refused(path, 'no file as python -m engine.export writes it')

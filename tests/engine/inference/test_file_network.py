@@ -10,6 +10,8 @@ import yaml
 
 from common.errors import InputError, UserError
 from engine import Segmenter
+from engine.inference.file_network import load_config
+from engine.inference.settings import WeightsSettings
 from engine.inference.test_time import Protocol
 from support import evaluate_runs, export_runs, infer_runs
 from support.exported_files import IMAGE, written
@@ -149,6 +151,9 @@ def test_infer_and_evaluate_run_a_file_without_a_config(network, free, working_f
         (['-t', 'half'], '-t half: works with NNabla only'),
         (['-cfg', 'configs/D3Net_L.yaml'], 'D3Net_L.yaml: .* is not that of .*free.onnx'),
         (['--set', 'mean=[1, 2, 3]'], '--set: mean is not that of .*free.onnx.*leave them out'),
+        (['--set', 'network=ddrnet23'], '--set: network is not that of .*free.onnx.*leave it out'),
+        (['--set', 'num_classes=5'], r'11 names \(.*free.onnx\), but num_classes is 5 \(--set\)'),
+        (['--set', 'nothing=5'], 'nothing: unknown key'),
         (['-cfg', 'other.yaml'], 'other.yaml: classes is not that of .*leave -cfg out'),
     ],
 )
@@ -160,6 +165,26 @@ def test_what_a_file_cannot_do_is_one_line(options, line, network, free, working
     cv2.imwrite('a.png', IMAGE)
     message = infer_runs.refused(capsys, '-i', 'a.png', '-m', free, *options)
     assert re.search(line, message), message
+
+
+def test_a_size_that_a_fixed_file_cannot_see_ends_the_command_at_once(
+    exported, working_folder, capsys
+):
+    folder = working_folder / 'images'
+    folder.mkdir()
+    for name in ('a.png', 'b.png'):
+        cv2.imwrite(str(folder / name), IMAGE)
+    file = exported('a.onnx', '--size', '32x40')
+    message = infer_runs.refused(capsys, '-i', folder, '-m', file, '--size', '64x64')
+    assert re.search(r'a\.onnx sees 32x40 pixels only, not 64x64: leave out --size', message)
+
+
+def test_the_default_config_has_nothing_to_do_with_a_file(free):
+    """It has 19 classes of Cityscapes, and no data set of the name."""
+    weights, overrides = WeightsSettings(weights=str(free)), ['dataset=folder', 'test_flip=true']
+    config = load_config(None, overrides, weights, {'data_dir': ('-d', 'own')})
+    assert (config['dataset'], config['data_dir'], config['num_classes']) == ('folder', 'own', 11)
+    assert config['test_flip'] and config.origin('data_dir') == '-d'
 
 
 def test_a_config_that_agrees_may_set_the_views(network, free, working_folder):
