@@ -62,6 +62,23 @@ def check_folder(
         )
 
 
+def check_picture(
+    option: str, path: Path, name: str, root: Path, samples: Sequence[Sample] = ()
+) -> None:
+    """Refuse an output picture among the images or labels of a data set, of which it would be one.
+
+    Arguments are those of :func:`check_folder`.
+
+    Raises:
+        UserError: It would be among them.
+    """
+    if holds_samples(path.parent, name, root, samples):
+        raise UserError(
+            f'{option} {path}: would be among the images or labels of the data set; name another '
+            'folder'
+        )
+
+
 def holds_samples(folder: Path, name: str, root: Path, samples: Sequence[Sample] = ()) -> bool:
     """Return whether a folder belongs to the images or labels of a data set.
 

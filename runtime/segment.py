@@ -55,6 +55,7 @@ IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.jpe', '.jp2', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.ppm',
     '.pgm', '.pbm', '.pnm', '.gif', '.avif',
 )  # fmt: skip
+TIFF_HEADS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 VIDEO_SUFFIXES = (
     '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts',
 )  # fmt: skip
@@ -505,6 +506,9 @@ def read_image(
     if data and not _is_cut(data):
         with suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            if data.startswith(TIFF_HEADS):  # whose floats OpenCV would cut to whole numbers
+                deep = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_ANYDEPTH)
+                image = deep if deep.dtype.kind == 'f' else image
     if image is None:
         raise SegmentError(
             f'{path}: damaged, or of a format that OpenCV {cv2.__version__} does not read; save it '
@@ -723,7 +727,8 @@ def _in_folder(folder: Path, results: Path | None) -> Iterator[Path]:
         folders[:] = [name for name in folders if os.path.realpath(Path(place, name)) != skipped]
         for name in files:
             path = Path(place, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
+            # A pipe would be waited for without end.
+            if path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES and path.is_file():
                 yield path
 
 
@@ -1107,7 +1112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     if hasattr(cv2, 'setLogLevel'):
         cv2.setLogLevel(0)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None:  # closed by the caller, or pythonw on Windows
+            setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115, open to the end
+        stream = getattr(sys, name)
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     try:

@@ -71,8 +71,12 @@ def markdown_rule(columns: Sequence[Column]) -> str:
 
 def markdown(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a Markdown table whose columns are also aligned as plain text."""
-    escaped = [[one_line(cell).replace('|', '\\|') for cell in row] for row in rows]
-    columns = [replace(c, width=max(c.width, SHORTEST_RULE)) for c in fitted(columns, escaped)]
+    escaped = [list(map(_markdown_cell, row)) for row in rows]
+    columns = [
+        replace(c, title=_markdown_cell(c.title), width=max(c.width, SHORTEST_RULE))
+        for c in columns
+    ]
+    columns = fitted(columns, escaped)
     titles, *others = (
         markdown_row(
             cell.rjust(column.width) if column.right else cell.ljust(column.width)
@@ -81,3 +85,7 @@ def markdown(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[s
         for row in [[column.title for column in columns], *escaped]
     )
     return [titles, markdown_rule(columns), *others]
+
+
+def _markdown_cell(text: str) -> str:
+    return one_line(text).replace('|', '\\|')

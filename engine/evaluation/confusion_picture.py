@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ MARGIN_INCHES = 2.6  # beside the cells: names of the classes, and the scale of 
 FONT_POINTS = {True: 9, False: 6}  # of the names, for cells with and without text
 CELL_FONT_POINTS = 6.5
 GUIDE_CELLS, GUIDE_COLOUR = 10, '#b0b0b0'  # lines that guide the eye where cells have no text
-MAX_NAME_CHARACTERS = 28
+MAX_NAME_CHARACTERS, MAX_TITLE_CHARACTERS = 28, 70  # so that the smallest picture holds them
 SCALE_PERCENT = (0, 1, 5, 10, 25, 50, 100)  # marks on the scale of colours
 DARK = 0.45  # share of a row from which on a cell's text is white
 UNITS = ((10**9, 'G'), (10**6, 'M'), (10**3, 'k'))
@@ -58,9 +58,10 @@ def figure_of(title: str, classes: Sequence[str], matrix: np.ndarray) -> Figure:
     side = max(4.0, CELL_INCHES[with_text] * len(names))
     figure = figures.new(side + MARGIN_INCHES + 0.6, side + MARGIN_INCHES, 'compressed')
     axes, points = figure.subplots(), 9 + side / 3  # points of all text outside of the cells
-    axes.set_title(one_line(title), parse_math=False, fontsize=points)
-    note = _note(counts, len(classes), with_text)
-    axes.set_xlabel(f'predicted\n\n{note}', fontsize=points)
+    short_title = one_line(short_text(title, MAX_TITLE_CHARACTERS))
+    axes.set_title(short_title, parse_math=False, fontsize=points)
+    notes = _notes(counts, len(classes), with_text)
+    axes.set_xlabel('\n'.join(('predicted', '', *notes)), fontsize=points)
     axes.set_ylabel('true', fontsize=points)
     colours = silent_imports.load('matplotlib.colors')
     scale = colours.PowerNorm(0.5, vmin=0, vmax=1)
@@ -79,15 +80,15 @@ def figure_of(title: str, classes: Sequence[str], matrix: np.ndarray) -> Figure:
     return figure
 
 
-def _note(counts: np.ndarray, num_classes: int, with_text: bool) -> str:
-    """Return what a reader has to know about the cells."""
+def _notes(counts: np.ndarray, num_classes: int, with_text: bool) -> Iterable[str]:
+    """Return lines about the cells; a single line of all would not fit under few classes."""
     absent, unlabelled = num_classes - len(counts), not counts.sum(1).all()
-    parts = (
+    notes = (
         'in a cell: % of the true class, and pixels' if with_text else '',
         'grey: no labelled pixel' if unlabelled else '',
         f'left out, as they do not occur: {absent} of {num_classes} classes' if absent else '',
     )
-    return '; '.join(filter(None, parts))
+    return filter(None, notes)
 
 
 def _label(axes: Axes, names: Sequence[str], points: float) -> None:

@@ -182,10 +182,11 @@ def check(
     if settings.confusion:
         figures.check_format(settings.confusion)
         protected.claim('--confusion', settings.confusion)
+        protection.check_picture('--confusion', settings.confusion, name, root, dataset.samples)
         files.check_writable(settings.confusion)
     if settings.worst and settings.visualize:
         sheet = settings.visualize / SHEET_NAME
-        protected.claim('--worst', sheet, 'name another folder')
+        protected.claim('--worst', sheet, 'name another folder, or leave out --worst')
         write_targets.refuse_stream(sheet)
     for _, folder, _, _ in _writers(settings):
         files.check_writable(folder / 'x')

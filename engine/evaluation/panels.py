@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from common.terminal.printable import one_line
 from common.terminal.short_repr import short_text
 from datasets import IGNORE, DatasetInfo, colours
 from engine.evaluation.evaluator import ImageResult
@@ -118,6 +119,7 @@ def with_legend(picture: np.ndarray, info: DatasetInfo, shown: Sequence[ShownRes
 
 def caption(text: str, width: int) -> np.ndarray:
     """Return a line of text, (CAPTION_HEIGHT, W, 3) uint8, BGR; at least ``width`` wide."""
+    text = one_line(text)
     font = ImageFont.load_default(size=FONT_SIZE)
     strip = Image.new(
         'RGB', (max(width, int(font.getlength(text)) + 2 * GAP), CAPTION_HEIGHT), BACKGROUND

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from common import files
+from common.terminal.printable import one_line
 from datasets import Dataset
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics
@@ -27,6 +28,7 @@ COLUMNS = (
     FILE,
 )
 CLASS_PREFIX = 'iou '  # of the columns of the classes, so that no class is called as a score
+FORMULA = ('=', '+', '-', '@')  # first characters of what spreadsheets compute
 
 
 class ImageScores:
@@ -58,10 +60,11 @@ class ImageScores:
         scored.sort(key=lambda row: order(row[1].miou, row[0]))
         with (
             files.replacing(path) as temporary,
-            open(temporary, 'w', newline='', encoding='utf-8', errors='backslashreplace') as file,
+            open(temporary, 'w', newline='', encoding='utf-8') as file,
         ):
             table = csv.writer(file, lineterminator='\n')
-            table.writerow([*COLUMNS, *(f'{CLASS_PREFIX}{name}' for name in dataset.info.classes)])
+            names = (f'{CLASS_PREFIX}{one_line(name)}' for name in dataset.info.classes)
+            table.writerow([*COLUMNS, *names])
             for index, scores, pixels in scored:
                 table.writerow(_row(dataset, index, scores, int(pixels)))
 
@@ -81,7 +84,13 @@ def _row(dataset: Dataset, index: int, scores: Scores, pixels: int) -> Sequence[
         scores.mean_accuracy,
         scores.pixel_accuracy,
     )
-    return [sample.name, *map(_cell, means), pixels, str(sample.image), *map(_cell, scores.iou)]
+    name, image = _path_cell(sample.name), _path_cell(str(sample.image))
+    return [name, *map(_cell, means), pixels, image, *map(_cell, scores.iou)]
+
+
+def _path_cell(path: str) -> str:
+    """Return a path on one line; ``./`` before one that a spreadsheet would take for a formula."""
+    return one_line(f'./{path}' if path.startswith(FORMULA) else path)
 
 
 def _cell(share: float) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from common.terminal import tables
+from common.terminal.short_repr import short_text
 from common.terminal.tables import Column
 
 COLUMNS = {  # keys of a class in the report, with their titles
@@ -13,6 +14,7 @@ COLUMNS = {  # keys of a class in the report, with their titles
     'share': 'share',
     'boundary_iou': 'boundary IoU',
 }
+MAX_NAME_CHARACTERS = 40  # of a class; reports in JSON have the whole names
 MEANS = {  # keys of the report, with their names
     'miou': 'mIoU',
     'category_miou': 'category mIoU',
@@ -37,7 +39,7 @@ def format_table(report: dict[str, Any]) -> str:
     lines = tables.lines(
         [Column(), *(Column(COLUMNS[key], 9, right=True) for key in keys)],
         [
-            [name, *(_number(values[key]) for key in keys)]
+            [short_text(name, MAX_NAME_CHARACTERS), *(_number(values[key]) for key in keys)]
             for name, values in report['classes'].items()
             if name not in absent
         ],

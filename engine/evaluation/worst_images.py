@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.terminal.short_repr import short_text
 from datasets import Dataset, image_files
 from engine.distributed.processes import Processes
 from engine.evaluation import metrics, panels, per_image
@@ -12,6 +13,7 @@ from engine.evaluation.evaluator import ImageResult
 from engine.evaluation.panels import ShownResult
 
 MAX_PANEL_SIDE = 360  # pixels of the longer side of a panel
+MAX_NAME_CHARACTERS = 120  # of an image in its title; four panels are about as wide
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class WorstImages:
         rows = []
         for number, entry in enumerate(self._entries, start=1):
             row = panels.joined_row(entry.result.panels)
+            name = short_text(self._dataset[entry.index].name, MAX_NAME_CHARACTERS)
             title = (
-                f'{number}. {self._dataset[entry.index].name}: mIoU {entry.miou:.2%}, '
+                f'{number}. {name}: mIoU {entry.miou:.2%}, '
                 f'pixel accuracy {entry.pixel_accuracy:.2%}'
             )
             rows += [panels.caption(title, row.shape[1]), row]

@@ -3,6 +3,7 @@
 FFmpeg receives no address here, and only a file of a format that names no other ones.
 """
 
+import itertools
 import shutil
 import tempfile
 import threading
@@ -50,8 +51,7 @@ def opened(
             raise InputError(f'{stream.name}: {answer}; is the address right?')
         kind = answer.header('Content-Type') or ''
         if kind.lower().startswith('multipart/'):
-            images = parts(answer.blocks(ENDLESS), kind)
-            reader = MjpegStream(stream, reading, is_ended, images)
+            reader = MjpegStream(stream, reading, is_ended, answer.blocks(ENDLESS), kind)
             try:
                 yield reader
             finally:
@@ -73,7 +73,8 @@ class MjpegStream(StreamFrames):
         stream: The stream.
         reading: Settings of the conversion of images, and the limit of pixels.
         is_ended: Returns whether the user has ended the stream.
-        images: Yields the bytes of each image.
+        blocks: The content, in blocks of any size.
+        content_type: The header, which names the boundary between images.
     """
 
     def __init__(
@@ -81,18 +82,22 @@ class MjpegStream(StreamFrames):
         stream: Stream,
         reading: ImageReading,
         is_ended: Callable[[], bool],
-        images: Iterator[bytes],
+        blocks: Iterator[bytes],
+        content_type: str,
     ):
         super().__init__(stream, is_ended)
-        self._reading, self._images = reading, images
+        self._reading = reading
         self._change = threading.Condition()
         self._newest: bytes | None = None
         self._is_over = False
+        # Each block asks whether the stream is closed: an image may never come.
+        wanted = itertools.takewhile(lambda _: not self._is_over, blocks)
+        self._images = parts(wanted, content_type)
         self._thread = threading.Thread(target=self._receive, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Wait until the thread has ended, at its next image or when none comes in time."""
+        """Wait until the thread has ended, at its next block or when none comes in time."""
         with self._change:
             self._is_over = True
         self._thread.join()
@@ -177,6 +182,8 @@ def _download(stream: Stream, answer: Answer, path: Path, is_ended: Callable[[],
             if is_ended():
                 raise KeyboardInterrupt
             file.write(block)
+        if file.tell() < length:
+            LOG.warning('%s: ended after %d of %d bytes', stream.name, file.tell(), length)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from common.terminal.printable import one_line
 from datasets import DatasetInfo, colours
 from engine.inference.settings import LooksSettings
 
@@ -72,15 +73,16 @@ def legend(
     Returns:
         (height, W, 3) uint8, BGR.
     """
+    names = [one_line(name) for name, _ in entries]
     line = int(np.clip(height / (len(entries) + 1), 14, tallest))
     rows = max(1, height // line - 1)
     font = ImageFont.load_default(size=line * 0.6)
-    widest = max((font.getlength(name) for name, _ in entries), default=0)
+    widest = max(map(font.getlength, names), default=0)
     column = int(line * 2 + widest)
     columns = -(-len(entries) // rows)
     panel = Image.new('RGB', (column * columns + line // 2, height), BACKGROUND)
     draw = ImageDraw.Draw(panel)
-    for i, (name, colour) in enumerate(entries):
+    for i, (name, (_, colour)) in enumerate(zip(names, entries)):
         left, top = line // 2 + i // rows * column, line // 2 + i % rows * line
         draw.rectangle(
             (left, top + line * 0.15, left + line * 0.7, top + line * 0.85),

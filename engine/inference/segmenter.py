@@ -7,7 +7,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, UserError
+from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from datasets.keys import ImageReading
 from engine.backends.settings import BackendSettings
@@ -71,6 +72,11 @@ class Segmenter:
         overrides: Sequence[str] = (),
         protocol: ProtocolSettings = CONFIGURED,
     ):
+        if not isinstance(protocol, ProtocolSettings):
+            raise UserError(
+                f'protocol: {short_repr(protocol)} is no engine.inference.ProtocolSettings; an '
+                'engine.Protocol is given with an image: segmenter(image, protocol)'
+            )
         chosen = WeightsSettings(weights=None if weights is None else os.fspath(weights))
         loaded = file_network.load_config(config, overrides, chosen)
         self.protocol = test_time.choose_protocol(protocol, ProtocolKeys.of(loaded))
@@ -146,7 +152,13 @@ class Segmenter:
 
         Raises:
             InputError: An image cannot be used, or the memory does not suffice.
+            UserError: The second argument is no protocol.
         """
+        if protocol is not None and not isinstance(protocol, Protocol):
+            raise UserError(
+                f'protocol: {short_repr(protocol)} is no engine.Protocol; several images are '
+                'passed as one list: segmenter([first, second])'
+            )
         if not isinstance(images, (list, tuple)):
             return self._segment(bgr_image(images, self.reading), protocol)
         results = []

@@ -47,8 +47,10 @@ def _numbers(kind: type, most: int) -> Callable[[str], tuple]:
 
 
 def _number(text: str) -> int:
-    (value,) = _numbers(int, most=100_000)(text)[:1]
-    return value
+    most = 100_000
+    if not (text.isdecimal() and 0 < int(text) <= most):
+        raise ValueError(f'{text!r}: write one whole number, from 1 to {most}')
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class WeightsSettings(Settings):
     weights: str | None = option(
         '-m',
         '--model',
+        '--weights',
         metavar='H5',
         help='weights: a file, the name of published weights, which are downloaded if they are '
         f'missing, or {RANDOM}: seeded random ones, for trying a config; infer.py and evaluate.py '

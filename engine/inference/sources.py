@@ -101,5 +101,6 @@ def _source_of(pattern: str) -> Input | None:
         host = None
     if not host or re.search(r'[\s\0]', pattern):
         raise UserError(f'-i {without_login(pattern)}: is no address; write rtsp://HOST/PATH')
-    path = Path(re.sub(r'[^\w.-]+', '_', f'{host}{parts.path}').strip('._') or 'stream')
+    # Without dots: the last number of an IP address is not the ending of a file's name.
+    path = Path(re.sub(r'[^\w-]+', '_', f'{host}{parts.path}').strip('_') or 'stream')
     return Stream(path, path, pattern)

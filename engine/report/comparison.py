@@ -1,6 +1,5 @@
 """Compare several runs on a page of Markdown."""
 
-import os
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from common.terminal.tables import Column, markdown
 from engine.report import groups as run_groups
 from engine.report.groups import RunGroup
 from engine.report.records import RunRecord
-from engine.report.summary import UNKNOWN, duration
+from engine.report.summary import UNKNOWN, duration, picture_link
 
 HEADING = '# Comparison of runs'  # starts every such page
+NO_DIFFERENCE = 'No key of the configs, and no option, version or progress that is known.'
 MAX_VALUE_CHARACTERS = 60  # of a value in the table of differences
 
 Value = Callable[[RunRecord], float | None]
@@ -27,11 +27,11 @@ def format_page(groups: Sequence[RunGroup], picture: Path, page: Path) -> str:
         picture: File of the picture.
         page: File of the page.
     """
-    link = Path(os.path.relpath(picture, page.parent)).as_posix()
-    blocks = [HEADING, _scores(groups), *_notes(groups), f'![curves]({link})']
+    blocks = [HEADING, _scores(groups), *_notes(groups), picture_link(picture, page.parent)]
     differing = run_groups.differences(groups)
     blocks.append('## What differs')
-    blocks.append(_differences(groups, differing) if differing else 'Nothing but the seeds.')
+    same = 'Nothing but the seeds.' if len(groups) == 1 else NO_DIFFERENCE
+    blocks.append(_differences(groups, differing) if differing else same)
     return '\n\n'.join(blocks) + '\n'
 
 
@@ -59,7 +59,7 @@ def _scores(groups: Sequence[RunGroup]) -> str:
     """Return the table of scores and speed, with a row for each group."""
     several = any(len(group.runs) > 1 for group in groups)
     titles = ['run', *(['n'] if several else []), 'seed', 'iterations', 'last mIoU, %']
-    titles += ['best mIoU, %', 'at iteration', 's an iteration', 'images/s', 'wall time']
+    titles += ['best mIoU, %', 'at iteration', 's/iteration', 'images/s', 'wall time']
     columns = [Column(title, right=title != 'run') for title in titles]
     rows = []
     for group in groups:

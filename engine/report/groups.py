@@ -10,6 +10,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.sections import plain
+from common.terminal.printable import one_line
 from engine.config import schema
 from engine.report.records import RunRecord
 
@@ -118,7 +119,8 @@ def _named(records: Sequence[RunRecord]) -> list[NamedRun]:
     for record, path in zip(records, paths):
         if paths.count(path) > 1:
             raise UserError(f'{record.folder.path}: is given twice; name each run once')
-    return [NamedRun(_short_name(path, paths), record) for path, record in zip(paths, records)]
+    names = [one_line(_short_name(path, paths)) for path in paths]
+    return list(map(NamedRun, names, records))
 
 
 def _short_name(path: Path, paths: Sequence[Path]) -> str:

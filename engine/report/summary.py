@@ -3,7 +3,9 @@
 import math
 import os
 from pathlib import Path
+from urllib.parse import quote
 
+from common.terminal.printable import one_line
 from common.terminal.tables import Column, markdown
 from engine.report.records import RunRecord
 
@@ -26,11 +28,10 @@ def format_page(record: RunRecord, picture: Path) -> str:
         ('seed', facts.get('seed', UNKNOWN)),
         ('state', _state(record)),
     ]
-    name = Path(os.path.relpath(picture, record.folder.path)).as_posix()
-    blocks = [f'# {record.name}', _table(('', ''), rows)]
+    blocks = [f'# {one_line(record.name)}', _table(('', ''), rows)]
     if record.problem:
         blocks.append(record.problem)
-    blocks.append(f'![curves]({name})')
+    blocks.append(picture_link(picture, record.folder.path))
     if record.validations:
         last = record.validations[-1]
         classes = [(name, _number(iou)) for name, iou in last['classes'].items()]
@@ -79,6 +80,11 @@ def _table(titles: tuple[str, str], rows: list[tuple]) -> str:
     first, second = titles
     columns = [Column(first), Column(second, right=bool(second))]  # columns with a title: numbers
     return '\n'.join(markdown(columns, [[str(cell) for cell in row] for row in rows]))
+
+
+def picture_link(picture: Path, folder: Path) -> str:
+    """Return Markdown that shows the picture of the curves on a page in ``folder``."""
+    return f'![curves]({quote(Path(os.path.relpath(picture, folder)).as_posix())})'
 
 
 def duration(seconds: float) -> str:

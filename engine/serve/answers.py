@@ -84,7 +84,7 @@ def compute_answer(
         return PNG, palette_png(result.labels, result.palette)
     if wish.output is Output.CONFIDENCE:
         return PNG, encode_image('.png', _in_bytes(result.confidence))
-    answer = _json(result, wish, time.monotonic() - started)
+    answer = _json(result, wish, protocol, time.monotonic() - started)
     return JSON, answer.model_dump_json(exclude_unset=True).encode()
 
 
@@ -99,7 +99,7 @@ def _check_scaled(image: np.ndarray, scale: float | None, protocol: Protocol, li
         )
 
 
-def _json(result: Segmentation, wish: Wish, seconds: float) -> schemas.Answer:
+def _json(result: Segmentation, wish: Wish, protocol: Protocol, seconds: float) -> schemas.Answer:
     height, width = result.labels.shape
     confidence = result.confidence
     answer = schemas.Answer(
@@ -107,6 +107,7 @@ def _json(result: Segmentation, wish: Wish, seconds: float) -> schemas.Answer:
         width=width,
         height=height,
         scale=wish.scale,
+        views=[schemas.Size(height=h, width=w) for h, w in protocol.views(height, width)],
         seconds=round(seconds, 3),
         confidence=float(confidence.mean(dtype=np.float64)),
         classes=_found_classes(result),

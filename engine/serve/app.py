@@ -98,6 +98,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         responses=openapi.EVERYWHERE,
+        generate_unique_id_function=lambda route: route.name,  # the names in generated clients
     )
     add_error_handlers(app, tuple(SegmentParameters.model_fields))
     _add_state(app, catalogue, workers, limits)
@@ -154,6 +155,7 @@ def _described(entry: CatalogueEntry, catalogue: Catalogue) -> schemas.Model:
         weights=entry.file,
         loaded=catalogue.is_loaded(entry.name),
         scalable=entry.scalable,
+        resizes=entry.resizes,
         classes=[
             schemas.ModelClass(index=index, name=name, colour=hexadecimal(colour))
             for index, (name, colour) in enumerate(zip(entry.info.classes, entry.info.palette))

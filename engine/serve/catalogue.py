@@ -14,7 +14,7 @@ from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from engine.config import loading as configs
 from engine.config.config import Config
-from engine.inference import test_time
+from engine.inference import file_network, test_time
 from engine.inference.loading import with_classes
 from engine.inference.segmenter import Segmenter
 from engine.inference.settings import WeightsSettings
@@ -54,15 +54,21 @@ class CatalogueEntry:
 
     @property
     def scalable(self) -> bool:
-        """Whether a scale may be given: the views follow the size of the image."""
-        protocol = self.protocol
-        return not (protocol.size or protocol.short_sides or protocol.area_of)
+        """Whether a scale may be given: the views follow the size or the shape of the image."""
+        return not (self.protocol.size or self.protocol.short_sides)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether the model itself resizes every picture if no scale is given."""
+        return not self.scalable or self.protocol.area_of is not None
 
     def scaled(self, scale: float | None) -> Protocol:
         """Return the views of an image at a scale, as ``infer.py --scale`` has them.
 
+        A scale is one of the image's own size, in place of the area of the training.
+
         Raises:
-            Refusal: The views do not follow the size of the image.
+            Refusal: The model resizes every picture to a size of its own.
         """
         if scale is None:
             return self.protocol
@@ -71,7 +77,7 @@ class CatalogueEntry:
                 422,
                 f'scale: {self.name} resizes every picture to a size of its own; leave scale out',
             )
-        return replace(self.protocol, scales=(scale,))
+        return replace(self.protocol, scales=(scale,), area_of=None)
 
 
 class Catalogue:
@@ -92,7 +98,11 @@ class Catalogue:
         given, weights = settings.config.config_file, settings.weights
         chosen = given is not None or weights.weights is not None
         stored = [] if chosen else list(_stored_configs(folder))
-        config = configs.load(given, settings.config.overrides) if chosen else self._first(stored)
+        if chosen:
+            config = configs.load(given, settings.config.overrides)
+            config = file_network.config_of(config, weights)
+        else:
+            config = self._first(stored)
         first = self._entry(config, weights)
         self._default = self._load(first)
         network = self._default.network

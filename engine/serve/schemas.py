@@ -40,6 +40,9 @@ class Model(BaseModel):
     weights: str = Field(description='name of the file of weights')
     loaded: bool = Field(description='whether it answers without being loaded first')
     scalable: bool = Field(description='whether the parameter `scale` may be given')
+    resizes: bool = Field(
+        description='whether it resizes every picture itself, unless `scale` is given'
+    )
     classes: list[ModelClass]
 
 
@@ -91,6 +94,13 @@ class Pixels(BaseModel):
     confidence: str = Field(description='probability of the class, 0 to 255')
 
 
+class Size(BaseModel):
+    """A size in pixels."""
+
+    width: int
+    height: int
+
+
 class Answer(BaseModel):
     """The result of a picture."""
 
@@ -98,6 +108,7 @@ class Answer(BaseModel):
     width: int
     height: int
     scale: float | None = Field(description='the given scale; null without one')
+    views: list[Size] = Field(description='sizes at which the network saw the picture')
     seconds: float = Field(description='of the computation')
     confidence: float = Field(description='mean probability of the chosen classes')
     classes: list[FoundClass] = Field(description='the classes that occur, the largest first')

@@ -58,6 +58,15 @@ def test_folders_of_the_data_take_no_results(camvid, tmp_path, monkeypatch):
             protection.check_folder('-o', folder, 'camvid', root.parent, val.samples)
 
 
+def test_a_picture_among_the_images_is_refused(camvid):
+    root, val = camvid
+    for place in ('val', 'trainannot'):
+        with pytest.raises(UserError, match='-o .*a.png: would be among the images or labels'):
+            protection.check_picture('-o', root / place / 'a.png', 'camvid', root, val.samples)
+    for path in (root / 'a.png', root / 'runs' / 'a.png'):
+        protection.check_picture('-o', path, 'camvid', root, val.samples)
+
+
 def test_images_outside_of_the_root_are_protected_where_they_are(tmp_path):
     """A list may name files anywhere; their folder takes no results, others beside it do."""
     sample = datasets.Sample('a', tmp_path / 'pictures' / 'a.png', tmp_path / 'masks' / 'a.png')

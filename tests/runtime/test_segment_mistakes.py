@@ -1,6 +1,7 @@
 """Mistakes and damaged files end runtime/segment.py with one line."""
 
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -115,6 +116,19 @@ def test_a_size_in_the_metadata_that_is_not_the_files_ends_in_one_line(network, 
     assert 'a.onnx: onnxruntime' in refused(capsys, 'a.onnx', '-i', 'photo.png')
 
 
+def test_floating_point_pixels_are_refused(network, capsys):
+    cv2.imwrite('float.tif', IMAGE.astype(np.float32) / 255)
+    line = refused(capsys, 'a.onnx', '-i', 'float.tif')
+    assert 'float.tif: pixels of float32 are not read; save it with 8 bits' in line
+
+
+@pytest.mark.parametrize('name', ['stdout', 'stderr'])
+def test_a_closed_output_keeps_no_picture_from_being_written(network, monkeypatch, name):
+    monkeypatch.setattr(sys, name, None)
+    assert runtime_runs.started('a.onnx', '-i', 'photo.png') == 0
+    assert Path('result.jpg').exists()
+
+
 @pytest.mark.parametrize('ending', ['.jpg', '.png'])
 def test_half_an_image_is_refused(network, capsys, ending):
     data = cv2.imencode(ending, np.tile(IMAGE, (8, 8, 1)))[1].tobytes()
@@ -135,6 +149,7 @@ def test_an_unusable_file_of_several_is_counted(network, capsys):
     Path('photos/text.jpg').write_text('no image')
     Path('photos/list.mp4').write_text('#EXTM3U\n/etc/hostname\n')
     Path('photos/bad\x1b[2J.png').write_bytes(b'')
+    os.mkfifo('photos/pipe.jpg')  # is no file, and would never end
     assert runtime_runs.started('a.onnx', '-i', 'photos') == 1
     output = capsys.readouterr()
     assert '1 of 4 files written to results in ' in output.out

@@ -25,8 +25,9 @@ def chromium():
         if os.environ.get('CI'):
             pytest.fail('chromium is missing: apt-get install chromium')
         pytest.skip('needs chromium: apt-get install chromium')
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=HANG)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         yield browser

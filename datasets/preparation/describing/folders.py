@@ -26,6 +26,7 @@ from datasets.readers import folder, layout
 
 MAX_FILES_OF_FOLDER = 10_000  # whose names are compared
 MAX_FOLDERS = 8  # of files with one name, that are compared
+OTHER_SPLITS = {'valid': 'val', 'validation': 'val', 'training': 'train', 'testing': 'test'}
 _MASK_WORDS = re.compile(r'mask|label|annot|gt|truth|seg|target', re.IGNORECASE)
 _IMAGE_WORDS = re.compile(r'image|img|photo|picture|jpe?g|rgb', re.IGNORECASE)
 _SUFFIX = re.compile(r'[^A-Za-z0-9]*[A-Za-z]\w*')
@@ -201,9 +202,9 @@ def _refuse(root: Path, best: list[Folders]) -> None:
     }
     if splits & set(folder.SPLITS) and len(splits) == len(parts):
         moves = '; '.join(
-            f'mv {quote(str(images))} images/{images.parts[0]}; mv {quote(str(labels))} labels/'
-            f'{images.parts[0]}'
+            f'mv {quote(str(images))} images/{split}; mv {quote(str(labels))} labels/{split}'
             for images, labels in sorted(parts)
+            for split in [OTHER_SPLITS.get(images.parts[0], images.parts[0])]
         )
         raise DataError(
             f'{root}: each split has a folder of images, but splits are folders below that of the '

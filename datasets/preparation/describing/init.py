@@ -11,9 +11,10 @@ from common.terminal.name_list import first_names
 from common.terminal.printable import one_line
 from common.terminal.tables import Column, lines
 from datasets.info import DataError
+from datasets.preparation import inside
 from datasets.preparation.describing import description_file
 from datasets.preparation.describing.description_file import ClassLine
-from datasets.preparation.describing.folders import Folders, find_folders
+from datasets.preparation.describing.folders import OTHER_SPLITS, Folders, find_folders
 from datasets.preparation.describing.mask_values import MaskContents, count_values
 from datasets.preparation.describing.proposal import Proposal, propose
 from datasets.preparation.describing.settings import InitSettings
@@ -35,7 +36,9 @@ def describe_data(settings: InitSettings) -> int:
     if not root.is_dir():
         raise DataError(f'{root}: no such folder; name that of your images and masks with -d')
     description_file.refuse_existing(root)
-    found = find_folders(root, settings.images, settings.labels, settings.label_suffix)
+    images = inside.existing_folder_in(root, '--images', settings.images)
+    labels = inside.existing_folder_in(root, '--labels', settings.labels)
+    found = find_folders(root, images, labels, settings.label_suffix)
     masks = _masks(root, found)
     contents = count_values(masks, settings.max_pixels, processes)
     proposal = propose(contents)
@@ -60,9 +63,7 @@ def describe_data(settings: InitSettings) -> int:
     _print_classes(proposal, names, total)
     for remark in proposal.remarks:
         LOG.warning('%s', remark)
-    print(
-        f'{one_line(root / DESCRIPTION_FILE)} written; {_next_step(settings, root / found.images)}'
-    )
+    print(f'{one_line(root / DESCRIPTION_FILE)} written; {_next_step(settings, root, found)}')
     return DONE
 
 
@@ -123,10 +124,23 @@ def _print_classes(proposal: Proposal, names: list[str], total: int) -> None:
         print(f'ignored: {100 * rest / total:.3f} % of the pixels')
 
 
-def _next_step(settings: InitSettings, images: Path) -> str:
+def _next_step(settings: InitSettings, root: Path, found: Folders) -> str:
     """Return what to do next."""
+    images = root / found.images
     where = f' -d {shlex.quote(str(settings.data_dir))}' if settings.data_dir else ''
     fill_in = '' if settings.classes else 'fill in the names of the classes, then '
     has_splits = any((images / split).is_dir() for split in folder.SPLITS)
-    command = f'folder{where} --check' if has_splits else f'split{where}'
-    return one_line(f'{fill_in}run python -m datasets.prepare {command}')
+    form = f'folder{where} --check' if has_splits else f'split{where}'
+    step = f'python -m datasets.prepare {form}'
+    renames = _renames(root, found) if has_splits else []
+    return one_line(f'{fill_in}run {"; ".join([*renames, step])}')
+
+
+def _renames(root: Path, found: Folders) -> list[str]:
+    """Return the commands that give folders of splits the names that are read."""
+    return [
+        f'mv {shlex.quote(str(place / name))} {shlex.quote(str(place / split))}'
+        for name, split in OTHER_SPLITS.items()
+        for place in dict.fromkeys((root / found.images, root / found.labels))
+        if (place / name).is_dir() and not (place / split).exists()
+    ]

@@ -56,7 +56,7 @@ class MaskContents:
         masks: Number of masks.
         grey: Counts of the values of grey masks.
         indexed: Counts of the indices of palette masks.
-        shown: The colours that palettes give to each of these indices.
+        shown: The colours that palettes give to each of these indices, with their counts.
         colours: Counts of the colours of RGB masks.
         largest: The mask with the most colours.
         most: Number of its colours.
@@ -65,7 +65,7 @@ class MaskContents:
     masks: int = 0
     grey: dict[int, Count] = field(default_factory=dict)
     indexed: dict[int, Count] = field(default_factory=dict)
-    shown: dict[int, set[Colour]] = field(default_factory=dict)
+    shown: dict[int, dict[Colour, Count]] = field(default_factory=dict)
     colours: dict[Colour, Count] = field(default_factory=dict)
     largest: Path = Path()
     most: int = 0
@@ -77,7 +77,7 @@ class MaskContents:
         add_counts(self.indexed, other.indexed)
         add_counts(self.colours, other.colours)
         for index, colours in other.shown.items():
-            self.shown.setdefault(index, set()).update(colours)
+            add_counts(self.shown.setdefault(index, {}), colours)
         if other.most > self.most:
             self.largest, self.most = other.largest, other.most
 
@@ -112,7 +112,9 @@ def _contents(max_pixels: int, paths: Sequence[Path], index: int) -> MaskContent
         }
     elif mask.has_palette:
         contents.indexed = counts
-        contents.shown = {value: {tuple(mask.shown[value].tolist())} for value in counts}
+        contents.shown = {
+            value: {tuple(mask.shown[value].tolist()): count} for value, count in counts.items()
+        }
     else:
         contents.grey = counts
     return contents

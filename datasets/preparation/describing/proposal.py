@@ -128,7 +128,7 @@ def _from_palette(contents: MaskContents) -> Proposal | None:
     if not counts or any(len(each) > 1 for each in shown):
         return None
     different = len(set(colours)) == len(colours)
-    hidden = ignored is not None and not contents.shown[IGNORE].isdisjoint(colours)
+    hidden = ignored is not None and not contents.shown[IGNORE].keys().isdisjoint(colours)
     whole = list(counts) == list(range(len(counts)))
     if not whole and not hidden:
         return None
@@ -149,12 +149,11 @@ def _from_colours(contents: MaskContents) -> Proposal:
     ignore: list[int | Colour] = []
     for value, count in contents.grey.items():
         others.setdefault((value, value, value), Count()).add(count)
-    for index, count in contents.indexed.items():
+    for index, shown in contents.shown.items():
         if index == IGNORE:
             ignore.append(IGNORE)
-            continue
-        for colour in contents.shown[index]:
-            others.setdefault(colour, Count()).add(count)
+        else:
+            add_counts(others, shown)
     counts = _merged(contents.colours, others)
     _refuse_blends(counts, contents, _traces(counts))
     names = _names(list(counts))

@@ -4,6 +4,7 @@ A mask that is there and equal is kept, so that an interrupted conversion resume
 is replaced if the annotation is newer; otherwise it may have been drawn by hand, and stays.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from datasets.image_files import decode_image, image_size
 from datasets.info import IGNORE, DataError
 from datasets.keys import ImageReading
 from datasets.label_scan import LabelScan
+from datasets.preparation import inside
 from datasets.preparation.convert import KEPT, WRITTEN, holds, is_older, write_verified
 from datasets.preparation.describing import description_file
 from datasets.preparation.describing.description_file import ClassLine
@@ -70,6 +72,7 @@ def convert_polygons(settings: PolygonSettings) -> int:
         raise DataError(f'{root}: no such folder; name that of your images with -d')
     described = _described(root)
     places = _places(root, settings, described)
+    inside.refuse_outside(root, root / places.labels)
     images = ImageNames(root / places.images, leave_out=_apart(root, places))
     read = read_all(settings.annotations, processes)
     own = None if described is None else described.classes
@@ -80,12 +83,16 @@ def convert_polygons(settings: PolygonSettings) -> int:
     if described is None:
         lines_of_classes = [ClassLine(name) for name in chosen.names]
         description_file.write(root, places, lines_of_classes, folder_description.INDICES, [IGNORE])
-    write_mask = partial(_write_mask, chosen, settings.reading)
+    write_mask = partial(_write_mask, root, chosen, settings.reading)
     outcomes, total = Counter[str](), LabelScan()
     for outcome, scan in map_samples(jobs, write_mask, processes, 'drawing'):
         outcomes[outcome] += 1
         total += scan
-    problems += [outcome for outcome in outcomes if outcome not in (WRITTEN, KEPT)]
+    failed = [outcome for outcome in outcomes if outcome not in (WRITTEN, KEPT)]
+    problems += failed
+    if len(failed) == len(jobs) and described is None:
+        (root / DESCRIPTION_FILE).unlink()  # its classes would bind the next try
+        raise DataError(problems[0])
     for problem in problems:
         print(one_line(problem))
     print(
@@ -93,7 +100,12 @@ def convert_polygons(settings: PolygonSettings) -> int:
         f'were up to date, {len(problems)} failed'
     )
     _print_classes(chosen, total)
-    _report(root, read, images, jobs, described is None)
+    _report(root, read, images, jobs)
+    if described is None:
+        unused = [name for name in dict.fromkeys(read.declared) if name not in chosen.indices]
+        if unused:
+            LOG.info('labels that no shape has are no classes: %s', first_names(unused, 10))
+        print(f'{one_line(root / DESCRIPTION_FILE)} written')
     return SOME_FAILED if problems else DONE
 
 
@@ -113,12 +125,14 @@ def _described(root: Path) -> Description | None:
 
 def _places(root: Path, settings: PolygonSettings, described: Description | None) -> Folders:
     """Return the folders of images and masks: those of ``dataset.yaml``, or of the options."""
+    images = inside.folder_in(root, '--images', settings.images)
+    labels = inside.folder_in(root, '--labels', settings.labels)
     if described is None:
         usual = 'images' if (root / 'images').is_dir() else '.'
-        return Folders(settings.images or usual, settings.labels or 'labels', '')
+        return Folders(images or usual, labels or 'labels', '')
     for option, named, own in (
-        ('--images', settings.images, described.images),
-        ('--labels', settings.labels, described.labels),
+        ('--images', images, described.images),
+        ('--labels', labels, described.labels),
     ):
         if named is not None and Path(named) != Path(own):
             raise UserError(
@@ -150,6 +164,10 @@ def _jobs(
             )
             continue
         if name in seen:
+            if seen[name] == annotation.source:
+                raise DataError(
+                    f'{annotation.source}: has two entries of the image {name}; remove one of them'
+                )
             raise DataError(
                 f'{annotation.source}: the image {name} is annotated in {seen[name]} as well; '
                 'name one of them'
@@ -163,12 +181,13 @@ def _jobs(
 
 
 def _write_mask(
-    classes: Classes, reading: ImageReading, jobs: Sequence[_Job], index: int
+    root: Path, classes: Classes, reading: ImageReading, jobs: Sequence[_Job], index: int
 ) -> tuple[str, LabelScan]:
     """Write a mask; return ``WRITTEN``, ``KEPT`` or a problem, and the scan of a good mask."""
     job = jobs[index]
     try:
-        labels = _drawn(job, classes, reading)
+        inside.refuse_outside(root, job.mask)
+        labels = _drawn(root, job, classes, reading)
         scan = label_scan.scan_of_label(job.mask, labels, None)
         if holds(job.mask, labels):
             return KEPT, scan
@@ -183,23 +202,24 @@ def _write_mask(
     return WRITTEN, scan
 
 
-def _drawn(job: _Job, classes: Classes, reading: ImageReading) -> np.ndarray:
+def _drawn(root: Path, job: _Job, classes: Classes, reading: ImageReading) -> np.ndarray:
     """Return the class indices of an image; raises ``UserError``."""
     annotation, image = job.annotation, job.image
-    if annotation.has_image and files.kind_of(image) is None:
-        image = _write_image(job, reading)
+    if annotation.has_image and not os.path.lexists(image):
+        image = _write_image(root, job, reading)
     height, width = image_size(image, reading)
     pixel_limit.check(width, height, image, reading.max_pixels)
     return drawing.draw(annotation, image, (height, width), classes.indices, classes.background)
 
 
-def _write_image(job: _Job, reading: ImageReading) -> Path:
+def _write_image(root: Path, job: _Job, reading: ImageReading) -> Path:
     """Write the image that an annotation contains, and return its path; raises ``UserError``."""
     source = job.annotation.source
     data = labelme.image_data(source)
     decode_image(data, f'{source}, imageData', reading)
     kind = formats.format_of(data[: formats.HEAD_BYTES]) or ''
     path = job.image.with_name(job.image.name + EXTENSIONS.get(kind, f'.{kind.lower()}'))
+    inside.refuse_outside(root, path)
     with files.replacing(path) as temporary:
         temporary.write_bytes(data)
     return path
@@ -219,8 +239,8 @@ def _print_classes(chosen: Classes, total: LabelScan) -> None:
         print(f'ignored: {shares[IGNORE]:.3f} % of the pixels')
 
 
-def _report(root: Path, read: Read, images: ImageNames, jobs: Sequence[_Job], is_new: bool) -> None:
-    """Log what is left out, and print what was written."""
+def _report(root: Path, read: Read, images: ImageNames, jobs: Sequence[_Job]) -> None:
+    """Log what is left out."""
     undrawn = sum(annotation.undrawn for annotation in read.annotations)
     if undrawn:
         LOG.warning('%d points, lines and cuboids have no area and are not drawn', undrawn)
@@ -229,5 +249,3 @@ def _report(root: Path, read: Read, images: ImageNames, jobs: Sequence[_Job], is
     if others:
         shown = first_names([path.relative_to(root) for path in others])
         LOG.warning('%d images have no annotation and get no mask: %s', len(others), shown)
-    if is_new:
-        print(f'{one_line(root / DESCRIPTION_FILE)} written')

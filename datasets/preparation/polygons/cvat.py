@@ -74,14 +74,14 @@ def _region(shape: Element, height: int, width: int) -> Region:
     """Return a shape as a region; raise ``ValueError`` for one that cannot be drawn."""
     label = shape.get('label')
     if not label:
-        raise ValueError(f'a {shape.tag} has no label')
+        raise ValueError(f'one {shape.tag} has no label')
     try:
         if shape.tag == 'mask':
             return Region(label, RUNS, _runs(shape, height, width))
         outline = [_OUTLINES[shape.tag](shape).ravel().tolist()]
         coco_masks.check(outline, height, width)
     except ValueError as error:
-        raise ValueError(f'a {shape.tag}, {short_text(label)}: {error}') from error
+        raise ValueError(f'the {shape.tag} {short_text(label)}: {error}') from error
     return Region(label, SEGMENTATION, outline)
 
 

@@ -100,7 +100,8 @@ def _region(shape: Any, where: str) -> Region:
     except ValueError as error:
         raise InputError(f'{where} {error}') from error
     if not least <= len(points) <= most:
-        wanted = str(least) if least == most else f'at least {least}'
+        limit = f'at least {least}' if len(points) < least else f'at most {most}'
+        wanted = str(least) if least == most else limit
         raise InputError(
             f'{where} is a {type_} of {len(points)} points, not {wanted}; delete it in LabelMe'
         )

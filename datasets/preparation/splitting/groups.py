@@ -13,7 +13,8 @@ def group_by_name(names: Sequence[str], pattern: str | None) -> list[list[int]]:
     Args:
         names: The names of all images.
         pattern: A regular expression that is searched in each name. Equal texts in its parentheses,
-            or without any in the whole match, make a group. None: each image is a group.
+            or in the whole match where no parentheses take part, make a group. None: each image is
+            a group.
 
     Raises:
         UserError: It is no regular expression, does not match each name, or makes one group only.
@@ -35,7 +36,9 @@ def group_by_name(names: Sequence[str], pattern: str | None) -> list[list[int]]:
                 f'--group {pattern}: does not match {short_text(name)}; write an expression that '
                 f"matches each name, such as '{pattern}|.*' to leave the others alone"
             )
-        groups.setdefault(found.groups() or (found[0],), []).append(index)
+        parts = found.groups()
+        has_text = any(part is not None for part in parts)
+        groups.setdefault(parts if has_text else (*parts, found[0]), []).append(index)
     if len(groups) == 1 and len(names) > 1:
         raise UserError(
             f'--group {pattern}: all {len(names)} images are one group, as in '

@@ -27,6 +27,7 @@ from datasets.readers import folder, folder_description, layout
 
 NAME = folder.INFO.name
 RANDOM_SPLITS = 20  # to compare with
+MAX_SEED = 2**32 - 1  # of numpy.random.RandomState
 
 
 def write_lists(settings: SplitSettings) -> int:
@@ -36,6 +37,8 @@ def write_lists(settings: SplitSettings) -> int:
         UserError: The folder has splits already, or the images cannot be divided as wanted.
     """
     processes = number_of_processes(settings.processes)
+    if not 0 <= settings.seed <= MAX_SEED:
+        raise UserError(f'--seed {settings.seed}: must be a number from 0 to {MAX_SEED}')
     root = layout.data_root(NAME, settings.data_dir)
     _refuse_other_splits(root)
     dataset = datasets.open(NAME, root, 'train', reading=settings.reading)

@@ -64,10 +64,16 @@ async function collect(entry, found, named) {
     if (named || ENDINGS.test(entry.name)) found.push(await new Promise((done, fail) => entry.file(done, fail)));
     return;
   }
-  const reader = entry.createReader();
+  for (const inner of await entriesOf(entry)) await collect(inner, found, false);
+}
+
+/** Return the entries of a folder by name, with 2 before 10. */
+async function entriesOf(folder) {
+  const reader = folder.createReader();
+  const entries = [];
   for (;;) {   // a reader hands over some entries at a time
     const some = await new Promise((done, fail) => reader.readEntries(done, fail));
-    if (!some.length) return;
-    for (const inner of some) await collect(inner, found, false);
+    if (!some.length) return entries.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
+    entries.push(...some);
   }
 }

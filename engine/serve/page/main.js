@@ -45,6 +45,7 @@ const queue = new Queue(async (picture, signal) => {
   if (!queue.pictures.includes(picture)) return;   // it was removed meanwhile
   strip.update(picture);
   if (picture.state === 'failed') announce(picture.error);
+  if (picture.state === 'done' && picture !== selected) announce(`${picture.name}: done`);
   if (picture === selected && picture.state !== 'working') show();
 });
 
@@ -107,7 +108,7 @@ function describe({ name, answer, state }) {
     return;
   }
   byId('facts').textContent = [
-    answer.model, words.size(answer.width, answer.height), describeScale(answer, options.named(answer.model)),
+    answer.model, words.size(answer.width, answer.height), describeScale(answer),
     words.seconds(answer.seconds), `mean confidence ${words.percent(answer.confidence)}`,
   ].join(' · ');
   const [first] = answer.classes;

@@ -60,11 +60,11 @@ export class Options {
   }
 
   #describe() {
-    const { network, weights, classes, scalable } = this.model;
+    const { network, weights, classes, scalable, resizes } = this.model;
     byId('model-note').textContent = `${network}, ${classes.length} classes, weights ${weights}`;
     for (const id of ['scale', 'own-scale']) byId(id).disabled = !scalable;
-    byId('scale-note').textContent = scalable
-      ? 'Smaller is faster. The result always has the size of the picture.'
-      : 'This model resizes pictures itself. The result has the size of the picture.';
+    const automatic = resizes ? 'this model resizes pictures itself' : 'at 1 megapixel at most';
+    const faster = scalable ? ' Smaller is faster.' : '';
+    byId('scale-note').textContent = `Automatically: ${automatic}.${faster} The result always has the size of the picture.`;
   }
 }

@@ -1,9 +1,8 @@
 // A chosen picture: its file, its size, how the browser shows it, and where its result stands.
 
 import { declaredSize } from './declared_size.js';
+import { isShownAlike } from './shown_alike.js';
 import * as words from './words.js';
-
-const HEAD = 4096;
 
 /**
  * A picture of the queue.
@@ -30,7 +29,7 @@ export class Picture {
       image.onload = () => resolve(true);
       image.onerror = () => resolve(false);
     });
-    this.shown = (await loads) && image.naturalWidth > 0 && !(await moves(this.file));
+    this.shown = (await loads) && image.naturalWidth > 0 && (await isShownAlike(this.file, image));
     const declared = this.shown ? null : await declaredSize(this.file);
     this.#take(declared ?? { width: image.naturalWidth, height: image.naturalHeight });
     this.natural = { width: this.width, height: this.height };
@@ -90,13 +89,4 @@ export class Picture {
     this.#show(null);
     URL.revokeObjectURL(this.url);
   }
-}
-
-/** Return whether a file has several frames: the browser plays them, the server reads the first. */
-async function moves(file) {
-  const head = String.fromCharCode(...new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
-  if (head.startsWith('GIF8')) return true;
-  if (head.startsWith('\x89PNG')) return head.includes('acTL');
-  if (head.slice(8, 16) === 'WEBPVP8X') return (head.charCodeAt(20) & 2) !== 0;
-  return head.slice(4, 12) === 'ftypavis';
 }

@@ -31,7 +31,7 @@ export class Strip {
     byId('pictures').append(item);
     byId('strip').hidden = false;
     this.update(picture);
-    picture.opened.then(() => draw(thumbnail, picture));
+    picture.opened.then(() => draw(thumbnail, picture.url));
   }
 
   remove(picture) {
@@ -43,6 +43,7 @@ export class Strip {
   update(picture) {
     const { item, button } = this.#items.get(picture);
     item.dataset.state = picture.state;
+    if (picture.original) draw(button.querySelector('canvas'), picture.original);
     button.querySelector('.state').textContent = STATES[picture.state];
   }
 
@@ -74,10 +75,10 @@ export class Strip {
   }
 }
 
-/** Draw the middle of a picture. */
-async function draw(canvas, picture) {
+/** Draw the middle of the picture at an address. */
+async function draw(canvas, url) {
   const image = new Image();
-  image.src = picture.url;
+  image.src = url;
   try {
     await image.decode();
   } catch {
@@ -86,5 +87,7 @@ async function draw(canvas, picture) {
   const side = Math.min(image.naturalWidth, image.naturalHeight);
   const left = (image.naturalWidth - side) / 2;
   const top = (image.naturalHeight - side) / 2;
-  canvas.getContext('2d').drawImage(image, left, top, side, side, 0, 0, HEIGHT, HEIGHT);
+  const context = canvas.getContext('2d');
+  context.clearRect(0, 0, HEIGHT, HEIGHT);
+  context.drawImage(image, left, top, side, side, 0, 0, HEIGHT, HEIGHT);
 }

@@ -3,6 +3,7 @@
 import { byId } from './dom.js';
 
 const STEPS = 50;   // of the arrow keys across the longer side
+const LONG = 7;   // ratio of sides beyond which a picture may have to be scrolled
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Viewer {
@@ -33,6 +34,7 @@ export class Viewer {
     const { width, height } = this.#size ?? { width: 4, height: 3 };
     for (const stage of this.#stages) {
       stage.style.setProperty('--ratio', width / height);
+      stage.classList.toggle('long', Math.max(width / height, height / width) > LONG);
       const image = stage.querySelector('img');
       const url = picture?.shownUrl ?? '';
       image.hidden = !url || !picture.shows;
@@ -53,6 +55,7 @@ export class Viewer {
       if (!pixel) continue;
       cross.style.left = `${(100 * (pixel.x + 0.5)) / this.#size.width}%`;
       cross.style.top = `${(100 * (pixel.y + 0.5)) / this.#size.height}%`;
+      if (byKey) cross.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     }
     this.#pointed(pixel, byKey);
   }

@@ -30,6 +30,12 @@ def test_without_titles_there_is_no_header_row():
     ]
 
 
+def test_markdown_escapes_titles_as_it_does_cells():
+    titles, rule, row = markdown([Column('a|b\nc')], [['d']])
+    assert titles == r'| a\|b\nc |'
+    assert len(titles) == len(rule) == len(row)
+
+
 def test_markdown_is_aligned_as_plain_text():
     assert markdown([Column('class'), Column('%', right=True)], [['a|b', '1.5'], ['c', '10']]) == [
         '| class |   % |',

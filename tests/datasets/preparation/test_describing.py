@@ -116,6 +116,17 @@ def test_colours_of_palettes_and_of_pixels_are_kept(tmp_path, capsys, caplog):
     assert list(described(root)['classes']) == ['black', 'mediumblue', 'firebrick', 'wheat']
 
 
+def test_palettes_that_differ_are_counted_by_colour(tmp_path, capsys, caplog):
+    indices = mask_data.random_values(0, 1)
+    for name, colours in (('a', COLOURS[:2]), ('b', COLOURS[1::-1])):
+        mask = mask_data.with_palette(indices, dict(enumerate(colours)))
+        pair(tmp_path, f'images/{name}.jpg', f'labels/{name}.png', mask)
+    status, lines, _ = prepare_runs.run(capsys, 'init', '-d', tmp_path)
+    assert status == 0
+    assert [line.split()[-2:] for line in lines[2:4]] == 2 * [['50.000', '2']]
+    assert not any('ignored' in line for line in lines)
+
+
 def test_index_255_is_ignored_where_a_palette_hides_it(tmp_path, capsys):
     indices = mask_data.random_values(0, 1, 2, 255)
     spread = np.where(indices == 255, indices, 3 * indices)
@@ -197,12 +208,12 @@ def test_many_classes_are_not_taken_for_blends(tmp_path, capsys):
 
 def test_folders_that_do_not_fit_are_refused_with_the_remedy(tmp_path, capsys):
     pixels = mask_data.random_values(0, 1)
-    for split in ('train', 'val'):
+    for split in ('train', 'valid'):
         pair(tmp_path / 'splits', f'{split}/images/a.jpg', f'{split}/masks/a.png', pixels)
     line = prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'splits')
     assert line.endswith(
         f'cd {tmp_path}/splits; mkdir -p images labels; mv train/images images/train; mv '
-        'train/masks labels/train; mv val/images images/val; mv val/masks labels/val'
+        'train/masks labels/train; mv valid/images images/val; mv valid/masks labels/val'
     )
     for folder in ('masks', 'masks_2'):
         pair(tmp_path / 'two', 'images/a.jpg', f'{folder}/a.png', pixels)
@@ -228,6 +239,24 @@ def test_folders_that_do_not_fit_are_refused_with_the_remedy(tmp_path, capsys):
         prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'none')
     )
     assert 'no such folder' in prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'absent')
+    for named, message in (
+        ('two/images', 'no such folder in'),  # as seen from the working directory
+        ('../two/images', 'is not in'),
+        ('../three/rgb', 'is not in'),
+    ):
+        line = prepare_runs.refused(capsys, 'init', '-d', tmp_path / 'none', '--images', named)
+        assert line.startswith(f'--images {named}: {message} {tmp_path}/none; name')
+
+
+def test_folders_of_splits_with_other_names_are_to_be_renamed(tmp_path, capsys):
+    for split in ('train', 'valid'):
+        pair(tmp_path, f'{split}/a.jpg', f'{split}/a_mask.png', mask_data.random_values(0, 1))
+    status, lines, _ = prepare_runs.run(capsys, 'init', '-d', tmp_path, '--classes', 'a', 'b')
+    assert status == 0
+    assert lines[-1].endswith(
+        f'run mv {tmp_path}/valid {tmp_path}/val; python -m datasets.prepare folder -d {tmp_path} '
+        '--check'
+    )
 
 
 def test_what_init_and_split_write_is_trained_without_further_work(tmp_path, capsys):

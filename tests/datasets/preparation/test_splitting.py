@@ -83,6 +83,8 @@ def test_the_seed_decides():
         ('(.*)/', [[0, 1, 2], [3]]),
         (r'(\w\d)_', [[0, 1, 3], [2]]),
         ('^.', [[0, 1, 2], [3]]),
+        ('(.*2_0.*)|.*', [[0], [1], [2], [3]]),  # the others are left alone
+        ('a/(s1)_|.*', [[0, 1], [2], [3]]),
         (None, [[0], [1], [2], [3]]),
     ],
 )
@@ -156,6 +158,8 @@ def test_scenes_stay_together_and_lists_are_not_overwritten(tmp_path, capsys):
         (['--val', 1.5], '--val 1.5: must be a share below 1, such as 0.2, or a number of the 20'),
         (['--val', 'nan'], '--val nan: must be a share'),
         (['--val', 0.5, '--test', 0.5], '--val 0.5 --test 0.5: leave none of 20 images for train'),
+        (['--seed', -1], '--seed -1: must be a number from 0 to 4294967295'),
+        (['--seed', 2**32], '--seed 4294967296: must be'),
         (['--val', 0], '--val 0: a validation split is needed'),
         (['--group', '('], '--group (: is no regular expression'),
         (['--group', 'x(.*)'], '--group x(.*): does not match scene0_0; write'),

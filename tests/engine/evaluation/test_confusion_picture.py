@@ -22,7 +22,11 @@ def test_rows_are_shares_and_cells_have_counts(tmp_path):
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ['a', '$b$', 'c\\x1b']
     note = axes.get_xlabel()
-    assert 'grey: no labelled pixel; left out, as they do not occur: 1 of 4 classes' in note
+    assert note.splitlines()[2:] == [
+        'in a cell: % of the true class, and pixels',
+        'grey: no labelled pixel',
+        'left out, as they do not occur: 1 of 4 classes',
+    ]
     confusion_picture.draw(tmp_path / 'a.png', 'a $\\frac$', ('a', '$b$', 'c\x1b', 'd'), matrix)
     assert cv2.imread(str(tmp_path / 'a.png')) is not None
 
@@ -43,6 +47,23 @@ def test_many_classes_have_names_of_a_readable_size():
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(UserError, match='a.what: unknown picture format; use .png'):
         confusion_picture.draw(tmp_path / 'a.what', '', ('a',), np.array([[1]]))
+
+
+def test_title_and_notes_fit_the_smallest_picture():
+    matrix = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 0]])  # all three notes
+    figure = confusion_picture.figure_of('x' * 300, 'abc', matrix)
+    figure.draw_without_rendering()
+    for text in (figure.axes[0].title, figure.axes[0].xaxis.label):
+        place = text.get_window_extent()
+        assert place.x0 >= 0
+        assert place.x1 <= figure.bbox.width
+
+
+def test_one_line_says_that_the_font_lacks_characters(tmp_path, caplog, recwarn):
+    confusion_picture.draw(tmp_path / 'a.png', '', ('木や', 'b'), np.eye(2, dtype=int))
+    (line,) = caplog.messages
+    assert line.endswith('a.png: boxes stand for 2 characters that the font lacks')
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(

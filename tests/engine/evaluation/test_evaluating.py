@@ -103,13 +103,13 @@ def test_a_full_disk_of_one_output_costs_no_other(small, tmp_path, capsys):
 
 
 def test_random_weights_are_seeded_and_named(small, tmp_path, monkeypatch):
-    """A file called random in the working directory is not meant."""
+    """A file called random in the working directory is not meant; --weights is another name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'random').write_bytes(b'no weights')
     config, options = tiny_camvid()[1], ['-c', 'cpu', '--backend', 'nnabla', '--split', 'test']
-    options += ['-d', small, '-cfg', config, '-m', 'random', '--limit', '1', '--json']
-    for name in ('a.json', 'b.json'):
-        assert started(*options, tmp_path / name) == 0
+    options += ['-d', small, '-cfg', config, '--limit', '1']
+    for name, option in (('a.json', '-m'), ('b.json', '--weights')):
+        assert started(*options, option, 'random', '--json', tmp_path / name) == 0
     one, other = ((tmp_path / name).read_text() for name in ('a.json', 'b.json'))
     assert one == other
     settings = json.loads(one)['settings']

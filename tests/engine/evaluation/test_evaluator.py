@@ -1,5 +1,6 @@
 """Counts, their sum over processes, and the report."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -93,6 +94,11 @@ def test_the_table_contains_classes_means_and_categories(info):
     assert ' 50.00  category x' in text
     assert 'category z' not in text
     assert 'boundary' not in text
+
+
+def test_a_long_name_does_not_widen_the_table(info):
+    long = dataclasses.replace(info, classes=('a' * 100, *info.classes[1:]))
+    assert max(map(len, score_table.format_table(counted().report(long)).splitlines())) < 100
 
 
 def test_ignored_labels_alone_have_no_scores(info, recwarn):

@@ -7,6 +7,7 @@ import pytest
 import datasets
 from engine.evaluation import panels
 from engine.evaluation.evaluator import ImageResult
+from engine.inference import pictures
 from support import stand_ins
 
 INFO = datasets.DatasetInfo(
@@ -78,6 +79,13 @@ def test_the_legend_names_what_the_picture_shows(monkeypatch):
     assert drawn[0]['wrong'] == RED[::-1]
     panels.picture(INFO, result(40, 40, labelled=False))
     assert list(drawn[1]) == ['sky', 'road']
+
+
+def test_line_breaks_in_names_are_escapes():
+    """Drawn as such, they would reach into the lines beside."""
+    assert np.array_equal(panels.caption('a\nb', 90), panels.caption('a\\nb', 90))
+    drawn, expected = (pictures.legend(60, [(name, (9, 9, 9))]) for name in ('a\nb', 'a\\nb'))
+    assert np.array_equal(drawn, expected)
 
 
 def test_without_labels_there_are_image_and_prediction():

@@ -94,6 +94,22 @@ def test_the_worst_image_is_first_and_images_without_labels_last(dataset, tmp_pa
         assert row['image'] == str(sample.image)
 
 
+def test_names_of_any_kind_make_a_table_with_a_line_for_each_image(dataset, tmp_path):
+    """Spreadsheets would compute a name such as =1+1; ./ before it names the same file."""
+    names = ('a\rb', 'c\nd', '=1+1', '-2', 'e,"f"', '\udcff')
+    samples = tuple(datasets.Sample(name, Path(f'{name}.png'), None) for name in names)
+    info = datasets.DatasetInfo('test', ('=a', 'b\rc', 'd,e'), dataset.info.palette)
+    consumed(ImageScores(), results()).write(
+        tmp_path / 'a.csv', datasets.Dataset(info, 'val', samples, None)
+    )
+    rows = rows_of(tmp_path / 'a.csv')
+    shown = {'a\\rb', 'c\\nd', './=1+1', './-2', 'e,"f"', '\\udcff'}
+    assert {row['name'] for row in rows} == shown
+    assert {row['image'] for row in rows} == {f'{name}.png' for name in shown}
+    assert list(rows[0])[-3:] == ['iou =a', 'iou b\\rc', 'iou d,e']
+    assert (tmp_path / 'a.csv').read_bytes().count(b'\n') == 1 + COUNT
+
+
 def test_neither_table_nor_sheet_depends_on_the_processes(dataset, tmp_path):
     for size in (1, 2, 3):
         tables = [consumed(ImageScores(), results()[rank::size]) for rank in range(size)]
@@ -119,6 +135,14 @@ def test_the_sheet_shows_the_images_at_the_head_of_the_table(dataset, tmp_path):
         image = results()[entry.index].image
         found = cv2.matchTemplate(sheet, image, cv2.TM_SQDIFF)
         assert found.min() < 100, 'the image is on the sheet'  # in float32, of millions elsewhere
+
+
+def test_a_long_name_makes_no_sheet_wider_than_its_panels(dataset, tmp_path):
+    """A line break in it would cut the title."""
+    samples = (datasets.Sample('line\n' + 'x' * 3000, Path('/data/0.png'), None),)
+    named = datasets.Dataset(dataset.info, 'val', samples, None)
+    consumed(WorstImages(named, 1), results()[:1]).write(tmp_path / 'a.png')
+    assert cv2.imread(str(tmp_path / 'a.png')).shape[1] < 2000
 
 
 def test_images_without_scores_are_on_no_sheet(dataset):

@@ -10,17 +10,13 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from common.downloading.http_get import AnswerError
 from common.errors import InputError, UserError
 from datasets.keys import DEFAULT_READING, ImageReading
-from engine.inference import http_video, live, multipart, sources, stream_frames, stream_reader
+from engine.inference import http_video, live, sources, stream_frames
 from engine.inference.settings import LooksSettings
-from engine.inference.sources import Stream
 from engine.inference.steps import Steps
-from engine.inference.stream_reader import StreamReader
 from engine.inference.video import IncompleteVideo
 from support import mjpeg, raw_server, stand_ins
 from support.infer_runs import read_video, refused, started, write_video
@@ -54,7 +50,8 @@ def test_names_of_cameras_streams_and_files(working_folder):
         ('0', 'camera 0', 'camera_0'),
         ('rtsp://me:secret@host:554/a/b?c', 'rtsp://***@host:554/a/b?c', 'host_a_b'),
         ('HTTP://host', 'HTTP://host', 'host'),
-        ('https://host/x.mp4', 'https://host/x.mp4', 'host_x.mp4'),
+        ('https://host/x.mp4', 'https://host/x.mp4', 'host_x_mp4'),
+        ('rtsp://192.0.2.7:554/', 'rtsp://192.0.2.7:554/', '192_0_2_7'),
         ('-', 'standard input', 'stdin'),
     ):
         found = sources.only_source([pattern])
@@ -111,7 +108,7 @@ def test_frames_that_are_not_wanted_in_time_are_dropped(serve):
         reader.check_complete(2)
 
 
-def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve):
+def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve, caplog):
     """Frame by frame, without a gap, at the rate of the file."""
     write_video('a.avi', [stand_ins.image(48, 64, seed) for seed in range(4)])
     content = Path('a.avi').read_bytes()
@@ -127,6 +124,9 @@ def test_a_recording_over_http_is_segmented_like_a_file(working_folder, serve):
     cut = serve(raw_server.answer(content[: len(content) * 3 // 4]))
     assert started('-i', cut, *tiny_camvid(), '-o', 'cut.mp4') == 1
     assert 0 < len(read_video('cut.mp4')[1]) < 4
+    short = serve(raw_server.answer(content, length=len(content) + 9))
+    assert started('-i', short, *tiny_camvid(), '-o', 'short.mp4') == 0
+    assert f'ended after {len(content)} of {len(content) + 9} bytes' in caplog.text
 
 
 def test_what_is_no_video_is_refused_in_one_line(working_folder, serve, capsys):
@@ -161,6 +161,13 @@ def test_what_is_no_video_is_refused_in_one_line(working_folder, serve, capsys):
     line = refused(capsys, '-i', 'http://me:secret@127.0.0.1:9/x', *tiny_camvid())
     assert 'http://***@127.0.0.1:9/x: failed: ' in line
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize('block', [b'x' * 1000, mjpeg.part(b'')])
+def test_bytes_without_an_image_end_a_stream(working_folder, serve, capsys, monkeypatch, block):
+    monkeypatch.setattr(stream_frames, 'FRAME_SECONDS', 0.4)
+    url = serve(mjpeg.stream(0, lambda: itertools.repeat(block)))
+    assert 'sent nothing for 0.4 s' in refused(capsys, '-i', url, *tiny_camvid())
 
 
 def test_a_stream_that_stops_sending_leaves_a_whole_video(
@@ -224,103 +231,6 @@ def test_a_damaged_image_is_left_out_and_another_size_ends_the_stream(serve):
             reader.check_complete(2)
 
 
-@pytest.mark.parametrize('size', [1, 7, 10_000])
-@pytest.mark.parametrize('style', ['lengths', 'boundaries only', 'line feeds'])
-def test_parts_are_found_in_any_blocks(size, style):
-    contents = [b'--frame is in it\r\n' * 2, b'\xff\xd8' + bytes(range(256)), b'x']
-    text = b'preamble\r\n'
-    for content in contents:
-        length = b'CONTENT-length:  %d\r\n' % len(content) if style == 'lengths' else b''
-        if not length:
-            content = content.replace(b'--frame', b'=frame')
-        text += b'--frame\r\nType: a\r\n' + length + b'\r\n' + content + b'\r\n'
-    text += b'--frame--\r\n'
-    if style == 'line feeds':
-        text = text.replace(b'\r\n', b'\n')
-        contents = [content.replace(b'\r\n', b'\n') for content in contents]
-    if style != 'lengths':
-        contents = [content.replace(b'--frame', b'=frame') for content in contents]
-    for boundary in ('frame', '"frame"', '--frame; charset=x'):
-        blocks = (text[start : start + size] for start in range(0, len(text), size))
-        assert list(multipart.parts(blocks, f'multipart/x; boundary={boundary}')) == contents
-
-
-def test_endless_parts_are_given_up(monkeypatch):
-    monkeypatch.setattr(multipart, 'MAX_PART_BYTES', 1 << 20)
-    zeros = itertools.repeat(bytes(1 << 18))
-    for head in (
-        b'--frame\r\n',
-        b'--frame\r\n\r\n',
-        b'--frame\r\ncontent-length: 9999999\r\n\r\n',
-    ):
-        blocks = itertools.chain([head], itertools.islice(zeros, 100))
-        with pytest.raises(AnswerError, match='sends a part of'):
-            list(multipart.parts(blocks, 'multipart/x; boundary=frame'))
-
-
-def test_the_video_of_a_live_stream_plays_as_fast_as_it_happened():
-    """At 10 frames per second: a late picture is repeated, and an early one left out."""
-    clock, written = iter([5.0, 5.1, 5.5, 5.51, 5.52, 5.53, 6.0]), []
-    paced = live.PacedVideo(written.append, 10, lambda: next(clock))
-    for picture in 'abcdefg':
-        paced(picture)
-    assert ''.join(written) == 'abbbbcd' + 'fff' + 'g'
-    assert live.rate_for(25, 0.3) == 3.3
-    assert live.rate_for(25, 0.001) == 25
-    assert live.rate_for(25, 30) == 1
-
-
-def test_the_child_process_hands_over_frames_and_can_fail(tmp_path, monkeypatch):
-    """A file stands for the stream of a camera; a pipe without a writer for a dead one."""
-    write_video(str(tmp_path / 'a.avi'), [np.full((48, 64, 3), 9, np.uint8)] * 30)
-    start = stream_reader._start
-
-    def start_and_ask(stream):
-        process, connection = start(stream)
-        connection.send_bytes(b'')  # so that the first frame is wanted when it comes
-        return process, connection
-
-    monkeypatch.setattr(stream_reader, '_start', start_and_ask)
-
-    def reader(name, max_pixels=1 << 20):
-        return StreamReader(Stream(Path('a'), Path('a'), str(tmp_path / name)), max_pixels)
-
-    source = reader('a.avi')
-    assert source.rate == 12.5
-    frames = iter(source)
-    frame = next(frames)
-    assert frame.shape == (48, 64, 3)
-    assert abs(frame.mean() - 9) < 3
-    source._process.wait(20)  # the frames that nobody wants come to their end
-    received = 1 + len(list(frames))
-    assert received <= 2
-    assert received + source.dropped == 30
-    source.close()
-    with pytest.raises(InputError, match='frames of 64x48 pixels, but at most 99 are read'):
-        reader('a.avi', 99)
-    with pytest.raises(InputError, match='cannot be opened .*; is the address right?'):
-        reader('none.avi')
-    os.mkfifo(tmp_path / 'pipe')
-    monkeypatch.setattr(stream_frames, 'OPEN_SECONDS', 0.5)
-    with pytest.raises(InputError, match='cannot be opened .sent nothing for 0.5 s.; is the'):
-        reader('pipe')
-
-
-def test_a_crash_of_the_decoder_ends_the_stream(tmp_path, monkeypatch):
-    """It happens while the stream is opened: a pipe without a writer."""
-    os.mkfifo(tmp_path / 'pipe')
-    start = stream_reader._start
-
-    def start_and_crash(stream):
-        process, connection = start(stream)
-        process.send_signal(signal.SIGSEGV)
-        return process, connection
-
-    monkeypatch.setattr(stream_reader, '_start', start_and_crash)
-    with pytest.raises(InputError, match='cannot be opened .its decoder crashed .SIGSEGV'):
-        StreamReader(Stream(Path('a'), Path('a'), str(tmp_path / 'pipe')), 99)
-
-
 def test_a_camera_that_is_not_there(working_folder, capsys):
     line = refused(capsys, '-i', '9', *tiny_camvid())
     assert 'camera 9: cannot be opened; is it connected' in line
@@ -346,3 +256,15 @@ def test_an_image_from_standard_input(small_photo, monkeypatch):
         monkeypatch.setattr(sys, 'stdin', given)
         with pytest.raises(InputError, match=re.escape(message)):
             steps.read(sources.only_source(['-']))
+
+
+def test_the_video_of_a_live_stream_plays_as_fast_as_it_happened():
+    """At 10 frames per second: a late picture is repeated, and an early one left out."""
+    clock, written = iter([5.0, 5.1, 5.5, 5.51, 5.52, 5.53, 6.0]), []
+    paced = live.PacedVideo(written.append, 10, lambda: next(clock))
+    for picture in 'abcdefg':
+        paced(picture)
+    assert ''.join(written) == 'abbbbcd' + 'fff' + 'g'
+    assert live.rate_for(25, 0.3) == 3.3
+    assert live.rate_for(25, 0.001) == 25
+    assert live.rate_for(25, 30) == 1

@@ -50,6 +50,20 @@ def test_scales_and_mirrored_views_are_averaged_as_probabilities(tiny):
     assert np.array_equal(tiny.labels(image, protocol), found.argmax(0))
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        {'scales': 0.5}, {'scales': ()}, {'scales': (0.0,)}, {'scales': (-1.0,)},
+        {'scales': (float('nan'),)}, {'scales': '12'}, {'size': 512}, {'size': (512,)},
+        {'size': (0, 512)}, {'size': (1.5, 512)}, {'window': (64, 64, 3)}, {'window': (0, 0)},
+        {'window': (64, 64), 'stride': (0, 0)}, {'short_sides': 300}, {'short_sides': (0.5,)},
+    ],
+)  # fmt: skip
+def test_views_without_a_size_are_refused(words):
+    with pytest.raises(UserError, match=f'{list(words)[-1]}: .* such as '):
+        Protocol(**words)
+
+
 def test_a_fixed_size_replaces_that_of_the_image(tiny):
     image = stand_ins.image(40, 56)
     protocol = Protocol(size=(32, 64))
@@ -141,7 +155,8 @@ def test_options_replace_keys_of_the_config():
         (['--scales', '17'], 'up to 16'),
         (['--short-sides', '1.5'], 'write numbers above 0'),
         (['--max-size', '500'], '--max-size belongs to --short-sides'),
-        (['--short-sides', '9', '--max-size', '0'], 'write numbers above 0'),
+        (['--short-sides', '9', '--max-size', '0'], 'write one whole number, from 1'),
+        (['--short-sides', '9', '--max-size', '9,8'], 'write one whole number, from 1'),
         (['--stride', '3x3'], r'--stride .test_stride. belongs to --slide'),
         (['--slide', '8x8', '--stride', '8x9'], 'some pixels would be skipped'),
         (['--size', '8x8', '--short-sides', '8'], 'use one of them'),

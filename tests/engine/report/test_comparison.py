@@ -60,7 +60,7 @@ def test_runs_of_other_seeds_are_one_row_with_mean_and_deviation(tmp_path, capsy
     assert row['last mIoU, %'] == f'{np.mean(bests) - 1:.2f} ± {np.std(bests, ddof=1):.2f}'
     assert '(n - 1)' in page
     assert (rows['other']['n'], rows['other']['best mIoU, %']) == ('1', '60.00')
-    assert float(rows['other']['s an iteration']) > 0
+    assert float(rows['other']['s/iteration']) > 0
     assert float(rows['other']['images/s']) > 0
     assert list(differing) == ['lr']
     assert (differing['lr']['s0, s1, s2'], differing['lr']['other']) == ('0.01', '0.5')
@@ -82,6 +82,7 @@ def test_only_the_seed_may_differ_in_a_row(tmp_path):
     assert 'n' not in rows['a']
     assert 'No state that says the seed: no_state.' in page
     assert set(differing) == {'processes', 'iterations'}
+    assert comparison.NO_DIFFERENCE in compared(*runs[:2])[0], 'equal seeds'
     assert list(differing['processes'].values())[1:] == ['1', '1', '2', '1', '-']
     assert differing['iterations']['shorter'] == '20 of 1000'
 
@@ -119,7 +120,7 @@ def test_a_row_says_how_many_of_its_runs_have_a_score(tmp_path):
     (runs[2] / 'Training-time-per-iteration.timer.txt').unlink()
     _, rows, _ = compared(*runs)
     (row,) = rows.values()
-    assert row['s an iteration'].endswith(' (n = 2)')
+    assert row['s/iteration'].endswith(' (n = 2)')
     assert row['best mIoU, %'] == '51.00 ± 1.00'
 
 
@@ -131,6 +132,16 @@ def test_runs_of_one_name_are_told_apart_and_named_in_the_legend(tmp_path):
     compared_curves.draw(tmp_path / 'c.svg', '', found)
     comments = re.findall(r'<!-- (.*?) -->', (tmp_path / 'c.svg').read_text())
     assert {'a/run$x$', 'b/run$x$'} <= set(comments), 'matplotlib notes each text'
+
+
+def test_names_of_any_kind_are_whole_cells_lines_and_links(tmp_path):
+    runs = [finished(tmp_path / name, lr=lr) for name, lr in (('a\n', 0.1), ('b', 0.2))]
+    found = groups.group([records.read_run(run) for run in runs])
+    page = comparison.format_page(found, tmp_path / 'm y(1).png', tmp_path / 'a.md')
+    _, rows, differing = tables_of(page)
+    assert list(rows) == ['a\\n', 'b']
+    assert list(differing['lr']) == ['', 'a\\n', 'b']
+    assert '![curves](m%20y%281%29.png)' in page
 
 
 def test_mistakes_are_explained(tmp_path, capsys):

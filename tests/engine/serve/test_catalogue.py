@@ -1,14 +1,17 @@
 """Which models a server offers, and which of them stay loaded."""
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
 from engine.config.settings import ConfigSettings
 from engine.device.settings import DeviceSettings
+from engine.inference.segmenter import Segmenter
 from engine.inference.settings import ProtocolSettings, WeightsSettings
 from engine.serve.catalogue import MAX_LOADED, Catalogue
 from engine.serve.refusal import Refusal
 from engine.serve.settings import ServeSettings
+from support import exported_files
 from support.tiny_config import write_tiny_config
 
 OTHERS = 'b', 'c', 'd', 'e'
@@ -106,12 +109,26 @@ def test_views_of_all_models_follow_the_command_line(folder):
     models = catalogue(folder, protocol=ProtocolSettings(size=(32, 64)))
     assert {entry.protocol.size for entry in models.entries.values()} == {(32, 64)}
     assert not any(entry.scalable for entry in models.entries.values())
+    assert all(entry.resizes for entry in models.entries.values())
     with pytest.raises(Refusal, match='scale: b resizes every picture to a size of its own'):
         models.entry('b').scaled(0.5)
 
 
-def test_a_model_that_scales_pictures_to_its_trained_area_takes_no_scale(tmp_path):
+def test_a_scale_replaces_the_area_of_the_training(tmp_path):
     path = write_tiny_config(tmp_path, 'camvid', 11, trained_size=[32, 64], test_trained_area=True)
     entry = catalogue(tmp_path, path).entry('tiny')
-    assert not entry.scalable
+    assert entry.scalable and entry.resizes
     assert entry.scaled(None).area_of == (32, 64)
+    by_infer = catalogue(tmp_path, path, protocol=ProtocolSettings(scales=(0.5,))).entry('tiny')
+    assert not by_infer.resizes
+    assert entry.scaled(0.5) == by_infer.protocol
+
+
+def test_an_exported_file_is_a_model_of_its_own_name(folder, tmp_path):
+    _, file = exported_files.written(tmp_path, 'small.onnx', '--size', '48x64')
+    models = catalogue(folder, weights=WeightsSettings(weights=str(file)))
+    entry = models.entry(None)
+    assert (entry.name, entry.file) == ('small', 'small.onnx')
+    labels = models.segmenter(entry)(exported_files.IMAGE, entry.protocol).labels
+    alone = Segmenter(weights=file, context='cpu')(exported_files.IMAGE)
+    assert np.array_equal(labels, alone.labels)

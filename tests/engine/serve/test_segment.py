@@ -80,6 +80,7 @@ def test_json(server, expected):
     answer = server.segment(PNG, '?output=json').json
     assert answer['model'] == 'tiny' and answer['scale'] is None and answer['seconds'] >= 0
     assert (answer['height'], answer['width']) == SIZE
+    assert answer['views'] == [{'width': SIZE[1], 'height': SIZE[0]}]
     assert answer['confidence'] == pytest.approx(expected.confidence.mean(), abs=1e-5)
     assert not answer.keys() & {'pictures', 'pixels', 'original'}
     names = [found['name'] for found in answer['classes']]
@@ -118,7 +119,9 @@ def test_scale_is_that_of_infer(server, folder):
     expected = scaled(IMAGE).labels
     np.testing.assert_array_equal(picture(answer), expected)
     assert (picture(server.segment(PNG)) != expected).any()
-    assert server.segment(PNG, '?scale=0.5&output=json').json['scale'] == 0.5
+    told = server.segment(PNG, '?scale=0.5&output=json').json
+    assert told['scale'] == 0.5
+    assert told['views'] == [{'width': SIZE[1] // 2, 'height': SIZE[0] // 2}]
 
 
 def test_another_model_is_loaded_when_it_is_asked_for(server, folder):
@@ -126,6 +129,7 @@ def test_another_model_is_loaded_when_it_is_asked_for(server, folder):
     before = {model['name']: model for model in server.get('/models').json['models']}
     assert before['tiny']['loaded'] and not before['fixed']['loaded']
     assert before['tiny']['scalable'] and not before['fixed']['scalable']
+    assert before['fixed']['resizes'] and not before['tiny']['resizes']
     answer = server.segment(PNG, '?model=fixed')
     np.testing.assert_array_equal(picture(answer), fixed(IMAGE).labels)
     after = {model['name']: model for model in server.get('/models').json['models']}

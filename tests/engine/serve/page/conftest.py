@@ -13,13 +13,13 @@ from support.page_visits import CONFIG, MAX_BYTES, MAX_PIXELS, PHOTO, PROTOCOL
 from support.tiny_config import write_tiny_config
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='package')
 def browser():
     with browsers.chromium() as started:
         yield started
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='package')
 def server(own_cache, tmp_path_factory):
     """A server of the demo's network and a tiny one."""
     folder = tmp_path_factory.mktemp('models')
@@ -36,13 +36,13 @@ def server(own_cache, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='package')
 def segmenter(server):
     """The same network in Python."""
     return Segmenter(CONFIG, context='cpu', protocol=PROTOCOL)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='package')
 def result(segmenter):
     """What Python finds in the street photo."""
     return segmenter(PHOTO)

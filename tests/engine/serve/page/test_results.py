@@ -108,7 +108,9 @@ def test_downloads_are_what_the_server_and_python_give(visit, segmenter, tmp_pat
         assert palette.getpalette()[:33] == list(np.ravel(own.palette))
     facts = json.loads(saved(page, 'JSON', tmp_path).read_text())
     assert [one['name'] for one in facts['classes']] == list(own.shares)
-    assert facts.keys() == {'model', 'width', 'height', 'scale', 'seconds', 'confidence', 'classes'}
+    assert facts.keys() == {
+        'model', 'width', 'height', 'scale', 'views', 'seconds', 'confidence', 'classes',
+    }  # fmt: skip
 
     name = next(iter(own.shares))
     class_button(page, name).click()
@@ -117,6 +119,22 @@ def test_downloads_are_what_the_server_and_python_give(visit, segmenter, tmp_pat
     photo = cv2.imread(str(lossless))
     hidden = (own.labels == own.classes.index(name))[..., None]
     np.testing.assert_array_equal(seen, np.where(hidden, photo, own.overlay(0.8)))
+
+
+def test_a_transparent_picture_is_shown_as_the_network_sees_it(visit, segmenter, tmp_path):
+    page, watch = visit()
+    colours = image_files.read_image(PHOTO)[:300, :400]
+    for alpha, differs in ((255, 0), (0, 2)):  # the browser has no colours of invisible pixels
+        path = tmp_path / f'alpha-{alpha}.png'
+        cv2.imwrite(str(path), np.dstack([colours, np.full((300, 400), alpha, np.uint8)]))
+        page.set_input_files('#files', path)
+        expect(page.locator('#facts')).to_contain_text('400 × 300')
+        expect(page.locator('#caption')).to_have_text(path.name)
+        parts = watch.segmentations()[-1]['include']
+        assert ('original' in parts) == (alpha == 0)
+        overlay = cv2.imread(str(saved(page, 'Overlay', tmp_path)))
+        difference = np.abs(overlay.astype(int) - segmenter(path).overlay(0.5))
+        assert difference.mean() <= differs
 
 
 def test_a_falsified_canvas_is_never_saved(visit):
@@ -141,9 +159,16 @@ def test_model_and_scale_are_chosen(visit):
     page.get_by_label('Scale, 0.01 to 4').fill(str(SCALE))
     segmented(page, PHOTO)
     assert '225 × 169 (scale 0.3)' in page.inner_text('#facts')
-    assert watch.segmentations()[-1]['scale'] == ['0.3']
+    own = page.get_by_label('Scale, 0.01 to 4')
+    for value, valid in (('', False), ('9', False), ('0.333', True), (str(SCALE), True)):
+        own.fill(value)
+        if not valid:
+            own.blur()  # which hands the value over
+        assert own.evaluate('(field) => field.checkValidity()') == valid
+    assert [one.get('scale') for one in watch.segmentations()] == [['0.3']]
     scale.select_option('auto')
-    expect(page.locator('#facts')).to_contain_text('own scale')
+    expect(page.locator('#facts')).not_to_contain_text('(scale')
+    assert 'seen at 225 × 169' in page.inner_text('#facts')
     assert 'scale' not in watch.segmentations()[-1]
 
     page.get_by_label('Model', exact=True).select_option('tiny')
@@ -154,9 +179,11 @@ def test_model_and_scale_are_chosen(visit):
     scales = page.evaluate(
         """async () => {
             const { scaleFor } = await import('/page/scale.js');
-            return [12e6, 1e6].map((pixels) => scaleFor('auto', { pixels }, { scalable: true }))
-                .concat(scaleFor(0.5, { pixels: 9 }, { scalable: false }));
+            const by = (choice, pixels, scalable, resizes) =>
+                scaleFor(choice, { pixels }, { scalable, resizes });
+            return [by('auto', 12e6, true, false), by('auto', 1e6, true, false),
+                by('auto', 12e6, true, true), by(0.5, 12e6, true, true), by(0.5, 9, false, true)];
         }"""
     )
     assert 0.99 < 12e6 * scales[0] ** 2 / 2**20 <= 1
-    assert scales[1:] == [None, None]
+    assert scales[1:] == [None, None, 0.5, None]

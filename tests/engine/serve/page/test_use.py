@@ -167,8 +167,7 @@ def test_several_pictures_stand_in_a_strip(visit, tmp_path, result):
     for number in (1, 2, 3):
         wait_for(page, 'done', number)
     names = page.locator('#pictures .thumbnail .name').all_inner_texts()
-    assert names[0] == 'street.jpg'
-    assert sorted(names[1:]) == ['scan.tif', 'turned.jpg']
+    assert names == ['street.jpg', 'scan.tif', 'turned.jpg']
     page.locator('.thumbnail').first.focus()
     for name, *size in (('scan.tif', 70, 50), ('turned.jpg', 90, 120)):
         page.locator('.thumbnail', has_text=name).click()
@@ -180,6 +179,32 @@ def test_several_pictures_stand_in_a_strip(visit, tmp_path, result):
     page.get_by_role('button', name='Remove all').click()
     assert page.locator('#result').is_hidden()
     assert page.locator('#strip').is_hidden()
+
+
+def test_a_long_picture_can_be_read(visit, tmp_path):
+    page, _ = visit()
+    page.get_by_label('Model', exact=True).select_option('tiny')
+    panorama = tmp_path / 'panorama.png'
+    image_files.write_image(panorama, np.full((10, 3000, 3), 90, np.uint8))
+    segmented(page, panorama)
+    stage = page.locator('#segmented-stage')
+    assert stage.bounding_box()['height'] >= 40
+    stage.focus()
+    stage.press('ArrowRight')  # beyond what is seen at first
+    assert read_out(page)[2] == 'x 1560, y 5'
+    window, cross = (
+        page.locator(f'.segmented {part}').bounding_box() for part in ('.window', '.crosshair')
+    )
+    assert window['x'] <= cross['x'] <= window['x'] + window['width']
+    assert page.evaluate('document.documentElement.scrollWidth') == page.viewport_size['width']
+
+
+def test_text_follows_the_size_that_the_user_set(visit):
+    page, _ = visit()
+    size = 'parseFloat(getComputedStyle(document.querySelector("#choose")).fontSize)'
+    before = page.evaluate(size)
+    page.evaluate('document.documentElement.style.fontSize = "200%"')
+    assert page.evaluate(size) == 2 * before
 
 
 def test_a_phone_has_all_without_scrolling_sideways(visit, result):

@@ -1,0 +1,1 @@
+"""Tests of the page, which share one server and one browser."""
