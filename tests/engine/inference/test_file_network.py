@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,10 @@ import yaml
 
 from common.errors import InputError, UserError
 from engine import Segmenter
+from engine.backends.settings import BackendSettings
+from engine.device.context import DeviceChoice
+from engine.inference import exported_file
+from engine.inference.file_backend import FileBackend
 from engine.inference.file_network import load_config
 from engine.inference.settings import WeightsSettings
 from engine.inference.test_time import Protocol
@@ -177,6 +182,17 @@ def test_a_size_that_a_fixed_file_cannot_see_ends_the_command_at_once(
     file = exported('a.onnx', '--size', '32x40')
     message = infer_runs.refused(capsys, '-i', folder, '-m', file, '--size', '64x64')
     assert re.search(r'a\.onnx sees 32x40 pixels only, not 64x64: leave out --size', message)
+
+
+@pytest.mark.parametrize('precision', ['int8', 'bfloat16'])
+def test_an_int8_file_computes_in_int8_only(precision, free):
+    file = exported_file.read(free)
+    file = replace(file, facts={**file.facts, 'precision': 'int8'})
+    line = (
+        rf'--precision {precision}: .* computes in int8 as it was exported; leave the option out$'
+    )
+    with pytest.raises(UserError, match=line):
+        FileBackend(file, BackendSettings(precision=precision), DeviceChoice('cpu', 'float'))
 
 
 def test_the_default_config_has_nothing_to_do_with_a_file(free):
