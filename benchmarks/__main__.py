@@ -16,11 +16,12 @@ from engine.device.settings import CONTEXTS
 # Defaults that depend on the machine or on another option; --help shows these words.
 ALL_CORES, THIS_PYTHON, ALL_FORMS = 'all cores', 'this one', 'all available'
 PHOTO = "the project's photo"
-# Options that only some kinds of benchmark have, with their defaults.
+# Options that only some kinds of benchmark have, with their defaults; None: the config decides.
+# Training and its parts take fixed sizes: a step at the size of a config takes minutes on a CPU.
 KIND_OPTIONS: dict[str, dict[str, Any]] = {
     'blocks': {'size': '128x256', 'context': 'auto', 'rounds': 10},
     'inference': {
-        'size': '512x1024',
+        'size': None,
         'context': 'auto',
         'rounds': 5,
         'seconds': 0.5,
@@ -212,6 +213,7 @@ def _apply_defaults(args):
 
 
 def _size(args, option: str = 'size') -> tuple[int, int]:
+    """Return the height and width that an option gives."""
     text = getattr(args, option)
     try:
         height, width = map(int, text.split('x'))
@@ -245,7 +247,7 @@ def _peer_python(args) -> str | None:
 
 
 def _inference(args, configs):
-    size = _size(args)
+    size = None if args.size is None else _size(args)
 
     from benchmarks import contestants, inference
     from engine.device import context
@@ -264,7 +266,6 @@ def _inference(args, configs):
     )  # fmt: skip
     results, facts = inference.measure_inference(configs, compared, plan)
     settings = {
-        'size': args.size,
         'precision': ', '.join(args.precision),
         'context': str(choice),
         'threads': threads,

@@ -3,9 +3,11 @@
 Turns spread the noise of a busy machine over all contestants.
 """
 
+import itertools
 import statistics
+import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,8 @@ from common.log import LOG
 from common.terminal import tables
 from common.terminal.tables import Column
 
-COLUMNS = (
-    Column(),
-    Column('median ms', 10, right=True),
-    Column('fastest', 10, right=True, before=' '),
-    Column('slowest', 10, right=True, before=' '),
-    Column('speed', 6, right=True),
-)
+MAX_WIDTH = 120  # characters of a line
+TIMES = ('median ms', 'fastest', 'slowest', 'speed')
 
 
 @dataclass(frozen=True)
@@ -80,20 +77,50 @@ def median_speedup(first: Sequence[float], own: Sequence[float]) -> float:
     return statistics.median(base / mine for base, mine in zip(first, own))
 
 
-def format_table(results: list[TimingResult], settings: Mapping) -> str:
-    """Return the machine, the settings and the results as text."""
-    lines = [f'{key}: {value}' for key, value in {**machine.describe(), **settings}.items()]
-    details = [Column(name, 11, right=True, before='') for name in results[0].details]
-    rows = [
-        [
-            r.name,
-            *(f'{value:.2f}' for value in (r.median_ms, r.fastest_ms, r.slowest_ms)),
-            f'{r.ratio:.2f}x',
-            *map(_cell, r.details.values()),
-        ]
-        for r in results
+def format_table(results: Sequence[TimingResult], settings: Mapping) -> str:
+    """Return the machine, the settings and the results as text of at most ``MAX_WIDTH`` columns.
+
+    Details that no result has are left out, and so is what the settings say of them. Columns beyond
+    the width follow in further tables with the same rows.
+    """
+    details = list(dict.fromkeys(key for result in results for key in result.details))
+    empty = {key for key in details if all(r.details.get(key) is None for r in results)}
+    shown = [key for key in details if key not in empty]
+    facts = {key: fact for key, fact in settings.items() if key not in empty}
+    lines = []
+    for key, fact in {**machine.describe(), **facts}.items():
+        lines += textwrap.wrap(f'{key}: {fact}', MAX_WIDTH, subsequent_indent='    ')
+    columns = [Column(name, right=True) for name in (*TIMES, *shown)]
+    names, rows = [result.name for result in results], [_cells(result, shown) for result in results]
+    for part in _parts(names, columns, rows):
+        lines += ['', *part]
+    return '\n'.join(lines)
+
+
+def _parts(
+    names: Sequence[str], columns: Sequence[Column], rows: Sequence[Sequence[str]]
+) -> Iterator[list[str]]:
+    """Yield tables with as many columns as fit beside the names."""
+    widths = [len(column.before) + column.width for column in tables.fitted(columns, rows)]
+    first = max(map(len, names), default=0)
+    start = 0
+    while start < len(columns):
+        reach = itertools.accumulate(widths[start:], initial=first)
+        count = max(1, sum(each <= MAX_WIDTH for each in reach) - 1)
+        chosen = slice(start, start + count)
+        cells = [[name, *row[chosen]] for name, row in zip(names, rows)]
+        yield tables.lines([Column(), *columns[chosen]], cells)
+        start += count
+
+
+def _cells(result: TimingResult, details: Sequence[str]) -> list[str]:
+    """Return a result's cells: the times, then the given details."""
+    times = result.median_ms, result.fastest_ms, result.slowest_ms
+    return [
+        *(f'{value:.2f}' for value in times),
+        f'{result.ratio:.2f}x',
+        *(_cell(result.details.get(key)) for key in details),
     ]
-    return '\n'.join([*lines, '', *tables.lines([*COLUMNS, *details], rows)])
 
 
 def _cell(value: float | None) -> str:

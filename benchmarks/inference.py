@@ -7,9 +7,8 @@ the prepared input to the logits.
 
 import itertools
 import os
-import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ import nnabla as nn
 import numpy as np
 
 import models
-from benchmarks import convolution_limit, graph_file, harness, peer, plain
+from benchmarks import convolution_limit, graph_file, harness, inference_columns, peer, plain
 from benchmarks.contestants import Contestants, InferenceContestant, PeerOptions
 from benchmarks.pipeline import NATIVE, PipelineTask
 from common import PROJECT, files
@@ -31,38 +30,15 @@ from datasets import image_files
 from engine.backends import calibration, registry
 from engine.config import Config
 from engine.inference import predictor
+from engine.inference.config_size import config_size
+from engine.inference.test_time import Size
 from models import Network, complexity
 from models.family import NetworkKeys
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 CALIBRATION_IMAGES = 4  # images that calibrate int8; more images take minutes
 BACKEND_PACKAGES = ('openvino', 'onnxruntime', 'onnxruntime-gpu', 'tensorrt', 'nncf')
-FACTS_PER_NETWORK = ('weights', 'int8')
-COLUMN_MEANINGS = {
-    'median ms': 'device only: from the prepared input in host memory to the logits in host '
-    "memory, at the network's own resolution; this and the following are medians of the turns",
-    'e2e ms': 'end to end: decode a JPEG, normalise, infer, resize the logits to its size, argmax, '
-    'encode a PNG (no disk; for PyTorch another process decodes and encodes; on a GPU NNabla and '
-    'PyTorch resize there)',
-    'e2e x': 'speed relative to the first contestant, end to end',
-    'x plain': 'speed relative to the plain native graph, as the published code builds it',
-    'x nnabla': "speed relative to this project's native graph in float32",
-    'x pytorch': 'speed relative to PyTorch with channels_last in the same precision, or in '
-    'float32 where PyTorch lacks it',
-    'x float32': 'speed relative to the same backend in float32',
-    'GMAC/s': 'multiply-accumulates of the convolutions per second, device only, in 10^9',
-    'of limit': 'share of the rate that OpenVINO reaches on this CPU with '
-    f'{convolution_limit.CONVOLUTION_NAME} in the same precision and turns; more than 1 is '
-    'impossible unless convolutions are replaced',
-    'start s': 'from the start of the process to the first logits, imports and weights included, '
-    'with an empty cache',
-    'again s': "the same with the backend's cache, where it has one",
-    'pytorch': 'eager, with autocast except in float32; compiled by torch.compile and recorded as '
-    'a CUDA graph with channels_last; channels_last: maps and kernels in memory as (N, H, W, C)',
-    'differs': 'largest difference of the logits from NNabla in float32, relative to the largest '
-    'logit',
-}
-CHANNELS_LAST = 'channels_last'  # the PyTorch form behind the column "x pytorch"
+FACTS_PER_NETWORK = ('size', 'weights', 'int8')
 
 
 @dataclass(frozen=True)
@@ -70,7 +46,7 @@ class Comparison:
     """Settings of a benchmark that all its contestants share.
 
     Attributes:
-        size: Height and width of the image.
+        size: Height and width of the image; None for the size of each config.
         rounds: Timed turns of each contestant.
         seconds: Minimum duration of a turn; short runs are repeated.
         threads: Cores that contestants can use.
@@ -80,7 +56,7 @@ class Comparison:
             project's photo.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     rounds: int
     seconds: float
     threads: int
@@ -145,19 +121,13 @@ def measure_inference(
         UserError: A network cannot take the size, a process died, or the logits of two float32
             backends differ.
     """
-    networks, size = [models.create(config) for config in configs], plan.size
-    for network in networks:
-        nearest = complexity.nearest_size(network.info, size)
-        if nearest != size:
-            raise UserError(
-                f'--size {size[0]}x{size[1]}: {network.name} cannot take it, the nearest is '
-                f'{nearest[0]}x{nearest[1]}'
-            )
+    networks = [models.create(config) for config in configs]
+    sizes = [_size_for(plan, *each) for each in zip(configs, networks)]
     results, facts = [], {}
     with using_cores(plan.threads):
-        for config, network in zip(configs, networks):
+        for config, network, size in zip(configs, networks, sizes):
             with tempfile.TemporaryDirectory() as folder:
-                own, found = _measure_network(config, network, compared, plan, Path(folder))
+                own, found = _measure_network(config, network, compared, plan, size, Path(folder))
             several = len(configs) > 1
             prefix = f'{config.name}: ' if several else ''
             results += [replace(result, name=prefix + result.name) for result in own]
@@ -171,7 +141,20 @@ def measure_inference(
         if plan.context == 'cpu'
         else 'used memory by nvidia-smi that its process adds'
     )
-    return results, facts | COLUMN_MEANINGS | {'MiB': memory}
+    return results, facts | inference_columns.meanings(compared) | {'MiB': memory}
+
+
+def _size_for(plan: Comparison, config: Config, network: Network) -> Size:
+    """Return the size at which a network is measured."""
+    if plan.size is None:
+        return config_size(config, network.info)
+    nearest = complexity.nearest_size(network.info, plan.size)
+    if nearest != plan.size:
+        raise UserError(
+            f'--size {plan.size[0]}x{plan.size[1]}: {network.name} cannot take it, the nearest is '
+            f'{nearest[0]}x{nearest[1]}'
+        )
+    return plan.size
 
 
 @contextmanager
@@ -191,9 +174,9 @@ def using_cores(count: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _measure_network(config, network, compared, plan: Comparison, folder):
+def _measure_network(config, network, compared, plan: Comparison, size: Size, folder):
     """Measure all contestants of one network; return their results and facts."""
-    task, facts, graph = _prepare(config, network, compared, plan, folder)
+    task, facts, graph = _prepare(config, network, compared, plan, size, folder)
     if not plain.has_plain_form(network):
         for way in [way for way in compared if way.backend == plain.NAME]:
             facts[f'left out, {way}'] = f'the graph of {network.name} is the published one'
@@ -228,14 +211,18 @@ def _measure_network(config, network, compared, plan: Comparison, folder):
         for name, contestant in contestants.running.items():
             contestants.details[name].setdefault('MiB', contestant.memory())
     first, names = whole[results[0].name], {str(way): way for way in compared}
-    gmacs = complexity.measure_network(network, plan.size).gmacs
+    gmacs = complexity.measure_network(network, size).gmacs
     results = [
         replace(
             each,
             details={
-                **_columns(each, whole[each.name], first, contestants.details[each.name]),
-                **_multiples(names[each.name], device),
-                **_rates(1000 * gmacs / each.median_ms, limits.get(names[each.name].precision)),
+                **inference_columns.absolute_columns(
+                    each, whole[each.name], first, contestants.details[each.name]
+                ),
+                **inference_columns.relative_speeds(names[each.name], device),
+                **inference_columns.convolution_rates(
+                    1000 * gmacs / each.median_ms, limits.get(names[each.name].precision)
+                ),
             },
         )
         for each in results
@@ -256,12 +243,6 @@ def _limits(
     }
 
 
-def _rates(
-    rate: float, bound: convolution_limit.ConvolutionLimit | None
-) -> dict[str, float | None]:
-    return {'GMAC/s': rate, 'of limit': rate / bound.best if bound and bound.best else None}
-
-
 def _installed_backends() -> str:
     """Return the versions of the installed backends."""
     found = []
@@ -279,47 +260,12 @@ def _nnabla_logits(graph, task: PipelineTask) -> np.ndarray:
     return y.d.copy()
 
 
-def _multiples(
-    way: InferenceContestant, device: Mapping[str, Sequence[float]]
-) -> dict[str, float | None]:
-    """Return the speed relative to each baseline; None if the baseline does not run.
-
-    Args:
-        way: The contestant.
-        device: Seconds from input to logits of every turn, by the name of the contestant.
-    """
-    bases = {
-        'x plain': [InferenceContestant(plain.NAME, 'float32')],
-        'x nnabla': [InferenceContestant('nnabla', 'float32')],
-        'x pytorch': [
-            InferenceContestant(CHANNELS_LAST, way.precision),
-            InferenceContestant(CHANNELS_LAST, 'float32'),
-        ],
-        'x float32': [InferenceContestant(way.backend, 'float32')],
-    }
-    found: dict[str, float | None] = {}
-    for column, candidates in bases.items():
-        base = next((str(each) for each in candidates if str(each) in device), None)
-        found[column] = harness.median_speedup(device[base], device[str(way)]) if base else None
-    return found
-
-
-def _columns(result, whole, first, details) -> dict:
-    end_to_end = 1000 * statistics.median(whole)
-    return {
-        'FPS': 1000 / result.median_ms,
-        'e2e ms': end_to_end,
-        'e2e FPS': 1000 / end_to_end,
-        'e2e x': harness.median_speedup(first, whole),
-        **{key: details[key] for key in ('MiB', 'start s', 'again s', 'differs')},
-    }
-
-
 def _prepare(
     config,
     network: Network,
     compared: Sequence[InferenceContestant],
     plan: Comparison,
+    size: Size,
     folder: Path,
 ):
     """Write the files that the contestants share.
@@ -328,7 +274,6 @@ def _prepare(
         The task, facts on the weights and the calibration images, and NNabla's CPU graph as a list
         of inputs and a list of outputs.
     """
-    size = plan.size
     nn.clear_parameters()
     nn.random.set_parameter_seed(0)
     with nn.context_scope(nn.Context(['cpu:float'], 'CpuCachedArray', '0')):
@@ -343,7 +288,8 @@ def _prepare(
     image_files.write_image(image, photo)
     pixels = image_files.read_image(image)
     np.save(prepared, predictor.normalise(pixels, network.info)[None])
-    facts, paths = {'weights': source.name if source else 'random, seed 0'}, [image]
+    facts = {'size': f'{size[0]}x{size[1]}'}
+    facts['weights'], paths = source.name if source else 'random, seed 0', [image]
     if any(way.precision == 'int8' for way in compared):
         facts['int8'] = f'ranges from {PHOTO.name}'
         if plan.data_dir:

@@ -55,11 +55,13 @@ def threads(requested: int | None = None) -> int:
         requested: The value of ``--threads``; by default :func:`cores`.
 
     Raises:
-        UserError: The requested number is below 1.
+        UserError: The requested number is no whole number from 1 on.
     """
-    if requested is not None and requested < 1:
-        raise UserError(f'--threads must be at least 1, not {requested}')
-    return requested or cores()
+    if requested is None:
+        return cores()
+    if not isinstance(requested, int) or requested < 1:
+        raise UserError(f'--threads must be at least 1, not {requested!r}')
+    return requested
 
 
 def cores(local_size: int | None = None) -> int:

@@ -8,6 +8,7 @@ import models
 from common.command import DONE, Parser, run_command
 from common.errors import UserError
 from common.terminal import streams
+from common.terminal.name_list import first_names
 from common.terminal.short_repr import short_repr
 from common.terminal.tables import Column, fitted, line
 from models import complexity, weights
@@ -46,19 +47,35 @@ def build_parser() -> Parser:
         help='list the published weights instead: networks, training data, and the download '
         'address or, where a download needs a browser, the page',
     )
+    parser.add_argument(
+        '--table',
+        action='store_true',
+        help='list the configs of these networks instead: data set, size, cost, published mIoU '
+        'with its source, where weights are, whether they are here, and the command that gets, '
+        'converts or trains them',
+    )
+    parser.add_argument(
+        '--markdown', action='store_true', help='with --table: write Markdown, for documents'
+    )
     return parser
 
 
 def main(args: Namespace) -> int:
     """Run the command and return its exit status."""
     names = _selected_names(args)
-    if args.names and args.weights:
-        raise UserError('pass --names or --weights, not both')
+    lists = [option for option in ('names', 'weights', 'table') if getattr(args, option)]
+    if len(lists) > 1:
+        raise UserError(f'pass --{lists[0]} or --{lists[1]}, not both')
+    if args.markdown and not args.table:
+        raise UserError('--markdown belongs to --table: pass both')
     if args.names:
         print('\n'.join(names))
         return DONE
     if args.weights:
         print(*_published_lines(names), sep='\n')
+        return DONE
+    if args.table:
+        print(*_table_lines(names, args.markdown), sep='\n')
         return DONE
     columns = fitted([Column(width=max(map(len, names))), *COLUMNS], [])
     print(line(columns, [column.title for column in columns]))
@@ -103,6 +120,19 @@ def _published_lines(names: list[str]) -> list[str]:
                 f'{published.file}: {networks[0]}{more}; {published.task}; {source}{obstacle}'
             )
     return lines
+
+
+def _table_lines(names: list[str], markdown: bool) -> list[str]:
+    """Return the table of the configs of networks."""
+    from engine.zoo import entries, table
+
+    found = list(entries.collect_entries(names))
+    if not found:
+        raise UserError(
+            f'no config has the network {first_names(names)}; python -m models --table lists all '
+            'that have one'
+        )
+    return table.as_markdown(found) if markdown else table.as_text(found)
 
 
 def _selected_names(args: Namespace) -> list[str]:

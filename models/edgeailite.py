@@ -304,6 +304,9 @@ FAMILY = Family(
     variants=VARIANTS,
     complete=complete,
     info=_info,
-    original=Original(encoder=re.compile(r'encoder\.'), renamings=(regnet.TORCHVISION_NAMES,)),
+    original=Original(
+        encoder=re.compile(r'encoder\.'),
+        renamings=(regnet.TORCHVISION_NAMES, mobilenetv2.TIMM_NAMES),
+    ),
     published=PUBLISHED,
 )

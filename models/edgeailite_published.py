@@ -2,8 +2,9 @@
 
 Sources: TexasInstruments/edgeai-torchvision,
 references/edgeailite/edgeai_xvision/xvision/models/mobilenetv2.py and regnet.py,
-references/edgeailite/main/pixel2pixel/infer_segmentation_main.py, and TI's edgeai-modelmaker and
-edgeai-benchmark for its model zoo.
+references/edgeailite/main/pixel2pixel/infer_segmentation_main.py, TI's edgeai-modelmaker and
+edgeai-benchmark for its model zoo, and timm/models/efficientnet.py of
+huggingface/pytorch-image-models for the encoders that TI does not name.
 """
 
 from models.family import CITYSCAPES, IMAGENET_ENCODER, Published
@@ -11,6 +12,7 @@ from models.family import CITYSCAPES, IMAGENET_ENCODER, Published
 ADE20K32 = 'ADE20K, 32 classes'
 COCO = 'COCO, 21 classes'
 PYCLS = 'https://dl.fbaipublicfiles.com/pycls/dds_baselines/'
+TIMM = ('https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/',)
 TORCHVISION = ('https://download.pytorch.org/models/',)
 TI = (
     'https://software-dl.ti.com/jacinto7/esd/modelzoo/08_06_00_01/models/vision/segmentation/'
@@ -82,6 +84,18 @@ PUBLISHED = (
         '*_mobilenetv2_tv_edgeailite *_mobilenetv2_tv_fd_edgeailite',
         IMAGENET_ENCODER,
         TORCHVISION,
+    ),
+    Published(
+        'mobilenetv2_100_ra-b33bc2c4.pth',
+        '*_mobilenetv2_tv_edgeailite *_mobilenetv2_tv_fd_edgeailite',
+        IMAGENET_ENCODER,
+        TIMM,
+    ),
+    Published(
+        'mobilenetv2_140_ra-21a4e913.pth',
+        '*_mobilenetv2_tv_1p4*_edgeailite *_mobilenetv2_1p4_tv_edgeailite',
+        IMAGENET_ENCODER,
+        TIMM,
     ),
     _pycls(160905967, '400MF', '*_regnetx400mf*_edgeailite'),
     _pycls(160906036, '800MF', '*_regnetx800mf*_edgeailite'),

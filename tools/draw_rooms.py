@@ -26,6 +26,7 @@ CONTENTS = {
     'export': 'ONNX, NNP and NNB files',
     'environment': 'table of the machine',
     'serve': 'page and HTTP interface',
+    'zoo': 'table of the configs',
     'options': 'options of earlier versions',
     'inference': 'image to labels, videos',
     'backends': 'NNabla, OpenVINO, ONNX Runtime',

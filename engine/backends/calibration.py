@@ -3,7 +3,7 @@
 import glob
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -69,14 +69,26 @@ class Calibration:
         """Return the entries of a report; raise ``UserError`` for an unreadable file."""
         return {'source': self._source, 'images': len(self.paths), 'sha256': self.digest}
 
-    def inputs(self, shape: Shape) -> 'CalibrationInputs':
-        """Return the images as network inputs of a shape."""
-        return CalibrationInputs(self._network, self.paths, shape, self._reading)
+    def inputs(
+        self,
+        shape: Shape,
+        convert: 'Callable[[np.ndarray, Network, Shape], np.ndarray] | None' = None,
+    ) -> 'CalibrationInputs':
+        """Return the images as inputs of a shape.
+
+        Args:
+            shape: (N, 3, H, W).
+            convert: Function from an image, (h, w, 3) uint8, BGR, to an input; None for
+                :func:`as_input`.
+        """
+        return CalibrationInputs(
+            self._network, self.paths, shape, self._reading, convert or as_input
+        )
 
 
 @dataclass(frozen=True)
 class CalibrationInputs(Sequence[np.ndarray]):
-    """A lazy sequence of image files as network inputs of one shape.
+    """A lazy sequence of image files as inputs of one shape.
 
     Each access reads the image file and raises ``UserError`` if that fails.
     """
@@ -85,6 +97,7 @@ class CalibrationInputs(Sequence[np.ndarray]):
     paths: Sequence[Path]
     shape: Shape
     reading: ImageReading
+    convert: Callable[[np.ndarray, Network, Shape], np.ndarray]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -98,14 +111,17 @@ class CalibrationInputs(Sequence[np.ndarray]):
     def __getitem__(self, index: int | slice) -> 'np.ndarray | CalibrationInputs':
         if isinstance(index, slice):
             return replace(self, paths=self.paths[index])
+        return self.convert(self.image(index), self.network, self.shape)
+
+    def image(self, index: int) -> np.ndarray:
+        """Read an image, (h, w, 3) uint8, BGR."""
         try:
-            image = image_files.read_image(self.paths[index], self.reading)
+            return image_files.read_image(self.paths[index], self.reading)
         except InputError as error:  # otherwise the image to segment would be blamed
             raise UserError(
                 f'{error}; int8 is calibrated on it: repair or move it, or name other images '
                 'with --calibration'
             ) from error
-        return as_input(image, self.network, self.shape)
 
 
 def as_input(image: np.ndarray, network: Network, shape: Shape) -> np.ndarray:

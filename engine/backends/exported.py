@@ -27,7 +27,7 @@ from engine.backends.nnabla import NnablaBackend
 from engine.backends.part import middle_part
 from engine.backends.shape_cache import ShapeCache
 from engine.onnx.builder import build_model
-from engine.onnx.operators import UnsupportedError
+from engine.onnx.errors import UnsupportedError
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'

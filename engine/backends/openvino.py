@@ -1,9 +1,13 @@
 """OpenVINO as a backend on CPUs: float32, bfloat16 where supported, and 8 bits by NNCF."""
 
+import hashlib
 import io
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,8 @@ PACKAGES = ('openvino', 'onnx')
 INSTALL = 'python -m pip install -r requirements.txt'
 INSTALL_NNCF = 'python -m pip install -r requirements-deploy.txt'
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'int8': 'f32'}
+METADATA_KEY = ['nnseg', 'metadata']  # where a model's runtime information has our facts, as JSON
+WEIGHTS_DIGEST = 'bin_sha256'  # the fact that tells whether a .bin file belongs to its .xml file
 
 
 class OpenVINO:
@@ -62,15 +68,44 @@ class OpenVINO:
 
     def compile(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> 'OpenVINOModel':
         """Compile the content of an ONNX file; int8 takes its value ranges from ``inputs``."""
-        try:
-            model = self._core.read_model(io.BytesIO(onnx))
-            if self.precision == 'int8':
-                model = _quantized(model, inputs)
-            return OpenVINOModel(self._core.compile_model(model, 'CPU', self._options()))
-        except RuntimeError as error:
-            raise as_backend_error(
-                error, f'{NAME} does not support this network', _reason(error)
-            ) from error
+        with _as_unsupported():
+            return self._compiled(self._read(onnx, inputs))
+
+    def compile_files(self, xml: bytes, weights: bytes) -> 'OpenVINOModel':
+        """Compile the contents of an .xml and a .bin file, whose precision is their own."""
+        with _as_unsupported():
+            return self._compiled(self._core.read_model(xml, weights))
+
+    def convert(
+        self, onnx: bytes, inputs: Sequence[np.ndarray] | None, facts: Mapping[str, Any]
+    ) -> tuple[bytes, bytes]:
+        """Return the contents of the .xml and the .bin file of a network.
+
+        Args:
+            onnx: The content of the ONNX file.
+            inputs: Inputs from which int8 takes its value ranges.
+            facts: Facts to store in the .xml file.
+
+        Raises:
+            BackendError: OpenVINO does not support the network.
+        """
+        openvino = silent_imports.load('openvino')
+        with _as_unsupported(), tempfile.TemporaryDirectory() as folder:
+            model = self._read(onnx, inputs)
+            xml, weights = Path(folder, 'network.xml'), Path(folder, 'network.bin')
+            openvino.save_model(model, xml, compress_to_fp16=False)
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+            model.set_rt_info(json.dumps({**facts, WEIGHTS_DIGEST: digest}), METADATA_KEY)
+            openvino.save_model(model, xml, compress_to_fp16=False)
+            return xml.read_bytes(), weights.read_bytes()
+
+    def _read(self, onnx: bytes, inputs: Sequence[np.ndarray] | None) -> Any:
+        """Return the model of an ONNX file, in 8 bits if this is the precision."""
+        model = self._core.read_model(io.BytesIO(onnx))
+        return _quantized(model, inputs) if self.precision == 'int8' else model
+
+    def _compiled(self, model: Any) -> 'OpenVINOModel':
+        return OpenVINOModel(self._core.compile_model(model, 'CPU', self._options()))
 
     def load(self, payload: bytes) -> 'OpenVINOModel':
         """Restore a model from its :meth:`OpenVINOModel.payload`."""
@@ -117,6 +152,17 @@ def _quantized(model: Any, inputs: Sequence[np.ndarray] | None) -> Any:
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         nncf = silent_imports.load('nncf')
         return nncf.quantize(model, nncf.Dataset(inputs), subset_size=len(inputs or ()))
+
+
+@contextmanager
+def _as_unsupported() -> Iterator[None]:
+    """Translate OpenVINO's errors about a model."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise as_backend_error(
+            error, f'{NAME} does not support this network', _reason(error)
+        ) from error
 
 
 def _reason(error: RuntimeError) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.sections import SectionError, plain
+from engine.config.published_score import PublishedScore
 from engine.runs.run_folder import RunFolder
 
 Origins = dict[str, Path | str]  # by key, the file or the option that sets it
@@ -18,7 +19,9 @@ class Config(Mapping[str, Any]):
     Attributes:
         path: The config file.
         run: The run whose effective config the file is; None for any other config.
+        published: The score that the file itself quotes, which is no key; None if it quotes none.
         name: The file's name without the suffix, or the name of the run's folder.
+        named: Whether the user named the file; it is the default one otherwise.
     """
 
     def __init__(
@@ -27,8 +30,11 @@ class Config(Mapping[str, Any]):
         values: dict[str, Any],
         origins: Origins,
         run: RunFolder | None = None,
+        named: bool = True,
+        published: PublishedScore | None = None,
     ):
-        self.path, self.run, self._values, self._origins = path, run, values, origins
+        self.path, self.run, self.named, self.published = path, run, named, published
+        self._values, self._origins = values, origins
         self.name = path.stem if run is None else run.path.name
 
     def __getitem__(self, key: str) -> Any:
@@ -57,6 +63,11 @@ class Config(Mapping[str, Any]):
                 where = next(iter(found.values()), str(self.path))
             raise UserError(f'{error} ({where})') from error
 
+    def given(self) -> list[str]:
+        """Return the keys that options of the command line set."""
+        origins = self._origins.items()
+        return [key for key, origin in origins if str(origin).startswith('-') and key in self]
+
     def files(self) -> set[Path]:
         """Return the config file and those of its bases that set a key."""
         return {self.path, *(o for o in self._origins.values() if isinstance(o, Path))}
@@ -70,9 +81,13 @@ class Config(Mapping[str, Any]):
         """
         missing = {key: plain(values[key]) for key in values if key not in self}
         origins = self._origins | dict.fromkeys(missing, origin)
-        return Config(self.path, {**self._values, **missing}, origins, self.run)
+        return self._with({**self._values, **missing}, origins)
 
     def without(self, key: str) -> 'Config':
         """Return the config without a key."""
         values = {other: value for other, value in self._values.items() if other != key}
-        return Config(self.path, values, self._origins, self.run)
+        return self._with(values, self._origins)
+
+    def _with(self, values: dict[str, Any], origins: Origins) -> 'Config':
+        """Return the config of the same file with other values."""
+        return Config(self.path, values, origins, self.run, self.named, self.published)

@@ -33,6 +33,7 @@ from datasets.readers import layout
 from engine.config import class_count, reading, schema
 from engine.config.config import Config, Origins
 from engine.config.implied import implied
+from engine.config.published_score import BLOCK_KEY, parse_block
 from engine.config.reading import BASE_KEY
 from engine.config.schema import FIXED_VALUES
 from engine.runs.run_folder import RunFolder
@@ -61,9 +62,11 @@ def load(
     """
     if isinstance(overrides, str):  # its letters would be taken for overrides
         raise UserError(f'overrides: pass a list of texts, such as [{short_repr(overrides)}]')
+    named = path is not None
     path = reading.find_file(path or DEFAULT_CONFIG)
     run = RunFolder.of_config(path)
     values, origins = reading.read_file(path)
+    published = parse_block(values.pop(BLOCK_KEY, None), path)
     given: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition('=')
@@ -77,17 +80,52 @@ def load(
     for key, (option, value) in options.items():
         values[key], origins[key] = value, option
     values = {key: value for key, value in values.items() if value is not None}
-    config = Config(path, _check_keys(values, origins), origins, run)
+    config = Config(path, _check_keys(values, origins), origins, run, named, published)
     config = _with_class_count(config)
     _check_together(config)
     return config
 
 
+def from_values(
+    path: Path,
+    stored: Mapping[str, Any],
+    given: Mapping[str, Any] = MappingProxyType({}),
+    given_by: Mapping[str, str] = MappingProxyType({}),
+) -> Config:
+    """Return the config that an exported file stores.
+
+    Keys that this version does not know, as another version wrote the file, are left out.
+
+    Args:
+        path: The file.
+        stored: Its values by key.
+        given: Checked values of the command line, which replace those of the file.
+        given_by: The options that set them, by key.
+
+    Raises:
+        UserError: A value is invalid.
+    """
+    origins: Origins = dict.fromkeys(stored, path) | dict(given_by)
+    try:
+        keys = schema.keys_for(stored)
+    except models.ModelError as error:
+        raise UserError(f'{path}: {error}') from error
+    values = {key: value for key, value in {**stored, **given}.items() if key in keys}
+    values = {key: value for key, value in values.items() if value is not None}
+    config = Config(path, _check_keys(values, origins), origins)
+    _check_together(config)
+    return config
+
+
 def with_origins(config: Config) -> str:
-    """Return a config as YAML, one line per key, with the origin of its value as a comment."""
+    """Return a config as YAML, one line per key, with the origin of its value as a comment.
+
+    The score that its file quotes stands first, although it is no key.
+    """
     lines = []
-    for key, value in config.items():
-        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    score = {} if config.published is None else {BLOCK_KEY: config.published.as_values()}
+    for key, value in (score | dict(config)).items():
+        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
         text = text.removesuffix('...\n').rstrip()  # YAML's end marker after a scalar
         lines.append(f'{key}: {text}  # {config.origin(key)}\n')
     return ''.join(lines)
@@ -217,7 +255,7 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
 
 
 def _nearest(key: object, keys: Iterable[str]) -> str:
-    if key == BASE_KEY:
+    if key in (BASE_KEY, BLOCK_KEY):
         return 'set it in the config file, not on the command line'
     close = difflib.get_close_matches(short_text(key), keys, n=1, cutoff=0.5)
     return f'the nearest is {close[0]}' if close else f'valid keys are {", ".join(sorted(keys))}'

@@ -12,6 +12,7 @@ from common.terminal.name_list import first_names
 from common.terminal.short_repr import short_repr, short_text
 from engine.config.config import Origins
 from engine.config.implied import implied
+from engine.config.published_score import BLOCK_KEY
 from engine.runs.run_folder import CONFIG_NAME, RunFolder
 
 BASE_KEY = '_base_'
@@ -58,7 +59,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], Origins]:
     """Read a file and its bases.
 
     Returns:
-        The merged values, and for each key the file that sets it.
+        The merged values, and for each key the file that sets it. A published score among them is
+        that of the file itself, never that of a base.
 
     Raises:
         UserError: A file is missing or no config, or the bases form a cycle or are too many.
@@ -96,7 +98,7 @@ def _read_file(path: Path, children: tuple[Path, ...], known: dict[Path, Layer])
             raise UserError(f'{path}: {BASE_KEY} must name a file, not {short_repr(base)}')
         base_file = _base_file(base, path)
         inherited, inherited_origins = _read_file(base_file, (*children, path), known)
-        values |= inherited
+        values |= {key: value for key, value in inherited.items() if key != BLOCK_KEY}
         origins |= inherited_origins
     resolve_paths(own, path.parent, path)
     run = RunFolder.of_config(path)

@@ -7,6 +7,7 @@ from typing import Any
 import models
 from common.errors import UserError
 from common.sections import Key, Section, keys_of
+from engine.config.published_score import BLOCK_KEY, PublishedScore
 
 # For each title of the reference, the name of its section or of a function that returns several
 # sections. They are named instead of imported, because a section belongs to the code that reads it,
@@ -85,9 +86,10 @@ def _shared_keys() -> dict[str, Key]:
 def reference() -> str:
     """Return a text that lists every key with its type, range, default and meaning.
 
-    The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES`` and
-    each family of networks. The paragraph of an alternative has only the keys that the alternative
-    adds or defines differently, such as with another default.
+    The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES``,
+    each family of networks and the block with the published score. The paragraph of an alternative
+    has only the keys that the alternative adds or defines differently, such as with another
+    default.
     """
     return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
 
@@ -104,6 +106,10 @@ def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
                     yield f'{title}: {name}', own
     for family in models.FAMILIES:
         yield f'Hyper-parameters: {family.name}', keys_of(family.keys).values()
+    title = (
+        f'Block {BLOCK_KEY}: a fact without effect, which files that name this one do not inherit'
+    )
+    yield title, keys_of(PublishedScore).values()
 
 
 def _sections_at(home: str) -> list[type[Section]]:

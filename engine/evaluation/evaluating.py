@@ -21,7 +21,7 @@ from engine.distributed.processes import Processes, joined
 from engine.evaluation import evaluator, outputs, score_table, seen_images, turned_images
 from engine.evaluation.provenance import Provenance
 from engine.evaluation.settings import EvaluationSettings
-from engine.inference import test_time
+from engine.inference import file_network, test_time
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork
 from engine.inference.segmenter import Segmenter
@@ -41,11 +41,12 @@ def evaluate(settings: EvaluationSettings) -> int:
         with processes.log_on_rank_0():
             options = {'data_dir': ('-d', settings.data_dir)} if settings.data_dir else {}
             config = configs.load(settings.config.config_file, settings.config.overrides, options)
+            config = file_network.config_of(config, settings.weights)
             protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
             root = data_root(config, settings.data_dir)
             dataset = _dataset(settings, config)
             dataset.log_counts()
-            protected = network_files(config, settings.weights, settings.backend)
+            protected = network_files(config, settings.weights, settings.backend.calibration)
             outputs.check(settings, protected, dataset, root)
             segmenter = Segmenter.of_settings(
                 config,
@@ -137,7 +138,6 @@ def _provenance(
     used: set[str],
 ) -> Provenance:
     """Return the origin of the scores; ``used``: names of the backends that ran."""
-    half = network.choice.type_config == 'half'
     return Provenance(
         weights=network.weights,
         sha256=network.sha256,
@@ -145,9 +145,9 @@ def _provenance(
         data_dir=root,
         split=dataset.split,
         list_file=settings.list_file,
-        protocol=protocol,
+        protocol=network.predictor.described(protocol),
         backend=', '.join(sorted(used)),
-        precision='float16' if half else settings.backend.precision,
+        precision=network.precision,
     )
 
 

@@ -1,4 +1,4 @@
-"""Export networks for other runtimes: ONNX, NNabla's NNP, and NNB for its C runtime.
+"""Export networks for other runtimes: ONNX, OpenVINO, NNabla's NNP, and NNB for its C runtime.
 
     from engine.export import ExportSettings, export_network
     from engine.export.spec import ExportSpec

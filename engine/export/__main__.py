@@ -12,8 +12,8 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog='python -m engine.export',
-        description='Write a network with its weights as ONNX (opset 13), NNP or NNB, and '
-        'compare the file with NNabla on a photo.',
+        description='Write a network with its weights as ONNX (opset 13), OpenVINO, NNP or NNB, '
+        'and compare the file with NNabla on a photo.',
     )
     add_options(parser, ExportSettings)
     return parser

@@ -4,7 +4,7 @@ The reference is :class:`engine.inference.predictor.Predictor`. It normalises an
 graph, so the comparison covers normalisation, channel order and upsampling as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +14,25 @@ import numpy as np
 
 from common import PROJECT, machine
 from datasets import image_files
+from datasets.loading.resample import resize_image
 from engine.backends.differences import absolute_difference, largest_magnitude
 from engine.backends.exported import describe_difference
 from engine.backends.onnxruntime import ONNXRuntime
+from engine.backends.openvino import OpenVINO
 from engine.export import nnb_reader
-from engine.export.spec import INPUT, NORMALISED, ExportSpec
+from engine.export.file_inputs import batch_of, pixels_of
+from engine.export.spec import INPUT, INT8, OPENVINO_ENDING, ExportSpec, checked_sizes
 from engine.export.writers import NETWORK
 from engine.inference import predictor
 from engine.inference.resampling import resize_rows
 from engine.inference.scores import softmax
-from engine.onnx.builder import INSTALL
+from engine.onnx.package import INSTALL
 from models import Network
 
 PHOTO = PROJECT / 'resources' / 'street.jpg'
 TOLERANCE = 1e-4  # relative to the largest logit
 DYNAMIC_BATCHES = (1, 3)  # batch sizes that test a file with a dynamic batch
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,22 @@ NOT_CHECKED = ExportCheck(True, 'not checked')
 
 
 def check_file(
-    path: Path, network: Network, size: tuple[int, int], spec: ExportSpec
+    path: Path,
+    network: Network,
+    size: tuple[int, int],
+    spec: ExportSpec,
+    weights: bytes | None = None,
+    images: Sequence[np.ndarray] = (),
 ) -> ExportCheck:
     """Run an exported file and compare its output with NNabla's.
 
     Args:
-        path: ONNX, NNP or NNB file.
+        path: File in a format of export.
         network: Network that the file was exported from.
-        size: Height and width of the file's input.
+        size: Height and width of the file's input; a file of a free size is run at three others.
         spec: Specification of the file's input and output.
+        weights: Content of the file beside it, for OpenVINO.
+        images: Images on which an int8 file is run, besides the photo, (h, w, 3) uint8, BGR.
 
     Raises:
         BackendError: ONNX Runtime cannot run the file.
@@ -71,6 +82,10 @@ def check_file(
     elif ending == '.nnb':
         # No package contains the C runtime, so NNabla's functions compute the file's content.
         runtime, run = f"the file's content, run by NNabla {nn.__version__},", _nnb(path)
+    elif ending == OPENVINO_ENDING:
+        openvino = OpenVINO(threads=machine.threads())
+        runtime = f'{openvino.name} {openvino.versions[openvino.name].split("-")[0]}'
+        run = openvino.compile_files(path.read_bytes(), weights or b'').run
     else:
         try:
             onnxruntime = ONNXRuntime(machine.threads())
@@ -81,14 +96,17 @@ def check_file(
         runtime = f'{onnxruntime.name} {onnxruntime.versions[onnxruntime.name]}'
         run = onnxruntime.compile(path.read_bytes(), None).run
     counts = DYNAMIC_BATCHES if spec.batch is None else (spec.batch,)
-    return compare_with_network(run, runtime, network, size, spec, counts)
+    if spec.precision == INT8:
+        return _compare_labels(run, runtime, network, size, spec, images)
+    sizes = checked_sizes(network.info) if spec.free_size else [size]
+    return compare_with_network(run, runtime, network, sizes, spec, counts)
 
 
 def compare_with_network(
-    run: Callable[[np.ndarray], np.ndarray],
+    run: Run,
     runtime: str,
     network: Network,
-    size: tuple[int, int],
+    sizes: Sequence[tuple[int, int]],
     spec: ExportSpec,
     counts: tuple[int, ...],
 ) -> ExportCheck:
@@ -101,21 +119,45 @@ def compare_with_network(
         run: Function from the input to the output of the specification.
         runtime: Name of the runtime for the result.
         network: The network.
-        size: Height and width of the input.
+        sizes: Heights and widths of the input to test.
         spec: Specification of input and output.
         counts: Batch sizes to test.
+    """
+    highest, largest, equal = 0.0, 0.0, list[float]()
+    for size in sizes:
+        found = _compare_at(run, network, size, spec, counts)
+        if isinstance(found, str):
+            return ExportCheck(False, f'{runtime} {found}')
+        highest, largest = max(highest, found[0]), np.maximum(largest, found[1])
+        equal += found[2]
+    matches = bool(largest <= TOLERANCE * highest)
+    named = [f'{height}x{width}' for height, width in sizes]
+    where = f' at {", ".join(named[:-1])} and {named[-1]}' if len(sizes) > 1 else ''
+    text = (
+        f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}{where}: '
+        f'{_difference(spec.kind, largest, highest)}, {np.mean(equal):.2%} of labels equal'
+    )
+    return ExportCheck(matches, text)
+
+
+def _compare_at(
+    run: Run, network: Network, size: tuple[int, int], spec: ExportSpec, counts: tuple[int, ...]
+) -> tuple[float, float, list[float]] | str:
+    """Compare results at one size.
+
+    Returns:
+        The largest logit, the largest difference, and the share of equal labels for each image; or
+        what is wrong with the results.
     """
     photos = [_photo(size, i / max(counts)) for i in range(max(counts))]
     reference = predictor.Predictor(network)
     scores = [reference.logits(photo) for photo in photos]
     highest = max(map(largest_magnitude, scores))
-    largest, equal = 0.0, []
+    largest, equal = 0.0, list[float]()
     for count in counts:
-        results = run(np.stack([_pixels(photo, network, spec) for photo in photos[:count]]))
+        results = run(np.stack([pixels_of(photo, network, spec) for photo in photos[:count]]))
         if len(results) != count:
-            return ExportCheck(
-                False, f'{runtime} returns {len(results)} results for {count} images'
-            )
+            return f'returns {len(results)} results for {count} images'
         for logits, result in zip(scores, results):
             labels = logits.argmax(axis=0)
             if spec.kind == 'labels':
@@ -128,13 +170,34 @@ def compare_with_network(
                 difference = absolute_difference(expected, result)
                 found = result.argmax(axis=0)
             largest = np.maximum(largest, difference.max())  # propagates NaN, unlike max()
-            equal.append(np.mean(found == labels))
-    matches = bool(largest <= TOLERANCE * highest)
+            equal.append(float(np.mean(found == labels)))
+    return highest, float(largest), equal
+
+
+def _compare_labels(
+    run: Run,
+    runtime: str,
+    network: Network,
+    size: tuple[int, int],
+    spec: ExportSpec,
+    images: Sequence[np.ndarray],
+) -> ExportCheck:
+    """Compare the labels of an int8 file with those of the float32 network, on all images."""
+    reference, equal = predictor.Predictor(network), list[float]()
+    for photo in (_photo(size, 0), *(resize_image(image, size) for image in images)):
+        expected = reference.logits(photo).argmax(axis=0)
+        (result, *_) = run(batch_of(photo, network, (spec.batch or 1, 3, *size), spec))
+        if not np.isfinite(result).all():
+            return ExportCheck(False, f'{runtime} computes NaN or infinity in int8')
+        if spec.kind == 'maps':
+            result = resize_rows(result, size, slice(0, size[0]))
+        labels = result if spec.kind == 'labels' else result.argmax(axis=0)
+        equal.append(float(np.mean(labels == expected)))
     text = (
-        f'{runtime} {"agrees with" if matches else "differs from"} NNabla on {PHOTO.name}: '
-        f'{_difference(spec.kind, largest, highest)}, {np.mean(equal):.2%} of labels equal'
+        f'int8 in {runtime}: {np.mean(equal):.2%} of labels equal those of NNabla in float32, on '
+        f'{PHOTO.name} and {len(images)} calibration image{"s" * (len(images) != 1)}'
     )
-    return ExportCheck(matches, text)
+    return ExportCheck(True, text)
 
 
 def _difference(kind: str, largest: float, highest: float) -> str:
@@ -180,11 +243,3 @@ def _photo(size, shift: float) -> np.ndarray:
     """Return the photo, (H, W, 3) uint8 BGR, shifted to the left by a share of its width."""
     photo = cv2.resize(image_files.read_image(PHOTO), size[::-1], interpolation=cv2.INTER_AREA)
     return np.roll(photo, -int(shift * size[1]), axis=1)
-
-
-def _pixels(photo: np.ndarray, network: Network, spec: ExportSpec) -> np.ndarray:
-    """Convert a photo to the file's input, (3, H, W)."""
-    if spec.pixels == NORMALISED:
-        return predictor.normalise(photo, network.info)
-    ordered = photo[..., ::-1] if network.info.channel_order == 'rgb' else photo
-    return np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(spec.pixels)

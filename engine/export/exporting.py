@@ -9,8 +9,9 @@ from common.command import DONE
 from common.errors import UserError
 from common.log import LOG
 from common.terminal.printable import one_line
+from common.writing.protected_files import ProtectedFiles
 from datasets.keys import ImageReading
-from datasets.loading.augmentations.crop import CropKeys
+from engine.backends.calibration import find_images
 from engine.config import loading as configs
 from engine.config.config import Config
 from engine.config.reading import PATH_KEYS
@@ -18,10 +19,22 @@ from engine.device.settings import DeviceSettings
 from engine.export import writers
 from engine.export.exporter import export
 from engine.export.settings import NAMED_SIZES, ExportSettings, FormSettings
-from engine.export.spec import NORMALISED, ExportSpec, check_size
+from engine.export.spec import (
+    DYNAMIC,
+    FLEXIBLE_ENDINGS,
+    INT8,
+    NORMALISED,
+    OPENVINO_ENDING,
+    ExportSpec,
+    check_size,
+    checked_sizes,
+)
+from engine.export.writers import WEIGHTS_ENDING
+from engine.inference.config_size import named_sizes
 from engine.inference.input_files import network_files
 from engine.inference.loading import LoadedNetwork, load
-from engine.inference.test_time import ProtocolKeys, configured_protocol
+from engine.inference.predictor import Predictor
+from engine.inference.test_time import configured_protocol
 from models import complexity
 from models.family import NetworkInfo, NetworkKeys
 
@@ -39,32 +52,59 @@ def export_network(settings: ExportSettings) -> int:
     """
     path = settings.output_file
     if path is None:
-        raise UserError('-o: no file is named; pass one that ends in .onnx, .nnp or .nnb')
+        raise UserError('-o: no file is named; pass one that ends in .onnx, .xml, .nnp or .nnb')
     spec = _spec(settings.form, path)
     spec.check(path)
     config = configs.load(settings.config.config_file, settings.config.overrides)
     name, info = NetworkKeys.of(config).network, models.describe(config)
-    height, width = size = choose_size(settings.form.size, config, info)
-    check_size(name, info, size)
-    protected = network_files(config, settings.weights)
-    protected.claim('-o', path)
-    if path.suffix.lower() == '.nnb':
-        protected.claim_json('-o', writers.description_of(path))
-    files.check_writable(path)
+    size = choose_size(settings.form.size, config, info)
+    if size is None:  # the file takes every size; int8 is calibrated at one
+        known = [complexity.nearest_size(info, each) for each in named_sizes(config).values()]
+        at_size = next(iter(known), checked_sizes(info)[-1])
+    else:
+        at_size = size
+    check_size(name, info, at_size)
+    _claim(path, network_files(config, settings.weights, settings.form.calibration))
     loaded = load(config, settings.weights, REFERENCE)
-    LOG.info('exporting %s for %dx%d and comparing with NNabla', name, height, width)
-    predictor = loaded.predictor
+    shown = 'images of every size' if size is None else f'{size[0]}x{size[1]}'
+    LOG.info('exporting %s for %s and comparing with NNabla', name, shown)
+    predictor, images, metadata = loaded.predictor, None, _metadata(loaded)
+    assert isinstance(predictor, Predictor), 'without a backend, NNabla computes the network'
+    network = predictor.network
+    if spec.precision == INT8:
+        images = find_images(network, config, settings.form.calibration)
+        metadata['calibration'] = images.describe()
+        LOG.info('int8: calibrating value ranges on %d images', len(images.paths))
     with predictor.workspace.entered():
-        report = export(predictor.network, size, path, spec, metadata=_metadata(loaded))
-    print(
-        f'{one_line(path)} written ({path.stat().st_size / 1e6:.1f} MB, '
-        f'{spec.kind} of {height}x{width}): {report}'
-    )
+        report = export(network, at_size, path, spec, metadata=metadata, calibration=images)
+    pair = [path]
+    if path.suffix.lower() == OPENVINO_ENDING:
+        pair.append(path.with_suffix(WEIGHTS_ENDING))
+    names = ' and '.join(map(one_line, pair))
+    megabytes = sum(each.stat().st_size for each in pair) / 1e6
+    print(f'{names} written ({megabytes:.1f} MB, {spec.kind} of {shown}): {report}')
     return DONE
 
 
-def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[int, int]:
-    """Return the height and width that ``--size`` selects.
+def _claim(path: Path, protected: ProtectedFiles) -> None:
+    """Check that the file and the one beside it can be written and overwrite nothing else."""
+    protected.claim('-o', path)
+    other = writers.beside(path)
+    if other is not None and path.suffix.lower() == OPENVINO_ENDING:
+        protected.claim('-o', other)
+        if files.kind_of(other) == 'file' and files.kind_of(path) != 'file':
+            raise UserError(
+                f'-o {path}: {other} is there without {path.name} and would be overwritten; name '
+                'another file'
+            )
+        files.check_writable(other)
+    elif other is not None:
+        protected.claim_json('-o', other)
+    files.check_writable(path)
+
+
+def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[int, int] | None:
+    """Return the height and width that ``--size`` selects; None for images of every size.
 
     Args:
         text: Value of the option, HxW or the name of a size; None for the config's size.
@@ -75,16 +115,20 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
     Raises:
         UserError: The text is no size, or the config names none.
     """
+    if text == DYNAMIC:
+        return None
     written = re.fullmatch(r'([1-9]\d{0,5})x([1-9]\d{0,5})', text or '')
     if written:
         return int(written[1]), int(written[2])
-    in_config = _sizes_of(config)
+    in_config = named_sizes(config)
     known = NAMED_SIZES | in_config
     name = text if text is not None else next(iter(in_config), None)
     if name is None:
         raise UserError(f'{config.path} names no size: pass one with --size, such as 512x1024')
     if name not in known:
-        raise UserError(f'--size {text}: write HxW, such as 512x1024, or {", ".join(known)}')
+        raise UserError(
+            f'--size {text}: write HxW, such as 512x1024, or {", ".join([*known, DYNAMIC])}'
+        )
     size = complexity.nearest_size(info, known[name])
     if size != known[name]:
         network = NetworkKeys.of(config).network
@@ -92,26 +136,18 @@ def choose_size(text: str | None, config: Config, info: NetworkInfo) -> tuple[in
     return size
 
 
-def _sizes_of(config: Config) -> dict[str, tuple[int, int]]:
-    """Return the sizes of a config, keyed by the names that ``--size`` accepts."""
-    sizes = {}
-    tested = ProtocolKeys.of(config).test_size
-    if tested:
-        sizes['test'] = tested
-    if not CropKeys.missing(config):
-        crop = CropKeys.of(config)
-        sizes['training'] = crop.image_height, crop.image_width
-    return sizes
-
-
 def _spec(settings: FormSettings, path: Path) -> ExportSpec:
     pixels = settings.normalise
     if pixels is None:
         pixels = NORMALISED
     elif not pixels:
-        pixels = 'uint8' if path.suffix.lower() == '.onnx' else 'float32'
+        pixels = 'uint8' if path.suffix.lower() in FLEXIBLE_ENDINGS else 'float32'
     return ExportSpec(
-        settings.output, pixels, None if settings.dynamic_batch else settings.batch_size
+        settings.output,
+        pixels,
+        None if settings.dynamic_batch else settings.batch_size,
+        free_size=settings.size == DYNAMIC,
+        precision=settings.precision,
     )
 
 

@@ -35,6 +35,14 @@ OUTPUT_RESIZING = (
 )
 
 
+ANY_SIZE_RESIZING = 'none: the file takes images of every size that padding gives'
+ANY_SIZE_PADDING = (
+    'sides of the image are rounded up to multiples of size_divisor, at least smallest_size: '
+    'pad_value below and on the right; cut the output'
+)
+ANY = 'any'
+
+
 def describe_file(
     network: Network, size: tuple[int, int], spec: ExportSpec, further: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -42,7 +50,7 @@ def describe_file(
 
     Args:
         network: Network that the file computes.
-        size: Height and width of the file's input.
+        size: Height and width of the file's input, unless its size is free.
         spec: Specification of input and output.
         further: Facts beyond those of the network, such as the names of its classes.
     """
@@ -61,18 +69,19 @@ def describe_file(
         'pixel_range': list(PIXEL_RANGE),
         'mean': list(info.mean),
         'std': list(info.std),
-        'size': list(size),
-        'batch': spec.batch or 'any',
+        'size': ANY if spec.free_size else list(size),
+        'batch': spec.batch or ANY,
         'size_divisor': info.size_divisor,
         'smallest_size': info.smallest_size,
-        'resizing': RESIZING,
-        'padding': PADDING,
+        'resizing': ANY_SIZE_RESIZING if spec.free_size else RESIZING,
+        'padding': ANY_SIZE_PADDING if spec.free_size else PADDING,
         'pad_value': [round(v) for v in pad_value] if spec.pixels == 'uint8' else pad_value,
         'output': spec.kind,
         'output_means': KINDS[spec.kind],
         'output_resizing': OUTPUT_RESIZING,
         'num_classes': info.num_classes,
         'ignore_label': IGNORE,
+        'precision': spec.precision,
         'versions': {'nnseg': __version__, 'nnabla': nn.__version__},
         **further,
     }

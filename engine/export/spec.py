@@ -7,6 +7,7 @@ import nnabla as nn
 import nnabla.functions as F
 
 from common.errors import UserError
+from engine.backends.base import FLOAT32
 from layers import functions as L
 from models import Network, NetworkInfo, complexity
 
@@ -14,12 +15,19 @@ KINDS = {
     'logits': 'class scores before the softmax, (N, classes, H, W) float32, at the size of the '
     "image: the network's own maps, resized bilinearly with pixel centres at half integers",
     'probabilities': 'the softmax of the logits over the classes, (N, classes, H, W) float32',
-    'labels': 'the class of the largest logit, (N, H, W), uint8 in ONNX',
+    'labels': 'the class of the largest logit, (N, H, W), uint8 in ONNX and OpenVINO',
     'maps': "the logits at the network's own resolution, (N, classes, h, w) float32, not resized",
 }
-ENDINGS = ('.onnx', '.nnp', '.nnb')
+OPENVINO_ENDING = '.xml'
+FLEXIBLE_ENDINGS = ('.onnx', OPENVINO_ENDING)  # of formats with free sizes and other types
+ENDINGS = (*FLEXIBLE_ENDINGS, '.nnp', '.nnb')
 NORMALISED = 'normalised'
 INPUT = 'image'
+# Sizes of an image in which maps of different strides differ in size; they are built, not computed.
+BUILT_SIZES = ((662, 874), (778, 1044), (936, 620), (1214, 755), (541, 1333))
+CHECKED_SIZES = ((192, 256), (321, 225), (288, 477))  # at which a file of a free size is run
+FINE_DIVISOR = 32  # BUILT_SIZES suit networks with no larger divisor of sizes
+INT8, DYNAMIC = 'int8', 'dynamic'
 
 
 @dataclass(frozen=True)
@@ -30,17 +38,22 @@ class ExportSpec:
         kind: Kind of the output, a key of :data:`KINDS`.
         pixels: Kind of the input, (N, 3, H, W) in the network's channel order: ``normalised``
             float32, (x - mean) / std, or pixels of 0 to 255 as ``float32`` or ``uint8`` (ONNX
-            only), which the file itself normalises.
-        batch: Number of images; None for a dynamic batch (ONNX only).
+            and OpenVINO only), which the file itself normalises.
+        batch: Number of images; None for a dynamic batch (ONNX and OpenVINO only).
+        free_size: Whether the file takes images of every size (ONNX and OpenVINO only).
+        precision: ``float32``, or ``int8`` (OpenVINO only).
     """
 
     kind: str = 'logits'
     pixels: str = NORMALISED
     batch: int | None = 1
+    free_size: bool = False
+    precision: str = FLOAT32
 
     def check(self, path: Path) -> None:
         """Raise ``UserError`` if the format of ``path`` does not support this specification."""
         ending = path.suffix.lower()
+        flexible = ending in FLEXIBLE_ENDINGS
         if ending not in ENDINGS:
             raise UserError(
                 f'{path}: the ending selects the format; use one of {", ".join(ENDINGS)}'
@@ -51,13 +64,22 @@ class ExportSpec:
             raise UserError(f'pixels are float32 or uint8, not {self.pixels!r}')
         if self.batch is not None and self.batch < 1:
             raise UserError(f'--batch-size must be at least 1, not {self.batch}')
-        if ending != '.onnx' and self.batch is None:
+        if not flexible and self.batch is None:
             raise UserError(
                 f'--dynamic-batch: {ending} files have a fixed batch size; export to .onnx instead'
             )
-        if ending != '.onnx' and self.pixels == 'uint8':
+        if not flexible and self.free_size:
+            raise UserError(
+                f'--size {DYNAMIC}: {ending} files have a fixed size; export to .onnx instead'
+            )
+        if not flexible and self.pixels == 'uint8':
             raise UserError(
                 f'--normalise uint8: {ending} files accept float32 only; export to .onnx instead'
+            )
+        if ending != OPENVINO_ENDING and self.precision == INT8:
+            raise UserError(
+                f'--precision int8: {ending} files hold float32 only; export to '
+                f'{path.with_suffix(OPENVINO_ENDING).name} instead, which OpenVINO runs'
             )
         if ending == '.nnb' and self.kind == 'labels':
             raise UserError('--output labels: NNB holds floats only; export logits instead')
@@ -66,16 +88,39 @@ class ExportSpec:
 LOGITS = ExportSpec()
 
 
-def build_graph(
-    network: Network, size: tuple[int, int], spec: ExportSpec
-) -> tuple[nn.Variable, nn.Variable]:
-    """Build the graph to export; return its input (N, 3, H, W) and its output.
+@dataclass(frozen=True)
+class ExportGraph:
+    """A graph to export.
+
+    Attributes:
+        image: Its input, (N, 3, H, W).
+        output: Its output.
+        others: Input and output of the same graph for images of other sizes; empty for a file of a
+            fixed size.
+    """
+
+    image: nn.Variable
+    output: nn.Variable
+    others: tuple[tuple[nn.Variable, nn.Variable], ...] = ()
+
+
+def build_graph(network: Network, size: tuple[int, int], spec: ExportSpec) -> ExportGraph:
+    """Build the graph to export.
 
     Args:
         network: Network whose parameters are registered.
-        size: Height and width of the input.
+        size: Height and width of the input; unused for a file of a free size.
         spec: Specification of input and output; a dynamic batch builds a graph for two images.
     """
+    if not spec.free_size:
+        return ExportGraph(*_build(network, size, spec))
+    first, *others = (_build(network, each, spec) for each in built_sizes(network.info))
+    return ExportGraph(*first, tuple(others))
+
+
+def _build(
+    network: Network, size: tuple[int, int], spec: ExportSpec
+) -> tuple[nn.Variable, nn.Variable]:
     image = nn.Variable((spec.batch or 2, 3, *size))
     x = image if spec.pixels == NORMALISED else normalise(image, network.info)
     y = network(x, cuda=False)[0]
@@ -86,6 +131,22 @@ def build_graph(
     elif spec.kind == 'labels':
         y = F.max(y, axis=1, only_index=True)
     return image, y
+
+
+def built_sizes(info: NetworkInfo) -> list[tuple[int, int]]:
+    """Return sizes of an image that show how a network's maps follow it."""
+    factor = max(1, info.size_divisor // FINE_DIVISOR)
+    return [complexity.nearest_size(info, (h * factor, w * factor)) for h, w in BUILT_SIZES]
+
+
+def checked_sizes(info: NetworkInfo) -> list[tuple[int, int]]:
+    """Return three sizes of an image at which a file of a free size is compared with NNabla."""
+    sizes = [complexity.nearest_size(info, size) for size in CHECKED_SIZES]
+    step = info.size_divisor
+    for index, (height, width) in enumerate(sizes):
+        if (height, width) in sizes[:index]:  # a large divisor
+            sizes[index] = height + (index % 2) * step, width + (index // 2) * step
+    return sizes
 
 
 def normalise(x: nn.Variable, info: NetworkInfo) -> nn.Variable:

@@ -1,80 +1,129 @@
-"""Write exported files in the three formats.
+"""Write exported files in their formats.
 
-All writers have the same arguments. A writer returns the content of a description to write beside
-the file, or None.
+All writers have the same arguments. A writer returns the content of a second file to write beside
+the first, or None.
 """
 
 import io
 import json
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import nnabla as nn
+import numpy as np
 from nnabla.utils.save import save
 
+from common import machine
+from common.errors import UserError
+from engine.backends.openvino import INSTALL, OpenVINO
 from engine.export.nnb_reader import import_converter
-from engine.export.spec import INPUT, ExportSpec
-from engine.onnx.builder import build_model, import_onnx
+from engine.export.spec import INPUT, OPENVINO_ENDING, ExportGraph, ExportSpec
+from engine.onnx import seal
+from engine.onnx.builder import build_model
+from engine.onnx.package import import_onnx
 from layers.graph import functions
 
 METADATA = 'metadata.json'  # member of an NNP, which is a ZIP archive
 NETWORK, EXECUTOR = 'network', 'runtime'  # names in an NNP
+WEIGHTS_ENDING = '.bin'  # of the file beside OpenVINO's
+Inputs = Sequence[np.ndarray] | None
 
 
-def write_onnx(path: Path, image, output, spec: ExportSpec, facts: dict):
+def write_onnx(path: Path, graph: ExportGraph, spec: ExportSpec, facts: dict, inputs: Inputs):
     """Write ONNX, opset 13.
 
     Args:
         path: File to write.
-        image: Input Variable of the graph.
-        output: Output Variable of the graph.
+        graph: Graph to export.
         spec: Specification of input and output.
         facts: Facts to store as the model's metadata.
+        inputs: Inputs for the calibration of 8 bits; unused.
     """
     facts = facts | {'versions': facts['versions'] | {'onnx': import_onnx().__version__}}
+    facts = facts | {seal.KEY: seal.PLACEHOLDER}
+    path.write_bytes(seal.sealed(_onnx(graph, spec, facts['network'], facts)))
+
+
+def write_openvino(
+    path: Path, graph: ExportGraph, spec: ExportSpec, facts: dict, inputs: Inputs
+) -> bytes:
+    """Write the description of OpenVINO's representation, an .xml file.
+
+    Args:
+        path: File to write.
+        graph: Graph to export.
+        spec: Specification of input and output.
+        facts: Facts to store as JSON in the model's runtime information.
+        inputs: Inputs on which int8 is calibrated.
+
+    Returns:
+        The content of the .bin file with the weights.
+
+    Raises:
+        UserError: OpenVINO, or for int8 NNCF, is not installed.
+    """
+    try:
+        runtime = OpenVINO(spec.precision, machine.threads())
+    except ImportError as error:
+        raise UserError(
+            f'{OPENVINO_ENDING}: the package {error.name} is missing: {INSTALL}'
+        ) from error
+    versions = {**facts['versions'], **runtime.versions}
+    facts = facts | {'versions': versions, seal.KEY: seal.PLACEHOLDER}
+    content, weights = runtime.convert(_onnx(graph, spec, facts['network']), inputs, facts)
+    path.write_bytes(seal.sealed(content))
+    return weights
+
+
+def _onnx(graph: ExportGraph, spec: ExportSpec, name: str, facts: dict | None = None) -> bytes:
+    """Return the content of an ONNX file of a network with a name."""
     types = {}
     if spec.pixels == 'uint8':
         types[INPUT] = 'uint8'
     if spec.kind == 'labels':
         types[spec.kind] = 'uint8'
     model = build_model(
-        {spec.kind: output},
-        {INPUT: image},
+        {spec.kind: graph.output},
+        {INPUT: graph.image},
         types=types,
         dynamic_batch=spec.batch is None,
         metadata=facts,
-        name=facts['network'],
+        name=name,
+        at_other_sizes=[{INPUT: image, spec.kind: output} for image, output in graph.others],
     )
-    path.write_bytes(model.SerializeToString())
+    return model.SerializeToString()
 
 
-def write_nnp(path: Path, image, output, spec: ExportSpec, facts: dict):
+def write_nnp(path: Path, graph: ExportGraph, spec: ExportSpec, facts: dict, inputs: Inputs):
     """Write NNabla's own format, a ZIP archive.
 
     Args:
         path: File to write.
-        image: Input Variable of the graph.
-        output: Output Variable of the graph.
+        graph: Graph to export.
         spec: Specification of input and output.
         facts: Facts to store as ``metadata.json`` in the archive.
+        inputs: Inputs for the calibration of 8 bits; unused.
     """
-    content = io.BytesIO(_nnp(image, output, spec))
+    content = io.BytesIO(_nnp(graph, spec))
     with zipfile.ZipFile(content, 'a') as archive:
         archive.writestr(METADATA, json.dumps(facts, indent=1))
     path.write_bytes(content.getbuffer())
 
 
-def write_nnb(path: Path, image, output, spec: ExportSpec, facts: dict) -> str:
+def write_nnb(
+    path: Path, graph: ExportGraph, spec: ExportSpec, facts: dict, inputs: Inputs
+) -> bytes:
     """Write the binary of NNabla's C runtime.
 
     Args:
         path: File to write.
-        image: Input Variable of the graph.
-        output: Output Variable of the graph.
+        graph: Graph to export.
         spec: Specification of input and output.
         facts: Facts about the file, which the format cannot hold.
+        inputs: Inputs for the calibration of 8 bits; unused.
 
     Returns:
         The facts as JSON.
@@ -85,28 +134,30 @@ def write_nnb(path: Path, image, output, spec: ExportSpec, facts: dict) -> str:
 
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         source = Path(folder) / 'network.nnp'
-        source.write_bytes(_nnp(image, output, spec))
+        source.write_bytes(_nnp(graph, spec))
         # Our graphs have no repetitions; NNabla would recurse to the graph's depth to expand them.
         nnp = NnpImporter(str(source), expand_network=False).execute()
         assert spec.batch is not None, 'ExportSpec.check accepts a dynamic batch for ONNX only'
         converter = NnbExporter(nnp, spec.batch)
         converter._memory_data = bytearray()  # appending each array to bytes would copy them all
         converter.execute(str(path), None, None, ['FLOAT32'])
-    return json.dumps(facts, indent=1)
+    return json.dumps(facts, indent=1).encode()
 
 
-def _nnp(image, output, spec: ExportSpec) -> bytes:
+def _nnp(graph: ExportGraph, spec: ExportSpec) -> bytes:
     """Return the archive of a graph of fixed size with the parameters that it needs.
 
     The archive is built in memory, because HDF5 crashes the process if the disk is full.
     """
-    needed = {v.data for function in functions(output) for v in function.inputs if not v.parent}
+    needed = {
+        v.data for function in functions(graph.output) for v in function.inputs if not v.parent
+    }
     registered = nn.get_parameters(grad_only=False)
     network = {
         'name': NETWORK,
         'batch_size': spec.batch,
-        'names': {INPUT: image},
-        'outputs': {spec.kind: output},
+        'names': {INPUT: graph.image},
+        'outputs': {spec.kind: graph.output},
     }
     executor = {
         'name': EXECUTOR,
@@ -125,9 +176,16 @@ def _nnp(image, output, spec: ExportSpec) -> bytes:
     return content.getvalue()
 
 
-def description_of(path: Path) -> Path:
-    """Return the path of the description beside an exported file."""
-    return path.with_name(path.name + '.json')
+def beside(path: Path) -> Path | None:
+    """Return the path of the second file of an export; None for formats with one file."""
+    if path.suffix.lower() == '.nnb':
+        return path.with_name(path.name + '.json')
+    return path.with_suffix(WEIGHTS_ENDING) if path.suffix.lower() == OPENVINO_ENDING else None
 
 
-WRITERS = {'.onnx': write_onnx, '.nnp': write_nnp, '.nnb': write_nnb}
+WRITERS = {
+    '.onnx': write_onnx,
+    OPENVINO_ENDING: write_openvino,
+    '.nnp': write_nnp,
+    '.nnb': write_nnb,
+}

@@ -2,7 +2,6 @@
 
 from common.writing.protected_files import ProtectedFiles
 from engine.backends import calibration
-from engine.backends.settings import BackendSettings
 from engine.config.config import Config
 from engine.inference.settings import RANDOM, WeightsSettings
 from models import weights as model_weights
@@ -10,14 +9,14 @@ from models.family import NetworkKeys
 
 
 def network_files(
-    config: Config, weights: WeightsSettings, backend: BackendSettings | None = None
+    config: Config, weights: WeightsSettings, calibrated_on: str | None = None
 ) -> ProtectedFiles:
     """Return the inputs of a command that loads a network.
 
     Args:
         config: Config of the network.
         weights: Weights to load; by default those of the config.
-        backend: Backend that computes the network, with its calibration images.
+        calibrated_on: Folder or pattern of calibration images, as the user names it.
 
     Raises:
         UserError: No calibration image is found.
@@ -26,7 +25,7 @@ def network_files(
     source = weights.weights or NetworkKeys.of(config).weights
     if source and source != RANDOM:
         protected.add('the file of weights', [model_weights.stored(source)])
-    if backend is not None and backend.calibration is not None:
-        images = calibration.listed(backend.calibration)
+    if calibrated_on is not None:
+        images = calibration.listed(calibrated_on)
         protected.add('a calibration image', images)
     return protected

@@ -19,7 +19,7 @@ from datasets.keys import ImageReading
 
 # Pillow's modes of 8 bits or less per channel, which become RGB without loss of range.
 _PILLOW_MODES = (
-    '1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV',
+    '1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr', 'HSV',
 )  # fmt: skip
 
 
@@ -35,16 +35,7 @@ def bgr_image(source: Any, reading: ImageReading) -> np.ndarray:
         InputError: The source is none of these, or the file cannot be used.
     """
     if isinstance(source, (str, os.PathLike)):
-        path = Path(os.path.expanduser(os.fsdecode(source)))
-        try:
-            return image_files.read_image(path, reading)
-        except UnknownFormatError as error:
-            if path.suffix.lower() not in VIDEO_SUFFIXES:
-                raise
-            raise InputError(
-                f'{path}: a video is many images; pass each frame of '
-                f'engine.VideoReader({str(path)!r})'
-            ) from error
+        return _of_file(os.fsdecode(source), reading)
     if isinstance(source, np.ndarray):
         return _of_array(source)
     if isinstance(source, Image.Image):
@@ -54,10 +45,31 @@ def bgr_image(source: Any, reading: ImageReading) -> np.ndarray:
             'None is not an image; cv2.imread returns it for a file that it cannot read: pass the '
             'path instead'
         )
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        raise InputError(
+            f'{type(source).__name__} are not an image; decode those of an image file with '
+            'datasets.image_files.decode_image(data, name), or pass a path as str'
+        )
     raise InputError(
         f'{short_repr(source)} ({type(source).__name__}) is not an image; pass a path, a uint8 '
         'array (H, W, 3), BGR, or (H, W), grey, an image of Pillow, or a list of these'
     )
+
+
+def _of_file(name: str, reading: ImageReading) -> np.ndarray:
+    if '://' in name:
+        raise InputError(
+            f'{name}: is an address; download the picture and pass the path of its file'
+        )
+    path = Path(os.path.expanduser(name))
+    try:
+        return image_files.read_image(path, reading)
+    except UnknownFormatError as error:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise
+        raise InputError(
+            f'{path}: a video is many images; pass each frame of engine.VideoReader({str(path)!r})'
+        ) from error
 
 
 def _of_array(array: np.ndarray) -> np.ndarray:
@@ -89,7 +101,7 @@ def _remedy_for_shape(array: np.ndarray) -> str:
         return 'pass it as grey: image[..., 0]'
     if array.ndim == 3 and shape[0] == 3:
         return 'the channels come last: image.transpose(1, 2, 0)'
-    return 'it is (H, W, 3), BGR, or (H, W), grey'
+    return 'an image is (H, W, 3), BGR, or (H, W), grey'
 
 
 def _remedy_for_type(dtype: np.dtype) -> str:
@@ -97,7 +109,7 @@ def _remedy_for_type(dtype: np.dtype) -> str:
         return 'convert it: image.astype(np.uint8) * 255'
     if dtype.kind == 'f':
         return 'convert values from 0 to 1 with (image * 255).round().astype(np.uint8)'
-    if dtype == np.uint16:
+    if dtype.kind == 'u' and dtype.itemsize == 2:  # of either byte order
         return 'convert all 16 bits with (image >> 8).astype(np.uint8), or pass the path'
     return 'convert values from 0 to 255 with image.astype(np.uint8)'
 
@@ -106,7 +118,7 @@ def _of_pillow(image: Image.Image) -> np.ndarray:
     if image.mode not in _PILLOW_MODES:
         raise InputError(
             f"an image of Pillow of the mode {image.mode} is not read; pass its file's path, or "
-            "convert it: image.convert('RGB')"
+            + _remedy_for_mode(image.mode)
         )
     if 0 in image.size:
         raise InputError('an image of Pillow without pixels is not one to segment')
@@ -120,4 +132,14 @@ def _of_pillow(image: Image.Image) -> np.ndarray:
             'PIL.ImageOps.exif_transpose(image) turns it upright, as a path is',
         )
     with decoding(path):
+        if 'transparency' in image.info:  # Pillow warns if it drops that of a palette
+            image = image.convert('RGBA')
         return cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
+
+
+def _remedy_for_mode(mode: str) -> str:
+    if mode == 'La':
+        return "convert it: image.convert('LA')"
+    if mode == 'LAB':
+        return "convert it: image.convert('RGB')"
+    return 'the array of its values, np.asarray(image), brought to 0 to 255 and uint8'

@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import models
 from common import files
 from common.errors import UserError
 from common.log import LOG
-from datasets import DatasetInfo
 from datasets.keys import DataKeys
 from engine.backends import calibration, select
+from engine.backends.base import FLOAT32
 from engine.backends.calibration import Calibration
 from engine.backends.nnabla import NnablaBackend
 from engine.backends.settings import BackendSettings
@@ -24,6 +23,8 @@ from engine.config.loading import class_info, data_set_info
 from engine.device import context
 from engine.device.context import DeviceChoice
 from engine.device.settings import DeviceSettings
+from engine.inference import exported_file, file_network
+from engine.inference.loaded import LoadedNetwork
 from engine.inference.predictor import Predictor
 from engine.inference.settings import RANDOM, WeightsSettings
 from layers.workspace import NNABLA_LOCK, Workspace
@@ -35,36 +36,6 @@ from models.weights import LoadReport
 
 RANDOM_SEED = 0
 RANDOM_WEIGHTS = f'random weights, seed {RANDOM_SEED}'
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network with its weights, ready to run.
-
-    Attributes:
-        predictor: Computes class maps.
-        config: Config of the network, completed with what its file of weights stores.
-        info: Names and colours of its classes.
-        weights: File that the weights were loaded from, or ``RANDOM_WEIGHTS``.
-        sha256: SHA-256 of that file, in hexadecimal digits; None for random weights.
-        classes: Names and colours of the classes that the file stores; None if it stores none.
-        choice: Device and precision of NNabla's context.
-        calibration: Images that determine the 8-bit ranges; None at other precisions.
-    """
-
-    predictor: Predictor
-    config: Config
-    info: DatasetInfo
-    weights: Path | str
-    sha256: str | None
-    classes: ClassTable | None
-    choice: DeviceChoice
-    calibration: Calibration | None = None
-
-    @property
-    def weights_name(self) -> str:
-        """Name of the file of weights, without its folder, or ``RANDOM_WEIGHTS``."""
-        return Path(self.weights).name
 
 
 def load(
@@ -79,12 +50,14 @@ def load(
     """Create the network of a config and load its weights, in a workspace of its own.
 
     So a process can load several networks, also of the same kind, and use them at the same time.
+    The weights can be a file of engine.export, which is run as it is.
 
     Args:
         config: Config of the network.
         weights: Weights to load; by default those of the config.
         device: NNabla's context.
-        backend: Backend that computes the network; None selects NNabla.
+        backend: Backend that computes the network; None selects NNabla, which runs no exported
+            file.
         gpu: Index of the GPU.
         data_dir: Folder of the data set, for the images that determine the 8-bit ranges and for
             names of classes that neither config nor weights have; by default the config's.
@@ -98,6 +71,10 @@ def load(
     if not source:
         raise UserError(_missing_weights(config))
     random = source == RANDOM
+    exported = None if backend is None else exported_file.find(source)
+    if backend is not None and exported is not None:
+        config = file_network.config_of(config, weights)
+        return file_network.load_file(config, exported_file.read(exported), device, backend)
     with NNABLA_LOCK:  # another thread may load a network for another device
         choice = context.use(device.context, device.type_config, gpu)
         workspace = Workspace({})
@@ -123,9 +100,14 @@ def load(
         if backend.precision == 'int8':
             images = calibration.find_images(network, config, backend.calibration, data_dir)
         use_backend(predictor, backend, choice, release, images)
+    precision = FLOAT32 if backend is None else backend.precision
+    if choice.type_config == 'half':
+        precision = 'float16'
     if path is None:
         LOG.warning('%s: results only show that config and data work', RANDOM_WEIGHTS)
-        return LoadedNetwork(predictor, config, info, RANDOM_WEIGHTS, None, None, choice, images)
+        return LoadedNetwork(
+            predictor, config, info, RANDOM_WEIGHTS, None, None, choice, images, precision
+        )
     digest = _digest(path)
     with workspace.entered():
         report = _load_parameters(path, weights)
@@ -138,7 +120,7 @@ def load(
             len(report.missing),
             len(report.extra),
         )
-    return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images)
+    return LoadedNetwork(predictor, config, info, path, digest, classes, choice, images, precision)
 
 
 def _load_parameters(path: Path, weights: WeightsSettings) -> LoadReport:

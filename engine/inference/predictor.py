@@ -7,7 +7,7 @@ from threading import Lock
 import nnabla as nn
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, UserError
 from common.memory import memory_errors_as
 from datasets.loading import transforms
 from datasets.loading.resample import resize_image
@@ -28,37 +28,30 @@ def normalise(image: np.ndarray, info: NetworkInfo) -> np.ndarray:
     return transforms.normalise(image, info.mean, info.std, info.channel_order)
 
 
-class Predictor:
-    """A predictor of class maps with one network, whose parameters it registers.
+class ViewPredictor:
+    """A predictor of class maps, whatever computes the scores of a view.
 
     Any number of threads may share a predictor. The backend computes one image at a time; the steps
     before and after it run in parallel.
 
     Attributes:
-        network: The network.
+        info: Facts of the network.
         workspace: The network's parameters and context: the workspace at the creation.
-        backend: Backend that computes the network's maps; initially NNabla's graphs.
-        on_device: Computes class maps of whole images on the GPU; None before
-            :meth:`stay_on_device`.
+        backend: Backend that computes the network's maps.
+        gives_scores: Whether the scores are the network's, so that they have probabilities.
+        without_scores: If not, the message that says why.
 
     Args:
-        network: The network.
-        on_new_size: Callback before NNabla builds a graph for a new size.
+        info: Facts of the network.
+        backend: Backend that computes the network's maps.
     """
 
-    def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
-        self.network, self.workspace = network, Workspace()
-        self._lock = Lock()  # of the backend, whose models and graphs serve one thread at a time
-        self.backend: Backend = NnablaBackend(network, on_new_size)
-        self.on_device: OnDevicePredictor | None = None
-        self._on_new_size = on_new_size
-        smallest = self._padded(1)
-        network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
+    gives_scores, without_scores = True, ''
 
-    def stay_on_device(self) -> None:
-        """Compute whole images at their own size in one graph, which transfers bytes only."""
-        with self.workspace.entered():
-            self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
+    def __init__(self, info: NetworkInfo, backend: Backend):
+        self.info, self.workspace = info, Workspace()
+        self._lock = Lock()  # of the backend, whose models and graphs serve one thread at a time
+        self.backend = backend
 
     def labels(self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE) -> np.ndarray:
         """Return the class index of every pixel.
@@ -78,18 +71,9 @@ class Predictor:
     def labels_and_scores(
         self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE
     ) -> tuple[np.ndarray, ImageScores | None]:
-        """Return :meth:`labels`, and :meth:`scores` if they were computed on the way.
-
-        A graph on the GPU returns class indices only.
-        """
-        size = size_of(image)
-        if self.on_device and protocol.sees_whole(*size) and self.on_device.takes(size):
-            with self._lock:
-                labels = self.on_device.labels(image)
-            if labels is not None:
-                return labels, None
-        scores = self.scores(image, protocol)
-        return scores.labels(), scores
+        """Return :meth:`labels`, and :meth:`scores` if they were computed on the way."""
+        scores = self._scores(image, protocol)
+        return scores.labels(), scores if self.gives_scores else None
 
     def scores(self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE) -> ImageScores:
         """Return the scores of the classes, at the network's own resolution.
@@ -100,8 +84,23 @@ class Predictor:
 
         Raises:
             InputError: The memory does not suffice.
+            UserError: There are labels only.
         """
-        size, num_classes = size_of(image), self.network.info.num_classes
+        if not self.gives_scores:
+            raise UserError(self.without_scores)
+        return self._scores(image, protocol)
+
+    def adapted(self, protocol: Protocol, size: Size) -> Protocol:
+        """Return the protocol with which the network sees an image of ``size``: the same one."""
+        return protocol
+
+    def described(self, protocol: Protocol) -> Protocol:
+        """Return the protocol for reports: the same one."""
+        return protocol
+
+    def _scores(self, image: np.ndarray, protocol: Protocol) -> ImageScores:
+        size, num_classes = size_of(image), self.info.num_classes
+        protocol = self.adapted(protocol, size)
         with enough_memory(size):
             views = self._views(image, protocol)
             seen = [mean_of(views, num_classes, size)] if protocol.window else list(views)
@@ -155,13 +154,13 @@ class Predictor:
 
     def _normalised(self, image: np.ndarray, size: Size) -> np.ndarray:
         """Resize and normalise an image: (3, height, width) float32."""
-        return normalise(resize_image(image, size), self.network.info)
+        return normalise(resize_image(image, size), self.info)
 
     def _slide(self, x: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Average the probabilities of a view (3, h, w) over its windows: (num_classes, h, w)."""
         size = size_of(x[0])
         window = protocol.window_of(*size)
-        total = np.zeros((self.network.info.num_classes, *size), np.float32)
+        total = np.zeros((self.info.num_classes, *size), np.float32)
         weights = np.zeros(size, np.float32)
         # 1 at the window's border, rising by 1 per pixel: overlapping windows blend smoothly.
         ramps = [np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) for n in window]
@@ -190,8 +189,50 @@ class Predictor:
 
     def _padded(self, length: int) -> int:
         """Return the smallest length that the network accepts for ``length`` pixels."""
-        info = self.network.info
+        info = self.info
         return -(-max(length, info.smallest_size) // info.size_divisor) * info.size_divisor
+
+
+class Predictor(ViewPredictor):
+    """A predictor of class maps with one network, whose parameters it registers.
+
+    Attributes:
+        network: The network.
+        on_device: Computes class maps of whole images on the GPU; None before
+            :meth:`stay_on_device`.
+
+    Args:
+        network: The network.
+        on_new_size: Callback before NNabla builds a graph for a new size.
+    """
+
+    def __init__(self, network: Network, on_new_size: Callable[[], None] = lambda: None):
+        super().__init__(network.info, NnablaBackend(network, on_new_size))
+        self.network = network
+        self.on_device: OnDevicePredictor | None = None
+        self._on_new_size = on_new_size
+        smallest = self._padded(1)
+        network(nn.Variable((1, 3, smallest, smallest)))  # registers the parameters
+
+    def stay_on_device(self) -> None:
+        """Compute whole images at their own size in one graph, which transfers bytes only."""
+        with self.workspace.entered():
+            self.on_device = OnDevicePredictor(self.network, self._padded, self._on_new_size)
+
+    def labels_and_scores(
+        self, image: np.ndarray, protocol: Protocol = WHOLE_IMAGE
+    ) -> tuple[np.ndarray, ImageScores | None]:
+        """Return the labels, and the scores if they were computed on the way.
+
+        A graph on the GPU returns class indices only.
+        """
+        size = size_of(image)
+        if self.on_device and protocol.sees_whole(*size) and self.on_device.takes(size):
+            with self._lock:
+                labels = self.on_device.labels(image)
+            if labels is not None:
+                return labels, None
+        return super().labels_and_scores(image, protocol)
 
 
 def _too_little_memory(view: Size, window: Size | None) -> str:

@@ -7,14 +7,15 @@ from typing import Any, overload
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, UserError
+from common.terminal.short_repr import short_repr
 from datasets import DatasetInfo
 from datasets.keys import ImageReading
 from engine.backends.settings import BackendSettings
 from engine.config import loading as configs
 from engine.config.config import Config
 from engine.device.settings import DeviceSettings
-from engine.inference import test_time, trained_size
+from engine.inference import file_network, test_time, trained_size
 from engine.inference.input_images import bgr_image
 from engine.inference.loading import LoadedNetwork, load
 from engine.inference.segmentation import Segmentation
@@ -44,8 +45,9 @@ class Segmenter:
     Args:
         config: Config file, or folder of a run; searched in the working directory, then in the
             project. None for configs/D3Net_L.yaml of the project.
-        weights: File of weights, or name of published weights, which are downloaded if they are
-            missing; by default those of the config.
+        weights: File of weights, name of published weights, which are downloaded if they are
+            missing, or an exported file, .onnx or .xml, which needs no config; by default those of
+            the config.
         context: Device: ``cpu``, ``cudnn`` (GPU), or ``auto``.
         type_config: Number type of NNabla: ``float``, or on a GPU ``half``.
         backend: Name of the backend, or ``auto``.
@@ -71,12 +73,18 @@ class Segmenter:
         overrides: Sequence[str] = (),
         protocol: ProtocolSettings = CONFIGURED,
     ):
-        loaded = configs.load(config, overrides)
+        if not isinstance(protocol, ProtocolSettings):
+            raise UserError(
+                f'protocol: {short_repr(protocol)} is no engine.inference.ProtocolSettings; an '
+                'engine.Protocol is given with an image: segmenter(image, protocol)'
+            )
+        chosen = WeightsSettings(weights=None if weights is None else os.fspath(weights))
+        loaded = file_network.config_of(configs.load(config, overrides), chosen)
         self.protocol = test_time.choose_protocol(protocol, ProtocolKeys.of(loaded))
         self._set_network(
             load(
                 loaded,
-                WeightsSettings(weights=None if weights is None else os.fspath(weights)),
+                chosen,
                 DeviceSettings(context=context, type_config=type_config),
                 BackendSettings(backend=backend, precision=precision, threads=threads, eager=True),
             )
@@ -145,7 +153,13 @@ class Segmenter:
 
         Raises:
             InputError: An image cannot be used, or the memory does not suffice.
+            UserError: The second argument is no protocol.
         """
+        if protocol is not None and not isinstance(protocol, Protocol):
+            raise UserError(
+                f'protocol: {short_repr(protocol)} is no engine.Protocol; several images are '
+                'passed as one list: segmenter([first, second])'
+            )
         if not isinstance(images, (list, tuple)):
             return self._segment(bgr_image(images, self.reading), protocol)
         results = []

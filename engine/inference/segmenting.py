@@ -17,7 +17,7 @@ from common.terminal.printable import one_line
 from common.terminal.progress import ProgressBar
 from datasets.keys import DEFAULT_READING, ImageReading
 from engine.config import loading as configs
-from engine.inference import planning, test_time, video
+from engine.inference import file_network, planning, test_time, video
 from engine.inference.input_files import network_files
 from engine.inference.planning import OutputPlan, Pair
 from engine.inference.prefetch import run_pipeline
@@ -50,8 +50,9 @@ def segment(settings: SegmentSettings) -> int:
         UserError: The settings cannot be met, or the only file cannot be used.
     """
     config = configs.load(settings.config.config_file, settings.config.overrides)
+    config = file_network.config_of(config, settings.weights)
     protocol = test_time.choose_protocol(settings.protocol, ProtocolKeys.of(config))
-    protected = network_files(config, settings.weights, settings.backend)
+    protected = network_files(config, settings.weights, settings.backend.calibration)
     plan = planning.plan_outputs(settings.inputs, settings.output, settings.looks, protected)
     segmenter = Segmenter.of_settings(
         config, settings.weights, settings.device, settings.backend, protocol

@@ -62,7 +62,9 @@ class WeightsSettings(Settings):
         '--model',
         metavar='H5',
         help='weights: a file, the name of published weights, which are downloaded if they are '
-        f"missing, or {RANDOM}: seeded random ones, for trying a config (default: the config's)",
+        f'missing, or {RANDOM}: seeded random ones, for trying a config; infer.py and evaluate.py '
+        'also run an .onnx or .xml of engine.export, without a config (default: the '
+        "config's)",
     )
     partial: bool = flag(
         '--partial',

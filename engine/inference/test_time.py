@@ -5,8 +5,9 @@ the image's own size with equal weights. The class with the largest mean wins.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Protocol:
         multiple: Divisor of both sides with ``short_sides``, and of those that ``area_of`` changes.
 
     Raises:
-        UserError: The attributes contradict each other.
+        UserError: An attribute has no usable value, or two of them contradict each other.
     """
 
     size: Size | None = None
@@ -62,6 +63,7 @@ class Protocol:
     multiple: int = SIZE_MULTIPLE
 
     def __post_init__(self) -> None:
+        self._check_values()
         if self.short_sides and (self.size or self.scales != (1.0,)):
             raise UserError(
                 '--short-sides (test_short_sides) replaces --size (test_size) and '
@@ -81,6 +83,19 @@ class Protocol:
                 '--stride (test_stride) is larger than the window of --slide (test_window): '
                 'some pixels would be skipped'
             )
+
+    def _check_values(self) -> None:
+        for name in ('size', 'area_of', 'window', 'stride'):
+            value = getattr(self, name)
+            if value is not None and not (_are_positive(value, Integral) and len(value) == 2):
+                raise UserError(f'{name}: {value!r} is no (height, width), such as (512, 1024)')
+        for name, kind, example in (
+            ('scales', Real, '(0.5, 1.0)'),
+            ('short_sides', Integral, '(300, 600)'),
+        ):
+            value = getattr(self, name)
+            if value is not None and not _are_positive(value, kind):
+                raise UserError(f'{name}: {value!r} are no numbers above 0, such as {example}')
 
     def views(self, height: int, width: int) -> list[Size]:
         """Return the sizes of the views of an image of ``height`` x ``width`` pixels."""
@@ -137,6 +152,16 @@ class Protocol:
             for field in fields(self)
             if getattr(self, field.name) != getattr(plain, field.name)
         }
+
+
+def _are_positive(values: Any, kind: type) -> bool:
+    """Return whether a value is a sequence of numbers of a kind above 0, and not empty."""
+    return (
+        isinstance(values, Sequence)
+        and bool(values)
+        and all(isinstance(each, kind) for each in values)
+        and all(0 < each < math.inf for each in values)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

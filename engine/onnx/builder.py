@@ -8,34 +8,17 @@ a node, because runtimes fold it. The builder requires the package onnx, but not
 """
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import nnabla as nn
 import numpy as np
 
-from common.errors import UserError
-from engine.onnx.operators import UnsupportedError, add_nodes
-from layers.graph import functions
-
-if TYPE_CHECKING:
-    from onnx import NodeProto
+from engine.onnx.free_sizes import FreeSizes
+from engine.onnx.graph import OnnxGraph
+from engine.onnx.package import import_onnx
 
 OPSET = 13
 IR_VERSION = 8  # the version for opsets 13 to 16; older runtimes reject newer versions
-BATCH_DIMENSION = 'batch'  # name of the dynamic dimension
-INSTALL = 'python -m pip install -r requirements.txt'
-
-
-def import_onnx():
-    """Import the package onnx; raise ``UserError`` with the install command if it is missing."""
-    try:
-        import onnx
-        import onnx.helper
-        import onnx.numpy_helper
-    except ModuleNotFoundError as error:
-        raise UserError(f'the package {error.name} is not installed: {INSTALL}') from error
-    return onnx
 
 
 def build_model(
@@ -46,6 +29,7 @@ def build_model(
     dynamic_batch: bool = False,
     metadata: Mapping[str, object] | None = None,
     name: str = 'network',
+    at_other_sizes: Sequence[Mapping[str, nn.Variable]] = (),
 ):
     """Convert the graph from ``inputs`` to ``outputs`` and check it with onnx.
 
@@ -58,6 +42,8 @@ def build_model(
             then be built for 2 or more images, because a batch of 1 looks like any dimension of 1.
         metadata: Properties of the model by name. Text is stored unchanged, anything else as JSON.
         name: Name of the ONNX graph.
+        at_other_sizes: Inputs and outputs of the same graph for images of other sizes. If there are
+            any, the model takes images of every size.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -68,16 +54,14 @@ def build_model(
     """
     onnx = import_onnx()
     types = types or {}
-    graph = OnnxGraph(inputs, types, dynamic_batch)
+    free = FreeSizes([{**inputs, **outputs}, *at_other_sizes])
+    graph = OnnxGraph(inputs, types, dynamic_batch, free)
     graph.walk(outputs, types)
 
     def infos(variables):
         for key, variable in variables.items():
-            shape = (
-                [BATCH_DIMENSION, *variable.shape[1:]] if dynamic_batch else list(variable.shape)
-            )
             element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(types.get(key, 'float32')))
-            yield onnx.helper.make_tensor_value_info(key, element, shape)
+            yield onnx.helper.make_tensor_value_info(key, element, graph.dimensions(variable, key))
 
     proto = onnx.helper.make_graph(
         graph.nodes,
@@ -99,173 +83,3 @@ def build_model(
     onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-class OnnxGraph:
-    """An ONNX graph under construction.
-
-    Args:
-        inputs: Input variables by name.
-        types: NumPy type names of the inputs that are not float32, by name.
-        dynamic_batch: Whether the number of images is dynamic.
-
-    Attributes:
-        nodes: Nodes in the order of computation.
-        constants: Constant arrays by name.
-        dynamic_batch: Whether the number of images is dynamic.
-    """
-
-    def __init__(
-        self, inputs: Mapping[str, nn.Variable], types: Mapping[str, str], dynamic_batch: bool
-    ):
-        self.nodes: list['NodeProto'] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.dynamic_batch = dynamic_batch
-        self._helper = import_onnx().helper
-        self._names, self._used = {}, set(inputs)
-        self._parameters = {
-            variable.data: name for name, variable in nn.get_parameters(grad_only=False).items()
-        }
-        self._first = next(iter(inputs))
-        self._batch_name: str | None = None
-        self._batch_size = inputs[self._first].shape[0]
-        if dynamic_batch and self._batch_size < 2:
-            raise ValueError('dynamic_batch: build the graph for 2 images or more')
-        for name, variable in inputs.items():
-            self._names[variable] = name
-            if name in types:
-                self._names[variable] = self._cast(name, self._unused(f'{name}/float'), 'float32')
-
-    def walk(self, outputs: Mapping[str, nn.Variable], types: Mapping[str, str]):
-        """Add nodes for all functions between the inputs and ``outputs``.
-
-        Args:
-            outputs: Output variables by name.
-            types: NumPy type names of the outputs that are not float32, by name.
-        """
-        wanted = {v: name for name, v in outputs.items() if name not in types}
-        self._used.update(outputs)
-        for function in functions(*outputs.values()):
-            if not any(variable in self._names for variable in function.inputs):
-                continue
-            result = function.outputs[0]
-            if self.dynamic_batch and result.shape[:1] != (self._batch_size,):
-                self.require_per_image(function, 0)
-            out = wanted.get(result) or self._unused(self._title(function))
-            add_nodes(self, function, out)
-            self._names[result] = out
-        for name, variable in outputs.items():
-            source = self.name(variable)
-            if name in types:
-                self._cast(source, name, types[name])
-            elif source != name:
-                self.node('Identity', [source], name)
-
-    def name(self, variable: nn.Variable) -> str:
-        """Return a variable's name; a variable that depends on no input becomes a constant."""
-        return self._names.get(variable) or self.constant_of(variable, variable.shape)
-
-    def constant_of(self, variable: nn.Variable, shape: tuple[int, ...]) -> str:
-        """Add a variable that depends on no input as a constant, and return its name.
-
-        Args:
-            variable: The variable.
-            shape: The constant's shape.
-
-        Raises:
-            UnsupportedError: The variable depends on an input.
-        """
-        if variable in self._names:
-            raise UnsupportedError('weights computed from the image cannot be exported')
-        if variable.parent:
-            variable.forward()
-        array = np.array(variable.d, np.float32).reshape(shape)
-        return self.constant(array, self._origin(variable))
-
-    def constant(self, array: np.ndarray, name: str) -> str:
-        """Add a constant and return its name.
-
-        Args:
-            array: The values.
-            name: The preferred name; it gets a number if something else has it.
-        """
-        array = np.asarray(array)
-        known = self.constants.get(name)
-        if known is not None and known.shape == array.shape and np.array_equal(known, array):
-            return name
-        name = self._unused(name)
-        self.constants[name] = array
-        return name
-
-    def node(self, kind: str, inputs: list[str], out: str, **attributes) -> str:
-        """Add a node, named after its output, and return that name.
-
-        Args:
-            kind: The ONNX operator.
-            inputs: Names of the inputs.
-            out: Name of the output.
-            **attributes: The operator's attributes.
-        """
-        make_node = self._helper.make_node
-        self.nodes.append(make_node(kind, inputs, [out], name=out, **attributes))
-        return out
-
-    def _cast(self, source: str, out: str, dtype: str) -> str:
-        to = self._helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self.node('Cast', [source], out, to=to)
-
-    def batch(self) -> str:
-        """Return the name of a node that computes the number of images, (1,) int64."""
-        if self._batch_name is None:
-            shape = self.node('Shape', [self._first], self._unused('batch/shape'))
-            zero = self.constant(np.zeros(1, np.int64), 'batch/axis')
-            size = self._unused('batch/size')
-            self._batch_name = self.node('Gather', [shape, zero], size, axis=0)
-        return self._batch_name
-
-    def require_per_image(self, function, *axes: int):
-        """Reject a function that works across images if their number is dynamic.
-
-        Args:
-            function: The NNabla function.
-            *axes: The axes along which the function works.
-
-        Raises:
-            UnsupportedError: The axes include that of the images, whose number is dynamic.
-        """
-        if self.dynamic_batch and 0 in axes:
-            raise UnsupportedError(
-                f"NNabla's function {function.info.type_name} mixes or counts the images of a "
-                'batch, so their number cannot be dynamic: set --batch-size'
-            )
-
-    def _title(self, function) -> str:
-        """Return a node's name: the scope of its parameters, or the function's type."""
-        for variable in function.inputs[1:]:
-            if variable not in self._names and (origin := self._origin(variable)) != 'constant':
-                return origin.rpartition('/')[0] or function.info.type_name
-        return function.info.type_name
-
-    def _origin(self, variable) -> str:
-        """Return the name of the parameter from which a constant is computed, or ``constant``.
-
-        Raises:
-            UnsupportedError: The constant is computed from a variable that is not a parameter.
-        """
-        if variable.data in self._parameters:
-            return self._parameters[variable.data]
-        if not variable.parent:
-            raise UnsupportedError(
-                'the graph depends on a variable that is neither an input nor a parameter'
-            )
-        names = {self._origin(v) for v in variable.parent.inputs}
-        return names.pop() if len(names) == 1 else 'constant'
-
-    def _unused(self, name: str) -> str:
-        """Return ``name``, or the first unused of ``name_1``, ``name_2``, ..."""
-        number, free = 0, name
-        while free in self._used:
-            number += 1
-            free = f'{name}_{number}'
-        self._used.add(free)
-        return free

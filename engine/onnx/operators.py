@@ -7,13 +7,11 @@ build-tools/code_generator/functions.yaml. ONNX's definitions: onnx/onnx, docs/O
 13.
 """
 
-from collections.abc import Callable
-
-import nnabla as nn
-import nnabla.function_bases as function_bases
 import numpy as np
 
-from common.errors import UserError
+from engine.onnx import shape_operators  # noqa: F401  (registers its converters)
+from engine.onnx.converters import CONVERTERS, converter
+from engine.onnx.errors import UnsupportedError
 
 DIRECT_OPERATORS = {  # functions whose arguments do not change the result
     'Add2': 'Add',
@@ -27,26 +25,15 @@ DIRECT_OPERATORS = {  # functions whose arguments do not change the result
     'GlobalAveragePooling': 'GlobalAveragePool',
 }
 SCALAR_OPERATORS = {'AddScalar': 'Add', 'MulScalar': 'Mul', 'PowScalar': 'Pow'}
-# Attributes of ONNX's Resize by NNabla's mode, align_corners, half_pixel and half_pixel_for_nn.
-RESIZE_ATTRIBUTES = {
-    ('linear', False, False, False): dict(coordinate_transformation_mode='asymmetric'),
-    ('linear', False, True, False): dict(coordinate_transformation_mode='half_pixel'),
-    ('linear', True, False, False): dict(coordinate_transformation_mode='align_corners'),
-    ('nearest', False, False, False): dict(
-        coordinate_transformation_mode='asymmetric', nearest_mode='floor'
-    ),
-    ('nearest', False, False, True): dict(
-        coordinate_transformation_mode='half_pixel', nearest_mode='round_prefer_ceil'
-    ),
-}
-CONVERTERS: dict[str, Callable] = {}
+# All operators that a file can have. A reader of files refuses others, which could run for ever.
+OPERATORS = frozenset(
+    (*DIRECT_OPERATORS.values(), *SCALAR_OPERATORS.values(), 'ArgMax', 'AveragePool',
+     'BatchNormalization', 'Cast', 'Clip', 'Concat', 'Conv', 'Gather', 'MaxPool', 'ReduceMean',
+     'Reshape', 'Resize', 'Shape', 'Slice', 'Softmax', 'Transpose')
+)  # fmt: skip
 BATCH_STATISTICS_PROBLEM = (
     'batch norm with batch statistics cannot be exported: use the evaluation graph'
 )
-
-
-class UnsupportedError(UserError):
-    """A function has no exact equivalent in ONNX, or none for a dynamic batch size."""
 
 
 def add_nodes(graph, function, out: str):
@@ -76,20 +63,12 @@ def add_nodes(graph, function, out: str):
         raise UnsupportedError(f"NNabla's function {kind} cannot be exported to ONNX")
 
 
-def _converter(*kinds):
-    def register(function):
-        CONVERTERS.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
-
-
-@_converter('Convolution')
+@converter('Convolution')
 def _convolution(graph, function, out, *, base_axis, pad, stride, dilation, group, channel_last):
     _conv(graph, function, out, function.inputs[1].shape, base_axis, pad, stride, dilation, group)
 
 
-@_converter('DepthwiseConvolution')
+@converter('DepthwiseConvolution')
 def _depthwise(graph, function, out, *, base_axis, pad, stride, dilation, multiplier):
     """Convert to a convolution with one group per channel, kernel (C * multiplier, 1, k, k)."""
     maps, *kernel = function.inputs[1].shape
@@ -117,7 +96,7 @@ def _conv(graph, function, out, weight_shape, base_axis, pad, stride, dilation, 
     )
 
 
-@_converter('BatchNormalization', 'FusedBatchNormalization')
+@converter('BatchNormalization', 'FusedBatchNormalization')
 def _batch_norm(
     graph,
     function,
@@ -149,32 +128,32 @@ def _batch_norm(
         graph.node('Relu', [y], out)
 
 
-@_converter('ReLU6')
+@converter('ReLU6')
 def _relu6(graph, function, out):
     limits = [graph.constant(np.float32(value), f'relu6/{value}') for value in (0, 6)]
     graph.node('Clip', [graph.name(function.inputs[0]), *limits], out)
 
 
-@_converter('Swish')
+@converter('Swish')
 def _swish(graph, function, out):
     x = graph.name(function.inputs[0])
     graph.node('Sigmoid', [x], f'{out}/sigmoid')
     graph.node('Mul', [x, f'{out}/sigmoid'], out)
 
 
-@_converter('Softmax')
+@converter('Softmax')
 def _softmax(graph, function, out, *, axis):
     axis %= function.inputs[0].ndim
     graph.require_per_image(function, axis)
     graph.node('Softmax', [graph.name(function.inputs[0])], out, axis=axis)
 
 
-@_converter('AveragePooling')
+@converter('AveragePooling')
 def _average_pooling(graph, function, out, *, including_pad, **arguments):
     _pooling(graph, function, out, 'AveragePool', arguments, count_include_pad=int(including_pad))
 
 
-@_converter('MaxPooling')
+@converter('MaxPooling')
 def _max_pooling(graph, function, out, **arguments):
     _pooling(graph, function, out, 'MaxPool', arguments)
 
@@ -196,7 +175,7 @@ def _pooling(graph, function, out, kind, arguments, **attributes):
     )
 
 
-@_converter('Mean')
+@converter('Mean')
 def _mean(graph, function, out, *, axes, keep_dims):
     axes = sorted(axis % function.inputs[0].ndim for axis in axes)
     graph.require_per_image(function, *axes)
@@ -205,7 +184,7 @@ def _mean(graph, function, out, *, axes, keep_dims):
     )
 
 
-@_converter('Max')
+@converter('Max')
 def _argmax(graph, function, out, *, axes, keep_dims, with_index, only_index):
     """Convert Max with ``only_index``; returning the largest value is not supported."""
     if not only_index or len(axes) != 1:
@@ -215,117 +194,8 @@ def _argmax(graph, function, out, *, axes, keep_dims, with_index, only_index):
     graph.node('ArgMax', [graph.name(function.inputs[0])], out, axis=axis, keepdims=int(keep_dims))
 
 
-@_converter('Concatenate')
+@converter('Concatenate')
 def _concatenate(graph, function, out, *, axis):
     axis %= function.inputs[0].ndim
     graph.require_per_image(function, axis)
     graph.node('Concat', [graph.name(v) for v in function.inputs], out, axis=axis)
-
-
-@_converter('Slice')
-def _slice(graph, function, out, *, start, stop, step):
-    """Convert a slice; omit axes that are not cut, so that the batch size is not fixed."""
-    shape = function.inputs[0].shape
-    first = len(shape) - len(start)
-    cuts = []
-    for axis, length in enumerate(shape[first:], first):
-        cut = [values[axis - first] for values in (start, stop, step)]
-        if cut[2] < 1:
-            raise UnsupportedError('Slice with a negative step cannot be exported')
-        cut = slice(*cut).indices(length)
-        if cut != (0, length, 1):
-            graph.require_per_image(function, axis)
-            cuts.append((*cut[:2], axis, cut[2]))
-    if not cuts:
-        graph.node('Identity', [graph.name(function.inputs[0])], out)
-        return
-    numbers = [
-        graph.constant(np.array(values, np.int64), f'{out}/{name}')
-        for name, values in zip(('starts', 'ends', 'axes', 'steps'), zip(*cuts))
-    ]
-    graph.node('Slice', [graph.name(function.inputs[0]), *numbers], out)
-
-
-@_converter('Reshape')
-def _reshape(graph, function, out, *, shape, inplace):
-    before, after = function.inputs[0].shape, list(function.outputs[0].shape)
-    if graph.dynamic_batch:
-        if before[0] != after[0]:
-            graph.require_per_image(function, 0)
-        after[0] = 0  # copies the dimension from the input
-    numbers = graph.constant(np.array(after, np.int64), f'{out}/shape')
-    graph.node('Reshape', [graph.name(function.inputs[0]), numbers], out)
-
-
-@_converter('Transpose')
-def _transpose(graph, function, out, *, axes):
-    if axes[0] != 0:
-        graph.require_per_image(function, 0)
-    graph.node('Transpose', [graph.name(function.inputs[0])], out, perm=axes)
-
-
-@_converter('Interpolate')
-def _interpolate(
-    graph,
-    function,
-    out,
-    *,
-    output_size,
-    mode,
-    align_corners,
-    half_pixel,
-    half_pixel_for_nn,
-    channel_last,
-):
-    """Convert to a resize with explicit sizes, because rounded factors could change the size.
-
-    A nearest resize that runtimes compute differently becomes a selection of rows and columns.
-    """
-    before, after = function.inputs[0].shape, function.outputs[0].shape
-    form = mode, align_corners, half_pixel, half_pixel_for_nn
-    if form not in RESIZE_ATTRIBUTES or len(before) != 4:
-        raise UnsupportedError(f'Interpolate with {function.info.args} cannot be exported')
-    if mode == 'nearest' and not _repeats_each_sample(function):
-        rows, columns = _nearest(function)
-        middle = f'{out}/rows'
-        rows = graph.constant(rows, f'{out}/of_rows')
-        columns = graph.constant(columns, f'{out}/of_columns')
-        graph.node('Gather', [graph.name(function.inputs[0]), rows], middle, axis=2)
-        graph.node('Gather', [middle, columns], out, axis=3)
-        return
-    attributes = dict(RESIZE_ATTRIBUTES[form], mode=mode)
-    if half_pixel and any(new == 1 < old for old, new in zip(before[2:], after[2:])):
-        # This mode takes the first sample of a dimension that shrinks to 1, as NNabla does.
-        attributes['coordinate_transformation_mode'] = 'pytorch_half_pixel'
-    if graph.dynamic_batch:
-        rest = graph.constant(np.array(after[1:], np.int64), f'{out}/rest_of_size')
-        sizes = f'{out}/sizes'
-        graph.node('Concat', [graph.batch(), rest], sizes, axis=0)
-    else:
-        sizes = graph.constant(np.array(after, np.int64), f'{out}/sizes')
-    graph.node('Resize', [graph.name(function.inputs[0]), '', '', sizes], out, **attributes)
-
-
-def _repeats_each_sample(function) -> bool:
-    """Return whether a nearest resize repeats each sample the same number of times.
-
-    If so, all runtimes agree with NNabla. Otherwise some positions lie between two samples, and the
-    choice depends on how the factor is rounded.
-    """
-    sizes = zip(function.inputs[0].shape[2:], function.outputs[0].shape[2:], _nearest(function))
-    return all(
-        new % old == 0 and np.array_equal(taken, np.arange(new) // (new // old))
-        for old, new, taken in sizes
-    )
-
-
-def _nearest(function) -> list[np.ndarray]:
-    """Return the input row of each output row, and the input column of each output column."""
-    taken = []
-    for axis in (2, 3):
-        old, new = function.inputs[0].shape[axis], function.outputs[0].shape[axis]
-        ramp = nn.Variable.from_numpy_array(np.arange(old, dtype=np.float32).reshape(1, 1, 1, old))
-        y = function_bases.interpolate(ramp, **{**function.info.args, 'output_size': (1, new)})
-        y.forward()
-        taken.append(y.d.ravel().astype(np.int64))
-    return taken

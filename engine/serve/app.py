@@ -98,6 +98,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         responses=openapi.EVERYWHERE,
+        generate_unique_id_function=lambda route: route.name,  # the names in generated clients
     )
     add_error_handlers(app, tuple(SegmentParameters.model_fields))
     _add_state(app, catalogue, workers, limits)

@@ -36,7 +36,10 @@ def add_error_handlers(app: FastAPI, parameters: tuple[str, ...]) -> None:
 
     async def of_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return error_answer(Refusal(error.status_code, _no_route(request, error), error.headers))
+        headers = error.headers
+        if error.status_code == 405 and not headers:  # of a file of the page
+            headers = {'Allow': 'GET, HEAD'}
+        return error_answer(Refusal(error.status_code, _no_route(request, error), headers))
 
     async def of_fault(_: Request, error: Exception) -> Response:
         return error_answer(Refusal(500, SEE_LOG))  # uvicorn logs the error
@@ -76,7 +79,7 @@ def _wrong_parameter(error: RequestValidationError, parameters: tuple[str, ...])
         close = difflib.get_close_matches(name, parameters, n=1, cutoff=0.5)
         named = f'the nearest is {close[0]}' if close else f'known are {", ".join(parameters)}'
         return f'{name}: unknown parameter; {named}'
-    message = fault['msg'].removeprefix('Input should ')
+    message = fault['msg'].removeprefix('Input should ').partition(', unable')[0]
     return f'{name}: must {message}, not {short_repr(fault["input"])}'
 
 

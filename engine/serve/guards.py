@@ -28,7 +28,7 @@ SECURITY_HEADERS = {
 }
 # What is read of a body after its request was refused, so that the client reads the answer: one
 # that is still sending when the connection closes sees a broken connection instead.
-DISCARDED_BYTES, DISCARDING_SECONDS = 256 << 20, 10
+DISCARDED_BYTES, DISCARDING_SECONDS = 256 << 20, 4
 
 
 def error_answer(refusal: Refusal) -> Response:

@@ -19,11 +19,14 @@ from engine.serve import hosts
 from engine.serve.app import create_app
 from engine.serve.catalogue import Catalogue
 from engine.serve.connections import Connection
+from engine.serve.guards import DISCARDING_SECONDS
 from engine.serve.settings import ServeSettings
 from engine.serve.workers import Workers
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-CLOSING_SECONDS = 5  # for connections that are still open when all requests are answered
+# For connections that are still open when all requests are answered; the rest of a refused body is
+# discarded first.
+CLOSING_SECONDS = DISCARDING_SECONDS + 1
 
 
 class Server(uvicorn.Server):
@@ -96,21 +99,24 @@ class Server(uvicorn.Server):
 
 
 class _ToProjectLog(logging.Handler):
-    """Pass uvicorn's errors on to the project's logger, and what clients do wrong as details."""
+    """Pass errors of libraries on to the project's logger, and what clients do wrong as details."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record of uvicorn."""
+        """Log a record of a library."""
         text = record.getMessage().strip()
-        if record.levelno >= logging.ERROR:
+        # The end of a request whose client was too slow for the stop of the server.
+        cut_off = record.exc_info and record.exc_info[0] is asyncio.CancelledError
+        if record.levelno >= logging.ERROR and not cut_off:
             LOG.error('error: %s', text, exc_info=record.exc_info)
         else:
             LOG.debug('%s', text)
 
 
 def set_up_log() -> None:
-    """Make uvicorn log through the project's logger."""
-    logger = logging.getLogger('uvicorn')
-    logger.handlers, logger.propagate = [_ToProjectLog()], False
+    """Make uvicorn and the parser of bodies log through the project's logger."""
+    for name in ('uvicorn', 'python_multipart'):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_ToProjectLog()], False
 
 
 def create_server(settings: ServeSettings, catalogue: Catalogue, listener: socket.socket) -> Server:

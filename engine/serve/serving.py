@@ -1,6 +1,7 @@
 """Run the server of the settings until a signal ends it."""
 
 import importlib.util
+import signal
 
 from common.errors import UserError
 from engine.serve.settings import ServeSettings
@@ -23,6 +24,10 @@ def serve(settings: ServeSettings) -> int:
                 f'the package {package} is not installed; make serve-environment, or python -m '
                 'pip install -r requirements.txt -r requirements-serve.txt'
             )
-    from engine.serve.server import run_server
-
+    # NNabla crashes if Ctrl-C interrupts its import, so that the signal waits for its end.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        from engine.serve.server import run_server
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return run_server(settings)

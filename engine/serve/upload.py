@@ -15,7 +15,6 @@ from engine.serve.settings import LimitSettings
 
 FIELD = 'image'
 MAX_PARTS = 8  # of files and of other fields; all but one are refused, by name
-MAX_TEXT_BYTES = 1 << 16  # of a field that is no file
 FRAME_BYTES = 1 << 16  # of a body around its file: boundaries and headers of parts
 MULTIPART = 'multipart/form-data'
 EXAMPLE = f'as with curl -F {FIELD}=@photo.jpg'
@@ -68,7 +67,7 @@ async def read_upload(request: Request, limits: LimitSettings) -> Upload:
         _limited(request, limits),
         max_files=MAX_PARTS,
         max_fields=MAX_PARTS,
-        max_part_size=MAX_TEXT_BYTES,
+        max_part_size=limits.max_bytes + FRAME_BYTES,  # of a text, which is refused by name
     )
     try:
         form = await asyncio.wait_for(parser.parse(), limits.time_limit)
@@ -113,7 +112,9 @@ def _one_image(items: list[tuple[str, UploadFile | str]], limits: LimitSettings)
         raise Refusal(422, f'field {FIELD}: given {len(items)} times; send one file a request')
     file = items[0][1]
     if isinstance(file, str):
-        raise Refusal(422, f'field {FIELD}: is a text; send a file, {EXAMPLE}')
+        raise Refusal(
+            422, f'field {FIELD}: is a text, as it has no filename; send a file, {EXAMPLE}'
+        )
     data = file.file.read()
     if len(data) > limits.max_bytes:
         raise _too_long(limits)

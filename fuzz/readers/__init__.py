@@ -7,6 +7,7 @@ from fuzz.readers import (
     checkpoints,
     configs,
     downloads,
+    exports,
     images,
     lists,
     masks,
@@ -27,6 +28,7 @@ ALL: tuple[Reader, ...] = (
     *polygons.READERS,
     *runs.READERS,
     *caches.READERS,
+    *exports.READERS,
     *archives.READERS,
     *downloads.READERS,
 )

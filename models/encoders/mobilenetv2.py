@@ -14,6 +14,8 @@ networks leave out as well; there are no options for other kernel sizes, expansi
 depthwise convolutions, which none of them uses.
 """
 
+import re
+
 import nnabla as nn
 
 from layers import functions as L
@@ -24,6 +26,7 @@ from models.edgeailite_blocks import (
     convolution,
     linear_norm,
 )
+from models.family import Renaming
 
 PAPER = 'Sandler et al., CVPR 2018, arXiv:1801.04381'
 STEM_CHANNELS = 32
@@ -36,7 +39,31 @@ STAGES = (  # expansion, channels, blocks, stride
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+# timm's layers of an inverted residual with and without an expansion -> torchvision's.
+TIMM_LAYERS = {
+    'conv_pw': '0.0', 'bn1': '0.1', 'conv_dw': '1.0', 'bn2': '1.1', 'conv_pwl': '2', 'bn3': '3',
+}  # fmt: skip
+TIMM_LAYERS_WITHOUT_EXPANSION = {'conv_dw': '0.0', 'bn1': '0.1', 'conv_pw': '1', 'bn2': '2'}
 MAP_CHANNELS = (16, 24, 32, 96, 320)  # channels of the last stage of each resolution
+
+
+def _timm_layer(match: re.Match[str]) -> str:
+    """Return torchvision's prefix of a layer for timm's, which counts the blocks of each stage."""
+    stage, block, layer = int(match[1]), int(match[2]), match[3]
+    if stage >= len(STAGES) or block >= STAGES[stage][2]:
+        return match[0]  # a name of another network
+    layers = TIMM_LAYERS if STAGES[stage][0] > 1 else TIMM_LAYERS_WITHOUT_EXPANSION
+    number = 1 + sum(blocks for _, _, blocks, _ in STAGES[:stage]) + block
+    return f'{number}.conv.{layers[layer]}.' if layer in layers else match[0]
+
+
+# Replacements that turn timm's parameter names (mobilenetv2_100 and mobilenetv2_140 in
+# timm/models/efficientnet.py of huggingface/pytorch-image-models) into torchvision's.
+TIMM_NAMES: Renaming = (
+    (r'^conv_stem\.', '0.0.'),
+    (r'^bn1\.', '0.1.'),
+    (r'^blocks\.(\d{1,2})\.(\d{1,2})\.(\w+)\.', _timm_layer),
+)
 
 
 def scale_channels(channels: int, width: float) -> int:

@@ -82,19 +82,34 @@ def advice_for(network: str, info: NetworkInfo) -> str:
         network: Name of the network.
         info: Its facts. Files for its input statistics are preferred.
     """
-    own = [entry for entry in files() if network in networks_of(entry) and not entry.obstacle]
-    own.sort(key=lambda entry: not _is_for_input_of(info, entry))
-    num_classes = info.num_classes
     trained = 'train.py writes some, such as runs/NAME/best.h5'
-    if not own:
+    if all(entry.obstacle for entry in _files_of(network)):
         return f'none are published for {network}; {trained}'
-    for published in own:
-        if _classes_of(published) == num_classes:
+    for published in whole_networks(network, info):
+        if not published.obstacle:
             return _how_to_get(published, network)
     return (
-        f'none are published for {network} with {num_classes} classes (python -m models --weights '
-        f'{network} lists others); {trained}'
+        f'none are published for {network} with {info.num_classes} classes (python -m models '
+        f'--weights {network} lists others); {trained}'
     )
+
+
+def whole_networks(network: str, info: NetworkInfo) -> list[Published]:
+    """Return the published files of a whole network with its classes.
+
+    Args:
+        network: Name of the network.
+        info: Its facts. Files for its input statistics come first.
+
+    Returns:
+        The files, also those that this project cannot load.
+    """
+    own = [entry for entry in _files_of(network) if _classes_of(entry) == info.num_classes]
+    return sorted(own, key=lambda entry: not _is_for_input_of(info, entry))
+
+
+def _files_of(network: str) -> list[Published]:
+    return [entry for entry in files() if network in networks_of(entry)]
 
 
 def _classes_of(published: Published) -> int | None:
@@ -115,14 +130,26 @@ def _how_to_get(published: Published, network: str) -> str:
     what = f'{published.file} ({published.task}) is published'
     if path.suffix == '.h5':
         return f'{what}, and downloaded if it is missing: -m {published.file}'
-    if path.suffix not in CHECKPOINT_SUFFIXES:  # a title, as its page does not name the file
-        path = Path('FILE.pth')
-    *options, target = shlex.split(conversion_command(path, network, _classes_of(published)))
-    target = Path(target).name  # the folder of a published file need not exist here
-    command = shlex.join([*options, target])
+    command, target = conversion_of(published, network)
     if published.mirrors:
         return f'{what}; download and convert it with {command}, then pass -m {target}'
     return f'{what} at {published.page}; get it, convert it with {command}, then pass -m {target}'
+
+
+def conversion_of(published: Published, network: str, target: str | None = None) -> tuple[str, str]:
+    """Return the command that converts a published checkpoint, and the .h5 file that it writes.
+
+    Args:
+        published: The checkpoint of a whole network.
+        network: Name of the network.
+        target: The file to write; None for the name of the checkpoint or of the network.
+    """
+    path = Path(published.file)
+    if path.suffix not in CHECKPOINT_SUFFIXES:  # a title, as its page does not name the file
+        path = Path('FILE.pth')
+    *options, default = shlex.split(conversion_command(path, network, _classes_of(published)))
+    target = target or Path(default).name  # the folder of a published file need not exist here
+    return shlex.join([*options, target]), target
 
 
 def alternatives_to(path: Path) -> str:

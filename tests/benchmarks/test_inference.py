@@ -6,7 +6,7 @@ import os
 import pytest
 
 import models
-from benchmarks import contestants, inference
+from benchmarks import contestants, inference, inference_columns
 from benchmarks.contestants import InferenceContestant
 from common import machine
 from engine import config as configs
@@ -105,9 +105,11 @@ def test_speeds_are_medians_of_the_ratios_in_each_turn():
         ('bfloat16', (16, 8, 2, 2)),
         ('int8', (32, 16, 8, 4)),
     ):
-        found = inference._multiples(InferenceContestant('auto', precision), device)
+        found = inference_columns.relative_speeds(InferenceContestant('auto', precision), device)
         assert found == dict(zip(columns, expected))
-    found = inference._multiples(InferenceContestant('auto', 'int8'), {'auto int8': [1.0]})
+    found = inference_columns.relative_speeds(
+        InferenceContestant('auto', 'int8'), {'auto int8': [1.0]}
+    )
     assert found == dict.fromkeys(columns)
 
 

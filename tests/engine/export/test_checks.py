@@ -25,7 +25,7 @@ def test_a_comparison_detects_wrong_results(kind):
         }[kind]
 
     def compare(run):
-        return checks.compare_with_network(run, 'x', network, size, spec, (1, 3))
+        return checks.compare_with_network(run, 'x', network, [size], spec, (1, 3))
 
     report = compare(right)
     assert report.matches

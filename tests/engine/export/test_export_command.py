@@ -3,17 +3,24 @@
 import json
 import re
 from pathlib import Path
+from unittest import mock
 
+import cv2
 import h5py
 import nnabla as nn
+import nnabla.functions as F
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
 import datasets
-from common import files
-from support import programs
+from common import files, silent_imports
+from engine import Segmenter
+from engine.inference import exported_file
+from engine.onnx import operators
+from layers import functions as L
+from support import programs, stand_ins
 from support.export_runs import CAMVID, started
 from support.tiny_config import write_tiny_config
 
@@ -53,6 +60,62 @@ def test_onnx_from_any_folder(working_folder):
     assert labels.shape == (2, 48, 64)
 
 
+def test_openvinos_files_of_every_size(working_folder, capsys):
+    """Both files replace older ones; a wrong result keeps them as they were."""
+    config = write_tiny_config(working_folder, 'camvid', 11)
+    options = ('-cfg', config, '-o', 'a.xml', '--output', 'maps', '--size')
+    assert started(*options, '32x40') == 0
+    assert started(*options, 'dynamic', '--dynamic-batch', '--normalise') == 0
+    _, printed = capsys.readouterr().out.splitlines()
+    assert printed.startswith('a.xml and a.bin written (')
+    assert 'maps of images of every size): openvino ' in printed
+    assert 'on street.jpg at 192x256, 321x225 and 288x477: ' in printed
+    before = [Path(name).read_bytes() for name in ('a.xml', 'a.bin')]
+    with mock.patch.dict(operators.DIRECT_OPERATORS, ReLU='Sigmoid'):
+        assert 'differs from NNabla' in refused(capsys, *options, '32x40')
+    assert [Path(name).read_bytes() for name in ('a.xml', 'a.bin')] == before
+    assert Path('a.xml.mismatch').exists()
+    core = silent_imports.load('openvino').Core()
+    model = core.read_model('a.xml')
+    facts = json.loads(model.get_rt_info(['nnseg', 'metadata']).astype(str))
+    assert (facts['size'], facts['batch'], facts['output']) == ('any', 'any', 'maps')
+    assert (facts['size_divisor'], facts['smallest_size']) == (1, 5)
+    maps = core.compile_model(model, 'CPU')(np.zeros((2, 3, 37, 50), np.uint8))[0]
+    assert maps.shape[:2] == (2, 11)
+
+
+def test_an_int8_file_states_the_share_of_equal_labels(working_folder, capsys):
+    config = write_tiny_config(working_folder, 'camvid', 11)
+    for index in range(3):
+        cv2.imwrite(f'{index}.png', stand_ins.image(40, 56, seed=index))
+    options = ('--size', '40x56', '--normalise', '--precision', 'int8', '--calibration')
+    assert started('-cfg', config, '-o', 'a.xml', *options, '*.png') == 0
+    share = re.search(
+        r'int8 in openvino [\d.]+: ([\d.]+)% of labels equal those of NNabla in float32, on '
+        r'street\.jpg and 3 calibration images',
+        capsys.readouterr().out,
+    )
+    assert 80 < float(share[1]) < 100
+    file = exported_file.read(Path('a.xml'))
+    assert file.facts['precision'] == 'int8'
+    assert file.facts['calibration']['images'] == 3
+    assert file.content.count(b'type="FakeQuantize"') > 10
+    assert Segmenter(weights='a.xml').network.precision == 'int8'
+
+
+def test_a_network_whose_pooling_follows_the_size_is_refused_by_name(working_folder, capsys):
+    options = ['-o', 'a.onnx', '-cfg', write_tiny_config(working_folder, 'camvid', 11)]
+
+    def whole_pooling(x, build):
+        return F.average_pooling(x, x.shape[2:])
+
+    with mock.patch.object(L, 'average_pool', lambda x, *_: x * whole_pooling(x, None)):
+        message = refused(capsys, *options, '--size', 'dynamic')
+    assert "d3net cannot be exported: kernel of NNabla's function AveragePooling" in message
+    assert 'export it for a --size of numbers, such as 512x1024' in message
+    assert not Path('a.onnx').exists()
+
+
 @pytest.mark.parametrize('ending', ['nnp', 'nnb'])
 def test_the_other_formats(ending, working_folder, capsys):
     config = write_tiny_config(working_folder, 'camvid', 11)
@@ -66,7 +129,7 @@ def test_the_other_formats(ending, working_folder, capsys):
 @pytest.mark.parametrize(
     'options, line',
     [
-        (['-o', 'a.pb'], 'a.pb: the ending selects the format; use one of .onnx, .nnp, .nnb'),
+        (['-o', 'a.pb'], 'a.pb: the ending selects the format; use one of .onnx, .xml, .nnp, .nnb'),
         (['-o', 'a'], 'a: the ending selects'),
         (['-o', 'a.onnx', '--size', '20x40'], '--size 20x40: .* at least 29 .* is 29x40'),
         (
@@ -77,6 +140,14 @@ def test_the_other_formats(ending, working_folder, capsys):
         (['-o', 'a.onnx', '--size', 'big'], '--size big: .*vga.*training'),
         (['-o', 'a.onnx', '--batch-size', '0'], '--batch-size must be at least 1, not 0'),
         (['-o', 'a.nnp', '--dynamic-batch'], '--dynamic-batch: .nnp files have a fixed batch'),
+        (['-o', 'a.nnp', '--size', 'dynamic'], '--size dynamic: .nnp files have a fixed size'),
+        (['-o', 'a.onnx', '--precision', 'int8'], 'int8: .onnx files .* export to a.xml instead'),
+        (['-o', 'a.xml', '--calibration', 'x'], '--calibration requires --precision int8'),
+        (
+            ['-o', 'a.xml', '--precision', 'int8', '--calibration', 'no/*.png'],
+            r'--calibration no/\*\.png: ',
+        ),
+        (['-o', '.onnx/a.xml'], r'a\.bin is there without a\.xml and would be overwritten'),
         (['-o', 'a.nnb', '--normalise', 'uint8'], '--normalise uint8: .nnb files accept float32'),
         (['-o', 'a.nnb', '--output', 'labels'], '--output labels: NNB holds floats only'),
         (['-o', 'a.onnx', '--output', 'classes'], 'invalid choice'),
@@ -95,6 +166,7 @@ def test_a_mistake_is_a_one_line_error(options, line, working_folder, capsys):
     else:
         options = [*CAMVID, *options]
     Path('.onnx/a.onnx').mkdir(parents=True)
+    Path('.onnx/a.bin').write_bytes(b'of somebody else')
     message = refused(capsys, *options)
     assert re.search(line, message), message
     assert not [p for p in working_folder.iterdir() if p.name not in ('.onnx', 'own.yaml')]

@@ -48,6 +48,23 @@ OTHER_SIZES = (  # encoders of other widths and depths
 )
 
 
+FREE_SIZES = (  # resizes, a pyramid of tiles, and reshapes that follow the size
+    'ddrnet23_slim',
+    'csail_resnet18dilated8_ppm',
+    'deeplabv3plus_mobilenetv2_tv_edgeailite',
+)
+
+
+def check_free_size(network, path):
+    """Compare a file of a free size at the smallest size, and at two others."""
+    smallest, larger = sizes_of(network)
+    export(network, smallest, path, ExportSpec(batch=None, free_size=True), check=False)
+    step = network.info.size_divisor
+    for size in (smallest, larger, (smallest[0] + 4 * step, smallest[1] + 7 * step)):
+        x = images(2, *size)
+        assert_same(run_onnx(path, x), logits_of(network, x))
+
+
 def check_network(network, tmp_path):
     """Compare at the smallest size with a dynamic batch, and at a larger size with one image."""
     smallest, larger = sizes_of(network)
@@ -67,6 +84,22 @@ def check_network(network, tmp_path):
 @pytest.mark.parametrize('name', NETWORKS)
 def test_a_narrow_network_computes_the_same(name, tmp_path):
     check_network(prepared_narrow(name), tmp_path)
+
+
+@pytest.mark.usefixtures('narrow_pyramids')
+@pytest.mark.parametrize('name', FREE_SIZES)
+def test_a_narrow_network_of_a_free_size_computes_the_same(name, tmp_path):
+    check_free_size(prepared_narrow(name), tmp_path / 'a.onnx')
+
+
+@pytest.mark.whole_registry
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures('narrow_pyramids')
+def test_every_network_of_a_free_size_computes_the_same(tmp_path):
+    for name in models.names():
+        if name != 'd3net':
+            nn.clear_parameters()
+            check_free_size(prepared_narrow(name), tmp_path / 'a.onnx')
 
 
 @pytest.mark.whole_registry

@@ -32,7 +32,7 @@ def test_settings_made_in_python_equal_those_of_the_command_line(working_folder,
     'options, size',
     [
         ([], (360, 480)),
-        (['--set', 'test_size=[90, 120]'], (90, 120)),
+        (['--set', 'test_size=[90, 120]', 'test_trained_area=false'], (90, 120)),
         (['--size', 'hd'], (720, 1280)),
         (['--size', 'hd', '--set', 'network=dabnet_r18_p8'], (768, 1280)),
     ],

@@ -14,7 +14,7 @@ import pytest
 from common import __version__
 from engine.export import nnb_reader, writers
 from engine.export.exporter import export
-from engine.export.spec import ExportSpec, build_graph
+from engine.export.spec import ExportGraph, ExportSpec, build_graph
 from support.exported import images, prepared, tiny
 
 NORMALISED = ExportSpec()
@@ -34,7 +34,8 @@ def test_nnablas_loader_runs_an_nnp_file(spec, tmp_path):
     assert facts['classes'] == ['a', 'ü']
     assert facts['size'] == [45, 70]
     loaded = NnpLoader(str(path)).get_network('network', batch_size=spec.batch)
-    image, output = build_graph(network, (45, 70), spec)
+    graph = build_graph(network, (45, 70), spec)
+    image, output = graph.image, graph.output
     image.d = loaded.inputs['image'].d = images(spec.batch, 45, 70)
     output.forward()
     nn.clear_parameters()
@@ -59,7 +60,7 @@ def test_a_graph_deeper_than_pythons_recursion_limit_becomes_nnb(tmp_path):
     x = y = nn.Variable((1, 3, 2, 2))
     for _ in range(1 + sys.getrecursionlimit()):
         y = F.relu(y)
-    writers.write_nnb(tmp_path / 'a.nnb', x, y, NORMALISED, {})
+    writers.write_nnb(tmp_path / 'a.nnb', ExportGraph(x, y), NORMALISED, {}, None)
     contents = nnb_reader.read_nnb(tmp_path / 'a.nnb')
     assert len(contents.calls) > sys.getrecursionlimit()
     assert np.array_equal(

@@ -127,6 +127,7 @@ def test_an_image_of_pillow_is_used_as_its_pixels_are(segmenter, tmp_path, caplo
         (None, 'None is not an image; cv2.imread returns it for a file that it cannot read'),
         (IMAGE / 255, r'float64 .*\(image \* 255\).round\(\).astype\(np.uint8\)'),
         (IMAGE.astype(np.uint16), r'uint16 .*\(image >> 8\).astype\(np.uint8\)'),
+        (IMAGE.astype('>u2'), r'>u2 .*\(image >> 8\).astype\(np.uint8\)'),
         (IMAGE.astype(int), r'int64 .*image.astype\(np.uint8\)'),
         (IMAGE > 99, r'bool .*image.astype\(np.uint8\) \* 255'),
         (IMAGE[None], r'shape \(1, 45, 61, 3\) .*a list of images'),
@@ -134,13 +135,17 @@ def test_an_image_of_pillow_is_used_as_its_pixels_are(segmenter, tmp_path, caplo
         (np.dstack([IMAGE, IMAGE[..., 0]]), r'shape \(45, 61, 4\) .*image\[..., :3\]'),
         (IMAGE[..., :1], r'shape \(45, 61, 1\) .*image\[..., 0\]'),
         (IMAGE[..., :2], r'shape \(45, 61, 2\) .*\(H, W, 3\), BGR, or \(H, W\), grey'),
-        (IMAGE[0, 0], r'shape \(3,\) .*\(H, W, 3\), BGR'),
+        (IMAGE[0, 0], r'shape \(3,\) .*an image is \(H, W, 3\), BGR'),
         (IMAGE[:0], r'shape \(0, 61, 3\) .*no pixels'),
-        (Image.fromarray(IMAGE[..., 0]).convert('F'), r"mode F .*image.convert\('RGB'\)"),
+        (Image.new('F', (4, 3)), r'mode F .*np.asarray\(image\), brought to 0 to 255'),
+        (Image.new('I;16', (4, 3)), r'mode I;16 .*np.asarray\(image\), brought to 0 to 255'),
+        (Image.new('LAB', (4, 3)), r"mode LAB .*image.convert\('RGB'\)"),
+        (Image.new('La', (4, 3)), r"mode La .*image.convert\('LA'\)"),
         (Image.new('RGB', (0, 3)), 'without pixels'),
-        (b'a.png', r'\(bytes\) is not an image; pass a path'),
+        (b'a.png', r'bytes are not an image; .*decode_image\(data, name\)'),
         ({'image': IMAGE}, r'\(dict\) is not an image; pass a path'),
         ('none.png', 'none.png: cannot be read .No such file'),
+        ('http://127.0.0.1/a.png', 'http://127.0.0.1/a.png: is an address; download'),
         ([IMAGE, 'none.png'], r'images\[1\]: none.png: cannot be read'),
         ([IMAGE, [IMAGE]], r'images\[1\]: .*\(list\) is not an image'),
     ],
@@ -149,6 +154,22 @@ def test_wrong_input_is_one_line(segmenter, source, message):
     with pytest.raises(InputError, match=message) as caught:
         segmenter(source)
     assert len(str(caught.value)) < 400
+
+
+def test_the_remedies_for_modes_of_pillow_work(segmenter):
+    for mode, remedy in (('La', 'LA'), ('LAB', 'RGB')):
+        assert segmenter(Image.new(mode, (64, 48)).convert(remedy)).labels.shape == (48, 64)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'HSV'])
+def test_modes_of_pillow_are_read(segmenter, mode):
+    through = {'HSV': 'RGB', 'LA': 'L', 'PA': 'P', 'YCbCr': 'RGB'}.get(mode, mode)
+    image = Image.fromarray(IMAGE).convert(through).convert(mode)
+    expected = np.asarray(image.convert('RGB'))[..., ::-1]
+    if mode == 'P':
+        image.info['transparency'] = bytes([0, 255, 3])  # of a PNG; Pillow warns if it is dropped
+    assert np.array_equal(segmenter(image).image, expected)
 
 
 def test_the_remedies_for_arrays_work(segmenter):
@@ -189,8 +210,18 @@ def test_wrong_settings_are_one_line(config):
         ({'weights': Path('none.h5')}, 'none.h5: no such file of weights'),
         ({'backend': 'none'}, 'unknown backend'),
         ({'context': 'gpu'}, 'choose from auto, cpu, cudnn'),
+        ({'backend': 'openvino', 'threads': 1.5}, 'must be at least 1, not 1.5'),
+        ({'backend': 'openvino', 'threads': '2'}, "must be at least 1, not '2'"),
+        ({'protocol': engine.Protocol()}, r'segmenter\(image, protocol\)'),
+        ({'protocol': ProtocolSettings(scales=0.5)}, 'scales: 0.5 are no numbers above 0'),
     ):
         with pytest.raises(UserError, match=message):
             Segmenter(config, **words)
     with pytest.raises(UserError, match='none.yaml'):
         Segmenter('none.yaml')
+
+
+@pytest.mark.parametrize('second', [IMAGE, 'b.jpg', 0.5, ProtocolSettings(scales=(0.5,))])
+def test_a_second_argument_that_is_no_protocol_is_one_line(segmenter, second):
+    with pytest.raises(UserError, match=r'is no engine.Protocol; .*segmenter\(\[first, second\]\)'):
+        segmenter(IMAGE, second)

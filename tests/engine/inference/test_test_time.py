@@ -50,6 +50,20 @@ def test_scales_and_mirrored_views_are_averaged_as_probabilities(tiny):
     assert np.array_equal(tiny.labels(image, protocol), found.argmax(0))
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        {'scales': 0.5}, {'scales': ()}, {'scales': (0.0,)}, {'scales': (-1.0,)},
+        {'scales': (float('nan'),)}, {'scales': '12'}, {'size': 512}, {'size': (512,)},
+        {'size': (0, 512)}, {'size': (1.5, 512)}, {'window': (64, 64, 3)}, {'window': (0, 0)},
+        {'window': (64, 64), 'stride': (0, 0)}, {'short_sides': 300}, {'short_sides': (0.5,)},
+    ],
+)  # fmt: skip
+def test_views_without_a_size_are_refused(words):
+    with pytest.raises(UserError, match=f'{list(words)[-1]}: .* such as '):
+        Protocol(**words)
+
+
 def test_a_fixed_size_replaces_that_of_the_image(tiny):
     image = stand_ins.image(40, 56)
     protocol = Protocol(size=(32, 64))

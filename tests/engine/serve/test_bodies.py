@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from datasets.image_files import encode_image
-from engine.serve import connections, guards
+from engine.serve import connections, guards, server
 from engine.serve.settings import LimitSettings
 from support import served, stand_ins
 
@@ -165,7 +165,8 @@ def test_a_slow_upload(hasty_server, sent):
         status, _, body = client.read_one()
     assert status == 408
     assert json.loads(body)['error'].startswith('the upload took longer than 0.5 seconds')
-    assert hasty_server.segment(PNG).status == 200
+    while hasty_server.get('/health').json['waiting']:  # its place becomes free
+        pass
 
 
 @pytest.mark.parametrize('sent', [0, 200, len(BODY)])
@@ -194,6 +195,19 @@ def test_a_place_is_taken_before_the_body_is_read(small_server):
     while small_server.get('/health').json['waiting']:
         pass
     assert small_server.segment(PNG).status == 200
+
+
+@pytest.mark.usefixtures('small_server')  # the import of NNabla disconnects caplog
+def test_an_upload_that_the_stop_cuts_off_leaves_no_traceback(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(server, 'CLOSING_SECONDS', 0.1)
+    with ExitStack() as clients:
+        with served.serving(served.tiny_settings(tmp_path), tmp_path) as running:
+            client = clients.enter_context(Client(running))
+            client.send(head(f'Content-Length: {len(BODY)}'), BODY[:200])
+            while not running.get('/health').json['waiting']:
+                pass
+        assert client.socket.recv(100).startswith(b'HTTP/1.1 503')
+    assert 'Traceback' not in caplog.text
 
 
 def test_a_connection_without_a_request_is_closed(small_server, monkeypatch):

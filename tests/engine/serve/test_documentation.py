@@ -14,6 +14,8 @@ def description(small_server):
 def test_the_version_of_openapi(description):
     assert description['openapi'].startswith('3.1')
     assert set(description['paths']) == {'/segment', '/models', '/health'}
+    operations = [each for path in description['paths'].values() for each in path.values()]
+    assert {each['operationId'] for each in operations} == {'segment', 'models', 'health'}
 
 
 def test_parameters_and_body(description):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,22 @@ def test_start_and_clean_stop():
     assert process.returncode == 0, errors
     assert output == 'stopped\n'
     assert 'error' not in errors and 'Traceback' not in errors
+
+
+def test_a_signal_before_the_port_is_open():
+    """Also while libraries are imported, which an interruption can crash."""
+    with started() as process:
+        while 'nnabla' not in mapped_files(process.pid):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=served.HANG_SECONDS)
+    assert (process.returncode, output) == (128 + signal.SIGINT, '')
+    assert errors.splitlines()[-1] == 'interrupted' and 'Traceback' not in errors
+
+
+def mapped_files(process):
+    """Return the files that are mapped into the memory of a process, as text."""
+    return Path(f'/proc/{process}/maps').read_text()
 
 
 def test_a_second_signal_ends_a_server_without_a_reader_at_once():

@@ -41,6 +41,29 @@ def test_the_default_size_is_the_nearest_legal_one(capsys):
     assert capsys.readouterr().out.startswith('unet_mobilenetv2_tv_fd_edgeailite, 512x1024\n')
 
 
+def test_a_config_names_the_network_its_classes_and_the_size(capsys):
+    """GMACs are those of docs/complexity.md; the config tests at 384x768, or crops images so."""
+    config = 'configs/EdgeAILite_unet_aspp_mobilenetv2_tv_cityscapes.yaml'
+    for options, expected in (
+        ([], ('384x768', '2.204', '2,465,836')),
+        (['--size', '64x64'], ('64x64', '0.031', '2,465,836')),
+        (
+            ['--num-classes', '32', '--set', 'test_size=[512, 512]'],
+            ('512x512', '2.349', '2,477,848'),
+        ),
+    ):
+        assert command('-cfg', config, *options) == 0
+        first, *_, total, _, _ = capsys.readouterr().out.splitlines()
+        assert (first.split(', ')[1], *total.split()[1:3]) == expected
+
+
+def test_a_config_without_a_size_counts_at_512x512(capsys):
+    assert command('-cfg', 'configs/CSAIL_resnet18dilated8_c1_deepsup_ade20k.yaml') == 0
+    first, *_, total, _, _ = capsys.readouterr().out.splitlines()
+    assert first == 'csail_resnet18dilated8_c1_deepsup, 512x512'
+    assert round(float(total.split()[1]), 2) == 58.11
+
+
 def test_numbers_are_printed_although_their_file_cannot_be_written(capsys):
     assert command('--network', 'ddrnet23_slim', '--json', '/dev/full') == 2
     printed = capsys.readouterr()
@@ -58,7 +81,13 @@ def test_aux_counts_the_auxiliary_heads(capsys):
 @pytest.mark.parametrize(
     'options, message',
     [
-        ([], 'required: --network'),
+        ([], 'pass --network NAME, or -cfg YAML'),
+        (['--network', 'd3net_s', '--set', 'lr=1'], 'leave out -cfg and --set'),
+        (['--network', 'd3net_s', '-cfg', 'configs/D3Net_S.yaml'], 'leave out -cfg and --set'),
+        (
+            ['-cfg', 'configs/D3Net_S.yaml', '--json', 'configs/D3Net_S.yaml'],
+            'is a config and would be overwritten',
+        ),
         (['--network', 'd3net_s', '--size', 'big'], '--size big: write it as HEIGHTxWIDTH'),
         (['--network', 'd3net_s', '--size', '0x8'], '--size 0x8: height and width must be'),
         (['--network', 'd3net_s', '--size', '8x8'], 'cannot take 8x8 pixels'),
