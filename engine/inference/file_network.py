@@ -150,12 +150,13 @@ class FilePredictor(ViewPredictor):
         if shapes == {own}:
             return protocol
         plain_protocol = replace(Protocol(), flip=protocol.flip)
-        if replace(protocol, window=None, stride=None) != plain_protocol:
+        windows_fit = self._shape(own, protocol.window) == own
+        if not windows_fit or replace(protocol, window=None, stride=None) != plain_protocol:
             seen = ', '.join(f'{height}x{width}' for height, width in sorted(shapes))
             error = UserError if protocol.size else InputError  # size counts for every image
             raise error(
                 f'{self._file.path} sees {own[0]}x{own[1]} pixels only, not {seen}: leave out '
-                '--size, --scales and what else sets the size of views, or export it with '
+                '--size, --scales, --slide and what else sets the size of views, or export it with '
                 '--size dynamic'
             )
         if protocol.window:

@@ -118,6 +118,8 @@ def test_windows_of_the_files_size_stay(network, exported):
     assert same(segmenter(IMAGE).labels, network[1](IMAGE, windows).labels)
     small, resized = IMAGE[:20], Protocol(size=(32, 40), window=(32, 40), stride=(20, 30))
     assert same(segmenter(small).labels, network[1](small, resized).labels)
+    with pytest.raises(InputError, match='sees 32x40 pixels only, not 24x24: leave out .*--slide'):
+        segmenter(IMAGE, Protocol(window=(24, 24)))
 
 
 def test_infer_and_evaluate_run_a_file_without_a_config(network, free, working_folder):
