@@ -1,17 +1,24 @@
 """Nodes that compute sizes in an ONNX graph, each of them once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import nnabla as nn
 import numpy as np
+
+if TYPE_CHECKING:  # the builder imports this module
+    from engine.onnx.builder import OnnxGraph
 
 
 class SizeNodes:
     """Nodes with the lengths of axes of the variables of a graph, as int64 tensors.
 
     Args:
-        graph: The :class:`engine.onnx.builder.OnnxGraph` under construction.
+        graph: The graph under construction.
     """
 
-    def __init__(self, graph):
+    def __init__(self, graph: OnnxGraph):
         self._graph = graph
         self._known: dict[tuple[str, ...], str] = {}
 
