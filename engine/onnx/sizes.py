@@ -1,14 +1,25 @@
 """Nodes that compute sizes in an ONNX graph, each of them once."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import nnabla as nn
 import numpy as np
 
-if TYPE_CHECKING:  # the builder imports this module
-    from engine.onnx.builder import OnnxGraph
+
+class GraphUnderConstruction(Protocol):
+    """The methods of :class:`engine.onnx.graph.OnnxGraph` that these nodes need."""
+
+    def name(self, variable: nn.Variable) -> str:
+        """Return the name of a variable."""
+
+    def constant(self, array: np.ndarray, name: str) -> str:
+        """Add a constant and return its name."""
+
+    def node(self, kind: str, inputs: list[str], out: str, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+
+    def unused(self, name: str) -> str:
+        """Return a name that is not taken."""
 
 
 class SizeNodes:
@@ -18,7 +29,7 @@ class SizeNodes:
         graph: The graph under construction.
     """
 
-    def __init__(self, graph: OnnxGraph):
+    def __init__(self, graph: GraphUnderConstruction):
         self._graph = graph
         self._known: dict[tuple[str, ...], str] = {}
 
