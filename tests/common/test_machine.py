@@ -71,7 +71,7 @@ def test_all_parts_of_the_project_count_the_same_cores(limits, monkeypatch):
         text = machine.describe()['CPU']
         cores = machine.cores()
         assert f' {cores} cores usable' in text
-        assert prepare._number_of_processes(None) == machine.threads() == cores
+        assert prepare.number_of_processes(None) == machine.threads() == cores
         return cores, _default_loader_workers(Processes())
 
     assert counts() == (12, MAX_LOADER_WORKERS)

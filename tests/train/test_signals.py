@@ -40,11 +40,11 @@ def test_a_signal_interrupts_validation_and_saving_at_once(
     for function, owner in (('labels', Predictor), ('save', checkpoints)):
         calls, original = [], getattr(owner, function)
 
-        def interrupted(*arguments, calls=calls, original=original):
+        def interrupted(*arguments, calls=calls, original=original, **words):
             calls.append(True)
             if len(calls) == 2:
                 handle(signal.SIGTERM)
-            return original(*arguments)
+            return original(*arguments, **words)
 
         monkeypatch.setattr(owner, function, interrupted)
         assert training(function) == 143

@@ -78,6 +78,7 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path, monkeypatch):
 
     def interrupt_parent(file):
         (tmp_path / 'pid').write_text(str(os.getpid()))
+        time.sleep(0.5)  # by then the parent waits; a signal before does not interrupt the waiting
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(600)
 
