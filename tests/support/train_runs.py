@@ -2,7 +2,7 @@
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
@@ -128,9 +128,13 @@ def signalled(iteration: int, *numbers: int):
         yield
 
 
-def command_lines() -> list[Path]:
-    """Return the files with the command lines of all processes."""
-    return list(Path('/proc').glob('[0-9]*/cmdline'))
+def command_lines() -> list[bytes]:
+    """Return the command lines of all processes."""
+    lines = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        with suppress(OSError):  # the process has exited meanwhile
+            lines.append(path.read_bytes())
+    return lines
 
 
 def children() -> list[str]:
