@@ -1,6 +1,7 @@
 """What all live streams have in common: the newest frame counts, and a dead stream ends."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ OPEN_SECONDS, FRAME_SECONDS = 20.0, 10.0  # limits for opening a stream, and for
 POLL_SECONDS = 0.1  # between two looks whether the user has ended the stream
 
 
-class StreamFrames:
+class StreamFrames(ABC):
     """The frames of a live stream; it can be iterated once.
 
     Each iteration takes the newest frame, and those before it are dropped.
@@ -59,13 +60,13 @@ class StreamFrames:
                 f'{self.name}: {self._failure} after frame {count}; what came before it is written'
             )
 
+    @abstractmethod
     def close(self) -> None:
         """End what reads the stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _next_frame(self) -> np.ndarray | None:
         """Wait for the next frame; None at the end, with the failure set if it is one."""
-        raise NotImplementedError
 
     def _wait(self, comes: Callable[[float], bool], seconds: float) -> bool:
         """Wait until something comes; return False if the user ends the stream, or it is dead.
