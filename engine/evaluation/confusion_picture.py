@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MAX_CLASSES_WITH_COUNTS = 24  # with more, the cells have no text
 CELL_INCHES = {True: 0.52, False: 0.15}  # with and without text
 MARGIN_INCHES = 2.6  # beside the cells: names of the classes, and the scale of colours
-FONT_POINTS = {True: 9, False: 6}  # of the names, for cells with and without text
-CELL_FONT_POINTS = 6.5
+FONT_POINTS = {True: 10, False: 6}  # of the names, for cells with and without text
+CELL_FONT_POINTS = 8.5
 GUIDE_CELLS, GUIDE_COLOUR = 10, '#b0b0b0'  # lines that guide the eye where cells have no text
 MAX_NAME_CHARACTERS, MAX_TITLE_CHARACTERS = 28, 70  # so that the smallest picture holds them
 SCALE_PERCENT = (0, 1, 5, 10, 25, 50, 100)  # marks on the scale of colours

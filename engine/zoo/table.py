@@ -8,8 +8,9 @@ from pathlib import Path
 from common.terminal import tables
 from common.terminal.printable import one_line
 from common.terminal.tables import Column
+from engine.config.published_score import PublishedScore
 from engine.zoo.entries import ZooEntry
-from engine.zoo.weights_status import HERE
+from engine.zoo.weights_status import HERE, NONE, WeightsStatus
 
 MAX_WIDTH = 120  # characters of a line of text, unless one word is longer
 INDENT = ' ' * 4
@@ -22,12 +23,9 @@ FACTS = (
     Column('mIoU, %', right=True),
 )
 TEXT_COLUMNS = (*FACTS, Column('weights'))
-MARKDOWN_COLUMNS = (
-    FACTS[0],
-    Column('network'),
-    *FACTS[1:],
-    *map(Column, ('published by', 'weights', 'command')),
-)
+MARKDOWN_COLUMNS = (*FACTS, Column('source', right=True), Column('weights'))
+DOWNLOADED = '# not run here: downloads the published files'
+FETCHED = '# not run here: the files have to be fetched from their page with a browser'
 
 
 def as_text(entries: Sequence[ZooEntry]) -> list[str]:
@@ -40,19 +38,52 @@ def as_text(entries: Sequence[ZooEntry]) -> list[str]:
     return lines
 
 
-def as_markdown(entries: Iterable[ZooEntry]) -> list[str]:
-    """Return a Markdown table, which is the same on every machine: it leaves out what is here."""
+def as_markdown(entries: Sequence[ZooEntry]) -> list[str]:
+    """Return a Markdown table, the sources of its scores, and the commands that get the weights.
+
+    They are the same on every machine: they leave out what is here.
+    """
+    numbers: dict[str, int] = {}
     rows = []
     for entry in entries:
-        config, *facts = _facts(entry)
-        command = entry.weights.command
-        rows.append(
-            [
-                f'`{config}`', f'`{entry.network}`', *facts, _score_source(entry),
-                entry.weights.source, f'`{command}`' if command else '',
-            ]
-        )  # fmt: skip
-    return tables.markdown(MARKDOWN_COLUMNS, rows)
+        source = _score_source(entry)
+        number = numbers.setdefault(source, len(numbers) + 1) if source else ''
+        rows.append([*_markdown_facts(entry), str(number), _markdown_weights(entry.weights)])
+    lines = tables.markdown(MARKDOWN_COLUMNS, rows)
+    numbered = [f'{number}. {source}' for source, number in numbers.items()]
+    for block in (numbered, *(_command_block(entries, downloads) for downloads in (True, False))):
+        lines += ['', *block] if block else []
+    return lines
+
+
+def _markdown_facts(entry: ZooEntry) -> list[str]:
+    """Return the cells of :data:`FACTS`, with the split of the score behind the data set."""
+    config, data_set, *others = _facts(entry)
+    split = entry.score.split if entry.score else None
+    return [f'`{config}`', ' '.join(filter(None, (data_set, split))), *others]
+
+
+def _markdown_weights(status: WeightsStatus) -> str:
+    """Return where published weights are, as a link."""
+    if status.address is None:
+        return 'in the project' if status.command is None else 'not published'
+    if status.state == NONE:
+        return f'[of another format]({status.address})'
+    return f'[{"download" if status.downloads else "page"}]({status.address})'
+
+
+def _command_block(entries: Iterable[ZooEntry], downloads: bool) -> list[str]:
+    """Return the commands that get published weights, as a block of Markdown."""
+    wanted = [
+        entry.weights.command
+        for entry in entries
+        if entry.weights.address
+        and entry.weights.command
+        and entry.weights.state != NONE
+        and entry.weights.downloads == downloads
+    ]
+    shown = [line for command in wanted for line in _command_lines(command)]
+    return ['```sh', DOWNLOADED if downloads else FETCHED, *shown, '```'] if wanted else []
 
 
 def _facts(entry: ZooEntry) -> list[str]:
@@ -60,16 +91,28 @@ def _facts(entry: ZooEntry) -> list[str]:
     return [
         entry.config,
         entry.data_set,
-        'x'.join(map(str, entry.size)),
+        _size_text(entry),
         f'{entry.parameters:,}',
         f'{entry.gmacs:.2f}',
         '' if entry.score is None else f'{entry.score.miou:.2f}',
     ]
 
 
-def _score_source(entry: ZooEntry) -> str:
-    """Return who published the score, and how it was measured."""
+def _score_source(entry: ZooEntry) -> str | None:
+    """Return who published the score, and at which sizes, if the row of the entry has others."""
     score = entry.score
+    if score is None:
+        return None
+    others = score.views if score.views != _size_text(entry) else None
+    return f'{score.source}, {others}' if others else score.source
+
+
+def _size_text(entry: ZooEntry) -> str:
+    return 'x'.join(map(str, entry.size))
+
+
+def _measured(score: PublishedScore | None) -> str:
+    """Return who published a score, and how it was measured."""
     if score is None:
         return 'no score is published'
     measured = ', '.join(filter(None, (score.split, score.views)))
@@ -80,12 +123,12 @@ def _details(entry: ZooEntry) -> list[str]:
     """Return the lines below a row: network, sources and command."""
     status = entry.weights
     lines = _wrapped('network', entry.network)
-    lines += _wrapped('mIoU', _score_source(entry))
+    lines += _wrapped('mIoU', _measured(entry.score))
     lines += _wrapped('weights', status.source)
     if status.file and (file := _short_path(status.file)) != status.source:
         lines += _wrapped(status.state, file)
     if status.command and status.state != HERE:
-        lines += _wrapped_command(status.command)
+        lines += _command_lines(status.command, 'command')
     return lines
 
 
@@ -95,20 +138,24 @@ def _short_path(path: Path) -> str:
     return one_line(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _wrapped_command(command: str) -> list[str]:
+def _command_lines(command: str, title: str | None = None) -> list[str]:
     """Return a command in lines that a shell takes as one; options keep their values."""
     end, tied = ' \\', '\xa0'  # a space that textwrap does not break
-    *lines, last = _wrapped('command', re.sub(r' (?!-)', tied, command), MAX_WIDTH - len(end))
+    text = re.sub(r' (?!-)', tied, command)
+    *lines, last = _wrapped(title, text, MAX_WIDTH - len(end))
     return [line.replace(tied, ' ') for line in (*(f'{line}{end}' for line in lines), last)]
 
 
-def _wrapped(title: str, text: str, width: int = MAX_WIDTH) -> list[str]:
-    """Return a titled text in lines of ``width`` characters; words are never broken."""
+def _wrapped(title: str | None, text: str, width: int = MAX_WIDTH) -> list[str]:
+    """Return a text in lines of ``width`` characters; words are never broken.
+
+    With a title, it stands below a row of the table, indented.
+    """
     return textwrap.wrap(
         text,
         width,
-        initial_indent=f'{INDENT}{title}: ',
-        subsequent_indent=INDENT * 2,
+        initial_indent=f'{INDENT}{title}: ' if title else '',
+        subsequent_indent=INDENT * 2 if title else INDENT,
         break_long_words=False,
         break_on_hyphens=False,
     )

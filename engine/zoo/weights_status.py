@@ -27,12 +27,17 @@ class WeightsStatus:
         file: The weights, or the checkpoint, that are here; None if there are none.
         command: The command that gets, converts or trains the weights, wherever they are; None if
             they come with the project.
+        address: The folder on the web, or the page, that has the published files; None if there
+            are none, or if they come with the project.
+        downloads: Whether the command downloads the files; else a browser has to.
     """
 
     state: str
     source: str
     file: Path | None = None
     command: str | None = None
+    address: str | None = None
+    downloads: bool = False
 
 
 def find_status(config: Config, network: str, info: NetworkInfo, data_set: str) -> WeightsStatus:
@@ -56,16 +61,19 @@ def find_status(config: Config, network: str, info: NetworkInfo, data_set: str) 
     training = f'python train.py -cfg {file}'
     if entry is None:
         return WeightsStatus(NONE, 'not published', command=training)
-    source = _source_of(entry)
+    source, address = _source_of(entry), _address_of(entry)
     if entry.obstacle:
-        return WeightsStatus(NONE, f'{source}; {entry.obstacle}', command=training)
+        return WeightsStatus(
+            NONE, f'{source}; {entry.obstacle}', command=training, address=address
+        )
     command, target = published.conversion_of(entry, network, f'{config.name}.h5')
-    if Path(target).is_file():
-        return WeightsStatus(HERE, source, Path(target), command)
+    state, file = ELSEWHERE, None
     checkpoints = [weights.stored(each) for each in _files_of(entry)]
-    if all(checkpoints):
-        return WeightsStatus(UNCONVERTED, source, checkpoints[0], command)
-    return WeightsStatus(ELSEWHERE, source, command=command)
+    if Path(target).is_file():
+        state, file = HERE, Path(target)
+    elif all(checkpoints):
+        state, file = UNCONVERTED, checkpoints[0]
+    return WeightsStatus(state, source, file, command, address, bool(entry.mirrors))
 
 
 def _status_of_named(name: str, download: str) -> WeightsStatus:
@@ -79,7 +87,8 @@ def _status_of_named(name: str, download: str) -> WeightsStatus:
     state = HERE if file else ELSEWHERE
     if entry is None:
         return WeightsStatus(state, _relative(Path(name)), file)
-    return WeightsStatus(state, _source_of(entry), file, download)
+    address, downloads = _address_of(entry), bool(entry.mirrors)
+    return WeightsStatus(state, _source_of(entry), file, download, address, downloads)
 
 
 def _relative(path: Path) -> str:
@@ -103,3 +112,9 @@ def _source_of(entry: Published) -> str:
     """Return the published files, and the folder on the web, or the page, that has them."""
     place = f'in {entry.mirrors[0]}' if entry.mirrors else f'at {entry.page}'
     return f'{" and ".join(_files_of(entry))} {place}'
+
+
+def _address_of(entry: Published) -> str | None:
+    """Return the address alone, without the folder or password that a page's text may name."""
+    place = entry.mirrors[0] if entry.mirrors else entry.page
+    return place.split()[0] if place else None
