@@ -14,6 +14,7 @@ from engine.config.published_score import BLOCK_KEY, PublishedScore
 # which may be a higher layer.
 SECTIONS = {
     'Network': 'models.family:NetworkKeys',
+    'Inputs and tasks': 'common.tasks:TaskKeys',
     'Data': 'datasets.keys:DataKeys',
     'Augmentation': 'datasets.loading.augmentations:AugmentationKeys',
     'Training': 'engine.training.hyperparameters:TrainingKeys',
