@@ -57,7 +57,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         '--markdown',
         action='store_true',
-        help='write the list of networks, or --table, as Markdown, for documents',
+        help='write Markdown, for documents: the networks, or with --table their configs',
     )
     return parser
 
@@ -69,7 +69,7 @@ def main(args: Namespace) -> int:
     if len(lists) > 1:
         raise UserError(f'pass --{lists[0]} or --{lists[1]}, not both')
     if args.markdown and (args.names or args.weights):
-        raise UserError(f'--{lists[0]} has no form for documents: leave out --markdown')
+        raise UserError(f'--{lists[0]} has no Markdown; leave out --markdown')
     if args.names:
         print('\n'.join(names))
         return DONE
@@ -80,7 +80,8 @@ def main(args: Namespace) -> int:
         print(*_table_lines(names, args.markdown), sep='\n')
         return DONE
     if args.markdown:
-        print(*_markdown_lines(names), sep='\n')
+        columns = [Column('network'), *COLUMNS[:-1]]  # papers would widen it
+        print(*markdown(columns, map(_markdown_row, names)), sep='\n')
         return DONE
     columns = fitted([Column(width=max(map(len, names))), *COLUMNS], [])
     print(line(columns, [column.title for column in columns]))
@@ -112,15 +113,10 @@ def _cells(name: str) -> list[str]:
     ]
 
 
-def _markdown_lines(names: list[str]) -> list[str]:
-    """Return the networks as a Markdown table without their papers, which would widen it."""
-    columns = [Column('network'), *COLUMNS[:-1]]
-    rows = []
-    for name in names:
-        cells = _cells(name)[: len(columns) - 1]
-        described = cells if len(cells) > 1 else [''] * (len(columns) - 1)
-        rows.append([f'`{name}`', *described])
-    return markdown(columns, rows)
+def _markdown_row(name: str) -> list[str]:
+    """Return a network's row without its paper; one without hyper-parameters has the name only."""
+    *cells, _ = _cells(name)
+    return [f'`{name}`', *(cells or [''] * (len(COLUMNS) - 1))]
 
 
 def _published_lines(names: list[str]) -> list[str]:

@@ -63,9 +63,7 @@ def find_status(config: Config, network: str, info: NetworkInfo, data_set: str) 
         return WeightsStatus(NONE, 'not published', command=training)
     source, address = _source_of(entry), _address_of(entry)
     if entry.obstacle:
-        return WeightsStatus(
-            NONE, f'{source}; {entry.obstacle}', command=training, address=address
-        )
+        return WeightsStatus(NONE, f'{source}; {entry.obstacle}', command=training, address=address)
     command, target = published.conversion_of(entry, network, f'{config.name}.h5')
     state, file = ELSEWHERE, None
     checkpoints = [weights.stored(each) for each in _files_of(entry)]

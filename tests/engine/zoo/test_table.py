@@ -1,20 +1,22 @@
 """The table of the configs: python -m models --table."""
 
+import re
 import shlex
+from dataclasses import replace
 
 import pytest
 
+import models
 from common.command import run_command
 from engine.config.published_score import PublishedScore
 from engine.zoo import table
 from engine.zoo.entries import ZooEntry
-from engine.zoo.weights_status import ELSEWHERE, HERE, WeightsStatus
+from engine.zoo.weights_status import ELSEWHERE, HERE, NONE, WeightsStatus
 from models import __main__ as listing
 from support import programs
 from support.config_files import NAMES
 
-PAGE = programs.PROJECT / 'docs' / 'configs.md'
-SELECTED = ('d3net_t', 'ddrnet23_slim_aux', 'dabnet_e')  # networks of the fast test
+PAGE = programs.PROJECT / 'docs' / 'networks.md'
 
 
 def run(*options):
@@ -31,7 +33,7 @@ def entry(command, state=ELSEWHERE):
         parameters=5000,
         gmacs=6.125,
         score=PublishedScore(miou=70, source='a paper', split='val'),
-        weights=WeightsStatus(state, 'somewhere', command=command),
+        weights=WeightsStatus(state, 'somewhere', command=command, address='https://here'),
     )
 
 
@@ -80,19 +82,48 @@ def test_a_long_command_is_one_command_for_a_shell():
 def test_the_markdown_is_the_same_where_weights_are():
     (row,) = rows('\n'.join(table.as_markdown([entry('get it')])))
     assert row == (
-        '`own`', '`a_network`', 'voc', '300x400', '5,000', '6.12', '70.00', 'a paper (val)',
-        'somewhere', '`get it`',
+        '`own`', 'voc val', '300x400', '5,000', '6.12', '70.00', '1', '[page](https://here)',
     )  # fmt: skip
     assert table.as_markdown([entry('get it', HERE)]) == table.as_markdown([entry('get it')])
     assert not any('get it' in line for line in table.as_text([entry('get it', HERE)]))
 
 
-@pytest.mark.parametrize('networks', [SELECTED, pytest.param((), marks=pytest.mark.whole_registry)])
-def test_the_page_of_the_configs_has_the_rows_of_the_command(networks, capsys):
-    assert run('--markdown', *networks) == 0
-    found, page = rows(capsys.readouterr().out), rows(PAGE.read_text())
-    assert len(found) >= len(networks) and found <= page, 'write docs/configs.md anew'
-    assert {name for name, *_ in page} == {f'`{name}`' for name in NAMES}
+@pytest.mark.parametrize(
+    'status, cell',
+    [
+        (dict(downloads=True), '[download](https://here)'),
+        (dict(state=NONE), '[of another format](https://here)'),
+        (dict(state=NONE, address=None), 'not published'),
+        (dict(state=HERE, address=None, command=None), 'in the project'),
+    ],
+)
+def test_the_markdown_says_where_weights_are(status, cell):
+    given = entry('get it')
+    given = replace(given, weights=replace(given.weights, **status))
+    lines = table.as_markdown([given])
+    (row,) = rows('\n'.join(lines))
+    assert row[-1] == cell
+    loadable = status.get('downloads', False)
+    assert (table.DOWNLOADED in lines, 'get it' in lines) == (loadable, loadable)
+
+
+def test_sources_of_scores_are_listed_once_below_the_table():
+    """The sizes of a score are part of its source, unless they are those of the row."""
+    views = [None, None, '300x400', 'five sizes']
+    scores = [PublishedScore(miou=7, source='a paper', split='val', views=v) for v in views]
+    entries = [replace(entry('get it'), score=score) for score in (*scores, None)]
+    lines = table.as_markdown(entries)
+    below = lines[lines.index('') + 1 :]
+    assert below[:3] == ['1. a paper', '2. a paper, five sizes', '']
+    numbers = [line.split('|')[-3].strip() for line in lines if line.startswith('| `')]
+    assert numbers == ['1', '1', '1', '2', '']
+    assert below[3:] == ['```sh', table.FETCHED, *['get it'] * 5, '```']
+
+
+def test_every_config_has_a_row_in_the_page():
+    """The page has a table for each family, which the test of generated parts compares."""
+    cells = re.findall(r'^\| `(\w+)`', PAGE.read_text(encoding='utf-8'), re.MULTILINE)
+    assert set(NAMES) | set(models.names()) == set(cells)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +139,6 @@ def test_a_mistake_gives_one_line(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_markdown_belongs_to_the_table(capsys):
-    assert run_command(listing.build_parser, listing.main, ['--markdown']) == 2
-    assert '--markdown belongs to --table' in capsys.readouterr().err
+def test_lists_of_names_and_files_have_no_markdown(capsys):
+    assert run_command(listing.build_parser, listing.main, ['--names', '--markdown']) == 2
+    assert '--names has no Markdown' in capsys.readouterr().err
