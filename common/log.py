@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import sys
 from pathlib import PurePath
 
 from common.terminal.library_output import hide_python_warnings
@@ -38,7 +39,15 @@ def set_up(debug: bool) -> None:
     """
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     hide_python_warnings()
+    _remove_console_handlers()
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter('%(message)s'))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     LOG.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _remove_console_handlers() -> None:
+    """Remove what NNabla adds when it is imported, as by ``--import`` before a command starts."""
+    for handler in list(logging.root.handlers):
+        if type(handler) is logging.StreamHandler and handler.stream is sys.stderr:
+            logging.root.removeHandler(handler)
