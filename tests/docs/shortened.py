@@ -30,6 +30,17 @@ def options(page: str, command: str, added: str) -> Rule:
 
 RULES = [
     options(ANY, r'python train\.py', '--set max_iter=3 batch_size=2 --workers 1'),
+    # backends.md
+    options('backends.md', r'python -m benchmarks inference', '--size 128x256 --rounds 1 --seconds 0.1'),
+    options('backends.md', r'python -m benchmarks norms', '--size 32x64 --rounds 1'),
+    # evaluation.md
+    options('evaluation.md', r'python evaluate\.py -cfg configs/D3Net_T_camvid', '--limit 3'),
+    Rule('evaluation.md', r'configs/D3Net_S\.yaml', 'configs/DDRNet23slim_cityscapes.yaml -m random'),
+    Rule('evaluation.md', r'--split test', '--split val --size 128x256'),  # the samples have no test
+    options('evaluation.md', r'python train\.py', '--set image_height=48 image_width=64'),
+    # export.md
+    Rule('export.md', r'(?<=-cfg )\S+(?= -o int8)', 'configs/DDRNet23slim_cityscapes.yaml -m random'),
+    options('export.md', r'python -m engine\.export .* --precision int8', '--size 128x256'),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
 ]
 

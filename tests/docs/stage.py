@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from docs.stage_camvid import frames
+from docs.stage_checkpoints import checkpoints
 from support import programs
 
 SHARED = programs.PROJECT.parent / 'shared'
@@ -89,6 +91,31 @@ cityscapes = copied('data/samples/cityscapes', 'data/cityscapes')
 STAGE: dict[str, list[Stager]] = {
     'README.md': [
         photo('test.jpg'),
+    ],
+    'backends.md': [
+        photo('photo.jpg'),
+        photos,
+    ],
+    'evaluation.md': [
+        frames(
+            train=('0016E5_00990', '0016E5_01290', '0016E5_01590'),  # all classes
+            val=('0016E5_07959',),
+            test=('0001TP_009540', 'Seq05VD_f02610', 'Seq05VD_f03420'),  # all classes; the worst
+        ),
+        cityscapes,
+    ],
+    'export.md': [
+        photos,
+        video,
+    ],
+    'networks.md': [
+        photo('photo.jpg'),
+        checkpoints('ddrnet23_slim_aux', whole='best_val_smaller.pth'),
+        checkpoints(
+            'csail_resnet18dilated8_c1_deepsup',
+            encoder='baseline-resnet18dilated-c1_deepsup/encoder_epoch_20.pth',
+            decoder='baseline-resnet18dilated-c1_deepsup/decoder_epoch_20.pth',
+        ),
     ],
     'python.md': [
         project_file('resources/street.jpg', 'street.jpg'),
