@@ -7,6 +7,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from docs import style
+
 LANGUAGES = ('sh', 'python', 'yaml', 'text', 'json')
 # A paragraph that ends so names the file that the block below it is.
 FILE = re.compile(r'`([\w./-]+\.(?:py|ya?ml|txt|lst|json|xml|sh|sbatch|conf|cfg|toml|md))`:$')
@@ -66,8 +68,9 @@ def tokens_of(text: str) -> list[Token]:
 
 def parse(text: str, name: str) -> Page:
     """Read the text of a page."""
-    page = Page(name, [], [])
     tokens = tokens_of(text)
+    found = (f'{name}, line {line}: {what}' for line, what in style.faults(tokens, text))
+    page = Page(name, [], list(found))
     for index, token in enumerate(tokens):
         if token.type in ('code_block', 'fence'):
             try:

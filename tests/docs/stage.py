@@ -4,6 +4,7 @@
 theirs, one line each.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from docs.stage_camvid import frames
 from docs.stage_checkpoints import checkpoints
 from support import programs
 
-SHARED = programs.PROJECT.parent / 'shared'
+SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
 Stager = Callable[[Path], None]
 
 

@@ -46,6 +46,14 @@ def fence(language, *lines):
         (fence('', 'ls'), "the language '' is none"),
         ('Text\n\n    ls\n', 'page.md, line 3: an indented block'),
         ('- Text\n\n  ```sh\n  ls\n  ```\n', 'line 3: write the fence as ``` at the left margin'),
+        ('<b>x</b>\n', "line 1: HTML, '<b>'; write &lt;"),
+        ('A\n\n<img src="x">\n', 'page.md, line 3: HTML'),
+        ('A\n- b\n', 'page.md, line 2: a list without an empty line'),
+        ('A\n| b |\n| --- |\n', 'page.md, line 2: a table without an empty line'),
+        ('- a\n  - b\n', 'page.md, line 2: an item of a list indented by 2, not 4'),
+        ('1. a\n\n   b\n', 'page.md, line 3: a paragraph of a list indented by 3, not 4'),
+        ('!!! note\n', 'page.md, line 1: an admonition'),
+        ('# A {#b}\n', 'page.md, line 1: a list of attributes'),
         (fence('sh', 'ls  # not run here'), 'line 2: write the mark as "# not run here: REASON"'),
         (fence('sh', '# not run here:', 'ls'), 'line 2: write the mark as'),
         (fence('sh', '# Not run: a GPU', 'ls'), 'line 2: write the mark as'),
@@ -69,7 +77,8 @@ def test_a_page_that_is_not_true_fails(text, fault, faults, monkeypatch):
 
 def test_a_true_page_has_no_fault(faults):
     page = [
-        'A file. `own/part.py`:\n',
+        '<!-- a\ncomment -->\n\n- a\n  b\n\n    c\n    - d `<e>`\n- f\n\n1. g\n\n| h |\n| --- |\n',
+        '<details><summary>i</summary>\n\nj\n\n</details>\n\nA file. `own/part.py`:\n',
         fence('python', 'print("part", __name__)', 'value = 3'),
         '\nCommands hand on variables and the folder:\n',
         fence('sh', 'export OWN=a#b', 'cd own  # a comment', 'echo "$OWN" \\', ' c', 'ls; cd ..'),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs import blocks
+from docs import blocks, summary
 from docs.page_run import PAGES, PageRun
 
 
@@ -17,8 +17,7 @@ def test_the_page_is_true(path, workshop, record_property):
         run.run(page.blocks)
     finally:
         workshop.clear(keep_as=f'failed_{path.stem}' if run.faults else None)
-        record_property('times', [(t.seconds, t.cpu_seconds, t.what) for t in run.times])
-        for timed in sorted(run.times, key=lambda timed: -timed.seconds):  # pytest -s shows it
-            print(f'{timed.seconds:6.2f} s, {timed.cpu_seconds:6.2f} of the CPU  {timed.what}')
+        times = [(t.seconds, t.cpu_seconds, t.what) for t in run.times]
+        record_property(summary.PROPERTY, [str(path), times])
     if run.faults:
         pytest.fail('\n\n'.join(run.faults), pytrace=False)
