@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 
 ANY = '*'
+SMALL = 'n_blocks=[1,1,1,1]', 'dens_k=[4,4,4,4]', 'channels=8', 'image_height=64', 'image_width=96'
+SMALL_NETWORK = '--set ' + ' '.join(f"'{key}'" for key in SMALL)
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,29 @@ def options(page: str, command: str, added: str) -> Rule:
 RULES = [
     options(ANY, r'python train\.py', '--set max_iter=3 batch_size=2 --workers 1'),
     # backends.md
-    options('backends.md', r'python -m benchmarks inference', '--size 128x256 --rounds 1 --seconds 0.1'),
+    options(
+        'backends.md', r'python -m benchmarks inference', '--size 128x256 --rounds 1 --seconds 0.1'
+    ),
     options('backends.md', r'python -m benchmarks norms', '--size 32x64 --rounds 1'),
     # evaluation.md
-    options('evaluation.md', r'python evaluate\.py -cfg configs/D3Net_T_camvid', '--limit 3'),
-    Rule('evaluation.md', r'configs/D3Net_S\.yaml', 'configs/DDRNet23slim_cityscapes.yaml -m random'),
-    Rule('evaluation.md', r'--split test', '--split val --size 128x256'),  # the samples have no test
-    options('evaluation.md', r'python train\.py', '--set image_height=48 image_width=64'),
+    options('evaluation.md', r'mpirun .*evaluate\.py', '--limit 2'),
+    options('evaluation.md', r'^python evaluate\.py -cfg configs/D3Net_T_camvid', '--limit 3'),
+    Rule(
+        'evaluation.md',
+        r'--scales 0.75,1,1.25 --flip --limit 3',
+        '--scales 0.25,1,0.25 --flip --limit 2',
+    ),
+    Rule(
+        'evaluation.md', r'configs/D3Net_S\.yaml', 'configs/DDRNet23slim_cityscapes.yaml -m random'
+    ),
+    Rule(
+        'evaluation.md', r'--split test', '--split val --size 128x256'
+    ),  # the samples have no test
+    options('evaluation.md', r'python train\.py', SMALL_NETWORK),
     # export.md
-    Rule('export.md', r'(?<=-cfg )\S+(?= -o int8)', 'configs/DDRNet23slim_cityscapes.yaml -m random'),
-    options('export.md', r'python -m engine\.export .* --precision int8', '--size 128x256'),
+    Rule('export.md', r'-o (int8.xml|any.onnx)', rf'-m random {SMALL_NETWORK} -o \1'),
+    options('export.md', r'python -m engine\.export .* --precision int8', '--size 96x128'),
+    Rule('export.md', r'--benchmark 10', '--benchmark 2'),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
 ]
 

@@ -47,15 +47,16 @@ def packages_alone(folder):
     return folder
 
 
-def alone(packages, *arguments):
+def alone(packages, *arguments, program=SEGMENT):
     """Run segment.py where nothing can be imported but the standard library and its packages.
 
     Args:
         packages: Folder of :func:`packages_alone`.
         *arguments: Arguments of segment.py.
+        program: Another program to run in its place.
     """
     return subprocess.run(
-        [sys.executable, '-I', '-S', '-B', '-c', CHILD, packages, ' '.join(MISSING), SEGMENT]
+        [sys.executable, '-I', '-S', '-B', '-c', CHILD, packages, ' '.join(MISSING), program]
         + [str(a) for a in arguments],
         env={'PATH': os.environ['PATH'], 'HOME': packages},
         capture_output=True,
