@@ -33,9 +33,6 @@ def options(page: str, command: str, added: str) -> Rule:
 RULES = [
     options(ANY, r'python train\.py', '--set max_iter=3 batch_size=2 --workers 1'),
     # backends.md
-    options(
-        'backends.md', r'python -m benchmarks inference', '--size 128x256 --rounds 1 --seconds 0.1'
-    ),
     options('backends.md', r'python -m benchmarks norms', '--size 32x64 --rounds 1'),
     # evaluation.md
     options('evaluation.md', r'mpirun .*evaluate\.py', '--limit 2'),

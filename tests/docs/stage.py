@@ -95,7 +95,6 @@ STAGE: dict[str, list[Stager]] = {
     ],
     'backends.md': [
         photo('photo.jpg'),
-        photos,
     ],
     'evaluation.md': [
         frames(
