@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from docs import own_data
 from support import programs
 
 SHARED = programs.PROJECT.parent / 'shared'
@@ -72,13 +73,13 @@ def video(folder: Path):
     writer.release()
 
 
-def camvid(folder: Path, counts: tuple = (('train', 3), ('val', 2), ('test', 2))):
-    """Copy the first images of each split of CamVid to data/camvid."""
-    for split, count in counts:
+def camvid(folder: Path, chosen: tuple = (('train', 18, 3), ('val', 0, 2), ('test', 33, 2))):
+    """Copy some images of each split of CamVid to data/camvid; those of each split show all classes."""
+    for split, first, count in chosen:
         for part in (split, f'{split}annot'):
             target = folder / 'data' / 'camvid' / part
             target.mkdir(parents=True)
-            for path in sorted((SHARED / 'data' / 'camvid' / part).iterdir())[:count]:
+            for path in sorted((SHARED / 'data' / 'camvid' / part).iterdir())[first : first + count]:
                 shutil.copyfile(path, target / path.name)
 
 
@@ -95,4 +96,17 @@ STAGE: dict[str, list[Stager]] = {
         photos,
         video,
     ],
+    # datasets.md, training.md, several-devices.md, configuration.md, reproducibility.md
+    'datasets.md': [
+        camvid,
+        cityscapes,
+        own_data.masks,
+        own_data.labelme,
+        own_data.cvat,
+        own_data.coco,
+    ],
+    'training.md': [camvid],
+    'several-devices.md': [camvid],
+    'configuration.md': [camvid],
+    'reproducibility.md': [camvid],
 }
