@@ -52,7 +52,10 @@ def cvat(folder: Path):
     shapes = f'<polygon label="road" occluded="0" z_order="0" points="{points}"/>'
     photos = _photos(folder, folder / 'data' / 'fields' / 'images')
     size = f'width="{SIZE[1]}" height="{SIZE[0]}"'
-    images = ''.join(f'<image id="{n}" name="{photo.name}" {size}>{shapes}</image>' for n, photo in enumerate(photos))
+    images = ''.join(
+        f'<image id="{n}" name="{photo.name}" {size}>{shapes}</image>'
+        for n, photo in enumerate(photos)
+    )
     labels = '<meta><task><labels><label><name>road</name></label></labels></task></meta>'
     (folder / 'annotations.xml').write_text(
         f'<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>{labels}{images}</annotations>'
@@ -64,7 +67,11 @@ def coco(folder: Path):
     photos = _photos(folder, folder / 'data' / 'town' / 'images')
     outlines = {'road': ROAD, 'car': HOUSE}
     shapes = [
-        (number, kind, {'segmentation': [[value for point in outline for value in point]], 'iscrowd': 0})
+        (
+            number,
+            kind,
+            {'segmentation': [[value for point in outline for value in point]], 'iscrowd': 0},
+        )
         for number in range(len(photos))
         for kind, outline in enumerate(outlines.values(), start=1)
     ]

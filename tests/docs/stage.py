@@ -79,7 +79,9 @@ def camvid(folder: Path, chosen: tuple = (('train', 18, 3), ('val', 0, 2), ('tes
         for part in (split, f'{split}annot'):
             target = folder / 'data' / 'camvid' / part
             target.mkdir(parents=True)
-            for path in sorted((SHARED / 'data' / 'camvid' / part).iterdir())[first : first + count]:
+            for path in sorted((SHARED / 'data' / 'camvid' / part).iterdir())[
+                first : first + count
+            ]:
                 shutil.copyfile(path, target / path.name)
 
 
