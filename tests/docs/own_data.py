@@ -1,4 +1,4 @@
-"""A reader's own data for the pages: photos with masks, and photos with annotations of LabelMe, CVAT and COCO."""
+"""A reader's own data: photos with masks, and with annotations of LabelMe, CVAT and COCO."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ SHARED = programs.PROJECT.parent / 'shared'
 SIZE = 140, 188  # of the annotated photos: height and width in pixels
 ROAD, HOUSE = [[0, 100], [187, 90], [187, 139], [0, 139]], [[20, 10], [80, 12], [78, 80], [22, 84]]
 FRAMES = (  # of CamVid's training images: three drives, all classes below in each
-    '0001TP_007590', '0001TP_008520', '0006R0_f02730', '0006R0_f03330', '0016E5_00990', '0016E5_01290',
-    '0016E5_01590', '0016E5_01920',
+    '0001TP_007590', '0001TP_008520', '0006R0_f02730', '0006R0_f03330',
+    '0016E5_00990', '0016E5_01290', '0016E5_01590', '0016E5_01920',
 )  # fmt: skip
 
 
@@ -58,7 +58,8 @@ def cvat(folder: Path):
     )
     labels = '<meta><task><labels><label><name>road</name></label></labels></task></meta>'
     (folder / 'annotations.xml').write_text(
-        f'<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>{labels}{images}</annotations>'
+        '<?xml version="1.0" encoding="utf-8"?>'
+        f'<annotations><version>1.1</version>{labels}{images}</annotations>'
     )
 
 

@@ -8,7 +8,10 @@ import re
 from dataclasses import dataclass
 
 ANY = '*'
-SMALL = 'n_blocks=[1,1,1,1]', 'dens_k=[4,4,4,4]', 'channels=8', 'image_height=64', 'image_width=96'
+SMALL = (
+    'n_blocks=[1,1,1,1]', 'dens_k=[4,4,4,4]', 'channels=8', 'image_height=64', 'image_width=96',
+    'test_trained_area=false', 'test_size=[64,96]',
+)  # fmt: skip
 SMALL_NETWORK = '--set ' + ' '.join(f"'{key}'" for key in SMALL)
 SMALL_KEYS = ', '.join(f"'{key}'" for key in (*SMALL, 'max_iter=3', 'batch_size=2'))
 
@@ -33,11 +36,17 @@ def options(page: str, command: str, added: str) -> Rule:
 
 RULES = [
     options(ANY, r'python train\.py', '--set max_iter=3 batch_size=2 --workers 1'),
-    # training.md, several-devices.md, reproducibility.md: a small network on small crops; not where weights are loaded
+    # datasets.md, training.md, several-devices.md, reproducibility.md: a small network on small
+    # crops, except where weights are loaded
     options('training.md', r'python train\.py(?!.* -p )', SMALL_NETWORK),
-    options('training.md', r'python train\.py(?=.* -p )', '--set image_height=64 image_width=96'),
+    options(
+        'training.md',
+        r'python train\.py(?=.* -p )',
+        '--set max_iter=1 batch_size=1 image_height=64 image_width=96 --no-validation',
+    ),
     Rule('training.md', r"'max_iter=100',", f'{SMALL_KEYS},'),
     options('training.md', r'python -m benchmarks norms', '--size 64x96 --rounds 1'),
+    options('datasets.md', r'python train\.py', SMALL_NETWORK),
     options('several-devices.md', r'python train\.py', SMALL_NETWORK),
     options('reproducibility.md', r'python train\.py', SMALL_NETWORK),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera

@@ -75,7 +75,7 @@ def video(folder: Path):
 
 
 def camvid(folder: Path, chosen: tuple = (('train', 18, 3), ('val', 0, 2), ('test', 33, 2))):
-    """Copy some images of each split of CamVid to data/camvid; those of each split show all classes."""
+    """Copy images of each split of CamVid, which show all classes, to data/camvid."""
     for split, first, count in chosen:
         for part in (split, f'{split}annot'):
             target = folder / 'data' / 'camvid' / part

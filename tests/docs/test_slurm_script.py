@@ -1,4 +1,4 @@
-"""The Slurm script of several-devices.md: a stopped job is saved, requeued, and ends with the same bits."""
+"""Test the Slurm script of several-devices.md: stopped jobs are saved, requeued, and go on."""
 
 import os
 import shlex
@@ -111,7 +111,7 @@ def test_slurm_runs_the_script(training, tmp_path, expected):
 
 
 def check_job(cluster, script, training):
-    """Submit the script, signal it as Slurm does when the time is up, and see the job to its end."""
+    """Submit the script, signal it as when the time is up, and see the job to its end."""
     log = training.path.parent / 'job.log'
     job = cluster.run(
         'sbatch', '--parsable', f'--output={log}', script, cwd=programs.PROJECT
