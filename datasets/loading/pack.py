@@ -13,7 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from common.process_map import map_samples
 from common.writing import write_targets
 from datasets import label_scan
 from datasets.dataset import Dataset, Sample
-from datasets.info import DataError
+from datasets.info import DataError, DatasetInfo
 from datasets.keys import ImageReading
 from datasets.label_scan import LabelScan
 from datasets.loading import pack_index
@@ -86,6 +86,10 @@ class PackedDataset(Dataset):
 
     def examined(self, index: int) -> tuple[np.ndarray, None]:
         """Return the result of :meth:`decoded`, whose values :func:`pack` has checked."""
+        return self.decoded(index)
+
+    def check(self, index: int) -> tuple[np.ndarray, None]:
+        """Return the result of :meth:`decoded`: the source files need not exist any more."""
         return self.decoded(index)
 
     def label_files(self) -> list[Path]:
@@ -212,6 +216,43 @@ def open(folder: str | os.PathLike) -> PackedDataset:
         entries={sample.name: entry for sample, entry in zip(index.samples, index.entries)},
         files=_MappedFiles(folder),
     )
+
+
+def open_split(
+    name: str, root: str | os.PathLike, split: str, reading: ImageReading
+) -> PackedDataset | None:
+    """Open a split of the packed data at ``root``; return None if there are no packed data.
+
+    Args:
+        name: Name of the data set.
+        root: The folder that ``python -m datasets.prepare --pack`` has written, or that of a split.
+        split: Name of the split.
+        reading: How images are to be read.
+
+    Raises:
+        DataError: The packed data are of another data set or split, or were read otherwise.
+    """
+    folders = packed_folders(root)
+    if not folders:
+        return None
+    folder = Path(root) if Path(root) in folders else Path(root) / split
+    found = open(folder if folder in folders else folders[0])
+    if found.info.name != name:
+        raise DataError(f'{root}: holds packed {found.info.name}, not {name}')
+    if found.split != split:
+        there = [each.name for each in folders] if folder not in folders else [found.split]
+        raise DataError(
+            f'{root}: no packed {split} here, only {", ".join(there)}; pack it with '
+            f'python -m datasets.prepare {name} --pack FOLDER --split {split}'
+        )
+    found.require(reading)
+    return replace(found, root=Path(root))
+
+
+def info(root: str | os.PathLike) -> DatasetInfo | None:
+    """Return the facts about the packed data at ``root``; None if there are no packed data."""
+    folders = packed_folders(root)
+    return pack_index.read(folders[0]).info if folders else None
 
 
 def _write(

@@ -10,6 +10,7 @@ from common.errors import UserError
 from common.log import LOG
 from datasets import Dataset
 from datasets.keys import DataKeys, ImageReading
+from datasets.loading import pack
 from datasets.readers import layout
 from engine.config.config import Config
 from engine.config.loading import class_info, data_set_info
@@ -34,7 +35,7 @@ def open_dataset(
     list_file: str | os.PathLike | None = None,
     complete: bool = True,
 ) -> Dataset:
-    """Open a split of the config's data set.
+    """Open a split of the config's data set, from its files or from packed data.
 
     Args:
         config: The config, whose class names and colours override those of the data set.
@@ -49,7 +50,12 @@ def open_dataset(
     root = data_root(config, data_dir)
     name, reading = data_set_info(config).name, ImageReading.of(config)
     LOG.info('opening %s %s in %s', name, split, root)
-    dataset = datasets.open(name, root, split, list_file, complete=complete, reading=reading)
+    packed = pack.open_split(name, root, split, reading)
+    if packed is not None and list_file is not None:
+        raise UserError(f'--list: {root} is packed; pass the folder of the images with -d')
+    dataset = packed or datasets.open(
+        name, root, split, list_file, complete=complete, reading=reading
+    )
     return replace(dataset, info=class_info(config, root))
 
 

@@ -28,7 +28,7 @@ from common.sections import SectionError, plain
 from common.terminal.short_repr import short_repr, short_text
 from datasets.info import long_name, repeated_name
 from datasets.keys import DataKeys
-from datasets.loading import augmentations
+from datasets.loading import augmentations, pack
 from datasets.readers import layout
 from engine.config import class_count, reading, schema
 from engine.config.config import Config, Origins
@@ -200,6 +200,9 @@ def data_set_info(
             try:
                 return datasets.info(name, folder)
             except datasets.DataError:
+                packed = pack.info(folder)
+                if packed is not None and packed.name == name:
+                    return packed
                 if root:
                     raise  # else the folder is only one of several sources of names
         return datasets.info(name)

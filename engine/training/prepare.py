@@ -194,6 +194,7 @@ def _start_logging(
     for line in descriptions:
         LOG.info('%s', line)  # only rank 0 shows its log
     if state is not None:
+        LOG.info('resuming after iteration %d', state.iteration)
         resume.log_ignored_options(state, plan)
     return logger
 

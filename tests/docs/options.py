@@ -34,8 +34,9 @@ PROGRAMS = {
 # Options that documents name of programs that are not the project's, by program.
 FOREIGN = {
     'mkdocs': '--strict',
-    'mpirun': '--allow-run-as-root --hostfile --oversubscribe',
-    'Slurm': '--gpu-bind --signal',
+    'mpirun': '--allow-run-as-root --bind-to --hostfile --oversubscribe',
+    'Slurm': '--batch --cpus-per-task --gpu-bind --gpus-per-node --job-name --nodes '
+    '--ntasks-per-node --open-mode --requeue --signal --time',
 }
 OPTION = re.compile(r'(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*')
 

@@ -8,8 +8,12 @@ import re
 from dataclasses import dataclass
 
 ANY = '*'
-SMALL = 'n_blocks=[1,1,1,1]', 'dens_k=[4,4,4,4]', 'channels=8', 'image_height=64', 'image_width=96'
+SMALL = (
+    'n_blocks=[1,1,1,1]', 'dens_k=[4,4,4,4]', 'channels=8', 'image_height=64', 'image_width=96',
+    'test_trained_area=false', 'test_size=[64,96]',
+)  # fmt: skip
 SMALL_NETWORK = '--set ' + ' '.join(f"'{key}'" for key in SMALL)
+SMALL_KEYS = ', '.join(f"'{key}'" for key in (*SMALL, 'max_iter=3', 'batch_size=2'))
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,19 @@ RULES = [
     Rule('export.md', r'-o (int8.xml|any.onnx)', rf'-m random {SMALL_NETWORK} -o \1'),
     options('export.md', r'python -m engine\.export .* --precision int8', '--size 96x128'),
     Rule('export.md', r'--benchmark 10', '--benchmark 2'),
+    # datasets.md, training.md, several-devices.md, reproducibility.md: a small network on small
+    # crops, except where weights are loaded
+    options('training.md', r'python train\.py(?!.* -p )', SMALL_NETWORK),
+    options(
+        'training.md',
+        r'python train\.py(?=.* -p )',
+        '--set max_iter=1 batch_size=1 image_height=64 image_width=96 --no-validation',
+    ),
+    Rule('training.md', r"'max_iter=100',", f'{SMALL_KEYS},'),
+    options('training.md', r'python -m benchmarks norms', '--size 64x96 --rounds 1'),
+    options('datasets.md', r'python train\.py', SMALL_NETWORK),
+    options('several-devices.md', r'python train\.py', SMALL_NETWORK),
+    options('reproducibility.md', r'python train\.py', SMALL_NETWORK),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
 ]
 

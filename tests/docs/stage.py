@@ -14,6 +14,7 @@ import numpy as np
 
 from docs.stage_camvid import frames
 from docs.stage_checkpoints import checkpoints
+from docs import own_data
 from support import programs
 
 SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
@@ -76,13 +77,15 @@ def video(folder: Path):
     writer.release()
 
 
-def camvid(folder: Path, counts: tuple = (('train', 3), ('val', 2), ('test', 2))):
-    """Copy the first images of each split of CamVid to data/camvid."""
-    for split, count in counts:
+def camvid(folder: Path, chosen: tuple = (('train', 18, 3), ('val', 0, 2), ('test', 33, 2))):
+    """Copy images of each split of CamVid, which show all classes, to data/camvid."""
+    for split, first, count in chosen:
         for part in (split, f'{split}annot'):
             target = folder / 'data' / 'camvid' / part
             target.mkdir(parents=True)
-            for path in sorted((SHARED / 'data' / 'camvid' / part).iterdir())[:count]:
+            for path in sorted((SHARED / 'data' / 'camvid' / part).iterdir())[
+                first : first + count
+            ]:
                 shutil.copyfile(path, target / path.name)
 
 
@@ -123,4 +126,17 @@ STAGE: dict[str, list[Stager]] = {
         photos,
         video,
     ],
+    # datasets.md, training.md, several-devices.md, configuration.md, reproducibility.md
+    'datasets.md': [
+        camvid,
+        cityscapes,
+        own_data.masks,
+        own_data.labelme,
+        own_data.cvat,
+        own_data.coco,
+    ],
+    'training.md': [camvid],
+    'several-devices.md': [camvid],
+    'configuration.md': [camvid],
+    'reproducibility.md': [camvid],
 }

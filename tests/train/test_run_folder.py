@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+import datasets
+from datasets.loading import pack
 from engine.runs import checkpoints
 from models import weights
 from support import train_runs
@@ -27,6 +29,20 @@ def test_the_seed_determines_the_run(data, tmp_path, caplog):
     assert not np.array_equal(ours['backbone/conv1/conv/W'], others['backbone/conv1/conv/W'])
     losses = [(folder / 'Training-loss.series.txt').read_text() for folder in (zero, seven)]
     assert losses[0] != losses[1]
+
+
+def test_packed_data_train_to_the_same_bits(data, tmp_path):
+    """A packed data set takes the place of its files, which need not be there any more."""
+    shutil.copytree(data, tmp_path / 'data')
+    for split in ('train', 'val'):
+        pack.pack(datasets.open('folder', tmp_path / 'data', split), tmp_path / 'packed' / split)
+    shutil.rmtree(tmp_path / 'data')
+    runs = [
+        Training(root, tmp_path, '--workers', 1, max_iter=3).whole(name)
+        for root, name in ((data, 'files'), (tmp_path / 'packed', 'packed run'))
+    ]
+    for name in ('final.h5', 'best.h5'):
+        assert same_weights(runs[0] / name, runs[1] / name)
 
 
 def test_the_time_between_saves_changes_nothing_else(uninterrupted, data, tmp_path, monkeypatch):

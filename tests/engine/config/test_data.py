@@ -1,8 +1,11 @@
 """The data set of a config: its root, and the class names and colours of the config."""
 
+import numpy as np
 import pytest
 
+import datasets
 from common.errors import UserError
+from datasets.loading import pack
 from engine.config import loading
 from engine.config.data import check_classes, first_samples, open_dataset
 from support import mpi_training
@@ -82,3 +85,40 @@ def test_the_categories_of_a_data_set_stay_with_its_own_names():
     assert loading.class_info(named) == info
     renamed = loading.load(overrides=[f'classes={["way", *info.classes[1:]]}'])
     assert loading.class_info(renamed).categories is None
+
+
+def test_packed_data_are_opened_in_place_of_files(config_file, root, tmp_path):
+    """Classes and colours are those of the config, pixels and labels those of the files."""
+    files = open_dataset(loading.load(config_file), 'val', root)
+    pack.pack(datasets.open('folder', root, 'val'), tmp_path / 'packed' / 'val')
+    for folder in (tmp_path / 'packed', tmp_path / 'packed' / 'val'):
+        packed = open_dataset(loading.load(config_file), 'val', folder)
+        assert isinstance(packed, pack.PackedDataset)
+        assert packed.info == files.info
+        for index in range(len(files)):
+            for one, other in zip(packed.pair(index), files.pair(index)):
+                assert np.array_equal(one, other)
+    config_file.write_text(OWN.partition('num_classes')[0] + f'data_dir: {tmp_path / "packed"}\n')
+    config = loading.load(config_file)
+    assert (config['num_classes'], open_dataset(config, 'val').info.classes) == (5, tuple('abcde'))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'split', 'list_file', 'message'),
+    [
+        ((), 'train', None, 'no packed train here, only val; pack it with python -m datasets.prep'),
+        ((), 'val', 'list.txt', '--list: '),
+        (('dataset=camvid', 'num_classes=11', 'classes=null', 'palette=null'), 'val', None,
+         'holds packed folder, not camvid'),
+        (('bit_depth=12',), 'val', None, 'packed with bit_depth not set, not 12'),
+    ],
+)  # fmt: skip
+def test_other_packed_data_are_refused(
+    config_file, root, tmp_path, changes, split, list_file, message
+):
+    pack.pack(datasets.open('folder', root, 'val'), tmp_path / 'packed' / 'val')
+    config = loading.load(config_file, changes)
+    with pytest.raises(UserError) as error:
+        open_dataset(config, split, tmp_path / 'packed', list_file)
+    assert message in str(error.value)
+    assert str(tmp_path / 'packed') in str(error.value)
