@@ -23,7 +23,8 @@ FACTS = (
     Column('mIoU, %', right=True),
 )
 TEXT_COLUMNS = (*FACTS, Column('weights'))
-MARKDOWN_COLUMNS = (*FACTS, Column('source', right=True), Column('weights'))
+# Without the data set, with which the name of a config ends: pages are narrow.
+MARKDOWN_COLUMNS = (FACTS[0], *FACTS[2:], Column('weights'))
 DOWNLOADED = '# not run here: downloads the published files'
 FETCHED = '# not run here: the files have to be fetched from their page with a browser'
 
@@ -43,24 +44,24 @@ def as_markdown(entries: Sequence[ZooEntry]) -> list[str]:
 
     They are the same on every machine: they leave out what is here.
     """
-    numbers: dict[str, int] = {}
-    rows = []
-    for entry in entries:
-        source = _score_source(entry)
-        number = numbers.setdefault(source, len(numbers) + 1) if source else ''
-        rows.append([*_markdown_facts(entry), str(number), _markdown_weights(entry.weights)])
+    sources = list(dict.fromkeys(source for e in entries if (source := _score_source(e))))
+    rows = [_markdown_row(entry, sources) for entry in entries]
     lines = tables.markdown(MARKDOWN_COLUMNS, rows)
-    numbered = [f'{number}. {source}' for source, number in numbers.items()]
-    for block in (numbered, *(_command_block(entries, downloads) for downloads in (True, False))):
+    named = [f'{number}. {source}' for number, source in enumerate(sources, start=1)]
+    if len(sources) == 1:
+        named = [f'The scores are those of {sources[0]}.']
+    for block in (named, *(_command_block(entries, downloads) for downloads in (True, False))):
         lines += ['', *block] if block else []
     return lines
 
 
-def _markdown_facts(entry: ZooEntry) -> list[str]:
-    """Return the cells of :data:`FACTS`, with the split of the score behind the data set."""
-    config, data_set, *others = _facts(entry)
-    split = entry.score.split if entry.score else None
-    return [f'`{config}`', ' '.join(filter(None, (data_set, split))), *others]
+def _markdown_row(entry: ZooEntry, sources: Sequence[str]) -> list[str]:
+    """Return the cells of a row; of several sources, the score has the number of its own."""
+    config, _, *others, score = _facts(entry)
+    source = _score_source(entry)
+    if source and len(sources) > 1:
+        score += f' ({sources.index(source) + 1})'
+    return [f'`{config}`', *others, score, _markdown_weights(entry.weights)]
 
 
 def _markdown_weights(status: WeightsStatus) -> str:
@@ -99,12 +100,13 @@ def _facts(entry: ZooEntry) -> list[str]:
 
 
 def _score_source(entry: ZooEntry) -> str | None:
-    """Return who published the score, and at which sizes, if the row of the entry has others."""
+    """Return who published the score, on which split, and at which sizes, if not the row's."""
     score = entry.score
     if score is None:
         return None
     others = score.views if score.views != _size_text(entry) else None
-    return f'{score.source}, {others}' if others else score.source
+    measured = ', '.join(filter(None, (score.split, others)))
+    return f'{score.source} ({measured})' if measured else score.source
 
 
 def _size_text(entry: ZooEntry) -> str:

@@ -82,7 +82,7 @@ def test_a_long_command_is_one_command_for_a_shell():
 def test_the_markdown_is_the_same_where_weights_are():
     (row,) = rows('\n'.join(table.as_markdown([entry('get it')])))
     assert row == (
-        '`own`', 'voc val', '300x400', '5,000', '6.12', '70.00', '1', '[page](https://here)',
+        '`own`', '300x400', '5,000', '6.12', '70.00', '[page](https://here)',
     )  # fmt: skip
     assert table.as_markdown([entry('get it', HERE)]) == table.as_markdown([entry('get it')])
     assert not any('get it' in line for line in table.as_text([entry('get it', HERE)]))
@@ -109,15 +109,20 @@ def test_the_markdown_says_where_weights_are(status, cell):
 
 def test_sources_of_scores_are_listed_once_below_the_table():
     """The sizes of a score are part of its source, unless they are those of the row."""
-    views = [None, None, '300x400', 'five sizes']
+    views = [None, '300x400', 'five sizes']
     scores = [PublishedScore(miou=7, source='a paper', split='val', views=v) for v in views]
     entries = [replace(entry('get it'), score=score) for score in (*scores, None)]
     lines = table.as_markdown(entries)
     below = lines[lines.index('') + 1 :]
-    assert below[:3] == ['1. a paper', '2. a paper, five sizes', '']
-    numbers = [line.split('|')[-3].strip() for line in lines if line.startswith('| `')]
-    assert numbers == ['1', '1', '1', '2', '']
-    assert below[3:] == ['```sh', table.FETCHED, *['get it'] * 5, '```']
+    assert below[:3] == ['1. a paper (val)', '2. a paper (val, five sizes)', '']
+    shown = [line.split('|')[-3].strip() for line in lines if line.startswith('| `')]
+    assert shown == ['7.00 (1)', '7.00 (1)', '7.00 (2)', '']
+    assert below[3:] == ['```sh', table.FETCHED, *['get it'] * 4, '```']
+
+
+def test_a_single_source_has_no_number():
+    lines = table.as_markdown([entry('get it')])
+    assert 'The scores are those of a paper (val).' in lines
 
 
 def test_every_config_has_a_row_in_the_page():
