@@ -1,4 +1,4 @@
-"""Draw docs/rooms.svg: the packages and the rooms of engine, each above what it imports.
+"""Draw docs/figures/rooms.svg: the packages and the rooms of engine, each above what it imports.
 
     python tools/draw_rooms.py
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli
 
 PROJECT = Path(__file__).resolve().parent.parent
-PICTURE = PROJECT / 'docs' / 'rooms.svg'
+PICTURE = PROJECT / 'docs' / 'figures' / 'rooms.svg'
 CONTENTS = {
     'scripts': 'train.py, evaluate.py, infer.py',
     'benchmarks': 'times of loader, training and inference',
