@@ -4,17 +4,18 @@
 #                    network of each family, labels, losses, schedules, metrics, a tiny training, a segmentation
 # make test          run all tests, except those of the targets below; long sweeps take a few members of each kind
 # make test-all      run the same tests with the long sweeps: every network, every fault, all CamVid images
-# make test-bench    run the tests of the benchmarks, of README's tables and of the PyTorch peer;
+# make test-bench    run the tests of the benchmarks, of their tables and of the PyTorch peer;
 #                    PEER_PYTHON=a Python with torch and numpy (required)
 # make test-cuda-install    install the CUDA wheels (5 GB) into a fresh environment and import them; needs no GPU
 # make test-gpu      run the tests that need NVIDIA GPUs, one or more; SHARED=folder of reference material and data,
 #                    OUT=folder for the report gpu_tests.json (default: results)
 # make lint          check style, types and the direction of imports
-# make bench         time loader, training and inference, and update their tables in README.md; DATA=folder of
+# make bench         time loader, training and inference, and update their tables in docs/backends.md; DATA=folder of
 #                    Cityscapes, PEER_PYTHON=a Python with torch and numpy to compare with PyTorch, CAMVID=folder of
 #                    CamVid to update the accuracy table
 # make fuzz          feed damaged and hostile files to every reader, a few minutes; N=number of files (default: 5000);
 #                    results/fuzz gets report.json and the files that fail
+# make docs          build the pages of docs/ into site/, strictly: a link or an anchor that leads nowhere is an error
 # make hooks         let git check style before a commit, imports and types before a push
 # make cuda          install NNabla's CUDA extension into .venv
 # make serve-environment   install what `make serve` needs
@@ -28,7 +29,7 @@ RUN = .venv/bin/python
 DEMO = resources/street.jpg
 DEMO_OPTIONS = -cfg configs/D3Net_T_camvid.yaml --legend
 
-.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint fuzz hooks bench serve \
+.PHONY: demo test test-fast test-all test-bench test-cuda-install test-gpu lint fuzz docs hooks bench serve \
 	environment environment-dev serve-environment cuda clean
 
 demo: environment
@@ -50,7 +51,7 @@ test-bench:
 	@'$(PEER_PYTHON)' -c 'import torch, numpy' 2>/dev/null || { echo "error: PEER_PYTHON='$(PEER_PYTHON)' is not a \
 	Python with torch and numpy; run: python3 -m venv peer && peer/bin/python -m pip install torch numpy && \
 	make test-bench PEER_PYTHON=peer/bin/python" >&2; exit 2; }
-	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-dev.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-docs.txt requirements-dev.txt)
 	@$(RUN) -m pytest -n auto -m bench
 
 test-cuda-install: environment-dev
@@ -69,6 +70,10 @@ lint: environment-dev
 fuzz: environment
 	@$(RUN) -m fuzz $(if $(N),-n $(N))
 
+docs:
+	@$(call bootstrap,requirements.txt requirements-docs.txt)
+	@$(RUN) -m mkdocs build --quiet --strict
+
 hooks: environment-dev
 	@$(RUN) -m pre_commit install --hook-type pre-commit --hook-type pre-push
 
@@ -81,7 +86,7 @@ environment:
 	@$(call bootstrap,requirements.txt)
 
 environment-dev:
-	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-dev.txt)
+	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-docs.txt requirements-dev.txt)
 
 serve-environment:
 	@$(call bootstrap,requirements.txt requirements-serve.txt)

@@ -1,6 +1,6 @@
 """Benchmarks whose contestants take turns and are compared as ratios of their times.
 
-Every command takes --help; `make bench` runs those behind the tables of README.md:
+Every command takes --help; `make bench` runs those behind the tables of docs/backends.md:
 
 python -m benchmarks blocks
 python -m benchmarks inference --peer pytorch

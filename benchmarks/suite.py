@@ -1,4 +1,4 @@
-"""python -m benchmarks.suite: run the benchmarks of README.md and update its tables.
+"""python -m benchmarks.suite: run the benchmarks of docs/backends.md and update its tables.
 
 The suite takes less than ten minutes on two idle cores. The accuracy table needs --camvid and takes
 some minutes more.
@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.log import LOG
 from common.settings import Settings, option
 
-README = PROJECT / 'README.md'
+PAGE = PROJECT / 'docs' / 'backends.md'
 TABLE_NAMES = ('loader', 'training', 'inference', 'accuracy')
 BENCHMARK, EVALUATE = 'benchmarks/__main__.py', 'evaluate.py'
 # The first config whose data set is found is measured.
@@ -74,9 +74,9 @@ class SuiteSettings(Settings):
         '-o',
         '--output',
         type=Path,
-        default=README,
+        default=PAGE,
         metavar='FILE',
-        help='Markdown file to update (default: README.md)',
+        help='Markdown file to update (default: docs/backends.md)',
     )
 
 
@@ -98,7 +98,7 @@ def run_suite(wanted: SuiteSettings) -> int:
     Raises:
         UserError: A data folder or the Python is unusable, or the output file lacks a marker.
     """
-    from benchmarks import readme_tables
+    from benchmarks import markdown_tables
 
     runs = {
         'loader': _loader,
@@ -107,15 +107,15 @@ def run_suite(wanted: SuiteSettings) -> int:
         'accuracy': _accuracy,
     }
     chosen, blocks = [name for name in TABLE_NAMES if name in wanted.only], {}
-    readme_tables.require_blocks(wanted.output, chosen)
+    markdown_tables.require_blocks(wanted.output, chosen)
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             started = time.perf_counter()
             documents = runs[name](wanted, Path(folder))
             LOG.info('%s: %.0f s', name, time.perf_counter() - started)
             if documents:
-                blocks[name] = readme_tables.markdown_table(name, documents)
-                readme_tables.update_blocks(wanted.output, {name: blocks[name]})
+                blocks[name] = markdown_tables.markdown_table(name, documents)
+                markdown_tables.update_blocks(wanted.output, {name: blocks[name]})
     print(f'{wanted.output}: {", ".join(blocks) or "nothing"} written')
     return 0
 

@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.terminal import streams
 from common.terminal.name_list import first_names
 from common.terminal.short_repr import short_repr
-from common.terminal.tables import Column, fitted, line
+from common.terminal.tables import Column, fitted, line, markdown
 from models import complexity, weights
 
 DEFAULT_SIZE = (512, 1024)  # height and width of the image, in pixels
@@ -55,7 +55,9 @@ def build_parser() -> Parser:
         'converts or trains them',
     )
     parser.add_argument(
-        '--markdown', action='store_true', help='with --table: write Markdown, for documents'
+        '--markdown',
+        action='store_true',
+        help='write Markdown, for documents: the networks, or with --table their configs',
     )
     return parser
 
@@ -66,8 +68,8 @@ def main(args: Namespace) -> int:
     lists = [option for option in ('names', 'weights', 'table') if getattr(args, option)]
     if len(lists) > 1:
         raise UserError(f'pass --{lists[0]} or --{lists[1]}, not both')
-    if args.markdown and not args.table:
-        raise UserError('--markdown belongs to --table: pass both')
+    if args.markdown and (args.names or args.weights):
+        raise UserError(f'--{lists[0]} has no Markdown; leave out --markdown')
     if args.names:
         print('\n'.join(names))
         return DONE
@@ -76,6 +78,9 @@ def main(args: Namespace) -> int:
         return DONE
     if args.table:
         print(*_table_lines(names, args.markdown), sep='\n')
+        return DONE
+    if args.markdown:
+        print(*markdown([Column('network'), *COLUMNS], map(_markdown_row, names)), sep='\n')
         return DONE
     columns = fitted([Column(width=max(map(len, names))), *COLUMNS], [])
     print(line(columns, [column.title for column in columns]))
@@ -105,6 +110,12 @@ def _cells(name: str) -> list[str]:
         str(smallest),
         info.paper,
     ]
+
+
+def _markdown_row(name: str) -> list[str]:
+    """Return a network's row; a cell that spans all columns becomes the last."""
+    cells = _cells(name)
+    return [f'`{name}`', *[''] * (len(COLUMNS) - len(cells)), *cells]
 
 
 def _published_lines(names: list[str]) -> list[str]:

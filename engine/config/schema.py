@@ -1,13 +1,12 @@
 """Compose the config keys from the sections that own them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
 
 import models
 from common.errors import UserError
 from common.sections import Key, Section, keys_of
-from engine.config.published_score import BLOCK_KEY, PublishedScore
 
 # For each title of the reference, the name of its section or of a function that returns several
 # sections. They are named instead of imported, because a section belongs to the code that reads it,
@@ -42,7 +41,7 @@ FIXED_VALUES = {
 
 def fixed_sections() -> list[type[Section]]:
     """Return the sections that apply to every config."""
-    return [section for home in SECTIONS.values() for section in _sections_at(home)]
+    return [section for home in SECTIONS.values() for section in sections_at(home)]
 
 
 def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
@@ -59,7 +58,7 @@ def keys_for(values: Mapping[str, Any]) -> dict[str, Key]:
     in_effect: list[type[Section]] = fixed_sections()
     others: list[type[Section]] = []
     for chooser in CHOICES:
-        possible = _choices(chooser)
+        possible = choices_of(chooser)
         default = _shared_keys()[chooser].default
         for name, section in possible.items():
             (in_effect if name == values.get(chooser, default) else others).append(section)
@@ -83,48 +82,12 @@ def _shared_keys() -> dict[str, Key]:
     return {name: key for each in fixed_sections() for name, key in keys_of(each).items()}
 
 
-def reference() -> str:
-    """Return a text that lists every key with its type, range, default and meaning.
-
-    The text has a paragraph for each title in ``SECTIONS``, each alternative in ``CHOICES``,
-    each family of networks and the block with the published score. The paragraph of an alternative
-    has only the keys that the alternative adds or defines differently, such as with another
-    default.
-    """
-    return '\n'.join(f'{title}\n' + ''.join(map(_entry, keys)) for title, keys in _paragraphs())
-
-
-def _paragraphs() -> Iterator[tuple[str, Iterable[Key]]]:
-    """Yield the titles of the reference, each with its keys."""
-    for title, home in SECTIONS.items():
-        shared = {name: key for each in _sections_at(home) for name, key in keys_of(each).items()}
-        yield title, shared.values()
-        for chooser in shared.keys() & CHOICES.keys():
-            for name, section in _choices(chooser).items():
-                own = [k for k in keys_of(section).values() if shared.get(k.name) != k]
-                if own:
-                    yield f'{title}: {name}', own
-    for family in models.FAMILIES:
-        yield f'Hyper-parameters: {family.name}', keys_of(family.keys).values()
-    title = (
-        f'Block {BLOCK_KEY}: a fact without effect, which files that name this one do not inherit'
-    )
-    yield title, keys_of(PublishedScore).values()
-
-
-def _sections_at(home: str) -> list[type[Section]]:
+def sections_at(home: str) -> list[type[Section]]:
     """Return the sections of an entry of ``SECTIONS``."""
     found = resolve_name(home)
     return [found] if isinstance(found, type) else found()
 
 
-def _choices(key: str) -> dict[str, type[Section]]:
+def choices_of(key: str) -> dict[str, type[Section]]:
     """Return the sections from which the value of ``key`` selects one, by that value."""
     return resolve_name(CHOICES[key])()
-
-
-def _entry(key: Key) -> str:
-    """Return a key's lines in the reference."""
-    limits = f', {key.range_text()}' if key.range_text() else ''
-    facts = f'{key.type_text()}{limits}; default: {key.default_words()}'
-    return f'  {key.name}: {facts}\n      {key.meaning}\n'

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import harness, readme_tables, suite
+from benchmarks import harness, markdown_tables, suite
 from benchmarks.__main__ import build_parser as benchmark_parser
 from common import PROJECT
 from common.errors import UserError
@@ -118,7 +118,7 @@ def test_the_loader_is_skipped_without_data_and_logged(working_folder, monkeypat
 
 
 def test_readme_has_all_markers_and_the_configs_exist():
-    readme_tables.require_blocks(PROJECT / 'README.md', suite.TABLE_NAMES)
+    markdown_tables.require_blocks(suite.PAGE, suite.TABLE_NAMES)
     inferred = [path for path, *_ in suite.INFERENCE_RUNS]
     for path in (*suite.LOADER_CONFIGS, suite.TRAINING_RUN[0], *inferred, suite.ACCURACY_CONFIG):
         assert (PROJECT / path).is_file()

@@ -31,6 +31,17 @@ def test_columns_of_named_networks(capsys):
     assert slim[2:4] == ['5,695,987', '9.07'] and 'arXiv:2101.06085' in slim[-1]
 
 
+def test_markdown_has_the_cells_of_the_table(capsys):
+    assert command('--family', 'd3net', '--markdown') == 0
+    titles, rule, *rows = (
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in capsys.readouterr().out.splitlines()
+    )
+    assert titles[:3] == ['network', 'classes', 'parameters'] and set(''.join(rule)) == {'-', ':'}
+    assert rows[0] == ['`d3net`', *[''] * 6, listing._cells('d3net')[0]]
+    assert rows[1:] == [[f'`{name}`', *listing._cells(name)] for name in models.names('d3net_*')]
+
+
 def test_networks_of_a_family(capsys):
     assert command('--family', 'd3net') == 0
     head, *lines = capsys.readouterr().out.splitlines()

@@ -12,7 +12,7 @@ from common import files
 from common.command import run_command
 from common.errors import UserError
 from engine import config
-from engine.config import schema
+from engine.config import reference
 from models import __main__ as listing
 from models import registry, weights
 from models.convert import __main__ as convert
@@ -80,7 +80,7 @@ def test_a_config_sets_its_hyper_parameters(own, tmp_path):
     assert network.info.mean == (1, 2, 3)
     with pytest.raises(UserError, match='widths: must be at least 1.*--set'):
         config.load(path, ['widths=[3, 0, 4]'])
-    assert 'Hyper-parameters: own' in schema.reference()
+    assert 'Hyper-parameters: own' in reference.as_text()
 
 
 def test_its_weights_are_saved_and_loaded(own, tmp_path):

@@ -11,7 +11,8 @@ from support import programs
 
 PREINSTALLED = {'setuptools'}  # part of every new environment
 FOR_DEVELOPMENT = (
-    'requirements.txt requirements-deploy.txt requirements-serve.txt requirements-dev.txt'
+    'requirements.txt requirements-deploy.txt requirements-serve.txt requirements-docs.txt '
+    'requirements-dev.txt'
 )
 DEVELOPMENT_TARGETS = 'test', 'test-fast', 'test-all', 'test-bench', 'lint', 'hooks'
 
@@ -20,7 +21,7 @@ DEVELOPMENT_TARGETS = 'test', 'test-fast', 'test-all', 'test-bench', 'lint', 'ho
     'name',
     [
         'requirements', 'requirements-cuda', 'requirements-deploy', 'requirements-serve',
-        'requirements-dev',
+        'requirements-docs', 'requirements-dev',
     ],
 )  # fmt: skip
 def test_every_requirement_is_pinned(name):

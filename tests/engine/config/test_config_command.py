@@ -1,9 +1,12 @@
 """python -m engine.config: the effective config with its origins, and the reference of all keys."""
 
+import re
+
 import yaml
+from markdown_it import MarkdownIt
 
 from engine.config import loading as config
-from engine.config import schema
+from engine.config import reference, schema
 from support import programs
 
 
@@ -34,3 +37,31 @@ def test_the_reference_lists_every_key_of_the_configs():
     assert used - schema.FIXED_VALUES.keys() <= listed
     assert '  lr: number, greater than 0; default: required for training\n' in process.stdout
     assert '  power: number, greater than 0; default: 0.9\n' in process.stdout
+
+
+def test_the_markdown_reference_has_every_key_of_the_text_with_its_facts():
+    process = programs.run('-m', 'engine.config', '--reference', '--markdown')
+    assert process.returncode == 0, process.stderr
+    tokens = MarkdownIt('commonmark').enable('table').parse(process.stdout)
+    headings, cells = [], []  # of each row, as a reader sees them
+    for token, following in zip(tokens, tokens[1:]):
+        if token.type == 'heading_open':
+            headings.append(following.content)
+        elif token.type in ('tr_open', 'td_open'):
+            cells += [[]] if token.type == 'tr_open' else []
+            if token.type == 'td_open':
+                assert not any(child.type == 'html_inline' for child in following.children)
+                text = ''.join(child.content for child in following.children)
+                cells[-1].append(text)
+    rows = [row for row in cells if row]
+    text = reference.as_text()
+    expected = re.findall(r'^  (\w+): (.*); default: (.*)\n      (.*)$', text, re.MULTILINE)
+    plain = [tuple(cell.replace('`', '') for cell in row) for row in expected]
+    assert [tuple(row) for row in rows] == plain
+    titles = [title.partition(': a ')[0] for title in re.findall(r'^\S.*', text, re.MULTILINE)]
+    assert headings == titles
+
+
+def test_markdown_is_of_the_reference_only():
+    message = programs.error_line(programs.run('-m', 'engine.config', '--markdown'))
+    assert message == 'error: --markdown belongs to --reference: pass both'

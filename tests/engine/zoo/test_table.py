@@ -108,6 +108,6 @@ def test_a_mistake_gives_one_line(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_markdown_belongs_to_the_table(capsys):
-    assert run_command(listing.build_parser, listing.main, ['--markdown']) == 2
-    assert '--markdown belongs to --table' in capsys.readouterr().err
+def test_lists_of_names_and_files_have_no_markdown(capsys):
+    assert run_command(listing.build_parser, listing.main, ['--names', '--markdown']) == 2
+    assert '--names has no Markdown' in capsys.readouterr().err

@@ -17,7 +17,7 @@ from datasets.loading.augmentations import (
 )
 from datasets.loading.loader import Loader
 from engine import config as configs
-from engine.config import schema
+from engine.config import reference, schema
 from support import stripes
 
 
@@ -123,7 +123,7 @@ def test_a_config_sets_the_keys_of_a_users_augmentation(own_modules):
 
 def test_the_config_reference_lists_added_keys_and_changed_defaults(own_modules):
     paragraphs = {
-        paragraph.split('\n')[0]: paragraph for paragraph in schema.reference().split('\n\n')
+        paragraph.split('\n')[0]: paragraph for paragraph in reference.as_text().split('\n\n')
     }
     middle = paragraphs['Augmentation: middle']
     assert 'middle_zoom: whole number, at least 1 and at most 4; default: 1' in middle

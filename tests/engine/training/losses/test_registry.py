@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from common.sections import Section, config_key
-from engine.config import schema
+from engine.config import reference, schema
 from engine.training import losses
 from engine.training.losses import registry
 from layers import functions as L
@@ -88,7 +88,7 @@ def test_keys_of_own_losses_are_config_keys(own_losses):
     assert 'own_focal' in keys['loss'].choices
     assert keys['own_gamma'].convert('3') == 3.0
     assert '  scarce_class: whole number, at least 0; default: 0\n      number of the class' in (
-        schema.reference()
+        reference.as_text()
     )
 
 

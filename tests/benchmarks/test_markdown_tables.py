@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import harness, readme_tables, suite
-from common import PROJECT
+from benchmarks import harness, markdown_tables, suite
 from common.errors import UserError
 
 pytestmark = pytest.mark.bench
@@ -26,10 +25,11 @@ def result(name, ratio, **details):
 
 
 def test_only_what_is_between_the_markers_changes():
-    text = readme_tables.replace_blocks(TEXT, {'one': 'new\n', 'two': '| a |\n| --- |'})
+    text = markdown_tables.replace_blocks(TEXT, {'one': 'new\n', 'two': '| a |\n| --- |'})
     assert text == TEXT.replace('old', 'new').replace('two -->\n', 'two -->\n| a |\n| --- |\n')
     assert (
-        readme_tables.replace_blocks(text, {'one': 'old', 'two': ''}).replace('\n\n', '\n') == TEXT
+        markdown_tables.replace_blocks(text, {'one': 'old', 'two': ''}).replace('\n\n', '\n')
+        == TEXT
     )
 
 
@@ -46,8 +46,8 @@ def test_bad_markers_are_refused_and_change_nothing(text, message, tmp_path):
     path = tmp_path / 'page.md'
     path.write_text(text)
     for attempt in (
-        lambda: readme_tables.require_blocks(path, ['one']),
-        lambda: readme_tables.update_blocks(path, {'one': ''}),
+        lambda: markdown_tables.require_blocks(path, ['one']),
+        lambda: markdown_tables.update_blocks(path, {'one': ''}),
     ):
         with pytest.raises(UserError, match=f'page.md: <!-- benchmark:one --> {message}'):
             attempt()
@@ -56,7 +56,7 @@ def test_bad_markers_are_refused_and_change_nothing(text, message, tmp_path):
 
 def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match='cannot be read'):
-        readme_tables.require_blocks(tmp_path / 'page.md', ['one'])
+        markdown_tables.require_blocks(tmp_path / 'page.md', ['one'])
 
 
 def test_a_table_of_inference_documents(tmp_path):
@@ -74,7 +74,7 @@ def test_a_table_of_inference_documents(tmp_path):
         ]
         harness.write_json(tmp_path / 'report.json', results, settings)
         documents.append(json.loads((tmp_path / 'report.json').read_text()))
-    lines = readme_tables.markdown_table('inference', documents).splitlines()
+    lines = markdown_tables.markdown_table('inference', documents).splitlines()
     assert documents[0]['machine']['CPU'] in lines[0]
     assert lines[0].endswith('size 64x128; threads 2; int8 ranges from street.jpg.')
     table = [line for line in lines if line.startswith('|')]
@@ -103,15 +103,15 @@ def test_a_table_of_training_has_seconds_per_step():
             },
         ],
     }
-    text = readme_tables.markdown_table('training', [document])
+    text = markdown_tables.markdown_table('training', [document])
     assert text.startswith('a CPU; nnabla 1.39.0; config D3Net_T; batch 2 images.')
     assert text.endswith('| none | 1.23 (1.22-1.30) | 1.00x | 10 |  | 2.3457 |')
 
 
 @pytest.mark.parametrize('name', suite.TABLE_NAMES)
 def test_readmes_tables_have_all_columns_filled(name):
-    text = (PROJECT / 'README.md').read_text()
-    block = text.split(readme_tables.BEGIN.format(name))[1].split(readme_tables.END)[0]
-    assert '\n'.join(readme_tables.table_header(name)) in block
+    text = suite.PAGE.read_text()
+    block = text.split(markdown_tables.BEGIN.format(name))[1].split(markdown_tables.END)[0]
+    assert '\n'.join(markdown_tables.table_header(name)) in block
     rows = [line.split('|')[1:-1] for line in block.splitlines() if line.startswith('|')][2:]
     assert all(any(cell.strip() for cell in column) for column in zip(*rows))

@@ -1,0 +1,18 @@
+"""Commands that are not run with their page, because a test or a check runs them as they are."""
+
+import re
+
+# Regular expression of the whole command, and the test file, or the target of make that CI runs.
+ELSEWHERE = {
+    r'make (test|lint)': '.ci/run',
+    r'make test-fast': 'tests/test_core_tests.py',
+    r'make demo': 'tests/tools/test_bootstrap.py',
+}
+
+
+def place(command: str) -> str | None:
+    """Return the file of the project that runs a command; None if none does."""
+    for pattern, where in ELSEWHERE.items():
+        if re.fullmatch(pattern, command):
+            return where
+    return None
