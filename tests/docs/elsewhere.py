@@ -7,6 +7,7 @@ ELSEWHERE = {
     r'make (test|lint)': '.ci/run',
     r'make test-fast': 'tests/test_core_tests.py',
     r'make demo': 'tests/tools/test_bootstrap.py',
+    r'make serve-environment': 'tests/tools/test_requirements.py',
 }
 
 

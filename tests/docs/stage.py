@@ -90,8 +90,7 @@ STAGE: dict[str, list[Stager]] = {
         photo('test.jpg'),
     ],
     'python.md': [
-        project_file('resources/street.jpg', 'street.jpg'),
-        project_file('resources/D3Net_T_camvid.h5', 'own.h5'),
+        camvid,
         photos,
         video,
     ],
