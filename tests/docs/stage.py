@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from docs import own_data
 from support import programs
 
 SHARED = programs.PROJECT.parent / 'shared'
@@ -88,6 +89,11 @@ cityscapes = copied('data/samples/cityscapes', 'data/cityscapes')
 STAGE: dict[str, list[Stager]] = {
     'README.md': [
         photo('test.jpg'),
+    ],
+    'troubleshooting.md': [
+        project_file('resources/street.jpg', 'test.jpg'),
+        photos,
+        own_data.right_and_wrong,
     ],
     'python.md': [
         camvid,
