@@ -6,7 +6,7 @@ a parameter to decide whether the parameter is frozen.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import nnabla as nn
@@ -59,6 +59,10 @@ class Build:
             with fixed statistics in training. The numbers are the same.
         channel_last: Tensors inside the network are (N, H, W, C), which NNabla supports on GPUs
             only. Parameters keep their shapes.
+        task_taps: If the caller passes a dict, the graph of a network with several tasks puts the
+            encoder's last map into it, as each task's decoder reads it, by the name of the task.
+            After a backward pass, ``.g`` of these Variables is the gradient of the task's loss
+            alone. They are in the build's layout, and forward and backward passes keep them.
     """
 
     train: bool = False
@@ -69,6 +73,7 @@ class Build:
     dropout: bool = True
     cuda: bool = False
     channel_last: bool = False
+    task_taps: dict[str, nn.Variable] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.recompute not in RECOMPUTE_POLICIES:

@@ -29,35 +29,44 @@ either, the network cannot be built (:data:`IMPOSSIBLE_PAIRS`). In a UNet the ch
 number of classes: :func:`complete` rejects an impossible number, and networks that cannot have 19
 classes have another default (:data:`OTHER_NUM_CLASSES`).
 
-Differs from the original: a network has one input image and one decoder; logits are returned at the
-decoder's size, and the caller does the last upsampling, bilinear by a whole factor; a ``bgr``
-network has the channel order in its :class:`models.family.NetworkInfo`, not in a separate flag.
+With the keys of :class:`common.tasks.TaskKeys`, a network has two input pictures
+(:mod:`models.encoders.streams`) or several tasks. Each task has a decoder of its own,
+``decoders/0``, ``decoders/1`` and so on, all of one kind, which read the same maps of the encoder.
+
+Differs from the original: outputs are returned at the decoder's size, and the caller does the last
+upsampling, bilinear by a whole factor; a ``bgr`` network has the channel order in its
+:class:`models.family.NetworkInfo`, not in a separate flag; each decoder starts from the encoder's
+maps, while the original's UNet and FPN write into the list that all decoders share, so that a
+second one fails; a UNet of two inputs takes both streams' finest maps as shortcut without being
+told the number of channels; all RegNetX and both widths of MobileNetV2 take two inputs.
 Networks with ResNet-50 or BiFPN are not implemented, nor those with ``ericsun``, an encoder that is
 not published.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from itertools import product
 from typing import Any, TypeVar
 
 import nnabla as nn
 
-from common.sections import Section, SectionError, config_key
+from common.sections import SectionError, config_key
+from common.tasks import CLASSES, SEGMENTATION, Task, TaskKeys
 from layers import functions as L
+from layers import tasks as task_layers
 from models import edgeailite_decoders as decoders
 from models.edgeailite_blocks import group_count
 from models.edgeailite_decoders import DecoderOptions
+from models.edgeailite_encoders import ENCODERS
 from models.edgeailite_published import PUBLISHED
-from models.encoders import mobilenetv2, regnet
+from models.encoders import mobilenetv2, regnet, streams
 from models.family import Family, Hyper, NetworkInfo, Original
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeAILiteKeys(Section):
-    """Hyper-parameters of the decoders."""
+class EdgeAILiteKeys(TaskKeys):
+    """Inputs, tasks and hyper-parameters of the decoders."""
 
     use_aspp: bool | None = config_key(
         None,
@@ -89,61 +98,6 @@ class EdgeAILiteKeys(Section):
 Map = TypeVar('Map')  # a Variable, or the number of its channels
 
 
-@dataclass(frozen=True)
-class EdgeAILiteEncoder:
-    """An encoder with the decoder options that depend on it.
-
-    Attributes:
-        features: ``features(x, build, last_stride=..., fast_down=...)`` returns five maps, finest
-            first.
-        maps: Channels of the five maps.
-        paper: Authors, venue and arXiv number of the paper.
-        decoder_chan: Default for the channels of the decoder.
-        narrow_chan: Default for the channels of the decoder of fpn128.
-        shortcut_out: Channels of DeepLabV3+'s shortcut.
-        group_size: Channels of a group of the decoder's 3x3 convolutions; None for depthwise ones.
-        norm: Batch norm with the network's activation.
-    """
-
-    features: Callable[..., list[nn.Variable]]
-    maps: tuple[int, ...]
-    paper: str
-    decoder_chan: int = 256
-    narrow_chan: int = 128
-    shortcut_out: int = 48
-    group_size: int | None = None
-    norm: L.Norm = L.bn_relu
-
-
-def _mobilenetv2_encoder(width: float = 1.0, norm: L.Norm = L.bn_relu) -> EdgeAILiteEncoder:
-    """Return a MobileNetV2 of the given width."""
-    decoder, narrow, shortcut = (
-        mobilenetv2.scale_channels(count, width) for count in (256, 128, 48)
-    )
-    features = partial(mobilenetv2.encoder, width=width, norm=norm)
-    maps = mobilenetv2.map_channels(width)
-    return EdgeAILiteEncoder(
-        features, maps, mobilenetv2.PAPER, decoder, narrow, shortcut, norm=norm
-    )
-
-
-def _regnet_encoder(name: str, decoder_chan: int = 256) -> EdgeAILiteEncoder:
-    """Return a RegNetX by its name in the table of variants."""
-    variant = regnet.VARIANTS[name]
-    features, group_size = partial(regnet.encoder, **variant), variant['group_width']
-    return EdgeAILiteEncoder(
-        features, variant['widths'], regnet.PAPER, decoder_chan, group_size=group_size
-    )
-
-
-ENCODERS = {
-    'mobilenetv2_tv': _mobilenetv2_encoder(),
-    'mobilenetv2_tv_1p4': _mobilenetv2_encoder(1.4, L.bn_relu6),
-    'regnetx400mf': _regnet_encoder('regnetx400mf'),
-    'regnetx800mf': _regnet_encoder('regnetx800mf'),
-    'regnetx1p6gf': _regnet_encoder('regnetx1p6gf', decoder_chan=264),
-    'regnetx3p2gf': _regnet_encoder('regnetx3p2gf', decoder_chan=288),
-}
 REGNETS = tuple(regnet.VARIANTS)
 ENCODER_NAMES: dict[str, dict[str, Any]] = (
     {name: dict(encoder=name) for name in ENCODERS}
@@ -198,25 +152,35 @@ def edgeailite(x: nn.Variable, build: L.Build, **hyper: Any) -> list[nn.Variable
     """Build the whole network.
 
     Args:
-        x: Normalised image, (N, 3, H, W).
+        x: Normalised image, (N, 3, H, W), or the pictures of a scene, (N, 3 * inputs, H, W).
         build: Options of the build.
         **hyper: Hyper-parameters from :func:`complete`.
 
     Returns:
-        [logits (N, num_classes, H / s, W / s)]. The stride s is 4, or 2 for a UNet. Fast
-        downsampling doubles it, except for ``fpn128``.
+        For each task (N, channels, H / s, W / s): logits, or depth in metres. The stride s is 4, or
+        2 for a UNet. Fast downsampling doubles it, except for ``fpn128``.
     """
-    last_stride = 1 if hyper['decoder'] == 'deeplabv3plus' else 2
+    encoder, inputs = ENCODERS[hyper['encoder']], hyper.get('inputs', 1)
+    stages = encoder.stages(
+        last_stride=1 if hyper['decoder'] == 'deeplabv3plus' else 2,
+        fast_down=hyper['fast_down'],
+        **(encoder.of_streams if inputs > 1 else {}),
+    )
     with L.scope('encoder'), L.scope('features'):
-        maps = ENCODERS[hyper['encoder']].features(
-            x, build, last_stride=last_stride, fast_down=hyper['fast_down']
-        )
-    with L.scope('decoders'), L.scope('0'):
-        return [
-            DECODER_FUNCTIONS[hyper['decoder']](
-                select_maps(maps, hyper), build, _decoder_options(hyper)
-            )
-        ]
+        maps = streams.run_streams(x, inputs, stages, build)
+    *finer, last = select_maps(maps, hyper)
+    decode, outputs = DECODER_FUNCTIONS[hyper['decoder']], []
+    for i, task in enumerate(tasks_of(hyper)):
+        own = [*finer, task_layers.tap(last, task.name, build)]
+        with L.scope('decoders'), L.scope(str(i)):
+            outputs.append(decode(own, build, _decoder_options(hyper, task)))
+    return outputs
+
+
+def tasks_of(hyper: Hyper) -> tuple[Task, ...]:
+    """Return the tasks of a network: segmentation, if the hyper-parameters do not name any."""
+    alone = Task(SEGMENTATION, CLASSES, hyper['num_classes'])
+    return TaskKeys.of_config(hyper) or (alone,)
 
 
 def select_maps(maps: Sequence[Map], hyper: Mapping[str, Any]) -> list[Map]:
@@ -252,29 +216,36 @@ def complete(hyper: dict[str, Any]) -> dict[str, Any]:
         raise SectionError(
             'use_extra_strides', 'only a UNet or FPN with use_aspp: false has extra strides'
         )
-    maps = select_maps(encoder.maps, hyper)
-    for channels in decoders.grouped_channels(
-        DECODER_FUNCTIONS[decoder], maps, _decoder_options(hyper)
-    ):
-        try:
-            group_count(channels, encoder.group_size)
-        except ValueError as error:
-            key = 'num_classes' if decoder == 'unet' else 'decoder_chan'
-            raise SectionError(
-                key,
-                f'{hyper["num_classes"]} classes and decoder_chan {hyper["decoder_chan"]} are '
-                f'impossible with groups of {encoder.group_size} channels; {error}',
-            ) from error
+    maps = select_maps(streams.map_channels(encoder.maps, hyper.get('inputs', 1)), hyper)
+    for task in tasks_of(hyper):
+        options = _decoder_options(hyper, task)
+        for channels in decoders.grouped_channels(DECODER_FUNCTIONS[decoder], maps, options):
+            try:
+                group_count(channels, encoder.group_size)
+            except ValueError as error:
+                of_task = 'task_channels' if hyper.get('tasks') else 'num_classes'
+                what = (
+                    f'{task.channels} channels of {task.name}'
+                    if hyper.get('tasks')
+                    else (f'{task.channels} classes')
+                )
+                raise SectionError(
+                    of_task if decoder == 'unet' else 'decoder_chan',
+                    f'{what} and decoder_chan {hyper["decoder_chan"]} are impossible with groups '
+                    f'of {encoder.group_size} channels; {error}',
+                ) from error
     return hyper
 
 
-def _decoder_options(hyper: Hyper) -> DecoderOptions:
-    """Return the decoder's options from the hyper-parameters of the network."""
+def _decoder_options(hyper: Hyper, task: Task) -> DecoderOptions:
+    """Return the options of a task's decoder from the hyper-parameters of the network."""
     encoder = ENCODERS[hyper['encoder']]
     given = {
         field.name: hyper[field.name] for field in fields(DecoderOptions) if field.name in hyper
     }
     return DecoderOptions(
+        output_channels=task.channels,
+        output_range=task.range,
         norm=encoder.norm,
         group_size=encoder.group_size,
         shortcut_out=encoder.shortcut_out,
@@ -294,6 +265,8 @@ def _info(hyper: Hyper) -> NetworkInfo:
         size_divisor=stride,
         smallest_size=stride,
         paper=f'{decoder}; {ENCODERS[hyper["encoder"]].paper}',
+        inputs=hyper.get('inputs', 1),
+        tasks=tasks_of(hyper),
     )
 
 

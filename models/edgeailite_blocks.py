@@ -203,16 +203,16 @@ def aspp(
 
 
 def prediction(
-    x: nn.Variable, num_classes: int, name: str, build: L.Build, group_size: int | None
+    x: nn.Variable, channels: int, name: str, build: L.Build, group_size: int | None
 ) -> nn.Variable:
-    """Compute logits: (N, C, H, W) -> (N, num_classes, H, W).
+    """Compute logits or depth: (N, C, H, W) -> (N, channels, H, W).
 
     The layers are a grouped 3x3 convolution with batch norm, but without activation, and a 1x1
     convolution.
 
     Args:
         x: (N, C, H, W).
-        num_classes: Number of classes.
+        channels: Number of classes; 1 for depth.
         name: Scope of the layers.
         build: Options of the build.
         group_size: See :func:`group_count`.
@@ -221,4 +221,4 @@ def prediction(
     groups = group_count(inputs, group_size)
     with L.recomputed_block(build):
         x = conv_bn_sequence(x, inputs, 3, f'{name}/0', build, linear_norm, groups=groups)
-    return convolution(x, num_classes, 1, f'{name}/1/0', build)
+    return convolution(x, channels, 1, f'{name}/1/0', build)

@@ -17,6 +17,7 @@ from typing import TypeAlias
 import nnabla as nn
 
 from layers import functions as L
+from layers import tasks as task_layers
 from models.edgeailite_blocks import aspp, conv_bn_sequence, prediction, separable
 
 
@@ -25,7 +26,8 @@ class DecoderOptions:
     """Options of a decoder, named as in the reference's configuration.
 
     Attributes:
-        num_classes: Number of classes.
+        output_channels: Number of classes; 1 for depth.
+        output_range: Smallest and largest output, to which others are clamped; None for any.
         norm: Batch norm with the network's activation.
         group_size: Channels of a group of the 3x3 convolutions; None for depthwise convolutions.
         shortcut_out: Channels of DeepLabV3+'s shortcut.
@@ -36,7 +38,8 @@ class DecoderOptions:
         aspp_dil: Dilations of the branches of the ASPP.
     """
 
-    num_classes: int
+    output_channels: int
+    output_range: tuple[float, float] | None
     norm: L.Norm
     group_size: int | None
     shortcut_out: int
@@ -69,8 +72,7 @@ def deeplabv3plus(
         x = pyramid_pooling(x, 'aspp', build, options)
     shortcut = conv_bn_sequence(shortcut, options.shortcut_out, 1, 'shortcut', build, options.norm)
     x = L.resize(x, L.size_of(shortcut, build), build)
-    x = L.concatenate(x, shortcut, build=build)
-    return prediction(x, options.num_classes, 'pred', build, options.group_size)
+    return predict(L.concatenate(x, shortcut, build=build), build, options)
 
 
 def unet(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) -> nn.Variable:
@@ -82,13 +84,13 @@ def unet(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) -
     """
     shortcuts, x = receptive_field_block(maps, build, options)
     for i, shortcut in enumerate(reversed(shortcuts), 1):
-        channels = max(min_unet_channels(options.num_classes), L.channels_of(shortcut, build))
+        channels = max(min_unet_channels(options.output_channels), L.channels_of(shortcut, build))
         x = L.resize(x, L.size_of(shortcut, build), build)
         x = L.concatenate(x, shortcut, build=build)
         x = separable(
             x, channels, f'unet/smooth_convs/{i}', build, options.norm, options.group_size
         )
-    return prediction(x, options.num_classes, 'pred', build, options.group_size)
+    return predict(x, build, options)
 
 
 def fpn(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) -> nn.Variable:
@@ -103,7 +105,7 @@ def fpn(maps: Sequence[nn.Variable], build: L.Build, options: DecoderOptions) ->
         shortcut = conv_bn_sequence(shortcut, width, 1, f'fpn/shortcuts/{i}', build, options.norm)
         x = L.resize(x, L.size_of(shortcut, build), build) + shortcut
         x = separable(x, width, f'fpn/smooth_convs/{i}', build, options.norm, options.group_size)
-    return prediction(x, options.num_classes, 'pred', build, options.group_size)
+    return predict(x, build, options)
 
 
 def receptive_field_block(
@@ -143,9 +145,24 @@ def pyramid_pooling(
     return aspp(x, *sizes, name, build, options.norm, options.group_size)
 
 
-def min_unet_channels(num_classes: int) -> int:
+def predict(x: nn.Variable, build: L.Build, options: DecoderOptions) -> nn.Variable:
+    """Compute the output of a decoder from its last map, at the map's size.
+
+    Args:
+        x: (N, C, H, W).
+        build: Options of the build.
+        options: Options of the decoder.
+
+    Returns:
+        (N, output_channels, H, W).
+    """
+    x = prediction(x, options.output_channels, 'pred', build, options.group_size)
+    return task_layers.clamp(x, options.output_range)
+
+
+def min_unet_channels(output_channels: int) -> int:
     """Return the minimum number of channels of a level of the UNet."""
-    return max(2 * num_classes, 32)
+    return max(2 * output_channels, 32)
 
 
 def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions) -> list[int]:
@@ -169,7 +186,7 @@ def grouped_channels(decoder: Decoder, maps: list[int], options: DecoderOptions)
     levels, x = [], options.decoder_chan
     for shortcut in reversed([*maps, maps[-1]] if options.use_extra_strides else maps[:-1]):
         levels.append(x + shortcut)
-        x = max(min_unet_channels(options.num_classes), shortcut)
+        x = max(min_unet_channels(options.output_channels), shortcut)
     return [*context, *levels, x]
 
 

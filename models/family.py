@@ -29,6 +29,7 @@ import nnabla as nn
 
 from common.class_maps import MAX_CLASSES, check_num_classes
 from common.sections import Section, config_key
+from common.tasks import CLASSES, SEGMENTATION, Task, class_count
 
 Statistics = Mapping[str, Any]  # mean, std and channel_order of a network's input
 Hyper = Mapping[str, Any]  # hyper-parameters by name
@@ -88,16 +89,21 @@ class NetworkInfo:
     """Facts about a network that its callers need.
 
     Attributes:
-        num_classes: Number of classes.
-        mean: Mean of each input channel, 0 to 255, in ``channel_order``.
-        std: Standard deviation of each input channel, on the same scale, in ``channel_order``.
+        num_classes: Number of classes: of the first task that has classes, or 1 if all tasks are
+            depth.
+        mean: Mean of each channel of a picture, 0 to 255, in ``channel_order``. It holds for every
+            picture of a scene.
+        std: Standard deviation of each channel, on the same scale, in ``channel_order``.
         channel_order: Order of the input channels, ``rgb`` or ``bgr``.
         size_divisor: Height and width of the input must be multiples of this number of pixels.
         smallest_size: Minimum height and width of the input in pixels.
         paper: Authors, venue and arXiv number of the paper.
+        inputs: Number of pictures of a scene, which the network takes stacked over channels.
+        tasks: The tasks, in the order of the network's outputs; by default segmentation alone.
 
     Raises:
         SectionError: Class maps cannot hold so many classes.
+        ValueError: ``num_classes`` is not that of the tasks.
     """
 
     num_classes: int
@@ -107,9 +113,16 @@ class NetworkInfo:
     size_divisor: int = 1
     smallest_size: int = 1
     paper: str
+    inputs: int = 1
+    tasks: tuple[Task, ...] = ()
 
     def __post_init__(self) -> None:
         check_num_classes(self.num_classes)
+        if {task.name for task in self.tasks} <= {SEGMENTATION}:  # follows replace(num_classes=...)
+            alone = Task(SEGMENTATION, CLASSES, self.num_classes)
+            object.__setattr__(self, 'tasks', (alone,))
+        if self.num_classes != class_count(self.tasks):
+            raise ValueError(f'num_classes is {self.num_classes}, not that of {self.tasks}')
 
 
 @dataclass(frozen=True)
@@ -179,11 +192,13 @@ class Family:
 
     Attributes:
         name: Name of the family.
-        graph: ``graph(x, build, **hyper)`` returns the list of logits, the main ones first. x is
-            the normalised image, (N, 3, H, W), or (N, H, W, 3) with ``build.channel_last``.
+        graph: ``graph(x, build, **hyper)`` returns the list of logits: one for each of the tasks,
+            then auxiliary ones. x is the normalised image, (N, 3, H, W), or (N, H, W, 3) with
+            ``build.channel_last``; several pictures of a scene are stacked over channels.
         variants: Hyper-parameters by network name; the config must set those that are missing here.
         info: Function from hyper-parameters to :class:`NetworkInfo`.
-        keys: Config section of the hyper-parameters, apart from num_classes.
+        keys: Config section of the hyper-parameters, apart from num_classes. A family whose graph
+            takes several inputs or tasks derives it from :class:`common.tasks.TaskKeys`.
         complete: Function that takes the checked values of variant and config and fills in the
             defaults that depend on others. It raises :class:`common.sections.SectionError` for
             values that contradict each other.

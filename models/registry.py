@@ -10,6 +10,7 @@ import nnabla as nn
 
 from common.patterns import matches
 from common.sections import SectionError, keys_of
+from common.tasks import PICTURE_CHANNELS, TaskKeys, class_count
 from common.terminal.short_repr import short_repr, short_text
 from layers import functions as L
 from layers import recompute
@@ -48,7 +49,8 @@ class Network:
         """Build the graph.
 
         Args:
-            x: (N, 3, H, W) float32, normalised.
+            x: (N, 3, H, W) float32, normalised; with k inputs (N, 3k, H, W), the pictures of a
+                scene stacked over channels.
             aux: Whether an evaluation graph returns the auxiliary logits too.
             train: Whether to build the training graph: batch norms use the statistics of the batch,
                 and the auxiliary logits are returned.
@@ -56,13 +58,20 @@ class Network:
                 set if the current context is a GPU.
 
         Returns:
-            Logits ``[main, aux...]``, each (N, num_classes, h, w).
+            Logits ``[main, aux...]``, each (N, num_classes, h, w). A network with several tasks
+            returns one Variable for each of ``info.tasks``, (N, channels, h, w), before the
+            auxiliary logits; that of a depth task has metres.
 
         Raises:
-            ModelError: The network does not accept the size, or cannot be trained on the batch, or
-                the graph's number of classes is not that of ``info``.
+            ModelError: The network does not accept the size or the number of pictures, or cannot be
+                trained on the batch, or the graph's outputs are not those of ``info``.
         """
-        height, width = x.shape[2:]
+        channels, height, width = x.shape[1:]
+        if channels != PICTURE_CHANNELS * self.info.inputs:
+            raise ModelError(
+                f'{self.name} takes {PICTURE_CHANNELS * self.info.inputs} channels, 3 for each of '
+                f'its pictures ({self.info.inputs}), not {channels}'
+            )
         if (
             min(height, width) < self.info.smallest_size
             or height % self.info.size_divisor
@@ -82,14 +91,25 @@ class Network:
                 raise ModelError(f'{self.name}, {height}x{width} pixels: {error}') from error
             if build.recompute != 'none':
                 recompute.keep_inputs_of_spurious_readers(*outputs)
-            outputs = outputs if aux or train else outputs[:1]
-            for count in (L.channels_of(output, build) for output in outputs):
-                if count != self.info.num_classes:  # a class map may not hold the others
-                    raise ModelError(
-                        f'{self.name}: its graph returns logits of {count} classes, but its '
-                        f'NetworkInfo says {self.info.num_classes}; make them equal'
-                    )
+            outputs = outputs if aux or train else outputs[: len(self.info.tasks)]
+            self._check_channels([L.channels_of(output, build) for output in outputs])
             return [L.from_layout(output, build) for output in outputs]
+
+    def _check_channels(self, found: list[int]) -> None:
+        """Raise ``ModelError`` if the graph's channels are not those of ``info``."""
+        expected = [task.channels for task in self.info.tasks]
+        if len(found) < len(expected):
+            raise ModelError(
+                f'{self.name}: its graph returns {len(found)} outputs, but its NetworkInfo has '
+                f'{len(expected)} tasks; return one output for each'
+            )
+        expected += [self.info.num_classes] * (len(found) - len(expected))
+        for count, channels in zip(found, expected):
+            if count != channels:  # a class map may not hold the others
+                raise ModelError(
+                    f'{self.name}: its graph returns logits of {count} classes, but its '
+                    f'NetworkInfo says {channels}; make them equal'
+                )
 
 
 def register(family: Family) -> None:
@@ -210,6 +230,7 @@ def _resolved(
     try:
         keys = NetworkKeys.of(config)
         family = family_of(keys.network)
+        _check_takes_tasks({**config, **overrides}, keys.network, family)
         _check_names(overrides, keys.network, family)
         given = {key: value for key, value in config.items() if value is not None}
         hyper = _checked_hyper(family, keys.network, {**given, **overrides})
@@ -245,12 +266,32 @@ def _checked_hyper(family: Family, name: str, values: Mapping[str, Any]) -> Hype
     section, count = family.keys.of(values), NetworkKeys.of(values).num_classes
     hyper = {key: value for key, value in variant.items() if key not in (*own, 'num_classes')}
     hyper |= {key: value for key in own if (value := getattr(section, key)) is not None}
+    if isinstance(section, TaskKeys):
+        tasks = TaskKeys.of_config(given, variant.get('num_classes'))
+        if tasks:
+            hyper['task_channels'] = tuple(task.channels for task in tasks)
+            count = class_count(tasks)
+        if section.inputs == 1:  # hyper-parameters without these keys are what they were before
+            del hyper['inputs']
     if count is None:
         raise SectionError(
             'num_classes', 'must be given; in a config, classes or dataset do as well'
         )
     hyper['num_classes'] = count
     return family.complete(hyper)
+
+
+def _check_takes_tasks(values: Mapping[str, Any], network: str, family: Family) -> None:
+    """Raise ``SectionError`` for keys of several inputs or tasks that the family does not have."""
+    if issubclass(family.keys, TaskKeys):
+        return
+    for key, declared in keys_of(TaskKeys).items():
+        if key not in keys_of(family.keys) and values.get(key) not in (None, declared.default):
+            able = [other.name for other in FAMILIES if issubclass(other.keys, TaskKeys)]
+            raise SectionError(
+                key,
+                f'{network} has one input and one task; networks of {", ".join(able)} have several',
+            )
 
 
 def _check_names(overrides: Mapping[str, Any], network: str, family: Family) -> None:

@@ -15,6 +15,8 @@ depthwise convolutions, which none of them uses.
 """
 
 import re
+from collections.abc import Sequence
+from functools import partial
 
 import nnabla as nn
 
@@ -26,6 +28,7 @@ from models.edgeailite_blocks import (
     convolution,
     linear_norm,
 )
+from models.encoders.streams import Stage
 from models.family import Renaming
 
 PAPER = 'Sandler et al., CVPR 2018, arXiv:1801.04381'
@@ -74,7 +77,7 @@ def scale_channels(channels: int, width: float) -> int:
 
 
 def map_channels(width: float) -> tuple[int, ...]:
-    """Return the channels of the maps that :func:`encoder` returns."""
+    """Return the channels of the maps of :func:`stages`."""
     return tuple(scale_channels(channels, width) for channels in MAP_CHANNELS)
 
 
@@ -107,20 +110,16 @@ def inverted_residual(
     return x + y if stride == 1 and inputs == channels else y
 
 
-def encoder(
-    x: nn.Variable,
-    build: L.Build,
+def stages(
     *,
     width: float = 1.0,
     last_stride: int = 2,
     fast_down: bool = False,
     norm: L.Norm = L.bn_relu,
-) -> list[nn.Variable]:
-    """Compute the last map of each resolution, finest first.
+) -> list[Stage]:
+    """Return the encoder's stages, each of which ends with the last map of its resolution.
 
     Args:
-        x: Normalised image, (N, 3, H, W).
-        build: Options of the build.
         width: Multiplier for all channels.
         last_stride: Stride of the stage with 160 channels; 1 keeps the last map at 1/16, without
             dilated convolutions.
@@ -128,19 +127,44 @@ def encoder(
         norm: Batch norm with activation.
 
     Returns:
-        Maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's size, with the channels of
-        :func:`map_channels`.
+        Five stages. From a normalised image, (N, 3, H, W), they lead to maps at 1/2, 1/4, 1/8, 1/16
+        and 1/32 of its size, with the channels of :func:`map_channels`.
     """
-    x = conv_bn(x, scale_channels(STEM_CHANNELS, width), 3, ('0/0', '0/1'), build, norm, stride=2)
-    results, block = [], 0
-    for expansion, channels, blocks, stride in STAGES:
+    result: list[Stage] = []
+    first, blocks = 0, []
+    for expansion, channels, count, stride in STAGES:
         stride = {16: 1 + fast_down, 160: last_stride}.get(channels, stride)
-        for i in range(blocks):
-            block += 1
-            with L.scope(str(block)):
-                x = inverted_residual(
-                    x, scale_channels(channels, width), expansion, 1 if i else stride, build, norm
-                )
+        width_of_stage = scale_channels(channels, width)
+        blocks += [(width_of_stage, expansion, 1 if i else stride) for i in range(count)]
         if channels in MAP_CHANNELS:
-            results.append(x)
-    return results
+            stem = None if result else scale_channels(STEM_CHANNELS, width)
+            result.append(partial(_stage, first=first, stem=stem, blocks=tuple(blocks), norm=norm))
+            first, blocks = first + len(blocks), []
+    return result
+
+
+def _stage(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    first: int,
+    stem: int | None,
+    blocks: Sequence[tuple[int, int, int]],
+    norm: L.Norm,
+) -> nn.Variable:
+    """Apply the blocks of one stage.
+
+    Args:
+        x: (N, C, H, W).
+        build: Options of the build.
+        first: Number of blocks before the stage.
+        stem: Channels of the stem, which belongs to the first stage; None for the others.
+        blocks: Channels, expansion and stride of each block.
+        norm: Batch norm with activation.
+    """
+    if stem is not None:
+        x = conv_bn(x, stem, 3, ('0/0', '0/1'), build, norm, stride=2)
+    for block, (channels, expansion, stride) in enumerate(blocks, first + 1):
+        with L.scope(str(block)):
+            x = inverted_residual(x, channels, expansion, stride, build, norm)
+    return x

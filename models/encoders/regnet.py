@@ -10,18 +10,25 @@ well, and no dilation, which none of them uses.
 """
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from typing import TypedDict
 
 import nnabla as nn
 
 from layers import functions as L
 from models.edgeailite_blocks import INITIAL_GAMMA, conv_bn, convolution, group_count, linear_norm
+from models.encoders.streams import Stage
 
 PAPER = 'Radosavovic et al., CVPR 2020, arXiv:2003.13678'
 
+SCOPES = ('stem', 's1', 's2', 's3', 's4')
+# In the streams of several inputs, the original counts stem and stages.
+STREAM_SCOPES = ('0', '1', '2', '3', '4')
+
 
 class RegNetVariant(TypedDict):
-    """Arguments of :func:`encoder` for one size of RegNetX."""
+    """Arguments of :func:`stages` for one size of RegNetX."""
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
@@ -87,39 +94,61 @@ def bottleneck(
         return L.bn_add_relu(y, shortcut, 'c_bn', build, gamma=INITIAL_GAMMA)
 
 
-def encoder(
-    x: nn.Variable,
-    build: L.Build,
+def stages(
     *,
     widths: tuple[int, ...],
     depths: tuple[int, ...],
     group_width: int,
     last_stride: int = 2,
     fast_down: bool = False,
-) -> list[nn.Variable]:
-    """Compute the maps of the stem and of the four stages, finest first.
+    scopes: Sequence[str] = SCOPES,
+) -> list[Stage]:
+    """Return the stem and the four stages.
 
     Args:
-        x: Normalised image, (N, 3, H, W).
-        build: Options of the build.
         widths: Channels of the stem and of the four stages.
         depths: Number of blocks of the four stages.
         group_width: Channels of a group of the grouped convolutions.
         last_stride: Stride of the last stage; 1 keeps the last map at 1/16.
         fast_down: Whether the stem ends with a max pooling, which halves every map.
+        scopes: Names of the stem and of the stages.
 
     Returns:
-        Maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's size, with ``widths`` channels.
+        Five stages. From a normalised image, (N, 3, H, W), they lead to maps at 1/2, 1/4, 1/8, 1/16
+        and 1/32 of its size, with ``widths`` channels.
     """
-    with L.scope('stem'):
-        x = conv_bn(x, widths[0], 3, ('conv', 'bn'), build, stride=2)
-        if fast_down:
-            x = L.max_pool(x, 3, 2, build)
-    results = [x]
+    stem, *names = scopes
+    result: list[Stage] = [partial(_stem, channels=widths[0], scope=stem, fast_down=fast_down)]
     strides = 2, 2, 2, last_stride
-    for stage, (channels, blocks, stride) in enumerate(zip(widths[1:], depths, strides), 1):
-        for block in range(1, blocks + 1):
-            with L.scope(f's{stage}'), L.scope(f'b{block}'):
-                x = bottleneck(x, channels, stride if block == 1 else 1, group_width, build)
-        results.append(x)
-    return results
+    for scope, channels, blocks, stride in zip(names, widths[1:], depths, strides):
+        of_blocks = [stride] + [1] * (blocks - 1)
+        stage = partial(
+            _stage, channels=channels, strides=of_blocks, group_width=group_width, scope=scope
+        )
+        result.append(stage)
+    return result
+
+
+def _stem(
+    x: nn.Variable, build: L.Build, *, channels: int, scope: str, fast_down: bool
+) -> nn.Variable:
+    """Apply the stem: (N, 3, H, W) -> (N, channels, H / 2, W / 2), or H / 4 with fast_down."""
+    with L.scope(scope):
+        x = conv_bn(x, channels, 3, ('conv', 'bn'), build, stride=2)
+        return L.max_pool(x, 3, 2, build) if fast_down else x
+
+
+def _stage(
+    x: nn.Variable,
+    build: L.Build,
+    *,
+    channels: int,
+    strides: Sequence[int],
+    group_width: int,
+    scope: str,
+) -> nn.Variable:
+    """Apply the bottlenecks of one stage, one for each of ``strides``."""
+    for block, stride in enumerate(strides, 1):
+        with L.scope(scope), L.scope(f'b{block}'):
+            x = bottleneck(x, channels, stride, group_width, build)
+    return x

@@ -6,6 +6,7 @@ graph of the fixtures' cases, ``*_training`` the graph with batch statistics and
 
 import nnabla.functions as F
 
+from common.tasks import CLASSES
 from layers import functions as L
 
 DABNET_NAMES = ('logits_lowres', 'aux0_logits_lowres', 'aux1_logits_lowres')
@@ -57,6 +58,32 @@ def edgeailite_evaluation(network, x):
 
 def edgeailite_training(network, x):
     return _edgeailite_upsampled(network(x, train=True, dropout=False), x)
+
+
+def edgeailite_tasks_evaluation(network, x):
+    outputs = edgeailite_tasks_training(network, x, train=False)
+    for i, task in enumerate(network.info.tasks):
+        if task.kind == CLASSES:
+            logits = outputs[f'logits_{i}']
+            outputs[f'argmax_{i}'] = F.max(logits, axis=1, keepdims=True, only_index=True)
+    return outputs
+
+
+def edgeailite_tasks_training(network, x, train=True):
+    outputs = {}
+    for i, output in enumerate(network(x, train=train, dropout=False)):
+        outputs |= {f'{n}_{i}': y for n, y in _edgeailite_upsampled([output], x).items()}
+        if network.info.tasks[i].range is not None:
+            outputs[f'pred_unclamped_{i}'] = _input_of_clamp(output)
+    return outputs
+
+
+def _input_of_clamp(output):
+    smallest = output.parent.inputs[0]
+    assert (smallest.parent.info.type_name, output.parent.info.type_name) == (
+        'MaximumScalar', 'MinimumScalar',
+    )  # fmt: skip
+    return smallest.parent.inputs[0]
 
 
 def _edgeailite_upsampled(outputs, x):

@@ -36,14 +36,46 @@ class Reference:
     def __init__(self, name, shared):
         self.seeded = stand_ins.seeded_weights(shared)
         self.meta, self.arrays = self.seeded.load_fixture(name)
+        self.inputs = 1
+        self._register(name)
+
+    @classmethod
+    def with_tasks(cls, name, shared):
+        """Return the reference of a fixture with several inputs or tasks.
+
+        Its name has the network's and, behind ``_edgeailite_``, the inputs and tasks.
+        """
+        self = cls.__new__(cls)
+        self.seeded = stand_ins.seeded_weights(shared)
+        self.meta, self.arrays = self.seeded.load_fixture(name, shared / 'reference_tasks')
+        self.inputs = len(self.meta['input_channels'])
+        self._register(name.partition('_edgeailite_')[0] + '_edgeailite', **self._changes())
+        return self
+
+    def _changes(self):
+        """Return the keywords of a fixture with several inputs or tasks."""
+        tasks, original = self.meta['tasks'], self.meta['hyper_parameters']
+        kinds = {task['name']: task['type'] for task in tasks}
+        assert all((kind == 'depth') == (name == 'depth') for name, kind in kinds.items())
+        ranges = original['output_range'] and [original['output_range'][0]]
+        return dict(
+            inputs=self.inputs,
+            tasks=[task['name'] for task in tasks],
+            task_channels=[task['channels'] for task in tasks],
+            depth_range=ranges[0] if ranges else None,
+            aspp_dil=original['aspp_dil'],
+        )
+
+    def _register(self, name, **changes):
+        """Create the network and register the seeded parameters."""
         for entry, expected in self.meta['seed_check']:
             _, shape, kind = next(e for e in self.meta['state'] if e[0] == entry)
             first = self.seeded.seeded_array(entry, shape, kind, self.meta['weight_scale'])
             assert first.ravel()[:4] == pytest.approx(expected, rel=1e-6)
-        self.network = models.create(name)
+        self.network = models.create(name, **changes)
         height, width = self.meta['cases'][0]['input_shape'][2:]
         with stand_ins.zero_parameters():
-            self.network(nn.Variable((1, 3, height, width)))
+            self.network(nn.Variable((1, 3 * self.inputs, height, width)))
         state = _seeded_state(self.seeded, self.meta)
         self.names = models.convert.names(state)
         models.weights.load(models.convert.from_pytorch(name, state), strict=True)
@@ -76,11 +108,11 @@ class Reference:
         """
         worst = 0
         for case in self.meta['cases']:
-            x = nn.Variable.from_numpy_array(self.seeded.seeded_input(case))
+            x = nn.Variable.from_numpy_array(self._input(case))
             outputs = compute(self.network, x)
             assert set(outputs) == set(case['outputs'])
             records = [r for r in self.meta['intermediates'] if r['case'] == case['case']]
-            assert records
+            assert records or ('tasks' in self.meta and case['case'] != 'case0')
             records = records if with_intermediates else []
             places = self._places(outputs.values(), records)
             for variable in [*outputs.values(), *chain(*places)]:
@@ -126,6 +158,11 @@ class Reference:
             )
         return result
 
+    def _input(self, case):
+        """Return the pictures of a case, stacked over channels."""
+        pictures = case.get('inputs', [case])
+        return np.concatenate([self.seeded.seeded_input(each) for each in pictures], axis=1)
+
     def check_training(self, compute, tolerance=2e-4):
         """Check outputs and running statistics of a forward pass with batch statistics.
 
@@ -136,7 +173,8 @@ class Reference:
         """
         record = self.meta['train_mode']
         shape, seed = _input_of(record['recipe'])
-        values = np.random.RandomState(seed).randn(*shape).astype(np.float32)
+        pictures = [np.random.RandomState(seed + j).randn(*shape) for j in range(self.inputs)]
+        values = np.concatenate(pictures, axis=1).astype(np.float32)
         outputs = compute(self.network, nn.Variable.from_numpy_array(values))
         nn.forward_all(list(outputs.values()))
         for expected in record['outputs']:
@@ -218,6 +256,10 @@ def _deviation(record, variables):
 
 
 def _input_of(recipe):
-    """Return shape and seed from ``... RandomState(21).randn(4,3,64,128) ...``."""
+    """Return shape and seed from ``... RandomState(21).randn(4,3,64,128) ...``.
+
+    Input j of several is ``RandomState(21 + j)``.
+    """
+    recipe = recipe.replace(' + j', '')
     seed, _, rest = recipe.partition('RandomState(')[2].partition(').randn(')
     return tuple(map(int, rest.partition(')')[0].split(','))), int(seed)
