@@ -4,6 +4,7 @@
 theirs, one line each.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from docs import own_data
 from support import programs
 
-SHARED = programs.PROJECT.parent / 'shared'
+SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
 Stager = Callable[[Path], None]
 
 
