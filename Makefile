@@ -4,8 +4,8 @@
 #                    network of each family, labels, losses, schedules, metrics, a tiny training, a segmentation
 # make test          run all tests, except those of the targets below; long sweeps take a few members of each kind
 # make test-all      run the same tests with the long sweeps: every network, every fault, all CamVid images
-# make test-bench    run the tests of the benchmarks, of their tables and of the PyTorch peer;
-#                    PEER_PYTHON=a Python with torch and numpy (required)
+# make test-bench    run the tests of the benchmarks, of their tables and of the PyTorch peer, and the notebook
+#                    docs/quickstart.ipynb; PEER_PYTHON=a Python with torch and numpy (required)
 # make test-cuda-install    install the CUDA wheels (5 GB) into a fresh environment and import them; needs no GPU
 # make test-gpu      run the tests that need NVIDIA GPUs, one or more; SHARED=folder of reference material and data,
 #                    OUT=folder for the report gpu_tests.json (default: results)
@@ -52,7 +52,7 @@ test-bench:
 	Python with torch and numpy; run: python3 -m venv peer && peer/bin/python -m pip install torch numpy && \
 	make test-bench PEER_PYTHON=peer/bin/python" >&2; exit 2; }
 	@$(call bootstrap,requirements.txt requirements-deploy.txt requirements-serve.txt requirements-docs.txt requirements-dev.txt)
-	@$(RUN) -m pytest -n auto -m bench
+	@UV_PYTHON=$(CURDIR)/$(RUN) $(RUN) -m pytest -n auto -m bench
 
 test-cuda-install: environment-dev
 	@$(RUN) -m pytest -v -s -m cuda_install tests/cuda_install

@@ -105,6 +105,7 @@ def _run(
 ) -> int:
     """Parse the arguments, call ``main`` and report a user's mistake; return the exit status."""
     debug = '--debug' in arguments
+    log.set_up(debug)  # before a user's module imports NNabla, which has a log format of its own
     try:
         own_modules.import_modules(_own_modules(arguments))
         parser = build_parser()

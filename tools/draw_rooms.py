@@ -1,4 +1,4 @@
-"""Draw docs/rooms.svg: the packages and the rooms of engine, each above what it imports.
+"""Draw docs/figures/rooms.svg: the packages and the rooms of engine, each above what it imports.
 
     python tools/draw_rooms.py
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli
 
 PROJECT = Path(__file__).resolve().parent.parent
-PICTURE = PROJECT / 'docs' / 'rooms.svg'
+PICTURE = PROJECT / 'docs' / 'figures' / 'rooms.svg'
 CONTENTS = {
     'scripts': 'train.py, evaluate.py, infer.py',
     'benchmarks': 'times of loader, training and inference',
@@ -22,11 +22,11 @@ CONTENTS = {
     'common': 'errors, log, command line, files, downloads',
     'report': 'curves and summary of a run',
     'training': 'trainer, losses, solvers, resuming',
-    'evaluation': 'scores of a data set',
-    'export': 'ONNX, NNP and NNB files',
-    'environment': 'table of the machine',
-    'serve': 'page and HTTP interface',
-    'zoo': 'table of the configs',
+    'evaluation': 'scores of a split',
+    'export': 'ONNX, NNP, NNB',
+    'environment': 'what works here',
+    'serve': 'page and HTTP',
+    'zoo': 'table of configs',
     'options': 'options of earlier versions',
     'inference': 'image to labels, videos',
     'backends': 'NNabla, OpenVINO, ONNX Runtime',
@@ -36,12 +36,12 @@ CONTENTS = {
     'onnx': 'NNabla graph to ONNX',
     'runs': 'run folder, checkpoints, log',
 }
-WIDTH, MARGIN, GAP, HEIGHT, TITLE = 1000, 16, 10, 52, 30  # pixels
+WIDTH, MARGIN, GAP, HEIGHT, TITLE = 840, 16, 10, 52, 32  # pixels
 STYLE = """
     text { font-family: Helvetica, Arial, sans-serif; fill: #1f2933 }
-    .name { font-size: 15px; font-weight: bold } .content { font-size: 11.5px }
+    .name { font-size: 16px; font-weight: bold } .content { font-size: 13px }
     .room { fill: #ffffff; stroke: #52606d } .house { fill: #eef2f6; stroke: #52606d }
-    .note { font-size: 12px; font-style: italic }
+    .note { font-size: 14px; font-style: italic }
 """
 
 

@@ -24,7 +24,7 @@ import datasets
 import models
 from common import PROJECT, files
 from common.errors import UserError
-from common.sections import SectionError, plain
+from common.sections import Key, SectionError, plain
 from common.terminal.short_repr import short_repr, short_text
 from datasets.info import long_name, repeated_name
 from datasets.keys import DataKeys
@@ -265,11 +265,17 @@ def _check_keys(values: dict[str, Any], origins: Origins) -> dict[str, Any]:
     return checked
 
 
-def _nearest(key: object, keys: Iterable[str]) -> str:
+def _nearest(key: object, keys: Mapping[str, Key]) -> str:
+    """Return which keys could be meant: of a similar name, else of this meaning."""
     if key in (BASE_KEY, BLOCK_KEY):
         return 'set it in the config file, not on the command line'
-    close = difflib.get_close_matches(short_text(key), keys, n=1, cutoff=0.5)
-    return f'the nearest is {close[0]}' if close else f'valid keys are {", ".join(sorted(keys))}'
+    text, every = short_text(key), 'python -m engine.config --reference lists all keys'
+    close = difflib.get_close_matches(text, keys, n=1, cutoff=0.5)
+    if close:
+        return f'the nearest is {close[0]}'
+    words = text.lower().replace('_', ' ')
+    meant = sorted((name for name in keys if words in keys[name].meaning), key=len)
+    return f'{every}, such as {", ".join(meant[:3])}' if meant else every
 
 
 def _check_together(config: Config) -> None:

@@ -54,3 +54,11 @@ def test_a_file_beside_the_module_does_not_replace_the_projects(tmp_path):
     (tmp_path / 'models.py').write_text('')
     process = programs.run(INFER, '--import', tmp_path / 'mine.py', '--help')
     assert process.stdout.startswith(str(programs.PROJECT / 'models')), process.stderr
+
+
+def test_a_module_that_imports_nnabla_leaves_the_log_as_it_is(tmp_path):
+    """NNabla sets up Python's log with times and names, unless that has been done before."""
+    text = 'import nnabla\nfrom common.log import LOG\nLOG.info("it is %s", "here\\x1b")'
+    (tmp_path / 'mine.py').write_text(text)
+    process = programs.run('-m', 'engine.config', '--import', tmp_path / 'mine.py', '--reference')
+    assert process.stderr == 'it is here\\x1b\n'

@@ -71,6 +71,13 @@ RULES = [
     options('several-devices.md', r'python train\.py', SMALL_NETWORK),
     options('reproducibility.md', r'python train\.py', SMALL_NETWORK),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
+    # troubleshooting.md: a batch of one is refused
+    Rule('troubleshooting.md', r'(.* batch_size=1 .*) --set max_iter=3 batch_size=2 ', r'\1 '),
+    # security.md
+    Rule('security.md', r'^python -m fuzz(?: --readers png h5 --seed 7)?\b', r'\g<0> -n 12'),
+    # serve.md: in the background, on a port that other tests leave alone
+    Rule('serve.md', r'^python -m engine\.serve .*', r'\g<0> --port 18473 &'),
+    Rule('serve.md', r'127\.0\.0\.1:8000', '127.0.0.1:18473'),
 ]
 
 

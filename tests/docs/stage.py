@@ -12,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from docs import own_data
+from docs.right_and_wrong import right_and_wrong
 from docs.stage_camvid import frames
 from docs.stage_checkpoints import checkpoints
-from docs import own_data
 from support import programs
 
 SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
@@ -120,9 +121,13 @@ STAGE: dict[str, list[Stager]] = {
             decoder='baseline-resnet18dilated-c1_deepsup/decoder_epoch_20.pth',
         ),
     ],
+    'troubleshooting.md': [
+        project_file('resources/street.jpg', 'test.jpg'),
+        photos,
+        right_and_wrong,
+    ],
     'python.md': [
-        project_file('resources/street.jpg', 'street.jpg'),
-        project_file('resources/D3Net_T_camvid.h5', 'own.h5'),
+        camvid,
         photos,
         video,
     ],

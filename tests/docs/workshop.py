@@ -69,7 +69,7 @@ class Workshop:
         """Put a fresh copy of the project into the folder, unless one is there."""
         if self.folder.exists():
             return
-        for name in _published_files():
+        for name in published_files():
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(programs.PROJECT / name, target)  # with times, for the compiled files
@@ -113,7 +113,7 @@ class Workshop:
         self.session.close()
 
 
-def _published_files() -> Iterator[str]:
+def published_files() -> Iterator[str]:
     """Yield the paths of the project's files that git does not ignore, without the tests."""
     ignored = GitIgnoreSpec.from_lines((programs.PROJECT / '.gitignore').read_text().splitlines())
     for folder, folders, files in os.walk(programs.PROJECT):

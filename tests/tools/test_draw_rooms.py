@@ -1,4 +1,4 @@
-"""docs/rooms.svg: the picture that CONTRIBUTING.md shows."""
+"""docs/figures/rooms.svg: the picture that CONTRIBUTING.md shows."""
 
 import importlib.util
 

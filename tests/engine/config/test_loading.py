@@ -193,8 +193,10 @@ def test_the_classes_of_the_data_set_say_how_many_there_are(tmp_path):
     [
         (
             'learning_rate: 1',
-            'learning_rate: unknown key; valid keys are .*batch_size, .*own.yaml',
+            'learning_rate: unknown key; python -m engine.config --reference lists all keys, '
+            'such as lr, gamma, min_lr .*own.yaml',
         ),
+        ('wd9: 1', 'wd9: unknown key; python -m engine.config --reference lists all keys .*own'),
         ('bach_size: 1', 'bach_size: unknown key; the nearest is batch_size .*own.yaml'),
         ('lr: fast', "lr: must be a number, not 'fast' .*own.yaml"),
         ('lr: 0', 'lr: must be greater than 0, not 0'),

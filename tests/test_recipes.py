@@ -1,4 +1,7 @@
-"""CONTRIBUTING.md: its five recipes, followed in a copy of the project."""
+"""docs/extending.md: its five parts join a copy of the project, as the page says.
+
+The tests of the documents use them as files of a user's own.
+"""
 
 import json
 import re
@@ -18,6 +21,24 @@ COPIED = (
     'models', 'pyproject.toml', 'resources', 'tests/conftest.py', 'tests/support', 'train.py',
     'tests/models/test_registry.py',
 )  # fmt: skip
+# Each file of the page: its place in the project, and the lines that registered it from outside.
+JOINED = {
+    'tiny_fcn.py': ('models/tiny_fcn.py', ('import models\n', '\nmodels.register(FAMILY)\n')),
+    'shapes.py': (
+        'datasets/readers/shapes.py',
+        ('import sys\n', 'import datasets\n', '\n\ndatasets.register(sys.modules[__name__])\n'),
+    ),
+    'focal.py': ('engine/training/losses/focal.py', ()),
+    'centre_crop.py': (
+        'datasets/loading/augmentations/centre_crop.py',
+        (
+            'from datasets.loading import augmentations\n',
+            '\naugmentations.register(AUGMENTATION)\n',
+        ),
+    ),
+    'opencv_dnn.py': ('engine/backends/opencv_dnn.py', ()),
+    'tests/models/test_tiny_fcn.py': ('tests/models/test_tiny_fcn.py', ()),
+}
 # The registration of each recipe: for each file the name that it adds, and pairs of a regular
 # expression and its replacement. A name that is there already is not added again.
 REGISTRATIONS = {
@@ -57,10 +78,16 @@ CONFIG = {
 
 
 def recipes():
-    """Return the files that the page shows, as their text by path."""
-    page = (programs.PROJECT / 'CONTRIBUTING.md').read_text()
-    files = dict(re.findall(r'`([\w/]+\.py)`:\n\n```python\n(.*?)```\n', page, re.DOTALL))
-    assert len(files) == page.count('```python') == 6
+    """Return the files of the page as parts of the project, as their text by path."""
+    page = (programs.PROJECT / 'docs' / 'extending.md').read_text()
+    shown = dict(re.findall(r'`([\w/]+\.py)`:\n\n```python\n(.*?)```\n', page, re.DOTALL))
+    files = {}
+    for name, (path, dropped) in JOINED.items():
+        text = shown[name]
+        for line in dropped:
+            assert text.count(line) == 1, (name, line)
+            text = text.replace(line, '')
+        files[path] = text
     return files
 
 
