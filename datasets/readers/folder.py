@@ -41,7 +41,7 @@ INFO = DatasetInfo(
     (),
     splits=SPLITS,
     layout=f'{DESCRIPTION_FILE} with classes, images/ and labels/ (*.png) of equal names, with a '
-    'folder per split or lists train.txt, val.txt',
+    'folder per split or lists train.txt, val.txt, which python -m datasets.prepare split writes',
     source='datasets/readers/folder.py shows an example of the file.',
     marks=(DESCRIPTION_FILE,),
     unmarked=f'{DESCRIPTION_FILE} is missing in this folder',
