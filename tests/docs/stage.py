@@ -88,6 +88,12 @@ cityscapes = copied('data/samples/cityscapes', 'data/cityscapes')
 STAGE: dict[str, list[Stager]] = {
     'README.md': [
         photo('test.jpg'),
+        photos,
+    ],
+    'segmenting.md': [
+        photo('test.jpg'),
+        photos,
+        video,
     ],
     'python.md': [
         project_file('resources/street.jpg', 'street.jpg'),
