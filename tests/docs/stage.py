@@ -1,6 +1,7 @@
-"""What lies in the folder of a page beside the project: small data in the place of the reader's own.
+"""What lies in the folder of a page beside the project: small data in place of the reader's own.
 
-``STAGE`` has a line for each thing of a page; functions get the page's folder. Add yours, one line each.
+``STAGE`` has a line for each thing of a page; functions get the page's folder. Owners of pages add
+theirs, one line each.
 """
 
 import shutil
