@@ -5,7 +5,7 @@ import re
 # Regular expression of the whole command, and the test file, or the target of make that CI runs.
 ELSEWHERE = {
     r'git clone \S+ nnseg( && cd nnseg)?': 'tests/docs/workshop.py',  # copies the project
-    r'make (test|lint)': '.ci/run',
+    r'make (test|test-fast|lint)': '.ci/run',  # test-fast is a part of test
     r'\.ci/run': '.ci/run',
     r'make docs': 'tests/docs/test_site.py',
 }

@@ -4,6 +4,7 @@
 theirs, one line each.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from support import programs
 
-SHARED = programs.PROJECT.parent / 'shared'
+SHARED = Path(os.environ.get('SHARED') or programs.PROJECT.parent / 'shared')
 Stager = Callable[[Path], None]
 
 

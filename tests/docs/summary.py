@@ -62,8 +62,11 @@ def text(paths: Sequence[Path], times: Sequence[tuple[float, float, str]], detai
         f'{s:6.1f} s {cpu:6.1f} s  {what}' for s, cpu, what in sorted(times, reverse=True)[:SLOWEST]
     ]
     if detailed:
-        columns = [Column('page'), *(Column(kind, right=True) for kind in KINDS)]
-        rows = [[path.name, *(str(own[kind]) for kind in KINDS)] for path, own in counts.items()]
+        columns = [Column(title, right=title != 'page') for title in ('page', *KINDS, 'CPU s')]
+        rows = []
+        for path, own in counts.items():
+            cpu = sum(seconds for _, seconds, what in times if what.startswith(f'{path.name}:'))
+            rows.append([path.name, *(str(own[kind]) for kind in KINDS), f'{cpu:.1f}'])
         found += [
             '',
             *lines(columns, rows),

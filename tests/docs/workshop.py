@@ -15,7 +15,16 @@ from support import programs
 
 PACKAGES = ('common', 'layers', 'd3net', 'models', 'datasets', 'engine')
 # What a reader's shell does not have, and what says where caches are: the tests' own are in HOME.
-UNSET = ('PYTHONPATH', 'NNSEG_CACHE', 'XDG_CACHE_HOME', 'MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')
+UNSET = (
+    'PYTHONPATH',
+    'NNSEG_CACHE',
+    'XDG_CACHE_HOME',
+    'MAKEFLAGS',
+    'MAKELEVEL',
+    'MFLAGS',
+    'NO_PROXY',
+)
+PROXIES = ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY')
 
 
 class Workshop:
@@ -42,6 +51,8 @@ class Workshop:
             'HOME': str(scratch / 'home'),
             'PYTHONPYCACHEPREFIX': str(scratch / 'compiled'),  # the next copy finds it again
             'PYTHONUNBUFFERED': '1',  # so that output and errors keep their order
+            **dict.fromkeys(PROXIES, 'http://127.0.0.1:9'),  # no host is reached but this one
+            'no_proxy': '127.0.0.1,localhost',
             'OMPI_MCA_mpi_yield_when_idle': '1',  # waiting ranks leave their core to others
             'OMPI_ALLOW_RUN_AS_ROOT': '1',
             'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1',
