@@ -3,15 +3,25 @@
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from docs import links
-from support import programs
+from support import browsers, programs
 
 LOADED = {'link': 'href', 'script': 'src', 'img': 'src', 'iframe': 'src', 'source': 'src'}
 DOCS = programs.PROJECT / 'docs'
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a line for each."""
+
+    def log_message(self, *_):
+        pass
 
 
 class Page(HTMLParser):
@@ -62,6 +72,26 @@ def test_it_loads_nothing_from_another_host(site):
         assert loaded and not [each for each in loaded if re.match(r'(https?:)?//', each)], path
     for path in site.rglob('*.css'):
         assert not re.findall(r'url\(["\']?(?:https?:)?//|@import', path.read_text()), path
+
+
+def test_a_browser_reads_and_searches_it_on_this_machine_alone(site):
+    """Scripts could load more than the pages name."""
+    handler = partial(QuietHandler, directory=site)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server, browsers.chromium() as browser:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://127.0.0.1:{server.server_port}/'
+        page = browser.new_page()
+        watch = browsers.Watch(page)
+        page.goto(f'{address}python.html')
+        page.locator('label[title=Dark]').first.click()
+        assert page.locator('body').get_attribute('data-md-color-scheme') == 'slate'
+        assert page.locator('article .highlight button').count() > 5  # that copy
+        page.locator('.md-search__input').press_sequentially('confidence')
+        page.locator('.md-search-result__item').first.wait_for()
+        server.shutdown()
+    assert watch.errors == []
+    assert len(watch.requests) > 5
+    assert [each for each in watch.requests if not each.startswith(address)] == []
 
 
 def test_broken_links_and_forgotten_pages_end_the_build(tmp_path):
