@@ -36,6 +36,7 @@ FOREIGN = {
     'mkdocs': '--strict',
     'mpirun': '--allow-run-as-root --hostfile --oversubscribe',
     'Slurm': '--gpu-bind --signal',
+    'TensorBoard': '--logdir',
 }
 OPTION = re.compile(r'(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*')
 

@@ -39,6 +39,8 @@ RULES = [
     options('README.md', r'python evaluate\.py', '--limit 1 --set trained_size=[90,120]'),
     options('first-picture.md', INFER, '--backend nnabla --set trained_size=[90,120]'),
     options('segmenting.md', INFER, '--backend nnabla --set trained_size=[90,120]'),
+    options('own-data.md', r'python evaluate\.py', '--backend nnabla'),
+    options('own-data.md', INFER, '--backend nnabla --set test_size=[96,128]'),
     options('own-data.md', r'python train\.py', f'--set val_interval=1 {TINY}'),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
 ]
