@@ -14,6 +14,10 @@ class DataError(UserError):
     """A data set is missing, incomplete or wrongly described; the message states the remedy."""
 
 
+class EmptySplitError(DataError):
+    """A data set has no image for a split."""
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
     """Name, classes and layout of a data set.

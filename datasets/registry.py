@@ -9,7 +9,7 @@ from pathlib import Path
 from common.registry import Registry
 from common.terminal.short_repr import short_repr, short_text
 from datasets.dataset import Dataset, FoundSamples, Sample, describe_unused
-from datasets.info import DataError, DatasetInfo
+from datasets.info import DataError, DatasetInfo, EmptySplitError
 from datasets.keys import DEFAULT_READING, ImageReading
 from datasets.readers import (
     ade20k,
@@ -133,7 +133,7 @@ def open(
         root = layout.locate(root, known.INFO, _others(name))
     found = _found(known, root, split, list_file)
     if not found.samples:
-        raise DataError(
+        raise EmptySplitError(
             f'{list_file or root}: nothing found for the split {split}; '
             f'expected: {known.INFO.layout}{describe_unused(found.unused, root)}'
         )

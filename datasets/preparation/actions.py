@@ -12,6 +12,7 @@ from common.terminal import streams
 from common.terminal.printable import one_line
 from common.terminal.tables import Column, lines
 from datasets import DataError, Dataset, Sample, label_scan, turned
+from datasets.info import EmptySplitError
 from datasets.preparation import sources
 from datasets.preparation.check import SplitReport, check_split
 from datasets.preparation.convert import convert_labels
@@ -69,7 +70,10 @@ def _splits(context: ActionContext, complete: bool = False) -> tuple[list[Datase
     if not found:
         raise missing[0][1]
     for split, problem in missing:
-        LOG.info('%s is skipped: %s', split, problem)
+        if split not in REQUIRED_SPLITS and isinstance(problem, EmptySplitError):
+            LOG.info('%s: no images, skipped', split)
+        else:
+            LOG.info('%s is skipped: %s', split, problem)
     return list(found.values()), sum(split in REQUIRED_SPLITS for split, _ in missing)
 
 

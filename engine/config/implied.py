@@ -9,6 +9,8 @@ from engine.config import class_count
 # Keys that decide how large the images of a training are, and those that follow from that size.
 _SIZE_KEYS = ('dataset', 'base_size', 'resize_height', 'resize_width')
 _TRAINED = ('trained_size', 'test_trained_area')
+_SPLIT_KEYS = ('train_split', 'val_split')
+_LISTS_OF_CLASSES = (class_count.CLASSES, class_count.PALETTE, 'class_weights')
 
 
 def implied(
@@ -21,13 +23,34 @@ def implied(
         inherited: The values that the layer overrides.
         origins: Their files, by key.
     """
-    return class_count.implied(layer, inherited, origins) | _follow_images(layer, inherited)
+    return (
+        _follow_data_set(layer, inherited)
+        | class_count.implied(layer, inherited, origins)
+        | _follow_images(layer, inherited)
+    )
+
+
+def _follow_data_set(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return None for inherited keys about the data set that a layer replaces by another one.
+
+    Names, colours and weights of as many classes as the layer's stay: the classes may be the same.
+    """
+    if not _differs('dataset', layer, inherited):
+        return {}
+    count = layer.get(class_count.COUNT, inherited.get(class_count.COUNT))
+    lists = [key for key in _LISTS_OF_CLASSES if isinstance(inherited.get(key), list)]
+    dropped = [key for key in lists if len(inherited[key]) != count]
+    dropped += [key for key in _SPLIT_KEYS if key in inherited]
+    return {key: None for key in dropped if key not in layer}
+
+
+def _differs(key: str, layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> bool:
+    """Return whether a layer replaces an inherited value by another one."""
+    return key in inherited and layer.get(key, inherited[key]) != inherited[key]
 
 
 def _follow_images(layer: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
     """Return None for inherited keys about images that are not those of the layer."""
-    if not any(
-        key in inherited and layer.get(key, inherited[key]) != inherited[key] for key in _SIZE_KEYS
-    ):
+    if not any(_differs(key, layer, inherited) for key in _SIZE_KEYS):
         return {}
     return {key: None for key in _TRAINED if key in inherited and key not in layer}

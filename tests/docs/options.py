@@ -37,6 +37,7 @@ FOREIGN = {
     'mpirun': '--allow-run-as-root --bind-to --hostfile --oversubscribe',
     'Slurm': '--batch --cpus-per-task --gpu-bind --gpus-per-node --job-name --nodes '
     '--ntasks-per-node --open-mode --requeue --signal --time',
+    'TensorBoard': '--logdir',
 }
 OPTION = re.compile(r'(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*')
 

@@ -34,6 +34,9 @@ def options(page: str, command: str, added: str) -> Rule:
     )
 
 
+INFER = r'python infer\.py(?![^|&;<>]*\.onnx)'
+TINY = '--set n_blocks=[1,1,1,1] pretrained= image_height=64 image_width=64'
+
 RULES = [
     options(ANY, r'python train\.py', '--set max_iter=3 batch_size=2 --workers 1'),
     # backends.md
@@ -70,6 +73,15 @@ RULES = [
     options('datasets.md', r'python train\.py', SMALL_NETWORK),
     options('several-devices.md', r'python train\.py', SMALL_NETWORK),
     options('reproducibility.md', r'python train\.py', SMALL_NETWORK),
+    # README, first-picture, segmenting, own-data
+    options('README.md', r'python train\.py', f'--no-validation {TINY}'),
+    options('README.md', INFER, '--backend nnabla --set trained_size=[90,120]'),
+    options('README.md', r'python evaluate\.py', '--limit 1 --set trained_size=[90,120]'),
+    options('first-picture.md', INFER, '--backend nnabla --set trained_size=[90,120]'),
+    options('segmenting.md', INFER, '--backend nnabla --set trained_size=[90,120]'),
+    options('own-data.md', r'python evaluate\.py', '--backend nnabla'),
+    options('own-data.md', INFER, '--backend nnabla --set test_size=[96,128]'),
+    options('own-data.md', r'python train\.py', f'--set val_interval=1 {TINY}'),
     Rule('python.md', r'source = 0\b', "source = 'drive.avi'"),  # no test machine has a camera
     # troubleshooting.md: a batch of one is refused
     Rule('troubleshooting.md', r'(.* batch_size=1 .*) --set max_iter=3 batch_size=2 ', r'\1 '),

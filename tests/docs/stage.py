@@ -90,12 +90,34 @@ def camvid(folder: Path, chosen: tuple = (('train', 18, 3), ('val', 0, 2), ('tes
                 shutil.copyfile(path, target / path.name)
 
 
+def own_data(folder: Path):
+    """Write data/own: six images, with masks of an upper and a lower half."""
+    for number in range(6):
+        image = np.roll(small_photo(folder), 30 * number, axis=1)
+        mask = np.zeros(image.shape[:2], np.uint8)
+        mask[70 + 5 * number :] = 1
+        for name, pixels in ((f'images/{number}.jpg', image), (f'masks/{number}.png', mask)):
+            (folder / 'data' / 'own' / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / 'data' / 'own' / name), pixels)
+
+
 camvid.needs = SHARED / 'data' / 'camvid'
 cityscapes = copied('data/samples/cityscapes', 'data/cityscapes')
 
 STAGE: dict[str, list[Stager]] = {
     'README.md': [
         photo('test.jpg'),
+        photos,
+        camvid,
+        own_data,
+    ],
+    'first-picture.md': [
+        photo('test.jpg'),
+    ],
+    'segmenting.md': [
+        photo('test.jpg'),
+        photos,
+        video,
     ],
     'backends.md': [
         photo('photo.jpg'),

@@ -94,9 +94,12 @@ def _from_values(counts: dict[int, Count], contents: MaskContents) -> Proposal:
     if not rest:
         raise DataError(f'{contents.largest}: all pixels of the masks are 255, which is no class')
     if list(counts) == [0, IGNORE]:
-        advice = mask_advice.for_two_values(('background', 'object'))
         names = {0: 'background', IGNORE: 'object'}
-        return Proposal(_grey_classes(counts, names), COLOURS, (), (f'0 and 255: {advice}',))
+        remark = (
+            '255 is described as the class object; if it marks ignored pixels, write classes: '
+            '[background], ignore: [255] and label_format: indices'
+        )
+        return Proposal(_grey_classes(counts, names), COLOURS, (), (remark,))
     ignores = IGNORE in counts and IGNORE - rest[-1] > 2 * max(np.diff([0, *rest]))
     values = rest if ignores else list(counts)
     ignore = (IGNORE,) if ignores else ()

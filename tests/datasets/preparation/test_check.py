@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import datasets
+from common.command import run_command
 from common.errors import InputError
+from datasets import prepare
 from datasets.image_files import write_image
 from datasets.preparation.check import check_split
 
@@ -160,6 +162,19 @@ def test_images_outside_the_lists_are_no_problem(shared, tmp_path):
 def test_labels_of_many_images_in_one_file_are_checked(shared):
     root = shared / 'data/samples/coco_instances'
     assert problems('cocoseg21', root) == []
+
+
+def test_a_missing_split_is_named_with_its_remedy_unless_it_is_optional(camvid, caplog):
+    root = camvid / 'own'
+    for folder, source in (('images', 'val'), ('labels', 'valannot')):
+        shutil.copytree(camvid / source, root / folder)
+    (root / 'dataset.yaml').write_text(f'classes: {[f"class {i}" for i in range(12)]}')
+    arguments = ['folder', '-d', str(root), '--check', '--processes', '1']
+    assert run_command(prepare.build_parser, prepare.main, arguments) == 1
+    val, test = (line for line in caplog.messages if line.split()[0].strip(':') in ('val', 'test'))
+    assert val.startswith('val is skipped: ')
+    assert 'which python -m datasets.prepare split writes' in val
+    assert test == 'test: no images, skipped'
 
 
 def test_colour_labels_without_class_colours_are_reported(camvid):

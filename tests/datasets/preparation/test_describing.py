@@ -88,8 +88,12 @@ def test_values_of_grey_masks_become_classes(
     assert f'# {(pixels == values[0]).mean():.2%} of the pixels, in 1 masks' in text
     assert bool(caplog.messages) == (values == (0, 255))
     for remark in caplog.messages:  # what the user has to decide, in the file as well
-        assert remark.endswith('if it is ignored, write ignore: [255]')
         assert remark in text
+        written = remark.partition('write ')[2].replace(' and ', ', ').replace(', ig', '\nig')
+        description = written.replace(', label_format', '\nlabel_format')
+        (tmp_path / 'dataset.yaml').write_text(description)
+        label = datasets.open('folder', tmp_path, 'train').label(0)
+        assert np.array_equal(label, pixels)
 
 
 def test_colours_of_palettes_and_of_pixels_are_kept(tmp_path, capsys, caplog):

@@ -330,3 +330,24 @@ def test_paths_of_options_and_bare_names_become_absolute(tmp_path, monkeypatch):
     (tmp_path / 'configs').mkdir()
     path = write(tmp_path / 'configs', 'own.yaml', PUBLISHED_S + 'data_dir: pictures\n')
     assert config.load(path)['data_dir'] == str(tmp_path / 'pictures')
+
+
+def test_another_data_set_takes_no_colours_weights_or_splits_of_the_inherited_one(tmp_path):
+    own = ['dataset=folder', f'data_dir={tmp_path}']
+    (tmp_path / 'dataset.yaml').write_text('classes: [sky, building, ground]')
+    for base in (
+        'D3Net_S',
+        'D3Net_T_camvid',
+        'DDRNet23slim_cityscapes',
+    ):  # colours, splits, weights
+        loaded = config.load(f'configs/{base}.yaml', [*own, 'num_classes=3'])
+        assert config.class_info(loaded).classes == ('sky', 'building', 'ground')
+        assert not {'palette', 'class_weights', 'train_split', 'val_split'} & set(loaded)
+    kept = config.load('configs/D3Net_T_camvid.yaml', ['num_classes=11', 'dataset=camvid'])
+    assert (kept['train_split'], len(kept['class_weights'])) == ('trainval', 11)
+    same_number = config.load(
+        'configs/D3Net_S.yaml', [*own, 'classes=' + str([*'abcdefghijklmnopqrs'])]
+    )
+    assert len(same_number['palette']) == 19
+    given = config.load('configs/D3Net_T_camvid.yaml', [*own, 'num_classes=3', 'val_split=test'])
+    assert given['val_split'] == 'test'
