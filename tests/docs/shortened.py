@@ -42,7 +42,7 @@ RULES = [
     # backends.md
     options('backends.md', r'python -m benchmarks norms', '--size 32x64 --rounds 1'),
     # evaluation.md
-    options('evaluation.md', r'mpirun .*evaluate\.py', '--limit 2'),
+    options('evaluation.md', r'mpirun .*evaluate\.py', '--limit 2 --size 96x128'),
     options('evaluation.md', r'^python evaluate\.py -cfg configs/D3Net_T_camvid', '--limit 3'),
     Rule(
         'evaluation.md',
